@@ -1,0 +1,9 @@
+//! Plain validated values: what the rest of the host talks about. No I/O, no clock, no dependency on other modules.
+//!
+//! Text becomes one of these types at the edge ([`names`], [`spec`]); inside, a value of them is valid.
+
+pub mod batch;
+pub mod names;
+pub mod revision;
+pub mod spec;
+pub mod units;

@@ -1,0 +1,390 @@
+//! Records as flat columns: the form in which they cross to a guest and come back.
+//!
+//! A [`Batch`] holds records of one topic-partition in offset order; an [`Output`] what they became. Both mirror the
+//! WIT contract (`guest-sdk/wit/transform.wit`) field by field, so that the boundary is a block copy.
+//!
+//! Spans are validated once ([`Output::check`]) before anything reads through them.
+
+/// Both ends of a null span. Null is not the same as empty.
+pub const NULL: u32 = u32::MAX;
+
+/// One record by reference, as it comes from a log or goes to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    pub offset: i64,
+    /// In ms since the Unix epoch; -1 where the record has none.
+    pub timestamp: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [HeaderRef<'a>],
+}
+
+/// A header: its name, and its value or null.
+pub type HeaderRef<'a> = (&'a str, Option<&'a [u8]>);
+
+/// Records of one partition, as columns. Row `i` of each column is record `i`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub first_offset: i64,
+    pub offset_deltas: Vec<u32>,
+    pub timestamps: Vec<i64>,
+    pub data: Vec<u8>,
+    pub keys: Vec<u32>,
+    pub values: Vec<u32>,
+    /// Empty while no row has a header.
+    pub header_counts: Vec<u32>,
+    pub headers: Vec<u32>,
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.offset_deltas.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.offset_deltas.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether `offset` can be a row: deltas are 32 bits wide.
+    pub fn takes(&self, offset: i64) -> bool {
+        self.is_empty() || (offset > self.last_offset() && u32::try_from(offset - self.first_offset).is_ok())
+    }
+
+    /// Appends a record. The caller keeps batches far below 4 GiB and checks [`Batch::takes`].
+    pub fn push(&mut self, record: &RecordRef<'_>) {
+        if self.is_empty() {
+            self.first_offset = record.offset;
+        }
+        let delta = u32::try_from(record.offset - self.first_offset).expect("the caller checked takes()");
+        if !record.headers.is_empty() && self.header_counts.is_empty() {
+            self.header_counts.resize(self.len(), 0);
+        }
+        if !record.headers.is_empty() || !self.header_counts.is_empty() {
+            self.header_counts.push(record.headers.len() as u32);
+        }
+        self.offset_deltas.push(delta);
+        self.timestamps.push(record.timestamp);
+        append(&mut self.data, &mut self.keys, record.key);
+        append(&mut self.data, &mut self.values, record.value);
+        for (name, value) in record.headers {
+            append(&mut self.data, &mut self.headers, Some(name.as_bytes()));
+            append(&mut self.data, &mut self.headers, *value);
+        }
+    }
+
+    pub fn offset(&self, row: usize) -> i64 {
+        self.first_offset + i64::from(self.offset_deltas[row])
+    }
+
+    pub fn last_offset(&self) -> i64 {
+        self.offset(self.len() - 1)
+    }
+
+    pub fn key(&self, row: usize) -> Option<&[u8]> {
+        slice(&self.data, self.keys[2 * row], self.keys[2 * row + 1])
+    }
+
+    pub fn value(&self, row: usize) -> Option<&[u8]> {
+        slice(&self.data, self.values[2 * row], self.values[2 * row + 1])
+    }
+
+    /// Bytes of key and value of a row.
+    pub fn row_bytes(&self, row: usize) -> usize {
+        self.key(row).map_or(0, <[u8]>::len) + self.value(row).map_or(0, <[u8]>::len)
+    }
+
+    /// The headers of a row, in order.
+    pub fn headers(&self, row: usize) -> Vec<HeaderRef<'_>> {
+        if self.header_counts.is_empty() {
+            return Vec::new();
+        }
+        let first: usize = self.header_counts[..row].iter().map(|&n| n as usize).sum();
+        let last = first + self.header_counts[row] as usize;
+        self.headers[4 * first..4 * last]
+            .chunks_exact(4)
+            .map(|h| {
+                let name = slice(&self.data, h[0], h[1]).expect("a header has a name");
+                (std::str::from_utf8(name).expect("names entered as text"), slice(&self.data, h[2], h[3]))
+            })
+            .collect()
+    }
+
+    /// A row as a batch of its own: how a failing batch is run again to find its culprit.
+    pub fn row(&self, row: usize) -> Batch {
+        let headers = self.headers(row);
+        let mut one = Batch::default();
+        one.push(&RecordRef {
+            offset: self.offset(row),
+            timestamp: self.timestamps[row],
+            key: self.key(row),
+            value: self.value(row),
+            headers: &headers,
+        });
+        one
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.offset_deltas.clear();
+        self.timestamps.clear();
+        self.data.clear();
+        self.keys.clear();
+        self.values.clear();
+        self.header_counts.clear();
+        self.headers.clear();
+    }
+}
+
+/// What a guest made of a batch, as it came back. Nothing in it is trusted before [`Output::check`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    pub data: Vec<u8>,
+    pub targets: Vec<u32>,
+    pub sources: Vec<u32>,
+    pub timestamps: Vec<i64>,
+    pub keys: Vec<u32>,
+    pub values: Vec<u32>,
+    pub header_counts: Vec<u32>,
+    pub headers: Vec<u32>,
+    pub failures: Vec<Failure>,
+}
+
+/// A record that its guest refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub row: u32,
+    pub message: String,
+}
+
+/// What a guest may put out for a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputLimits {
+    /// Output records per input record.
+    pub records_per_input: u32,
+    /// Bytes of the output's own data for the whole batch.
+    pub bytes: usize,
+    /// How many outputs the spec has.
+    pub targets: u32,
+}
+
+/// How a guest broke the contract with its output.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    #[error("column {column} has {found} entries, {expected} expected")]
+    Columns { column: &'static str, found: usize, expected: usize },
+    #[error("output row {row}: span {start}..{end} in {column} is not within the input or the output data")]
+    Span { row: usize, column: &'static str, start: u32, end: u32 },
+    #[error("output row {row} names output {target}, the spec has {targets}")]
+    Target { row: usize, target: u32, targets: u32 },
+    #[error("output row {row} names source {source_row}, which is not an input row in ascending order")]
+    Source { row: usize, source_row: u32 },
+    #[error("failure {index} names input row {row}, which is not an input row in ascending order")]
+    Failure { index: usize, row: u32 },
+    #[error("output row {row} has a header whose name is null or not UTF-8")]
+    HeaderName { row: usize },
+    #[error("input row {row} became {records} records, the limit is {limit} (limits.output_per_record)")]
+    TooManyRecords { row: u32, records: u32, limit: u32 },
+    #[error("the batch became {bytes} bytes, the limit is {limit} (limits.output_bytes)")]
+    TooManyBytes { bytes: usize, limit: usize },
+}
+
+impl OutputError {
+    /// Over a limit, as against outside the contract.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooManyRecords { .. } | Self::TooManyBytes { .. })
+    }
+}
+
+/// An output whose every index and span is proved to be good for its input.
+#[derive(Debug)]
+pub struct CheckedOutput<'a> {
+    input: &'a Batch,
+    output: &'a Output,
+}
+
+impl Output {
+    /// Proves the output against its input and limits; nothing reads an output before this.
+    pub fn check<'a>(&'a self, input: &'a Batch, limits: &OutputLimits) -> Result<CheckedOutput<'a>, OutputError> {
+        let rows = self.targets.len();
+        let expect = |column, found, expected| match found == expected {
+            true => Ok(()),
+            false => Err(OutputError::Columns { column, found, expected }),
+        };
+        expect("sources", self.sources.len(), rows)?;
+        expect("keys", self.keys.len(), 2 * rows)?;
+        expect("values", self.values.len(), 2 * rows)?;
+        if !self.timestamps.is_empty() {
+            expect("timestamps", self.timestamps.len(), rows)?;
+        }
+        if !self.header_counts.is_empty() {
+            expect("header-counts", self.header_counts.len(), rows)?;
+        }
+        let headers = self.header_counts.iter().try_fold(0usize, |sum, &n| sum.checked_add(n as usize));
+        expect("headers", self.headers.len(), headers.and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX))?;
+        if self.data.len() > limits.bytes {
+            return Err(OutputError::TooManyBytes { bytes: self.data.len(), limit: limits.bytes });
+        }
+        self.check_rows(input, limits)?;
+        self.check_headers(input)?;
+        self.check_failures(input)?;
+        Ok(CheckedOutput { input, output: self })
+    }
+
+    fn check_rows(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
+        let (mut last_source, mut of_source) = (0u32, 0u32);
+        let mut bytes = 0usize;
+        for (row, (&target, &source)) in self.targets.iter().zip(&self.sources).enumerate() {
+            if target >= limits.targets {
+                return Err(OutputError::Target { row, target, targets: limits.targets });
+            }
+            if source as usize >= input.len() || (row > 0 && source < last_source) {
+                return Err(OutputError::Source { row, source_row: source });
+            }
+            of_source = if row > 0 && source == last_source { of_source + 1 } else { 1 };
+            last_source = source;
+            if of_source > limits.records_per_input {
+                let limit = limits.records_per_input;
+                return Err(OutputError::TooManyRecords { row: source, records: of_source, limit });
+            }
+            bytes += self.check_span(input, row, "keys", self.keys[2 * row], self.keys[2 * row + 1])?;
+            bytes += self.check_span(input, row, "values", self.values[2 * row], self.values[2 * row + 1])?;
+        }
+        // Spans may overlap, so a small output can still stand for many bytes.
+        if bytes > limits.bytes {
+            return Err(OutputError::TooManyBytes { bytes, limit: limits.bytes });
+        }
+        Ok(())
+    }
+
+    fn check_headers(&self, input: &Batch) -> Result<(), OutputError> {
+        let mut at = 0;
+        for (row, &count) in self.header_counts.iter().enumerate() {
+            for _ in 0..count {
+                let h = &self.headers[4 * at..4 * at + 4];
+                at += 1;
+                self.check_span(input, row, "headers", h[0], h[1])?;
+                self.check_span(input, row, "headers", h[2], h[3])?;
+                let name = resolve(&input.data, &self.data, h[0], h[1]);
+                if name.is_none_or(|name| std::str::from_utf8(name).is_err()) {
+                    return Err(OutputError::HeaderName { row });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_failures(&self, input: &Batch) -> Result<(), OutputError> {
+        let mut above = None;
+        for (index, failure) in self.failures.iter().enumerate() {
+            if failure.row as usize >= input.len() || above.is_some_and(|above| failure.row <= above) {
+                return Err(OutputError::Failure { index, row: failure.row });
+            }
+            above = Some(failure.row);
+        }
+        Ok(())
+    }
+
+    fn check_span(&self, input: &Batch, row: usize, column: &'static str, start: u32, end: u32) -> Result<usize, OutputError> {
+        let (first, both) = (input.data.len(), input.data.len() + self.data.len());
+        let (from, to) = (start as usize, end as usize);
+        if start == NULL && end == NULL {
+            return Ok(0);
+        }
+        if from <= to && (to <= first || (from >= first && to <= both)) {
+            return Ok(to - from);
+        }
+        Err(OutputError::Span { row, column, start, end })
+    }
+}
+
+/// One output record, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutRecord<'a> {
+    pub target: u32,
+    pub source: u32,
+    pub timestamp: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: Vec<HeaderRef<'a>>,
+}
+
+impl<'a> CheckedOutput<'a> {
+    /// Output records in order, without those of failed rows.
+    pub fn records(&self) -> impl Iterator<Item = OutRecord<'a>> + '_ {
+        let (input, output) = (self.input, self.output);
+        let mut header = 0;
+        let mut failures = output.failures.iter().map(|failure| failure.row).peekable();
+        (0..output.targets.len()).filter_map(move |row| {
+            let source = output.sources[row];
+            let count = output.header_counts.get(row).map_or(0, |&n| n as usize);
+            let spans = &output.headers[4 * header..4 * (header + count)];
+            header += count;
+            while failures.next_if(|&failed| failed < source).is_some() {}
+            if failures.peek() == Some(&source) {
+                return None;
+            }
+            let get = |start, end| resolve(&input.data, &output.data, start, end);
+            Some(OutRecord {
+                target: output.targets[row],
+                source,
+                timestamp: output.timestamps.get(row).copied().unwrap_or(input.timestamps[source as usize]),
+                key: get(output.keys[2 * row], output.keys[2 * row + 1]),
+                value: get(output.values[2 * row], output.values[2 * row + 1]),
+                headers: spans
+                    .chunks_exact(4)
+                    .map(|h| {
+                        let name = get(h[0], h[1]).expect("check() refuses null names");
+                        (std::str::from_utf8(name).expect("check() refuses other names"), get(h[2], h[3]))
+                    })
+                    .collect(),
+            })
+        })
+    }
+
+    pub fn failures(&self) -> &'a [Failure] {
+        &self.output.failures
+    }
+
+    /// Input rows with neither an output nor a failure.
+    pub fn filtered(&self) -> usize {
+        let mut rows = self.output.sources.clone();
+        rows.extend(self.output.failures.iter().map(|failure| failure.row));
+        rows.sort_unstable();
+        rows.dedup();
+        self.input.len() - rows.len()
+    }
+}
+
+fn append(data: &mut Vec<u8>, column: &mut Vec<u32>, bytes: Option<&[u8]>) {
+    let Some(bytes) = bytes else {
+        column.extend([NULL, NULL]);
+        return;
+    };
+    let start = data.len() as u32;
+    data.extend_from_slice(bytes);
+    column.extend([start, data.len() as u32]);
+}
+
+fn slice(data: &[u8], start: u32, end: u32) -> Option<&[u8]> {
+    (start != NULL).then(|| &data[start as usize..end as usize])
+}
+
+/// A span of the joint space: the input's data, then the output's.
+fn resolve<'a>(input: &'a [u8], output: &'a [u8], start: u32, end: u32) -> Option<&'a [u8]> {
+    if start == NULL {
+        return None;
+    }
+    let (from, to) = (start as usize, end as usize);
+    if to <= input.len() {
+        return Some(&input[from..to]);
+    }
+    Some(&output[from - input.len()..to - input.len()])
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+use super::*;
+
+fn record<'a>(offset: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: &'a [HeaderRef<'a>]) -> RecordRef<'a> {
+    RecordRef { offset, timestamp: offset * 10, key, value, headers }
+}
+
+fn input() -> Batch {
+    let mut batch = Batch::default();
+    batch.push(&record(7, Some(b"k"), Some(b"value"), &[]));
+    batch.push(&record(9, None, Some(b""), &[("h", Some(b"1")), ("n", None)]));
+    batch.push(&record(10, Some(b""), None, &[]));
+    batch
+}
+
+const LIMITS: OutputLimits = OutputLimits { records_per_input: 2, bytes: 64, targets: 2 };
+
+#[test]
+fn rows_read_back_with_null_and_empty_apart() {
+    let batch = input();
+    assert_eq!((batch.key(0), batch.value(0)), (Some(&b"k"[..]), Some(&b"value"[..])));
+    assert_eq!((batch.key(1), batch.value(1)), (None, Some(&b""[..])));
+    assert_eq!((batch.key(2), batch.value(2)), (Some(&b""[..]), None));
+    assert_eq!(batch.headers(0), vec![]);
+    assert_eq!(batch.headers(1), vec![("h", Some(&b"1"[..])), ("n", None)]);
+    assert_eq!((0..3).map(|row| batch.offset(row)).collect::<Vec<_>>(), [7, 9, 10]);
+    let one = batch.row(1);
+    assert_eq!((one.len(), one.offset(0), one.headers(0)), (1, 9, batch.headers(1)));
+    assert!(batch.takes(11) && !batch.takes(10) && !batch.takes(7 + (1 << 33)));
+}
+
+#[test]
+fn spans_reach_both_regions_and_copy_nothing() {
+    let batch = input();
+    let n = batch.data.len() as u32;
+    let value = [batch.values[0], batch.values[1]];
+    let output = Output {
+        data: b"new".to_vec(),
+        targets: vec![0, 1],
+        sources: vec![0, 2],
+        keys: vec![n, n + 3, NULL, NULL],
+        values: vec![value[0], value[1], n + 1, n + 1],
+        header_counts: vec![0, 1],
+        headers: vec![n, n + 3, NULL, NULL],
+        failures: vec![Failure { row: 1, message: "no".into() }],
+        timestamps: vec![],
+    };
+    let checked = output.check(&batch, &LIMITS).expect("valid");
+    let records: Vec<_> = checked.records().collect();
+    assert_eq!((records[0].key, records[0].value, records[0].timestamp), (Some(&b"new"[..]), Some(&b"value"[..]), 70));
+    assert_eq!((records[1].key, records[1].value), (None, Some(&b""[..])));
+    assert_eq!(records[1].headers, vec![("new", None)]);
+    assert_eq!(checked.filtered(), 0);
+}
+
+#[test]
+fn outputs_of_failed_rows_are_dropped() {
+    let batch = input();
+    let output = Output {
+        targets: vec![0, 0, 0],
+        sources: vec![0, 1, 2],
+        keys: vec![NULL; 6],
+        values: vec![NULL; 6],
+        failures: vec![Failure { row: 1, message: "no".into() }],
+        ..Output::default()
+    };
+    let checked = output.check(&batch, &LIMITS).expect("valid");
+    assert_eq!(checked.records().map(|r| r.source).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn what_breaks_the_contract_is_refused() {
+    let batch = input();
+    let n = batch.data.len() as u32;
+    let row = |target, source, span: [u32; 2]| Output {
+        data: b"abc".to_vec(),
+        targets: vec![target],
+        sources: vec![source],
+        keys: vec![NULL, NULL],
+        values: span.to_vec(),
+        ..Output::default()
+    };
+    let cases: Vec<(&str, Output)> = vec![
+        ("target", row(2, 0, [0, 0])),
+        ("source", row(0, 3, [0, 0])),
+        ("past the end", row(0, 0, [n, n + 4])),
+        ("across the border", row(0, 0, [n - 1, n + 1])),
+        ("backwards", row(0, 0, [3, 2])),
+        ("half null", row(0, 0, [NULL, 3])),
+        ("half null end", row(0, 0, [3, NULL])),
+        ("short column", Output { keys: vec![], ..row(0, 0, [0, 0]) }),
+        ("long headers", Output { headers: vec![0; 4], ..row(0, 0, [0, 0]) }),
+        ("header overflow", Output { header_counts: vec![u32::MAX], ..row(0, 0, [0, 0]) }),
+        ("null header name", Output { header_counts: vec![1], headers: vec![NULL; 4], ..row(0, 0, [0, 0]) }),
+        ("timestamps", Output { timestamps: vec![1, 2], ..row(0, 0, [0, 0]) }),
+        ("failure row", Output { failures: vec![Failure { row: 9, message: String::new() }], ..Output::default() }),
+        ("too many bytes", Output { data: vec![0; 65], ..Output::default() }),
+        (
+            "too many records",
+            Output {
+                targets: vec![0; 3],
+                sources: vec![1; 3],
+                keys: vec![NULL; 6],
+                values: vec![NULL; 6],
+                ..Output::default()
+            },
+        ),
+        (
+            "descending sources",
+            Output { targets: vec![0; 2], sources: vec![1, 0], keys: vec![NULL; 4], values: vec![NULL; 4], ..Output::default() },
+        ),
+    ];
+    for (name, output) in cases {
+        assert!(output.check(&batch, &LIMITS).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,427 @@
+//! A transform's spec: what a team writes (`transform.yaml`, or the same fields as JSON), and its validated form.
+//!
+//! [`RawSpec`] is the wire type: unknown fields are refused. [`Spec::parse`] turns it into a [`Spec`] or says all that
+//! is wrong at once. Every limit has its name, default and range here.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::names::{Alias, Digest, TeamName, TopicName, TransformId, TransformName};
+use super::units::{Bytes, Span};
+
+/// A spec as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSpec {
+    /// Owner. In a request it may be left out: the URL has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Name within the team. In a request it may be left out: the URL has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `sha256:...` of an uploaded module. With multipart it may be left out: the request has the module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Topics that are read. They must exist.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// Alias (which the guest uses) to topic. They must exist. The first is the default of a record that names none.
+    #[serde(default)]
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    pub outputs: IndexMap<String, String>,
+    /// Handed to the guest's `init`. Any JSON object.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// `exactly-once` (the default) or `at-least-once`.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// What becomes of a record that its guest refuses, traps on or runs out of time on.
+    #[serde(default)]
+    pub on_error: OnError,
+    #[serde(default)]
+    pub limits: Limits,
+    /// Where a transform without committed offsets begins: `latest` (the default) or `earliest`.
+    #[serde(default)]
+    pub start: Start,
+    /// Time between commits: 10ms to 5s.
+    #[serde(default = "default_commit_interval")]
+    #[schema(value_type = String, default = "100ms")]
+    pub commit_interval: Span,
+    /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
+    #[serde(default = "default_workers")]
+    #[schema(default = 1)]
+    pub workers: u32,
+}
+
+/// The guarantee of a transform's outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Outputs, dead letters and input offsets are committed in one transaction.
+    #[default]
+    ExactlyOnce,
+    /// Outputs are flushed, then offsets are committed: after a crash the last of them may be produced again.
+    AtLeastOnce,
+}
+
+/// The error policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnError {
+    #[serde(default)]
+    pub retry: Retry,
+    /// After the last attempt: `dead-letter` (the default), `skip` or `pause`.
+    #[serde(default)]
+    pub then: Then,
+    /// Topic of the dead letters; by default `<team>.<name>.dead-letter`. It is created where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub dead_letter_topic: Option<TopicName>,
+}
+
+/// How often a failed record is run again. Guests are deterministic, so the default is not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// 0 to 10.
+    #[serde(default)]
+    #[schema(default = 0)]
+    pub attempts: u32,
+    /// 1ms to 10s. The record's partition waits, others go on.
+    #[serde(default = "default_backoff")]
+    #[schema(value_type = String, default = "200ms")]
+    pub backoff: Span,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 0, backoff: default_backoff() }
+    }
+}
+
+/// The way of a record that failed for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// It goes to the dead-letter topic, in the same transaction.
+    #[default]
+    DeadLetter,
+    /// It is counted and dropped.
+    Skip,
+    /// Its partition stops before it until it is resumed.
+    Pause,
+}
+
+/// What one instance of a transform may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Linear memory of one instance (one per partition): 1MiB to 1GiB.
+    #[schema(value_type = String, default = "64MiB")]
+    pub memory: Bytes,
+    /// Time for one call of the guest: 10ms to 5s.
+    #[schema(value_type = String, default = "2s")]
+    pub batch_time: Span,
+    /// Records that cross to the guest at once: 1 to 4096.
+    #[schema(default = 400)]
+    pub batch_records: u32,
+    /// Bytes that cross to the guest at once (one larger record crosses alone): 1KiB to 1MiB.
+    #[schema(value_type = String, default = "256KiB")]
+    pub batch_bytes: Bytes,
+    /// Records that one input record may become: 1 to 100000.
+    #[schema(default = 64)]
+    pub output_per_record: u32,
+    /// Bytes (keys and values) that one input record may become: 1KiB to 64MiB.
+    #[schema(value_type = String, default = "4MiB")]
+    pub output_bytes_per_record: Bytes,
+    /// Log lines a second of one transform on one host, the rest is counted and dropped: 0 to 10000.
+    #[schema(default = 100)]
+    pub log_lines_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: Bytes::mib(64),
+            batch_time: Span::ms(2000),
+            batch_records: 400,
+            batch_bytes: Bytes::kib(256),
+            output_per_record: 64,
+            output_bytes_per_record: Bytes::mib(4),
+            log_lines_per_second: 100,
+        }
+    }
+}
+
+/// Where a transform begins that has no committed offsets yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    #[default]
+    Latest,
+    Earliest,
+}
+
+fn default_commit_interval() -> Span {
+    Span::ms(100)
+}
+
+fn default_backoff() -> Span {
+    Span::ms(200)
+}
+
+fn default_workers() -> u32 {
+    1
+}
+
+/// A valid spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    pub id: TransformId,
+    pub module: Digest,
+    pub inputs: Vec<TopicName>,
+    pub outputs: IndexMap<Alias, TopicName>,
+    pub config: serde_json::Map<String, serde_json::Value>,
+    pub delivery: Delivery,
+    pub retry: Retry,
+    pub then: Then,
+    pub dead_letter_topic: TopicName,
+    pub limits: Limits,
+    pub start: Start,
+    pub commit_interval: Duration,
+    pub workers: u32,
+}
+
+/// One thing that is wrong with a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// The field, as a path: `limits.memory`.
+    pub field: String,
+    pub message: String,
+}
+
+/// Most inputs or outputs of a transform.
+pub const TOPICS_MAX: usize = 64;
+/// Largest `config`, in bytes of JSON.
+pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
+
+impl Spec {
+    /// Validates `raw` for the transform `id`, with the digest of a module that came along with it, if one did.
+    pub fn parse(raw: &RawSpec, id: &TransformId, uploaded: Option<Digest>) -> Result<Spec, Vec<Problem>> {
+        let mut check = Checker::default();
+        check.same("team", raw.team.as_deref(), id.team.as_str());
+        check.same("name", raw.name.as_deref(), id.name.as_str());
+        let module = check.module(raw.module.as_deref(), uploaded);
+        let inputs = check.inputs(&raw.inputs);
+        let outputs = check.outputs(&raw.outputs, &inputs);
+        check.limits(raw);
+        let dead_letter_topic = check.dead_letter(raw, id, &inputs);
+        if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
+            check.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
+        }
+        let (Some(module), Some(dead_letter_topic), true) = (module, dead_letter_topic, check.problems.is_empty()) else {
+            return Err(check.problems);
+        };
+        Ok(Spec {
+            id: id.clone(),
+            module,
+            inputs,
+            outputs,
+            config: raw.config.clone(),
+            delivery: raw.delivery,
+            retry: raw.on_error.retry,
+            then: raw.on_error.then,
+            dead_letter_topic,
+            limits: raw.limits,
+            start: raw.start,
+            commit_interval: raw.commit_interval.0,
+            workers: raw.workers,
+        })
+    }
+
+    /// The consumer group, named after the transform and never after its revision.
+    pub fn group(&self, cluster: &super::names::ClusterName) -> String {
+        format!("sandbar.{cluster}.{}.{}", self.id.team, self.id.name)
+    }
+
+    /// Every topic that this transform writes to.
+    pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
+        let dead_letters = (self.then == Then::DeadLetter).then_some(&self.dead_letter_topic);
+        self.outputs.values().chain(dead_letters)
+    }
+}
+
+#[derive(Default)]
+struct Checker {
+    problems: Vec<Problem>,
+}
+
+impl Checker {
+    fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { field: field.into(), message: message.into() });
+    }
+
+    fn same(&mut self, field: &str, written: Option<&str>, url: &str) {
+        if let Some(written) = written.filter(|&written| written != url) {
+            self.problem(field, format!("is {written:?}, but the URL says {url:?}"));
+        }
+    }
+
+    fn module(&mut self, written: Option<&str>, uploaded: Option<Digest>) -> Option<Digest> {
+        match (written.map(str::parse::<Digest>), uploaded) {
+            (Some(Ok(written)), None) => Some(written),
+            (Some(Ok(written)), Some(uploaded)) if written == uploaded => Some(written),
+            (Some(Ok(_)), Some(uploaded)) => {
+                self.problem("module", format!("is not the module of this request, which is {uploaded}"));
+                None
+            }
+            // The file's path, as the CLI has it: the module itself came along.
+            (Some(Err(_)) | None, Some(uploaded)) => Some(uploaded),
+            (Some(Err(error)), None) => {
+                self.problem("module", format!("{error}; upload the file first: POST /v1/modules"));
+                None
+            }
+            (None, None) => {
+                self.problem("module", "is missing: sha256:... of a module uploaded with POST /v1/modules");
+                None
+            }
+        }
+    }
+
+    fn topic(&mut self, field: &str, raw: &str) -> Option<TopicName> {
+        match raw.parse::<TopicName>() {
+            Ok(topic) if topic.is_internal() => {
+                self.problem(field, format!("topic {raw:?} is internal: a transform may not use it"));
+                None
+            }
+            Ok(topic) => Some(topic),
+            Err(error) => {
+                self.problem(field, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn inputs(&mut self, raw: &[String]) -> Vec<TopicName> {
+        if raw.is_empty() || raw.len() > TOPICS_MAX {
+            self.problem("inputs", format!("must name 1 to {TOPICS_MAX} topics"));
+        }
+        let mut inputs = Vec::new();
+        for (i, raw) in raw.iter().take(TOPICS_MAX).enumerate() {
+            if let Some(topic) = self.topic(&format!("inputs[{i}]"), raw) {
+                if inputs.contains(&topic) {
+                    self.problem(format!("inputs[{i}]"), format!("topic {raw:?} is named twice"));
+                }
+                inputs.push(topic);
+            }
+        }
+        inputs
+    }
+
+    fn outputs(&mut self, raw: &IndexMap<String, String>, inputs: &[TopicName]) -> IndexMap<Alias, TopicName> {
+        if raw.is_empty() || raw.len() > TOPICS_MAX {
+            self.problem("outputs", format!("must name 1 to {TOPICS_MAX} topics"));
+        }
+        let mut outputs = IndexMap::new();
+        for (alias, raw) in raw.iter().take(TOPICS_MAX) {
+            let field = format!("outputs.{alias}");
+            let topic = self.topic(&field, raw);
+            if topic.as_ref().is_some_and(|topic| inputs.contains(topic)) {
+                self.problem(&field, format!("topic {raw:?} is also an input: the transform would feed itself"));
+            }
+            match (alias.parse::<Alias>(), topic) {
+                (Ok(alias), Some(topic)) => drop(outputs.insert(alias, topic)),
+                (Err(error), _) => self.problem(&field, error.to_string()),
+                (Ok(_), None) => {}
+            }
+        }
+        outputs
+    }
+
+    fn dead_letter(&mut self, raw: &RawSpec, id: &TransformId, inputs: &[TopicName]) -> Option<TopicName> {
+        let field = "on_error.dead_letter_topic";
+        let default = format!("{}.{}.dead-letter", id.team, id.name);
+        let topic = self.topic(field, raw.on_error.dead_letter_topic.as_ref().map_or(&default, |topic| topic.as_str()))?;
+        if inputs.contains(&topic) {
+            self.problem(field, format!("topic {:?} is also an input: the transform would feed itself", topic.as_str()));
+            return None;
+        }
+        Some(topic)
+    }
+
+    fn limits(&mut self, raw: &RawSpec) {
+        let limits = &raw.limits;
+        self.within("limits.memory", limits.memory, Bytes::mib(1), Bytes::mib(1024));
+        self.within("limits.batch_time", limits.batch_time, Span::ms(10), Span::ms(5000));
+        self.within("limits.batch_records", limits.batch_records, 1, 4096);
+        self.within("limits.batch_bytes", limits.batch_bytes, Bytes::kib(1), Bytes::mib(1));
+        self.within("limits.output_per_record", limits.output_per_record, 1, 100_000);
+        self.within("limits.output_bytes_per_record", limits.output_bytes_per_record, Bytes::kib(1), Bytes::mib(64));
+        self.within("limits.log_lines_per_second", limits.log_lines_per_second, 0, 10_000);
+        self.within("commit_interval", raw.commit_interval, Span::ms(10), Span::ms(5000));
+        self.within("workers", raw.workers, 1, 16);
+        self.within("on_error.retry.attempts", raw.on_error.retry.attempts, 0, 10);
+        self.within("on_error.retry.backoff", raw.on_error.retry.backoff, Span::ms(1), Span::ms(10_000));
+    }
+
+    fn within<T: PartialOrd + std::fmt::Display>(&mut self, field: &str, value: T, least: T, most: T) {
+        if value < least || value > most {
+            self.problem(field, format!("is {value}, but must be {least} to {most}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> TransformId {
+        "orders/field-strip".parse().expect("valid")
+    }
+
+    fn parse(yaml: &str) -> Result<Spec, Vec<Problem>> {
+        let raw: RawSpec = serde_norway::from_str(yaml).expect("well-formed");
+        Spec::parse(&raw, &id(), Some(Digest::of(b"")))
+    }
+
+    #[test]
+    fn a_small_spec_takes_the_defaults() {
+        let spec = parse("inputs: [a]\noutputs: {o: b}").expect("valid");
+        assert_eq!(spec.limits, Limits::default());
+        assert_eq!(spec.dead_letter_topic.as_str(), "orders.field-strip.dead-letter");
+        assert_eq!(spec.group(&"shop".parse().expect("valid")), "sandbar.shop.orders.field-strip");
+        assert_eq!(spec.commit_interval, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn each_problem_names_its_field() {
+        for (yaml, field) in [
+            ("outputs: {o: b}", "inputs"),
+            ("inputs: [a]", "outputs"),
+            ("inputs: [a, a]\noutputs: {o: b}", "inputs[1]"),
+            ("inputs: ['a b']\noutputs: {o: b}", "inputs[0]"),
+            ("inputs: [a]\noutputs: {o: a}", "outputs.o"),
+            ("inputs: [_sandbar.x.deployments]\noutputs: {o: b}", "inputs[0]"),
+            ("inputs: [a]\noutputs: {'O o': b}", "outputs.O o"),
+            ("inputs: [a]\noutputs: {o: b}\nlimits: {memory: 1KiB}", "limits.memory"),
+            ("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time"),
+            ("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers"),
+            ("inputs: [a]\noutputs: {o: b}\nteam: stock", "team"),
+            ("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic"),
+        ] {
+            let problems = parse(yaml).expect_err(yaml);
+            assert_eq!(problems[0].field, field, "{yaml}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        for yaml in ["input: [a]", "limits: {memroy: 1MiB}", "on_error: {then: explode}", "delivery: twice"] {
+            assert!(serde_norway::from_str::<RawSpec>(yaml).is_err(), "{yaml}");
+        }
+    }
+}

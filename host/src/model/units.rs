@@ -1,0 +1,133 @@
+//! Quantities as people write them: `64MiB`, `200ms`. Written back the same way.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// A number of bytes: `64MiB`, `1kB`, or a plain number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    pub const fn mib(n: u64) -> Self {
+        Self(n * 1024 * 1024)
+    }
+
+    pub const fn kib(n: u64) -> Self {
+        Self(n * 1024)
+    }
+
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        raw.parse::<ByteSize>().map(|size| Self(size.as_u64())).map_err(|_| format!("{raw:?} is not a size, such as 64MiB"))
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Text::deserialize(deserializer)? {
+            Text::Number(bytes) => Ok(Self(bytes)),
+            Text::Text(raw) => raw.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+/// A span of time: `200ms`, `2s`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    pub const fn ms(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        humantime::parse_duration(raw).map(Self).map_err(|error| format!("{raw:?} is not a duration, such as 200ms: {error}"))
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Number(u64),
+    Text(String),
+}
+
+/// Milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Reads the clock. Only the composition root and the edges call this; the core is given its time.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now() -> Self {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Whole milliseconds from `earlier` to this; 0 where that is in the future.
+    pub fn millis_since(self, earlier: Timestamp) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_read_back_as_written() {
+        for (raw, bytes) in [("64MiB", 64 << 20), ("1KiB", 1024), ("10B", 10), ("1GiB", 1 << 30)] {
+            let parsed: Bytes = raw.parse().expect(raw);
+            assert_eq!((parsed.0, parsed.to_string().as_str()), (bytes, raw));
+        }
+        assert!("many".parse::<Bytes>().is_err());
+        assert_eq!("200ms".parse::<Span>().expect("valid").to_string(), "200ms");
+        assert!("200".parse::<Span>().is_err());
+    }
+}

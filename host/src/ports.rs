@@ -1,0 +1,256 @@
+//! The seams between the core and the world. Each has a real implementation and an in-memory one.
+//!
+//! | seam | real | without a broker |
+//! |---|---|---|
+//! | [`Log`], [`Session`] | `kafka` | `embedded` (durable), the simulation's broker (tests) |
+//! | [`GuestFactory`], [`Guest`] | `guest` (wasmtime) | the simulation's guests (tests) |
+//!
+//! The data plane is synchronous: every call here may block, none is made from tokio.
+
+use std::time::Duration;
+
+use crate::model::batch::{Batch, HeaderRef, Output, RecordRef};
+use crate::model::names::TopicName;
+use crate::model::spec::{Delivery, Start};
+use crate::model::units::Timestamp;
+
+/// A partition of one of a transform's inputs. `input` is an index into the spec's `inputs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    pub input: u32,
+    pub number: i32,
+}
+
+/// What a worker is told to open.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Consumer group.
+    pub group: String,
+    /// Stable over restarts: the same id fences what is left of an earlier owner.
+    pub transactional_id: String,
+    pub inputs: Vec<TopicName>,
+    /// Every topic that will be written, in the order in which [`Outgoing::topic`] counts.
+    pub outputs: Vec<TopicName>,
+    pub delivery: Delivery,
+    pub start: Start,
+    pub commit_interval: Duration,
+}
+
+/// A record on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Index into [`SessionOptions::outputs`].
+    pub topic: usize,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [HeaderRef<'a>],
+    /// In ms since the Unix epoch; negative: the log's own time.
+    pub timestamp: i64,
+}
+
+/// The next offset of a partition, and what is stored with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOffset {
+    pub partition: Partition,
+    pub next_offset: i64,
+    pub metadata: String,
+}
+
+/// What a group had committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    pub partition: Partition,
+    /// Where reading begins: the committed offset, or what `start` means for a partition that has none.
+    pub next_offset: i64,
+    pub metadata: String,
+}
+
+/// A change of a worker's partitions. It waits: it takes effect only when the worker calls [`Session::assign`] or
+/// [`Session::unassign`], so the worker ends its transaction first and never loses a partition in mid-transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebalance {
+    Assign(Vec<Partition>),
+    Revoke(Vec<Partition>),
+    /// Already owned by someone else: nothing uncommitted may be committed.
+    Lost(Vec<Partition>),
+}
+
+/// A failed session call, by its remedy.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SessionError {
+    /// The transaction cannot succeed. Abort it, forget what was not committed, and go back to the committed offsets.
+    #[error("{0}")]
+    Abort(String),
+    /// The session is of no more use: fenced, fatal, or nobody knows how the commit ended. Close it and open another,
+    /// which reads the committed offsets again.
+    #[error("{0}")]
+    Restart(String),
+}
+
+/// One worker's place in the log: its consumer (a member of the transform's group) and its producer.
+///
+/// Owned by one thread. A transaction is `begin`, any number of `poll` and `send`, then `commit` or `abort`. Dropping
+/// a session leaves the group and abandons an open transaction.
+pub trait Session {
+    /// Waits up to `timeout` for a first record, then hands over what is there, `records_max` at most, in order within
+    /// a partition. Repeats and records of partitions that were just given up may be among them.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+    ) -> Result<Option<Rebalance>, SessionError>;
+
+    /// Takes over partitions that [`Rebalance::Assign`] named; says where each begins.
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError>;
+
+    /// Gives up partitions that [`Rebalance::Revoke`] or [`Rebalance::Lost`] named.
+    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError>;
+
+    /// The next record of `partition` is the one at `offset` (or the first after it).
+    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError>;
+
+    /// Stops delivering a partition's records. What was fetched already may still come.
+    fn pause(&mut self, partition: Partition) -> Result<(), SessionError>;
+
+    fn resume(&mut self, partition: Partition) -> Result<(), SessionError>;
+
+    /// Where a partition ends, as far as it is known without asking: one past its last committed record.
+    fn end_offset(&self, partition: Partition) -> Option<i64>;
+
+    /// Opens a transaction. The group's generation is captured here, once: a commit after a rebalance is refused.
+    fn begin(&mut self) -> Result<(), SessionError>;
+
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError>;
+
+    /// Commits what was sent together with `offsets`. Ok means: it will never be undone or repeated.
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError>;
+
+    fn abort(&mut self) -> Result<(), SessionError>;
+}
+
+/// A topic, as far as the host needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    pub partitions: i32,
+    /// Largest record (key + value + headers) that the topic takes, in bytes.
+    pub record_bytes_max: usize,
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    pub name: TopicName,
+    pub partitions: i32,
+    /// Keep the last value of each key (`cleanup.policy=compact`) instead of deleting by age.
+    pub compacted: bool,
+}
+
+/// A record outside a session, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A part of a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub records: Vec<LogRecord>,
+    /// Where the next page begins.
+    pub next_offset: i64,
+    /// One past the last committed record, as it was when this page was read.
+    pub end_offset: i64,
+}
+
+/// A failed call of [`Log`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    #[error("there is no topic {0}")]
+    NoTopic(String),
+    /// Not reachable or not willing now: ask again.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The log that a host works on: topics, and sessions on them.
+pub trait Log: Send + Sync + 'static {
+    /// Opens a worker's session. Fences an earlier one with the same transactional id.
+    fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError>;
+
+    /// The topic, or [`LogError::NoTopic`].
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError>;
+
+    /// All topics except the log's own internal ones.
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;
+
+    /// Creates a topic; one that exists already is left as it is.
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
+
+    /// Appends records, all in one transaction; each to the partition that its key hashes to (murmur2, as Java clients
+    /// do), or to `partition` if given. Returns when they are durable.
+    fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError>;
+
+    /// Reads committed records from `offset` on (from the first that is left, if that is later): waits up to `wait`
+    /// for the first, then returns what is there, about `bytes_max` at most.
+    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError>;
+
+    /// First and end offset of a partition (committed records).
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
+}
+
+/// Why a guest gave no output.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GuestError {
+    /// It returned an error. The instance lives on, but what it holds in memory may be half done.
+    #[error("{0}")]
+    Returned(String),
+    /// It trapped; the instance is gone.
+    #[error("{message}")]
+    Trapped { kind: TrapKind, message: String },
+    /// Its output breaks the contract or a limit; the instance is not to be trusted.
+    #[error("{message}")]
+    Output { limit: bool, message: String },
+    /// `init` refused the configuration.
+    #[error("init refused the configuration: {0}")]
+    Init(String),
+    /// The host's own fault: no memory for an instance, say.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// What ended a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrapKind {
+    /// A panic, an index out of bounds, a stack overflow, ...
+    Trap,
+    /// Over `limits.batch_time`.
+    Timeout,
+    /// Over `limits.memory`.
+    Memory,
+}
+
+/// Where and when a batch runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub partition: Partition,
+    pub now: Timestamp,
+}
+
+/// One instance of a module, for one task. Dropped after any error.
+pub trait Guest {
+    fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError>;
+
+    /// Linear memory in use, in bytes.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// Makes instances of one revision's module, with its config. Shared by the workers of a transform.
+pub trait GuestFactory: Send + Sync {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError>;
+}
