@@ -3,7 +3,10 @@
 //! Text becomes one of these types at the edge ([`names`], [`spec`]); inside, a value of them is valid.
 
 pub mod batch;
+pub mod codes;
+pub mod module;
 pub mod names;
 pub mod revision;
 pub mod spec;
+pub mod status;
 pub mod units;

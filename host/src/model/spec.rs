@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::names::{Alias, Digest, TeamName, TopicName, TransformId, TransformName};
+use super::names::{Alias, Digest, TopicName, TransformId};
 use super::units::{Bytes, Span};
 
 /// A spec as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSpec {
     /// Owner. In a request it may be left out: the URL has it.

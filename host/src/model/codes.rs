@@ -1,0 +1,180 @@
+//! The one table of error codes: what went wrong, as a number that has a page under `docs/errors/`.
+//!
+//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host or what it stands on failed.
+//! A code is never used again for something else, and every code has its page (a test checks both ways).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub code: Code,
+    /// As it is written in answers, headers and logs: `E014`.
+    pub text: &'static str,
+    /// The HTTP status of an answer that carries it.
+    pub status: u16,
+    pub title: &'static str,
+    /// What the user can do.
+    pub hint: &'static str,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $hint:literal;)*) => {
+        /// What went wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        /// Every code, in ascending order.
+        pub const TABLE: &[Entry] = &[
+            $(Entry { code: Code::$name, text: $text, status: $status, title: $title, hint: $hint },)*
+        ];
+    };
+}
+
+codes! {
+    BadName = "E001", 400, "A name in the URL is not valid",
+        "names have 1 to 63 of a-z, 0-9 and '-', and begin and end with a letter or digit; topics follow Kafka's rule";
+    NoRoute = "E002", 404, "There is no such route", "see /openapi.json for every route";
+    Method = "E003", 405, "The route does not take this method", "the Allow header names the methods it takes";
+    BodyTooLarge = "E004", 413, "The request's body is too large", "send less, or have the limit that is named raised";
+    BodyCutOff = "E005", 400, "The request's body ended early", "send it again; look at the client and at proxies between";
+    ContentType = "E006", 415, "The body's content type is not one that this route takes", "set the Content-Type header";
+    Malformed = "E007", 400, "The body cannot be read", "correct the place that is named; unknown fields are refused";
+    Conflict = "E008", 409, "The transform is at another revision than the request expects",
+        "GET it again, look at what changed, and repeat with If-Match set to its ETag";
+    Internal = "E009", 500, "Sandbar failed: this is a bug", "report it with the request id and the host's log";
+    NotWasm = "E010", 422, "The module is not WebAssembly", "send the .wasm file itself, as it was built";
+    CoreModule = "E011", 422, "The module is a core module, not a component",
+        "build it with `sandbar build`, or wrap it with `wasm-tools component new`";
+    WrongWorld = "E012", 422, "The module was built for another version of the Sandbar world",
+        "rebuild it with the sandbar-sdk version that fits this host";
+    MissingExport = "E013", 422, "The module lacks an export that a transform must have",
+        "build it with sandbar-sdk and mark the function with #[transform]";
+    ForbiddenImport = "E014", 422, "The module imports something that transforms may not use",
+        "remove the dependency that needs it: a transform has no network, files, clock or randomness";
+    ModuleTooLarge = "E015", 413, "The module is too large", "build it optimised and stripped, or have module_bytes_max raised";
+    ModuleInvalid = "E016", 422, "The module is not valid WebAssembly", "rebuild it; `wasm-tools validate` names the same fault";
+    CompileTime = "E017", 422, "The module takes too long to compile", "make its largest function smaller, or build it optimised";
+    CompileMemory = "E018", 422, "The module takes too much memory to compile", "make its largest function smaller, or build it optimised";
+    Init = "E019", 422, "The transform's init refused its configuration", "correct the spec's config as the message says";
+    Spec = "E020", 422, "The spec is not valid", "correct the fields that are listed";
+    TopicMissing = "E021", 422, "A topic of the spec does not exist", "create it, or correct its name";
+    ModuleMissing = "E022", 422, "The spec names a module that was never uploaded",
+        "upload it first (POST /v1/modules), or send it along as multipart/form-data";
+    NoTransform = "E023", 404, "There is no such transform", "GET /v1/transforms lists those that exist";
+    NoModule = "E024", 404, "There is no such module", "GET /v1/modules lists those that exist";
+    NoTopic = "E025", 404, "There is no such topic", "GET /v1/topics lists those that exist";
+    TopicInternal = "E026", 403, "The topic is Sandbar's own", "its content is what the API serves; use another topic";
+    Record = "E027", 400, "A record cannot be read", "correct the record that is named; docs/api.md shows the form";
+    Query = "E028", 400, "A query parameter or header is not valid", "correct the one that is named";
+    TopicDiffers = "E029", 409, "The topic exists with other settings", "use it as it is, or another name";
+    Partition = "E030", 404, "The topic has no such partition", "GET /v1/topics shows how many it has";
+    Multipart = "E031", 400, "The form is not as expected",
+        "send a part `spec` (JSON or YAML) and a part `module` (the .wasm file), each once";
+    Busy = "E032", 503, "The host has too many requests of this kind", "try again in a moment";
+    NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at its status";
+
+    GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
+    Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
+    Timeout = "E103", 422, "The transform ran out of time", "look for an endless loop, or raise limits.batch_time";
+    Memory = "E104", 422, "The transform ran out of memory", "look for what it keeps between records, or raise limits.memory";
+    OutputLimit = "E105", 422, "A record became more output than its limit allows",
+        "raise limits.output_per_record or limits.output_bytes_per_record, or put out less";
+    Contract = "E106", 422, "The transform's output breaks the contract", "use sandbar-sdk, or correct the columns that are named";
+    RecordTooLarge = "E107", 422, "An output record is larger than its topic takes",
+        "raise the topic's max.message.bytes, or put out smaller records";
+
+    LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now", "nothing is lost; it is tried again, look at the brokers";
+    LogRefused = "E202", 502, "The log (Kafka) refused an operation", "the message is the broker's; look at its log and settings";
+    Fenced = "E203", 503, "Another owner took over", "none needed, unless it goes on: then two hosts share one identity";
+    Unauthorized = "E204", 502, "The log (Kafka) does not permit this to the host", "give the host's principal the right that is named";
+    ControlRecord = "E205", 500, "A record of a control topic cannot be read",
+        "it is skipped; find out what else writes to _sandbar topics";
+    ModuleCorrupt = "E206", 500, "A module's stored bytes do not fit its digest", "upload the module again";
+    TopicGone = "E207", 503, "A topic of a running transform does not exist", "create it again, or change the spec";
+    SpecRefused = "E208", 500, "This host cannot run a spec that was accepted before", "run hosts of one version, or correct the spec";
+    HostResources = "E209", 503, "The host lacks the resources for another instance", "give it more memory, or add a host";
+    ControlTopic = "E210", 502, "A control topic has the wrong settings", "recreate it as docs/errors/E210.md shows";
+    ControlWrite = "E211", 503, "A change was sent but not seen to arrive", "GET the transform: it holds the change or it does not; then repeat";
+    LocalDisk = "E212", 500, "The host's data directory cannot be used", "look at its space and rights; it is only a cache";
+}
+
+impl Code {
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+
+    pub fn as_str(self) -> &'static str {
+        self.entry().text
+    }
+
+    pub fn title(self) -> &'static str {
+        self.entry().title
+    }
+
+    pub fn hint(self) -> &'static str {
+        self.entry().hint
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Code {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        TABLE.iter().find(|entry| entry.text == raw).map(|entry| entry.code).ok_or_else(|| format!("{raw:?} is not a code"))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_each_code_finds_its_row() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].text < pair[1].text));
+        for entry in TABLE {
+            assert_eq!(entry.code.entry(), entry);
+            assert_eq!(entry.text.parse(), Ok(entry.code));
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_page_and_every_page_a_code() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors");
+        let mut pages: Vec<String> = std::fs::read_dir(dir)
+            .expect("docs/errors is there")
+            .map(|file| file.expect("readable").file_name().to_string_lossy().trim_end_matches(".md").to_owned())
+            .filter(|page| page != "README")
+            .collect();
+        pages.sort();
+        let codes: Vec<&str> = TABLE.iter().map(|entry| entry.text).collect();
+        assert_eq!(pages, codes);
+        for entry in TABLE {
+            let page = std::fs::read_to_string(format!("{dir}/{}.md", entry.text)).expect("readable");
+            assert!(page.starts_with(&format!("# {}: {}\n", entry.text, entry.title)), "{}: the heading differs", entry.text);
+            for part in ["## What happened", "## Why", "## What to do"] {
+                assert!(page.contains(part), "{} lacks {part:?}", entry.text);
+            }
+        }
+    }
+}

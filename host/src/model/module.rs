@@ -1,0 +1,77 @@
+//! What the host knows of a module, and why it refuses one.
+
+use serde::{Deserialize, Serialize};
+
+use super::codes::Code;
+use super::names::Digest;
+
+/// A module that was compiled and fits the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ModuleInfo {
+    #[schema(value_type = String, example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    pub digest: Digest,
+    /// Size of the component.
+    pub bytes: u64,
+    /// Interfaces that it imports, all of them the world's.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+}
+
+/// Why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleError {
+    #[error("the module does not begin with \\0asm: it is not WebAssembly")]
+    NotWasm,
+    #[error("the module is a core WebAssembly module, a component is needed")]
+    CoreModule,
+    #[error("the module was built for {found}, this host runs {expected}")]
+    WrongWorld { found: String, expected: String },
+    #[error("the module imports {name:?}, which transforms may not use")]
+    ForbiddenImport { name: String },
+    #[error("the module does not export {name:?}")]
+    MissingExport { name: String },
+    #[error("the module has {bytes} bytes, the limit is {bytes_max} (module_bytes_max)")]
+    TooLarge { bytes: u64, bytes_max: u64 },
+    /// What the validator says.
+    #[error("the module is not valid: {0}")]
+    Invalid(String),
+    #[error("compiling took longer than {seconds} s")]
+    CompileTimeout { seconds: u64 },
+    #[error("compiling took more than {bytes_max} bytes of memory")]
+    CompileMemory { bytes_max: u64 },
+    /// `init` returned an error: its message.
+    #[error("init refused the configuration: {0}")]
+    Init(String),
+    /// `init` (or the start of an instance) trapped.
+    #[error("the module trapped in init: {0}")]
+    Trap(String),
+    #[error("the module ran out of time in init ({0})")]
+    Timeout(String),
+    #[error("the module ran out of memory in init ({0})")]
+    Memory(String),
+    /// The host's own fault: no compiler process, no memory, no disk.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl ModuleError {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotWasm => Code::NotWasm,
+            Self::CoreModule => Code::CoreModule,
+            Self::WrongWorld { .. } => Code::WrongWorld,
+            Self::ForbiddenImport { .. } => Code::ForbiddenImport,
+            Self::MissingExport { .. } => Code::MissingExport,
+            Self::TooLarge { .. } => Code::ModuleTooLarge,
+            Self::Invalid(_) => Code::ModuleInvalid,
+            Self::CompileTimeout { .. } => Code::CompileTime,
+            Self::CompileMemory { .. } => Code::CompileMemory,
+            Self::Init(_) => Code::Init,
+            Self::Trap(_) => Code::Trap,
+            Self::Timeout(_) => Code::Timeout,
+            Self::Memory(_) => Code::Memory,
+            Self::Host(_) => Code::HostResources,
+        }
+    }
+}
