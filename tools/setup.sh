@@ -1,0 +1,225 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
+#
+#   tools/setup.sh           both of these
+#   tools/setup.sh build     what `cargo build` and transforms need: gcc, g++, make, perl, the target wasm32-unknown-unknown
+#   tools/setup.sh kafka     what the tests need: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
+#
+# Packages are installed where this runs as root or sudo asks for no password; otherwise it says what to run.
+# The jars go to .sandbar/kafka in this checkout, or to $SANDBAR_CACHE/kafka.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+wasm=wasm32-unknown-unknown
+# What we built ourselves into rustc's sysroot carries this file: such a directory we may replace.
+marker='built-by-sandbar-setup'
+work=$(mktemp -d "${TMPDIR:-/tmp}/sandbar-setup.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+say() { echo "setup: $*"; }
+die() {
+    printf 'setup: %s\n' "$@" >&2
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# === packages ===
+
+# install_packages WHY PACKAGE...
+install_packages() {
+    local why=$1 as_root=()
+    shift
+    has apt-get || die "missing: $* ($why). Install them with this system's package manager."
+    if [[ $(id -u) != 0 ]]; then
+        if ! sudo -n true 2>/dev/null; then
+            die "missing: $* ($why). Please run:" "    sudo apt-get install -y $*"
+        fi
+        as_root=(sudo -n)
+    fi
+    say "installing $* ($why)"
+    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+    if ! "${install[@]}" install -y --no-install-recommends "$@" >"$work/apt" 2>&1 </dev/null; then
+        # Old package lists, or none: fetch them and try once more.
+        "${install[@]}" update >"$work/apt" 2>&1 </dev/null || true
+        "${install[@]}" install -y --no-install-recommends "$@" >"$work/apt" 2>&1 </dev/null ||
+            die "apt-get could not install $*:" "$(tail -5 "$work/apt")"
+    fi
+}
+
+compilers() {
+    local missing=()
+    has cc || missing+=(gcc libc6-dev)
+    has c++ || missing+=(g++)
+    has make || missing+=(make)
+    # Debian's perl-base is not enough: OpenSSL's Configure wants these modules.
+    perl -MFindBin -MIPC::Cmd -MFile::Compare -MPod::Usage -e 1 2>/dev/null || missing+=(perl)
+    ((${#missing[@]} == 0)) || install_packages "librdkafka and OpenSSL are built from source" "${missing[@]}"
+}
+
+# === the wasm target ===
+
+# Whether rustc can compile for the target: asks it to, as a directory that is there may be another rustc's.
+target_works() {
+    echo 'pub fn probe() -> String { format!("{}", 1) }' |
+        rustc --target "$wasm" --crate-type cdylib --crate-name probe -o "$work/probe.wasm" - >/dev/null 2>&1
+}
+
+wasm_target() {
+    has cargo || die "Rust is missing: install it from https://rustup.rs, then run this again."
+    target_works && return
+    local sysroot
+    sysroot=$(rustc --print sysroot)
+    if ! has rustup && [[ $sysroot == /usr ]]; then
+        install_packages "the standard library for $wasm" libstd-rust-dev-wasm32
+        target_works && return
+    fi
+    local lib=$sysroot/lib/rustlib/$wasm
+    [[ -w $sysroot/lib/rustlib ]] ||
+        die "rustc lacks the target $wasm, and $sysroot is not yours to write to." \
+            "Run this as its owner, or install your own Rust from https://rustup.rs."
+    # Ours, of an earlier rustc: two standard libraries side by side would be worse than none.
+    [[ ! -e $lib/$marker ]] || rm -rf "$lib"
+    if has rustup; then
+        say "adding the target $wasm (transforms are compiled to it)"
+        if timeout 60 rustup target add "$wasm" >"$work/rustup" 2>&1 </dev/null && target_works; then return; fi
+        say "rustup could not add it ($(grep -m1 '^error' "$work/rustup" || echo "it took too long")): building its standard library instead"
+        rm -rf "$lib"
+    fi
+    build_std "$sysroot" "$lib"
+    target_works || die "the standard library for $wasm was built, but rustc still cannot use it. Try: rustup target add $wasm"
+}
+
+# build_std SYSROOT DESTINATION: compiles std for the target from the sources of exactly this rustc.
+build_std() {
+    local sysroot=$1 lib=$2 version src=$1/lib/rustlib/src/rust borrowed=
+    version=$(rustc --version | cut -d' ' -f2)
+    if ! sources_fit "$src" "$sysroot" "$version"; then
+        [[ ! -e $src ]] || die "$src holds the sources of another Rust than $version. Remove it and run this again."
+        distribution_sources "$version"
+        mkdir -p "$src"
+        borrowed=$src
+        mv "$work/library" "$src/library"
+    fi
+    say "compiling the standard library for $wasm (about 30 s)"
+    mkdir -p "$work/std"
+    printf '[package]\nname = "sandbar-std"\nversion = "0.0.0"\nedition = "2024"\n[lib]\npath = "lib.rs"\n' >"$work/std/Cargo.toml"
+    : >"$work/std/lib.rs"
+    local built=0
+    # RUSTC_BOOTSTRAP: -Zbuild-std is not stable. Embedded bitcode is what lets a guest be built with LTO.
+    (cd "$work/std" && env -u CARGO_ENCODED_RUSTFLAGS -u RUSTC_WRAPPER -u CARGO_BUILD_TARGET \
+        CARGO_TARGET_DIR="$work/std/target" RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes \
+        cargo build --quiet --release -Zbuild-std=std,panic_abort --target "$wasm") >"$work/cargo" 2>&1 </dev/null || built=$?
+    # rustup refuses to add its rust-src component over files that it did not write.
+    if [[ -n $borrowed ]]; then
+        rm -rf "$borrowed"
+        rmdir --ignore-fail-on-non-empty "${borrowed%/*}"
+    fi
+    ((built == 0)) || die "cargo could not build it:" "$(tail -15 "$work/cargo")"
+    rm -rf "$lib.new"
+    mkdir -p "$lib.new/lib"
+    cp "$work/std/target/$wasm/release/deps/"*.rlib "$lib.new/lib/"
+    rm -f "$lib.new/lib/libsandbar_std-"*.rlib
+    echo "$version" >"$lib.new/$marker"
+    rm -rf "$lib"
+    mv "$lib.new" "$lib"
+}
+
+# Whether the sysroot has this rustc's sources already: as rustup's component, or with a version that says so.
+sources_fit() {
+    local src=$1 sysroot=$2 version=$3
+    [[ -f $src/library/std/Cargo.toml ]] || return 1
+    grep -qx rust-src "$sysroot/lib/rustlib/components" 2>/dev/null && return
+    [[ $(cut -d' ' -f1 "$src/version" 2>/dev/null) == "$version" ]]
+}
+
+# distribution_sources VERSION: leaves the sources at $work/library.
+#
+# Taken from the distribution's package, by apt itself: so its mirrors and proxies, its checks of signatures and
+# SHA256, but with directories of our own, so that nothing about this machine's packages changes.
+distribution_sources() {
+    local version=$1 apt=$work/apt-root id codename keyring options='' mirror mirrors suite package found
+    has apt-get || die "rustc lacks the target $wasm, and this is no Debian or Ubuntu, from which" \
+        "the sources of its standard library could be taken. Please run: rustup target add $wasm"
+    id=$(sed -n 's/^ID=//p' /etc/os-release | tr -d '"')
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release | tr -d '"')
+    for keyring in /usr/share/keyrings/"$id"-archive-keyring.{gpg,pgp}; do
+        [[ ! -e $keyring ]] || options="[signed-by=$keyring] "
+    done
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
+    chmod -R go+rX "$work"
+    # Package indexes only, and no update of the system's own lists.
+    local private=(-o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=
+        -o Acquire::Languages=none -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+    local only=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/parts")
+    # apt reads its own configuration best: this names the archive in whichever format it is written.
+    mirrors=$(apt-get "${private[@]}" update --print-uris 2>/dev/null |
+        sed -n "s|^'\(.*\)/dists/${codename:-[a-z]*}\(-updates\)\?/[A-Za-z]*Release' .*|\1|p" | sort -u)
+    [[ -n $mirrors ]] || die "apt has no archive of ${id^} configured, from which Rust's sources could be taken." \
+        "Please run: rustup target add $wasm"
+    local components=main suites=("$codename-backports" stable-backports testing unstable "$codename")
+    if [[ $id == ubuntu ]]; then
+        components='main universe'
+        suites=("$codename-updates" "$codename" "$codename-backports" devel)
+    fi
+    for mirror in $mirrors; do
+        for suite in "${suites[@]}"; do
+            say "looking for the sources of Rust $version in $suite"
+            echo "deb $options$mirror $suite $components" >"$apt/sources.list"
+            apt-get "${private[@]}" "${only[@]}" update >"$work/apt" 2>&1 </dev/null || continue
+            for package in rust-src "rust-${version%.*}-src"; do
+                found=$(apt-cache "${private[@]}" "${only[@]}" madison "$package" 2>/dev/null |
+                    awk -v v="$version" 'index($3, v "+") == 1 || index($3, v "-") == 1 { print $3; exit }')
+                [[ -n $found ]] || continue
+                say "downloading $package $found"
+                (cd "$apt" && apt-get "${private[@]}" "${only[@]}" download "$package=$found") >"$work/apt" 2>&1 </dev/null || continue
+                dpkg-deb --fsys-tarfile "$apt/$package"_*.deb | tar -x -C "$apt" --wildcards './usr/src/*/library'
+                mv "$apt"/usr/src/*/library "$work/library"
+                return
+            done
+        done
+    done
+    die "no suite of ${mirrors//$'\n'/, } has the sources of Rust $version (apt's last word: $(tail -1 "$work/apt"))." \
+        "Either give rustup a way to its server and run: rustup target add $wasm" \
+        "or use a Rust version whose package rust-src your distribution has: rustup default VERSION"
+}
+
+# === Kafka ===
+
+java_works() { [[ $(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p') -ge 17 ]] 2>/dev/null; }
+
+kafka() {
+    local pom=$root/tools/kafka/pom.xml dir=${SANDBAR_CACHE:-$root/.sandbar}/kafka
+    if ! java_works; then
+        local package=openjdk-17-jre-headless
+        apt-cache show "$package" >/dev/null 2>&1 || package=default-jre-headless
+        install_packages "Kafka runs on Java 17 or newer" "$package"
+        java_works || die "java is older than 17: put a newer one first on the PATH."
+    fi
+    # The stamp is the pom: another version of Kafka in it means other jars.
+    cmp -s "$pom" "$dir/pom.xml" && [[ -d $dir/libs ]] && return
+    has mvn || install_packages "it downloads Kafka's jars" maven
+    mkdir -p "$dir"
+    exec 9>"$dir/lock"
+    flock 9
+    cmp -s "$pom" "$dir/pom.xml" && return
+    say "downloading Apache Kafka for the tests (54 MiB, from Maven's repository)"
+    rm -rf "$dir/libs" "$dir/libs.new"
+    mvn --batch-mode --quiet --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$dir/libs.new" >"$work/mvn" 2>&1 </dev/null ||
+        die "Maven could not download Kafka:" "$(tail -5 "$work/mvn")"
+    mv "$dir/libs.new" "$dir/libs"
+    cp "$pom" "$dir/pom.xml"
+}
+
+# === what to do ===
+
+(($# > 0)) || set -- build kafka
+for part in "$@"; do
+    case $part in
+        build) compilers && wasm_target ;;
+        kafka) kafka ;;
+        *)
+            sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            [[ $part == help || $part == -h || $part == --help ]] || exit 2
+            ;;
+    esac
+done
