@@ -1,0 +1,35 @@
+//! The `#[transform]` attribute. Use it through `sandbar-sdk`, which documents it.
+
+mod expand;
+mod lifetimes;
+mod signature;
+
+use proc_macro::TokenStream;
+
+/// Makes a function this module's transform.
+///
+/// ```ignore
+/// #[transform]
+/// fn slim(order: Record<'_, Json<Order>>, config: &Config, out: &mut Output) -> Result<Option<Message<'_>>>
+/// ```
+///
+/// Its parameters, in this order:
+///
+/// | parameter | |
+/// |---|---|
+/// | `Record<'_, V>` | required; `V` is what the value is read as, by default `Option<&[u8]>` |
+/// | `&C` | `C: DeserializeOwned`: the spec's `config`, parsed once for each instance; a parse error refuses it |
+/// | `&mut Output` | where to send messages, for transforms that do not just return them |
+///
+/// It returns `()`, `Message`, `Option<Message>`, `Vec<Message>` or a `Result` of one of these. What it returns is sent
+/// after what it has sent itself. A value that is no `V`, or an error that it returns, fails the record alone.
+///
+/// `'_` in its signature stands for the life of the batch, in the record, the configuration and the return type alike,
+/// so messages may borrow from both. A function that names lifetimes of its own is left as it is.
+///
+/// The function stays an ordinary one. Beside it there is a type of the same name that implements `Transform`, for
+/// `testing::Harness`; where the function is public, its configuration must be too. A module has one transform: it is exported, in builds for wasm32 only.
+#[proc_macro_attribute]
+pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand::transform(arguments.into(), item.into()).into()
+}

@@ -1,0 +1,86 @@
+//! Which functions will do. Every refusal points at what to change.
+
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, GenericParam, ItemFn, Pat, PatType, Result, Type, TypeReference};
+
+/// The parameters' types.
+pub(crate) struct Signature<'a> {
+    pub(crate) record: &'a Type,
+    pub(crate) config: Option<&'a Type>,
+    pub(crate) output: bool,
+}
+
+/// Reads the signature of `function`.
+pub(crate) fn parse(function: &ItemFn) -> Result<Signature<'_>> {
+    refuse_qualifiers(function)?;
+    let mut types = function.sig.inputs.iter().map(parameter_type).collect::<Result<Vec<_>>>()?.into_iter();
+    let record = match types.next() {
+        Some(Type::Reference(reference)) => {
+            return Err(Error::new(reference.span(), "the first parameter is the record, by value: `Record<'_, V>`"));
+        }
+        Some(record) => record,
+        None => {
+            return Err(Error::new(
+                function.sig.ident.span(),
+                "a transform takes the record as its first parameter: `record: Record<'_, V>`",
+            ));
+        }
+    };
+    let mut signature = Signature { record, config: None, output: false };
+    for parameter in types {
+        match parameter {
+            Type::Reference(TypeReference { mutability: None, elem, .. })
+                if signature.config.is_none() && !signature.output =>
+            {
+                signature.config = Some(elem);
+            }
+            Type::Reference(TypeReference { mutability: Some(_), .. }) if !signature.output => signature.output = true,
+            Type::Reference(_) => {
+                return Err(Error::new(
+                    parameter.span(),
+                    "after the record come at most `config: &Config` and then `out: &mut Output`",
+                ));
+            }
+            _ => {
+                return Err(Error::new(
+                    parameter.span(),
+                    "after the record, parameters are references: `config: &Config`, `out: &mut Output`",
+                ));
+            }
+        }
+    }
+    Ok(signature)
+}
+
+fn refuse_qualifiers(function: &ItemFn) -> Result<()> {
+    let signature = &function.sig;
+    if let Some(token) = &signature.asyncness {
+        return Err(Error::new(token.span(), "a transform cannot be async: it has nothing to wait for"));
+    }
+    if let Some(token) = &signature.unsafety {
+        return Err(Error::new(token.span(), "a transform cannot be unsafe"));
+    }
+    if let Some(abi) = &signature.abi {
+        return Err(Error::new(abi.span(), "a transform is a Rust function: the attribute makes the exports"));
+    }
+    if let Some(variadic) = &signature.variadic {
+        return Err(Error::new(variadic.span(), "a transform cannot be variadic"));
+    }
+    match signature.generics.params.iter().find(|parameter| !matches!(parameter, GenericParam::Lifetime(_))) {
+        Some(parameter) => Err(Error::new(parameter.span(), "a transform cannot be generic: the host calls just one")),
+        None => Ok(()),
+    }
+}
+
+fn parameter_type(parameter: &FnArg) -> Result<&Type> {
+    match parameter {
+        FnArg::Receiver(receiver) => Err(Error::new(receiver.span(), "a transform is a free function, without `self`")),
+        FnArg::Typed(PatType { ty, .. }) if matches!(**ty, Type::ImplTrait(_)) => {
+            Err(Error::new(ty.span(), "a transform cannot be generic: the host calls just one"))
+        }
+        FnArg::Typed(PatType { pat, ty, .. }) => match **pat {
+            Pat::Rest(_) => Err(Error::new(pat.span(), "a transform cannot be variadic")),
+            _ => Ok(ty),
+        },
+    }
+}

@@ -1,0 +1,92 @@
+//! Write transforms for Sandbar: a plain function from a record to messages, compiled to a sandboxed WebAssembly
+//! component.
+//!
+//! This is a complete module. Its crate is a `cdylib` that depends on `sandbar-sdk` and `serde`:
+//!
+//! ```
+//! use sandbar_sdk::prelude::*;
+//!
+//! /// The `config` of the spec.
+//! #[derive(Deserialize)]
+//! struct Config {
+//!     minimum_cents: u64,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! struct Order<'a> {
+//!     id: u64,
+//!     total_cents: u64,
+//!     #[serde(borrow)]
+//!     status: Cow<'a, str>,
+//! }
+//!
+//! #[derive(Serialize)]
+//! struct Slim {
+//!     id: u64,
+//!     total_cents: u64,
+//! }
+//!
+//! /// Keeps the paid orders from some amount on, and of these what billing needs.
+//! #[transform]
+//! fn slim(order: Record<'_, Json<Order<'_>>>, config: &Config) -> Result<Option<Message<'_>>> {
+//!     let Order { id, total_cents, status } = &*order.value;
+//!     if status != "paid" || *total_cents < config.minimum_cents {
+//!         return Ok(None);
+//!     }
+//!     Ok(Some(order.forward().with_json(&Slim { id: *id, total_cents: *total_cents })?))
+//! }
+//! # use sandbar_sdk::testing::{Harness, Input, json};
+//! # fn main() {
+//! # let sent = Harness::<slim>::new(json!({"minimum_cents": 100}))
+//! #     .run([Input::json(&json!({"id": 7, "total_cents": 250, "status": "paid", "note": "-"}))]);
+//! # assert_eq!(sent.messages[0].json(), json!({"id": 7, "total_cents": 250}));
+//! # }
+//! ```
+//!
+//! [`transform`](macro@transform) says which functions will do, [`testing`] how to test one without a host.
+//!
+//! A transform is deterministic: same configuration, same records, same messages. There is no clock but
+//! [`Record::now_ms`], no randomness, no network and no files. An instance may be replaced at any time, so what a
+//! function keeps in a `static` is a cache at best.
+
+#![deny(missing_docs)]
+
+#[cfg(test)]
+extern crate self as sandbar_sdk;
+
+pub mod bindings;
+mod error;
+mod instance;
+pub mod log;
+mod message;
+mod output;
+mod record;
+mod returned;
+mod rows;
+mod span;
+pub mod testing;
+mod value;
+
+pub use error::{Error, Result};
+pub use instance::{Instance, Transform};
+pub use message::{IntoBytes, Message};
+pub use output::Output;
+pub use record::Record;
+pub use returned::Returned;
+pub use rows::{Header, Headers};
+pub use sandbar_sdk_macros::transform;
+pub use value::{FromValue, Json};
+
+/// What a transform needs: `use sandbar_sdk::prelude::*;`.
+pub mod prelude {
+    pub use crate::{Error, Header, Json, Message, Output, Record, Result, bail, ensure, log, transform};
+    pub use serde::{Deserialize, Serialize};
+    pub use std::borrow::Cow;
+}
+
+/// What the macro's expansion needs. Not for people.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::instance::Exports;
+    pub use serde::de::IgnoredAny;
+}

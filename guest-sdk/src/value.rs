@@ -1,0 +1,76 @@
+//! What a key or a value can be read as.
+
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::ops::{Deref, DerefMut};
+
+/// A type that a record's value (or key) can be read as.
+///
+/// | type | null | other |
+/// |---|---|---|
+/// | `Option<T>` | `None` | as `T` |
+/// | `&[u8]` | an error | the bytes |
+/// | `&str` | an error | the text; an error where it is no UTF-8 |
+/// | [`Json<T>`] | an error | parsed; `T` may borrow from the record |
+///
+/// An error fails the record, and it alone.
+#[diagnostic::on_unimplemented(
+    message = "a record's value cannot be read as `{Self}`",
+    note = "use `&[u8]`, `&str`, `Json<T>` with `T: Deserialize`, or an `Option` of these"
+)]
+pub trait FromValue<'a>: Sized {
+    /// Reads the bytes, which are `None` for null.
+    ///
+    /// # Errors
+    /// Where they are no such value.
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self>;
+}
+
+impl<'a, T: FromValue<'a>> FromValue<'a> for Option<T> {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        bytes.map(|bytes| T::from_value(Some(bytes))).transpose()
+    }
+}
+
+impl<'a> FromValue<'a> for &'a [u8] {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        bytes.ok_or_else(|| Error::new("null, where the transform expects bytes"))
+    }
+}
+
+impl<'a> FromValue<'a> for &'a str {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        let bytes = bytes.ok_or_else(|| Error::new("null, where the transform expects text"))?;
+        Ok(str::from_utf8(bytes)?)
+    }
+}
+
+/// A value in JSON: `record.value.field` reads through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(
+    /// The parsed value.
+    pub T,
+);
+
+// === impl Json ===
+
+impl<'a, T: Deserialize<'a>> FromValue<'a> for Json<T> {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        let bytes = bytes.ok_or_else(|| Error::new("null, where the transform expects JSON"))?;
+        Ok(Json(serde_json::from_slice(bytes)?))
+    }
+}
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Json<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
