@@ -1,0 +1,164 @@
+"""Checks of deploy/ that need a YAML parser; called by check.sh from the repository's root.
+
+All YAML and JSON parses; each bind mount of the compose file exists; each alert has its texts and a test; each
+metric that a rule, a test or the dashboard names is one that the host exports. The dashboard's queries are
+written to the file given as argument, as recording rules, so that promtool can parse them.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+DEPLOY = Path("deploy")
+METRICS = Path("host/src/telemetry/metrics.rs")
+SEVERITIES = {"critical", "warning", "info"}
+# What Grafana puts in place of its variables, or something like it.
+GRAFANA = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
+
+problems = []
+
+
+def expect(condition, message):
+    if not condition:
+        problems.append(message)
+
+
+def load(path):
+    try:
+        text = path.read_text()
+        return json.loads(text) if path.suffix == ".json" else list(yaml.safe_load_all(text))[0]
+    except (ValueError, yaml.YAMLError) as error:
+        problems.append(f"{path}: {error}")
+        return {}
+
+
+def metrics_in(query):
+    """The names of series in a PromQL expression: Sandbar's own, and recorded ones (with a colon)."""
+    query = re.sub(r'"[^"]*"', '""', query)
+    return {
+        name for name in re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", query) if name.startswith("sandbar_") or ":" in name
+    }
+
+
+def exported(name, known):
+    """Whether the host exports this series; a histogram has three."""
+    return name in known or re.sub(r"_(bucket|sum|count)$", "", name) in known
+
+
+def check_compose(path):
+    for name, service in load(path).get("services", {}).items():
+        expect("image" in service or "build" in service, f"{path}: {name} has neither image nor build")
+        expect(not service.get("image", "x:y").endswith(":latest") and ":" in service.get("image", "x:y"),
+               f"{path}: pin the version of {name}'s image")
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                expect((path.parent / source).exists(), f"{path}: {name} mounts {source}, which does not exist")
+        if "build" in service:
+            dockerfile = path.parent / service["build"]["context"] / service["build"]["dockerfile"]
+            expect(dockerfile.exists(), f"{path}: {dockerfile} does not exist")
+
+
+def check_rules(path, tests):
+    """Returns where each query is, and what is recorded."""
+    queries, recorded = {}, set()
+    tested = {
+        name for case in tests.get("tests", [])
+        for name in re.findall(r"\bSandbar\w+", json.dumps([
+            case.get("alert_rule_test", []),
+            [test.get("exp_samples") for test in case.get("promql_expr_test", [])],
+        ]))
+    }
+    alerts = set()
+    for rule in (rule for group in load(path).get("groups", []) for rule in group["rules"]):
+        name = rule.get("alert") or rule["record"]
+        queries[f"{path}: {name}"] = rule["expr"]
+        if "record" in rule:
+            recorded.add(name)
+            continue
+        expect(name not in alerts, f"{path}: two alerts are called {name}")
+        alerts.add(name)
+        for text in ("summary", "action"):
+            expect(rule.get("annotations", {}).get(text), f"{path}: {name} has no {text}")
+        expect(rule.get("labels", {}).get("severity") in SEVERITIES, f"{path}: {name} has no severity")
+        expect(name in tested, f"{path}: no test lets {name} fire")
+    for name in sorted(tested - alerts):
+        problems.append(f"{path}: a test expects {name}, which is no alert")
+    return queries, recorded
+
+
+def check_dashboard(path):
+    dashboard = load(path)
+    variables = {variable["name"] for variable in dashboard.get("templating", {}).get("list", [])}
+    expect({"team", "transform"} <= variables, f"{path}: the variables team and transform are missing")
+    queries, ids, cells = {}, set(), {}
+    for panel in dashboard.get("panels", []):
+        title = panel["title"]
+        expect(panel["id"] not in ids, f"{path}: two panels have the id {panel['id']}")
+        ids.add(panel["id"])
+        at = panel["gridPos"]
+        expect(at["x"] + at["w"] <= 24, f"{path}: {title} is wider than the page")
+        for cell in ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])):
+            expect(cell not in cells, f"{path}: {title} covers {cells.get(cell)}")
+            cells[cell] = title
+        for target in panel.get("targets", []):
+            queries[f"{path}: {title} {target['refId']}"] = target["expr"]
+    for annotation in dashboard.get("annotations", {}).get("list", []):
+        if "expr" in annotation:
+            queries[f"{path}: {annotation['name']}"] = annotation["expr"]
+    for where, query in queries.items():
+        for name in re.findall(r"\$\{?(\w+)", query):
+            expect(f"${name}" in GRAFANA or name in variables, f"{where}: ${name} is no variable")
+    for variable in dashboard.get("templating", {}).get("list", []):
+        if variable["type"] == "query":
+            queries[f"{path}: variable {variable['name']}"] = variable["definition"]
+    return queries
+
+
+def write_as_rules(queries, path):
+    rules = []
+    for where, query in queries.items():
+        if "label_values(" in query:
+            query = re.sub(r"label_values\((.*), *\w+\)", r"\1", query)
+        for name, value in GRAFANA.items():
+            query = query.replace(name, value)
+        rules.append({"record": "check:" + re.sub(r"\W", "_", where), "expr": query})
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+
+def main():
+    for path in sorted([*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.yml"), *DEPLOY.rglob("*.json")]):
+        # Helm's templates are no YAML before they are rendered.
+        if "templates" not in path.parts:
+            load(path)
+
+    check_compose(DEPLOY / "compose/compose.yaml")
+    tests = load(DEPLOY / "prometheus/rules_test.yml")
+    rules, recorded = check_rules(DEPLOY / "prometheus/rules.yml", tests)
+    dashboard = check_dashboard(DEPLOY / "grafana/sandbar.json")
+    write_as_rules(dashboard, Path(sys.argv[1]))
+
+    queries = {**rules, **dashboard}
+    for case in tests.get("tests", []):
+        series = " ".join(series["series"] for series in case["input_series"])
+        queries[f"rules_test.yml: {case['name']}"] = series
+
+    known = None
+    if METRICS.exists():
+        known = set(re.findall(r'"(sandbar_[a-z0-9_]+)"', METRICS.read_text()))
+        expect(known, f'{METRICS}: no string literal "sandbar_..." in it')
+    for where, query in queries.items():
+        for name in sorted(metrics_in(query)):
+            if ":" in name:
+                expect(name in recorded, f"{where}: {name} is not recorded by any rule")
+            elif known is not None:
+                expect(exported(name, known), f"{where}: the host exports no metric {name}")
+
+    print("\n".join(problems))
+    sys.exit(1 if problems else 0)
+
+
+main()
