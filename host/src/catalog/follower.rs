@@ -1,0 +1,183 @@
+//! Follows one partition of a control topic and publishes the fold of it.
+//!
+//! One thread owns the fold and the position. It reads from the beginning, long-polls at the end, and goes on through
+//! everything: unreadable records are logged and skipped, an unavailable log is asked again after a backoff.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::model::codes::Code;
+use crate::model::names::TopicName;
+use crate::ports::{Log, LogError, LogRecord, Page};
+
+use super::CatalogError;
+
+/// How long one read waits for news; also how long a stop may take.
+const POLL_WAIT: Duration = Duration::from_millis(1000);
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// State made of records, one after the other.
+pub trait Fold: Send + 'static {
+    /// What is published: cheap to clone.
+    type View: Clone + Send + Sync;
+
+    /// Takes one record; an error says why it was skipped.
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String>;
+
+    fn view(&self) -> Self::View;
+}
+
+/// A running follower. Dropping it ends its thread.
+pub struct Follower<F: Fold> {
+    view: watch::Receiver<F::View>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The offset up to which the view is complete.
+    position: Mutex<i64>,
+    moved: Condvar,
+}
+
+impl<F: Fold> Follower<F> {
+    /// Reads the partition to its end, then starts the thread that follows it.
+    pub fn start(log: Arc<dyn Log>, topic: TopicName, partition: i32, fold: F) -> Result<Self, CatalogError> {
+        let shared = Arc::new(Shared::default());
+        let (sender, view) = watch::channel(fold.view());
+        let mut follow = Follow { log, topic, partition, fold, position: 0, sender, shared: shared.clone() };
+        follow.load()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("follow-{partition}"))
+            .spawn(move || follow.run())
+            .map_err(|error| CatalogError::Host(format!("starting a thread: {error}")))?;
+        Ok(Self { view, shared, thread: Some(thread) })
+    }
+
+    pub fn watch(&self) -> watch::Receiver<F::View> {
+        self.view.clone()
+    }
+
+    pub fn current(&self) -> F::View {
+        self.view.borrow().clone()
+    }
+
+    /// Waits until the view holds every record before `offset`; whether it does.
+    #[must_use]
+    pub fn wait_for(&self, offset: i64, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut position = self.shared.position.lock();
+        while *position < offset {
+            if self.shared.moved.wait_until(&mut position, deadline).timed_out() {
+                return *position >= offset;
+            }
+        }
+        true
+    }
+}
+
+impl<F: Fold> Drop for Follower<F> {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It ends within one poll; a panic in it was logged where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Follow<F: Fold> {
+    log: Arc<dyn Log>,
+    topic: TopicName,
+    partition: i32,
+    fold: F,
+    position: i64,
+    sender: watch::Sender<F::View>,
+    shared: Arc<Shared>,
+}
+
+impl<F: Fold> Follow<F> {
+    fn load(&mut self) -> Result<(), CatalogError> {
+        let (_, end_offset) = self.log.offsets(&self.topic, self.partition)?;
+        let deadline = Instant::now() + LOAD_TIMEOUT;
+        while self.position < end_offset {
+            if Instant::now() > deadline {
+                return Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)).into());
+            }
+            let page = self.read()?;
+            self.take(page);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        let mut failing = false;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            match self.read() {
+                Ok(page) => {
+                    if std::mem::take(&mut failing) {
+                        info!(topic = %self.topic, "control topic is readable again");
+                    }
+                    backoff = BACKOFF_MIN;
+                    if self.take(page) {
+                        self.publish();
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        let code = CatalogError::Log(error.clone()).code();
+                        warn!(topic = %self.topic, %code, %error, "cannot read the control topic, trying again");
+                    }
+                    std::thread::park_timeout(backoff);
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Page, LogError> {
+        self.log.read(&self.topic, self.partition, self.position, POLL_WAIT, READ_BYTES_MAX)
+    }
+
+    /// Takes a page over; whether anything changed.
+    fn take(&mut self, page: Page) -> bool {
+        if page.end_offset < self.position {
+            // What is known stays: running transforms go on. The new topic's records come on top.
+            warn!(topic = %self.topic, code = %Code::ControlTopic, position = self.position, end_offset = page.end_offset,
+                "control topic was cut short or made anew, reading it from its beginning");
+            self.position = 0;
+            return true;
+        }
+        for record in &page.records {
+            if let Err(reason) = self.fold.apply(record) {
+                warn!(topic = %self.topic, partition = self.partition, offset = record.offset, code = %Code::ControlRecord,
+                    reason, "skipping a record of the control topic");
+            }
+        }
+        let moved = page.next_offset > self.position || !page.records.is_empty();
+        self.position = self.position.max(page.next_offset);
+        moved
+    }
+
+    /// The view first, then the position: who waits for an offset finds it in the view.
+    fn publish(&self) {
+        self.sender.send_replace(self.fold.view());
+        *self.shared.position.lock() = self.position;
+        self.shared.moved.notify_all();
+    }
+}

@@ -1,0 +1,165 @@
+//! The control topics' records: how they are written, and what a follower makes of each one that it reads.
+//!
+//! Whatever else is found there is logged with its place and skipped: a topic is open to the world, and a host that
+//! stops at a record it cannot read would stop for good.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::names::{Digest, TransformId};
+use crate::model::revision::{Deployment, Desired};
+use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
+
+use super::follower::Fold;
+
+pub fn encode_deployment(deployment: &Deployment) -> LogRecord {
+    let value = serde_json::to_vec(deployment).expect("a deployment is plain data");
+    record(deployment.id.to_string(), value, deployment.changed_at)
+}
+
+/// A record to be written.
+pub fn record(key: String, value: Vec<u8>, timestamp: Timestamp) -> LogRecord {
+    LogRecord { offset: 0, timestamp: timestamp.0, key: Some(key.into_bytes()), value: Some(value), headers: Vec::new() }
+}
+
+/// The fold of the deployments topic.
+#[derive(Debug, Default)]
+pub struct Deployments(BTreeMap<TransformId, Deployment>);
+
+impl Fold for Deployments {
+    type View = Arc<BTreeMap<TransformId, Deployment>>;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        let id: TransformId = key(record)?.parse().map_err(|error| format!("{error}"))?;
+        let Some(value) = &record.value else {
+            // Sandbar writes no tombstones here: somebody cleared the key by hand. The revision outlives that.
+            if let Some(deployment) = self.0.get_mut(&id) {
+                deployment.desired = Desired::Deleted;
+            }
+            return Ok(());
+        };
+        let deployment: Deployment = serde_json::from_slice(value).map_err(|error| format!("not a deployment: {error}"))?;
+        if deployment.id != id {
+            return Err(format!("its key says {id}, its value {}", deployment.id));
+        }
+        self.0.insert(id, deployment);
+        Ok(())
+    }
+
+    fn view(&self) -> Self::View {
+        Arc::new(self.0.clone())
+    }
+}
+
+/// Written after a module's chunks: only now does the module exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub bytes: u64,
+    pub chunks: u32,
+    /// Offset (in the chunks' partition) from which on all chunks are found.
+    pub chunks_from: i64,
+}
+
+pub fn encode_manifest(digest: &Digest, manifest: Manifest, now: Timestamp) -> LogRecord {
+    record(digest.to_string(), serde_json::to_vec(&manifest).expect("a manifest is plain data"), now)
+}
+
+/// The fold of the manifests: which modules there are.
+#[derive(Debug, Default)]
+pub struct Manifests(BTreeMap<Digest, Manifest>);
+
+impl Fold for Manifests {
+    type View = Arc<BTreeMap<Digest, Manifest>>;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
+        let Some(value) = &record.value else {
+            self.0.remove(&digest);
+            return Ok(());
+        };
+        let manifest = serde_json::from_slice(value).map_err(|error| format!("not a module's manifest: {error}"))?;
+        self.0.insert(digest, manifest);
+        Ok(())
+    }
+
+    fn view(&self) -> Self::View {
+        Arc::new(self.0.clone())
+    }
+}
+
+pub fn chunk_key(digest: &Digest, number: usize) -> String {
+    format!("{digest}/{number}")
+}
+
+/// The chunk's number, if the record is a chunk of this module.
+pub fn chunk_number(digest: &Digest, record: &LogRecord) -> Option<usize> {
+    let (found, number) = std::str::from_utf8(record.key.as_deref()?).ok()?.rsplit_once('/')?;
+    if found.parse() == Ok(*digest) { number.parse().ok() } else { None }
+}
+
+fn key(record: &LogRecord) -> Result<&str, String> {
+    let key = record.key.as_deref().ok_or("it has no key")?;
+    std::str::from_utf8(key).map_err(|_| "its key is not text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment() -> Deployment {
+        let spec = serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}});
+        Deployment {
+            id: "t/n".parse().expect("valid"),
+            revision: 7,
+            module: Digest::of(b""),
+            spec: serde_json::from_value(spec).expect("valid"),
+            desired: Desired::Running,
+            changed_at: Timestamp(5),
+        }
+    }
+
+    #[test]
+    fn a_deployment_reads_back() {
+        let mut fold = Deployments::default();
+        fold.apply(&encode_deployment(&deployment())).expect("readable");
+        assert_eq!(fold.view()[&deployment().id], deployment());
+    }
+
+    #[test]
+    fn foreign_records_are_refused_and_change_nothing() {
+        let good = encode_deployment(&deployment());
+        let mut fold = Deployments::default();
+        fold.apply(&good).expect("readable");
+        for (key, value) in [
+            (None, good.value.clone()),
+            (Some(vec![0xff]), good.value.clone()),
+            (Some(b"no-slash".to_vec()), good.value.clone()),
+            (Some(b"t/other".to_vec()), good.value.clone()),
+            (Some(b"t/n".to_vec()), Some(b"hello".to_vec())),
+            (Some(b"t/n".to_vec()), Some(b"{}".to_vec())),
+        ] {
+            let record = LogRecord { key, value, ..good.clone() };
+            fold.apply(&record).expect_err(&format!("{record:?}"));
+        }
+        assert_eq!(fold.view()[&deployment().id], deployment());
+    }
+
+    #[test]
+    fn a_cleared_key_keeps_its_revision() {
+        let mut fold = Deployments::default();
+        fold.apply(&encode_deployment(&deployment())).expect("readable");
+        fold.apply(&LogRecord { value: None, ..encode_deployment(&deployment()) }).expect("readable");
+        let deployment = fold.view()[&deployment().id].clone();
+        assert_eq!((deployment.revision, deployment.desired), (7, Desired::Deleted));
+    }
+
+    #[test]
+    fn chunks_are_told_apart() {
+        let (ours, other) = (Digest::of(b"a"), Digest::of(b"b"));
+        let record = record(chunk_key(&ours, 12), vec![], Timestamp(0));
+        assert_eq!((chunk_number(&ours, &record), chunk_number(&other, &record)), (Some(12), None));
+    }
+}
