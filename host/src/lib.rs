@@ -3,5 +3,10 @@
 //! `ARCHITECTURE.md` is the map. The data plane (`worker`, `task`, `guest`, `kafka`, `embedded`) is synchronous
 //! threads; the control plane (`api`, `catalog`, `supervisor`) is tokio.
 
+pub mod guest;
+pub mod kafka;
 pub mod model;
 pub mod ports;
+pub mod task;
+pub mod telemetry;
+pub mod worker;

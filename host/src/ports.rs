@@ -118,6 +118,10 @@ pub trait Session {
     /// Where a partition ends, as far as it is known without asking: one past its last committed record.
     fn end_offset(&self, partition: Partition) -> Option<i64>;
 
+    /// Partitions that the last `poll` found to be read to their end, with the offset to go on from: past trailing
+    /// control records, which no record ever shows.
+    fn consumed_ends(&self) -> &[(Partition, i64)];
+
     /// Opens a transaction. The group's generation is captured here, once: a commit after a rebalance is refused.
     fn begin(&mut self) -> Result<(), SessionError>;
 
@@ -192,8 +196,8 @@ pub trait Log: Send + Sync + 'static {
     /// Creates a topic; one that exists already is left as it is.
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
 
-    /// Appends records, all in one transaction; each to the partition that its key hashes to (murmur2, as Java clients
-    /// do), or to `partition` if given. Returns when they are durable.
+    /// Appends records in order; each to the partition that its key hashes to (murmur2, as Java clients do), or to
+    /// `partition` if given. Returns when they are durable. After an error a first part of them may be there.
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError>;
 
     /// Reads committed records from `offset` on (from the first that is left, if that is later): waits up to `wait`

@@ -165,8 +165,8 @@ pub struct Failure {
 pub struct OutputLimits {
     /// Output records per input record.
     pub records_per_input: u32,
-    /// Bytes of the output's own data for the whole batch.
-    pub bytes: usize,
+    /// Bytes of the keys and values of one input record's outputs.
+    pub bytes_per_input: usize,
     /// How many outputs the spec has.
     pub targets: u32,
 }
@@ -188,8 +188,8 @@ pub enum OutputError {
     HeaderName { row: usize },
     #[error("input row {row} became {records} records, the limit is {limit} (limits.output_per_record)")]
     TooManyRecords { row: u32, records: u32, limit: u32 },
-    #[error("the batch became {bytes} bytes, the limit is {limit} (limits.output_bytes)")]
-    TooManyBytes { bytes: usize, limit: usize },
+    #[error("input row {row} became {bytes} bytes, the limit is {limit} (limits.output_bytes_per_record)")]
+    TooManyBytes { row: u32, bytes: usize, limit: usize },
 }
 
 impl OutputError {
@@ -225,9 +225,6 @@ impl Output {
         }
         let headers = self.header_counts.iter().try_fold(0usize, |sum, &n| sum.checked_add(n as usize));
         expect("headers", self.headers.len(), headers.and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX))?;
-        if self.data.len() > limits.bytes {
-            return Err(OutputError::TooManyBytes { bytes: self.data.len(), limit: limits.bytes });
-        }
         self.check_rows(input, limits)?;
         self.check_headers(input)?;
         self.check_failures(input)?;
@@ -236,6 +233,7 @@ impl Output {
 
     fn check_rows(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
         let (mut last_source, mut of_source) = (0u32, 0u32);
+        // Spans may overlap, so a small output can stand for many bytes.
         let mut bytes = 0usize;
         for (row, (&target, &source)) in self.targets.iter().zip(&self.sources).enumerate() {
             if target >= limits.targets {
@@ -244,18 +242,19 @@ impl Output {
             if source as usize >= input.len() || (row > 0 && source < last_source) {
                 return Err(OutputError::Source { row, source_row: source });
             }
-            of_source = if row > 0 && source == last_source { of_source + 1 } else { 1 };
-            last_source = source;
+            if row == 0 || source != last_source {
+                (last_source, of_source, bytes) = (source, 0, 0);
+            }
+            of_source += 1;
             if of_source > limits.records_per_input {
                 let limit = limits.records_per_input;
                 return Err(OutputError::TooManyRecords { row: source, records: of_source, limit });
             }
             bytes += self.check_span(input, row, "keys", self.keys[2 * row], self.keys[2 * row + 1])?;
             bytes += self.check_span(input, row, "values", self.values[2 * row], self.values[2 * row + 1])?;
-        }
-        // Spans may overlap, so a small output can still stand for many bytes.
-        if bytes > limits.bytes {
-            return Err(OutputError::TooManyBytes { bytes, limit: limits.bytes });
+            if bytes > limits.bytes_per_input {
+                return Err(OutputError::TooManyBytes { row: source, bytes, limit: limits.bytes_per_input });
+            }
         }
         Ok(())
     }

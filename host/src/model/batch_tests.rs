@@ -12,7 +12,7 @@ fn input() -> Batch {
     batch
 }
 
-const LIMITS: OutputLimits = OutputLimits { records_per_input: 2, bytes: 64, targets: 2 };
+const LIMITS: OutputLimits = OutputLimits { records_per_input: 2, bytes_per_input: 64, targets: 2 };
 
 #[test]
 fn rows_read_back_with_null_and_empty_apart() {
@@ -93,7 +93,7 @@ fn what_breaks_the_contract_is_refused() {
         ("null header name", Output { header_counts: vec![1], headers: vec![NULL; 4], ..row(0, 0, [0, 0]) }),
         ("timestamps", Output { timestamps: vec![1, 2], ..row(0, 0, [0, 0]) }),
         ("failure row", Output { failures: vec![Failure { row: 9, message: String::new() }], ..Output::default() }),
-        ("too many bytes", Output { data: vec![0; 65], ..Output::default() }),
+        ("too many bytes", Output { data: vec![0; 65], ..row(0, 0, [n, n + 65]) }),
         (
             "too many records",
             Output {

@@ -1,0 +1,32 @@
+//! The sandbox: WebAssembly components that fit the `sandbar:transform` world, in wasmtime.
+//!
+//! ```text
+//! bytes --check--> compiled artifact (child process) --load--> Prepared --instantiate--> Instance (one per task)
+//! ```
+//!
+//! Invariants: a module gets nothing that the world does not give it; a call ends within its deadline; what an
+//! instance returns is not trusted before `Output::check`; an instance that trapped is never called again.
+//! There is no WASI here, no clock and no randomness: a guest is a function of its batch, its config and its past.
+
+pub mod check;
+pub mod compile;
+mod engine;
+mod instance;
+mod modules;
+
+pub use engine::Engine;
+pub use instance::{Prepared, Settings};
+pub use modules::Modules;
+
+/// The package whose world a module must fit.
+pub const PACKAGE: &str = "sandbar:transform";
+/// The version of it that this host runs.
+pub const VERSION: &str = "0.1.0";
+
+pub(crate) mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../guest-sdk/wit",
+        world: "transformer",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

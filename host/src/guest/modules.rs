@@ -1,0 +1,105 @@
+//! The compiled modules of a host: compiled once, kept as files, shared by all transforms that use them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use wasmtime::component::Component;
+
+use super::check::{Surface, check_header};
+use super::compile::Compiler;
+use super::{Engine, Prepared, Settings};
+use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::Digest;
+use crate::model::spec::Spec;
+use crate::ports::{GuestError, GuestFactory, TrapKind};
+use crate::telemetry::metrics::{Metrics, TransformMetrics};
+
+/// Compiles modules and hands out what runs them. Shared by API and supervisor; every call may block.
+pub struct Modules {
+    engine: Engine,
+    compiler: Compiler,
+    folder: PathBuf,
+    metrics: Metrics,
+    /// One lock per digest, so that two users of a module compile it once and other modules do not wait.
+    compiled: Mutex<HashMap<Digest, Arc<Mutex<Option<Compiled>>>>>,
+}
+
+#[derive(Clone)]
+struct Compiled {
+    component: Component,
+    info: ModuleInfo,
+}
+
+impl Modules {
+    /// Artifacts live in `folder` for as long as this value: they are made anew by each process, so nothing that
+    /// somebody else put there is ever run.
+    pub fn new(compiler: Compiler, folder: PathBuf, metrics: Metrics) -> Result<Self, String> {
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self { engine: Engine::new()?, compiler, folder, metrics, compiled: Mutex::default() })
+    }
+
+    /// Compiles and checks a module, or says why it may not run here.
+    pub fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+        Ok(self.compiled(bytes)?.info)
+    }
+
+    /// Instantiates once with the spec's config: what a bad configuration would fail on, before it is accepted.
+    pub fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
+        let prepared = self.prepare(spec, 0, bytes, None)?;
+        match prepared.instantiate() {
+            Ok(_) => Ok(()),
+            Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
+            Err(GuestError::Trapped { kind: TrapKind::Timeout, message }) => Err(ModuleError::Timeout(message)),
+            Err(GuestError::Trapped { kind: TrapKind::Memory, message }) => Err(ModuleError::Memory(message)),
+            Err(error) => Err(ModuleError::Trap(error.to_string())),
+        }
+    }
+
+    /// What makes the instances of one revision.
+    pub fn prepare(
+        &self,
+        spec: &Spec,
+        revision: u64,
+        bytes: &[u8],
+        metrics: Option<Arc<TransformMetrics>>,
+    ) -> Result<Prepared, ModuleError> {
+        let compiled = self.compiled(bytes)?;
+        Prepared::new(&self.engine, &compiled.component, Settings::of(spec, revision), metrics).map_err(ModuleError::Invalid)
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+        check_header(bytes)?;
+        let digest = Digest::of(bytes);
+        let slot = self.compiled.lock().entry(digest).or_default().clone();
+        let mut slot = slot.lock();
+        if let Some(compiled) = &*slot {
+            return Ok(compiled.clone());
+        }
+        let started = Instant::now();
+        let made = self.compile(digest, bytes);
+        self.metrics.compiled(made.as_ref().map_or("refused", |_| "ok"), started.elapsed());
+        match made {
+            Ok(compiled) => Ok(slot.insert(compiled).clone()),
+            Err(error) => {
+                // A refused module leaves nothing behind.
+                self.compiled.lock().remove(&digest);
+                Err(error)
+            }
+        }
+    }
+
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+        let host = |error: std::io::Error| ModuleError::Host(format!("{}: {error}", self.folder.display()));
+        let scratch = tempfile::tempdir_in(&self.folder).map_err(host)?;
+        let (module, artifact) = (scratch.path().join("module.wasm"), scratch.path().join("module.cwasm"));
+        std::fs::write(&module, bytes).map_err(host)?;
+        let Surface { imports, exports } = self.compiler.compile(&self.engine, &module, &artifact)?;
+        // SAFETY: our own compiler made this file a moment ago, in a folder that was made for it alone.
+        let component = unsafe { Component::deserialize_file(&self.engine.engine, &artifact) };
+        let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+        Ok(Compiled { component, info: ModuleInfo { digest, bytes: bytes.len() as u64, imports, exports } })
+    }
+}

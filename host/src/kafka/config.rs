@@ -1,0 +1,121 @@
+//! The properties that consumers and producers start from, and what a person may override.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::spec::Delivery;
+use crate::ports::SessionOptions;
+
+/// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
+/// back read_committed readers for no longer.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// A host that is silent for this long loses its partitions.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How to reach a Kafka cluster.
+#[derive(Debug, Clone, Default)]
+pub struct KafkaConfig {
+    /// `host:port,host:port`.
+    pub brokers: String,
+    /// Any librdkafka property (security.protocol, sasl.*, ssl.*, ...), applied last. Values are never logged.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl KafkaConfig {
+    fn build(&self, own: &[(&str, String)]) -> Vec<(String, String)> {
+        let mut all = vec![
+            ("bootstrap.servers".to_owned(), self.brokers.clone()),
+            ("client.id".to_owned(), "sandbar".to_owned()),
+            ("socket.keepalive.enable".to_owned(), "true".to_owned()),
+            ("reconnect.backoff.max.ms".to_owned(), "1000".to_owned()),
+            ("socket.timeout.ms".to_owned(), "10000".to_owned()),
+        ];
+        all.extend(own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        all.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
+
+    /// A worker's consumer. Queues are small: a host has a consumer for each worker.
+    pub(super) fn consumer(&self, options: &SessionOptions) -> Vec<(String, String)> {
+        self.build(&[
+            ("group.id", options.group.clone()),
+            ("partition.assignment.strategy", "cooperative-sticky".into()),
+            ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
+            ("heartbeat.interval.ms", "2000".into()),
+            ("max.poll.interval.ms", "60000".into()),
+            // read_committed even where the transform is at-least-once: OffsetFetch then waits for pending offsets.
+            ("isolation.level", "read_committed".into()),
+            ("enable.auto.commit", "false".into()),
+            ("enable.auto.offset.store", "false".into()),
+            // A missing offset must be seen, not skipped.
+            ("auto.offset.reset", "error".into()),
+            ("enable.partition.eof", "true".into()),
+            ("queued.min.messages", "20000".into()),
+            ("queued.max.messages.kbytes", "16384".into()),
+            ("fetch.queue.backoff.ms", "5".into()),
+            ("fetch.wait.max.ms", "100".into()),
+            ("topic.metadata.refresh.interval.ms", "30000".into()),
+        ])
+    }
+
+    /// A worker's producer.
+    pub(super) fn producer(&self, options: &SessionOptions) -> Vec<(String, String)> {
+        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+        let mut own = vec![
+            // Keys land where Java clients put them: co-partitioning depends on it.
+            ("partitioner", "murmur2_random".to_owned()),
+            ("enable.idempotence", "true".into()),
+            ("acks", "all".into()),
+            ("compression.type", "lz4".into()),
+            ("linger.ms", "5".into()),
+            // With several requests in flight and a slow broker, idempotence makes librdkafka 2.12 poll busily.
+            ("max.in.flight.requests.per.connection", "1".into()),
+            ("batch.size", "524288".into()),
+            ("queue.buffering.max.messages", "20000".into()),
+            ("queue.buffering.max.kbytes", "32768".into()),
+            ("message.max.bytes", "67108864".into()),
+            ("message.timeout.ms", timeout.clone()),
+            ("delivery.report.only.error", "true".into()),
+        ];
+        if options.delivery == Delivery::ExactlyOnce {
+            own.push(("transactional.id", options.transactional_id.clone()));
+            own.push(("transaction.timeout.ms", timeout));
+        }
+        self.build(&own)
+    }
+
+    /// A reader of single partitions, outside any group.
+    pub(super) fn reader(&self) -> Vec<(String, String)> {
+        self.build(&[
+            ("group.id", "sandbar-reader".into()),
+            ("isolation.level", "read_committed".into()),
+            ("enable.auto.commit", "false".into()),
+            ("auto.offset.reset", "earliest".into()),
+            ("enable.partition.eof", "true".into()),
+            ("queued.max.messages.kbytes", "4096".into()),
+            ("fetch.wait.max.ms", "200".into()),
+        ])
+    }
+
+    /// A writer outside sessions: control topics.
+    pub(super) fn writer(&self) -> Vec<(String, String)> {
+        self.build(&[
+            ("partitioner", "murmur2_random".into()),
+            ("enable.idempotence", "true".into()),
+            ("acks", "all".into()),
+            ("compression.type", "lz4".into()),
+            ("message.timeout.ms", "15000".into()),
+            ("delivery.report.only.error", "true".into()),
+            ("linger.ms", "0".into()),
+        ])
+    }
+
+    /// The administration client of the rdkafka crate.
+    pub(super) fn admin(&self) -> rdkafka::ClientConfig {
+        let mut config = rdkafka::ClientConfig::new();
+        for (name, value) in self.build(&[]) {
+            config.set(name, value);
+        }
+        config
+    }
+}

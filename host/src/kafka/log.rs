@@ -1,0 +1,219 @@
+//! Topics, and reading and writing outside a session: what the catalog, the API and status need.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::config::KafkaConfig;
+use super::raw::{Client, Fetched, PartitionList, Produced, RawError};
+use super::session::KafkaSession;
+use crate::model::names::TopicName;
+use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a broker takes by default (`message.max.bytes`), less the batch's own header.
+const RECORD_BYTES_DEFAULT: usize = 1_048_588 - 1024;
+/// Replicas of a topic that Sandbar creates, where there are as many brokers.
+const REPLICAS: usize = 3;
+
+/// A Kafka cluster.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    admin: AdminClient<DefaultClientContext>,
+    /// Readers between two reads, positioned where the last one ended.
+    readers: Mutex<HashMap<(TopicName, i32), Reader>>,
+    writer: Mutex<Option<Client>>,
+}
+
+struct Reader {
+    client: Client,
+    next_offset: i64,
+    fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
+}
+
+// SAFETY: `fetched` is a buffer whose pointers are used within one call only.
+unsafe impl Send for Reader {}
+
+impl KafkaLog {
+    /// Makes the clients; the brokers need not be there yet.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        let admin = config.admin().create().map_err(|error| LogError::Refused(error.to_string()))?;
+        Ok(Self { config, admin, readers: Mutex::default(), writer: Mutex::default() })
+    }
+
+    fn options() -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+    }
+
+    fn record_bytes_max(&self, name: &TopicName) -> usize {
+        let (topic, options) = ([ResourceSpecifier::Topic(name.as_str())], Self::options());
+        let asked = self.admin.describe_configs(&topic, &options);
+        // Without the right to describe it, the default is assumed.
+        let Ok(answers) = futures::executor::block_on(asked) else { return RECORD_BYTES_DEFAULT };
+        let resource = answers.into_iter().next().and_then(Result::ok);
+        let entry = resource.and_then(|resource| resource.entry_map().get("max.message.bytes").and_then(|e| e.value.clone()));
+        let bytes = entry.and_then(|value| value.parse::<usize>().ok());
+        bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024))
+    }
+
+    fn reader(&self, topic: &TopicName, partition: i32, offset: i64) -> Result<Reader, LogError> {
+        let kept = self.readers.lock().remove(&(topic.clone(), partition));
+        if let Some(reader) = kept.filter(|reader| reader.next_offset == offset) {
+            return Ok(reader);
+        }
+        let client = Client::consumer(&self.config.reader()).map_err(unavailable)?;
+        let mut list = PartitionList::new();
+        list.add(topic.as_str(), partition, offset, "");
+        client.assign_only(&list).map_err(unavailable)?;
+        Ok(Reader { client, next_offset: offset, fetched: Vec::new() })
+    }
+}
+
+impl Reader {
+    fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {
+        let deadline = Instant::now() + wait;
+        let mut page = Page { next_offset: self.next_offset, ..Page::default() };
+        let (mut bytes, mut at_end, mut failed) = (0, false, None);
+        while page.records.is_empty() && !at_end && failed.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.client.consume(&mut self.fetched, left, 256, &mut |message| match message {
+                Fetched::Record(record) => {
+                    let mut headers = Vec::new();
+                    record.headers(&mut headers);
+                    let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
+                    let record = LogRecord {
+                        offset: record.offset(),
+                        timestamp: record.timestamp(),
+                        key: owned(record.key()),
+                        value: owned(record.value()),
+                        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
+                    };
+                    bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
+                    page.next_offset = record.offset + 1;
+                    page.records.push(record);
+                }
+                Fetched::End { offset, .. } => {
+                    page.next_offset = page.next_offset.max(offset);
+                    // With time left, an end seen in passing is no answer: wait for what comes.
+                    at_end = page.next_offset >= offset && deadline <= Instant::now();
+                }
+                Fetched::Error(error) => failed = Some(error),
+            });
+            if Instant::now() >= deadline || bytes > bytes_max {
+                break;
+            }
+        }
+        self.next_offset = page.next_offset;
+        failed.filter(|_| page.records.is_empty()).map_or(Ok(page), Err)
+    }
+}
+
+impl Log for KafkaLog {
+    fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        Ok(Box::new(KafkaSession::open(&self.config, options)?))
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        let metadata = self.admin.inner().fetch_metadata(Some(name.as_str()), CALL_TIMEOUT).map_err(|error| {
+            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
+        })?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name.as_str());
+        let partitions = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
+        if partitions == 0 {
+            return Err(LogError::NoTopic(name.to_string()));
+        }
+        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: self.record_bytes_max(name) })
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT).map_err(|error| {
+            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
+        })?;
+        let topics = metadata.topics().iter().filter_map(|topic| {
+            let name: TopicName = topic.name().parse().ok()?;
+            let info = TopicInfo { partitions: topic.partitions().len() as i32, record_bytes_max: RECORD_BYTES_DEFAULT };
+            (!name.as_str().starts_with("__")).then_some((name, info))
+        });
+        Ok(topics.collect())
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT).map_err(|error| {
+            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
+        })?;
+        let replicas = if metadata.brokers().len() >= REPLICAS { REPLICAS } else { 1 };
+        let mut new = RdNewTopic::new(topic.name.as_str(), topic.partitions, TopicReplication::Fixed(replicas as i32));
+        if topic.compacted {
+            new = new.set("cleanup.policy", "compact");
+        }
+        let created = futures::executor::block_on(self.admin.create_topics(&[new], &Self::options()));
+        let created = created.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        match created.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => {}
+            Some(Err((name, code))) => return Err(LogError::Refused(format!("creating topic {name}: {code}"))),
+        }
+        // A topic that was just created is not at once known to every broker.
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match self.topic(&topic.name) {
+                Err(LogError::NoTopic(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                found => return found.map(drop),
+            }
+        }
+    }
+
+    fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        let mut kept = self.writer.lock();
+        let client = match kept.take() {
+            Some(client) => client,
+            None => Client::producer(&self.config.writer()).map_err(unavailable)?,
+        };
+        let handle = client.topic(topic.as_str()).map_err(unavailable)?;
+        for record in &records {
+            let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            loop {
+                match client.produce(&handle, partition, key, value, &headers, record.timestamp).map_err(unavailable)? {
+                    Produced::Queued => break,
+                    Produced::Full => client.poll(Duration::from_millis(1)),
+                }
+            }
+        }
+        // Ends by itself: every record is delivered or failed within message.timeout.ms.
+        while client.in_flight() > 0 {
+            client.poll(Duration::from_millis(1));
+        }
+        client.poll(Duration::ZERO);
+        if let Some(error) = client.take_delivery_error() {
+            return Err(unavailable(error));
+        }
+        drop(handle);
+        *kept = Some(client);
+        Ok(())
+    }
+
+    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError> {
+        let mut reader = self.reader(topic, partition, offset)?;
+        let mut page = reader.page(wait, bytes_max).map_err(unavailable)?;
+        let name = super::raw::c_string(topic.as_str());
+        page.end_offset = match reader.client.known_end(&name, partition) {
+            Some(end) => end,
+            None => reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1,
+        };
+        self.readers.lock().insert((topic.clone(), partition), reader);
+        Ok(page)
+    }
+
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+        ends.map_err(|error| LogError::Unavailable(error.to_string()))
+    }
+}
+
+fn unavailable(error: RawError) -> LogError {
+    LogError::Unavailable(error.to_string())
+}

@@ -1,0 +1,73 @@
+//! What one transaction did, counted when it is committed: an aborted one counts nothing.
+
+use crate::model::batch::Batch;
+use crate::model::units::Timestamp;
+use crate::telemetry::metrics::TransformMetrics;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Tally {
+    inputs: Vec<(u64, u64)>,
+    outputs: Vec<(u64, u64)>,
+    failed: Vec<&'static str>,
+    /// Timestamp of the oldest record of each batch.
+    oldest: Vec<i64>,
+    pub dead_lettered: u64,
+    pub skipped: u64,
+    pub filtered: u64,
+}
+
+impl Tally {
+    pub(super) fn sent(&mut self, topic: usize, key: Option<&[u8]>, value: Option<&[u8]>) {
+        count(&mut self.outputs, topic, 1, (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64);
+    }
+
+    pub(super) fn processed(&mut self, input: usize, batch: &Batch, rows: usize, filtered: u64) {
+        let bytes = if rows == batch.len() { batch.bytes() } else { (0..rows).map(|row| batch.row_bytes(row)).sum() };
+        count(&mut self.inputs, input, rows as u64, bytes as u64);
+        self.filtered += filtered;
+        self.oldest.extend(batch.timestamps[..rows].iter().copied().filter(|&at| at >= 0).min());
+    }
+
+    pub(super) fn failed(&mut self, reason: &'static str) {
+        self.failed.push(reason);
+    }
+
+    /// Bytes that were sent.
+    pub fn bytes_out(&self) -> u64 {
+        self.outputs.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Adds everything to the metrics and begins anew.
+    pub fn count(&mut self, metrics: &TransformMetrics, now: Timestamp) {
+        for (counters, (records, bytes)) in metrics.inputs.iter().zip(&self.inputs) {
+            counters.records.inc_by(*records);
+            counters.bytes.inc_by(*bytes);
+        }
+        for (counters, (records, bytes)) in metrics.outputs.iter().zip(&self.outputs) {
+            counters.records.inc_by(*records);
+            counters.bytes.inc_by(*bytes);
+        }
+        self.failed.iter().for_each(|reason| metrics.failed(reason));
+        for oldest in &self.oldest {
+            metrics.latency.observe(now.millis_since(Timestamp(*oldest)) as f64 / 1000.0);
+        }
+        metrics.dead_lettered.inc_by(self.dead_lettered);
+        metrics.skipped.inc_by(self.skipped);
+        metrics.filtered.inc_by(self.filtered);
+        self.clear();
+    }
+
+    /// Forgets what an aborted transaction did.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn count(column: &mut Vec<(u64, u64)>, index: usize, records: u64, bytes: u64) {
+    if column.len() <= index {
+        column.resize(index + 1, (0, 0));
+    }
+    column[index].0 += records;
+    column[index].1 += bytes;
+}

@@ -1,0 +1,278 @@
+//! Every metric of the host. The one place where names, labels and buckets are decided.
+//!
+//! Labels are bounded: `team` and `transform` by the deployments, `topic` and `partition` by their inputs and outputs;
+//! nothing that a record or a client says becomes a label. docs/metrics.md is checked against this file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::model::names::{TopicName, TransformId};
+use crate::model::status::State;
+
+const TRANSFORM: [&str; 2] = ["team", "transform"];
+
+/// The host's metrics. Cloning shares them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    records_in: IntCounterVec,
+    records_out: IntCounterVec,
+    bytes_in: IntCounterVec,
+    bytes_out: IntCounterVec,
+    failed: IntCounterVec,
+    dead_lettered: IntCounterVec,
+    skipped: IntCounterVec,
+    filtered: IntCounterVec,
+    batch_records: HistogramVec,
+    guest_call: HistogramVec,
+    guest_traps: IntCounterVec,
+    guest_memory: IntGaugeVec,
+    latency: HistogramVec,
+    lag: IntGaugeVec,
+    committed: IntCounterVec,
+    aborted: IntCounterVec,
+    commit_time: HistogramVec,
+    rebalances: IntCounterVec,
+    worker_state: IntGaugeVec,
+    log_lines: IntCounterVec,
+    log_dropped: IntCounterVec,
+    compiled: IntCounterVec,
+    compile_time: Histogram,
+    http_requests: IntCounterVec,
+    http_time: HistogramVec,
+    cpu: GaugeVec,
+    memory: IntGauge,
+}
+
+/// One transform's handles, looked up once.
+pub struct TransformMetrics {
+    pub inputs: Vec<TopicCounters>,
+    pub outputs: Vec<TopicCounters>,
+    pub dead_lettered: IntCounter,
+    pub skipped: IntCounter,
+    pub filtered: IntCounter,
+    pub batch_records: Histogram,
+    pub guest_call: Histogram,
+    pub guest_memory: IntGauge,
+    pub latency: Histogram,
+    pub committed: IntCounter,
+    pub commit_time: Histogram,
+    pub rebalances: IntCounter,
+    pub log_dropped: IntCounter,
+    id: TransformId,
+    all: Metrics,
+}
+
+/// Records and bytes of one topic.
+pub struct TopicCounters {
+    pub records: IntCounter,
+    pub bytes: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let topic = ["team", "transform", "topic"];
+        let call_seconds = || prometheus::exponential_buckets(0.000_05, 2.5, 14).expect("constant");
+        let seconds = || prometheus::exponential_buckets(0.002, 2.0, 14).expect("constant");
+        let metrics = Self {
+            records_in: counters(r, "sandbar_records_in_total", "Input records processed and committed", &topic),
+            records_out: counters(r, "sandbar_records_out_total", "Output records committed, dead letters too", &topic),
+            bytes_in: counters(r, "sandbar_bytes_in_total", "Bytes of keys and values of input records", &topic),
+            bytes_out: counters(r, "sandbar_bytes_out_total", "Bytes of keys and values of output records", &topic),
+            failed: counters(
+                r,
+                "sandbar_records_failed_total",
+                "Records that failed for good, by reason",
+                &["team", "transform", "reason"],
+            ),
+            dead_lettered: counters(r, "sandbar_records_dead_lettered_total", "Failed records sent to the dead-letter topic", &TRANSFORM),
+            skipped: counters(r, "sandbar_records_skipped_total", "Failed records dropped (on_error: skip)", &TRANSFORM),
+            filtered: counters(r, "sandbar_records_filtered_total", "Records that became no output and did not fail", &TRANSFORM),
+            batch_records: histograms(
+                r,
+                "sandbar_batch_records",
+                "Records per guest call",
+                &TRANSFORM,
+                prometheus::exponential_buckets(1.0, 2.0, 13).expect("constant"),
+            ),
+            guest_call: histograms(r, "sandbar_guest_call_seconds", "Time of one guest call", &TRANSFORM, call_seconds()),
+            guest_traps: counters(r, "sandbar_guest_traps_total", "Guest calls that ended in a trap", &["team", "transform", "kind"]),
+            guest_memory: gauges(r, "sandbar_guest_memory_bytes", "Linear memory of the transform's largest instance", &TRANSFORM),
+            latency: histograms(
+                r,
+                "sandbar_end_to_end_latency_seconds",
+                "From a record's timestamp to the commit of what became of it (the oldest record of each batch)",
+                &TRANSFORM,
+                seconds(),
+            ),
+            lag: gauges(r, "sandbar_lag_records", "Records behind the end of the partition", &["team", "transform", "topic", "partition"]),
+            committed: counters(r, "sandbar_transactions_committed_total", "Transactions committed", &TRANSFORM),
+            aborted: counters(r, "sandbar_transactions_aborted_total", "Transactions given up", &["team", "transform", "reason"]),
+            commit_time: histograms(r, "sandbar_transaction_commit_seconds", "Time of a commit, flush included", &TRANSFORM, seconds()),
+            rebalances: counters(r, "sandbar_rebalances_total", "Changes of a worker's partitions", &TRANSFORM),
+            worker_state: gauges(r, "sandbar_worker_state", "1 for the state that the transform is in", &["team", "transform", "state"]),
+            log_lines: counters(r, "sandbar_log_lines_total", "Log lines of guests", &["team", "transform", "level"]),
+            log_dropped: counters(r, "sandbar_log_lines_dropped_total", "Log lines over limits.log_lines_per_second", &TRANSFORM),
+            compiled: counters(r, "sandbar_modules_compiled_total", "Modules compiled, by result", &["result"]),
+            compile_time: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new("sandbar_module_compile_seconds", "Time to compile a module")
+                        .buckets(prometheus::exponential_buckets(0.05, 2.0, 11).expect("constant")),
+                ),
+            ),
+            http_requests: counters(r, "sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
+            http_time: histograms(r, "sandbar_http_request_seconds", "Time of an API request", &["method", "route"], seconds()),
+            cpu: registered(r, GaugeVec::new(Opts::new("process_cpu_seconds_total", "CPU time of the process"), &[])),
+            memory: registered(r, IntGauge::new("process_resident_memory_bytes", "Resident memory of the process")),
+            registry,
+        };
+        let build = gauges(&metrics.registry, "sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
+        let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("SANDBAR_REVISION").unwrap_or("unknown"));
+        build.with_label_values(&[version, revision, option_env!("SANDBAR_RUSTC").unwrap_or("unknown")]).set(1);
+        metrics
+    }
+
+    /// The handles of a transform. `outputs` are the topics in the order of `SessionOptions::outputs`.
+    pub fn transform(&self, id: &TransformId, inputs: &[TopicName], outputs: &[TopicName]) -> Arc<TransformMetrics> {
+        let labels = [id.team.as_str(), id.name.as_str()];
+        let topics = |records: &IntCounterVec, bytes: &IntCounterVec, topics: &[TopicName]| {
+            let counters = topics.iter().map(|topic| {
+                let labels = [labels[0], labels[1], topic.as_str()];
+                TopicCounters { records: records.with_label_values(&labels), bytes: bytes.with_label_values(&labels) }
+            });
+            counters.collect()
+        };
+        Arc::new(TransformMetrics {
+            inputs: topics(&self.records_in, &self.bytes_in, inputs),
+            outputs: topics(&self.records_out, &self.bytes_out, outputs),
+            dead_lettered: self.dead_lettered.with_label_values(&labels),
+            skipped: self.skipped.with_label_values(&labels),
+            filtered: self.filtered.with_label_values(&labels),
+            batch_records: self.batch_records.with_label_values(&labels),
+            guest_call: self.guest_call.with_label_values(&labels),
+            guest_memory: self.guest_memory.with_label_values(&labels),
+            latency: self.latency.with_label_values(&labels),
+            committed: self.committed.with_label_values(&labels),
+            commit_time: self.commit_time.with_label_values(&labels),
+            rebalances: self.rebalances.with_label_values(&labels),
+            log_dropped: self.log_dropped.with_label_values(&labels),
+            id: id.clone(),
+            all: self.clone(),
+        })
+    }
+
+    /// Forgets a deleted transform's gauges, so that they do not stand still for ever.
+    pub fn forget(&self, id: &TransformId) {
+        for state in State::ALL {
+            let _ = self.worker_state.remove_label_values(&[id.team.as_str(), id.name.as_str(), state.as_str()]);
+        }
+        let _ = self.guest_memory.remove_label_values(&[id.team.as_str(), id.name.as_str()]);
+    }
+
+    pub fn compiled(&self, result: &'static str, took: Duration) {
+        self.compiled.with_label_values(&[result]).inc();
+        self.compile_time.observe(took.as_secs_f64());
+    }
+
+    pub fn http(&self, method: &str, route: &str, status: u16, seconds: f64) {
+        self.http_requests.with_label_values(&[method, route, &status.to_string()]).inc();
+        self.http_time.with_label_values(&[method, route]).observe(seconds);
+    }
+
+    /// Prometheus's text format.
+    pub fn render(&self) -> String {
+        self.sample_process();
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics could not be written");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn sample_process(&self) {
+        let (cpu, memory) = process_usage();
+        self.cpu.with_label_values(&[] as &[&str]).set(cpu.as_secs_f64());
+        self.memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+    }
+}
+
+impl TransformMetrics {
+    pub fn failed(&self, reason: &str) {
+        self.all.failed.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), reason]).inc();
+    }
+
+    pub fn trapped(&self, kind: &str) {
+        self.all.guest_traps.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), kind]).inc();
+    }
+
+    pub fn aborted(&self, reason: &str) {
+        self.all.aborted.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), reason]).inc();
+    }
+
+    pub fn logged(&self, level: &str) {
+        self.all.log_lines.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), level]).inc();
+    }
+
+    pub fn lag(&self, topic: &str, partition: i32, records: Option<u64>) {
+        let number = partition.to_string();
+        let labels = [self.id.team.as_str(), self.id.name.as_str(), topic, &number];
+        match records {
+            Some(records) => self.all.lag.with_label_values(&labels).set(i64::try_from(records).unwrap_or(i64::MAX)),
+            // Not ours any more: another host reports it.
+            None => drop(self.all.lag.remove_label_values(&labels)),
+        }
+    }
+
+    pub fn state(&self, current: State) {
+        for state in State::ALL {
+            let labels = [self.id.team.as_str(), self.id.name.as_str(), state.as_str()];
+            self.all.worker_state.with_label_values(&labels).set(i64::from(state == current));
+        }
+    }
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("constant name and labels");
+    registry.register(Box::new(collector.clone())).expect("each name once");
+    collector
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], buckets: Vec<f64>) -> HistogramVec {
+    registered(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+}
+
+/// CPU time and resident bytes of this process; zeros where the system does not say.
+pub fn process_usage() -> (Duration, u64) {
+    // SAFETY: getrusage fills the struct it is given; zeroed is a valid value of it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    (time(usage.ru_utime) + time(usage.ru_stime), pages * 4096)
+}

@@ -1,0 +1,165 @@
+//! One transform's loop on one thread: poll, process, commit.
+//!
+//! ```text
+//! run:   open session -> Cycle -> turn, turn, turn ... -> stop
+//!             ^            |  SessionError::Restart
+//!             +-- backoff -+
+//! turn:  poll -> full batches -> (deadline: what is left, commit) -> rebalance, if one waits
+//! ```
+//!
+//! Invariants: one transaction spans all tasks of the worker; a partition is taken over or given up only between two
+//! transactions; after an abort every task is back at its committed offset with a fresh instance; after a restart
+//! nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or abort never
+//! touches another's.
+
+mod cycle;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use cycle::Cycle;
+
+use crate::model::codes::Code;
+use crate::model::status::{LastError, PartitionStatus, State};
+use crate::model::units::Timestamp;
+use crate::ports::{Log, SessionError, SessionOptions};
+use crate::task::Program;
+
+/// First and longest time between two attempts to open a session.
+const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a worker without work waits in poll: the longest time until it sees a command.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How often status is published while nothing happens to it.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a worker can be told.
+pub enum Command {
+    /// Commit what is open, leave the group, end.
+    Stop,
+    /// Go on with the partitions that a bad record stopped.
+    Resume,
+}
+
+/// How a worker is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    pub state: State,
+    pub error: Option<LastError>,
+    pub partitions: Vec<PartitionStatus>,
+    /// Linear memory of its largest instance.
+    pub memory_bytes: usize,
+}
+
+impl Default for WorkerStatus {
+    fn default() -> Self {
+        Self { state: State::Starting, error: None, partitions: Vec::new(), memory_bytes: 0 }
+    }
+}
+
+/// See the module. Runs on its own thread.
+pub struct Worker {
+    pub log: Arc<dyn Log>,
+    pub options: SessionOptions,
+    pub program: Arc<Program>,
+    pub commands: Receiver<Command>,
+    pub status: watch::Sender<WorkerStatus>,
+    /// The clock, read between calls and passed on.
+    pub clock: fn() -> Timestamp,
+}
+
+/// Why a cycle ended.
+enum End {
+    Stopped,
+    Failed(SessionError),
+}
+
+impl Worker {
+    /// Runs until it is told to stop, or nobody is left to tell it.
+    pub fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let ended = match self.log.open(&self.options) {
+                Ok(session) => {
+                    let started = Instant::now();
+                    let mut cycle = Cycle::new(session, self.program.clone(), self.options.commit_interval);
+                    let end = self.serve(&mut cycle);
+                    // A session that worked for a while failed of something new.
+                    failures = if started.elapsed() > REOPEN.1 { 0 } else { failures };
+                    end
+                }
+                Err(error) => End::Failed(error),
+            };
+            let End::Failed(error) = ended else { break };
+            let pause = REOPEN.0.saturating_mul(1 << failures.min(10)).min(REOPEN.1);
+            failures += 1;
+            self.report_failure(&error, pause);
+            if self.stopped_while_waiting(pause) {
+                break;
+            }
+        }
+        self.publish(WorkerStatus { state: State::Stopped, ..WorkerStatus::default() });
+    }
+
+    fn serve(&mut self, cycle: &mut Cycle) -> End {
+        let mut published = Instant::now();
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Resume) => {
+                    if let Err(error) = cycle.resume() {
+                        return End::Failed(error);
+                    }
+                }
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    return cycle.stop(self.clock).map_or_else(End::Failed, |()| End::Stopped);
+                }
+                Err(TryRecvError::Empty) => {}
+            }
+            if let Err(error) = cycle.turn(self.clock, IDLE_WAIT) {
+                return End::Failed(error);
+            }
+            if published.elapsed() >= STATUS_INTERVAL {
+                self.publish(cycle.status());
+                published = Instant::now();
+            }
+        }
+    }
+
+    fn publish(&self, status: WorkerStatus) {
+        let metrics = &self.program.metrics;
+        for partition in &status.partitions {
+            metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
+        }
+        for gone in self.status.borrow().partitions.iter().filter(|before| {
+            !status.partitions.iter().any(|now| (&now.topic, now.partition) == (&before.topic, before.partition))
+        }) {
+            metrics.lag(gone.topic.as_str(), gone.partition, None);
+        }
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+
+    fn report_failure(&self, error: &SessionError, pause: Duration) {
+        self.program.metrics.aborted("restart");
+        tracing::warn!(transform = %self.program.settings.id, %error, ?pause, "the worker's session failed and is opened again");
+        let error = LastError { code: Code::LogUnavailable, message: error.to_string(), offset: None, at: (self.clock)() };
+        self.publish(WorkerStatus { state: State::Failed, error: Some(error), ..WorkerStatus::default() });
+    }
+
+    fn stopped_while_waiting(&self, pause: Duration) -> bool {
+        use std::sync::mpsc::RecvTimeoutError;
+        let deadline = Instant::now() + pause;
+        loop {
+            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(Command::Resume) => {}
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+}
