@@ -1,0 +1,99 @@
+//! The real `sandbar serve`, as a process of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::child::Process;
+use crate::http::Api;
+use crate::kafka::KafkaCluster;
+use crate::ports::free_port;
+use crate::{dirs, wait};
+
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// One host of a cluster. It keeps address, data directory and log file over restarts.
+#[derive(Debug)]
+pub struct Host {
+    cluster: String,
+    brokers: String,
+    address: SocketAddr,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Starts a host of `cluster` with an empty data directory, and waits until it is ready.
+    #[track_caller]
+    pub fn start(kafka: &KafkaCluster, cluster: &str) -> Host {
+        let mut host = Host {
+            cluster: cluster.to_owned(),
+            brokers: kafka.brokers().to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            dir: dirs::fresh(cluster),
+            process: None,
+        };
+        host.start_again();
+        host.wait_ready();
+        host
+    }
+
+    /// Starts it after it was killed or stopped; it may not be ready yet.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the host runs already");
+        let mut command = Command::new(dirs::sandbar());
+        command.args(["serve", "--brokers", &self.brokers, "--cluster", &self.cluster]);
+        command.args(["--listen", &self.address.to_string(), "--data-dir"]).arg(self.dir.join("data"));
+        self.process = Some(Process::start(&format!("sandbar ({})", self.cluster), command, &self.log()));
+    }
+
+    /// Waits until /readyz says 200.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        let api = self.api();
+        wait::until(&format!("the host of {} is ready", self.cluster), wait::PATIENCE, || {
+            let ended = self.process.as_mut().expect("the host was started").ended();
+            assert!(ended.is_none(), "the host ended ({ended:?})");
+            let answer = api.try_get("/readyz")?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("/readyz: {} {}", answer.status, answer.body)) }
+        });
+    }
+
+    pub fn api(&self) -> Api {
+        Api::new(self.address)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// `kill -9`.
+    pub fn kill9(&mut self) {
+        self.process.take().expect("the host runs").kill9();
+    }
+
+    /// SIGTERM; its exit code (none if a signal ended it).
+    pub fn sigterm_and_wait(&mut self) -> Option<i32> {
+        self.process.take().expect("the host runs").terminate(STOP_WITHIN)
+    }
+
+    /// Freezes it: to the others it looks dead, and it will wake up as a zombie.
+    pub fn sigstop(&mut self) {
+        self.process.as_mut().expect("the host runs").signal(libc::SIGSTOP);
+    }
+
+    pub fn sigcont(&mut self) {
+        self.process.as_mut().expect("the host runs").signal(libc::SIGCONT);
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- the host's log, {}, ends with:\n{}\n---", self.log().display(), dirs::tail(&self.log(), 60));
+        }
+    }
+}

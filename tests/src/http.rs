@@ -1,0 +1,143 @@
+//! A small blocking client of the host's HTTP API. It checks nothing: tests do.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Request;
+
+const BOUNDARY: &str = "sandbar-tests-boundary";
+
+/// The API of one host.
+#[derive(Debug, Clone)]
+pub struct Api {
+    address: SocketAddr,
+    agent: Agent,
+}
+
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
+// === impl Api ===
+
+impl Api {
+    pub fn new(address: SocketAddr) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+        Api { address, agent: config.build().into() }
+    }
+
+    /// Uploads a module; its digest.
+    #[track_caller]
+    pub fn upload(&self, module: &[u8]) -> String {
+        let answer = self.try_upload(module);
+        let digest = answer.success().json()["digest"].as_str().map(str::to_owned);
+        digest.unwrap_or_else(|| panic!("no digest in {answer:?}"))
+    }
+
+    pub fn try_upload(&self, module: &[u8]) -> Response {
+        self.send("POST", "/v1/modules", "application/wasm", module)
+    }
+
+    /// Deploys `spec` as `team/name`, whose module was uploaded before.
+    #[track_caller]
+    pub fn deploy(&self, transform: &str, spec: &Value) -> Value {
+        self.try_deploy(transform, spec).success().json()
+    }
+
+    pub fn try_deploy(&self, transform: &str, spec: &Value) -> Response {
+        self.send("PUT", &route(transform, ""), "application/json", spec.to_string().as_bytes())
+    }
+
+    /// Deploys a spec and its module in one request.
+    pub fn try_deploy_with(&self, transform: &str, spec: &Value, module: &[u8]) -> Response {
+        let mut body = Vec::new();
+        let mut part = |name: &str, file: &str, content_type: &str, content: &[u8]| {
+            let disposition = format!("Content-Disposition: form-data; name=\"{name}\"{file}");
+            body.extend_from_slice(format!("--{BOUNDARY}\r\n{disposition}\r\nContent-Type: {content_type}\r\n\r\n").as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        };
+        part("spec", "", "application/json", spec.to_string().as_bytes());
+        part("module", "; filename=\"module.wasm\"", "application/wasm", module);
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        self.send("PUT", &route(transform, ""), &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
+    }
+
+    #[track_caller]
+    pub fn status(&self, transform: &str) -> Value {
+        self.get(&route(transform, "/status")).success().json()
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    pub fn try_get(&self, path: &str) -> Result<Response, String> {
+        self.answer(self.agent.get(self.url(path)).call())
+    }
+
+    /// Sends a body; any method that has one.
+    #[track_caller]
+    pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {
+        let request = Request::builder().method(method).uri(self.url(path)).header("content-type", content_type);
+        let answer = self.answer(self.agent.run(request.body(body).expect("a valid request")));
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Announces a body of `announced` bytes, sends `body`, then hangs up our side; what the host answered, if it did.
+    pub fn send_cut_off(&self, method: &str, path: &str, announced: usize, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("the host listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/wasm\r\nContent-Length: {announced}\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("the host reads");
+        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+        let mut answer = Vec::new();
+        // The host may as well hang up without an answer.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn answer(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Response, String> {
+        let mut answer = result.map_err(|error| error.to_string())?;
+        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        Ok(Response {
+            status: answer.status().as_u16(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: answer.body_mut().read_to_string().map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Itself, if it is a 2xx.
+    #[track_caller]
+    pub fn success(&self) -> &Self {
+        assert!((200..300).contains(&self.status), "the host answered {}: {}", self.status, self.body);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
+    }
+}
+
+fn route(transform: &str, rest: &str) -> String {
+    let (team, name) = transform.split_once('/').expect("team/name");
+    format!("/v1/teams/{team}/transforms/{name}{rest}")
+}

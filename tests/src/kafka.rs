@@ -1,0 +1,168 @@
+//! Apache Kafka in JVMs of its own, from the jars that `tools/setup.sh kafka` downloads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::child::Process;
+use crate::ports::free_port;
+use crate::{dirs, topics, wait};
+
+const UP_WITHIN: Duration = Duration::from_secs(120);
+const QUIET: [&str; 2] = ["-Xshare:auto", "-Djava.awt.headless=true"];
+
+/// One or more nodes, each broker and controller. Killed when dropped.
+#[derive(Debug)]
+pub struct KafkaCluster {
+    brokers: String,
+    nodes: Mutex<Vec<Node>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: usize,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+/// Where a node listens.
+struct Ports {
+    broker: u16,
+    controller: u16,
+}
+
+// === impl KafkaCluster ===
+
+impl KafkaCluster {
+    /// The one node that the tests of this binary share; they keep apart by their topics' and clusters' names.
+    pub fn shared() -> &'static KafkaCluster {
+        static SHARED: LazyLock<KafkaCluster> = LazyLock::new(|| KafkaCluster::start(1));
+        &SHARED
+    }
+
+    /// Starts `count` nodes on fresh storage, and waits until all have joined.
+    pub fn start(count: usize) -> KafkaCluster {
+        let ports: Vec<Ports> = (0..count).map(|_| Ports { broker: free_port(), controller: free_port() }).collect();
+        let mut nodes: Vec<Node> = (1..=count).map(|id| Node { id, dir: dirs::fresh("kafka"), process: None }).collect();
+        for node in &mut nodes {
+            node.lay_out(&ports);
+            node.launch();
+        }
+        let brokers: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.broker)).collect();
+        let cluster = KafkaCluster { brokers: brokers.join(","), nodes: Mutex::new(nodes) };
+        cluster.wait_for(count);
+        cluster
+    }
+
+    /// The bootstrap servers.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// SIGKILL to a node (they count from 1).
+    pub fn kill9(&self, id: usize) {
+        self.take(id).kill9();
+    }
+
+    /// SIGTERM to a node, and waits until it has ended.
+    pub fn stop(&self, id: usize) {
+        self.take(id).terminate(UP_WITHIN);
+    }
+
+    /// Starts a node again on its data, and waits until it has joined.
+    pub fn restart(&self, id: usize) {
+        let running = {
+            let mut nodes = self.nodes();
+            nodes[id - 1].launch();
+            nodes.iter().filter(|node| node.process.is_some()).count()
+        };
+        self.wait_for(running);
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
+        self.nodes.lock().expect("no test panics while it holds the nodes")
+    }
+
+    fn take(&self, id: usize) -> Process {
+        self.nodes()[id - 1].process.take().expect("the node runs")
+    }
+
+    /// Waits until `count` brokers are in the metadata, and none of our processes has ended.
+    fn wait_for(&self, count: usize) {
+        let client: BaseConsumer = topics::client(self).create().expect("a valid configuration");
+        wait::until(&format!("Kafka with {count} node(s)"), UP_WITHIN, || {
+            for node in self.nodes().iter_mut() {
+                node.assert_alive();
+            }
+            let metadata = client.fetch_metadata(None, Duration::from_secs(2)).map_err(|error| error.to_string())?;
+            let seen = metadata.brokers().len();
+            if seen == count { Ok(()) } else { Err(format!("{seen} node(s) are up")) }
+        });
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Writes the node's properties and formats its storage.
+    fn lay_out(&self, ports: &[Ports]) {
+        let replicas = ports.len().min(3);
+        let voter = |(i, ports): (usize, &Ports)| format!("{}@127.0.0.1:{}", i + 1, ports.controller);
+        let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
+        let properties = include_str!("../../tools/kafka/server.properties")
+            .replace("@ID@", &self.id.to_string())
+            .replace("@PORT@", &ports[self.id - 1].broker.to_string())
+            .replace("@CONTROLLER_PORT@", &ports[self.id - 1].controller.to_string())
+            .replace("@VOTERS@", &voters.join(","))
+            .replace("@DATA@", self.dir.join("data").to_str().expect("the path is UTF-8"))
+            .replace("@REPLICAS@", &replicas.to_string())
+            .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
+        fs::write(self.properties(), properties).expect("target is writable");
+        let output = java(&["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(["kafka.tools.StorageTool", "format", "-t", "sandbar-tests-kafka-00", "-c"])
+            .arg(self.properties())
+            .output()
+            .expect("java is on the PATH (tools/setup.sh kafka)");
+        assert!(output.status.success(), "Kafka's storage: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn launch(&mut self) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let mut command = java(&["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]);
+        command.arg("kafka.Kafka").arg(self.properties());
+        self.process = Some(Process::start("kafka", command, &self.log()));
+    }
+
+    fn assert_alive(&mut self) {
+        let ended = self.process.as_mut().and_then(Process::ended);
+        assert!(ended.is_none(), "Kafka ended ({ended:?}):\n{}", dirs::tail(&self.log(), 40));
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.dir.join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+}
+
+/// A JVM with Kafka's jars.
+fn java(options: &[&str]) -> Command {
+    let cache = std::env::var_os("SANDBAR_CACHE").map_or_else(|| dirs::root().join(".sandbar"), PathBuf::from);
+    let jars = cache.join("kafka/libs");
+    assert!(jars.is_dir(), "{} is missing: run `make test`, or `tools/setup.sh kafka` first", jars.display());
+    let logging = dirs::root().join("tools/kafka/log4j2.properties");
+    let mut command = Command::new("java");
+    command.args(QUIET).args(options);
+    command.arg(property("log4j2.configurationFile", &logging)).arg("-cp").arg(jars.join("*"));
+    command
+}
+
+fn property(name: &str, value: &Path) -> String {
+    format!("-D{name}={}", value.display())
+}

@@ -1,0 +1,194 @@
+//! The tests' own look at topics: create, read to the end, ask for ends and committed offsets.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::KafkaCluster;
+use crate::wait;
+
+const CALL: Duration = Duration::from_secs(10);
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    /// In ms since the Unix epoch.
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+// === impl Record ===
+
+impl Record {
+    fn new(message: &BorrowedMessage<'_>) -> Record {
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+        });
+        Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+
+    pub fn key_text(&self) -> String {
+        String::from_utf8_lossy(self.key.as_deref().unwrap_or_default()).into_owned()
+    }
+
+    pub fn value_text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
+    }
+
+    /// The value of a header, as text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
+    }
+}
+
+/// What every client of the tests is configured with.
+pub fn client(kafka: &KafkaCluster) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.brokers()).set("client.id", "sandbar-tests");
+    // A restarting broker is met often here, and waited for.
+    config.set("reconnect.backoff.max.ms", "500");
+    config
+}
+
+/// Creates topics, and waits until every partition has a leader.
+pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
+    // -1: the broker's default.
+    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1))).collect();
+    let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
+    let results = futures::executor::block_on(admin.create_topics(&topics, &options)).expect("Kafka answers");
+    for result in results {
+        result.unwrap_or_else(|(topic, error)| panic!("{topic} could not be created: {error}"));
+    }
+    let consumer = uncommitted(kafka);
+    for name in names {
+        wait::until(&format!("{name} has leaders"), wait::PATIENCE, || {
+            let metadata = consumer.fetch_metadata(Some(name), CALL).map_err(|error| error.to_string())?;
+            let partitions_led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
+            if partitions_led == partitions as usize { Ok(()) } else { Err(format!("{partitions_led} have")) }
+        });
+    }
+}
+
+/// How many partitions a topic has; `None`: it does not exist.
+pub fn partitions(kafka: &KafkaCluster, topic: &str) -> Option<i32> {
+    let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
+    let count = metadata.topics().first()?.partitions().len() as i32;
+    (count > 0).then_some(count)
+}
+
+/// The end of each partition: the offset that its next record will have.
+pub fn ends(kafka: &KafkaCluster, topic: &str) -> Vec<i64> {
+    ends_of(&uncommitted(kafka), topic)
+}
+
+/// What a consumer group has committed for each partition; `None`: nothing yet.
+pub fn committed(kafka: &KafkaCluster, group: &str, topic: &str) -> Vec<Option<i64>> {
+    let count = partitions(kafka, topic).expect("the topic exists");
+    let consumer = config(kafka, "read_committed").set("group.id", group).create::<BaseConsumer>().expect("valid");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, count - 1);
+    // It waits for offsets whose transaction is still open, which a killed host may have left.
+    let list = wait::until(&format!("the committed offsets of {group}"), wait::PATIENCE, || {
+        consumer.committed_offsets(list.clone(), CALL).map_err(|error| error.to_string())
+    });
+    list.elements()
+        .iter()
+        .map(|element| match element.offset() {
+            Offset::Offset(next) => Some(next),
+            _ => None,
+        })
+        .collect()
+}
+
+/// How many records of `topic` the group has behind it.
+pub fn committed_total(kafka: &KafkaCluster, group: &str, topic: &str) -> i64 {
+    committed(kafka, group, topic).into_iter().flatten().sum()
+}
+
+/// Waits until `group` has committed all of what is in `topic` now.
+#[track_caller]
+pub fn wait_consumed(kafka: &KafkaCluster, group: &str, topic: &str, deadline: Duration) {
+    let ends = ends(kafka, topic);
+    wait::until(&format!("{group} is through with {topic}"), deadline, || {
+        let committed = committed(kafka, group, topic);
+        let done = committed.iter().zip(&ends).all(|(next, end)| next.unwrap_or(0) >= *end);
+        if done { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }
+    });
+}
+
+/// Every committed record of a topic, partition by partition in offset order, up to where the topic ends now.
+///
+/// It waits for transactions that are still open below that end. It ends by offsets, never because it was quiet.
+#[track_caller]
+pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
+    let ends = ends(kafka, topic);
+    let consumer = config(kafka, "read_committed").create::<BaseConsumer>().expect("valid");
+    wait::until(&format!("no transaction is open in {topic}"), wait::PATIENCE, || {
+        // A read_committed client is told the last stable offset as the end.
+        let stable = ends_of(&consumer, topic);
+        let done = stable.iter().zip(&ends).all(|(stable, end)| stable >= end);
+        if done { Ok(()) } else { Err(format!("stable up to {stable:?}, but the ends are {ends:?}")) }
+    });
+    let mut list = TopicPartitionList::new();
+    for (partition, _) in ends.iter().enumerate().filter(|&(_, &end)| end > 0) {
+        list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a valid offset");
+    }
+    consumer.assign(&list).expect("a valid assignment");
+    // From here on, a partition's end-of-file means that all of it below `end` was delivered.
+    let mut open: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
+    let mut records = Vec::new();
+    let reading = format!("{topic} is read up to {ends:?}");
+    let started = std::time::Instant::now();
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => records.push(Record::new(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(_)) | None => assert!(started.elapsed() < wait::PATIENCE, "{reading}: not in time, {open:?} are open"),
+        }
+    }
+    records.retain(|record| record.offset < ends[record.partition as usize]);
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
+fn ends_of(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
+    wait::until(&format!("the ends of {topic}"), wait::PATIENCE, || {
+        let metadata = consumer.fetch_metadata(Some(topic), CALL).map_err(|error| error.to_string())?;
+        let partitions = metadata.topics()[0].partitions().len() as i32;
+        assert!(partitions > 0, "{topic} does not exist");
+        let end = |partition| consumer.fetch_watermarks(topic, partition, CALL).map(|(_, end)| end);
+        (0..partitions).map(end).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    })
+}
+
+fn config(kafka: &KafkaCluster, isolation: &str) -> ClientConfig {
+    let mut config = client(kafka);
+    // rdkafka's consumers want a group; this one is never joined.
+    config.set("group.id", "sandbar-tests").set("isolation.level", isolation);
+    config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config
+}
+
+fn uncommitted(kafka: &KafkaCluster) -> BaseConsumer {
+    config(kafka, "read_uncommitted").create().expect("a valid configuration")
+}

@@ -1,0 +1,21 @@
+//! Waiting for a condition, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that takes milliseconds on an idle machine and seconds on a loaded one.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Asks `probe` until it answers `Ok`. Panics at the deadline, with what was waited for and the last answer.
+#[track_caller]
+pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(last) if started.elapsed() > deadline => panic!("{what}: not within {deadline:?}; the last word was: {last}"),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
