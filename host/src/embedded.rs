@@ -1,0 +1,278 @@
+//! The embedded log: an in-process, durable [`Log`] for `sandbar dev`, the demo and tests without a broker.
+//!
+//! One transaction's outputs and offsets are one atomic write of fjall, so there is no open transaction that a crash
+//! could leave behind. It survives `kill -9` of the process. A power cut may lose the last moments, always as whole
+//! transactions: nothing is synced to the disk. It is for one process: Kafka clients cannot connect, and a second
+//! process that opens the directory is refused.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `broker` | what sessions share, and the two locks |
+//! | `session` | a worker's session |
+//! | `group` | membership and assignment, a plain value |
+//! | `reader` | reading ahead, fair over partitions |
+//! | `outputs`, `block` | a transaction in memory, and its form on disk |
+//! | `store` | keys and values in fjall |
+//! | `cleanup` | retention and compaction |
+//! | `murmur2` | Kafka's partitioner |
+//!
+//! Rules that users see:
+//! * A group without committed offsets begins at `start`. What that means is resolved at its first assignment and stored
+//!   at once, so a restart before the first commit skips nothing.
+//! * A group may lose records that retention deletes before they were read, as with Kafka; that is logged as a warning.
+//! * `at-least-once` gives exactly-once here: the path is the same.
+
+mod block;
+mod broker;
+mod cleanup;
+mod group;
+pub mod murmur2;
+mod outputs;
+mod reader;
+mod session;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::model::batch::HeaderRef;
+use crate::model::names::TopicName;
+use crate::model::units::Timestamp;
+use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+use block::{Entry, Records};
+use broker::Broker;
+use murmur2::partition_for;
+use outputs::Outputs;
+use session::EmbeddedSession;
+use store::{PartitionId, Topic};
+
+/// Most partitions of a topic.
+pub const PARTITIONS_MAX: i32 = 256;
+/// Most topics of a log.
+pub const TOPICS_MAX: usize = 10_000;
+
+/// How an embedded log is set up. [`Options::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it lives; created if missing.
+    pub dir: PathBuf,
+    /// A partition that is larger loses its oldest records, unless its topic is compacted. Default: 1 GiB.
+    pub retention_bytes: u64,
+    /// Records that are older are deleted, unless their topic is compacted. Default: 7 days.
+    pub retention_time: Duration,
+    /// How long a compacted topic keeps the tombstone of a deleted key. Default: 24 hours.
+    pub tombstone_retention: Duration,
+    /// A group's member that does not poll for longer is evicted. Default: 45 s.
+    pub poll_interval_max: Duration,
+    /// Most that one transaction (or one append) may write, in bytes. Default: 64 MiB.
+    pub transaction_bytes_max: usize,
+    /// Largest record (key + value + headers), in bytes. Default: 1 MiB.
+    pub record_bytes_max: usize,
+    /// fjall's cache of blocks, in bytes. Default: 32 MiB.
+    pub cache_bytes: u64,
+}
+
+impl Options {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            retention_bytes: 1024 * 1024 * 1024,
+            retention_time: Duration::from_secs(7 * 24 * 3600),
+            tombstone_retention: Duration::from_secs(24 * 3600),
+            poll_interval_max: Duration::from_secs(45),
+            transaction_bytes_max: 64 * 1024 * 1024,
+            record_bytes_max: 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why the embedded log failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("{} is in use by another process: an embedded log is for one process at a time", dir.display())]
+    Locked { dir: PathBuf },
+    #[error("{} was written by another version of Sandbar: move it away, or use that version", dir.display())]
+    Format { dir: PathBuf },
+    #[error("the embedded log failed: {0}")]
+    Storage(String),
+    /// After a failed write nobody knows what is on disk; opening the log again finds out.
+    #[error("the embedded log takes no more writes after a failed one; restart the process ({0})")]
+    Failed(String),
+}
+
+impl Error {
+    fn corrupt(what: &str) -> Self {
+        Self::Storage(format!("{what} is corrupt on disk"))
+    }
+}
+
+impl From<fjall::Error> for Error {
+    fn from(error: fjall::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl From<block::Corrupt> for Error {
+    fn from(error: block::Corrupt) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+/// A durable log in this process.
+pub struct EmbeddedLog {
+    broker: Arc<Broker>,
+    /// The partition of the next appended record without a key.
+    turn: AtomicU32,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `options.dir`, or creates it. Cleans up what is due.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        Ok(Self { broker: Arc::new(Broker::open(options)?), turn: AtomicU32::new(0) })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.broker.options.dir
+    }
+
+    /// Bytes on disk, journals and all.
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        self.broker.store.disk_bytes()
+    }
+
+    fn find(&self, name: &TopicName) -> Result<Topic, LogError> {
+        self.broker.state().topics.get(name).copied().ok_or_else(|| LogError::NoTopic(name.to_string()))
+    }
+
+    fn find_partition(&self, name: &TopicName, number: i32) -> Result<PartitionId, LogError> {
+        let topic = self.find(name)?;
+        if !(0..topic.partitions).contains(&number) {
+            let message = format!("topic {name} has partitions 0 to {}, not {number}", topic.partitions - 1);
+            return Err(LogError::Refused(message));
+        }
+        Ok(PartitionId { topic: topic.id, number })
+    }
+
+    fn info(&self, topic: &Topic) -> TopicInfo {
+        TopicInfo { partitions: topic.partitions, record_bytes_max: self.broker.options.record_bytes_max }
+    }
+}
+
+fn unavailable(error: impl Into<Error>) -> LogError {
+    LogError::Unavailable(error.into().to_string())
+}
+
+// === impl Log ===
+
+impl Log for EmbeddedLog {
+    fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        Ok(Box::new(EmbeddedSession::open(Arc::clone(&self.broker), options)?))
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        Ok(self.info(&self.find(name)?))
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        Ok(self.broker.state().topics.iter().map(|(name, topic)| (name.clone(), self.info(topic))).collect())
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+            let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
+            return Err(LogError::Refused(message));
+        }
+        if self.find(&topic.name).is_err() && self.broker.state().topics.len() >= TOPICS_MAX {
+            return Err(LogError::Refused(format!("the embedded log has {TOPICS_MAX} topics, which is the limit")));
+        }
+        self.broker.create_topic(&topic.name, topic.partitions, topic.compacted).map_err(unavailable)
+    }
+
+    fn append(&self, name: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        let topic = self.find(name)?;
+        let fixed = partition.map(|number| self.find_partition(name, number)).transpose()?;
+        let options = &self.broker.options;
+        let mut outputs = Outputs::new(options.transaction_bytes_max);
+        outputs.add_topic(topic.id, topic.partitions);
+        let now = Timestamp::now().0;
+        for record in &records {
+            let headers: Vec<HeaderRef<'_>> = record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+            let timestamp = if record.timestamp < 0 { now } else { record.timestamp };
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let entry = Entry { timestamp, key, value, headers: &headers };
+            let (bytes, limit) = (block::payload_bytes(&entry), options.record_bytes_max);
+            if bytes > limit {
+                let message = format!("a record has {bytes} bytes, the limit is {limit} (record_bytes_max)");
+                return Err(LogError::Refused(message));
+            }
+            if key.is_none() && topic.compacted {
+                return Err(LogError::Refused(format!("topic {name} is compacted: its records need a key")));
+            }
+            let number = match (fixed, key) {
+                (Some(id), _) => id.number,
+                (None, Some(key)) => partition_for(key, topic.partitions),
+                (None, None) => (self.turn.fetch_add(1, Ordering::Relaxed) % topic.partitions as u32) as i32,
+            };
+            if outputs.push(number as usize, &entry).is_err() {
+                let message = format!("one append is at most {} bytes (transaction_bytes_max)", options.transaction_bytes_max);
+                return Err(LogError::Refused(message));
+            }
+        }
+        self.broker.write(&mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)
+    }
+
+    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError> {
+        let id = self.find_partition(topic, partition)?;
+        let deadline = Instant::now() + wait.min(Duration::from_secs(3600));
+        let extent = self.broker.wait_for(id, offset, deadline);
+        let mut page = Page { records: Vec::new(), next_offset: offset.max(extent.start), end_offset: extent.end };
+        let mut bytes = 0;
+        while page.next_offset < extent.end && bytes < bytes_max.max(1) {
+            let blocks = self.broker.read(id, page.next_offset, extent.end, 1).map_err(unavailable)?;
+            let Some(block) = blocks.front() else {
+                page.next_offset = extent.end;
+                break;
+            };
+            let (mut records, mut headers) = (Records::new(&block.bytes, 0), Vec::new());
+            let from = page.next_offset;
+            page.next_offset = block.last + 1;
+            while let Some(record) = records.next(&mut headers).map_err(unavailable)? {
+                let offset = block.first + i64::from(record.delta);
+                if offset < from {
+                    continue;
+                }
+                if bytes >= bytes_max.max(1) {
+                    page.next_offset = offset;
+                    break;
+                }
+                let entry = Entry { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
+                bytes += block::entry_bytes(&entry);
+                page.records.push(owned(offset, &entry));
+            }
+        }
+        Ok(page)
+    }
+
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        let id = self.find_partition(topic, partition)?;
+        let extent = self.broker.state().extent(id);
+        Ok((extent.start, extent.end))
+    }
+}
+
+fn owned(offset: i64, entry: &Entry<'_>) -> LogRecord {
+    LogRecord {
+        offset,
+        timestamp: entry.timestamp,
+        key: entry.key.map(<[u8]>::to_vec),
+        value: entry.value.map(<[u8]>::to_vec),
+        headers: entry.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "embedded/tests.rs"]
+mod tests;

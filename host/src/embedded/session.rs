@@ -1,0 +1,399 @@
+//! A worker's session on the embedded log: [`crate::ports::Session`].
+//!
+//! Owned by one thread. It is a member of its group from its first poll until it is dropped, evicted or fenced. Its
+//! transaction is a buffer in memory, so there is never an open transaction to abort: commit writes outputs and offsets
+//! as one, and anything else that ends a session leaves nothing behind. Commits are refused
+//!
+//! * after a newer session opened with the same transactional id (Restart),
+//! * after the group's generation changed since `begin`, or for a partition of somebody else (Abort).
+//!
+//! At-least-once runs on the same path and gives the stronger guarantee.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Condvar;
+
+use super::Error;
+use super::block::{self, Entry};
+use super::broker::{Broker, GroupOffset, State};
+use super::group::{Change, MemberId};
+use super::murmur2::partition_for;
+use super::outputs::Outputs;
+use super::reader::Reader;
+use super::store::{PartitionId, Topic};
+use crate::model::batch::RecordRef;
+use crate::model::names::TopicName;
+use crate::model::spec::Start;
+use crate::model::units::Timestamp;
+use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+
+/// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
+const METADATA_BYTES_MAX: usize = 4096;
+/// Longest that one poll waits, whatever it was told.
+const POLL_MAX: Duration = Duration::from_secs(3600);
+
+pub struct EmbeddedSession {
+    broker: Arc<Broker>,
+    id: MemberId,
+    bell: Arc<Condvar>,
+    fenced: Arc<AtomicBool>,
+    group: String,
+    transactional_id: String,
+    start: Start,
+    inputs: Vec<Topic>,
+    outputs: Vec<OutputTopic>,
+    reader: Reader,
+    joined: bool,
+    /// The group's generation as the open transaction began; None outside of a transaction.
+    transaction: Option<Option<u64>>,
+    buffer: Outputs,
+}
+
+struct OutputTopic {
+    name: TopicName,
+    topic: Topic,
+    /// Of its partition 0 in the buffer.
+    first: usize,
+    /// The partition of the next record without a key.
+    turn: i32,
+}
+
+enum Step {
+    Rebalance(Rebalance),
+    Ready,
+    Idle,
+}
+
+impl EmbeddedSession {
+    /// Opens a session and fences an older one with the same transactional id.
+    pub fn open(broker: Arc<Broker>, options: &SessionOptions) -> Result<Self, SessionError> {
+        // A commit of the session that is fenced must be in or out before this one reads committed offsets.
+        let writer = broker.writer();
+        let mut state = broker.state();
+        let find = |name: &TopicName| {
+            let topic = state.topics.get(name).copied();
+            topic.ok_or_else(|| SessionError::Restart(format!("there is no topic {name}")))
+        };
+        let inputs = options.inputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut buffer = Outputs::new(broker.options.transaction_bytes_max);
+        let mut outputs = Vec::new();
+        for name in &options.outputs {
+            let topic = find(name)?;
+            let first = buffer.add_topic(topic.id, topic.partitions);
+            outputs.push(OutputTopic { name: name.clone(), topic, first, turn: 0 });
+        }
+        let (id, bell) = state.add_bell();
+        let fenced = state.fence(&options.transactional_id, id, &options.group);
+        drop((state, writer));
+        Ok(Self {
+            broker,
+            id,
+            bell,
+            fenced,
+            group: options.group.clone(),
+            transactional_id: options.transactional_id.clone(),
+            start: options.start,
+            inputs,
+            outputs,
+            reader: Reader::default(),
+            joined: false,
+            transaction: None,
+            buffer,
+        })
+    }
+
+    /// Waits for something to do.
+    fn step(&mut self, deadline: Instant) -> Result<Step, SessionError> {
+        let broker = Arc::clone(&self.broker);
+        let mut state = broker.state();
+        loop {
+            self.check_fence()?;
+            let now = Instant::now();
+            if let Some(rebalance) = self.membership(&mut state, now) {
+                return Ok(Step::Rebalance(rebalance));
+            }
+            if self.reader.refresh(|id| state.extent(id).end) {
+                return Ok(Step::Ready);
+            }
+            if now >= deadline {
+                return Ok(Step::Idle);
+            }
+            let eviction =
+                state.groups.get(&self.group).and_then(|group| group.next_eviction(broker.options.poll_interval_max));
+            // A little later than the eviction is due, so that it is due then.
+            let eviction = eviction.and_then(|at| at.checked_add(Duration::from_millis(1)));
+            self.bell.wait_until(&mut state, eviction.map_or(deadline, |at| at.min(deadline)));
+        }
+    }
+
+    /// Keeps this session a member of its group, and says what the group wants of it.
+    fn membership(&mut self, state: &mut State, now: Instant) -> Option<Rebalance> {
+        let group = state.groups.entry(self.group.clone()).or_default();
+        group.saw(self.id, None);
+        let mut changed = group.evict(now, self.broker.options.poll_interval_max);
+        if group.generation(self.id).is_none() {
+            if self.joined && !self.reader.is_empty() {
+                let lost = self.reader.partitions().map(|(partition, _)| partition).collect();
+                return Some(Rebalance::Lost(lost));
+            }
+            group.join(self.id, self.inputs.iter().map(|topic| (topic.id, topic.partitions)).collect());
+            self.joined = true;
+            changed = true;
+        }
+        let change = group.next_change(self.id);
+        if changed {
+            state.ring_group(&self.group);
+        }
+        let named = |ids: Vec<PartitionId>| ids.into_iter().filter_map(|id| self.partition(id)).collect();
+        change.map(|change| match change {
+            Change::Take(ids) => Rebalance::Assign(named(ids)),
+            Change::Release(ids) => Rebalance::Revoke(named(ids)),
+        })
+    }
+
+    fn partition(&self, id: PartitionId) -> Option<Partition> {
+        let input = self.inputs.iter().position(|topic| topic.id == id.topic)?;
+        Some(Partition { input: input as u32, number: id.number })
+    }
+
+    fn id_of(&self, partition: Partition) -> Result<PartitionId, SessionError> {
+        let topic = self.inputs.get(partition.input as usize);
+        topic
+            .filter(|topic| (0..topic.partitions).contains(&partition.number))
+            .map(|topic| PartitionId { topic: topic.id, number: partition.number })
+            .ok_or_else(|| SessionError::Abort(format!("there is no input partition {partition:?}")))
+    }
+
+    fn check_fence(&self) -> Result<(), SessionError> {
+        if self.fenced.load(Ordering::Acquire) {
+            let id = &self.transactional_id;
+            return Err(SessionError::Restart(format!("fenced: another session has opened with transactional id {id:?}")));
+        }
+        Ok(())
+    }
+
+    /// Whether the open transaction may commit `offsets`.
+    fn check_commit<'a>(&'a self, offsets: &'a [CommitOffset]) -> Result<Vec<GroupOffset<'a>>, SessionError> {
+        let state = self.broker.state();
+        self.check_fence()?;
+        let Some(began) = self.transaction else {
+            return Err(SessionError::Abort("no transaction is open".into()));
+        };
+        let group = state.groups.get(&self.group);
+        if began != group.and_then(|group| group.generation(self.id)) {
+            return Err(SessionError::Abort(format!("group {} was rebalanced since the transaction began", self.group)));
+        }
+        let check = |offset: &'a CommitOffset| {
+            let id = self.id_of(offset.partition)?;
+            if !group.is_some_and(|group| group.owns(self.id, id)) {
+                return Err(SessionError::Abort(format!("partition {:?} is not owned by this session", offset.partition)));
+            }
+            let (next_offset, metadata) = (offset.next_offset, offset.metadata.as_str());
+            if metadata.len() > METADATA_BYTES_MAX {
+                let message = format!("offset metadata has {} bytes, the limit is {METADATA_BYTES_MAX}", metadata.len());
+                return Err(SessionError::Abort(message));
+            }
+            Ok(GroupOffset { group: &self.group, id, next_offset, metadata })
+        };
+        offsets.iter().map(check).collect()
+    }
+
+    /// Where a partition begins for this group. The first time that is what `start` means now, and from then on it stays:
+    /// a restart before the first commit must not skip what came in between.
+    fn position(&self, id: PartitionId) -> Result<(i64, String), Error> {
+        let extent = self.broker.state().extent(id);
+        if let Some((next_offset, metadata)) = self.broker.store.committed(&self.group, id)? {
+            if next_offset < extent.start {
+                let (group, lost) = (&self.group, extent.start - next_offset);
+                tracing::warn!(%group, ?id, lost, "retention has deleted records before they were read");
+            }
+            return Ok((next_offset, metadata));
+        }
+        let next_offset = match self.start {
+            Start::Earliest => extent.start,
+            Start::Latest => extent.end,
+        };
+        Ok((next_offset, String::new()))
+    }
+
+    fn not_read(&self, partition: Partition) -> SessionError {
+        SessionError::Abort(format!("partition {partition:?} is not assigned to this session"))
+    }
+}
+
+/// The log itself failed: what was committed is known only after a restart.
+fn broken(error: Error) -> SessionError {
+    SessionError::Restart(error.to_string())
+}
+
+// === impl Session ===
+
+impl Session for EmbeddedSession {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+    ) -> Result<Option<Rebalance>, SessionError> {
+        let deadline = Instant::now() + timeout.min(POLL_MAX);
+        let rebalance = loop {
+            let step = self.step(deadline);
+            if let Some(group) = self.broker.state().groups.get_mut(&self.group) {
+                group.saw(self.id, Some(Instant::now()));
+            }
+            match step? {
+                Step::Rebalance(rebalance) => break Some(rebalance),
+                Step::Idle => break None,
+                Step::Ready => {}
+            }
+            if self.reader.deliver(&self.broker.store, records_max.max(1), on_record).map_err(broken)? > 0 {
+                break None;
+            }
+        };
+        self.reader.find_ends();
+        Ok(rebalance)
+    }
+
+    /// Partitions that went to another member in the meantime are left out of the answer.
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+        self.check_fence()?;
+        let ids = partitions.iter().map(|&partition| self.id_of(partition)).collect::<Result<Vec<_>, _>>()?;
+        let broker = Arc::clone(&self.broker);
+        // A commit of the earlier owner must be in or out before its offsets are read.
+        let mut writer = broker.writer();
+        let mut taken = Vec::new();
+        {
+            let mut state = broker.state();
+            for (&partition, &id) in partitions.iter().zip(&ids) {
+                if state.groups.get_mut(&self.group).is_some_and(|group| group.take(self.id, id)) {
+                    state.watch(self.id, id);
+                    taken.push((partition, id));
+                }
+            }
+        }
+        let mut assigned = Vec::new();
+        for &(partition, id) in &taken {
+            let (next_offset, metadata) = self.position(id).map_err(broken)?;
+            self.reader.add(partition, id, next_offset);
+            assigned.push(Assigned { partition, next_offset, metadata });
+        }
+        let group = self.group.as_str();
+        let offsets: Vec<_> = taken
+            .iter()
+            .zip(&assigned)
+            .map(|((_, id), at)| GroupOffset { group, id: *id, next_offset: at.next_offset, metadata: &at.metadata })
+            .collect();
+        broker.write(&mut writer, &mut Outputs::new(0), &offsets).map_err(broken)?;
+        Ok(assigned)
+    }
+
+    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+        let ids = partitions.iter().map(|&partition| self.id_of(partition)).collect::<Result<Vec<_>, _>>()?;
+        let broker = Arc::clone(&self.broker);
+        let mut state = broker.state();
+        for (&partition, &id) in partitions.iter().zip(&ids) {
+            self.reader.remove(partition);
+            state.unwatch(self.id, id);
+            if let Some(group) = state.groups.get_mut(&self.group) {
+                group.release(self.id, id);
+            }
+        }
+        state.ring_group(&self.group);
+        Ok(())
+    }
+
+    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+        if self.reader.seek(partition, offset) { Ok(()) } else { Err(self.not_read(partition)) }
+    }
+
+    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+        if self.reader.pause(partition, true) { Ok(()) } else { Err(self.not_read(partition)) }
+    }
+
+    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+        if self.reader.pause(partition, false) { Ok(()) } else { Err(self.not_read(partition)) }
+    }
+
+    fn end_offset(&self, partition: Partition) -> Option<i64> {
+        let id = self.id_of(partition).ok()?;
+        Some(self.broker.state().extent(id).end)
+    }
+
+    fn consumed_ends(&self) -> &[(Partition, i64)] {
+        self.reader.ends()
+    }
+
+    fn begin(&mut self) -> Result<(), SessionError> {
+        self.check_fence()?;
+        if self.transaction.is_some() {
+            return Err(SessionError::Abort("a transaction is open already".into()));
+        }
+        self.transaction = Some(self.broker.state().groups.get(&self.group).and_then(|group| group.generation(self.id)));
+        Ok(())
+    }
+
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+        self.check_fence()?;
+        let refused = |message: String| Err(SessionError::Abort(message));
+        if self.transaction.is_none() {
+            return refused("no transaction is open".into());
+        }
+        let Some(OutputTopic { name, topic, first, turn }) = self.outputs.get_mut(record.topic) else {
+            return refused(format!("there is no output topic {}", record.topic));
+        };
+        let timestamp = if record.timestamp < 0 { Timestamp::now().0 } else { record.timestamp };
+        let entry = Entry { timestamp, key: record.key, value: record.value, headers: record.headers };
+        let (bytes, limit) = (block::payload_bytes(&entry), self.broker.options.record_bytes_max);
+        if bytes > limit {
+            return refused(format!("a record for topic {name} has {bytes} bytes, the limit is {limit} (record_bytes_max)"));
+        }
+        let partition = match record.key {
+            Some(key) => partition_for(key, topic.partitions),
+            None if topic.compacted => return refused(format!("topic {name} is compacted: its records need a key")),
+            None => {
+                *turn = (*turn + 1) % topic.partitions;
+                *turn
+            }
+        };
+        if self.buffer.push(*first + partition as usize, &entry).is_err() {
+            let limit = self.broker.options.transaction_bytes_max;
+            return refused(format!("the transaction is over {limit} bytes (transaction_bytes_max); commit more often"));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
+        let broker = Arc::clone(&self.broker);
+        // Whoever takes a partition over, or fences, holds this lock too: it sees all of this commit, or prevents it.
+        let mut writer = broker.writer();
+        let mut buffer = std::mem::replace(&mut self.buffer, Outputs::new(0));
+        let committed =
+            self.check_commit(offsets).and_then(|offsets| broker.write(&mut writer, &mut buffer, &offsets).map_err(broken));
+        self.buffer = buffer;
+        committed?;
+        self.transaction = None;
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), SessionError> {
+        self.transaction = None;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedSession {
+    fn drop(&mut self) {
+        let mut state = self.broker.state();
+        for (_, id) in self.reader.partitions() {
+            state.unwatch(self.id, id);
+        }
+        state.leave(&self.group, self.id);
+        state.remove_bell(self.id);
+        if state.producers.get(&self.transactional_id).is_some_and(|producer| producer.session == self.id) {
+            state.producers.remove(&self.transactional_id);
+        }
+    }
+}

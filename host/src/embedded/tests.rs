@@ -1,0 +1,303 @@
+//! Tests of what is particular to the embedded log; the conformance suite has what every log must do.
+
+use super::*;
+use crate::model::spec::{Delivery, Start};
+use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance};
+
+const T0: Partition = Partition { input: 0, number: 0 };
+
+fn name(raw: &str) -> TopicName {
+    raw.parse().expect("valid")
+}
+
+fn open(dir: &Path) -> EmbeddedLog {
+    EmbeddedLog::open(Options::new(dir)).expect("opens")
+}
+
+fn topic(log: &EmbeddedLog, raw: &str, partitions: i32, compacted: bool) -> TopicName {
+    log.create_topic(&NewTopic { name: name(raw), partitions, compacted }).expect("is created");
+    name(raw)
+}
+
+fn record(key: &str, value: Option<&[u8]>) -> LogRecord {
+    let (key, value) = (Some(key.as_bytes().to_vec()), value.map(<[u8]>::to_vec));
+    LogRecord { offset: 0, timestamp: 1, key, value, headers: Vec::new() }
+}
+
+fn read_all(log: &EmbeddedLog, topic: &TopicName) -> Vec<LogRecord> {
+    let (mut offset, end) = log.offsets(topic, 0).expect("there");
+    let mut records = Vec::new();
+    while offset < end {
+        let page = log.read(topic, 0, offset, Duration::ZERO, 100_000).expect("reads");
+        offset = page.next_offset;
+        records.extend(page.records);
+    }
+    records
+}
+
+fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
+    let options = SessionOptions {
+        group: "g".into(),
+        transactional_id: id.into(),
+        inputs: vec![name("in")],
+        outputs: vec![name("out")],
+        delivery: Delivery::ExactlyOnce,
+        start,
+        commit_interval: Duration::from_millis(100),
+    };
+    log.open(&options).expect("opens")
+}
+
+fn assigned(session: &mut dyn Session) -> Vec<Assigned> {
+    match session.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls") {
+        Some(Rebalance::Assign(partitions)) => session.assign(&partitions).expect("assigns"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn in_and_out(log: &EmbeddedLog, partitions: i32) {
+    topic(log, "in", partitions, false);
+    topic(log, "out", 1, false);
+}
+
+#[test]
+fn a_second_process_is_refused_clearly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let _log = open(dir.path());
+    let Err(error) = EmbeddedLog::open(Options::new(dir.path())) else { panic!("opened twice") };
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+}
+
+#[test]
+fn everything_is_there_after_reopening() {
+    let dir = tempfile::tempdir().expect("a directory");
+    {
+        let log = open(dir.path());
+        in_and_out(&log, 1);
+        log.append(&name("in"), None, vec![record("a", Some(b"1")), record("b", None)]).expect("appends");
+        let mut session = session(&log, "tx", Start::Earliest);
+        assigned(&mut *session);
+        session.begin().expect("begins");
+        let record = Outgoing { topic: 0, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
+        session.send(&record).expect("sends");
+        let metadata = "rev 3".to_owned();
+        session.commit(&[CommitOffset { partition: T0, next_offset: 2, metadata }]).expect("commits");
+        session.begin().expect("begins");
+        session.send(&record).expect("sends");
+    }
+    let log = open(dir.path());
+    assert_eq!(read_all(&log, &name("in")).len(), 2);
+    assert_eq!(read_all(&log, &name("out")).len(), 1, "the open transaction is gone");
+    let mut session = session(&log, "tx", Start::Latest);
+    assert_eq!(assigned(&mut *session), [Assigned { partition: T0, next_offset: 2, metadata: "rev 3".into() }]);
+}
+
+#[test]
+fn retention_bounds_the_disk() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let limit = 8 * 1024 * 1024;
+    let log = EmbeddedLog::open(Options { retention_bytes: limit, ..Options::new(dir.path()) }).expect("opens");
+    let topic = topic(&log, "t", 1, false);
+    // Bytes that do not compress, or the bound would prove nothing.
+    let mut random = 1u64;
+    let mut word = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random ^ (random >> 29)).to_le_bytes()
+    };
+    for _ in 0..300 {
+        let mut value = || (0..125).flat_map(|_| word()).collect::<Vec<u8>>();
+        let batch = (0..1000).map(|i| record(&format!("{i}"), Some(&value()))).collect();
+        log.append(&topic, None, batch).expect("appends");
+    }
+    let (start, end) = log.offsets(&topic, 0).expect("there");
+    assert_eq!(end, 300_000);
+    let records = read_all(&log, &topic);
+    assert_eq!(records.len() as i64, end - start);
+    assert_eq!(records[0].offset, start, "the first that is left is read first");
+    assert!((5_000..8_500).contains(&(end - start)), "{}", end - start);
+    let early = log.read(&topic, 0, 0, Duration::ZERO, 1).expect("reads");
+    assert_eq!(early.records[0].offset, start, "an offset that is gone begins at the first that is left");
+    let disk = log.disk_bytes().expect("known");
+    println!("{} MiB on disk", disk >> 20);
+    assert!(disk < 200 * 1024 * 1024, "{disk} bytes on disk after 300 MB were written");
+}
+
+#[test]
+fn old_records_go_and_the_newest_block_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    let topic = topic(&log, "t", 1, false);
+    for i in 0..3 {
+        log.append(&topic, None, vec![record(&i.to_string(), Some(b"v"))]).expect("appends");
+    }
+    let later = Timestamp(Timestamp::now().0 + 8 * 24 * 3600 * 1000);
+    cleanup::all(&log.broker, &mut log.broker.writer(), later).expect("cleans up");
+    assert_eq!(log.offsets(&topic, 0).expect("there"), (2, 3));
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_last_value_of_each_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    let topic = topic(&log, "t", 1, true);
+    let without_key = LogRecord { key: None, ..record("", None) };
+    assert!(matches!(log.append(&topic, None, vec![without_key]), Err(LogError::Refused(_))));
+    let value = vec![b'x'; 500];
+    // 12 MB on 100 keys: compacted over and over.
+    for round in 0..240 {
+        let value = |i: usize| [round.to_string().as_bytes(), b" ", i.to_string().as_bytes(), &value].concat();
+        let batch = (0..100).map(|i| record(&format!("k{}", i * 7 % 100), Some(&value(i)))).collect();
+        log.append(&topic, None, batch).expect("appends");
+    }
+    log.append(&topic, None, vec![record("k0", None)]).expect("appends");
+    let (start, end) = log.offsets(&topic, 0).expect("there");
+    assert_eq!((start, end), (0, 24_001), "offsets do not move");
+    let id = log.find_partition(&topic, 0).expect("there");
+    let extent = log.broker.state().extent(id);
+    assert!(extent.bytes < 3 * 1024 * 1024, "{extent:?}");
+
+    let compact = |now| cleanup::compact(&log.broker, &mut log.broker.writer(), id, now).expect("compacts");
+    compact(Timestamp::now());
+    let records = read_all(&log, &topic);
+    assert_eq!(records.len(), 100);
+    assert!(records.windows(2).all(|pair| pair[0].offset < pair[1].offset));
+    assert!(records[..99].iter().all(|record| record.value.as_ref().expect("kept").starts_with(b"239 ")));
+    assert_eq!((records[99].offset, &records[99].value), (24_000, &None), "the tombstone is kept for a while");
+
+    compact(Timestamp(Timestamp::now().0 + 25 * 3600 * 1000));
+    let records = read_all(&log, &topic);
+    assert_eq!(records.len(), 99);
+    let counted: u64 = log.broker.read(id, 0, end, usize::MAX).expect("reads").iter().map(|b| b.bytes.len() as u64).sum();
+    let extent = log.broker.state().extent(id);
+    assert_eq!((extent.bytes, extent.clean_bytes), (counted, counted), "the books are right");
+    let page = log.read(&topic, 0, 24_000, Duration::ZERO, 1).expect("reads");
+    assert_eq!((page.records.len(), page.next_offset), (0, 24_001), "a gap at the end is passed over");
+    drop(log);
+    assert_eq!(read_all(&open(dir.path()), &topic), records);
+}
+
+#[test]
+fn a_transaction_over_its_limit_is_refused_and_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = EmbeddedLog::open(Options { transaction_bytes_max: 10_000, ..Options::new(dir.path()) }).expect("opens");
+    in_and_out(&log, 1);
+    let mut session = session(&log, "tx", Start::Latest);
+    session.begin().expect("begins");
+    let record = Outgoing { topic: 0, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+    session.send(&record).expect("fits");
+    session.send(&record).expect("fits");
+    let Err(SessionError::Abort(message)) = session.send(&record) else { panic!("fitted") };
+    assert!(message.contains("10000 bytes (transaction_bytes_max)"), "{message}");
+    session.abort().expect("aborts");
+    session.begin().expect("begins");
+    session.send(&record).expect("fits again");
+}
+
+#[test]
+fn a_silent_member_is_evicted_and_told_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let poll_interval_max = Duration::from_millis(50);
+    let log = EmbeddedLog::open(Options { poll_interval_max, ..Options::new(dir.path()) }).expect("opens");
+    in_and_out(&log, 1);
+    let mut silent = session(&log, "a", Start::Latest);
+    assert_eq!(assigned(&mut *silent).len(), 1);
+    silent.begin().expect("begins");
+    let mut other = session(&log, "b", Start::Latest);
+    // Waits for exactly as long as the silent one is given.
+    let change = other.poll(Duration::from_secs(60), 1, &mut |_, _| {}).expect("polls");
+    assert_eq!(change, Some(Rebalance::Assign(vec![T0])));
+    assert_eq!(other.assign(&[T0]).expect("assigns").len(), 1);
+    let offset = CommitOffset { partition: T0, next_offset: 0, metadata: String::new() };
+    assert!(matches!(silent.commit(&[offset]), Err(SessionError::Abort(_))));
+    silent.abort().expect("aborts");
+    let change = silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls");
+    assert_eq!(change, Some(Rebalance::Lost(vec![T0])));
+    silent.unassign(&[T0]).expect("unassigns");
+    assert_eq!(silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls"), None, "it has joined again");
+}
+
+#[test]
+fn polling_is_fair_and_tells_where_partitions_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    in_and_out(&log, 3);
+    for number in 0..3 {
+        log.append(&name("in"), Some(number), vec![record("k", Some(b"v")); 1000]).expect("appends");
+    }
+    let mut session = session(&log, "tx", Start::Earliest);
+    assigned(&mut *session);
+    let mut counts = [0; 3];
+    session.poll(Duration::ZERO, 300, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    assert_eq!(counts, [100; 3]);
+    session.pause(T0).expect("pauses");
+    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    assert_eq!(counts, [100, 1000, 1000]);
+    let end = |number| (Partition { input: 0, number }, 1000);
+    assert_eq!(session.consumed_ends(), [end(1), end(2)]);
+    session.resume(T0).expect("resumes");
+    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    assert_eq!((counts, session.consumed_ends()), ([1000; 3], &[end(0)][..]));
+    session.poll(Duration::ZERO, 10, &mut |_, _| panic!("nothing is left")).expect("polls");
+    assert_eq!(session.consumed_ends(), []);
+}
+
+/// Cuts the journal where a power cut might have: what is left is a whole number of transactions.
+#[test]
+fn a_torn_journal_ends_between_two_transactions() {
+    for cut_bytes in [1u64, 7, 100, 1_000, 5_000] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let copy = tempfile::tempdir().expect("a directory");
+        let log = open(dir.path());
+        let topic = topic(&log, "t", 2, false);
+        for i in 0..50 {
+            let batch = (0..4).map(|_| record(&format!("{i}"), Some(&[b'v'; 50]))).collect::<Vec<_>>();
+            let both = [0, 1].map(|number| (number, batch.clone()));
+            // Both partitions in one transaction: by hand, as a session would.
+            let mut outputs = Outputs::new(1 << 20);
+            let first = outputs.add_topic(log.find(&topic).expect("there").id, 2);
+            for (number, records) in &both {
+                for record in records {
+                    let entry =
+                        Entry { timestamp: 0, key: record.key.as_deref(), value: record.value.as_deref(), headers: &[] };
+                    outputs.push(first + number, &entry).expect("fits");
+                }
+            }
+            log.broker.write(&mut log.broker.writer(), &mut outputs, &[]).expect("writes");
+        }
+        // A copy of the files as they are: what a killed process leaves behind.
+        copy_dir(dir.path(), copy.path());
+        let journal = std::fs::read_dir(copy.path())
+            .expect("lists")
+            .map(|entry| entry.expect("lists").path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+            .expect("a journal");
+        let file = std::fs::OpenOptions::new().write(true).open(&journal).expect("opens");
+        let used = used_bytes(&journal);
+        file.set_len(used - cut_bytes).expect("cuts");
+        let torn = open(copy.path());
+        let ends = [0, 1].map(|number| torn.offsets(&topic, number).expect("there").1);
+        assert_eq!(ends[0], ends[1], "cut by {cut_bytes}");
+        assert!(ends[0] % 4 == 0 && ends[0] < 200 && ends[0] > 100, "cut by {cut_bytes}: {ends:?}");
+        assert_eq!(read_all(&torn, &topic).len() as i64, ends[0]);
+        torn.append(&topic, Some(0), vec![record("k", None)]).expect("goes on");
+    }
+}
+
+/// Journals are allocated ahead: the zeros at the end are not used.
+fn used_bytes(path: &Path) -> u64 {
+    let bytes = std::fs::read(path).expect("reads");
+    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1)
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            std::fs::create_dir_all(&target).expect("creates");
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
