@@ -18,6 +18,12 @@ pub struct Order<'a> {
 mod signatures {
     use super::*;
 
+    /// Names that the macro uses too.
+    #[transform]
+    pub fn record(config: Record<'_>, out: &Config, returned: &mut Output) -> Result<()> {
+        returned.send(config.forward().key(out.prefix.as_str()))
+    }
+
     #[transform]
     pub fn nothing(_: Record<'_>) {}
 
@@ -69,6 +75,7 @@ fn texts<T: sandbar_sdk::Transform>(records: impl IntoIterator<Item = Input>) ->
 fn every_signature_runs() {
     use signatures::*;
     let order = || [Input::json(&json!({"id": 3, "status": "paid"}))];
+    assert_eq!(texts::<record>([Input::text("x")]), ["x"]);
     assert!(texts::<nothing>(order()).is_empty());
     assert_eq!(texts::<message>([Input::text("x")]), ["x"]);
     assert!(texts::<result_of_nothing>(order()).is_empty());

@@ -2,7 +2,7 @@
 
 use crate::lifetimes;
 use crate::signature::{self, Signature};
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, ReturnType};
@@ -19,7 +19,7 @@ pub(crate) fn transform(arguments: TokenStream, item: TokenStream) -> TokenStrea
 
 fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     if !arguments.is_empty() {
-        return Err(Error::new(arguments.span(), "`#[transform]` takes no arguments"));
+        return Err(Error::new_spanned(arguments, "`#[transform]` takes no arguments"));
     }
     let mut function: ItemFn =
         syn::parse2(item).map_err(|error| Error::new(error.span(), "`#[transform]` goes on a function"))?;
@@ -29,6 +29,10 @@ fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
 }
 
 fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
+    // What the expansion names cannot collide with what the user names, and errors point at the user's types.
+    let site = Span::mixed_site();
+    let at = |node: &dyn Spanned| site.located_at(node.span());
+
     let name = &function.sig.ident;
     let visibility = &function.vis;
     let documentation = format!("The transform of the function `{name}`.");
@@ -36,14 +40,14 @@ fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
         Some(config) => quote!(#config),
         None => quote!(::sandbar_sdk::__private::IgnoredAny),
     };
-    let config = signature.config.map(|config| quote_spanned!(config.span()=> config,));
-    let out = signature.output.then(|| quote!(out,));
-    let record = quote_spanned!(signature.record.span()=> record);
+    let record = quote_spanned!(at(signature.record)=> ::sandbar_sdk::Record::typed(record)?);
+    let config = signature.config.map(|config| quote_spanned!(at(config)=> config,));
+    let out = signature.output.map(|output| quote_spanned!(at(output)=> out,));
     let returned = match &function.sig.output {
-        ReturnType::Default => quote!(returned),
-        ReturnType::Type(_, returned) => quote_spanned!(returned.span()=> returned),
+        ReturnType::Default => quote_spanned!(site=> returned),
+        ReturnType::Type(_, returned) => quote_spanned!(at(returned)=> returned),
     };
-    quote! {
+    quote_spanned! { site=>
         #[doc = #documentation]
         #[allow(non_camel_case_types)]
         #visibility enum #name {}
@@ -57,12 +61,13 @@ fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
                     config: &'batch Self::Config,
                     out: &mut ::sandbar_sdk::Output<'_>,
                 ) -> ::sandbar_sdk::Result<()> {
-                    let record = ::sandbar_sdk::Record::typed(record)?;
                     let returned = #name(#record, #config #out);
                     ::sandbar_sdk::Returned::send(#returned, out)
                 }
             }
 
+            // A use in native builds, which export nothing, so that they do not call the function dead code.
+            const _: () = ::sandbar_sdk::__private::used::<#name>();
             #[cfg(target_arch = "wasm32")]
             type Exports = ::sandbar_sdk::__private::Exports<#name>;
             #[cfg(target_arch = "wasm32")]

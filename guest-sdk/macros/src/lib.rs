@@ -8,7 +8,7 @@ use proc_macro::TokenStream;
 
 /// Makes a function this module's transform.
 ///
-/// ```ignore
+/// ```text
 /// #[transform]
 /// fn slim(order: Record<'_, Json<Order>>, config: &Config, out: &mut Output) -> Result<Option<Message<'_>>>
 /// ```

@@ -1,13 +1,12 @@
 //! Which functions will do. Every refusal points at what to change.
 
-use syn::spanned::Spanned;
 use syn::{Error, FnArg, GenericParam, ItemFn, Pat, PatType, Result, Type, TypeReference};
 
 /// The parameters' types.
 pub(crate) struct Signature<'a> {
     pub(crate) record: &'a Type,
     pub(crate) config: Option<&'a Type>,
-    pub(crate) output: bool,
+    pub(crate) output: Option<&'a Type>,
 }
 
 /// Reads the signature of `function`.
@@ -16,34 +15,36 @@ pub(crate) fn parse(function: &ItemFn) -> Result<Signature<'_>> {
     let mut types = function.sig.inputs.iter().map(parameter_type).collect::<Result<Vec<_>>>()?.into_iter();
     let record = match types.next() {
         Some(Type::Reference(reference)) => {
-            return Err(Error::new(reference.span(), "the first parameter is the record, by value: `Record<'_, V>`"));
+            return Err(Error::new_spanned(reference, "the first parameter is the record, by value: `Record<'_, V>`"));
         }
         Some(record) => record,
         None => {
-            return Err(Error::new(
-                function.sig.ident.span(),
+            return Err(Error::new_spanned(
+                &function.sig.ident,
                 "a transform takes the record as its first parameter: `record: Record<'_, V>`",
             ));
         }
     };
-    let mut signature = Signature { record, config: None, output: false };
+    let mut signature = Signature { record, config: None, output: None };
     for parameter in types {
         match parameter {
             Type::Reference(TypeReference { mutability: None, elem, .. })
-                if signature.config.is_none() && !signature.output =>
+                if signature.config.is_none() && signature.output.is_none() =>
             {
                 signature.config = Some(elem);
             }
-            Type::Reference(TypeReference { mutability: Some(_), .. }) if !signature.output => signature.output = true,
+            Type::Reference(TypeReference { mutability: Some(_), .. }) if signature.output.is_none() => {
+                signature.output = Some(parameter)
+            }
             Type::Reference(_) => {
-                return Err(Error::new(
-                    parameter.span(),
+                return Err(Error::new_spanned(
+                    parameter,
                     "after the record come at most `config: &Config` and then `out: &mut Output`",
                 ));
             }
             _ => {
-                return Err(Error::new(
-                    parameter.span(),
+                return Err(Error::new_spanned(
+                    parameter,
                     "after the record, parameters are references: `config: &Config`, `out: &mut Output`",
                 ));
             }
@@ -55,31 +56,31 @@ pub(crate) fn parse(function: &ItemFn) -> Result<Signature<'_>> {
 fn refuse_qualifiers(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     if let Some(token) = &signature.asyncness {
-        return Err(Error::new(token.span(), "a transform cannot be async: it has nothing to wait for"));
+        return Err(Error::new_spanned(token, "a transform cannot be async: it has nothing to wait for"));
     }
     if let Some(token) = &signature.unsafety {
-        return Err(Error::new(token.span(), "a transform cannot be unsafe"));
+        return Err(Error::new_spanned(token, "a transform cannot be unsafe"));
     }
     if let Some(abi) = &signature.abi {
-        return Err(Error::new(abi.span(), "a transform is a Rust function: the attribute makes the exports"));
+        return Err(Error::new_spanned(abi, "a transform is a Rust function: the attribute makes the exports"));
     }
     if let Some(variadic) = &signature.variadic {
-        return Err(Error::new(variadic.span(), "a transform cannot be variadic"));
+        return Err(Error::new_spanned(variadic, "a transform cannot be variadic"));
     }
     match signature.generics.params.iter().find(|parameter| !matches!(parameter, GenericParam::Lifetime(_))) {
-        Some(parameter) => Err(Error::new(parameter.span(), "a transform cannot be generic: the host calls just one")),
+        Some(parameter) => Err(Error::new_spanned(parameter, "a transform cannot be generic: the host calls just one")),
         None => Ok(()),
     }
 }
 
 fn parameter_type(parameter: &FnArg) -> Result<&Type> {
     match parameter {
-        FnArg::Receiver(receiver) => Err(Error::new(receiver.span(), "a transform is a free function, without `self`")),
+        FnArg::Receiver(receiver) => Err(Error::new_spanned(receiver, "a transform is a free function, without `self`")),
         FnArg::Typed(PatType { ty, .. }) if matches!(**ty, Type::ImplTrait(_)) => {
-            Err(Error::new(ty.span(), "a transform cannot be generic: the host calls just one"))
+            Err(Error::new_spanned(ty, "a transform cannot be generic: the host calls just one"))
         }
         FnArg::Typed(PatType { pat, ty, .. }) => match **pat {
-            Pat::Rest(_) => Err(Error::new(pat.span(), "a transform cannot be variadic")),
+            Pat::Rest(_) => Err(Error::new_spanned(pat, "a transform cannot be variadic")),
             _ => Ok(ty),
         },
     }
