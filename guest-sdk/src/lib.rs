@@ -89,4 +89,7 @@ pub mod prelude {
 pub mod __private {
     pub use crate::instance::Exports;
     pub use serde::de::IgnoredAny;
+
+    /// Does nothing.
+    pub const fn used<T: crate::Transform>() {}
 }

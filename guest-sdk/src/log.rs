@@ -4,6 +4,7 @@
 //! stderr, so that a failing test shows them.
 
 pub use crate::bindings::sandbar::transform::log::Level;
+#[doc(inline)]
 pub use crate::{__log_debug as debug, __log_error as error, __log_info as info, __log_warn as warn};
 
 /// Writes a line. The macros are shorter.

@@ -11,13 +11,16 @@ use std::borrow::Cow;
 /// Bytes are borrowed or owned. Those that are slices of the input are not copied.
 #[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
-    pub(crate) key: Option<Cow<'a, [u8]>>,
-    pub(crate) value: Option<Cow<'a, [u8]>>,
+    pub(crate) key: Bytes<'a>,
+    pub(crate) value: Bytes<'a>,
     pub(crate) copied_headers: Headers<'a>,
-    pub(crate) own_headers: Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>,
+    pub(crate) own_headers: Vec<(Cow<'a, str>, Bytes<'a>)>,
     pub(crate) timestamp_ms: Option<i64>,
     pub(crate) output: Option<Cow<'a, str>>,
 }
+
+/// Borrowed or owned; `None` is null.
+type Bytes<'a> = Option<Cow<'a, [u8]>>;
 
 // === impl Message ===
 
