@@ -32,7 +32,7 @@ use crate::model::revision::{Deployment, Desired};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, NewTopic};
 
-pub use change::{Applied, Change, Expected, Outcome, apply};
+pub use change::{Applied, Change, Expected, Outcome, apply, check};
 pub use modules::Stored;
 
 /// Every transform that there is or was: deleted ones stay, as [`Desired::Deleted`], with their revision.
@@ -130,13 +130,15 @@ impl Catalog {
     ) -> Result<Applied, E> {
         let turn = self.writer.begin().map_err(CatalogError::from)?;
         if !self.deployments.wait_for(turn.end_offset(), SEEN_TIMEOUT) {
-            return Err(CatalogError::from(LogError::Unavailable("the deployments topic cannot be read to its end".into())).into());
+            return Err(
+                CatalogError::from(LogError::Unavailable("the deployments topic cannot be read to its end".into())).into()
+            );
         }
         let all = self.deployments.current();
         let latest = all.get(id);
         let live = latest.filter(|deployment| deployment.desired != Desired::Deleted);
-        change::check(expected, live)?;
-        let applied = change::apply(id, latest, decide(live)?, now)?;
+        check(expected, live)?;
+        let applied = apply(id, latest, decide(live)?, now)?;
         if applied.outcome != Outcome::Unchanged {
             let end_offset = turn.write(records::encode_deployment(&applied.deployment)).map_err(CatalogError::from)?;
             if !self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {

@@ -38,7 +38,10 @@ impl fmt::Display for Expected {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// The spec and module that it shall have. A paused transform stays paused.
-    Put { spec: Box<RawSpec>, module: Digest },
+    Put {
+        spec: Box<RawSpec>,
+        module: Digest,
+    },
     Pause,
     Resume,
     Delete,
@@ -75,7 +78,12 @@ pub fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), Catalo
 }
 
 /// The next record of a transform, `latest` being the last one (of a deleted transform too).
-pub fn apply(id: &TransformId, latest: Option<&Deployment>, change: Change, now: Timestamp) -> Result<Applied, CatalogError> {
+pub fn apply(
+    id: &TransformId,
+    latest: Option<&Deployment>,
+    change: Change,
+    now: Timestamp,
+) -> Result<Applied, CatalogError> {
     match (change, latest) {
         (Change::Put { spec, module }, latest) => Ok(put(id, latest, *spec, module, now)),
         (_, None | Some(Deployment { desired: Desired::Deleted, .. })) => Err(CatalogError::NoTransform(id.clone())),

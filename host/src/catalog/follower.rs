@@ -156,7 +156,7 @@ impl<F: Fold> Follow<F> {
 
     /// Takes a page over; whether anything changed.
     fn take(&mut self, page: Page) -> bool {
-        if page.end_offset < self.position {
+        if page.end_offset < self.position && self.was_cut() {
             // What is known stays: running transforms go on. The new topic's records come on top.
             warn!(topic = %self.topic, code = %Code::ControlTopic, position = self.position, end_offset = page.end_offset,
                 "control topic was cut short or made anew, reading it from its beginning");
@@ -172,6 +172,11 @@ impl<F: Fold> Follow<F> {
         let moved = page.next_offset > self.position || !page.records.is_empty();
         self.position = self.position.max(page.next_offset);
         moved
+    }
+
+    /// Whether the partition really ends before what was read; a page's own end may be an old one.
+    fn was_cut(&self) -> bool {
+        self.log.offsets(&self.topic, self.partition).is_ok_and(|(_, end_offset)| end_offset < self.position)
     }
 
     /// The view first, then the position: who waits for an offset finds it in the view.

@@ -1,0 +1,208 @@
+//! The HTTP API: everything that a team or an operator does to a host, under `/v1`, and what watches the host.
+//!
+//! A request is parsed at the edge ([`request`], [`body`]), decided on a blocking thread (the catalog and the log
+//! block), and answered by a view of it ([`views`]) or by problem details with a code ([`problem`]). The API holds no
+//! state of its own: desired state is the catalog's, running state the [`Runtime`]'s.
+//!
+//! Every route is a row of [`routes`], and described in `/openapi.json`: a test compares the two.
+
+mod body;
+mod control;
+mod deploy;
+mod modules;
+mod observe;
+mod openapi;
+mod pages;
+mod problem;
+mod records;
+mod request;
+mod topics;
+mod transforms;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::{MethodRouter, delete, get, post, put};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::catalog::Catalog;
+use crate::model::codes::Code;
+use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::TransformId;
+use crate::model::spec::Spec;
+use crate::model::status::TransformStatus;
+use crate::ports::Log;
+
+use problem::Refusal;
+
+/// Looks into modules. Blocking.
+pub trait ModuleChecker: Send + Sync {
+    /// Compiles the module and checks it against the world; what was found is kept by digest.
+    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
+
+    /// Makes an instance and runs its `init` with the spec's config.
+    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
+}
+
+/// What runs on this host.
+pub trait Runtime: Send + Sync {
+    /// `None`: this host does not (yet) run it.
+    fn status(&self, id: &TransformId) -> Option<TransformStatus>;
+
+    /// Stops the transform's workers and starts them again from the committed offsets.
+    fn restart(&self, id: &TransformId);
+
+    /// Resumes partitions that stopped before a bad record.
+    fn resume_partitions(&self, id: &TransformId);
+
+    /// Whether the host does its work; otherwise why not.
+    fn ready(&self) -> Result<(), Vec<String>>;
+}
+
+/// What one answered request is reported as: method, route (`unmatched` for none), status, seconds.
+pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
+
+/// What the API works on.
+#[derive(Clone)]
+pub struct ApiState {
+    pub catalog: Arc<Catalog>,
+    pub log: Arc<dyn Log>,
+    pub modules: Arc<dyn ModuleChecker>,
+    pub runtime: Arc<dyn Runtime>,
+    /// This host's name, as status names it.
+    pub host: String,
+    /// Whether topics are served over HTTP: with the embedded log only.
+    pub topics_api: bool,
+    pub limits: ApiLimits,
+    /// The metrics in Prometheus' text form.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub on_request: OnRequest,
+}
+
+/// Bounds on what requests may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// Largest module.
+    pub module_bytes_max: usize,
+    /// Largest spec.
+    pub spec_bytes_max: usize,
+    /// Largest body of records (embedded log).
+    pub records_bytes_max: usize,
+    /// Time for a request's body to arrive.
+    pub body_time: Duration,
+    /// Uploads and deployments in progress; more of them wait.
+    pub uploads_max: usize,
+    /// Reads of topics that wait for records (embedded log).
+    pub polls_max: usize,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            module_bytes_max: 32 * 1024 * 1024,
+            spec_bytes_max: 1024 * 1024,
+            records_bytes_max: 8 * 1024 * 1024,
+            body_time: Duration::from_secs(60),
+            uploads_max: 4,
+            polls_max: 64,
+        }
+    }
+}
+
+/// The state, and the permits that bound what runs at once.
+struct Shared {
+    state: ApiState,
+    uploads: Semaphore,
+    polls: Semaphore,
+}
+
+type AppState = axum::extract::State<Arc<Shared>>;
+
+/// How long an upload waits for its turn.
+const UPLOAD_WAIT: Duration = Duration::from_secs(30);
+
+impl Shared {
+    async fn upload_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        match tokio::time::timeout(UPLOAD_WAIT, self.uploads.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Refusal::new(Code::Busy, "too many uploads are in progress (uploads_max)")),
+        }
+    }
+
+    fn poll_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.polls.try_acquire().map_err(|_| Refusal::new(Code::Busy, "too many reads are waiting for records (polls_max)"))
+    }
+}
+
+/// Runs what blocks. A panic in it is answered like one in a handler.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(observe::panicked(&error.to_string())),
+    }
+}
+
+/// The whole API, ready to be served.
+pub fn router(state: ApiState) -> Router {
+    let (uploads, polls) = (Semaphore::new(state.limits.uploads_max), Semaphore::new(state.limits.polls_max));
+    let topics_api = state.topics_api;
+    let shared = Arc::new(Shared { state, uploads, polls });
+    let served = routes().into_iter().filter(|(_, path, _)| topics_api || !openapi::is_topics(path));
+    let router = served.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    let router = router.fallback(pages::no_route).method_not_allowed_fallback(pages::no_method);
+    observe::layers(router, &shared).with_state(shared)
+}
+
+/// The table of routes, the same paths that `/openapi.json` describes.
+fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
+    const TRANSFORM: &str = "/v1/teams/{team}/transforms/{name}";
+    vec![
+        (Method::POST, "/v1/modules", post(modules::upload)),
+        (Method::GET, "/v1/modules", get(modules::list)),
+        (Method::GET, "/v1/modules/{digest}", get(modules::show)),
+        (Method::GET, "/v1/transforms", get(transforms::list_all)),
+        (Method::GET, "/v1/teams/{team}/transforms", get(transforms::list_team)),
+        (Method::PUT, TRANSFORM, put(transforms::put)),
+        (Method::GET, TRANSFORM, get(transforms::show)),
+        (Method::DELETE, TRANSFORM, delete(transforms::remove)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/pause", post(control::pause)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/resume", post(control::resume)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/restart", post(control::restart)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/status", get(control::status)),
+        (Method::GET, "/v1/topics", get(topics::list)),
+        (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
+        (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),
+        (Method::POST, "/v1/topics/{topic}/records", post(topics::write)),
+        (Method::GET, "/", get(pages::index)),
+        (Method::GET, "/healthz", get(pages::healthz)),
+        (Method::GET, "/readyz", get(pages::readyz)),
+        (Method::GET, "/metrics", get(pages::metrics)),
+        (Method::GET, "/openapi.json", get(pages::openapi)),
+        (Method::GET, "/errors/{code}", get(pages::error_page)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let mut served: Vec<(String, String)> =
+            routes().into_iter().map(|(method, path, _)| (path.to_owned(), method.as_str().to_lowercase())).collect();
+        let document = serde_json::to_value(openapi::document(true)).expect("plain data");
+        let mut described = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("operations") {
+                described.push((path.clone(), method.clone()));
+                assert!(operation["responses"].as_object().is_some_and(|all| !all.is_empty()), "{method} {path}");
+            }
+        }
+        served.sort();
+        described.sort();
+        assert_eq!(served, described);
+    }
+}

@@ -1,0 +1,223 @@
+//! Request bodies: read whole, within a limit and a time, and told apart by content type.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, header};
+use futures::StreamExt;
+
+use crate::model::codes::Code;
+use crate::model::spec::RawSpec;
+
+use super::problem::Refusal;
+
+/// Much more of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+const DRAIN_BYTES_MAX: usize = 128 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// The content types that some route takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Media {
+    Json,
+    Yaml,
+    Ndjson,
+    Wasm,
+    Multipart,
+    /// There is no Content-Type header.
+    Absent,
+    Other(String),
+}
+
+impl Media {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let Some(raw) = headers.get(header::CONTENT_TYPE) else {
+            return Self::Absent;
+        };
+        let raw = String::from_utf8_lossy(raw.as_bytes());
+        let essence = raw.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" => Self::Json,
+            "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Self::Yaml,
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Ndjson,
+            "application/wasm" | "application/octet-stream" => Self::Wasm,
+            "multipart/form-data" => Self::Multipart,
+            _ => Self::Other(essence.chars().take(80).collect()),
+        }
+    }
+
+    /// The answer where a route does not take this type.
+    pub fn refuse(&self, taken: &str) -> Refusal {
+        let found = match self {
+            Self::Absent => "the request has no Content-Type".to_owned(),
+            Self::Other(other) => format!("the request's Content-Type is {other:?}"),
+            known => format!("the request's Content-Type is that of {known:?}"),
+        };
+        let example = taken.split([',', ' ']).next().unwrap_or(taken);
+        Refusal::new(Code::ContentType, format!("{found}, this route takes {taken}"))
+            .with_hint(format!("set the header; with curl: -H 'content-type: {example}'"))
+    }
+}
+
+/// Reads a body to its end.
+pub async fn read(body: Body, bytes_max: usize, time: Duration) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(time, read_within(body, bytes_max)).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::new(Code::BodyCutOff, format!("the body did not arrive within {} s", time.as_secs()))),
+    }
+}
+
+async fn read_within(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| {
+            Refusal::new(Code::BodyCutOff, format!("the body ended after {} bytes: {error}", bytes.len()))
+        })?;
+        if bytes.len() + chunk.len() > bytes_max {
+            drain(stream).await;
+            return Err(Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+async fn drain(mut stream: axum::body::BodyDataStream) {
+    let mut left = DRAIN_BYTES_MAX;
+    let all = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whether it ended or not, the answer goes out now.
+    let _ = tokio::time::timeout(DRAIN_TIME, all).await;
+}
+
+/// What a PUT of a transform brings.
+#[derive(Debug)]
+pub struct Upload {
+    pub spec: RawSpec,
+    pub module: Option<Bytes>,
+}
+
+/// Takes a form apart: a part `spec` and a part `module`, each at most once.
+pub async fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
+    let refuse = |detail: String| Refusal::new(Code::Multipart, detail);
+    let mut request = Request::new(Body::from(body));
+    *request.headers_mut() = headers.clone();
+    // The body was counted when it was read.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut parts = Multipart::from_request(request, &()).await.map_err(|error| refuse(error.body_text()))?;
+    let (mut spec, mut module) = (None, None);
+    while let Some(part) = parts.next_field().await.map_err(|error| refuse(error.body_text()))? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let media = Media::of(part.headers());
+        let bytes = part.bytes().await.map_err(|error| refuse(format!("part {name:?}: {}", error.body_text())))?;
+        let known = match name.as_str() {
+            "spec" => spec.replace((media, bytes)).is_none(),
+            "module" => module.replace(bytes).is_none(),
+            _ => return Err(refuse(format!("the form has a part {name:?}, expected are \"spec\" and \"module\""))),
+        };
+        if !known {
+            return Err(refuse(format!("the form has two parts {name:?}")));
+        }
+    }
+    let (media, bytes) = spec.ok_or_else(|| refuse("the form has no part \"spec\"".to_owned()))?;
+    Ok(Upload { spec: spec_of(&media, &bytes)?, module })
+}
+
+/// Reads a spec: JSON or YAML; where the type does not say which, by its looks.
+pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
+    let json = match media {
+        Media::Json => true,
+        Media::Yaml => false,
+        _ => bytes.trim_ascii_start().starts_with(b"{"),
+    };
+    if json {
+        return json_of(bytes, Code::Spec);
+    }
+    serde_norway::from_slice(bytes).map_err(|error| match serde_norway::from_slice::<serde_json::Value>(bytes) {
+        // The same as JSON fails at the same place, and says more precisely where that is.
+        Ok(value) => match json_of::<RawSpec>(value.to_string().as_bytes(), Code::Spec) {
+            Err(refusal) => refusal,
+            Ok(_) => Refusal::new(Code::Spec, error.to_string()),
+        },
+        Err(_) => Refusal::new(Code::Malformed, format!("not YAML: {error}")),
+    })
+}
+
+/// Reads JSON. `code` is for what is well-formed, but not what is expected.
+pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Result<T, Refusal> {
+    let axum::Json(value) = axum::Json::from_bytes(bytes).map_err(|rejection| {
+        // "Failed to ...: " comes first, then the place.
+        let text = rejection.body_text();
+        let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);
+        match rejection {
+            axum::extract::rejection::JsonRejection::JsonDataError(_) => of_place(code, text),
+            _ => Refusal::new(Code::Malformed, format!("not JSON: {text}")),
+        }
+    })?;
+    Ok(value)
+}
+
+/// `a.b[0]: message`, as serde's errors put it, taken apart.
+fn of_place(code: Code, text: &str) -> Refusal {
+    let (place, message) = match text.split_once(": ") {
+        Some((place, message)) if !place.is_empty() && !place.contains([' ', '`', '"']) => (place, message),
+        _ => ("", text),
+    };
+    // The place says it better, and the text may be a conversion of what was sent.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let field = match unknown {
+        Some(name) if place.is_empty() || place == "." => name.to_owned(),
+        Some(name) if place != name && !place.ends_with(&format!(".{name}")) => format!("{place}.{name}"),
+        _ => place.to_owned(),
+    };
+    Refusal::of_field(code, field, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_field() {
+        for (media, spec, code, field) in [
+            (Media::Json, r#"{"inputz": ["a"]}"#, Code::Spec, "inputz"),
+            (Media::Json, r#"{"limits": {"memroy": "1MiB"}}"#, Code::Spec, "limits.memroy"),
+            (Media::Json, r#"{"limits": {"memory": "lots"}}"#, Code::Spec, "limits.memory"),
+            (Media::Json, r#"{"inputs": ["a""#, Code::Malformed, ""),
+            (Media::Json, "", Code::Malformed, ""),
+            (Media::Yaml, "inputz: [a]", Code::Spec, "inputz"),
+            (Media::Yaml, "limits: {memroy: 1MiB}", Code::Spec, "limits.memroy"),
+            (Media::Yaml, "limits: {memory: lots}", Code::Spec, "limits.memory"),
+            (Media::Yaml, "a: [", Code::Malformed, ""),
+            (Media::Absent, r#" {"inputz": []}"#, Code::Spec, "inputz"),
+            (Media::Absent, "inputz: []", Code::Spec, "inputz"),
+        ] {
+            let problem = spec_of(&media, spec.as_bytes()).expect_err(spec);
+            let json = serde_json::to_value(problem.details()).expect("plain data");
+            assert_eq!(problem.code(), code, "{spec}: {problem:?}");
+            assert_eq!(json["errors"][0]["field"].as_str().unwrap_or_default(), field, "{spec}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn content_types_are_told_apart_by_their_essence() {
+        for (raw, media) in [
+            ("application/json; charset=utf-8", Media::Json),
+            ("Text/YAML", Media::Yaml),
+            ("application/x-www-form-urlencoded", Media::Other("application/x-www-form-urlencoded".into())),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, raw.parse().expect("valid"));
+            assert_eq!(Media::of(&headers), media);
+        }
+        assert_eq!(Media::of(&HeaderMap::new()), Media::Absent);
+    }
+}

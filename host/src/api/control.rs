@@ -1,0 +1,76 @@
+//! Running transforms: pause, resume, restart, status.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::catalog::{Applied, Change};
+use crate::model::codes::Code;
+use crate::model::revision::Desired;
+
+use super::problem::{ProblemDetails, Refusal};
+use super::request::{Id, Precondition};
+use super::transforms::{change, etag, find, location};
+use super::views::{ChangeView, StatusView};
+use super::{AppState, blocking};
+
+/// Pause a transform.
+///
+/// Every host finishes its open transaction and stops reading; offsets stay. The revision does not change.
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/pause", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+    responses((status = 202, description = "Accepted", body = ChangeView),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn pause(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+    Ok(accepted(&change(&shared, id, precondition, Change::Pause).await?))
+}
+
+/// Resume a transform, and those of its partitions that stopped before a bad record.
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/resume", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+    responses((status = 202, description = "Accepted", body = ChangeView),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+    let applied = change(&shared, id.clone(), precondition, Change::Resume).await?;
+    shared.state.runtime.resume_partitions(&id);
+    Ok(accepted(&applied))
+}
+
+/// Restart a transform's workers on this host, from the committed offsets.
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/restart", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    responses((status = 202, description = "Accepted", body = StatusView),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "It is paused (E033)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn restart(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
+    let deployment = find(&shared, &id)?;
+    if deployment.desired == Desired::Paused {
+        return Err(Refusal::new(Code::NotRunning, format!("{id} is paused")).with_hint("resume it"));
+    }
+    let runtime = shared.state.runtime.clone();
+    let status = blocking(move || {
+        runtime.restart(&id);
+        Ok(runtime.status(&id))
+    });
+    Ok((StatusCode::ACCEPTED, Json(StatusView::of(&deployment, status.await?))).into_response())
+}
+
+/// How a transform is doing.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/status", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    responses((status = 200, description = "State, lag and last errors, per host and partition", body = StatusView),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn status(State(shared): AppState, Id(id): Id) -> Result<Json<StatusView>, Refusal> {
+    let deployment = find(&shared, &id)?;
+    Ok(Json(StatusView::of(&deployment, shared.state.runtime.status(&id))))
+}
+
+fn accepted(applied: &Applied) -> Response {
+    let headers = [(header::LOCATION, location(&applied.deployment.id)), (header::ETAG, etag(&applied.deployment))];
+    (StatusCode::ACCEPTED, headers, Json(ChangeView::of(applied))).into_response()
+}

@@ -1,0 +1,114 @@
+//! A deployment, step by step: spec, module, topics, a trial of `init`, and only then the change. Blocking.
+//!
+//! Everything that can be found wrong is found before anything is written, in the order in which an author would mend
+//! it. A dry run goes the same way up to there.
+
+use axum::body::Bytes;
+
+use crate::catalog::{Applied, Change, Expected, apply};
+use crate::model::codes::Code;
+use crate::model::names::{Digest, TopicName, TransformId};
+use crate::model::spec::{Problem, RawSpec, Spec, Then};
+use crate::model::units::Timestamp;
+use crate::ports::{LogError, NewTopic};
+
+use super::ApiState;
+use super::body::Upload;
+use super::problem::Refusal;
+
+/// A deployment that was asked for.
+pub struct Request {
+    pub id: TransformId,
+    pub upload: Upload,
+    pub expected: Expected,
+    pub dry_run: bool,
+}
+
+/// What became of it.
+pub struct Deployed {
+    pub applied: Applied,
+    pub created_topics: Vec<TopicName>,
+}
+
+pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
+    let Request { id, upload: Upload { spec: raw, module: uploaded }, expected, dry_run } = request;
+    let spec = Spec::parse(&raw, &id, uploaded.as_deref().map(Digest::of))
+        .map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    let module = module_of(state, &spec, uploaded.clone())?;
+    state.modules.check(&module)?;
+    let missing = check_topics(state, &spec)?;
+    state.modules.try_init(&spec, &module)?;
+    let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
+    if dry_run {
+        let applied = try_change(state, &id, raw, spec.module, expected)?;
+        return Ok(Deployed { applied, created_topics });
+    }
+    if uploaded.is_some() {
+        state.catalog.put_module(&module)?;
+    }
+    for topic in &missing {
+        state.log.create_topic(topic)?;
+    }
+    let change = Change::Put { spec: Box::new(raw), module: spec.module };
+    let applied = state.catalog.change(&id, expected, Timestamp::now(), |_| Ok::<_, Refusal>(change))?;
+    Ok(Deployed { applied, created_topics })
+}
+
+fn module_of(state: &ApiState, spec: &Spec, uploaded: Option<Bytes>) -> Result<Bytes, Refusal> {
+    if let Some(uploaded) = uploaded {
+        let bytes_max = state.limits.module_bytes_max as u64;
+        if uploaded.len() as u64 > bytes_max {
+            return Err(crate::model::module::ModuleError::TooLarge { bytes: uploaded.len() as u64, bytes_max }.into());
+        }
+        return Ok(uploaded);
+    }
+    let stored = state.catalog.module(&spec.module)?;
+    stored
+        .map(Bytes::from)
+        .ok_or_else(|| Refusal::of_field(Code::ModuleMissing, "module", format!("{} was never uploaded", spec.module)))
+}
+
+/// Names every topic that is missing; returns those that are made on the way: the dead-letter topic.
+fn check_topics(state: &ApiState, spec: &Spec) -> Result<Vec<NewTopic>, Refusal> {
+    let mut problems = Vec::new();
+    let mut partitions_max = 1;
+    let inputs = spec.inputs.iter().enumerate().map(|(i, topic)| (format!("inputs[{i}]"), topic));
+    let outputs = spec.outputs.iter().map(|(alias, topic)| (format!("outputs.{alias}"), topic));
+    for (field, topic) in inputs.chain(outputs) {
+        match state.log.topic(topic) {
+            Ok(info) if field.starts_with("inputs") => partitions_max = partitions_max.max(info.partitions),
+            Ok(_) => {}
+            Err(LogError::NoTopic(_)) => {
+                problems.push(Problem { field, message: format!("topic {:?} does not exist", topic.as_str()) });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Refusal::of_fields(Code::TopicMissing, problems));
+    }
+    if spec.then != Then::DeadLetter {
+        return Ok(Vec::new());
+    }
+    match state.log.topic(&spec.dead_letter_topic) {
+        Ok(_) => Ok(Vec::new()),
+        Err(LogError::NoTopic(_)) => {
+            let name = spec.dead_letter_topic.clone();
+            Ok(vec![NewTopic { name, partitions: partitions_max, compacted: false }])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the change would be.
+fn try_change(
+    state: &ApiState,
+    id: &TransformId,
+    spec: RawSpec,
+    module: Digest,
+    expected: Expected,
+) -> Result<Applied, Refusal> {
+    let all = state.catalog.watch().borrow().clone();
+    crate::catalog::check(expected, state.catalog.deployment(id).as_ref())?;
+    Ok(apply(id, all.get(id), Change::Put { spec: Box::new(spec), module }, Timestamp::now())?)
+}

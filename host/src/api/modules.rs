@@ -1,0 +1,95 @@
+//! Modules: upload, list, show.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::catalog::Catalog;
+use crate::model::codes::Code;
+use crate::model::module::ModuleError;
+use crate::model::names::Digest;
+
+use super::body::{self, Media};
+use super::problem::{ProblemDetails, Refusal};
+use super::request::Name;
+use super::views::{ModuleList, ModuleSummary, ModuleView};
+use super::{AppState, blocking};
+
+/// Upload a module.
+///
+/// It is compiled and checked against the world, then stored under the SHA-256 of its bytes. Uploading it again
+/// changes nothing.
+#[utoipa::path(post, path = "/v1/modules", tag = "modules",
+    request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream")), description = "The component"),
+    responses((status = 201, description = "Stored", body = ModuleView),
+        (status = 200, description = "It was there already", body = ModuleView),
+        (status = 413, description = "Too large (E015)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "Another content type (E006)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "Not a transform (E010 to E018)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    let media = Media::of(&headers);
+    if !matches!(media, Media::Wasm | Media::Absent) {
+        return Err(media.refuse("application/wasm or application/octet-stream"));
+    }
+    let turn = shared.upload_turn().await?;
+    let limits = shared.state.limits;
+    let bytes = body::read(body, limits.module_bytes_max, limits.body_time).await.map_err(|problem| {
+        let bytes = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let bytes_max = limits.module_bytes_max as u64;
+        match problem.code() {
+            Code::BodyTooLarge => ModuleError::TooLarge { bytes: bytes.unwrap_or(bytes_max + 1), bytes_max }.into(),
+            _ => problem,
+        }
+    })?;
+    let state = shared.state.clone();
+    let (stored, view) = blocking(move || {
+        let info = state.modules.check(&bytes)?;
+        let stored = state.catalog.put_module(&bytes)?;
+        let used_by = users(&state.catalog).remove(&stored.digest).unwrap_or_default();
+        Ok((stored, ModuleView { info, used_by }))
+    })
+    .await?;
+    drop(turn);
+    let status = if stored.new { StatusCode::CREATED } else { StatusCode::OK };
+    let location = format!("/v1/modules/{}", stored.digest);
+    Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
+}
+
+/// List all modules.
+#[utoipa::path(get, path = "/v1/modules", tag = "modules",
+    responses((status = 200, description = "By digest", body = ModuleList)))]
+pub async fn list(State(shared): AppState) -> Json<ModuleList> {
+    let catalog = &shared.state.catalog;
+    let mut users = users(catalog);
+    let summary = |(digest, bytes)| ModuleSummary { digest, bytes, used_by: users.remove(&digest).unwrap_or_default() };
+    Json(ModuleList { modules: catalog.modules().into_iter().map(summary).collect() })
+}
+
+/// Show a module.
+#[utoipa::path(get, path = "/v1/modules/{digest}", tag = "modules", params(("digest" = String, Path)),
+    responses((status = 200, description = "What it imports and exports, and who uses it", body = ModuleView),
+        (status = 400, description = "Not a digest (E001)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "No such module (E024)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn show(State(shared): AppState, Name(digest): Name<Digest>) -> Result<Json<ModuleView>, Refusal> {
+    let state = shared.state.clone();
+    blocking(move || {
+        let bytes = state.catalog.module(&digest)?;
+        let bytes = bytes.ok_or_else(|| Refusal::new(Code::NoModule, format!("there is no module {digest}")))?;
+        let info = state.modules.check(&bytes)?;
+        let used_by = users(&state.catalog).remove(&digest).unwrap_or_default();
+        Ok(Json(ModuleView { info, used_by }))
+    })
+    .await
+}
+
+fn users(catalog: &Catalog) -> BTreeMap<Digest, Vec<String>> {
+    let mut users: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    for deployment in catalog.list() {
+        users.entry(deployment.module).or_default().push(deployment.id.to_string());
+    }
+    users
+}

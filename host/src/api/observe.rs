@@ -1,0 +1,91 @@
+//! Around every request: an id, a span, a report for the metrics, and an answer even where a handler panics.
+
+use std::any::Any;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use crate::model::codes::Code;
+
+use super::Shared;
+use super::problem::Refusal;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+pub fn layers(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    router
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| {
+            let message = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            panicked(&message).into_response()
+        }))
+        .layer(middleware::from_fn_with_state(shared.clone(), around))
+}
+
+/// The answer to a panic. Its message goes to the log only.
+pub fn panicked(message: &str) -> Refusal {
+    error!(message, code = %Code::Internal, "a request's handler panicked");
+    Refusal::new(Code::Internal, "the request could not be completed")
+}
+
+async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = info_span!("request", id, method, route);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    (shared.state.on_request)(method, &route, status, seconds);
+    span.in_scope(|| match response.extensions().get::<Refusal>() {
+        Some(problem) if status >= 500 => {
+            warn!(status, code = %problem.code(), detail = problem.detail(), seconds, "request failed");
+        }
+        Some(problem) => debug!(status, code = %problem.code(), detail = problem.detail(), seconds, "request refused"),
+        None => debug!(status, seconds, "request answered"),
+    });
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The caller's id where it is a short word, else one of our own.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let fits = |id: &&str| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.chars().all(|c| c.is_ascii_graphic());
+    given.filter(fits).map_or_else(new_id, str::to_owned)
+}
+
+/// Different for every request, and for every process.
+fn new_id() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A label has few values, whatever clients send.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

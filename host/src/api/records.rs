@@ -1,0 +1,268 @@
+//! Records as JSON: how they are written to and read from a topic over HTTP. Pure.
+//!
+//! | in JSON | in the record |
+//! |---|---|
+//! | `"value": "text"` | the text |
+//! | `"value": {..}`, `[..]`, `12.50`, `true` | that JSON text, byte for byte as it was sent |
+//! | `"value": null`, or absent | null |
+//! | `"value_base64": "AAE="` | those bytes |
+//!
+//! The same for keys and header values. What is read can be written back as it is.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordIn<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(default)]
+    key_base64: Option<String>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    value_base64: Option<String>,
+    #[serde(borrow, default)]
+    headers: Vec<HeaderIn<'a>>,
+    #[serde(default)]
+    timestamp: Option<i64>,
+    #[serde(default)]
+    partition: Option<i32>,
+    /// Taken, so that what was read can be sent, and of no effect.
+    #[serde(default, rename = "offset")]
+    _offset: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderIn<'a> {
+    name: String,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    value_base64: Option<String>,
+}
+
+/// A record to be written, and the partition that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Incoming {
+    pub record: LogRecord,
+    pub partition: Option<i32>,
+}
+
+/// Why records were refused: which one (from 0), and what is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub index: usize,
+    pub message: String,
+}
+
+/// Reads records: one JSON object a line, or one JSON array of objects.
+pub fn parse(bytes: &[u8], lines: bool, now: Timestamp) -> Result<Vec<Incoming>, Refused> {
+    if !lines && bytes.trim_ascii_start().starts_with(b"[") {
+        let all: Vec<&RawValue> =
+            serde_json::from_slice(bytes).map_err(|error| Refused { index: 0, message: format!("not JSON: {error}") })?;
+        return all.iter().enumerate().map(|(index, raw)| one(index, raw.get().as_bytes(), now)).collect();
+    }
+    if !lines {
+        return Ok(vec![one(0, bytes, now)?]);
+    }
+    let filled = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    filled.enumerate().map(|(index, line)| one(index, line, now)).collect()
+}
+
+fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<Incoming, Refused> {
+    let refused = |message: String| Refused { index, message };
+    let raw: RecordIn = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
+    let mut headers = Vec::new();
+    for header in raw.headers {
+        let value = content("a header's value", header.value, header.value_base64).map_err(refused)?;
+        headers.push((header.name, value));
+    }
+    Ok(Incoming {
+        record: LogRecord {
+            offset: 0,
+            timestamp: raw.timestamp.unwrap_or(now.0),
+            key: content("key", raw.key, raw.key_base64).map_err(refused)?,
+            value: content("value", raw.value, raw.value_base64).map_err(refused)?,
+            headers,
+        },
+        partition: raw.partition,
+    })
+}
+
+fn content(what: &str, raw: Option<&RawValue>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+    match (raw, base64) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(format!("{what} is given twice: as it is and in base64")),
+        (None, Some(base64)) => STANDARD.decode(base64).map(Some).map_err(|error| format!("{what} is not base64: {error}")),
+        (Some(raw), None) if raw.get().starts_with('"') => {
+            let text: String = serde_json::from_str(raw.get()).map_err(|error| format!("{what}: {error}"))?;
+            Ok(Some(text.into_bytes()))
+        }
+        (Some(raw), None) => Ok(Some(raw.get().as_bytes().to_vec())),
+    }
+}
+
+/// How text is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Keys and values as JSON strings.
+    #[default]
+    Text,
+    /// Those that are JSON as the JSON that they are.
+    Json,
+}
+
+/// A record that was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordOut {
+    pub partition: i32,
+    pub offset: i64,
+    /// In ms since the Unix epoch.
+    pub timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    key: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    value: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<HeaderOut>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeaderOut {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    value: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Content {
+    Null,
+    Text(String),
+    Json(Box<RawValue>),
+}
+
+impl RecordOut {
+    pub fn of(partition: i32, record: LogRecord, form: Form) -> Self {
+        let (key, key_base64) = shown(record.key, form);
+        let (value, value_base64) = shown(record.value, form);
+        let headers = record.headers.into_iter().map(|(name, value)| {
+            let (value, value_base64) = shown(value, Form::Text);
+            HeaderOut { name, value, value_base64 }
+        });
+        Self {
+            partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key,
+            key_base64,
+            value,
+            value_base64,
+            headers: headers.collect(),
+        }
+    }
+}
+
+fn shown(bytes: Option<Vec<u8>>, form: Form) -> (Option<Content>, Option<String>) {
+    match bytes.map(String::from_utf8) {
+        None => (Some(Content::Null), None),
+        Some(Err(error)) => (None, Some(STANDARD.encode(error.as_bytes()))),
+        Some(Ok(text)) if form == Form::Json => (Some(as_json(text)), None),
+        Some(Ok(text)) => (Some(Content::Text(text)), None),
+    }
+}
+
+/// JSON text as JSON, on one line: outside of strings, which cannot hold line breaks, they mean nothing.
+fn as_json(text: String) -> Content {
+    match serde_json::from_str::<&RawValue>(&text) {
+        Ok(_) => {
+            let line = text.replace(['\n', '\r'], " ");
+            RawValue::from_string(line).map_or(Content::Text(text), Content::Json)
+        }
+        Err(_) => Content::Text(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_one(line: &str) -> Result<Incoming, Refused> {
+        Ok(parse(line.as_bytes(), true, Timestamp(7))?.remove(0))
+    }
+
+    #[test]
+    fn each_form_becomes_its_bytes() {
+        for (json, value) in [
+            (r#"{"value": "a\nb"}"#, Some(&b"a\nb"[..])),
+            (r#"{"value": {"total": 10.10,  "n": 1}}"#, Some(br#"{"total": 10.10,  "n": 1}"#)),
+            (r#"{"value": 12.50}"#, Some(b"12.50")),
+            (r#"{"value": null}"#, None),
+            (r#"{}"#, None),
+            (r#"{"value": ""}"#, Some(b"")),
+            (r#"{"value_base64": "AAH/"}"#, Some(&[0, 1, 255])),
+        ] {
+            let incoming = parse_one(json).expect(json);
+            assert_eq!(incoming.record.value.as_deref(), value, "{json}");
+            assert_eq!(incoming.record.timestamp, 7);
+        }
+    }
+
+    #[test]
+    fn bad_records_are_named() {
+        for (text, lines, index) in [
+            ("{}\n\n{\"valu\": 1}", true, 1),
+            ("{\"value\": 1, \"value_base64\": \"AA==\"}", true, 0),
+            ("{\"value_base64\": \"?\"}", true, 0),
+            ("[{}, {}, 3]", false, 2),
+            ("[{}", false, 0),
+            ("hello", false, 0),
+            ("{\"headers\": [{\"value\": \"x\"}]}", true, 0),
+        ] {
+            let refused = parse(text.as_bytes(), lines, Timestamp(0)).expect_err(text);
+            assert_eq!(refused.index, index, "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_can_be_written_back() {
+        let record = LogRecord {
+            offset: 3,
+            timestamp: 9,
+            key: Some(vec![0xff, 0]),
+            value: Some("{\"a\":\n1.0}".into()),
+            headers: vec![("h".into(), None), ("h".into(), Some(b"x".to_vec())), ("b".into(), Some(vec![0x80]))],
+        };
+        for form in [Form::Text, Form::Json] {
+            let line = serde_json::to_string(&RecordOut::of(2, record.clone(), form)).expect("plain data");
+            assert!(!line.contains('\n'), "{line}");
+            let back = parse_one(&line).expect(&line);
+            assert_eq!((back.partition, &back.record.key, &back.record.headers), (Some(2), &record.key, &record.headers));
+            if form == Form::Text {
+                assert_eq!(back.record.value, record.value);
+            }
+        }
+        let tombstone = LogRecord { value: None, ..record };
+        let line = serde_json::to_string(&RecordOut::of(0, tombstone, Form::Text)).expect("plain data");
+        assert!(line.contains(r#""value":null"#), "{line}");
+    }
+}

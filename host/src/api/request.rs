@@ -1,0 +1,124 @@
+//! What a request names, parsed: a transform, a team, a topic, a digest, an expected revision, query parameters.
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+use crate::catalog::Expected;
+use crate::model::codes::Code;
+use crate::model::names::{NameError, TransformId};
+
+use super::problem::Refusal;
+
+/// The transform of `/v1/teams/{team}/transforms/{name}`.
+pub struct Id(pub TransformId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((team, name)) = path::<(String, String), S>(parts, state).await?;
+        let team = team.parse().map_err(|error: NameError| Refusal::of_field(Code::BadName, "team", error.to_string()));
+        let name = name.parse().map_err(|error: NameError| Refusal::of_field(Code::BadName, "name", error.to_string()));
+        Ok(Self(TransformId { team: team?, name: name? }))
+    }
+}
+
+/// The one name in the path, of whichever kind.
+pub struct Name<T>(pub T);
+
+impl<S: Send + Sync, T: std::str::FromStr<Err = NameError>> FromRequestParts<S> for Name<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(raw) = path::<String, S>(parts, state).await?;
+        raw.parse().map(Self).map_err(|error: NameError| Refusal::new(Code::BadName, error.to_string()))
+    }
+}
+
+async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<T>, Refusal> {
+    let parsed = Path::<T>::from_request_parts(parts, state).await;
+    parsed.map_err(|rejection| Refusal::new(Code::BadName, rejection.body_text()))
+}
+
+/// The query parameters; unknown ones are refused by their types.
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let parsed = Query::<T>::from_request_parts(parts, state).await;
+        parsed.map(|Query(params)| Self(params)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Refusal::new(Code::Query, text)
+        })
+    }
+}
+
+/// What the caller takes the transform to be, from `If-Match` and `If-None-Match`.
+pub struct Precondition(pub Expected);
+
+impl<S: Send + Sync> FromRequestParts<S> for Precondition {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        expected(&parts.headers).map(Self)
+    }
+}
+
+fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
+    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+    match (text(header::IF_MATCH).as_deref(), text(header::IF_NONE_MATCH).as_deref()) {
+        (None, None) => Ok(Expected::Any),
+        (None, Some("*")) => Ok(Expected::Absent),
+        (Some("*"), None) => Ok(Expected::Present),
+        (Some(tag), None) => {
+            // A proxy that compresses marks the tag as weak; it is still the revision.
+            let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+            let revision = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
+            let revision = revision.parse().map_err(|_| {
+                Refusal::of_field(Code::Query, "If-Match", format!("{tag:?} is no ETag of a transform, such as \"3\""))
+            })?;
+            Ok(Expected::Revision(revision))
+        }
+        (None, Some(other)) => {
+            let message = format!("{other:?} is not understood, only * is");
+            Err(Refusal::of_field(Code::Query, "If-None-Match", message))
+        }
+        (Some(_), Some(_)) => {
+            Err(Refusal::of_field(Code::Query, "If-Match", "it contradicts If-None-Match: send one of them"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preconditions_are_parsed() {
+        for (if_match, if_none_match, parsed) in [
+            (None, None, Some(Expected::Any)),
+            (Some("\"3\""), None, Some(Expected::Revision(3))),
+            (Some("W/\"3\""), None, Some(Expected::Revision(3))),
+            (Some("3"), None, Some(Expected::Revision(3))),
+            (Some("*"), None, Some(Expected::Present)),
+            (None, Some("*"), Some(Expected::Absent)),
+            (Some("\"x\""), None, None),
+            (Some("\"1\", \"2\""), None, None),
+            (None, Some("\"1\""), None),
+            (Some("\"1\""), Some("*"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(header::IF_MATCH, if_match), (header::IF_NONE_MATCH, if_none_match)] {
+                if let Some(value) = value {
+                    headers.insert(name, value.parse().expect("valid"));
+                }
+            }
+            assert_eq!(expected(&headers).ok(), parsed, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Transforms: deploy, show, list, delete.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::catalog::{Applied, Change, Outcome};
+use crate::model::codes::Code;
+use crate::model::names::{TeamName, TransformId};
+use crate::model::revision::Deployment;
+use crate::model::spec::RawSpec;
+use crate::model::units::Timestamp;
+
+use super::body::{self, Media, Upload};
+use super::deploy::{self, Deployed};
+use super::problem::{ProblemDetails, Refusal};
+use super::request::{Id, Name, Params, Precondition};
+use super::views::{ChangeView, TransformList, TransformSummary, TransformView};
+use super::{ApiState, AppState, Shared, blocking};
+
+/// Room for the form's own lines around its parts.
+const FORM_BYTES: usize = 64 * 1024;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PutParams {
+    /// Check everything, change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The form of a deployment with its module.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the form for OpenAPI; the form itself is read part by part")]
+pub struct DeployForm {
+    /// The spec, as JSON or YAML.
+    spec: String,
+    /// The component's bytes.
+    #[schema(value_type = Option<String>, format = Binary)]
+    module: Option<Vec<u8>>,
+}
+
+/// Deploy a transform.
+///
+/// Validates the spec, the module, the topics and a trial of `init`, then accepts the change; the hosts take it over.
+/// An identical request changes nothing.
+#[utoipa::path(put, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path), PutParams,
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the transform must not exist")),
+    request_body(content((RawSpec = "application/json"), (RawSpec = "application/yaml"), (DeployForm = "multipart/form-data"))),
+    responses((status = 202, description = "Accepted as a revision", body = ChangeView),
+        (status = 200, description = "Nothing to change, or a dry run", body = ChangeView),
+        (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "The spec, the module or a topic is refused", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn put(
+    State(shared): AppState,
+    Id(id): Id,
+    Params(params): Params<PutParams>,
+    Precondition(expected): Precondition,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let turn = shared.upload_turn().await?;
+    let upload = receive(&shared.state, &headers, body).await?;
+    let state = shared.state.clone();
+    let request = deploy::Request { id, upload, expected, dry_run: params.dry_run };
+    let Deployed { applied, created_topics } = blocking(move || deploy::deploy(&state, request)).await?;
+    drop(turn);
+    let creates = created_topics.iter().map(ToString::to_string).collect();
+    let view = ChangeView { dry_run: params.dry_run, creates, ..ChangeView::of(&applied) };
+    let accepted = !params.dry_run && applied.outcome != Outcome::Unchanged;
+    let status = if accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let location = location(&applied.deployment.id);
+    Ok((status, [(header::LOCATION, location), (header::ETAG, etag(&applied.deployment))], Json(view)).into_response())
+}
+
+async fn receive(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Upload, Refusal> {
+    let limits = &state.limits;
+    match Media::of(headers) {
+        Media::Multipart => {
+            let bytes_max = limits.module_bytes_max + limits.spec_bytes_max + FORM_BYTES;
+            body::form(headers, body::read(body, bytes_max, limits.body_time).await?).await
+        }
+        media @ (Media::Json | Media::Yaml) => {
+            let bytes = body::read(body, limits.spec_bytes_max, limits.body_time).await?;
+            Ok(Upload { spec: body::spec_of(&media, &bytes)?, module: None })
+        }
+        other => Err(other.refuse("application/json, application/yaml or multipart/form-data")),
+    }
+}
+
+/// Show a transform.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    responses((status = 200, description = "The current revision; its number is the ETag", body = TransformView),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
+    let deployment = find(&shared, &id)?;
+    Ok(([(header::ETAG, etag(&deployment))], Json(TransformView::of(&deployment))).into_response())
+}
+
+/// Delete a transform.
+///
+/// Its workers stop; its topics, its committed offsets and the count of its revisions stay.
+#[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+    responses((status = 204, description = "Deleted"),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn remove(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<StatusCode, Refusal> {
+    change(&shared, id, precondition, Change::Delete).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List all transforms.
+#[utoipa::path(get, path = "/v1/transforms", tag = "transforms",
+    responses((status = 200, description = "By team and name", body = TransformList)))]
+pub async fn list_all(State(shared): AppState) -> Json<TransformList> {
+    Json(list(&shared, |_| true))
+}
+
+/// List a team's transforms.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms", tag = "transforms", params(("team" = String, Path)),
+    responses((status = 200, description = "By name", body = TransformList),
+        (status = 400, description = "Not a team name (E001)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> Json<TransformList> {
+    Json(list(&shared, |id| id.team == team))
+}
+
+fn list(shared: &Shared, wanted: impl Fn(&TransformId) -> bool) -> TransformList {
+    let all = shared.state.catalog.list();
+    let wanted = all.iter().filter(|deployment| wanted(&deployment.id));
+    let summary = |deployment| TransformSummary::of(deployment, shared.state.runtime.status(&deployment.id));
+    TransformList { transforms: wanted.map(summary).collect() }
+}
+
+/// The transform, or E023.
+pub fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refusal> {
+    let found = shared.state.catalog.deployment(id);
+    found.ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))
+}
+
+/// Makes a change that only looks at the precondition.
+pub async fn change(
+    shared: &Arc<Shared>,
+    id: TransformId,
+    Precondition(expected): Precondition,
+    change: Change,
+) -> Result<Applied, Refusal> {
+    let catalog = shared.state.catalog.clone();
+    blocking(move || catalog.change(&id, expected, Timestamp::now(), |_| Ok(change))).await
+}
+
+pub fn etag(deployment: &Deployment) -> String {
+    format!("\"{}\"", deployment.revision)
+}
+
+pub fn location(id: &TransformId) -> String {
+    format!("/v1/teams/{}/transforms/{}", id.team, id.name)
+}

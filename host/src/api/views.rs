@@ -1,0 +1,172 @@
+//! What the API answers with: wire types, made from the model's values.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::catalog::{Applied, Outcome};
+use crate::model::module::ModuleInfo;
+use crate::model::names::Digest;
+use crate::model::revision::{Deployment, Desired};
+use crate::model::spec::RawSpec;
+use crate::model::status::{State, TransformStatus};
+use crate::model::units::Timestamp;
+
+/// A transform as it is meant to be.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TransformView {
+    pub team: String,
+    pub name: String,
+    /// Counts changes of spec and module. It is also the ETag.
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Digest,
+    pub desired: Desired,
+    /// Complete: what can be sent back with PUT.
+    pub spec: RawSpec,
+    /// RFC 3339, in UTC.
+    pub changed_at: String,
+}
+
+impl TransformView {
+    pub fn of(deployment: &Deployment) -> Self {
+        Self {
+            team: deployment.id.team.to_string(),
+            name: deployment.id.name.to_string(),
+            revision: deployment.revision,
+            module: deployment.module,
+            desired: deployment.desired,
+            spec: deployment.spec.clone(),
+            changed_at: rfc3339(deployment.changed_at),
+        }
+    }
+}
+
+/// The answer to a change of a transform.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeView {
+    #[serde(flatten)]
+    pub transform: TransformView,
+    pub outcome: Outcome,
+    /// Nothing was changed: the request asked what would be.
+    pub dry_run: bool,
+    /// Topics that were created for it, or would be.
+    pub creates: Vec<String>,
+}
+
+impl ChangeView {
+    pub fn of(applied: &Applied) -> Self {
+        let transform = TransformView::of(&applied.deployment);
+        Self { transform, outcome: applied.outcome, dry_run: false, creates: Vec::new() }
+    }
+}
+
+/// A transform in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TransformSummary {
+    pub team: String,
+    pub name: String,
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Digest,
+    pub desired: Desired,
+    pub state: State,
+    /// Records behind, over the partitions that this host processes.
+    pub lag: Option<u64>,
+    pub changed_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TransformList {
+    pub transforms: Vec<TransformSummary>,
+}
+
+/// How a transform is doing.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatusView {
+    pub team: String,
+    pub name: String,
+    /// The revision that is meant to run; each host says which one it runs.
+    pub revision: u64,
+    pub desired: Desired,
+    pub state: State,
+    /// Records behind, over all partitions that are known.
+    pub lag: Option<u64>,
+    /// One entry per host that runs it.
+    pub hosts: Vec<TransformStatus>,
+}
+
+impl StatusView {
+    pub fn of(deployment: &Deployment, here: Option<TransformStatus>) -> Self {
+        let state = here.as_ref().map_or_else(|| idle_state(deployment), |status| status.state);
+        let lag = here.as_ref().and_then(lag_of);
+        Self {
+            team: deployment.id.team.to_string(),
+            name: deployment.id.name.to_string(),
+            revision: deployment.revision,
+            desired: deployment.desired,
+            state,
+            lag,
+            hosts: here.into_iter().collect(),
+        }
+    }
+}
+
+impl TransformSummary {
+    pub fn of(deployment: &Deployment, here: Option<TransformStatus>) -> Self {
+        let status = StatusView::of(deployment, here);
+        Self {
+            team: status.team,
+            name: status.name,
+            revision: status.revision,
+            module: deployment.module,
+            desired: status.desired,
+            state: status.state,
+            lag: status.lag,
+            changed_at: rfc3339(deployment.changed_at),
+        }
+    }
+}
+
+/// The state of a transform that no worker speaks for.
+fn idle_state(deployment: &Deployment) -> State {
+    match deployment.desired {
+        Desired::Running => State::Starting,
+        Desired::Paused => State::Paused,
+        Desired::Deleted => State::Stopped,
+    }
+}
+
+/// The sum of what is known; nothing is known while no partition is.
+fn lag_of(status: &TransformStatus) -> Option<u64> {
+    status.partitions.iter().filter_map(|partition| partition.lag).reduce(u64::saturating_add)
+}
+
+/// A module, and who uses it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModuleView {
+    #[serde(flatten)]
+    pub info: ModuleInfo,
+    /// `team/name` of each transform whose current revision runs it.
+    pub used_by: Vec<String>,
+}
+
+/// A module in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModuleSummary {
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    pub bytes: u64,
+    pub used_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModuleList {
+    pub modules: Vec<ModuleSummary>,
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
+    humantime::format_rfc3339_millis(at).to_string()
+}
