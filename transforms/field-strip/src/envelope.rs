@@ -1,0 +1,201 @@
+//! What a change event says, in each of the shapes that Debezium gives it: with and without
+//! `{"schema": .., "payload": ..}` around it, as an envelope or flattened by `ExtractNewRecordState`.
+
+use crate::columns::Columns;
+use crate::config::{Config, Form};
+use crate::json::{Kind, Malformed, Value};
+
+/// A change of one row, or what else stands among the changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    pub op: Op,
+    /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
+    pub before: Option<Value<'a>>,
+    pub after: Option<Value<'a>>,
+    schema: Option<Value<'a>>,
+    /// Whether the row is the event, without an envelope.
+    flat: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `c`: the row is new.
+    Create,
+    /// `r`: a snapshot has read the row. It may be known already.
+    Read,
+    /// `u`, and every flat row that does not say what happened to it.
+    Update,
+    /// `d`
+    Delete,
+    /// `t`: all rows of the table are gone.
+    Truncate,
+    /// `m`: a message that a program wrote to PostgreSQL's log.
+    Message,
+}
+
+/// Why something is not a change event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    #[error("the value is not JSON: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the value is not a JSON object")]
+    NotAnObject,
+    #[error("the event's op is {0:?}, which Debezium does not have")]
+    UnknownOp(String),
+}
+
+/// The members that tell an envelope from a row.
+#[derive(Default)]
+struct Parts<'a> {
+    before: Option<Value<'a>>,
+    after: Option<Value<'a>>,
+    op: Option<Value<'a>>,
+    source: Option<Value<'a>>,
+    schema: Option<Value<'a>>,
+    payload: Option<Value<'a>>,
+    count: usize,
+}
+
+// === impl Event ===
+
+impl<'a> Event<'a> {
+    /// Reads an event; `None` is a tombstone that wears a wrapper.
+    pub fn read(root: Value<'a>) -> Result<Option<Self>, EventError> {
+        let parts = Parts::of(root)?;
+        match (parts.schema, parts.payload) {
+            (Some(schema), Some(payload)) if parts.count == 2 => {
+                if payload.is_null() {
+                    return Ok(None);
+                }
+                let schema = (!schema.is_null()).then_some(schema);
+                Event::unwrapped(payload, Parts::of(payload)?, schema).map(Some)
+            }
+            _ => Event::unwrapped(root, parts, None).map(Some),
+        }
+    }
+
+    fn unwrapped(root: Value<'a>, parts: Parts<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
+        let Some(op) = parts.envelope_op() else { return Event::flat(root, schema) };
+        let row = |value: Option<Value<'a>>| value.filter(|value| !value.is_null());
+        let op = Op::parse(op).ok_or_else(|| EventError::UnknownOp(String::from_utf8_lossy(op).into_owned()))?;
+        Ok(Event { op, before: row(parts.before), after: row(parts.after), schema, flat: false })
+    }
+
+    /// A row by itself. `__deleted` is there if deletes are rewritten, `__op` if `add.fields` asks for it.
+    fn flat(row: Value<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
+        let deleted = row.member(b"__deleted")?.is_some_and(|value| matches!(value.text(), b"\"true\"" | b"true"));
+        let op = match row.member(b"__op")?.map(Value::kind) {
+            Some(Kind::Text(op)) => Op::parse(op).unwrap_or(Op::Update),
+            _ => Op::Update,
+        };
+        match deleted || op == Op::Delete {
+            true => Ok(Event { op: Op::Delete, before: Some(row), after: None, schema, flat: true }),
+            false => Ok(Event { op, before: None, after: Some(row), schema, flat: true }),
+        }
+    }
+
+    /// How the kept columns are read, where the event says so itself.
+    pub fn forms(&self, config: &Config) -> Result<Option<Vec<Form>>, EventError> {
+        let Some(schema) = self.schema else { return Ok(None) };
+        let row = if self.flat { Some(schema) } else { find_field(schema, b"after")? };
+        let mut forms = vec![Form::Plain; config.keep.len()];
+        let Some(fields) = row.map(|row| row.member(b"fields")).transpose()?.flatten() else { return Ok(Some(forms)) };
+        let mut fields = fields.elements().ok_or(Malformed::Structure)?;
+        while let Some(field) = fields.next()? {
+            if let Some((column, form)) = decimal_field(field, &config.columns)? {
+                for (kept, known) in config.keep.iter().zip(&mut forms) {
+                    if kept.column == column {
+                        *known = form;
+                    }
+                }
+            }
+        }
+        Ok(Some(forms))
+    }
+}
+
+// === impl Op ===
+
+impl Op {
+    fn parse(text: &[u8]) -> Option<Self> {
+        Some(match text {
+            b"c" => Op::Create,
+            b"r" => Op::Read,
+            b"u" => Op::Update,
+            b"d" => Op::Delete,
+            b"t" => Op::Truncate,
+            b"m" => Op::Message,
+            _ => return None,
+        })
+    }
+}
+
+// === impl Parts ===
+
+impl<'a> Parts<'a> {
+    fn of(root: Value<'a>) -> Result<Self, EventError> {
+        let mut members = root.members().ok_or(EventError::NotAnObject)?;
+        let mut parts = Parts::default();
+        while let Some((name, value)) = members.next()? {
+            parts.count += 1;
+            let part = match name {
+                b"before" => &mut parts.before,
+                b"after" => &mut parts.after,
+                b"op" => &mut parts.op,
+                b"source" => &mut parts.source,
+                b"schema" => &mut parts.schema,
+                b"payload" => &mut parts.payload,
+                // An envelope begins with `before` or `op`, a wrapper with `schema`: this is a row, perhaps a wide one.
+                _ if parts.count == 1 => return Ok(parts),
+                _ => continue,
+            };
+            *part = Some(value);
+        }
+        Ok(parts)
+    }
+
+    /// The op, if this is an envelope. A row may have columns of these names, but hardly with an object in them.
+    fn envelope_op(&self) -> Option<&'a [u8]> {
+        let is_object = |part: Option<Value<'_>>| part.is_some_and(|value| value.kind() == Kind::Object);
+        match self.op?.kind() {
+            Kind::Text(op) if is_object(self.source) || is_object(self.after) || is_object(self.before) => Some(op),
+            _ => None,
+        }
+    }
+}
+
+/// The field of this name in a struct's schema.
+fn find_field<'a>(schema: Value<'a>, wanted: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
+    let Some(fields) = schema.member(b"fields")? else { return Ok(None) };
+    let mut fields = fields.elements().ok_or(Malformed::Structure)?;
+    while let Some(field) = fields.next()? {
+        if matches!(field.member(b"field")?.map(Value::kind), Some(Kind::Text(name)) if name == wanted) {
+            return Ok(Some(field));
+        }
+    }
+    Ok(None)
+}
+
+/// The column that a field's schema describes and its form, where that is a wanted decimal.
+fn decimal_field(field: Value<'_>, columns: &Columns) -> Result<Option<(usize, Form)>, Malformed> {
+    let text = |name: &[u8]| Ok::<_, Malformed>(field.member(name)?.map(Value::kind));
+    let Some(Kind::Text(name)) = text(b"name")? else { return Ok(None) };
+    let scale = match name {
+        b"org.apache.kafka.connect.data.Decimal" => schema_scale(field)?,
+        // Each value brings its own scale.
+        b"io.debezium.data.VariableScaleDecimal" => 0,
+        _ => return Ok(None),
+    };
+    let Some(Kind::Text(column)) = text(b"field")? else { return Ok(None) };
+    Ok(columns.find(column).map(|column| (column, Form::Decimal { scale })))
+}
+
+/// A field's scale. Kafka Connect writes it as a text.
+fn schema_scale(field: Value<'_>) -> Result<u32, Malformed> {
+    let parameters = field.member(b"parameters")?.ok_or(Malformed::Structure)?;
+    let scale = match parameters.member(b"scale")?.map(Value::kind) {
+        Some(Kind::Text(scale) | Kind::Number(scale)) => str::from_utf8(scale).ok().and_then(|scale| scale.parse().ok()),
+        _ => None,
+    };
+    scale.ok_or(Malformed::Word)
+}

@@ -1,0 +1,301 @@
+//! A lazy reader of JSON text: it finds where members and elements begin and end, and parses nothing else.
+//!
+//! A service needs perhaps 8 of the 45 values of a change event, so what counts is how fast the others are skipped. One
+//! pass ([`scan`]) looks at 64 bytes a step, and notes where quotes, commas and brackets are that do not stand inside a
+//! string. To step over a value is then a look into that index.
+//!
+//! What is skipped is only checked to be balanced and in closed strings; who copies a value into an output calls
+//! [`Value::check`] on it first.
+
+pub mod scan;
+pub mod text;
+
+use scan::Index;
+use std::fmt;
+
+/// Why a text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("the text ends too early")]
+    Ends,
+    #[error("a comma, a colon, a quote or a bracket is missing or out of place")]
+    Structure,
+    #[error("a string holds a control character or an unknown escape")]
+    Text,
+    #[error("a word is neither a number nor true, false or null")]
+    Word,
+    #[error("it is not UTF-8")]
+    Utf8,
+    #[error("it is longer than 1 GiB")]
+    Long,
+}
+
+/// One value of a text.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    /// The value as it was written, without space around it.
+    text: &'a [u8],
+    place: Place<'a>,
+}
+
+/// A value by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    Null,
+    /// What stands between the quotes, escapes and all.
+    Text(&'a [u8]),
+    /// A number, or what claims to be one.
+    Number(&'a [u8]),
+    Bool(bool),
+    Array,
+    Object,
+}
+
+/// The members of an object, in order. A name that is there twice is returned twice.
+#[derive(Clone)]
+pub struct Members<'a>(Walk<'a>);
+
+/// The elements of an array, in order.
+#[derive(Clone)]
+pub struct Elements<'a>(Walk<'a>);
+
+/// A place in an indexed text: the next token, and the next bracket.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    whole: &'a [u8],
+    index: &'a Index,
+    token: usize,
+    bracket: usize,
+}
+
+#[derive(Clone)]
+struct Walk<'a> {
+    next: Place<'a>,
+    /// Where the last value, or the opening bracket, ended.
+    at: usize,
+    first: bool,
+}
+
+/// Reads the object or array that a text consists of.
+pub fn read<'a>(text: &'a [u8], index: &'a mut Index) -> Result<Value<'a>, Malformed> {
+    index.fill(text)?;
+    let start = skip_space(text, 0);
+    let mut place = Place { whole: text, index, token: 0, bracket: 0 };
+    if !matches!(byte(text, start), b'{' | b'[') {
+        return Err(if start >= text.len() { Malformed::Ends } else { Malformed::Structure });
+    }
+    let value = place.take(start)?;
+    match skip_space(text, start + value.text.len()) == text.len() {
+        true => Ok(value),
+        false => Err(Malformed::Structure),
+    }
+}
+
+// === impl Value ===
+
+impl<'a> Value<'a> {
+    /// The text, as it was written.
+    pub fn text(self) -> &'a [u8] {
+        self.text
+    }
+
+    pub fn kind(self) -> Kind<'a> {
+        match self.text {
+            [b'"', text @ .., b'"'] => Kind::Text(text),
+            [b'{', ..] => Kind::Object,
+            [b'[', ..] => Kind::Array,
+            b"null" => Kind::Null,
+            b"true" => Kind::Bool(true),
+            b"false" => Kind::Bool(false),
+            number => Kind::Number(number),
+        }
+    }
+
+    pub fn is_null(self) -> bool {
+        self.text == b"null"
+    }
+
+    /// Checks the whole value but for its encoding, so that it may be copied into an output.
+    pub fn check(self) -> Result<(), Malformed> {
+        match self.kind() {
+            Kind::Null | Kind::Bool(_) => Ok(()),
+            Kind::Text(text) => text::check_escapes(text),
+            Kind::Number(text) if text::is_number(text) => Ok(()),
+            Kind::Number(_) => Err(Malformed::Word),
+            Kind::Array | Kind::Object => match serde_json::from_slice::<serde::de::IgnoredAny>(self.text) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Malformed::Structure),
+            },
+        }
+    }
+
+    /// The members, where it is an object.
+    pub fn members(self) -> Option<Members<'a>> {
+        self.text.starts_with(b"{").then(|| Members(self.inside()))
+    }
+
+    /// The elements, where it is an array.
+    pub fn elements(self) -> Option<Elements<'a>> {
+        self.text.starts_with(b"[").then(|| Elements(self.inside()))
+    }
+
+    /// The value of a member, where it is an object that has one of this name.
+    pub fn member(self, wanted: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
+        let Some(mut members) = self.members() else { return Ok(None) };
+        let mut found = None;
+        while let Some((name, value)) = members.next()? {
+            if name == wanted {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+
+    fn inside(self) -> Walk<'a> {
+        let at = self.place.position() + 1;
+        let next = Place { token: self.place.token + 1, bracket: self.place.bracket + 1, ..self.place };
+        Walk { next, at, first: true }
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.text))
+    }
+}
+
+// === impl Members ===
+
+impl<'a> Members<'a> {
+    /// The next name (as written, without its quotes) and value.
+    #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = members.next()?`")]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
+        let whole = self.0.next.whole;
+        let Some(start) = self.0.advance(b'}')? else { return Ok(None) };
+        if byte(whole, start) != b'"' || self.0.next.position() != start {
+            return Err(Malformed::Structure);
+        }
+        self.0.next.token += 1;
+        let name_end = self.0.next.position();
+        self.0.next.token += 1;
+        let colon = skip_space(whole, name_end + 1);
+        if byte(whole, colon) != b':' {
+            return Err(Malformed::Structure);
+        }
+        let value = self.0.take(skip_space(whole, colon + 1))?;
+        Ok(Some((slice(whole, start + 1, name_end)?, value)))
+    }
+}
+
+// === impl Elements ===
+
+impl<'a> Elements<'a> {
+    /// The next element.
+    #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = elements.next()?`")]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Value<'a>>, Malformed> {
+        let Some(start) = self.0.advance(b']')? else { return Ok(None) };
+        self.0.take(start).map(Some)
+    }
+}
+
+// === impl Walk ===
+
+impl<'a> Walk<'a> {
+    /// Goes past a comma to where the next member begins, or to the end.
+    #[inline]
+    fn advance(&mut self, close: u8) -> Result<Option<usize>, Malformed> {
+        let at = skip_space(self.next.whole, self.at);
+        let first = std::mem::replace(&mut self.first, false);
+        match byte(self.next.whole, at) {
+            found if found == close => Ok(None),
+            _ if first => Ok(Some(at)),
+            b',' => {
+                self.next.token += 1;
+                Ok(Some(skip_space(self.next.whole, at + 1)))
+            }
+            _ if at >= self.next.whole.len() => Err(Malformed::Ends),
+            _ => Err(Malformed::Structure),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
+        let value = self.next.take(start)?;
+        self.at = start + value.text.len();
+        Ok(value)
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    /// Where the next token is; the text's end where there is none.
+    #[inline]
+    fn position(self) -> usize {
+        self.index.token(self.token)
+    }
+
+    /// Goes past the value that begins at `start`.
+    #[inline]
+    fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
+        let place = *self;
+        let end = match byte(self.whole, start) {
+            b'"' => {
+                self.token += 2;
+                self.index.token(self.token - 1) + 1
+            }
+            b'{' | b'[' => self.take_container()?,
+            // A scalar holds no token: it goes on to the next one, or to the space before that.
+            _ => start + slice(self.whole, start, self.position())?.trim_ascii_end().len(),
+        };
+        match slice(self.whole, start, end)? {
+            [] => Err(Malformed::Structure),
+            text => Ok(Value { text, place }),
+        }
+    }
+
+    /// Goes past the container that begins at the next token, and returns where it ends.
+    fn take_container(&mut self) -> Result<usize, Malformed> {
+        let mut depth = 0_usize;
+        while let Some(token) = self.index.bracket(self.bracket) {
+            let at = self.index.token(token);
+            self.bracket += 1;
+            match byte(self.whole, at) {
+                b'{' | b'[' => depth += 1,
+                _ => depth -= 1,
+            }
+            if depth == 0 {
+                self.token = token + 1;
+                return Ok(at + 1);
+            }
+        }
+        Err(Malformed::Ends)
+    }
+}
+
+// === Bytes ===
+
+/// The byte at `at`, zero past the end.
+#[inline]
+fn byte(text: &[u8], at: usize) -> u8 {
+    text.get(at).copied().unwrap_or(0)
+}
+
+/// A part of the text. Tokens come from the input, so that a place out of order is the input's fault.
+#[inline]
+fn slice(text: &[u8], start: usize, end: usize) -> Result<&[u8], Malformed> {
+    text.get(start..end).ok_or(Malformed::Ends)
+}
+
+#[inline]
+fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while matches!(byte(text, at), b' ' | b'\n' | b'\r' | b'\t') {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests;
