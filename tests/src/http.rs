@@ -59,7 +59,9 @@ impl Api {
         let mut body = Vec::new();
         let mut part = |name: &str, file: &str, content_type: &str, content: &[u8]| {
             let disposition = format!("Content-Disposition: form-data; name=\"{name}\"{file}");
-            body.extend_from_slice(format!("--{BOUNDARY}\r\n{disposition}\r\nContent-Type: {content_type}\r\n\r\n").as_bytes());
+            body.extend_from_slice(
+                format!("--{BOUNDARY}\r\n{disposition}\r\nContent-Type: {content_type}\r\n\r\n").as_bytes(),
+            );
             body.extend_from_slice(content);
             body.extend_from_slice(b"\r\n");
         };

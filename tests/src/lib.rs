@@ -27,4 +27,4 @@ pub use http::{Api, Response};
 pub use kafka::KafkaCluster;
 pub use producer::{Message, Producer};
 pub use seed::Seed;
-pub use topics::Record;
+pub use topics::{Progress, Record};

@@ -65,9 +65,10 @@ impl Producer {
 
     /// Queues a message; [`Producer::flush`] waits for it.
     pub fn send(&self, topic: &str, message: &Message) {
-        let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header { key, value: value.as_deref() })
-        });
+        let headers = message
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_deref() }));
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).headers(headers);
         record.key = message.key.as_deref();
         record.payload = message.value.as_deref();

@@ -73,7 +73,8 @@ pub fn client(kafka: &KafkaCluster) -> ClientConfig {
 pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
     // -1: the broker's default.
-    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1))).collect();
+    let topics: Vec<NewTopic<'_>> =
+        names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1))).collect();
     let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
     let results = futures::executor::block_on(admin.create_topics(&topics, &options)).expect("Kafka answers");
     for result in results {
@@ -83,7 +84,8 @@ pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     for name in names {
         wait::until(&format!("{name} has leaders"), wait::PATIENCE, || {
             let metadata = consumer.fetch_metadata(Some(name), CALL).map_err(|error| error.to_string())?;
-            let partitions_led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
+            let partitions_led =
+                metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
             if partitions_led == partitions as usize { Ok(()) } else { Err(format!("{partitions_led} have")) }
         });
     }
@@ -101,39 +103,51 @@ pub fn ends(kafka: &KafkaCluster, topic: &str) -> Vec<i64> {
     ends_of(&uncommitted(kafka), topic)
 }
 
-/// What a consumer group has committed for each partition; `None`: nothing yet.
-pub fn committed(kafka: &KafkaCluster, group: &str, topic: &str) -> Vec<Option<i64>> {
-    let count = partitions(kafka, topic).expect("the topic exists");
-    let consumer = config(kafka, "read_committed").set("group.id", group).create::<BaseConsumer>().expect("valid");
-    let mut list = TopicPartitionList::new();
-    list.add_partition_range(topic, 0, count - 1);
-    // It waits for offsets whose transaction is still open, which a killed host may have left.
-    let list = wait::until(&format!("the committed offsets of {group}"), wait::PATIENCE, || {
-        consumer.committed_offsets(list.clone(), CALL).map_err(|error| error.to_string())
-    });
-    list.elements()
-        .iter()
-        .map(|element| match element.offset() {
-            Offset::Offset(next) => Some(next),
-            _ => None,
-        })
-        .collect()
+/// How far a consumer group is with a topic.
+pub struct Progress {
+    consumer: BaseConsumer,
+    group: String,
+    topic: String,
+    partitions: TopicPartitionList,
 }
 
-/// How many records of `topic` the group has behind it.
-pub fn committed_total(kafka: &KafkaCluster, group: &str, topic: &str) -> i64 {
-    committed(kafka, group, topic).into_iter().flatten().sum()
-}
+// === impl Progress ===
 
-/// Waits until `group` has committed all of what is in `topic` now.
-#[track_caller]
-pub fn wait_consumed(kafka: &KafkaCluster, group: &str, topic: &str, deadline: Duration) {
-    let ends = ends(kafka, topic);
-    wait::until(&format!("{group} is through with {topic}"), deadline, || {
-        let committed = committed(kafka, group, topic);
-        let done = committed.iter().zip(&ends).all(|(next, end)| next.unwrap_or(0) >= *end);
-        if done { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }
-    });
+impl Progress {
+    pub fn new(kafka: &KafkaCluster, group: &str, topic: &str) -> Self {
+        let count = partitions(kafka, topic).expect("the topic exists");
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(topic, 0, count - 1);
+        // The group is asked about, never joined. A read_uncommitted client is told what is committed; another one
+        // would wait for the transactions that are under way.
+        let consumer = config(kafka, "read_uncommitted").set("group.id", group).create().expect("a valid configuration");
+        Progress { consumer, group: group.to_owned(), topic: topic.to_owned(), partitions }
+    }
+
+    /// What is committed for each partition; `None`: nothing yet.
+    pub fn committed(&self) -> Vec<Option<i64>> {
+        let list = wait::until(&format!("the committed offsets of {}", self.group), wait::PATIENCE, || {
+            self.consumer.committed_offsets(self.partitions.clone(), CALL).map_err(|error| error.to_string())
+        });
+        let offset = |offset| if let Offset::Offset(next) = offset { Some(next) } else { None };
+        list.elements().iter().map(|element| offset(element.offset())).collect()
+    }
+
+    /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).
+    pub fn total(&self) -> i64 {
+        self.committed().into_iter().flatten().sum()
+    }
+
+    /// Waits until all of what is in the topic now is committed.
+    #[track_caller]
+    pub fn wait_through(&self, deadline: Duration) {
+        let ends = ends_of(&self.consumer, &self.topic);
+        wait::until(&format!("{} is through with {}", self.group, self.topic), deadline, || {
+            let committed = self.committed();
+            let through = committed.iter().zip(&ends).all(|(next, end)| next.unwrap_or(0) >= *end);
+            if through { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }
+        });
+    }
 }
 
 /// Every committed record of a topic, partition by partition in offset order, up to where the topic ends now.

@@ -14,7 +14,9 @@ pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Resul
     loop {
         match probe() {
             Ok(value) => return value,
-            Err(last) if started.elapsed() > deadline => panic!("{what}: not within {deadline:?}; the last word was: {last}"),
+            Err(last) if started.elapsed() > deadline => {
+                panic!("{what}: not within {deadline:?}; the last word was: {last}")
+            }
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
