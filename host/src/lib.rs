@@ -3,11 +3,15 @@
 //! `ARCHITECTURE.md` is the map. The data plane (`worker`, `task`, `guest`, `kafka`, `embedded`) is synchronous
 //! threads; the control plane (`api`, `catalog`, `supervisor`) is tokio.
 
+pub mod catalog;
+pub mod cli;
+pub mod config;
 pub mod embedded;
 pub mod guest;
 pub mod kafka;
 pub mod model;
 pub mod ports;
+pub mod supervisor;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

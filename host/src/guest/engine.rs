@@ -35,6 +35,11 @@ impl Engine {
         std::thread::Builder::new().name("epoch".into()).spawn(ticker).map_err(|error| error.to_string())?;
         Ok(Self { engine, linker: Arc::new(linker) })
     }
+
+    /// wasmtime's own engine, for those who only want to look at a component.
+    pub fn inner(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
 }
 
 /// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); what differs has its reason.

@@ -1,0 +1,256 @@
+//! The composition root: the only file that names every real type and puts them together.
+//!
+//! Order of life: log -> catalog -> supervisor -> API; at the end the API's requests are let finish, then the workers
+//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
+//! the host is alive and not ready.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::sync::watch;
+
+use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::{Config, KafkaOptions};
+use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
+use crate::guest::Modules;
+use crate::guest::compile::Compiler;
+use crate::kafka::{KafkaConfig, KafkaLog};
+use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::{ClusterName, TransformId};
+use crate::model::spec::Spec;
+use crate::model::status::TransformStatus;
+use crate::ports::{Log, LogError};
+use crate::supervisor::{Parts, Supervisor};
+use crate::telemetry::logging;
+use crate::telemetry::metrics::Metrics;
+
+/// How long workers may take to stop: a commit, and leaving the group.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may take after the signal.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The log that a host works on.
+pub enum Backend {
+    Kafka { config: KafkaConfig, cluster: ClusterName },
+    Embedded,
+}
+
+impl Backend {
+    pub fn kafka(options: KafkaOptions) -> anyhow::Result<Self> {
+        let brokers = options.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
+        let cluster = options.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
+        Ok(Self::Kafka { config: KafkaConfig { brokers, properties: options.kafka_properties }, cluster })
+    }
+}
+
+/// Runs a host until SIGTERM or Ctrl-C.
+pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
+    logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| config.data_dir.display().to_string())?;
+    let lock = lock(&config.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(serve(config, backend));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(lock);
+    done
+}
+
+async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let (down, shutdown) = watch::channel(false);
+    let routes: Arc<OnceLock<Router>> = Arc::default();
+    let server = tokio::spawn(serve_http(listener, routes.clone(), shutdown.clone()));
+    tokio::spawn(signals(down.clone()));
+    announce(&backend, address, &config);
+
+    let started = tokio::select! {
+        started = start(config, backend, shutdown.clone()) => Some(started),
+        _ = gone_down(shutdown.clone()) => None,
+    };
+    let workers = match started {
+        Some(Ok((router, workers))) => {
+            let _ = routes.set(router);
+            tracing::info!(%address, "ready");
+            Some(workers)
+        }
+        Some(Err(error)) => {
+            let _ = down.send(true);
+            let _ = server.await;
+            return Err(error);
+        }
+        None => None,
+    };
+    gone_down(shutdown).await;
+    tracing::info!("shutting down");
+    let _ = tokio::time::timeout(REQUESTS_TIMEOUT, server).await;
+    if let Some(workers) = workers {
+        tokio::time::timeout(STOP_TIMEOUT, workers).await.context("the workers did not stop in time")??;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+type Started = (Router, tokio::task::JoinHandle<()>);
+
+/// Builds the parts in order. Waits for as long as Kafka cannot be reached.
+async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
+    let metrics = Metrics::new();
+    let embedded = matches!(backend, Backend::Embedded);
+    let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
+        Backend::Kafka { config, cluster } => (Arc::new(KafkaLog::new(config)?), cluster),
+        Backend::Embedded => {
+            let log = EmbeddedLog::open(EmbeddedOptions::new(config.data_dir.join("log")))?;
+            (Arc::new(log), "dev".parse()?)
+        }
+    };
+    let compiler = Compiler {
+        program: Some(std::env::current_exe()?),
+        time_max: config.compile_time_max,
+        memory_bytes_max: config.compile_memory_bytes_max,
+    };
+    let artifacts = config.data_dir.join("compiled");
+    let modules = Arc::new(Modules::new(compiler, artifacts, metrics.clone()).map_err(anyhow::Error::msg)?);
+    let catalog = open_catalog(&log, &cluster, config.data_dir.join("modules")).await?;
+    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
+    let parts = Parts {
+        log: log.clone(),
+        catalog: catalog.clone(),
+        modules: modules.clone(),
+        metrics: metrics.clone(),
+        cluster,
+        host,
+    };
+    let (supervisor, workers) = Supervisor::start(parts, shutdown);
+    let http = metrics.clone();
+    let state = ApiState {
+        catalog,
+        log,
+        modules,
+        runtime: Arc::new(supervisor),
+        topics_api: embedded,
+        limits: ApiLimits { module_bytes_max: config.module_bytes_max, ..ApiLimits::default() },
+        render_metrics: Arc::new(move || metrics.render()),
+        on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
+    };
+    Ok((api::router(state), workers))
+}
+
+async fn open_catalog(log: &Arc<dyn Log>, cluster: &ClusterName, cache: PathBuf) -> anyhow::Result<Arc<Catalog>> {
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let (log, cluster, cache) = (log.clone(), cluster.clone(), cache.clone());
+        match tokio::task::spawn_blocking(move || Catalog::open(log, &cluster, cache)).await? {
+            Ok(catalog) => return Ok(Arc::new(catalog)),
+            Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
+                tracing::warn!(%error, ?pause, "the log cannot be reached yet");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn serve_http(listener: tokio::net::TcpListener, routes: Arc<OnceLock<Router>>, shutdown: watch::Receiver<bool>) {
+    let fallback = move |request: axum::extract::Request| {
+        let routes = routes.clone();
+        async move {
+            use tower::ServiceExt;
+            match routes.get() {
+                Some(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+                None => api::starting(request.uri().path()),
+            }
+        }
+    };
+    let router = Router::new().fallback(fallback);
+    let served = axum::serve(listener, router).with_graceful_shutdown(gone_down(shutdown)).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP server failed");
+    }
+}
+
+async fn gone_down(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|&down| down).await;
+}
+
+async fn signals(down: watch::Sender<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be set");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let _ = down.send(true);
+}
+
+fn announce(backend: &Backend, address: std::net::SocketAddr, config: &Config) {
+    match backend {
+        Backend::Kafka { config: kafka, cluster } => {
+            tracing::info!(brokers = kafka.brokers, %cluster, %address, version = env!("CARGO_PKG_VERSION"), "sandbar starts");
+        }
+        Backend::Embedded => {
+            let log = config.data_dir.join("log");
+            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", log.display());
+            eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
+            eprintln!("API: http://{address}/");
+        }
+    }
+}
+
+/// One process per data folder.
+fn lock(folder: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    let path = folder.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => anyhow::bail!("{} is in use by another process; give each host a --data-dir of its own", folder.display()),
+    }
+}
+
+/// The machine's name with a suffix that is made once per data folder.
+fn host_name(folder: &std::path::Path) -> anyhow::Result<String> {
+    let path = folder.join("host");
+    if let Ok(known) = std::fs::read_to_string(&path) {
+        return Ok(known.trim().to_owned());
+    }
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("a random identity")?;
+    let name = format!("{}-{}", machine.trim(), &uuid[..8]);
+    std::fs::write(&path, &name).with_context(|| path.display().to_string())?;
+    Ok(name)
+}
+
+impl ModuleChecker for Modules {
+    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+        Modules::check(self, bytes)
+    }
+
+    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
+        Modules::try_init(self, spec, bytes)
+    }
+}
+
+impl Runtime for Supervisor {
+    fn status(&self, id: &TransformId) -> Option<TransformStatus> {
+        Supervisor::status(self, id)
+    }
+
+    fn restart(&self, id: &TransformId) {
+        Supervisor::restart(self, id);
+    }
+
+    fn resume_partitions(&self, id: &TransformId) {
+        Supervisor::resume_partitions(self, id);
+    }
+
+    fn ready(&self) -> Result<(), Vec<String>> {
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! What a host is started with: flags, environment and a TOML file, in this order of precedence.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::names::ClusterName;
+use crate::model::units::{Bytes, Span};
+use crate::telemetry::logging::LogFormat;
+
+/// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// A TOML file with any of these options (keys as the flags, without the dashes in front)
+    #[arg(long, env = "SANDBAR_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Address of the HTTP API. It has no authentication yet: leave it on loopback or behind a proxy that has
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
+    /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
+    #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids)
+    /// [default: made once, kept in the data folder]
+    #[arg(long, env = "SANDBAR_HOST", value_name = "NAME")]
+    pub host: Option<String>,
+
+    /// What to log, as tracing's EnvFilter has it: info, sandbar=debug, ... [default: info]
+    #[arg(long, env = "SANDBAR_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// How log lines look [default: text]
+    #[arg(long, env = "SANDBAR_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Largest module that may be uploaded [default: 32MiB]
+    #[arg(long, env = "SANDBAR_MODULE_BYTES_MAX", value_name = "SIZE")]
+    pub module_bytes_max: Option<Bytes>,
+
+    /// Longest time to compile a module [default: 60s]
+    #[arg(long, env = "SANDBAR_COMPILE_TIME_MAX", value_name = "DURATION")]
+    pub compile_time_max: Option<Span>,
+
+    /// Most memory to compile a module [default: 2GiB]
+    #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
+    pub compile_memory_max: Option<Bytes>,
+}
+
+/// What only a host on Kafka has.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KafkaOptions {
+    /// Kafka brokers to start from: host:port,host:port
+    #[arg(long, env = "SANDBAR_BROKERS", value_name = "HOST:PORT,...")]
+    pub brokers: Option<String>,
+
+    /// Name of the cluster: equal hosts with the same name and brokers share the work
+    #[arg(long, env = "SANDBAR_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+
+    /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. Secrets belong in the
+    /// file (table kafka-properties) or in the environment (one NAME=VALUE per line)
+    #[arg(long = "kafka-property", env = "SANDBAR_KAFKA_PROPERTIES", value_name = "NAME=VALUE", value_delimiter = '\n', hide_env_values = true)]
+    #[serde(skip)]
+    pub kafka_property: Vec<String>,
+
+    #[arg(skip)]
+    #[serde(default)]
+    pub kafka_properties: BTreeMap<String, String>,
+}
+
+/// The file: both groups of options at its top level.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(flatten)]
+    keys: toml::Table,
+}
+
+const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
+
+/// The options with their defaults applied.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub host: Option<String>,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub module_bytes_max: u64,
+    pub compile_time_max: std::time::Duration,
+    pub compile_memory_bytes_max: u64,
+}
+
+impl Options {
+    /// Fills in what flags and environment leave open: from the file, then by default.
+    pub fn resolve(self, mut kafka: Option<&mut KafkaOptions>, default_dir: &str) -> Result<Config, String> {
+        let (file, file_kafka) = match &self.config {
+            Some(path) => read_file(path)?,
+            None => Default::default(),
+        };
+        if let Some(kafka) = &mut kafka {
+            kafka.merge(file_kafka)?;
+        }
+        let listen = self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        Ok(Config {
+            listen,
+            data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(default_dir)),
+            host: self.host.or(file.host),
+            log: self.log.or(file.log).unwrap_or_else(|| "info".into()),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+            module_bytes_max: self.module_bytes_max.or(file.module_bytes_max).unwrap_or(Bytes::mib(32)).0,
+            compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
+            compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
+        })
+    }
+}
+
+impl KafkaOptions {
+    fn merge(&mut self, file: KafkaOptions) -> Result<(), String> {
+        self.brokers = self.brokers.take().or(file.brokers);
+        self.cluster = self.cluster.take().or(file.cluster);
+        self.kafka_properties = file.kafka_properties;
+        for property in self.kafka_property.iter().filter(|property| !property.trim().is_empty()) {
+            // The value may be a secret: it is not repeated in the message.
+            let (name, value) = property.split_once('=').ok_or("--kafka-property must be NAME=VALUE")?;
+            self.kafka_properties.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Options, KafkaOptions), String> {
+    let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
+    // The message of a TOML error quotes the line, which may be a secret: only its place is told.
+    let parsed: Result<File, _> = toml::from_str(&text);
+    let file = parsed.map_err(|error| here(&place(&error, &text)))?;
+    let (kafka, own): (toml::Table, toml::Table) =
+        file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
+    let own = Options::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
+    let kafka = KafkaOptions::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
+    Ok((own, kafka))
+}
+
+fn place(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    format!("line {line}: {}", error.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("sandbar-config-{}-{}.toml", std::process::id(), text.len()));
+        std::fs::write(&path, text).expect("writable");
+        path
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_the_file_before_defaults() {
+        let path = file("listen = \"0.0.0.0:1\"\nlog = \"debug\"\nbrokers = \"k:1\"\ncluster = \"shop\"\n[kafka-properties]\n\"sasl.password\" = \"x\"\n");
+        let options = Options { config: Some(path), log: Some("warn".into()), ..Options::default() };
+        let mut kafka = KafkaOptions { kafka_property: vec!["a.b=c=d".into()], ..KafkaOptions::default() };
+        let config = options.resolve(Some(&mut kafka), "d").expect("valid");
+        assert_eq!((config.listen.to_string().as_str(), config.log.as_str()), ("0.0.0.0:1", "warn"));
+        assert_eq!(kafka.brokers.as_deref(), Some("k:1"));
+        assert_eq!(kafka.kafka_properties["a.b"], "c=d");
+        assert_eq!(kafka.kafka_properties["sasl.password"], "x");
+        assert_eq!(config.module_bytes_max, 32 << 20);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        for text in ["lsten = \"0.0.0.0:1\"\n", "not toml"] {
+            let options = Options { config: Some(file(text)), ..Options::default() };
+            assert!(options.resolve(None, "d").is_err(), "{text}");
+        }
+    }
+}

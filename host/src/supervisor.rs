@@ -1,0 +1,128 @@
+//! Makes what runs on this host what the catalog says should run.
+//!
+//! One actor (a tokio task) per transform, so that a slow compile or a slow stop of one holds up no other. Each
+//! compares desired with running through [`plan`], a pure function, and does the one action that it names.
+//!
+//! Invariants: at most one set of workers per transform runs on a host, since they share transactional ids; a
+//! revision is prepared (fetched, compiled, instantiated) before the one that runs is stopped.
+
+mod actor;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+pub use plan::{Action, Running, plan};
+
+use crate::catalog::Catalog;
+use crate::guest::Modules;
+use crate::model::names::{ClusterName, TransformId};
+use crate::model::revision::Deployment;
+use crate::model::status::TransformStatus;
+use crate::ports::Log;
+use crate::telemetry::metrics::Metrics;
+
+use actor::{Actor, Report, Request};
+
+/// What the actors work with.
+#[derive(Clone)]
+pub struct Parts {
+    pub log: Arc<dyn Log>,
+    pub catalog: Arc<Catalog>,
+    pub modules: Arc<Modules>,
+    pub metrics: Metrics,
+    pub cluster: ClusterName,
+    /// This host's name: part of transactional ids, so it is stable over restarts and its own within the cluster.
+    pub host: String,
+}
+
+/// The handle: asks and tells the running transforms. Cloning shares it.
+#[derive(Clone)]
+pub struct Supervisor {
+    actors: Arc<Mutex<BTreeMap<TransformId, Handle>>>,
+}
+
+struct Handle {
+    desired: watch::Sender<Option<Deployment>>,
+    requests: mpsc::UnboundedSender<Request>,
+    report: watch::Receiver<Report>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Follows the catalog until `shutdown` becomes true, then stops every worker and returns.
+    pub fn start(parts: Parts, mut shutdown: watch::Receiver<bool>) -> (Self, tokio::task::JoinHandle<()>) {
+        let supervisor = Self { actors: Arc::default() };
+        let own = supervisor.clone();
+        let follow = async move {
+            let mut deployments = parts.catalog.watch();
+            loop {
+                let desired = deployments.borrow_and_update().clone();
+                own.pass_on(&desired, &parts);
+                tokio::select! {
+                    changed = deployments.changed() => if changed.is_err() { break },
+                    _ = shutdown.wait_for(|&down| down) => break,
+                }
+            }
+            own.stop_all().await;
+        };
+        (supervisor, tokio::spawn(follow))
+    }
+
+    fn pass_on(&self, desired: &BTreeMap<TransformId, Deployment>, parts: &Parts) {
+        let mut actors = self.actors.lock();
+        for (id, deployment) in desired {
+            let handle = actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone()));
+            handle.desired.send_if_modified(|current| {
+                let changed = current.as_ref() != Some(deployment);
+                *current = Some(deployment.clone());
+                changed
+            });
+        }
+    }
+
+    async fn stop_all(&self) {
+        let handles = std::mem::take(&mut *self.actors.lock());
+        for handle in handles.values() {
+            let _ = handle.requests.send(Request::Shutdown);
+        }
+        for (id, handle) in handles {
+            if let Err(error) = handle.ended.await {
+                tracing::error!(transform = %id, %error, "the transform's supervisor failed");
+            }
+        }
+    }
+
+    pub fn status(&self, id: &TransformId) -> Option<TransformStatus> {
+        self.actors.lock().get(id).map(|handle| handle.report.borrow().status(id))
+    }
+
+    /// Stops the workers and starts them anew, from the committed offsets.
+    pub fn restart(&self, id: &TransformId) {
+        self.request(id, Request::Restart);
+    }
+
+    /// Goes on with partitions that a bad record stopped.
+    pub fn resume_partitions(&self, id: &TransformId) {
+        self.request(id, Request::ResumePartitions);
+    }
+
+    fn request(&self, id: &TransformId, request: Request) {
+        if let Some(handle) = self.actors.lock().get(id) {
+            let _ = handle.requests.send(request);
+        }
+    }
+}
+
+impl Handle {
+    fn spawn(id: TransformId, parts: Parts) -> Self {
+        let (desired, desired_seen) = watch::channel(None);
+        let (requests, requests_seen) = mpsc::unbounded_channel();
+        let (report_sent, report) = watch::channel(Report::new(&parts.host));
+        let actor = Actor::new(id, parts, desired_seen, requests_seen, report_sent);
+        Self { desired, requests, report, ended: tokio::spawn(actor.run()) }
+    }
+}

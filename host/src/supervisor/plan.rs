@@ -1,0 +1,84 @@
+//! What is to be done about one transform: a pure function of what is desired, what runs, and the time.
+
+use std::time::Duration;
+
+use crate::model::revision::{Deployment, Desired};
+use crate::model::units::Timestamp;
+
+/// What runs of a transform on this host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Running {
+    Nothing,
+    Revision(u64),
+    /// Preparing `revision` failed; `kept` is the revision that goes on meanwhile.
+    Failed { revision: u64, retry_at: Timestamp, kept: Option<u64> },
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Prepare this deployment, then stop what runs, then start it.
+    Start(Box<Deployment>),
+    Stop,
+    /// Nothing, until something changes or this time has passed.
+    Wait(Option<Duration>),
+}
+
+/// Decides. Called again after each action, change or time-out.
+pub fn plan(desired: Option<&Deployment>, running: &Running, now: Timestamp) -> Action {
+    let runs = match running {
+        Running::Nothing => None,
+        Running::Revision(revision) => Some(*revision),
+        Running::Failed { kept, .. } => *kept,
+    };
+    let Some(deployment) = desired.filter(|deployment| deployment.desired == Desired::Running) else {
+        return match (runs, running) {
+            (None, Running::Nothing) => Action::Wait(None),
+            _ => Action::Stop,
+        };
+    };
+    match running {
+        Running::Revision(revision) if *revision == deployment.revision => Action::Wait(None),
+        Running::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
+            Action::Wait(Some(Duration::from_millis(retry_at.millis_since(now))))
+        }
+        _ => Action::Start(Box::new(deployment.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::names::Digest;
+    use crate::model::spec::RawSpec;
+
+    fn deployment(revision: u64, desired: Desired) -> Deployment {
+        let spec: RawSpec = serde_json::from_str("{}").expect("all fields have defaults");
+        let id = "orders/strip".parse().expect("valid");
+        Deployment { id, revision, module: Digest::of(b""), spec, desired, changed_at: Timestamp(0) }
+    }
+
+    #[test]
+    fn each_case_has_one_action() {
+        let start = |revision| Action::Start(Box::new(deployment(revision, Desired::Running)));
+        let failed = |kept| Running::Failed { revision: 2, retry_at: Timestamp(1000), kept };
+        let wait = Action::Wait;
+        for (desired, running, now, expected) in [
+            (None, Running::Nothing, 0, wait(None)),
+            (Some((1, Desired::Running)), Running::Nothing, 0, start(1)),
+            (Some((1, Desired::Running)), Running::Revision(1), 0, wait(None)),
+            (Some((2, Desired::Running)), Running::Revision(1), 0, start(2)),
+            (Some((2, Desired::Running)), failed(Some(1)), 900, wait(Some(Duration::from_millis(100)))),
+            (Some((2, Desired::Running)), failed(None), 1000, start(2)),
+            (Some((3, Desired::Running)), failed(Some(1)), 0, start(3)),
+            (Some((1, Desired::Paused)), Running::Revision(1), 0, Action::Stop),
+            (Some((2, Desired::Paused)), failed(None), 0, Action::Stop),
+            (Some((1, Desired::Deleted)), Running::Revision(1), 0, Action::Stop),
+            (Some((1, Desired::Paused)), Running::Nothing, 0, wait(None)),
+            (None, Running::Revision(1), 0, Action::Stop),
+        ] {
+            let desired = desired.map(|(revision, desired)| deployment(revision, desired));
+            assert_eq!(plan(desired.as_ref(), &running, Timestamp(now)), expected, "{desired:?} {running:?} at {now}");
+        }
+    }
+}
