@@ -1,0 +1,56 @@
+# Everything that a person or CI does with this repository. `make` alone says what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean setup-build setup-all guests
+
+# How long `make demo` runs: FOR=10s ends by itself, without it Ctrl-C ends it.
+FOR ?=
+
+target := $(or $(CARGO_TARGET_DIR),target)
+guests := transforms/* tests/guests/*
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
+	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	cargo build -p sandbar -p sandbar-demo
+	cargo run --quiet -p sandbar-demo -- $(if $(FOR),--for $(FOR))
+
+# One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,
+# as the guests are built by the host's binary.
+test: setup-all ## all tests, also those on a real Kafka (needs Java; it downloads Kafka)
+	@echo "make: building the workspace and its tests (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	cargo test --workspace --no-run
+	@$(MAKE) --no-print-directory guests
+	@echo "make: running the tests (the end-to-end tests take minutes: they kill and restart hosts)"
+	cargo test --workspace
+
+guests:
+	@for manifest in $(guests:%=%/Cargo.toml); do \
+		[[ -f $$manifest ]] || continue; \
+		echo "make: building the guest $${manifest%/Cargo.toml}"; \
+		CARGO_TARGET_DIR=$(target)/guests $(target)/debug/sandbar build --manifest-path $$manifest; \
+	done
+
+lint: ## formatting, clippy, scripts, deploy/
+	cargo fmt --all --check
+	@echo "make: clippy (the first time takes minutes)"
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh deploy/*.sh .ci/run; \
+	else echo "make: shellcheck is not installed: skipped"; fi
+	deploy/check.sh
+
+bench: setup-build ## benchmarks of the host's parts
+	cargo bench --workspace
+
+clean: ## removes what was built and downloaded
+	cargo clean
+	rm -rf .sandbar
+
+setup-build:
+	@tools/setup.sh build
+
+setup-all:
+	@tools/setup.sh build kafka
