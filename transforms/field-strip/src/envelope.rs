@@ -36,7 +36,7 @@ pub enum Op {
 /// Why something is not a change event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    #[error("the value is not JSON: {0}")]
+    #[error("the value is not JSON")]
     Malformed(#[from] Malformed),
     #[error("the value is not a JSON object")]
     NotAnObject,

@@ -200,8 +200,8 @@ impl<'a> Change<'a> {
     }
 
     fn key(&self) -> Result<Vec<u8>, StripError> {
-        let id = self.need(self.config.key.column)?;
-        key_of(self.config, id).ok_or_else(|| no_key(self.config))
+        let id = self.get(self.config.key.column)?;
+        id.and_then(|id| key_of(self.config, id)).ok_or_else(|| no_key(self.config))
     }
 
     fn is_dropped(&self) -> Result<bool, StripError> {

@@ -54,38 +54,6 @@ impl Index {
         if self.tokens.len() < text.len() + BLOCK + SPARE {
             self.tokens.resize(text.len() + BLOCK + SPARE, 0);
         }
-        self.fill_wide(text)
-    }
-
-    /// The position of a token; the text's end where there is none.
-    #[inline]
-    pub(super) fn token(&self, token: usize) -> usize {
-        match self.tokens[..self.token_count].get(token) {
-            Some(&position) => position as usize,
-            None => self.text_len,
-        }
-    }
-
-    /// Which token a bracket is.
-    #[inline]
-    pub(super) fn bracket(&self, bracket: usize) -> Option<usize> {
-        self.brackets.get(bracket).map(|&token| token as usize)
-    }
-
-    /// WebAssembly has the instructions, but rustc's default for the target does not count on them.
-    #[cfg(target_arch = "wasm32")]
-    #[target_feature(enable = "simd128")]
-    fn fill_wide(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        self.fill_with(text, |block| wasm::masks(block))
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn fill_wide(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        self.fill_with(text, masks)
-    }
-
-    #[inline(always)]
-    fn fill_with(&mut self, text: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Result<(), Malformed> {
         let mut carry = Carry::default();
         let mut control = 0;
         let (blocks, rest) = text.as_chunks::<BLOCK>();
@@ -104,6 +72,21 @@ impl Index {
             (0, _) => Err(Malformed::Ends),
             _ => Err(Malformed::Text),
         }
+    }
+
+    /// The position of a token; the text's end where there is none.
+    #[inline]
+    pub(super) fn token(&self, token: usize) -> usize {
+        match self.tokens[..self.token_count].get(token) {
+            Some(&position) => position as usize,
+            None => self.text_len,
+        }
+    }
+
+    /// Which token a bracket is.
+    #[inline]
+    pub(super) fn bracket(&self, bracket: usize) -> Option<usize> {
+        self.brackets.get(bracket).map(|&token| token as usize)
     }
 
     /// Notes the tokens of one block; returns the control characters that stand in strings.
@@ -168,7 +151,7 @@ fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(not(target_feature = "simd128"))]
 fn masks(block: &[u8; BLOCK]) -> Masks {
     let mut masks = Masks::default();
     let (words, _) = block.as_chunks::<8>();
@@ -186,18 +169,18 @@ fn masks(block: &[u8; BLOCK]) -> Masks {
     masks
 }
 
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(not(target_feature = "simd128"))]
 const fn splat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
 /// A bit for each of the eight bytes.
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(not(target_feature = "simd128"))]
 fn equal(word: u64, byte: u8) -> u64 {
     zero_bytes(word ^ splat(byte))
 }
 
-#[cfg(any(test, not(target_arch = "wasm32")))]
+#[cfg(not(target_feature = "simd128"))]
 fn zero_bytes(word: u64) -> u64 {
     let low = splat(0x7F);
     let high_bits = !(((word & low) + low) | word | low);
@@ -205,12 +188,15 @@ fn zero_bytes(word: u64) -> u64 {
     (high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-#[cfg(target_arch = "wasm32")]
-mod wasm {
+#[cfg(target_feature = "simd128")]
+use simd::masks;
+
+/// With the instructions that `sandbar build` lets a module use.
+#[cfg(target_feature = "simd128")]
+mod simd {
     use super::{BLOCK, Masks};
     use core::arch::wasm32::{i64x2, u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, v128, v128_or};
 
-    #[target_feature(enable = "simd128")]
     #[inline]
     pub(super) fn masks(block: &[u8; BLOCK]) -> Masks {
         let mut masks = Masks::default();
@@ -230,7 +216,6 @@ mod wasm {
     }
 
     /// LLVM makes one load of it; `v128_load` would need `unsafe`.
-    #[target_feature(enable = "simd128")]
     #[inline]
     fn load(bytes: &[u8; 16]) -> v128 {
         let word = u128::from_le_bytes(*bytes);
