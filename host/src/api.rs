@@ -72,8 +72,6 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub modules: Arc<dyn ModuleChecker>,
     pub runtime: Arc<dyn Runtime>,
-    /// This host's name, as status names it.
-    pub host: String,
     /// Whether topics are served over HTTP: with the embedded log only.
     pub topics_api: bool,
     pub limits: ApiLimits,
@@ -154,6 +152,16 @@ pub fn router(state: ApiState) -> Router {
     let router = served.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router.fallback(pages::no_route).method_not_allowed_fallback(pages::no_method);
     observe::layers(router, &shared).with_state(shared)
+}
+
+/// What is answered while the host is not there yet: it is alive, and it is not ready.
+pub fn starting(path: &str) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    match path {
+        "/healthz" => "ok\n".into_response(),
+        _ => Refusal::new(Code::LogUnavailable, "the host is starting: it has not read the catalog from the log yet")
+            .into_response(),
+    }
 }
 
 /// The table of routes, the same paths that `/openapi.json` describes.

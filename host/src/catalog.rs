@@ -129,11 +129,7 @@ impl Catalog {
         decide: impl FnOnce(Option<&Deployment>) -> Result<Change, E>,
     ) -> Result<Applied, E> {
         let turn = self.writer.begin().map_err(CatalogError::from)?;
-        if !self.deployments.wait_for(turn.end_offset(), SEEN_TIMEOUT) {
-            return Err(
-                CatalogError::from(LogError::Unavailable("the deployments topic cannot be read to its end".into())).into()
-            );
-        }
+        self.catch_up(turn.end_offset())?;
         let all = self.deployments.current();
         let latest = all.get(id);
         let live = latest.filter(|deployment| deployment.desired != Desired::Deleted);
@@ -146,6 +142,18 @@ impl Catalog {
             }
         }
         Ok(applied)
+    }
+
+    /// Waits until this host has seen everything that was written before now.
+    pub fn refresh(&self) -> Result<(), CatalogError> {
+        self.catch_up(self.writer.end_offset()?)
+    }
+
+    fn catch_up(&self, end_offset: i64) -> Result<(), CatalogError> {
+        match self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {
+            true => Ok(()),
+            false => Err(LogError::Unavailable("the deployments topic cannot be read to its end".into()).into()),
+        }
     }
 
     /// Stores a module: written and read back from the log before this returns. Storing it again changes nothing.
@@ -161,6 +169,14 @@ impl Catalog {
     /// Every stored module with its size.
     pub fn modules(&self) -> BTreeMap<Digest, u64> {
         self.modules.list()
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        // Both followers end at the same time, instead of one after the other.
+        self.deployments.stop();
+        self.modules.stop();
     }
 }
 

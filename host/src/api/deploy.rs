@@ -108,7 +108,8 @@ fn try_change(
     module: Digest,
     expected: Expected,
 ) -> Result<Applied, Refusal> {
-    let all = state.catalog.watch().borrow().clone();
+    state.catalog.refresh()?;
     crate::catalog::check(expected, state.catalog.deployment(id).as_ref())?;
+    let all = state.catalog.watch().borrow().clone();
     Ok(apply(id, all.get(id), Change::Put { spec: Box::new(spec), module }, Timestamp::now())?)
 }

@@ -150,8 +150,8 @@ pub struct Written {
 
 /// Write records.
 ///
-/// One JSON object a line, or an array of them, with `key`, `value`, `headers`, `timestamp` and `partition`. Records
-/// for the same partition, or without one, are written in one transaction.
+/// One JSON object a line, or an array of them, with `key`, `value`, `headers`, `timestamp` and `partition`.
+/// All of them are read before the first is written; if the log fails in between, a first part of them may be there.
 #[utoipa::path(post, path = "/v1/topics/{topic}/records", tag = "topics", params(("topic" = String, Path)),
     request_body(content((String = "application/x-ndjson"), (Vec<Object> = "application/json"))),
     responses((status = 200, description = "Written and durable", body = Written),

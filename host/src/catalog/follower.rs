@@ -19,7 +19,7 @@ use crate::ports::{Log, LogError, LogRecord, Page};
 use super::CatalogError;
 
 /// How long one read waits for news; also how long a stop may take.
-const POLL_WAIT: Duration = Duration::from_millis(1000);
+const POLL_WAIT: Duration = Duration::from_millis(500);
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -87,11 +87,20 @@ impl<F: Fold> Follower<F> {
     }
 }
 
+impl<F: Fold> Follower<F> {
+    /// Tells the thread to end, and does not wait for it.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
 impl<F: Fold> Drop for Follower<F> {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.stop();
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             // It ends within one poll; a panic in it was logged where it happened.
             let _ = thread.join();
         }

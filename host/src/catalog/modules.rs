@@ -26,7 +26,7 @@ const MANIFESTS: i32 = 0;
 const CHUNKS: i32 = 1;
 /// Half of what Kafka takes as a record by default.
 const CHUNK_BYTES: usize = 512 * 1024;
-/// Chunks that are written in one transaction.
+/// Chunks that are handed to the log at once.
 const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
@@ -99,6 +99,10 @@ impl Modules {
         let bytes = self.read_log(digest, &manifest)?;
         self.cache(digest, &bytes);
         Ok(Some(bytes))
+    }
+
+    pub fn stop(&self) {
+        self.manifests.stop();
     }
 
     fn write_chunks(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, CatalogError> {

@@ -26,8 +26,13 @@ impl Writer {
     /// Waits for its turn. Whoever has read up to [`Turn::end_offset`] knows all that was written before it.
     pub fn begin(&self) -> Result<Turn<'_>, LogError> {
         let guard = self.turn.lock();
-        let (_, end_offset) = self.log.offsets(&self.topic, 0)?;
+        let end_offset = self.end_offset()?;
         Ok(Turn { writer: self, end_offset, _guard: guard })
+    }
+
+    /// One past the last record, without taking a turn.
+    pub fn end_offset(&self) -> Result<i64, LogError> {
+        Ok(self.log.offsets(&self.topic, 0)?.1)
     }
 }
 
@@ -47,7 +52,6 @@ impl Turn<'_> {
     /// borrowed rather than consumed.
     pub fn write(&self, record: LogRecord) -> Result<i64, LogError> {
         self.writer.log.append(&self.writer.topic, Some(0), vec![record])?;
-        let (_, end_offset) = self.writer.log.offsets(&self.writer.topic, 0)?;
-        Ok(end_offset)
+        self.writer.end_offset()
     }
 }

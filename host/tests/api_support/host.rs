@@ -1,0 +1,220 @@
+//! The API on a free port, over a log in memory and fakes of what runs modules.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use sandbar::api::{ApiLimits, ApiState, ModuleChecker, Runtime, router};
+use sandbar::catalog::Catalog;
+use sandbar::model::module::{ModuleError, ModuleInfo};
+use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::spec::Spec;
+use sandbar::model::status::{PartitionStatus, State, TransformStatus};
+use sandbar::ports::Log;
+use serde_json::Value;
+
+use super::log::MemoryLog;
+
+/// A module that passes every check.
+pub const GOOD: &[u8] = b"\0asm good";
+
+/// Reads the verdict from the bytes, and that of `init` from the config.
+pub struct Checker;
+
+impl ModuleChecker for Checker {
+    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+        let text = String::from_utf8_lossy(bytes);
+        let Some(text) = text.strip_prefix("\0asm") else {
+            return Err(ModuleError::NotWasm);
+        };
+        match text.trim().split_once('=').unwrap_or((text.trim(), "")) {
+            ("core", _) => Err(ModuleError::CoreModule),
+            ("world", found) => {
+                Err(ModuleError::WrongWorld { found: found.into(), expected: "sandbar:transform@0.1".into() })
+            }
+            ("import", name) => Err(ModuleError::ForbiddenImport { name: name.into() }),
+            ("export", name) => Err(ModuleError::MissingExport { name: name.into() }),
+            ("invalid", text) => Err(ModuleError::Invalid(text.into())),
+            ("slow", _) => Err(ModuleError::CompileTimeout { seconds: 30 }),
+            ("panic", _) => panic!("the checker panics"),
+            _ => Ok(ModuleInfo {
+                digest: Digest::of(bytes),
+                bytes: bytes.len() as u64,
+                imports: vec!["sandbar:transform/log".into()],
+                exports: vec!["sandbar:transform/guest".into()],
+            }),
+        }
+    }
+
+    fn try_init(&self, spec: &Spec, _: &[u8]) -> Result<(), ModuleError> {
+        let text = |name: &str| spec.config.get(name).and_then(Value::as_str).map(str::to_owned);
+        text("refuse").map_or(Ok(()), |message| Err(ModuleError::Init(message)))?;
+        text("trap").map_or(Ok(()), |message| Err(ModuleError::Trap(message)))
+    }
+}
+
+#[derive(Default)]
+pub struct Running {
+    pub calls: Mutex<Vec<String>>,
+    pub not_ready: Mutex<Vec<String>>,
+}
+
+impl Runtime for Running {
+    fn status(&self, id: &TransformId) -> Option<TransformStatus> {
+        let partition = |number, lag: i64| PartitionStatus {
+            topic: "shop.orders".parse().expect("valid"),
+            partition: number,
+            committed_offset: Some(10),
+            end_offset: Some(10 + lag),
+            lag: PartitionStatus::lag(Some(10), Some(10 + lag)),
+            state: State::Running,
+            revision: 1,
+            error: None,
+        };
+        (id.name.as_str() == "strip").then(|| TransformStatus {
+            id: id.clone(),
+            state: State::Running,
+            revision: 1,
+            host: "a".into(),
+            error: None,
+            partitions: vec![partition(0, 5), partition(1, 2)],
+        })
+    }
+
+    fn restart(&self, id: &TransformId) {
+        self.calls.lock().expect("unpoisoned").push(format!("restart {id}"));
+    }
+
+    fn resume_partitions(&self, id: &TransformId) {
+        self.calls.lock().expect("unpoisoned").push(format!("resume {id}"));
+    }
+
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let reasons = self.not_ready.lock().expect("unpoisoned").clone();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+}
+
+/// A host under test.
+pub struct Host {
+    pub base: String,
+    pub log: Arc<MemoryLog>,
+    pub running: Arc<Running>,
+    pub requests: Arc<Mutex<Vec<String>>>,
+    pub state: ApiState,
+    client: reqwest::Client,
+    _dir: tempfile::TempDir,
+}
+
+/// Small limits, so that tests reach them.
+pub const MODULE_BYTES_MAX: usize = 4096;
+
+pub fn shop_log() -> Arc<MemoryLog> {
+    Arc::new(MemoryLog::with_topics(&[("shop.orders", 4), ("shop.restocks", 2), ("orders.out", 4)]))
+}
+
+pub fn open(log: &Arc<MemoryLog>, dir: &std::path::Path) -> Catalog {
+    let log: Arc<dyn Log> = log.clone();
+    Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules")).expect("opens")
+}
+
+impl Host {
+    pub async fn start() -> Self {
+        Self::start_on(shop_log()).await
+    }
+
+    pub async fn start_on(log: Arc<MemoryLog>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (running, requests) = (Arc::new(Running::default()), Arc::new(Mutex::new(Vec::new())));
+        let reported = requests.clone();
+        let state = ApiState {
+            catalog: Arc::new(open(&log, dir.path())),
+            log: log.clone(),
+            modules: Arc::new(Checker),
+            runtime: running.clone(),
+            topics_api: true,
+            limits: ApiLimits {
+                module_bytes_max: MODULE_BYTES_MAX,
+                body_time: Duration::from_millis(1500),
+                ..ApiLimits::default()
+            },
+            render_metrics: Arc::new(|| "sandbar_up 1\n".into()),
+            on_request: Arc::new(move |method, route, status, seconds| {
+                assert!(seconds >= 0.0);
+                reported.lock().expect("unpoisoned").push(format!("{method} {route} {status}"));
+            }),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let served = router(state.clone());
+        tokio::spawn(async move { axum::serve(listener, served).await });
+        Self { base, log, running, requests, state, client: reqwest::Client::new(), _dir: dir }
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method: Method = method.parse().expect("a method");
+        self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_secs(20))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request("GET", path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        Answer::of(self.request("POST", path)).await
+    }
+
+    pub async fn upload(&self, module: &'static [u8]) -> Answer {
+        Answer::of(self.request("POST", "/v1/modules").header("content-type", "application/wasm").body(module)).await
+    }
+
+    pub async fn put(&self, path: &str, spec: &Value) -> Answer {
+        Answer::of(self.request("PUT", path).json(spec)).await
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, text: response.text().await.expect("a body") }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().expect("text")
+    }
+
+    /// The answer has this status; returns its JSON.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The answer is a complete problem with this status and code; returns it.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{self:?}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("/errors/{code}"));
+        for field in ["title", "detail", "hint"] {
+            assert!(!problem[field].as_str().unwrap_or_default().is_empty(), "{field}: {self:?}");
+        }
+        problem
+    }
+}

@@ -1,0 +1,125 @@
+//! A log in memory, which can be told to be unavailable.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use sandbar::model::names::TopicName;
+use sandbar::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+
+#[derive(Default)]
+pub struct MemoryLog {
+    topics: Mutex<BTreeMap<TopicName, Vec<Vec<LogRecord>>>>,
+    appended: Condvar,
+    pub unavailable: AtomicBool,
+}
+
+impl MemoryLog {
+    pub fn with_topics(topics: &[(&str, i32)]) -> Self {
+        let log = Self::default();
+        for (name, partitions) in topics {
+            let name = name.parse().expect("a topic's name");
+            log.create_topic(&NewTopic { name, partitions: *partitions, compacted: false }).expect("created");
+        }
+        log
+    }
+
+    /// Everything in a partition.
+    pub fn all(&self, topic: &str, partition: usize) -> Vec<LogRecord> {
+        let topics = self.topics.lock().expect("unpoisoned");
+        topics[&topic.parse().expect("a topic's name")][partition].clone()
+    }
+
+    /// Changes the records in place, as nothing but a fault can.
+    pub fn damage(&self, topic: &str, partition: usize, damage: impl FnMut(&mut LogRecord)) {
+        let mut topics = self.topics.lock().expect("unpoisoned");
+        let topic: TopicName = topic.parse().expect("a topic's name");
+        topics.get_mut(&topic).expect("there")[partition].iter_mut().for_each(damage);
+    }
+
+    fn available(&self) -> Result<(), LogError> {
+        match self.unavailable.load(Ordering::Relaxed) {
+            true => Err(LogError::Unavailable("the brokers are away".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn missing(topic: &TopicName) -> LogError {
+    LogError::NoTopic(topic.to_string())
+}
+
+impl Log for MemoryLog {
+    fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        Err(SessionError::Restart("this log has no sessions".into()))
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        self.available()?;
+        let topics = self.topics.lock().expect("unpoisoned");
+        let partitions = topics.get(name).ok_or_else(|| missing(name))?.len();
+        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: 1 << 20 })
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        let names: Vec<TopicName> = self.topics.lock().expect("unpoisoned").keys().cloned().collect();
+        names.into_iter().map(|name| self.topic(&name).map(|info| (name, info))).collect()
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.available()?;
+        let partitions = vec![Vec::new(); topic.partitions as usize];
+        self.topics.lock().expect("unpoisoned").entry(topic.name.clone()).or_insert(partitions);
+        Ok(())
+    }
+
+    fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        self.available()?;
+        let mut topics = self.topics.lock().expect("unpoisoned");
+        let partitions = topics.get_mut(topic).ok_or_else(|| missing(topic))?;
+        for record in records {
+            let hashed = record.key.iter().flatten().map(|&byte| usize::from(byte)).sum::<usize>() % partitions.len();
+            let partition = &mut partitions[partition.map_or(hashed, |partition| partition as usize)];
+            partition.push(LogRecord { offset: partition.len() as i64, ..record });
+        }
+        self.appended.notify_all();
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError> {
+        let deadline = Instant::now() + wait;
+        let mut topics = self.topics.lock().expect("unpoisoned");
+        loop {
+            self.available()?;
+            let records = &topics.get(topic).ok_or_else(|| missing(topic))?[partition as usize];
+            let left = deadline.saturating_duration_since(Instant::now());
+            if records.len() as i64 > offset || left.is_zero() {
+                let mut bytes_left = bytes_max;
+                let fits = |record: &&LogRecord| {
+                    let before = bytes_left;
+                    bytes_left = bytes_left.saturating_sub(record.value.as_ref().map_or(0, Vec::len));
+                    before > 0
+                };
+                let page: Vec<_> = records.iter().skip(offset as usize).take_while(fits).cloned().collect();
+                let next_offset = offset + page.len() as i64;
+                return Ok(Page { records: page, next_offset, end_offset: records.len() as i64 });
+            }
+            topics = self.appended.wait_timeout(topics, left).expect("unpoisoned").0;
+        }
+    }
+
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        self.available()?;
+        let topics = self.topics.lock().expect("unpoisoned");
+        let end = topics.get(topic).ok_or_else(|| missing(topic))?[partition as usize].len();
+        Ok((0, end as i64))
+    }
+}
