@@ -72,6 +72,8 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub modules: Arc<dyn ModuleChecker>,
     pub runtime: Arc<dyn Runtime>,
+    /// This host's name.
+    pub host: String,
     /// Whether topics are served over HTTP: with the embedded log only.
     pub topics_api: bool,
     pub limits: ApiLimits,

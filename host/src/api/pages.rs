@@ -34,6 +34,7 @@ pub async fn healthz() -> &'static str {
 
 #[derive(Serialize, ToSchema)]
 pub struct Readiness {
+    host: String,
     ready: bool,
     /// Why not.
     reasons: Vec<String>,
@@ -43,9 +44,10 @@ pub struct Readiness {
 #[utoipa::path(get, path = "/readyz", tag = "host",
     responses((status = 200, description = "It does", body = Readiness), (status = 503, description = "Not now, and why", body = Readiness)))]
 pub async fn readyz(State(shared): AppState) -> (StatusCode, Json<Readiness>) {
+    let host = shared.state.host.clone();
     match shared.state.runtime.ready() {
-        Ok(()) => (StatusCode::OK, Json(Readiness { ready: true, reasons: Vec::new() })),
-        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { ready: false, reasons })),
+        Ok(()) => (StatusCode::OK, Json(Readiness { host, ready: true, reasons: Vec::new() })),
+        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { host, ready: false, reasons })),
     }
 }
 

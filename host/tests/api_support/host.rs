@@ -132,6 +132,7 @@ impl Host {
             log: log.clone(),
             modules: Arc::new(Checker),
             runtime: running.clone(),
+            host: "a".into(),
             topics_api: true,
             limits: ApiLimits {
                 module_bytes_max: MODULE_BYTES_MAX,
