@@ -34,16 +34,14 @@ mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::batch::HeaderRef;
 use crate::model::names::TopicName;
-use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
 use block::{Entry, Records};
 use broker::Broker;
-use murmur2::partition_for;
 use outputs::Outputs;
 use session::EmbeddedSession;
 use store::{PartitionId, Topic};
@@ -124,14 +122,14 @@ impl From<block::Corrupt> for Error {
 /// A durable log in this process.
 pub struct EmbeddedLog {
     broker: Arc<Broker>,
-    /// The partition of the next appended record without a key.
-    turn: AtomicU32,
+    /// Where appended records without a key go on, round the partitions.
+    turn: AtomicUsize,
 }
 
 impl EmbeddedLog {
     /// Opens the log in `options.dir`, or creates it. Cleans up what is due.
     pub fn open(options: Options) -> Result<Self, Error> {
-        Ok(Self { broker: Arc::new(Broker::open(options)?), turn: AtomicU32::new(0) })
+        Ok(Self { broker: Arc::new(Broker::open(options)?), turn: AtomicUsize::new(0) })
     }
 
     pub fn dir(&self) -> &Path {
@@ -194,37 +192,26 @@ impl Log for EmbeddedLog {
     fn append(&self, name: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
         let topic = self.find(name)?;
         let fixed = partition.map(|number| self.find_partition(name, number)).transpose()?;
-        let options = &self.broker.options;
-        let mut outputs = Outputs::new(options.transaction_bytes_max);
-        outputs.add_topic(topic.id, topic.partitions);
-        let now = Timestamp::now().0;
+        let mut outputs = Outputs::new(&self.broker.options);
+        outputs.add_topic(name, &topic, self.turn.fetch_add(records.len(), Ordering::Relaxed));
         for record in &records {
-            let headers: Vec<HeaderRef<'_>> = record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
-            let timestamp = if record.timestamp < 0 { now } else { record.timestamp };
-            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let headers: Vec<HeaderRef<'_>> =
+                record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+            let (timestamp, key, value) = (record.timestamp, record.key.as_deref(), record.value.as_deref());
             let entry = Entry { timestamp, key, value, headers: &headers };
-            let (bytes, limit) = (block::payload_bytes(&entry), options.record_bytes_max);
-            if bytes > limit {
-                let message = format!("a record has {bytes} bytes, the limit is {limit} (record_bytes_max)");
-                return Err(LogError::Refused(message));
-            }
-            if key.is_none() && topic.compacted {
-                return Err(LogError::Refused(format!("topic {name} is compacted: its records need a key")));
-            }
-            let number = match (fixed, key) {
-                (Some(id), _) => id.number,
-                (None, Some(key)) => partition_for(key, topic.partitions),
-                (None, None) => (self.turn.fetch_add(1, Ordering::Relaxed) % topic.partitions as u32) as i32,
-            };
-            if outputs.push(number as usize, &entry).is_err() {
-                let message = format!("one append is at most {} bytes (transaction_bytes_max)", options.transaction_bytes_max);
-                return Err(LogError::Refused(message));
-            }
+            outputs.push(0, fixed.map(|id| id.number), &entry).map_err(|refusal| LogError::Refused(refusal.to_string()))?;
         }
         self.broker.write(&mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)
     }
 
-    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError> {
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError> {
         let id = self.find_partition(topic, partition)?;
         let deadline = Instant::now() + wait.min(Duration::from_secs(3600));
         let extent = self.broker.wait_for(id, offset, deadline);

@@ -72,11 +72,15 @@ fn expire(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Timestamp)
     let limit = broker.options.retention_bytes;
     let extent = broker.state().extent(id);
     let mut left = extent;
-    let goal = if extent.bytes > limit { limit - limit / 16 } else { extent.bytes };
+    let (goal, mut step_bytes) = match extent.bytes > limit {
+        true => (limit - limit / 16, STEP_BYTES),
+        // A look at the oldest block: this is what is done for every partition once a minute.
+        false => (extent.bytes, 1),
+    };
     loop {
         let mut write = broker.store.write();
         let before = left;
-        for block in broker.read(id, left.start, left.end, STEP_BYTES)? {
+        for block in broker.read(id, left.start, left.end, std::mem::replace(&mut step_bytes, STEP_BYTES))? {
             let age_ms = now.millis_since(Timestamp(block::head(&block.bytes)?.written_at));
             let due = left.bytes > goal || u128::from(age_ms) > broker.options.retention_time.as_millis();
             if !due || block.last + 1 >= left.end {

@@ -2,19 +2,42 @@
 //!
 //! Owned by one session (or one append). Bounded: [`Outputs::push`] refuses what goes over the limit.
 
+use super::Options;
 use super::block::{self, Builder, Entry};
-use super::store::PartitionId;
+use super::murmur2::partition_for;
+use super::store::{PartitionId, Topic};
+use crate::model::names::TopicName;
+use crate::model::units::Timestamp;
 
-/// The transaction has grown over its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+/// Why a record was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no output topic {0}")]
+    NoTopic(usize),
+    #[error("a record for topic {topic} has {bytes} bytes, the limit is {limit} (record_bytes_max)")]
+    RecordTooLarge { topic: TopicName, bytes: usize, limit: usize },
+    #[error("topic {0} is compacted: its records need a key")]
+    NoKey(TopicName),
+    #[error("the transaction is over {limit} bytes (transaction_bytes_max): write less at once")]
+    Full { limit: usize },
+}
 
-/// The buffered records of one transaction, by partition.
-#[derive(Debug)]
+/// The buffered records of one transaction, by topic and partition.
+#[derive(Debug, Default)]
 pub struct Outputs {
-    partitions: Vec<Buffer>,
+    targets: Vec<Target>,
     bytes: usize,
     bytes_max: usize,
+    record_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Target {
+    name: TopicName,
+    compacted: bool,
+    partitions: Vec<Buffer>,
+    /// The partition of the next record without a key.
+    turn: usize,
 }
 
 #[derive(Debug)]
@@ -32,28 +55,44 @@ pub struct Sealed {
 }
 
 impl Outputs {
-    pub fn new(bytes_max: usize) -> Self {
-        Self { partitions: Vec::new(), bytes: 0, bytes_max }
+    pub fn new(options: &Options) -> Self {
+        let (bytes_max, record_bytes_max) = (options.transaction_bytes_max, options.record_bytes_max);
+        Self { targets: Vec::new(), bytes: 0, bytes_max, record_bytes_max }
     }
 
-    /// Adds the partitions of a topic; returns the index of the first, from which [`Outputs::push`] counts.
-    pub fn add_topic(&mut self, topic: u32, partitions: i32) -> usize {
-        let first = self.partitions.len();
-        self.partitions.extend((0..partitions).map(|number| Buffer {
-            id: PartitionId { topic, number },
-            full: Vec::new(),
-            open: Builder::default(),
-        }));
-        first
+    /// Adds a topic; [`Outputs::push`] counts them in this order. `turn` is where records without a key begin.
+    pub fn add_topic(&mut self, name: &TopicName, topic: &Topic, turn: usize) {
+        let buffer =
+            |number| Buffer { id: PartitionId { topic: topic.id, number }, full: Vec::new(), open: Builder::default() };
+        let partitions = (0..topic.partitions).map(buffer).collect();
+        self.targets.push(Target { name: name.clone(), compacted: topic.compacted, partitions, turn });
     }
 
-    /// Buffers a record for the partition at `index`.
-    pub fn push(&mut self, index: usize, entry: &Entry<'_>) -> Result<(), Full> {
-        if self.bytes + block::entry_bytes(entry) > self.bytes_max {
-            return Err(Full);
+    /// Buffers a record for `partition` of the topic, or for the one that its key hashes to; without a key, for each in
+    /// turn. A negative timestamp becomes the current time.
+    pub fn push(&mut self, target: usize, partition: Option<i32>, entry: &Entry<'_>) -> Result<(), Refusal> {
+        let target = self.targets.get_mut(target).ok_or(Refusal::NoTopic(target))?;
+        let (bytes, limit) = (block::payload_bytes(entry), self.record_bytes_max);
+        if bytes > limit {
+            return Err(Refusal::RecordTooLarge { topic: target.name.clone(), bytes, limit });
         }
-        let buffer = &mut self.partitions[index];
-        self.bytes += buffer.open.push(buffer.open.next_delta(), entry);
+        if target.compacted && entry.key.is_none() {
+            return Err(Refusal::NoKey(target.name.clone()));
+        }
+        if self.bytes + block::entry_bytes(entry) > self.bytes_max {
+            return Err(Refusal::Full { limit: self.bytes_max });
+        }
+        let number = match (partition, entry.key) {
+            (Some(number), _) => number as usize,
+            (None, Some(key)) => partition_for(key, target.partitions.len() as i32) as usize,
+            (None, None) => {
+                target.turn += 1;
+                target.turn % target.partitions.len()
+            }
+        };
+        let timestamp = if entry.timestamp < 0 { Timestamp::now().0 } else { entry.timestamp };
+        let buffer = &mut target.partitions[number];
+        self.bytes += buffer.open.push(buffer.open.next_delta(), &Entry { timestamp, ..*entry });
         if buffer.open.is_full() {
             buffer.full.push(std::mem::take(&mut buffer.open));
         }
@@ -63,7 +102,8 @@ impl Outputs {
     /// Hands the records over for writing; the buffer is empty again.
     pub fn seal(&mut self, written_at: i64) -> Vec<Sealed> {
         self.bytes = 0;
-        let touched = self.partitions.iter_mut().filter(|buffer| !buffer.full.is_empty() || !buffer.open.is_empty());
+        let partitions = self.targets.iter_mut().flat_map(|target| &mut target.partitions);
+        let touched = partitions.filter(|buffer| !buffer.full.is_empty() || !buffer.open.is_empty());
         touched
             .map(|buffer| {
                 let open = Some(std::mem::take(&mut buffer.open)).filter(|open| !open.is_empty());
@@ -77,7 +117,7 @@ impl Outputs {
     /// Forgets everything that was buffered.
     pub fn clear(&mut self) {
         self.bytes = 0;
-        for buffer in &mut self.partitions {
+        for buffer in self.targets.iter_mut().flat_map(|target| &mut target.partitions) {
             buffer.full.clear();
             buffer.open = Builder::default();
         }
@@ -88,21 +128,53 @@ impl Outputs {
 mod tests {
     use super::*;
 
+    fn outputs() -> Outputs {
+        let mut outputs =
+            Outputs::new(&Options { transaction_bytes_max: 1 << 20, record_bytes_max: 2000, ..Options::new("unused") });
+        let name: TopicName = "t".parse().expect("valid");
+        outputs.add_topic(&name, &Topic { id: 7, partitions: 2, compacted: false }, 0);
+        outputs.add_topic(&name, &Topic { id: 9, partitions: 1, compacted: true }, 0);
+        outputs
+    }
+
+    fn entry(value: &[u8]) -> Entry<'_> {
+        Entry { timestamp: 0, key: None, value: Some(value), headers: &[] }
+    }
+
     #[test]
     fn outputs_are_bounded_and_cut_into_blocks() {
-        let mut outputs = Outputs::new(1024 * 1024);
-        assert_eq!((outputs.add_topic(7, 2), outputs.add_topic(9, 1)), (0, 2));
+        let mut outputs = outputs();
         let value = vec![0; 1000];
-        let entry = Entry { timestamp: 0, key: None, value: Some(&value), headers: &[] };
-        let taken = (0..2000).take_while(|_| outputs.push(1, &entry).is_ok()).count();
-        assert_eq!(taken, 1024 * 1024 / 1028);
+        let taken = (0..2000).take_while(|_| outputs.push(0, Some(1), &entry(&value)).is_ok()).count();
+        assert_eq!(taken, (1 << 20) / 1028);
         let sealed = outputs.seal(5);
         assert_eq!(sealed.len(), 1);
         assert_eq!(sealed[0].id, PartitionId { topic: 7, number: 1 });
         let records: usize = sealed[0].blocks.iter().map(|(span, _)| *span as usize + 1).sum();
         assert_eq!((sealed[0].blocks.len(), records), (4, taken));
-        assert!(outputs.push(2, &entry).is_ok(), "sealing makes room");
+        assert_eq!(outputs.push(0, None, &entry(&value)), Ok(()), "sealing makes room");
         outputs.clear();
         assert!(outputs.seal(6).is_empty());
+    }
+
+    #[test]
+    fn records_without_a_key_go_round() {
+        let mut outputs = outputs();
+        for _ in 0..4 {
+            assert_eq!(outputs.push(0, None, &entry(b"v")), Ok(()));
+        }
+        let spans: Vec<u32> = outputs.seal(0).iter().map(|sealed| sealed.blocks[0].0).collect();
+        assert_eq!(spans, [1, 1]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_limit() {
+        let mut outputs = outputs();
+        let refused = |result: Result<(), Refusal>| result.expect_err("too much").to_string();
+        assert!(
+            refused(outputs.push(0, None, &entry(&[0; 2001]))).contains("2001 bytes, the limit is 2000 (record_bytes_max)")
+        );
+        assert!(refused(outputs.push(1, None, &entry(b"v"))).contains("need a key"));
+        assert_eq!(outputs.push(2, None, &entry(b"v")), Err(Refusal::NoTopic(2)));
     }
 }

@@ -16,17 +16,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Condvar;
 
 use super::Error;
-use super::block::{self, Entry};
+use super::block::Entry;
 use super::broker::{Broker, GroupOffset, State};
 use super::group::{Change, MemberId};
-use super::murmur2::partition_for;
 use super::outputs::Outputs;
 use super::reader::Reader;
 use super::store::{PartitionId, Topic};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Start;
-use crate::model::units::Timestamp;
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -43,21 +41,11 @@ pub struct EmbeddedSession {
     transactional_id: String,
     start: Start,
     inputs: Vec<Topic>,
-    outputs: Vec<OutputTopic>,
     reader: Reader,
     joined: bool,
     /// The group's generation as the open transaction began; None outside of a transaction.
     transaction: Option<Option<u64>>,
     buffer: Outputs,
-}
-
-struct OutputTopic {
-    name: TopicName,
-    topic: Topic,
-    /// Of its partition 0 in the buffer.
-    first: usize,
-    /// The partition of the next record without a key.
-    turn: i32,
 }
 
 enum Step {
@@ -77,12 +65,9 @@ impl EmbeddedSession {
             topic.ok_or_else(|| SessionError::Restart(format!("there is no topic {name}")))
         };
         let inputs = options.inputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let mut buffer = Outputs::new(broker.options.transaction_bytes_max);
-        let mut outputs = Vec::new();
+        let mut buffer = Outputs::new(&broker.options);
         for name in &options.outputs {
-            let topic = find(name)?;
-            let first = buffer.add_topic(topic.id, topic.partitions);
-            outputs.push(OutputTopic { name: name.clone(), topic, first, turn: 0 });
+            buffer.add_topic(name, &find(name)?, 0);
         }
         let (id, bell) = state.add_bell();
         let fenced = state.fence(&options.transactional_id, id, &options.group);
@@ -96,7 +81,6 @@ impl EmbeddedSession {
             transactional_id: options.transactional_id.clone(),
             start: options.start,
             inputs,
-            outputs,
             reader: Reader::default(),
             joined: false,
             transaction: None,
@@ -285,7 +269,7 @@ impl Session for EmbeddedSession {
             .zip(&assigned)
             .map(|((_, id), at)| GroupOffset { group, id: *id, next_offset: at.next_offset, metadata: &at.metadata })
             .collect();
-        broker.write(&mut writer, &mut Outputs::new(0), &offsets).map_err(broken)?;
+        broker.write(&mut writer, &mut Outputs::default(), &offsets).map_err(broken)?;
         Ok(assigned)
     }
 
@@ -336,39 +320,19 @@ impl Session for EmbeddedSession {
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         self.check_fence()?;
-        let refused = |message: String| Err(SessionError::Abort(message));
         if self.transaction.is_none() {
-            return refused("no transaction is open".into());
+            return Err(SessionError::Abort("no transaction is open".into()));
         }
-        let Some(OutputTopic { name, topic, first, turn }) = self.outputs.get_mut(record.topic) else {
-            return refused(format!("there is no output topic {}", record.topic));
-        };
-        let timestamp = if record.timestamp < 0 { Timestamp::now().0 } else { record.timestamp };
-        let entry = Entry { timestamp, key: record.key, value: record.value, headers: record.headers };
-        let (bytes, limit) = (block::payload_bytes(&entry), self.broker.options.record_bytes_max);
-        if bytes > limit {
-            return refused(format!("a record for topic {name} has {bytes} bytes, the limit is {limit} (record_bytes_max)"));
-        }
-        let partition = match record.key {
-            Some(key) => partition_for(key, topic.partitions),
-            None if topic.compacted => return refused(format!("topic {name} is compacted: its records need a key")),
-            None => {
-                *turn = (*turn + 1) % topic.partitions;
-                *turn
-            }
-        };
-        if self.buffer.push(*first + partition as usize, &entry).is_err() {
-            let limit = self.broker.options.transaction_bytes_max;
-            return refused(format!("the transaction is over {limit} bytes (transaction_bytes_max); commit more often"));
-        }
-        Ok(())
+        let (timestamp, key, value, headers) = (record.timestamp, record.key, record.value, record.headers);
+        let pushed = self.buffer.push(record.topic, None, &Entry { timestamp, key, value, headers });
+        pushed.map_err(|refusal| SessionError::Abort(refusal.to_string()))
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
         let broker = Arc::clone(&self.broker);
         // Whoever takes a partition over, or fences, holds this lock too: it sees all of this commit, or prevents it.
         let mut writer = broker.writer();
-        let mut buffer = std::mem::replace(&mut self.buffer, Outputs::new(0));
+        let mut buffer = std::mem::take(&mut self.buffer);
         let committed =
             self.check_commit(offsets).and_then(|offsets| broker.write(&mut writer, &mut buffer, &offsets).map_err(broken));
         self.buffer = buffer;

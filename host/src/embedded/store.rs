@@ -57,6 +57,8 @@ pub struct Block {
 }
 
 const FORMAT: &[u8] = b"1";
+/// fjall's journals: they come on top of the records, so they are kept small.
+const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
 pub struct Store {
     database: Database,
@@ -66,17 +68,17 @@ pub struct Store {
 
 impl Store {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        let database =
-            Database::builder(dir).cache_size(cache_bytes).worker_threads(1).open().map_err(|error| match error {
-                fjall::Error::Locked => Error::Locked { dir: dir.to_owned() },
-                error => Error::Storage(format!("cannot open {}: {error}", dir.display())),
-            })?;
+        let builder =
+            Database::builder(dir).cache_size(cache_bytes).max_journaling_size(JOURNAL_BYTES_MAX).worker_threads(1);
+        let database = builder.open().map_err(|error| match error {
+            fjall::Error::Locked => Error::Locked { dir: dir.to_owned() },
+            error => Error::Storage(format!("cannot open {}: {error}", dir.display())),
+        })?;
         // Blocks are large and written once: kept apart from the keys, they are not copied by every LSM compaction.
         let separated = KvSeparationOptions::default().file_target_size(16 * 1024 * 1024);
-        let options =
-            || KeyspaceCreateOptions::default().with_kv_separation(Some(separated)).max_memtable_size(32 * 1024 * 1024);
+        let options = || KeyspaceCreateOptions::default().with_kv_separation(Some(separated)).max_memtable_size(16 << 20);
         let records = database.keyspace("records", options)?;
-        let meta = database.keyspace("meta", || KeyspaceCreateOptions::default().max_memtable_size(8 * 1024 * 1024))?;
+        let meta = database.keyspace("meta", || KeyspaceCreateOptions::default().max_memtable_size(4 << 20))?;
         match meta.get("format")? {
             None => meta.insert("format", FORMAT)?,
             Some(found) if &*found == FORMAT => {}
@@ -148,7 +150,7 @@ impl Store {
 
     /// Bytes on disk, journals and all.
     pub fn disk_bytes(&self) -> Result<u64, Error> {
-        Ok(self.database.disk_space()? + self.database.journal_disk_space()?)
+        Ok(self.database.disk_space()?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::spec::{Delivery, Start};
+use crate::model::units::Timestamp;
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance};
 
 const T0: Partition = Partition { input: 0, number: 0 };
@@ -63,8 +64,9 @@ fn in_and_out(log: &EmbeddedLog, partitions: i32) {
 #[test]
 fn a_second_process_is_refused_clearly() {
     let dir = tempfile::tempdir().expect("a directory");
-    let _log = open(dir.path());
-    let Err(error) = EmbeddedLog::open(Options::new(dir.path())) else { panic!("opened twice") };
+    let dir = dir.path().join("made/if/missing");
+    let _log = open(&dir);
+    let Err(error) = EmbeddedLog::open(Options::new(&dir)) else { panic!("opened twice") };
     assert!(error.to_string().contains("in use by another process"), "{error}");
 }
 
@@ -104,13 +106,13 @@ fn retention_bounds_the_disk() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (random ^ (random >> 29)).to_le_bytes()
     };
-    for _ in 0..300 {
+    for _ in 0..400 {
         let mut value = || (0..125).flat_map(|_| word()).collect::<Vec<u8>>();
         let batch = (0..1000).map(|i| record(&format!("{i}"), Some(&value()))).collect();
         log.append(&topic, None, batch).expect("appends");
     }
     let (start, end) = log.offsets(&topic, 0).expect("there");
-    assert_eq!(end, 300_000);
+    assert_eq!(end, 400_000);
     let records = read_all(&log, &topic);
     assert_eq!(records.len() as i64, end - start);
     assert_eq!(records[0].offset, start, "the first that is left is read first");
@@ -118,8 +120,7 @@ fn retention_bounds_the_disk() {
     let early = log.read(&topic, 0, 0, Duration::ZERO, 1).expect("reads");
     assert_eq!(early.records[0].offset, start, "an offset that is gone begins at the first that is left");
     let disk = log.disk_bytes().expect("known");
-    println!("{} MiB on disk", disk >> 20);
-    assert!(disk < 200 * 1024 * 1024, "{disk} bytes on disk after 300 MB were written");
+    assert!(disk < 300 << 20, "{disk} bytes on disk after 400 MB were written");
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
 #[test]
 fn a_silent_member_is_evicted_and_told_so() {
     let dir = tempfile::tempdir().expect("a directory");
-    let poll_interval_max = Duration::from_millis(50);
+    let poll_interval_max = Duration::from_millis(500);
     let log = EmbeddedLog::open(Options { poll_interval_max, ..Options::new(dir.path()) }).expect("opens");
     in_and_out(&log, 1);
     let mut silent = session(&log, "a", Start::Latest);
@@ -213,7 +214,8 @@ fn a_silent_member_is_evicted_and_told_so() {
     let change = silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls");
     assert_eq!(change, Some(Rebalance::Lost(vec![T0])));
     silent.unassign(&[T0]).expect("unassigns");
-    assert_eq!(silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls"), None, "it has joined again");
+    let change = silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("joins again");
+    assert!(!matches!(change, Some(Rebalance::Lost(_))), "{change:?}");
 }
 
 #[test]
@@ -253,13 +255,13 @@ fn a_torn_journal_ends_between_two_transactions() {
             let batch = (0..4).map(|_| record(&format!("{i}"), Some(&[b'v'; 50]))).collect::<Vec<_>>();
             let both = [0, 1].map(|number| (number, batch.clone()));
             // Both partitions in one transaction: by hand, as a session would.
-            let mut outputs = Outputs::new(1 << 20);
-            let first = outputs.add_topic(log.find(&topic).expect("there").id, 2);
+            let mut outputs = Outputs::new(&log.broker.options);
+            outputs.add_topic(&topic, &log.find(&topic).expect("there"), 0);
             for (number, records) in &both {
                 for record in records {
                     let entry =
                         Entry { timestamp: 0, key: record.key.as_deref(), value: record.value.as_deref(), headers: &[] };
-                    outputs.push(first + number, &entry).expect("fits");
+                    outputs.push(0, Some(*number), &entry).expect("fits");
                 }
             }
             log.broker.write(&mut log.broker.writer(), &mut outputs, &[]).expect("writes");

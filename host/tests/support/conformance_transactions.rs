@@ -1,0 +1,194 @@
+//! Checks of sessions as transactions: all or nothing, fencing, and what crashes leave behind.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use sandbar::model::spec::Delivery;
+use sandbar::ports::{Rebalance, SessionError};
+
+use super::{Fixture, PATIENCE, wait_for, wait_within};
+
+pub fn visible_as_a_whole(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.topic("in", 1)?;
+    let (left, right) = (fixture.topic("left", 1)?, fixture.topic("right", 1)?);
+    fixture.fill(&topic, 0, 0..10)?;
+    let mut member = fixture.member("tx", &topic, &[&left, &right])?;
+    member.join(1)?;
+    member.receive(10)?;
+    member.session.begin()?;
+    member.send(0, "k", "to the left")?;
+    member.send(1, "k", "to the right")?;
+    for topic in [&left, &right] {
+        ensure!(fixture.values(topic, 0)?.is_empty(), "{topic} shows what is not committed");
+    }
+    let committed = member.offsets("rev 7; store 42")[0].clone();
+    member.commit("rev 7; store 42")?;
+    fixture.wait_for_values(&left, 0, &["to the left"])?;
+    fixture.wait_for_values(&right, 0, &["to the right"])?;
+    drop(member);
+    let mut member = fixture.member("tx", &topic, &[&left, &right])?;
+    member.join(1)?;
+    let at = &member.assigned[0];
+    ensure!((at.next_offset, &*at.metadata) == (committed.next_offset, "rev 7; store 42"), "{at:?}, not {committed:?}");
+    Ok(())
+}
+
+pub fn abort_leaves_nothing(fixture: &Fixture) -> Result<()> {
+    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    fixture.fill(&topic, 0, 0..10)?;
+    let mut member = fixture.member("tx", &topic, &[&output])?;
+    member.join(1)?;
+    let start = member.assigned[0].next_offset;
+    member.receive(10)?;
+    for attempt in 0..3 {
+        member.session.begin()?;
+        member.send(0, "k", &format!("aborted {attempt}"))?;
+        member.session.abort()?;
+    }
+    member.session.begin()?;
+    member.send(0, "k", "committed")?;
+    member.session.commit(&[])?;
+    fixture.wait_for_values(&output, 0, &["committed"])?;
+    drop(member);
+    // No offset was committed, so everything comes again.
+    let mut member = fixture.member("tx", &topic, &[&output])?;
+    member.join(1)?;
+    ensure!(member.assigned[0].next_offset == start, "{:?}", member.assigned);
+    ensure!(member.receive(10)?[0].text() == "0");
+    Ok(())
+}
+
+pub fn at_least_once(fixture: &Fixture) -> Result<()> {
+    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    fixture.fill(&topic, 0, 0..100)?;
+    let mut options = fixture.options("alo", &topic, &[&output]);
+    options.delivery = Delivery::AtLeastOnce;
+    let mut member = fixture.member_with(&options)?;
+    let mut copied = 0;
+    wait_for("100 records", || {
+        copied += member.copy()?;
+        Ok(copied == 100)
+    })?;
+    let next = member.offsets("");
+    ensure!(next.is_empty(), "everything is committed, but {next:?}");
+    drop(member);
+    wait_for("the output", || Ok(fixture.values(&output, 0)?.len() == 100))?;
+    let mut member = fixture.member_with(&options)?;
+    member.join(1)?;
+    ensure!(member.assigned[0].metadata == "copy" && member.assigned[0].next_offset >= 100, "{:?}", member.assigned);
+    Ok(())
+}
+
+pub fn newer_session_fences(fixture: &Fixture) -> Result<()> {
+    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    fixture.fill(&topic, 0, 0..10)?;
+    let mut zombie = fixture.member("tx", &topic, &[&output])?;
+    zombie.join(1)?;
+    zombie.receive(10)?;
+    zombie.session.begin()?;
+    zombie.send(0, "k", "from the zombie")?;
+    let mut newer = fixture.member("tx", &topic, &[&output])?;
+    let refused = zombie.commit("zombie");
+    ensure!(matches!(refused, Err(SessionError::Restart(_))), "the zombie's commit: {refused:?}");
+    drop(zombie);
+    let mut copied = 0;
+    wait_for("10 records", || {
+        copied += newer.copy()?;
+        Ok(copied == 10)
+    })?;
+    let values = fixture.values(&output, 0)?;
+    ensure!(values.len() == 10 && values[0].starts_with("0:"), "{values:?}");
+    Ok(())
+}
+
+pub fn stale_generation_is_refused(fixture: &Fixture) -> Result<()> {
+    let (topic, output) = (fixture.topic("in", 2)?, fixture.topic("out", 1)?);
+    fixture.fill(&topic, 0, 0..10)?;
+    fixture.fill(&topic, 1, 0..10)?;
+    let mut stale = fixture.member("stale", &topic, &[&output])?;
+    stale.join(2)?;
+    let mut seen = stale.receive(20)?;
+    stale.session.begin()?;
+    stale.send(0, "k", "from a generation that is over")?;
+    let mut other = fixture.member("other", &topic, &[&output])?;
+    let mut revoked = None;
+    wait_for("a revocation", || {
+        other.turn(&mut Vec::new())?;
+        revoked = stale.poll(&mut seen)?;
+        Ok(matches!(revoked, Some(Rebalance::Revoke(_))))
+    })?;
+    let refused = stale.commit("stale");
+    ensure!(matches!(refused, Err(SessionError::Abort(_))), "the stale commit: {refused:?}");
+    stale.session.abort()?;
+    stale.rewind()?;
+    stale.follow(revoked.context("a revocation")?)?;
+    other.rewind()?;
+    let mut copied = 0;
+    wait_for("20 records", || {
+        copied += stale.copy()? + other.copy()?;
+        Ok(copied == 20)
+    })?;
+    ensure!(stale.owned() == 1 && other.owned() == 1, "{} and {}", stale.owned(), other.owned());
+    let values = fixture.values(&output, 0)?;
+    ensure!(values.len() == 20 && !values.iter().any(|value| value.starts_with("from")), "{values:?}");
+    Ok(())
+}
+
+/// Two workers copy while one or the other is dropped in the middle of a transaction, at random.
+pub fn crashes_lose_and_repeat_nothing(fixture: &Fixture) -> Result<()> {
+    const RECORDS: usize = 4000;
+    const CRASHES: usize = 12;
+    let mut random = std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u64) | 1;
+    println!("     seed {random}");
+    let mut dice = |n: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % n
+    };
+    let (topic, output) = (fixture.topic("in", 4)?, fixture.topic("out", 4)?);
+    let ids = ["a", "b"];
+    let mut members = vec![fixture.member("a", &topic, &[&output])?, fixture.member("b", &topic, &[&output])?];
+    let (mut appended, mut crashes, mut committed) = (0, 0, 0);
+    wait_within(8 * PATIENCE, "all records", || {
+        if appended < RECORDS {
+            let partition = (appended / 50 % 4) as i32;
+            fixture.fill(&topic, partition, appended..appended + 50)?;
+            appended += 50;
+        }
+        let unlucky = dice(2) as usize;
+        if crashes < CRASHES && appended >= RECORDS / CRASHES * crashes && dice(3) == 0 {
+            crashes += 1;
+            members[unlucky].begin_copy()?;
+            if dice(2) == 0 {
+                members[unlucky].session.abort()?;
+                members[unlucky].session.begin()?;
+                members[unlucky].send(0, "zombie", "from a second transaction")?;
+            }
+            // Opened before the old one is dropped: fenced. Or after: left behind.
+            if dice(2) == 0 {
+                members[unlucky] = fixture.member(ids[unlucky], &topic, &[&output])?;
+            } else {
+                drop(members.remove(unlucky));
+                members.insert(unlucky, fixture.member(ids[unlucky], &topic, &[&output])?);
+            }
+        }
+        for member in &mut members {
+            committed += member.copy()?;
+        }
+        Ok(committed >= RECORDS && crashes == CRASHES)
+    })?;
+    drop(members);
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for number in 0..4 {
+        for value in fixture.values(&output, number)? {
+            let number = value.split(' ').nth(1).unwrap_or(&value).to_owned();
+            *found.entry(number).or_default() += 1;
+        }
+    }
+    let lost = (0..RECORDS).filter(|n| !found.contains_key(&n.to_string())).count();
+    let repeated = found.values().filter(|&&n| n > 1).count();
+    ensure!(lost == 0 && repeated == 0, "{lost} lost, {repeated} repeated of {RECORDS}");
+    ensure!(found.len() == RECORDS && committed == RECORDS, "{} found, {committed} committed", found.len());
+    Ok(())
+}
