@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sandbar::catalog::{Applied, Catalog, CatalogError, Change, Expected, Outcome};
+use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Desired;
 use sandbar::model::units::Timestamp;
@@ -68,6 +69,21 @@ fn a_restart_finds_what_was_deployed() {
         assert_eq!(catalog.modules().into_iter().collect::<Vec<_>>(), [(Digest::of(&module), 1_300_000)]);
         assert!(catalog.module(&Digest::of(&module)).expect("readable").is_some_and(|read| read == module));
         assert_eq!(catalog.module(&Digest::of(b"other")).expect("readable"), None);
+    }
+}
+
+#[test]
+fn the_embedded_log_keeps_it_over_a_restart() {
+    let dir = tempfile::tempdir().expect("dir");
+    let module = vec![9u8; 700_000];
+    for round in 1..=3 {
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(Options::new(dir.path().join("log"))).expect("opens"));
+        let cache = dir.path().join(format!("modules-{round}"));
+        let catalog = Catalog::open(log, &"test".parse().expect("valid"), cache).expect("opens");
+        assert_eq!(catalog.put_module(&module).expect("stored").new, round == 1);
+        assert!(catalog.module(&Digest::of(&module)).expect("readable").is_some_and(|read| read == module));
+        let expected = if round == 1 { Expected::Absent } else { Expected::Revision(round as u64 - 1) };
+        assert_eq!(put(&catalog, expected, round).expect("accepted").deployment.revision, round as u64);
     }
 }
 
