@@ -124,7 +124,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         modules: modules.clone(),
         metrics: metrics.clone(),
         cluster,
-        host,
+        host: host.clone(),
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown);
     let http = metrics.clone();
@@ -133,8 +133,9 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         log,
         modules,
         runtime: Arc::new(supervisor),
+        host,
         topics_api: embedded,
-        limits: ApiLimits { module_bytes_max: config.module_bytes_max, ..ApiLimits::default() },
+        limits: ApiLimits { module_bytes_max: usize::try_from(config.module_bytes_max)?, ..ApiLimits::default() },
         render_metrics: Arc::new(move || metrics.render()),
         on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
     };

@@ -3,6 +3,8 @@
 //! `ARCHITECTURE.md` is the map. The data plane (`worker`, `task`, `guest`, `kafka`, `embedded`) is synchronous
 //! threads; the control plane (`api`, `catalog`, `supervisor`) is tokio.
 
+pub mod api;
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;

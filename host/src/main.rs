@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use sandbar::app::{self, Backend};
 use sandbar::cli::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -11,7 +12,13 @@ fn main() -> ExitCode {
             return sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max);
         }
         Command::Build(build) => build.run(),
-        _ => Err(anyhow::anyhow!("soon")),
+        Command::Serve { options, mut kafka } => options
+            .resolve(Some(&mut kafka), ".sandbar/serve")
+            .map_err(anyhow::Error::msg)
+            .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
+        Command::Dev { options } => {
+            options.resolve(None, ".sandbar/dev").map_err(anyhow::Error::msg).and_then(|config| app::run(config, Backend::Embedded))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
