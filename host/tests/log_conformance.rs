@@ -1,4 +1,4 @@
-//! One suite over every log: the embedded one always, a real Kafka where `SANDBAR_TEST_BROKERS` names one.
+//! One suite over every log. It runs over the embedded one; another needs one more test here with `conformance::run`.
 //!
 //! And the embedded log under `kill -9`: see [`durability`].
 

@@ -94,7 +94,8 @@ fn check(dir: &Path, acknowledged: &Acknowledged) -> (usize, usize) {
         // Keyed by source, a source's outputs lie in one partition: their order is the input's.
         let copied = outputs.remove(&number).unwrap_or_default();
         let offset = usize::try_from(at.next_offset).expect("positive");
-        assert_eq!(copied, inputs[number as usize][..offset], "partition {number}, committed up to {offset}");
+        let (copies, differs) = (copied.len(), copied.iter().zip(&inputs[number as usize]).position(|(a, b)| a != b));
+        assert_eq!((copies, differs), (offset, None), "partition {number}: copies, the first that differs, and the offset");
         let metadata = if offset == 0 { String::new() } else { copied[offset - 1].clone() };
         assert_eq!(at.metadata, metadata, "partition {number}: the metadata is of the same transaction");
     }

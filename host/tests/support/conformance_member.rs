@@ -121,6 +121,15 @@ impl Member {
         Ok(seen)
     }
 
+    /// Polls until `records` were delivered, a few at a time, so that the rest stays fetched.
+    pub fn receive_few(&mut self, records: usize) -> Result<()> {
+        let mut delivered = 0;
+        wait_for("a few records", || {
+            self.session.poll(POLL, 2, &mut |_, _| delivered += 1)?;
+            Ok(delivered >= records)
+        })
+    }
+
     /// Goes back to the committed offsets.
     pub fn rewind(&mut self) -> Result<()> {
         for (partition, position) in &mut self.positions {

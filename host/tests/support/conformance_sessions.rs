@@ -58,7 +58,9 @@ pub fn waiting_poll_is_woken(fixture: &Fixture) -> Result<()> {
 
 pub fn seek_pause_resume(fixture: &Fixture) -> Result<()> {
     let (topic, output) = (fixture.topic("in", 2)?, fixture.topic("out", 1)?);
-    fixture.fill(&topic, 0, 0..20)?;
+    for part in 0..4 {
+        fixture.fill(&topic, 0, part * 5..part * 5 + 5)?;
+    }
     fixture.fill(&topic, 1, 0..20)?;
     let mut member = fixture.member("tx", &topic, &[&output])?;
     member.join(2)?;
@@ -70,6 +72,15 @@ pub fn seek_pause_resume(fixture: &Fixture) -> Result<()> {
     let again = member.receive(8)?;
     let offsets: Vec<i64> = again.iter().map(|seen| seen.offset).collect();
     ensure!(again.iter().all(|seen| seen.partition == P0) && offsets == of_first[12..], "{offsets:?}");
+
+    // And while the rest is fetched but not delivered yet: forwards, then backwards.
+    for (from, to) in [(0, 11), (0, 2), (8, 3)] {
+        member.seek(P0, of_first[from])?;
+        member.receive_few(7)?;
+        member.seek(P0, of_first[to])?;
+        let offsets: Vec<i64> = member.receive(20 - to)?.iter().map(|seen| seen.offset).collect();
+        ensure!(offsets == of_first[to..], "from {from} to {to}: {offsets:?}");
+    }
 
     member.session.pause(P0)?;
     fixture.fill(&topic, 0, 20..30)?;

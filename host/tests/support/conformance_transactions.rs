@@ -121,6 +121,10 @@ pub fn stale_generation_is_refused(fixture: &Fixture) -> Result<()> {
     ensure!(matches!(refused, Err(SessionError::Abort(_))), "the stale commit: {refused:?}");
     stale.session.abort()?;
     stale.rewind()?;
+    for _ in 0..10 {
+        other.turn(&mut Vec::new())?;
+    }
+    ensure!(other.owned() == 0, "a partition was given on before its owner gave it up");
     stale.follow(revoked.context("a revocation")?)?;
     other.rewind()?;
     let mut copied = 0;
