@@ -9,15 +9,16 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
-/// Cargo's `target`, wherever it was put: this test runs from `target/<profile>/deps`.
+/// Cargo's `target`, wherever it was put: a test runs from `target/<profile>/deps`, a program from `target/<profile>`.
 pub fn target() -> PathBuf {
     profile().parent().expect("target/<profile>").to_owned()
 }
 
 /// `target/<profile>`.
 pub fn profile() -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own path");
-    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
+    let program = std::env::current_exe().expect("the program's own path");
+    let folder = program.parent().expect("target/<profile>[/deps]");
+    if folder.ends_with("deps") { folder.parent().expect("target/<profile>").to_owned() } else { folder.to_owned() }
 }
 
 /// The `sandbar` binary of this profile, or that of `SANDBAR_BIN`.
