@@ -104,7 +104,7 @@ pub struct Task {
     next_offset: i64,
     committed_offset: i64,
     end_offset: Option<i64>,
-    /// The highest offset up to which the partition was read.
+    /// The highest offset up to which the partition was read, and nothing of it was dropped.
     end_seen: i64,
     culprits_in_a_row: u32,
     instance_failures: u32,
@@ -170,6 +170,10 @@ impl Task {
 
     /// The partition was read to `offset`: after its last record there are control records at most.
     pub fn reached_end(&mut self, offset: i64) {
+        // What came in while paused was not kept.
+        if self.paused {
+            return;
+        }
         self.end_seen = self.end_seen.max(offset);
         self.skip_control_records();
     }
@@ -458,10 +462,16 @@ impl Task {
     }
 
     fn pause_at(&mut self, offset: i64) {
+        self.go_back_to(offset);
+        self.paused = true;
+    }
+
+    /// What was read from `offset` on is forgotten, also that there was an end: it is read again.
+    fn go_back_to(&mut self, offset: i64) {
         self.forget_pending();
         self.next_offset = offset;
         self.expected = offset;
-        self.paused = true;
+        self.end_seen = offset;
     }
 
     /// Goes on after a pause; the caller seeks to [`Task::next_offset`].
@@ -474,11 +484,9 @@ impl Task {
 
     /// The transaction was aborted: back to the committed offset, with a fresh instance. The caller seeks there.
     pub fn rewind(&mut self) {
-        self.forget_pending();
+        self.go_back_to(self.committed_offset);
         self.guest = None;
         self.paused = false;
-        self.next_offset = self.committed_offset;
-        self.expected = self.committed_offset;
     }
 
     /// The transaction with everything up to [`Task::next_offset`] was committed.

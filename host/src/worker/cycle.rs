@@ -27,6 +27,10 @@ pub struct Cycle {
     tasks: BTreeMap<Partition, Task>,
     /// Partitions that the session was told to hold back, because their task waits.
     held: Vec<Partition>,
+    /// A change that waits until the open transaction has ended, well or not: the session tells it once.
+    change: Option<Rebalance>,
+    /// The task that had the last step: the next one is another's.
+    stepped: Option<Partition>,
     tally: Tally,
     open: bool,
     /// When what is pending or open is to be committed.
@@ -43,6 +47,8 @@ impl Cycle {
             commit_interval,
             tasks: BTreeMap::new(),
             held: Vec::new(),
+            change: None,
+            stepped: None,
             tally: Tally::default(),
             open: false,
             deadline: None,
@@ -54,7 +60,10 @@ impl Cycle {
     /// One round. An error means that the session is of no more use.
     pub fn turn(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
         match self.round(clock, idle_wait) {
-            Err(SessionError::Abort(reason)) => self.roll_back(&reason, clock()),
+            Err(SessionError::Abort(reason)) => {
+                self.roll_back(&reason, clock())?;
+                self.settle()
+            }
             other => other,
         }
     }
@@ -63,14 +72,20 @@ impl Cycle {
         let now = clock();
         let backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !self.is_quiet(now);
         let timeout = if backlog { Duration::ZERO } else { self.wait(now, idle_wait) };
-        let pending: usize = self.tasks.values().map(Task::pending_bytes).sum();
+        // What waits is held back, so it does not grow, and must not hold up the others.
+        let busy = self.tasks.values().filter(|task| !task.is_waiting(now));
+        let pending: usize = busy.map(Task::pending_bytes).sum();
         let records_max = if pending > PENDING_BYTES_MAX || self.is_quiet(now) { 1 } else { POLL_RECORDS_MAX };
         let tasks = &mut self.tasks;
-        let rebalance = self.session.poll(timeout, records_max, &mut |partition, record| {
+        let change = self.session.poll(timeout, records_max, &mut |partition, record| {
             if let Some(task) = tasks.get_mut(&partition) {
                 task.offer(record);
             }
         })?;
+        if let Some(Rebalance::Lost(partitions)) = change {
+            return self.lose(&partitions, clock());
+        }
+        self.change = change;
         for &(partition, end) in self.session.consumed_ends() {
             if let Some(task) = self.tasks.get_mut(&partition) {
                 task.reached_end(end);
@@ -82,18 +97,19 @@ impl Cycle {
         self.process(clock)?;
         self.hold_waiting(clock())?;
         let due = self.deadline.is_some_and(|deadline| clock() >= deadline) || self.tally.bytes_out() > TRANSACTION_BYTES_MAX;
-        match rebalance {
-            Some(Rebalance::Lost(partitions)) => self.lose(&partitions, clock()),
-            Some(change) => {
-                self.finish(clock())?;
-                self.apply(change)
-            }
-            None if due => self.finish(clock()),
-            None => Ok(()),
+        if due || self.change.is_some() {
+            self.finish(clock())?;
         }
+        self.settle()
+    }
+
+    /// Applies the change that waits, if there is one. Call only between two transactions.
+    fn settle(&mut self) -> Result<(), SessionError> {
+        self.change.take().map_or(Ok(()), |change| self.apply(change).map_err(as_restart))
     }
 
     /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.
+    /// It goes on where it was broken off, so that a slow task does not starve the others.
     fn process(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
         loop {
             let now = clock();
@@ -101,17 +117,21 @@ impl Cycle {
                 return Ok(());
             }
             let overdue = self.deadline.is_some_and(|deadline| now >= deadline);
-            let ready: Vec<Partition> =
+            let mut ready: Vec<Partition> =
                 self.tasks.iter().filter(|(_, task)| task.is_ready(now, overdue)).map(|(&partition, _)| partition).collect();
             if ready.is_empty() {
                 return Ok(());
             }
+            let next = ready.iter().position(|&partition| Some(partition) > self.stepped).unwrap_or(0);
+            ready.rotate_left(next);
             self.begin()?;
             for partition in ready {
+                self.stepped = Some(partition);
                 let task = self.tasks.get_mut(&partition).expect("collected above");
                 let stepped = task.step(clock(), &mut *self.session, &mut self.tally)?;
                 // A slow guest must not hold up what others of its transaction have done.
-                if stepped == Step::Worked && self.is_overdue_by(clock(), self.commit_interval) {
+                let overdue = stepped == Step::Worked && self.is_overdue_by(clock(), self.commit_interval);
+                if overdue || self.tally.bytes_out() > TRANSACTION_BYTES_MAX {
                     return Ok(());
                 }
             }
@@ -144,7 +164,7 @@ impl Cycle {
         if offsets.is_empty() {
             // Nothing was done but waiting for a retry.
             self.open = false;
-            return self.session.abort();
+            return self.session.abort().map_err(as_restart);
         }
         let timer = self.program.metrics.commit_time.start_timer();
         self.session.commit(&offsets)?;
@@ -195,7 +215,7 @@ impl Cycle {
         self.program.metrics.aborted("lost");
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.held.retain(|partition| !partitions.contains(partition));
-        self.session.unassign(partitions)?;
+        self.session.unassign(partitions).map_err(as_restart)?;
         self.abort()?;
         self.quiet_until = Some(now);
         Ok(())
