@@ -16,7 +16,7 @@ help: ## what there is
 demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
 	cargo build -p sandbar -p sandbar-demo
-	cargo run --quiet -p sandbar-demo -- $(if $(FOR),--for $(FOR))
+	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
 # One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,
 # as the guests are built by the host's binary.

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use sandbar_shop::Generator;
 use sandbar_tests::{Host, KafkaCluster, Message, Seed, guests, wait};
-use serde_json::json;
+use serde_json::Value;
 
-use crate::job::{ByKey, Job, numbered, unchanged};
+use crate::job::{ByKey, Job};
 
 const RECORDS: usize = 200_000;
 /// How far the producer is ahead of the hosts: there is always work under way.
@@ -48,10 +49,20 @@ fn run(job: &Job, messages: &[Message], seed: &mut Seed, count: u64, mut fault: 
     job.wait_through(wait::PATIENCE);
 }
 
-fn workload(cluster: &str, _seed: &Seed) -> (Job, Vec<Message>, ByKey) {
-    let messages = numbered(RECORDS, 5_000);
-    let expected = unchanged(&messages);
-    (Job::new(cluster, "strip", 4, guests::fixture(), json!({"mode": "echo"})), messages, expected)
+/// The shop's change events, field-strip as it is shipped, and what the shop says must come out.
+fn workload(cluster: &str, seed: &Seed) -> (Job, Vec<Message>, ByKey) {
+    let spec = include_str!("../../../transforms/field-strip/transform.yaml");
+    let spec: Value = serde_norway::from_str(spec).expect("the shipped spec is YAML");
+    let job = Job::new(cluster, "field-strip", 4, guests::field_strip(), spec["config"].clone());
+    let mut expected = ByKey::new();
+    let messages = Generator::new(seed.value()).take(RECORDS).map(|event| {
+        if let Some(out) = event.expected() {
+            expected.entry(Some(out.key)).or_default().push(out.value);
+        }
+        Message { key: Some(event.key), value: event.value, headers: event.headers, partition: None }
+    });
+    let messages = messages.collect();
+    (job, messages, expected)
 }
 
 #[test]
