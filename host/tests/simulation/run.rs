@@ -1,0 +1,320 @@
+//! One run: workers, a scheduler that steps them, the faults, and what must hold at the end.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sandbar::model::batch::OutputLimits;
+use sandbar::model::names::Digest;
+use sandbar::model::spec::{Retry, Then};
+use sandbar::model::status::State;
+use sandbar::model::units::Span;
+use sandbar::ports::{Partition, SessionError};
+use sandbar::task::{Program, Settings};
+use sandbar::telemetry::metrics::Metrics;
+use sandbar::worker::Cycle;
+
+use crate::broker::{Broker, Faults, Input};
+use crate::clock;
+use crate::guests::{Factory, Kind, RECORD_BYTES_MAX, RECORDS_PER_INPUT, World};
+use crate::rng::Rng;
+use crate::session::SimSession;
+
+const START_MS: i64 = 1_700_000_000_000;
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// Within this virtual time, and so many turns, all must be done once nothing fails any more.
+const CALM_MS_MAX: i64 = 6 * 3_600_000;
+const CALM_STEPS_MAX: usize = 300_000;
+
+/// A worker as `worker::Worker` runs it, its thread replaced by steps.
+pub struct SimWorker {
+    transactional_id: String,
+    cycle: Option<(u64, Cycle)>,
+    opens_at: i64,
+    stalled_until: i64,
+}
+
+pub struct Simulation {
+    pub broker: Rc<RefCell<Broker>>,
+    pub world: Arc<Mutex<World>>,
+    pub program: Arc<Program>,
+    pub workers: Vec<SimWorker>,
+    /// Cycles whose place was taken by another with the same transactional id; they do not know it.
+    zombies: Vec<(u64, Cycle)>,
+}
+
+pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settings {
+    let topics = |names: &[&str]| names.iter().map(|name| name.parse().expect("valid")).collect();
+    let dead_letters = (then == Then::DeadLetter).then_some(2);
+    let mut record_bytes_max = vec![RECORD_BYTES_MAX; 2];
+    record_bytes_max.extend(dead_letters.map(|_| 1 << 20));
+    Settings {
+        id: "sim/transform".parse().expect("valid"),
+        revision: 7,
+        module: Digest::of(b"simulated"),
+        inputs: topics(&["in.a", "in.b"]),
+        batch_records,
+        batch_bytes: 4096,
+        output: OutputLimits { records_per_input: RECORDS_PER_INPUT, bytes_per_input: 1 << 20, targets: 2 },
+        record_bytes_max,
+        retry: Retry { attempts: retry_attempts, backoff: Span::ms(200) },
+        then,
+        dead_letters,
+    }
+}
+
+impl Simulation {
+    pub fn new(rng: Rng, settings: Settings, partitions: Vec<Partition>, workers: usize) -> Self {
+        clock::set(START_MS);
+        let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
+        let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
+        let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
+        let program = Program { settings, guests: Arc::new(Factory(world.clone())), metrics };
+        let worker = |i| SimWorker { transactional_id: format!("sim-{i}"), cycle: None, opens_at: 0, stalled_until: 0 };
+        Self {
+            broker: Rc::new(RefCell::new(broker)),
+            world,
+            program: Arc::new(program),
+            workers: (0..workers).map(worker).collect(),
+            zombies: Vec::new(),
+        }
+    }
+
+    /// A run that is made of its seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let then = rng.pick(&[Then::DeadLetter, Then::DeadLetter, Then::Skip, Then::Pause]);
+        let retry_attempts = rng.pick(&[0, 0, 1, 3]);
+        let batch_records = rng.pick(&[1, 3, 8, 50]);
+        let mut partitions: Vec<Partition> =
+            (0..rng.between(1, 4) as i32).map(|number| Partition { input: 0, number }).collect();
+        if rng.chance(300) {
+            partitions.extend((0..2).map(|number| Partition { input: 1, number }));
+        }
+        let workers = 1 + rng.below(3);
+        let mut faults =
+            Faults { calls: rng.pick(&[0, 2, 10]), commits: rng.pick(&[0, 50, 300]), repeats: rng.pick(&[0, 200]) };
+        if rng.chance(100) {
+            faults = Faults::default();
+        }
+        let strict = rng.chance(500);
+        let simulation = Self::new(rng, settings(then, retry_attempts, batch_records), partitions, workers);
+        let mut broker = simulation.broker.borrow_mut();
+        (broker.faults, broker.strict) = (faults, strict);
+        drop(broker);
+        simulation
+    }
+
+    /// Faults for a while, then none: all must be done.
+    pub fn run(&mut self) {
+        let steps = 150 + self.chance_below(250);
+        let poison = [0, 20, 150, 600][self.chance_below(4)];
+        for _ in 0..steps {
+            self.disturb(poison);
+            self.step_one();
+        }
+        self.calm();
+    }
+
+    fn chance_below(&self, n: usize) -> usize {
+        self.broker.borrow_mut().rng.below(n)
+    }
+
+    fn disturb(&mut self, poison: usize) {
+        let what = self.chance_below(100);
+        let worker = self.chance_below(self.workers.len());
+        match what {
+            0..25 => self.produce(1 + self.chance_below(20), poison),
+            25 => self.crash(worker),
+            26 => self.stop(worker),
+            // Long enough to be thrown out of the group.
+            27 => self.workers[worker].stalled_until = clock::now().0 + 70_000,
+            28 => self.replace(worker),
+            29 => self.broker.borrow_mut().rebalance(),
+            30 => clock::advance(self.chance_below(40_000) as i64),
+            31 => self.world.lock().no_instances = self.chance_below(4) as u32,
+            32..36 => self.operate(),
+            _ => {}
+        }
+    }
+
+    /// Appends records, and now and then offsets that no record takes.
+    pub fn produce(&mut self, count: usize, poison: usize) {
+        let retries = self.program.settings.retry.attempts > 0;
+        let broker = &mut *self.broker.borrow_mut();
+        let partitions: Vec<Partition> = broker.inputs.keys().copied().collect();
+        let at = broker.rng.pick(&partitions);
+        for _ in 0..count {
+            let kind = match broker.rng.chance(poison) {
+                true if retries && broker.rng.chance(400) => Kind::Flaky,
+                true => broker.rng.pick(&Kind::BAD),
+                false => broker.rng.pick(&Kind::GOOD),
+            };
+            put(broker, at, kind);
+        }
+        // A commit or abort marker, an aborted record.
+        let gap = broker.rng.below(3) as i64;
+        broker.inputs.get_mut(&at).expect("listed").end += gap;
+    }
+
+    /// The process dies: no goodbye.
+    fn crash(&mut self, worker: usize) {
+        if let Some((session, cycle)) = self.workers[worker].cycle.take() {
+            self.broker.borrow_mut().crashed.insert(session);
+            drop(cycle);
+            self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
+        }
+    }
+
+    fn stop(&mut self, worker: usize) {
+        if let Some((_, mut cycle)) = self.workers[worker].cycle.take() {
+            let _ = cycle.stop(clock::now);
+            self.workers[worker].opens_at = clock::now().0 + self.chance_below(5000) as i64;
+        }
+    }
+
+    /// Another process takes this one's place, while it still runs.
+    fn replace(&mut self, worker: usize) {
+        self.zombies.extend(self.workers[worker].cycle.take());
+        self.workers[worker].opens_at = 0;
+    }
+
+    /// Somebody looks at the status, mends the records that stopped a partition (mostly), and resumes.
+    fn operate(&mut self) {
+        for index in 0..self.workers.len() + self.zombies.len() {
+            let cycle = match index.checked_sub(self.workers.len()) {
+                None => self.workers[index].cycle.as_mut(),
+                Some(zombie) => self.zombies.get_mut(zombie),
+            };
+            let Some((_, cycle)) = cycle else { continue };
+            for partition in cycle.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
+                let input =
+                    self.program.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
+                let at = Partition { input: input as u32, number: partition.partition };
+                let offset = partition.error.as_ref().and_then(|error| error.offset).expect("it says where it stopped");
+                if self.broker.borrow_mut().rng.chance(800) {
+                    self.world.lock().healed.insert((at, offset));
+                }
+            }
+            let resumed = cycle.resume();
+            match index.checked_sub(self.workers.len()) {
+                None => self.ended(index, resumed),
+                Some(zombie) if resumed.is_err() => drop(self.zombies.swap_remove(zombie)),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn step_one(&mut self) {
+        if !self.zombies.is_empty() && self.chance_below(4) == 0 {
+            let which = self.chance_below(self.zombies.len());
+            if self.zombies[which].1.turn(clock::now, IDLE_WAIT).is_err() {
+                drop(self.zombies.swap_remove(which));
+            }
+            return;
+        }
+        let worker = self.chance_below(self.workers.len());
+        self.step(worker);
+    }
+
+    /// One turn of a worker, or its next attempt to open a session.
+    pub fn step(&mut self, worker: usize) {
+        let now = clock::now().0;
+        let SimWorker { transactional_id, cycle, opens_at, stalled_until } = &mut self.workers[worker];
+        if now < *stalled_until {
+            clock::advance(10);
+            return;
+        }
+        let Some((_, cycle)) = cycle else {
+            if now >= *opens_at {
+                let session = SimSession::open(self.broker.clone(), transactional_id);
+                let id = session.id;
+                *cycle = Some((id, Cycle::new(Box::new(session), self.program.clone(), COMMIT_INTERVAL)));
+            } else {
+                clock::advance(10);
+            }
+            return;
+        };
+        let turned = cycle.turn(clock::now, IDLE_WAIT);
+        self.ended(worker, turned);
+    }
+
+    fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
+        match result {
+            Ok(()) => {}
+            Err(SessionError::Restart(_)) => {
+                self.workers[worker].cycle = None;
+                self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
+            }
+            Err(SessionError::Abort(reason)) => panic!("an abort is the cycle's own matter: {reason}"),
+        }
+    }
+
+    /// Nothing fails any more: everything that was put in must come out, once.
+    pub fn calm(&mut self) {
+        self.broker.borrow_mut().faults = Faults::default();
+        self.world.lock().no_instances = 0;
+        self.workers.iter_mut().for_each(|worker| worker.stalled_until = 0);
+        let since = clock::now().0;
+        for steps in 0.. {
+            if self.is_done() {
+                break;
+            }
+            let took = clock::now().0 - since;
+            assert!(
+                took < CALM_MS_MAX && steps < CALM_STEPS_MAX,
+                "no end after {steps} turns, {took} ms: {}",
+                self.describe()
+            );
+            self.step_one();
+            if steps % 10 == 0 {
+                self.operate();
+            }
+        }
+        self.broker.borrow().check_outputs();
+    }
+
+    /// Every partition's owner sees no lag, and no record is left. A zombie that finds nothing to do is not found out,
+    /// and does no harm.
+    fn is_done(&self) -> bool {
+        let broker = self.broker.borrow();
+        let cycles = || self.workers.iter().filter_map(|worker| worker.cycle.as_ref()).chain(&self.zombies);
+        let no_lag = |at: Partition| {
+            let owner = cycles().find(|(session, _)| broker.owner(at) == Some(*session));
+            let topic = &self.program.settings.inputs[at.input as usize];
+            let status = owner.and_then(|(_, cycle)| {
+                let mut partitions = cycle.status().partitions.into_iter();
+                partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)
+            });
+            status.is_some_and(|status| status.lag == Some(0))
+        };
+        let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
+        broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
+    }
+
+    fn describe(&self) -> String {
+        let cycles = self.workers.iter().map(|worker| worker.cycle.as_ref()).chain(self.zombies.iter().map(Some));
+        let lines =
+            cycles.map(|cycle| cycle.map_or("none".to_owned(), |(_, cycle)| format!("{:?}", cycle.status().partitions)));
+        format!("{}\n{}", lines.collect::<Vec<_>>().join("\n"), self.broker.borrow().describe_group())
+    }
+}
+
+/// Appends one record.
+pub fn put(broker: &mut Broker, at: Partition, kind: Kind) {
+    let rng = &mut broker.rng;
+    let log = broker.inputs.get_mut(&at).expect("an input partition");
+    let offset = log.end;
+    let key = rng.chance(800).then(|| format!("key {}", rng.below(5)).into_bytes());
+    let headers = match rng.below(4) {
+        0 => vec![("h".to_owned(), Some(b"1".to_vec())), ("null".to_owned(), None)],
+        _ => Vec::new(),
+    };
+    let letter = char::from(kind.letter());
+    let value = format!("{letter}/{}/{}/{offset}", at.input, at.number).into_bytes();
+    log.records.push(Input { offset, timestamp: clock::now().0, key, value, headers });
+    log.end += 1;
+}
