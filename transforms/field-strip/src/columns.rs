@@ -1,7 +1,8 @@
 //! The columns that a configuration asks for, found in a row.
 
+use crate::envelope::Op;
 use crate::json::text::unescape;
-use crate::json::{Malformed, Members, Value};
+use crate::json::{Kind, Malformed, Members, Value};
 
 /// Names of columns, each with a number.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,9 @@ pub struct Columns {
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
     values: Vec<Option<Value<'a>>>,
+    /// What `ExtractNewRecordState` adds to a row: `__deleted` if deletes are rewritten, `__op` if `add.fields` asks.
+    deleted: bool,
+    op: Option<&'a [u8]>,
 }
 
 // === impl Columns ===
@@ -49,19 +53,22 @@ impl Columns {
 
     /// Finds the wanted columns of a row. Of a name that is there twice the last one counts, as in every JSON library.
     pub fn pick<'a>(&self, row: Members<'a>) -> Result<Row<'a>, Malformed> {
-        let mut values = vec![None; self.names.len()];
+        let mut picked = Row { values: vec![None; self.names.len()], deleted: false, op: None };
         let mut members = row.clone();
         let mut found = 0;
         while let Some((name, value)) = members.next()? {
             if let Some(column) = self.find(name) {
-                values[column] = Some(value);
+                picked.values[column] = Some(value);
                 found += 1;
+            }
+            if let [b'_', b'_', ..] = name {
+                picked.note(name, value.kind());
             }
         }
         if found < self.names.len() {
-            self.pick_escaped(row, &mut values)?;
+            self.pick_escaped(row, &mut picked.values)?;
         }
-        Ok(Row { values })
+        Ok(picked)
     }
 
     /// Looks once more, for names that are written with escapes. Debezium writes none, some libraries do.
@@ -85,5 +92,21 @@ impl Columns {
 impl<'a> Row<'a> {
     pub fn get(&self, column: usize) -> Option<Value<'a>> {
         self.values[column]
+    }
+
+    /// What happened to the row, as far as it says so itself. A row that does not is taken for an update.
+    pub fn op(&self) -> Op {
+        match self.deleted {
+            true => Op::Delete,
+            false => self.op.and_then(Op::parse).unwrap_or(Op::Update),
+        }
+    }
+
+    fn note(&mut self, name: &[u8], value: Kind<'a>) {
+        match (name, value) {
+            (b"__deleted", Kind::Text(b"true") | Kind::Bool(true)) => self.deleted = true,
+            (b"__op", Kind::Text(op)) => self.op = Some(op),
+            _ => {}
+        }
     }
 }

@@ -173,6 +173,9 @@ impl From<i128> for Decimal {
 /// What PostgreSQL, Java and Debezium write for what is not a number.
 fn is_not_finite(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    if !matches!(text.first(), Some(b'n' | b'N' | b'i' | b'I')) {
+        return false;
+    }
     ["nan", "inf", "infinity"].iter().any(|name| text.eq_ignore_ascii_case(name.as_bytes()))
 }
 

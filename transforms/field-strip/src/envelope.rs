@@ -13,8 +13,6 @@ pub struct Event<'a> {
     pub before: Option<Value<'a>>,
     pub after: Option<Value<'a>>,
     schema: Option<Value<'a>>,
-    /// Whether the row is the event, without an envelope.
-    flat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub enum Op {
     Create,
     /// `r`: a snapshot has read the row. It may be known already.
     Read,
-    /// `u`, and every flat row that does not say what happened to it.
+    /// `u`
     Update,
     /// `d`
     Delete,
@@ -31,6 +29,8 @@ pub enum Op {
     Truncate,
     /// `m`: a message that a program wrote to PostgreSQL's log.
     Message,
+    /// A row without an envelope: what happened to it stands in the row, if at all.
+    Flat,
 }
 
 /// Why something is not a change event.
@@ -75,29 +75,18 @@ impl<'a> Event<'a> {
     }
 
     fn unwrapped(root: Value<'a>, parts: Parts<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
-        let Some(op) = parts.envelope_op() else { return Event::flat(root, schema) };
+        let Some(op) = parts.envelope_op() else {
+            return Ok(Event { op: Op::Flat, before: None, after: Some(root), schema });
+        };
         let row = |value: Option<Value<'a>>| value.filter(|value| !value.is_null());
         let op = Op::parse(op).ok_or_else(|| EventError::UnknownOp(String::from_utf8_lossy(op).into_owned()))?;
-        Ok(Event { op, before: row(parts.before), after: row(parts.after), schema, flat: false })
-    }
-
-    /// A row by itself. `__deleted` is there if deletes are rewritten, `__op` if `add.fields` asks for it.
-    fn flat(row: Value<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
-        let deleted = row.member(b"__deleted")?.is_some_and(|value| matches!(value.text(), b"\"true\"" | b"true"));
-        let op = match row.member(b"__op")?.map(Value::kind) {
-            Some(Kind::Text(op)) => Op::parse(op).unwrap_or(Op::Update),
-            _ => Op::Update,
-        };
-        match deleted || op == Op::Delete {
-            true => Ok(Event { op: Op::Delete, before: Some(row), after: None, schema, flat: true }),
-            false => Ok(Event { op, before: None, after: Some(row), schema, flat: true }),
-        }
+        Ok(Event { op, before: row(parts.before), after: row(parts.after), schema })
     }
 
     /// How the kept columns are read, where the event says so itself.
     pub fn forms(&self, config: &Config) -> Result<Option<Vec<Form>>, EventError> {
         let Some(schema) = self.schema else { return Ok(None) };
-        let row = if self.flat { Some(schema) } else { find_field(schema, b"after")? };
+        let row = if self.op == Op::Flat { Some(schema) } else { find_field(schema, b"after")? };
         let mut forms = vec![Form::Plain; config.keep.len()];
         let Some(fields) = row.map(|row| row.member(b"fields")).transpose()?.flatten() else { return Ok(Some(forms)) };
         let mut fields = fields.elements().ok_or(Malformed::Structure)?;
@@ -117,7 +106,7 @@ impl<'a> Event<'a> {
 // === impl Op ===
 
 impl Op {
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub fn parse(text: &[u8]) -> Option<Self> {
         Some(match text {
             b"c" => Op::Create,
             b"r" => Op::Read,

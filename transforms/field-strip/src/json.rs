@@ -169,7 +169,7 @@ impl fmt::Debug for Value<'_> {
 impl<'a> Members<'a> {
     /// The next name (as written, without its quotes) and value.
     #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = members.next()?`")]
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
         let whole = self.0.next.whole;
         let Some(start) = self.0.advance(b'}')? else { return Ok(None) };
@@ -193,7 +193,7 @@ impl<'a> Members<'a> {
 impl<'a> Elements<'a> {
     /// The next element.
     #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = elements.next()?`")]
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<Value<'a>>, Malformed> {
         let Some(start) = self.0.advance(b']')? else { return Ok(None) };
         self.0.take(start).map(Some)
@@ -204,7 +204,7 @@ impl<'a> Elements<'a> {
 
 impl<'a> Walk<'a> {
     /// Goes past a comma to where the next member begins, or to the end.
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, close: u8) -> Result<Option<usize>, Malformed> {
         let at = skip_space(self.next.whole, self.at);
         let first = std::mem::replace(&mut self.first, false);
@@ -220,7 +220,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
         let value = self.next.take(start)?;
         self.at = start + value.text.len();
@@ -238,7 +238,7 @@ impl<'a> Place<'a> {
     }
 
     /// Goes past the value that begins at `start`.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
         let place = *self;
         let end = match byte(self.whole, start) {

@@ -117,7 +117,7 @@ pub fn strip<'a>(
             };
             Ok(Verdict { moved_from: None, action: Action::Delete(key) })
         }
-        Op::Create | Op::Read | Op::Update => upsert(config, key?.flatten(), event, out, items),
+        Op::Create | Op::Read | Op::Update | Op::Flat => upsert(config, key?.flatten(), event, out, items),
     }
 }
 
@@ -130,6 +130,7 @@ fn upsert<'a>(
 ) -> Result<Verdict<'a>, StripError> {
     let after = event.after.ok_or(StripError::NoRow(event.op, "after"))?;
     let row = config.columns.pick(after.members().ok_or(EventError::NotAnObject)?).map_err(EventError::from)?;
+    let op = if event.op == Op::Flat { row.op() } else { event.op };
     let mut change = Change { config, row, before: None };
     change.complete(event.before)?;
     let (key, moved_from) = match key {
@@ -140,12 +141,13 @@ fn upsert<'a>(
             (Cow::Owned(key.clone()), old_key(config, event.before)?.filter(|old_key| *old_key != key))
         }
     };
-    let action = match change.is_dropped()? {
+    let action = match op {
+        Op::Delete => Action::Delete(key),
         // Under a new key nothing has been written. After a snapshot or an update something may have been: under an
         // earlier status, or an earlier configuration.
-        true if event.op == Op::Create => Action::Ignore(Ignored::DroppedAtOnce),
-        true => Action::Delete(key),
-        false => {
+        Op::Create if change.is_dropped()? => Action::Ignore(Ignored::DroppedAtOnce),
+        _ if change.is_dropped()? => Action::Delete(key),
+        _ => {
             let forms = event.forms(config)?;
             change.write(forms.as_deref(), out, items)?;
             Action::Put(key)

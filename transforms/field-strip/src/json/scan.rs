@@ -13,7 +13,6 @@ pub struct Index {
     token_count: usize,
     /// Which of the tokens are brackets.
     brackets: Vec<u32>,
-    text_len: usize,
 }
 
 /// 64 bytes of text, a bit for each.
@@ -50,7 +49,6 @@ impl Index {
         }
         self.token_count = 0;
         self.brackets.clear();
-        self.text_len = text.len();
         if self.tokens.len() < text.len() + BLOCK + SPARE {
             self.tokens.resize(text.len() + BLOCK + SPARE, 0);
         }
@@ -67,6 +65,8 @@ impl Index {
             last[..rest.len()].copy_from_slice(rest);
             control |= self.fill_block(base, masks(&last), &mut carry);
         }
+        // A walk looks at most two tokens past the last one, and finds the end of the text there.
+        self.tokens[self.token_count..][..SPARE].fill(text.len() as u32);
         match (control, carry.in_string) {
             (0, 0) => Ok(()),
             (0, _) => Err(Malformed::Ends),
@@ -77,10 +77,7 @@ impl Index {
     /// The position of a token; the text's end where there is none.
     #[inline]
     pub(super) fn token(&self, token: usize) -> usize {
-        match self.tokens[..self.token_count].get(token) {
-            Some(&position) => position as usize,
-            None => self.text_len,
-        }
+        self.tokens[token] as usize
     }
 
     /// Which token a bracket is.

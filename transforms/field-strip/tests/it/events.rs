@@ -43,6 +43,10 @@ fn an_order_that_is_to_be_dropped_leaves_nothing_behind() {
     check(&config, Some(KEY), &event("r", "null", &cancelled), deleted(KEY));
     check(&config, Some(KEY), &event("r", "null", &paid), put(KEY, &stripped("paid")));
     check(&config, Some(KEY), &cancelled, deleted(KEY));
+    check(&config, Some(KEY), &cancelled.replace(r#""EUR""#, r#""EUR","__op":"c""#), Ok(vec![]));
+    check(&config, Some(KEY), &paid.replace(r#""EUR""#, r#""EUR","__op":"d""#), deleted(KEY));
+    check(&config, Some(KEY), &paid.replace(r#""EUR""#, r#""EUR","__deleted":"true""#), deleted(KEY));
+    check(&config, None, &paid.replace(r#""EUR""#, r#""EUR","__deleted":true"#), deleted(KEY));
     check(&config, Some(KEY), &event("c", "null", &row(r"c\u0061ncelled")), Ok(vec![]));
     check(&config, Some(KEY), &event("d", &cancelled, "null"), deleted(KEY));
     let unset = row("x").replace(r#""x","total""#, r#"null,"total""#);
