@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
@@ -22,6 +23,8 @@ pub const LOG_LINE_BYTES_MAX: usize = 4096;
 /// Most bytes that one call may lift out of a guest. Spans and strings may overlap, so its memory limit alone does not
 /// bound them.
 const LIFTED_BYTES_MAX: usize = 128 << 20;
+/// How wasmtime words that it was more.
+const LIFT_LIMIT_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
 /// Entries of a guest's tables.
 const TABLE_ELEMENTS_MAX: usize = 200_000;
 
@@ -59,18 +62,27 @@ pub struct Prepared {
     module: TransformerPre<Context>,
     settings: Arc<Settings>,
     metrics: Option<Arc<TransformMetrics>>,
+    log_lines: Arc<Mutex<LogLines>>,
+}
+
+/// The log lines of one second (of the batches' own time), over all instances: a guest that traps on every record
+/// would begin anew with each.
+#[derive(Default)]
+struct LogLines {
+    second: i64,
+    lines: u32,
 }
 
 /// What a guest's imports and limits work on.
 pub(super) struct Context {
     settings: Arc<Settings>,
     metrics: Option<Arc<TransformMetrics>>,
+    log_lines: Arc<Mutex<LogLines>>,
     memory_bytes: usize,
-    memory_refused: bool,
-    /// The second (of the batches' own time) that `lines` counts.
-    second: i64,
-    lines: u32,
     now_ms: i64,
+    /// What this call asked for and did not get.
+    memory_refused: bool,
+    /// The last error that this call logged: where it panics, the panic's message.
     last_error: Option<String>,
 }
 
@@ -97,7 +109,7 @@ impl Prepared {
     ) -> Result<Self, String> {
         let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
         let module = TransformerPre::new(linked).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { engine: engine.clone(), module, settings: Arc::new(settings), metrics })
+        Ok(Self { engine: engine.clone(), module, settings: Arc::new(settings), metrics, log_lines: Arc::default() })
     }
 }
 
@@ -106,11 +118,10 @@ impl GuestFactory for Prepared {
         let context = Context {
             settings: self.settings.clone(),
             metrics: self.metrics.clone(),
+            log_lines: self.log_lines.clone(),
             memory_bytes: 0,
-            memory_refused: false,
-            second: 0,
-            lines: 0,
             now_ms: 0,
+            memory_refused: false,
             last_error: None,
         };
         let mut store = Store::new(&self.engine.engine, context);
@@ -145,7 +156,10 @@ impl Instance {
 
 impl Guest for Instance {
     fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError> {
-        self.store.data_mut().now_ms = call.now.0;
+        let context = self.store.data_mut();
+        context.now_ms = call.now.0;
+        // A trap is explained by what happened in its own call.
+        (context.memory_refused, context.last_error) = (false, None);
         self.store.set_epoch_deadline(ticks(self.call_time_max));
         let columns = types::Batch {
             input: call.partition.input,
@@ -195,6 +209,10 @@ fn ticks(time: Duration) -> u64 {
 
 fn trapped(store: &Store<Context>, error: &wasmtime::Error) -> GuestError {
     let context = store.data();
+    if is_lift_limit(error) {
+        let message = format!("what the call returned or logged is larger than {LIFTED_BYTES_MAX} bytes");
+        return GuestError::Output { limit: true, message };
+    }
     let trap = error.downcast_ref::<Trap>().copied();
     // A Rust guest that gets no memory aborts: the refusal is the cause, the trap its effect.
     let kind = match trap {
@@ -202,13 +220,22 @@ fn trapped(store: &Store<Context>, error: &wasmtime::Error) -> GuestError {
         _ if context.memory_refused => TrapKind::Memory,
         _ => TrapKind::Trap,
     };
-    let message = match (kind, &context.last_error) {
+    // A Rust guest logs its panic, then runs into `unreachable`.
+    let panic = context.last_error.as_ref().filter(|_| trap == Some(Trap::UnreachableCodeReached));
+    let message = match (kind, panic) {
         (TrapKind::Timeout, _) => format!("ran longer than {:?} (limits.batch_time)", context.settings.call_time_max),
-        (TrapKind::Memory, _) => format!("needs more than {} bytes of memory (limits.memory)", context.settings.memory_bytes_max),
+        (TrapKind::Memory, _) => {
+            format!("needs more than {} bytes of memory (limits.memory)", context.settings.memory_bytes_max)
+        }
         (TrapKind::Trap, Some(panic)) => panic.clone(),
         (TrapKind::Trap, None) => trap.map_or_else(|| format!("{error:#}"), |trap| trap.to_string()),
     };
     GuestError::Trapped { kind, message }
+}
+
+/// wasmtime keeps the type of this error to itself, so it is known by its text; a test holds the two together.
+fn is_lift_limit(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.to_string().contains(LIFT_LIMIT_TEXT))
 }
 
 impl ResourceLimiter for Context {
@@ -241,17 +268,24 @@ impl ResourceLimiter for Context {
 
 impl types::Host for Context {}
 
+impl LogLines {
+    /// Whether one more line fits into this second. Batches of several partitions may not agree on which that is.
+    fn take(&mut self, second: i64, lines_max: u32) -> bool {
+        if second > self.second {
+            *self = Self { second, lines: 0 };
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= lines_max
+    }
+}
+
 impl LogHost for Context {
     fn log(&mut self, level: Level, message: String) {
         let line = cut(&message, LOG_LINE_BYTES_MAX);
         if level == Level::Error {
             self.last_error = Some(line.to_owned());
         }
-        if self.now_ms / 1000 != self.second {
-            (self.second, self.lines) = (self.now_ms / 1000, 0);
-        }
-        self.lines = self.lines.saturating_add(1);
-        if self.lines > self.settings.log_lines_per_second {
+        if !self.log_lines.lock().take(self.now_ms / 1000, self.settings.log_lines_per_second) {
             self.metrics.iter().for_each(|metrics| metrics.log_dropped.inc());
             return;
         }
