@@ -1,7 +1,7 @@
 //! Whether bytes are a module that may run here. Every refusal names what it found.
 
 use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 
 use super::{Engine, PACKAGE, VERSION};
 use crate::model::module::ModuleError;
@@ -12,6 +12,23 @@ pub struct Surface {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
 }
+
+/// A module's type is named up to this length.
+const TYPE_CHARS_MAX: usize = 1000;
+
+/// What a module must export, by name and type. The WIT has them too; wasmtime compares the two only when an instance
+/// is made, and nothing of a module is run to check it.
+const FUNCTIONS: [(&str, &str); 2] = [
+    ("init", "func(record{config: string, inputs: list<string>, outputs: list<string>}) -> result<_, string>"),
+    (
+        "process",
+        "func(record{input: u32, partition: u32, now: s64, first-offset: s64, offset-deltas: list<u32>, \
+         timestamps: list<s64>, data: list<u8>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, \
+         headers: list<u32>}) -> result<record{data: list<u8>, targets: list<u32>, sources: list<u32>, \
+         timestamps: list<s64>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, headers: list<u32>, \
+         failures: list<record{row: u32, message: string}>}, string>",
+    ),
+];
 
 /// Refuses what is not a component by its first eight bytes: magic, then version and layer.
 pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
@@ -44,12 +61,46 @@ pub fn check_surface(engine: &Engine, component: &Component) -> Result<Surface, 
     let Some(ComponentItem::ComponentInstance(interface)) = interface else {
         return Err(ModuleError::MissingExport { name: exported });
     };
-    for function in ["init", "process"] {
-        if interface.get_export(&engine.engine, function).is_none() {
-            return Err(ModuleError::MissingExport { name: format!("{exported}#{function}") });
+    for (name, expected) in FUNCTIONS {
+        let Some(item) = interface.get_export(&engine.engine, name) else {
+            return Err(ModuleError::MissingExport { name: format!("{exported}#{name}") });
+        };
+        let found = match item.ty {
+            ComponentItem::ComponentFunc(func) => func_text(&func),
+            _ => "not a function".to_owned(),
+        };
+        if found != expected {
+            let found: String = found.chars().take(TYPE_CHARS_MAX).collect();
+            return Err(ModuleError::Invalid(format!("its {name} is {found}, it must be {expected}")));
         }
     }
     Ok(surface)
+}
+
+fn func_text(func: &ComponentFunc) -> String {
+    let params: Vec<String> = func.params().map(|(_, ty)| type_text(&ty)).collect();
+    let results: Vec<String> = func.results().map(|ty| type_text(&ty)).collect();
+    let arrow = if results.is_empty() { "" } else { " -> " };
+    format!("func({}){arrow}{}", params.join(", "), results.join(", "))
+}
+
+/// A type as WIT would write it in place. Types that the world does not use are named by their kind alone.
+fn type_text(ty: &Type) -> String {
+    let optional = |ty: Option<Type>| ty.map_or("_".to_owned(), |ty| type_text(&ty));
+    match ty {
+        Type::U8 => "u8".to_owned(),
+        Type::U32 => "u32".to_owned(),
+        Type::S64 => "s64".to_owned(),
+        Type::String => "string".to_owned(),
+        Type::List(list) => format!("list<{}>", type_text(&list.ty())),
+        Type::Result(result) => format!("result<{}, {}>", optional(result.ok()), optional(result.err())),
+        Type::Record(record) => {
+            let fields: Vec<String> =
+                record.fields().map(|field| format!("{}: {}", field.name, type_text(&field.ty))).collect();
+            format!("record{{{}}}", fields.join(", "))
+        }
+        other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_lowercase(),
+    }
 }
 
 /// `sandbar:transform/<interface>@0.1.x`.
@@ -61,10 +112,9 @@ fn is_interface(name: &str, interface: &str) -> bool {
 fn check_version(name: &str) -> Result<(), ModuleError> {
     let versioned = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('@'));
     match versioned {
-        Some((_, version)) if !compatible(version) => Err(ModuleError::WrongWorld {
-            found: format!("{PACKAGE}@{version}"),
-            expected: format!("{PACKAGE}@{VERSION}"),
-        }),
+        Some((_, version)) if !compatible(version) => {
+            Err(ModuleError::WrongWorld { found: format!("{PACKAGE}@{version}"), expected: format!("{PACKAGE}@{VERSION}") })
+        }
         _ => Ok(()),
     }
 }

@@ -66,6 +66,12 @@ impl Compiler {
             .stderr(Stdio::null())
             .spawn();
         let mut child = child.map_err(|error| ModuleError::Host(format!("starting the compiler: {error}")))?;
+        // Read while it runs: an answer that fills the pipe (names are the module's) would stop the child for ever.
+        let mut out = child.stdout.take().expect("it was asked for above");
+        let answer = std::thread::spawn(move || {
+            let mut answer = Vec::new();
+            out.read_to_end(&mut answer).map(|_| answer)
+        });
         let deadline = Instant::now() + self.time_max;
         let status = loop {
             match child.try_wait().map_err(|error| ModuleError::Host(error.to_string()))? {
@@ -78,10 +84,7 @@ impl Compiler {
                 }
             }
         };
-        let mut answer = Vec::new();
-        if let Some(mut out) = child.stdout.take() {
-            out.read_to_end(&mut answer).map_err(|error| ModuleError::Host(error.to_string()))?;
-        }
+        let answer = answer.join().expect("reading does not panic").map_err(|error| ModuleError::Host(error.to_string()))?;
         match serde_json::from_slice(&answer) {
             Ok(Answer::Compiled(surface)) if status.success() => Ok(surface),
             Ok(Answer::Refused(refusal)) => Err(refusal.into()),
