@@ -115,7 +115,10 @@ pub struct Task {
 enum Mode {
     Batches,
     /// Rows of the first pending batch before `row` are done; `attempts` of `row` failed.
-    OneByOne { row: usize, attempts: u32 },
+    OneByOne {
+        row: usize,
+        attempts: u32,
+    },
 }
 
 /// What one step came to.
@@ -155,10 +158,13 @@ impl Task {
             return;
         }
         self.expected = record.offset + 1;
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers;
         let settings = &self.program.settings;
         let fits = self.pending.back().is_some_and(|batch| {
-            batch.len() < settings.batch_records && batch.bytes() + bytes <= settings.batch_bytes && batch.takes(record.offset)
+            batch.len() < settings.batch_records
+                && batch.bytes() + bytes <= settings.batch_bytes
+                && batch.takes(record.offset)
         });
         // The first batch may be half done; a new row would be taken for one of its own.
         let busy = self.pending.len() == 1 && self.mode != Mode::Batches;
@@ -240,18 +246,21 @@ impl Task {
         let program = self.program.clone();
         let settings = &program.settings;
         let result = self.call(&batch, now);
-        let outcome = match &result {
-            Ok(output) => output.check(&batch, &settings.output).map_err(|error| Failed::of_output(&error)),
-            Err(failed) => Err(failed.clone()),
-        };
+        let outcome = self.check(&batch, &result);
         let failures = match &outcome {
             Ok(checked) => failure::of_rows(checked, settings),
-            Err(failed) if batch.len() == 1 => vec![(0, failed.clone())],
-            Err(_) => return self.go_one_by_one(batch),
+            Err(failed) => vec![(0, failed.clone())],
         };
         let retriable = !failures.is_empty() && settings.retry.attempts > 0;
-        if retriable || (outcome.is_err() && batch.len() > 1) {
-            return self.go_one_by_one(batch);
+        // Who of several failed is not known, or must be run again alone.
+        if batch.len() > 1 && (retriable || outcome.is_err()) {
+            self.go_one_by_one(batch);
+            return Ok(());
+        }
+        if retriable {
+            self.pending.push_front(batch);
+            self.retry_row(0, 1, now);
+            return Ok(());
         }
         self.note_success(outcome.is_ok() && failures.len() < batch.len());
         let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, now, session, tally)?;
@@ -273,18 +282,13 @@ impl Task {
         let program = self.program.clone();
         let settings = &program.settings;
         let result = self.call(&one, now);
-        let outcome = match &result {
-            Ok(output) => output.check(&one, &settings.output).map_err(|error| Failed::of_output(&error)),
-            Err(failed) => Err(failed.clone()),
-        };
+        let outcome = self.check(&one, &result);
         let failures = match &outcome {
             Ok(checked) => failure::of_rows(checked, settings),
             Err(failed) => vec![(0, failed.clone())],
         };
         if !failures.is_empty() && attempts < settings.retry.attempts {
-            self.guest = None;
-            self.mode = Mode::OneByOne { row, attempts: attempts + 1 };
-            self.wait_until = Some(later(now, settings.retry.backoff.0));
+            self.retry_row(row, attempts + 1, now);
             return Ok(());
         }
         self.note_success(failures.is_empty());
@@ -319,11 +323,26 @@ impl Task {
         })
     }
 
-    fn go_one_by_one(&mut self, batch: Batch) -> Result<(), SessionError> {
+    /// Proves what came back; an instance whose output is not right is not to be trusted with the next batch.
+    fn check<'a>(&mut self, batch: &'a Batch, result: &'a Result<Output, Failed>) -> Result<CheckedOutput<'a>, Failed> {
+        let output = result.as_ref().map_err(Failed::clone)?;
+        output.check(batch, &self.program.settings.output).map_err(|error| {
+            self.guest = None;
+            Failed::of_output(&error)
+        })
+    }
+
+    fn go_one_by_one(&mut self, batch: Batch) {
         self.guest = None;
         self.pending.push_front(batch);
         self.mode = Mode::OneByOne { row: 0, attempts: 0 };
-        Ok(())
+    }
+
+    /// The row failed and may be run again: with a fresh instance, after the policy's backoff.
+    fn retry_row(&mut self, row: usize, attempts: u32, now: Timestamp) {
+        self.guest = None;
+        self.mode = Mode::OneByOne { row, attempts };
+        self.wait_until = Some(later(now, self.program.settings.retry.backoff.0));
     }
 
     /// Sends what the rows became, and the failed ones the way of the policy. Returns how many rows are done: all,

@@ -73,7 +73,12 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
 }
 
 /// What a dead letter says of its failure, beside the record's own key, value and headers.
-pub fn dead_letter_headers(settings: &Settings, partition: Partition, offset: i64, failed: &Failed) -> [(&'static str, String); 8] {
+pub fn dead_letter_headers(
+    settings: &Settings,
+    partition: Partition,
+    offset: i64,
+    failed: &Failed,
+) -> [(&'static str, String); 8] {
     [
         ("sandbar.error.transform", settings.id.to_string()),
         ("sandbar.error.revision", settings.revision.to_string()),

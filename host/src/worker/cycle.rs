@@ -96,7 +96,8 @@ impl Cycle {
         }
         self.process(clock)?;
         self.hold_waiting(clock())?;
-        let due = self.deadline.is_some_and(|deadline| clock() >= deadline) || self.tally.bytes_out() > TRANSACTION_BYTES_MAX;
+        let due =
+            self.deadline.is_some_and(|deadline| clock() >= deadline) || self.tally.bytes_out() > TRANSACTION_BYTES_MAX;
         if due || self.change.is_some() {
             self.finish(clock())?;
         }
@@ -288,7 +289,9 @@ impl Cycle {
         let state = match () {
             () if partitions.is_empty() => State::Running,
             () if partitions.iter().all(|partition| partition.state == State::Paused) => State::Paused,
-            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.aborts_in_a_row > 2 => State::Degraded,
+            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.aborts_in_a_row > 2 => {
+                State::Degraded
+            }
             () => State::Running,
         };
         WorkerStatus {
