@@ -1,0 +1,240 @@
+//! What the tests of guests share: the fixture module, a task with its program, a session that records.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sandbar::guest::Modules;
+use sandbar::guest::compile::Compiler;
+use sandbar::model::batch::{Batch, RecordRef};
+use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::spec::{RawSpec, Spec, Then};
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{Assigned, CommitOffset, Guest, GuestFactory, Outgoing, Partition, Rebalance, Session, SessionError};
+use sandbar::task::{Program, Settings, Step, Tally, Task};
+use sandbar::telemetry::metrics::Metrics;
+use serde_json::json;
+
+pub const PARTITION: Partition = Partition { input: 0, number: 3 };
+/// Most steps of one test: more means that a task spins.
+const STEPS_MAX: usize = 1000;
+
+/// The component of `tests/guests/fixture`.
+pub fn fixture() -> &'static [u8] {
+    static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
+        let folder = std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(built, PathBuf::from);
+        let file = folder.join("guest_fixture.wasm");
+        std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()))
+    })
+}
+
+/// Modules that are compiled in this process, once for all tests.
+pub fn modules() -> &'static Modules {
+    static MODULES: OnceLock<Modules> = OnceLock::new();
+    MODULES.get_or_init(|| modules_of(Compiler::default()))
+}
+
+pub fn modules_of(compiler: Compiler) -> Modules {
+    let folder = tempfile::tempdir().expect("a temporary folder").keep();
+    Modules::new(compiler, folder, Metrics::new()).expect("an engine")
+}
+
+/// A spec for the fixture; `changes` are merged into it.
+pub fn spec(config: serde_json::Value, changes: serde_json::Value) -> Spec {
+    let mut raw = json!({ "inputs": ["shop.orders"], "outputs": { "out": "shop.out" }, "config": config });
+    let fields = raw.as_object_mut().expect("an object");
+    fields.extend(changes.as_object().expect("an object").clone());
+    let raw: RawSpec = serde_json::from_value(raw).expect("a spec");
+    let id: TransformId = "shop/fixture".parse().expect("valid");
+    Spec::parse(&raw, &id, Some(Digest::of(fixture()))).expect("valid")
+}
+
+pub fn mode(mode: &str) -> serde_json::Value {
+    json!({ "mode": mode })
+}
+
+/// An instance of the fixture.
+pub fn instance(spec: &Spec) -> Box<dyn Guest> {
+    modules().prepare(spec, 1, fixture(), None).expect("prepared").instantiate().expect("an instance")
+}
+
+/// Records with these values, no keys, from offset 0 on.
+pub fn batch(values: &[&str]) -> Batch {
+    let mut batch = Batch::default();
+    for (offset, value) in values.iter().enumerate() {
+        batch.push(&record(offset as i64, value));
+    }
+    batch
+}
+
+pub fn record(offset: i64, value: &str) -> RecordRef<'_> {
+    RecordRef { offset, timestamp: 1000 + offset, key: None, value: Some(value.as_bytes()), headers: &[] }
+}
+
+/// A record that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub topic: usize,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub timestamp: i64,
+}
+
+impl Sent {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.value.as_deref().unwrap_or(b"null")).expect("text")
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(own, _)| own == name).and_then(|(_, value)| value.as_deref());
+        std::str::from_utf8(found.unwrap_or_else(|| panic!("there is no {name}"))).expect("text")
+    }
+}
+
+/// A session that takes everything and keeps it.
+#[derive(Default)]
+pub struct Recorder {
+    pub sent: Vec<Sent>,
+}
+
+impl Recorder {
+    /// The values that went to a topic, in order.
+    pub fn values(&self, topic: usize) -> Vec<&str> {
+        self.sent.iter().filter(|sent| sent.topic == topic).map(Sent::text).collect()
+    }
+}
+
+/// One task of the fixture, run by hand in virtual time (the guest's own limits are in real time).
+pub struct Bench {
+    pub task: Task,
+    pub program: Arc<Program>,
+    pub session: Recorder,
+    pub tally: Tally,
+    pub now: Timestamp,
+    /// How long the task waited, each time.
+    pub waits: Vec<u64>,
+    offset: i64,
+}
+
+impl Bench {
+    pub fn new(spec: &Spec) -> Self {
+        Self::with(spec, |_| {})
+    }
+
+    /// With settings that a spec cannot have.
+    pub fn with(spec: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::of(spec, 5, vec![1 << 20; 2]);
+        change(&mut settings);
+        let topics: Vec<_> = spec.written_topics().cloned().collect();
+        let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
+        let guests = modules().prepare(spec, 5, fixture(), Some(metrics.clone())).expect("prepared");
+        let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
+        let task = Task::new(PARTITION, 0, program.clone());
+        let (session, tally) = (Recorder::default(), Tally::default());
+        Self { task, program, session, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
+    }
+
+    pub fn offer(&mut self, values: &[&str]) -> &mut Self {
+        for value in values {
+            self.task.offer(&record(self.offset, value));
+            self.offset += 1;
+        }
+        self
+    }
+
+    /// Steps until nothing is left to do, and waits where the task waits.
+    pub fn run(&mut self) -> &mut Self {
+        for _ in 0..STEPS_MAX {
+            if !self.task.has_pending() {
+                return self;
+            }
+            if self.task.is_waiting(self.now) {
+                let until = self.task.wait_until().expect("it waits for a time");
+                self.waits.push(until.millis_since(self.now));
+                self.now = until;
+            }
+            self.step();
+        }
+        panic!("no end: {:?}", self.task.status());
+    }
+
+    pub fn step(&mut self) -> Step {
+        self.task.step(self.now, &mut self.session, &mut self.tally).expect("the session takes everything")
+    }
+
+    /// The dead letters, as offset, code and message.
+    pub fn dead_letters(&self) -> Vec<(&str, &str, &str)> {
+        assert_eq!(self.program.settings.then, Then::DeadLetter);
+        let dead = self.session.sent.iter().filter(|sent| sent.topic == 1);
+        dead.map(|sent| {
+            let get = |name: &str| sent.header(&format!("sandbar.error.{name}"));
+            (get("offset"), get("code"), get("message"))
+        })
+        .collect()
+    }
+}
+
+impl Session for Recorder {
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+        self.sent.push(Sent {
+            topic: record.topic,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect(),
+            timestamp: record.timestamp,
+        });
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        _: Duration,
+        _: usize,
+        _: &mut dyn FnMut(Partition, &RecordRef<'_>),
+    ) -> Result<Option<Rebalance>, SessionError> {
+        Ok(None)
+    }
+
+    fn assign(&mut self, _: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+        Ok(Vec::new())
+    }
+
+    fn unassign(&mut self, _: &[Partition]) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn seek(&mut self, _: Partition, _: i64) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn pause(&mut self, _: Partition) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn resume(&mut self, _: Partition) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn end_offset(&self, _: Partition) -> Option<i64> {
+        None
+    }
+
+    fn consumed_ends(&self) -> &[(Partition, i64)] {
+        &[]
+    }
+
+    fn begin(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn commit(&mut self, _: &[CommitOffset]) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+}
