@@ -138,7 +138,7 @@ pub struct Limits {
     /// Bytes (keys and values) that one input record may become: 1KiB to 64MiB.
     #[schema(value_type = String, default = "4MiB")]
     pub output_bytes_per_record: Bytes,
-    /// Log lines a second of one transform on one host, the rest is counted and dropped: 0 to 10000.
+    /// Log lines a second of one instance, the rest is counted and dropped: 0 to 10000.
     #[schema(default = 100)]
     pub log_lines_per_second: u32,
 }
