@@ -42,8 +42,16 @@ lint: ## formatting, clippy, scripts, deploy/
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
 
-bench: setup-build ## benchmarks of the host's parts
-	cargo bench --workspace
+bench: setup-all ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
+	@echo "make: building optimised (the first time takes minutes)"
+	cargo build --release -p sandbar -p sandbar-bench
+	cargo run --release -p sandbar-bench
+	@echo "make: the boundary alone"
+	@$(MAKE) --no-print-directory target/debug/sandbar guests
+	cargo bench -p sandbar --bench boundary
+
+target/debug/sandbar:
+	cargo build -p sandbar
 
 clean: ## removes what was built and downloaded
 	cargo clean
