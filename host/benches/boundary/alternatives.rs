@@ -17,7 +17,7 @@ mod bindings {
 }
 
 use bindings::Alternatives;
-use bindings::exports::sandbar::alternatives::crossings::{RowParam, SentResult};
+use bindings::exports::sandbar::alternatives::crossings::{Row, Sent};
 
 pub struct Crossings {
     store: Store<()>,
@@ -38,7 +38,7 @@ impl Crossings {
 
     pub fn rows(&mut self, batch: &Batch) {
         self.store.set_epoch_deadline(1000);
-        let rows: Vec<RowParam<'_>> = (0..batch.len()).map(|index| row(batch, index)).collect();
+        let rows: Vec<Row<'_>> = (0..batch.len()).map(|index| row(batch, index)).collect();
         let crossings = self.module.sandbar_alternatives_crossings();
         let sent = crossings.call_rows(&mut self.store, &rows).expect("no trap").expect("no error");
         sent.iter().for_each(look_at);
@@ -54,8 +54,8 @@ impl Crossings {
     }
 }
 
-fn row(batch: &Batch, index: usize) -> RowParam<'_> {
-    RowParam {
+fn row(batch: &Batch, index: usize) -> Row<'_> {
+    Row {
         offset: batch.offset(index),
         timestamp: batch.timestamps[index],
         key: batch.key(index),
@@ -64,6 +64,6 @@ fn row(batch: &Batch, index: usize) -> RowParam<'_> {
     }
 }
 
-fn look_at(sent: &SentResult) {
+fn look_at(sent: &Sent) {
     black_box((sent.target, sent.source, sent.key.as_deref(), sent.value.as_deref(), sent.headers.len()));
 }
