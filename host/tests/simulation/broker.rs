@@ -184,6 +184,10 @@ impl Broker {
         self.evict(session);
     }
 
+    pub fn has_member(&self, session: u64) -> bool {
+        self.members.contains_key(&session)
+    }
+
     pub fn owner(&self, partition: Partition) -> Option<u64> {
         self.members.iter().find(|(_, member)| member.owned.contains(&partition)).map(|(&id, _)| id)
     }

@@ -130,8 +130,7 @@ impl Simulation {
             0..25 => self.produce(1 + self.chance_below(20), poison),
             25 => self.crash(worker),
             26 => self.stop(worker),
-            // Long enough to be thrown out of the group.
-            27 => self.workers[worker].stalled_until = clock::now().0 + 70_000,
+            27 => self.stall(worker),
             28 => self.replace(worker),
             29 => self.broker.borrow_mut().rebalance(),
             30 => clock::advance(self.chance_below(40_000) as i64),
@@ -166,6 +165,17 @@ impl Simulation {
             self.broker.borrow_mut().crashed.insert(session);
             drop(cycle);
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
+        }
+    }
+
+    /// It is away for so long that the group throws it out, now or while it is away.
+    fn stall(&mut self, worker: usize) {
+        let Some((session, _)) = &self.workers[worker].cycle else { return };
+        let mut broker = self.broker.borrow_mut();
+        if broker.rng.chance(500) {
+            broker.evict(*session);
+        } else {
+            self.workers[worker].stalled_until = clock::now().0 + 70_000;
         }
     }
 
@@ -292,7 +302,9 @@ impl Simulation {
             status.is_some_and(|status| status.lag == Some(0))
         };
         let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
-        broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
+        // Nobody stays outside for ever: the next time it would be all that is left.
+        let joined = self.workers.iter().all(|worker| worker.cycle.as_ref().is_some_and(|(id, _)| broker.has_member(*id)));
+        joined && broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
     }
 
     fn describe(&self) -> String {
