@@ -25,7 +25,7 @@ test: setup-all ## all tests, also those on a real Kafka (needs Java; it downloa
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
 	@echo "make: running the tests (the end-to-end tests take minutes: they kill and restart hosts)"
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 guests:
 	@for manifest in $(guests:%=%/Cargo.toml); do \
