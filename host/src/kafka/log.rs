@@ -1,6 +1,6 @@
 //! Topics, and reading and writing outside a session: what the catalog, the API and status need.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,6 +17,8 @@ use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionErr
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a broker takes by default (`message.max.bytes`), less the batch's own header.
 const RECORD_BYTES_DEFAULT: usize = 1_048_588 - 1024;
+/// What a record of a page counts beside its key and value.
+const RECORD_BYTES: usize = 16;
 /// Replicas of a topic that Sandbar creates, where there are as many brokers.
 const REPLICAS: usize = 3;
 
@@ -32,6 +34,10 @@ pub struct KafkaLog {
 struct Reader {
     client: Client,
     next_offset: i64,
+    /// Fetched, and left over from a page that was full.
+    left: VecDeque<LogRecord>,
+    /// Where the partition was last seen to end.
+    end_seen: i64,
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
 }
 
@@ -69,46 +75,53 @@ impl KafkaLog {
         let mut list = PartitionList::new();
         list.add(topic.as_str(), partition, offset, "");
         client.assign_only(&list).map_err(unavailable)?;
-        Ok(Reader { client, next_offset: offset, fetched: Vec::new() })
+        Ok(Reader { client, next_offset: offset, left: VecDeque::new(), end_seen: 0, fetched: Vec::new() })
     }
 }
 
 impl Reader {
     fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {
         let deadline = Instant::now() + wait;
-        let mut page = Page { next_offset: self.next_offset, ..Page::default() };
-        let (mut bytes, mut at_end, mut failed) = (0, false, None);
-        while page.records.is_empty() && !at_end && failed.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.client.consume(&mut self.fetched, left, 256, &mut |message| match message {
-                Fetched::Record(record) => {
-                    let mut headers = Vec::new();
-                    record.headers(&mut headers);
-                    let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
-                    let record = LogRecord {
-                        offset: record.offset(),
-                        timestamp: record.timestamp(),
-                        key: owned(record.key()),
-                        value: owned(record.value()),
-                        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
-                    };
-                    bytes += record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
-                    page.next_offset = record.offset + 1;
-                    page.records.push(record);
-                }
-                Fetched::End { offset, .. } => {
-                    page.next_offset = page.next_offset.max(offset);
-                    // With time left, an end seen in passing is no answer: wait for what comes.
-                    at_end = page.next_offset >= offset && deadline <= Instant::now();
-                }
-                Fetched::Error(error) => failed = Some(error),
-            });
-            if Instant::now() >= deadline || bytes > bytes_max {
+        while self.left.is_empty() {
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            self.fetch(time_left)?;
+            if time_left.is_zero() {
                 break;
             }
         }
-        self.next_offset = page.next_offset;
-        failed.filter(|_| page.records.is_empty()).map_or(Ok(page), Err)
+        let (mut page, mut bytes) = (Page::default(), 0);
+        while let Some(record) = self.left.pop_front_if(|_| bytes < bytes_max) {
+            bytes += RECORD_BYTES + record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
+            self.next_offset = record.offset + 1;
+            page.records.push(record);
+        }
+        if self.left.is_empty() {
+            // Control records at the end are read too.
+            self.next_offset = self.next_offset.max(self.end_seen);
+        }
+        page.next_offset = self.next_offset;
+        Ok(page)
+    }
+
+    fn fetch(&mut self, wait: Duration) -> Result<(), RawError> {
+        let (left, end_seen, mut failed) = (&mut self.left, &mut self.end_seen, None);
+        self.client.consume(&mut self.fetched, wait, 256, &mut |message| match message {
+            Fetched::Record(record) => {
+                let mut headers = Vec::new();
+                record.headers(&mut headers);
+                let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
+                left.push_back(LogRecord {
+                    offset: record.offset(),
+                    timestamp: record.timestamp(),
+                    key: owned(record.key()),
+                    value: owned(record.value()),
+                    headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
+                });
+            }
+            Fetched::End { offset, .. } => *end_seen = offset,
+            Fetched::Error(error) => failed = Some(error),
+        });
+        failed.filter(|_| self.left.is_empty()).map_or(Ok(()), Err)
     }
 }
 
@@ -199,11 +212,8 @@ impl Log for KafkaLog {
     fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError> {
         let mut reader = self.reader(topic, partition, offset)?;
         let mut page = reader.page(wait, bytes_max).map_err(unavailable)?;
-        let name = super::raw::c_string(topic.as_str());
-        page.end_offset = match reader.client.known_end(&name, partition) {
-            Some(end) => end,
-            None => reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1,
-        };
+        // Asked as read_committed: the last stable offset.
+        page.end_offset = reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1;
         self.readers.lock().insert((topic.clone(), partition), reader);
         Ok(page)
     }

@@ -348,7 +348,9 @@ fn hand_over(message: *mut rd_kafka_message_t, on_message: &mut dyn FnMut(Fetche
             }),
             code => {
                 let mut error = RawError::of("consume", code);
-                error.message = text(rd_kafka_message_errstr(message));
+                let topic = if raw.rkt.is_null() { String::new() } else { text(rd_kafka_topic_name(raw.rkt)) };
+                let reason = text(rd_kafka_message_errstr(message));
+                error.message = format!("{topic}[{}] at {}: {reason}", raw.partition, raw.offset);
                 on_message(Fetched::Error(error));
             }
         }

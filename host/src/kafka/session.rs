@@ -29,6 +29,7 @@ pub(super) struct KafkaSession {
     consumer: Client,
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
     consumed_ends: Vec<(Partition, i64)>,
+    paused: Vec<Partition>,
 }
 
 /// Fields drop in order: handles before their client.
@@ -65,6 +66,7 @@ impl KafkaSession {
             consumer,
             fetched: Vec::new(),
             consumed_ends: Vec::new(),
+            paused: Vec::new(),
         })
     }
 
@@ -180,13 +182,14 @@ impl Session for KafkaSession {
         records_max: usize,
         on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
+        // What an earlier poll saw may be behind a seek by now.
+        self.consumed_ends.clear();
         if let Some(waiting) = self.take_rebalance() {
             return Ok(Some(waiting));
         }
         let mut failed = None;
         let mut fetched = std::mem::take(&mut self.fetched);
         let (handles, ends, inputs) = (&self.input_handles, &mut self.consumed_ends, &self.options.inputs);
-        ends.clear();
         self.consumer.consume(&mut fetched, timeout, records_max, &mut |message| match message {
             Fetched::Record(record) => {
                 // By handle, else by name: librdkafka may have made the topic anew.
@@ -238,8 +241,6 @@ impl Session for KafkaSession {
             list.add(&position.topic, position.partition, position.offset, "");
         }
         self.consumer.incremental_assign(&list).map_err(restart)?;
-        // A partition that was paused when it was last here may still be (librdkafka#2190).
-        self.consumer.resume(&list).map_err(restart)?;
         let assigned = positions.into_iter().filter_map(|position| {
             let partition = self.partition(&position.topic, position.partition)?;
             Some(Assigned { partition, next_offset: position.offset, metadata: position.metadata })
@@ -248,8 +249,12 @@ impl Session for KafkaSession {
     }
 
     fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
-        let list = self.list(partitions, |_| -1001);
-        self.consumer.incremental_unassign(&list).map_err(restart)
+        // A pause outlives the assignment, and to resume after the next one would lose its position (librdkafka#2190).
+        let paused: Vec<Partition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
+        for partition in paused {
+            self.resume(partition)?;
+        }
+        self.consumer.incremental_unassign(&self.list(partitions, |_| -1001)).map_err(restart)
     }
 
     fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
@@ -257,10 +262,12 @@ impl Session for KafkaSession {
     }
 
     fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+        self.paused.push(partition);
         self.consumer.pause(&self.list(&[partition], |_| -1001)).map_err(restart)
     }
 
     fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+        self.paused.retain(|&paused| paused != partition);
         self.consumer.resume(&self.list(&[partition], |_| -1001)).map_err(restart)
     }
 
@@ -277,9 +284,8 @@ impl Session for KafkaSession {
             self.producer = None;
             self.producer = Some(Producer::open(&self.config, &self.options)?);
         }
-        // A consumer that is no member has metadata which the broker would accept for anything.
-        let group = self.consumer.group_metadata();
-        self.group = Some(group.ok_or_else(|| SessionError::Restart("no longer a member of the group".into()))?);
+        // None for a consumer that is no member: its metadata would be accepted by the broker for anything.
+        self.group = self.consumer.group_metadata();
         let exactly_once = self.options.delivery == Delivery::ExactlyOnce;
         let producer = self.producer.as_mut().expect("opened above");
         producer.errors_before = producer.client.transport_errors();
@@ -292,13 +298,16 @@ impl Session for KafkaSession {
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         let producer = self.producer()?;
         let topic = &producer.topics[record.topic];
-        let deadline = Instant::now() + TRANSACTION_TIMEOUT;
+        // The clock is read only where it is needed: this is called for every record.
+        let mut full_since = None;
         loop {
             let produced =
                 producer.client.produce(topic, None, record.key, record.value, record.headers, record.timestamp);
             match produced {
                 Ok(Produced::Queued) => return Ok(()),
-                Ok(Produced::Full) if Instant::now() < deadline => producer.client.poll(Duration::from_millis(1)),
+                Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
+                    producer.client.poll(Duration::from_millis(1));
+                }
                 Ok(Produced::Full) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
                 Err(error) => return Err(SessionError::Abort(error.to_string())),
@@ -316,10 +325,12 @@ impl Session for KafkaSession {
         let producer = self.producer()?;
         producer.drain()?;
         if self.options.delivery == Delivery::AtLeastOnce {
-            return self.consumer.commit_sync(&list).map_err(restart);
+            return if offsets.is_empty() { Ok(()) } else { self.consumer.commit_sync(&list).map_err(restart) };
         }
-        let group = group.ok_or_else(|| SessionError::Abort("commit without begin".into()))?;
-        producer.resumed(|| producer.client.send_offsets(&list, &group, CALL_TIMEOUT))?;
+        if !offsets.is_empty() {
+            let group = group.ok_or_else(|| SessionError::Restart("was not a member of the group at begin".into()))?;
+            producer.resumed(|| producer.client.send_offsets(&list, &group, CALL_TIMEOUT))?;
+        }
         producer.resumed(|| producer.client.commit_transaction(CALL_TIMEOUT))?;
         let saw_errors = producer.client.transport_errors() > producer.errors_before;
         if let Some(producer) = &mut self.producer {

@@ -226,7 +226,7 @@ impl Output {
         let headers = self.header_counts.iter().try_fold(0usize, |sum, &n| sum.checked_add(n as usize));
         expect("headers", self.headers.len(), headers.and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX))?;
         self.check_rows(input, limits)?;
-        self.check_headers(input)?;
+        self.check_headers(input, limits)?;
         self.check_failures(input)?;
         Ok(CheckedOutput { input, output: self })
     }
@@ -259,14 +259,22 @@ impl Output {
         Ok(())
     }
 
-    fn check_headers(&self, input: &Batch) -> Result<(), OutputError> {
-        let mut at = 0;
+    /// Counts before it reads: many headers may be spans of the same bytes.
+    fn check_headers(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
+        let (mut at, mut bytes, mut last_source) = (0, 0, None);
         for (row, &count) in self.header_counts.iter().enumerate() {
+            let source = self.sources[row];
+            if last_source.replace(source) != Some(source) {
+                bytes = 0;
+            }
             for _ in 0..count {
                 let h = &self.headers[4 * at..4 * at + 4];
                 at += 1;
-                self.check_span(input, row, "headers", h[0], h[1])?;
-                self.check_span(input, row, "headers", h[2], h[3])?;
+                bytes += self.check_span(input, row, "headers", h[0], h[1])?;
+                bytes += self.check_span(input, row, "headers", h[2], h[3])?;
+                if bytes > limits.bytes_per_input {
+                    return Err(OutputError::TooManyBytes { row: source, bytes, limit: limits.bytes_per_input });
+                }
                 let name = resolve(&input.data, &self.data, h[0], h[1]);
                 if name.is_none_or(|name| std::str::from_utf8(name).is_err()) {
                     return Err(OutputError::HeaderName { row });

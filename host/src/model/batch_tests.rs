@@ -91,6 +91,10 @@ fn what_breaks_the_contract_is_refused() {
         ("long headers", Output { headers: vec![0; 4], ..row(0, 0, [0, 0]) }),
         ("header overflow", Output { header_counts: vec![u32::MAX], ..row(0, 0, [0, 0]) }),
         ("null header name", Output { header_counts: vec![1], headers: vec![NULL; 4], ..row(0, 0, [0, 0]) }),
+        (
+            "too many header bytes",
+            Output { header_counts: vec![30], headers: [n, n + 3, NULL, NULL].repeat(30), ..row(0, 0, [0, 0]) },
+        ),
         ("timestamps", Output { timestamps: vec![1, 2], ..row(0, 0, [0, 0]) }),
         ("failure row", Output { failures: vec![Failure { row: 9, message: String::new() }], ..Output::default() }),
         ("too many bytes", Output { data: vec![0; 65], ..row(0, 0, [n, n + 65]) }),
