@@ -34,24 +34,14 @@ enum Kind {
 pub fn all() -> Vec<Contender> {
     let strip = json!({"keep": ["id", "status", "currency", "total_cents", "created_at_ms"], "key_field": "id", "items_field": null});
     vec![
-        Contender {
-            name: "forward",
-            title: "librdkafka forwarder",
-            beside: None,
-            kind: Kind::Rival(rival::Work::Forward),
-        },
+        Contender { name: "forward", title: "librdkafka forwarder", beside: None, kind: Kind::Rival(rival::Work::Forward) },
         Contender {
             name: "pass-through",
             title: "Sandbar pass-through",
             beside: Some(("forward", 1.3)),
             kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "echo"}) },
         },
-        Contender {
-            name: "native",
-            title: "native JSON loop",
-            beside: None,
-            kind: Kind::Rival(rival::Work::Strip),
-        },
+        Contender { name: "native", title: "native JSON loop", beside: None, kind: Kind::Rival(rival::Work::Strip) },
         Contender {
             name: "json-strip",
             title: "Sandbar JSON strip, serde",

@@ -8,7 +8,8 @@ use sandbar_tests::{KafkaCluster, Message, Producer};
 const FIRST: [&str; 8] = ["Ada", "Grace", "Edsger", "Barbara", "Leslie", "Frances", "Donald", "Radia"];
 const LAST: [&str; 8] = ["Lovelace", "Hopper", "Dijkstra", "Liskov", "Lamport", "Allen", "Knuth", "Perlman"];
 const STATUS: [&str; 4] = ["paid", "placed", "shipped", "cancelled"];
-const NOTES: [&str; 4] = ["Leave at the door; \\\"ring twice\\\".", "", "gift \u{2013} wrap it", "Call before delivery, please"];
+const NOTES: [&str; 4] =
+    ["Leave at the door; \\\"ring twice\\\".", "", "gift \u{2013} wrap it", "Call before delivery, please"];
 
 /// A small random generator (xorshift*): good enough to look random to lz4.
 struct Random(u64);

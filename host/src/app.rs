@@ -41,7 +41,8 @@ pub enum Backend {
 
 impl Backend {
     pub fn kafka(options: KafkaOptions) -> anyhow::Result<Self> {
-        let brokers = options.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
+        let brokers =
+            options.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
         let cluster = options.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
         Ok(Self::Kafka { config: KafkaConfig { brokers, properties: options.kafka_properties }, cluster })
     }

@@ -69,7 +69,13 @@ pub struct KafkaOptions {
 
     /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. Secrets belong in the
     /// file (table kafka-properties) or in the environment (one NAME=VALUE per line)
-    #[arg(long = "kafka-property", env = "SANDBAR_KAFKA_PROPERTIES", value_name = "NAME=VALUE", value_delimiter = '\n', hide_env_values = true)]
+    #[arg(
+        long = "kafka-property",
+        env = "SANDBAR_KAFKA_PROPERTIES",
+        value_name = "NAME=VALUE",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
     #[serde(skip)]
     pub kafka_property: Vec<String>,
 
@@ -168,7 +174,9 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file_and_the_file_before_defaults() {
-        let path = file("listen = \"0.0.0.0:1\"\nlog = \"debug\"\nbrokers = \"k:1\"\ncluster = \"shop\"\n[kafka-properties]\n\"sasl.password\" = \"x\"\n");
+        let path = file(
+            "listen = \"0.0.0.0:1\"\nlog = \"debug\"\nbrokers = \"k:1\"\ncluster = \"shop\"\n[kafka-properties]\n\"sasl.password\" = \"x\"\n",
+        );
         let options = Options { config: Some(path), log: Some("warn".into()), ..Options::default() };
         let mut kafka = KafkaOptions { kafka_property: vec!["a.b=c=d".into()], ..KafkaOptions::default() };
         let config = options.resolve(Some(&mut kafka), "d").expect("valid");

@@ -16,9 +16,10 @@ fn main() -> ExitCode {
             .resolve(Some(&mut kafka), ".sandbar/serve")
             .map_err(anyhow::Error::msg)
             .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
-        Command::Dev { options } => {
-            options.resolve(None, ".sandbar/dev").map_err(anyhow::Error::msg).and_then(|config| app::run(config, Backend::Embedded))
-        }
+        Command::Dev { options } => options
+            .resolve(None, ".sandbar/dev")
+            .map_err(anyhow::Error::msg)
+            .and_then(|config| app::run(config, Backend::Embedded)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -202,7 +202,14 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads committed records from `offset` on (from the first that is left, if that is later): waits up to `wait`
     /// for the first, then returns what is there, about `bytes_max` at most.
-    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError>;
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError>;
 
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;

@@ -51,10 +51,15 @@ fn modules_use_only_those_below_them() {
         if module == "lib" || module == "main" {
             continue;
         }
-        let (_, allowed) = LAYERS.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("{module} has no layer"));
+        let (_, allowed) =
+            LAYERS.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("{module} has no layer"));
         let source = std::fs::read_to_string(&file).expect("readable");
         for name in used(&source) {
-            assert!(name == module || allowed.contains(&name), "{} uses crate::{name}, which is not below it", inside.display());
+            assert!(
+                name == module || allowed.contains(&name),
+                "{} uses crate::{name}, which is not below it",
+                inside.display()
+            );
         }
     }
 }

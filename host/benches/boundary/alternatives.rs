@@ -32,7 +32,8 @@ impl Crossings {
         let mut store = Store::new(engine.inner(), ());
         store.set_hostcall_fuel(128 << 20);
         store.set_epoch_deadline(1 << 30);
-        let module = Alternatives::instantiate(&mut store, &component, &Linker::new(engine.inner())).expect("it imports nothing");
+        let module =
+            Alternatives::instantiate(&mut store, &component, &Linker::new(engine.inner())).expect("it imports nothing");
         Self { store, module, _engine: engine }
     }
 

@@ -36,7 +36,8 @@ pub fn alternatives() -> Vec<u8> {
     assert!(status.success(), "bench/alternatives does not build");
     let core = target().join("wasm32-unknown-unknown/release/sandbar_bench_alternatives.wasm");
     let core = std::fs::read(core).expect("just built");
-    let encoded = wit_component::ComponentEncoder::default().validate(true).module(&core).and_then(|encoder| encoder.encode());
+    let encoded =
+        wit_component::ComponentEncoder::default().validate(true).module(&core).and_then(|encoder| encoder.encode());
     encoded.expect("the module fits its world")
 }
 

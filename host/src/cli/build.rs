@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::guest::check::{check_header, check_surface};
 use crate::guest::Engine;
+use crate::guest::check::{check_header, check_surface};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -30,7 +30,8 @@ impl BuildArgs {
         let component = encode(&module)?;
         let engine = Engine::new().map_err(anyhow::Error::msg)?;
         check_header(&component)?;
-        let parsed = wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let parsed =
+            wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         check_surface(&engine, &parsed).map_err(|error| anyhow::anyhow!("{error}\n  hint: {}", error.code().hint()))?;
         let out = self.out.unwrap_or_else(|| default_out(&core));
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
@@ -76,7 +77,8 @@ fn artifact(line: &[u8]) -> Option<PathBuf> {
 }
 
 fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let encoded = wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
+    let encoded =
+        wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
     encoded.context("the module does not fit the Sandbar world: is a function marked with #[transform]?")
 }
 

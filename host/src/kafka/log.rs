@@ -61,7 +61,8 @@ impl KafkaLog {
         // Without the right to describe it, the default is assumed.
         let Ok(answers) = futures::executor::block_on(asked) else { return RECORD_BYTES_DEFAULT };
         let resource = answers.into_iter().next().and_then(Result::ok);
-        let entry = resource.and_then(|resource| resource.entry_map().get("max.message.bytes").and_then(|e| e.value.clone()));
+        let entry =
+            resource.and_then(|resource| resource.entry_map().get("max.message.bytes").and_then(|e| e.value.clone()));
         let bytes = entry.and_then(|value| value.parse::<usize>().ok());
         bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024))
     }
@@ -131,9 +132,11 @@ impl Log for KafkaLog {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
-        let metadata = self.admin.inner().fetch_metadata(Some(name.as_str()), CALL_TIMEOUT).map_err(|error| {
-            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
-        })?;
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(Some(name.as_str()), CALL_TIMEOUT)
+            .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name.as_str());
         let partitions = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
         if partitions == 0 {
@@ -143,9 +146,11 @@ impl Log for KafkaLog {
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
-        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT).map_err(|error| {
-            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
-        })?;
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, CALL_TIMEOUT)
+            .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
         let topics = metadata.topics().iter().filter_map(|topic| {
             let name: TopicName = topic.name().parse().ok()?;
             let info = TopicInfo { partitions: topic.partitions().len() as i32, record_bytes_max: RECORD_BYTES_DEFAULT };
@@ -155,9 +160,11 @@ impl Log for KafkaLog {
     }
 
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
-        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT).map_err(|error| {
-            LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers))
-        })?;
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, CALL_TIMEOUT)
+            .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
         let replicas = if metadata.brokers().len() >= REPLICAS { REPLICAS } else { 1 };
         let mut new = RdNewTopic::new(topic.name.as_str(), topic.partitions, TopicReplication::Fixed(replicas as i32));
         if topic.compacted {
@@ -209,7 +216,14 @@ impl Log for KafkaLog {
         Ok(())
     }
 
-    fn read(&self, topic: &TopicName, partition: i32, offset: i64, wait: Duration, bytes_max: usize) -> Result<Page, LogError> {
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError> {
         let mut reader = self.reader(topic, partition, offset)?;
         let mut page = reader.page(wait, bytes_max).map_err(unavailable)?;
         // Asked as read_committed: the last stable offset.

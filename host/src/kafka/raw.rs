@@ -102,7 +102,11 @@ pub(super) struct RawMessage<'a> {
 pub(super) enum Fetched<'a> {
     Record(RawMessage<'a>),
     /// The partition has nothing after this offset.
-    End { topic: String, partition: i32, offset: i64 },
+    End {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
     Error(RawError),
 }
 
@@ -244,9 +248,8 @@ impl Client {
         let (mut low, mut high) = (0, 0);
         let name = c_string(topic);
         // SAFETY: live handle, NUL-terminated name, valid out pointers.
-        let code = unsafe {
-            rd_kafka_query_watermark_offsets(self.rk, name.as_ptr(), partition, &mut low, &mut high, ms(timeout))
-        };
+        let code =
+            unsafe { rd_kafka_query_watermark_offsets(self.rk, name.as_ptr(), partition, &mut low, &mut high, ms(timeout)) };
         check("query_watermarks", code).map(|()| (low, high))
     }
 

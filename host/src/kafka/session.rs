@@ -9,7 +9,9 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use super::config::{KafkaConfig, TRANSACTION_TIMEOUT};
-use super::raw::{Client, Fetched, GroupMetadata, PartitionList, Position, Produced, RawError, RebalanceKind, TopicHandle, c_string};
+use super::raw::{
+    Client, Fetched, GroupMetadata, PartitionList, Position, Produced, RawError, RebalanceKind, TopicHandle, c_string,
+};
 use crate::model::batch::RecordRef;
 use crate::model::spec::{Delivery, Start};
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
@@ -301,8 +303,7 @@ impl Session for KafkaSession {
         // The clock is read only where it is needed: this is called for every record.
         let mut full_since = None;
         loop {
-            let produced =
-                producer.client.produce(topic, None, record.key, record.value, record.headers, record.timestamp);
+            let produced = producer.client.produce(topic, None, record.key, record.value, record.headers, record.timestamp);
             match produced {
                 Ok(Produced::Queued) => return Ok(()),
                 Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {

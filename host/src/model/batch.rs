@@ -295,7 +295,14 @@ impl Output {
         Ok(())
     }
 
-    fn check_span(&self, input: &Batch, row: usize, column: &'static str, start: u32, end: u32) -> Result<usize, OutputError> {
+    fn check_span(
+        &self,
+        input: &Batch,
+        row: usize,
+        column: &'static str,
+        start: u32,
+        end: u32,
+    ) -> Result<usize, OutputError> {
         let (first, both) = (input.data.len(), input.data.len() + self.data.len());
         let (from, to) = (start as usize, end as usize);
         if start == NULL && end == NULL {

@@ -110,7 +110,13 @@ fn what_breaks_the_contract_is_refused() {
         ),
         (
             "descending sources",
-            Output { targets: vec![0; 2], sources: vec![1, 0], keys: vec![NULL; 4], values: vec![NULL; 4], ..Output::default() },
+            Output {
+                targets: vec![0; 2],
+                sources: vec![1, 0],
+                keys: vec![NULL; 4],
+                values: vec![NULL; 4],
+                ..Output::default()
+            },
         ),
     ];
     for (name, output) in cases {

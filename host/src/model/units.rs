@@ -75,7 +75,9 @@ impl std::fmt::Display for Span {
 impl std::str::FromStr for Span {
     type Err = String;
     fn from_str(raw: &str) -> Result<Self, String> {
-        humantime::parse_duration(raw).map(Self).map_err(|error| format!("{raw:?} is not a duration, such as 200ms: {error}"))
+        humantime::parse_duration(raw)
+            .map(Self)
+            .map_err(|error| format!("{raw:?} is not a duration, such as 200ms: {error}"))
     }
 }
 

@@ -11,7 +11,11 @@ pub enum Running {
     Nothing,
     Revision(u64),
     /// Preparing `revision` failed; `kept` is the revision that goes on meanwhile.
-    Failed { revision: u64, retry_at: Timestamp, kept: Option<u64> },
+    Failed {
+        revision: u64,
+        retry_at: Timestamp,
+        kept: Option<u64>,
+    },
 }
 
 /// The one thing to do next.
