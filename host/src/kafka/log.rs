@@ -119,8 +119,8 @@ impl Reader {
                     headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
                 });
             }
-            Fetched::End { offset, .. } => *end_seen = offset,
-            Fetched::Error(error) => failed = Some(error),
+            Fetched::End { offset } => *end_seen = offset,
+            Fetched::Error { error, .. } => failed = Some(error),
         });
         failed.filter(|_| self.left.is_empty()).map_or(Ok(()), Err)
     }

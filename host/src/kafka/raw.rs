@@ -103,11 +103,13 @@ pub(super) enum Fetched<'a> {
     Record(RawMessage<'a>),
     /// The partition has nothing after this offset.
     End {
-        topic: String,
-        partition: i32,
         offset: i64,
     },
-    Error(RawError),
+    /// With a partition's error its position may have moved past a record that was never handed over.
+    Error {
+        error: RawError,
+        of_partition: bool,
+    },
 }
 
 pub(super) struct Client {
@@ -230,6 +232,13 @@ impl Client {
         check("resume", unsafe { rd_kafka_resume_partitions(self.rk, partitions.ptr()) })
     }
 
+    /// Fills the list with the offsets after what was handed over, control records included. Negative for a partition
+    /// of which nothing was handed over since it was assigned or sought.
+    pub fn position(&self, partitions: &PartitionList) -> Result<(), RawError> {
+        // SAFETY: as above; the list is filled in place.
+        check("position", unsafe { rd_kafka_position(self.rk, partitions.ptr()) })
+    }
+
     /// Fills the list with committed offsets and their metadata.
     pub fn committed(&self, partitions: &PartitionList, timeout: Duration) -> Result<(), RawError> {
         // SAFETY: as above; the list is filled in place.
@@ -344,17 +353,13 @@ fn hand_over(message: *mut rd_kafka_message_t, on_message: &mut dyn FnMut(Fetche
         let raw = &*message;
         match raw.err {
             Err::RD_KAFKA_RESP_ERR_NO_ERROR => on_message(Fetched::Record(RawMessage { message: raw })),
-            Err::RD_KAFKA_RESP_ERR__PARTITION_EOF => on_message(Fetched::End {
-                topic: text(rd_kafka_topic_name(raw.rkt)),
-                partition: raw.partition,
-                offset: raw.offset,
-            }),
+            Err::RD_KAFKA_RESP_ERR__PARTITION_EOF => on_message(Fetched::End { offset: raw.offset }),
             code => {
                 let mut error = RawError::of("consume", code);
                 let topic = if raw.rkt.is_null() { String::new() } else { text(rd_kafka_topic_name(raw.rkt)) };
                 let reason = text(rd_kafka_message_errstr(message));
                 error.message = format!("{topic}[{}] at {}: {reason}", raw.partition, raw.offset);
-                on_message(Fetched::Error(error));
+                on_message(Fetched::Error { error, of_partition: !raw.rkt.is_null() });
             }
         }
         rd_kafka_message_destroy(message);

@@ -31,6 +31,7 @@ pub(super) struct KafkaSession {
     consumer: Client,
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
     consumed_ends: Vec<(Partition, i64)>,
+    assigned: Vec<Partition>,
     paused: Vec<Partition>,
 }
 
@@ -68,6 +69,7 @@ impl KafkaSession {
             consumer,
             fetched: Vec::new(),
             consumed_ends: Vec::new(),
+            assigned: Vec::new(),
             paused: Vec::new(),
         })
     }
@@ -101,6 +103,16 @@ impl KafkaSession {
             RebalanceKind::Revoke => Rebalance::Revoke(partitions),
             RebalanceKind::Lost => Rebalance::Lost(partitions),
         })
+    }
+
+    /// Nothing more is there now: how far each partition was read, control records at its end included.
+    fn note_positions(&mut self) -> Result<(), SessionError> {
+        let list = self.list(&self.assigned, |_| -1001);
+        self.consumer.position(&list).map_err(restart)?;
+        let known = list.entries().into_iter().filter(|position| position.offset >= 0);
+        let ends = known.filter_map(|at| Some((self.partition(&at.topic, at.partition)?, at.offset))).collect();
+        self.consumed_ends = ends;
+        Ok(())
     }
 
     /// Where each partition begins. A partition without a committed offset gets one here, so that a crash before its
@@ -191,8 +203,8 @@ impl Session for KafkaSession {
         }
         let mut failed = None;
         let mut fetched = std::mem::take(&mut self.fetched);
-        let (handles, ends, inputs) = (&self.input_handles, &mut self.consumed_ends, &self.options.inputs);
-        self.consumer.consume(&mut fetched, timeout, records_max, &mut |message| match message {
+        let (handles, inputs) = (&self.input_handles, &self.options.inputs);
+        let taken = self.consumer.consume(&mut fetched, timeout, records_max, &mut |message| match message {
             Fetched::Record(record) => {
                 // By handle, else by name: librdkafka may have made the topic anew.
                 let by_handle = handles.iter().position(|handle| handle.id() == record.topic_id());
@@ -214,17 +226,16 @@ impl Session for KafkaSession {
                     },
                 );
             }
-            Fetched::End { topic, partition, offset } => {
-                if let Some(input) = inputs.iter().position(|input| input.as_str() == topic) {
-                    ends.push((Partition { input: input as u32, number: partition }, offset));
-                }
-            }
-            Fetched::Error(error) => failed = Some(error),
+            Fetched::Error { error, of_partition } => failed = Some((error, of_partition)),
+            Fetched::End { .. } => {}
         });
         self.fetched = fetched;
+        if taken == 0 {
+            self.note_positions()?;
+        }
         match failed {
-            Some(error) if error.fatal || is_position_lost(&error) => Err(restart(error)),
-            Some(error) => {
+            Some((error, of_partition)) if error.fatal || of_partition || is_lasting(&error) => Err(restart(error)),
+            Some((error, _)) => {
                 tracing::debug!(group = self.options.group, %error, "consumer error");
                 Ok(self.take_rebalance())
             }
@@ -243,6 +254,7 @@ impl Session for KafkaSession {
             list.add(&position.topic, position.partition, position.offset, "");
         }
         self.consumer.incremental_assign(&list).map_err(restart)?;
+        self.assigned.extend(partitions);
         let assigned = positions.into_iter().filter_map(|position| {
             let partition = self.partition(&position.topic, position.partition)?;
             Some(Assigned { partition, next_offset: position.offset, metadata: position.metadata })
@@ -256,6 +268,7 @@ impl Session for KafkaSession {
         for partition in paused {
             self.resume(partition)?;
         }
+        self.assigned.retain(|assigned| !partitions.contains(assigned));
         self.consumer.incremental_unassign(&self.list(partitions, |_| -1001)).map_err(restart)
     }
 
@@ -361,7 +374,8 @@ impl Session for KafkaSession {
     }
 }
 
-fn is_position_lost(error: &RawError) -> bool {
+/// Errors that another poll will not mend.
+fn is_lasting(error: &RawError) -> bool {
     use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
     matches!(
         error.code,
