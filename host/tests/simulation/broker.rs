@@ -194,11 +194,12 @@ impl Broker {
 
     /// What the group wants of a member that polls. `holds`: what it believes to own.
     pub fn next_change(&mut self, session: u64, holds: &BTreeSet<Partition>) -> Option<Rebalance> {
-        if !self.members.contains_key(&session) {
-            if !holds.is_empty() {
-                return Some(Rebalance::Lost(holds.iter().copied().collect()));
-            }
-            self.members.insert(session, Member::default());
+        let is_member = self.members.contains_key(&session);
+        if !is_member && !holds.is_empty() {
+            return Some(Rebalance::Lost(holds.iter().copied().collect()));
+        }
+        if !is_member {
+            self.members.entry(session).or_default();
             self.rebalance();
         }
         let generation = self.generation;
