@@ -15,7 +15,7 @@ use sandbar::embedded::{EmbeddedLog, Options};
 fn the_embedded_log_conforms() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = EmbeddedLog::open(Options::new(dir.path())).expect("opens");
-    conformance::run(Arc::new(log), "conformance", &[]);
+    conformance::run(Arc::new(log), "conformance");
 }
 
 #[test]

@@ -8,13 +8,9 @@ use std::sync::Arc;
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar_tests::KafkaCluster;
 
-/// On Kafka this one does not come to its end within minutes, and nobody knows yet why: CHANGELOG.md lists it as open.
-/// Crashes on Kafka are the matter of `exactly_once`, with real processes.
-const WITHOUT: &[&str] = &["crashes lose and repeat nothing"];
-
 #[test]
 fn kafka_conforms() {
     let brokers = KafkaCluster::shared().brokers().to_owned();
     let log = KafkaLog::new(KafkaConfig { brokers, ..KafkaConfig::default() }).expect("a client");
-    suite::run(Arc::new(log), "conformance", WITHOUT);
+    suite::run(Arc::new(log), "conformance");
 }
