@@ -1,7 +1,6 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
 mod bad_input;
-mod conformance;
 mod exactly_once;
 mod graceful;
 mod harness;
