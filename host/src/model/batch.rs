@@ -359,6 +359,12 @@ impl<'a> CheckedOutput<'a> {
         })
     }
 
+    /// What no output record's key and value together exceed, where no record has headers: a span lies whole in the
+    /// input's data or in the output's. None: look at each record.
+    pub fn record_bytes_bound(&self) -> Option<usize> {
+        self.output.headers.is_empty().then(|| 2 * self.input.data.len().max(self.output.data.len()))
+    }
+
     pub fn failures(&self) -> &'a [Failure] {
         &self.output.failures
     }

@@ -53,6 +53,21 @@ fn spans_reach_both_regions_and_copy_nothing() {
 }
 
 #[test]
+fn no_record_is_larger_than_the_bound() {
+    let batch = input();
+    let n = batch.data.len() as u32;
+    // Key and value are all of one region each: as large as a record without headers can be.
+    let mut output =
+        Output { targets: vec![0], sources: vec![0], keys: vec![0, n], values: vec![0, n], ..Output::default() };
+    assert_eq!(output.check(&batch, &LIMITS).expect("valid").record_bytes_bound(), Some(2 * n as usize));
+    output.data = vec![b'x'; 30];
+    output.values = vec![n, n + 30];
+    assert_eq!(output.check(&batch, &LIMITS).expect("valid").record_bytes_bound(), Some(60));
+    (output.header_counts, output.headers) = (vec![1], vec![n, n + 1, NULL, NULL]);
+    assert_eq!(output.check(&batch, &LIMITS).expect("valid").record_bytes_bound(), None);
+}
+
+#[test]
 fn outputs_of_failed_rows_are_dropped() {
     let batch = input();
     let output = Output {
