@@ -42,16 +42,13 @@ lint: ## formatting, clippy, scripts, deploy/
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
 
+# One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-all ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
 	@echo "make: building optimised (the first time takes minutes)"
-	cargo build --release -p sandbar -p sandbar-bench
-	cargo run --release -p sandbar-bench
+	cargo build --release -p sandbar -p sandbar-bench --bins --benches
+	$(target)/release/sandbar-bench
 	@echo "make: the boundary alone"
-	@$(MAKE) --no-print-directory target/debug/sandbar guests
-	cargo bench -p sandbar --bench boundary
-
-target/debug/sandbar:
-	cargo build -p sandbar
+	cargo bench -p sandbar -p sandbar-bench --bench boundary
 
 clean: ## removes what was built and downloaded
 	cargo clean
