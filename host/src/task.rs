@@ -30,14 +30,14 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Retry, Spec, Then};
 use crate::model::status::{LastError, PartitionStatus, State};
-use crate::model::units::Timestamp;
+use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Call, Guest, GuestFactory, Outgoing, Partition, Session, SessionError};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// After so many culprits in a row, a partition backs off before the next.
 const CULPRITS_IN_A_ROW: u32 = 5;
 /// First and longest backoff of a partition whose guest fails on everything, or cannot be made.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
 pub struct Program {
@@ -342,7 +342,7 @@ impl Task {
     fn retry_row(&mut self, row: usize, attempts: u32, now: Timestamp) {
         self.guest = None;
         self.mode = Mode::OneByOne { row, attempts };
-        self.wait_until = Some(later(now, self.program.settings.retry.backoff.0));
+        self.wait_until = Some(now.after(self.program.settings.retry.backoff.0));
     }
 
     /// Sends what the rows became, and the failed ones the way of the policy. Returns how many rows are done: all,
@@ -457,7 +457,7 @@ impl Task {
             Err(error) => {
                 let failed = Failed::of_guest(&error);
                 self.note_failure(self.next_offset, &failed, now);
-                self.wait_until = Some(later(now, backoff(self.instance_failures)));
+                self.wait_until = Some(now.after(BACKOFF.after(self.instance_failures)));
                 self.instance_failures = self.instance_failures.saturating_add(1);
                 tracing::error!(transform = %self.program.settings.id, error = failed.message, "no instance of the guest");
                 false
@@ -476,7 +476,7 @@ impl Task {
     /// A guest that traps on everything gets slower and slower; others on the host notice nothing.
     fn back_off(&mut self, now: Timestamp) {
         if let Some(more) = self.culprits_in_a_row.checked_sub(CULPRITS_IN_A_ROW) {
-            self.wait_until = Some(later(now, backoff(more)));
+            self.wait_until = Some(now.after(BACKOFF.after(more)));
         }
     }
 
@@ -585,14 +585,6 @@ impl Task {
             _ => State::Running,
         }
     }
-}
-
-fn backoff(times: u32) -> Duration {
-    BACKOFF.0.saturating_mul(1 << times.min(10)).min(BACKOFF.1)
-}
-
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(now.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
 }
 
 /// The code of an error that a task reports, for metrics.

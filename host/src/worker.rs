@@ -24,12 +24,12 @@ pub use cycle::Cycle;
 
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, State};
-use crate::model::units::Timestamp;
+use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, SessionError, SessionOptions};
 use crate::task::Program;
 
 /// First and longest time between two attempts to open a session.
-const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 /// How long a worker without work waits in poll: the longest time until it sees a command.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How often status is published while nothing happens to it.
@@ -87,13 +87,13 @@ impl Worker {
                     let mut cycle = Cycle::new(session, self.program.clone(), self.options.commit_interval);
                     let end = self.serve(&mut cycle);
                     // A session that worked for a while failed of something new.
-                    failures = if started.elapsed() > REOPEN.1 { 0 } else { failures };
+                    failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
                     end
                 }
                 Err(error) => End::Failed(error),
             };
             let End::Failed(error) = ended else { break };
-            let pause = REOPEN.0.saturating_mul(1 << failures.min(10)).min(REOPEN.1);
+            let pause = REOPEN.after(failures);
             failures += 1;
             self.report_failure(&error, pause);
             if self.stopped_while_waiting(pause) {

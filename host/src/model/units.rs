@@ -112,15 +112,43 @@ impl Timestamp {
         Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// This much later.
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Whole milliseconds from `earlier` to this; 0 where that is in the future.
     pub fn millis_since(self, earlier: Timestamp) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
+/// How long to wait before what failed is tried again: twice as long each time, up to a limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+impl Backoff {
+    /// The wait after `failures` that came before this one.
+    pub fn after(&self, failures: u32) -> Duration {
+        self.first.saturating_mul(1 << failures.min(10)).min(self.longest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backoff_doubles_up_to_its_limit() {
+        let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+        let waits = [0, 1, 3, 4, u32::MAX].map(|failures| backoff.after(failures).as_millis());
+        assert_eq!(waits, [100, 200, 800, 1000, 1000]);
+        assert_eq!(Timestamp(5).after(Duration::from_secs(1)), Timestamp(1005));
+        assert_eq!(Timestamp(5).after(Duration::MAX), Timestamp(i64::MAX));
+    }
 
     #[test]
     fn quantities_read_back_as_written() {

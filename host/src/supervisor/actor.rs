@@ -13,13 +13,13 @@ use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::Spec;
 use crate::model::status::{LastError, State, TransformStatus};
-use crate::model::units::Timestamp;
+use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, SessionOptions};
 use crate::task::{Program, Settings};
 use crate::worker::{Command, Worker, WorkerStatus};
 
 /// First and longest time until a failed preparation is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 /// How often gauges follow the workers' status.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A guest's stack is on its worker's.
@@ -154,15 +154,14 @@ impl Actor {
 
     fn prepare_failed(&mut self, revision: u64, code: Code, message: String) {
         let now = Timestamp::now();
-        let pause = RETRY.0.saturating_mul(1 << self.failures.min(10)).min(RETRY.1);
+        let pause = RETRY.after(self.failures);
         self.failures = self.failures.saturating_add(1);
         let kept = match self.running {
             Running::Revision(kept) => Some(kept),
             Running::Failed { kept, .. } => kept,
             Running::Nothing => None,
         };
-        let retry_at = Timestamp(now.0 + i64::try_from(pause.as_millis()).unwrap_or(0));
-        self.running = Running::Failed { revision, retry_at, kept };
+        self.running = Running::Failed { revision, retry_at: now.after(pause), kept };
         tracing::warn!(transform = %self.id, revision, %code, error = message, ?pause, "could not be started, tried again");
         self.report.send_modify(|report| {
             report.state = State::Failed;

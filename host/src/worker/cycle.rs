@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::WorkerStatus;
 use crate::model::status::State;
-use crate::model::units::Timestamp;
+use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{CommitOffset, Partition, Rebalance, Session, SessionError};
 use crate::task::{Program, Step, Tally, Task};
 
@@ -17,7 +17,7 @@ const PENDING_BYTES_MAX: usize = 8 << 20;
 /// A transaction that sent so much is committed before its time: what it sent waits in memory.
 const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
 /// After an abort, the first and the longest wait before the next transaction.
-const ABORT_BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+const ABORT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 
 /// See the module.
 pub struct Cycle {
@@ -92,7 +92,7 @@ impl Cycle {
             }
         }
         if self.deadline.is_none() && self.tasks.values().any(Task::has_pending) {
-            self.deadline = Some(after(clock(), self.commit_interval));
+            self.deadline = Some(clock().after(self.commit_interval));
         }
         self.process(clock)?;
         self.hold_waiting(clock())?;
@@ -176,7 +176,7 @@ impl Cycle {
         self.program.metrics.committed.inc();
         self.tally.count(&self.program.metrics, now);
         if self.tasks.values().any(Task::has_pending) {
-            self.deadline = Some(after(now, self.commit_interval));
+            self.deadline = Some(now.after(self.commit_interval));
         }
         Ok(())
     }
@@ -186,9 +186,9 @@ impl Cycle {
         tracing::warn!(transform = %self.program.settings.id, reason, "transaction aborted, its records are processed again");
         self.program.metrics.aborted("abort");
         self.abort()?;
-        let pause = ABORT_BACKOFF.0.saturating_mul(1 << self.aborts_in_a_row.min(10)).min(ABORT_BACKOFF.1);
+        let pause = ABORT_BACKOFF.after(self.aborts_in_a_row);
         self.aborts_in_a_row = self.aborts_in_a_row.saturating_add(1);
-        self.quiet_until = Some(after(now, pause));
+        self.quiet_until = Some(now.after(pause));
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl Cycle {
     }
 
     fn is_overdue_by(&self, now: Timestamp, grace: Duration) -> bool {
-        self.deadline.is_some_and(|deadline| now >= after(deadline, grace))
+        self.deadline.is_some_and(|deadline| now >= deadline.after(grace))
     }
 }
 
@@ -326,8 +326,4 @@ fn as_restart(error: SessionError) -> SessionError {
     match error {
         SessionError::Abort(reason) | SessionError::Restart(reason) => SessionError::Restart(reason),
     }
-}
-
-fn after(now: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(now.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
 }
