@@ -33,7 +33,6 @@ pub struct SessionOptions {
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
     pub start: Start,
-    pub commit_interval: Duration,
 }
 
 /// A record on its way out.
@@ -131,6 +130,10 @@ pub trait Session {
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError>;
 
     fn abort(&mut self) -> Result<(), SessionError>;
+
+    /// From now on these topics are written, in the order in which [`Outgoing::topic`] counts. Call only between two
+    /// transactions.
+    fn set_outputs(&mut self, outputs: &[TopicName]) -> Result<(), SessionError>;
 }
 
 /// A topic, as far as the host needs to know it.
@@ -253,8 +256,8 @@ pub struct Call {
     pub now: Timestamp,
 }
 
-/// One instance of a module, for one task. Dropped after any error.
-pub trait Guest {
+/// One instance of a module, for one task. Dropped after any error. Made on any thread, then used on one.
+pub trait Guest: Send {
     fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError>;
 
     /// Linear memory in use, in bytes.

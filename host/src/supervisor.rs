@@ -4,10 +4,14 @@
 //! compares desired with running through [`plan`], a pure function, and does the one action that it names.
 //!
 //! Invariants: at most one set of workers per transform runs on a host, since they share transactional ids; a
-//! revision is prepared (fetched, compiled, instantiated) before the one that runs is stopped.
+//! revision is prepared (fetched, compiled, instantiated) while the one before goes on, and the workers swap it in
+//! themselves; they are stopped and started anew only where their place in the group changes (other inputs, another
+//! delivery, another number of them).
 
 mod actor;
 mod plan;
+mod prepare;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +29,8 @@ use crate::model::status::TransformStatus;
 use crate::ports::Log;
 use crate::telemetry::metrics::Metrics;
 
-use actor::{Actor, Report, Request};
+use actor::{Actor, Request};
+use report::Report;
 
 /// What the actors work with.
 #[derive(Clone)]

@@ -20,14 +20,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use cycle::Cycle;
+pub use cycle::{Cycle, Programs, Swap};
 
 use crate::model::codes::Code;
-use crate::model::status::{LastError, PartitionStatus, State};
+use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, SessionError, SessionOptions};
-use crate::task::Program;
-
 /// First and longest time between two attempts to open a session.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 /// How long a worker without work waits in poll: the longest time until it sees a command.
@@ -41,6 +39,8 @@ pub enum Command {
     Stop,
     /// Go on with the partitions that a bad record stopped.
     Resume,
+    /// Go on with another revision, from the end of the open transaction on.
+    Swap(Swap),
 }
 
 /// How a worker is doing.
@@ -51,11 +51,27 @@ pub struct WorkerStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Linear memory of its largest instance.
     pub memory_bytes: usize,
+    pub revision: u64,
+    /// The revision has not committed yet: the one before is kept.
+    pub on_trial: bool,
+    pub refused: Option<Refused>,
+    /// A newer revision that another host has committed with, on partitions that are this worker's now: they wait
+    /// for it.
+    pub outrun_by: Option<u64>,
 }
 
 impl Default for WorkerStatus {
     fn default() -> Self {
-        Self { state: State::Starting, error: None, partitions: Vec::new(), memory_bytes: 0 }
+        Self {
+            state: State::Starting,
+            error: None,
+            partitions: Vec::new(),
+            memory_bytes: 0,
+            revision: 0,
+            on_trial: false,
+            refused: None,
+            outrun_by: None,
+        }
     }
 }
 
@@ -63,7 +79,7 @@ impl Default for WorkerStatus {
 pub struct Worker {
     pub log: Arc<dyn Log>,
     pub options: SessionOptions,
-    pub program: Arc<Program>,
+    pub programs: Programs,
     pub commands: Receiver<Command>,
     pub status: watch::Sender<WorkerStatus>,
     /// The clock, read between calls and passed on.
@@ -81,11 +97,13 @@ impl Worker {
     pub fn run(mut self) {
         let mut failures = 0;
         loop {
+            self.options.outputs.clone_from(&self.programs.run.settings.outputs);
             let ended = match self.log.open(&self.options) {
                 Ok(session) => {
                     let started = Instant::now();
-                    let mut cycle = Cycle::new(session, self.program.clone(), self.options.commit_interval);
+                    let mut cycle = Cycle::new(session, self.programs.clone());
                     let end = self.serve(&mut cycle);
+                    self.programs = cycle.into_programs();
                     // A session that worked for a while failed of something new.
                     failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
                     end
@@ -112,6 +130,7 @@ impl Worker {
                         return End::Failed(error);
                     }
                 }
+                Ok(Command::Swap(next)) => cycle.swap(next),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
                     return cycle.stop(self.clock).map_or_else(End::Failed, |()| End::Stopped);
                 }
@@ -128,7 +147,7 @@ impl Worker {
     }
 
     fn publish(&self, status: WorkerStatus) {
-        let metrics = &self.program.metrics;
+        let metrics = &self.programs.run.metrics;
         for partition in &status.partitions {
             metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
         }
@@ -145,19 +164,20 @@ impl Worker {
     }
 
     fn report_failure(&self, error: &SessionError, pause: Duration) {
-        self.program.metrics.aborted("restart");
-        tracing::warn!(transform = %self.program.settings.id, %error, ?pause, "the worker's session failed and is opened again");
+        self.programs.run.metrics.aborted("restart");
+        tracing::warn!(transform = %self.programs.run.settings.id, %error, ?pause, "the worker's session failed and is opened again");
         let error = LastError { code: Code::LogUnavailable, message: error.to_string(), offset: None, at: (self.clock)() };
         self.publish(WorkerStatus { state: State::Failed, error: Some(error), ..WorkerStatus::default() });
     }
 
-    fn stopped_while_waiting(&self, pause: Duration) -> bool {
+    fn stopped_while_waiting(&mut self, pause: Duration) -> bool {
         use std::sync::mpsc::RecvTimeoutError;
         let deadline = Instant::now() + pause;
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Ok(Command::Resume) => {}
+                Ok(Command::Swap(next)) => self.programs.replace(next.program),
                 Err(RecvTimeoutError::Timeout) => return false,
             }
         }

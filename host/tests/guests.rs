@@ -12,7 +12,7 @@ use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
 use sandbar::model::status::State;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, GuestError, GuestFactory, TrapKind};
+use sandbar::ports::{Assigned, Call, GuestError, GuestFactory, TrapKind};
 use sandbar::task::{Step, Task};
 use serde_json::json;
 use support::{Bench, PARTITION, batch, fixture, instance, mode, modules, modules_of, spec};
@@ -54,7 +54,7 @@ fn check_all_fail(name: &str, config: serde_json::Value, limits: serde_json::Val
     }
     assert_eq!(bench.task.state(), State::Degraded, "{name}");
     assert_eq!(bench.waits, [100, 200], "{name}: it backs off after five in a row");
-    assert_eq!(bench.task.status().error.map(|error| error.code.to_string()).as_deref(), Some(code), "{name}");
+    assert_eq!(bench.task.status(None).error.map(|error| error.code.to_string()).as_deref(), Some(code), "{name}");
     assert_eq!(bench.task.memory_bytes(), 0, "{name}: an instance that failed is kept");
 }
 
@@ -242,7 +242,8 @@ fn log_flood() {
     bench.offer(&["a"]).run();
     let metrics = bench.program.metrics.clone();
     assert_eq!((bench.session.values(0), metrics.log_dropped.get()), (vec!["a"], 4900));
-    let mut other = Task::new(PARTITION, 0, bench.program.clone());
+    let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
+    let mut other = Task::new(&assigned, bench.program.clone(), false);
     other.offer(&support::record(0, "b"));
     other.step(bench.now, &mut bench.session, &mut bench.tally).expect("the session takes everything");
     assert_eq!(metrics.log_dropped.get(), 9900, "another instance has lines of its own");
@@ -267,7 +268,7 @@ fn init_error() {
     }
     assert!(bench.session.sent.is_empty() && bench.task.has_pending() && bench.task.next_offset() == 0);
     assert_eq!(bench.task.state(), State::Failed);
-    assert_eq!(bench.task.status().error.map(|error| error.code), Some(Code::Init));
+    assert_eq!(bench.task.status(None).error.map(|error| error.code), Some(Code::Init));
 }
 
 #[test]
@@ -327,7 +328,7 @@ fn pause_stops_before_the_record_until_it_is_resumed() {
         bench.offer(&["a", "b", "poison", "c"]).run();
         assert_eq!(bench.session.values(0), ["a", "b"], "{name}");
         assert_eq!((bench.task.next_offset(), bench.task.state()), (2, State::Paused), "{name}");
-        assert_eq!(bench.task.status().error.and_then(|error| error.offset), Some(2), "{name}");
+        assert_eq!(bench.task.status(None).error.and_then(|error| error.offset), Some(2), "{name}");
         // What comes in while it is paused comes again after the seek.
         bench.task.offer(&support::record(4, "d"));
         assert!(!bench.task.has_pending() && bench.step() == Step::Idle, "{name}");

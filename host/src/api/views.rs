@@ -10,7 +10,7 @@ use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::RawSpec;
-use crate::model::status::{State, TransformStatus};
+use crate::model::status::{Rollout, State, TransformStatus};
 use crate::model::units::Timestamp;
 
 /// A transform as it is meant to be.
@@ -93,6 +93,8 @@ pub struct StatusView {
     pub state: State,
     /// Records behind, over all partitions that are known.
     pub lag: Option<u64>,
+    /// How far `revision` has come, over all hosts.
+    pub rollout: Rollout,
     /// One entry per host that runs it.
     pub hosts: Vec<TransformStatus>,
 }
@@ -108,6 +110,7 @@ impl StatusView {
             desired: deployment.desired,
             state,
             lag,
+            rollout: Rollout::over(deployment.revision, here.iter().map(|status| &status.rollout)),
             hosts: here.into_iter().collect(),
         }
     }

@@ -60,15 +60,8 @@ impl EmbeddedSession {
         // A commit of the session that is fenced must be in or out before this one reads committed offsets.
         let writer = broker.writer();
         let mut state = broker.state();
-        let find = |name: &TopicName| {
-            let topic = state.topics.get(name).copied();
-            topic.ok_or_else(|| SessionError::Restart(format!("there is no topic {name}")))
-        };
-        let inputs = options.inputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let mut buffer = Outputs::new(&broker.options);
-        for name in &options.outputs {
-            buffer.add_topic(name, &find(name)?, 0);
-        }
+        let inputs = options.inputs.iter().map(|name| find(&state, name)).collect::<Result<Vec<_>, _>>()?;
+        let buffer = outputs(&broker, &state, &options.outputs)?;
         let (id, bell) = state.add_bell();
         let fenced = state.fence(&options.transactional_id, id, &options.group);
         drop((state, writer));
@@ -346,6 +339,24 @@ impl Session for EmbeddedSession {
         self.buffer.clear();
         Ok(())
     }
+
+    fn set_outputs(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
+        self.buffer = outputs(&self.broker, &self.broker.state(), topics)?;
+        Ok(())
+    }
+}
+
+fn find(state: &State, name: &TopicName) -> Result<Topic, SessionError> {
+    let topic = state.topics.get(name).copied();
+    topic.ok_or_else(|| SessionError::Restart(format!("there is no topic {name}")))
+}
+
+fn outputs(broker: &Broker, state: &State, topics: &[TopicName]) -> Result<Outputs, SessionError> {
+    let mut outputs = Outputs::new(&broker.options);
+    for name in topics {
+        outputs.add_topic(name, &find(state, name)?, 0);
+    }
+    Ok(outputs)
 }
 
 impl Drop for EmbeddedSession {

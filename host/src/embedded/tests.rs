@@ -44,7 +44,6 @@ fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
         outputs: vec![name("out")],
         delivery: Delivery::ExactlyOnce,
         start,
-        commit_interval: Duration::from_millis(100),
     };
     log.open(&options).expect("opens")
 }

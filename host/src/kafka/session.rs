@@ -13,6 +13,7 @@ use super::raw::{
     Client, Fetched, GroupMetadata, PartitionList, Position, Produced, RawError, RebalanceKind, TopicHandle, c_string,
 };
 use crate::model::batch::RecordRef;
+use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
@@ -56,8 +57,7 @@ impl KafkaSession {
         for topic in &options.inputs {
             topics.add(topic.as_str(), -1, 0, "");
         }
-        let handles = options.inputs.iter().map(|topic| consumer.topic(topic.as_str()).map_err(restart));
-        let input_handles = handles.collect::<Result<Vec<_>, _>>()?;
+        let input_handles = handles(&consumer, &options.inputs)?;
         consumer.subscribe(&topics).map_err(restart)?;
         Ok(Self {
             config: config.clone(),
@@ -76,6 +76,14 @@ impl KafkaSession {
 
     fn producer(&self) -> Result<&Producer, SessionError> {
         self.producer.as_ref().ok_or_else(|| SessionError::Restart("the producer could not be replaced".into()))
+    }
+
+    /// A transaction ended, and took so long: whether its producer can be trusted with another one.
+    fn note_end(&mut self, started: Instant) {
+        if let Some(producer) = &mut self.producer {
+            let saw_errors = producer.client.transport_errors() > producer.errors_before;
+            producer.tainted = saw_errors || started.elapsed() > SLOW_COMMIT;
+        }
     }
 
     fn list(&self, partitions: &[Partition], offset: impl Fn(Partition) -> i64) -> PartitionList {
@@ -151,8 +159,7 @@ impl Producer {
                 }
             }
         }
-        let handles = options.outputs.iter().map(|topic| client.topic(topic.as_str()).map_err(restart));
-        let topics = handles.collect::<Result<Vec<_>, _>>()?;
+        let topics = handles(&client, &options.outputs)?;
         let errors_before = client.transport_errors();
         Ok(Self { topics, client, tainted: false, errors_before })
     }
@@ -346,10 +353,7 @@ impl Session for KafkaSession {
             producer.resumed(|| producer.client.send_offsets(&list, &group, CALL_TIMEOUT))?;
         }
         producer.resumed(|| producer.client.commit_transaction(CALL_TIMEOUT))?;
-        let saw_errors = producer.client.transport_errors() > producer.errors_before;
-        if let Some(producer) = &mut self.producer {
-            producer.tainted = saw_errors || started.elapsed() > SLOW_COMMIT;
-        }
+        self.note_end(started);
         Ok(())
     }
 
@@ -366,12 +370,21 @@ impl Session for KafkaSession {
             producer.client.abort_transaction(CALL_TIMEOUT)
         })?;
         let _ = producer.client.take_delivery_error();
-        let saw_errors = producer.client.transport_errors() > producer.errors_before;
+        self.note_end(started);
+        Ok(())
+    }
+
+    fn set_outputs(&mut self, outputs: &[TopicName]) -> Result<(), SessionError> {
+        self.options.outputs = outputs.to_vec();
         if let Some(producer) = &mut self.producer {
-            producer.tainted = saw_errors || started.elapsed() > SLOW_COMMIT;
+            producer.topics = handles(&producer.client, outputs)?;
         }
         Ok(())
     }
+}
+
+fn handles(client: &Client, topics: &[TopicName]) -> Result<Vec<TopicHandle>, SessionError> {
+    topics.iter().map(|topic| client.topic(topic.as_str()).map_err(restart)).collect()
 }
 
 /// Errors that another poll will not mend.

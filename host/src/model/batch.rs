@@ -22,6 +22,11 @@ pub struct RecordRef<'a> {
 /// A header: its name, and its value or null.
 pub type HeaderRef<'a> = (&'a str, Option<&'a [u8]>);
 
+/// Bytes of names and values.
+pub fn header_bytes(headers: &[HeaderRef<'_>]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum()
+}
+
 /// Records of one partition, as columns. Row `i` of each column is record `i`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {

@@ -84,6 +84,13 @@ pub struct LastError {
     pub at: Timestamp,
 }
 
+/// A revision that trapped before its first commit. The one before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refused {
+    pub revision: u64,
+    pub error: LastError,
+}
+
 /// One input partition, as the worker that owns it sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionStatus {
@@ -99,6 +106,8 @@ pub struct PartitionStatus {
     pub state: State,
     /// The revision that processes it.
     pub revision: u64,
+    /// The first offset that this revision processed, or will.
+    pub revision_since: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
 }
@@ -111,6 +120,44 @@ impl PartitionStatus {
     }
 }
 
+/// How far the deployed revision has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutState {
+    /// It could not be prepared, or it trapped before its first commit: the revision before goes on, if there is one.
+    Failed,
+    /// Fetched, compiled and instantiated, while the revision before goes on.
+    InProgress,
+    /// Prepared everywhere; workers take it over at the end of their transactions.
+    Ready,
+    /// Every worker runs it.
+    Complete,
+}
+
+/// The way of a revision into its workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rollout {
+    pub revision: u64,
+    pub state: RolloutState,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<LastError>,
+}
+
+impl Rollout {
+    /// How far `revision` has come, over the hosts that were heard of.
+    pub fn over<'a>(revision: u64, hosts: impl Iterator<Item = &'a Rollout>) -> Self {
+        let of_host = |host: &'a Rollout| match host.revision >= revision {
+            true => (host.state, host.error.as_ref()),
+            // It has not heard of it yet.
+            false => (RolloutState::InProgress, None),
+        };
+        let least = hosts.map(of_host).min_by_key(|(state, _)| *state);
+        let (state, error) = least.unwrap_or((RolloutState::InProgress, None));
+        Self { revision, state, error: error.cloned() }
+    }
+}
+
 /// One transform on one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransformStatus {
@@ -120,6 +167,8 @@ pub struct TransformStatus {
     pub state: State,
     /// The revision that runs here.
     pub revision: u64,
+    /// How far this host has come with the one that is deployed.
+    pub rollout: Rollout,
     pub host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
@@ -142,6 +191,24 @@ mod tests {
     fn lag_is_what_is_left() {
         for (committed, end, lag) in [(Some(3), Some(10), Some(7)), (Some(10), Some(3), Some(0)), (None, Some(3), None)] {
             assert_eq!(PartitionStatus::lag(committed, end), lag);
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_as_far_as_its_slowest_host() {
+        use RolloutState::*;
+        for (hosts, expected) in [
+            (vec![], InProgress),
+            (vec![(2, Complete)], Complete),
+            (vec![(2, Complete), (2, Ready)], Ready),
+            (vec![(2, Ready), (2, InProgress)], InProgress),
+            (vec![(2, Complete), (1, Complete)], InProgress),
+            (vec![(2, Complete), (2, Failed), (2, InProgress)], Failed),
+            (vec![(1, Failed), (2, Complete)], InProgress),
+        ] {
+            let hosts: Vec<Rollout> =
+                hosts.into_iter().map(|(revision, state)| Rollout { revision, state, error: None }).collect();
+            assert_eq!(Rollout::over(2, hosts.iter()).state, expected, "{hosts:?}");
         }
     }
 

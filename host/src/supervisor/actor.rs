@@ -1,4 +1,4 @@
-//! One transform on this host: prepares, starts and stops its workers.
+//! One transform on this host: prepares its revisions, starts and stops its workers, and swaps one revision for the next.
 
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -7,16 +7,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use super::prepare::{Prepared, Unprepared, prepare};
+use super::report::Report;
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
-use crate::model::spec::Spec;
-use crate::model::status::{LastError, State, TransformStatus};
+use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{LogError, SessionOptions};
-use crate::task::{Program, Settings};
-use crate::worker::{Command, Worker, WorkerStatus};
+use crate::ports::SessionOptions;
+use crate::telemetry::metrics::TransformMetrics;
+use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
 
 /// First and longest time until a failed preparation is tried again.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
@@ -29,50 +30,6 @@ pub(super) enum Request {
     Restart,
     ResumePartitions,
     Shutdown,
-}
-
-/// What an actor shows: enough to make up a [`TransformStatus`] at any time.
-#[derive(Clone)]
-pub(super) struct Report {
-    host: String,
-    state: State,
-    revision: u64,
-    error: Option<LastError>,
-    workers: Vec<watch::Receiver<WorkerStatus>>,
-}
-
-impl Report {
-    pub fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), state: State::Starting, revision: 0, error: None, workers: Vec::new() }
-    }
-
-    pub fn status(&self, id: &TransformId) -> TransformStatus {
-        let workers: Vec<WorkerStatus> = self.workers.iter().map(|worker| worker.borrow().clone()).collect();
-        let mut partitions: Vec<_> = workers.iter().flat_map(|worker| worker.partitions.clone()).collect();
-        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        let worker_error = workers.iter().filter_map(|worker| worker.error.clone()).max_by_key(|error| error.at);
-        TransformStatus {
-            id: id.clone(),
-            state: if workers.is_empty() { self.state } else { overall(&workers) },
-            revision: self.revision,
-            host: self.host.clone(),
-            error: self.error.clone().or(worker_error),
-            partitions,
-        }
-    }
-}
-
-/// The state of a transform from those of its workers: the worst that needs attention.
-fn overall(workers: &[WorkerStatus]) -> State {
-    let all = |state| workers.iter().all(|worker| worker.state == state);
-    let any = |state| workers.iter().any(|worker| worker.state == state);
-    match () {
-        () if all(State::Paused) => State::Paused,
-        () if all(State::Failed) => State::Failed,
-        () if any(State::Failed) || any(State::Degraded) || any(State::Paused) => State::Degraded,
-        () if all(State::Starting) => State::Starting,
-        () => State::Running,
-    }
 }
 
 struct WorkerHandle {
@@ -88,7 +45,10 @@ pub(super) struct Actor {
     report: watch::Sender<Report>,
     running: Running,
     workers: Vec<WorkerHandle>,
+    /// What the workers' sessions were opened with.
+    options: Option<SessionOptions>,
     failures: u32,
+    metrics: Arc<TransformMetrics>,
 }
 
 impl Actor {
@@ -99,7 +59,9 @@ impl Actor {
         requests: mpsc::UnboundedReceiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        Self { id, parts, desired, requests, report, running: Running::Nothing, workers: Vec::new(), failures: 0 }
+        let metrics = parts.metrics.transform(&id, &[], &[]);
+        let (running, workers) = (Running::Nothing, Vec::new());
+        Self { id, parts, desired, requests, report, running, workers, options: None, failures: 0, metrics }
     }
 
     pub async fn run(mut self) {
@@ -118,7 +80,7 @@ impl Actor {
                             Some(Request::ResumePartitions) => self.resume(),
                             Some(Request::Shutdown) | None => break,
                         },
-                        () = tokio::time::sleep(wait) => self.sample(),
+                        () = tokio::time::sleep(wait) => self.sample(desired.as_ref()).await,
                     }
                 }
             }
@@ -128,28 +90,63 @@ impl Actor {
     }
 
     async fn start(&mut self, deployment: &Deployment) {
-        let (parts, wanted) = (self.parts.clone(), deployment.clone());
-        let prepared = spawn_blocking(move || prepare(&parts, &wanted)).await;
-        let prepared = prepared.unwrap_or_else(|error| Err((Code::Internal, error.to_string())));
-        match prepared {
-            Ok((spec, program, options)) => {
-                self.stop_workers().await;
+        let revision = deployment.revision;
+        self.report.send_modify(|report| {
+            report.target = revision;
+            report.prepared = false;
+        });
+        match self.prepare(deployment).await {
+            Ok(prepared) => {
                 self.failures = 0;
-                let mut statuses = Vec::new();
-                for number in 0..spec.workers {
-                    statuses.push(self.spawn_worker(number, &program, &options));
+                match self.can_swap(&prepared) {
+                    true => self.swap(prepared),
+                    false => self.restart(prepared).await,
                 }
-                self.running = Running::Revision(deployment.revision);
-                tracing::info!(transform = %self.id, revision = deployment.revision, workers = spec.workers, "started");
+                self.running = Running::Revision(revision);
                 self.report.send_modify(|report| {
-                    report.state = State::Starting;
-                    report.revision = deployment.revision;
+                    report.prepared = true;
                     report.error = None;
-                    report.workers = statuses;
                 });
             }
-            Err((code, message)) => self.prepare_failed(deployment.revision, code, message),
+            Err((code, message)) => self.prepare_failed(revision, code, message),
         }
+    }
+
+    /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now.
+    async fn prepare(&self, deployment: &Deployment) -> Result<Prepared, Unprepared> {
+        let (parts, wanted) = (self.parts.clone(), deployment.clone());
+        let instances = self.report.borrow().workers().iter().map(|worker| worker.partitions.len()).sum();
+        let prepared = spawn_blocking(move || prepare(&parts, &wanted, instances)).await;
+        prepared.unwrap_or_else(|error| Err((Code::Internal, error.to_string())))
+    }
+
+    /// Whether the workers can go on with it; otherwise their place in the group changes, and they start anew.
+    fn can_swap(&self, prepared: &Prepared) -> bool {
+        let alive = self.workers.iter().all(|worker| !worker.thread.is_finished());
+        let options = self.options.as_ref().filter(|_| alive && !self.workers.is_empty());
+        options.is_some_and(|options| prepared.can_follow(options, self.workers.len()))
+    }
+
+    fn swap(&mut self, prepared: Prepared) {
+        let Prepared { program, mut guests, .. } = prepared;
+        for (worker, status) in self.workers.iter().zip(self.report.borrow().workers()) {
+            let own = guests.split_off(guests.len().saturating_sub(status.partitions.len()));
+            let _ = worker.commands.send(Command::Swap(Swap { program: program.clone(), guests: own }));
+        }
+        tracing::info!(transform = %self.id, revision = program.settings.revision, "prepared, to be swapped in");
+    }
+
+    async fn restart(&mut self, prepared: Prepared) {
+        self.stop_workers().await;
+        let Prepared { program, options, workers, .. } = prepared;
+        let programs = Programs::only(program);
+        let statuses = (0..workers).map(|number| self.spawn_worker(number, &programs, &options)).collect();
+        tracing::info!(transform = %self.id, revision = programs.run.settings.revision, workers, "started");
+        self.options = Some(options);
+        self.report.send_modify(|report| {
+            report.state = State::Starting;
+            report.workers = statuses;
+        });
     }
 
     fn prepare_failed(&mut self, revision: u64, code: Code, message: String) {
@@ -169,12 +166,7 @@ impl Actor {
         });
     }
 
-    fn spawn_worker(
-        &mut self,
-        number: u32,
-        program: &Arc<Program>,
-        options: &SessionOptions,
-    ) -> watch::Receiver<WorkerStatus> {
+    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> watch::Receiver<WorkerStatus> {
         let (commands, commands_seen) = std_mpsc::channel();
         let (status, status_seen) = watch::channel(WorkerStatus::default());
         let mut options = options.clone();
@@ -183,7 +175,7 @@ impl Actor {
         let worker = Worker {
             log: self.parts.log.clone(),
             options,
-            program: program.clone(),
+            programs: programs.clone(),
             commands: commands_seen,
             status,
             clock: Timestamp::now,
@@ -216,6 +208,7 @@ impl Actor {
         self.report.send_modify(|report| {
             report.workers.clear();
             report.state = State::Stopped;
+            report.prepared = false;
         });
     }
 
@@ -231,10 +224,14 @@ impl Actor {
         };
         self.report.send_modify(|report| {
             report.state = state;
-            report.revision = desired.map_or(0, |deployment| deployment.revision);
+            report.target = desired.map_or(0, |deployment| deployment.revision);
             report.error = None;
         });
-        self.sample();
+        match state {
+            // Deleted: its gauges would stand still for ever.
+            State::Stopped => self.parts.metrics.forget(&self.id),
+            _ => self.gauge(),
+        }
     }
 
     fn resume(&self) {
@@ -243,56 +240,35 @@ impl Actor {
         }
     }
 
-    fn sample(&mut self) {
+    async fn sample(&mut self, desired: Option<&Deployment>) {
         // A worker ends only when it is told to, or by a panic: then it is started again.
         if self.workers.iter().any(|worker| worker.thread.is_finished()) {
-            let revision = self.report.borrow().revision;
+            let revision = self.report.borrow().target;
             self.prepare_failed(revision, Code::Internal, "a worker ended unexpectedly".into());
             return;
         }
+        self.catch_up(desired).await;
+        if self.running != Running::Nothing {
+            self.gauge();
+        }
+    }
+
+    /// Gives workers the revision that another host has committed with on partitions that are theirs now: it was
+    /// refused here, perhaps, but nothing lower may go on from there.
+    async fn catch_up(&mut self, desired: Option<&Deployment>) {
+        let newest = self.report.borrow().workers().iter().filter_map(|worker| worker.outrun_by).max();
+        let Some(deployment) = desired.filter(|deployment| Some(deployment.revision) == newest) else { return };
+        match self.prepare(deployment).await {
+            Ok(prepared) if self.can_swap(&prepared) => self.swap(prepared),
+            Ok(_) => {}
+            Err((code, message)) => self.prepare_failed(deployment.revision, code, message),
+        }
+    }
+
+    fn gauge(&self) {
         let report = self.report.borrow();
-        let status = report.status(&self.id);
-        let memory = report.workers.iter().map(|worker| worker.borrow().memory_bytes).max().unwrap_or(0);
-        let metrics = self.parts.metrics.transform(&self.id, &[], &[]);
-        metrics.state(status.state);
-        metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+        let memory = report.workers().iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
+        self.metrics.state(report.status(&self.id).state);
+        self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
     }
-}
-
-type Prepared = (Spec, Arc<Program>, SessionOptions);
-
-/// Fetches, compiles, instantiates once, and looks at the topics. Blocks.
-fn prepare(parts: &Parts, deployment: &Deployment) -> Result<Prepared, (Code, String)> {
-    let spec = deployment.spec().map_err(|problems| {
-        let listed: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
-        (Code::SpecRefused, listed.join("; "))
-    })?;
-    let bytes = parts.catalog.module(&spec.module).map_err(|error| (error.code(), error.to_string()))?;
-    let bytes = bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {} is not in the catalog", spec.module)))?;
-    let log_error = |error: LogError| match error {
-        LogError::NoTopic(_) => (Code::TopicGone, error.to_string()),
-        LogError::Refused(_) => (Code::LogRefused, error.to_string()),
-        LogError::Unavailable(_) => (Code::LogUnavailable, error.to_string()),
-    };
-    let mut record_bytes_max = Vec::new();
-    for topic in spec.written_topics() {
-        record_bytes_max.push(parts.log.topic(topic).map_err(log_error)?.record_bytes_max);
-    }
-    let outputs: Vec<_> = spec.written_topics().cloned().collect();
-    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &outputs);
-    let guests = parts.modules.prepare(&spec, deployment.revision, &bytes, Some(metrics.clone()));
-    let guests = guests.map_err(|error| (error.code(), error.to_string()))?;
-    let settings = Settings::of(&spec, deployment.revision, record_bytes_max);
-    let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
-    let group = spec.group(&parts.cluster);
-    let options = SessionOptions {
-        group,
-        transactional_id: String::new(),
-        inputs: spec.inputs.clone(),
-        outputs,
-        delivery: spec.delivery,
-        start: spec.start,
-        commit_interval: spec.commit_interval,
-    };
-    Ok((spec, program, options))
 }

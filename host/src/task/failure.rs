@@ -1,10 +1,10 @@
 //! A failed record: its code and message, and the dead letter that it becomes.
 
-use crate::model::batch::{Batch, CheckedOutput, OutputError};
+use crate::model::batch::{Batch, CheckedOutput, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::ports::{GuestError, Partition, TrapKind};
 
-use super::{Settings, reason_of};
+use super::Settings;
 
 /// Longest error message that is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -48,13 +48,37 @@ impl Failed {
         !matches!(self.code, Code::GuestFailed | Code::RecordTooLarge)
     }
 
+    /// A trap that the module has to answer for, and not the host.
+    pub fn is_the_modules(&self) -> bool {
+        self.is_trap() && self.code != Code::HostResources
+    }
+
+    /// The label that metrics count it under.
     pub fn reason(&self) -> &'static str {
-        reason_of(self.code)
+        match self.code {
+            Code::GuestFailed => "returned",
+            Code::Timeout => "timeout",
+            Code::Memory => "memory",
+            Code::OutputLimit => "output-limit",
+            Code::Contract => "contract",
+            Code::RecordTooLarge => "record-too-large",
+            Code::Init => "init",
+            Code::HostResources => "host",
+            _ => "trap",
+        }
     }
 }
 
-/// The rows that failed, ascending: those that the guest names, and those with an output that its topic would refuse.
-pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
+/// The rows that failed, ascending. Of a call that failed whole it is the first that is blamed.
+pub(super) fn of_outcome(outcome: &Result<CheckedOutput<'_>, Failed>, settings: &Settings) -> Vec<(u32, Failed)> {
+    match outcome {
+        Ok(checked) => of_rows(checked, settings),
+        Err(failed) => vec![(0, failed.clone())],
+    }
+}
+
+/// Those that the guest names, and those with an output that its topic would refuse.
+fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
     let named = checked.failures().iter();
     let mut failures: Vec<_> =
         named.map(|failure| (failure.row, Failed::new(Code::GuestFailed, failure.message.clone()))).collect();
@@ -64,8 +88,7 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
         return failures;
     }
     for record in checked.records() {
-        let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers;
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(&record.headers);
         let limit = settings.record_bytes_max[record.target as usize];
         if bytes > limit {
             let message = format!("an output record of {bytes} bytes is larger than its topic takes ({limit})");
@@ -98,6 +121,5 @@ pub fn dead_letter_headers(
 
 /// About how large the dead letter of a row would be; never less than it is.
 pub(super) fn dead_letter_bytes(batch: &Batch, row: usize, failed: &Failed) -> usize {
-    let own: usize = batch.headers(row).iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
-    batch.row_bytes(row) + own + failed.message.len() + HEADER_BYTES
+    batch.row_bytes(row) + header_bytes(&batch.headers(row)) + failed.message.len() + HEADER_BYTES
 }

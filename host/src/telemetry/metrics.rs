@@ -38,6 +38,8 @@ pub struct Metrics {
     aborted: IntCounterVec,
     commit_time: HistogramVec,
     rebalances: IntCounterVec,
+    swaps: IntCounterVec,
+    swap_pause: HistogramVec,
     worker_state: IntGaugeVec,
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
@@ -63,6 +65,7 @@ pub struct TransformMetrics {
     pub committed: IntCounter,
     pub commit_time: Histogram,
     pub rebalances: IntCounter,
+    pub swap_pause: Histogram,
     pub log_dropped: IntCounter,
     id: TransformId,
     all: Metrics,
@@ -159,6 +162,19 @@ impl Metrics {
                 seconds(),
             ),
             rebalances: counters(r, "sandbar_rebalances_total", "Changes of a worker's partitions", &TRANSFORM),
+            swaps: counters(
+                r,
+                "sandbar_swaps_total",
+                "Revisions that a worker swapped in, by how their trial ended",
+                &["team", "transform", "result"],
+            ),
+            swap_pause: histograms(
+                r,
+                "sandbar_swap_pause_seconds",
+                "Without a guest call: from the order to swap, over the last commit of the old revision, to the new one's turn",
+                &TRANSFORM,
+                prometheus::exponential_buckets(0.000_5, 1.6, 18).expect("constant"),
+            ),
             worker_state: gauges(
                 r,
                 "sandbar_worker_state",
@@ -198,7 +214,7 @@ impl Metrics {
         metrics
     }
 
-    /// The handles of a transform. `outputs` are the topics in the order of `SessionOptions::outputs`.
+    /// The handles of a transform. `outputs` are the topics in the order of `task::Settings::outputs`.
     pub fn transform(&self, id: &TransformId, inputs: &[TopicName], outputs: &[TopicName]) -> Arc<TransformMetrics> {
         let labels = [id.team.as_str(), id.name.as_str()];
         let topics = |records: &IntCounterVec, bytes: &IntCounterVec, topics: &[TopicName]| {
@@ -221,6 +237,7 @@ impl Metrics {
             committed: self.committed.with_label_values(&labels),
             commit_time: self.commit_time.with_label_values(&labels),
             rebalances: self.rebalances.with_label_values(&labels),
+            swap_pause: self.swap_pause.with_label_values(&labels),
             log_dropped: self.log_dropped.with_label_values(&labels),
             id: id.clone(),
             all: self.clone(),
@@ -273,6 +290,11 @@ impl TransformMetrics {
 
     pub fn aborted(&self, reason: &str) {
         self.all.aborted.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), reason]).inc();
+    }
+
+    /// A trial ended: `ok` or `refused`.
+    pub fn swapped(&self, result: &str) {
+        self.all.swaps.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), result]).inc();
     }
 
     pub fn logged(&self, level: &str) {

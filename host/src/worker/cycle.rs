@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::HistogramTimer;
+
 use super::WorkerStatus;
-use crate::model::status::State;
+use crate::model::status::{LastError, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{CommitOffset, Partition, Rebalance, Session, SessionError};
-use crate::task::{Program, Step, Tally, Task};
+use crate::ports::{CommitOffset, Guest, Partition, Rebalance, Session, SessionError};
+use crate::task::{Failed, Program, Step, Tally, Task};
 
 /// Records taken from the session in one poll.
 const POLL_RECORDS_MAX: usize = 4096;
@@ -19,11 +21,45 @@ const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
 /// After an abort, the first and the longest wait before the next transaction.
 const ABORT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 
+/// The revisions of a transform that a worker has at hand.
+#[derive(Clone)]
+pub struct Programs {
+    /// What its tasks run.
+    pub run: Arc<Program>,
+    /// What they ran before, while `run` is on trial: until the first transaction with its work is committed.
+    pub kept: Option<Arc<Program>>,
+    /// What did not pass its trial.
+    pub refused: Option<Refused>,
+}
+
+impl Programs {
+    pub fn only(run: Arc<Program>) -> Self {
+        Self { run, kept: None, refused: None }
+    }
+
+    /// Goes on with `next`, on trial.
+    pub fn replace(&mut self, next: Arc<Program>) {
+        let before = std::mem::replace(&mut self.run, next);
+        // What did not pass its own trial yet is nothing to go back to.
+        self.kept.get_or_insert(before);
+        self.refused = None;
+    }
+}
+
+/// Another revision, and instances of it that were made while the worker went on with its own.
+pub struct Swap {
+    pub program: Arc<Program>,
+    pub guests: Vec<Box<dyn Guest>>,
+}
+
 /// See the module.
 pub struct Cycle {
     session: Box<dyn Session>,
-    program: Arc<Program>,
-    commit_interval: Duration,
+    programs: Programs,
+    /// Waits for the end of the open transaction.
+    next: Option<Swap>,
+    /// Runs from there until a task makes its first call with the new revision.
+    swap_timer: Option<HistogramTimer>,
     tasks: BTreeMap<Partition, Task>,
     /// Partitions that the session was told to hold back, because their task waits.
     held: Vec<Partition>,
@@ -40,11 +76,12 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    pub fn new(session: Box<dyn Session>, program: Arc<Program>, commit_interval: Duration) -> Self {
+    pub fn new(session: Box<dyn Session>, programs: Programs) -> Self {
         Self {
             session,
-            program,
-            commit_interval,
+            programs,
+            next: None,
+            swap_timer: None,
             tasks: BTreeMap::new(),
             held: Vec::new(),
             change: None,
@@ -69,6 +106,11 @@ impl Cycle {
     }
 
     fn round(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
+        if let Some(next) = &self.next {
+            self.swap_timer = Some(next.program.metrics.swap_pause.start_timer());
+            self.finish(clock())?;
+            return self.settle();
+        }
         let now = clock();
         let backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !self.is_quiet(now);
         let timeout = if backlog { Duration::ZERO } else { self.wait(now, idle_wait) };
@@ -92,7 +134,7 @@ impl Cycle {
             }
         }
         if self.deadline.is_none() && self.tasks.values().any(Task::has_pending) {
-            self.deadline = Some(clock().after(self.commit_interval));
+            self.deadline = Some(clock().after(self.program().settings.commit_interval));
         }
         self.process(clock)?;
         self.hold_waiting(clock())?;
@@ -104,8 +146,11 @@ impl Cycle {
         self.settle()
     }
 
-    /// Applies the change that waits, if there is one. Call only between two transactions.
+    /// Does what waits for the end of a transaction. Call only between two of them.
     fn settle(&mut self) -> Result<(), SessionError> {
+        if let Some(next) = self.next.take() {
+            self.take_over(next).map_err(as_restart)?;
+        }
         self.change.take().map_or(Ok(()), |change| self.apply(change).map_err(as_restart))
     }
 
@@ -128,10 +173,16 @@ impl Cycle {
             self.begin()?;
             for partition in ready {
                 self.stepped = Some(partition);
+                // It observes as it is dropped.
+                self.swap_timer = None;
                 let task = self.tasks.get_mut(&partition).expect("collected above");
                 let stepped = task.step(clock(), &mut *self.session, &mut self.tally)?;
+                if let Step::Refused(failed) = stepped {
+                    return self.step_back(failed, partition, clock());
+                }
                 // A slow guest must not hold up what others of its transaction have done.
-                let overdue = stepped == Step::Worked && self.is_overdue_by(clock(), self.commit_interval);
+                let overdue =
+                    stepped == Step::Worked && self.is_overdue_by(clock(), self.program().settings.commit_interval);
                 if overdue || self.tally.bytes_out() > TRANSACTION_BYTES_MAX {
                     return Ok(());
                 }
@@ -153,38 +204,32 @@ impl Cycle {
         if !self.open {
             return Ok(());
         }
-        let revision = self.program.settings.revision;
-        let moved = self.tasks.values().filter(|task| task.next_offset() != task.committed_offset());
-        let offsets: Vec<CommitOffset> = moved
-            .map(|task| CommitOffset {
-                partition: task.partition(),
-                next_offset: task.next_offset(),
-                metadata: format!("{{\"revision\":{revision}}}"),
-            })
-            .collect();
+        let offsets: Vec<CommitOffset> = self.tasks.values().filter_map(Task::commit_offset).collect();
         if offsets.is_empty() {
             // Nothing was done but waiting for a retry.
             self.open = false;
             return self.session.abort().map_err(as_restart);
         }
-        let timer = self.program.metrics.commit_time.start_timer();
+        let metrics = self.program().metrics.clone();
+        let timer = metrics.commit_time.start_timer();
         self.session.commit(&offsets)?;
         timer.observe_duration();
         self.open = false;
         self.aborts_in_a_row = 0;
         self.tasks.values_mut().for_each(Task::committed);
-        self.program.metrics.committed.inc();
-        self.tally.count(&self.program.metrics, now);
+        metrics.committed.inc();
+        self.tally.count(&metrics, now);
+        self.pass_trial();
         if self.tasks.values().any(Task::has_pending) {
-            self.deadline = Some(now.after(self.commit_interval));
+            self.deadline = Some(now.after(self.program().settings.commit_interval));
         }
         Ok(())
     }
 
     /// The transaction failed: everything goes back to what was committed.
     fn roll_back(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
-        tracing::warn!(transform = %self.program.settings.id, reason, "transaction aborted, its records are processed again");
-        self.program.metrics.aborted("abort");
+        tracing::warn!(transform = %self.program().settings.id, reason, "transaction aborted, its records are processed again");
+        self.program().metrics.aborted("abort");
         self.abort()?;
         let pause = ABORT_BACKOFF.after(self.aborts_in_a_row);
         self.aborts_in_a_row = self.aborts_in_a_row.saturating_add(1);
@@ -210,10 +255,70 @@ impl Cycle {
         Ok(())
     }
 
+    /// Gives every task the next revision, which is on trial unless somebody has committed with it already.
+    fn take_over(&mut self, next: Swap) -> Result<(), SessionError> {
+        self.programs.replace(next.program);
+        let (id, revision) = (&self.program().settings.id, self.revision());
+        tracing::info!(transform = %id, revision, tasks = self.tasks.len(), "revision swapped in");
+        self.pass_trial_if_committed();
+        self.install(next.guests)
+    }
+
+    /// The revision on trial trapped: nothing of it was committed, and the one before goes on.
+    fn step_back(&mut self, failed: Failed, at: Partition, now: Timestamp) -> Result<(), SessionError> {
+        let kept = self.programs.kept.take().expect("a step is refused on trial only");
+        let refused = std::mem::replace(&mut self.programs.run, kept);
+        let offset = self.tasks[&at].next_offset();
+        tracing::warn!(
+            transform = %refused.settings.id, revision = refused.settings.revision, goes_on = self.revision(),
+            topic = %self.tasks[&at].topic(), partition = at.number, offset, code = %failed.code, error = failed.message,
+            "the new revision trapped before its first commit: the one before goes on"
+        );
+        refused.metrics.swapped("refused");
+        refused.metrics.aborted("refused");
+        let error = LastError { code: failed.code, message: failed.message, offset: Some(offset), at: now };
+        self.programs.refused = Some(Refused { revision: refused.settings.revision, error });
+        self.abort()?;
+        self.install(Vec::new()).map_err(as_restart)
+    }
+
+    fn install(&mut self, mut guests: Vec<Box<dyn Guest>>) -> Result<(), SessionError> {
+        let (program, on_trial) = (self.program().clone(), self.programs.kept.is_some());
+        self.session.set_outputs(&program.settings.outputs)?;
+        for task in self.tasks.values_mut() {
+            let was_paused = task.is_paused();
+            task.swap(program.clone(), guests.pop(), on_trial);
+            if was_paused {
+                self.session.seek(task.partition(), task.next_offset())?;
+            }
+        }
+        match self.tasks.values().any(Task::has_pending) {
+            // At once, so that the trial is short.
+            true => self.deadline = Some(Timestamp(0)),
+            false => self.swap_timer = None,
+        }
+        Ok(())
+    }
+
+    /// The revision that runs has committed, here or elsewhere: from now on single records answer for their failures.
+    fn pass_trial(&mut self) {
+        self.tasks.values_mut().for_each(Task::pass_trial);
+        if self.programs.kept.take().is_some() {
+            self.program().metrics.swapped("ok");
+        }
+    }
+
+    /// What another host has committed with is not on trial here. (A newer revision's commit says nothing of this one.)
+    fn pass_trial_if_committed(&mut self) {
+        if self.tasks.values().any(|task| task.committed_revision() == self.revision()) {
+            self.pass_trial();
+        }
+    }
+
     fn lose(&mut self, partitions: &[Partition], now: Timestamp) -> Result<(), SessionError> {
-        tracing::warn!(transform = %self.program.settings.id, ?partitions, "partitions lost: what was not committed is dropped");
-        self.program.metrics.rebalances.inc();
-        self.program.metrics.aborted("lost");
+        tracing::warn!(transform = %self.program().settings.id, ?partitions, "partitions lost: what was not committed is dropped");
+        self.program().metrics.rebalances.inc();
+        self.program().metrics.aborted("lost");
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.held.retain(|partition| !partitions.contains(partition));
         self.session.unassign(partitions).map_err(as_restart)?;
@@ -223,18 +328,19 @@ impl Cycle {
     }
 
     fn apply(&mut self, change: Rebalance) -> Result<(), SessionError> {
-        self.program.metrics.rebalances.inc();
-        let id = &self.program.settings.id;
+        self.program().metrics.rebalances.inc();
+        let id = self.program().settings.id.clone();
         match change {
             Rebalance::Assign(partitions) => {
                 for assigned in self.session.assign(&partitions)? {
-                    let task = Task::new(assigned.partition, assigned.next_offset, self.program.clone());
+                    let task = Task::new(&assigned, self.program().clone(), self.programs.kept.is_some());
                     tracing::info!(
                         transform = %id, topic = %task.topic(), partition = assigned.partition.number,
                         offset = assigned.next_offset, "partition assigned"
                     );
                     self.tasks.insert(assigned.partition, task);
                 }
+                self.pass_trial_if_committed();
             }
             Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
                 tracing::info!(transform = %id, partitions = partitions.len(), "partitions revoked");
@@ -249,7 +355,6 @@ impl Cycle {
     /// Holds back the partitions of waiting tasks, and lets go those that wait no more.
     fn hold_waiting(&mut self, now: Timestamp) -> Result<(), SessionError> {
         for (&partition, task) in &mut self.tasks {
-            task.saw_end(self.session.end_offset(partition));
             let held = self.held.iter().position(|&held| held == partition);
             match (task.is_waiting(now), held) {
                 (true, None) => {
@@ -283,8 +388,30 @@ impl Cycle {
         }
     }
 
+    /// Closes the session.
+    pub fn into_programs(mut self) -> Programs {
+        if let Some(next) = self.next {
+            self.programs.replace(next.program);
+        }
+        self.programs
+    }
+
+    fn program(&self) -> &Arc<Program> {
+        &self.programs.run
+    }
+
+    fn revision(&self) -> u64 {
+        self.program().settings.revision
+    }
+
+    /// Waits for the end of the open transaction, then goes on with another revision.
+    pub fn swap(&mut self, next: Swap) {
+        self.next = Some(next);
+    }
+
     pub fn status(&self) -> WorkerStatus {
-        let partitions: Vec<_> = self.tasks.values().map(Task::status).collect();
+        let end_offset = |task: &Task| self.session.end_offset(task.partition());
+        let partitions: Vec<_> = self.tasks.values().map(|task| task.status(end_offset(task))).collect();
         let any = |state| partitions.iter().any(|partition| partition.state == state);
         let state = match () {
             () if partitions.is_empty() => State::Running,
@@ -299,6 +426,10 @@ impl Cycle {
             error: partitions.iter().filter_map(|partition| partition.error.clone()).max_by_key(|error| error.at),
             memory_bytes: self.tasks.values().map(Task::memory_bytes).max().unwrap_or(0),
             partitions,
+            revision: self.revision(),
+            on_trial: self.programs.kept.is_some(),
+            refused: self.programs.refused.clone(),
+            outrun_by: self.tasks.values().map(Task::committed_revision).filter(|&other| other > self.revision()).max(),
         }
     }
 

@@ -9,7 +9,7 @@ use sandbar::catalog::Catalog;
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::spec::Spec;
-use sandbar::model::status::{PartitionStatus, State, TransformStatus};
+use sandbar::model::status::{PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::ports::Log;
 use serde_json::Value;
 
@@ -69,12 +69,14 @@ impl Runtime for Running {
             lag: PartitionStatus::lag(Some(10), Some(10 + lag)),
             state: State::Running,
             revision: 1,
+            revision_since: 0,
             error: None,
         };
         (id.name.as_str() == "strip").then(|| TransformStatus {
             id: id.clone(),
             state: State::Running,
             revision: 1,
+            rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
             host: "a".into(),
             error: None,
             partitions: vec![partition(0, 5), partition(1, 2)],

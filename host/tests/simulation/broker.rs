@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sandbar::model::revision::Progress;
 use sandbar::ports::{CommitOffset, Partition, Rebalance};
 use sandbar::task::Settings;
 
 use crate::clock;
-use crate::guests::{World, expected, source_of};
+use crate::guests::{Quality, World, expected, source_of};
 use crate::rng::Rng;
 
 /// A member that did not poll for so long is thrown out.
@@ -104,6 +105,9 @@ pub struct Broker {
     pub inputs: BTreeMap<Partition, InputLog>,
     pub outputs: BTreeMap<(usize, usize), Vec<Sent>>,
     committed: BTreeMap<Partition, i64>,
+    /// Which revision processed what: each entry is the offset before which it did.
+    ran: BTreeMap<Partition, Vec<(i64, u64)>>,
+    pub metadata: BTreeMap<Partition, String>,
     /// Whether a commit needs the group's newest generation, as when a rebalance has ended. Without, it is only
     /// refused for partitions that are another's, as while one is under way.
     pub strict: bool,
@@ -126,6 +130,8 @@ impl Broker {
             inputs: partitions.into_iter().map(|partition| (partition, InputLog::default())).collect(),
             outputs: BTreeMap::new(),
             committed: BTreeMap::new(),
+            ran: BTreeMap::new(),
+            metadata: BTreeMap::new(),
             strict: true,
             crashed: BTreeSet::new(),
             commits: 0,
@@ -329,14 +335,14 @@ impl Broker {
             of_sources.entry(source_of(&one.value)).or_default().push(one.clone());
         }
         for CommitOffset { partition, next_offset, metadata } in offsets {
-            assert_eq!(metadata, format!("{{\"revision\":{}}}", self.settings.revision));
             let from = self.committed.insert(partition, next_offset).unwrap_or(0);
+            let revision = self.check_revision(partition, from, next_offset, &metadata);
             let log = &self.inputs[&partition];
             assert!(next_offset >= from, "{partition:?}: its committed offset goes back from {from} to {next_offset}");
             assert!(next_offset <= log.end, "{partition:?}: committed up to {next_offset}, it ends at {}", log.end);
             let records = &log.records[log.find(from)..log.find(next_offset)];
             let world = self.world.lock();
-            let wanted = records.iter().flat_map(|record| expected(record, partition, &self.settings, &world));
+            let wanted = records.iter().flat_map(|record| expected(record, partition, &self.settings, &world, revision));
             let (mut wanted, mut found) = (wanted.collect::<Vec<_>>(), of_sources.remove(&partition).unwrap_or_default());
             // Order counts within a topic.
             wanted.sort_by_key(|sent| sent.topic);
@@ -354,6 +360,26 @@ impl Broker {
         }
     }
 
+    /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.
+    fn check_revision(&mut self, partition: Partition, from: i64, next_offset: i64, metadata: &str) -> u64 {
+        let Progress { revision, since } = Progress::parse(metadata, -1);
+        let ran = self.ran.entry(partition).or_default();
+        let (_, before) = ran.last().copied().unwrap_or_default();
+        assert!(revision >= before, "{partition:?} at {next_offset}: revision {revision} after {before}");
+        assert_ne!(self.world.lock().quality(revision), Quality::Broken, "{partition:?}: revision {revision} committed");
+        let began = ran.iter().rev().find(|(_, ran)| *ran < revision).map_or(0, |(before, _)| *before);
+        let log = &self.inputs[&partition];
+        assert_eq!(log.find(since), log.find(began), "{partition:?} at {from}: {revision} since {since}, not {began}");
+        ran.push((next_offset, revision));
+        self.metadata.insert(partition, metadata.to_owned());
+        revision
+    }
+
+    /// The newest revision that has committed.
+    pub fn newest_revision(&self) -> u64 {
+        self.ran.values().filter_map(|ran| ran.last()).map(|(_, revision)| *revision).max().unwrap_or(0)
+    }
+
     /// Everything that can be read of the outputs, against everything that was put in.
     pub fn check_outputs(&self) {
         let world = self.world.lock();
@@ -361,7 +387,9 @@ impl Broker {
         for (&partition, log) in &self.inputs {
             let mut all: BTreeMap<(usize, usize), Vec<Sent>> = BTreeMap::new();
             for record in &log.records {
-                for sent in expected(record, partition, &self.settings, &world) {
+                let ran = self.ran[&partition].iter().find(|(before, _)| record.offset < *before);
+                let (_, revision) = ran.expect("every record was processed");
+                for sent in expected(record, partition, &self.settings, &world, *revision) {
                     wanted += 1;
                     all.entry((sent.topic, sent.partition)).or_default().push(sent);
                 }

@@ -68,9 +68,21 @@ impl Kind {
     }
 }
 
+/// What a revision is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    Good,
+    /// Traps on everything: it must never commit.
+    Broken,
+    /// Traps on records that become two: it may commit on one host and be refused on another.
+    Fragile,
+}
+
 /// What the guests of a run share.
 #[derive(Default)]
 pub struct World {
+    /// Revisions that are not good.
+    pub qualities: BTreeMap<u64, Quality>,
     /// Bad records that were mended (as an operator does before he resumes).
     pub healed: BTreeSet<(Partition, i64)>,
     /// How often flaky records trapped.
@@ -80,22 +92,41 @@ pub struct World {
     pub retry_attempts: u32,
 }
 
-pub struct Factory(pub Arc<Mutex<World>>);
+impl World {
+    pub fn quality(&self, revision: u64) -> Quality {
+        self.qualities.get(&revision).copied().unwrap_or(Quality::Good)
+    }
+
+    /// How a record behaves under a revision.
+    fn kind(&self, value: &[u8], at: (Partition, i64), revision: u64) -> Kind {
+        let kind = if self.healed.contains(&at) { Echo } else { Kind::of(value) };
+        match (self.quality(revision), kind) {
+            (Quality::Broken, _) | (Quality::Fragile, Two) => Trap,
+            (_, kind) => kind,
+        }
+    }
+}
+
+pub struct Factory {
+    pub world: Arc<Mutex<World>>,
+    pub revision: u64,
+}
 
 struct Simulated {
     world: Arc<Mutex<World>>,
+    revision: u64,
     broken: bool,
     last: Option<(Partition, i64)>,
 }
 
 impl GuestFactory for Factory {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
-        let mut world = self.0.lock();
+        let mut world = self.world.lock();
         if world.no_instances > 0 {
             world.no_instances -= 1;
             return Err(GuestError::Host("no memory".into()));
         }
-        Ok(Box::new(Simulated { world: self.0.clone(), broken: false, last: None }))
+        Ok(Box::new(Simulated { world: self.world.clone(), revision: self.revision, broken: false, last: None }))
     }
 }
 
@@ -122,8 +153,8 @@ impl Simulated {
         for row in 0..batch.len() {
             let value = batch.value(row).expect("every record has a value");
             let at = (call.partition, batch.offset(row));
-            let healed = self.world.lock().healed.contains(&at);
-            let kind = if healed { Echo } else { Kind::of(value) };
+            let kind = self.world.lock().kind(value, at, self.revision);
+            let made = |value| made(value, self.revision);
             let target = (at.1 % 2) as u32;
             clock::advance(i64::from(at.1 % 7 == 0));
             match kind {
@@ -167,8 +198,8 @@ impl Simulated {
 pub const RECORDS_PER_INPUT: u32 = 4;
 pub const RECORD_BYTES_MAX: usize = 1000;
 
-fn made(value: &[u8]) -> Vec<u8> {
-    [b"made of ", value].concat()
+fn made(value: &[u8], revision: u64) -> Vec<u8> {
+    [b"made of ", value, format!(" by {revision}").as_bytes()].concat()
 }
 
 fn push(output: &mut Output, batch: &Batch, row: usize, target: u32, value: &[u8]) {
@@ -194,15 +225,15 @@ fn push(output: &mut Output, batch: &Batch, row: usize, target: u32, value: &[u8
 pub fn source_of(value: &[u8]) -> Partition {
     let value = value.strip_prefix(b"made of ").unwrap_or(value);
     let text = std::str::from_utf8(value).expect("values are text");
+    let text = text.split_once(" by ").map_or(text, |(source, _)| source);
     let mut numbers = text[1..].split('/').skip(1).map(|part| part.parse::<i32>().expect("a number"));
     let (input, number) = (numbers.next().expect("input"), numbers.next().expect("partition"));
     Partition { input: input as u32, number }
 }
 
-/// What must come of a record.
-pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &World) -> Vec<Sent> {
-    let healed = world.healed.contains(&(at, record.offset));
-    let kind = if healed { Echo } else { Kind::of(&record.value) };
+/// What must come of a record under a revision.
+pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &World, revision: u64) -> Vec<Sent> {
+    let kind = world.kind(&record.value, (at, record.offset), revision);
     let sent = |topic: usize, value: Vec<u8>, headers: Vec<Header>| {
         let partition = partition_of(record.key.as_deref(), &value);
         Sent { topic, partition, key: record.key.clone(), value, headers, timestamp: record.timestamp }
@@ -217,7 +248,7 @@ pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &Worl
                     headers.push((format!("sandbar.error.{name}"), Some(value.into_bytes())));
                 };
                 own("transform", settings.id.to_string());
-                own("revision", settings.revision.to_string());
+                own("revision", revision.to_string());
                 own("module", settings.module.to_string());
                 own("topic", settings.inputs[at.input as usize].to_string());
                 own("partition", at.number.to_string());
@@ -229,7 +260,7 @@ pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &Worl
         };
     }
     let target = (record.offset % 2) as usize;
-    let echo = |topic| sent(topic, made(&record.value), record.headers.clone());
+    let echo = |topic| sent(topic, made(&record.value, revision), record.headers.clone());
     match kind {
         Filter => Vec::new(),
         Two => vec![echo(0), echo(1)],

@@ -13,17 +13,16 @@ use sandbar::model::status::State;
 use sandbar::model::units::Span;
 use sandbar::ports::{Partition, SessionError};
 use sandbar::task::{Program, Settings};
-use sandbar::telemetry::metrics::Metrics;
-use sandbar::worker::Cycle;
+use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
+use sandbar::worker::{Cycle, Programs, Swap};
 
 use crate::broker::{Broker, Faults, Input};
 use crate::clock;
-use crate::guests::{Factory, Kind, RECORD_BYTES_MAX, RECORDS_PER_INPUT, World};
+use crate::guests::{Factory, Kind, Quality, RECORD_BYTES_MAX, RECORDS_PER_INPUT, World};
 use crate::rng::Rng;
 use crate::session::SimSession;
 
 const START_MS: i64 = 1_700_000_000_000;
-const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Within this virtual time, and so many turns, all must be done once nothing fails any more.
 const CALM_MS_MAX: i64 = 6 * 3_600_000;
@@ -33,6 +32,10 @@ const CALM_STEPS_MAX: usize = 300_000;
 pub struct SimWorker {
     transactional_id: String,
     cycle: Option<(u64, Cycle)>,
+    /// The revisions at hand, between two sessions. None: it is a new process, which is told.
+    programs: Option<Programs>,
+    /// The newest revision that it was told of.
+    told: u64,
     opens_at: i64,
     stalled_until: i64,
 }
@@ -40,7 +43,10 @@ pub struct SimWorker {
 pub struct Simulation {
     pub broker: Rc<RefCell<Broker>>,
     pub world: Arc<Mutex<World>>,
-    pub program: Arc<Program>,
+    pub settings: Settings,
+    metrics: Arc<TransformMetrics>,
+    /// The newest revision that was deployed.
+    deployed: u64,
     pub workers: Vec<SimWorker>,
     /// Cycles whose place was taken by another with the same transactional id; they do not know it.
     zombies: Vec<(u64, Cycle)>,
@@ -56,6 +62,8 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         revision: 7,
         module: Digest::of(b"simulated"),
         inputs: topics(&["in.a", "in.b"]),
+        outputs: topics(&["out.a", "out.b", "dead"]),
+        commit_interval: Duration::from_millis(100),
         batch_records,
         batch_bytes: 4096,
         output: OutputLimits { records_per_input: RECORDS_PER_INPUT, bytes_per_input: 1 << 20, targets: 2 },
@@ -72,12 +80,21 @@ impl Simulation {
         let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
         let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
         let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
-        let program = Program { settings, guests: Arc::new(Factory(world.clone())), metrics };
-        let worker = |i| SimWorker { transactional_id: format!("sim-{i}"), cycle: None, opens_at: 0, stalled_until: 0 };
+        let deployed = settings.revision;
+        let worker = |i| SimWorker {
+            transactional_id: format!("sim-{i}"),
+            cycle: None,
+            programs: None,
+            told: deployed,
+            opens_at: 0,
+            stalled_until: 0,
+        };
         Self {
             broker: Rc::new(RefCell::new(broker)),
             world,
-            program: Arc::new(program),
+            settings,
+            metrics,
+            deployed,
             workers: (0..workers).map(worker).collect(),
             zombies: Vec::new(),
         }
@@ -136,13 +153,68 @@ impl Simulation {
             30 => clock::advance(self.chance_below(40_000) as i64),
             31 => self.world.lock().no_instances = self.chance_below(4) as u32,
             32..36 => self.operate(),
+            36..38 => {
+                let qualities = [Quality::Good, Quality::Good, Quality::Broken, Quality::Fragile];
+                let quality = self.broker.borrow_mut().rng.pick(&qualities);
+                self.deploy(quality);
+            }
+            38..46 => self.tell(worker),
             _ => {}
         }
     }
 
+    pub fn deploy(&mut self, quality: Quality) {
+        self.deployed += 1;
+        self.world.lock().qualities.insert(self.deployed, quality);
+    }
+
+    fn program(&self, revision: u64) -> Arc<Program> {
+        let settings = Settings { revision, ..self.settings.clone() };
+        let guests = Arc::new(Factory { world: self.world.clone(), revision });
+        Arc::new(Program { settings, guests, metrics: self.metrics.clone() })
+    }
+
+    /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its
+    /// tasks.
+    pub fn tell(&mut self, worker: usize) {
+        let SimWorker { cycle, told, .. } = &self.workers[worker];
+        let outrun_by = cycle.as_ref().and_then(|(_, cycle)| cycle.status().outrun_by);
+        if *told == self.deployed && outrun_by.is_none() {
+            return;
+        }
+        let program = self.program(if *told < self.deployed { self.deployed } else { outrun_by.expect("seen above") });
+        let guests = (0..self.chance_below(4)).filter_map(|_| program.guests.instantiate().ok()).collect();
+        let worker = &mut self.workers[worker];
+        worker.told = self.deployed;
+        match (&mut worker.cycle, &mut worker.programs) {
+            (Some((_, cycle)), _) => cycle.swap(Swap { program, guests }),
+            (None, Some(programs)) => programs.replace(program),
+            (None, None) => {}
+        }
+    }
+
+    /// They have supervisors as well.
+    fn tell_zombies(&mut self) {
+        for zombie in 0..self.zombies.len() {
+            if let Some(outrun_by) = self.zombies[zombie].1.status().outrun_by {
+                let program = self.program(outrun_by);
+                self.zombies[zombie].1.swap(Swap { program, guests: Vec::new() });
+            }
+        }
+    }
+
+    /// What a new process runs: what is deployed, on trial if it has not committed yet.
+    fn first_programs(&self) -> Programs {
+        let mut programs = Programs::only(self.program(self.deployed));
+        let proven = self.broker.borrow().newest_revision();
+        let proven = proven.max(self.settings.revision);
+        programs.kept = (proven < self.deployed).then(|| self.program(proven));
+        programs
+    }
+
     /// Appends records, and now and then offsets that no record takes.
     pub fn produce(&mut self, count: usize, poison: usize) {
-        let retries = self.program.settings.retry.attempts > 0;
+        let retries = self.settings.retry.attempts > 0;
         let broker = &mut *self.broker.borrow_mut();
         let partitions: Vec<Partition> = broker.inputs.keys().copied().collect();
         let at = broker.rng.pick(&partitions);
@@ -164,6 +236,7 @@ impl Simulation {
         if let Some((session, cycle)) = self.workers[worker].cycle.take() {
             self.broker.borrow_mut().crashed.insert(session);
             drop(cycle);
+            self.workers[worker].programs = None;
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
         }
     }
@@ -182,6 +255,7 @@ impl Simulation {
     fn stop(&mut self, worker: usize) {
         if let Some((_, mut cycle)) = self.workers[worker].cycle.take() {
             let _ = cycle.stop(clock::now);
+            self.workers[worker].programs = None;
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(5000) as i64;
         }
     }
@@ -189,6 +263,7 @@ impl Simulation {
     /// Another process takes this one's place, while it still runs.
     fn replace(&mut self, worker: usize) {
         self.zombies.extend(self.workers[worker].cycle.take());
+        self.workers[worker].programs = None;
         self.workers[worker].opens_at = 0;
     }
 
@@ -201,8 +276,7 @@ impl Simulation {
             };
             let Some((_, cycle)) = cycle else { continue };
             for partition in cycle.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
-                let input =
-                    self.program.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
+                let input = self.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
                 let at = Partition { input: input as u32, number: partition.partition };
                 let offset = partition.error.as_ref().and_then(|error| error.offset).expect("it says where it stopped");
                 if self.broker.borrow_mut().rng.chance(800) {
@@ -233,30 +307,39 @@ impl Simulation {
     /// One turn of a worker, or its next attempt to open a session.
     pub fn step(&mut self, worker: usize) {
         let now = clock::now().0;
-        let SimWorker { transactional_id, cycle, opens_at, stalled_until } = &mut self.workers[worker];
-        if now < *stalled_until {
+        let one = &mut self.workers[worker];
+        if now < one.stalled_until || (one.cycle.is_none() && now < one.opens_at) {
             clock::advance(10);
             return;
         }
-        let Some((_, cycle)) = cycle else {
-            if now >= *opens_at {
-                let session = SimSession::open(self.broker.clone(), transactional_id);
-                let id = session.id;
-                *cycle = Some((id, Cycle::new(Box::new(session), self.program.clone(), COMMIT_INTERVAL)));
-            } else {
-                clock::advance(10);
+        match &mut one.cycle {
+            Some((_, cycle)) => {
+                let turned = cycle.turn(clock::now, IDLE_WAIT);
+                self.ended(worker, turned);
             }
-            return;
-        };
-        let turned = cycle.turn(clock::now, IDLE_WAIT);
-        self.ended(worker, turned);
+            None => self.open(worker),
+        }
+    }
+
+    fn open(&mut self, worker: usize) {
+        let session = SimSession::open(self.broker.clone(), &self.workers[worker].transactional_id);
+        let programs = self.workers[worker].programs.take();
+        let programs = programs.unwrap_or_else(|| {
+            self.workers[worker].told = self.deployed;
+            self.first_programs()
+        });
+        self.workers[worker].cycle = Some((session.id, Cycle::new(Box::new(session), programs)));
     }
 
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
         match result {
             Ok(()) => {}
             Err(SessionError::Restart(_)) => {
-                self.workers[worker].cycle = None;
+                let ended = self.workers[worker].cycle.take();
+                // Its process may have died in a call: then nothing of it is left.
+                let (session, cycle) = ended.expect("it has just turned");
+                let died = self.broker.borrow().crashed.contains(&session);
+                self.workers[worker].programs = (!died).then(|| cycle.into_programs());
                 self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
             }
             Err(SessionError::Abort(reason)) => panic!("an abort is the cycle's own matter: {reason}"),
@@ -282,9 +365,20 @@ impl Simulation {
             self.step_one();
             if steps % 10 == 0 {
                 self.operate();
+                (0..self.workers.len()).for_each(|worker| self.tell(worker));
+                self.tell_zombies();
             }
         }
         self.broker.borrow().check_outputs();
+    }
+
+    pub fn has_swapped(&self) -> bool {
+        self.broker.borrow().newest_revision() > self.settings.revision
+    }
+
+    pub fn has_refused(&self) -> bool {
+        let cycles = self.workers.iter().filter_map(|worker| worker.cycle.as_ref());
+        cycles.map(|(_, cycle)| cycle.status()).any(|status| status.refused.is_some())
     }
 
     /// Every partition's owner sees no lag, and no record is left. A zombie that finds nothing to do is not found out,
@@ -294,7 +388,7 @@ impl Simulation {
         let cycles = || self.workers.iter().filter_map(|worker| worker.cycle.as_ref()).chain(&self.zombies);
         let no_lag = |at: Partition| {
             let owner = cycles().find(|(session, _)| broker.owner(at) == Some(*session));
-            let topic = &self.program.settings.inputs[at.input as usize];
+            let topic = &self.settings.inputs[at.input as usize];
             let status = owner.and_then(|(_, cycle)| {
                 let mut partitions = cycle.status().partitions.into_iter();
                 partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)

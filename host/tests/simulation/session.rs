@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sandbar::model::batch::{HeaderRef, RecordRef};
+use sandbar::model::names::TopicName;
 use sandbar::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError};
 
 use crate::broker::{Broker, InputLog, Sent, partition_of};
@@ -182,7 +183,8 @@ impl Session for SimSession {
             self.told.remove(&partition);
             self.paused.remove(&partition);
             self.ghosts.retain(|(ghost, _)| *ghost != partition);
-            assigned.push(Assigned { partition, next_offset, metadata: String::new() });
+            let metadata = self.broker.borrow().metadata.get(&partition).cloned().unwrap_or_default();
+            assigned.push(Assigned { partition, next_offset, metadata });
         }
         Ok(assigned)
     }
@@ -303,6 +305,11 @@ impl Session for SimSession {
         self.open = false;
         self.broker.borrow_mut().end(&self.transactional_id, false);
         Ok(())
+    }
+
+    fn set_outputs(&mut self, _: &[TopicName]) -> Result<()> {
+        assert!(!self.open, "other outputs in an open transaction");
+        self.enter("set_outputs")
     }
 }
 

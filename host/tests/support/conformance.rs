@@ -90,7 +90,6 @@ impl Fixture {
             outputs: outputs.iter().map(|&output| output.clone()).collect(),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
-            commit_interval: Duration::from_millis(100),
         }
     }
 

@@ -128,7 +128,6 @@ fn open(log: &EmbeddedLog) -> Box<dyn Session> {
         outputs: vec!["out".parse().expect("valid")],
         delivery: Delivery::ExactlyOnce,
         start: Start::Earliest,
-        commit_interval: POLL,
     };
     log.open(&options).expect("opens a session")
 }

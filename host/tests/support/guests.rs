@@ -7,7 +7,7 @@ use std::time::Duration;
 use sandbar::guest::Modules;
 use sandbar::guest::compile::Compiler;
 use sandbar::model::batch::{Batch, RecordRef};
-use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Assigned, CommitOffset, Guest, GuestFactory, Outgoing, Partition, Rebalance, Session, SessionError};
@@ -132,7 +132,8 @@ impl Bench {
         let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
         let guests = modules().prepare(spec, 5, fixture(), Some(metrics.clone())).expect("prepared");
         let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
-        let task = Task::new(PARTITION, 0, program.clone());
+        let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
+        let task = Task::new(&assigned, program.clone(), false);
         let (session, tally) = (Recorder::default(), Tally::default());
         Self { task, program, session, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
@@ -158,7 +159,7 @@ impl Bench {
             }
             self.step();
         }
-        panic!("no end: {:?}", self.task.status());
+        panic!("no end: {:?}", self.task.status(None));
     }
 
     pub fn step(&mut self) -> Step {
@@ -235,6 +236,10 @@ impl Session for Recorder {
     }
 
     fn abort(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn set_outputs(&mut self, _: &[TopicName]) -> Result<(), SessionError> {
         Ok(())
     }
 }

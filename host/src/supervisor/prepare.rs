@@ -1,0 +1,73 @@
+//! Everything that a revision needs before it runs: its module compiled, its topics looked at, instances made.
+
+use std::sync::Arc;
+
+use super::Parts;
+use crate::model::codes::Code;
+use crate::model::revision::Deployment;
+use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions};
+use crate::task::{Failed, Program, Settings};
+
+/// A revision, ready to run.
+pub struct Prepared {
+    pub program: Arc<Program>,
+    /// Without the transactional id, which is each worker's own.
+    pub options: SessionOptions,
+    pub workers: u32,
+    /// As many instances as were asked for.
+    pub guests: Vec<Box<dyn Guest>>,
+}
+
+/// Why a revision cannot run now.
+pub type Unprepared = (Code, String);
+
+impl Prepared {
+    /// Whether workers of `other` can go on with this without leaving their group.
+    pub fn can_follow(&self, other: &SessionOptions, workers: usize) -> bool {
+        let SessionOptions { group, inputs, delivery, .. } = &self.options;
+        (group, inputs, delivery) == (&other.group, &other.inputs, &other.delivery) && self.workers as usize == workers
+    }
+}
+
+/// Prepares a deployment, with `instances` of its guest. Blocks.
+pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Result<Prepared, Unprepared> {
+    let spec = deployment.spec().map_err(|problems| {
+        let listed: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+        (Code::SpecRefused, listed.join("; "))
+    })?;
+    let bytes = parts.catalog.module(&spec.module).map_err(|error| (error.code(), error.to_string()))?;
+    let bytes = bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {} is not in the catalog", spec.module)))?;
+    let mut record_bytes_max = Vec::new();
+    for topic in spec.written_topics() {
+        record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.record_bytes_max);
+    }
+    let settings = Settings::of(&spec, deployment.revision, record_bytes_max);
+    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &settings.outputs);
+    let factory = parts.modules.prepare(&spec, deployment.revision, &bytes, Some(metrics.clone()));
+    let factory = factory.map_err(|error| (error.code(), error.to_string()))?;
+    let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
+    let options = SessionOptions {
+        group: spec.group(&parts.cluster),
+        transactional_id: String::new(),
+        inputs: spec.inputs.clone(),
+        outputs: settings.outputs.clone(),
+        delivery: spec.delivery,
+        start: spec.start,
+    };
+    let program = Arc::new(Program { settings, guests: Arc::new(factory), metrics });
+    Ok(Prepared { program, options, workers: spec.workers, guests })
+}
+
+fn of_log(error: LogError) -> Unprepared {
+    let code = match error {
+        LogError::NoTopic(_) => Code::TopicGone,
+        LogError::Refused(_) => Code::LogRefused,
+        LogError::Unavailable(_) => Code::LogUnavailable,
+    };
+    (code, error.to_string())
+}
+
+fn of_guest(error: GuestError) -> Unprepared {
+    let failed = Failed::of_guest(&error);
+    (failed.code, failed.message)
+}

@@ -1,0 +1,83 @@
+//! What an actor shows: enough to make up a [`TransformStatus`] at any time.
+
+use tokio::sync::watch;
+
+use crate::model::names::TransformId;
+use crate::model::status::{LastError, Rollout, RolloutState, State, TransformStatus};
+use crate::worker::WorkerStatus;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Report {
+    pub host: String,
+    /// The state while there are no workers.
+    pub state: State,
+    /// The revision that this host is to run.
+    pub target: u64,
+    /// It is ready to run.
+    pub prepared: bool,
+    /// Why it is not.
+    pub error: Option<LastError>,
+    pub workers: Vec<watch::Receiver<WorkerStatus>>,
+}
+
+impl Report {
+    pub fn new(host: &str) -> Self {
+        let host = host.to_owned();
+        Self { host, state: State::Starting, target: 0, prepared: false, error: None, workers: Vec::new() }
+    }
+
+    /// How the workers are doing.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.workers.iter().map(|worker| worker.borrow().clone()).collect()
+    }
+
+    pub fn status(&self, id: &TransformId) -> TransformStatus {
+        let workers = self.workers();
+        let mut partitions: Vec<_> = workers.iter().flat_map(|worker| worker.partitions.clone()).collect();
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let worker_error = workers.iter().filter_map(|worker| worker.error.clone()).max_by_key(|error| error.at);
+        TransformStatus {
+            id: id.clone(),
+            state: if workers.is_empty() { self.state } else { overall(&workers) },
+            revision: workers.iter().map(|worker| worker.revision).min().unwrap_or(self.target),
+            rollout: self.rollout(&workers),
+            host: self.host.clone(),
+            error: self.error.clone().or(worker_error),
+            partitions,
+        }
+    }
+
+    fn rollout(&self, workers: &[WorkerStatus]) -> Rollout {
+        let refused = workers.iter().filter_map(|worker| worker.refused.as_ref());
+        let refused = refused.filter(|refused| refused.revision == self.target).map(|refused| &refused.error).next();
+        let error = self.error.as_ref().or(refused).cloned();
+        let state = match () {
+            () if error.is_some() => RolloutState::Failed,
+            () if workers.is_empty() && matches!(self.state, State::Paused | State::Stopped) => RolloutState::Complete,
+            () if !self.prepared => RolloutState::InProgress,
+            () if workers.iter().all(|worker| has_arrived(worker, self.target)) => RolloutState::Complete,
+            () => RolloutState::Ready,
+        };
+        Rollout { revision: self.target, state, error }
+    }
+}
+
+/// Whether a worker runs the revision for good. On trial it does where no record waits that it could fail on.
+fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
+    let idle = || worker.partitions.iter().all(|partition| partition.lag.is_none_or(|lag| lag == 0));
+    worker.revision >= revision && (!worker.on_trial || idle())
+}
+
+/// The state of a transform from those of its workers: the worst that needs attention.
+fn overall(workers: &[WorkerStatus]) -> State {
+    let all = |state| workers.iter().all(|worker| worker.state == state);
+    let any = |state| workers.iter().any(|worker| worker.state == state);
+    match () {
+        () if all(State::Paused) => State::Paused,
+        () if all(State::Failed) => State::Failed,
+        () if any(State::Failed) || any(State::Degraded) || any(State::Paused) => State::Degraded,
+        () if all(State::Starting) => State::Starting,
+        () => State::Running,
+    }
+}

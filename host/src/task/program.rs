@@ -1,0 +1,63 @@
+//! One revision, ready to run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::batch::OutputLimits;
+use crate::model::names::{Digest, TopicName, TransformId};
+use crate::model::spec::{Retry, Spec, Then};
+use crate::ports::GuestFactory;
+use crate::telemetry::metrics::TransformMetrics;
+
+/// One revision, ready to run: shared by the workers and tasks of a transform.
+pub struct Program {
+    pub settings: Settings,
+    pub guests: Arc<dyn GuestFactory>,
+    pub metrics: Arc<TransformMetrics>,
+}
+
+/// What a task needs of a spec.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub id: TransformId,
+    pub revision: u64,
+    pub module: Digest,
+    pub inputs: Vec<TopicName>,
+    /// Every topic that is written, the dead letters' last: `Outgoing::topic` is an index into it.
+    pub outputs: Vec<TopicName>,
+    pub commit_interval: Duration,
+    pub batch_records: usize,
+    pub batch_bytes: usize,
+    pub output: OutputLimits,
+    /// Largest record of each of `outputs`.
+    pub record_bytes_max: Vec<usize>,
+    pub retry: Retry,
+    pub then: Then,
+    /// Index of the dead-letter topic among `outputs`.
+    pub dead_letters: Option<usize>,
+}
+
+impl Settings {
+    /// `record_bytes_max` is in the order of `Spec::written_topics`.
+    pub fn of(spec: &Spec, revision: u64, record_bytes_max: Vec<usize>) -> Self {
+        Self {
+            id: spec.id.clone(),
+            revision,
+            module: spec.module,
+            inputs: spec.inputs.clone(),
+            outputs: spec.written_topics().cloned().collect(),
+            commit_interval: spec.commit_interval,
+            batch_records: spec.limits.batch_records as usize,
+            batch_bytes: spec.limits.batch_bytes.as_usize(),
+            output: OutputLimits {
+                records_per_input: spec.limits.output_per_record,
+                bytes_per_input: spec.limits.output_bytes_per_record.as_usize(),
+                targets: spec.outputs.len() as u32,
+            },
+            record_bytes_max,
+            retry: spec.retry,
+            then: spec.then,
+            dead_letters: (spec.then == Then::DeadLetter).then_some(spec.outputs.len()),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What a task does with its pending records: one call of the guest, and all that follows from it.
+
+use crate::model::batch::{Batch, CheckedOutput, Output};
+use crate::model::spec::Then;
+use crate::model::status::LastError;
+use crate::model::units::Timestamp;
+use crate::ports::{Call, Outgoing, Session, SessionError};
+
+use super::failure::{self, Failed, dead_letter_headers};
+use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Tally, Task};
+
+impl Task {
+    /// One call of the guest, with all that follows from it. Call only inside a transaction.
+    pub fn step(&mut self, now: Timestamp, session: &mut dyn Session, tally: &mut Tally) -> Result<Step, SessionError> {
+        if self.is_waiting(now) || self.pending.is_empty() {
+            return Ok(Step::Idle);
+        }
+        self.wait_until = None;
+        if let Err(failed) = self.ensure_guest() {
+            return Ok(self.no_guest(failed, now));
+        }
+        match self.mode {
+            Mode::Batches => self.step_batch(now, session, tally),
+            Mode::OneByOne { row, attempts } => self.step_row(now, row, attempts, session, tally),
+        }
+    }
+
+    fn step_batch(&mut self, now: Timestamp, session: &mut dyn Session, tally: &mut Tally) -> Result<Step, SessionError> {
+        let batch = self.pending.pop_front().expect("checked in step");
+        let program = self.program.clone();
+        let settings = &program.settings;
+        let result = self.call(&batch, now);
+        let outcome = self.check(&batch, &result);
+        if let Some(failed) = self.refused_by(&outcome) {
+            return Ok(Step::Refused(failed));
+        }
+        let failures = failure::of_outcome(&outcome, settings);
+        let retriable = !failures.is_empty() && settings.retry.attempts > 0;
+        // Who of several failed is not known, or must be run again alone.
+        if batch.len() > 1 && (retriable || outcome.is_err()) {
+            self.go_one_by_one(batch);
+            return Ok(Step::Worked);
+        }
+        if retriable {
+            self.pending.push_front(batch);
+            self.retry_row(0, 1, now);
+            return Ok(Step::Worked);
+        }
+        self.note_success(outcome.is_ok() && failures.len() < batch.len());
+        let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, now, session, tally)?;
+        if done == batch.len() {
+            self.recycle(batch);
+        }
+        Ok(Step::Worked)
+    }
+
+    fn step_row(
+        &mut self,
+        now: Timestamp,
+        row: usize,
+        attempts: u32,
+        session: &mut dyn Session,
+        tally: &mut Tally,
+    ) -> Result<Step, SessionError> {
+        let one = self.pending.front().expect("checked in step").row(row);
+        let program = self.program.clone();
+        let settings = &program.settings;
+        let result = self.call(&one, now);
+        let outcome = self.check(&one, &result);
+        if let Some(failed) = self.refused_by(&outcome) {
+            return Ok(Step::Refused(failed));
+        }
+        let failures = failure::of_outcome(&outcome, settings);
+        if !failures.is_empty() && attempts < settings.retry.attempts {
+            self.retry_row(row, attempts + 1, now);
+            return Ok(Step::Worked);
+        }
+        self.note_success(failures.is_empty());
+        let done = self.conclude(&one, outcome.ok().as_ref(), &failures, now, session, tally)?;
+        if done == 0 {
+            return Ok(Step::Worked);
+        }
+        let rows = self.pending.front().expect("still there").len();
+        self.mode = if row + 1 < rows { Mode::OneByOne { row: row + 1, attempts: 0 } } else { Mode::Batches };
+        if self.mode == Mode::Batches {
+            let batch = self.pending.pop_front().expect("still there");
+            self.recycle(batch);
+        }
+        Ok(Step::Worked)
+    }
+
+    /// A revision on trial that traps is refused as a whole, whatever the error policy says of single records.
+    fn refused_by(&self, outcome: &Result<CheckedOutput<'_>, Failed>) -> Option<Failed> {
+        outcome.as_ref().err().filter(|failed| self.on_trial && failed.is_the_modules()).cloned()
+    }
+
+    /// Runs the batch; a failure of the guest drops the instance.
+    fn call(&mut self, batch: &Batch, now: Timestamp) -> Result<Output, Failed> {
+        let guest = self.guest.as_mut().expect("ensured in step");
+        let metrics = &self.program.metrics;
+        let timer = metrics.guest_call.start_timer();
+        let result = guest.process(batch, Call { partition: self.partition, now });
+        timer.observe_duration();
+        metrics.batch_records.observe(batch.len() as f64);
+        result.map_err(|error| {
+            let failed = Failed::of_guest(&error);
+            if failed.is_trap() {
+                metrics.trapped(failed.reason());
+            }
+            self.guest = None;
+            failed
+        })
+    }
+
+    /// Proves what came back; an instance whose output is not right is not to be trusted with the next batch.
+    fn check<'a>(&mut self, batch: &'a Batch, result: &'a Result<Output, Failed>) -> Result<CheckedOutput<'a>, Failed> {
+        let output = result.as_ref().map_err(Failed::clone)?;
+        output.check(batch, &self.program.settings.output).map_err(|error| {
+            self.guest = None;
+            Failed::of_output(&error)
+        })
+    }
+
+    fn go_one_by_one(&mut self, batch: Batch) {
+        self.guest = None;
+        self.pending.push_front(batch);
+        self.mode = Mode::OneByOne { row: 0, attempts: 0 };
+    }
+
+    /// The row failed and may be run again: with a fresh instance, after the policy's backoff.
+    fn retry_row(&mut self, row: usize, attempts: u32, now: Timestamp) {
+        self.guest = None;
+        self.mode = Mode::OneByOne { row, attempts };
+        self.wait_until = Some(now.after(self.program.settings.retry.backoff.0));
+    }
+
+    /// Sends what the rows became, and the failed ones the way of the policy. Returns how many rows are done: all,
+    /// or those before the one at which the partition was paused.
+    fn conclude(
+        &mut self,
+        batch: &Batch,
+        checked: Option<&CheckedOutput<'_>>,
+        failures: &[(u32, Failed)],
+        now: Timestamp,
+        session: &mut dyn Session,
+        tally: &mut Tally,
+    ) -> Result<usize, SessionError> {
+        let program = self.program.clone();
+        let settings = &program.settings;
+        let stop = failures.iter().find(|(row, failed)| self.must_pause(batch, *row, failed));
+        let done = stop.map_or(batch.len(), |(row, _)| *row as usize);
+        let failed = &failures[..failures.partition_point(|(row, _)| (*row as usize) < done)];
+        let mut passed = 0;
+        if let Some(checked) = checked {
+            let mut last = None;
+            for record in checked.records().filter(|record| (record.source as usize) < done) {
+                if failed.binary_search_by_key(&record.source, |(row, _)| *row).is_ok() {
+                    continue;
+                }
+                let topic = record.target as usize;
+                let (key, value) = (record.key, record.value);
+                session.send(&Outgoing { topic, key, value, headers: &record.headers, timestamp: record.timestamp })?;
+                tally.sent(topic, key, value);
+                passed += u64::from(last != Some(record.source));
+                last = Some(record.source);
+            }
+        }
+        for (row, failed) in failed {
+            self.dispose(batch, *row as usize, failed, now, session, tally)?;
+        }
+        tally.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);
+        if let Some((row, failed)) = stop {
+            self.note_failure(batch.offset(*row as usize), failed, now);
+            self.pause_at(batch.offset(*row as usize));
+            tracing::error!(
+                transform = %settings.id, topic = %self.topic(), partition = self.partition.number,
+                offset = self.next_offset, code = %failed.code, error = failed.message,
+                "a record failed: its partition is paused until it is resumed"
+            );
+        } else {
+            self.next_offset = batch.last_offset() + 1;
+        }
+        if failures.iter().any(|(_, failed)| failed.is_trap()) {
+            self.back_off(now);
+        }
+        Ok(done)
+    }
+
+    fn must_pause(&self, batch: &Batch, row: u32, failed: &Failed) -> bool {
+        let settings = &self.program.settings;
+        match (settings.then, settings.dead_letters) {
+            (Then::Pause, _) => true,
+            // A dead letter that its topic would not take must not be lost either.
+            (Then::DeadLetter, Some(topic)) => {
+                failure::dead_letter_bytes(batch, row as usize, failed) > settings.record_bytes_max[topic]
+            }
+            (Then::DeadLetter, None) | (Then::Skip, _) => false,
+        }
+    }
+
+    /// Dead-letters or skips one failed row.
+    fn dispose(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        failed: &Failed,
+        now: Timestamp,
+        session: &mut dyn Session,
+        tally: &mut Tally,
+    ) -> Result<(), SessionError> {
+        let program = self.program.clone();
+        let settings = &program.settings;
+        let offset = batch.offset(row);
+        self.note_failure(offset, failed, now);
+        tracing::debug!(
+            transform = %settings.id, topic = %self.topic(), partition = self.partition.number, offset,
+            code = %failed.code, error = failed.message, "a record failed"
+        );
+        tally.failed(failed.reason());
+        let Some(topic) = settings.dead_letters else {
+            tally.skipped += 1;
+            return Ok(());
+        };
+        let own = dead_letter_headers(settings, self.partition, offset, failed);
+        let mut headers = batch.headers(row);
+        headers.extend(own.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
+        let (key, value, timestamp) = (batch.key(row), batch.value(row), batch.timestamps[row]);
+        session.send(&Outgoing { topic, key, value, headers: &headers, timestamp })?;
+        tally.sent(topic, key, value);
+        tally.dead_lettered += 1;
+        Ok(())
+    }
+
+    fn ensure_guest(&mut self) -> Result<(), Failed> {
+        if self.guest.is_none() {
+            self.guest = Some(self.program.guests.instantiate().map_err(|error| Failed::of_guest(&error))?);
+            self.instance_failures = 0;
+        }
+        Ok(())
+    }
+
+    /// No record's fault: nothing is dead-lettered, it is tried again.
+    fn no_guest(&mut self, failed: Failed, now: Timestamp) -> Step {
+        if self.on_trial && failed.is_the_modules() {
+            return Step::Refused(failed);
+        }
+        tracing::error!(transform = %self.program.settings.id, error = failed.message, "no instance of the guest");
+        self.note_failure(self.next_offset, &failed, now);
+        self.wait_until = Some(now.after(BACKOFF.after(self.instance_failures)));
+        self.instance_failures = self.instance_failures.saturating_add(1);
+        Step::Idle
+    }
+
+    fn note_success(&mut self, success: bool) {
+        self.culprits_in_a_row = if success { 0 } else { self.culprits_in_a_row.saturating_add(1) };
+    }
+
+    fn note_failure(&mut self, offset: i64, failed: &Failed, now: Timestamp) {
+        self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: Some(offset), at: now });
+    }
+
+    /// A guest that traps on everything gets slower and slower; others on the host notice nothing.
+    fn back_off(&mut self, now: Timestamp) {
+        if let Some(more) = self.culprits_in_a_row.checked_sub(CULPRITS_IN_A_ROW) {
+            self.wait_until = Some(now.after(BACKOFF.after(more)));
+        }
+    }
+}
