@@ -33,7 +33,7 @@ use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::TransformId;
 use crate::model::spec::Spec;
-use crate::model::status::TransformStatus;
+use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::Log;
 
 use problem::Refusal;
@@ -47,10 +47,13 @@ pub trait ModuleChecker: Send + Sync {
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
 }
 
-/// What runs on this host.
+/// What runs: on this host, and as far as it was heard of, on the others.
 pub trait Runtime: Send + Sync {
-    /// `None`: this host does not (yet) run it.
-    fn status(&self, id: &TransformId) -> Option<TransformStatus>;
+    /// One status per host that runs the transform or tried to, this host's first. Empty: none is known to.
+    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus>;
+
+    /// The hosts of the cluster that are there.
+    fn hosts(&self) -> Vec<HostStatus>;
 
     /// Stops the transform's workers and starts them again from the committed offsets.
     fn restart(&self, id: &TransformId);
@@ -182,6 +185,7 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::POST, "/v1/teams/{team}/transforms/{name}/resume", post(control::resume)),
         (Method::POST, "/v1/teams/{team}/transforms/{name}/restart", post(control::restart)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/status", get(control::status)),
+        (Method::GET, "/v1/hosts", get(control::hosts)),
         (Method::GET, "/v1/topics", get(topics::list)),
         (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
         (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),

@@ -1,10 +1,9 @@
 //! The composition root: the only file that names every real type and puts them together.
 //!
-//! Order of life: log -> catalog -> supervisor -> API; at the end the API's requests are let finish, then the workers
+//! Order of life: log -> catalog, cluster -> supervisor -> API; at the end the API's requests are let finish, then the workers
 //! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
 //! the host is alive and not ready.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
 use crate::catalog::{Catalog, CatalogError};
+use crate::cluster::{Cluster, Publisher};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::Modules;
@@ -22,7 +22,7 @@ use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
-use crate::model::status::TransformStatus;
+use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{Log, LogError};
 use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::logging;
@@ -117,7 +117,14 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let artifacts = config.data_dir.join("compiled");
     let modules = Arc::new(Modules::new(compiler, artifacts, metrics.clone()).map_err(anyhow::Error::msg)?);
-    let catalog = open_catalog(&log, &cluster, config.data_dir.join("modules")).await?;
+    let (cache, cluster_name) = (config.data_dir.join("modules"), cluster.clone());
+    let (catalog, known) = when_reachable(&log, move |log| {
+        Ok((
+            Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone())?),
+            Arc::new(Cluster::open(log, &cluster_name)?),
+        ))
+    })
+    .await?;
     let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let parts = Parts {
         log: log.clone(),
@@ -127,28 +134,38 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         cluster,
         host: host.clone(),
     };
-    let (supervisor, workers) = Supervisor::start(parts, shutdown);
+    let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
+    let running = supervisor.clone();
+    let publisher = Publisher::new(log.clone(), known.clone(), &host, Box::new(move || running.statuses()));
+    let publishing = tokio::spawn(publisher.run(shutdown));
+    let ended = tokio::spawn(async move {
+        let _ = tokio::join!(workers, publishing);
+    });
     let http = metrics.clone();
     let state = ApiState {
         catalog,
         log,
         modules,
-        runtime: Arc::new(supervisor),
+        runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
         host,
         topics_api: embedded,
         limits: ApiLimits { module_bytes_max: usize::try_from(config.module_bytes_max)?, ..ApiLimits::default() },
         render_metrics: Arc::new(move || metrics.render()),
         on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
     };
-    Ok((api::router(state), workers))
+    Ok((api::router(state), ended))
 }
 
-async fn open_catalog(log: &Arc<dyn Log>, cluster: &ClusterName, cache: PathBuf) -> anyhow::Result<Arc<Catalog>> {
+/// Opens what lives in the log; waits for as long as the log cannot be reached.
+async fn when_reachable<T: Send + 'static>(
+    log: &Arc<dyn Log>,
+    open: impl Fn(&Arc<dyn Log>) -> Result<T, CatalogError> + Clone + Send + 'static,
+) -> anyhow::Result<T> {
     let mut pause = Duration::from_millis(200);
     loop {
-        let (log, cluster, cache) = (log.clone(), cluster.clone(), cache.clone());
-        match tokio::task::spawn_blocking(move || Catalog::open(log, &cluster, cache)).await? {
-            Ok(catalog) => return Ok(Arc::new(catalog)),
+        let (log, open) = (log.clone(), open.clone());
+        match tokio::task::spawn_blocking(move || open(&log)).await? {
+            Ok(opened) => return Ok(opened),
             Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
                 tracing::warn!(%error, ?pause, "the log cannot be reached yet");
                 tokio::time::sleep(pause).await;
@@ -239,17 +256,29 @@ impl ModuleChecker for Modules {
     }
 }
 
-impl Runtime for Supervisor {
-    fn status(&self, id: &TransformId) -> Option<TransformStatus> {
-        Supervisor::status(self, id)
+/// What runs here, and what is known of the other hosts.
+struct Running {
+    host: String,
+    supervisor: Supervisor,
+    cluster: Arc<Cluster>,
+}
+
+impl Runtime for Running {
+    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
+        let here = self.supervisor.status(id).into_iter();
+        here.chain(self.cluster.elsewhere(id, &self.host)).collect()
+    }
+
+    fn hosts(&self) -> Vec<HostStatus> {
+        self.cluster.hosts()
     }
 
     fn restart(&self, id: &TransformId) {
-        Supervisor::restart(self, id);
+        self.supervisor.restart(id);
     }
 
     fn resume_partitions(&self, id: &TransformId) {
-        Supervisor::resume_partitions(self, id);
+        self.supervisor.resume_partitions(id);
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

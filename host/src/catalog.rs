@@ -33,6 +33,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, NewTopic};
 
 pub use change::{Applied, Change, Expected, Outcome, apply, check};
+pub use follower::{Fold, Follower};
 pub use modules::Stored;
 
 /// Every transform that there is or was: deleted ones stay, as [`Desired::Deleted`], with their revision.
@@ -94,8 +95,8 @@ impl Catalog {
     /// Creates the control topics that are missing, reads the catalog to its end and follows it from there on.
     /// Copies of modules are kept in `cache_dir`.
     pub fn open(log: Arc<dyn Log>, cluster: &ClusterName, cache_dir: PathBuf) -> Result<Catalog, CatalogError> {
-        let topic = ensure_topic(&*log, cluster, "deployments", 1)?;
-        let modules_topic = ensure_topic(&*log, cluster, "modules", modules::PARTITIONS)?;
+        let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
+        let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
         let deployments = follower::Follower::start(log.clone(), topic.clone(), 0, records::Deployments::default())?;
         let modules = modules::Modules::open(log.clone(), modules_topic, cache_dir)?;
         let catalog = Catalog { deployments, writer: writer::Writer::new(log, topic), modules };
@@ -180,20 +181,26 @@ impl Drop for Catalog {
     }
 }
 
-fn ensure_topic(log: &dyn Log, cluster: &ClusterName, name: &str, partitions: i32) -> Result<TopicName, CatalogError> {
-    let topic: TopicName = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
-    let info = match log.topic(&topic) {
+fn compacted(cluster: &ClusterName, name: &str, partitions: i32) -> NewTopic {
+    let name = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
+    NewTopic { name, partitions, compacted: true, retention: None }
+}
+
+/// Creates a control topic where it is missing; one that is there must fit.
+pub fn ensure_topic(log: &dyn Log, wanted: NewTopic) -> Result<TopicName, CatalogError> {
+    let info = match log.topic(&wanted.name) {
         Err(LogError::NoTopic(_)) => {
-            info!(%topic, partitions, "creating control topic");
-            log.create_topic(&NewTopic { name: topic.clone(), partitions, compacted: true })?;
-            log.topic(&topic)?
+            info!(topic = %wanted.name, partitions = wanted.partitions, "creating control topic");
+            log.create_topic(&wanted)?;
+            log.topic(&wanted.name)?
         }
         info => info?,
     };
-    if info.partitions != partitions {
-        return Err(CatalogError::Topic { topic, found: info.partitions, expected: partitions });
+    let NewTopic { name: topic, partitions: expected, .. } = wanted;
+    match info.partitions {
+        found if found != expected => Err(CatalogError::Topic { topic, found, expected }),
+        _ => Ok(topic),
     }
-    Ok(topic)
 }
 
 #[cfg(test)]

@@ -151,6 +151,9 @@ pub struct NewTopic {
     pub partitions: i32,
     /// Keep the last value of each key (`cleanup.policy=compact`) instead of deleting by age.
     pub compacted: bool,
+    /// How long records are kept; of a compacted topic, also the last value of a key. None: as the log does it, or for
+    /// ever if compacted.
+    pub retention: Option<Duration>,
 }
 
 /// A record outside a session, owned.

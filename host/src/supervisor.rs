@@ -25,7 +25,7 @@ use crate::catalog::Catalog;
 use crate::guest::Modules;
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::revision::Deployment;
-use crate::model::status::TransformStatus;
+use crate::model::status::{State, TransformStatus};
 use crate::ports::Log;
 use crate::telemetry::metrics::Metrics;
 
@@ -103,6 +103,13 @@ impl Supervisor {
 
     pub fn status(&self, id: &TransformId) -> Option<TransformStatus> {
         self.actors.lock().get(id).map(|handle| handle.report.borrow().status(id))
+    }
+
+    /// Every transform that this host runs, or did and knows why not.
+    pub fn statuses(&self) -> Vec<TransformStatus> {
+        let actors = self.actors.lock();
+        let statuses = actors.iter().map(|(id, handle)| handle.report.borrow().status(id));
+        statuses.filter(|status| status.state != State::Stopped).collect()
     }
 
     /// Stops the workers and starts them anew, from the committed offsets.

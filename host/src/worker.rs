@@ -122,7 +122,7 @@ impl Worker {
     }
 
     fn serve(&mut self, cycle: &mut Cycle) -> End {
-        let mut published = Instant::now();
+        let (mut published, mut standing) = (Instant::now(), cycle.standing());
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Resume) => {
@@ -139,9 +139,10 @@ impl Worker {
             if let Err(error) = cycle.turn(self.clock, IDLE_WAIT) {
                 return End::Failed(error);
             }
-            if published.elapsed() >= STATUS_INTERVAL {
+            // How a swap goes is told at once.
+            if published.elapsed() >= STATUS_INTERVAL || standing != cycle.standing() {
                 self.publish(cycle.status());
-                published = Instant::now();
+                (published, standing) = (Instant::now(), cycle.standing());
             }
         }
     }

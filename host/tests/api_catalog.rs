@@ -187,7 +187,7 @@ fn changes_of_one_host_take_turns() {
 fn a_control_topic_with_other_settings_is_refused() {
     let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
     let name = DEPLOYMENTS.parse().expect("valid");
-    log.create_topic(&NewTopic { name, partitions: 3, compacted: false }).expect("created");
+    log.create_topic(&NewTopic { name, partitions: 3, compacted: false, retention: None }).expect("created");
     let log: Arc<dyn Log> = log;
     let opened = Catalog::open(log, &"test".parse().expect("valid"), dir.path().into());
     assert!(matches!(opened, Err(CatalogError::Topic { found: 3, expected: 1, .. })));

@@ -13,12 +13,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kafka", &["model", "ports"]),
     ("embedded", &["model", "ports"]),
     ("catalog", &["model", "ports"]),
+    ("cluster", &["model", "ports", "catalog"]),
     ("worker", &["model", "ports", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "task", "guest", "catalog", "worker", "telemetry"]),
     ("api", &["model", "ports", "catalog"]),
     ("config", &["model", "telemetry"]),
     ("cli", &["model", "config", "guest"]),
-    ("app", &["model", "ports", "guest", "kafka", "embedded", "catalog", "supervisor", "api", "config", "telemetry"]),
+    (
+        "app",
+        &["model", "ports", "guest", "kafka", "embedded", "catalog", "cluster", "supervisor", "api", "config", "telemetry"],
+    ),
 ];
 
 fn sources(dir: &Path, files: &mut Vec<PathBuf>) {

@@ -12,7 +12,7 @@ use crate::model::revision::Desired;
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Precondition};
 use super::transforms::{change, etag, find, location};
-use super::views::{ChangeView, StatusView};
+use super::views::{ChangeView, HostList, HostView, StatusView};
 use super::{AppState, blocking};
 
 /// Pause a transform.
@@ -55,7 +55,7 @@ pub async fn restart(State(shared): AppState, Id(id): Id) -> Result<Response, Re
     let runtime = shared.state.runtime.clone();
     let status = blocking(move || {
         runtime.restart(&id);
-        Ok(runtime.status(&id))
+        Ok(runtime.statuses(&id))
     });
     Ok((StatusCode::ACCEPTED, Json(StatusView::of(&deployment, status.await?))).into_response())
 }
@@ -63,11 +63,18 @@ pub async fn restart(State(shared): AppState, Id(id): Id) -> Result<Response, Re
 /// How a transform is doing.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/status", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path)),
-    responses((status = 200, description = "State, lag and last errors, per host and partition", body = StatusView),
+    responses((status = 200, description = "The rollout; state, lag and last errors per host and partition, of the whole cluster", body = StatusView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn status(State(shared): AppState, Id(id): Id) -> Result<Json<StatusView>, Refusal> {
     let deployment = find(&shared, &id)?;
-    Ok(Json(StatusView::of(&deployment, shared.state.runtime.status(&id))))
+    Ok(Json(StatusView::of(&deployment, shared.state.runtime.statuses(&id))))
+}
+
+/// List the cluster's hosts.
+#[utoipa::path(get, path = "/v1/hosts", tag = "hosts",
+    responses((status = 200, description = "Those that were heard of within 16 s, by name", body = HostList)))]
+pub async fn hosts(State(shared): AppState) -> Json<HostList> {
+    Json(HostList { hosts: shared.state.runtime.hosts().into_iter().map(HostView::of).collect() })
 }
 
 fn accepted(applied: &Applied) -> Response {

@@ -94,7 +94,7 @@ fn check_topics(state: &ApiState, spec: &Spec) -> Result<Vec<NewTopic>, Refusal>
         Ok(_) => Ok(Vec::new()),
         Err(LogError::NoTopic(_)) => {
             let name = spec.dead_letter_topic.clone();
-            Ok(vec![NewTopic { name, partitions: partitions_max, compacted: false }])
+            Ok(vec![NewTopic { name, partitions: partitions_max, compacted: false, retention: None }])
         }
         Err(error) => Err(error.into()),
     }

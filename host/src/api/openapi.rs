@@ -12,12 +12,12 @@ use super::{control, modules, pages, problem::ProblemDetails, topics, transforms
     paths(
         modules::upload, modules::list, modules::show,
         transforms::list_all, transforms::list_team, transforms::put, transforms::show, transforms::remove,
-        control::pause, control::resume, control::restart, control::status,
+        control::pause, control::resume, control::restart, control::status, control::hosts,
         topics::list, topics::create, topics::read, topics::write,
         pages::index, pages::healthz, pages::readyz, pages::metrics, pages::openapi, pages::error_page,
     ),
     components(schemas(ProblemDetails)),
-    tags((name = "transforms"), (name = "modules"), (name = "topics", description = "With the embedded log only"), (name = "host")),
+    tags((name = "transforms"), (name = "modules"), (name = "hosts"), (name = "topics", description = "With the embedded log only"), (name = "host")),
 )]
 struct Document;
 

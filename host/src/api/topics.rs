@@ -121,7 +121,7 @@ pub async fn create(
         }
         if before.is_none() {
             let TopicSettings { partitions, compacted } = settings;
-            log.create_topic(&NewTopic { name: topic.clone(), partitions, compacted })?;
+            log.create_topic(&NewTopic { name: topic.clone(), partitions, compacted, retention: None })?;
         }
         let status = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
         let view = offsets_view(&*log, &topic, &log.topic(&topic)?)?;

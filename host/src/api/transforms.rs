@@ -138,7 +138,7 @@ pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> J
 fn list(shared: &Shared, wanted: impl Fn(&TransformId) -> bool) -> TransformList {
     let all = shared.state.catalog.list();
     let wanted = all.iter().filter(|deployment| wanted(&deployment.id));
-    let summary = |deployment| TransformSummary::of(deployment, shared.state.runtime.status(&deployment.id));
+    let summary = |deployment| TransformSummary::of(deployment, shared.state.runtime.statuses(&deployment.id));
     TransformList { transforms: wanted.map(summary).collect() }
 }
 

@@ -10,7 +10,7 @@ use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::RawSpec;
-use crate::model::status::{Rollout, State, TransformStatus};
+use crate::model::status::{HostStatus, Rollout, State, TransformStatus};
 use crate::model::units::Timestamp;
 
 /// A transform as it is meant to be.
@@ -72,7 +72,7 @@ pub struct TransformSummary {
     pub module: Digest,
     pub desired: Desired,
     pub state: State,
-    /// Records behind, over the partitions that this host processes.
+    /// Records behind, over all partitions that are known.
     pub lag: Option<u64>,
     pub changed_at: String,
 }
@@ -100,25 +100,23 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    pub fn of(deployment: &Deployment, here: Option<TransformStatus>) -> Self {
-        let state = here.as_ref().map_or_else(|| idle_state(deployment), |status| status.state);
-        let lag = here.as_ref().and_then(lag_of);
+    pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>) -> Self {
         Self {
             team: deployment.id.team.to_string(),
             name: deployment.id.name.to_string(),
             revision: deployment.revision,
             desired: deployment.desired,
-            state,
-            lag,
-            rollout: Rollout::over(deployment.revision, here.iter().map(|status| &status.rollout)),
-            hosts: here.into_iter().collect(),
+            state: State::over(hosts.iter().map(|host| host.state)).unwrap_or_else(|| idle_state(deployment)),
+            lag: lag_of(&hosts),
+            rollout: Rollout::over(deployment.revision, hosts.iter().map(|host| &host.rollout)),
+            hosts,
         }
     }
 }
 
 impl TransformSummary {
-    pub fn of(deployment: &Deployment, here: Option<TransformStatus>) -> Self {
-        let status = StatusView::of(deployment, here);
+    pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>) -> Self {
+        let status = StatusView::of(deployment, hosts);
         Self {
             team: status.team,
             name: status.name,
@@ -142,8 +140,35 @@ fn idle_state(deployment: &Deployment) -> State {
 }
 
 /// The sum of what is known; nothing is known while no partition is.
-fn lag_of(status: &TransformStatus) -> Option<u64> {
-    status.partitions.iter().filter_map(|partition| partition.lag).reduce(u64::saturating_add)
+fn lag_of(hosts: &[TransformStatus]) -> Option<u64> {
+    hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.lag).reduce(u64::saturating_add)
+}
+
+/// A host of the cluster.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HostView {
+    pub host: String,
+    pub version: String,
+    /// RFC 3339, in UTC.
+    pub started_at: String,
+    /// When it said so, by its own clock.
+    pub seen_at: String,
+    /// Transforms that it runs.
+    pub transforms: usize,
+    /// Input partitions that it owns.
+    pub partitions: usize,
+}
+
+impl HostView {
+    pub fn of(host: HostStatus) -> Self {
+        let HostStatus { host, version, started_at, seen_at, transforms, partitions } = host;
+        Self { host, version, started_at: rfc3339(started_at), seen_at: rfc3339(seen_at), transforms, partitions }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HostList {
+    pub hosts: Vec<HostView>,
 }
 
 /// A module, and who uses it.

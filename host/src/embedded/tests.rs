@@ -16,7 +16,7 @@ fn open(dir: &Path) -> EmbeddedLog {
 }
 
 fn topic(log: &EmbeddedLog, raw: &str, partitions: i32, compacted: bool) -> TopicName {
-    log.create_topic(&NewTopic { name: name(raw), partitions, compacted }).expect("is created");
+    log.create_topic(&NewTopic { name: name(raw), partitions, compacted, retention: None }).expect("is created");
     name(raw)
 }
 

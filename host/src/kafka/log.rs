@@ -167,8 +167,15 @@ impl Log for KafkaLog {
             .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
         let replicas = if metadata.brokers().len() >= REPLICAS { REPLICAS } else { 1 };
         let mut new = RdNewTopic::new(topic.name.as_str(), topic.partitions, TopicReplication::Fixed(replicas as i32));
-        if topic.compacted {
-            new = new.set("cleanup.policy", "compact");
+        let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
+        new = match (topic.compacted, &retention) {
+            (true, None) => new.set("cleanup.policy", "compact"),
+            (true, Some(_)) => new.set("cleanup.policy", "compact,delete"),
+            (false, _) => new,
+        };
+        if let Some([retention, segment]) = &retention {
+            // Only whole segments are dropped, and never the one that is written.
+            new = new.set("retention.ms", retention).set("segment.ms", segment);
         }
         let created = futures::executor::block_on(self.admin.create_topics(&[new], &Self::options()));
         let created = created.map_err(|error| LogError::Unavailable(error.to_string()))?;

@@ -50,6 +50,24 @@ impl State {
         }
     }
 
+    /// The state of a whole from those of its parts (workers, hosts), so that what needs attention shows.
+    pub fn over(parts: impl Iterator<Item = State>) -> Option<State> {
+        let parts: Vec<State> = parts.collect();
+        let first = *parts.first()?;
+        let any = |state| parts.contains(&state);
+        Some(match () {
+            () if parts.iter().all(|&part| part == first) => first,
+            () if any(Self::Failed) || any(Self::Degraded) || any(Self::Paused) => Self::Degraded,
+            () if any(Self::Running) => Self::Running,
+            () => Self::Starting,
+        })
+    }
+
+    /// Nothing is meant to run.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Self::Paused | Self::Stopped)
+    }
+
     /// Whether the diagram has this edge (or `next` is the same state).
     pub fn can_become(self, next: State) -> bool {
         use State::*;
@@ -176,6 +194,47 @@ pub struct TransformStatus {
     pub partitions: Vec<PartitionStatus>,
 }
 
+impl TransformStatus {
+    /// Whether `other` differs in offsets and lag at most.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let alike = |a: &PartitionStatus, b: &PartitionStatus| {
+            (&a.topic, a.partition, a.state, a.revision, &a.error) == (&b.topic, b.partition, b.state, b.revision, &b.error)
+        };
+        (self.state, self.revision, &self.rollout, &self.error)
+            == (other.state, other.revision, &other.rollout, &other.error)
+            && self.partitions.len() == other.partitions.len()
+            && self.partitions.iter().zip(&other.partitions).all(|(a, b)| alike(a, b))
+    }
+}
+
+/// A host of the cluster, as the status topic holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    pub host: String,
+    pub version: String,
+    pub started_at: Timestamp,
+    /// When it said so, by its own clock.
+    pub seen_at: Timestamp,
+    /// Transforms that it runs.
+    pub transforms: usize,
+    /// Input partitions that it owns.
+    pub partitions: usize,
+}
+
+impl HostStatus {
+    pub fn new(host: &str, now: Timestamp) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { host: host.to_owned(), version, started_at: now, seen_at: now, transforms: 0, partitions: 0 }
+    }
+
+    /// What it does now.
+    pub fn count(&mut self, statuses: &[TransformStatus], now: Timestamp) {
+        self.seen_at = now;
+        self.transforms = statuses.iter().filter(|status| !status.state.is_at_rest()).count();
+        self.partitions = statuses.iter().map(|status| status.partitions.len()).sum();
+    }
+}
+
 /// How a [`TransformId`] looks in JSON.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TransformRef {
@@ -209,6 +268,22 @@ mod tests {
             let hosts: Vec<Rollout> =
                 hosts.into_iter().map(|(revision, state)| Rollout { revision, state, error: None }).collect();
             assert_eq!(Rollout::over(2, hosts.iter()).state, expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_needs_attention_shows() {
+        use State::*;
+        for (parts, expected) in [
+            (vec![], None),
+            (vec![Paused, Paused], Some(Paused)),
+            (vec![Running, Paused], Some(Degraded)),
+            (vec![Starting, Running], Some(Running)),
+            (vec![Failed, Running], Some(Degraded)),
+            (vec![Failed], Some(Failed)),
+            (vec![Stopped, Starting], Some(Starting)),
+        ] {
+            assert_eq!(State::over(parts.iter().copied()), expected, "{parts:?}");
         }
     }
 

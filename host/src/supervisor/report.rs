@@ -39,7 +39,7 @@ impl Report {
         let worker_error = workers.iter().filter_map(|worker| worker.error.clone()).max_by_key(|error| error.at);
         TransformStatus {
             id: id.clone(),
-            state: if workers.is_empty() { self.state } else { overall(&workers) },
+            state: State::over(workers.iter().map(|worker| worker.state)).unwrap_or(self.state),
             revision: workers.iter().map(|worker| worker.revision).min().unwrap_or(self.target),
             rollout: self.rollout(&workers),
             host: self.host.clone(),
@@ -65,19 +65,6 @@ impl Report {
 
 /// Whether a worker runs the revision for good. On trial it does where no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
-    let idle = || worker.partitions.iter().all(|partition| partition.lag.is_none_or(|lag| lag == 0));
+    let idle = || worker.partitions.iter().all(|partition| partition.lag == Some(0));
     worker.revision >= revision && (!worker.on_trial || idle())
-}
-
-/// The state of a transform from those of its workers: the worst that needs attention.
-fn overall(workers: &[WorkerStatus]) -> State {
-    let all = |state| workers.iter().all(|worker| worker.state == state);
-    let any = |state| workers.iter().any(|worker| worker.state == state);
-    match () {
-        () if all(State::Paused) => State::Paused,
-        () if all(State::Failed) => State::Failed,
-        () if any(State::Failed) || any(State::Degraded) || any(State::Paused) => State::Degraded,
-        () if all(State::Starting) => State::Starting,
-        () => State::Running,
-    }
 }

@@ -404,6 +404,12 @@ impl Cycle {
         self.program().settings.revision
     }
 
+    /// The revision that runs, whether it is on trial, and the one that was refused.
+    pub fn standing(&self) -> (u64, bool, Option<u64>) {
+        let refused = self.programs.refused.as_ref().map(|refused| refused.revision);
+        (self.revision(), self.programs.kept.is_some(), refused)
+    }
+
     /// Waits for the end of the open transaction, then goes on with another revision.
     pub fn swap(&mut self, next: Swap) {
         self.next = Some(next);

@@ -9,7 +9,8 @@ use sandbar::catalog::Catalog;
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::spec::Spec;
-use sandbar::model::status::{PartitionStatus, Rollout, RolloutState, State, TransformStatus};
+use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
+use sandbar::model::units::Timestamp;
 use sandbar::ports::Log;
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ pub struct Running {
 }
 
 impl Runtime for Running {
-    fn status(&self, id: &TransformId) -> Option<TransformStatus> {
+    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
         let partition = |number, lag: i64| PartitionStatus {
             topic: "shop.orders".parse().expect("valid"),
             partition: number,
@@ -72,7 +73,7 @@ impl Runtime for Running {
             revision_since: 0,
             error: None,
         };
-        (id.name.as_str() == "strip").then(|| TransformStatus {
+        let status = (id.name.as_str() == "strip").then(|| TransformStatus {
             id: id.clone(),
             state: State::Running,
             revision: 1,
@@ -80,7 +81,12 @@ impl Runtime for Running {
             host: "a".into(),
             error: None,
             partitions: vec![partition(0, 5), partition(1, 2)],
-        })
+        });
+        status.into_iter().collect()
+    }
+
+    fn hosts(&self) -> Vec<HostStatus> {
+        vec![HostStatus { transforms: 1, partitions: 2, ..HostStatus::new("a", Timestamp(1_700_000_000_000)) }]
     }
 
     fn restart(&self, id: &TransformId) {

@@ -20,7 +20,8 @@ impl MemoryLog {
         let log = Self::default();
         for (name, partitions) in topics {
             let name = name.parse().expect("a topic's name");
-            log.create_topic(&NewTopic { name, partitions: *partitions, compacted: false }).expect("created");
+            log.create_topic(&NewTopic { name, partitions: *partitions, compacted: false, retention: None })
+                .expect("created");
         }
         log
     }

@@ -77,7 +77,7 @@ impl Fixture {
     /// Creates a topic and waits until it is there.
     fn topic(&self, suffix: &str, partitions: i32) -> Result<TopicName> {
         let name = self.name(suffix)?;
-        self.log.create_topic(&NewTopic { name: name.clone(), partitions, compacted: false })?;
+        self.log.create_topic(&NewTopic { name: name.clone(), partitions, compacted: false, retention: None })?;
         wait_for("the topic", || Ok(self.log.topic(&name).is_ok_and(|topic| topic.partitions == partitions)))?;
         Ok(name)
     }

@@ -119,7 +119,7 @@ fn values(log: &EmbeddedLog, topic: &str, partition: i32) -> Vec<String> {
 fn open(log: &EmbeddedLog) -> Box<dyn Session> {
     for name in ["in", "out"] {
         let name: TopicName = name.parse().expect("valid");
-        log.create_topic(&NewTopic { name, partitions: PARTITIONS, compacted: false }).expect("creates");
+        log.create_topic(&NewTopic { name, partitions: PARTITIONS, compacted: false, retention: None }).expect("creates");
     }
     let options = SessionOptions {
         group: "copy".into(),

@@ -14,10 +14,10 @@ pub fn created_once_and_listed(fixture: &Fixture) -> Result<()> {
     ensure!(matches!(log.topic(&missing), Err(LogError::NoTopic(_))), "a missing topic: {:?}", log.topic(&missing));
     let topic = fixture.topic("t", 4)?;
     // Again, and with another number: it is left as it is.
-    log.create_topic(&NewTopic { name: topic.clone(), partitions: 7, compacted: false })?;
+    log.create_topic(&NewTopic { name: topic.clone(), partitions: 7, compacted: false, retention: None })?;
     ensure!(log.topic(&topic)?.partitions == 4);
     ensure!(log.topic(&topic)?.record_bytes_max >= 100_000);
-    let compacted = NewTopic { name: fixture.name("c")?, partitions: 1, compacted: true };
+    let compacted = NewTopic { name: fixture.name("c")?, partitions: 1, compacted: true, retention: None };
     log.create_topic(&compacted)?;
     wait_for("both in the list", || {
         let topics = log.topics()?;

@@ -1,8 +1,10 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
 mod bad_input;
+mod cluster;
 mod exactly_once;
 mod graceful;
 mod harness;
 mod hostile;
 mod job;
+mod swap;

@@ -1,0 +1,117 @@
+//! The fold of the status topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::catalog::Fold;
+use crate::model::names::TransformId;
+use crate::model::status::{HostStatus, TransformStatus};
+use crate::ports::LogRecord;
+
+use super::SILENT_MAX;
+
+/// What the topic says. Records are kept until their host clears them or has been silent for long.
+#[derive(Clone, Default)]
+pub struct Statuses {
+    pub hosts: Arc<BTreeMap<String, Heard>>,
+    pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
+}
+
+/// A host, and when it was heard of last: by this host's own clock, as the hosts' clocks may differ.
+#[derive(Clone)]
+pub struct Heard {
+    pub status: HostStatus,
+    at: Instant,
+}
+
+impl Heard {
+    pub fn is_alive(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < SILENT_MAX
+    }
+}
+
+impl Fold for Statuses {
+    type View = Statuses;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
+        match key.split_once('@') {
+            None => self.take_host(key, record.value.as_deref()),
+            Some((id, host)) => {
+                let id = id.parse().map_err(|error| format!("{error}"))?;
+                self.take_transform(id, host, record.value.as_deref())
+            }
+        }
+    }
+
+    fn view(&self) -> Self::View {
+        self.clone()
+    }
+}
+
+impl Statuses {
+    fn take_host(&mut self, host: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let hosts = Arc::make_mut(&mut self.hosts);
+        match value {
+            Some(value) => {
+                let status: HostStatus = parse(value)?;
+                hosts.insert(host.to_owned(), Heard { status, at: Instant::now() });
+            }
+            None => drop(hosts.remove(host)),
+        }
+        Ok(())
+    }
+
+    fn take_transform(&mut self, id: TransformId, host: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let status = value.map(parse::<TransformStatus>).transpose()?;
+        let transforms = Arc::make_mut(&mut self.transforms);
+        let hosts = transforms.entry(id.clone()).or_default();
+        match status {
+            Some(status) => drop(hosts.insert(host.to_owned(), Arc::new(status))),
+            None => drop(hosts.remove(host)),
+        }
+        if hosts.is_empty() {
+            transforms.remove(&id);
+        }
+        Ok(())
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| format!("not a status: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: Option<serde_json::Value>) -> LogRecord {
+        let value = value.map(|value| value.to_string().into_bytes());
+        LogRecord { offset: 0, timestamp: 0, key: Some(key.as_bytes().to_vec()), value, headers: Vec::new() }
+    }
+
+    fn host(name: &str) -> serde_json::Value {
+        serde_json::json!({"host": name, "version": "1", "started_at": 5, "seen_at": 6, "transforms": 1, "partitions": 2})
+    }
+
+    #[test]
+    fn hosts_come_and_go() {
+        let mut statuses = Statuses::default();
+        statuses.apply(&record("a", Some(host("a")))).expect("a host");
+        statuses.apply(&record("b", Some(host("b")))).expect("a host");
+        statuses.apply(&record("b", None)).expect("a farewell");
+        assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["a"]);
+        let heard = &statuses.hosts["a"];
+        assert!(heard.is_alive(Instant::now()) && !heard.is_alive(Instant::now() + SILENT_MAX));
+    }
+
+    #[test]
+    fn strange_records_change_nothing() {
+        let mut statuses = Statuses::default();
+        for (key, value) in [("a", serde_json::json!({})), ("shop/x@a", serde_json::json!(7)), ("no id@a", host("a"))] {
+            assert!(statuses.apply(&record(key, Some(value))).is_err(), "{key}");
+        }
+        assert!(statuses.hosts.is_empty() && statuses.transforms.is_empty());
+    }
+}
