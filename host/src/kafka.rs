@@ -9,6 +9,7 @@
 
 mod config;
 mod log;
+mod producer;
 mod raw;
 mod session;
 

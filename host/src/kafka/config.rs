@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::spec::Delivery;
 use crate::ports::SessionOptions;
 
 /// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
@@ -60,8 +59,8 @@ impl KafkaConfig {
         ])
     }
 
-    /// A worker's producer.
-    pub(super) fn producer(&self, options: &SessionOptions) -> Vec<(String, String)> {
+    /// A worker's producer; with an id it is transactional.
+    pub(super) fn producer(&self, transactional_id: Option<&str>) -> Vec<(String, String)> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut own = vec![
             // Keys land where Java clients put them: co-partitioning depends on it.
@@ -79,8 +78,8 @@ impl KafkaConfig {
             ("message.timeout.ms", timeout.clone()),
             ("delivery.report.only.error", "true".into()),
         ];
-        if options.delivery == Delivery::ExactlyOnce {
-            own.push(("transactional.id", options.transactional_id.clone()));
+        if let Some(id) = transactional_id {
+            own.push(("transactional.id", id.to_owned()));
             own.push(("transaction.timeout.ms", timeout));
         }
         self.build(&own)

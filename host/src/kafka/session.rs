@@ -1,26 +1,20 @@
 //! A worker's place in Kafka: one consumer in the transform's group, one (transactional) producer.
 //!
-//! What cost others dearly is kept in one place each: the group's metadata is captured in `begin` and only there;
-//! a producer whose commit was slow or saw a transport error is replaced before the next transaction (librdkafka
-//! 2.12 may have left an EndTxn on the way that would end the next transaction: librdkafka#5423); after `assign`
-//! every position is explicit; the revoke of a partition waits until the worker has ended its transaction.
+//! What cost others dearly is kept in one place each: the group's metadata is captured in `begin` and only there; a
+//! producer that is not to be trusted any more is replaced before the next transaction; after `assign` every position
+//! is explicit; the revoke of a partition waits until the worker has ended its transaction.
 
 use std::ffi::CString;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::config::{KafkaConfig, TRANSACTION_TIMEOUT};
-use super::raw::{
-    Client, Fetched, GroupMetadata, PartitionList, Position, Produced, RawError, RebalanceKind, TopicHandle, c_string,
-};
+use super::config::KafkaConfig;
+use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
+use super::raw::{Client, Fetched, GroupMetadata, PartitionList, Position, RawError, RebalanceKind, TopicHandle, c_string};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
-/// How long one call to a broker may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A commit that took longer may have left an EndTxn on its way.
-const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
 pub(super) struct KafkaSession {
     config: KafkaConfig,
@@ -36,22 +30,13 @@ pub(super) struct KafkaSession {
     paused: Vec<Partition>,
 }
 
-/// Fields drop in order: handles before their client.
-struct Producer {
-    topics: Vec<TopicHandle>,
-    client: Client,
-    /// Must be replaced before the next transaction.
-    tainted: bool,
-    errors_before: u64,
-}
-
 // SAFETY: `fetched` is a buffer whose pointers are used within one call of poll() only.
 unsafe impl Send for KafkaSession {}
 
 impl KafkaSession {
     pub fn open(config: &KafkaConfig, options: &SessionOptions) -> Result<Self, SessionError> {
         // The producer first: it fences an earlier owner of the id, whose open transaction would hold us back.
-        let producer = Producer::open(config, options)?;
+        let producer = open_producer(config, options)?;
         let consumer = Client::consumer(&config.consumer(options)).map_err(restart)?;
         let mut topics = PartitionList::new();
         for topic in &options.inputs {
@@ -74,16 +59,8 @@ impl KafkaSession {
         })
     }
 
-    fn producer(&self) -> Result<&Producer, SessionError> {
-        self.producer.as_ref().ok_or_else(|| SessionError::Restart("the producer could not be replaced".into()))
-    }
-
-    /// A transaction ended, and took so long: whether its producer can be trusted with another one.
-    fn note_end(&mut self, started: Instant) {
-        if let Some(producer) = &mut self.producer {
-            let saw_errors = producer.client.transport_errors() > producer.errors_before;
-            producer.tainted = saw_errors || started.elapsed() > SLOW_COMMIT;
-        }
+    fn producer(&mut self) -> Result<&mut Producer, SessionError> {
+        self.producer.as_mut().ok_or_else(|| SessionError::Restart("the producer could not be replaced".into()))
     }
 
     fn list(&self, partitions: &[Partition], offset: impl Fn(Partition) -> i64) -> PartitionList {
@@ -145,54 +122,6 @@ impl KafkaSession {
         }
         self.consumer.commit_sync(&first).map_err(restart)?;
         Ok(positions)
-    }
-}
-
-impl Producer {
-    fn open(config: &KafkaConfig, options: &SessionOptions) -> Result<Self, SessionError> {
-        let client = Client::producer(&config.producer(options)).map_err(restart)?;
-        if options.delivery == Delivery::ExactlyOnce {
-            let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-            while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
-                if !error.retriable || Instant::now() > deadline {
-                    return Err(restart(error));
-                }
-            }
-        }
-        let topics = handles(&client, &options.outputs)?;
-        let errors_before = client.transport_errors();
-        Ok(Self { topics, client, tainted: false, errors_before })
-    }
-
-    /// Waits until everything sent is delivered. librdkafka's own flush sleeps in slices of 100 ms.
-    fn drain(&self) -> Result<(), SessionError> {
-        let deadline = Instant::now() + TRANSACTION_TIMEOUT;
-        while self.client.in_flight() > 0 {
-            self.client.poll(Duration::from_millis(1));
-            if Instant::now() > deadline {
-                return Err(SessionError::Abort(format!("{} records not delivered in time", self.client.in_flight())));
-            }
-        }
-        self.client.poll(Duration::ZERO);
-        match self.client.take_delivery_error() {
-            None => Ok(()),
-            Some(error) if error.fatal => Err(SessionError::Restart(error.to_string())),
-            Some(error) => Err(SessionError::Abort(error.to_string())),
-        }
-    }
-
-    /// Calls again while the call is retriable: librdkafka resumes it.
-    fn resumed(&self, mut call: impl FnMut() -> Result<(), RawError>) -> Result<(), SessionError> {
-        let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-        loop {
-            match call() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
-                Err(error) if error.requires_abort => return Err(SessionError::Abort(error.to_string())),
-                // Fatal, or nobody knows how it ended.
-                Err(error) => return Err(restart(error)),
-            }
-        }
     }
 }
 
@@ -302,38 +231,17 @@ impl Session for KafkaSession {
     }
 
     fn begin(&mut self) -> Result<(), SessionError> {
-        if self.producer.as_ref().is_none_or(|producer| producer.tainted) {
+        if self.producer.as_ref().is_none_or(Producer::is_tainted) {
             self.producer = None;
-            self.producer = Some(Producer::open(&self.config, &self.options)?);
+            self.producer = Some(open_producer(&self.config, &self.options)?);
         }
         // None for a consumer that is no member: its metadata would be accepted by the broker for anything.
         self.group = self.consumer.group_metadata();
-        let exactly_once = self.options.delivery == Delivery::ExactlyOnce;
-        let producer = self.producer.as_mut().expect("opened above");
-        producer.errors_before = producer.client.transport_errors();
-        match exactly_once {
-            true => producer.client.begin_transaction().map_err(restart),
-            false => Ok(()),
-        }
+        self.producer()?.begin()
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
-        let producer = self.producer()?;
-        let topic = &producer.topics[record.topic];
-        // The clock is read only where it is needed: this is called for every record.
-        let mut full_since = None;
-        loop {
-            let produced = producer.client.produce(topic, None, record.key, record.value, record.headers, record.timestamp);
-            match produced {
-                Ok(Produced::Queued) => return Ok(()),
-                Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
-                    producer.client.poll(Duration::from_millis(1));
-                }
-                Ok(Produced::Full) => return Err(SessionError::Abort("the producer's queue stays full".into())),
-                Err(error) if error.fatal => return Err(restart(error)),
-                Err(error) => return Err(SessionError::Abort(error.to_string())),
-            }
-        }
+        self.producer()?.send(record, None)
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
@@ -341,50 +249,39 @@ impl Session for KafkaSession {
         for offset in offsets {
             list.add(self.topic(offset.partition), offset.partition.number, offset.next_offset, &offset.metadata);
         }
-        let started = Instant::now();
         let group = self.group.take();
-        let producer = self.producer()?;
-        producer.drain()?;
+        self.producer()?.drain()?;
         if self.options.delivery == Delivery::AtLeastOnce {
             return if offsets.is_empty() { Ok(()) } else { self.consumer.commit_sync(&list).map_err(restart) };
         }
         if !offsets.is_empty() {
             let group = group.ok_or_else(|| SessionError::Restart("was not a member of the group at begin".into()))?;
-            producer.resumed(|| producer.client.send_offsets(&list, &group, CALL_TIMEOUT))?;
+            self.producer()?.send_offsets(&list, &group)?;
         }
-        producer.resumed(|| producer.client.commit_transaction(CALL_TIMEOUT))?;
-        self.note_end(started);
-        Ok(())
+        self.producer()?.commit()
     }
 
     fn abort(&mut self) -> Result<(), SessionError> {
         self.group = None;
-        if self.options.delivery == Delivery::AtLeastOnce {
+        match self.options.delivery {
+            Delivery::ExactlyOnce => self.producer()?.abort(),
             // What was sent cannot be taken back: it may be produced again.
-            return self.producer()?.drain().or(Ok(()));
+            Delivery::AtLeastOnce => self.producer()?.drain().or(Ok(())),
         }
-        let started = Instant::now();
-        let producer = self.producer()?;
-        producer.resumed(|| {
-            producer.client.poll(Duration::ZERO);
-            producer.client.abort_transaction(CALL_TIMEOUT)
-        })?;
-        let _ = producer.client.take_delivery_error();
-        self.note_end(started);
-        Ok(())
     }
 
     fn set_outputs(&mut self, outputs: &[TopicName]) -> Result<(), SessionError> {
         self.options.outputs = outputs.to_vec();
         if let Some(producer) = &mut self.producer {
-            producer.topics = handles(&producer.client, outputs)?;
+            producer.set_topics(outputs)?;
         }
         Ok(())
     }
 }
 
-fn handles(client: &Client, topics: &[TopicName]) -> Result<Vec<TopicHandle>, SessionError> {
-    topics.iter().map(|topic| client.topic(topic.as_str()).map_err(restart)).collect()
+fn open_producer(config: &KafkaConfig, options: &SessionOptions) -> Result<Producer, SessionError> {
+    let transactional_id = (options.delivery == Delivery::ExactlyOnce).then_some(options.transactional_id.as_str());
+    Producer::open(config, transactional_id, &options.outputs)
 }
 
 /// Errors that another poll will not mend.
@@ -400,8 +297,4 @@ fn is_lasting(error: &RawError) -> bool {
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
     )
-}
-
-fn restart(error: RawError) -> SessionError {
-    SessionError::Restart(error.to_string())
 }
