@@ -75,6 +75,8 @@ fn check(call: &'static str, code: Err) -> Result<(), RawError> {
 #[derive(Default)]
 pub(super) struct Events {
     rebalances: Mutex<VecDeque<RebalanceEvent>>,
+    /// The rebalance that the owner took and has not answered with an (un)assignment yet.
+    unanswered: Mutex<Option<RebalanceEvent>>,
     delivery_error: Mutex<Option<RawError>>,
     transport_errors: AtomicU64,
     closing: AtomicBool,
@@ -87,7 +89,7 @@ pub(super) enum RebalanceKind {
     Lost,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RebalanceEvent {
     pub kind: RebalanceKind,
     pub partitions: Vec<(String, i32)>,
@@ -179,9 +181,31 @@ impl Client {
         unsafe { &*self.events }
     }
 
-    /// The oldest rebalance that was not taken yet.
+    /// The oldest rebalance that was not taken yet; to be answered with `incremental_assign` or `incremental_unassign`.
     pub fn next_rebalance(&self) -> Option<RebalanceEvent> {
-        self.events().rebalances.lock().pop_front()
+        let event = self.events().rebalances.lock().pop_front()?;
+        *self.events().unanswered.lock() = Some(event.clone());
+        Some(event)
+    }
+
+    /// Answers the rebalances that nobody answered: the group would wait for it, and closing with it, for ever.
+    fn answer_rebalances(&self) {
+        let taken = self.events().unanswered.lock().take();
+        let waiting = std::mem::take(&mut *self.events().rebalances.lock());
+        for event in taken.into_iter().chain(waiting) {
+            let mut list = PartitionList::new();
+            let answered = match event.kind {
+                // None of them: what was not taken over is nothing to give up.
+                RebalanceKind::Assign => self.incremental_assign(&list),
+                RebalanceKind::Revoke | RebalanceKind::Lost => {
+                    event.partitions.iter().for_each(|(topic, number)| list.add(topic, *number, -1001, ""));
+                    self.incremental_unassign(&list)
+                }
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "a rebalance was not answered before closing");
+            }
+        }
     }
 
     /// The first failed delivery since the last call.
@@ -207,11 +231,13 @@ impl Client {
     }
 
     pub fn incremental_assign(&self, partitions: &PartitionList) -> Result<(), RawError> {
+        self.events().unanswered.lock().take();
         // SAFETY: as above; the error object is taken over.
         unsafe { RawError::check("incremental_assign", rd_kafka_incremental_assign(self.rk, partitions.ptr())) }
     }
 
     pub fn incremental_unassign(&self, partitions: &PartitionList) -> Result<(), RawError> {
+        self.events().unanswered.lock().take();
         // SAFETY: as above.
         unsafe { RawError::check("incremental_unassign", rd_kafka_incremental_unassign(self.rk, partitions.ptr())) }
     }
@@ -319,6 +345,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        self.answer_rebalances();
         self.events().closing.store(true, Ordering::Relaxed);
         // SAFETY: handles are destroyed once, here; `events` goes last, because destroying runs callbacks.
         unsafe {

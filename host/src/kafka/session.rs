@@ -15,7 +15,6 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
-
 pub(super) struct KafkaSession {
     config: KafkaConfig,
     options: SessionOptions,

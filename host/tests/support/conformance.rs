@@ -13,18 +13,22 @@ mod topics;
 #[path = "conformance_transactions.rs"]
 mod transactions;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
+use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord, NewTopic, SessionOptions};
 
 use member::Member;
 
 /// How long anything may take. Kafka's rebalances and a loaded machine are slow; only a failure waits that long.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What records are stamped with. Old ones would be deleted by age, at any time.
+static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().0);
 
 type Check = fn(&Fixture) -> Result<()>;
 
@@ -44,6 +48,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("at-least-once commits too", transactions::at_least_once),
     ("a newer session fences the older", transactions::newer_session_fences),
     ("a stale generation is refused", transactions::stale_generation_is_refused),
+    ("a session may end with a rebalance unanswered", sessions::ends_unanswered),
     ("crashes lose and repeat nothing", transactions::crashes_lose_and_repeat_nothing),
 ];
 
@@ -142,7 +147,7 @@ impl Fixture {
 
 fn record(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {
     let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-    LogRecord { offset: 0, timestamp: 1_700_000_000_000, key, value, headers: Vec::new() }
+    LogRecord { offset: 0, timestamp: *NOW, key, value, headers: Vec::new() }
 }
 
 fn text(bytes: Option<&[u8]>) -> String {

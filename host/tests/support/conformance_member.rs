@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use sandbar::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError};
 
-use super::{text, wait_for};
+use super::{NOW, text, wait_for};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -148,7 +148,7 @@ impl Member {
 
     pub fn send(&mut self, topic: usize, key: &str, value: &str) -> Result<(), SessionError> {
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-        self.session.send(&Outgoing { topic, key, value, headers: &[], timestamp: 1_700_000_000_000 })
+        self.session.send(&Outgoing { topic, key, value, headers: &[], timestamp: *NOW })
     }
 
     /// The offsets up to which everything was seen.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use sandbar::model::spec::Start;
-use sandbar::ports::Partition;
+use sandbar::ports::{Partition, Rebalance};
 
 use super::{Fixture, PATIENCE, wait_for};
 
@@ -175,5 +175,30 @@ pub fn shared_and_taken_over(fixture: &Fixture) -> Result<()> {
         }
     }
     ensure!(places.len() == 600, "{} of 600 records", places.len());
+    Ok(())
+}
+
+/// A worker that is told to stop may have a change of its partitions before it that it has not carried out.
+pub fn ends_unanswered(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.topic("in", 2)?;
+    fixture.fill(&topic, 0, 0..10)?;
+    let mut first = fixture.member("first", &topic, &[])?;
+    let mut change = None;
+    wait_for("an assignment", || {
+        change = first.poll(&mut Vec::new())?;
+        Ok(change.is_some())
+    })?;
+    drop(first);
+    // The same with a revocation.
+    let mut second = fixture.member("second", &topic, &[])?;
+    second.join(2)?;
+    let mut third = fixture.member("third", &topic, &[])?;
+    wait_for("a revocation", || {
+        third.turn(&mut Vec::new())?;
+        Ok(matches!(second.poll(&mut Vec::new())?, Some(Rebalance::Revoke(_))))
+    })?;
+    drop(second);
+    third.join(2)?;
+    ensure!(third.receive(10)?.len() == 10);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod conformance;
 mod exactly_once;
 mod graceful;
 mod harness;
