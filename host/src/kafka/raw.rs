@@ -16,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka_sys::bindings::*;
 
+use crate::model::units::Timestamp;
+
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
 
@@ -260,6 +262,18 @@ impl Client {
         let code =
             unsafe { rd_kafka_query_watermark_offsets(self.rk, name.as_ptr(), partition, &mut low, &mut high, ms(timeout)) };
         check("query_watermarks", code).map(|()| (low, high))
+    }
+
+    /// The first offset whose record is not older than `at`, asked of the partition's leader; None if all are older.
+    pub fn offset_at(&self, topic: &str, partition: i32, at: Timestamp, timeout: Duration) -> Result<Option<i64>, RawError> {
+        let mut list = PartitionList::new();
+        // Below 0 a time has another meaning to a broker: one of the partition's ends.
+        list.add(topic, partition, at.0.max(0), "");
+        // SAFETY: live handle; the list is filled in place.
+        check("offsets_for_times", unsafe { rd_kafka_offsets_for_times(self.rk, list.ptr(), ms(timeout)) })?;
+        list.first_error("offsets_for_times")?;
+        let found = list.entries().first().map(|position| position.offset);
+        Ok(found.filter(|offset| *offset >= 0))
     }
 
     /// The end of a partition as the last fetch saw it.

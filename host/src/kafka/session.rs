@@ -13,7 +13,7 @@ use super::raw::{
     Client, Fetched, GroupMetadata, PartitionList, Position, Produced, RawError, RebalanceKind, TopicHandle, c_string,
 };
 use crate::model::batch::RecordRef;
-use crate::model::spec::{Delivery, Start};
+use crate::model::spec::Delivery;
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
 /// How long one call to a broker may take.
@@ -131,8 +131,10 @@ impl KafkaSession {
         let mut first = PartitionList::new();
         for position in positions.iter_mut().filter(|position| position.offset < 0) {
             let ends = self.consumer.query_watermarks(&position.topic, position.partition, CALL_TIMEOUT);
-            let (low, high) = ends.map_err(restart)?;
-            position.offset = if self.options.start == Start::Earliest { low } else { high };
+            let (topic, number) = (position.topic.as_str(), position.partition);
+            let at = |at| self.consumer.offset_at(topic, number, at, CALL_TIMEOUT).map_err(restart);
+            let offset = self.options.start.offset(topic, number, ends.map_err(restart)?, at)?;
+            position.offset = offset;
             first.add(&position.topic, position.partition, position.offset, "");
         }
         self.consumer.commit_sync(&first).map_err(restart)?;

@@ -291,7 +291,7 @@ fn prepare(parts: &Parts, deployment: &Deployment) -> Result<Prepared, (Code, St
         inputs: spec.inputs.clone(),
         outputs,
         delivery: spec.delivery,
-        start: spec.start,
+        start: spec.start.resolve(deployment.changed_at),
         commit_interval: spec.commit_interval,
     };
     Ok((spec, program, options))
