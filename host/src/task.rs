@@ -17,6 +17,7 @@
 
 mod failure;
 mod tally;
+pub mod trial;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

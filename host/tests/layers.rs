@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("telemetry", &["model"]),
     ("ports", &["model"]),
+    ("records", &["model", "ports"]),
     ("task", &["model", "ports", "telemetry"]),
     ("guest", &["model", "ports", "telemetry"]),
     ("kafka", &["model", "ports"]),
@@ -15,9 +16,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("catalog", &["model", "ports"]),
     ("worker", &["model", "ports", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "task", "guest", "catalog", "worker", "telemetry"]),
-    ("api", &["model", "ports", "catalog"]),
+    ("api", &["model", "ports", "records", "task", "catalog"]),
     ("config", &["model", "telemetry"]),
-    ("cli", &["model", "config", "guest"]),
+    ("cli", &["model", "ports", "records", "task", "config", "guest", "telemetry"]),
     ("app", &["model", "ports", "guest", "kafka", "embedded", "catalog", "supervisor", "api", "config", "telemetry"]),
 ];
 
