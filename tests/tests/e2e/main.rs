@@ -6,3 +6,4 @@ mod graceful;
 mod harness;
 mod hostile;
 mod job;
+mod offsets;
