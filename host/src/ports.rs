@@ -206,8 +206,8 @@ pub trait Groups {
     /// Forgets everything that a group without members has committed, for whatever topic. Refused as above.
     fn delete_group(&self, group: &str) -> Result<(), LogError>;
 
-    /// The first offset whose record is not older than `at`; None if all are older.
-    fn offset_at(&self, topic: &TopicName, partition: i32, at: Timestamp) -> Result<Option<i64>, LogError>;
+    /// For each partition of a topic, the first offset whose record is not older than `at`; None where all are older.
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError>;
 }
 
 /// The log that a host works on: topics, and sessions on them.

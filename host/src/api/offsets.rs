@@ -5,7 +5,8 @@
 
 mod plan;
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -30,7 +31,7 @@ use super::transforms::find;
 use super::{ApiState, AppState, blocking};
 
 /// How often it is asked whether the group is empty by now.
-const LEAVE_POLL: std::time::Duration = std::time::Duration::from_millis(100);
+const LEAVE_POLL: Duration = Duration::from_millis(100);
 
 #[derive(Serialize, ToSchema)]
 pub struct OffsetList {
@@ -149,7 +150,7 @@ pub async fn alter(
             Wanted::Offsets(targets) => {
                 plan::to_targets(&places, targets).map_err(|problems| Refusal::of_fields(Code::Offsets, problems))?
             }
-            Wanted::All(start) => to_start(&*state.log, &places, &start.resolve(Timestamp::now()))?,
+            Wanted::All(start) => to_start(&*state.log, &spec, &places, &start.resolve(Timestamp::now()))?,
         };
         if !params.dry_run {
             let offsets: Vec<GroupOffset> = moves.iter().map(Move::offset).collect();
@@ -181,7 +182,7 @@ pub async fn reset(
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
         let places = places(&*state.log, &group, &spec)?;
-        let moves = to_start(&*state.log, &places, &spec.start.resolve(Timestamp::now()))?;
+        let moves = to_start(&*state.log, &spec, &places, &spec.start.resolve(Timestamp::now()))?;
         if !params.dry_run {
             let deleted = state.log.delete_group(&group);
             deleted.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
@@ -265,13 +266,18 @@ fn places(log: &dyn Log, group: &str, spec: &Spec) -> Result<Vec<Place>, Refusal
 }
 
 /// Every partition to where `start` says.
-fn to_start(log: &dyn Log, places: &[Place], start: &Start) -> Result<Vec<Move>, Refusal> {
+fn to_start(log: &dyn Log, spec: &Spec, places: &[Place], start: &Start) -> Result<Vec<Move>, Refusal> {
+    let mut times = BTreeMap::new();
+    if let Some(moment) = start.moment() {
+        for topic in &spec.inputs {
+            times.insert(topic, log.offsets_at(topic, moment)?);
+        }
+    }
     let to = |place: &Place| {
-        let look_up = |at| log.offset_at(&place.topic, place.partition, at);
-        let to = start.offset(place.topic.as_str(), place.partition, (place.first, place.end), look_up)?;
-        Ok(Move::of(place, to))
+        let at = times.get(&place.topic).and_then(|of_topic| *of_topic.get(place.partition as usize)?);
+        Move::of(place, start.offset(&place.topic, place.partition, (place.first, place.end), at))
     };
-    places.iter().map(to).collect()
+    Ok(places.iter().map(to).collect())
 }
 
 impl OffsetView {

@@ -58,8 +58,9 @@ impl Groups for EmbeddedLog {
         self.broker.forget(&mut writer, group, &all).map_err(unavailable)
     }
 
-    fn offset_at(&self, topic: &TopicName, partition: i32, at: Timestamp) -> Result<Option<i64>, LogError> {
-        let id = self.find_partition(topic, partition)?;
-        self.broker.offset_at(id, at).map_err(unavailable)
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        let topic = self.find(topic)?;
+        let look_up = |number| self.broker.offset_at(PartitionId { topic: topic.id, number }, at).map_err(unavailable);
+        (0..topic.partitions).map(look_up).collect()
     }
 }

@@ -198,9 +198,9 @@ impl EmbeddedSession {
             }
             return Ok((next_offset, metadata));
         }
-        let topic = self.topics[partition.input as usize].as_str();
-        let next_offset =
-            self.start.offset(topic, id.number, (extent.start, extent.end), |at| self.broker.offset_at(id, at))?;
+        let found = self.start.moment().map(|moment| self.broker.offset_at(id, moment)).transpose()?.flatten();
+        let topic = &self.topics[partition.input as usize];
+        let next_offset = self.start.offset(topic, id.number, (extent.start, extent.end), found);
         Ok((next_offset, String::new()))
     }
 

@@ -62,9 +62,10 @@ impl Groups for KafkaLog {
         }
     }
 
-    fn offset_at(&self, topic: &TopicName, partition: i32, at: Timestamp) -> Result<Option<i64>, LogError> {
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        let partitions = self.topic(topic)?.partitions;
         let client = self.outsider(READER_GROUP)?;
-        client.offset_at(topic.as_str(), partition, at, CALL_TIMEOUT).map_err(unavailable)
+        client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT).map_err(unavailable)
     }
 }
 

@@ -264,16 +264,24 @@ impl Client {
         check("query_watermarks", code).map(|()| (low, high))
     }
 
-    /// The first offset whose record is not older than `at`, asked of the partition's leader; None if all are older.
-    pub fn offset_at(&self, topic: &str, partition: i32, at: Timestamp, timeout: Duration) -> Result<Option<i64>, RawError> {
+    /// For each of these partitions the first offset whose record is not older than `at`, asked of their leaders; None
+    /// where all are older.
+    pub fn offsets_at(
+        &self,
+        topic: &str,
+        partitions: std::ops::Range<i32>,
+        at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Vec<Option<i64>>, RawError> {
         let mut list = PartitionList::new();
-        // Below 0 a time has another meaning to a broker: one of the partition's ends.
-        list.add(topic, partition, at.0.max(0), "");
+        for partition in partitions {
+            // Below 0 a time has another meaning to a broker: one of the partition's ends.
+            list.add(topic, partition, at.0.max(0), "");
+        }
         // SAFETY: live handle; the list is filled in place.
         check("offsets_for_times", unsafe { rd_kafka_offsets_for_times(self.rk, list.ptr(), ms(timeout)) })?;
         list.first_error("offsets_for_times")?;
-        let found = list.entries().first().map(|position| position.offset);
-        Ok(found.filter(|offset| *offset >= 0))
+        Ok(list.entries().iter().map(|position| Some(position.offset).filter(|offset| *offset >= 0)).collect())
     }
 
     /// The end of a partition as the last fetch saw it.

@@ -129,13 +129,18 @@ impl KafkaSession {
             }
         }
         let mut first = PartitionList::new();
-        for position in positions.iter_mut().filter(|position| position.offset < 0) {
-            let ends = self.consumer.query_watermarks(&position.topic, position.partition, CALL_TIMEOUT);
-            let (topic, number) = (position.topic.as_str(), position.partition);
-            let at = |at| self.consumer.offset_at(topic, number, at, CALL_TIMEOUT).map_err(restart);
-            let offset = self.options.start.offset(topic, number, ends.map_err(restart)?, at)?;
-            position.offset = offset;
-            first.add(&position.topic, position.partition, position.offset, "");
+        // The list is filled in place: it has the order of `partitions`.
+        for (position, partition) in positions.iter_mut().zip(partitions).filter(|(position, _)| position.offset < 0) {
+            let (topic, number) = (&self.options.inputs[partition.input as usize], partition.number);
+            let ends = self.consumer.query_watermarks(topic.as_str(), number, CALL_TIMEOUT).map_err(restart)?;
+            let found = match self.options.start.moment() {
+                Some(at) => {
+                    self.consumer.offsets_at(topic.as_str(), number..number + 1, at, CALL_TIMEOUT).map_err(restart)?[0]
+                }
+                None => None,
+            };
+            position.offset = self.options.start.offset(topic, number, ends, found);
+            first.add(topic.as_str(), number, position.offset, "");
         }
         self.consumer.commit_sync(&first).map_err(restart)?;
         Ok(positions)

@@ -130,23 +130,24 @@ impl<'de> Deserialize<'de> for StartSpec {
 // === impl Start ===
 
 impl Start {
-    /// The offset at which a partition begins that holds `first..end`. `at` looks up the first offset that is not older
-    /// than a moment (`None`: all are older).
-    pub fn offset<E>(
-        &self,
-        topic: &str,
-        partition: i32,
-        (first, end): (i64, i64),
-        at: impl FnOnce(Timestamp) -> Result<Option<i64>, E>,
-    ) -> Result<i64, E> {
+    /// The moment whose offsets are to be looked up, where there is one.
+    pub fn moment(&self) -> Option<Timestamp> {
         match self {
-            Self::Latest => Ok(end),
-            Self::Earliest => Ok(first),
-            Self::At(moment) => Ok(at(*moment)?.unwrap_or(end)),
+            Self::At(moment) => Some(*moment),
+            Self::Latest | Self::Earliest | Self::Offsets(_) => None,
+        }
+    }
+
+    /// The offset at which a partition begins that holds `first..end`. `found` is the first one that is not older than
+    /// [`Start::moment`] (`None`: all are older, or there is no such moment).
+    pub fn offset(&self, topic: &TopicName, partition: i32, (first, end): (i64, i64), found: Option<i64>) -> i64 {
+        match self {
+            Self::Latest => end,
+            Self::Earliest => first,
+            Self::At(_) => found.unwrap_or(end),
             Self::Offsets(offsets) => {
-                let of_topic = offsets.iter().find(|(named, _)| named.as_str() == topic).map(|(_, of_topic)| of_topic);
-                let named = of_topic.and_then(|of_topic| of_topic.get(&partition));
-                Ok(named.map_or(first, |named| (*named).max(first).min(end)))
+                let named = offsets.get(topic).and_then(|of_topic| of_topic.get(&partition));
+                named.map_or(first, |named| (*named).max(first).min(end))
             }
         }
     }
@@ -214,11 +215,11 @@ mod tests {
             (offsets(0, 10), None, 9),
             (offsets(1, 4), None, 2),
         ] {
-            let found = start.resolve(now).offset("t", 0, (2, 9), |moment| match at {
-                Some((asked, found)) if asked == moment.0 => Ok(found),
-                _ => Err(format!("{start:?} asked for {moment:?}")),
-            });
-            assert_eq!(found, Ok(expected), "{start:?}");
+            let start = start.resolve(now);
+            let (moment, found) = at.unzip();
+            assert_eq!(start.moment(), moment.map(Timestamp), "{start:?}");
+            let topic = "t".parse().expect("valid");
+            assert_eq!(start.offset(&topic, 0, (2, 9), found.flatten()), expected, "{start:?}");
         }
     }
 }

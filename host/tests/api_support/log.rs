@@ -71,11 +71,12 @@ impl Groups for MemoryLog {
         self.available()
     }
 
-    fn offset_at(&self, topic: &TopicName, partition: i32, at: Timestamp) -> Result<Option<i64>, LogError> {
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
         self.available()?;
         let topics = self.topics.lock().expect("unpoisoned");
-        let records = &topics.get(topic).ok_or_else(|| missing(topic))?[partition as usize];
-        Ok(records.iter().find(|record| record.timestamp >= at.0).map(|record| record.offset))
+        let partitions = topics.get(topic).ok_or_else(|| missing(topic))?;
+        let first = |records: &Vec<LogRecord>| records.iter().find(|record| record.timestamp >= at.0).map(|at| at.offset);
+        Ok(partitions.iter().map(first).collect())
     }
 }
 
