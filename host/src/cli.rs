@@ -34,9 +34,12 @@ pub enum Command {
     },
     /// Build a guest crate into a component that the host takes; prints its path
     Build(BuildArgs),
-    /// Run records (NDJSON on stdin) through a module, offline; failures go to stderr as NDJSON
     Run(RunArgs),
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
-    CompileModule { module: std::path::PathBuf, artifact: std::path::PathBuf, memory_bytes_max: u64 },
+    CompileModule {
+        module: std::path::PathBuf,
+        artifact: std::path::PathBuf,
+        memory_bytes_max: u64,
+    },
 }

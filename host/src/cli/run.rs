@@ -23,8 +23,11 @@ use crate::telemetry::metrics::Metrics;
 /// Longest line of input.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// Reads one JSON object a line: {"key": .., "value": .., "headers": [{"name": .., "value": ..}], "timestamp": ms}, all of
-/// it optional; a value that is no string is sent as its JSON text. Writes one a line for each output record.
+/// Run records (NDJSON on stdin) through a module, offline; failures go to stderr as NDJSON
+///
+/// A line is {"key": .., "value": .., "headers": [{"name": .., "value": ..}], "timestamp": MS}, all of it optional; a value
+/// that is no string is sent as its JSON text, key_base64 and value_base64 hold bytes. Output records come out in the same
+/// form, with the output's alias as "target". Exits with 1 if a record failed.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The component

@@ -25,10 +25,10 @@ pub enum StartSpec {
     /// At the first record that is left.
     Earliest,
     /// At the first record that is not older than this moment (RFC 3339); after the last where there is none.
-    #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
+    #[schema(value_type = String, example = json!({"timestamp": "2026-01-01T00:00:00Z"}))]
     Timestamp(Rfc3339),
     /// The same, counted back from the moment at which the transform was last deployed, paused or resumed: `1h`.
-    #[schema(value_type = String, example = "1h")]
+    #[schema(value_type = String, example = json!({"ago": "1h"}))]
     Ago(Span),
     /// At these offsets, by topic and partition; a partition that is not named begins at its first record.
     #[schema(value_type = std::collections::HashMap<String, std::collections::HashMap<String, i64>>)]
