@@ -11,13 +11,14 @@ mod control;
 mod deploy;
 mod modules;
 mod observe;
+mod offsets;
 mod openapi;
 mod pages;
 mod problem;
-mod records;
 mod request;
 mod topics;
 mod transforms;
+mod trial;
 mod views;
 
 use std::sync::Arc;
@@ -25,16 +26,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::catalog::Catalog;
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
-use crate::model::names::TransformId;
+use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
-use crate::ports::Log;
+use crate::ports::{GuestFactory, Log};
 
 use problem::Refusal;
 
@@ -45,6 +46,9 @@ pub trait ModuleChecker: Send + Sync {
 
     /// Makes an instance and runs its `init` with the spec's config.
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
+
+    /// What makes instances with the spec's config and limits, to be thrown away after a trial.
+    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
 }
 
 /// What runs: on this host, and as far as it was heard of, on the others.
@@ -77,6 +81,8 @@ pub struct ApiState {
     pub runtime: Arc<dyn Runtime>,
     /// This host's name.
     pub host: String,
+    /// Consumer groups are named after it.
+    pub cluster: ClusterName,
     /// Whether topics are served over HTTP: with the embedded log only.
     pub topics_api: bool,
     pub limits: ApiLimits,
@@ -92,7 +98,7 @@ pub struct ApiLimits {
     pub module_bytes_max: usize,
     /// Largest spec.
     pub spec_bytes_max: usize,
-    /// Largest body of records (embedded log).
+    /// Largest body of records (embedded log, trials).
     pub records_bytes_max: usize,
     /// Time for a request's body to arrive.
     pub body_time: Duration,
@@ -100,6 +106,15 @@ pub struct ApiLimits {
     pub uploads_max: usize,
     /// Reads of topics that wait for records (embedded log).
     pub polls_max: usize,
+    /// Records of one trial.
+    pub trial_records_max: usize,
+    /// Time for one trial, with reading its records.
+    pub trial_time: Duration,
+    /// Keys, values and headers that the outputs of one trial may have together.
+    pub trial_bytes_max: usize,
+    /// How long the hosts may take to leave the group of a transform that was just paused. A host that crashed is a
+    /// member until its session is over.
+    pub leave_time: Duration,
 }
 
 impl Default for ApiLimits {
@@ -111,6 +126,10 @@ impl Default for ApiLimits {
             body_time: Duration::from_secs(60),
             uploads_max: 4,
             polls_max: 64,
+            trial_records_max: 1000,
+            trial_time: Duration::from_secs(30),
+            trial_bytes_max: 8 * 1024 * 1024,
+            leave_time: Duration::from_secs(12),
         }
     }
 }
@@ -186,6 +205,10 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::POST, "/v1/teams/{team}/transforms/{name}/restart", post(control::restart)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/status", get(control::status)),
         (Method::GET, "/v1/hosts", get(control::hosts)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/offsets", get(offsets::show)),
+        (Method::PATCH, "/v1/teams/{team}/transforms/{name}/offsets", patch(offsets::alter)),
+        (Method::DELETE, "/v1/teams/{team}/transforms/{name}/offsets", delete(offsets::reset)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/test", post(trial::test)),
         (Method::GET, "/v1/topics", get(topics::list)),
         (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
         (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),

@@ -23,7 +23,7 @@ use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
-use crate::ports::{Log, LogError};
+use crate::ports::{GuestFactory, Log, LogError};
 use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -131,7 +131,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         catalog: catalog.clone(),
         modules: modules.clone(),
         metrics: metrics.clone(),
-        cluster,
+        cluster: cluster.clone(),
         host: host.clone(),
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
@@ -148,6 +148,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         modules,
         runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
         host,
+        cluster,
         topics_api: embedded,
         limits: ApiLimits { module_bytes_max: usize::try_from(config.module_bytes_max)?, ..ApiLimits::default() },
         render_metrics: Arc::new(move || metrics.render()),
@@ -253,6 +254,11 @@ impl ModuleChecker for Modules {
 
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
         Modules::try_init(self, spec, bytes)
+    }
+
+    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
+        // Revision 0: none that was ever deployed.
+        Ok(Box::new(Modules::prepare(self, spec, 0, bytes, None)?))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The command line: one binary for the host, for authors and for whoever is on call.
 
 mod build;
+mod run;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{KafkaOptions, Options};
 
 pub use build::BuildArgs;
+pub use run::RunArgs;
 
 /// Runs teams' sandboxed WebAssembly transforms next to Kafka, exactly once
 #[derive(Debug, Parser)]
@@ -32,7 +34,12 @@ pub enum Command {
     },
     /// Build a guest crate into a component that the host takes; prints its path
     Build(BuildArgs),
+    Run(RunArgs),
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
-    CompileModule { module: std::path::PathBuf, artifact: std::path::PathBuf, memory_bytes_max: u64 },
+    CompileModule {
+        module: std::path::PathBuf,
+        artifact: std::path::PathBuf,
+        memory_bytes_max: u64,
+    },
 }

@@ -10,6 +10,7 @@
 //! | `broker` | what sessions share, and the two locks |
 //! | `session` | a worker's session |
 //! | `group` | membership and assignment, a plain value |
+//! | `offsets` | committed offsets, from outside of their group |
 //! | `reader` | reading ahead, fair over partitions |
 //! | `outputs`, `block` | a transaction in memory, and its form on disk |
 //! | `store` | keys and values in fjall |
@@ -27,6 +28,7 @@ mod broker;
 mod cleanup;
 mod group;
 pub mod murmur2;
+mod offsets;
 mod outputs;
 mod reader;
 mod session;

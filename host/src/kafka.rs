@@ -2,12 +2,13 @@
 //!
 //! `raw` is a thin safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2);
 //! `session` is a worker's consumer and transactional producer; `log` is topics, and reading and writing outside a
-//! session; `config` the properties that both start from.
+//! session; `groups` committed offsets from outside of their group; `config` the properties that both start from.
 //!
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).
 
 mod config;
+mod groups;
 mod log;
 mod producer;
 mod raw;

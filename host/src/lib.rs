@@ -14,6 +14,7 @@ pub mod guest;
 pub mod kafka;
 pub mod model;
 pub mod ports;
+pub mod records;
 pub mod supervisor;
 pub mod task;
 pub mod telemetry;

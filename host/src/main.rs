@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Command::CompileModule { module, artifact, memory_bytes_max } => {
             return sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max);
         }
+        Command::Run(run) => return run.run(),
         Command::Build(build) => build.run(),
         Command::Serve { options, mut kafka } => options
             .resolve(Some(&mut kafka), ".sandbar/serve")

@@ -8,5 +8,6 @@ pub mod module;
 pub mod names;
 pub mod revision;
 pub mod spec;
+pub mod start;
 pub mod status;
 pub mod units;

@@ -2,7 +2,7 @@
 //!
 //! | seam | real | without a broker |
 //! |---|---|---|
-//! | [`Log`], [`Session`] | `kafka` | `embedded` (durable), the simulation's broker (tests) |
+//! | [`Log`], [`Groups`], [`Session`] | `kafka` | `embedded` (durable), the simulation's broker (tests) |
 //! | [`GuestFactory`], [`Guest`] | `guest` (wasmtime) | the simulation's guests (tests) |
 //!
 //! The data plane is synchronous: every call here may block, none is made from tokio.
@@ -188,8 +188,36 @@ pub enum LogError {
     Refused(String),
 }
 
+/// What a consumer group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffset {
+    pub topic: TopicName,
+    pub partition: i32,
+    pub next_offset: i64,
+    pub metadata: String,
+}
+
+/// Committed offsets, seen and changed from outside of their group.
+pub trait Groups {
+    /// What a group has committed for these topics, by topic and partition. Waits for transactions that may still change
+    /// it. A partition without an offset is left out.
+    fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError>;
+
+    /// How many members a group has; 0 for one that does not exist.
+    fn group_members(&self, group: &str) -> Result<usize, LogError>;
+
+    /// Commits offsets for a group without members. With members it is [`LogError::Refused`], and nothing is changed.
+    fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError>;
+
+    /// Forgets everything that a group without members has committed, for whatever topic. Refused as above.
+    fn delete_group(&self, group: &str) -> Result<(), LogError>;
+
+    /// For each partition of a topic, the first offset whose record is not older than `at`; None where all are older.
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError>;
+}
+
 /// The log that a host works on: topics, and sessions on them.
-pub trait Log: Send + Sync + 'static {
+pub trait Log: Groups + Send + Sync + 'static {
     /// Opens a worker's session. Fences an earlier one with the same transactional id.
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError>;
 

@@ -23,6 +23,7 @@ mod failure;
 mod program;
 mod step;
 mod tally;
+pub mod trial;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -84,6 +84,11 @@ impl Api {
         self.answer(self.agent.get(self.url(path)).call())
     }
 
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Response {
+        self.answer(self.agent.delete(self.url(path)).call()).unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
+    }
+
     /// Sends a body; any method that has one.
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {

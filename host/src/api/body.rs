@@ -1,5 +1,6 @@
 //! Request bodies: read whole, within a limit and a time, and told apart by content type.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -104,30 +105,41 @@ pub struct Upload {
     pub module: Option<Bytes>,
 }
 
-/// Takes a form apart: a part `spec` and a part `module`, each at most once.
+/// Takes the form of a deployment apart: a part `spec` and a part `module`.
 pub async fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
+    let mut parts = parts(headers, body, &["spec", "module"]).await?;
+    let spec = parts.remove("spec").ok_or_else(|| Refusal::new(Code::Multipart, "the form has no part \"spec\""))?;
+    Ok(Upload { spec: spec_of(&spec.media, &spec.bytes)?, module: parts.remove("module").map(|part| part.bytes) })
+}
+
+/// One part of a form.
+#[derive(Debug)]
+pub struct Part {
+    pub media: Media,
+    pub bytes: Bytes,
+}
+
+/// Takes a form apart: each of the parts that are known at most once, and no others.
+pub async fn parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<BTreeMap<String, Part>, Refusal> {
     let refuse = |detail: String| Refusal::new(Code::Multipart, detail);
     let mut request = Request::new(Body::from(body));
     *request.headers_mut() = headers.clone();
     // The body was counted when it was read.
     DefaultBodyLimit::disable().apply(&mut request);
     let mut parts = Multipart::from_request(request, &()).await.map_err(|error| refuse(error.body_text()))?;
-    let (mut spec, mut module) = (None, None);
+    let mut found = BTreeMap::new();
     while let Some(part) = parts.next_field().await.map_err(|error| refuse(error.body_text()))? {
         let name = part.name().unwrap_or_default().to_owned();
         let media = Media::of(part.headers());
         let bytes = part.bytes().await.map_err(|error| refuse(format!("part {name:?}: {}", error.body_text())))?;
-        let known = match name.as_str() {
-            "spec" => spec.replace((media, bytes)).is_none(),
-            "module" => module.replace(bytes).is_none(),
-            _ => return Err(refuse(format!("the form has a part {name:?}, expected are \"spec\" and \"module\""))),
-        };
-        if !known {
+        if !known.contains(&name.as_str()) {
+            return Err(refuse(format!("the form has a part {name:?}, known are {known:?}")));
+        }
+        if found.insert(name.clone(), Part { media, bytes }).is_some() {
             return Err(refuse(format!("the form has two parts {name:?}")));
         }
     }
-    let (media, bytes) = spec.ok_or_else(|| refuse("the form has no part \"spec\"".to_owned()))?;
-    Ok(Upload { spec: spec_of(&media, &bytes)?, module })
+    Ok(found)
 }
 
 /// Reads a spec: JSON or YAML; where the type does not say which, by its looks.

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use crate::catalog::{Applied, Change, Expected, apply};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::spec::{Problem, RawSpec, Spec, Then};
+use crate::model::spec::{Problem, RawSpec, Spec, Start, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
@@ -37,6 +37,7 @@ pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
     let module = module_of(state, &spec, uploaded.clone())?;
     state.modules.check(&module)?;
     let missing = check_topics(state, &spec)?;
+    check_start(state, &spec)?;
     state.modules.try_init(&spec, &module)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
     if dry_run {
@@ -54,7 +55,8 @@ pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
     Ok(Deployed { applied, created_topics })
 }
 
-fn module_of(state: &ApiState, spec: &Spec, uploaded: Option<Bytes>) -> Result<Bytes, Refusal> {
+/// The module that came along, or the stored one that the spec names.
+pub fn module_of(state: &ApiState, spec: &Spec, uploaded: Option<Bytes>) -> Result<Bytes, Refusal> {
     if let Some(uploaded) = uploaded {
         let bytes_max = state.limits.module_bytes_max as u64;
         if uploaded.len() as u64 > bytes_max {
@@ -98,6 +100,31 @@ fn check_topics(state: &ApiState, spec: &Spec) -> Result<Vec<NewTopic>, Refusal>
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the partitions of `start` exist. That they hold the offsets matters before there is anything committed: what
+/// was right then may be deleted by now.
+fn check_start(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
+    let Start::Offsets(offsets) = spec.start.resolve(Timestamp::now()) else { return Ok(()) };
+    let new = state.catalog.deployment(&spec.id).is_none();
+    let mut problems = Vec::new();
+    for (topic, of_topic) in offsets {
+        let partitions = state.log.topic(&topic)?.partitions;
+        for (partition, offset) in of_topic {
+            let mut refuse = |message: String| {
+                problems.push(Problem { field: format!("start.offsets.{topic}.{partition}"), message });
+            };
+            if !(0..partitions).contains(&partition) {
+                refuse(format!("{topic} has partitions 0 to {}", partitions - 1));
+            } else if new {
+                let (first, end) = state.log.offsets(&topic, partition)?;
+                if !(first..=end).contains(&offset) {
+                    refuse(format!("{offset} is out of range: {topic}/{partition} has {first} to {end}"));
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::Spec, problems)) }
 }
 
 /// What the change would be.

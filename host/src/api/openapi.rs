@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
-use super::{control, modules, pages, problem::ProblemDetails, topics, transforms};
+use super::{control, modules, offsets, pages, problem::ProblemDetails, topics, transforms, trial};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{control, modules, pages, problem::ProblemDetails, topics, transforms
         modules::upload, modules::list, modules::show,
         transforms::list_all, transforms::list_team, transforms::put, transforms::show, transforms::remove,
         control::pause, control::resume, control::restart, control::status, control::hosts,
+        offsets::show, offsets::alter, offsets::reset, trial::test,
         topics::list, topics::create, topics::read, topics::write,
         pages::index, pages::healthz, pages::readyz, pages::metrics, pages::openapi, pages::error_page,
     ),
@@ -31,7 +32,8 @@ pub fn document(topics_api: bool) -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.paths.paths.retain(|path, _| topics_api || !is_topics(path));
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
             operation.responses.responses.entry("default".to_owned()).or_insert_with(refusal);
         }
     }

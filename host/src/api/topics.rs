@@ -15,10 +15,10 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::{Log, LogError, LogRecord, NewTopic, TopicInfo};
+use crate::records::{Form, Incoming, RecordOut, parse};
 
 use super::body::{self, Media};
 use super::problem::{ProblemDetails, Refusal};
-use super::records::{Form, Incoming, RecordOut, parse};
 use super::request::{Name, Params};
 use super::{AppState, blocking};
 
@@ -177,7 +177,7 @@ pub async fn write(
         let incoming = parse(&bytes, lines, Timestamp::now())
             .map_err(|refused| Refusal::of_field(Code::Record, format!("[{}]", refused.index), refused.message))?;
         let records = incoming.len();
-        for (partition, records) in by_partition(incoming, &info)? {
+        for (partition, records) in by_partition(&topic, incoming, &info)? {
             log.append(&topic, partition, records)?;
         }
         Ok(Json(Written { records }))
@@ -185,13 +185,24 @@ pub async fn write(
     .await
 }
 
-fn by_partition(incoming: Vec<Incoming>, info: &TopicInfo) -> Result<BTreeMap<Option<i32>, Vec<LogRecord>>, Refusal> {
+fn by_partition(
+    name: &TopicName,
+    incoming: Vec<Incoming>,
+    info: &TopicInfo,
+) -> Result<BTreeMap<Option<i32>, Vec<LogRecord>>, Refusal> {
     if incoming.len() > RECORDS_MAX {
         let message = format!("{} records, the limit of one request is {RECORDS_MAX}", incoming.len());
         return Err(Refusal::new(Code::BodyTooLarge, message));
     }
     let mut groups: BTreeMap<Option<i32>, Vec<LogRecord>> = BTreeMap::new();
-    for (index, Incoming { record, partition }) in incoming.into_iter().enumerate() {
+    for (index, Incoming { record, topic, partition }) in incoming.into_iter().enumerate() {
+        if let Some(other) = topic.filter(|topic| topic != name.as_str()) {
+            return Err(Refusal::of_field(
+                Code::Record,
+                format!("[{index}].topic"),
+                format!("is {other:?}, the URL says {name}"),
+            ));
+        }
         if let Some(partition) = partition {
             check_partition(partition, info)?;
         }

@@ -25,7 +25,7 @@ use super::views::{ChangeView, TransformList, TransformSummary, TransformView};
 use super::{ApiState, AppState, Shared, blocking};
 
 /// Room for the form's own lines around its parts.
-const FORM_BYTES: usize = 64 * 1024;
+pub const FORM_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

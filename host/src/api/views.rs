@@ -1,7 +1,5 @@
 //! What the API answers with: wire types, made from the model's values.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +9,7 @@ use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::RawSpec;
 use crate::model::status::{HostStatus, Rollout, State, TransformStatus};
-use crate::model::units::Timestamp;
+use crate::model::units::{Rfc3339, Timestamp};
 
 /// A transform as it is meant to be.
 #[derive(Debug, Serialize, ToSchema)]
@@ -195,6 +193,5 @@ pub struct ModuleList {
 }
 
 fn rfc3339(at: Timestamp) -> String {
-    let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
-    humantime::format_rfc3339_millis(at).to_string()
+    Rfc3339(at).to_string()
 }

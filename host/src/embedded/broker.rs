@@ -14,12 +14,16 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::block::Records;
 use super::group::{Group, MemberId};
 use super::outputs::Outputs;
 use super::store::{Block, Extent, PartitionId, Store, Topic};
 use super::{Error, Options, cleanup};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
+
+/// How much of a partition is held while it is searched.
+const SCAN_BYTES: usize = 1 << 20;
 
 pub struct Broker {
     pub options: Options,
@@ -129,6 +133,18 @@ impl Broker {
         Ok(())
     }
 
+    /// Removes what a group has committed for these partitions.
+    pub fn forget(&self, writer: &mut Writer, group: &str, partitions: &[PartitionId]) -> Result<(), Error> {
+        writer.check()?;
+        let mut write = self.store.write();
+        for id in partitions {
+            if self.store.committed(group, *id)?.is_some() {
+                write.remove_offset(group, *id);
+            }
+        }
+        writer.run(write.commit())
+    }
+
     /// Creates a topic, unless it is there.
     pub fn create_topic(&self, name: &TopicName, partitions: i32, compacted: bool) -> Result<(), Error> {
         let mut writer = self.writer();
@@ -165,6 +181,26 @@ impl Broker {
         state.unwatch(reader, id);
         state.remove_bell(reader);
         state.extent(id)
+    }
+
+    /// The first offset whose record is not older than `at`; None if all are older.
+    pub fn offset_at(&self, id: PartitionId, at: Timestamp) -> Result<Option<i64>, Error> {
+        let Extent { start, end, .. } = self.state().extent(id);
+        let mut next = start;
+        loop {
+            let blocks = self.read(id, next, end, SCAN_BYTES)?;
+            let Some(last) = blocks.back() else { return Ok(None) };
+            next = last.last + 1;
+            for block in &blocks {
+                let (mut records, mut headers) = (Records::new(&block.bytes, 0), Vec::new());
+                while let Some(record) = records.next(&mut headers)? {
+                    let offset = block.first + i64::from(record.delta);
+                    if offset >= start && record.timestamp >= at.0 {
+                        return Ok(Some(offset));
+                    }
+                }
+            }
+        }
     }
 
     /// Reads blocks, as [`Store::read`] does.

@@ -40,6 +40,8 @@ pub struct EmbeddedSession {
     group: String,
     transactional_id: String,
     start: Start,
+    /// The names of `inputs`.
+    topics: Vec<TopicName>,
     inputs: Vec<Topic>,
     reader: Reader,
     joined: bool,
@@ -72,7 +74,8 @@ impl EmbeddedSession {
             fenced,
             group: options.group.clone(),
             transactional_id: options.transactional_id.clone(),
-            start: options.start,
+            start: options.start.clone(),
+            topics: options.inputs.clone(),
             inputs,
             reader: Reader::default(),
             joined: false,
@@ -179,7 +182,7 @@ impl EmbeddedSession {
 
     /// Where a partition begins for this group. The first time that is what `start` means now, and from then on it stays:
     /// a restart before the first commit must not skip what came in between.
-    fn position(&self, id: PartitionId) -> Result<(i64, String), Error> {
+    fn position(&self, partition: Partition, id: PartitionId) -> Result<(i64, String), Error> {
         let extent = self.broker.state().extent(id);
         if let Some((next_offset, metadata)) = self.broker.store.committed(&self.group, id)? {
             if next_offset < extent.start {
@@ -188,10 +191,9 @@ impl EmbeddedSession {
             }
             return Ok((next_offset, metadata));
         }
-        let next_offset = match self.start {
-            Start::Earliest => extent.start,
-            Start::Latest => extent.end,
-        };
+        let found = self.start.moment().map(|moment| self.broker.offset_at(id, moment)).transpose()?.flatten();
+        let topic = &self.topics[partition.input as usize];
+        let next_offset = self.start.offset(topic, id.number, (extent.start, extent.end), found);
         Ok((next_offset, String::new()))
     }
 
@@ -252,7 +254,7 @@ impl Session for EmbeddedSession {
         }
         let mut assigned = Vec::new();
         for &(partition, id) in &taken {
-            let (next_offset, metadata) = self.position(id).map_err(broken)?;
+            let (next_offset, metadata) = self.position(partition, id).map_err(broken)?;
             self.reader.add(partition, id, next_offset);
             assigned.push(Assigned { partition, next_offset, metadata });
         }

@@ -180,6 +180,10 @@ impl Write<'_> {
         self.batch.insert(&self.store.meta, offset_key(group, id), value);
     }
 
+    pub fn remove_offset(&mut self, group: &str, id: PartitionId) {
+        self.batch.remove(&self.store.meta, offset_key(group, id));
+    }
+
     pub fn block(&mut self, id: PartitionId, last: i64, block: Vec<u8>) {
         self.batch.insert(&self.store.records, record_key(id, last), block);
     }

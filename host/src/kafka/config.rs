@@ -85,10 +85,10 @@ impl KafkaConfig {
         self.build(&own)
     }
 
-    /// A reader of single partitions, outside any group.
-    pub(super) fn reader(&self) -> Vec<(String, String)> {
+    /// A reader of single partitions, and of what `group` has committed: it never joins it.
+    pub(super) fn reader(&self, group: &str) -> Vec<(String, String)> {
         self.build(&[
-            ("group.id", "sandbar-reader".into()),
+            ("group.id", group.to_owned()),
             ("isolation.level", "read_committed".into()),
             ("enable.auto.commit", "false".into()),
             ("auto.offset.reset", "earliest".into()),

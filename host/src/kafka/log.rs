@@ -14,19 +14,23 @@ use super::session::KafkaSession;
 use crate::model::names::TopicName;
 use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a broker takes by default (`message.max.bytes`), less the batch's own header.
 const RECORD_BYTES_DEFAULT: usize = 1_048_588 - 1024;
 /// What a record of a page counts beside its key and value.
 const RECORD_BYTES: usize = 16;
+/// What a reader is called that belongs to no group.
+pub(super) const READER_GROUP: &str = "sandbar-reader";
+/// Readers that are kept for the next read; each is a client with threads of its own.
+const READERS_MAX: usize = 16;
 /// Replicas of a topic that Sandbar creates, where there are as many brokers.
 const REPLICAS: usize = 3;
 
 /// A Kafka cluster.
 pub struct KafkaLog {
-    config: KafkaConfig,
-    admin: AdminClient<DefaultClientContext>,
-    /// Readers between two reads, positioned where the last one ended.
+    pub(super) config: KafkaConfig,
+    pub(super) admin: AdminClient<DefaultClientContext>,
+    /// Readers between two reads, positioned where the last one ended; those that were used last.
     readers: Mutex<HashMap<(TopicName, i32), Reader>>,
     writer: Mutex<Option<Client>>,
 }
@@ -34,6 +38,7 @@ pub struct KafkaLog {
 struct Reader {
     client: Client,
     next_offset: i64,
+    used: Instant,
     /// Fetched, and left over from a page that was full.
     left: VecDeque<LogRecord>,
     /// Where the partition was last seen to end.
@@ -51,7 +56,18 @@ impl KafkaLog {
         Ok(Self { config, admin, readers: Mutex::default(), writer: Mutex::default() })
     }
 
-    fn options() -> AdminOptions {
+    /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
+    fn keep(&self, topic: &TopicName, partition: i32, reader: Reader) {
+        let mut readers = self.readers.lock();
+        readers.insert((topic.clone(), partition), Reader { used: Instant::now(), ..reader });
+        let oldest = readers.iter().min_by_key(|(_, reader)| reader.used).map(|(place, _)| place.clone());
+        let dropped = oldest.filter(|_| readers.len() > READERS_MAX).and_then(|place| readers.remove(&place));
+        drop(readers);
+        // Closing a client takes a moment: not while others wait for the lock.
+        drop(dropped);
+    }
+
+    pub(super) fn options() -> AdminOptions {
         AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
     }
 
@@ -72,11 +88,12 @@ impl KafkaLog {
         if let Some(reader) = kept.filter(|reader| reader.next_offset == offset) {
             return Ok(reader);
         }
-        let client = Client::consumer(&self.config.reader()).map_err(unavailable)?;
+        let client = Client::consumer(&self.config.reader(READER_GROUP)).map_err(unavailable)?;
         let mut list = PartitionList::new();
         list.add(topic.as_str(), partition, offset, "");
         client.assign_only(&list).map_err(unavailable)?;
-        Ok(Reader { client, next_offset: offset, left: VecDeque::new(), end_seen: 0, fetched: Vec::new() })
+        let used = Instant::now();
+        Ok(Reader { client, next_offset: offset, used, left: VecDeque::new(), end_seen: 0, fetched: Vec::new() })
     }
 }
 
@@ -235,7 +252,7 @@ impl Log for KafkaLog {
         let mut page = reader.page(wait, bytes_max).map_err(unavailable)?;
         // Asked as read_committed: the last stable offset.
         page.end_offset = reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1;
-        self.readers.lock().insert((topic.clone(), partition), reader);
+        self.keep(topic, partition, reader);
         Ok(page)
     }
 
@@ -245,6 +262,6 @@ impl Log for KafkaLog {
     }
 }
 
-fn unavailable(error: RawError) -> LogError {
+pub(super) fn unavailable(error: RawError) -> LogError {
     LogError::Unavailable(error.to_string())
 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka_sys::bindings::*;
 
+use crate::model::units::Timestamp;
+
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
 
@@ -286,6 +288,26 @@ impl Client {
         let code =
             unsafe { rd_kafka_query_watermark_offsets(self.rk, name.as_ptr(), partition, &mut low, &mut high, ms(timeout)) };
         check("query_watermarks", code).map(|()| (low, high))
+    }
+
+    /// For each of these partitions the first offset whose record is not older than `at`, asked of their leaders; None
+    /// where all are older.
+    pub fn offsets_at(
+        &self,
+        topic: &str,
+        partitions: std::ops::Range<i32>,
+        at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Vec<Option<i64>>, RawError> {
+        let mut list = PartitionList::new();
+        for partition in partitions {
+            // Below 0 a time has another meaning to a broker: one of the partition's ends.
+            list.add(topic, partition, at.0.max(0), "");
+        }
+        // SAFETY: live handle; the list is filled in place.
+        check("offsets_for_times", unsafe { rd_kafka_offsets_for_times(self.rk, list.ptr(), ms(timeout)) })?;
+        list.first_error("offsets_for_times")?;
+        Ok(list.entries().iter().map(|position| Some(position.offset).filter(|offset| *offset >= 0)).collect())
     }
 
     /// The end of a partition as the last fetch saw it.

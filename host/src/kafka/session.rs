@@ -12,7 +12,7 @@ use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
 use super::raw::{Client, Fetched, GroupMetadata, PartitionList, Position, RawError, RebalanceKind, TopicHandle, c_string};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
-use crate::model::spec::{Delivery, Start};
+use crate::model::spec::Delivery;
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
 
 pub(super) struct KafkaSession {
@@ -113,11 +113,18 @@ impl KafkaSession {
             }
         }
         let mut first = PartitionList::new();
-        for position in positions.iter_mut().filter(|position| position.offset < 0) {
-            let ends = self.consumer.query_watermarks(&position.topic, position.partition, CALL_TIMEOUT);
-            let (low, high) = ends.map_err(restart)?;
-            position.offset = if self.options.start == Start::Earliest { low } else { high };
-            first.add(&position.topic, position.partition, position.offset, "");
+        // The list is filled in place: it has the order of `partitions`.
+        for (position, partition) in positions.iter_mut().zip(partitions).filter(|(position, _)| position.offset < 0) {
+            let (topic, number) = (&self.options.inputs[partition.input as usize], partition.number);
+            let ends = self.consumer.query_watermarks(topic.as_str(), number, CALL_TIMEOUT).map_err(restart)?;
+            let found = match self.options.start.moment() {
+                Some(at) => {
+                    self.consumer.offsets_at(topic.as_str(), number..number + 1, at, CALL_TIMEOUT).map_err(restart)?[0]
+                }
+                None => None,
+            };
+            position.offset = self.options.start.offset(topic, number, ends, found);
+            first.add(topic.as_str(), number, position.offset, "");
         }
         self.consumer.commit_sync(&first).map_err(restart)?;
         Ok(positions)

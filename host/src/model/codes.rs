@@ -85,6 +85,10 @@ codes! {
         "send a part `spec` (JSON or YAML) and a part `module` (the .wasm file), each once";
     Busy = "E032", 503, "The host has too many requests of this kind", "try again in a moment";
     NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at its status";
+    OffsetsInUse = "E040", 409, "The transform's offsets are in use",
+        "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
+    Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";
+    TrialLimit = "E042", 422, "The trial went over its limits", "send fewer or smaller records";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";

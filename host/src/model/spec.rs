@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use super::names::{Alias, Digest, TopicName, TransformId};
 use super::units::{Bytes, Span};
 
+pub use super::start::{Start, StartSpec};
+
 /// A spec as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,9 +46,9 @@ pub struct RawSpec {
     pub on_error: OnError,
     #[serde(default)]
     pub limits: Limits,
-    /// Where a transform without committed offsets begins: `latest` (the default) or `earliest`.
+    /// Where a partition without a committed offset begins: `latest` is the default.
     #[serde(default)]
-    pub start: Start,
+    pub start: StartSpec,
     /// Time between commits: 10ms to 5s.
     #[serde(default = "default_commit_interval")]
     #[schema(value_type = String, default = "100ms")]
@@ -157,15 +159,6 @@ impl Default for Limits {
     }
 }
 
-/// Where a transform begins that has no committed offsets yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    #[default]
-    Latest,
-    Earliest,
-}
-
 fn default_commit_interval() -> Span {
     Span::ms(100)
 }
@@ -191,7 +184,7 @@ pub struct Spec {
     pub then: Then,
     pub dead_letter_topic: TopicName,
     pub limits: Limits,
-    pub start: Start,
+    pub start: StartSpec,
     pub commit_interval: Duration,
     pub workers: u32,
 }
@@ -219,6 +212,7 @@ impl Spec {
         let inputs = check.inputs(&raw.inputs);
         let outputs = check.outputs(&raw.outputs, &inputs);
         check.limits(raw);
+        check.start(&raw.start, &inputs);
         let dead_letter_topic = check.dead_letter(raw, id, &inputs);
         if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
             check.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
@@ -237,7 +231,7 @@ impl Spec {
             then: raw.on_error.then,
             dead_letter_topic,
             limits: raw.limits,
-            start: raw.start,
+            start: raw.start.clone(),
             commit_interval: raw.commit_interval.0,
             workers: raw.workers,
         })
@@ -368,6 +362,20 @@ impl Checker {
         self.within("on_error.retry.backoff", raw.on_error.retry.backoff, Span::ms(1), Span::ms(10_000));
     }
 
+    fn start(&mut self, start: &StartSpec, inputs: &[TopicName]) {
+        let StartSpec::Offsets(offsets) = start else { return };
+        for (topic, of_topic) in offsets {
+            let field = format!("start.offsets.{topic}");
+            if !inputs.iter().any(|input| input.as_str() == topic) {
+                self.problem(field, format!("topic {topic:?} is not an input"));
+                continue;
+            }
+            for (partition, offset) in of_topic.iter().filter(|(partition, offset)| **partition < 0 || **offset < 0) {
+                self.problem(format!("{field}.{partition}"), format!("{partition}: {offset} is below 0"));
+            }
+        }
+    }
+
     fn within<T: PartialOrd + std::fmt::Display>(&mut self, field: &str, value: T, least: T, most: T) {
         if value < least || value > most {
             self.problem(field, format!("is {value}, but must be {least} to {most}"));
@@ -412,6 +420,9 @@ mod tests {
             ("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers"),
             ("inputs: [a]\noutputs: {o: b}\nteam: stock", "team"),
             ("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic"),
+            ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c"),
+            ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1"),
+            ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0"),
         ] {
             let problems = parse(yaml).expect_err(yaml);
             assert_eq!(problems[0].field, field, "{yaml}: {problems:?}");

@@ -1,6 +1,6 @@
 //! Quantities as people write them: `64MiB`, `200ms`. Written back the same way.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -117,9 +117,65 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This much earlier.
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Whole milliseconds from `earlier` to this; 0 where that is in the future.
     pub fn millis_since(self, earlier: Timestamp) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+/// A moment as people write it: `2026-01-01T00:00:00Z`, or with an offset from UTC. Written in UTC, with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rfc3339(pub Timestamp);
+
+impl std::fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0.0).unwrap_or(0));
+        humantime::format_rfc3339_millis(at).fmt(f)
+    }
+}
+
+impl std::str::FromStr for Rfc3339 {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let refused = || format!("{raw:?} is not a moment as RFC 3339 writes it, such as 2026-01-01T00:00:00Z");
+        let (local, ahead_minutes) = split_offset(raw).ok_or_else(refused)?;
+        let at = humantime::parse_rfc3339(&format!("{local}Z")).map_err(|_| refused())?;
+        let since_epoch = at.duration_since(UNIX_EPOCH).map_err(|_| refused())?;
+        let utc = i64::try_from(since_epoch.as_millis()).map_err(|_| refused())? - ahead_minutes * 60_000;
+        Ok(Self(Timestamp(utc)))
+    }
+}
+
+/// The local time, and by how many minutes it is ahead of UTC.
+fn split_offset(raw: &str) -> Option<(&str, i64)> {
+    if let Some(local) = raw.strip_suffix(['Z', 'z']) {
+        return Some((local, 0));
+    }
+    let (local, offset) = raw.split_at_checked(raw.len().checked_sub(6)?)?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    let ahead = i64::from(hours) * 60 + i64::from(minutes);
+    match offset.as_bytes()[0] {
+        b'+' if hours < 24 && minutes < 60 => Some((local, ahead)),
+        b'-' if hours < 24 && minutes < 60 => Some((local, -ahead)),
+        _ => None,
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rfc3339 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -148,6 +204,24 @@ mod tests {
         assert_eq!(waits, [100, 200, 800, 1000, 1000]);
         assert_eq!(Timestamp(5).after(Duration::from_secs(1)), Timestamp(1005));
         assert_eq!(Timestamp(5).after(Duration::MAX), Timestamp(i64::MAX));
+    }
+
+    #[test]
+    fn moments_are_read_with_any_offset_and_written_in_utc() {
+        for (raw, utc) in [
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z"),
+            ("2026-01-01T00:00:00.25z", "2026-01-01T00:00:00.250Z"),
+            ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.000Z"),
+            ("2026-01-01T01:30:00+01:30", "2026-01-01T00:00:00.000Z"),
+            ("2025-12-31T19:00:00-05:00", "2026-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(raw.parse::<Rfc3339>().expect(raw).to_string(), utc);
+        }
+        let refused =
+            ["", "Z", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+24:00"];
+        for raw in refused.into_iter().chain(["2026-01-01T00:00:00+0a:00", "2026-01-01T00:00:00\u{e4}1:00"]) {
+            assert!(raw.parse::<Rfc3339>().is_err(), "{raw}");
+        }
     }
 
     #[test]

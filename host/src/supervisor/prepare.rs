@@ -52,7 +52,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         inputs: spec.inputs.clone(),
         outputs: settings.outputs.clone(),
         delivery: spec.delivery,
-        start: spec.start,
+        start: spec.start.resolve(deployment.changed_at),
     };
     let program = Arc::new(Program { settings, guests: Arc::new(factory), metrics });
     Ok(Prepared { program, options, workers: spec.workers, guests })

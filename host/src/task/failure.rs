@@ -78,7 +78,7 @@ pub(super) fn of_outcome(outcome: &Result<CheckedOutput<'_>, Failed>, settings: 
 }
 
 /// Those that the guest names, and those with an output that its topic would refuse.
-fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
+pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
     let named = checked.failures().iter();
     let mut failures: Vec<_> =
         named.map(|failure| (failure.row, Failed::new(Code::GuestFailed, failure.message.clone()))).collect();

@@ -6,12 +6,13 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sandbar::api::{ApiLimits, ApiState, ModuleChecker, Runtime, router};
 use sandbar::catalog::Catalog;
+use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::spec::Spec;
 use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::Log;
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log};
 use serde_json::Value;
 
 use super::log::MemoryLog;
@@ -51,6 +52,35 @@ impl ModuleChecker for Checker {
         let text = |name: &str| spec.config.get(name).and_then(Value::as_str).map(str::to_owned);
         text("refuse").map_or(Ok(()), |message| Err(ModuleError::Init(message)))?;
         text("trap").map_or(Ok(()), |message| Err(ModuleError::Trap(message)))
+    }
+
+    fn prepare(&self, _: &Spec, _: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
+        Ok(Box::new(Echoes))
+    }
+}
+
+/// Makes guests that put every record out as it is, and fail those whose value is `bad`.
+struct Echoes;
+
+struct Echo;
+
+impl GuestFactory for Echoes {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(Echo))
+    }
+}
+
+impl Guest for Echo {
+    fn process(&mut self, batch: &Batch, _: Call) -> Result<Output, GuestError> {
+        if batch.value(0) == Some(b"bad") {
+            return Err(GuestError::Returned("bad as can be".into()));
+        }
+        let (keys, values) = (batch.keys.clone(), batch.values.clone());
+        Ok(Output { targets: vec![0], sources: vec![0], keys, values, ..Output::default() })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        65536
     }
 }
 
@@ -104,9 +134,9 @@ impl Runtime for Running {
 }
 
 /// A host under test.
-pub struct Host {
+pub struct Host<L = MemoryLog> {
     pub base: String,
-    pub log: Arc<MemoryLog>,
+    pub log: Arc<L>,
     pub running: Arc<Running>,
     pub requests: Arc<Mutex<Vec<String>>>,
     pub state: ApiState,
@@ -121,7 +151,7 @@ pub fn shop_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::with_topics(&[("shop.orders", 4), ("shop.restocks", 2), ("orders.out", 4)]))
 }
 
-pub fn open(log: &Arc<MemoryLog>, dir: &std::path::Path) -> Catalog {
+pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     let log: Arc<dyn Log> = log.clone();
     Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules")).expect("opens")
 }
@@ -130,8 +160,10 @@ impl Host {
     pub async fn start() -> Self {
         Self::start_on(shop_log()).await
     }
+}
 
-    pub async fn start_on(log: Arc<MemoryLog>) -> Self {
+impl<L: Log> Host<L> {
+    pub async fn start_on(log: Arc<L>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (running, requests) = (Arc::new(Running::default()), Arc::new(Mutex::new(Vec::new())));
         let reported = requests.clone();
@@ -141,10 +173,13 @@ impl Host {
             modules: Arc::new(Checker),
             runtime: running.clone(),
             host: "a".into(),
+            cluster: "test".parse().expect("valid"),
             topics_api: true,
             limits: ApiLimits {
                 module_bytes_max: MODULE_BYTES_MAX,
                 body_time: Duration::from_millis(1500),
+                leave_time: Duration::from_millis(300),
+                trial_bytes_max: 64 * 1024,
                 ..ApiLimits::default()
             },
             render_metrics: Arc::new(|| "sandbar_up 1\n".into()),

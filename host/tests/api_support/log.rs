@@ -6,7 +6,10 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use sandbar::model::names::TopicName;
-use sandbar::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{
+    GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo,
+};
 
 #[derive(Default)]
 pub struct MemoryLog {
@@ -49,6 +52,33 @@ impl MemoryLog {
 
 fn missing(topic: &TopicName) -> LogError {
     LogError::NoTopic(topic.to_string())
+}
+
+/// Nobody has ever committed anything here: there are no sessions.
+impl Groups for MemoryLog {
+    fn group_offsets(&self, _: &str, _: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        self.available().map(|()| Vec::new())
+    }
+
+    fn group_members(&self, _: &str) -> Result<usize, LogError> {
+        self.available().map(|()| 0)
+    }
+
+    fn commit_for_group(&self, _: &str, _: &[GroupOffset]) -> Result<(), LogError> {
+        Err(LogError::Refused("this log has no groups".into()))
+    }
+
+    fn delete_group(&self, _: &str) -> Result<(), LogError> {
+        self.available()
+    }
+
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        self.available()?;
+        let topics = self.topics.lock().expect("unpoisoned");
+        let partitions = topics.get(topic).ok_or_else(|| missing(topic))?;
+        let first = |records: &Vec<LogRecord>| records.iter().find(|record| record.timestamp >= at.0).map(|at| at.offset);
+        Ok(partitions.iter().map(first).collect())
+    }
 }
 
 impl Log for MemoryLog {

@@ -4,6 +4,8 @@
 //! takes nothing for granted that Kafka does not promise: offsets may have gaps, an end may lie past the last record,
 //! rebalances take seconds, and repeats may be delivered.
 
+#[path = "conformance_groups.rs"]
+mod groups;
 #[path = "conformance_member.rs"]
 mod member;
 #[path = "conformance_sessions.rs"]
@@ -42,6 +44,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("a waiting poll is woken", sessions::waiting_poll_is_woken),
     ("seek, pause and resume", sessions::seek_pause_resume),
     ("start is resolved once", sessions::start_is_resolved_once),
+    ("start means the same in every log", groups::start_means_the_same),
+    ("times are looked up", groups::times_are_looked_up),
+    ("offsets are moved from outside", groups::offsets_are_moved_from_outside),
     ("partitions are shared and taken over", sessions::shared_and_taken_over),
     ("a transaction is visible as a whole", transactions::visible_as_a_whole),
     ("an aborted transaction leaves nothing", transactions::abort_leaves_nothing),

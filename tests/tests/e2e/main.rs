@@ -8,4 +8,5 @@ mod graceful;
 mod harness;
 mod hostile;
 mod job;
+mod offsets;
 mod swap;

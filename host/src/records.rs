@@ -1,4 +1,4 @@
-//! Records as JSON: how they are written to and read from a topic over HTTP. Pure.
+//! Records as JSON: how they are written and read over HTTP, and on the command line. Pure.
 //!
 //! | in JSON | in the record |
 //! |---|---|
@@ -35,9 +35,14 @@ struct RecordIn<'a> {
     timestamp: Option<i64>,
     #[serde(default)]
     partition: Option<i32>,
-    /// Taken, so that what was read can be sent, and of no effect.
-    #[serde(default, rename = "offset")]
-    _offset: Option<i64>,
+    #[serde(default)]
+    topic: Option<String>,
+    /// Of effect only where no log gives the record one.
+    #[serde(default)]
+    offset: Option<i64>,
+    /// Taken, so that what a transform put out can be sent, and of no effect.
+    #[serde(default, rename = "target")]
+    _target: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,10 +55,12 @@ struct HeaderIn<'a> {
     value_base64: Option<String>,
 }
 
-/// A record to be written, and the partition that was asked for.
+/// A record, and the topic and partition that were asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Incoming {
+    /// Without an offset of its own, it has its place among those that it came with.
     pub record: LogRecord,
+    pub topic: Option<String>,
     pub partition: Option<i32>,
 }
 
@@ -78,7 +85,8 @@ pub fn parse(bytes: &[u8], lines: bool, now: Timestamp) -> Result<Vec<Incoming>,
     filled.enumerate().map(|(index, line)| one(index, line, now)).collect()
 }
 
-fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<Incoming, Refused> {
+/// Reads one record, number `index` of those that come together.
+pub fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<Incoming, Refused> {
     let refused = |message: String| Refused { index, message };
     let raw: RecordIn = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
     let mut headers = Vec::new();
@@ -88,12 +96,13 @@ fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<Incoming, Refused> 
     }
     Ok(Incoming {
         record: LogRecord {
-            offset: 0,
+            offset: raw.offset.unwrap_or(index as i64),
             timestamp: raw.timestamp.unwrap_or(now.0),
             key: content("key", raw.key, raw.key_base64).map_err(refused)?,
             value: content("value", raw.value, raw.value_base64).map_err(refused)?,
             headers,
         },
+        topic: raw.topic,
         partition: raw.partition,
     })
 }
@@ -118,7 +127,7 @@ pub enum Form {
     /// Keys and values as JSON strings.
     #[default]
     Text,
-    /// Those that are JSON as the JSON that they are.
+    /// Those that are a JSON object, array, number or boolean as what they are.
     Json,
 }
 
@@ -129,6 +138,13 @@ pub struct RecordOut {
     pub offset: i64,
     /// In ms since the Unix epoch.
     pub timestamp: i64,
+    #[serde(flatten)]
+    content: RecordContent,
+}
+
+/// Key, value and headers: text, or base64 where they are none.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordContent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     key: Option<Content>,
@@ -163,22 +179,20 @@ enum Content {
 
 impl RecordOut {
     pub fn of(partition: i32, record: LogRecord, form: Form) -> Self {
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        Self { partition, offset, timestamp, content: RecordContent::of(record, form) }
+    }
+}
+
+impl RecordContent {
+    pub fn of(record: LogRecord, form: Form) -> Self {
         let (key, key_base64) = shown(record.key, form);
         let (value, value_base64) = shown(record.value, form);
         let headers = record.headers.into_iter().map(|(name, value)| {
             let (value, value_base64) = shown(value, Form::Text);
             HeaderOut { name, value, value_base64 }
         });
-        Self {
-            partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key,
-            key_base64,
-            value,
-            value_base64,
-            headers: headers.collect(),
-        }
+        Self { key, key_base64, value, value_base64, headers: headers.collect() }
     }
 }
 
@@ -191,8 +205,13 @@ fn shown(bytes: Option<Vec<u8>>, form: Form) -> (Option<Content>, Option<String>
     }
 }
 
-/// JSON text as JSON, on one line: outside of strings, which cannot hold line breaks, they mean nothing.
+/// JSON text as JSON, on one line: outside of strings, which cannot hold line breaks, they mean nothing. A text that is
+/// a JSON string or `null` stays text: read back, those would be other bytes.
 fn as_json(text: String) -> Content {
+    let start = text.trim_ascii_start();
+    if start.starts_with('"') || start.starts_with("null") {
+        return Content::Text(text);
+    }
     match serde_json::from_str::<&RawValue>(&text) {
         Ok(_) => {
             let line = text.replace(['\n', '\r'], " ");
@@ -252,6 +271,11 @@ mod tests {
             value: Some("{\"a\":\n1.0}".into()),
             headers: vec![("h".into(), None), ("h".into(), Some(b"x".to_vec())), ("b".into(), Some(vec![0x80]))],
         };
+        for value in ["{\"a\": 1.0}", "[]", "12.50", "true", "\"quoted\"", "null", "plain", ""] {
+            let record = LogRecord { value: Some(value.into()), ..record.clone() };
+            let line = serde_json::to_string(&RecordOut::of(2, record.clone(), Form::Json)).expect("plain data");
+            assert_eq!(parse_one(&line).expect(&line).record, record, "{line}");
+        }
         for form in [Form::Text, Form::Json] {
             let line = serde_json::to_string(&RecordOut::of(2, record.clone(), form)).expect("plain data");
             assert!(!line.contains('\n'), "{line}");

@@ -1,0 +1,309 @@
+//! Committed offsets of a transform: show them, move them, forget them.
+//!
+//! They are moved only while the transform is paused and nobody is a member of its group; the log itself refuses a
+//! change that a member's coming has overtaken. What a change would mean is [`plan`]'s, which is pure.
+
+mod plan;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::model::codes::Code;
+use crate::model::names::TransformId;
+use crate::model::revision::{Deployment, Desired};
+use crate::model::spec::{Spec, Start, StartSpec};
+use crate::model::status::PartitionStatus;
+use crate::model::units::Timestamp;
+use crate::ports::{GroupOffset, Log};
+
+use self::plan::{Move, Place};
+use super::body::{self, Media};
+use super::problem::{ProblemDetails, Refusal};
+use super::request::{Id, Params};
+use super::transforms::find;
+use super::{ApiState, AppState, blocking};
+
+/// How often it is asked whether the group is empty by now.
+const LEAVE_POLL: Duration = Duration::from_millis(100);
+
+#[derive(Serialize, ToSchema)]
+pub struct OffsetList {
+    offsets: Vec<OffsetView>,
+}
+
+/// An input partition, and how far the transform is with it.
+#[derive(Serialize, ToSchema)]
+pub struct OffsetView {
+    topic: String,
+    partition: i32,
+    /// The next offset, as committed; none yet: `start` decides.
+    offset: Option<i64>,
+    /// The first offset that the partition still holds.
+    first_offset: i64,
+    /// One past its last committed record.
+    end_offset: i64,
+    /// Offsets between the two.
+    lag: Option<u64>,
+    /// What Sandbar committed along: the revision.
+    metadata: String,
+}
+
+/// Where to: `offsets`, or `to` for all partitions.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    #[serde(default)]
+    offsets: Option<Vec<Target>>,
+    /// `earliest`, `latest`, `{"timestamp": ..}` or `{"ago": ..}`, counted back from now.
+    #[serde(default)]
+    to: Option<StartSpec>,
+}
+
+/// The offset that a partition shall go on from.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct MoveParams {
+    /// Say what it means, change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MoveList {
+    /// Nothing was changed: the request asked what would be.
+    dry_run: bool,
+    /// Offsets that are processed again (above 0) or skipped (below 0), over all partitions. Where a topic is compacted
+    /// or written in transactions, not every offset is a record.
+    records: i64,
+    offsets: Vec<MoveView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MoveView {
+    topic: String,
+    partition: i32,
+    /// None: nothing was committed.
+    from: Option<i64>,
+    to: i64,
+    records: i64,
+}
+
+/// Show the committed offsets of a transform, for every partition of its inputs.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    responses((status = 200, description = "By input, topic and partition", body = OffsetList),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
+    let deployment = find(&shared, &id)?;
+    let state = shared.state.clone();
+    blocking(move || {
+        let spec = spec_of(&deployment)?;
+        let places = places(&*state.log, &spec.group(&state.cluster), &spec)?;
+        Ok(Json(OffsetList { offsets: places.into_iter().map(OffsetView::of).collect() }))
+    })
+    .await
+}
+
+/// Move the committed offsets of a paused transform.
+#[utoipa::path(patch, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path), MoveParams), request_body = MoveRequest,
+    responses((status = 200, description = "Moved, or what a move would mean", body = MoveList),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "It is not paused, or a host is still in its group (E040)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "Not an input, or out of its range (E041)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn alter(
+    State(shared): AppState,
+    Id(id): Id,
+    Params(params): Params<MoveParams>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MoveList>, Refusal> {
+    let limits = shared.state.limits;
+    let media = Media::of(&headers);
+    if media != Media::Json {
+        return Err(media.refuse("application/json"));
+    }
+    let bytes = body::read(body, limits.spec_bytes_max, limits.body_time).await?;
+    let wanted = Wanted::of(body::json_of(&bytes, Code::Malformed)?)?;
+    let state = shared.state.clone();
+    blocking(move || {
+        let spec = paused(&state, &id)?;
+        let group = spec.group(&state.cluster);
+        wait_for_empty(&state, &id, &group)?;
+        let places = places(&*state.log, &group, &spec)?;
+        let moves = match &wanted {
+            Wanted::Offsets(targets) => {
+                plan::to_targets(&places, targets).map_err(|problems| Refusal::of_fields(Code::Offsets, problems))?
+            }
+            Wanted::All(start) => to_start(&*state.log, &spec, &places, &start.resolve(Timestamp::now()))?,
+        };
+        if !params.dry_run {
+            let offsets: Vec<GroupOffset> = moves.iter().map(Move::offset).collect();
+            let committed = state.log.commit_for_group(&group, &offsets);
+            committed.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
+            tracing::info!(transform = %id, records = plan::records(&moves), "offsets moved");
+        }
+        Ok(Json(MoveList::of(params.dry_run, &moves)))
+    })
+    .await
+}
+
+/// Forget the committed offsets of a paused transform: its spec's `start` decides again when it is resumed.
+///
+/// `to` is what `start` means at the time of the request.
+#[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path), MoveParams),
+    responses((status = 200, description = "Forgotten, or what that would mean", body = MoveList),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "It is not paused, or a host is still in its group (E040)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn reset(
+    State(shared): AppState,
+    Id(id): Id,
+    Params(params): Params<MoveParams>,
+) -> Result<Json<MoveList>, Refusal> {
+    let state = shared.state.clone();
+    blocking(move || {
+        let spec = paused(&state, &id)?;
+        let group = spec.group(&state.cluster);
+        wait_for_empty(&state, &id, &group)?;
+        let places = places(&*state.log, &group, &spec)?;
+        let moves = to_start(&*state.log, &spec, &places, &spec.start.resolve(Timestamp::now()))?;
+        if !params.dry_run {
+            let deleted = state.log.delete_group(&group);
+            deleted.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
+            tracing::info!(transform = %id, "offsets forgotten");
+        }
+        Ok(Json(MoveList::of(params.dry_run, &moves)))
+    })
+    .await
+}
+
+/// What a request wants.
+enum Wanted {
+    Offsets(Vec<Target>),
+    All(StartSpec),
+}
+
+impl Wanted {
+    fn of(request: MoveRequest) -> Result<Self, Refusal> {
+        match (request.offsets, request.to) {
+            (None, Some(StartSpec::Offsets(_))) => {
+                Err(Refusal::of_field(Code::Malformed, "to.offsets", "send them as `offsets`, beside no `to`"))
+            }
+            (Some(targets), None) => Ok(Self::Offsets(targets)),
+            (None, Some(start)) => Ok(Self::All(start)),
+            (Some(_), Some(_)) | (None, None) => Err(Refusal::new(Code::Malformed, "send either `offsets` or `to`")),
+        }
+    }
+}
+
+fn spec_of(deployment: &Deployment) -> Result<Spec, Refusal> {
+    deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))
+}
+
+/// The transform's spec, if it is paused: as the log has it now, whichever host was asked to pause it.
+fn paused(state: &ApiState, id: &TransformId) -> Result<Spec, Refusal> {
+    state.catalog.refresh()?;
+    let deployment = state.catalog.deployment(id);
+    let deployment = deployment.ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))?;
+    if deployment.desired != Desired::Paused {
+        return Err(Refusal::new(Code::OffsetsInUse, format!("offsets of a running transform: {id} is not paused"))
+            .with_hint(format!("pause it first: sandbar pause {id}")));
+    }
+    spec_of(&deployment)
+}
+
+/// Hosts need a moment to see that a transform was paused.
+fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
+    let deadline = Instant::now() + state.limits.leave_time;
+    loop {
+        match in_use(state, id, group) {
+            Err(refusal) if refusal.code() == Code::OffsetsInUse && Instant::now() < deadline => {
+                std::thread::sleep(LEAVE_POLL);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Refuses while the group has members.
+fn in_use(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
+    match state.log.group_members(group)? {
+        0 => Ok(()),
+        members => Err(Refusal::new(Code::OffsetsInUse, format!("{id} is paused, but group {group} has {members} members"))
+            .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request")),
+    }
+}
+
+/// Every input partition as it is.
+fn places(log: &dyn Log, group: &str, spec: &Spec) -> Result<Vec<Place>, Refusal> {
+    let mut committed = log.group_offsets(group, &spec.inputs)?;
+    let mut places = Vec::new();
+    for topic in &spec.inputs {
+        for partition in 0..log.topic(topic)?.partitions {
+            let (first, end) = log.offsets(topic, partition)?;
+            let found = committed.iter().position(|offset| (&offset.topic, offset.partition) == (topic, partition));
+            let committed = found.map(|found| committed.swap_remove(found)).map(|at| (at.next_offset, at.metadata));
+            places.push(Place { topic: topic.clone(), partition, committed, first, end });
+        }
+    }
+    Ok(places)
+}
+
+/// Every partition to where `start` says.
+fn to_start(log: &dyn Log, spec: &Spec, places: &[Place], start: &Start) -> Result<Vec<Move>, Refusal> {
+    let mut times = BTreeMap::new();
+    if let Some(moment) = start.moment() {
+        for topic in &spec.inputs {
+            times.insert(topic, log.offsets_at(topic, moment)?);
+        }
+    }
+    let to = |place: &Place| {
+        let at = times.get(&place.topic).and_then(|of_topic| *of_topic.get(place.partition as usize)?);
+        Move::of(place, start.offset(&place.topic, place.partition, (place.first, place.end), at))
+    };
+    Ok(places.iter().map(to).collect())
+}
+
+impl OffsetView {
+    fn of(place: Place) -> Self {
+        let (offset, metadata) = place.committed.unzip();
+        Self {
+            topic: place.topic.to_string(),
+            partition: place.partition,
+            offset,
+            first_offset: place.first,
+            end_offset: place.end,
+            lag: PartitionStatus::lag(offset, Some(place.end)),
+            metadata: metadata.unwrap_or_default(),
+        }
+    }
+}
+
+impl MoveList {
+    fn of(dry_run: bool, moves: &[Move]) -> Self {
+        let view = |step: &Move| MoveView {
+            topic: step.topic.to_string(),
+            partition: step.partition,
+            from: step.from,
+            to: step.to,
+            records: step.records,
+        };
+        Self { dry_run, records: plan::records(moves), offsets: moves.iter().map(view).collect() }
+    }
+}

@@ -1,0 +1,292 @@
+//! Try before deploying: a candidate runs over given records, or the newest of its real inputs, in an instance that is
+//! thrown away. Nothing is produced, committed or kept.
+
+mod samples;
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::model::codes::Code;
+use crate::model::names::{Digest, TransformId};
+use crate::model::spec::{RawSpec, Spec};
+use crate::model::units::Timestamp;
+use crate::ports::LogError;
+use crate::records::{self, Form, Incoming, RecordContent};
+use crate::task::trial::{Trial, Tried};
+use crate::task::{Failed, Settings};
+
+use self::samples::{Sample, bytes_of, out_of_time};
+use super::body::{self, Media};
+use super::deploy::module_of;
+use super::problem::{ProblemDetails, Refusal};
+use super::request::Id;
+use super::transforms::FORM_BYTES;
+use super::{ApiLimits, ApiState, AppState, blocking};
+
+/// A trial that is sent as JSON: either `records` or `live`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrialRequest {
+    /// By default that of the current revision.
+    #[serde(default)]
+    #[schema(value_type = Option<RawSpec>)]
+    spec: Option<Box<RawValue>>,
+    /// Each with `key`, `value`, `headers`, `timestamp`, `partition`, `offset`, all optional; `topic` names the input, by
+    /// default the first.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    records: Option<Box<RawValue>>,
+    #[serde(default)]
+    live: Option<Live>,
+}
+
+/// Records of the real inputs.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// The newest, over all partitions: 1 to `trial_records_max`.
+    records: usize,
+}
+
+/// The form of a trial with its module.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the form for OpenAPI; the form itself is read part by part")]
+pub struct TrialForm {
+    /// JSON or YAML; by default that of the current revision.
+    spec: Option<String>,
+    /// The component's bytes; by default the module that the spec names, or the current one.
+    #[schema(value_type = Option<String>, format = Binary)]
+    module: Option<Vec<u8>>,
+    /// One JSON object a line.
+    records: Option<String>,
+    /// Instead of `records`, as JSON.
+    live: Option<Live>,
+}
+
+/// What a candidate made of the records.
+#[derive(Serialize, ToSchema)]
+pub struct TrialView {
+    outputs: Vec<OutputView>,
+    failures: Vec<FailureView>,
+    /// One entry for each record, in order: `input` of outputs and failures counts them, from 0.
+    records: Vec<TriedView>,
+    /// Linear memory of the largest instance.
+    memory_bytes: u64,
+    /// Sum of the records' times.
+    micros_total: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OutputView {
+    input: usize,
+    /// Alias of the output.
+    target: String,
+    topic: String,
+    /// In ms since the Unix epoch.
+    timestamp: i64,
+    #[serde(flatten)]
+    content: RecordContent,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct FailureView {
+    input: usize,
+    #[schema(value_type = String, example = "E102")]
+    code: Code,
+    message: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TriedView {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    /// Time of the guest's call. Each record crosses alone; in batches it takes less.
+    micros: u64,
+}
+
+/// Try a candidate: outputs, failures, time and memory, and no effect.
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/test", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    request_body(content((TrialRequest = "application/json"), (TrialForm = "multipart/form-data"))),
+    responses((status = 200, description = "What came out; failed records too", body = TrialView),
+        (status = 400, description = "A record is refused (E027)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "No such transform, and no spec was sent (E023)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "The spec or module is refused, or the trial went over its limits (E042)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn test(State(shared): AppState, Id(id): Id, headers: HeaderMap, body: Body) -> Result<Json<TrialView>, Refusal> {
+    let turn = shared.upload_turn().await?;
+    let wanted = receive(&shared.state.limits, &headers, body).await?;
+    let state = shared.state.clone();
+    let view = blocking(move || run(&state, &id, wanted)).await?;
+    drop(turn);
+    Ok(Json(view))
+}
+
+/// What a request brings.
+struct Wanted {
+    spec: Option<RawSpec>,
+    module: Option<Bytes>,
+    source: Source,
+}
+
+enum Source {
+    Given(Vec<Incoming>),
+    Live(Live),
+}
+
+async fn receive(limits: &ApiLimits, headers: &HeaderMap, body: Body) -> Result<Wanted, Refusal> {
+    let text_bytes_max = limits.spec_bytes_max + limits.records_bytes_max;
+    match Media::of(headers) {
+        Media::Json => {
+            let bytes = body::read(body, text_bytes_max, limits.body_time).await?;
+            let TrialRequest { spec, records, live } = body::json_of(&bytes, Code::Malformed)?;
+            let spec = spec.map(|spec| body::spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
+            let given = records.map(|records| parse(records.get().as_bytes(), false)).transpose()?;
+            Ok(Wanted { spec, module: None, source: Source::of(given, live)? })
+        }
+        Media::Multipart => {
+            let bytes_max = limits.module_bytes_max + text_bytes_max + FORM_BYTES;
+            let bytes = body::read(body, bytes_max, limits.body_time).await?;
+            let mut parts = body::parts(headers, bytes, &["spec", "module", "records", "live"]).await?;
+            let spec = parts.remove("spec").map(|spec| body::spec_of(&spec.media, &spec.bytes)).transpose()?;
+            let given = parts.remove("records").map(|records| parse(&records.bytes, true)).transpose()?;
+            let live = parts.remove("live").map(|live| body::json_of(&live.bytes, Code::Malformed)).transpose()?;
+            let module = parts.remove("module").map(|module| module.bytes);
+            Ok(Wanted { spec, module, source: Source::of(given, live)? })
+        }
+        other => Err(other.refuse("application/json or multipart/form-data")),
+    }
+}
+
+fn parse(bytes: &[u8], lines: bool) -> Result<Vec<Incoming>, Refusal> {
+    records::parse(bytes, lines, Timestamp::now())
+        .map_err(|refused| Refusal::of_field(Code::Record, format!("records[{}]", refused.index), refused.message))
+}
+
+impl Source {
+    fn of(given: Option<Vec<Incoming>>, live: Option<Live>) -> Result<Self, Refusal> {
+        match (given, live) {
+            (Some(given), None) => Ok(Self::Given(given)),
+            (None, Some(live)) => Ok(Self::Live(live)),
+            _ => Err(Refusal::new(Code::Malformed, "send either `records` or `live`")),
+        }
+    }
+}
+
+fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, Refusal> {
+    let deadline = Instant::now() + state.limits.trial_time;
+    let (spec, module) = candidate(state, id, wanted.spec, wanted.module)?;
+    state.modules.check(&module)?;
+    state.modules.try_init(&spec, &module)?;
+    let samples = match wanted.source {
+        Source::Given(given) => samples::given(&state.limits, &spec, given)?,
+        Source::Live(live) => samples::newest(state, &spec, live, deadline)?,
+    };
+    let guests = state.modules.prepare(&spec, &module)?;
+    let mut trial = Trial::new(&*guests, Settings::of(&spec, 0, record_bytes_max(state, &spec)?));
+    let mut answer = Answer::default();
+    let now = Timestamp::now();
+    for (input, sample) in samples.iter().enumerate() {
+        if Instant::now() >= deadline {
+            return Err(out_of_time(state, &format!("{input} of {} records were done", samples.len())));
+        }
+        let tried = trial.run(sample.partition, &sample.record, now).map_err(|error| {
+            let failed = Failed::of_guest(&error);
+            Refusal::new(failed.code, failed.message)
+        })?;
+        answer.add(&spec, sample, tried);
+        if answer.bytes > state.limits.trial_bytes_max {
+            let limit = state.limits.trial_bytes_max;
+            let message = format!("with record {input} the outputs have {} bytes, the limit is {limit}", answer.bytes);
+            return Err(Refusal::new(Code::TrialLimit, format!("{message} (trial_bytes_max)")));
+        }
+    }
+    answer.view.memory_bytes = trial.memory_bytes() as u64;
+    Ok(answer.view)
+}
+
+/// The spec and module that were sent; what was not is the current revision's.
+fn candidate(
+    state: &ApiState,
+    id: &TransformId,
+    spec: Option<RawSpec>,
+    module: Option<Bytes>,
+) -> Result<(Spec, Bytes), Refusal> {
+    let current = state.catalog.deployment(id);
+    let raw = match (spec, &current) {
+        (Some(spec), _) => spec,
+        (None, Some(current)) => RawSpec { module: None, ..current.spec.clone() },
+        (None, None) => {
+            let refusal = Refusal::new(Code::NoTransform, format!("there is no transform {id}, and no spec was sent"));
+            return Err(refusal.with_hint("send `spec` and `module` along: nothing needs to be deployed"));
+        }
+    };
+    let current = current.filter(|_| raw.module.is_none()).map(|current| current.module);
+    let digest = module.as_deref().map(Digest::of).or(current);
+    let spec = Spec::parse(&raw, id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    let module = module_of(state, &spec, module)?;
+    Ok((spec, module))
+}
+
+/// Of each topic that would be written; one that does not exist yet takes everything.
+fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal> {
+    let bytes_max = |topic| match state.log.topic(topic) {
+        Ok(info) => Ok(info.record_bytes_max),
+        Err(LogError::NoTopic(_)) => Ok(usize::MAX),
+        Err(error) => Err(error.into()),
+    };
+    spec.written_topics().map(bytes_max).collect()
+}
+
+/// The answer as it grows.
+struct Answer {
+    view: TrialView,
+    /// Of the outputs so far.
+    bytes: usize,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        let (outputs, failures, records) = (Vec::new(), Vec::new(), Vec::new());
+        Self { view: TrialView { outputs, failures, records, memory_bytes: 0, micros_total: 0 }, bytes: 0 }
+    }
+}
+
+impl Answer {
+    fn add(&mut self, spec: &Spec, sample: &Sample, tried: Tried) {
+        let input = self.view.records.len();
+        let micros = u64::try_from(tried.time.as_micros()).unwrap_or(u64::MAX);
+        self.view.micros_total = self.view.micros_total.saturating_add(micros);
+        self.view.records.push(TriedView {
+            topic: spec.inputs[sample.partition.input as usize].to_string(),
+            partition: sample.partition.number,
+            offset: sample.record.offset,
+            micros,
+        });
+        match tried.result {
+            Err(failed) => {
+                self.view.failures.push(FailureView { input, code: failed.code, message: failed.message });
+            }
+            Ok(puts) => {
+                for put in puts {
+                    self.bytes += bytes_of(&put.record);
+                    let (alias, topic) = spec.outputs.get_index(put.target).expect("a checked output names one of them");
+                    self.view.outputs.push(OutputView {
+                        input,
+                        target: alias.to_string(),
+                        topic: topic.to_string(),
+                        timestamp: put.record.timestamp,
+                        content: RecordContent::of(put.record, Form::Text),
+                    });
+                }
+            }
+        }
+    }
+}

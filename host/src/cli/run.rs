@@ -1,0 +1,174 @@
+//! `sandbar run`: records as NDJSON through a module, offline, without Kafka and without a host.
+
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::guest::Modules;
+use crate::guest::compile::Compiler;
+use crate::model::codes::Code;
+use crate::model::names::{Digest, TransformId};
+use crate::model::spec::{RawSpec, Spec};
+use crate::model::units::Timestamp;
+use crate::ports::Partition;
+use crate::records::{self, Form, RecordContent};
+use crate::task::trial::{Put, Trial};
+use crate::task::{Failed, Settings};
+use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::metrics::Metrics;
+
+/// Longest line of input.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Run records (NDJSON on stdin) through a module, offline; failures go to stderr as NDJSON
+///
+/// A line is {"key": .., "value": .., "headers": [{"name": .., "value": ..}], "timestamp": MS}, all of it optional; a value
+/// that is no string is sent as its JSON text, key_base64 and value_base64 hold bytes. Output records come out in the same
+/// form, with the output's alias as "target". Exits with 1 if a record failed.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The component
+    module: PathBuf,
+    /// Its config, an object in a JSON or YAML file [default: empty]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What the input topic is called
+    #[arg(long, value_name = "NAME", default_value = "in")]
+    input: String,
+    /// An output's alias; may be given several times, the first is where a message goes that names none
+    #[arg(long = "output", value_name = "ALIAS", default_value = "out")]
+    outputs: Vec<String>,
+    /// The module's log lines to show on stderr, as JSON: info, debug, ...
+    #[arg(long, value_name = "FILTER", default_value = "off")]
+    log: String,
+}
+
+/// An output record on stdout; it can be the input of another run.
+#[derive(Serialize)]
+struct OutputLine<'a> {
+    target: &'a str,
+    timestamp: i64,
+    #[serde(flatten)]
+    content: RecordContent,
+}
+
+/// A record that failed, on stderr.
+#[derive(Serialize)]
+struct FailureLine {
+    /// Of the input, from 1.
+    line: usize,
+    code: Code,
+    message: String,
+}
+
+impl RunArgs {
+    /// Exit code 1: a record failed, or nothing could be run.
+    pub fn run(self) -> ExitCode {
+        match self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Returns how many records failed.
+    fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
+        logging::init(&self.log, LogFormat::Json).map_err(anyhow::Error::msg)?;
+        let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
+        let spec = self.spec(Digest::of(&module))?;
+        let scratch = tempfile::tempdir()?;
+        let modules = Modules::new(Compiler::default(), scratch.path().to_owned(), Metrics::new());
+        let modules = modules.map_err(anyhow::Error::msg)?;
+        let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, None));
+        let guests =
+            prepared.map_err(|error| anyhow::anyhow!("{error} ({})\n  hint: {}", error.code(), error.code().hint()))?;
+        let limits = vec![usize::MAX; spec.written_topics().count()];
+        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, limits));
+        let (mut failures, mut line, mut number) = (0, Vec::new(), 0);
+        while read_line(input, &mut line, number + 1)? {
+            number += 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match process(&mut trial, number, &line)? {
+                Ok(puts) => {
+                    if !write_puts(&spec, puts, output)? {
+                        return Ok(failures);
+                    }
+                }
+                Err(failed) => {
+                    failures += 1;
+                    write_line(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    fn spec(&self, module: Digest) -> anyhow::Result<Spec> {
+        let config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        let mut raw: RawSpec = serde_json::from_value(serde_json::json!({ "inputs": [self.input], "config": config }))?;
+        // The topics have no part in it; their names must differ.
+        raw.outputs = self.outputs.iter().map(|alias| (alias.clone(), format!("output.{alias}"))).collect();
+        let id: TransformId = "local/run".parse()?;
+        Spec::parse(&raw, &id, Some(module)).map_err(|problems| {
+            let all: Vec<String> =
+                problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            anyhow::anyhow!("{}", all.join("; "))
+        })
+    }
+}
+
+fn read_config(path: &Path) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    // JSON is YAML.
+    serde_norway::from_slice(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
+}
+
+/// Reads the next line; false at the end.
+fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, number: usize) -> anyhow::Result<bool> {
+    line.clear();
+    let read = input.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', line).with_context(|| format!("line {number}"))?;
+    if line.len() > LINE_BYTES_MAX {
+        bail!("line {number} has more than {LINE_BYTES_MAX} bytes");
+    }
+    Ok(read > 0)
+}
+
+fn process(trial: &mut Trial<'_>, number: usize, line: &[u8]) -> anyhow::Result<Result<Vec<Put>, Failed>> {
+    let now = Timestamp::now();
+    let incoming = match records::one(number - 1, line, now) {
+        Ok(incoming) => incoming,
+        Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
+    };
+    let partition = Partition { input: 0, number: incoming.partition.unwrap_or(0) };
+    let tried = trial.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;
+    Ok(tried.result)
+}
+
+/// False: nobody reads on, which is no error.
+fn write_puts(spec: &Spec, puts: Vec<Put>, output: &mut dyn Write) -> anyhow::Result<bool> {
+    for put in puts {
+        let (alias, _) = spec.outputs.get_index(put.target).expect("a checked output names one of them");
+        let (target, timestamp) = (alias.as_str(), put.record.timestamp);
+        let content = RecordContent::of(put.record, Form::Json);
+        match write_line(output, &OutputLine { target, timestamp, content }) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            done => done?,
+        }
+    }
+    Ok(true)
+}
+
+fn write_line(output: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    output.write_all(&text)?;
+    output.flush()
+}

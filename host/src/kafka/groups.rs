@@ -1,0 +1,84 @@
+//! Committed offsets, seen and changed from outside of their group: [`Groups`].
+//!
+//! By a consumer that is configured with the group's name and never joins it. A broker takes a commit from outside only
+//! while the group has no member, so a member that comes between a look and a change is safe.
+
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
+
+use super::log::{CALL_TIMEOUT, KafkaLog, READER_GROUP, unavailable};
+use super::raw::{Client, PartitionList, Position, RawError};
+use crate::model::names::TopicName;
+use crate::model::units::Timestamp;
+use crate::ports::{GroupOffset, Groups, Log, LogError};
+
+/// librdkafka's mark of a partition without an offset.
+const NO_OFFSET: i64 = -1001;
+
+impl KafkaLog {
+    fn outsider(&self, group: &str) -> Result<Client, LogError> {
+        Client::consumer(&self.config.reader(group)).map_err(unavailable)
+    }
+}
+
+impl Groups for KafkaLog {
+    fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        let mut list = PartitionList::new();
+        for topic in topics {
+            for partition in 0..self.topic(topic)?.partitions {
+                list.add(topic.as_str(), partition, NO_OFFSET, "");
+            }
+        }
+        self.outsider(group)?.committed(&list, CALL_TIMEOUT).map_err(unavailable)?;
+        let committed = list.entries().into_iter().filter(|position| position.offset >= 0);
+        let offset = |position: Position| {
+            let Position { topic, partition, offset: next_offset, metadata } = position;
+            Some(GroupOffset { topic: topic.parse().ok()?, partition, next_offset, metadata })
+        };
+        Ok(committed.filter_map(offset).collect())
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize, LogError> {
+        let asked = self.admin.inner().fetch_group_list(Some(group), CALL_TIMEOUT);
+        let found = asked.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        Ok(found.groups().iter().map(|group| group.members().len()).sum())
+    }
+
+    fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
+        let mut list = PartitionList::new();
+        for offset in offsets {
+            list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
+        }
+        self.outsider(group)?.commit_sync(&list).map_err(|error| refused(group, error))
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), LogError> {
+        let deleted = futures::executor::block_on(self.admin.delete_groups(&[group], &Self::options()));
+        let deleted = deleted.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        match deleted.into_iter().next() {
+            Some(Ok(_)) | Some(Err((_, RDKafkaErrorCode::GroupIdNotFound))) | None => Ok(()),
+            Some(Err((_, RDKafkaErrorCode::NonEmptyGroup))) => Err(has_members(group)),
+            Some(Err((_, code))) => Err(LogError::Unavailable(format!("deleting group {group}: {code}"))),
+        }
+    }
+
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        let partitions = self.topic(topic)?.partitions;
+        let client = self.outsider(READER_GROUP)?;
+        client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT).map_err(unavailable)
+    }
+}
+
+/// What a broker says to an outsider while the group has members, and what it says otherwise.
+fn refused(group: &str, error: RawError) -> LogError {
+    match error.code {
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
+        | Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
+        | Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS => has_members(group),
+        _ => unavailable(error),
+    }
+}
+
+fn has_members(group: &str) -> LogError {
+    LogError::Refused(format!("group {group} has members"))
+}

@@ -1,0 +1,225 @@
+//! Where a transform begins that has no committed offset: as it is written ([`StartSpec`]), and as a session is told
+//! ([`Start`]). The same words name a place to which offsets are moved by hand.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::names::TopicName;
+use super::units::{Rfc3339, Span, Timestamp};
+
+/// Offsets by topic and partition.
+pub type OffsetMap<T> = BTreeMap<T, BTreeMap<i32, i64>>;
+
+/// `latest`, `earliest`, or an object with the one field `timestamp`, `ago` or `offsets`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub enum StartSpec {
+    /// After the last record.
+    #[default]
+    Latest,
+    /// At the first record that is left.
+    Earliest,
+    /// At the first record that is not older than this moment (RFC 3339); after the last where there is none.
+    #[schema(value_type = String, example = json!({"timestamp": "2026-01-01T00:00:00Z"}))]
+    Timestamp(Rfc3339),
+    /// The same, counted back from the moment at which the transform was last deployed, paused or resumed: `1h`.
+    #[schema(value_type = String, example = json!({"ago": "1h"}))]
+    Ago(Span),
+    /// At these offsets, by topic and partition; a partition that is not named begins at its first record.
+    #[schema(value_type = std::collections::HashMap<String, std::collections::HashMap<String, i64>>)]
+    Offsets(OffsetMap<String>),
+}
+
+/// The fields of the object form.
+const FIELDS: &[&str] = &["timestamp", "ago", "offsets"];
+
+/// Where a partition without a committed offset begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Start {
+    #[default]
+    Latest,
+    Earliest,
+    /// At the first record that is not older; after the last where there is none.
+    At(Timestamp),
+    /// A partition that is not named begins at its first record: nothing is skipped that nobody named.
+    Offsets(OffsetMap<TopicName>),
+}
+
+// === impl StartSpec ===
+
+impl StartSpec {
+    /// What it means from `now` on: the moment from which `ago` is counted back. Names that are no topics are left out;
+    /// a validated spec has none.
+    pub fn resolve(&self, now: Timestamp) -> Start {
+        match self {
+            Self::Latest => Start::Latest,
+            Self::Earliest => Start::Earliest,
+            Self::Timestamp(Rfc3339(at)) => Start::At(*at),
+            Self::Ago(Span(ago)) => Start::At(now.before(*ago)),
+            Self::Offsets(offsets) => {
+                let named = offsets.iter().filter_map(|(topic, of_topic)| Some((topic.parse().ok()?, of_topic.clone())));
+                Start::Offsets(named.collect())
+            }
+        }
+    }
+}
+
+impl Serialize for StartSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn field<S: Serializer>(serializer: S, name: &str, value: &impl Serialize) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry(name, value)?;
+            map.end()
+        }
+        match self {
+            Self::Latest => serializer.serialize_str("latest"),
+            Self::Earliest => serializer.serialize_str("earliest"),
+            Self::Timestamp(at) => field(serializer, "timestamp", at),
+            Self::Ago(ago) => field(serializer, "ago", ago),
+            Self::Offsets(offsets) => field(serializer, "offsets", offsets),
+        }
+    }
+}
+
+/// By hand: derived, YAML would want a tag (`!ago 1h`) where JSON has an object.
+impl<'de> Deserialize<'de> for StartSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl<'de> Visitor<'de> for Words {
+            type Value = StartSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("latest, earliest, or one of {timestamp: ..}, {ago: ..}, {offsets: ..}")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<StartSpec, E> {
+                match word {
+                    "latest" => Ok(StartSpec::Latest),
+                    "earliest" => Ok(StartSpec::Earliest),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StartSpec, A::Error> {
+                let Some(field) = map.next_key::<String>()? else {
+                    return Err(A::Error::invalid_length(0, &self));
+                };
+                let start = match field.as_str() {
+                    "timestamp" => StartSpec::Timestamp(map.next_value()?),
+                    "ago" => StartSpec::Ago(map.next_value()?),
+                    "offsets" => StartSpec::Offsets(map.next_value()?),
+                    other => return Err(A::Error::unknown_field(other, FIELDS)),
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(start),
+                    Some(_) => Err(A::Error::invalid_length(2, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Words)
+    }
+}
+
+// === impl Start ===
+
+impl Start {
+    /// The moment whose offsets are to be looked up, where there is one.
+    pub fn moment(&self) -> Option<Timestamp> {
+        match self {
+            Self::At(moment) => Some(*moment),
+            Self::Latest | Self::Earliest | Self::Offsets(_) => None,
+        }
+    }
+
+    /// The offset at which a partition begins that holds `first..end`. `found` is the first one that is not older than
+    /// [`Start::moment`] (`None`: all are older, or there is no such moment).
+    pub fn offset(&self, topic: &TopicName, partition: i32, (first, end): (i64, i64), found: Option<i64>) -> i64 {
+        match self {
+            Self::Latest => end,
+            Self::Earliest => first,
+            Self::At(_) => found.unwrap_or(end),
+            Self::Offsets(offsets) => {
+                let named = offsets.get(topic).and_then(|of_topic| of_topic.get(&partition));
+                named.map_or(first, |named| (*named).max(first).min(end))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(partition: i32, offset: i64) -> StartSpec {
+        StartSpec::Offsets([("t".to_owned(), [(partition, offset)].into())].into())
+    }
+
+    #[test]
+    fn each_form_is_read_from_json_and_yaml_and_written_back() {
+        for (json, yaml, start) in [
+            (r#""latest""#, "latest", StartSpec::Latest),
+            (r#""earliest""#, "earliest", StartSpec::Earliest),
+            (
+                r#"{"timestamp":"1970-01-01T00:00:01.500Z"}"#,
+                "timestamp: 1970-01-01T00:00:01.500Z",
+                StartSpec::Timestamp(Rfc3339(Timestamp(1500))),
+            ),
+            (r#"{"ago":"1h 30m"}"#, "{ago: 1h 30m}", StartSpec::Ago(Span::ms(5_400_000))),
+            (r#"{"offsets":{"t":{"3":17}}}"#, "{offsets: {t: {3: 17}}}", offsets(3, 17)),
+        ] {
+            assert_eq!(serde_json::from_str::<StartSpec>(json).expect(json), start);
+            assert_eq!(serde_norway::from_str::<StartSpec>(yaml).expect(yaml), start);
+            assert_eq!(serde_json::to_string(&start).expect("plain data"), json);
+            let written = serde_norway::to_string(&start).expect("plain data");
+            assert_eq!(serde_norway::from_str::<StartSpec>(&written).expect(&written), start);
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for (json, named) in [
+            (r#""now""#, "latest, earliest"),
+            ("3", "latest, earliest"),
+            ("{}", "latest, earliest"),
+            (r#"{"ago":"1h","timestamp":"2026-01-01T00:00:00Z"}"#, "one of"),
+            (r#"{"since":"1h"}"#, "since"),
+            (r#"{"ago":"soon"}"#, "soon"),
+            (r#"{"timestamp":"yesterday"}"#, "yesterday"),
+            (r#"{"offsets":{"t":{"x":1}}}"#, ""),
+            (r#"{"offsets":{"t":[1]}}"#, ""),
+        ] {
+            let error = serde_json::from_str::<StartSpec>(json).expect_err(json).to_string();
+            assert!(error.contains(named), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_start_becomes_an_offset_within_the_partition() {
+        let now = Timestamp(10_000);
+        for (start, at, expected) in [
+            (StartSpec::Latest, None, 9),
+            (StartSpec::Earliest, None, 2),
+            (StartSpec::Timestamp(Rfc3339(Timestamp(4_000))), Some((4_000, Some(5))), 5),
+            (StartSpec::Ago(Span::ms(6_000)), Some((4_000, Some(5))), 5),
+            (StartSpec::Ago(Span::ms(20_000)), Some((-10_000, Some(2))), 2),
+            (StartSpec::Ago(Span::ms(0)), Some((10_000, None)), 9),
+            (offsets(0, 4), None, 4),
+            (offsets(0, 1), None, 2),
+            (offsets(0, 10), None, 9),
+            (offsets(1, 4), None, 2),
+        ] {
+            let start = start.resolve(now);
+            let (moment, found) = at.unzip();
+            assert_eq!(start.moment(), moment.map(Timestamp), "{start:?}");
+            let topic = "t".parse().expect("valid");
+            assert_eq!(start.offset(&topic, 0, (2, 9), found.flatten()), expected, "{start:?}");
+        }
+    }
+}

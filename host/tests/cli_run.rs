@@ -1,0 +1,85 @@
+//! `sandbar run`: records through a module on the command line.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// The component of `tests/guests/fixture`.
+fn fixture() -> PathBuf {
+    let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
+    std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(built, PathBuf::from).join("guest_fixture.wasm")
+}
+
+fn run(module: &Path, config: &str, args: &[&str], input: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, config).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
+    command.arg("run").arg(module).arg("--config").arg(&file).args(args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    // It may end before it has read all.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(bytes).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}"))).collect()
+}
+
+#[test]
+fn records_go_in_and_come_out() {
+    let input = concat!(
+        "{\"key\": \"a\", \"value\": {\"n\": 1.50}, \"timestamp\": 7, \"headers\": [{\"name\": \"h\", \"value\": \"x\"}]}\n",
+        "\n",
+        "{\"value\": \"text\", \"timestamp\": 8}\n",
+        "{\"key_base64\": \"/wA=\", \"value\": null, \"timestamp\": 9}",
+    );
+    let done = run(&fixture(), "mode: echo", &["--output", "strips", "--output", "rest"], input);
+    assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
+    let expected = [
+        json!({"target": "strips", "timestamp": 7, "key": "a", "value": {"n": 1.5}, "headers": [{"name": "h", "value": "x"}]}),
+        json!({"target": "strips", "timestamp": 8, "key": null, "value": "text"}),
+        json!({"target": "strips", "timestamp": 9, "key_base64": "/wA=", "value": null}),
+    ];
+    assert_eq!(lines(&done.stdout), expected);
+    assert!(String::from_utf8_lossy(&done.stdout).contains("{\"n\": 1.50}"), "byte for byte");
+    // What came out can go in again.
+    let again = run(&fixture(), "mode: echo", &["--output", "strips"], &String::from_utf8_lossy(&done.stdout));
+    assert_eq!((again.status.code(), &again.stdout), (Some(0), &done.stdout));
+}
+
+#[test]
+fn failures_name_their_line_and_the_rest_comes_out() {
+    let input = "{\"value\": \"a\"}\nno JSON\n{\"value\": \"poison\"}\n{\"valeu\": 1}\n{\"value\": \"b\"}\n";
+    for (mode, code) in [("fail", "E101"), ("panic", "E102"), ("memory-bomb", "E104")] {
+        let done = run(&fixture(), &format!("{{\"mode\": \"{mode}\"}}"), &[], input);
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        let values: Vec<_> = lines(&done.stdout).iter().map(|line| line["value"].clone()).collect();
+        assert_eq!(values, ["a", "b"], "{mode}");
+        let failures: Vec<_> = lines(&done.stderr).iter().map(|line| json!([line["line"], line["code"]])).collect();
+        assert_eq!(failures, [json!([2, "E027"]), json!([3, code]), json!([4, "E027"])], "{mode}: {done:?}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_said() {
+    let text = std::env::current_exe().expect("known");
+    let fixture = fixture();
+    for (module, config, args, named) in [
+        (Path::new("/nowhere.wasm"), "mode: echo", &[][..], "/nowhere.wasm"),
+        (&text, "mode: echo", &[], "E010"),
+        (&fixture, "mode: fly", &[], "E019"),
+        (&fixture, "[echo]", &[], "config.yaml"),
+        (&fixture, "mode: echo", &["--output", "No Alias"], "outputs.No Alias"),
+        (&fixture, "mode: echo", &["--input", "a b"], "inputs[0]"),
+    ] {
+        let done = run(module, config, args, "{}\n");
+        let errors = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(named), "{named}: {errors}");
+    }
+}
