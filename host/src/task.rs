@@ -98,7 +98,9 @@ impl Task {
     pub fn new(assigned: &Assigned, program: Arc<Program>, on_trial: bool) -> Self {
         let &Assigned { partition, next_offset, .. } = assigned;
         let committed = Progress::parse(&assigned.metadata, next_offset);
-        let since = if committed.revision == program.settings.revision { committed.since } else { next_offset };
+        // Somebody may have moved the offset back since.
+        let continued = committed.revision == program.settings.revision;
+        let since = if continued { committed.since.min(next_offset) } else { next_offset };
         Self {
             partition,
             program,
