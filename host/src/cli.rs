@@ -1,14 +1,36 @@
 //! The command line: one binary for the host, for authors and for whoever is on call.
 
 mod build;
+mod client;
+mod context;
+mod control;
+mod deploy;
+mod error;
+mod look;
+mod manifest;
+mod new;
+mod offsets;
+mod revisions;
+mod rollout;
 mod run;
+mod session;
+mod text;
+mod trial;
+mod verbs;
+mod wire;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{KafkaOptions, Options};
 
 pub use build::BuildArgs;
+pub use context::ContextVerb;
+pub use error::Error;
+pub use new::NewArgs;
 pub use run::RunArgs;
+pub use verbs::Verb;
 
 /// Runs teams' sandboxed WebAssembly transforms next to Kafka, exactly once
 #[derive(Debug, Parser)]
@@ -32,9 +54,18 @@ pub enum Command {
         #[command(flatten)]
         options: Box<Options>,
     },
+    /// Make a folder with a transform that builds and tests at once
+    New(NewArgs),
     /// Build a guest crate into a component that the host takes; prints its path
     Build(BuildArgs),
     Run(RunArgs),
+    #[command(flatten)]
+    Remote(Verb),
+    /// Name the clusters that you work with
+    #[command(subcommand)]
+    Context(ContextVerb),
+    /// Print the completion script of a shell: source <(sandbar completion bash)
+    Completion { shell: clap_complete::Shell },
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
     CompileModule {
@@ -42,4 +73,19 @@ pub enum Command {
         artifact: std::path::PathBuf,
         memory_bytes_max: u64,
     },
+}
+
+/// Prints the shell's completion script.
+pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sandbar", &mut script);
+    text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
+}
+
+/// The exit code of a verb; says why where it did not succeed.
+pub fn ended(result: Result<ExitCode, Error>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        error.exit_code()
+    })
 }

@@ -4,25 +4,36 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sandbar::app::{self, Backend};
-use sandbar::cli::{Cli, Command};
+use sandbar::cli::{self, Cli, Command};
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    match Cli::parse().command {
         Command::CompileModule { module, artifact, memory_bytes_max } => {
-            return sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max);
+            sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max)
         }
-        Command::Run(run) => return run.run(),
-        Command::Build(build) => build.run(),
-        Command::Serve { options, mut kafka } => options
-            .resolve(Some(&mut kafka), ".sandbar/serve")
-            .map_err(anyhow::Error::msg)
-            .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
-        Command::Dev { options } => options
-            .resolve(None, ".sandbar/dev")
-            .map_err(anyhow::Error::msg)
-            .and_then(|config| app::run(config, Backend::Embedded)),
-    };
-    match done {
+        Command::Run(run) => run.run(),
+        Command::Build(build) => ended(build.run()),
+        Command::Serve { options, mut kafka } => ended(
+            options
+                .resolve(Some(&mut kafka), ".sandbar/serve")
+                .map_err(anyhow::Error::msg)
+                .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
+        ),
+        Command::Dev { options } => ended(
+            options
+                .resolve(None, ".sandbar/dev")
+                .map_err(anyhow::Error::msg)
+                .and_then(|config| app::run(config, Backend::Embedded)),
+        ),
+        Command::New(new) => cli::ended(new.run()),
+        Command::Remote(verb) => cli::ended(verb.run()),
+        Command::Context(verb) => cli::ended(verb.run()),
+        Command::Completion { shell } => cli::ended(cli::completion(shell)),
+    }
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,0 +1,139 @@
+//! What a verb ends with when it does not succeed: what happened, what to do, and the exit code.
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use crate::model::codes::Code;
+use crate::model::spec::Problem;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong, by what the caller of the command can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line, or a file that it names, is to be corrected.
+    Usage,
+    /// Nobody listens at the URL.
+    Unreachable,
+    /// The connection broke: whether the request was carried out is not known.
+    Broken,
+    /// The host refused, or what was asked for failed.
+    Failed,
+    /// It may still succeed, but not within the time that was given.
+    TimedOut,
+}
+
+/// Shown as `error[E023]: there is no transform orders/x` and `hint: ...`.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    code: Option<String>,
+    message: String,
+    hint: Option<String>,
+}
+
+/// What an answer of 400 and above holds (RFC 9457). A newer host may know codes that this binary does not.
+#[derive(Debug, Deserialize)]
+pub struct ProblemDetails {
+    title: String,
+    detail: String,
+    code: String,
+    hint: String,
+    #[serde(default)]
+    errors: Vec<Field>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Field {
+    field: String,
+    message: String,
+}
+
+// === impl Error ===
+
+impl Error {
+    pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self { kind, code: None, message: message.to_string(), hint: None }
+    }
+
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A file that the command needs cannot be used.
+    pub fn file(path: &Path, error: impl fmt::Display) -> Self {
+        Self::usage(format_args!("{}: {error}", path.display()))
+    }
+
+    /// A spec that the host would refuse as well.
+    pub fn spec(path: &Path, problems: &[Problem]) -> Self {
+        let lines = problems.iter().map(|problem| format!("\n  {}: {}", problem.field, problem.message));
+        let message = format!("{}:{}", path.display(), lines.collect::<String>());
+        Self::usage(message).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
+    }
+
+    pub fn with_code(self, code: impl Into<String>) -> Self {
+        Self { code: Some(code.into()), ..self }
+    }
+
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Unreachable | Kind::Broken | Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::TimedOut => 3,
+        })
+    }
+}
+
+impl From<ProblemDetails> for Error {
+    fn from(problem: ProblemDetails) -> Self {
+        let ProblemDetails { title, detail, code, hint, errors } = problem;
+        let fields = errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message));
+        let message = if errors.len() > 1 { title + ":" + &fields.collect::<String>() } else { detail };
+        Self::new(Kind::Failed, message).with_code(code).with_hint(hint)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "error[{code}]: {}", self.message)?,
+            None => write!(f, "error: {}", self.message)?,
+        }
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_its_code_and_hint_and_every_field() {
+        let problem = |errors: &str| -> Error {
+            let text = format!(
+                r#"{{"type":"/errors/E020","title":"The spec is not valid","status":422,"detail":"inputs: none",
+                    "code":"E020","hint":"correct it","errors":{errors}}}"#
+            );
+            serde_json::from_str::<ProblemDetails>(&text).expect("a problem").into()
+        };
+        for (errors, shown) in [
+            ("[]", "error[E020]: inputs: none\nhint: correct it"),
+            (r#"[{"field":"inputs","message":"none"}]"#, "error[E020]: inputs: none\nhint: correct it"),
+            (
+                r#"[{"field":"inputs","message":"none"},{"field":"workers","message":"17"}]"#,
+                "error[E020]: The spec is not valid:\n  inputs: none\n  workers: 17\nhint: correct it",
+            ),
+        ] {
+            assert_eq!(problem(errors).to_string(), shown);
+        }
+        assert_eq!(Error::usage("no").to_string(), "error: no");
+    }
+}

@@ -1,0 +1,88 @@
+//! What people read: aligned columns, and times and sizes that need no explanation.
+
+use std::io::{self, Write};
+
+use super::error::{Error, Kind, Result};
+
+/// Rows under headings, aligned with spaces; the first row is the headings.
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+    }
+
+    /// A row; what is empty shows as `-`.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        debug_assert_eq!(N, self.rows[0].len());
+        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".into() } else { cell }).to_vec());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `name: value` lines, aligned.
+pub fn fields(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
+    pairs.iter().map(|(name, value)| format!("{:width$}  {value}\n", format!("{name}:"))).collect()
+}
+
+pub fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// `1 record`, `2 records`.
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// The first digits of `sha256:...`, enough to tell modules apart.
+pub fn short(digest: &str) -> String {
+    digest.strip_prefix("sha256:").map_or(digest, |hex| hex.get(..12).unwrap_or(hex)).to_owned()
+}
+
+pub fn yaml(value: &serde_norway::Value) -> String {
+    serde_norway::to_string(value).expect("what was read from JSON")
+}
+
+/// Writes to standard output. Whoever reads it may stop at any time (`| head`).
+pub fn emit(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::Failed, format_args!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_trails() {
+        let mut table = Table::new(["NAME", "LAG"]);
+        table.row(["orders/field-strip".into(), String::new()]);
+        table.row(["a/é".into(), "12".into()]);
+        assert_eq!(table.to_string(), "NAME                LAG\norders/field-strip  -\na/é                 12\n");
+        assert_eq!(fields(&[("a", "1".into()), ("long", "2".into())]), "a:     1\nlong:  2\n");
+        assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
+    }
+}

@@ -1,0 +1,127 @@
+//! The real binary: as a command that ends, and as a host on a free port.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a host may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A run of the command line in a folder of its own.
+pub struct Cli<'a> {
+    pub folder: &'a Path,
+    pub url: &'a str,
+}
+
+/// What it did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// `sandbar dev`, which is killed when this is dropped.
+pub struct Dev {
+    pub url: String,
+    process: Child,
+}
+
+/// The binary, without what the environment of the test would tell it.
+pub fn sandbar(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
+    command.current_dir(folder).env_remove("SANDBAR_URL").env("XDG_CONFIG_HOME", folder.join("config"));
+    command.stdin(Stdio::null());
+    command
+}
+
+// === impl Cli ===
+
+impl Cli<'_> {
+    /// Runs with these words, split at spaces.
+    pub fn run(&self, words: &str) -> Ran {
+        Ran::of(sandbar(self.folder).args(words.split(' ')).env("SANDBAR_URL", self.url))
+    }
+
+    /// It succeeds; its output.
+    #[track_caller]
+    pub fn succeeds(&self, words: &str) -> String {
+        let ran = self.run(words);
+        assert_eq!(ran.code, 0, "sandbar {words}: {ran:?}");
+        ran.out
+    }
+
+    /// It succeeds with `-o json`; its output.
+    #[track_caller]
+    pub fn json(&self, words: &str) -> Value {
+        let out = self.succeeds(&format!("{words} -o json"));
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error} in {out}"))
+    }
+
+    /// It ends with this code, and standard error holds all of these.
+    #[track_caller]
+    pub fn fails(&self, words: &str, code: i32, parts: &[&str]) {
+        let ran = self.run(words);
+        assert_eq!(ran.code, code, "sandbar {words}: {ran:?}");
+        for part in parts {
+            assert!(ran.err.contains(part), "sandbar {words}: {part:?} is not in {ran:?}");
+        }
+    }
+}
+
+// === impl Ran ===
+
+impl Ran {
+    pub fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Self { code: status.code().expect("no signal ended it"), out: text(stdout), err: text(stderr) }
+    }
+}
+
+// === impl Dev ===
+
+impl Dev {
+    /// Starts a host with an empty data folder below `folder`, and waits until it is ready.
+    pub fn start(folder: &Path) -> Self {
+        // The port is free now. A host that finds it taken ends, which the wait notices.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let log = std::fs::File::create(folder.join("host.log")).expect("writable");
+        let mut command = sandbar(folder);
+        command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]);
+        let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+        let mut host = Self { url: format!("http://{address}"), process };
+        host.wait_ready(folder);
+        host
+    }
+
+    fn wait_ready(&mut self, folder: &Path) {
+        let started = Instant::now();
+        let ready = || ureq::get(format!("{}/readyz", self.url)).call().is_ok();
+        while !ready() {
+            let log = || std::fs::read_to_string(folder.join("host.log")).unwrap_or_default();
+            let ended = self.process.try_wait().expect("our own child");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "no host ({ended:?}): {}", log());
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    pub fn create_topics(&self, names: &[&str]) {
+        for name in names {
+            let request = ureq::put(format!("{}/v1/topics/{name}", self.url)).header("content-type", "application/json");
+            request.send("{\"partitions\": 2}").expect("created");
+        }
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
