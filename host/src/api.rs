@@ -16,6 +16,7 @@ mod pages;
 mod problem;
 mod records;
 mod request;
+mod revisions;
 mod topics;
 mod transforms;
 mod views;
@@ -182,6 +183,9 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::POST, "/v1/teams/{team}/transforms/{name}/resume", post(control::resume)),
         (Method::POST, "/v1/teams/{team}/transforms/{name}/restart", post(control::restart)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/status", get(control::status)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions", get(revisions::list)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions/{revision}", get(revisions::show)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/rollback", post(revisions::rollback)),
         (Method::GET, "/v1/topics", get(topics::list)),
         (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
         (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),

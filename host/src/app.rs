@@ -117,7 +117,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let artifacts = config.data_dir.join("compiled");
     let modules = Arc::new(Modules::new(compiler, artifacts, metrics.clone()).map_err(anyhow::Error::msg)?);
-    let catalog = open_catalog(&log, &cluster, config.data_dir.join("modules")).await?;
+    let catalog = open_catalog(&log, &cluster, config.data_dir.join("modules"), &metrics).await?;
     let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let parts = Parts {
         log: log.clone(),
@@ -143,18 +143,26 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     Ok((api::router(state), workers))
 }
 
-async fn open_catalog(log: &Arc<dyn Log>, cluster: &ClusterName, cache: PathBuf) -> anyhow::Result<Arc<Catalog>> {
+async fn open_catalog(
+    log: &Arc<dyn Log>,
+    cluster: &ClusterName,
+    cache: PathBuf,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Catalog>> {
     let mut pause = Duration::from_millis(200);
     loop {
-        let (log, cluster, cache) = (log.clone(), cluster.clone(), cache.clone());
-        match tokio::task::spawn_blocking(move || Catalog::open(log, &cluster, cache)).await? {
+        let (log, cluster, cache, metrics) = (log.clone(), cluster.clone(), cache.clone(), metrics.clone());
+        match tokio::task::spawn_blocking(move || Catalog::open(log, &cluster, cache, metrics)).await? {
             Ok(catalog) => return Ok(Arc::new(catalog)),
             Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
                 tracing::warn!(%error, ?pause, "the log cannot be reached yet");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let code = error.code();
+                return Err(anyhow::anyhow!("{error} ({code}): {}", code.hint()));
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
-use super::{control, modules, pages, problem::ProblemDetails, topics, transforms};
+use super::{control, modules, pages, problem::ProblemDetails, revisions, topics, transforms};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{control, modules, pages, problem::ProblemDetails, topics, transforms
         modules::upload, modules::list, modules::show,
         transforms::list_all, transforms::list_team, transforms::put, transforms::show, transforms::remove,
         control::pause, control::resume, control::restart, control::status,
+        revisions::list, revisions::show, revisions::rollback,
         topics::list, topics::create, topics::read, topics::write,
         pages::index, pages::healthz, pages::readyz, pages::metrics, pages::openapi, pages::error_page,
     ),

@@ -47,6 +47,10 @@ pub struct RawSpec {
     /// Where a transform without committed offsets begins: `latest` (the default) or `earliest`.
     #[serde(default)]
     pub start: Start,
+    /// Permits that what this transform writes comes back to it through other transforms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(default = false)]
+    pub allow_cycle: bool,
     /// Time between commits: 10ms to 5s.
     #[serde(default = "default_commit_interval")]
     #[schema(value_type = String, default = "100ms")]
@@ -192,6 +196,7 @@ pub struct Spec {
     pub dead_letter_topic: TopicName,
     pub limits: Limits,
     pub start: Start,
+    pub allow_cycle: bool,
     pub commit_interval: Duration,
     pub workers: u32,
 }
@@ -238,6 +243,7 @@ impl Spec {
             dead_letter_topic,
             limits: raw.limits,
             start: raw.start,
+            allow_cycle: raw.allow_cycle,
             commit_interval: raw.commit_interval.0,
             workers: raw.workers,
         })

@@ -11,6 +11,7 @@ use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::spec::Spec;
 use sandbar::model::status::{PartitionStatus, State, TransformStatus};
 use sandbar::ports::Log;
+use sandbar::telemetry::metrics::Metrics;
 use serde_json::Value;
 
 use super::log::MemoryLog;
@@ -115,7 +116,7 @@ pub fn shop_log() -> Arc<MemoryLog> {
 
 pub fn open(log: &Arc<MemoryLog>, dir: &std::path::Path) -> Catalog {
     let log: Arc<dyn Log> = log.clone();
-    Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules")).expect("opens")
+    Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
 impl Host {
