@@ -46,7 +46,7 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions/{revision}", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path), ("revision" = u64, Path)),
     responses((status = 200, description = "Its spec and module", body = TransformView),
-        (status = 404, description = "No such transform (E023) or revision (E040)", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
     let current = find(&shared, &id)?;
     let revision = shared.state.catalog.revision(&id, revision)?;
@@ -62,8 +62,8 @@ pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision)
         ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
     request_body(content = Option<RollbackRequest>, content_type = "application/json"),
     responses((status = 202, description = "Accepted", body = ChangeView),
-        (status = 404, description = "No such transform (E023) or revision (E040)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 409, description = "At another revision (E008), or its module is gone (E041)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "At another revision (E008), or its module is gone (E035)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "The old spec is refused by now", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn rollback(
     State(shared): AppState,

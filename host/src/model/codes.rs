@@ -85,13 +85,13 @@ codes! {
         "send a part `spec` (JSON or YAML) and a part `module` (the .wasm file), each once";
     Busy = "E032", 503, "The host has too many requests of this kind", "try again in a moment";
     NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at its status";
-    NoRevision = "E040", 404, "There is no such revision", "GET .../revisions lists those that are kept";
-    RevisionModule = "E041", 409, "The revision's module is no longer stored",
+    NoRevision = "E034", 404, "There is no such revision", "GET .../revisions lists those that are kept";
+    RevisionModule = "E035", 409, "The revision's module is no longer stored",
         "upload that module again (POST /v1/modules), then repeat the rollback";
-    KeyReused = "E042", 422, "The idempotency key was used for another request", "use a new key for every request that is not a repeat";
-    Cycle = "E043", 422, "The transform would feed itself through others",
+    KeyReused = "E036", 422, "The idempotency key was used for another request", "use a new key for every request that is not a repeat";
+    Cycle = "E037", 422, "The transform would feed itself through others",
         "break the path that is named, or set allow_cycle: true if it is meant so";
-    Contended = "E044", 503, "Other hosts were changing the catalog all the time", "nothing was changed: repeat the request";
+    Contended = "E038", 503, "Other hosts were changing the catalog all the time", "nothing was changed: repeat the request";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
