@@ -16,6 +16,7 @@ mod openapi;
 mod pages;
 mod problem;
 mod request;
+mod revisions;
 mod topics;
 mod transforms;
 mod trial;
@@ -209,6 +210,9 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::PATCH, "/v1/teams/{team}/transforms/{name}/offsets", patch(offsets::alter)),
         (Method::DELETE, "/v1/teams/{team}/transforms/{name}/offsets", delete(offsets::reset)),
         (Method::POST, "/v1/teams/{team}/transforms/{name}/test", post(trial::test)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions", get(revisions::list)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions/{revision}", get(revisions::show)),
+        (Method::POST, "/v1/teams/{team}/transforms/{name}/rollback", post(revisions::rollback)),
         (Method::GET, "/v1/topics", get(topics::list)),
         (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
         (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),

@@ -117,10 +117,10 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let artifacts = config.data_dir.join("compiled");
     let modules = Arc::new(Modules::new(compiler, artifacts, metrics.clone()).map_err(anyhow::Error::msg)?);
-    let (cache, cluster_name) = (config.data_dir.join("modules"), cluster.clone());
+    let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let (catalog, known) = when_reachable(&log, move |log| {
         Ok((
-            Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone())?),
+            Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone(), counted.clone())?),
             Arc::new(Cluster::open(log, &cluster_name)?),
         ))
     })
@@ -172,7 +172,10 @@ async fn when_reachable<T: Send + 'static>(
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let code = error.code();
+                return Err(anyhow::anyhow!("{error} ({code}): {}", code.hint()));
+            }
         }
     }
 }

@@ -3,16 +3,19 @@
 //! | topic | partitions | key | value |
 //! |---|---|---|---|
 //! | `_sandbar.<cluster>.deployments` | 1 | `team/name` | [`Deployment`] as JSON |
+//! | | | `team/name@3` | [`Revision`] as JSON: the history, written in the same transaction |
 //! | `_sandbar.<cluster>.modules` | 0: manifests | digest | size, chunk count, where its chunks begin |
 //! | | 1: chunks | `digest/number` | up to 512 KiB of the module |
 //!
 //! Both are compacted. The state is the fold of the topic: two followers read them for as long as the catalog lives,
 //! publish what they see and never end because of what they read or cannot read. Everything here may block.
 //!
-//! Invariants: a deployment is visible only after the log has it; a manifest is written after its chunks; bytes that
+//! Invariants: a change is decided on all changes before it, of whichever host, and is there as a whole or not at all
+//! (see `writer`); a deployment is visible only after the log has it; a manifest is written after its chunks; bytes that
 //! do not fit their digest are never handed out. The disk holds copies only.
 
 mod change;
+mod cycle;
 mod follower;
 mod modules;
 mod records;
@@ -28,16 +31,18 @@ use tracing::info;
 
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
-use crate::model::revision::{Deployment, Desired};
-use crate::model::units::Timestamp;
+use crate::model::revision::{Deployment, Desired, Revision};
 use crate::ports::{Log, LogError, NewTopic};
+use crate::telemetry::metrics::Metrics;
 
-pub use change::{Applied, Change, Expected, Outcome, apply, check};
+pub use crate::model::revision::Outcome;
+pub use change::{Applied, Change, Expected, Request};
 pub use follower::{Fold, Follower};
 pub use modules::Stored;
+pub use records::State;
 
-/// Every transform that there is or was: deleted ones stay, as [`Desired::Deleted`], with their revision.
-pub type Deployments = Arc<BTreeMap<TransformId, Deployment>>;
+/// Every transform that there is or was, and its revisions: deleted ones stay, as [`Desired::Deleted`].
+pub type Deployments = Arc<State>;
 
 /// How long a change waits for the log to show what is there.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,8 +63,19 @@ pub enum CatalogError {
     Unseen,
     #[error("the log holds module {0} incompletely, or other bytes")]
     Corrupt(Digest),
-    #[error("control topic {topic} has {found} partitions, {expected} expected")]
-    Topic { topic: TopicName, found: i32, expected: i32 },
+    #[error("control topic {topic} {problem}")]
+    Topic { topic: TopicName, problem: String },
+    #[error("{id} has no revision {}", revision.map_or("before the current one".to_owned(), |revision| revision.to_string()))]
+    NoRevision { id: TransformId, revision: Option<u64> },
+    #[error("revision {revision} runs {module}, which is no longer stored")]
+    ModuleGone { revision: u64, module: Digest },
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("the transform would feed itself: {path}")]
+    Cycle { path: String },
+    /// Nothing was written: other hosts' changes got in the way each time.
+    #[error("other hosts changed the catalog each time that this one tried ({0})")]
+    Contended(String),
     /// Too few threads or the like, while opening.
     #[error("{0}")]
     Host(String),
@@ -77,6 +93,11 @@ impl CatalogError {
             Self::Log(LogError::NoTopic(_)) | Self::Topic { .. } => Code::ControlTopic,
             Self::Conflict { .. } => Code::Conflict,
             Self::NoTransform(_) => Code::NoTransform,
+            Self::NoRevision { .. } => Code::NoRevision,
+            Self::ModuleGone { .. } => Code::RevisionModule,
+            Self::KeyReused => Code::KeyReused,
+            Self::Cycle { .. } => Code::Cycle,
+            Self::Contended(_) => Code::Contended,
             Self::Unseen => Code::ControlWrite,
             Self::Corrupt(_) => Code::ModuleCorrupt,
             Self::Host(_) => Code::HostResources,
@@ -86,7 +107,7 @@ impl CatalogError {
 
 /// The catalog of one cluster, as one host sees and changes it.
 pub struct Catalog {
-    deployments: follower::Follower<records::Deployments>,
+    deployments: follower::Follower<State>,
     writer: writer::Writer,
     modules: modules::Modules,
 }
@@ -94,12 +115,17 @@ pub struct Catalog {
 impl Catalog {
     /// Creates the control topics that are missing, reads the catalog to its end and follows it from there on.
     /// Copies of modules are kept in `cache_dir`.
-    pub fn open(log: Arc<dyn Log>, cluster: &ClusterName, cache_dir: PathBuf) -> Result<Catalog, CatalogError> {
+    pub fn open(
+        log: Arc<dyn Log>,
+        cluster: &ClusterName,
+        cache_dir: PathBuf,
+        metrics: Metrics,
+    ) -> Result<Catalog, CatalogError> {
         let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
         let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
-        let deployments = follower::Follower::start(log.clone(), topic.clone(), 0, records::Deployments::default())?;
+        let deployments = follower::Follower::start(log.clone(), topic.clone(), 0, State::default())?;
         let modules = modules::Modules::open(log.clone(), modules_topic, cache_dir)?;
-        let catalog = Catalog { deployments, writer: writer::Writer::new(log, topic), modules };
+        let catalog = Catalog { deployments, writer: writer::Writer::new(log, cluster, topic, metrics), modules };
         info!(%cluster, transforms = catalog.list().len(), modules = catalog.modules().len(), "catalog read");
         Ok(catalog)
     }
@@ -117,32 +143,47 @@ impl Catalog {
 
     /// One deployment, unless it is deleted.
     pub fn deployment(&self, id: &TransformId) -> Option<Deployment> {
-        self.deployments.current().get(id).filter(|deployment| deployment.desired != Desired::Deleted).cloned()
+        self.deployments.current().live(id).cloned()
     }
 
-    /// Makes one change: checks `expected` against the end of the topic, asks `decide` (which sees the deployment,
-    /// unless it is deleted), writes one record and waits until it is read back. Changes of one host take turns.
-    pub fn change<E: From<CatalogError>>(
-        &self,
-        id: &TransformId,
-        expected: Expected,
-        now: Timestamp,
-        decide: impl FnOnce(Option<&Deployment>) -> Result<Change, E>,
-    ) -> Result<Applied, E> {
-        let turn = self.writer.begin().map_err(CatalogError::from)?;
-        self.catch_up(turn.end_offset())?;
-        let all = self.deployments.current();
-        let latest = all.get(id);
-        let live = latest.filter(|deployment| deployment.desired != Desired::Deleted);
-        check(expected, live)?;
-        let applied = apply(id, latest, decide(live)?, now)?;
-        if applied.outcome != Outcome::Unchanged {
-            let end_offset = turn.write(records::encode_deployment(&applied.deployment)).map_err(CatalogError::from)?;
-            if !self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {
-                return Err(CatalogError::Unseen.into());
-            }
+    /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.
+    pub fn change(&self, id: &TransformId, request: Request) -> Result<Applied, CatalogError> {
+        self.writer.change(id, request, &self.deployments, &|module| self.has_module(module))
+    }
+
+    /// What a request would make of the catalog now.
+    pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<Applied, CatalogError> {
+        self.refresh()?;
+        let decided = change::decide(&self.deployments.current(), id, request, &|module| self.has_module(module));
+        decided.map(|decided| decided.applied)
+    }
+
+    /// The answer to a request with a key that was carried out before, by whichever host.
+    pub fn answered(&self, id: &TransformId, request: &Request) -> Result<Option<Applied>, CatalogError> {
+        if request.key.is_none() {
+            return Ok(None);
         }
-        Ok(applied)
+        self.refresh()?;
+        change::answered(&self.deployments.current(), id, request)
+    }
+
+    /// The revision that a rollback would go back to.
+    pub fn rollback_target(&self, id: &TransformId, to: Option<u64>) -> Result<Arc<Revision>, CatalogError> {
+        change::rollback_target(&self.deployments.current(), id, to)
+    }
+
+    /// Every revision of a transform that is kept, newest first.
+    pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
+        self.deployments.current().revisions(id)
+    }
+
+    pub fn revision(&self, id: &TransformId, revision: u64) -> Result<Arc<Revision>, CatalogError> {
+        let found = self.deployments.current().revision(id, revision);
+        found.ok_or_else(|| CatalogError::NoRevision { id: id.clone(), revision: Some(revision) })
+    }
+
+    fn has_module(&self, module: &Digest) -> bool {
+        self.modules.list().contains_key(module)
     }
 
     /// Waits until this host has seen everything that was written before now.
@@ -188,19 +229,24 @@ fn compacted(cluster: &ClusterName, name: &str, partitions: i32) -> NewTopic {
 
 /// Creates a control topic where it is missing; one that is there must fit.
 pub fn ensure_topic(log: &dyn Log, wanted: NewTopic) -> Result<TopicName, CatalogError> {
-    let info = match log.topic(&wanted.name) {
-        Err(LogError::NoTopic(_)) => {
-            info!(topic = %wanted.name, partitions = wanted.partitions, "creating control topic");
-            log.create_topic(&wanted)?;
-            log.topic(&wanted.name)?
-        }
-        info => info?,
-    };
-    let NewTopic { name: topic, partitions: expected, .. } = wanted;
-    match info.partitions {
-        found if found != expected => Err(CatalogError::Topic { topic, found, expected }),
-        _ => Ok(topic),
+    if let Err(LogError::NoTopic(_)) = log.topic(&wanted.name) {
+        info!(topic = %wanted.name, partitions = wanted.partitions, "creating control topic");
+        log.create_topic(&wanted)?;
     }
+    check_topic(log, &wanted.name, wanted.partitions, wanted.retention.is_none())?;
+    Ok(wanted.name)
+}
+
+/// Whether a control topic is there, with the settings that Sandbar relies on. `for_ever`: nothing in it is deleted by age.
+fn check_topic(log: &dyn Log, topic: &TopicName, partitions: i32, for_ever: bool) -> Result<(), CatalogError> {
+    let problem = match log.topic(topic) {
+        Err(LogError::NoTopic(_)) => "does not exist any more".to_owned(),
+        Err(error) => return Err(error.into()),
+        Ok(info) if info.partitions != partitions => format!("has {} partitions, not {partitions}", info.partitions),
+        Ok(info) if for_ever && info.compacted == Some(false) => "does not have cleanup.policy=compact".to_owned(),
+        Ok(_) => return Ok(()),
+    };
+    Err(CatalogError::Topic { topic: topic.clone(), problem })
 }
 
 #[cfg(test)]

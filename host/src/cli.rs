@@ -65,7 +65,9 @@ pub enum Command {
     #[command(subcommand)]
     Context(ContextVerb),
     /// Print the completion script of a shell: source <(sandbar completion bash)
-    Completion { shell: clap_complete::Shell },
+    Completion {
+        shell: clap_complete::Shell,
+    },
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
     CompileModule {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `broker` | what sessions share, and the two locks |
 //! | `session` | a worker's session |
+//! | `exclusive` | the one writer of an id |
 //! | `group` | membership and assignment, a plain value |
 //! | `offsets` | committed offsets, from outside of their group |
 //! | `reader` | reading ahead, fair over partitions |
@@ -26,6 +27,7 @@
 mod block;
 mod broker;
 mod cleanup;
+mod exclusive;
 mod group;
 pub mod murmur2;
 mod offsets;
@@ -39,14 +41,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::batch::HeaderRef;
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+use crate::ports::{
+    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
+    TopicInfo,
+};
 use block::{Entry, Records};
 use broker::Broker;
-use outputs::Outputs;
+use exclusive::EmbeddedExclusive;
 use session::EmbeddedSession;
-use store::{PartitionId, Topic};
+use store::Topic;
 
 /// Most partitions of a topic.
 pub const PARTITIONS_MAX: i32 = 256;
@@ -143,21 +147,12 @@ impl EmbeddedLog {
         self.broker.store.disk_bytes()
     }
 
-    fn find(&self, name: &TopicName) -> Result<Topic, LogError> {
-        self.broker.state().topics.get(name).copied().ok_or_else(|| LogError::NoTopic(name.to_string()))
-    }
-
-    fn find_partition(&self, name: &TopicName, number: i32) -> Result<PartitionId, LogError> {
-        let topic = self.find(name)?;
-        if !(0..topic.partitions).contains(&number) {
-            let message = format!("topic {name} has partitions 0 to {}, not {number}", topic.partitions - 1);
-            return Err(LogError::Refused(message));
-        }
-        Ok(PartitionId { topic: topic.id, number })
-    }
-
     fn info(&self, topic: &Topic) -> TopicInfo {
-        TopicInfo { partitions: topic.partitions, record_bytes_max: self.broker.options.record_bytes_max }
+        TopicInfo {
+            partitions: topic.partitions,
+            record_bytes_max: self.broker.options.record_bytes_max,
+            compacted: Some(topic.compacted),
+        }
     }
 }
 
@@ -173,7 +168,7 @@ impl Log for EmbeddedLog {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
-        Ok(self.info(&self.find(name)?))
+        Ok(self.info(&self.broker.find(name)?))
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
@@ -185,25 +180,20 @@ impl Log for EmbeddedLog {
             let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
             return Err(LogError::Refused(message));
         }
-        if self.find(&topic.name).is_err() && self.broker.state().topics.len() >= TOPICS_MAX {
+        if self.broker.find(&topic.name).is_err() && self.broker.state().topics.len() >= TOPICS_MAX {
             return Err(LogError::Refused(format!("the embedded log has {TOPICS_MAX} topics, which is the limit")));
         }
         self.broker.create_topic(&topic.name, topic.partitions, topic.compacted).map_err(unavailable)
     }
 
     fn append(&self, name: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
-        let topic = self.find(name)?;
-        let fixed = partition.map(|number| self.find_partition(name, number)).transpose()?;
-        let mut outputs = Outputs::new(&self.broker.options);
-        outputs.add_topic(name, &topic, self.turn.fetch_add(records.len(), Ordering::Relaxed));
-        for record in &records {
-            let headers: Vec<HeaderRef<'_>> =
-                record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
-            let (timestamp, key, value) = (record.timestamp, record.key.as_deref(), record.value.as_deref());
-            let entry = Entry { timestamp, key, value, headers: &headers };
-            outputs.push(0, fixed.map(|id| id.number), &entry).map_err(|refusal| LogError::Refused(refusal.to_string()))?;
-        }
+        let turn = self.turn.fetch_add(records.len(), Ordering::Relaxed);
+        let mut outputs = self.broker.outputs(name, partition, &records, turn)?;
         self.broker.write(&mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)
+    }
+
+    fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        Ok(Box::new(EmbeddedExclusive::open(Arc::clone(&self.broker), id)))
     }
 
     fn read(
@@ -214,7 +204,7 @@ impl Log for EmbeddedLog {
         wait: Duration,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
-        let id = self.find_partition(topic, partition)?;
+        let id = self.broker.find_partition(topic, partition)?;
         let deadline = Instant::now() + wait.min(Duration::from_secs(3600));
         let extent = self.broker.wait_for(id, offset, deadline);
         let mut page = Page { records: Vec::new(), next_offset: offset.max(extent.start), end_offset: extent.end };
@@ -246,7 +236,7 @@ impl Log for EmbeddedLog {
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
-        let id = self.find_partition(topic, partition)?;
+        let id = self.broker.find_partition(topic, partition)?;
         let extent = self.broker.state().extent(id);
         Ok((extent.start, extent.end))
     }

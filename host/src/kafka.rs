@@ -1,13 +1,15 @@
 //! Apache Kafka: the only user of librdkafka.
 //!
 //! `raw` is a thin safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2);
-//! `session` is a worker's consumer and transactional producer; `log` is topics, and reading and writing outside a
-//! session; `groups` committed offsets from outside of their group; `config` the properties that both start from.
+//! `producer` is what writes, transactional or not; `session` a worker's consumer and its producer; `exclusive` a writer
+//! of one transaction, the only one of its id; `log` is topics, and reading and writing outside a session; `groups`
+//! committed offsets from outside of their group; `config` the properties that all start from.
 //!
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).
 
 mod config;
+mod exclusive;
 mod groups;
 mod log;
 mod producer;

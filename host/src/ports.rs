@@ -142,6 +142,8 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// Largest record (key + value + headers) that the topic takes, in bytes.
     pub record_bytes_max: usize,
+    /// Whether it keeps the last value of each key, and nothing is deleted by age. `None`: not asked, or not permitted.
+    pub compacted: Option<bool>,
 }
 
 /// A topic to be created.
@@ -216,6 +218,30 @@ pub trait Groups {
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError>;
 }
 
+/// A failed call of an [`ExclusiveWriter`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExclusiveError {
+    /// A newer writer took over. A commit whose answer was lost before that may be in the log all the same.
+    #[error("{0}")]
+    Fenced(String),
+    /// Nobody knows how the commit ended. A newer writer of the same id ends it, one way or the other.
+    #[error("{0}")]
+    Unknown(String),
+    /// Nothing was written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The right to write, held by the newest writer of an id: see [`Log::exclusive`].
+pub trait ExclusiveWriter: Send {
+    /// One past the last record of the partition, whether it can be read already or not. Whoever has read up to there
+    /// knows all that earlier writers of this id will ever have written.
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
+
+    /// Writes the records, in order and in one transaction: all of them, or none.
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError>;
+}
+
 /// The log that a host works on: topics, and sessions on them.
 pub trait Log: Groups + Send + Sync + 'static {
     /// Opens a worker's session. Fences an earlier one with the same transactional id.
@@ -233,6 +259,10 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// Appends records in order; each to the partition that its key hashes to (murmur2, as Java clients do), or to
     /// `partition` if given. Returns when they are durable. After an error a first part of them may be there.
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError>;
+
+    /// Becomes the one writer of `id`, over all processes: an older one is fenced, and a transaction that it left open is
+    /// over when this returns.
+    fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError>;
 
     /// Reads committed records from `offset` on (from the first that is left, if that is later): waits up to `wait`
     /// for the first, then returns what is there, about `bytes_max` at most.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sandbar::catalog::{Applied, Catalog, CatalogError, Change, Expected, Outcome};
+use sandbar::catalog::{Applied, Catalog, CatalogError, Change, Expected, Outcome, Request};
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Desired;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord, NewTopic};
+use sandbar::telemetry::metrics::Metrics;
 
 use host::{open, shop_log};
 
@@ -29,7 +30,11 @@ fn id() -> TransformId {
 fn put(catalog: &Catalog, expected: Expected, config: usize) -> Result<Applied, CatalogError> {
     let spec = serde_json::json!({"inputs": ["shop.orders"], "outputs": {"o": "out"}, "config": {"n": config}});
     let spec = Box::new(serde_json::from_value(spec).expect("a spec"));
-    catalog.change(&id(), expected, Timestamp(1), |_| Ok(Change::Put { spec, module: Digest::of(b"m") }))
+    catalog.change(&id(), request(expected, Change::Put { spec, module: Digest::of(b"m") }))
+}
+
+fn request(expected: Expected, change: Change) -> Request {
+    Request { expected, change, key: None, now: Timestamp(1) }
 }
 
 fn foreign(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {
@@ -55,9 +60,7 @@ fn a_restart_finds_what_was_deployed() {
         assert!(catalog.put_module(&module).expect("stored").new);
         assert!(!catalog.put_module(&module).expect("stored").new, "storing it again changes nothing");
         put(&catalog, Expected::Absent, 1).expect("accepted");
-        catalog
-            .change(&id(), Expected::Revision(1), Timestamp(2), |_| Ok::<_, CatalogError>(Change::Pause))
-            .expect("paused");
+        catalog.change(&id(), request(Expected::Revision(1), Change::Pause)).expect("paused");
         catalog.list()
     };
     assert_eq!(log.all(MODULES, 1).len(), 3, "three chunks, written once");
@@ -79,7 +82,7 @@ fn the_embedded_log_keeps_it_over_a_restart() {
     for round in 1..=3 {
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(Options::new(dir.path().join("log"))).expect("opens"));
         let cache = dir.path().join(format!("modules-{round}"));
-        let catalog = Catalog::open(log, &"test".parse().expect("valid"), cache).expect("opens");
+        let catalog = Catalog::open(log, &"test".parse().expect("valid"), cache, Metrics::new()).expect("opens");
         assert_eq!(catalog.put_module(&module).expect("stored").new, round == 1);
         assert!(catalog.module(&Digest::of(&module)).expect("readable").is_some_and(|read| read == module));
         let expected = if round == 1 { Expected::Absent } else { Expected::Revision(round as u64 - 1) };
@@ -94,9 +97,9 @@ fn a_deleted_transform_keeps_counting() {
         let catalog = open(&log, dir.path());
         put(&catalog, Expected::Any, 1).expect("accepted");
         put(&catalog, Expected::Any, 2).expect("accepted");
-        catalog.change(&id(), Expected::Any, Timestamp(2), |_| Ok::<_, CatalogError>(Change::Delete)).expect("deleted");
+        catalog.change(&id(), request(Expected::Any, Change::Delete)).expect("deleted");
         assert!(catalog.deployment(&id()).is_none() && catalog.list().is_empty());
-        let again = catalog.change(&id(), Expected::Any, Timestamp(2), |_| Ok::<_, CatalogError>(Change::Delete));
+        let again = catalog.change(&id(), request(Expected::Any, Change::Delete));
         assert!(matches!(again, Err(CatalogError::NoTransform(_))), "{again:?}");
     }
     let catalog = open(&log, dir.path());
@@ -177,6 +180,7 @@ fn changes_of_one_host_take_turns() {
     let revisions: Vec<u64> = log
         .all(DEPLOYMENTS, 0)
         .iter()
+        .filter(|record| record.key.as_deref() == Some(b"orders/strip"))
         .map(|record| serde_json::from_slice::<serde_json::Value>(record.value.as_ref().expect("a value")).expect("JSON"))
         .map(|deployment| deployment["revision"].as_u64().expect("a number"))
         .collect();
@@ -189,6 +193,29 @@ fn a_control_topic_with_other_settings_is_refused() {
     let name = DEPLOYMENTS.parse().expect("valid");
     log.create_topic(&NewTopic { name, partitions: 3, compacted: false, retention: None }).expect("created");
     let log: Arc<dyn Log> = log;
-    let opened = Catalog::open(log, &"test".parse().expect("valid"), dir.path().into());
-    assert!(matches!(opened, Err(CatalogError::Topic { found: 3, expected: 1, .. })));
+    let opened = Catalog::open(log, &"test".parse().expect("valid"), dir.path().into(), Metrics::new());
+    let problem = opened.err().expect("refused").to_string();
+    assert!(problem.contains("has 3 partitions, not 1"), "{problem}");
+}
+
+#[test]
+fn a_change_whose_commit_was_not_answered_is_written_once() {
+    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let catalog = open(&log, dir.path());
+    log.unanswered.store(1, Ordering::Relaxed);
+    let applied = put(&catalog, Expected::Absent, 1).expect("found by the next turn");
+    assert_eq!((applied.deployment.revision, applied.outcome), (1, Outcome::Created));
+    let keys: Vec<_> = log.all(DEPLOYMENTS, 0).into_iter().filter_map(|record| record.key).collect();
+    assert_eq!(keys, [b"orders/strip@1".to_vec(), b"orders/strip".to_vec()]);
+}
+
+#[test]
+fn a_deleted_control_topic_refuses_changes_and_keeps_what_is_known() {
+    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let catalog = open(&log, dir.path());
+    put(&catalog, Expected::Any, 1).expect("accepted");
+    log.delete(DEPLOYMENTS);
+    let refused = put(&catalog, Expected::Any, 2).expect_err("refused");
+    assert_eq!(refused.code().as_str(), "E210", "{refused}");
+    assert_eq!(catalog.deployment(&id()).expect("what is known stays").revision, 1);
 }

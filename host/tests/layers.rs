@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("guest", &["model", "ports", "telemetry"]),
     ("kafka", &["model", "ports"]),
     ("embedded", &["model", "ports"]),
-    ("catalog", &["model", "ports"]),
+    ("catalog", &["model", "ports", "telemetry"]),
     ("cluster", &["model", "ports", "catalog"]),
     ("worker", &["model", "ports", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "task", "guest", "catalog", "worker", "telemetry"]),

@@ -20,7 +20,8 @@ use super::{AppState, blocking};
 /// Every host finishes its open transaction and stops reading; offsets stay. The revision does not change.
 #[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/pause", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
@@ -31,7 +32,8 @@ pub async fn pause(State(shared): AppState, Id(id): Id, precondition: Preconditi
 /// Resume a transform, and those of its partitions that stopped before a bad record.
 #[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/resume", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
@@ -77,7 +79,8 @@ pub async fn hosts(State(shared): AppState) -> Json<HostList> {
     Json(HostList { hosts: shared.state.runtime.hosts().into_iter().map(HostView::of).collect() })
 }
 
-fn accepted(applied: &Applied) -> Response {
+/// 202 with the change.
+pub fn accepted(applied: &Applied) -> Response {
     let headers = [(header::LOCATION, location(&applied.deployment.id)), (header::ETAG, etag(&applied.deployment))];
     (StatusCode::ACCEPTED, headers, Json(ChangeView::of(applied))).into_response()
 }

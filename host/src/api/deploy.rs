@@ -5,22 +5,23 @@
 
 use axum::body::Bytes;
 
-use crate::catalog::{Applied, Change, Expected, apply};
+use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::spec::{Problem, RawSpec, Spec, Start, Then};
+use crate::model::spec::{Problem, Spec, Start, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
 use super::ApiState;
 use super::body::Upload;
 use super::problem::Refusal;
+use super::request::Precondition;
 
 /// A deployment that was asked for.
 pub struct Request {
     pub id: TransformId,
     pub upload: Upload,
-    pub expected: Expected,
+    pub precondition: Precondition,
     pub dry_run: bool,
 }
 
@@ -31,28 +32,59 @@ pub struct Deployed {
 }
 
 pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
-    let Request { id, upload: Upload { spec: raw, module: uploaded }, expected, dry_run } = request;
-    let spec = Spec::parse(&raw, &id, uploaded.as_deref().map(Digest::of))
-        .map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
-    let module = module_of(state, &spec, uploaded.clone())?;
+    let Request { id, upload: Upload { spec: raw, module: uploaded }, precondition, dry_run } = request;
+    let digest = uploaded.as_deref().map(Digest::of);
+    let spec = Spec::parse(&raw, &id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    let change = Change::Put { spec: Box::new(raw), module: spec.module };
+    accept(state, &id, precondition.of(change), &spec, uploaded, dry_run)
+}
+
+/// The content of an earlier revision goes the way of any deployment: its topics or its module may be gone.
+pub fn rollback(
+    state: &ApiState,
+    id: &TransformId,
+    precondition: Precondition,
+    to: Option<u64>,
+) -> Result<Applied, Refusal> {
+    let request = precondition.of(Change::Rollback { to });
+    if let Some(applied) = state.catalog.answered(id, &request)? {
+        return Ok(applied);
+    }
+    state.catalog.refresh()?;
+    let target = state.catalog.rollback_target(id, to)?;
+    if !state.catalog.modules().contains_key(&target.module) {
+        return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
+    }
+    let spec = Spec::parse(&target.spec, id, None).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    Ok(accept(state, id, request, &spec, None, false)?.applied)
+}
+
+/// Checks all that a spec names, makes what is missing, and then the change.
+fn accept(
+    state: &ApiState,
+    id: &TransformId,
+    request: catalog::Request,
+    spec: &Spec,
+    uploaded: Option<Bytes>,
+    dry_run: bool,
+) -> Result<Deployed, Refusal> {
+    let is_new = uploaded.is_some();
+    let module = module_of(state, spec, uploaded)?;
     state.modules.check(&module)?;
-    let missing = check_topics(state, &spec)?;
-    check_start(state, &spec)?;
-    state.modules.try_init(&spec, &module)?;
+    let missing = check_topics(state, spec)?;
+    check_start(state, spec)?;
+    state.modules.try_init(spec, &module)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
     if dry_run {
-        let applied = try_change(state, &id, raw, spec.module, expected)?;
-        return Ok(Deployed { applied, created_topics });
+        return Ok(Deployed { applied: state.catalog.try_change(id, &request)?, created_topics });
     }
-    if uploaded.is_some() {
+    if is_new {
         state.catalog.put_module(&module)?;
     }
     for topic in &missing {
         state.log.create_topic(topic)?;
     }
-    let change = Change::Put { spec: Box::new(raw), module: spec.module };
-    let applied = state.catalog.change(&id, expected, Timestamp::now(), |_| Ok::<_, Refusal>(change))?;
-    Ok(Deployed { applied, created_topics })
+    Ok(Deployed { applied: state.catalog.change(id, request)?, created_topics })
 }
 
 /// The module that came along, or the stored one that the spec names.
@@ -125,18 +157,4 @@ fn check_start(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::Spec, problems)) }
-}
-
-/// What the change would be.
-fn try_change(
-    state: &ApiState,
-    id: &TransformId,
-    spec: RawSpec,
-    module: Digest,
-    expected: Expected,
-) -> Result<Applied, Refusal> {
-    state.catalog.refresh()?;
-    crate::catalog::check(expected, state.catalog.deployment(id).as_ref())?;
-    let all = state.catalog.watch().borrow().clone();
-    Ok(apply(id, all.get(id), Change::Put { spec: Box::new(spec), module }, Timestamp::now())?)
 }

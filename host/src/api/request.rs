@@ -5,11 +5,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
-use crate::catalog::Expected;
+use crate::catalog::{self, Change, Expected};
 use crate::model::codes::Code;
 use crate::model::names::{NameError, TransformId};
+use crate::model::revision::RequestKey;
+use crate::model::units::Timestamp;
 
 use super::problem::Refusal;
+
+/// The header by which a request that is sent again is recognised.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The transform of `/v1/teams/{team}/transforms/{name}`.
 pub struct Id(pub TransformId);
@@ -19,10 +24,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path((team, name)) = path::<(String, String), S>(parts, state).await?;
-        let team = team.parse().map_err(|error: NameError| Refusal::of_field(Code::BadName, "team", error.to_string()));
-        let name = name.parse().map_err(|error: NameError| Refusal::of_field(Code::BadName, "name", error.to_string()));
-        Ok(Self(TransformId { team: team?, name: name? }))
+        id(&team, &name).map(Self)
     }
+}
+
+/// The transform and the revision of `/v1/teams/{team}/transforms/{name}/revisions/{revision}`.
+pub struct IdRevision(pub TransformId, pub u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdRevision {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((team, name, revision)) = path::<(String, String, String), S>(parts, state).await?;
+        let number = revision.parse();
+        let number = number.map_err(|_| Refusal::new(Code::NoRevision, format!("{revision:?} is not a revision's number")));
+        Ok(Self(id(&team, &name)?, number?))
+    }
+}
+
+fn id(team: &str, name: &str) -> Result<TransformId, Refusal> {
+    let refused = |field: &'static str| move |error: NameError| Refusal::of_field(Code::BadName, field, error.to_string());
+    Ok(TransformId { team: team.parse().map_err(refused("team"))?, name: name.parse().map_err(refused("name"))? })
 }
 
 /// The one name in the path, of whichever kind.
@@ -58,15 +80,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// What the caller takes the transform to be, from `If-Match` and `If-None-Match`.
-pub struct Precondition(pub Expected);
+/// What the caller takes the transform to be, from `If-Match` and `If-None-Match`, and what it calls this request, from
+/// `Idempotency-Key`.
+pub struct Precondition {
+    expected: Expected,
+    key: Option<RequestKey>,
+}
+
+impl Precondition {
+    /// The request for this change, made now.
+    pub fn of(self, change: Change) -> catalog::Request {
+        catalog::Request { expected: self.expected, change, key: self.key, now: Timestamp::now() }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Precondition {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        expected(&parts.headers).map(Self)
+        Ok(Self { expected: expected(&parts.headers)?, key: key(&parts.headers)? })
     }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<RequestKey>, Refusal> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = String::from_utf8_lossy(value.as_bytes()).parse();
+    key.map(Some).map_err(|rule: String| Refusal::of_field(Code::Query, IDEMPOTENCY_KEY, rule))
 }
 
 fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
@@ -120,5 +159,17 @@ mod tests {
             }
             assert_eq!(expected(&headers).ok(), parsed, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn request_keys_are_visible_ascii() {
+        let longest = "k".repeat(128);
+        for (raw, fits) in [("5f0c-1", true), (&longest, true), (&format!("{longest}k"), false), ("a b", false), ("", false)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", raw.parse().expect("valid"));
+            assert_eq!(key(&headers).is_ok(), fits, "{raw:?}");
+        }
+        assert_eq!(key(&HeaderMap::new()), Ok(None));
     }
 }

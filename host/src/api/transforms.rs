@@ -15,7 +15,6 @@ use crate::model::codes::Code;
 use crate::model::names::{TeamName, TransformId};
 use crate::model::revision::Deployment;
 use crate::model::spec::RawSpec;
-use crate::model::units::Timestamp;
 
 use super::body::{self, Media, Upload};
 use super::deploy::{self, Deployed};
@@ -53,7 +52,8 @@ pub struct DeployForm {
 #[utoipa::path(put, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path), PutParams,
         ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: the transform must not exist")),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the transform must not exist"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
     request_body(content((RawSpec = "application/json"), (RawSpec = "application/yaml"), (DeployForm = "multipart/form-data"))),
     responses((status = 202, description = "Accepted as a revision", body = ChangeView),
         (status = 200, description = "Nothing to change, or a dry run", body = ChangeView),
@@ -63,14 +63,14 @@ pub async fn put(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<PutParams>,
-    Precondition(expected): Precondition,
+    precondition: Precondition,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let turn = shared.upload_turn().await?;
     let upload = receive(&shared.state, &headers, body).await?;
     let state = shared.state.clone();
-    let request = deploy::Request { id, upload, expected, dry_run: params.dry_run };
+    let request = deploy::Request { id, upload, precondition, dry_run: params.dry_run };
     let Deployed { applied, created_topics } = blocking(move || deploy::deploy(&state, request)).await?;
     drop(turn);
     let creates = created_topics.iter().map(ToString::to_string).collect();
@@ -111,7 +111,8 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refus
 /// Its workers stop; its topics, its committed offsets and the count of its revisions stay.
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
     params(("team" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have")),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
     responses((status = 204, description = "Deleted"),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
@@ -152,11 +153,11 @@ pub fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refusal> {
 pub async fn change(
     shared: &Arc<Shared>,
     id: TransformId,
-    Precondition(expected): Precondition,
+    precondition: Precondition,
     change: Change,
 ) -> Result<Applied, Refusal> {
     let catalog = shared.state.catalog.clone();
-    blocking(move || catalog.change(&id, expected, Timestamp::now(), |_| Ok(change))).await
+    blocking(move || Ok(catalog.change(&id, precondition.of(change))?)).await
 }
 
 pub fn etag(deployment: &Deployment) -> String {

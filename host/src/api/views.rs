@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::catalog::{Applied, Outcome};
 use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Cause, Deployment, Desired, Revision};
 use crate::model::spec::RawSpec;
 use crate::model::status::{HostStatus, Rollout, State, TransformStatus};
 use crate::model::units::{Rfc3339, Timestamp};
@@ -39,6 +39,52 @@ impl TransformView {
             changed_at: rfc3339(deployment.changed_at),
         }
     }
+
+    /// The transform as it was at a revision; `desired` is what holds now.
+    pub fn of_revision(revision: &Revision, desired: Desired) -> Self {
+        Self {
+            team: revision.id.team.to_string(),
+            name: revision.id.name.to_string(),
+            revision: revision.revision,
+            module: revision.module,
+            desired,
+            spec: revision.spec.clone(),
+            changed_at: rfc3339(revision.changed_at),
+        }
+    }
+}
+
+/// A revision in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevisionSummary {
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Digest,
+    /// RFC 3339, in UTC.
+    pub changed_at: String,
+    pub cause: Cause,
+    /// Of a rollback: the revision whose content this one has again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<u64>,
+    pub current: bool,
+}
+
+impl RevisionSummary {
+    pub fn of(revision: &Revision, current: u64) -> Self {
+        Self {
+            revision: revision.revision,
+            module: revision.module,
+            changed_at: rfc3339(revision.changed_at),
+            cause: revision.cause,
+            rolled_back_to: revision.rolled_back_to,
+            current: revision.revision == current,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevisionList {
+    pub revisions: Vec<RevisionSummary>,
 }
 
 /// The answer to a change of a transform.

@@ -1,19 +1,26 @@
-//! What a change makes of a deployment: a pure function from the last record and the change to the next record.
+//! What a request makes of the catalog: a pure function from its state and the request to the records to be written.
 //!
 //! A revision is spent on every change of spec or module, never on pausing, resuming or deleting. The revision of a
 //! deleted transform stays, so that it never runs a lower one than it has committed.
 
 use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{
+    Answered, Cause, Deployment, Desired, Outcome, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
+};
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
 
-use super::CatalogError;
+use super::records::{State, drop_revision, encode_deployment, encode_revision};
+use super::{CatalogError, cycle};
 
 /// What the caller takes the transform to be (`If-Match`, `If-None-Match`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Expected {
     Any,
     /// It exists, at whatever revision (`If-Match: *`).
@@ -35,16 +42,37 @@ impl fmt::Display for Expected {
 }
 
 /// One change of one transform.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Change {
     /// The spec and module that it shall have. A paused transform stays paused.
     Put {
         spec: Box<RawSpec>,
         module: Digest,
     },
+    /// The spec and module of an earlier revision, as a new one. `None`: of the one before the current one.
+    Rollback {
+        to: Option<u64>,
+    },
     Pause,
     Resume,
     Delete,
+}
+
+/// A change that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub expected: Expected,
+    pub change: Change,
+    /// What the client calls this request: one that comes again is answered as it was the first time.
+    pub key: Option<RequestKey>,
+    pub now: Timestamp,
+}
+
+impl Request {
+    /// Tells what is asked from anything else; the time is no part of it.
+    fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(&(&self.expected, &self.change)).expect("a request is plain data"))
+    }
 }
 
 /// What became of a change.
@@ -55,18 +83,97 @@ pub struct Applied {
     pub outcome: Outcome,
 }
 
-/// How a change ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    Created,
-    Updated,
-    /// It was so already: nothing was written.
-    Unchanged,
+/// What a request makes of the catalog: its answer, and the records that have to be written for it, in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    pub applied: Applied,
+    pub records: Vec<LogRecord>,
+}
+
+/// The answer to a request that was carried out before. Refused if its key stands for another one.
+pub fn answered(all: &State, id: &TransformId, request: &Request) -> Result<Option<Applied>, CatalogError> {
+    let Some(key) = &request.key else { return Ok(None) };
+    let Some(latest) = all.get(id) else { return Ok(None) };
+    let Some(first) = latest.requests.iter().rev().find(|first| first.key == *key) else { return Ok(None) };
+    if first.request != request.digest() {
+        return Err(CatalogError::KeyReused);
+    }
+    let mut deployment = latest.clone();
+    if let Some(then) = all.revision(id, first.revision) {
+        let (module, spec) = (then.module, then.spec.clone());
+        deployment = Deployment { revision: then.revision, module, spec, changed_at: then.changed_at, ..deployment };
+    }
+    Ok(Some(Applied { deployment, outcome: first.outcome }))
+}
+
+/// Decides a request on what the catalog holds. `has_module` says which modules are stored.
+pub fn decide(
+    all: &State,
+    id: &TransformId,
+    request: &Request,
+    has_module: &dyn Fn(&Digest) -> bool,
+) -> Result<Decided, CatalogError> {
+    let latest = all.get(id);
+    check(request.expected, all.live(id))?;
+    let live = || all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()));
+    let mut rolled_back_to = None;
+    let mut applied = match &request.change {
+        Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request.now),
+        Change::Rollback { to } => {
+            let target = rollback_target(all, id, *to)?;
+            if !has_module(&target.module) {
+                return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module });
+            }
+            rolled_back_to = Some(target.revision);
+            put(id, latest, target.spec.clone(), target.module, request.now)
+        }
+        Change::Pause => desire(live()?, Desired::Paused, request.now),
+        Change::Resume => desire(live()?, Desired::Running, request.now),
+        Change::Delete => desire(live()?, Desired::Deleted, request.now),
+    };
+    if applied.outcome == Outcome::Unchanged && request.key.is_none() {
+        return Ok(Decided { applied, records: Vec::new() });
+    }
+    let mut records = Vec::new();
+    let next = &mut applied.deployment;
+    if latest.is_none_or(|latest| latest.revision != next.revision) {
+        if let Some(path) = cycle::closed_by(next, all.values()) {
+            return Err(CatalogError::Cycle { path });
+        }
+        let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
+        records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
+    }
+    next.changes += 1;
+    let key = request.key.clone().unwrap_or_else(RequestKey::random);
+    let answer = Answered { key, request: request.digest(), revision: next.revision, outcome: applied.outcome };
+    next.requests.push(answer);
+    next.requests.drain(..next.requests.len().saturating_sub(REQUESTS_MAX));
+    // Last, so that whoever sees it finds the history complete.
+    records.push(encode_deployment(next));
+    Ok(Decided { applied, records })
+}
+
+/// The revision that a rollback goes back to.
+pub fn rollback_target(all: &State, id: &TransformId, to: Option<u64>) -> Result<Arc<Revision>, CatalogError> {
+    let live = all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()))?;
+    let found = match to {
+        Some(to) => all.revision(id, to),
+        None => all.revisions(id).into_iter().find(|revision| revision.revision < live.revision),
+    };
+    found.ok_or(CatalogError::NoRevision { id: id.clone(), revision: to })
+}
+
+/// The records of a new revision beside the current state: itself, the one before it where nobody has written it yet,
+/// and tombstones for those that are too old to be kept.
+fn history(all: &State, id: &TransformId, latest: Option<&Deployment>, next: &Revision) -> Vec<LogRecord> {
+    let kept = all.kept(id);
+    let too_old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).map(|(&old, _)| drop_revision(id, old, next));
+    let unwritten = latest.filter(|latest| !kept.contains_key(&latest.revision)).map(Deployment::to_revision);
+    too_old.chain(unwritten.iter().map(encode_revision)).chain([encode_revision(next)]).collect()
 }
 
 /// Whether the transform (`None`: absent or deleted) is what was expected.
-pub fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), CatalogError> {
+fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), CatalogError> {
     let found = live.map(|deployment| deployment.revision);
     let fits = match expected {
         Expected::Any => true,
@@ -75,22 +182,6 @@ pub fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), Catalo
         Expected::Absent => found.is_none(),
     };
     if fits { Ok(()) } else { Err(CatalogError::Conflict { expected, found }) }
-}
-
-/// The next record of a transform, `latest` being the last one (of a deleted transform too).
-pub fn apply(
-    id: &TransformId,
-    latest: Option<&Deployment>,
-    change: Change,
-    now: Timestamp,
-) -> Result<Applied, CatalogError> {
-    match (change, latest) {
-        (Change::Put { spec, module }, latest) => Ok(put(id, latest, *spec, module, now)),
-        (_, None | Some(Deployment { desired: Desired::Deleted, .. })) => Err(CatalogError::NoTransform(id.clone())),
-        (Change::Pause, Some(latest)) => Ok(desire(latest, Desired::Paused, now)),
-        (Change::Resume, Some(latest)) => Ok(desire(latest, Desired::Running, now)),
-        (Change::Delete, Some(latest)) => Ok(desire(latest, Desired::Deleted, now)),
-    }
 }
 
 fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, now: Timestamp) -> Applied {
@@ -106,6 +197,9 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         spec,
         desired: live.map_or(Desired::Running, |live| live.desired),
         changed_at: now,
+        // Counted and noted by the caller, for every kind of change.
+        changes: latest.map_or(0, |latest| latest.changes),
+        requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
     };
     Applied { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
 }
@@ -138,23 +232,40 @@ mod tests {
         Change::Put { spec: Box::new(spec), module: Digest::of(b"m") }
     }
 
+    fn request(change: Change) -> Request {
+        Request { expected: Expected::Any, change, key: None, now: Timestamp(1) }
+    }
+
+    fn keyed(key: &str, change: Change) -> Request {
+        Request { key: Some(key.parse().expect("valid")), ..request(change) }
+    }
+
+    /// The catalog after one more request.
+    fn after(state: &mut State, request: &Request) -> Result<Applied, CatalogError> {
+        let decided = decide(state, &id(), request, &|_| true)?;
+        for record in &decided.records {
+            state.take(record).expect("readable");
+        }
+        Ok(decided.applied)
+    }
+
     /// Runs the changes; each step says the revision, the desired state and the outcome it expects.
-    fn check_all(steps: Vec<(Change, u64, Desired, Outcome)>) {
-        let mut latest: Option<Deployment> = None;
+    fn check_all(steps: Vec<(Change, u64, Desired, Outcome)>) -> State {
+        let mut state = State::default();
         for (change, revision, desired, outcome) in steps {
             let text = format!("{change:?}");
-            let applied = apply(&id(), latest.as_ref(), change, Timestamp(1)).expect(&text);
+            let applied = after(&mut state, &request(change)).expect(&text);
             let deployment = &applied.deployment;
             assert_eq!((deployment.revision, deployment.desired, applied.outcome), (revision, desired, outcome), "{text}");
-            latest = Some(applied.deployment);
         }
+        state
     }
 
     #[test]
     fn revisions_count_changes_of_content() {
         use Desired::*;
         use Outcome::*;
-        check_all(vec![
+        let state = check_all(vec![
             (put_of("a"), 1, Running, Created),
             (put_of("a"), 1, Running, Unchanged),
             (put_of("b"), 2, Running, Updated),
@@ -162,28 +273,95 @@ mod tests {
             (Change::Pause, 2, Paused, Unchanged),
             (put_of("c"), 3, Paused, Updated),
             (Change::Resume, 3, Running, Updated),
-            (Change::Delete, 3, Deleted, Updated),
-            (put_of("c"), 4, Running, Created),
+            (Change::Rollback { to: None }, 4, Running, Updated),
+            (Change::Rollback { to: Some(2) }, 4, Running, Unchanged),
+            (Change::Rollback { to: Some(1) }, 5, Running, Updated),
+            (Change::Delete, 5, Deleted, Updated),
+            (put_of("c"), 6, Running, Created),
         ]);
+        let history: Vec<_> = state.revisions(&id()).iter().map(|it| (it.revision, it.rolled_back_to)).collect();
+        assert_eq!(history, [(6, None), (5, Some(1)), (4, Some(2)), (3, None), (2, None), (1, None)]);
+        assert_eq!(state[&id()].changes, 9, "unchanged ones are not written");
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_paused() {
-        for change in [Change::Pause, Change::Resume, Change::Delete] {
-            assert!(matches!(apply(&id(), None, change, Timestamp(1)), Err(CatalogError::NoTransform(_))));
+    fn old_revisions_go_and_new_ones_stay() {
+        let mut state = State::default();
+        let many = REVISIONS_MAX + 7;
+        for n in 0..many {
+            after(&mut state, &request(put_of(&format!("t{n}")))).expect("accepted");
         }
+        let kept: Vec<u64> = state.revisions(&id()).iter().map(|it| it.revision).collect();
+        assert_eq!(kept, (8..=many).rev().collect::<Vec<_>>());
+        assert_eq!(state[&id()].requests.len(), REQUESTS_MAX);
+        let gone = decide(&state, &id(), &request(Change::Rollback { to: Some(7) }), &|_| true);
+        assert!(matches!(gone, Err(CatalogError::NoRevision { revision: Some(7), .. })), "{gone:?}");
+    }
+
+    #[test]
+    fn a_deployment_without_history_is_its_own() {
+        let mut state = State::default();
+        after(&mut state, &request(put_of("a"))).expect("accepted");
+        let mut old = State::default();
+        let value = serde_json::to_value(&state[&id()]).expect("plain data");
+        let fields =
+            value.as_object().expect("an object").iter().filter(|(name, _)| *name != "changes" && *name != "requests");
+        let value = serde_json::to_vec(&fields.collect::<std::collections::BTreeMap<_, _>>()).expect("plain data");
+        old.take(&super::super::records::record(id().to_string(), value, Timestamp(1))).expect("readable");
+        assert_eq!(old.revisions(&id()).len(), 1, "what an earlier version wrote");
+        after(&mut old, &request(put_of("b"))).expect("accepted");
+        let back = after(&mut old, &request(Change::Rollback { to: None })).expect("accepted").deployment;
+        assert_eq!((back.revision, back.spec.inputs), (3, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_repeated_request_is_answered_as_the_first() {
+        let mut state = State::default();
+        let first = keyed("one", put_of("a"));
+        let applied = after(&mut state, &first).expect("accepted");
+        after(&mut state, &keyed("two", put_of("b"))).expect("accepted");
+        let again = answered(&state, &id(), &first).expect("the same").expect("known");
+        assert_eq!((again.outcome, again.deployment.revision), (Outcome::Created, 1));
+        assert_eq!(again.deployment.spec, applied.deployment.spec);
+        let unchanged = after(&mut state, &keyed("three", put_of("b"))).expect("accepted");
+        assert_eq!(unchanged.outcome, Outcome::Unchanged);
+        after(&mut state, &keyed("four", put_of("c"))).expect("accepted");
+        let again = answered(&state, &id(), &keyed("three", put_of("b"))).expect("the same").expect("known");
+        assert_eq!((again.outcome, again.deployment.revision), (Outcome::Unchanged, 2));
+        let other = answered(&state, &id(), &keyed("one", put_of("z")));
+        assert!(matches!(other, Err(CatalogError::KeyReused)), "{other:?}");
+        assert_eq!(answered(&state, &id(), &keyed("five", put_of("a"))).expect("new"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let mut state = State::default();
+        let nothing = [Change::Pause, Change::Resume, Change::Delete, Change::Rollback { to: None }];
+        for change in nothing {
+            assert!(matches!(after(&mut state, &request(change)), Err(CatalogError::NoTransform(_))));
+        }
+        after(&mut state, &request(put_of("a"))).expect("accepted");
+        for to in [None, Some(0), Some(2), Some(u64::MAX)] {
+            let refused = after(&mut state, &request(Change::Rollback { to }));
+            assert!(matches!(refused, Err(CatalogError::NoRevision { .. })), "{to:?}: {refused:?}");
+        }
+        after(&mut state, &request(put_of("b"))).expect("accepted");
+        let collected = decide(&state, &id(), &request(Change::Rollback { to: Some(1) }), &|_| false);
+        assert!(matches!(collected, Err(CatalogError::ModuleGone { revision: 1, .. })), "{collected:?}");
     }
 
     #[test]
     fn expectations_are_checked() {
-        let live = apply(&id(), None, put_of("a"), Timestamp(1)).expect("valid").deployment;
+        let mut state = State::default();
+        after(&mut state, &request(put_of("a"))).expect("accepted");
+        let live = state.live(&id());
         for (expected, live, fits) in [
             (Expected::Any, None, true),
             (Expected::Absent, None, true),
-            (Expected::Absent, Some(&live), false),
+            (Expected::Absent, live, false),
             (Expected::Present, None, false),
-            (Expected::Revision(1), Some(&live), true),
-            (Expected::Revision(2), Some(&live), false),
+            (Expected::Revision(1), live, true),
+            (Expected::Revision(2), live, false),
             (Expected::Revision(1), None, false),
         ] {
             assert_eq!(check(expected, live).is_ok(), fits, "{expected:?}");

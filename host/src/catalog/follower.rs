@@ -85,6 +85,19 @@ impl<F: Fold> Follower<F> {
         }
         true
     }
+
+    /// Waits until the view is as wanted; whether it is.
+    #[must_use]
+    pub fn wait_until(&self, timeout: Duration, wanted: impl Fn(&F::View) -> bool) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut position = self.shared.position.lock();
+        while !wanted(&self.view.borrow()) {
+            if self.shared.moved.wait_until(&mut position, deadline).timed_out() {
+                return wanted(&self.view.borrow());
+            }
+        }
+        true
+    }
 }
 
 impl<F: Fold> Follower<F> {

@@ -4,12 +4,13 @@
 //! stops at a record it cannot read would stop for good.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Deployment, Desired, Revision};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
@@ -25,18 +26,80 @@ pub fn record(key: String, value: Vec<u8>, timestamp: Timestamp) -> LogRecord {
     LogRecord { offset: 0, timestamp: timestamp.0, key: Some(key.into_bytes()), value: Some(value), headers: Vec::new() }
 }
 
-/// The fold of the deployments topic.
-#[derive(Debug, Default)]
-pub struct Deployments(BTreeMap<TransformId, Deployment>);
+/// A revision, which stays beside the current state under a key of its own: `team/name@3`.
+pub fn encode_revision(revision: &Revision) -> LogRecord {
+    let value = serde_json::to_vec(revision).expect("a revision is plain data");
+    record(revision_key(&revision.id, revision.revision), value, revision.changed_at)
+}
 
-impl Fold for Deployments {
-    type View = Arc<BTreeMap<TransformId, Deployment>>;
+/// The end of a revision that is too old to be kept.
+pub fn drop_revision(id: &TransformId, old: u64, by: &Revision) -> LogRecord {
+    LogRecord { value: None, ..record(revision_key(id, old), Vec::new(), by.changed_at) }
+}
 
-    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
-        let id: TransformId = key(record)?.parse().map_err(|error| format!("{error}"))?;
-        let Some(value) = &record.value else {
+fn revision_key(id: &TransformId, revision: u64) -> String {
+    format!("{id}@{revision}")
+}
+
+/// What the deployments topic says: the fold of its records.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    current: BTreeMap<TransformId, Deployment>,
+    history: BTreeMap<TransformId, BTreeMap<u64, Arc<Revision>>>,
+}
+
+impl Deref for State {
+    type Target = BTreeMap<TransformId, Deployment>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.current
+    }
+}
+
+impl State {
+    /// A deployment that is not deleted.
+    pub fn live(&self, id: &TransformId) -> Option<&Deployment> {
+        self.current.get(id).filter(|deployment| deployment.desired != Desired::Deleted)
+    }
+
+    /// The revisions that were written as such, oldest first.
+    pub fn kept(&self, id: &TransformId) -> &BTreeMap<u64, Arc<Revision>> {
+        static NONE: BTreeMap<u64, Arc<Revision>> = BTreeMap::new();
+        self.history.get(id).unwrap_or(&NONE)
+    }
+
+    /// Every revision that there still is, newest first.
+    pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
+        let kept = self.kept(id);
+        let unwritten = self.current.get(id).filter(|current| !kept.contains_key(&current.revision));
+        unwritten.map(|current| Arc::new(current.to_revision())).into_iter().chain(kept.values().rev().cloned()).collect()
+    }
+
+    pub fn revision(&self, id: &TransformId, revision: u64) -> Option<Arc<Revision>> {
+        let current = || self.current.get(id).filter(|current| current.revision == revision);
+        self.kept(id).get(&revision).cloned().or_else(|| Some(Arc::new(current()?.to_revision())))
+    }
+
+    /// Takes one record; an error says why it was skipped.
+    pub fn take(&mut self, record: &LogRecord) -> Result<(), String> {
+        let key = key(record)?;
+        let (name, revision) = match key.split_once('@') {
+            None => (key, None),
+            Some((name, revision)) => {
+                (name, Some(revision.parse().map_err(|_| format!("{key:?} is not a revision's key"))?))
+            }
+        };
+        let id: TransformId = name.parse().map_err(|error| format!("{error}"))?;
+        match revision {
+            None => self.take_current(id, record.value.as_deref()),
+            Some(revision) => self.take_revision(id, revision, record.value.as_deref()),
+        }
+    }
+
+    fn take_current(&mut self, id: TransformId, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(value) = value else {
             // Sandbar writes no tombstones here: somebody cleared the key by hand. The revision outlives that.
-            if let Some(deployment) = self.0.get_mut(&id) {
+            if let Some(deployment) = self.current.get_mut(&id) {
                 deployment.desired = Desired::Deleted;
             }
             return Ok(());
@@ -45,12 +108,35 @@ impl Fold for Deployments {
         if deployment.id != id {
             return Err(format!("its key says {id}, its value {}", deployment.id));
         }
-        self.0.insert(id, deployment);
+        self.current.insert(id, deployment);
         Ok(())
     }
 
+    fn take_revision(&mut self, id: TransformId, number: u64, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(value) = value else {
+            if let Some(history) = self.history.get_mut(&id) {
+                history.remove(&number);
+            }
+            return Ok(());
+        };
+        let revision: Revision = serde_json::from_slice(value).map_err(|error| format!("not a revision: {error}"))?;
+        if (&revision.id, revision.revision) != (&id, number) {
+            return Err(format!("its key says {id}@{number}, its value {}@{}", revision.id, revision.revision));
+        }
+        self.history.entry(id).or_default().insert(number, Arc::new(revision));
+        Ok(())
+    }
+}
+
+impl Fold for State {
+    type View = Arc<State>;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        self.take(record)
+    }
+
     fn view(&self) -> Self::View {
-        Arc::new(self.0.clone())
+        Arc::new(self.clone())
     }
 }
 
@@ -118,12 +204,14 @@ mod tests {
             spec: serde_json::from_value(spec).expect("valid"),
             desired: Desired::Running,
             changed_at: Timestamp(5),
+            changes: 9,
+            requests: Vec::new(),
         }
     }
 
     #[test]
     fn a_deployment_reads_back() {
-        let mut fold = Deployments::default();
+        let mut fold = State::default();
         fold.apply(&encode_deployment(&deployment())).expect("readable");
         assert_eq!(fold.view()[&deployment().id], deployment());
     }
@@ -131,7 +219,7 @@ mod tests {
     #[test]
     fn foreign_records_are_refused_and_change_nothing() {
         let good = encode_deployment(&deployment());
-        let mut fold = Deployments::default();
+        let mut fold = State::default();
         fold.apply(&good).expect("readable");
         for (key, value) in [
             (None, good.value.clone()),
@@ -140,6 +228,9 @@ mod tests {
             (Some(b"t/other".to_vec()), good.value.clone()),
             (Some(b"t/n".to_vec()), Some(b"hello".to_vec())),
             (Some(b"t/n".to_vec()), Some(b"{}".to_vec())),
+            (Some(b"t/n@".to_vec()), Some(b"{}".to_vec())),
+            (Some(b"t/n@x".to_vec()), None),
+            (Some(b"t/n@8".to_vec()), encode_revision(&deployment().to_revision()).value),
         ] {
             let record = LogRecord { key, value, ..good.clone() };
             fold.apply(&record).expect_err(&format!("{record:?}"));
@@ -149,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_cleared_key_keeps_its_revision() {
-        let mut fold = Deployments::default();
+        let mut fold = State::default();
         fold.apply(&encode_deployment(&deployment())).expect("readable");
         fold.apply(&LogRecord { value: None, ..encode_deployment(&deployment()) }).expect("readable");
         let deployment = fold.view()[&deployment().id].clone();

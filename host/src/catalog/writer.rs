@@ -1,57 +1,192 @@
-//! The one way to write the deployments topic: a turn, in which nobody else of this host writes.
+//! The one way to write the deployments topic: compare and set, exact over all hosts.
 //!
-//! A turn excludes the other writers of **this process**, by a lock. It does not exclude other hosts: two of them that
-//! change one transform in the same moment both succeed, and the later record wins. The exclusion between hosts
-//! belongs here and nowhere else: [`Writer::begin`] will open a producer with the cluster's transactional id `ctl`,
-//! whose initialisation fences every other writer, fetch the end offset after that, and [`Turn::write`] will commit.
+//! A turn makes this host the cluster's one writer ([`Log::exclusive`]: whoever wrote until now is fenced), asks where
+//! the topic ends after that, waits until the follower has read up to there, decides the request on what is there, and
+//! commits its records in one transaction. A turn that is fenced, or whose commit nobody knows the end of, is taken
+//! again: the new turn finds what the last one wrote by the key of the request, so nothing is written twice.
+//! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tracing::debug;
 
-use crate::model::names::TopicName;
-use crate::ports::{Log, LogError, LogRecord};
+use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
+use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
+use crate::model::units::Backoff;
+use crate::ports::{ExclusiveError, Log, LogError};
+use crate::telemetry::metrics::Metrics;
+
+use super::change::{Applied, Request, answered, decide};
+use super::follower::Follower;
+use super::records::State;
+use super::{CatalogError, SEEN_TIMEOUT, check_topic};
+
+/// How long a change is tried while other hosts fence it.
+const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
+/// The first wait is longer than a turn usually takes: whoever fenced this host gets done in it.
+const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
 
 pub struct Writer {
     log: Arc<dyn Log>,
     topic: TopicName,
+    transactional_id: String,
+    metrics: Metrics,
     turn: Mutex<()>,
 }
 
+/// Why a turn ended without an answer.
+enum Failure {
+    Refused(CatalogError),
+    /// Take another turn.
+    Again {
+        reason: &'static str,
+        error: String,
+    },
+}
+
+impl<E: Into<CatalogError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<ExclusiveError> for Failure {
+    fn from(error: ExclusiveError) -> Self {
+        match error {
+            ExclusiveError::Fenced(error) => Self::Again { reason: "fenced", error },
+            ExclusiveError::Unknown(error) => Self::Again { reason: "unknown", error },
+            ExclusiveError::Log(error) => Self::Refused(error.into()),
+        }
+    }
+}
+
 impl Writer {
-    pub fn new(log: Arc<dyn Log>, topic: TopicName) -> Self {
-        Self { log, topic, turn: Mutex::new(()) }
+    pub fn new(log: Arc<dyn Log>, cluster: &ClusterName, topic: TopicName, metrics: Metrics) -> Self {
+        Self { log, topic, transactional_id: format!("sandbar.{cluster}.ctl"), metrics, turn: Mutex::new(()) }
     }
 
-    /// Waits for its turn. Whoever has read up to [`Turn::end_offset`] knows all that was written before it.
-    pub fn begin(&self) -> Result<Turn<'_>, LogError> {
-        let guard = self.turn.lock();
-        let end_offset = self.end_offset()?;
-        Ok(Turn { writer: self, end_offset, _guard: guard })
-    }
-
-    /// One past the last record, without taking a turn.
+    /// One past the last committed record.
     pub fn end_offset(&self) -> Result<i64, LogError> {
         Ok(self.log.offsets(&self.topic, 0)?.1)
     }
+
+    /// Carries out a request, once.
+    pub fn change(
+        &self,
+        id: &TransformId,
+        request: Request,
+        follower: &Follower<State>,
+        has_module: &dyn Fn(&Digest) -> bool,
+    ) -> Result<Applied, CatalogError> {
+        let started = Instant::now();
+        let _turn = self.turn.lock();
+        let mut attempt = Attempt { writer: self, id, request, follower, has_module, sent: None };
+        let result = attempt.run(Instant::now() + CHANGE_TIME_MAX);
+        let outcome = match &result {
+            Ok((_, true)) => "repeated",
+            Ok((Applied { outcome: Outcome::Created, .. }, _)) => "created",
+            Ok((Applied { outcome: Outcome::Updated, .. }, _)) => "updated",
+            Ok((Applied { outcome: Outcome::Unchanged, .. }, _)) => "unchanged",
+            Err(error) if error.code().entry().status < 500 => "refused",
+            Err(_) => "failed",
+        };
+        self.metrics.catalog_change(outcome, started.elapsed());
+        result.map(|(applied, _)| applied)
+    }
 }
 
-/// The right to write one record.
-pub struct Turn<'a> {
+/// One request on its way.
+struct Attempt<'a> {
     writer: &'a Writer,
-    end_offset: i64,
-    _guard: MutexGuard<'a, ()>,
+    id: &'a TransformId,
+    request: Request,
+    follower: &'a Follower<State>,
+    has_module: &'a dyn Fn(&Digest) -> bool,
+    /// A record was sent, under this key and as this change of the transform, and may be in the topic.
+    sent: Option<(RequestKey, u64)>,
 }
 
-impl Turn<'_> {
-    pub fn end_offset(&self) -> i64 {
-        self.end_offset
+impl Attempt<'_> {
+    /// The answer, and whether an earlier request had it already.
+    fn run(&mut self, deadline: Instant) -> Result<(Applied, bool), CatalogError> {
+        let mut failures = 0;
+        loop {
+            let (reason, error) = match self.turn() {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Refused(error)) if self.sent.is_none() || matches!(error, CatalogError::Unseen) => {
+                    return Err(error);
+                }
+                // What was sent may be there: whoever is told of a refusal would believe that it is not.
+                Err(Failure::Refused(error)) => ("unknown", error.to_string()),
+                Err(Failure::Again { reason, error }) => (reason, error),
+            };
+            self.writer.metrics.catalog_turn_repeated(reason);
+            debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
+            let wait = FENCED.after(failures);
+            if Instant::now() + wait > deadline {
+                return Err(if self.sent.is_some() { CatalogError::Unseen } else { CatalogError::Contended(error) });
+            }
+            std::thread::sleep(wait);
+            failures += 1;
+        }
     }
 
-    /// Writes the record; returns the end offset after it. The turn lasts until the caller has seen it, so it is
-    /// borrowed rather than consumed.
-    pub fn write(&self, record: LogRecord) -> Result<i64, LogError> {
-        self.writer.log.append(&self.writer.topic, Some(0), vec![record])?;
-        self.writer.end_offset()
+    fn turn(&mut self) -> Result<(Applied, bool), Failure> {
+        let Writer { log, topic, transactional_id, .. } = self.writer;
+        check_topic(&**log, topic, 1, true)?;
+        let exclusive = log.exclusive(transactional_id)?;
+        let end_offset = exclusive.end_offset(topic, 0)?;
+        if !self.follower.wait_for(end_offset, SEEN_TIMEOUT) {
+            return Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into());
+        }
+        let all = self.follower.current();
+        if let Some(answer) = self.earlier_answer(&all)? {
+            return Ok(answer);
+        }
+        let decided = match decide(&all, self.id, &self.request, self.has_module) {
+            Ok(decided) => decided,
+            // Nothing was written, and by now it is certain.
+            Err(error) => {
+                self.sent = None;
+                return Err(error.into());
+            }
+        };
+        if decided.records.is_empty() {
+            return Ok((decided.applied, false));
+        }
+        let deployment = &decided.applied.deployment;
+        let answer = deployment.requests.last().expect("the request that made the record is noted in it");
+        self.sent = Some((answer.key.clone(), deployment.changes));
+        match exclusive.commit(topic, 0, decided.records) {
+            Ok(()) => {}
+            Err(ExclusiveError::Log(error)) => {
+                self.sent = None;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let (id, changes) = (self.id, deployment.changes);
+        // It is there: if this host does not see it in time, it will soon.
+        let _ = self.follower.wait_until(SEEN_TIMEOUT, |all| all.get(id).is_some_and(|now| now.changes >= changes));
+        Ok((decided.applied, false))
+    }
+
+    /// What was answered to this request before: by whichever host, or by a turn whose end was not known.
+    fn earlier_answer(&mut self, all: &State) -> Result<Option<(Applied, bool)>, Failure> {
+        let Some((key, change)) = &self.sent else {
+            return Ok(answered(all, self.id, &self.request)?.map(|applied| (applied, true)));
+        };
+        let request = Request { key: Some(key.clone()), ..self.request.clone() };
+        if let Some(applied) = answered(all, self.id, &request)? {
+            return Ok(Some((applied, false)));
+        }
+        // Since then there were so many changes that it may have been among them: nobody can say any more.
+        if all.get(self.id).is_some_and(|now| now.changes >= change + REQUESTS_MAX as u64) {
+            return Err(CatalogError::Unseen.into());
+        }
+        self.sent = None;
+        Ok(None)
     }
 }

@@ -14,13 +14,15 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::block::Records;
+use super::block::{Entry, Records};
 use super::group::{Group, MemberId};
 use super::outputs::Outputs;
 use super::store::{Block, Extent, PartitionId, Store, Topic};
 use super::{Error, Options, cleanup};
+use crate::model::batch::HeaderRef;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
+use crate::ports::{LogError, LogRecord};
 
 /// How much of a partition is held while it is searched.
 const SCAN_BYTES: usize = 1 << 20;
@@ -48,6 +50,8 @@ pub struct State {
     pub groups: HashMap<String, Group>,
     /// The newest session of each transactional id.
     pub producers: HashMap<String, Producer>,
+    /// How many exclusive writers each id has had: the last one may write.
+    pub exclusive: HashMap<String, u64>,
     bells: HashMap<u64, Arc<Condvar>>,
     last_id: u64,
 }
@@ -99,6 +103,41 @@ impl Broker {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    pub fn find(&self, name: &TopicName) -> Result<Topic, LogError> {
+        self.state().topics.get(name).copied().ok_or_else(|| LogError::NoTopic(name.to_string()))
+    }
+
+    pub fn find_partition(&self, name: &TopicName, number: i32) -> Result<PartitionId, LogError> {
+        let topic = self.find(name)?;
+        if !(0..topic.partitions).contains(&number) {
+            let message = format!("topic {name} has partitions 0 to {}, not {number}", topic.partitions - 1);
+            return Err(LogError::Refused(message));
+        }
+        Ok(PartitionId { topic: topic.id, number })
+    }
+
+    /// Records for one topic, ready to be written. `turn` is where those without a key begin.
+    pub fn outputs(
+        &self,
+        name: &TopicName,
+        partition: Option<i32>,
+        records: &[LogRecord],
+        turn: usize,
+    ) -> Result<Outputs, LogError> {
+        let topic = self.find(name)?;
+        let fixed = partition.map(|number| self.find_partition(name, number)).transpose()?;
+        let mut outputs = Outputs::new(&self.options);
+        outputs.add_topic(name, &topic, turn);
+        for record in records {
+            let headers: Vec<HeaderRef<'_>> =
+                record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+            let (timestamp, key, value) = (record.timestamp, record.key.as_deref(), record.value.as_deref());
+            let entry = Entry { timestamp, key, value, headers: &headers };
+            outputs.push(0, fixed.map(|id| id.number), &entry).map_err(|refusal| LogError::Refused(refusal.to_string()))?;
+        }
+        Ok(outputs)
     }
 
     /// Writes outputs and offsets as one, makes them visible and wakes who waits for them.

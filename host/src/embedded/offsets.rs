@@ -27,7 +27,7 @@ impl Groups for EmbeddedLog {
     fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
         let mut offsets = Vec::new();
         for name in topics {
-            let topic = self.find(name)?;
+            let topic = self.broker.find(name)?;
             for partition in 0..topic.partitions {
                 let id = PartitionId { topic: topic.id, number: partition };
                 if let Some((next_offset, metadata)) = self.broker.store.committed(group, id).map_err(unavailable)? {
@@ -45,7 +45,7 @@ impl Groups for EmbeddedLog {
     fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
         let mut written = Vec::new();
         for GroupOffset { topic, partition, next_offset, metadata } in offsets {
-            let id = self.find_partition(topic, *partition)?;
+            let id = self.broker.find_partition(topic, *partition)?;
             written.push(Written { group, id, next_offset: *next_offset, metadata });
         }
         let mut writer = self.writer_without_members(group)?;
@@ -59,7 +59,7 @@ impl Groups for EmbeddedLog {
     }
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
-        let topic = self.find(topic)?;
+        let topic = self.broker.find(topic)?;
         let look_up = |number| self.broker.offset_at(PartitionId { topic: topic.id, number }, at).map_err(unavailable);
         (0..topic.partitions).map(look_up).collect()
     }

@@ -152,7 +152,7 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key() {
     log.append(&topic, None, vec![record("k0", None)]).expect("appends");
     let (start, end) = log.offsets(&topic, 0).expect("there");
     assert_eq!((start, end), (0, 24_001), "offsets do not move");
-    let id = log.find_partition(&topic, 0).expect("there");
+    let id = log.broker.find_partition(&topic, 0).expect("there");
     let extent = log.broker.state().extent(id);
     assert!(extent.bytes < 3 * 1024 * 1024, "{extent:?}");
 
@@ -254,8 +254,8 @@ fn a_torn_journal_ends_between_two_transactions() {
             let batch = (0..4).map(|_| record(&format!("{i}"), Some(&[b'v'; 50]))).collect::<Vec<_>>();
             let both = [0, 1].map(|number| (number, batch.clone()));
             // Both partitions in one transaction: by hand, as a session would.
-            let mut outputs = Outputs::new(&log.broker.options);
-            outputs.add_topic(&topic, &log.find(&topic).expect("there"), 0);
+            let mut outputs = super::outputs::Outputs::new(&log.broker.options);
+            outputs.add_topic(&topic, &log.broker.find(&topic).expect("there"), 0);
             for (number, records) in &both {
                 for record in records {
                     let entry =

@@ -8,6 +8,8 @@ use crate::ports::SessionOptions;
 /// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
 /// back read_committed readers for no longer.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for a writer of one small transaction.
+pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A host that is silent for this long loses its partitions.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -109,6 +111,20 @@ impl KafkaConfig {
             ("delivery.report.only.error", "true".into()),
             ("linger.ms", "0".into()),
         ])
+    }
+
+    /// A writer of one transaction: see `exclusive`.
+    pub(super) fn exclusive(&self, id: &str) -> Vec<(String, String)> {
+        let timeout = EXCLUSIVE_TIMEOUT.as_millis().to_string();
+        let mut own = self.writer();
+        own.extend([
+            ("transactional.id".to_owned(), id.to_owned()),
+            ("transaction.timeout.ms".to_owned(), timeout.clone()),
+            ("message.timeout.ms".to_owned(), timeout),
+            // Its `end_offset` is the high watermark, not the last stable offset.
+            ("isolation.level".to_owned(), "read_uncommitted".to_owned()),
+        ]);
+        own
     }
 
     /// The administration client of the rdkafka crate.

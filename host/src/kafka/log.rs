@@ -9,10 +9,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::config::KafkaConfig;
-use super::raw::{Client, Fetched, PartitionList, Produced, RawError};
+use super::exclusive::KafkaExclusive;
+use super::raw::{Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
 use super::session::KafkaSession;
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo};
+use crate::ports::{
+    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
+    TopicInfo,
+};
 
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a broker takes by default (`message.max.bytes`), less the batch's own header.
@@ -71,16 +75,18 @@ impl KafkaLog {
         AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
     }
 
-    fn record_bytes_max(&self, name: &TopicName) -> usize {
+    /// A topic's settings. Without the right to describe them, the defaults are assumed.
+    fn described(&self, name: &TopicName, partitions: i32) -> TopicInfo {
         let (topic, options) = ([ResourceSpecifier::Topic(name.as_str())], Self::options());
-        let asked = self.admin.describe_configs(&topic, &options);
-        // Without the right to describe it, the default is assumed.
-        let Ok(answers) = futures::executor::block_on(asked) else { return RECORD_BYTES_DEFAULT };
+        let answers = futures::executor::block_on(self.admin.describe_configs(&topic, &options)).unwrap_or_default();
         let resource = answers.into_iter().next().and_then(Result::ok);
-        let entry =
-            resource.and_then(|resource| resource.entry_map().get("max.message.bytes").and_then(|e| e.value.clone()));
-        let bytes = entry.and_then(|value| value.parse::<usize>().ok());
-        bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024))
+        let setting = |name: &str| resource.as_ref()?.entry_map().get(name)?.value.clone();
+        let bytes = setting("max.message.bytes").and_then(|value| value.parse::<usize>().ok());
+        TopicInfo {
+            partitions,
+            record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
+            compacted: setting("cleanup.policy").map(|policy| policy == "compact"),
+        }
     }
 
     fn reader(&self, topic: &TopicName, partition: i32, offset: i64) -> Result<Reader, LogError> {
@@ -159,7 +165,7 @@ impl Log for KafkaLog {
         if partitions == 0 {
             return Err(LogError::NoTopic(name.to_string()));
         }
-        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: self.record_bytes_max(name) })
+        Ok(self.described(name, partitions as i32))
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
@@ -170,7 +176,8 @@ impl Log for KafkaLog {
             .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
         let topics = metadata.topics().iter().filter_map(|topic| {
             let name: TopicName = topic.name().parse().ok()?;
-            let info = TopicInfo { partitions: topic.partitions().len() as i32, record_bytes_max: RECORD_BYTES_DEFAULT };
+            let partitions = topic.partitions().len() as i32;
+            let info = TopicInfo { partitions, record_bytes_max: RECORD_BYTES_DEFAULT, compacted: None };
             (!name.as_str().starts_with("__")).then_some((name, info))
         });
         Ok(topics.collect())
@@ -217,27 +224,14 @@ impl Log for KafkaLog {
             None => Client::producer(&self.config.writer()).map_err(unavailable)?,
         };
         let handle = client.topic(topic.as_str()).map_err(unavailable)?;
-        for record in &records {
-            let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-            let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            loop {
-                match client.produce(&handle, partition, key, value, &headers, record.timestamp).map_err(unavailable)? {
-                    Produced::Queued => break,
-                    Produced::Full => client.poll(Duration::from_millis(1)),
-                }
-            }
-        }
-        // Ends by itself: every record is delivered or failed within message.timeout.ms.
-        while client.in_flight() > 0 {
-            client.poll(Duration::from_millis(1));
-        }
-        client.poll(Duration::ZERO);
-        if let Some(error) = client.take_delivery_error() {
-            return Err(unavailable(error));
-        }
+        deliver(&client, &handle, partition, &records).map_err(unavailable)?;
         drop(handle);
         *kept = Some(client);
         Ok(())
+    }
+
+    fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        Ok(Box::new(KafkaExclusive::open(&self.config, id)?))
     }
 
     fn read(
@@ -260,6 +254,28 @@ impl Log for KafkaLog {
         let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
         ends.map_err(|error| LogError::Unavailable(error.to_string()))
     }
+}
+
+/// Sends the records and waits until each is delivered; the first failure otherwise.
+pub(super) fn deliver(
+    client: &Client,
+    topic: &TopicHandle,
+    partition: Option<i32>,
+    records: &[LogRecord],
+) -> Result<(), RawError> {
+    for record in records {
+        let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        while let Produced::Full = client.produce(topic, partition, key, value, &headers, record.timestamp)? {
+            client.poll(Duration::from_millis(1));
+        }
+    }
+    // Ends by itself: every record is delivered or failed within message.timeout.ms.
+    while client.in_flight() > 0 {
+        client.poll(Duration::from_millis(1));
+    }
+    client.poll(Duration::ZERO);
+    client.take_delivery_error().map_or(Ok(()), Err)
 }
 
 pub(super) fn unavailable(error: RawError) -> LogError {

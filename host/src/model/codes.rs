@@ -85,6 +85,13 @@ codes! {
         "send a part `spec` (JSON or YAML) and a part `module` (the .wasm file), each once";
     Busy = "E032", 503, "The host has too many requests of this kind", "try again in a moment";
     NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at its status";
+    NoRevision = "E034", 404, "There is no such revision", "GET .../revisions lists those that are kept";
+    RevisionModule = "E035", 409, "The revision's module is no longer stored",
+        "upload that module again (POST /v1/modules), then repeat the rollback";
+    KeyReused = "E036", 422, "The idempotency key was used for another request", "use a new key for every request that is not a repeat";
+    Cycle = "E037", 422, "The transform would feed itself through others",
+        "break the path that is named, or set allow_cycle: true if it is meant so";
+    Contended = "E038", 503, "Other hosts were changing the catalog all the time", "nothing was changed: repeat the request";
     OffsetsInUse = "E040", 409, "The transform's offsets are in use",
         "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
     Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";

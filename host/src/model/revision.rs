@@ -1,5 +1,8 @@
 //! A transform's revisions, as the deployments topic holds them.
 
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::names::{Digest, TransformId};
@@ -17,6 +20,98 @@ pub struct Deployment {
     pub spec: RawSpec,
     pub desired: Desired,
     pub changed_at: Timestamp,
+    /// How many records this transform has had, this one included: also those that spent no revision.
+    #[serde(default)]
+    pub changes: u64,
+    /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
+    #[serde(default)]
+    pub requests: Vec<Answered>,
+}
+
+/// How many answered requests a deployment remembers: so far back is a repeated one recognised.
+pub const REQUESTS_MAX: usize = 16;
+/// How many revisions of a transform are kept to be looked at and rolled back to, the current one included.
+pub const REVISIONS_MAX: u64 = 50;
+/// Longest request key, in bytes.
+pub const REQUEST_KEY_BYTES_MAX: usize = 128;
+
+/// A request that was carried out, and its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    pub key: RequestKey,
+    /// The digest of what was asked, to tell a repeated request from another one under the same key.
+    pub request: Digest,
+    pub revision: u64,
+    pub outcome: Outcome,
+}
+
+/// What a client calls one request, however often it sends it (`Idempotency-Key`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestKey(String);
+
+impl FromStr for RequestKey {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let fits = (1..=REQUEST_KEY_BYTES_MAX).contains(&raw.len()) && raw.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Self(raw.to_owned())) } else { Err("must be 1 to 128 visible ASCII characters".to_owned()) }
+    }
+}
+
+impl RequestKey {
+    /// One that nobody else has, for a request that came without.
+    pub fn random() -> Self {
+        let random = RandomState::new();
+        Self(format!("host-{:016x}{:016x}", random.hash_one(0), random.hash_one(1)))
+    }
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Created,
+    Updated,
+    /// It was so already.
+    Unchanged,
+}
+
+/// One revision, as it stays in the deployments topic beside the current state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    pub id: TransformId,
+    pub revision: u64,
+    pub module: Digest,
+    pub spec: RawSpec,
+    pub changed_at: Timestamp,
+    pub cause: Cause,
+    /// The revision whose content this one has again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<u64>,
+}
+
+impl Revision {
+    /// It as if it were deployed: to be prepared and run.
+    pub fn to_deployment(&self) -> Deployment {
+        Deployment {
+            id: self.id.clone(),
+            revision: self.revision,
+            module: self.module,
+            spec: self.spec.clone(),
+            desired: Desired::Running,
+            changed_at: self.changed_at,
+            changes: 0,
+            requests: Vec::new(),
+        }
+    }
+}
+
+/// What made a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    Deploy,
+    Rollback,
 }
 
 /// What a deployment is meant to do.
@@ -55,6 +150,19 @@ impl Deployment {
     /// The validated spec. It was valid when it was accepted; a newer host may still refuse it.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
         Spec::parse(&self.spec, &self.id, Some(self.module))
+    }
+
+    /// Its current revision, where the history does not have it: a host of an earlier version wrote none.
+    pub fn to_revision(&self) -> Revision {
+        Revision {
+            id: self.id.clone(),
+            revision: self.revision,
+            module: self.module,
+            spec: self.spec.clone(),
+            changed_at: self.changed_at,
+            cause: Cause::Deploy,
+            rolled_back_to: None,
+        }
     }
 }
 

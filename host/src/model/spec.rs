@@ -49,6 +49,10 @@ pub struct RawSpec {
     /// Where a partition without a committed offset begins: `latest` is the default.
     #[serde(default)]
     pub start: StartSpec,
+    /// Permits that what this transform writes comes back to it through other transforms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(default = false)]
+    pub allow_cycle: bool,
     /// Time between commits: 10ms to 5s.
     #[serde(default = "default_commit_interval")]
     #[schema(value_type = String, default = "100ms")]
@@ -185,6 +189,7 @@ pub struct Spec {
     pub dead_letter_topic: TopicName,
     pub limits: Limits,
     pub start: StartSpec,
+    pub allow_cycle: bool,
     pub commit_interval: Duration,
     pub workers: u32,
 }
@@ -232,6 +237,7 @@ impl Spec {
             dead_letter_topic,
             limits: raw.limits,
             start: raw.start.clone(),
+            allow_cycle: raw.allow_cycle,
             commit_interval: raw.commit_interval.0,
             workers: raw.workers,
         })

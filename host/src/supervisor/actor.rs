@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use super::prepare::{Prepared, Unprepared, prepare};
+use super::prepare::{Prepared, Unprepared, prepare, prepare_proven};
 use super::report::Report;
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
@@ -112,11 +112,18 @@ impl Actor {
         }
     }
 
-    /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now.
+    /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now; or where
+    /// nothing runs, with the revision that ran last.
     async fn prepare(&self, deployment: &Deployment) -> Result<Prepared, Unprepared> {
         let (parts, wanted) = (self.parts.clone(), deployment.clone());
         let instances = self.report.borrow().workers().iter().map(|worker| worker.partitions.len()).sum();
-        let prepared = spawn_blocking(move || prepare(&parts, &wanted, instances)).await;
+        let is_first = self.workers.is_empty();
+        let prepared = spawn_blocking(move || {
+            let prepared = prepare(&parts, &wanted, instances)?;
+            let kept = if is_first { prepare_proven(&parts, &prepared) } else { None };
+            Ok(Prepared { kept, ..prepared })
+        })
+        .await;
         prepared.unwrap_or_else(|error| Err((Code::Internal, error.to_string())))
     }
 
@@ -138,8 +145,8 @@ impl Actor {
 
     async fn restart(&mut self, prepared: Prepared) {
         self.stop_workers().await;
-        let Prepared { program, options, workers, .. } = prepared;
-        let programs = Programs::only(program);
+        let Prepared { program, kept, options, workers, .. } = prepared;
+        let programs = Programs { run: program, kept, refused: None };
         let statuses = (0..workers).map(|number| self.spawn_worker(number, &programs, &options)).collect();
         tracing::info!(transform = %self.id, revision = programs.run.settings.revision, workers, "started");
         self.options = Some(options);
@@ -257,8 +264,16 @@ impl Actor {
     /// refused here, perhaps, but nothing lower may go on from there.
     async fn catch_up(&mut self, desired: Option<&Deployment>) {
         let newest = self.report.borrow().workers().iter().filter_map(|worker| worker.outrun_by).max();
-        let Some(deployment) = desired.filter(|deployment| Some(deployment.revision) == newest) else { return };
-        match self.prepare(deployment).await {
+        let (Some(newest), Some(desired)) = (newest, desired) else { return };
+        let deployment = match newest == desired.revision {
+            true => desired.clone(),
+            // Not read from the catalog yet, or collected: looked for again.
+            false => match self.parts.catalog.revision(&self.id, newest) {
+                Ok(revision) => revision.to_deployment(),
+                Err(_) => return,
+            },
+        };
+        match self.prepare(&deployment).await {
             Ok(prepared) if self.can_swap(&prepared) => self.swap(prepared),
             Ok(_) => {}
             Err((code, message)) => self.prepare_failed(deployment.revision, code, message),

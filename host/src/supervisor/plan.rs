@@ -59,7 +59,8 @@ mod tests {
     fn deployment(revision: u64, desired: Desired) -> Deployment {
         let spec: RawSpec = serde_json::from_str("{}").expect("all fields have defaults");
         let id = "orders/strip".parse().expect("valid");
-        Deployment { id, revision, module: Digest::of(b""), spec, desired, changed_at: Timestamp(0) }
+        let (module, changed_at) = (Digest::of(b""), Timestamp(0));
+        Deployment { id, revision, module, spec, desired, changed_at, changes: revision, requests: Vec::new() }
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::model::codes::Code;
-use crate::model::revision::Deployment;
+use crate::model::revision::{Deployment, Progress};
 use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions};
 use crate::task::{Failed, Program, Settings};
 
 /// A revision, ready to run.
 pub struct Prepared {
     pub program: Arc<Program>,
+    /// What to go back to if it traps before its first commit.
+    pub kept: Option<Arc<Program>>,
     /// Without the transactional id, which is each worker's own.
     pub options: SessionOptions,
     pub workers: u32,
@@ -55,7 +57,31 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         start: spec.start.resolve(deployment.changed_at),
     };
     let program = Arc::new(Program { settings, guests: Arc::new(factory), metrics });
-    Ok(Prepared { program, options, workers: spec.workers, guests })
+    Ok(Prepared { program, kept: None, options, workers: spec.workers, guests })
+}
+
+/// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
+/// workers do that were there before. Blocks.
+pub fn prepare_proven(parts: &Parts, prepared: &Prepared) -> Option<Arc<Program>> {
+    let Prepared { program, options, .. } = prepared;
+    let Settings { id, revision, .. } = &program.settings;
+    if *revision == 1 {
+        return None;
+    }
+    let committed = parts.log.group_offsets(&options.group, &options.inputs).ok()?;
+    let newest = committed.iter().map(|offset| Progress::parse(&offset.metadata, 0).revision).max()?;
+    if newest == 0 || newest >= *revision {
+        return None;
+    }
+    let proven = parts.catalog.revision(id, newest).map_err(|error| (error.code(), error.to_string()));
+    match proven.and_then(|proven| prepare(parts, &proven.to_deployment(), 0)) {
+        // Partitions count by input.
+        Ok(proven) => (proven.options.inputs == options.inputs).then_some(proven.program),
+        Err((code, error)) => {
+            tracing::warn!(transform = %id, revision = newest, %code, error, "there is no revision to go back to");
+            None
+        }
+    }
 }
 
 fn of_log(error: LogError) -> Unprepared {

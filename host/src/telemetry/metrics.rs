@@ -45,6 +45,9 @@ pub struct Metrics {
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
     compile_time: Histogram,
+    catalog_changes: IntCounterVec,
+    catalog_turns_repeated: IntCounterVec,
+    catalog_change_time: Histogram,
     http_requests: IntCounterVec,
     http_time: HistogramVec,
     cpu: GaugeVec,
@@ -196,6 +199,20 @@ impl Metrics {
                         .buckets(prometheus::exponential_buckets(0.05, 2.0, 11).expect("constant")),
                 ),
             ),
+            catalog_changes: counters(r, "sandbar_catalog_changes_total", "Changes of transforms, by outcome", &["outcome"]),
+            catalog_turns_repeated: counters(
+                r,
+                "sandbar_catalog_turns_repeated_total",
+                "Turns at writing the catalog that had to be taken again, by reason",
+                &["reason"],
+            ),
+            catalog_change_time: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new("sandbar_catalog_change_seconds", "Time of a change, waiting for its turn included")
+                        .buckets(seconds()),
+                ),
+            ),
             http_requests: counters(r, "sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
             http_time: histograms(
                 r,
@@ -255,6 +272,17 @@ impl Metrics {
     pub fn compiled(&self, result: &'static str, took: Duration) {
         self.compiled.with_label_values(&[result]).inc();
         self.compile_time.observe(took.as_secs_f64());
+    }
+
+    /// A change of the catalog has ended.
+    pub fn catalog_change(&self, outcome: &'static str, took: Duration) {
+        self.catalog_changes.with_label_values(&[outcome]).inc();
+        self.catalog_change_time.observe(took.as_secs_f64());
+    }
+
+    /// A turn at writing the catalog has to be taken again.
+    pub fn catalog_turn_repeated(&self, reason: &'static str) {
+        self.catalog_turns_repeated.with_label_values(&[reason]).inc();
     }
 
     pub fn http(&self, method: &str, route: &str, status: u16, seconds: f64) {

@@ -33,10 +33,6 @@ pub struct Programs {
 }
 
 impl Programs {
-    pub fn only(run: Arc<Program>) -> Self {
-        Self { run, kept: None, refused: None }
-    }
-
     /// Goes on with `next`, on trial.
     pub fn replace(&mut self, next: Arc<Program>) {
         let before = std::mem::replace(&mut self.run, next);

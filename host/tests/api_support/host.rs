@@ -13,6 +13,7 @@ use sandbar::model::spec::Spec;
 use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log};
+use sandbar::telemetry::metrics::Metrics;
 use serde_json::Value;
 
 use super::log::MemoryLog;
@@ -153,7 +154,7 @@ pub fn shop_log() -> Arc<MemoryLog> {
 
 pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     let log: Arc<dyn Log> = log.clone();
-    Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules")).expect("opens")
+    Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
 impl Host {

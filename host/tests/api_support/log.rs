@@ -1,21 +1,28 @@
 //! A log in memory, which can be told to be unavailable.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions, TopicInfo,
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError,
+    SessionOptions, TopicInfo,
 };
 
-#[derive(Default)]
+/// Cloning shares it.
+#[derive(Default, Clone)]
 pub struct MemoryLog {
-    topics: Mutex<BTreeMap<TopicName, Vec<Vec<LogRecord>>>>,
-    appended: Condvar,
-    pub unavailable: AtomicBool,
+    topics: Arc<Mutex<BTreeMap<TopicName, Vec<Vec<LogRecord>>>>>,
+    compacted: Arc<Mutex<BTreeSet<TopicName>>>,
+    /// The number of the newest exclusive writer.
+    epoch: Arc<AtomicU64>,
+    /// So many commits are carried out and then not answered.
+    pub unanswered: Arc<AtomicU64>,
+    appended: Arc<Condvar>,
+    pub unavailable: Arc<AtomicBool>,
 }
 
 impl MemoryLog {
@@ -33,6 +40,11 @@ impl MemoryLog {
     pub fn all(&self, topic: &str, partition: usize) -> Vec<LogRecord> {
         let topics = self.topics.lock().expect("unpoisoned");
         topics[&topic.parse().expect("a topic's name")][partition].clone()
+    }
+
+    /// Deletes a topic.
+    pub fn delete(&self, topic: &str) {
+        self.topics.lock().expect("unpoisoned").remove(&topic.parse().expect("a topic's name"));
     }
 
     /// Changes the records in place, as nothing but a fault can.
@@ -81,7 +93,37 @@ impl Groups for MemoryLog {
     }
 }
 
+/// The newest writer may write.
+struct Exclusive {
+    log: MemoryLog,
+    epoch: u64,
+}
+
+impl ExclusiveWriter for Exclusive {
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.log.offsets(topic, partition)?.1)
+    }
+
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
+        if self.log.epoch.load(Ordering::Relaxed) != self.epoch {
+            return Err(ExclusiveError::Fenced("a newer writer took over".into()));
+        }
+        self.log.append(topic, Some(partition), records)?;
+        let fewer = |left: u64| left.checked_sub(1);
+        match self.log.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
+            Ok(_) => Err(ExclusiveError::Unknown("no answer".into())),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 impl Log for MemoryLog {
+    fn exclusive(&self, _: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        self.available()?;
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Box::new(Exclusive { log: self.clone(), epoch }))
+    }
+
     fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
         Err(SessionError::Restart("this log has no sessions".into()))
     }
@@ -90,7 +132,8 @@ impl Log for MemoryLog {
         self.available()?;
         let topics = self.topics.lock().expect("unpoisoned");
         let partitions = topics.get(name).ok_or_else(|| missing(name))?.len();
-        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: 1 << 20 })
+        let compacted = Some(self.compacted.lock().expect("unpoisoned").contains(name));
+        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: 1 << 20, compacted })
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
@@ -101,6 +144,9 @@ impl Log for MemoryLog {
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
         self.available()?;
         let partitions = vec![Vec::new(); topic.partitions as usize];
+        if topic.compacted {
+            self.compacted.lock().expect("unpoisoned").insert(topic.name.clone());
+        }
         self.topics.lock().expect("unpoisoned").entry(topic.name.clone()).or_insert(partitions);
         Ok(())
     }

@@ -205,7 +205,7 @@ impl Simulation {
 
     /// What a new process runs: what is deployed, on trial if it has not committed yet.
     fn first_programs(&self) -> Programs {
-        let mut programs = Programs::only(self.program(self.deployed));
+        let mut programs = Programs { run: self.program(self.deployed), kept: None, refused: None };
         let proven = self.broker.borrow().newest_revision();
         let proven = proven.max(self.settings.revision);
         programs.kept = (proven < self.deployed).then(|| self.program(proven));

@@ -100,7 +100,11 @@ fn what_is_said_to_be_processed_again_is() {
     // At once after the pause: the hosts are waited for.
     control.post("pause", &json!({}));
     control.moves(&json!({"to": {"timestamp": rfc3339(boundary)}}), second.len() as i64);
-    assert!(control.offsets().iter().all(|(_, metadata)| metadata.starts_with("{\"revision\":1,")), "{:?}", control.offsets());
+    assert!(
+        control.offsets().iter().all(|(_, metadata)| metadata.starts_with("{\"revision\":1,")),
+        "{:?}",
+        control.offsets()
+    );
     control.post("resume", &json!({}));
     job.wait_through(wait::PATIENCE);
     expected.extend(second);

@@ -1,0 +1,86 @@
+//! A transform's revisions: list, show, roll back.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::model::codes::Code;
+
+use super::body::{self, Media};
+use super::control::accepted;
+use super::problem::{ProblemDetails, Refusal};
+use super::request::{Id, IdRevision, Precondition};
+use super::transforms::find;
+use super::views::{ChangeView, RevisionList, RevisionSummary, TransformView};
+use super::{AppState, blocking, deploy};
+
+/// Largest body of a rollback.
+const BODY_BYTES_MAX: usize = 4096;
+
+/// Where to go back to.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// By default the revision before the current one.
+    #[serde(default)]
+    revision: Option<u64>,
+}
+
+/// List a transform's revisions, newest first. The newest 50 are kept.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path)),
+    responses((status = 200, description = "Newest first", body = RevisionList),
+        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionList>, Refusal> {
+    let current = find(&shared, &id)?.revision;
+    let revisions = shared.state.catalog.revisions(&id);
+    let revisions = revisions.iter().map(|revision| RevisionSummary::of(revision, current)).collect();
+    Ok(Json(RevisionList { revisions }))
+}
+
+/// Show a transform as it was at a revision.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions/{revision}", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path), ("revision" = u64, Path)),
+    responses((status = 200, description = "Its spec and module", body = TransformView),
+        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
+    let current = find(&shared, &id)?;
+    let revision = shared.state.catalog.revision(&id, revision)?;
+    Ok(Json(TransformView::of_revision(&revision, current.desired)))
+}
+
+/// Roll a transform back: a new revision with the spec and module of an earlier one.
+///
+/// It is checked like any deployment. A paused transform stays paused.
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/rollback", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
+    request_body(content = Option<RollbackRequest>, content_type = "application/json"),
+    responses((status = 202, description = "Accepted", body = ChangeView),
+        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "At another revision (E008), or its module is gone (E035)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "The old spec is refused by now", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn rollback(
+    State(shared): AppState,
+    Id(id): Id,
+    precondition: Precondition,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let bytes = body::read(body, BODY_BYTES_MAX, shared.state.limits.body_time).await?;
+    let request = match Media::of(&headers) {
+        _ if bytes.is_empty() => RollbackRequest::default(),
+        Media::Json => body::json_of(&bytes, Code::Malformed)?,
+        media => return Err(media.refuse("application/json")),
+    };
+    let turn = shared.upload_turn().await?;
+    let state = shared.state.clone();
+    let applied = blocking(move || deploy::rollback(&state, &id, precondition, request.revision)).await?;
+    drop(turn);
+    Ok(accepted(&applied))
+}

@@ -1,0 +1,45 @@
+//! The one writer of an id: the newest. One process, so a number per id is all that it takes.
+
+use std::sync::Arc;
+
+use super::broker::Broker;
+use super::unavailable;
+use crate::model::names::TopicName;
+use crate::ports::{ExclusiveError, ExclusiveWriter, LogError, LogRecord};
+
+pub struct EmbeddedExclusive {
+    broker: Arc<Broker>,
+    id: String,
+    epoch: u64,
+}
+
+impl EmbeddedExclusive {
+    pub fn open(broker: Arc<Broker>, id: &str) -> Self {
+        // A commit of the writer that is fenced must be in or out before this one looks at the end.
+        let writer = broker.writer();
+        let epoch = {
+            let mut state = broker.state();
+            let epoch = state.exclusive.entry(id.to_owned()).or_default();
+            *epoch += 1;
+            *epoch
+        };
+        drop(writer);
+        Self { broker, id: id.to_owned(), epoch }
+    }
+}
+
+impl ExclusiveWriter for EmbeddedExclusive {
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        let id = self.broker.find_partition(topic, partition)?;
+        Ok(self.broker.state().extent(id).end)
+    }
+
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
+        let mut outputs = self.broker.outputs(topic, Some(partition), &records, 0)?;
+        let mut writer = self.broker.writer();
+        if self.broker.state().exclusive.get(&self.id) != Some(&self.epoch) {
+            return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));
+        }
+        Ok(self.broker.write(&mut writer, &mut outputs, &[]).map_err(unavailable)?)
+    }
+}

@@ -1,0 +1,78 @@
+//! The one writer of an id over all hosts: a producer that is made, writes one transaction, and is dropped.
+//!
+//! Initialising its transactional id fences every older producer of it, and waits until a transaction that one of them
+//! left open is over. So the high watermark that is asked for after that is past all that they will ever have written.
+//! A fresh producer for each transaction also keeps a delayed EndTxn of the last one from ending the next
+//! (librdkafka#5423): it has another epoch.
+
+use std::time::{Duration, Instant};
+
+use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
+
+use super::config::{EXCLUSIVE_TIMEOUT, KafkaConfig};
+use super::log::{deliver, unavailable};
+use super::raw::{Client, RawError};
+use crate::model::names::TopicName;
+use crate::ports::{ExclusiveError, ExclusiveWriter, LogError, LogRecord};
+
+/// How long one call to a broker may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct KafkaExclusive {
+    client: Client,
+}
+
+impl KafkaExclusive {
+    pub fn open(config: &KafkaConfig, id: &str) -> Result<Self, ExclusiveError> {
+        let client = Client::producer(&config.exclusive(id)).map_err(unavailable)?;
+        let deadline = Instant::now() + 2 * EXCLUSIVE_TIMEOUT;
+        while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
+            if !error.retriable || Instant::now() > deadline {
+                return Err(unwritten(error));
+            }
+        }
+        Ok(Self { client })
+    }
+}
+
+impl ExclusiveWriter for KafkaExclusive {
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1)
+    }
+
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
+        let client = &self.client;
+        let handle = client.topic(topic.as_str()).map_err(unwritten)?;
+        client.begin_transaction().map_err(unwritten)?;
+        if let Err(error) = deliver(client, &handle, Some(partition), &records) {
+            if !is_fenced(&error) && !error.fatal {
+                // Else it would hold readers back until its time-out, or the next writer.
+                let _ = client.abort_transaction(CALL_TIMEOUT);
+            }
+            return Err(unwritten(error));
+        }
+        let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
+        loop {
+            match client.commit_transaction(CALL_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.retriable && Instant::now() < deadline => client.poll(Duration::from_millis(1)),
+                Err(error) if is_fenced(&error) => return Err(ExclusiveError::Fenced(error.to_string())),
+                Err(error) => return Err(ExclusiveError::Unknown(error.to_string())),
+            }
+        }
+    }
+}
+
+/// An error before the commit: nothing of the transaction will ever show.
+fn unwritten(error: RawError) -> ExclusiveError {
+    if is_fenced(&error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Log(unavailable(error)) }
+}
+
+fn is_fenced(error: &RawError) -> bool {
+    matches!(
+        error.code,
+        Code::RD_KAFKA_RESP_ERR__FENCED
+            | Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+            | Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+    )
+}
