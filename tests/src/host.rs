@@ -66,6 +66,10 @@ impl Host {
         Api::new(self.address)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }

@@ -28,7 +28,12 @@ pub struct Response {
 
 impl Api {
     pub fn new(address: SocketAddr) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+        Self::waiting(address, Duration::from_secs(60))
+    }
+
+    /// One that waits so long for an answer.
+    pub fn waiting(address: SocketAddr, most: Duration) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(most));
         Api { address, agent: config.build().into() }
     }
 
@@ -95,6 +100,13 @@ impl Api {
         let request = Request::builder().method(method).uri(self.url(path)).header("content-type", content_type);
         let answer = self.answer(self.agent.run(request.body(body).expect("a valid request")));
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Sends JSON with headers of its own to a host that may not answer.
+    pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Response, String> {
+        let request = Request::builder().method(method).uri(self.url(path)).header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.answer(self.agent.run(request.body(body.to_string()).expect("a valid request")))
     }
 
     /// Announces a body of `announced` bytes, sends `body`, then hangs up our side; what the host answered, if it did.
