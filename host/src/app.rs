@@ -16,8 +16,8 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::{Cluster, Publisher};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
-use crate::guest::Modules;
 use crate::guest::compile::Compiler;
+use crate::guest::{Cache, Modules};
 use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
@@ -115,8 +115,9 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         time_max: config.compile_time_max,
         memory_bytes_max: config.compile_memory_bytes_max,
     };
-    let artifacts = config.data_dir.join("compiled");
-    let modules = Arc::new(Modules::new(compiler, artifacts, metrics.clone()).map_err(anyhow::Error::msg)?);
+    let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
+    let compiled = compiled.map_err(anyhow::Error::msg)?;
+    let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let (catalog, known) = when_reachable(&log, move |log| {
         Ok((

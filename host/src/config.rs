@@ -53,6 +53,11 @@ pub struct Options {
     /// Most memory to compile a module [default: 2GiB]
     #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
     pub compile_memory_max: Option<Bytes>,
+
+    /// Most disk for compiled modules; those that were used longest ago are dropped, and compiled again when they are
+    /// needed [default: 1GiB]
+    #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
+    pub compiled_cache_max: Option<Bytes>,
 }
 
 /// What only a host on Kafka has.
@@ -104,6 +109,7 @@ pub struct Config {
     pub module_bytes_max: u64,
     pub compile_time_max: std::time::Duration,
     pub compile_memory_bytes_max: u64,
+    pub compiled_cache_bytes_max: u64,
 }
 
 impl Options {
@@ -126,6 +132,7 @@ impl Options {
             module_bytes_max: self.module_bytes_max.or(file.module_bytes_max).unwrap_or(Bytes::mib(32)).0,
             compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
             compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
+            compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
         })
     }
 }

@@ -1,19 +1,21 @@
 //! The sandbox: WebAssembly components that fit the `sandbar:transform` world, in wasmtime.
 //!
 //! ```text
-//! bytes --check--> compiled artifact (child process) --load--> Prepared --instantiate--> Instance (one per task)
+//! bytes --check--> compiled artifact (child process, or the cache) --load--> Prepared --instantiate--> Instance (one per task)
 //! ```
 //!
 //! Invariants: a module gets nothing that the world does not give it; a call ends within its deadline; what an
 //! instance returns is not trusted before `Output::check`; an instance that trapped is never called again.
 //! There is no WASI here, no clock and no randomness: a guest is a function of its batch, its config and its past.
 
+mod cache;
 pub mod check;
 pub mod compile;
 mod engine;
 mod instance;
 mod modules;
 
+pub use cache::Cache;
 pub use engine::Engine;
 pub use instance::{Prepared, Settings};
 pub use modules::Modules;

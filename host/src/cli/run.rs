@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use crate::guest::Modules;
 use crate::guest::compile::Compiler;
+use crate::guest::{Cache, Modules};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec};
@@ -83,7 +83,8 @@ impl RunArgs {
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;
-        let modules = Modules::new(Compiler::default(), scratch.path().to_owned(), Metrics::new());
+        let cache = Cache::open(scratch.path(), u64::MAX);
+        let modules = cache.and_then(|cache| Modules::new(Compiler::default(), cache, Metrics::new()));
         let modules = modules.map_err(anyhow::Error::msg)?;
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, None));
         let guests =

@@ -1,8 +1,8 @@
 //! Compiling, away from the host: a child process with a limit on time and memory turns a module into an artifact
 //! file, so that a compile bomb costs only its uploader.
 //!
-//! The parent loads the file with `deserialize_file`; it is the only kind of artifact that is ever loaded, and it
-//! never comes from Kafka or from the API.
+//! What the child makes, and what the cache proves to have been made so, are the only artifacts that are ever loaded:
+//! they never come from Kafka or from the API.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
 //! The compiled modules of a host: compiled once, kept as files, shared by all transforms that use them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use wasmtime::component::Component;
 
+use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
 use super::compile::Compiler;
 use super::{Engine, Prepared, Settings};
@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{Metrics, TransformMetrics};
 pub struct Modules {
     engine: Engine,
     compiler: Compiler,
-    folder: PathBuf,
+    cache: Cache,
     metrics: Metrics,
     /// One lock per digest, so that two users of a module compile it once and other modules do not wait.
     compiled: Mutex<HashMap<Digest, Arc<Mutex<Option<Compiled>>>>>,
@@ -34,11 +34,9 @@ struct Compiled {
 }
 
 impl Modules {
-    /// Artifacts live in `folder` for as long as this value: they are made anew by each process, so nothing that
-    /// somebody else put there is ever run.
-    pub fn new(compiler: Compiler, folder: PathBuf, metrics: Metrics) -> Result<Self, String> {
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { engine: Engine::new()?, compiler, folder, metrics, compiled: Mutex::default() })
+    /// Artifacts are kept in `cache`.
+    pub fn new(compiler: Compiler, cache: Cache, metrics: Metrics) -> Result<Self, String> {
+        Ok(Self { engine: Engine::new()?, compiler, cache, metrics, compiled: Mutex::default() })
     }
 
     /// Compiles and checks a module, or says why it may not run here.
@@ -79,6 +77,10 @@ impl Modules {
             return Ok(compiled.clone());
         }
         let started = Instant::now();
+        if let Some(compiled) = self.cached(digest, bytes) {
+            self.metrics.compiled("cached", started.elapsed());
+            return Ok(slot.insert(compiled).clone());
+        }
         let made = self.compile(digest, bytes);
         self.metrics.compiled(made.as_ref().map_or("refused", |_| "ok"), started.elapsed());
         match made {
@@ -91,15 +93,29 @@ impl Modules {
         }
     }
 
+    fn cached(&self, digest: Digest, bytes: &[u8]) -> Option<Compiled> {
+        let Cached { surface, artifact } = self.cache.get(&digest)?;
+        // Of another wasmtime, perhaps: then it is made again.
+        self.load(digest, bytes, surface, &artifact).ok()
+    }
+
     fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
-        let host = |error: std::io::Error| ModuleError::Host(format!("{}: {error}", self.folder.display()));
-        let scratch = tempfile::tempdir_in(&self.folder).map_err(host)?;
+        let host = |error: std::io::Error| ModuleError::Host(format!("compiling: {error}"));
+        let scratch = tempfile::tempdir_in(self.cache.folder()).map_err(host)?;
         let (module, artifact) = (scratch.path().join("module.wasm"), scratch.path().join("module.cwasm"));
         std::fs::write(&module, bytes).map_err(host)?;
-        let Surface { imports, exports } = self.compiler.compile(&self.engine, &module, &artifact)?;
-        // SAFETY: our own compiler made this file a moment ago, in a folder that was made for it alone.
-        let component = unsafe { Component::deserialize_file(&self.engine.engine, &artifact) };
+        let surface = self.compiler.compile(&self.engine, &module, &artifact)?;
+        let artifact = std::fs::read(&artifact).map_err(host)?;
+        self.cache.put(&digest, &surface, &artifact);
+        self.load(digest, bytes, surface, &artifact)
+    }
+
+    fn load(&self, digest: Digest, bytes: &[u8], surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
+        // SAFETY: our own compiler made these bytes: a moment ago in a folder that was made for it alone, or earlier,
+        // which the cache has proved.
+        let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
         let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+        let Surface { imports, exports } = surface;
         Ok(Compiled { component, info: ModuleInfo { digest, bytes: bytes.len() as u64, imports, exports } })
     }
 }

@@ -179,6 +179,12 @@ impl<'de> Deserialize<'de> for Rfc3339 {
     }
 }
 
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(at: Timestamp) -> Self {
+        std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))
+    }
+}
+
 /// How long to wait before what failed is tried again: twice as long each time, up to a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sandbar::guest::Modules;
 use sandbar::guest::compile::Compiler;
+use sandbar::guest::{Cache, Modules};
 use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
@@ -38,7 +38,7 @@ pub fn modules() -> &'static Modules {
 
 pub fn modules_of(compiler: Compiler) -> Modules {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    Modules::new(compiler, folder, Metrics::new()).expect("an engine")
+    Modules::new(compiler, Cache::open(&folder, 1 << 30).expect("a folder"), Metrics::new()).expect("an engine")
 }
 
 /// A spec for the fixture; `changes` are merged into it.
