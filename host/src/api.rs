@@ -60,12 +60,6 @@ pub trait Runtime: Send + Sync {
     /// The hosts of the cluster that are there.
     fn hosts(&self) -> Vec<HostStatus>;
 
-    /// Stops the transform's workers and starts them again from the committed offsets.
-    fn restart(&self, id: &TransformId);
-
-    /// Resumes partitions that stopped before a bad record.
-    fn resume_partitions(&self, id: &TransformId);
-
     /// Whether the host does its work; otherwise why not.
     fn ready(&self) -> Result<(), Vec<String>>;
 }

@@ -283,14 +283,6 @@ impl Runtime for Running {
         self.cluster.hosts()
     }
 
-    fn restart(&self, id: &TransformId) {
-        self.supervisor.restart(id);
-    }
-
-    fn resume_partitions(&self, id: &TransformId) {
-        self.supervisor.resume_partitions(id);
-    }
-
     fn ready(&self) -> Result<(), Vec<String>> {
         Ok(())
     }

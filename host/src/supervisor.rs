@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use plan::{Action, Running, plan};
 
@@ -29,7 +29,7 @@ use crate::model::status::{State, TransformStatus};
 use crate::ports::Log;
 use crate::telemetry::metrics::Metrics;
 
-use actor::{Actor, Request};
+use actor::Actor;
 use report::Report;
 
 /// What the actors work with.
@@ -44,7 +44,7 @@ pub struct Parts {
     pub host: String,
 }
 
-/// The handle: asks and tells the running transforms. Cloning shares it.
+/// The handle: asks how the running transforms are doing. Cloning shares it.
 #[derive(Clone)]
 pub struct Supervisor {
     actors: Arc<Mutex<BTreeMap<TransformId, Handle>>>,
@@ -52,7 +52,6 @@ pub struct Supervisor {
 
 struct Handle {
     desired: watch::Sender<Option<Deployment>>,
-    requests: mpsc::UnboundedSender<Request>,
     report: watch::Receiver<Report>,
     ended: tokio::task::JoinHandle<()>,
 }
@@ -91,11 +90,10 @@ impl Supervisor {
 
     async fn stop_all(&self) {
         let handles = std::mem::take(&mut *self.actors.lock());
-        for handle in handles.values() {
-            let _ = handle.requests.send(Request::Shutdown);
-        }
-        for (id, handle) in handles {
-            if let Err(error) = handle.ended.await {
+        // An actor ends when nobody is left to tell it what is desired. All of them at the same time.
+        let ended: Vec<_> = handles.into_iter().map(|(id, handle)| (id, handle.ended)).collect();
+        for (id, ended) in ended {
+            if let Err(error) = ended.await {
                 tracing::error!(transform = %id, %error, "the transform's supervisor failed");
             }
         }
@@ -111,30 +109,13 @@ impl Supervisor {
         let statuses = actors.iter().map(|(id, handle)| handle.report.borrow().status(id));
         statuses.filter(|status| status.state != State::Stopped).collect()
     }
-
-    /// Stops the workers and starts them anew, from the committed offsets.
-    pub fn restart(&self, id: &TransformId) {
-        self.request(id, Request::Restart);
-    }
-
-    /// Goes on with partitions that a bad record stopped.
-    pub fn resume_partitions(&self, id: &TransformId) {
-        self.request(id, Request::ResumePartitions);
-    }
-
-    fn request(&self, id: &TransformId, request: Request) {
-        if let Some(handle) = self.actors.lock().get(id) {
-            let _ = handle.requests.send(request);
-        }
-    }
 }
 
 impl Handle {
     fn spawn(id: TransformId, parts: Parts) -> Self {
         let (desired, desired_seen) = watch::channel(None);
-        let (requests, requests_seen) = mpsc::unbounded_channel();
         let (report_sent, report) = watch::channel(Report::new(&parts.host));
-        let actor = Actor::new(id, parts, desired_seen, requests_seen, report_sent);
-        Self { desired, requests, report, ended: tokio::spawn(actor.run()) }
+        let actor = Actor::new(id, parts, desired_seen, report_sent);
+        Self { desired, report, ended: tokio::spawn(actor.run()) }
     }
 }

@@ -89,7 +89,8 @@ async fn a_module_and_a_transform_live_their_lives() {
     host.post(&format!("{STRIP}/restart")).await.refused(409, "E033");
     host.post(&format!("{STRIP}/resume")).await.expect(202);
     host.post(&format!("{STRIP}/restart")).await.expect(202);
-    assert_eq!(*host.running.calls.lock().expect("unpoisoned"), ["resume orders/strip", "restart orders/strip"]);
+    let asked = host.state.catalog.deployment(&"orders/strip".parse().expect("valid")).expect("there").asked;
+    assert_eq!((asked.resumes, asked.restarts), (1, 1), "every host sees the counts rise");
 
     assert_eq!(host.request("DELETE", STRIP).send().await.expect("an answer").status(), 204);
     host.get(STRIP).await.refused(404, "E023");

@@ -38,28 +38,22 @@ pub async fn pause(State(shared): AppState, Id(id): Id, precondition: Preconditi
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
-    let applied = change(&shared, id.clone(), precondition, Change::Resume).await?;
-    shared.state.runtime.resume_partitions(&id);
-    Ok(accepted(&applied))
+    Ok(accepted(&change(&shared, id, precondition, Change::Resume).await?))
 }
 
-/// Restart a transform's workers on this host, from the committed offsets.
+/// Restart a transform's workers on every host, from the committed offsets.
 #[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/restart", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path)),
-    responses((status = 202, description = "Accepted", body = StatusView),
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
+    responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is paused (E033)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn restart(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
-    let deployment = find(&shared, &id)?;
-    if deployment.desired == Desired::Paused {
+pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+    if find(&shared, &id)?.desired == Desired::Paused {
         return Err(Refusal::new(Code::NotRunning, format!("{id} is paused")).with_hint("resume it"));
     }
-    let runtime = shared.state.runtime.clone();
-    let status = blocking(move || {
-        runtime.restart(&id);
-        Ok(runtime.statuses(&id))
-    });
-    Ok((StatusCode::ACCEPTED, Json(StatusView::of(&deployment, status.await?))).into_response())
+    Ok(accepted(&change(&shared, id, precondition, Change::Restart).await?))
 }
 
 /// How a transform is doing.

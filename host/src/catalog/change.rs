@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{
-    Answered, Cause, Deployment, Desired, Outcome, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
+    Answered, Asked, Cause, Deployment, Desired, Outcome, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
 };
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
@@ -54,7 +54,10 @@ pub enum Change {
         to: Option<u64>,
     },
     Pause,
+    /// Run again; also those partitions that stopped before a bad record.
     Resume,
+    /// Have every host's workers stop and start anew.
+    Restart,
     Delete,
 }
 
@@ -128,7 +131,15 @@ pub fn decide(
             put(id, latest, target.spec.clone(), target.module, request.now)
         }
         Change::Pause => desire(live()?, Desired::Paused, request.now),
-        Change::Resume => desire(live()?, Desired::Running, request.now),
+        Change::Resume => {
+            let live = live()?;
+            let asked = Asked { resumes: live.asked.resumes + 1, ..live.asked };
+            ask(desire(live, Desired::Running, request.now).deployment, asked)
+        }
+        Change::Restart => {
+            let live = live()?;
+            ask(live.clone(), Asked { restarts: live.asked.restarts + 1, ..live.asked })
+        }
         Change::Delete => desire(live()?, Desired::Deleted, request.now),
     };
     if applied.outcome == Outcome::Unchanged && request.key.is_none() {
@@ -196,6 +207,7 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         module,
         spec,
         desired: live.map_or(Desired::Running, |live| live.desired),
+        asked: latest.map_or_else(Asked::default, |latest| latest.asked),
         changed_at: now,
         // Counted and noted by the caller, for every kind of change.
         changes: latest.map_or(0, |latest| latest.changes),
@@ -209,6 +221,10 @@ fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> Applied {
         return Applied { deployment: latest.clone(), outcome: Outcome::Unchanged };
     }
     Applied { deployment: Deployment { desired, changed_at: now, ..latest.clone() }, outcome: Outcome::Updated }
+}
+
+fn ask(deployment: Deployment, asked: Asked) -> Applied {
+    Applied { deployment: Deployment { asked, ..deployment }, outcome: Outcome::Updated }
 }
 
 /// The spec with its names and its module's digest written out, so that what is read can be sent back as it is.

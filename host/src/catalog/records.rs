@@ -194,6 +194,7 @@ fn key(record: &LogRecord) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::revision::Asked;
 
     fn deployment() -> Deployment {
         let spec = serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}});
@@ -203,6 +204,7 @@ mod tests {
             module: Digest::of(b""),
             spec: serde_json::from_value(spec).expect("valid"),
             desired: Desired::Running,
+            asked: Asked::default(),
             changed_at: Timestamp(5),
             changes: 9,
             requests: Vec::new(),

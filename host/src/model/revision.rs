@@ -19,6 +19,9 @@ pub struct Deployment {
     pub module: Digest,
     pub spec: RawSpec,
     pub desired: Desired,
+    /// What its hosts were asked to do beside.
+    #[serde(default)]
+    pub asked: Asked,
     pub changed_at: Timestamp,
     /// How many records this transform has had, this one included: also those that spent no revision.
     #[serde(default)]
@@ -26,6 +29,15 @@ pub struct Deployment {
     /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
     #[serde(default)]
     pub requests: Vec<Answered>,
+}
+
+/// How often the workers of a transform were asked for something: every host acts when it sees a count rise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// To stop and start anew, from the committed offsets.
+    pub restarts: u64,
+    /// To go on with partitions that stopped before a bad record.
+    pub resumes: u64,
 }
 
 /// How many answered requests a deployment remembers: so far back is a repeated one recognised.
@@ -99,6 +111,7 @@ impl Revision {
             module: self.module,
             spec: self.spec.clone(),
             desired: Desired::Running,
+            asked: Asked::default(),
             changed_at: self.changed_at,
             changes: 0,
             requests: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::prepare::{Prepared, Unprepared, prepare, prepare_proven};
@@ -12,7 +12,7 @@ use super::report::Report;
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Asked, Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::SessionOptions;
@@ -26,12 +26,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A guest's stack is on its worker's.
 const STACK_BYTES: usize = 4 << 20;
 
-pub(super) enum Request {
-    Restart,
-    ResumePartitions,
-    Shutdown,
-}
-
 struct WorkerHandle {
     commands: std_mpsc::Sender<Command>,
     thread: std::thread::JoinHandle<()>,
@@ -41,7 +35,8 @@ pub(super) struct Actor {
     id: TransformId,
     parts: Parts,
     desired: watch::Receiver<Option<Deployment>>,
-    requests: mpsc::UnboundedReceiver<Request>,
+    /// What of it was done already; nothing is known to be before the first deployment is seen.
+    asked: Option<Asked>,
     report: watch::Sender<Report>,
     running: Running,
     workers: Vec<WorkerHandle>,
@@ -56,17 +51,20 @@ impl Actor {
         id: TransformId,
         parts: Parts,
         desired: watch::Receiver<Option<Deployment>>,
-        requests: mpsc::UnboundedReceiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
         let metrics = parts.metrics.transform(&id, &[], &[]);
         let (running, workers) = (Running::Nothing, Vec::new());
-        Self { id, parts, desired, requests, report, running, workers, options: None, failures: 0, metrics }
+        Self { id, parts, desired, asked: None, report, running, workers, options: None, failures: 0, metrics }
     }
 
+    /// Runs until nobody says any more what is desired; then stops the workers.
     pub async fn run(mut self) {
         loop {
             let desired = self.desired.borrow_and_update().clone();
+            if let Some(deployment) = &desired {
+                self.obey(deployment.asked).await;
+            }
             match plan(desired.as_ref(), &self.running, Timestamp::now()) {
                 Action::Start(deployment) => self.start(&deployment).await,
                 Action::Stop => self.stop(desired.as_ref()).await,
@@ -75,11 +73,6 @@ impl Actor {
                     let wait = time.unwrap_or(REPORT_INTERVAL).min(REPORT_INTERVAL);
                     tokio::select! {
                         changed = self.desired.changed() => if changed.is_err() { break },
-                        request = self.requests.recv() => match request {
-                            Some(Request::Restart) => self.stop_workers().await,
-                            Some(Request::ResumePartitions) => self.resume(),
-                            Some(Request::Shutdown) | None => break,
-                        },
                         () = tokio::time::sleep(wait) => self.sample(desired.as_ref()).await,
                     }
                 }
@@ -87,6 +80,17 @@ impl Actor {
         }
         self.stop_workers().await;
         self.parts.metrics.forget(&self.id);
+    }
+
+    /// Does what was asked for since the last time.
+    async fn obey(&mut self, asked: Asked) {
+        let Some(before) = self.asked.replace(asked) else { return };
+        if asked.restarts > before.restarts {
+            // They are started again, as nothing runs.
+            self.stop_workers().await;
+        } else if asked.resumes > before.resumes {
+            self.resume();
+        }
     }
 
     async fn start(&mut self, deployment: &Deployment) {

@@ -54,13 +54,15 @@ pub fn plan(desired: Option<&Deployment>, running: &Running, now: Timestamp) -> 
 mod tests {
     use super::*;
     use crate::model::names::Digest;
+    use crate::model::revision::Asked;
     use crate::model::spec::RawSpec;
 
     fn deployment(revision: u64, desired: Desired) -> Deployment {
         let spec: RawSpec = serde_json::from_str("{}").expect("all fields have defaults");
         let id = "orders/strip".parse().expect("valid");
         let (module, changed_at) = (Digest::of(b""), Timestamp(0));
-        Deployment { id, revision, module, spec, desired, changed_at, changes: revision, requests: Vec::new() }
+        let asked = Asked::default();
+        Deployment { id, revision, module, spec, desired, asked, changed_at, changes: revision, requests: Vec::new() }
     }
 
     #[test]

@@ -87,7 +87,6 @@ impl Guest for Echo {
 
 #[derive(Default)]
 pub struct Running {
-    pub calls: Mutex<Vec<String>>,
     pub not_ready: Mutex<Vec<String>>,
 }
 
@@ -118,14 +117,6 @@ impl Runtime for Running {
 
     fn hosts(&self) -> Vec<HostStatus> {
         vec![HostStatus { transforms: 1, partitions: 2, ..HostStatus::new("a", Timestamp(1_700_000_000_000)) }]
-    }
-
-    fn restart(&self, id: &TransformId) {
-        self.calls.lock().expect("unpoisoned").push(format!("restart {id}"));
-    }
-
-    fn resume_partitions(&self, id: &TransformId) {
-        self.calls.lock().expect("unpoisoned").push(format!("resume {id}"));
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

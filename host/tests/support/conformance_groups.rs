@@ -1,20 +1,22 @@
 //! Checks of [`sandbar::ports::Groups`], and of where a session begins.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context, Result, ensure};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::Start;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{GroupOffset, LogError, LogRecord};
 
-use super::{Fixture, record, wait_for};
+use super::{Fixture, NOW, record, wait_for};
 
-/// The time of record 0; each next one is a second later.
-const FIRST: i64 = 1_700_000_000_000;
+/// The time of record 0; each next one is a second later, and none of them old enough to be deleted by age.
+static FIRST: LazyLock<i64> = LazyLock::new(|| *NOW - 60_000);
 
 /// Records 0 to 9 in partition 0, and nothing in partition 1.
 fn filled(fixture: &Fixture) -> Result<TopicName> {
     let topic = fixture.topic("in", 2)?;
-    let at = |n: i64| LogRecord { timestamp: FIRST + 1000 * n, ..record(None, Some(n.to_string().as_bytes())) };
+    let at = |n: i64| LogRecord { timestamp: *FIRST + 1000 * n, ..record(None, Some(n.to_string().as_bytes())) };
     fixture.log.append(&topic, Some(0), (0..10).map(at).collect())?;
     wait_for("the records", || Ok(fixture.log.offsets(&topic, 0)? == (0, 10)))?;
     Ok(topic)
@@ -25,10 +27,10 @@ pub fn times_are_looked_up(fixture: &Fixture) -> Result<()> {
     for (at, expected) in [
         (i64::MIN, Some(0)),
         (-1, Some(0)),
-        (FIRST, Some(0)),
-        (FIRST + 1, Some(1)),
-        (FIRST + 9000, Some(9)),
-        (FIRST + 9001, None),
+        (*FIRST, Some(0)),
+        (*FIRST + 1, Some(1)),
+        (*FIRST + 9000, Some(9)),
+        (*FIRST + 9001, None),
     ] {
         let found = fixture.log.offsets_at(&topic, Timestamp(at))?;
         ensure!(found == [expected, None], "at {at}: {found:?}, expected {expected:?} and an empty partition");
@@ -43,8 +45,8 @@ pub fn start_means_the_same(fixture: &Fixture) -> Result<()> {
     for (number, (start, expected)) in [
         (Start::Earliest, [0, 0]),
         (Start::Latest, [10, 0]),
-        (Start::At(Timestamp(FIRST + 4500)), [5, 0]),
-        (Start::At(Timestamp(FIRST + 60_000)), [10, 0]),
+        (Start::At(Timestamp(*FIRST + 4500)), [5, 0]),
+        (Start::At(Timestamp(*FIRST + 60_000)), [10, 0]),
         (offsets(&[(0, 7)]), [7, 0]),
         // Out of range: as near as there is.
         (offsets(&[(0, 70), (1, 70)]), [10, 0]),

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use sandbar::embedded::murmur2::partition_for;
 use sandbar::ports::{LogError, LogRecord, NewTopic, Outgoing};
 
-use super::{Fixture, PATIENCE, record, wait_for};
+use super::{Fixture, NOW, PATIENCE, record, wait_for};
 
 pub fn created_once_and_listed(fixture: &Fixture) -> Result<()> {
     let log = &fixture.log;
@@ -49,7 +49,7 @@ pub fn payloads_read_back_exactly(fixture: &Fixture) -> Result<()> {
     ]
     .into_iter()
     .enumerate()
-    .map(|(i, (key, value, headers))| LogRecord { timestamp: 1_600_000_000_000 + i as i64, headers, ..record(key, value) })
+    .map(|(i, (key, value, headers))| LogRecord { timestamp: *NOW + i as i64, headers, ..record(key, value) })
     .collect();
     fixture.log.append(&topic, Some(0), sent.clone())?;
     let same = |found: &[LogRecord], by: &str| {

@@ -78,6 +78,19 @@ fn assert_revisions(job: &Job, broken: &[u64]) -> usize {
     all.len()
 }
 
+/// How long tasks stood still for swaps, in a host that may have been started again on the way: to look at, on a
+/// machine that does much else.
+fn pauses(api: &Api) -> String {
+    let metrics = api.get("/metrics").body;
+    let buckets = metrics.lines().filter_map(|line| line.strip_prefix("sandbar_swap_pause_seconds_bucket{"));
+    let shown = buckets.filter_map(|line| {
+        let (labels, count) = line.rsplit_once(' ')?;
+        let (_, bound) = labels.split_once("le=\"")?;
+        Some(format!("<={} {count}", bound.split('"').next()?))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn revisions_swapped_under_load() {
     let mut seed = Seed::new("revisions_swapped_under_load");
@@ -113,6 +126,7 @@ fn revisions_swapped_under_load() {
         producing.join().expect("the producer ends")
     });
     job.wait_through(3 * wait::PATIENCE);
+    hosts.iter().for_each(|host| println!("pauses in s, as cumulated buckets: {}", pauses(&host.api())));
     let seen = assert_revisions(&job, &broken);
     println!("{} records by {seen} revisions; {} others trapped and were refused", messages.len(), broken.len());
     assert!(seen as u64 > swaps / 2, "most revisions had work to do");
