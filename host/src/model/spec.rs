@@ -306,11 +306,18 @@ impl Spec {
         format!("sandbar.{cluster}.{}.{}", self.id.team, self.id.name)
     }
 
+    /// Whether partitions of several inputs meet in the same stores: those of one number must be in the same hands.
+    pub fn shares_state(&self) -> bool {
+        !self.state.is_empty() && self.inputs.len() > 1
+    }
+
     /// The changelog topics of its stores, in their order. They belong to the transform's name: a revision finds what
-    /// the one before it kept.
-    pub fn changelogs(&self, cluster: &super::names::ClusterName) -> Vec<TopicName> {
-        let topic = |store: &Alias| format!("_sandbar.{cluster}.state.{}.{}.{store}", self.id.team, self.id.name);
-        self.state.keys().map(|store| topic(store).parse().expect("names are DNS labels, and a store's is short")).collect()
+    /// the one before it kept. `resets`: how often its state was reset; each time it gets new topics.
+    pub fn changelogs(&self, cluster: &super::names::ClusterName, resets: u64) -> Vec<TopicName> {
+        let again = if resets == 0 { String::new() } else { format!(".{resets}") };
+        let topic = |store: &Alias| format!("_sandbar.{cluster}.state.{}.{}.{store}{again}", self.id.team, self.id.name);
+        let parse = |topic: String| topic.parse().expect("names are DNS labels, and a store's is short");
+        self.state.keys().map(|store| parse(topic(store))).collect()
     }
 
     /// Every topic that this transform writes to.
