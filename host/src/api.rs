@@ -17,6 +17,7 @@ mod pages;
 mod problem;
 mod request;
 mod revisions;
+mod state;
 mod topics;
 mod transforms;
 mod trial;
@@ -59,6 +60,10 @@ pub trait Runtime: Send + Sync {
 
     /// The hosts of the cluster that are there.
     fn hosts(&self) -> Vec<HostStatus>;
+
+    /// What is committed under a key of a store, where this host has the state of that partition number; None where it has
+    /// not. Blocking.
+    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>>;
 
     /// Whether the host does its work; otherwise why not.
     fn ready(&self) -> Result<(), Vec<String>>;
@@ -207,6 +212,8 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions", get(revisions::list)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/revisions/{revision}", get(revisions::show)),
         (Method::POST, "/v1/teams/{team}/transforms/{name}/rollback", post(revisions::rollback)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/state/{store}/{key}", get(state::show)),
+        (Method::DELETE, "/v1/teams/{team}/transforms/{name}/state", delete(state::reset)),
         (Method::GET, "/v1/topics", get(topics::list)),
         (Method::PUT, "/v1/topics/{topic}", put(topics::create)),
         (Method::GET, "/v1/topics/{topic}/records", get(topics::read)),

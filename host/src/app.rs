@@ -143,7 +143,8 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
     let running = supervisor.clone();
-    let publisher = Publisher::new(log.clone(), known.clone(), &host, Box::new(move || running.statuses()));
+    let publisher =
+        Publisher::new(log.clone(), known.clone(), &host, config.advertise.clone(), Box::new(move || running.statuses()));
     let publishing = tokio::spawn(publisher.run(shutdown));
     let ended = tokio::spawn(async move {
         let _ = tokio::join!(workers, publishing);
@@ -294,6 +295,10 @@ impl Runtime for Running {
 
     fn hosts(&self) -> Vec<HostStatus> {
         self.cluster.hosts()
+    }
+
+    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.supervisor.look_up(id, number, store, key)
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

@@ -14,6 +14,7 @@ mod revisions;
 mod rollout;
 mod run;
 mod session;
+mod state;
 mod text;
 mod trial;
 mod verbs;

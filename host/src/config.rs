@@ -25,6 +25,11 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
+    /// Where other hosts' clients find this one's API, as http://host:port: they are sent there for what only this host
+    /// has, such as its part of a store [default: none]
+    #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
+    pub advertise: Option<String>,
+
     /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
     /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
     #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER")]
@@ -115,6 +120,7 @@ const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    pub advertise: Option<String>,
     pub data_dir: PathBuf,
     pub host: Option<String>,
     pub log: String,
@@ -144,6 +150,7 @@ impl Options {
         };
         Ok(Config {
             listen,
+            advertise: self.advertise.or(file.advertise),
             stores,
             table_bytes_max: self.table_bytes_max.or(file.table_bytes_max).unwrap_or(Bytes::mib(256)).0,
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(default_dir)),

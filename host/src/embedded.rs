@@ -17,7 +17,6 @@
 //! | `outputs`, `block` | a transaction in memory, and its form on disk |
 //! | `store` | keys and values in fjall |
 //! | `cleanup` | retention and compaction |
-//! | `murmur2` | Kafka's partitioner |
 //!
 //! Rules that users see:
 //! * A group without committed offsets begins at `start`. What that means is resolved at its first assignment and stored
@@ -31,7 +30,6 @@ mod cleanup;
 mod exclusive;
 mod follow;
 mod group;
-pub mod murmur2;
 mod offsets;
 mod outputs;
 mod reader;

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod codes;
 pub mod module;
+pub mod murmur2;
 pub mod names;
 pub mod revision;
 pub mod spec;

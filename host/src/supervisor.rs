@@ -15,6 +15,7 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -30,9 +31,13 @@ use crate::ports::Log;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::telemetry::metrics::Metrics;
+use crate::worker::{Command, LookUp};
 
 use actor::Actor;
 use report::Report;
+
+/// How long a look into a store may take: its worker may be in a call of its guest.
+const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 
 /// What the actors work with.
 #[derive(Clone)]
@@ -101,6 +106,20 @@ impl Supervisor {
                 tracing::error!(transform = %id, %error, "the transform's supervisor failed");
             }
         }
+    }
+
+    /// What is committed under a key of a store, where a worker of this host has that partition number's state. Blocks for
+    /// as long as the worker's turn takes.
+    pub fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let look = LookUp { number, store: store.to_owned(), key: key.to_owned(), answer };
+        let commands = {
+            let actors = self.actors.lock();
+            let report = actors.get(id)?.report.borrow();
+            report.owner(number)?.commands.clone()
+        };
+        commands.send(Command::LookUp(look)).ok()?;
+        answered.recv_timeout(LOOK_UP_WAIT).ok()
     }
 
     pub fn status(&self, id: &TransformId) -> Option<TransformStatus> {

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::spec::{Problem, Spec, Start, Then};
+use crate::model::spec::{Problem, Spec, Start, StoreSpec, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
@@ -164,6 +164,11 @@ fn check_tables(state: &ApiState, spec: &Spec, problems: &mut Vec<Problem>) -> R
     if unfit.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::TableTopic, unfit)) }
 }
 
+/// A changelog keeps entries a little longer than its store does.
+pub fn changelog_retention(store: &StoreSpec) -> Option<Duration> {
+    store.ttl.map(|ttl| ttl.0 + CHANGELOG_GRACE)
+}
+
 /// Partition i of a changelog belongs to partition i of each input. Returns those that are not there yet.
 fn changelogs(state: &ApiState, spec: &Spec, inputs: &[(String, &TopicName, i32)]) -> Result<Vec<NewTopic>, Refusal> {
     let Some((_, _, partitions)) = inputs.first().filter(|_| !spec.state.is_empty()) else { return Ok(Vec::new()) };
@@ -188,7 +193,7 @@ fn changelogs(state: &ApiState, spec: &Spec, inputs: &[(String, &TopicName, i32)
             }
             Ok(_) => {}
             Err(LogError::NoTopic(_)) => {
-                let retention = store.ttl.map(|ttl| ttl.0 + CHANGELOG_GRACE);
+                let retention = changelog_retention(store);
                 new.push(NewTopic { name, partitions: *partitions, compacted: true, retention });
             }
             Err(error) => return Err(error.into()),

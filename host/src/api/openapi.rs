@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
-use super::{control, modules, offsets, pages, problem::ProblemDetails, revisions, topics, transforms, trial};
+use super::{control, modules, offsets, pages, problem::ProblemDetails, revisions, state, topics, transforms, trial};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,6 +15,7 @@ use super::{control, modules, offsets, pages, problem::ProblemDetails, revisions
         control::pause, control::resume, control::restart, control::status, control::hosts,
         offsets::show, offsets::alter, offsets::reset, trial::test,
         revisions::list, revisions::show, revisions::rollback,
+        state::show, state::reset,
         topics::list, topics::create, topics::read, topics::write,
         pages::index, pages::healthz, pages::readyz, pages::metrics, pages::openapi, pages::error_page,
     ),

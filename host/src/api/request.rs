@@ -42,6 +42,22 @@ impl<S: Send + Sync> FromRequestParts<S> for IdRevision {
     }
 }
 
+/// The transform, the store and the key of `/v1/teams/{team}/transforms/{name}/state/{store}/{key}`.
+pub struct Entry {
+    pub id: TransformId,
+    pub store: String,
+    pub key: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Entry {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((team, name, store, key)) = path::<(String, String, String, String), S>(parts, state).await?;
+        Ok(Self { id: id(&team, &name)?, store, key })
+    }
+}
+
 fn id(team: &str, name: &str) -> Result<TransformId, Refusal> {
     let refused = |field: &'static str| move |error: NameError| Refusal::of_field(Code::BadName, field, error.to_string());
     Ok(TransformId { team: team.parse().map_err(refused("team"))?, name: name.parse().map_err(refused("name"))? })

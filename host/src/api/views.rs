@@ -192,6 +192,9 @@ fn lag_of(hosts: &[TransformStatus]) -> Option<u64> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HostView {
     pub host: String,
+    /// Where its API is, if it says so (`--advertise`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     pub version: String,
     /// RFC 3339, in UTC.
     pub started_at: String,
@@ -205,8 +208,9 @@ pub struct HostView {
 
 impl HostView {
     pub fn of(host: HostStatus) -> Self {
-        let HostStatus { host, version, started_at, seen_at, transforms, partitions } = host;
-        Self { host, version, started_at: rfc3339(started_at), seen_at: rfc3339(seen_at), transforms, partitions }
+        let HostStatus { host, url, version, started_at, seen_at, transforms, partitions } = host;
+        let (started_at, seen_at) = (rfc3339(started_at), rfc3339(seen_at));
+        Self { host, url, version, started_at, seen_at, transforms, partitions }
     }
 }
 

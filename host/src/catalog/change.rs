@@ -58,6 +58,8 @@ pub enum Change {
     Resume,
     /// Have every host's workers stop and start anew.
     Restart,
+    /// Begin with empty stores.
+    ResetState,
     Delete,
 }
 
@@ -139,6 +141,10 @@ pub fn decide(
         Change::Restart => {
             let live = live()?;
             ask(live.clone(), Asked { restarts: live.asked.restarts + 1, ..live.asked })
+        }
+        Change::ResetState => {
+            let live = live()?;
+            ask(live.clone(), Asked { resets: live.asked.resets + 1, ..live.asked })
         }
         Change::Delete => desire(live()?, Desired::Deleted, request.now),
     };

@@ -46,7 +46,7 @@ pub fn delete(args: DeleteArgs, session: &Session) -> Result<()> {
 }
 
 /// Asks on the terminal. Where there is none, nobody can be asked.
-fn confirm(question: &str) -> Result<bool> {
+pub(super) fn confirm(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Error::usage("this needs a confirmation, and there is no terminal").with_hint("give --yes"));
     }

@@ -11,6 +11,7 @@ use super::look::{self, HostsArgs, ListArgs};
 use super::offsets::OffsetsVerb;
 use super::revisions::{self, DiffArgs, RollbackArgs};
 use super::session::{Remote, Target};
+use super::state::StateVerb;
 use super::trial::{self, TestArgs};
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,9 @@ pub enum Verb {
     /// Show or set where a transform goes on
     #[command(subcommand)]
     Offsets(OffsetsVerb),
+    /// Look into a transform's stores, or let it begin with empty ones
+    #[command(subcommand)]
+    State(StateVerb),
     /// Stop a transform after its open transaction; offsets stay
     Pause(Remote<Target>),
     /// Let a paused transform go on, also partitions that stopped before a bad record
@@ -61,6 +65,7 @@ impl Verb {
             Self::Rollback(verb) => verb.run(revisions::rollback),
             Self::Test(verb) => return verb.run(trial::test),
             Self::Offsets(verb) => verb.run(),
+            Self::State(verb) => verb.run(),
             Self::Pause(verb) => verb.run(control::pause),
             Self::Resume(verb) => verb.run(control::resume),
             Self::Restart(verb) => verb.run(control::restart),

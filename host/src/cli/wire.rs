@@ -126,6 +126,13 @@ pub struct Revision {
     pub current: bool,
 }
 
+/// An entry of a store.
+#[derive(Debug, Deserialize)]
+pub struct EntryView {
+    pub value: Option<serde_json::Value>,
+    pub value_base64: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub struct OffsetList {
     pub offsets: Vec<Offset>,

@@ -34,8 +34,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(log: Arc<dyn Log>, cluster: Arc<Cluster>, host: &str, statuses: Statuses) -> Self {
-        let host = HostStatus::new(host, Timestamp::now());
+    /// `url`: where this host's API is for others.
+    pub fn new(log: Arc<dyn Log>, cluster: Arc<Cluster>, host: &str, url: Option<String>, statuses: Statuses) -> Self {
+        let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
         Self { log, cluster, host, statuses, told: BTreeMap::new(), beat: None, failing: false }
     }
 

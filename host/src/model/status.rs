@@ -233,6 +233,9 @@ impl TransformStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostStatus {
     pub host: String,
+    /// Where the others, and their users, find its API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     pub version: String,
     pub started_at: Timestamp,
     /// When it said so, by its own clock.
@@ -246,7 +249,7 @@ pub struct HostStatus {
 impl HostStatus {
     pub fn new(host: &str, now: Timestamp) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { host: host.to_owned(), version, started_at: now, seen_at: now, transforms: 0, partitions: 0 }
+        Self { host: host.to_owned(), url: None, version, started_at: now, seen_at: now, transforms: 0, partitions: 0 }
     }
 
     /// What it does now.

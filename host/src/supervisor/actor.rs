@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::prepare::{Prepared, Unprepared, check_partitions, prepare, prepare_proven};
-use super::report::Report;
+use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
@@ -199,7 +199,7 @@ impl Actor {
         });
     }
 
-    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> watch::Receiver<WorkerStatus> {
+    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> WorkerSeen {
         let (commands, commands_seen) = std_mpsc::channel();
         let (status, status_seen) = watch::channel(WorkerStatus::default());
         let mut options = options.clone();
@@ -217,8 +217,8 @@ impl Actor {
         let name = format!("{}-{number}", self.id.name);
         let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || worker.run());
         let thread = thread.expect("the system has a thread left");
-        self.workers.push(WorkerHandle { commands, thread });
-        status_seen
+        self.workers.push(WorkerHandle { commands: commands.clone(), thread });
+        WorkerSeen { status: status_seen, commands }
     }
 
     async fn stop(&mut self, desired: Option<&Deployment>) {

@@ -1,10 +1,19 @@
 //! What an actor shows: enough to make up a [`TransformStatus`] at any time.
 
+use std::sync::mpsc::Sender;
+
 use tokio::sync::watch;
 
 use crate::model::names::TransformId;
 use crate::model::status::{LastError, Rollout, RolloutState, State, TransformStatus};
-use crate::worker::WorkerStatus;
+use crate::worker::{Command, WorkerStatus};
+
+/// A worker, from outside.
+#[derive(Clone)]
+pub struct WorkerSeen {
+    pub status: watch::Receiver<WorkerStatus>,
+    pub commands: Sender<Command>,
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -18,7 +27,7 @@ pub struct Report {
     pub prepared: bool,
     /// Why it is not.
     pub error: Option<LastError>,
-    pub workers: Vec<watch::Receiver<WorkerStatus>>,
+    pub workers: Vec<WorkerSeen>,
 }
 
 impl Report {
@@ -29,7 +38,12 @@ impl Report {
 
     /// How the workers are doing.
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        self.workers.iter().map(|worker| worker.borrow().clone()).collect()
+        self.workers.iter().map(|worker| worker.status.borrow().clone()).collect()
+    }
+
+    /// The worker that has the state of a partition number, if one here has it.
+    pub fn owner(&self, number: i32) -> Option<&WorkerSeen> {
+        self.workers.iter().find(|worker| worker.status.borrow().partitions.iter().any(|own| own.partition == number))
     }
 
     pub fn status(&self, id: &TransformId) -> TransformStatus {

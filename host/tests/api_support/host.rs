@@ -92,6 +92,8 @@ impl Guest for Echo {
 #[derive(Default)]
 pub struct Running {
     pub not_ready: Mutex<Vec<String>>,
+    /// Where host b is, which has partition 1 then.
+    pub neighbour: Mutex<Option<String>>,
 }
 
 impl Runtime for Running {
@@ -118,11 +120,27 @@ impl Runtime for Running {
             error: None,
             partitions: vec![partition(0, 5), partition(1, 2)],
         });
-        status.into_iter().collect()
+        let mut statuses: Vec<TransformStatus> = status.into_iter().collect();
+        if self.neighbour.lock().expect("unpoisoned").is_some()
+            && let Some(own) = statuses.first_mut()
+        {
+            let moved = own.partitions.split_off(1);
+            let neighbour = TransformStatus { host: "b".into(), partitions: moved, ..own.clone() };
+            statuses.push(neighbour);
+        }
+        statuses
     }
 
     fn hosts(&self) -> Vec<HostStatus> {
-        vec![HostStatus { transforms: 1, partitions: 2, ..HostStatus::new("a", Timestamp(1_700_000_000_000)) }]
+        let host = |name| HostStatus { transforms: 1, partitions: 2, ..HostStatus::new(name, Timestamp(1_700_000_000_000)) };
+        let url = self.neighbour.lock().expect("unpoisoned").clone();
+        let neighbour = url.map(|url| HostStatus { url: Some(url), ..host("b") });
+        [host("a")].into_iter().chain(neighbour).collect()
+    }
+
+    fn look_up(&self, _: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        // Partition 0 is here, 1 on a host that says where it is, the others nowhere.
+        (number == 0).then(|| (key == b"known").then(|| format!("{{\"store\":\"{store}\"}}").into_bytes()))
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

@@ -1,0 +1,167 @@
+//! A transform's state: an entry of a store, as it is committed; and to begin with empty stores.
+//!
+//! Only the host that owns a partition has its state. Any host says which that is, and sends the client there: hosts
+//! never call each other.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::catalog::Change;
+use crate::model::codes::Code;
+use crate::model::murmur2::partition_for;
+use crate::model::names::TransformId;
+use crate::model::revision::Desired;
+use crate::ports::NewTopic;
+
+use super::problem::{ProblemDetails, Refusal};
+use super::request::{Entry, Id, Params, Precondition};
+use super::transforms::{change, find};
+use super::views::ChangeView;
+use super::{ApiState, AppState, blocking, control, deploy};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct EntryParams {
+    /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).
+    #[serde(default)]
+    encoding: Encoding,
+    /// The partition number that has the entry, where that is not the one that Kafka's partitioner gives the key.
+    partition: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    #[default]
+    Text,
+    Base64,
+}
+
+/// An entry of a store, as of the last commit.
+#[derive(Serialize, ToSchema)]
+pub struct EntryView {
+    store: String,
+    partition: i32,
+    /// The host that owns it.
+    host: String,
+    /// The value, where it is JSON: an SDK's typed store writes nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<serde_json::Value>,
+    /// Else its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+/// Look up an entry of a store.
+///
+/// Answered by the host that owns its partition, from committed state; any other host redirects there (hosts are started
+/// with `--advertise` for that). The store's `queryable` must be true.
+#[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/state/{store}/{key}", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path), ("store" = String, Path), ("key" = String, Path), EntryParams),
+    responses((status = 200, description = "The entry", body = EntryView),
+        (status = 307, description = "Another host owns it: its address is in `Location`"),
+        (status = 404, description = "No such transform (E023), store (E053) or entry (E054)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "No host has it now (E055)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn show(
+    State(shared): AppState,
+    Entry { id, store, key }: Entry,
+    Params(params): Params<EntryParams>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let deployment = find(&shared, &id)?;
+    if !deployment.spec.state.get(&store).is_some_and(|store| store.queryable) {
+        return Err(Refusal::new(Code::NoStore, format!("{id} has no store {store:?} that may be asked")));
+    }
+    let key = match params.encoding {
+        Encoding::Text => key.into_bytes(),
+        Encoding::Base64 => {
+            let decoded = BASE64_STANDARD.decode(&key);
+            decoded.map_err(|error| Refusal::of_field(Code::Query, "key", format!("is not base64: {error}")))?
+        }
+    };
+    let state = shared.state.clone();
+    blocking(move || {
+        let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+        let partitions = state.log.topic(&spec.inputs[0])?.partitions;
+        let number = params.partition.unwrap_or_else(|| partition_for(&key, partitions));
+        if !(0..partitions).contains(&number) {
+            return Err(Refusal::new(Code::Partition, format!("the store has partitions 0 to {}", partitions - 1)));
+        }
+        match state.runtime.look_up(&id, number, &store, &key) {
+            Some(Some(value)) => Ok(Json(EntryView::of(store, number, &state.host, &value)).into_response()),
+            Some(None) => {
+                Err(Refusal::new(Code::NoEntry, format!("store {store:?} has no such entry in partition {number}")))
+            }
+            None => elsewhere(&state, &id, number, &uri),
+        }
+    })
+    .await
+}
+
+/// The host that owns a partition number, if one is known to and says where it is.
+fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Result<Response, Refusal> {
+    let statuses = state.runtime.statuses(id);
+    let owns = |status: &&crate::model::status::TransformStatus| {
+        status.host != state.host && status.partitions.iter().any(|own| own.partition == number)
+    };
+    let Some(owner) = statuses.iter().find(owns).map(|status| status.host.clone()) else {
+        return Err(Refusal::new(Code::StateElsewhere, format!("no host has the state of partition {number} now")));
+    };
+    let url = state.runtime.hosts().into_iter().find(|host| host.host == owner).and_then(|host| host.url);
+    let Some(url) = url else {
+        let message = format!("host {owner} has the state of partition {number}, and does not say where its API is");
+        return Err(Refusal::new(Code::StateElsewhere, message).with_hint("start it with --advertise URL, or ask it"));
+    };
+    let path = uri.path_and_query().map_or_else(|| uri.path(), |path| path.as_str());
+    let location = format!("{}{path}", url.trim_end_matches('/'));
+    Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response())
+}
+
+impl EntryView {
+    fn of(store: String, partition: i32, host: &str, value: &[u8]) -> Self {
+        let json = serde_json::from_slice(value).ok();
+        let value_base64 = json.is_none().then(|| BASE64_STANDARD.encode(value));
+        Self { store, partition, host: host.to_owned(), value: json, value_base64 }
+    }
+}
+
+/// Reset a transform's state: it begins with empty stores.
+///
+/// The transform must be paused. It gets new changelog topics; the old ones stay, and may be deleted by hand. Its offsets
+/// stay too: move them (`DELETE .../offsets`, say) to build the state again from its inputs.
+#[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/state", tag = "transforms",
+    params(("team" = String, Path), ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
+    responses((status = 202, description = "Accepted", body = ChangeView),
+        (status = 404, description = "No such transform (E023), or it has no stores (E053)", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "It is not paused (E033), or at another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn reset(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+    let deployment = find(&shared, &id)?;
+    if deployment.spec.state.is_empty() {
+        return Err(Refusal::new(Code::NoStore, format!("{id} has no stores")));
+    }
+    if deployment.desired != Desired::Paused {
+        let refusal = Refusal::new(Code::NotRunning, format!("{id} is not paused"));
+        return Err(refusal.with_hint(format!("pause it first: sandbar pause {id}")));
+    }
+    let state = shared.state.clone();
+    blocking(move || {
+        let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+        let partitions = state.log.topic(&spec.inputs[0])?.partitions;
+        let names = spec.changelogs(&state.cluster, deployment.asked.resets + 1);
+        for (name, store) in names.into_iter().zip(spec.state.values()) {
+            let retention = deploy::changelog_retention(store);
+            state.log.create_topic(&NewTopic { name, partitions, compacted: true, retention })?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(control::accepted(&change(&shared, id, precondition, Change::ResetState).await?))
+}
