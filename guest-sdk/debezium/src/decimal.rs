@@ -110,6 +110,16 @@ impl Decimal {
         Some(Decimal { unscaled, scale })
     }
 
+    /// The difference, with the greater of the two scales; `None` where it has more than 38 digits.
+    pub fn checked_sub(self, other: Decimal) -> Option<Decimal> {
+        self.checked_add(Decimal { unscaled: other.unscaled.checked_neg()?, ..other })
+    }
+
+    /// Whether it is zero, whatever its scale.
+    pub fn is_zero(self) -> bool {
+        self.unscaled == 0
+    }
+
     /// The whole number that it is: 2.0 is one, 1.5 is not.
     pub fn whole(self) -> Option<i128> {
         if self.scale == 0 {
@@ -301,6 +311,8 @@ mod tests {
         assert_eq!(decimal("0.1").checked_mul(decimal("3")).map(|sum| sum.to_string()), Some("0.3".to_owned()));
         assert_eq!(decimal("0.1").checked_add(decimal("0.25")).map(|sum| sum.to_string()), Some("0.35".to_owned()));
         assert_eq!(decimal("-7.90").checked_add(decimal("7.9")).map(|sum| sum.to_string()), Some("0.00".to_owned()));
+        assert_eq!(decimal("7.9").checked_sub(decimal("7.90")).map(Decimal::is_zero), Some(true));
+        assert_eq!(decimal("1").checked_sub(decimal("1.25")).map(|sum| sum.to_string()), Some("-0.25".to_owned()));
         let cent = decimal("0.01");
         let many = (0..1_000_000).try_fold(Decimal::ZERO, |sum, _| sum.checked_add(cent));
         assert_eq!(many.map(|sum| sum.to_string()), Some("10000.00".to_owned()));
