@@ -14,12 +14,13 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use sandbar::guest::compile::Compiler;
-use sandbar::guest::{Cache, Modules};
+use sandbar::guest::{Cache, Modules, Tables};
 use sandbar::model::batch::{Batch, OutputLimits, RecordRef};
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestFactory, Partition};
+use sandbar::state::State;
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
@@ -46,7 +47,7 @@ fn main() {
     ];
     for (name, module, config) in transforms {
         let spec = spec(module, config);
-        let prepared = modules.prepare(&spec, 1, module, None).expect("the module is good");
+        let prepared = modules.prepare(&spec, 1, module, Tables::default(), None).expect("the module is good");
         let mut guest = prepared.instantiate().expect("it starts");
         let limits = OutputLimits {
             records_per_input: spec.limits.output_per_record,
@@ -65,7 +66,7 @@ fn main() {
 /// What a task does with a batch, up to where it would send.
 fn cross(guest: &mut dyn Guest, batch: &Batch, limits: &OutputLimits) {
     let call = Call { partition: Partition { input: 0, number: 0 }, now: Timestamp(1_735_689_600_000) };
-    let output = guest.process(batch, call).expect("it does not fail");
+    let output = guest.process(batch, call, &mut State::default()).expect("it does not fail");
     let checked = output.check(batch, limits).expect("it keeps to the contract");
     assert!(checked.failures().is_empty(), "{:?}", checked.failures());
     for record in checked.records() {

@@ -24,6 +24,8 @@ use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{GuestFactory, Log, LogError};
+use crate::stores::Stores;
+use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -127,11 +129,15 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     })
     .await?;
     let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
+    let table_bytes_max = usize::try_from(config.table_bytes_max)?;
+    let tables = Tables::new(log.clone(), table_bytes_max, metrics.clone());
     let parts = Parts {
         log: log.clone(),
         catalog: catalog.clone(),
         modules: modules.clone(),
         metrics: metrics.clone(),
+        stores: Stores::new(log.clone(), &config.data_dir.join("state"), config.stores),
+        tables: tables.clone(),
         cluster: cluster.clone(),
         host: host.clone(),
     };
@@ -146,7 +152,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let state = ApiState {
         catalog,
         log,
-        modules,
+        modules: Arc::new(Checker { modules, tables }),
         runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
         host,
         cluster,
@@ -251,18 +257,25 @@ fn host_name(folder: &std::path::Path) -> anyhow::Result<String> {
     Ok(name)
 }
 
-impl ModuleChecker for Modules {
+/// Looks at modules, and runs candidates on the tables that there are.
+struct Checker {
+    modules: Arc<Modules>,
+    tables: Tables,
+}
+
+impl ModuleChecker for Checker {
     fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-        Modules::check(self, bytes)
+        self.modules.check(bytes)
     }
 
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
-        Modules::try_init(self, spec, bytes)
+        self.modules.try_init(spec, bytes)
     }
 
     fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
+        let tables = self.tables.of(spec.tables.values().cloned()).map_err(|(_, message)| ModuleError::Host(message))?;
         // Revision 0: none that was ever deployed.
-        Ok(Box::new(Modules::prepare(self, spec, 0, bytes, None)?))
+        Ok(Box::new(self.modules.prepare(spec, 0, bytes, tables, None)?))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
+use crate::stores::StoreLimits;
 use crate::telemetry::logging::LogFormat;
 
 /// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
@@ -58,6 +59,18 @@ pub struct Options {
     /// needed [default: 1GiB]
     #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
     pub compiled_cache_max: Option<Bytes>,
+
+    /// Memory for blocks of all stores on disk together [default: 64MiB]
+    #[arg(long, env = "SANDBAR_STATE_CACHE_MAX", value_name = "SIZE")]
+    pub state_cache_max: Option<Bytes>,
+
+    /// Memory for the hot entries of one partition of a store on disk [default: 4MiB]
+    #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
+    pub state_hot_max: Option<Bytes>,
+
+    /// Most memory of one table: a transform that uses a larger one does not start [default: 256MiB]
+    #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
+    pub table_bytes_max: Option<Bytes>,
 }
 
 /// What only a host on Kafka has.
@@ -110,6 +123,8 @@ pub struct Config {
     pub compile_time_max: std::time::Duration,
     pub compile_memory_bytes_max: u64,
     pub compiled_cache_bytes_max: u64,
+    pub stores: StoreLimits,
+    pub table_bytes_max: u64,
 }
 
 impl Options {
@@ -123,8 +138,14 @@ impl Options {
             kafka.merge(file_kafka)?;
         }
         let listen = self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let stores = StoreLimits {
+            cache_bytes_max: self.state_cache_max.or(file.state_cache_max).unwrap_or(Bytes::mib(64)).0,
+            hot_bytes_max: self.state_hot_max.or(file.state_hot_max).unwrap_or(Bytes::mib(4)).0,
+        };
         Ok(Config {
             listen,
+            stores,
+            table_bytes_max: self.table_bytes_max.or(file.table_bytes_max).unwrap_or(Bytes::mib(256)).0,
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(default_dir)),
             host: self.host.or(file.host),
             log: self.log.or(file.log).unwrap_or_else(|| "info".into()),

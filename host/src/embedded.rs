@@ -10,6 +10,7 @@
 //! | `broker` | what sessions share, and the two locks |
 //! | `session` | a worker's session |
 //! | `exclusive` | the one writer of an id |
+//! | `follow` | a reader of a whole topic |
 //! | `group` | membership and assignment, a plain value |
 //! | `offsets` | committed offsets, from outside of their group |
 //! | `reader` | reading ahead, fair over partitions |
@@ -28,6 +29,7 @@ mod block;
 mod broker;
 mod cleanup;
 mod exclusive;
+mod follow;
 mod group;
 pub mod murmur2;
 mod offsets;
@@ -44,11 +46,12 @@ use std::time::{Duration, Instant};
 use crate::model::names::TopicName;
 use crate::ports::{
     ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
-    TopicInfo,
+    TopicInfo, TopicReader,
 };
 use block::{Entry, Records};
 use broker::Broker;
 use exclusive::EmbeddedExclusive;
+use follow::EmbeddedTopicReader;
 use session::EmbeddedSession;
 use store::Topic;
 
@@ -235,10 +238,21 @@ impl Log for EmbeddedLog {
         Ok(page)
     }
 
+    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        let partitions = self.topic(topic)?.partitions;
+        let log = Self { broker: Arc::clone(&self.broker), turn: AtomicUsize::new(0) };
+        Ok(Box::new(EmbeddedTopicReader::new(log, topic, partitions)))
+    }
+
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         let id = self.broker.find_partition(topic, partition)?;
         let extent = self.broker.state().extent(id);
         Ok((extent.start, extent.end))
+    }
+
+    /// Nothing is ever written that is not committed.
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.offsets(topic, partition)?.1)
     }
 }
 

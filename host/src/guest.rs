@@ -12,12 +12,13 @@ mod cache;
 pub mod check;
 pub mod compile;
 mod engine;
+mod imports;
 mod instance;
 mod modules;
 
 pub use cache::Cache;
 pub use engine::Engine;
-pub use instance::{Prepared, Settings};
+pub use instance::{Prepared, Settings, Tables};
 pub use modules::Modules;
 
 /// The package whose world a module must fit.
@@ -30,5 +31,20 @@ pub(crate) mod bindings {
         path: "../guest-sdk/wit",
         world: "transformer",
         ownership: Borrowing { duplicate_if_necessary: true },
+        // Over a limit, an access to a store traps.
+        imports: { "sandbar:transform/state": trappable, "sandbar:transform/tables": trappable },
+        with: {
+            "sandbar:transform/state.store": super::instance::StoreHandle,
+            "sandbar:transform/tables.table": super::instance::TableHandle,
+        },
+    });
+}
+
+pub(crate) mod ticker {
+    wasmtime::component::bindgen!({
+        path: "../guest-sdk/wit",
+        world: "ticker",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: { "sandbar:transform/types": super::bindings::sandbar::transform::types },
     });
 }

@@ -10,6 +10,7 @@
 
 mod config;
 mod exclusive;
+mod follow;
 mod groups;
 mod log;
 mod producer;

@@ -15,6 +15,8 @@ pub mod kafka;
 pub mod model;
 pub mod ports;
 pub mod records;
+pub mod state;
+pub mod stores;
 pub mod supervisor;
 pub mod task;
 pub mod telemetry;

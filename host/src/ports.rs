@@ -4,15 +4,18 @@
 //! |---|---|---|
 //! | [`Log`], [`Groups`], [`Session`] | `kafka` | `embedded` (durable), the simulation's broker (tests) |
 //! | [`GuestFactory`], [`Guest`] | `guest` (wasmtime) | the simulation's guests (tests) |
+//! | [`States`], [`Opening`] | `stores` (fjall, or memory; threads) | the simulation's (tests) |
 //!
 //! The data plane is synchronous: every call here may block, none is made from tokio.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::batch::{Batch, HeaderRef, Output, RecordRef};
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
+use crate::state::State;
 
 /// A partition of one of a transform's inputs. `input` is an index into the spec's `inputs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +36,8 @@ pub struct SessionOptions {
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
     pub start: Start,
+    /// Partitions of the same number go to the same member: they share their state.
+    pub co_partitioned: bool,
 }
 
 /// A record on its way out.
@@ -40,6 +45,8 @@ pub struct SessionOptions {
 pub struct Outgoing<'a> {
     /// Index into [`SessionOptions::outputs`].
     pub topic: usize,
+    /// None: where its key belongs.
+    pub partition: Option<i32>,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [HeaderRef<'a>],
@@ -125,6 +132,13 @@ pub trait Session {
     fn begin(&mut self) -> Result<(), SessionError>;
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError>;
+
+    /// Waits until all that was sent is in the log.
+    fn flush(&mut self) -> Result<(), SessionError>;
+
+    /// One past the last record that this session has in that partition of an output: of this transaction after a
+    /// flush, or at least after its commit; None where that is not known.
+    fn written_end(&self, topic: usize, partition: i32) -> Option<i64>;
 
     /// Commits what was sent together with `offsets`. Ok means: it will never be undone or repeated.
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError>;
@@ -242,6 +256,15 @@ pub trait ExclusiveWriter: Send {
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError>;
 }
 
+/// Reads every partition of a topic from its start on, outside of any group.
+pub trait TopicReader: Send {
+    /// Waits up to `wait` for committed records, then hands over what is there: partition and record, without headers.
+    fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError>;
+
+    /// How many places of the topic it has not read yet.
+    fn behind(&self) -> Result<u64, LogError>;
+}
+
 /// The log that a host works on: topics, and sessions on them.
 pub trait Log: Groups + Send + Sync + 'static {
     /// Opens a worker's session. Fences an earlier one with the same transactional id.
@@ -275,8 +298,14 @@ pub trait Log: Groups + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Page, LogError>;
 
+    /// A reader of the whole topic.
+    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError>;
+
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
+
+    /// One past the last record of a partition, whether it is committed already or not (Kafka's high watermark).
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
 }
 
 /// Why a guest gave no output.
@@ -308,6 +337,8 @@ pub enum TrapKind {
     Timeout,
     /// Over `limits.memory`.
     Memory,
+    /// Over a limit of a store.
+    State,
 }
 
 /// Where and when a batch runs.
@@ -319,7 +350,11 @@ pub struct Call {
 
 /// One instance of a module, for one task. Dropped after any error. Made on any thread, then used on one.
 pub trait Guest: Send {
-    fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError>;
+    /// What it writes to `state` counts once its caller ends the call: see [`State::end_call`].
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError>;
+
+    /// Between batches, in the intervals that the spec says. The output is as that of one row without data.
+    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError>;
 
     /// Linear memory in use, in bytes.
     fn memory_bytes(&self) -> usize;
@@ -328,4 +363,44 @@ pub trait Guest: Send {
 /// Makes instances of one revision's module, with its config. Shared by the workers of a transform.
 pub trait GuestFactory: Send + Sync {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError>;
+}
+
+/// Changelog positions that were committed with the offsets of a partition, by the store's name.
+pub type Positions = BTreeMap<String, i64>;
+
+/// Opens the state of one transform's partitions on this host.
+pub trait States: Send + Sync {
+    /// Begins to bring the state of a partition number up to date with its changelogs. `committed`: they reach at least
+    /// that far, or something of them was lost. `afresh`: what this host still has of it is not to be trusted.
+    ///
+    /// Call it when everything that earlier owners of the partition may have committed is over (their offsets are read).
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening>;
+}
+
+/// A state on its way. Dropping it gives up.
+pub trait Opening: Send {
+    /// The state, once it is up to date, or why it never will be. Returns at once; after that there is nothing more.
+    fn poll(&mut self) -> Option<Result<State, OpenError>>;
+
+    /// Records of changelogs that were read so far, and about how many there are.
+    fn progress(&self) -> (u64, u64);
+}
+
+/// Why a state could not be opened. It is tried again after a while.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// A changelog topic does not reach as far as what was committed with it: it was deleted, or made anew.
+    #[error("{0}")]
+    Lost(String),
+    /// An input has partitions that the changelog topics have not.
+    #[error("{0}")]
+    Partitions(String),
+    /// Kafka or the local disk failed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A compacted topic as a look-up: the last value of each key. Shared by all transforms that use it.
+pub trait Table: Send + Sync {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
 }

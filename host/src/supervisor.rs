@@ -27,6 +27,8 @@ use crate::model::names::{ClusterName, TransformId};
 use crate::model::revision::Deployment;
 use crate::model::status::{State, TransformStatus};
 use crate::ports::Log;
+use crate::stores::Stores;
+use crate::stores::tables::Tables;
 use crate::telemetry::metrics::Metrics;
 
 use actor::Actor;
@@ -39,6 +41,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     pub modules: Arc<Modules>,
     pub metrics: Metrics,
+    pub stores: Stores,
+    pub tables: Tables,
     pub cluster: ClusterName,
     /// This host's name: part of transactional ids, so it is stable over restarts and its own within the cluster.
     pub host: String,

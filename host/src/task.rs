@@ -38,7 +38,7 @@ use crate::model::names::TopicName;
 use crate::model::revision::Progress;
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Assigned, CommitOffset, Guest, Partition};
+use crate::ports::{Assigned, CommitOffset, Guest, Partition, Positions};
 
 /// After so many culprits in a row, a partition backs off before the next.
 const CULPRITS_IN_A_ROW: u32 = 5;
@@ -61,6 +61,12 @@ pub struct Task {
     spare: Vec<Batch>,
     mode: Mode,
     wait_until: Option<Timestamp>,
+    /// Its state is not there yet.
+    held: bool,
+    /// When the next tick is due; None before the first look at the clock.
+    tick_at: Option<Timestamp>,
+    /// The tick that the open transaction has the work of.
+    ticked: Option<Timestamp>,
     paused: bool,
     /// The lowest offset that may still come in: lower ones are repeats.
     expected: i64,
@@ -112,6 +118,9 @@ impl Task {
             spare: Vec::new(),
             mode: Mode::Batches,
             wait_until: None,
+            held: false,
+            tick_at: None,
+            ticked: None,
             paused: false,
             expected: next_offset,
             next_offset,
@@ -166,8 +175,8 @@ impl Task {
 
     /// Whether a step would do something: a full batch is there, or any record if `all`.
     pub fn is_ready(&self, now: Timestamp, all: bool) -> bool {
-        let full = self.pending.len() > 1 || self.mode != Mode::Batches;
-        !self.is_waiting(now) && if all { !self.pending.is_empty() } else { full || self.has_full_batch() }
+        let full = self.pending.len() > 1 || self.mode != Mode::Batches || self.is_tick_due(now);
+        !self.is_waiting(now) && if all && !full { !self.pending.is_empty() } else { full || self.has_full_batch() }
     }
 
     fn has_full_batch(&self) -> bool {
@@ -175,7 +184,7 @@ impl Task {
     }
 
     pub fn is_waiting(&self, now: Timestamp) -> bool {
-        self.paused || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
+        self.paused || self.held || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
     }
 
     /// A newer revision was committed here, by another host: this one waits until its worker has that too.
@@ -183,9 +192,37 @@ impl Task {
         self.committed.revision > self.program.settings.revision
     }
 
-    /// When a waiting task goes on.
+    /// When a waiting task goes on, or a tick is due.
     pub fn wait_until(&self) -> Option<Timestamp> {
-        self.wait_until
+        if self.paused || self.held { None } else { self.wait_until.or(self.tick_at) }
+    }
+
+    /// Waits until its state is there; let go, the caller seeks to [`Task::next_offset`].
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Its state could not be opened.
+    pub fn state_failed(&mut self, error: LastError) {
+        self.instance_failures = self.instance_failures.max(1);
+        self.error = Some(error);
+    }
+
+    /// Its state is there, after all.
+    pub fn state_opened(&mut self) {
+        self.held = false;
+        self.instance_failures = 0;
+        self.error = None;
+    }
+
+    /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
+    pub fn plan_tick(&mut self, now: Timestamp) {
+        let interval = self.program.settings.ticks(self.partition).map(|every| every.as_millis() as i64);
+        self.tick_at = interval.map(|every| Timestamp((now.0.div_euclid(every) + 1) * every));
+    }
+
+    fn is_tick_due(&self, now: Timestamp) -> bool {
+        self.tick_at.is_some_and(|at| at <= now) && self.mode == Mode::Batches
     }
 
     pub fn has_pending(&self) -> bool {
@@ -222,13 +259,16 @@ impl Task {
         self.go_back_to(self.committed_offset);
         self.guest = None;
         self.paused = false;
+        // What it did is undone, so it is due again.
+        self.tick_at = self.ticked.take().or(self.tick_at);
     }
 
     /// The transaction with everything up to [`Task::next_offset`] was committed.
-    pub fn committed(&mut self) {
+    pub fn committed(&mut self, changelogs: &Positions) {
         if self.next_offset != self.committed_offset {
-            self.committed = self.progress();
+            self.committed = self.progress(changelogs);
         }
+        self.ticked = None;
         self.committed_offset = self.next_offset;
         self.skip_control_records();
     }
@@ -246,6 +286,9 @@ impl Task {
             true => self.committed.since,
             false => self.next_offset,
         };
+        if self.program.settings.tick != program.settings.tick {
+            self.tick_at = None;
+        }
         self.program = program;
         self.guest = guest;
         self.on_trial = on_trial;
@@ -279,6 +322,11 @@ impl Task {
         &self.program.settings.inputs[self.partition.input as usize]
     }
 
+    /// The lowest offset that it does not have yet.
+    pub fn expected_offset(&self) -> i64 {
+        self.expected
+    }
+
     pub fn next_offset(&self) -> i64 {
         self.next_offset
     }
@@ -291,18 +339,28 @@ impl Task {
         self.committed.revision
     }
 
-    /// What is to be committed, unless nothing was done since the last commit.
-    pub fn commit_offset(&self) -> Option<CommitOffset> {
-        let moved = self.next_offset != self.committed_offset;
-        moved.then(|| CommitOffset {
+    /// What is to be committed, unless nothing was done since the last commit: together with how far the changelogs of
+    /// its state reach. After a tick that is the offset as it was, so that a commit always proves who owns the partition.
+    pub fn commit_offset(&self, changelogs: &Positions) -> Option<CommitOffset> {
+        self.has_worked().then(|| CommitOffset {
             partition: self.partition,
             next_offset: self.next_offset,
-            metadata: self.progress().to_string(),
+            metadata: self.progress(changelogs).to_string(),
         })
     }
 
-    fn progress(&self) -> Progress {
-        Progress { revision: self.program.settings.revision, since: self.since }
+    /// Whether the open transaction has anything of it.
+    pub fn has_worked(&self) -> bool {
+        self.next_offset != self.committed_offset || self.ticked.is_some()
+    }
+
+    fn progress(&self, changelogs: &Positions) -> Progress {
+        Progress { revision: self.program.settings.revision, since: self.since, changelogs: changelogs.clone() }
+    }
+
+    /// How far the changelogs reached with the offset that it began at.
+    pub fn committed_changelogs(&self) -> &Positions {
+        &self.committed.changelogs
     }
 
     /// `end_offset`: the end of the partition, as far as it is known.
@@ -316,6 +374,8 @@ impl Task {
             state: self.state(),
             revision: self.program.settings.revision,
             revision_since: self.since,
+            restoring: None,
+            stores: Vec::new(),
             error: self.error.clone(),
         }
     }
@@ -331,8 +391,8 @@ impl Task {
     pub fn state(&self) -> State {
         match self {
             Self { paused: true, .. } => State::Paused,
-            _ if self.is_outrun() => State::Starting,
             Self { instance_failures: 1.., .. } => State::Failed,
+            _ if self.is_outrun() || self.held => State::Starting,
             Self { culprits_in_a_row: CULPRITS_IN_A_ROW.., .. } => State::Degraded,
             _ => State::Running,
         }

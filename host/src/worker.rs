@@ -13,9 +13,10 @@
 //! touches another's.
 
 mod cycle;
+mod states;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -25,7 +26,8 @@ pub use cycle::{Cycle, Programs, Swap};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Log, SessionError, SessionOptions};
+use crate::ports::{Log, SessionError, SessionOptions, States};
+
 /// First and longest time between two attempts to open a session.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 /// How long a worker without work waits in poll: the longest time until it sees a command.
@@ -41,6 +43,17 @@ pub enum Command {
     Resume,
     /// Go on with another revision, from the end of the open transaction on.
     Swap(Swap),
+    /// Say what is committed in a store.
+    LookUp(LookUp),
+}
+
+/// A look into a store. Not answered where the worker does not have that partition's state.
+pub struct LookUp {
+    /// Partition number.
+    pub number: i32,
+    pub store: String,
+    pub key: Vec<u8>,
+    pub answer: SyncSender<Option<Vec<u8>>>,
 }
 
 /// How a worker is doing.
@@ -80,6 +93,8 @@ pub struct Worker {
     pub log: Arc<dyn Log>,
     pub options: SessionOptions,
     pub programs: Programs,
+    /// What opens its stores, where it has any.
+    pub stores: Option<Arc<dyn States>>,
     pub commands: Receiver<Command>,
     pub status: watch::Sender<WorkerStatus>,
     /// The clock, read between calls and passed on.
@@ -101,7 +116,7 @@ impl Worker {
             let ended = match self.log.open(&self.options) {
                 Ok(session) => {
                     let started = Instant::now();
-                    let mut cycle = Cycle::new(session, self.programs.clone());
+                    let mut cycle = Cycle::new(session, self.programs.clone(), self.stores.clone());
                     let end = self.serve(&mut cycle);
                     self.programs = cycle.into_programs();
                     // A session that worked for a while failed of something new.
@@ -131,6 +146,12 @@ impl Worker {
                     }
                 }
                 Ok(Command::Swap(next)) => cycle.swap(next),
+                Ok(Command::LookUp(LookUp { number, store, key, answer })) => {
+                    if let Some(found) = cycle.look_up(number, &store, &key, (self.clock)()) {
+                        let _ = answer.send(found);
+                    }
+                    continue;
+                }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
                     return cycle.stop(self.clock).map_or_else(End::Failed, |()| End::Stopped);
                 }
@@ -151,11 +172,18 @@ impl Worker {
         let metrics = &self.programs.run.metrics;
         for partition in &status.partitions {
             metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
+            let left = partition.restoring.map(|restoring| restoring.records_total - restoring.records_read);
+            metrics.restore_left(partition.partition, left);
+            for store in &partition.stores {
+                metrics.store(&store.name, partition.partition, Some((store.entries, store.bytes)));
+            }
         }
         for gone in self.status.borrow().partitions.iter().filter(|before| {
             !status.partitions.iter().any(|now| (&now.topic, now.partition) == (&before.topic, before.partition))
         }) {
             metrics.lag(gone.topic.as_str(), gone.partition, None);
+            metrics.restore_left(gone.partition, None);
+            gone.stores.iter().for_each(|store| metrics.store(&store.name, gone.partition, None));
         }
         self.status.send_if_modified(|current| {
             let changed = *current != status;
@@ -177,7 +205,7 @@ impl Worker {
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Command::Resume) => {}
+                Ok(Command::Resume | Command::LookUp(_)) => {}
                 Ok(Command::Swap(next)) => self.programs.replace(next.program),
                 Err(RecvTimeoutError::Timeout) => return false,
             }

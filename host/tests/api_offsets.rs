@@ -135,6 +135,7 @@ async fn offsets_that_are_in_use_are_not_moved() {
         outputs: vec![],
         delivery: Delivery::ExactlyOnce,
         start: Start::Latest,
+        co_partitioned: false,
     };
     let mut session = host.log.open(&options).expect("opens");
     session.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("joins");

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use sandbar::guest::Tables;
 use sandbar::guest::compile::Compiler;
 use sandbar::model::batch::{NULL, RecordRef};
 use sandbar::model::codes::Code;
@@ -143,7 +144,7 @@ fn memory_bomb() {
     let limits = json!({ "memory": "8MiB" });
     check_culprit("memory-bomb", limits.clone(), "E104", "limits.memory");
     let mut guest = instance(&spec(mode("memory-bomb"), json!({ "limits": limits })));
-    let error = guest.process(&batch(&["poison"]), CALL).expect_err("it traps");
+    let error = guest.process(&batch(&["poison"]), CALL, &mut sandbar::state::State::default()).expect_err("it traps");
     assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Memory, .. }), "{error:?}");
     assert!(guest.memory_bytes() <= 8 << 20, "{} bytes", guest.memory_bytes());
 }
@@ -155,7 +156,7 @@ fn a_call_ends_in_time() {
     let took = (0..3).map(|_| {
         let mut guest = instance(&spec);
         let started = Instant::now();
-        let error = guest.process(&batch(&["a"]), CALL).expect_err("it loops");
+        let error = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
         assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Timeout, .. }), "{error:?}");
         started.elapsed()
     });
@@ -205,11 +206,11 @@ fn lifted_bytes_are_limited_per_call() {
         let limits = json!({ "memory": "1GiB", "batch_time": "5s" });
         instance(&spec(json!({ "mode": "fat-output", "bytes": bytes }), json!({ "limits": limits })))
     };
-    let error = fat(150 << 20).process(&batch(&["a"]), CALL).expect_err("too much");
+    let error = fat(150 << 20).process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("too much");
     assert!(matches!(error, GuestError::Output { limit: true, .. }), "{error:?}");
     let mut guest = fat(12 << 20);
     for call in 0..12 {
-        let output = guest.process(&batch(&["a"]), CALL);
+        let output = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default());
         assert_eq!(output.map(|output| output.data.len()), Ok(12 << 20), "call {call}");
     }
 }
@@ -245,7 +246,7 @@ fn log_flood() {
     let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
     let mut other = Task::new(&assigned, bench.program.clone(), false);
     other.offer(&support::record(0, "b"));
-    other.step(bench.now, &mut bench.session, &mut bench.tally).expect("the session takes everything");
+    other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally).expect("the session takes everything");
     assert_eq!(metrics.log_dropped.get(), 9900, "another instance has lines of its own");
     bench.now = Timestamp(bench.now.0 + 1000);
     bench.offer(&["c"]).run();
@@ -486,8 +487,11 @@ fn broken_modules_never_panic() {
 fn a_child_process_compiles() {
     let made = modules_of(child());
     assert_eq!(made.check(fixture()), modules().check(fixture()));
-    let prepared = made.prepare(&plain("echo"), 1, fixture(), None).expect("prepared");
-    let output = prepared.instantiate().and_then(|mut guest| guest.process(&batch(&["a"]), CALL)).expect("it runs");
+    let prepared = made.prepare(&plain("echo"), 1, fixture(), Tables::default(), None).expect("prepared");
+    let output = prepared
+        .instantiate()
+        .and_then(|mut guest| guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()))
+        .expect("it runs");
     assert_eq!((output.targets, output.keys), (vec![0], vec![NULL, NULL]));
 }
 

@@ -33,6 +33,8 @@
 
 #[path = "simulation/broker.rs"]
 mod broker;
+#[path = "simulation/changelog.rs"]
+mod changelog;
 #[path = "simulation/clock.rs"]
 mod clock;
 #[path = "simulation/guests.rs"]

@@ -3,6 +3,8 @@
 //! Everything that can be found wrong is found before anything is written, in the order in which an author would mend
 //! it. A dry run goes the same way up to there.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 
 use crate::catalog::{self, Applied, CatalogError, Change};
@@ -16,6 +18,9 @@ use super::ApiState;
 use super::body::Upload;
 use super::problem::Refusal;
 use super::request::Precondition;
+
+/// A changelog keeps entries so much longer than their store does.
+const CHANGELOG_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// A deployment that was asked for.
 pub struct Request {
@@ -102,36 +107,94 @@ pub fn module_of(state: &ApiState, spec: &Spec, uploaded: Option<Bytes>) -> Resu
         .ok_or_else(|| Refusal::of_field(Code::ModuleMissing, "module", format!("{} was never uploaded", spec.module)))
 }
 
-/// Names every topic that is missing; returns those that are made on the way: the dead-letter topic.
+/// Names every topic that is missing or does not fit; returns those that are made on the way: the dead-letter topic, and
+/// the changelogs of its stores.
 fn check_topics(state: &ApiState, spec: &Spec) -> Result<Vec<NewTopic>, Refusal> {
     let mut problems = Vec::new();
-    let mut partitions_max = 1;
+    let mut input_partitions = Vec::new();
     let inputs = spec.inputs.iter().enumerate().map(|(i, topic)| (format!("inputs[{i}]"), topic));
     let outputs = spec.outputs.iter().map(|(alias, topic)| (format!("outputs.{alias}"), topic));
     for (field, topic) in inputs.chain(outputs) {
         match state.log.topic(topic) {
-            Ok(info) if field.starts_with("inputs") => partitions_max = partitions_max.max(info.partitions),
+            Ok(info) if field.starts_with("inputs") => input_partitions.push((field, topic, info.partitions)),
+            Ok(_) => {}
+            Err(error) => problems.push(missing(field, topic, error)?),
+        }
+    }
+    check_tables(state, spec, &mut problems)?;
+    if !problems.is_empty() {
+        return Err(Refusal::of_fields(Code::TopicMissing, problems));
+    }
+    let mut new = changelogs(state, spec, &input_partitions)?;
+    if spec.then == Then::DeadLetter {
+        match state.log.topic(&spec.dead_letter_topic) {
             Ok(_) => {}
             Err(LogError::NoTopic(_)) => {
-                problems.push(Problem { field, message: format!("topic {:?} does not exist", topic.as_str()) });
+                let partitions = input_partitions.iter().map(|(_, _, partitions)| *partitions).max().unwrap_or(1);
+                let name = spec.dead_letter_topic.clone();
+                new.push(NewTopic { name, partitions, compacted: false, retention: None });
             }
             Err(error) => return Err(error.into()),
         }
     }
-    if !problems.is_empty() {
-        return Err(Refusal::of_fields(Code::TopicMissing, problems));
+    Ok(new)
+}
+
+fn missing(field: String, topic: &TopicName, error: LogError) -> Result<Problem, Refusal> {
+    match error {
+        LogError::NoTopic(_) => Ok(Problem { field, message: format!("topic {:?} does not exist", topic.as_str()) }),
+        error => Err(error.into()),
     }
-    if spec.then != Then::DeadLetter {
-        return Ok(Vec::new());
-    }
-    match state.log.topic(&spec.dead_letter_topic) {
-        Ok(_) => Ok(Vec::new()),
-        Err(LogError::NoTopic(_)) => {
-            let name = spec.dead_letter_topic.clone();
-            Ok(vec![NewTopic { name, partitions: partitions_max, compacted: false, retention: None }])
+}
+
+/// The topics of tables keep the last value of every key.
+fn check_tables(state: &ApiState, spec: &Spec, problems: &mut Vec<Problem>) -> Result<(), Refusal> {
+    let mut unfit = Vec::new();
+    for (name, topic) in &spec.tables {
+        let field = format!("tables.{name}");
+        match state.log.topic(topic) {
+            Ok(info) if info.compacted == Some(false) => {
+                let message = format!("topic {:?} is not compacted: old entries would be lost", topic.as_str());
+                unfit.push(Problem { field, message });
+            }
+            Ok(_) => {}
+            Err(error) => problems.push(missing(field, topic, error)?),
         }
-        Err(error) => Err(error.into()),
     }
+    if unfit.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::TableTopic, unfit)) }
+}
+
+/// Partition i of a changelog belongs to partition i of each input. Returns those that are not there yet.
+fn changelogs(state: &ApiState, spec: &Spec, inputs: &[(String, &TopicName, i32)]) -> Result<Vec<NewTopic>, Refusal> {
+    let Some((_, _, partitions)) = inputs.first().filter(|_| !spec.state.is_empty()) else { return Ok(Vec::new()) };
+    if inputs.iter().any(|(_, _, other)| other != partitions) {
+        let counted = |(field, topic, partitions): &(String, &TopicName, i32)| Problem {
+            field: field.clone(),
+            message: format!("{topic} has {partitions} partitions"),
+        };
+        return Err(Refusal::of_fields(Code::CoPartition, inputs.iter().map(counted).collect()));
+    }
+    let resets = state.catalog.deployment(&spec.id).map_or(0, |deployment| deployment.asked.resets);
+    let (mut new, mut unfit) = (Vec::new(), Vec::new());
+    for (name, (alias, store)) in spec.changelogs(&state.cluster, resets).into_iter().zip(&spec.state) {
+        match state.log.topic(&name) {
+            Ok(info) if info.partitions != *partitions => unfit.push(Problem {
+                field: format!("state.{alias}"),
+                message: format!("{name} has {} partitions, the inputs have {partitions}", info.partitions),
+            }),
+            // With a ttl it is also deleted by age: then it is not known to be compacted only.
+            Ok(info) if info.compacted == Some(false) && store.ttl.is_none() => {
+                unfit.push(Problem { field: format!("state.{alias}"), message: format!("{name} is not compacted") })
+            }
+            Ok(_) => {}
+            Err(LogError::NoTopic(_)) => {
+                let retention = store.ttl.map(|ttl| ttl.0 + CHANGELOG_GRACE);
+                new.push(NewTopic { name, partitions: *partitions, compacted: true, retention });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if unfit.is_empty() { Ok(new) } else { Err(Refusal::of_fields(Code::Changelog, unfit)) }
 }
 
 /// Whether the partitions of `start` exist. That they hold the offsets matters before there is anything committed: what

@@ -19,6 +19,7 @@ use crate::model::spec::{RawSpec, Spec};
 use crate::model::units::Timestamp;
 use crate::ports::LogError;
 use crate::records::{self, Form, Incoming, RecordContent};
+use crate::state::{State as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
 use crate::task::{Failed, Settings};
 
@@ -190,7 +191,10 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
         Source::Live(live) => samples::newest(state, &spec, live, deadline)?,
     };
     let guests = state.modules.prepare(&spec, &module)?;
-    let mut trial = Trial::new(&*guests, Settings::of(&spec, 0, record_bytes_max(state, &spec)?));
+    let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max(state, &spec)?);
+    let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store), Vec::new())).collect();
+    let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+    let mut trial = Trial::new(&*guests, settings, empty);
     let mut answer = Answer::default();
     let now = Timestamp::now();
     for (input, sample) in samples.iter().enumerate() {

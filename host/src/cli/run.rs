@@ -1,20 +1,24 @@
 //! `sandbar run`: records as NDJSON through a module, offline, without Kafka and without a host.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::guest::compile::Compiler;
-use crate::guest::{Cache, Modules};
+use crate::guest::{Cache, Modules, Tables};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
-use crate::model::spec::{RawSpec, Spec};
+use crate::model::spec::{RawSpec, Spec, StoreSpec};
 use crate::model::units::Timestamp;
-use crate::ports::Partition;
+use crate::ports::{LogRecord, Partition, Table};
 use crate::records::{self, Form, RecordContent};
+use crate::state::local::Entry;
+use crate::state::{State, StoreSettings};
 use crate::task::trial::{Put, Trial};
 use crate::task::{Failed, Settings};
 use crate::telemetry::logging::{self, LogFormat};
@@ -35,6 +39,13 @@ pub struct RunArgs {
     /// Its config, an object in a JSON or YAML file [default: empty]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A store that the module opens, with what it holds at the beginning: lines of {"key": .., "value": ..}, or nothing
+    /// after the name; may be given several times
+    #[arg(long = "state", value_name = "NAME[=FILE]")]
+    stores: Vec<String>,
+    /// A table that the module opens, and its records in the same form; may be given several times
+    #[arg(long = "table", value_name = "NAME=FILE")]
+    tables: Vec<String>,
     /// What the input topic is called
     #[arg(long, value_name = "NAME", default_value = "in")]
     input: String,
@@ -86,11 +97,12 @@ impl RunArgs {
         let cache = Cache::open(scratch.path(), u64::MAX);
         let modules = cache.and_then(|cache| Modules::new(Compiler::default(), cache, Metrics::new()));
         let modules = modules.map_err(anyhow::Error::msg)?;
-        let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, None));
+        let tables = self.read_tables()?;
+        let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));
         let guests =
             prepared.map_err(|error| anyhow::anyhow!("{error} ({})\n  hint: {}", error.code(), error.code().hint()))?;
         let limits = vec![usize::MAX; spec.written_topics().count()];
-        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, limits));
+        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
         let (mut failures, mut line, mut number) = (0, Vec::new(), 0);
         while read_line(input, &mut line, number + 1)? {
             number += 1;
@@ -117,6 +129,9 @@ impl RunArgs {
         let mut raw: RawSpec = serde_json::from_value(serde_json::json!({ "inputs": [self.input], "config": config }))?;
         // The topics have no part in it; their names must differ.
         raw.outputs = self.outputs.iter().map(|alias| (alias.clone(), format!("output.{alias}"))).collect();
+        let declared = |name: &String| name.split('=').next().unwrap_or_default().to_owned();
+        raw.state = self.stores.iter().map(|store| (declared(store), StoreSpec::default())).collect();
+        raw.tables = self.tables.iter().map(|table| (declared(table), format!("table.{}", declared(table)))).collect();
         let id: TransformId = "local/run".parse()?;
         Spec::parse(&raw, &id, Some(module)).map_err(|problems| {
             let all: Vec<String> =
@@ -124,6 +139,58 @@ impl RunArgs {
             anyhow::anyhow!("{}", all.join("; "))
         })
     }
+}
+
+impl RunArgs {
+    /// Every store begins with what its file has.
+    fn read_state(&self, spec: &Spec) -> anyhow::Result<State> {
+        let mut stores = Vec::new();
+        for ((name, store), written) in spec.state.iter().zip(&self.stores) {
+            let mut entries = BTreeMap::new();
+            if let Some((_, file)) = written.split_once('=') {
+                for LogRecord { key, value, timestamp, .. } in read_records(Path::new(file))? {
+                    let key = key.with_context(|| format!("{file}: an entry of a store has a key"))?;
+                    entries.insert(key, value.map(|value| Entry { written_at: Timestamp(timestamp), value }));
+                }
+            }
+            entries.retain(|_, entry| entry.is_some());
+            stores.push((StoreSettings::of(name, store), entries.into_iter().collect()));
+        }
+        Ok(State::in_memory(stores)?)
+    }
+
+    fn read_tables(&self) -> anyhow::Result<Tables> {
+        let mut tables: Vec<Arc<dyn Table>> = Vec::new();
+        for written in &self.tables {
+            let (_, file) = written.split_once('=').with_context(|| format!("--table {written}: NAME=FILE is needed"))?;
+            let mut entries = HashMap::new();
+            for LogRecord { key, value, .. } in read_records(Path::new(file))? {
+                let key = key.with_context(|| format!("{file}: an entry of a table has a key"))?;
+                match value {
+                    Some(value) => drop(entries.insert(key, value)),
+                    None => drop(entries.remove(&key)),
+                }
+            }
+            tables.push(Arc::new(FileTable(entries)));
+        }
+        Ok(tables.into())
+    }
+}
+
+/// A table as a file has it.
+struct FileTable(HashMap<Vec<u8>, Vec<u8>>);
+
+impl Table for FileTable {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(key).cloned()
+    }
+}
+
+fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let incoming = records::parse(&text, true, Timestamp::now())
+        .map_err(|refused| anyhow::anyhow!("{}: record {}: {}", path.display(), refused.index + 1, refused.message))?;
+    Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {

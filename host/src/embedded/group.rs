@@ -27,6 +27,8 @@ pub enum Change {
 struct Member {
     /// Topics it reads: id and number of partitions.
     topics: Vec<(u32, i32)>,
+    /// It wants partitions of the same number together.
+    co_partitioned: bool,
     /// When it was last seen polling; None while it is in a poll.
     seen: Option<Instant>,
 }
@@ -41,8 +43,8 @@ pub struct Group {
 
 impl Group {
     /// Adds a member that is about to poll.
-    pub fn join(&mut self, id: MemberId, topics: Vec<(u32, i32)>) {
-        self.members.insert(id, Member { topics, seen: None });
+    pub fn join(&mut self, id: MemberId, topics: Vec<(u32, i32)>, co_partitioned: bool) {
+        self.members.insert(id, Member { topics, co_partitioned, seen: None });
         self.rebalance();
     }
 
@@ -123,6 +125,10 @@ impl Group {
             members.get(&id).is_some_and(|member| member.topics.iter().any(|(topic, _)| *topic == partition.topic))
         };
         let all: BTreeSet<PartitionId> = self.members.values().flat_map(|member| partitions(&member.topics)).collect();
+        if self.members.values().any(|member| member.co_partitioned) {
+            self.targets = by_number(&all, self.members.keys().copied().collect());
+            return;
+        }
         let mut targets: BTreeMap<PartitionId, MemberId> = BTreeMap::new();
         let mut load: BTreeMap<MemberId, usize> = self.members.keys().map(|id| (*id, 0)).collect();
         // Everybody keeps what is theirs: what they read, or else what they were promised.
@@ -158,6 +164,12 @@ impl Group {
         }
         self.targets = targets;
     }
+}
+
+/// Partitions of the same number go to the same member, whatever their topic.
+fn by_number(all: &BTreeSet<PartitionId>, members: Vec<MemberId>) -> BTreeMap<PartitionId, MemberId> {
+    let of = |id: &PartitionId| members.get(id.number as usize % members.len().max(1)).map(|member| (*id, *member));
+    all.iter().filter_map(of).collect()
 }
 
 fn partitions(topics: &[(u32, i32)]) -> impl Iterator<Item = PartitionId> {

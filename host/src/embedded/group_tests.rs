@@ -23,10 +23,10 @@ fn owned(group: &Group, id: MemberId) -> Vec<i32> {
 #[test]
 fn a_partition_moves_only_after_its_owner_released_it() {
     let mut group = Group::default();
-    group.join(1, vec![(1, 4)]);
+    group.join(1, vec![(1, 4)], false);
     assert_eq!(group.next_change(1), Some(Change::Take((0..4).map(p).collect())));
     settle(&mut group, 1);
-    group.join(2, vec![(1, 4)]);
+    group.join(2, vec![(1, 4)], false);
     assert_eq!(group.next_change(2), None, "1 still owns all");
     let Some(Change::Release(released)) = group.next_change(1) else { panic!("nothing to release") };
     assert_eq!(released.len(), 2);
@@ -42,7 +42,7 @@ fn a_partition_moves_only_after_its_owner_released_it() {
 #[test]
 fn a_leaver_is_replaced_and_nothing_else_moves() {
     let mut group = Group::default();
-    (1..=3).for_each(|id| group.join(id, vec![(1, 9)]));
+    (1..=3).for_each(|id| group.join(id, vec![(1, 9)], false));
     for _ in 0..3 {
         (1..=3).for_each(|id| settle(&mut group, id));
     }
@@ -60,9 +60,9 @@ fn a_leaver_is_replaced_and_nothing_else_moves() {
 fn every_change_begins_a_generation_and_only_members_have_one() {
     let mut group = Group::default();
     assert_eq!(group.generation(1), None);
-    group.join(1, vec![(1, 1)]);
+    group.join(1, vec![(1, 1)], false);
     let first = group.generation(1);
-    group.join(2, vec![(1, 1)]);
+    group.join(2, vec![(1, 1)], false);
     assert!(group.generation(1) > first);
     group.leave(1);
     assert_eq!(group.generation(1), None);
@@ -72,8 +72,8 @@ fn every_change_begins_a_generation_and_only_members_have_one() {
 fn silent_members_are_evicted_and_polling_ones_never() {
     let (start, max) = (Instant::now(), Duration::from_secs(45));
     let mut group = Group::default();
-    group.join(1, vec![(1, 2)]);
-    group.join(2, vec![(1, 2)]);
+    group.join(1, vec![(1, 2)], false);
+    group.join(2, vec![(1, 2)], false);
     group.saw(1, Some(start));
     assert_eq!(group.next_eviction(max), Some(start + max));
     assert!(!group.evict(start + max, max));
@@ -97,8 +97,8 @@ fn random_memberships_keep_the_invariants() {
         for _ in 0..60 {
             let id = next(5);
             match next(4) {
-                0 => group.join(id, vec![(1, 5)]),
-                1 => group.join(id, vec![(1, 5), (2, 3)]),
+                0 => group.join(id, vec![(1, 5)], false),
+                1 => group.join(id, vec![(1, 5), (2, 3)], false),
                 2 => assert_eq!(group.generation(id).is_some(), group.leave(id)),
                 _ => settle(&mut group, id),
             }

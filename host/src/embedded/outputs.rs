@@ -99,6 +99,12 @@ impl Outputs {
         Ok(())
     }
 
+    /// The partition of a topic.
+    pub fn id(&self, target: usize, partition: i32) -> Option<PartitionId> {
+        let partitions = &self.targets.get(target)?.partitions;
+        Some(partitions.get(usize::try_from(partition).ok()?)?.id)
+    }
+
     /// Hands the records over for writing; the buffer is empty again.
     pub fn seal(&mut self, written_at: i64) -> Vec<Sealed> {
         self.bytes = 0;

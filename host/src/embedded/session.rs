@@ -40,6 +40,7 @@ pub struct EmbeddedSession {
     group: String,
     transactional_id: String,
     start: Start,
+    co_partitioned: bool,
     /// The names of `inputs`.
     topics: Vec<TopicName>,
     inputs: Vec<Topic>,
@@ -75,6 +76,7 @@ impl EmbeddedSession {
             group: options.group.clone(),
             transactional_id: options.transactional_id.clone(),
             start: options.start.clone(),
+            co_partitioned: options.co_partitioned,
             topics: options.inputs.clone(),
             inputs,
             reader: Reader::default(),
@@ -118,7 +120,8 @@ impl EmbeddedSession {
                 let lost = self.reader.partitions().map(|(partition, _)| partition).collect();
                 return Some(Rebalance::Lost(lost));
             }
-            group.join(self.id, self.inputs.iter().map(|topic| (topic.id, topic.partitions)).collect());
+            let topics = self.inputs.iter().map(|topic| (topic.id, topic.partitions)).collect();
+            group.join(self.id, topics, self.co_partitioned);
             self.joined = true;
             changed = true;
         }
@@ -319,8 +322,19 @@ impl Session for EmbeddedSession {
             return Err(SessionError::Abort("no transaction is open".into()));
         }
         let (timestamp, key, value, headers) = (record.timestamp, record.key, record.value, record.headers);
-        let pushed = self.buffer.push(record.topic, None, &Entry { timestamp, key, value, headers });
+        let pushed = self.buffer.push(record.topic, record.partition, &Entry { timestamp, key, value, headers });
         pushed.map_err(|refusal| SessionError::Abort(refusal.to_string()))
+    }
+
+    /// What is sent gets its place with the commit.
+    fn flush(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn written_end(&self, topic: usize, partition: i32) -> Option<i64> {
+        // Of an open transaction nothing is known; and only its writer has written there since.
+        let id = self.buffer.id(topic, partition).filter(|_| self.transaction.is_none())?;
+        Some(self.broker.state().extent(id).end)
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {

@@ -44,6 +44,7 @@ fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
         outputs: vec![name("out")],
         delivery: Delivery::ExactlyOnce,
         start,
+        co_partitioned: false,
     };
     log.open(&options).expect("opens")
 }
@@ -79,7 +80,7 @@ fn everything_is_there_after_reopening() {
         let mut session = session(&log, "tx", Start::Earliest);
         assigned(&mut *session);
         session.begin().expect("begins");
-        let record = Outgoing { topic: 0, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
+        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
         session.send(&record).expect("sends");
         let metadata = "rev 3".to_owned();
         session.commit(&[CommitOffset { partition: T0, next_offset: 2, metadata }]).expect("commits");
@@ -183,7 +184,8 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
     in_and_out(&log, 1);
     let mut session = session(&log, "tx", Start::Latest);
     session.begin().expect("begins");
-    let record = Outgoing { topic: 0, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+    let record =
+        Outgoing { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
     session.send(&record).expect("fits");
     session.send(&record).expect("fits");
     let Err(SessionError::Abort(message)) = session.send(&record) else { panic!("fitted") };

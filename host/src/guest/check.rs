@@ -13,6 +13,13 @@ pub struct Surface {
     pub exports: Vec<String>,
 }
 
+impl Surface {
+    /// Whether it can be called between batches.
+    pub fn has_ticks(&self) -> bool {
+        self.exports.iter().any(|name| is_interface(name, "ticks"))
+    }
+}
+
 /// A module's type is named up to this length.
 const TYPE_CHARS_MAX: usize = 1000;
 
@@ -31,6 +38,17 @@ const FUNCTIONS: [(&str, &str); 2] = [
 ];
 
 /// Refuses what is not a component by its first eight bytes: magic, then version and layer.
+/// The same of what it may export beside, for a spec with a `tick`.
+const TICK: (&str, &str) = (
+    "tick",
+    "func(record{input: u32, partition: u32, now: s64}) -> result<record{data: list<u8>, targets: list<u32>, \
+     sources: list<u32>, timestamps: list<s64>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, \
+     headers: list<u32>, failures: list<record{row: u32, message: string}>}, string>",
+);
+
+/// What a module may import.
+const IMPORTS: [&str; 4] = ["log", "state", "tables", "types"];
+
 pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
@@ -51,30 +69,44 @@ pub fn check_surface(engine: &Engine, component: &Component) -> Result<Surface, 
         check_version(name)?;
     }
     for name in &surface.imports {
-        let allowed = ["log", "types"].iter().any(|interface| is_interface(name, interface));
-        if !allowed {
+        if !IMPORTS.iter().any(|interface| is_interface(name, interface)) {
             return Err(ModuleError::ForbiddenImport { name: name.clone() });
         }
     }
-    let exported = format!("{PACKAGE}/transform@{VERSION}");
-    let interface = ty.exports(&engine.engine).find(|(name, _)| is_interface(name, "transform")).map(|(_, item)| item.ty);
-    let Some(ComponentItem::ComponentInstance(interface)) = interface else {
+    check_exports(engine, component, "transform", &FUNCTIONS)?;
+    if surface.has_ticks() {
+        check_exports(engine, component, "ticks", &[TICK])?;
+    }
+    Ok(surface)
+}
+
+/// Whether the module exports the interface, with these functions.
+fn check_exports(
+    engine: &Engine,
+    component: &Component,
+    interface: &str,
+    functions: &[(&str, &str)],
+) -> Result<(), ModuleError> {
+    let exported = format!("{PACKAGE}/{interface}@{VERSION}");
+    let ty = component.component_type();
+    let found = ty.exports(&engine.engine).find(|(name, _)| is_interface(name, interface)).map(|(_, item)| item.ty);
+    let Some(ComponentItem::ComponentInstance(found)) = found else {
         return Err(ModuleError::MissingExport { name: exported });
     };
-    for (name, expected) in FUNCTIONS {
-        let Some(item) = interface.get_export(&engine.engine, name) else {
+    for (name, expected) in functions {
+        let Some(item) = found.get_export(&engine.engine, name) else {
             return Err(ModuleError::MissingExport { name: format!("{exported}#{name}") });
         };
         let found = match item.ty {
             ComponentItem::ComponentFunc(func) => func_text(&func),
             _ => "not a function".to_owned(),
         };
-        if found != expected {
+        if found != *expected {
             let found: String = found.chars().take(TYPE_CHARS_MAX).collect();
             return Err(ModuleError::Invalid(format!("its {name} is {found}, it must be {expected}")));
         }
     }
-    Ok(surface)
+    Ok(())
 }
 
 fn func_text(func: &ComponentFunc) -> String {

@@ -7,19 +7,23 @@ use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
-use super::bindings::sandbar::transform::log::{Host as LogHost, Level};
 use super::bindings::sandbar::transform::types;
 use super::bindings::{Transformer, TransformerPre};
+use super::check::Surface;
 use super::engine::{Engine, TICK};
+use super::imports::LogLines;
+use super::ticker::Ticker;
+use super::ticker::exports::sandbar::transform::ticks;
+use super::{PACKAGE, VERSION};
 use crate::model::batch::{Batch, Failure, Output};
 use crate::model::module::ModuleError;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::spec::Spec;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, TrapKind};
+use crate::model::units::Timestamp;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, Table, TrapKind};
+use crate::state::State;
 use crate::telemetry::metrics::TransformMetrics;
 
-/// Longest log line of a guest, in bytes; the rest of a longer one is cut.
-pub const LOG_LINE_BYTES_MAX: usize = 4096;
 /// Most bytes that one call may lift out of a guest. Spans and strings may overlap, so its memory limit alone does not
 /// bound them.
 const LIFTED_BYTES_MAX: usize = 128 << 20;
@@ -36,6 +40,10 @@ pub struct Settings {
     pub config: String,
     pub inputs: Vec<TopicName>,
     pub outputs: Vec<String>,
+    /// The names of its stores and tables, in the order of the spec.
+    pub stores: Vec<String>,
+    pub tables: Vec<String>,
+    pub has_tick: bool,
     pub memory_bytes_max: usize,
     pub call_time_max: Duration,
     pub log_lines_per_second: u32,
@@ -49,6 +57,9 @@ impl Settings {
             config: serde_json::Value::Object(spec.config.clone()).to_string(),
             inputs: spec.inputs.clone(),
             outputs: spec.outputs.keys().map(ToString::to_string).collect(),
+            stores: spec.state.keys().map(ToString::to_string).collect(),
+            tables: spec.tables.keys().map(ToString::to_string).collect(),
+            has_tick: spec.tick.is_some(),
             memory_bytes_max: spec.limits.memory.as_usize(),
             call_time_max: spec.limits.batch_time.0,
             log_lines_per_second: spec.limits.log_lines_per_second,
@@ -61,34 +72,42 @@ pub struct Prepared {
     engine: Engine,
     module: TransformerPre<Context>,
     settings: Arc<Settings>,
+    tables: Tables,
     metrics: Option<Arc<TransformMetrics>>,
     log_lines: Arc<Mutex<LogLines>>,
 }
 
-/// The log lines of one second (of the batches' own time), over all instances: a guest that traps on every record
-/// would begin anew with each.
-#[derive(Default)]
-struct LogLines {
-    second: i64,
-    lines: u32,
-}
+/// The tables of a spec, in its order; empty where none is to be read: a trial of `init`.
+pub type Tables = Arc<[Arc<dyn Table>]>;
+
+/// A store, or a table, that a guest has opened: its index among those of the spec.
+pub struct StoreHandle;
+pub struct TableHandle;
 
 /// What a guest's imports and limits work on.
 pub(super) struct Context {
-    settings: Arc<Settings>,
-    metrics: Option<Arc<TransformMetrics>>,
-    log_lines: Arc<Mutex<LogLines>>,
+    pub settings: Arc<Settings>,
+    pub tables: Tables,
+    pub metrics: Option<Arc<TransformMetrics>>,
+    pub log_lines: Arc<Mutex<LogLines>>,
+    /// That of the call's partition; without stores outside of a call.
+    pub state: State,
+    /// Open stores and tables.
+    pub handles: u32,
     memory_bytes: usize,
-    now_ms: i64,
+    pub now: Timestamp,
     /// What this call asked for and did not get.
     memory_refused: bool,
+    /// The limit of a store that this call went over, and that it traps for.
+    pub state_refused: Option<String>,
     /// The last error that this call logged: where it panics, the panic's message.
-    last_error: Option<String>,
+    pub last_error: Option<String>,
 }
 
 struct Instance {
     store: Store<Context>,
     module: Transformer,
+    ticker: Option<Ticker>,
     call_time_max: Duration,
 }
 
@@ -104,12 +123,19 @@ impl Prepared {
     pub fn new(
         engine: &Engine,
         component: &Component,
+        surface: &Surface,
         settings: Settings,
+        tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
-    ) -> Result<Self, String> {
-        let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
-        let module = TransformerPre::new(linked).map_err(|error| format!("{error:#}"))?;
-        Ok(Self { engine: engine.clone(), module, settings: Arc::new(settings), metrics, log_lines: Arc::default() })
+    ) -> Result<Self, ModuleError> {
+        if settings.has_tick && !surface.has_ticks() {
+            return Err(ModuleError::MissingExport { name: format!("{PACKAGE}/ticks@{VERSION}") });
+        }
+        let invalid = |error: wasmtime::Error| ModuleError::Invalid(format!("{error:#}"));
+        let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(invalid)?;
+        let module = TransformerPre::new(linked).map_err(invalid)?;
+        let (engine, settings) = (engine.clone(), Arc::new(settings));
+        Ok(Self { engine, module, settings, tables, metrics, log_lines: Arc::default() })
     }
 }
 
@@ -117,11 +143,15 @@ impl GuestFactory for Prepared {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
         let context = Context {
             settings: self.settings.clone(),
+            tables: self.tables.clone(),
             metrics: self.metrics.clone(),
             log_lines: self.log_lines.clone(),
+            state: State::default(),
+            handles: 0,
             memory_bytes: 0,
-            now_ms: 0,
+            now: Timestamp(0),
             memory_refused: false,
+            state_refused: None,
             last_error: None,
         };
         let mut store = Store::new(&self.engine.engine, context);
@@ -129,11 +159,13 @@ impl GuestFactory for Prepared {
         store.set_hostcall_fuel(LIFTED_BYTES_MAX);
         let call_time_max = self.settings.call_time_max;
         store.set_epoch_deadline(ticks(call_time_max));
-        let module = match self.module.instantiate(&mut store) {
-            Ok(module) => module,
-            Err(error) => return Err(trapped(&store, &error)),
-        };
-        let mut instance = Instance { store, module, call_time_max };
+        let made = self.module.instance_pre().instantiate(&mut store).and_then(|instance| {
+            let module = Transformer::new(&mut store, &instance)?;
+            let ticker = self.settings.has_tick.then(|| Ticker::new(&mut store, &instance)).transpose()?;
+            Ok((module, ticker))
+        });
+        let (module, ticker) = made.map_err(|error| trapped(&store, &error))?;
+        let mut instance = Instance { store, module, ticker, call_time_max };
         instance.init(&self.settings)?;
         Ok(Box::new(instance))
     }
@@ -154,13 +186,32 @@ impl Instance {
     }
 }
 
-impl Guest for Instance {
-    fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError> {
+impl Instance {
+    /// Makes a call of the guest, with the state of its partition.
+    fn call(
+        &mut self,
+        now: Timestamp,
+        state: &mut State,
+        call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
+    ) -> Result<Output, GuestError> {
         let context = self.store.data_mut();
-        context.now_ms = call.now.0;
+        context.now = now;
         // A trap is explained by what happened in its own call.
-        (context.memory_refused, context.last_error) = (false, None);
+        (context.memory_refused, context.state_refused, context.last_error) = (false, None, None);
+        std::mem::swap(&mut context.state, state);
         self.store.set_epoch_deadline(ticks(self.call_time_max));
+        let result = call(self);
+        std::mem::swap(&mut self.store.data_mut().state, state);
+        match result {
+            Ok(Ok(output)) => Ok(from_guest(output)),
+            Ok(Err(message)) => Err(GuestError::Returned(message)),
+            Err(error) => Err(trapped(&self.store, &error)),
+        }
+    }
+}
+
+impl Guest for Instance {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
         let columns = types::Batch {
             input: call.partition.input,
             partition: u32::try_from(call.partition.number).unwrap_or(0),
@@ -174,12 +225,18 @@ impl Guest for Instance {
             header_counts: &batch.header_counts,
             headers: &batch.headers,
         };
-        let interface = self.module.sandbar_transform_transform();
-        match interface.call_process(&mut self.store, columns) {
-            Ok(Ok(output)) => Ok(from_guest(output)),
-            Ok(Err(message)) => Err(GuestError::Returned(message)),
-            Err(error) => Err(trapped(&self.store, &error)),
-        }
+        self.call(call.now, state, |instance| {
+            instance.module.sandbar_transform_transform().call_process(&mut instance.store, columns)
+        })
+    }
+
+    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
+        let partition = u32::try_from(call.partition.number).unwrap_or(0);
+        let moment = ticks::Moment { input: call.partition.input, partition, now: call.now.0 };
+        self.call(call.now, state, |instance| match &instance.ticker {
+            Some(ticker) => ticker.sandbar_transform_ticks().call_tick(&mut instance.store, moment),
+            None => wasmtime::bail!("the spec has no tick"),
+        })
     }
 
     fn memory_bytes(&self) -> usize {
@@ -218,6 +275,7 @@ fn trapped(store: &Store<Context>, error: &wasmtime::Error) -> GuestError {
     let kind = match trap {
         Some(Trap::Interrupt) => TrapKind::Timeout,
         _ if context.memory_refused => TrapKind::Memory,
+        _ if context.state_refused.is_some() => TrapKind::State,
         _ => TrapKind::Trap,
     };
     // A Rust guest logs its panic, then runs into `unreachable`.
@@ -227,6 +285,7 @@ fn trapped(store: &Store<Context>, error: &wasmtime::Error) -> GuestError {
         (TrapKind::Memory, _) => {
             format!("needs more than {} bytes of memory (limits.memory)", context.settings.memory_bytes_max)
         }
+        (TrapKind::State, _) => context.state_refused.clone().unwrap_or_default(),
         (TrapKind::Trap, Some(panic)) => panic.clone(),
         (TrapKind::Trap, None) => trap.map_or_else(|| format!("{error:#}"), |trap| trap.to_string()),
     };
@@ -264,49 +323,4 @@ impl ResourceLimiter for Context {
     fn instances(&self) -> usize {
         64
     }
-}
-
-impl types::Host for Context {}
-
-impl LogLines {
-    /// Whether one more line fits into this second. Batches of several partitions may not agree on which that is.
-    fn take(&mut self, second: i64, lines_max: u32) -> bool {
-        if second > self.second {
-            *self = Self { second, lines: 0 };
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= lines_max
-    }
-}
-
-impl LogHost for Context {
-    fn log(&mut self, level: Level, message: String) {
-        let line = cut(&message, LOG_LINE_BYTES_MAX);
-        if level == Level::Error {
-            self.last_error = Some(line.to_owned());
-        }
-        if !self.log_lines.lock().take(self.now_ms / 1000, self.settings.log_lines_per_second) {
-            self.metrics.iter().for_each(|metrics| metrics.log_dropped.inc());
-            return;
-        }
-        let (id, revision) = (&self.settings.id, self.settings.revision);
-        let name = match level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
-        // A guest's error is its team's matter: on the host's own scale it is a warning.
-        match level {
-            Level::Debug => tracing::debug!(target: "guest", transform = %id, revision, "{line}"),
-            Level::Info => tracing::info!(target: "guest", transform = %id, revision, "{line}"),
-            Level::Warn | Level::Error => tracing::warn!(target: "guest", transform = %id, revision, level = name, "{line}"),
-        }
-        self.metrics.iter().for_each(|metrics| metrics.logged(name));
-    }
-}
-
-fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or(0)]
 }

@@ -10,6 +10,7 @@ use wasmtime::component::Component;
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
 use super::compile::Compiler;
+use super::instance::Tables;
 use super::{Engine, Prepared, Settings};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
@@ -46,7 +47,7 @@ impl Modules {
 
     /// Instantiates once with the spec's config: what a bad configuration would fail on, before it is accepted.
     pub fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
-        let prepared = self.prepare(spec, 0, bytes, None)?;
+        let prepared = self.prepare(spec, 0, bytes, Tables::default(), None)?;
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
@@ -62,10 +63,12 @@ impl Modules {
         spec: &Spec,
         revision: u64,
         bytes: &[u8],
+        tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
     ) -> Result<Prepared, ModuleError> {
-        let compiled = self.compiled(bytes)?;
-        Prepared::new(&self.engine, &compiled.component, Settings::of(spec, revision), metrics).map_err(ModuleError::Invalid)
+        let Compiled { component, info } = self.compiled(bytes)?;
+        let surface = Surface { imports: info.imports, exports: info.exports };
+        Prepared::new(&self.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
     }
 
     fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {

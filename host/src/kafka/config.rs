@@ -13,6 +13,9 @@ pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A host that is silent for this long loses its partitions.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// To such a client a partition ends at its high watermark, not at its last stable offset.
+const UNCOMMITTED: [&str; 2] = ["isolation.level", "read_uncommitted"];
+
 /// How to reach a Kafka cluster.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaConfig {
@@ -40,7 +43,8 @@ impl KafkaConfig {
     pub(super) fn consumer(&self, options: &SessionOptions) -> Vec<(String, String)> {
         self.build(&[
             ("group.id", options.group.clone()),
-            ("partition.assignment.strategy", "cooperative-sticky".into()),
+            // Range gives partitions of one number to one member, the sticky one moves fewer of them.
+            ("partition.assignment.strategy", (if options.co_partitioned { "range" } else { "cooperative-sticky" }).into()),
             ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
             ("heartbeat.interval.ms", "2000".into()),
             ("max.poll.interval.ms", "60000".into()),
@@ -61,8 +65,8 @@ impl KafkaConfig {
         ])
     }
 
-    /// A worker's producer; with an id it is transactional.
-    pub(super) fn producer(&self, transactional_id: Option<&str>) -> Vec<(String, String)> {
+    /// A worker's producer; with an id it is transactional. `reports`: it is told of every delivery, not of failed ones only.
+    pub(super) fn producer(&self, transactional_id: Option<&str>, reports: bool) -> Vec<(String, String)> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut own = vec![
             // Keys land where Java clients put them: co-partitioning depends on it.
@@ -78,7 +82,7 @@ impl KafkaConfig {
             ("queue.buffering.max.kbytes", "32768".into()),
             ("message.max.bytes", "67108864".into()),
             ("message.timeout.ms", timeout.clone()),
-            ("delivery.report.only.error", "true".into()),
+            ("delivery.report.only.error", (!reports).to_string()),
         ];
         if let Some(id) = transactional_id {
             own.push(("transactional.id", id.to_owned()));
@@ -121,9 +125,15 @@ impl KafkaConfig {
             ("transactional.id".to_owned(), id.to_owned()),
             ("transaction.timeout.ms".to_owned(), timeout.clone()),
             ("message.timeout.ms".to_owned(), timeout),
-            // Its `end_offset` is the high watermark, not the last stable offset.
-            ("isolation.level".to_owned(), "read_uncommitted".to_owned()),
+            UNCOMMITTED.map(str::to_owned).into(),
         ]);
+        own
+    }
+
+    /// A client to ask for high watermarks.
+    pub(super) fn uncommitted(&self) -> Vec<(String, String)> {
+        let mut own = self.writer();
+        own.push(UNCOMMITTED.map(str::to_owned).into());
         own
     }
 

@@ -10,12 +10,13 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::config::KafkaConfig;
 use super::exclusive::KafkaExclusive;
+use super::follow::KafkaTopicReader;
 use super::raw::{Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
 use super::session::KafkaSession;
 use crate::model::names::TopicName;
 use crate::ports::{
     ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
-    TopicInfo,
+    TopicInfo, TopicReader,
 };
 
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub struct KafkaLog {
     /// Readers between two reads, positioned where the last one ended; those that were used last.
     readers: Mutex<HashMap<(TopicName, i32), Reader>>,
     writer: Mutex<Option<Client>>,
+    /// Asks for ends as one that reads uncommitted records.
+    watermarks: Mutex<Option<Client>>,
 }
 
 struct Reader {
@@ -57,7 +60,7 @@ impl KafkaLog {
     /// Makes the clients; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let admin = config.admin().create().map_err(|error| LogError::Refused(error.to_string()))?;
-        Ok(Self { config, admin, readers: Mutex::default(), writer: Mutex::default() })
+        Ok(Self { config, admin, readers: Mutex::default(), writer: Mutex::default(), watermarks: Mutex::default() })
     }
 
     /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
@@ -142,7 +145,7 @@ impl Reader {
                     headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
                 });
             }
-            Fetched::End { offset } => *end_seen = offset,
+            Fetched::End { offset, .. } => *end_seen = offset,
             Fetched::Error { error, .. } => failed = Some(error),
         });
         failed.filter(|_| self.left.is_empty()).map_or(Ok(()), Err)
@@ -250,9 +253,25 @@ impl Log for KafkaLog {
         Ok(page)
     }
 
+    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        let partitions = self.topic(topic)?.partitions;
+        Ok(Box::new(KafkaTopicReader::open(&self.config, topic, partitions)?))
+    }
+
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
         ends.map_err(|error| LogError::Unavailable(error.to_string()))
+    }
+
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        let mut kept = self.watermarks.lock();
+        let client = match kept.take() {
+            Some(client) => client,
+            None => Client::producer(&self.config.uncommitted()).map_err(unavailable)?,
+        };
+        let ends = client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
+        *kept = Some(client);
+        Ok(ends.1)
     }
 }
 

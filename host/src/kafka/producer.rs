@@ -25,10 +25,11 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// Opens a producer of `topics`. With a transactional id it fences an earlier owner of the id, and ends what that
+    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id it fences an earlier owner of the id, and ends what that
     /// one left open.
     pub fn open(config: &KafkaConfig, transactional_id: Option<&str>, topics: &[TopicName]) -> Result<Self, SessionError> {
-        let client = Client::producer(&config.producer(transactional_id)).map_err(restart)?;
+        let reports = topics.iter().any(TopicName::is_internal);
+        let client = Client::producer(&config.producer(transactional_id, reports)).map_err(restart)?;
         if transactional_id.is_some() {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
             while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
@@ -61,9 +62,9 @@ impl Producer {
         }
     }
 
-    /// Hands a record over; to `partition`, or where its key belongs.
-    pub fn send(&self, record: &Outgoing<'_>, partition: Option<i32>) -> Result<(), SessionError> {
-        let &Outgoing { topic, key, value, headers, timestamp } = record;
+    /// Hands a record over.
+    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+        let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
         // The clock is read only where it is needed: this is called for every record.
         let mut full_since = None;
         loop {
@@ -94,6 +95,11 @@ impl Producer {
             Some(error) if error.fatal => Err(SessionError::Restart(error.to_string())),
             Some(error) => Err(SessionError::Abort(error.to_string())),
         }
+    }
+
+    /// One past the last record that was delivered to a partition.
+    pub fn delivered_end(&self, topic: usize, partition: i32) -> Option<i64> {
+        self.client.delivered_end(self.topics.get(topic)?, partition)
     }
 
     /// Makes offsets a part of the transaction, under a membership that was captured before it.

@@ -7,7 +7,7 @@
 mod list;
 mod produce;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,6 +80,9 @@ pub(super) struct Events {
     /// The rebalance that the owner took and has not answered with an (un)assignment yet.
     unanswered: Mutex<Option<RebalanceEvent>>,
     delivery_error: Mutex<Option<RawError>>,
+    /// For each topic (by handle) and partition, one past the last record delivered there. Only where the client is set
+    /// to report every delivery.
+    delivered: Mutex<HashMap<(usize, i32), i64>>,
     transport_errors: AtomicU64,
     closing: AtomicBool,
 }
@@ -107,6 +110,7 @@ pub(super) enum Fetched<'a> {
     Record(RawMessage<'a>),
     /// The partition has nothing after this offset.
     End {
+        partition: i32,
         offset: i64,
     },
     /// With a partition's error its position may have moved past a record that was never handed over.
@@ -183,7 +187,7 @@ impl Client {
         unsafe { &*self.events }
     }
 
-    /// The oldest rebalance that was not taken yet; to be answered with `incremental_assign` or `incremental_unassign`.
+    /// The oldest rebalance that was not taken yet; to be answered with `assign` or `unassign`.
     pub fn next_rebalance(&self) -> Option<RebalanceEvent> {
         let event = self.events().rebalances.lock().pop_front()?;
         *self.events().unanswered.lock() = Some(event.clone());
@@ -198,10 +202,10 @@ impl Client {
             let mut list = PartitionList::new();
             let answered = match event.kind {
                 // None of them: what was not taken over is nothing to give up.
-                RebalanceKind::Assign => self.incremental_assign(&list),
+                RebalanceKind::Assign => self.assign(&list),
                 RebalanceKind::Revoke | RebalanceKind::Lost => {
                     event.partitions.iter().for_each(|(topic, number)| list.add(topic, *number, -1001, ""));
-                    self.incremental_unassign(&list)
+                    self.unassign(&list)
                 }
             };
             if let Err(error) = answered {
@@ -213,6 +217,11 @@ impl Client {
     /// The first failed delivery since the last call.
     pub fn take_delivery_error(&self) -> Option<RawError> {
         self.events().delivery_error.lock().take()
+    }
+
+    /// One past the last record that was delivered to a partition, as far as deliveries are reported.
+    pub fn delivered_end(&self, topic: &TopicHandle, partition: i32) -> Option<i64> {
+        self.events().delivered.lock().get(&(topic.id(), partition)).copied()
     }
 
     /// Connection errors and time-outs seen so far.
@@ -232,16 +241,22 @@ impl Client {
         check("assign", unsafe { rd_kafka_assign(self.rk, partitions.ptr()) })
     }
 
-    pub fn incremental_assign(&self, partitions: &PartitionList) -> Result<(), RawError> {
+    /// Answers a rebalance that assigns: takes these partitions over.
+    pub fn assign(&self, partitions: &PartitionList) -> Result<(), RawError> {
         self.events().unanswered.lock().take();
+        if is_eager(self.rk) {
+            // It brings all partitions at once.
+            return self.assign_only(partitions);
+        }
         // SAFETY: as above; the error object is taken over.
         unsafe { RawError::check("incremental_assign", rd_kafka_incremental_assign(self.rk, partitions.ptr())) }
     }
 
-    pub fn incremental_unassign(&self, partitions: &PartitionList) -> Result<(), RawError> {
+    /// Answers a rebalance that revokes: gives these partitions up.
+    pub fn unassign(&self, partitions: &PartitionList) -> Result<(), RawError> {
         self.events().unanswered.lock().take();
         // SAFETY: as above.
-        unsafe { RawError::check("incremental_unassign", rd_kafka_incremental_unassign(self.rk, partitions.ptr())) }
+        unsafe { unassign(self.rk, partitions.ptr()) }
     }
 
     pub fn seek(&self, partitions: &PartitionList, timeout: Duration) -> Result<(), RawError> {
@@ -402,7 +417,9 @@ fn hand_over(message: *mut rd_kafka_message_t, on_message: &mut dyn FnMut(Fetche
         let raw = &*message;
         match raw.err {
             Err::RD_KAFKA_RESP_ERR_NO_ERROR => on_message(Fetched::Record(RawMessage { message: raw })),
-            Err::RD_KAFKA_RESP_ERR__PARTITION_EOF => on_message(Fetched::End { offset: raw.offset }),
+            Err::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                on_message(Fetched::End { partition: raw.partition, offset: raw.offset })
+            }
             code => {
                 let mut error = RawError::of("consume", code);
                 let topic = if raw.rkt.is_null() { String::new() } else { text(rd_kafka_topic_name(raw.rkt)) };
@@ -471,6 +488,25 @@ impl<'a> RawMessage<'a> {
     }
 }
 
+/// Whether a rebalance of this consumer's group takes all partitions away before it deals them out anew.
+fn is_eager(rk: *mut rd_kafka_t) -> bool {
+    // SAFETY: live handle; the answer is a static string.
+    unsafe { text(rd_kafka_rebalance_protocol(rk)) == "EAGER" }
+}
+
+/// Gives partitions up: all that there are, where rebalances are eager.
+///
+/// # Safety
+/// Both are live.
+unsafe fn unassign(rk: *mut rd_kafka_t, partitions: *const rd_kafka_topic_partition_list_t) -> Result<(), RawError> {
+    if is_eager(rk) {
+        // SAFETY: null means none.
+        return check("unassign", unsafe { rd_kafka_assign(rk, ptr::null()) });
+    }
+    // SAFETY: the caller's promise; the error object is taken over.
+    unsafe { RawError::check("incremental_unassign", rd_kafka_incremental_unassign(rk, partitions)) }
+}
+
 /// # Safety
 /// `start` is null, or points to `len` bytes that live for `'a`.
 unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
@@ -514,7 +550,7 @@ unsafe extern "C" fn on_rebalance(
             if code == Err::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
                 rd_kafka_assign(rk, ptr::null());
             } else {
-                drop(RawError::check("unassign", rd_kafka_incremental_unassign(rk, partitions)));
+                drop(unassign(rk, partitions));
             }
         }
         return;
@@ -533,6 +569,10 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
     let (message, events) = unsafe { (&*message, &*opaque.cast::<Events>()) };
     if message.err != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
         events.delivery_error.lock().get_or_insert_with(|| RawError::of("deliver", message.err));
+    } else if message.offset >= 0 {
+        let mut delivered = events.delivered.lock();
+        let end = delivered.entry((message.rkt as usize, message.partition)).or_default();
+        *end = (*end).max(message.offset + 1);
     }
 }
 

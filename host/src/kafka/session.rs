@@ -187,7 +187,7 @@ impl Session for KafkaSession {
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
         if partitions.is_empty() {
-            self.consumer.incremental_assign(&PartitionList::new()).map_err(restart)?;
+            self.consumer.assign(&PartitionList::new()).map_err(restart)?;
             return Ok(Vec::new());
         }
         let positions = self.positions(partitions)?;
@@ -195,7 +195,7 @@ impl Session for KafkaSession {
         for position in &positions {
             list.add(&position.topic, position.partition, position.offset, "");
         }
-        self.consumer.incremental_assign(&list).map_err(restart)?;
+        self.consumer.assign(&list).map_err(restart)?;
         self.assigned.extend(partitions);
         let assigned = positions.into_iter().filter_map(|position| {
             let partition = self.partition(&position.topic, position.partition)?;
@@ -211,7 +211,7 @@ impl Session for KafkaSession {
             self.resume(partition)?;
         }
         self.assigned.retain(|assigned| !partitions.contains(assigned));
-        self.consumer.incremental_unassign(&self.list(partitions, |_| -1001)).map_err(restart)
+        self.consumer.unassign(&self.list(partitions, |_| -1001)).map_err(restart)
     }
 
     fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
@@ -247,7 +247,15 @@ impl Session for KafkaSession {
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
-        self.producer()?.send(record, None)
+        self.producer()?.send(record)
+    }
+
+    fn flush(&mut self) -> Result<(), SessionError> {
+        self.producer()?.drain()
+    }
+
+    fn written_end(&self, topic: usize, partition: i32) -> Option<i64> {
+        self.producer.as_ref()?.delivered_end(topic, partition)
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {

@@ -96,6 +96,13 @@ codes! {
         "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
     Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";
     TrialLimit = "E042", 422, "The trial went over its limits", "send fewer or smaller records";
+    CoPartition = "E050", 422, "Topics that share state have different numbers of partitions",
+        "give them the same number, or re-key through a topic that has it; docs/guide.md says how";
+    TableTopic = "E051", 422, "The topic of a table is not compacted", "set cleanup.policy=compact on it, or use another topic";
+    Changelog = "E052", 409, "A changelog topic does not fit its inputs", "docs/errors/E052.md says what to do with each";
+    NoStore = "E053", 404, "There is no such store to be asked", "name a store of the spec that has queryable: true";
+    NoEntry = "E054", 404, "The store has no such entry", "look for another key; docs/api.md says how a key is written";
+    StateElsewhere = "E055", 503, "No host has this part of the state now", "it is being moved or rebuilt: ask again in a moment";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
@@ -106,6 +113,7 @@ codes! {
     Contract = "E106", 422, "The transform's output breaks the contract", "use sandbar-sdk, or correct the columns that are named";
     RecordTooLarge = "E107", 422, "An output record is larger than its topic takes",
         "raise the topic's max.message.bytes, or put out smaller records";
+    StateLimit = "E108", 422, "A store went over its limit", "raise state.NAME.max_bytes, give its entries a ttl, or keep less";
 
     LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now", "nothing is lost; it is tried again, look at the brokers";
     LogRefused = "E202", 502, "The log (Kafka) refused an operation", "the message is the broker's; look at its log and settings";
@@ -120,6 +128,11 @@ codes! {
     ControlTopic = "E210", 502, "A control topic has the wrong settings", "recreate it as docs/errors/E210.md shows";
     ControlWrite = "E211", 503, "A change was sent but not seen to arrive", "GET the transform: it holds the change or it does not; then repeat";
     LocalDisk = "E212", 500, "The host's data directory cannot be used", "look at its space and rights; it is only a cache";
+    StateLost = "E220", 500, "A changelog topic has lost what a store was built from", "docs/errors/E220.md says how to get it back, or to go on without";
+    PartitionsChanged = "E221", 500, "An input's number of partitions changed under a transform with stores",
+        "its keys are elsewhere now: docs/errors/E221.md says how to move them";
+    StateUnavailable = "E222", 503, "A store cannot be rebuilt now", "nothing is lost; it is tried again, look at the brokers and the disk";
+    TableUnavailable = "E223", 503, "A table has not caught up with its topic", "wait; if it stays so, look at the topic and the message";
 }
 
 impl Code {

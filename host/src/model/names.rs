@@ -90,9 +90,9 @@ name!(
     kafka_topic
 );
 name!(
-    /// The alias by which a guest names an output.
+    /// The name by which a guest calls an output, a store or a table.
     Alias,
-    "output alias",
+    "name",
     dns_label
 );
 

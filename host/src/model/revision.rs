@@ -1,5 +1,6 @@
 //! A transform's revisions, as the deployments topic holds them.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
@@ -38,6 +39,9 @@ pub struct Asked {
     pub restarts: u64,
     /// To go on with partitions that stopped before a bad record.
     pub resumes: u64,
+    /// To begin with empty stores: their changelog topics are named by it.
+    #[serde(default)]
+    pub resets: u64,
 }
 
 /// How many answered requests a deployment remembers: so far back is a repeated one recognised.
@@ -104,14 +108,14 @@ pub struct Revision {
 
 impl Revision {
     /// It as if it were deployed: to be prepared and run.
-    pub fn to_deployment(&self) -> Deployment {
+    pub fn to_deployment(&self, asked: Asked) -> Deployment {
         Deployment {
             id: self.id.clone(),
             revision: self.revision,
             module: self.module,
             spec: self.spec.clone(),
             desired: Desired::Running,
-            asked: Asked::default(),
+            asked,
             changed_at: self.changed_at,
             changes: 0,
             requests: Vec::new(),
@@ -137,25 +141,28 @@ pub enum Desired {
 }
 
 /// What is committed with each offset of an input: as JSON, in the offset's metadata.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
     /// The revision that processed what is before the offset. No lower one may go on from there.
     pub revision: u64,
     /// The first offset that it processed.
     pub since: i64,
+    /// How far the changelog of each store reached when the offset was committed: one that ends before is not whole.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub changelogs: BTreeMap<String, i64>,
 }
 
 impl Progress {
     /// Reads an offset's metadata; of an offset that somebody else committed nothing is known.
     pub fn parse(metadata: &str, next_offset: i64) -> Self {
-        serde_json::from_str(metadata).unwrap_or(Self { revision: 0, since: next_offset })
+        serde_json::from_str(metadata).unwrap_or(Self { since: next_offset, ..Self::default() })
     }
 }
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&serde_json::to_string(self).expect("two numbers"))
+        f.write_str(&serde_json::to_string(self).expect("numbers and names"))
     }
 }
 
@@ -188,9 +195,11 @@ mod tests {
         for (metadata, revision, since) in
             [(r#"{"revision":3,"since":40}"#, 3, 40), (r#"{"revision":3}"#, 3, 0), ("", 0, 7), ("by hand", 0, 7)]
         {
-            assert_eq!(Progress::parse(metadata, 7), Progress { revision, since }, "{metadata}");
+            let expected = Progress { revision, since, ..Progress::default() };
+            assert_eq!(Progress::parse(metadata, 7), expected, "{metadata}");
         }
-        let progress = Progress { revision: 3, since: 40 };
+        let changelogs = [("levels".to_owned(), 7)].into();
+        let progress = Progress { revision: 3, since: 40, changelogs };
         assert_eq!(Progress::parse(&progress.to_string(), 7), progress);
     }
 }

@@ -49,6 +49,18 @@ pub struct RawSpec {
     /// Where a partition without a committed offset begins: `latest` is the default.
     #[serde(default)]
     pub start: StartSpec,
+    /// Stores that the guest opens by name: keyed state, kept with its outputs in one transaction.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schema(value_type = std::collections::HashMap<String, StoreSpec>)]
+    pub state: IndexMap<String, StoreSpec>,
+    /// Name (which the guest uses) to compacted topic: look-ups. They must exist.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    pub tables: IndexMap<String, String>,
+    /// Calls the guest between batches once in each such interval, for each partition: 100ms to 1day. Without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub tick: Option<Span>,
     /// Permits that what this transform writes comes back to it through other transforms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schema(default = false)]
@@ -61,6 +73,38 @@ pub struct RawSpec {
     #[serde(default = "default_workers")]
     #[schema(default = 1)]
     pub workers: u32,
+}
+
+/// One store of a transform. There is one for each partition number of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSpec {
+    /// Where a host holds it: `disk` (the default, with a cache of hot entries) or `memory`.
+    pub store: StoreKind,
+    /// How long after its last write an entry is there: 1s to 10years. Without it, for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ttl: Option<Span>,
+    /// Keys and values of one partition: 1KiB to 1TiB. A record that would need more fails.
+    #[schema(value_type = String, default = "1GiB")]
+    pub max_bytes: Bytes,
+    /// Whether the API may look up entries.
+    pub queryable: bool,
+}
+
+/// Where a host holds a store. Either way it is rebuilt from its changelog topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreKind {
+    #[default]
+    Disk,
+    Memory,
+}
+
+impl Default for StoreSpec {
+    fn default() -> Self {
+        Self { store: StoreKind::Disk, ttl: None, max_bytes: Bytes::mib(1024), queryable: false }
+    }
 }
 
 /// The guarantee of a transform's outputs.
@@ -189,6 +233,9 @@ pub struct Spec {
     pub dead_letter_topic: TopicName,
     pub limits: Limits,
     pub start: StartSpec,
+    pub state: IndexMap<Alias, StoreSpec>,
+    pub tables: IndexMap<Alias, TopicName>,
+    pub tick: Option<Duration>,
     pub allow_cycle: bool,
     pub commit_interval: Duration,
     pub workers: u32,
@@ -204,6 +251,12 @@ pub struct Problem {
 
 /// Most inputs or outputs of a transform.
 pub const TOPICS_MAX: usize = 64;
+/// Longest name of a store: it is a part of its changelog topic's.
+pub const STORE_NAME_BYTES_MAX: usize = 32;
+/// Most stores, or tables, of a transform.
+pub const STORES_MAX: usize = 16;
+/// Longest time that an entry of a store may be kept after its last write; without `ttl` it is kept for ever.
+pub const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 /// Largest `config`, in bytes of JSON.
 pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
 
@@ -216,6 +269,8 @@ impl Spec {
         let module = check.module(raw.module.as_deref(), uploaded);
         let inputs = check.inputs(&raw.inputs);
         let outputs = check.outputs(&raw.outputs, &inputs);
+        let state = check.state(&raw.state);
+        let tables = check.tables(&raw.tables);
         check.limits(raw);
         check.start(&raw.start, &inputs);
         let dead_letter_topic = check.dead_letter(raw, id, &inputs);
@@ -237,6 +292,9 @@ impl Spec {
             dead_letter_topic,
             limits: raw.limits,
             start: raw.start.clone(),
+            state,
+            tables,
+            tick: raw.tick.map(|tick| tick.0),
             allow_cycle: raw.allow_cycle,
             commit_interval: raw.commit_interval.0,
             workers: raw.workers,
@@ -246,6 +304,20 @@ impl Spec {
     /// The consumer group, named after the transform and never after its revision.
     pub fn group(&self, cluster: &super::names::ClusterName) -> String {
         format!("sandbar.{cluster}.{}.{}", self.id.team, self.id.name)
+    }
+
+    /// Whether partitions of several inputs meet in the same stores: those of one number must be in the same hands.
+    pub fn shares_state(&self) -> bool {
+        !self.state.is_empty() && self.inputs.len() > 1
+    }
+
+    /// The changelog topics of its stores, in their order. They belong to the transform's name: a revision finds what
+    /// the one before it kept. `resets`: how often its state was reset; each time it gets new topics.
+    pub fn changelogs(&self, cluster: &super::names::ClusterName, resets: u64) -> Vec<TopicName> {
+        let again = if resets == 0 { String::new() } else { format!(".{resets}") };
+        let topic = |store: &Alias| format!("_sandbar.{cluster}.state.{}.{}.{store}{again}", self.id.team, self.id.name);
+        let parse = |topic: String| topic.parse().expect("names are DNS labels, and a store's is short");
+        self.state.keys().map(|store| parse(topic(store))).collect()
     }
 
     /// Every topic that this transform writes to.
@@ -342,6 +414,47 @@ impl Checker {
         outputs
     }
 
+    fn state(&mut self, raw: &IndexMap<String, StoreSpec>) -> IndexMap<Alias, StoreSpec> {
+        let mut stores = IndexMap::new();
+        for (name, store) in self.named("state", raw) {
+            let field = format!("state.{name}");
+            if name.as_str().len() > STORE_NAME_BYTES_MAX {
+                self.problem(&field, format!("its name must have at most {STORE_NAME_BYTES_MAX} characters"));
+            }
+            if let Some(ttl) = store.ttl {
+                self.within(&format!("{field}.ttl"), ttl, Span::ms(1000), Span(TTL_MAX));
+            }
+            self.within(&format!("{field}.max_bytes"), store.max_bytes, Bytes::kib(1), Bytes::mib(1 << 20));
+            stores.insert(name, *store);
+        }
+        stores
+    }
+
+    fn tables(&mut self, raw: &IndexMap<String, String>) -> IndexMap<Alias, TopicName> {
+        let mut tables = IndexMap::new();
+        for (name, topic) in self.named("tables", raw) {
+            if let Some(topic) = self.topic(&format!("tables.{name}"), topic) {
+                tables.insert(name, topic);
+            }
+        }
+        tables
+    }
+
+    /// What is declared under valid names.
+    fn named<'a, T>(&mut self, field: &str, raw: &'a IndexMap<String, T>) -> Vec<(Alias, &'a T)> {
+        if raw.len() > STORES_MAX {
+            self.problem(field, format!("must name at most {STORES_MAX}"));
+        }
+        let mut named = Vec::new();
+        for (name, value) in raw.iter().take(STORES_MAX) {
+            match name.parse::<Alias>() {
+                Ok(name) => named.push((name, value)),
+                Err(error) => self.problem(format!("{field}.{name}"), error.to_string()),
+            }
+        }
+        named
+    }
+
     fn dead_letter(&mut self, raw: &RawSpec, id: &TransformId, inputs: &[TopicName]) -> Option<TopicName> {
         let field = "on_error.dead_letter_topic";
         let default = format!("{}.{}.dead-letter", id.team, id.name);
@@ -362,6 +475,9 @@ impl Checker {
         self.within("limits.output_per_record", limits.output_per_record, 1, 100_000);
         self.within("limits.output_bytes_per_record", limits.output_bytes_per_record, Bytes::kib(1), Bytes::mib(64));
         self.within("limits.log_lines_per_second", limits.log_lines_per_second, 0, 10_000);
+        if let Some(tick) = raw.tick {
+            self.within("tick", tick, Span::ms(100), Span(Duration::from_secs(24 * 60 * 60)));
+        }
         self.within("commit_interval", raw.commit_interval, Span::ms(10), Span::ms(5000));
         self.within("workers", raw.workers, 1, 16);
         self.within("on_error.retry.attempts", raw.on_error.retry.attempts, 0, 10);
@@ -425,6 +541,11 @@ mod tests {
             ("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time"),
             ("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers"),
             ("inputs: [a]\noutputs: {o: b}\nteam: stock", "team"),
+            ("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b"),
+            ("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl"),
+            ("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes"),
+            ("inputs: [a]\noutputs: {o: b}\ntables: {t: __consumer_offsets}", "tables.t"),
+            ("inputs: [a]\noutputs: {o: b}\ntick: 1ms", "tick"),
             ("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic"),
             ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c"),
             ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1"),
@@ -437,7 +558,9 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_refused() {
-        for yaml in ["input: [a]", "limits: {memroy: 1MiB}", "on_error: {then: explode}", "delivery: twice"] {
+        for yaml in
+            ["input: [a]", "limits: {memroy: 1MiB}", "on_error: {then: explode}", "state: {s: {tll: 1s}}", "delivery: twice"]
+        {
             assert!(serde_norway::from_str::<RawSpec>(yaml).is_err(), "{yaml}");
         }
     }

@@ -126,8 +126,30 @@ pub struct PartitionStatus {
     pub revision: u64,
     /// The first offset that this revision processed, or will.
     pub revision_since: i64,
+    /// While its stores are brought up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<Restoring>,
+    /// What its stores hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
+}
+
+/// How far a restore has come. Both count places of changelogs: some hold no record any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restoring {
+    pub records_read: u64,
+    pub records_total: u64,
+}
+
+/// One store of one partition, as of the last commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreStatus {
+    pub name: String,
+    pub entries: u64,
+    /// Of keys and values.
+    pub bytes: u64,
 }
 
 impl PartitionStatus {

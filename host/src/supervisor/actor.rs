@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::prepare::{Prepared, Unprepared, prepare, prepare_proven};
+use super::prepare::{Prepared, Unprepared, check_partitions, prepare, prepare_proven};
 use super::report::Report;
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
@@ -15,7 +15,8 @@ use crate::model::names::TransformId;
 use crate::model::revision::{Asked, Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::SessionOptions;
+use crate::ports::{SessionOptions, States};
+use crate::stores::TransformStores;
 use crate::telemetry::metrics::TransformMetrics;
 use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
 
@@ -23,6 +24,8 @@ use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 /// How often gauges follow the workers' status.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the partitions of inputs are counted, for transforms with stores.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// A guest's stack is on its worker's.
 const STACK_BYTES: usize = 4 << 20;
 
@@ -42,6 +45,10 @@ pub(super) struct Actor {
     workers: Vec<WorkerHandle>,
     /// What the workers' sessions were opened with.
     options: Option<SessionOptions>,
+    /// What its workers open their stores with.
+    stores: Option<TransformStores>,
+    /// When the partitions of its inputs were last counted.
+    looked_at: Option<Timestamp>,
     failures: u32,
     metrics: Arc<TransformMetrics>,
 }
@@ -55,7 +62,20 @@ impl Actor {
     ) -> Self {
         let metrics = parts.metrics.transform(&id, &[], &[]);
         let (running, workers) = (Running::Nothing, Vec::new());
-        Self { id, parts, desired, asked: None, report, running, workers, options: None, failures: 0, metrics }
+        Self {
+            id,
+            parts,
+            desired,
+            asked: None,
+            report,
+            running,
+            workers,
+            options: None,
+            stores: None,
+            failures: 0,
+            looked_at: None,
+            metrics,
+        }
     }
 
     /// Runs until nobody says any more what is desired; then stops the workers.
@@ -124,7 +144,7 @@ impl Actor {
         let is_first = self.workers.is_empty();
         let prepared = spawn_blocking(move || {
             let prepared = prepare(&parts, &wanted, instances)?;
-            let kept = if is_first { prepare_proven(&parts, &prepared) } else { None };
+            let kept = if is_first { prepare_proven(&parts, &prepared, wanted.asked) } else { None };
             Ok(Prepared { kept, ..prepared })
         })
         .await;
@@ -135,7 +155,8 @@ impl Actor {
     fn can_swap(&self, prepared: &Prepared) -> bool {
         let alive = self.workers.iter().all(|worker| !worker.thread.is_finished());
         let options = self.options.as_ref().filter(|_| alive && !self.workers.is_empty());
-        options.is_some_and(|options| prepared.can_follow(options, self.workers.len()))
+        let alike = prepared.has_same_stores(self.stores.as_ref());
+        alike && options.is_some_and(|options| prepared.can_follow(options, self.workers.len()))
     }
 
     fn swap(&mut self, prepared: Prepared) {
@@ -149,7 +170,8 @@ impl Actor {
 
     async fn restart(&mut self, prepared: Prepared) {
         self.stop_workers().await;
-        let Prepared { program, kept, options, workers, .. } = prepared;
+        let Prepared { program, kept, options, workers, stores, .. } = prepared;
+        self.stores = stores;
         let programs = Programs { run: program, kept, refused: None };
         let statuses = (0..workers).map(|number| self.spawn_worker(number, &programs, &options)).collect();
         tracing::info!(transform = %self.id, revision = programs.run.settings.revision, workers, "started");
@@ -187,6 +209,7 @@ impl Actor {
             log: self.parts.log.clone(),
             options,
             programs: programs.clone(),
+            stores: self.stores.clone().map(|stores| Arc::new(stores) as Arc<dyn States>),
             commands: commands_seen,
             status,
             clock: Timestamp::now,
@@ -258,10 +281,28 @@ impl Actor {
             self.prepare_failed(revision, Code::Internal, "a worker ended unexpectedly".into());
             return;
         }
+        if let Some((code, message)) = self.partitions_changed().await {
+            self.stop_workers().await;
+            let revision = self.report.borrow().target;
+            self.prepare_failed(revision, code, message);
+            return;
+        }
         self.catch_up(desired).await;
         if self.running != Running::Nothing {
             self.gauge();
         }
+    }
+
+    /// Whether an input of a transform with stores has other partitions than it had: then no key is where its state is.
+    async fn partitions_changed(&mut self) -> Option<Unprepared> {
+        let (stores, options) = (self.stores.clone()?, self.options.as_ref()?);
+        let now = Timestamp::now();
+        if self.workers.is_empty() || self.looked_at.is_some_and(|at| now < at.after(PARTITIONS_INTERVAL)) {
+            return None;
+        }
+        self.looked_at = Some(now);
+        let (log, inputs) = (self.parts.log.clone(), options.inputs.clone());
+        spawn_blocking(move || check_partitions(&*log, &inputs, stores.partitions()).err()).await.ok()?
     }
 
     /// Gives workers the revision that another host has committed with on partitions that are theirs now: it was
@@ -273,7 +314,7 @@ impl Actor {
             true => desired.clone(),
             // Not read from the catalog yet, or collected: looked for again.
             false => match self.parts.catalog.revision(&self.id, newest) {
-                Ok(revision) => revision.to_deployment(),
+                Ok(revision) => revision.to_deployment(desired.asked),
                 Err(_) => return,
             },
         };

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::model::codes::Code;
-use crate::model::revision::{Deployment, Progress};
-use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions};
+use crate::model::names::TopicName;
+use crate::model::revision::{Asked, Deployment, Progress};
+use crate::model::spec::Spec;
+use crate::ports::{Guest, GuestError, GuestFactory, Log, LogError, SessionOptions};
+use crate::stores::TransformStores;
 use crate::task::{Failed, Program, Settings};
+use crate::telemetry::metrics::TransformMetrics;
 
 /// A revision, ready to run.
 pub struct Prepared {
@@ -16,6 +20,8 @@ pub struct Prepared {
     /// Without the transactional id, which is each worker's own.
     pub options: SessionOptions,
     pub workers: u32,
+    /// What opens its stores, where it has any.
+    pub stores: Option<TransformStores>,
     /// As many instances as were asked for.
     pub guests: Vec<Box<dyn Guest>>,
 }
@@ -28,6 +34,14 @@ impl Prepared {
     pub fn can_follow(&self, other: &SessionOptions, workers: usize) -> bool {
         let SessionOptions { group, inputs, delivery, .. } = &self.options;
         (group, inputs, delivery) == (&other.group, &other.inputs, &other.delivery) && self.workers as usize == workers
+    }
+
+    /// Whether its stores are the same as those.
+    pub fn has_same_stores(&self, other: Option<&TransformStores>) -> bool {
+        match (&self.stores, other) {
+            (Some(own), Some(other)) => own.is_same(other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
     }
 }
 
@@ -43,9 +57,13 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     for topic in spec.written_topics() {
         record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.record_bytes_max);
     }
-    let settings = Settings::of(&spec, deployment.revision, record_bytes_max);
-    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &settings.outputs);
-    let factory = parts.modules.prepare(&spec, deployment.revision, &bytes, Some(metrics.clone()));
+    let written: Vec<_> = spec.written_topics().cloned().collect();
+    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
+    let changelogs = spec.changelogs(&parts.cluster, deployment.asked.resets);
+    let stores = stores(parts, &spec, &changelogs, &metrics)?;
+    let tables = parts.tables.of(spec.tables.values().cloned())?;
+    let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
+    let factory = parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
     let factory = factory.map_err(|error| (error.code(), error.to_string()))?;
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
     let options = SessionOptions {
@@ -55,14 +73,51 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         outputs: settings.outputs.clone(),
         delivery: spec.delivery,
         start: spec.start.resolve(deployment.changed_at),
+        co_partitioned: spec.shares_state(),
     };
     let program = Arc::new(Program { settings, guests: Arc::new(factory), metrics });
-    Ok(Prepared { program, kept: None, options, workers: spec.workers, guests })
+    Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
+}
+
+/// Opens nothing yet; but that every input still has the partitions of the changelogs is looked at now.
+fn stores(
+    parts: &Parts,
+    spec: &Spec,
+    changelogs: &[TopicName],
+    metrics: &Arc<TransformMetrics>,
+) -> Result<Option<TransformStores>, Unprepared> {
+    if changelogs.is_empty() {
+        return Ok(None);
+    }
+    let (mut partitions, mut record_bytes_max) = (None, Vec::new());
+    for changelog in changelogs {
+        let info = parts.log.topic(changelog).map_err(|error| match error {
+            LogError::NoTopic(topic) => (Code::StateLost, format!("there is no changelog topic {topic}")),
+            error => of_log(error),
+        })?;
+        partitions.get_or_insert(info.partitions);
+        record_bytes_max.push(info.record_bytes_max);
+    }
+    let partitions = partitions.unwrap_or_default();
+    check_partitions(&*parts.log, &spec.inputs, partitions)?;
+    Ok(Some(parts.stores.of(spec, changelogs, &record_bytes_max, partitions, metrics.clone())))
+}
+
+/// Whether every input has as many partitions as the changelogs.
+pub fn check_partitions(log: &dyn Log, inputs: &[TopicName], partitions: i32) -> Result<(), Unprepared> {
+    for input in inputs {
+        let found = log.topic(input).map_err(of_log)?.partitions;
+        if found != partitions {
+            let message = format!("{input} has {found} partitions, its changelogs have {partitions}");
+            return Err((Code::PartitionsChanged, message));
+        }
+    }
+    Ok(())
 }
 
 /// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
 /// workers do that were there before. Blocks.
-pub fn prepare_proven(parts: &Parts, prepared: &Prepared) -> Option<Arc<Program>> {
+pub fn prepare_proven(parts: &Parts, prepared: &Prepared, asked: Asked) -> Option<Arc<Program>> {
     let Prepared { program, options, .. } = prepared;
     let Settings { id, revision, .. } = &program.settings;
     if *revision == 1 {
@@ -74,9 +129,12 @@ pub fn prepare_proven(parts: &Parts, prepared: &Prepared) -> Option<Arc<Program>
         return None;
     }
     let proven = parts.catalog.revision(id, newest).map_err(|error| (error.code(), error.to_string()));
-    match proven.and_then(|proven| prepare(parts, &proven.to_deployment(), 0)) {
+    match proven.and_then(|proven| prepare(parts, &proven.to_deployment(asked), 0)) {
         // Partitions count by input.
-        Ok(proven) => (proven.options.inputs == options.inputs).then_some(proven.program),
+        Ok(proven) => {
+            let alike = proven.options.inputs == options.inputs && proven.has_same_stores(prepared.stores.as_ref());
+            alike.then_some(proven.program)
+        }
         Err((code, error)) => {
             tracing::warn!(transform = %id, revision = newest, %code, error, "there is no revision to go back to");
             None

@@ -1,12 +1,13 @@
 //! One revision, ready to run.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Retry, Spec, Then};
-use crate::ports::GuestFactory;
+use crate::ports::{GuestFactory, Partition};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
@@ -23,7 +24,7 @@ pub struct Settings {
     pub revision: u64,
     pub module: Digest,
     pub inputs: Vec<TopicName>,
-    /// Every topic that is written, the dead letters' last: `Outgoing::topic` is an index into it.
+    /// Every topic that is written: those of the spec, dead letters, changelogs. `Outgoing::topic` is an index into it.
     pub outputs: Vec<TopicName>,
     pub commit_interval: Duration,
     pub batch_records: usize,
@@ -35,17 +36,23 @@ pub struct Settings {
     pub then: Then,
     /// Index of the dead-letter topic among `outputs`.
     pub dead_letters: Option<usize>,
+    /// Indexes of the stores' changelog topics among `outputs`.
+    pub changelogs: Range<usize>,
+    /// Between two ticks.
+    pub tick: Option<Duration>,
 }
 
 impl Settings {
     /// `record_bytes_max` is in the order of `Spec::written_topics`.
-    pub fn of(spec: &Spec, revision: u64, record_bytes_max: Vec<usize>) -> Self {
+    pub fn of(spec: &Spec, revision: u64, changelogs: Vec<TopicName>, record_bytes_max: Vec<usize>) -> Self {
+        let written = spec.written_topics().count();
         Self {
             id: spec.id.clone(),
             revision,
             module: spec.module,
             inputs: spec.inputs.clone(),
-            outputs: spec.written_topics().cloned().collect(),
+            changelogs: written..written + changelogs.len(),
+            outputs: spec.written_topics().cloned().chain(changelogs).collect(),
             commit_interval: spec.commit_interval,
             batch_records: spec.limits.batch_records as usize,
             batch_bytes: spec.limits.batch_bytes.as_usize(),
@@ -58,6 +65,12 @@ impl Settings {
             retry: spec.retry,
             then: spec.then,
             dead_letters: (spec.then == Then::DeadLetter).then_some(spec.outputs.len()),
+            tick: spec.tick,
         }
+    }
+
+    /// Whether the partition's task is called between batches. With stores, one task for each number is enough.
+    pub fn ticks(&self, partition: Partition) -> Option<Duration> {
+        self.tick.filter(|_| self.changelogs.is_empty() || partition.input == 0)
     }
 }

@@ -1,18 +1,29 @@
 //! What a task does with its pending records: one call of the guest, and all that follows from it.
 
-use crate::model::batch::{Batch, CheckedOutput, Output};
+use crate::model::batch::{Batch, CheckedOutput, Output, OutputLimits, RecordRef};
 use crate::model::spec::Then;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::{Call, Outgoing, Session, SessionError};
+use crate::ports::{Call, Guest, GuestError, Outgoing, Session, SessionError};
+use crate::state::State;
 
 use super::failure::{self, Failed, dead_letter_headers};
 use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Tally, Task};
 
+/// A tick may put out as much as so many records.
+const TICK_ROWS: u32 = 64;
+
 impl Task {
     /// One call of the guest, with all that follows from it. Call only inside a transaction.
-    pub fn step(&mut self, now: Timestamp, session: &mut dyn Session, tally: &mut Tally) -> Result<Step, SessionError> {
-        if self.is_waiting(now) || self.pending.is_empty() {
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        session: &mut dyn Session,
+        state: &mut State,
+        tally: &mut Tally,
+    ) -> Result<Step, SessionError> {
+        let tick = self.is_tick_due(now);
+        if self.is_waiting(now) || (self.pending.is_empty() && !tick) {
             return Ok(Step::Idle);
         }
         self.wait_until = None;
@@ -20,24 +31,34 @@ impl Task {
             return Ok(self.no_guest(failed, now));
         }
         match self.mode {
-            Mode::Batches => self.step_batch(now, session, tally),
-            Mode::OneByOne { row, attempts } => self.step_row(now, row, attempts, session, tally),
+            Mode::Batches if tick => self.step_tick(now, session, state, tally),
+            Mode::Batches => self.step_batch(now, session, state, tally),
+            Mode::OneByOne { row, attempts } => self.step_row(now, row, attempts, session, state, tally),
         }
     }
 
-    fn step_batch(&mut self, now: Timestamp, session: &mut dyn Session, tally: &mut Tally) -> Result<Step, SessionError> {
+    fn step_batch(
+        &mut self,
+        now: Timestamp,
+        session: &mut dyn Session,
+        state: &mut State,
+        tally: &mut Tally,
+    ) -> Result<Step, SessionError> {
         let batch = self.pending.pop_front().expect("checked in step");
         let program = self.program.clone();
         let settings = &program.settings;
-        let result = self.call(&batch, now);
+        let result = self.call(&batch, now, state)?;
         let outcome = self.check(&batch, &result);
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
         let failures = failure::of_outcome(&outcome, settings);
         let retriable = !failures.is_empty() && settings.retry.attempts > 0;
+        // What a record that failed has written must not stay, and who of several wrote what is not known.
+        let entangled = !failures.is_empty() && state.has_call_writes();
+        state.end_call(failures.is_empty());
         // Who of several failed is not known, or must be run again alone.
-        if batch.len() > 1 && (retriable || outcome.is_err()) {
+        if batch.len() > 1 && (retriable || entangled || outcome.is_err()) {
             self.go_one_by_one(batch);
             return Ok(Step::Worked);
         }
@@ -60,17 +81,19 @@ impl Task {
         row: usize,
         attempts: u32,
         session: &mut dyn Session,
+        state: &mut State,
         tally: &mut Tally,
     ) -> Result<Step, SessionError> {
         let one = self.pending.front().expect("checked in step").row(row);
         let program = self.program.clone();
         let settings = &program.settings;
-        let result = self.call(&one, now);
+        let result = self.call(&one, now, state)?;
         let outcome = self.check(&one, &result);
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
         let failures = failure::of_outcome(&outcome, settings);
+        state.end_call(failures.is_empty());
         if !failures.is_empty() && attempts < settings.retry.attempts {
             self.retry_row(row, attempts + 1, now);
             return Ok(Step::Worked);
@@ -89,33 +112,102 @@ impl Task {
         Ok(Step::Worked)
     }
 
+    /// Between batches: what the guest puts out and writes is a part of the transaction like any other. A tick that fails
+    /// changes nothing; the next one comes at its time.
+    fn step_tick(
+        &mut self,
+        now: Timestamp,
+        session: &mut dyn Session,
+        state: &mut State,
+        tally: &mut Tally,
+    ) -> Result<Step, SessionError> {
+        let due = self.tick_at;
+        self.plan_tick(now);
+        let program = self.program.clone();
+        // The output is as that of one row without data.
+        let mut row = Batch::default();
+        row.push(&RecordRef { offset: self.next_offset, timestamp: now.0, key: None, value: None, headers: &[] });
+        let result = self.run(state, |guest, call, state| guest.tick(call, state), now)?;
+        let limits = OutputLimits {
+            records_per_input: program.settings.output.records_per_input.saturating_mul(TICK_ROWS),
+            bytes_per_input: program.settings.output.bytes_per_input.saturating_mul(TICK_ROWS as usize),
+            ..program.settings.output
+        };
+        let outcome = self.check_within(&row, &result, &limits);
+        if let Some(failed) = self.refused_by(&outcome) {
+            return Ok(Step::Refused(failed));
+        }
+        let failures = failure::of_outcome(&outcome, &program.settings);
+        state.end_call(failures.is_empty());
+        self.note_success(failures.is_empty());
+        if let Some((_, failed)) = failures.first() {
+            let (id, error) = (&program.settings.id, &failed.message);
+            tracing::warn!(transform = %id, partition = self.partition.number, code = %failed.code, error, "a tick failed");
+            program.metrics.failed("tick");
+            self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: None, at: now });
+            return Ok(Step::Worked);
+        }
+        for record in outcome.iter().flat_map(CheckedOutput::records) {
+            let (topic, key, value) = (record.target as usize, record.key, record.value);
+            let (headers, timestamp) = (&record.headers, record.timestamp);
+            session.send(&Outgoing { topic, partition: None, key, value, headers, timestamp })?;
+            tally.sent(topic, key, value);
+        }
+        self.ticked = due;
+        Ok(Step::Worked)
+    }
+
     /// A revision on trial that traps is refused as a whole, whatever the error policy says of single records.
     fn refused_by(&self, outcome: &Result<CheckedOutput<'_>, Failed>) -> Option<Failed> {
         outcome.as_ref().err().filter(|failed| self.on_trial && failed.is_the_modules()).cloned()
     }
 
-    /// Runs the batch; a failure of the guest drops the instance.
-    fn call(&mut self, batch: &Batch, now: Timestamp) -> Result<Output, Failed> {
+    /// Runs the batch.
+    fn call(&mut self, batch: &Batch, now: Timestamp, state: &mut State) -> Result<Result<Output, Failed>, SessionError> {
+        self.program.metrics.batch_records.observe(batch.len() as f64);
+        self.run(state, |guest, call, state| guest.process(batch, call, state), now)
+    }
+
+    /// A call of the guest. A failure drops the instance. Where its local state failed, the call says nothing of its
+    /// records: the transaction is aborted, and the state opened anew.
+    fn run(
+        &mut self,
+        state: &mut State,
+        call: impl FnOnce(&mut dyn Guest, Call, &mut State) -> Result<Output, GuestError>,
+        now: Timestamp,
+    ) -> Result<Result<Output, Failed>, SessionError> {
         let guest = self.guest.as_mut().expect("ensured in step");
         let metrics = &self.program.metrics;
         let timer = metrics.guest_call.start_timer();
-        let result = guest.process(batch, Call { partition: self.partition, now });
+        let result = call(&mut **guest, Call { partition: self.partition, now }, state);
         timer.observe_duration();
-        metrics.batch_records.observe(batch.len() as f64);
-        result.map_err(|error| {
+        if let Some(fault) = state.fault() {
+            return Err(SessionError::Abort(format!("the local state failed: {fault}")));
+        }
+        Ok(result.map_err(|error| {
             let failed = Failed::of_guest(&error);
             if failed.is_trap() {
                 metrics.trapped(failed.reason());
             }
             self.guest = None;
             failed
-        })
+        }))
     }
 
     /// Proves what came back; an instance whose output is not right is not to be trusted with the next batch.
     fn check<'a>(&mut self, batch: &'a Batch, result: &'a Result<Output, Failed>) -> Result<CheckedOutput<'a>, Failed> {
+        let limits = self.program.settings.output;
+        self.check_within(batch, result, &limits)
+    }
+
+    fn check_within<'a>(
+        &mut self,
+        batch: &'a Batch,
+        result: &'a Result<Output, Failed>,
+        limits: &OutputLimits,
+    ) -> Result<CheckedOutput<'a>, Failed> {
         let output = result.as_ref().map_err(Failed::clone)?;
-        output.check(batch, &self.program.settings.output).map_err(|error| {
+        output.check(batch, limits).map_err(|error| {
             self.guest = None;
             Failed::of_output(&error)
         })
@@ -159,7 +251,8 @@ impl Task {
                 }
                 let topic = record.target as usize;
                 let (key, value) = (record.key, record.value);
-                session.send(&Outgoing { topic, key, value, headers: &record.headers, timestamp: record.timestamp })?;
+                let (headers, timestamp) = (&record.headers, record.timestamp);
+                session.send(&Outgoing { topic, partition: None, key, value, headers, timestamp })?;
                 tally.sent(topic, key, value);
                 passed += u64::from(last != Some(record.source));
                 last = Some(record.source);
@@ -225,7 +318,7 @@ impl Task {
         let mut headers = batch.headers(row);
         headers.extend(own.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
         let (key, value, timestamp) = (batch.key(row), batch.value(row), batch.timestamps[row]);
-        session.send(&Outgoing { topic, key, value, headers: &headers, timestamp })?;
+        session.send(&Outgoing { topic, partition: None, key, value, headers: &headers, timestamp })?;
         tally.sent(topic, key, value);
         tally.dead_lettered += 1;
         Ok(())

@@ -9,12 +9,14 @@ use super::{Failed, Settings, failure};
 use crate::model::batch::{Batch, CheckedOutput, RecordRef};
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, Partition};
+use crate::state::State;
 
 /// A candidate under trial.
 pub struct Trial<'a> {
     guests: &'a dyn GuestFactory,
     settings: Settings,
     guest: Option<Box<dyn Guest>>,
+    state: State,
     memory_bytes: usize,
 }
 
@@ -36,8 +38,9 @@ pub struct Put {
 }
 
 impl<'a> Trial<'a> {
-    pub fn new(guests: &'a dyn GuestFactory, settings: Settings) -> Self {
-        Self { guests, settings, guest: None, memory_bytes: 0 }
+    /// `state`: what its stores hold at the beginning. What a record writes there stays for the next.
+    pub fn new(guests: &'a dyn GuestFactory, settings: Settings, state: State) -> Self {
+        Self { guests, settings, guest: None, state, memory_bytes: 0 }
     }
 
     /// Runs one record. An error is nobody's output: there is no instance to run it.
@@ -48,7 +51,7 @@ impl<'a> Trial<'a> {
         batch.push(&RecordRef { offset: record.offset, timestamp: record.timestamp, key, value, headers: &headers });
         let mut guest = self.guest.take().map_or_else(|| self.guests.instantiate(), Ok)?;
         let started = Instant::now();
-        let result = guest.process(&batch, Call { partition, now });
+        let result = guest.process(&batch, Call { partition, now }, &mut self.state);
         let time = started.elapsed();
         self.memory_bytes = self.memory_bytes.max(guest.memory_bytes());
         let result = match &result {
@@ -59,7 +62,9 @@ impl<'a> Trial<'a> {
         if result.is_ok() {
             self.guest = Some(guest);
         }
-        Ok(Tried { result: result.and_then(|checked| self.puts(&checked, record.offset)), time })
+        let result = result.and_then(|checked| self.puts(&checked, record.offset));
+        self.state.end_call(result.is_ok());
+        Ok(Tried { result, time })
     }
 
     fn puts(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<Put>, Failed> {
@@ -106,7 +111,11 @@ mod tests {
     }
 
     impl Guest for Echo {
-        fn process(&mut self, batch: &Batch, _: Call) -> Result<Output, GuestError> {
+        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+            Ok(Output::default())
+        }
+
+        fn process(&mut self, batch: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
             let (keys, values) = (batch.keys.repeat(2), batch.values.repeat(2));
             let mut output = Output { targets: vec![0, 1], sources: vec![0, 0], keys, values, ..Output::default() };
             match batch.value(0) {
@@ -138,7 +147,7 @@ mod tests {
         let raw = serde_json::from_value(raw).expect("a spec");
         let spec = Spec::parse(&raw, &"t/n".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
         let guests = Echoes::default();
-        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, vec![10; 3]));
+        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, Vec::new(), vec![10; 3]), State::default());
         for (value, expected, made) in [
             ("fine", Ok([0, 1]), 1),
             ("fail", Err(Code::GuestFailed), 1),

@@ -41,6 +41,15 @@ pub struct Metrics {
     swaps: IntCounterVec,
     swap_pause: HistogramVec,
     worker_state: IntGaugeVec,
+    store_entries: IntGaugeVec,
+    store_bytes: IntGaugeVec,
+    restored: IntCounterVec,
+    restore_time: HistogramVec,
+    restore_left: IntGaugeVec,
+    stores_wiped: IntCounterVec,
+    table_entries: IntGaugeVec,
+    table_bytes: IntGaugeVec,
+    table_lag: IntGaugeVec,
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
@@ -184,6 +193,46 @@ impl Metrics {
                 "1 for the state that the transform is in",
                 &["team", "transform", "state"],
             ),
+            store_entries: gauges(
+                r,
+                "sandbar_store_entries",
+                "Entries of one partition of a store, as of its last commit",
+                &["team", "transform", "store", "partition"],
+            ),
+            store_bytes: gauges(
+                r,
+                "sandbar_store_bytes",
+                "Bytes of keys and values of one partition of a store (limit: state.NAME.max_bytes)",
+                &["team", "transform", "store", "partition"],
+            ),
+            restored: counters(r, "sandbar_restored_records_total", "Records read from changelogs", &TRANSFORM),
+            restore_time: histograms(
+                r,
+                "sandbar_restore_seconds",
+                "Time to bring one partition of a store up to date",
+                &TRANSFORM,
+                seconds(),
+            ),
+            restore_left: gauges(
+                r,
+                "sandbar_restore_left_records",
+                "Places of changelogs that a partition's restore has still to read",
+                &["team", "transform", "partition"],
+            ),
+            stores_wiped: counters(
+                r,
+                "sandbar_stores_wiped_total",
+                "Local stores that were begun anew, by reason",
+                &["team", "transform", "reason"],
+            ),
+            table_entries: gauges(r, "sandbar_table_entries", "Entries of a table on this host", &["topic"]),
+            table_bytes: gauges(
+                r,
+                "sandbar_table_bytes",
+                "Memory of a table on this host (limit: --table-bytes-max)",
+                &["topic"],
+            ),
+            table_lag: gauges(r, "sandbar_table_lag_records", "Records that a table has not taken in yet", &["topic"]),
             log_lines: counters(r, "sandbar_log_lines_total", "Log lines of guests", &["team", "transform", "level"]),
             log_dropped: counters(
                 r,
@@ -290,6 +339,20 @@ impl Metrics {
         self.http_time.with_label_values(&[method, route]).observe(seconds);
     }
 
+    pub fn table(&self, topic: &str, entries: usize, bytes: usize, behind: u64) {
+        let gauge = |gauges: &IntGaugeVec, value: i64| gauges.with_label_values(&[topic]).set(value);
+        gauge(&self.table_entries, i64::try_from(entries).unwrap_or(i64::MAX));
+        gauge(&self.table_bytes, i64::try_from(bytes).unwrap_or(i64::MAX));
+        gauge(&self.table_lag, i64::try_from(behind).unwrap_or(i64::MAX));
+    }
+
+    /// A table that nobody uses any more.
+    pub fn forget_table(&self, topic: &str) {
+        for gauges in [&self.table_entries, &self.table_bytes, &self.table_lag] {
+            let _ = gauges.remove_label_values(&[topic]);
+        }
+    }
+
     /// Prometheus's text format.
     pub fn render(&self) -> String {
         self.sample_process();
@@ -336,6 +399,40 @@ impl TransformMetrics {
             Some(records) => self.all.lag.with_label_values(&labels).set(i64::try_from(records).unwrap_or(i64::MAX)),
             // Not ours any more: another host reports it.
             None => drop(self.all.lag.remove_label_values(&labels)),
+        }
+    }
+
+    /// A partition of a store was brought up to date; `wiped`: why it was begun anew.
+    pub fn restored(&self, records: u64, took: Duration, wiped: Option<&str>) {
+        let labels = [self.id.team.as_str(), self.id.name.as_str()];
+        self.all.restored.with_label_values(&labels).inc_by(records);
+        self.all.restore_time.with_label_values(&labels).observe(took.as_secs_f64());
+        if let Some(reason) = wiped {
+            self.all.stores_wiped.with_label_values(&[labels[0], labels[1], reason]).inc();
+        }
+    }
+
+    /// What a partition of a store holds; None: it is not here any more.
+    pub fn store(&self, store: &str, partition: i32, held: Option<(u64, u64)>) {
+        let number = partition.to_string();
+        let labels = [self.id.team.as_str(), self.id.name.as_str(), store, &number];
+        let gauge = |gauges: &IntGaugeVec, value: Option<u64>| match value {
+            Some(value) => gauges.with_label_values(&labels).set(i64::try_from(value).unwrap_or(i64::MAX)),
+            None => drop(gauges.remove_label_values(&labels)),
+        };
+        gauge(&self.all.store_entries, held.map(|(entries, _)| entries));
+        gauge(&self.all.store_bytes, held.map(|(_, bytes)| bytes));
+    }
+
+    /// How much a partition's restore has still to read; None: nothing is being restored.
+    pub fn restore_left(&self, partition: i32, records: Option<u64>) {
+        let number = partition.to_string();
+        let labels = [self.id.team.as_str(), self.id.name.as_str(), &number];
+        match records {
+            Some(records) => {
+                self.all.restore_left.with_label_values(&labels).set(i64::try_from(records).unwrap_or(i64::MAX))
+            }
+            None => drop(self.all.restore_left.remove_label_values(&labels)),
         }
     }
 

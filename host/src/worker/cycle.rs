@@ -1,15 +1,16 @@
 //! One session's life: its tasks, and the transaction over all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::HistogramTimer;
 
 use super::WorkerStatus;
-use crate::model::status::{LastError, Refused, State};
+use super::states::{Opened, PartitionStates};
+use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{CommitOffset, Guest, Partition, Rebalance, Session, SessionError};
+use crate::ports::{CommitOffset, Guest, Partition, Positions, Rebalance, Session, SessionError, States};
 use crate::task::{Failed, Program, Step, Tally, Task};
 
 /// Records taken from the session in one poll.
@@ -18,6 +19,8 @@ const POLL_RECORDS_MAX: usize = 4096;
 const PENDING_BYTES_MAX: usize = 8 << 20;
 /// A transaction that sent so much is committed before its time: what it sent waits in memory.
 const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
+/// The same for what it changes in stores.
+const STATE_BYTES_MAX: usize = 16 << 20;
 /// After an abort, the first and the longest wait before the next transaction.
 const ABORT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 
@@ -57,6 +60,8 @@ pub struct Cycle {
     /// Runs from there until a task makes its first call with the new revision.
     swap_timer: Option<HistogramTimer>,
     tasks: BTreeMap<Partition, Task>,
+    /// By partition number: what tasks of several inputs share.
+    states: PartitionStates,
     /// Partitions that the session was told to hold back, because their task waits.
     held: Vec<Partition>,
     /// A change that waits until the open transaction has ended, well or not: the session tells it once.
@@ -72,13 +77,15 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    pub fn new(session: Box<dyn Session>, programs: Programs) -> Self {
+    /// `stores` where the transform has any.
+    pub fn new(session: Box<dyn Session>, programs: Programs, stores: Option<Arc<dyn States>>) -> Self {
         Self {
             session,
             programs,
             next: None,
             swap_timer: None,
             tasks: BTreeMap::new(),
+            states: PartitionStates::new(stores),
             held: Vec::new(),
             change: None,
             stepped: None,
@@ -95,7 +102,7 @@ impl Cycle {
         match self.round(clock, idle_wait) {
             Err(SessionError::Abort(reason)) => {
                 self.roll_back(&reason, clock())?;
-                self.settle()
+                self.settle(clock())
             }
             other => other,
         }
@@ -105,9 +112,10 @@ impl Cycle {
         if let Some(next) = &self.next {
             self.swap_timer = Some(next.program.metrics.swap_pause.start_timer());
             self.finish(clock())?;
-            return self.settle();
+            return self.settle(clock());
         }
         let now = clock();
+        self.follow_states(now)?;
         let backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !self.is_quiet(now);
         let timeout = if backlog { Duration::ZERO } else { self.wait(now, idle_wait) };
         // What waits is held back, so it does not grow, and must not hold up the others.
@@ -134,20 +142,55 @@ impl Cycle {
         }
         self.process(clock)?;
         self.hold_waiting(clock())?;
-        let due =
-            self.deadline.is_some_and(|deadline| clock() >= deadline) || self.tally.bytes_out() > TRANSACTION_BYTES_MAX;
+        let due = self.deadline.is_some_and(|deadline| clock() >= deadline) || self.is_large();
         if due || self.change.is_some() {
             self.finish(clock())?;
         }
-        self.settle()
+        self.settle(clock())
     }
 
     /// Does what waits for the end of a transaction. Call only between two of them.
-    fn settle(&mut self) -> Result<(), SessionError> {
+    fn settle(&mut self, now: Timestamp) -> Result<(), SessionError> {
         if let Some(next) = self.next.take() {
-            self.take_over(next).map_err(as_restart)?;
+            self.take_over(next, now).map_err(as_restart)?;
         }
-        self.change.take().map_or(Ok(()), |change| self.apply(change).map_err(as_restart))
+        self.change.take().map_or(Ok(()), |change| self.apply(change, now).map_err(as_restart))
+    }
+
+    /// Lets tasks go whose state has been opened.
+    fn follow_states(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        for (number, opened) in self.states.advance(now) {
+            let id = &self.programs.run.settings.id;
+            match opened {
+                Opened::Ready => {
+                    tracing::info!(transform = %id, partition = number, "state is up to date");
+                    for task in self.tasks.values_mut().filter(|task| task.partition().number == number) {
+                        task.state_opened();
+                        if self.held.contains(&task.partition()) {
+                            self.session.seek(task.partition(), task.expected_offset()).map_err(as_restart)?;
+                        }
+                    }
+                }
+                Opened::Failed(error) => {
+                    tracing::error!(transform = %id, partition = number, code = %error.code, error = error.message, "no state");
+                    let own = self.tasks.values_mut().filter(|task| task.partition().number == number);
+                    own.for_each(|task| task.state_failed(error.clone()));
+                }
+                Opened::Stopped(error) => {
+                    tracing::error!(transform = %id, partition = number, code = %error.code, error = error.message, "stopped");
+                    for task in self.tasks.values_mut() {
+                        task.hold(true);
+                        task.state_failed(error.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the open transaction is to be committed before its time: what it has waits in memory.
+    fn is_large(&self) -> bool {
+        self.tally.bytes_out() > TRANSACTION_BYTES_MAX || self.states.pending_bytes() > STATE_BYTES_MAX
     }
 
     /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.
@@ -172,14 +215,15 @@ impl Cycle {
                 // It observes as it is dropped.
                 self.swap_timer = None;
                 let task = self.tasks.get_mut(&partition).expect("collected above");
-                let stepped = task.step(clock(), &mut *self.session, &mut self.tally)?;
+                let state = self.states.get_mut(partition.number);
+                let stepped = task.step(clock(), &mut *self.session, state, &mut self.tally)?;
                 if let Step::Refused(failed) = stepped {
                     return self.step_back(failed, partition, clock());
                 }
                 // A slow guest must not hold up what others of its transaction have done.
                 let overdue =
                     stepped == Step::Worked && self.is_overdue_by(clock(), self.program().settings.commit_interval);
-                if overdue || self.tally.bytes_out() > TRANSACTION_BYTES_MAX {
+                if overdue || self.is_large() {
                     return Ok(());
                 }
             }
@@ -200,19 +244,29 @@ impl Cycle {
         if !self.open {
             return Ok(());
         }
-        let offsets: Vec<CommitOffset> = self.tasks.values().filter_map(Task::commit_offset).collect();
-        if offsets.is_empty() {
+        if !self.tasks.values().any(Task::has_worked) {
             // Nothing was done but waiting for a retry.
             self.open = false;
             return self.session.abort().map_err(as_restart);
         }
         let metrics = self.program().metrics.clone();
         let timer = metrics.commit_time.start_timer();
+        let first = self.program().settings.changelogs.start;
+        self.states.send(&mut *self.session, first)?;
+        let reach = self.states.reach(&*self.session, first);
+        let none = Positions::new();
+        let reach_of = |task: &Task| reach.get(&task.partition().number).unwrap_or(&none);
+        let offsets: Vec<CommitOffset> = self.tasks.values().filter_map(|task| task.commit_offset(reach_of(task))).collect();
         self.session.commit(&offsets)?;
         timer.observe_duration();
         self.open = false;
         self.aborts_in_a_row = 0;
-        self.tasks.values_mut().for_each(Task::committed);
+        for task in self.tasks.values_mut() {
+            let reach = reach_of(task);
+            task.committed(reach);
+        }
+        let faulty = self.states.committed(&*self.session, first, now);
+        self.hold_for_state(&faulty);
         metrics.committed.inc();
         self.tally.count(&metrics, now);
         self.pass_trial();
@@ -239,6 +293,8 @@ impl Cycle {
         }
         self.deadline = None;
         self.tally.clear();
+        let faulty = self.states.roll_back();
+        self.hold_for_state(&faulty);
         for task in self.tasks.values_mut() {
             let was_paused = task.is_paused();
             task.rewind();
@@ -251,13 +307,24 @@ impl Cycle {
         Ok(())
     }
 
+    fn hold_for_state(&mut self, numbers: &[i32]) {
+        let own = self.tasks.values_mut().filter(|task| numbers.contains(&task.partition().number));
+        own.for_each(|task| task.hold(true));
+    }
+
+    /// Gives up the states that no task has any more.
+    fn keep_states(&mut self) {
+        let numbers: BTreeSet<i32> = self.tasks.keys().map(|partition| partition.number).collect();
+        self.states.retain(&numbers);
+    }
+
     /// Gives every task the next revision, which is on trial unless somebody has committed with it already.
-    fn take_over(&mut self, next: Swap) -> Result<(), SessionError> {
+    fn take_over(&mut self, next: Swap, now: Timestamp) -> Result<(), SessionError> {
         self.programs.replace(next.program);
         let (id, revision) = (&self.program().settings.id, self.revision());
         tracing::info!(transform = %id, revision, tasks = self.tasks.len(), "revision swapped in");
         self.pass_trial_if_committed();
-        self.install(next.guests)
+        self.install(next.guests, now)
     }
 
     /// The revision on trial trapped: nothing of it was committed, and the one before goes on.
@@ -275,15 +342,16 @@ impl Cycle {
         let error = LastError { code: failed.code, message: failed.message, offset: Some(offset), at: now };
         self.programs.refused = Some(Refused { revision: refused.settings.revision, error });
         self.abort()?;
-        self.install(Vec::new()).map_err(as_restart)
+        self.install(Vec::new(), now).map_err(as_restart)
     }
 
-    fn install(&mut self, mut guests: Vec<Box<dyn Guest>>) -> Result<(), SessionError> {
+    fn install(&mut self, mut guests: Vec<Box<dyn Guest>>, now: Timestamp) -> Result<(), SessionError> {
         let (program, on_trial) = (self.program().clone(), self.programs.kept.is_some());
         self.session.set_outputs(&program.settings.outputs)?;
         for task in self.tasks.values_mut() {
             let was_paused = task.is_paused();
             task.swap(program.clone(), guests.pop(), on_trial);
+            task.plan_tick(now);
             if was_paused {
                 self.session.seek(task.partition(), task.next_offset())?;
             }
@@ -317,19 +385,26 @@ impl Cycle {
         self.program().metrics.aborted("lost");
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.held.retain(|partition| !partitions.contains(partition));
+        self.keep_states();
         self.session.unassign(partitions).map_err(as_restart)?;
         self.abort()?;
         self.quiet_until = Some(now);
         Ok(())
     }
 
-    fn apply(&mut self, change: Rebalance) -> Result<(), SessionError> {
+    fn apply(&mut self, change: Rebalance, now: Timestamp) -> Result<(), SessionError> {
         self.program().metrics.rebalances.inc();
         let id = self.program().settings.id.clone();
         match change {
             Rebalance::Assign(partitions) => {
                 for assigned in self.session.assign(&partitions)? {
-                    let task = Task::new(&assigned, self.program().clone(), self.programs.kept.is_some());
+                    let mut task = Task::new(&assigned, self.program().clone(), self.programs.kept.is_some());
+                    task.plan_tick(now);
+                    if self.states.are_needed() {
+                        let number = assigned.partition.number;
+                        self.states.begin(number, task.committed_changelogs());
+                        task.hold(!self.states.is_open(number));
+                    }
                     tracing::info!(
                         transform = %id, topic = %task.topic(), partition = assigned.partition.number,
                         offset = assigned.next_offset, "partition assigned"
@@ -342,6 +417,7 @@ impl Cycle {
                 tracing::info!(transform = %id, partitions = partitions.len(), "partitions revoked");
                 self.tasks.retain(|partition, _| !partitions.contains(partition));
                 self.held.retain(|partition| !partitions.contains(partition));
+                self.keep_states();
                 self.session.unassign(&partitions)?;
             }
         }
@@ -411,12 +487,23 @@ impl Cycle {
         self.next = Some(next);
     }
 
+    /// What is committed under a key of a store; None where this worker does not have that partition's state.
+    pub fn look_up(&mut self, number: i32, store: &str, key: &[u8], now: Timestamp) -> Option<Option<Vec<u8>>> {
+        self.states.look_up(number, store, key, now)
+    }
+
     pub fn status(&self) -> WorkerStatus {
-        let end_offset = |task: &Task| self.session.end_offset(task.partition());
-        let partitions: Vec<_> = self.tasks.values().map(|task| task.status(end_offset(task))).collect();
+        let of_task = |task: &Task| {
+            let partition = task.partition();
+            let status = task.status(self.session.end_offset(partition));
+            let stores = if partition.input == 0 { self.states.stores_of(partition.number) } else { Vec::new() };
+            PartitionStatus { restoring: self.states.restoring(partition.number), stores, ..status }
+        };
+        let partitions: Vec<_> = self.tasks.values().map(of_task).collect();
         let any = |state| partitions.iter().any(|partition| partition.state == state);
         let state = match () {
             () if partitions.is_empty() => State::Running,
+            () if partitions.iter().all(|partition| partition.state == State::Starting) => State::Starting,
             () if partitions.iter().all(|partition| partition.state == State::Paused) => State::Paused,
             () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.aborts_in_a_row > 2 => {
                 State::Degraded

@@ -72,7 +72,11 @@ impl GuestFactory for Echoes {
 }
 
 impl Guest for Echo {
-    fn process(&mut self, batch: &Batch, _: Call) -> Result<Output, GuestError> {
+    fn tick(&mut self, _: Call, _: &mut sandbar::state::State) -> Result<Output, GuestError> {
+        Ok(Output::default())
+    }
+
+    fn process(&mut self, batch: &Batch, _: Call, _: &mut sandbar::state::State) -> Result<Output, GuestError> {
         if batch.value(0) == Some(b"bad") {
             return Err(GuestError::Returned("bad as can be".into()));
         }
@@ -93,6 +97,8 @@ pub struct Running {
 impl Runtime for Running {
     fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
         let partition = |number, lag: i64| PartitionStatus {
+            restoring: None,
+            stores: Vec::new(),
             topic: "shop.orders".parse().expect("valid"),
             partition: number,
             committed_offset: Some(10),

@@ -9,7 +9,7 @@ use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
     ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError,
-    SessionOptions, TopicInfo,
+    SessionOptions, TopicInfo, TopicReader,
 };
 
 /// Cloning shares it.
@@ -193,10 +193,18 @@ impl Log for MemoryLog {
         }
     }
 
+    fn follow(&self, _: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        Err(LogError::Refused("this log has no readers".into()))
+    }
+
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         self.available()?;
         let topics = self.topics.lock().expect("unpoisoned");
         let end = topics.get(topic).ok_or_else(|| missing(topic))?[partition as usize].len();
         Ok((0, end as i64))
+    }
+
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.offsets(topic, partition)?.1)
     }
 }

@@ -9,8 +9,9 @@ use sandbar::model::revision::Progress;
 use sandbar::ports::{CommitOffset, Partition, Rebalance};
 use sandbar::task::Settings;
 
+use crate::changelog::{Changelogs, Fold};
 use crate::clock;
-use crate::guests::{Quality, World, expected, source_of};
+use crate::guests::{Quality, World, expected, fold, source_of};
 use crate::rng::Rng;
 
 /// A member that did not poll for so long is thrown out.
@@ -60,6 +61,13 @@ pub struct Sent {
     pub timestamp: i64,
 }
 
+/// To be compared, and shown where it differs. What ticks write depends on the time.
+fn lines(fold: &Fold) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let timeless = fold.iter().filter(|(key, _)| !key.starts_with(b"tick"));
+    timeless.map(|(key, value)| format!("{} = {}", text(key), text(value))).collect()
+}
+
 pub fn partition_of(key: Option<&[u8]>, value: &[u8]) -> usize {
     key.unwrap_or(value).iter().map(|&byte| byte as usize).sum::<usize>() % OUTPUT_PARTITIONS
 }
@@ -81,6 +89,8 @@ struct Producer {
 
 #[derive(Default)]
 pub struct Transaction {
+    /// Its own among all.
+    id: u64,
     sent: Vec<Sent>,
     offsets: Vec<CommitOffset>,
     since: i64,
@@ -108,6 +118,10 @@ pub struct Broker {
     /// Which revision processed what: each entry is the offset before which it did.
     ran: BTreeMap<Partition, Vec<(i64, u64)>>,
     pub metadata: BTreeMap<Partition, String>,
+    pub changelogs: Arc<Mutex<Changelogs>>,
+    /// What the state of each number must be: the fold of what was committed of its inputs.
+    folds: BTreeMap<i32, Fold>,
+    transactions: u64,
     /// Whether a commit needs the group's newest generation, as when a rebalance has ended. Without, it is only
     /// refused for partitions that are another's, as while one is under way.
     pub strict: bool,
@@ -132,6 +146,9 @@ impl Broker {
             committed: BTreeMap::new(),
             ran: BTreeMap::new(),
             metadata: BTreeMap::new(),
+            changelogs: Arc::default(),
+            folds: BTreeMap::new(),
+            transactions: 0,
             strict: true,
             crashed: BTreeSet::new(),
             commits: 0,
@@ -154,11 +171,10 @@ impl Broker {
             let producer = self.producers.get_mut(&id).expect("listed");
             let Some(open) = &producer.open else { continue };
             if open.ends_at.is_some_and(|at| at <= now) {
-                let open = producer.open.take().expect("seen above");
-                self.apply(open);
+                self.end(&id, true);
             } else if now - open.since > TRANSACTION_TIMEOUT_MS {
-                producer.open = None;
                 producer.epoch += 1;
+                self.end(&id, false);
             }
         }
     }
@@ -173,6 +189,9 @@ impl Broker {
         self.members.values_mut().for_each(|member| member.target.clear());
         let members: Vec<u64> = self.members.keys().copied().collect();
         for (i, partition) in partitions.into_iter().enumerate() {
+            // Those of a number share their state, so they go together.
+            let i =
+                if self.settings.changelogs.is_empty() { i } else { partition.number as usize + self.generation as usize };
             if let Some(id) = members.get(i % members.len().max(1)) {
                 self.members.get_mut(id).expect("listed").target.insert(partition);
             }
@@ -266,16 +285,14 @@ impl Broker {
     pub fn open(&mut self, transactional_id: &str) -> (u64, u32) {
         self.tick();
         self.sessions += 1;
-        let producer = self.producers.entry(transactional_id.to_owned()).or_default();
-        producer.epoch += 1;
-        producer.open = None;
-        (self.sessions, producer.epoch)
+        self.producers.entry(transactional_id.to_owned()).or_default();
+        self.fence(transactional_id);
+        (self.sessions, self.producers[transactional_id].epoch)
     }
 
     pub fn fence(&mut self, transactional_id: &str) {
-        let producer = self.producers.get_mut(transactional_id).expect("opened");
-        producer.epoch += 1;
-        producer.open = None;
+        self.producers.get_mut(transactional_id).expect("opened").epoch += 1;
+        self.end(transactional_id, false);
     }
 
     pub fn is_current(&self, transactional_id: &str, epoch: u32) -> bool {
@@ -285,12 +302,19 @@ impl Broker {
     pub fn begin(&mut self, transactional_id: &str) {
         let producer = self.producers.get_mut(transactional_id).expect("opened");
         assert!(producer.open.is_none(), "begin in an open transaction");
-        producer.open = Some(Transaction { since: clock::now().0, ..Transaction::default() });
+        self.transactions += 1;
+        producer.open = Some(Transaction { id: self.transactions, since: clock::now().0, ..Transaction::default() });
     }
 
     pub fn send(&mut self, transactional_id: &str, sent: Sent) {
         let producer = self.producers.get_mut(transactional_id).expect("opened");
         producer.open.as_mut().expect("send outside of a transaction").sent.push(sent);
+    }
+
+    /// A record of a changelog: it takes its place at once, like any. Returns one past its offset.
+    pub fn send_change(&mut self, transactional_id: &str, number: i32, key: &[u8], value: Option<&[u8]>, at: i64) -> i64 {
+        let open = self.producers[transactional_id].open.as_ref().expect("send outside of a transaction");
+        self.changelogs.lock().append(number, open.id, key, value, at)
     }
 
     /// Adds the offsets to the transaction, as TxnOffsetCommit does, or says why not.
@@ -314,8 +338,9 @@ impl Broker {
     }
 
     pub fn end(&mut self, transactional_id: &str, commit: bool) {
-        let open = self.producers.get_mut(transactional_id).expect("opened").open.take();
-        if let Some(open) = open.filter(|_| commit) {
+        let Some(open) = self.producers.get_mut(transactional_id).expect("opened").open.take() else { return };
+        self.changelogs.lock().end(open.id, commit);
+        if commit {
             self.apply(open);
         }
     }
@@ -343,6 +368,9 @@ impl Broker {
             let records = &log.records[log.find(from)..log.find(next_offset)];
             let world = self.world.lock();
             let wanted = records.iter().flat_map(|record| expected(record, partition, &self.settings, &world, revision));
+            if self.is_stateful() {
+                fold(self.folds.entry(partition.number).or_default(), records, partition, &world, revision);
+            }
             let (mut wanted, mut found) = (wanted.collect::<Vec<_>>(), of_sources.remove(&partition).unwrap_or_default());
             // Order counts within a topic.
             wanted.sort_by_key(|sent| sent.topic);
@@ -354,15 +382,32 @@ impl Broker {
                 "{partition:?} {from}..{next_offset}: headers, keys or timestamps differ\n{found:?}\n{wanted:?}"
             );
         }
+        self.check_folds();
         assert!(of_sources.is_empty(), "outputs without their input's offset: {of_sources:?}");
         for one in sent {
             self.outputs.entry((one.topic, one.partition)).or_default().push(one);
         }
     }
 
+    pub fn is_stateful(&self) -> bool {
+        !self.settings.changelogs.is_empty()
+    }
+
+    /// State = fold of the committed input = changelog.
+    fn check_folds(&self) {
+        for (&number, wanted) in &self.folds {
+            assert_eq!(lines(&self.changelogs.lock().fold(number)), lines(wanted), "the changelog of number {number}");
+        }
+    }
+
+    /// What the state of a number must be.
+    pub fn fold(&self, number: i32) -> Fold {
+        self.folds.get(&number).cloned().unwrap_or_default()
+    }
+
     /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.
     fn check_revision(&mut self, partition: Partition, from: i64, next_offset: i64, metadata: &str) -> u64 {
-        let Progress { revision, since } = Progress::parse(metadata, -1);
+        let Progress { revision, since, .. } = Progress::parse(metadata, -1);
         let ran = self.ran.entry(partition).or_default();
         let (_, before) = ran.last().copied().unwrap_or_default();
         assert!(revision >= before, "{partition:?} at {next_offset}: revision {revision} after {before}");

@@ -7,10 +7,13 @@ use parking_lot::Mutex;
 use sandbar::model::batch::{Batch, Failure, NULL, Output};
 use sandbar::model::codes::Code;
 use sandbar::model::spec::Then;
+use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Partition, TrapKind};
+use sandbar::state::State;
 use sandbar::task::Settings;
 
 use crate::broker::{Header, Input, Sent, partition_of};
+use crate::changelog::Fold;
 use crate::clock;
 
 /// How a record behaves: the first byte of its value.
@@ -131,14 +134,25 @@ impl GuestFactory for Factory {
 }
 
 impl Guest for Simulated {
-    fn process(&mut self, batch: &Batch, call: Call) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
         assert!(!self.broken, "an instance that failed is called again");
         assert!(!batch.is_empty(), "an empty batch crosses");
         assert!(self.last.is_none_or(|(partition, _)| partition == call.partition), "two partitions share an instance");
         self.last = Some((call.partition, batch.last_offset()));
-        let result = self.run(batch, call);
+        let result = self.run(batch, call, state);
         self.broken = result.is_err();
         result
+    }
+
+    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
+        assert!(!self.broken, "an instance that failed is called again");
+        assert_eq!(call.now.0 / TICK_MS, clock::now().0 / TICK_MS, "a tick comes late by a whole interval");
+        if self.world.lock().quality(self.revision) == Quality::Broken {
+            self.broken = true;
+            return Err(GuestError::Trapped { kind: TrapKind::Trap, message: "it trapped".into() });
+        }
+        state.put(0, b"tick".to_vec(), call.now.0.to_string().into_bytes(), call.now).expect("there is room");
+        Ok(Output::default())
     }
 
     fn memory_bytes(&self) -> usize {
@@ -147,7 +161,7 @@ impl Guest for Simulated {
 }
 
 impl Simulated {
-    fn run(&self, batch: &Batch, call: Call) -> Result<Output, GuestError> {
+    fn run(&self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
         let trapped = |kind, message: &str| Err(GuestError::Trapped { kind, message: message.into() });
         let mut output = Output::default();
         for row in 0..batch.len() {
@@ -156,6 +170,10 @@ impl Simulated {
             let kind = self.world.lock().kind(value, at, self.revision);
             let made = |value| made(value, self.revision);
             let target = (at.1 % 2) as u32;
+            // Before it may fail: what a failed record wrote must not stay.
+            if !state.stores().is_empty() {
+                write(state, batch.key(row), kind, at, call.now);
+            }
             clock::advance(i64::from(at.1 % 7 == 0));
             match kind {
                 Echo => push(&mut output, batch, row, target, &made(value)),
@@ -195,6 +213,53 @@ impl Simulated {
     }
 }
 
+/// What a record does to the state: it is counted, for its input and for all; its key's last offset is kept, unless it is
+/// filtered.
+fn write(state: &mut State, key: Option<&[u8]>, kind: Kind, at: (Partition, i64), now: Timestamp) {
+    let (counted, last) = keys(at.0, key);
+    for counted in counted {
+        let before = state.get(0, &counted, now).expect("memory does not fail");
+        state.put(0, counted, increased(before.as_deref()), now).expect("there is room");
+    }
+    match kind {
+        Filter => state.delete(0, last).expect("memory does not fail"),
+        _ => state.put(0, last, at.1.to_string().into_bytes(), now).expect("there is room"),
+    }
+    let found = state.scan(0, b"count", Some(b"couot"), 10, now).expect("memory does not fail");
+    assert!(!found.is_empty(), "what a call wrote is there to be read");
+}
+
+fn keys(at: Partition, key: Option<&[u8]>) -> ([Vec<u8>; 2], Vec<u8>) {
+    let last = [format!("last/{}/", at.input).as_bytes(), key.unwrap_or(b"none")].concat();
+    ([b"count".to_vec(), format!("count/{}", at.input).into_bytes()], last)
+}
+
+fn increased(number: Option<&[u8]>) -> Vec<u8> {
+    let number = number.map_or(0, |text| std::str::from_utf8(text).expect("text").parse::<u64>().expect("a number"));
+    (number + 1).to_string().into_bytes()
+}
+
+/// What the records of a partition, once committed, must have done to its state.
+pub fn fold(fold: &mut Fold, records: &[Input], at: Partition, world: &World, revision: u64) {
+    for record in records {
+        let kind = world.kind(&record.value, (at, record.offset), revision);
+        if kind.failure().is_some() {
+            continue;
+        }
+        let (counted, last) = keys(at, record.key.as_deref());
+        for counted in counted {
+            let before = fold.get(&counted).cloned();
+            fold.insert(counted, increased(before.as_deref()));
+        }
+        match kind {
+            Filter => drop(fold.remove(&last)),
+            _ => drop(fold.insert(last, record.offset.to_string().into_bytes())),
+        }
+    }
+}
+
+/// Between two ticks, in runs that have them.
+pub const TICK_MS: i64 = 5000;
 pub const RECORDS_PER_INPUT: u32 = 4;
 pub const RECORD_BYTES_MAX: usize = 1000;
 

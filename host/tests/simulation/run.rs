@@ -1,6 +1,7 @@
 //! One run: workers, a scheduler that steps them, the faults, and what must hold at the end.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +12,16 @@ use sandbar::model::names::Digest;
 use sandbar::model::spec::{Retry, Then};
 use sandbar::model::status::State;
 use sandbar::model::units::Span;
-use sandbar::ports::{Partition, SessionError};
+use sandbar::ports::{Partition, SessionError, States};
+use sandbar::state::local::Memory;
 use sandbar::task::{Program, Settings};
 use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
 use sandbar::worker::{Cycle, Programs, Swap};
 
 use crate::broker::{Broker, Faults, Input};
+use crate::changelog::{Disk, STORE, SimStates};
 use crate::clock;
-use crate::guests::{Factory, Kind, Quality, RECORD_BYTES_MAX, RECORDS_PER_INPUT, World};
+use crate::guests::{Factory, Kind, Quality, RECORD_BYTES_MAX, RECORDS_PER_INPUT, TICK_MS, World};
 use crate::rng::Rng;
 use crate::session::SimSession;
 
@@ -31,6 +34,10 @@ const CALM_STEPS_MAX: usize = 300_000;
 /// A worker as `worker::Worker` runs it, its thread replaced by steps.
 pub struct SimWorker {
     transactional_id: String,
+    /// What its process keeps between two of its lives.
+    disk: Disk,
+    /// An older state of the disk.
+    snapshot: BTreeMap<i32, Memory>,
     cycle: Option<(u64, Cycle)>,
     /// The revisions at hand, between two sessions. None: it is a new process, which is told.
     programs: Option<Programs>,
@@ -71,7 +78,17 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         retry: Retry { attempts: retry_attempts, backoff: Span::ms(200) },
         then,
         dead_letters,
+        changelogs: 3..3,
+        tick: None,
     }
+}
+
+/// The same with a store.
+pub fn stateful(mut settings: Settings) -> Settings {
+    let first = settings.outputs.len();
+    settings.outputs.push("changelog".parse().expect("valid"));
+    settings.changelogs = first..first + 1;
+    settings
 }
 
 impl Simulation {
@@ -83,6 +100,8 @@ impl Simulation {
         let deployed = settings.revision;
         let worker = |i| SimWorker {
             transactional_id: format!("sim-{i}"),
+            disk: Disk::default(),
+            snapshot: BTreeMap::new(),
             cycle: None,
             programs: None,
             told: deployed,
@@ -118,7 +137,12 @@ impl Simulation {
             faults = Faults::default();
         }
         let strict = rng.chance(500);
-        let simulation = Self::new(rng, settings(then, retry_attempts, batch_records), partitions, workers);
+        let mut settings = settings(then, retry_attempts, batch_records);
+        if rng.chance(600) {
+            settings = stateful(settings);
+            settings.tick = rng.chance(300).then_some(Duration::from_millis(TICK_MS as u64));
+        }
+        let simulation = Self::new(rng, settings, partitions, workers);
         let mut broker = simulation.broker.borrow_mut();
         (broker.faults, broker.strict) = (faults, strict);
         drop(broker);
@@ -238,6 +262,18 @@ impl Simulation {
             drop(cycle);
             self.workers[worker].programs = None;
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
+            self.age_disk(worker);
+        }
+    }
+
+    /// The disk of a process that died is as it was, or older, or empty.
+    fn age_disk(&mut self, worker: usize) {
+        let fate = self.chance_below(4);
+        let worker = &mut self.workers[worker];
+        match fate {
+            0 => worker.disk.lock().clone_from(&worker.snapshot),
+            1 => worker.disk.lock().clear(),
+            _ => worker.snapshot = worker.disk.lock().clone(),
         }
     }
 
@@ -263,6 +299,9 @@ impl Simulation {
     /// Another process takes this one's place, while it still runs.
     fn replace(&mut self, worker: usize) {
         self.zombies.extend(self.workers[worker].cycle.take());
+        // No two processes share a disk: this one has a copy.
+        let copy = self.workers[worker].disk.lock().clone();
+        self.workers[worker].disk = Arc::new(Mutex::new(copy));
         self.workers[worker].programs = None;
         self.workers[worker].opens_at = 0;
     }
@@ -328,7 +367,11 @@ impl Simulation {
             self.workers[worker].told = self.deployed;
             self.first_programs()
         });
-        self.workers[worker].cycle = Some((session.id, Cycle::new(Box::new(session), programs)));
+        let stores = (!self.settings.changelogs.is_empty()).then(|| {
+            let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
+            Arc::new(SimStates { changelogs, disk }) as Arc<dyn States>
+        });
+        self.workers[worker].cycle = Some((session.id, Cycle::new(Box::new(session), programs, stores)));
     }
 
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
@@ -369,7 +412,26 @@ impl Simulation {
                 self.tell_zombies();
             }
         }
+        self.check_states();
         self.broker.borrow().check_outputs();
+    }
+
+    /// Local store = changelog.
+    fn check_states(&mut self) {
+        if self.settings.changelogs.is_empty() {
+            return;
+        }
+        let broker = self.broker.borrow();
+        for (session, cycle) in self.workers.iter_mut().filter_map(|worker| worker.cycle.as_mut()) {
+            let owned: Vec<i32> =
+                broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.number).collect();
+            for number in owned {
+                for (key, value) in broker.fold(number) {
+                    let found = cycle.look_up(number, STORE, &key, clock::now()).expect("it is open");
+                    assert_eq!(found, Some(value), "number {number}, key {:?}", String::from_utf8_lossy(&key));
+                }
+            }
+        }
     }
 
     pub fn has_swapped(&self) -> bool {
@@ -393,7 +455,7 @@ impl Simulation {
                 let mut partitions = cycle.status().partitions.into_iter();
                 partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)
             });
-            status.is_some_and(|status| status.lag == Some(0))
+            status.is_some_and(|status| status.lag == Some(0) && status.restoring.is_none())
         };
         let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
         // Nobody stays outside for ever: the next time it would be all that is left.

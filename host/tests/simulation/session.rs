@@ -33,6 +33,8 @@ pub struct SimSession {
     unanswered: bool,
     open: bool,
     captured: Option<u64>,
+    /// One past the last change that it has in each changelog.
+    written: BTreeMap<i32, i64>,
     dead: bool,
 }
 
@@ -53,6 +55,7 @@ impl SimSession {
             unanswered: false,
             open: false,
             captured: None,
+            written: BTreeMap::new(),
             dead: false,
         }
     }
@@ -246,6 +249,13 @@ impl Session for SimSession {
         self.enter("send")?;
         self.check_epoch()?;
         assert!(self.open, "send outside of a transaction");
+        if let Some(number) = record.partition {
+            let key = record.key.expect("an entry has a key");
+            let mut broker = self.broker.borrow_mut();
+            let end = broker.send_change(&self.transactional_id, number, key, record.value, record.timestamp);
+            self.written.insert(number, end);
+            return Ok(());
+        }
         let value = record.value.expect("every record has a value");
         let sent = Sent {
             topic: record.topic,
@@ -257,6 +267,14 @@ impl Session for SimSession {
         };
         self.broker.borrow_mut().send(&self.transactional_id, sent);
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.enter("flush")
+    }
+
+    fn written_end(&self, _: usize, number: i32) -> Option<i64> {
+        self.written.get(&number).copied()
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<()> {

@@ -100,6 +100,7 @@ impl Fixture {
             outputs: outputs.iter().map(|&output| output.clone()).collect(),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
+            co_partitioned: false,
         }
     }
 

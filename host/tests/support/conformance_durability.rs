@@ -128,6 +128,7 @@ fn open(log: &EmbeddedLog) -> Box<dyn Session> {
         outputs: vec!["out".parse().expect("valid")],
         delivery: Delivery::ExactlyOnce,
         start: Start::Earliest,
+        co_partitioned: false,
     };
     log.open(&options).expect("opens a session")
 }
@@ -185,7 +186,7 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             let metadata = String::from_utf8(value.clone()).expect("text");
             let copy = format!("{key} {metadata}");
             let (key, value) = (Some(key.as_bytes()), Some(copy.as_bytes()));
-            session.send(&Outgoing { topic: 0, key, value, headers: &[], timestamp: -1 }).expect("sends");
+            session.send(&Outgoing { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 }).expect("sends");
             offsets.insert(*partition, CommitOffset { partition: *partition, next_offset: offset + 1, metadata });
         }
         session.commit(&offsets.into_values().collect::<Vec<_>>()).expect("commits");

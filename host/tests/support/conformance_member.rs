@@ -148,7 +148,7 @@ impl Member {
 
     pub fn send(&mut self, topic: usize, key: &str, value: &str) -> Result<(), SessionError> {
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-        self.session.send(&Outgoing { topic, key, value, headers: &[], timestamp: *NOW })
+        self.session.send(&Outgoing { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
     }
 
     /// The offsets up to which everything was seen.

@@ -81,7 +81,14 @@ pub fn payloads_read_back_exactly(fixture: &Fixture) -> Result<()> {
     for record in &sent {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        member.session.send(&Outgoing { topic: 0, key, value, headers: &headers, timestamp: record.timestamp })?;
+        member.session.send(&Outgoing {
+            topic: 0,
+            partition: None,
+            key,
+            value,
+            headers: &headers,
+            timestamp: record.timestamp,
+        })?;
     }
     member.commit("")?;
     wait_for("the output", || Ok(fixture.read_all(&output, 0)?.len() >= sent.len()))?;

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sandbar::guest::compile::Compiler;
-use sandbar::guest::{Cache, Modules};
+use sandbar::guest::{Cache, Modules, Tables};
 use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Assigned, CommitOffset, Guest, GuestFactory, Outgoing, Partition, Rebalance, Session, SessionError};
+use sandbar::state::State;
 use sandbar::task::{Program, Settings, Step, Tally, Task};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
@@ -57,7 +58,7 @@ pub fn mode(mode: &str) -> serde_json::Value {
 
 /// An instance of the fixture.
 pub fn instance(spec: &Spec) -> Box<dyn Guest> {
-    modules().prepare(spec, 1, fixture(), None).expect("prepared").instantiate().expect("an instance")
+    modules().prepare(spec, 1, fixture(), Tables::default(), None).expect("prepared").instantiate().expect("an instance")
 }
 
 /// Records with these values, no keys, from offset 0 on.
@@ -112,6 +113,7 @@ pub struct Bench {
     pub task: Task,
     pub program: Arc<Program>,
     pub session: Recorder,
+    pub state: State,
     pub tally: Tally,
     pub now: Timestamp,
     /// How long the task waited, each time.
@@ -126,16 +128,16 @@ impl Bench {
 
     /// With settings that a spec cannot have.
     pub fn with(spec: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::of(spec, 5, vec![1 << 20; 2]);
+        let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
         let topics: Vec<_> = spec.written_topics().cloned().collect();
         let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
-        let guests = modules().prepare(spec, 5, fixture(), Some(metrics.clone())).expect("prepared");
+        let guests = modules().prepare(spec, 5, fixture(), Tables::default(), Some(metrics.clone())).expect("prepared");
         let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
         let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, program.clone(), false);
-        let (session, tally) = (Recorder::default(), Tally::default());
-        Self { task, program, session, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
+        let (session, state, tally) = (Recorder::default(), State::default(), Tally::default());
+        Self { task, program, session, state, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
 
     pub fn offer(&mut self, values: &[&str]) -> &mut Self {
@@ -163,7 +165,7 @@ impl Bench {
     }
 
     pub fn step(&mut self) -> Step {
-        self.task.step(self.now, &mut self.session, &mut self.tally).expect("the session takes everything")
+        self.task.step(self.now, &mut self.session, &mut self.state, &mut self.tally).expect("the session takes everything")
     }
 
     /// The dead letters, as offset, code and message.
@@ -229,6 +231,14 @@ impl Session for Recorder {
 
     fn begin(&mut self) -> Result<(), SessionError> {
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    fn written_end(&self, _: usize, _: i32) -> Option<i64> {
+        None
     }
 
     fn commit(&mut self, _: &[CommitOffset]) -> Result<(), SessionError> {

@@ -1,0 +1,157 @@
+//! What a guest may ask of the host: lines for the log, its stores, its tables.
+
+use wasmtime::component::Resource;
+
+use super::bindings::sandbar::transform::{log, state, tables, types};
+use super::instance::{Context, StoreHandle, TableHandle};
+use crate::state::StateError;
+
+/// Longest log line of a guest, in bytes; the rest of a longer one is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 4096;
+/// Stores and tables that an instance may have open. They are meant to be opened once.
+const HANDLES_MAX: u32 = 1024;
+
+/// The log lines of one second (of the batches' own time), over all instances: a guest that traps on every record
+/// would begin anew with each.
+#[derive(Default)]
+pub(super) struct LogLines {
+    second: i64,
+    lines: u32,
+}
+
+impl types::Host for Context {}
+
+// === log ===
+
+impl LogLines {
+    /// Whether one more line fits into this second. Batches of several partitions may not agree on which that is.
+    fn take(&mut self, second: i64, lines_max: u32) -> bool {
+        if second > self.second {
+            *self = Self { second, lines: 0 };
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= lines_max
+    }
+}
+
+impl log::Host for Context {
+    fn log(&mut self, level: log::Level, message: String) {
+        let line = cut(&message, LOG_LINE_BYTES_MAX);
+        if level == log::Level::Error {
+            self.last_error = Some(line.to_owned());
+        }
+        if !self.log_lines.lock().take(self.now.0 / 1000, self.settings.log_lines_per_second) {
+            self.metrics.iter().for_each(|metrics| metrics.log_dropped.inc());
+            return;
+        }
+        let (id, revision) = (&self.settings.id, self.settings.revision);
+        let name = match level {
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        // A guest's error is its team's matter: on the host's own scale it is a warning.
+        match level {
+            log::Level::Debug => tracing::debug!(target: "guest", transform = %id, revision, "{line}"),
+            log::Level::Info => tracing::info!(target: "guest", transform = %id, revision, "{line}"),
+            log::Level::Warn | log::Level::Error => {
+                tracing::warn!(target: "guest", transform = %id, revision, level = name, "{line}")
+            }
+        }
+        self.metrics.iter().for_each(|metrics| metrics.logged(name));
+    }
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+// === state ===
+
+impl state::Host for Context {}
+
+impl state::HostStore for Context {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<StoreHandle>, String>> {
+        let found = self.settings.stores.iter().position(|store| *store == name);
+        let missing = || format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})");
+        self.handle(found).map(|handle| handle.ok_or_else(missing))
+    }
+
+    fn get(&mut self, store: Resource<StoreHandle>, key: Vec<u8>) -> wasmtime::Result<Option<Vec<u8>>> {
+        let found = self.state.get(store.rep() as usize, &key, self.now);
+        self.granted(found)
+    }
+
+    fn put(&mut self, store: Resource<StoreHandle>, key: Vec<u8>, value: Vec<u8>) -> wasmtime::Result<()> {
+        let put = self.state.put(store.rep() as usize, key, value, self.now);
+        self.granted(put)
+    }
+
+    fn delete(&mut self, store: Resource<StoreHandle>, key: Vec<u8>) -> wasmtime::Result<()> {
+        let deleted = self.state.delete(store.rep() as usize, key);
+        self.granted(deleted)
+    }
+
+    fn scan(
+        &mut self,
+        store: Resource<StoreHandle>,
+        start: Vec<u8>,
+        end: Option<Vec<u8>>,
+        limit: u32,
+    ) -> wasmtime::Result<Vec<state::Entry>> {
+        let found = self.state.scan(store.rep() as usize, &start, end.as_deref(), limit as usize, self.now);
+        let entries = self.granted(found)?;
+        Ok(entries.into_iter().map(|(key, value)| state::Entry { key, value }).collect())
+    }
+
+    fn drop(&mut self, _: Resource<StoreHandle>) -> wasmtime::Result<()> {
+        self.handles = self.handles.saturating_sub(1);
+        Ok(())
+    }
+}
+
+impl Context {
+    /// A handle that stands for an index.
+    fn handle<T: 'static>(&mut self, index: Option<usize>) -> wasmtime::Result<Option<Resource<T>>> {
+        let Some(index) = index else { return Ok(None) };
+        self.handles += 1;
+        wasmtime::ensure!(self.handles <= HANDLES_MAX, "more than {HANDLES_MAX} stores and tables are open");
+        Ok(Some(Resource::new_own(u32::try_from(index)?)))
+    }
+
+    /// An access that went over a limit traps, and the trap is explained by it.
+    fn granted<T>(&mut self, result: Result<T, StateError>) -> wasmtime::Result<T> {
+        result.map_err(|error| {
+            if let StateError::Limit(message) = &error {
+                self.state_refused = Some(message.clone());
+            }
+            wasmtime::Error::new(error)
+        })
+    }
+}
+
+// === tables ===
+
+impl tables::Host for Context {}
+
+impl tables::HostTable for Context {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<TableHandle>, String>> {
+        let found = self.settings.tables.iter().position(|table| *table == name);
+        let missing = || format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})");
+        self.handle(found).map(|handle| handle.ok_or_else(missing))
+    }
+
+    fn get(&mut self, table: Resource<TableHandle>, key: Vec<u8>) -> wasmtime::Result<Option<Vec<u8>>> {
+        match self.tables.get(table.rep() as usize) {
+            Some(table) => Ok(table.get(&key)),
+            None => wasmtime::bail!("a table can be read in process and tick only"),
+        }
+    }
+
+    fn drop(&mut self, _: Resource<TableHandle>) -> wasmtime::Result<()> {
+        self.handles = self.handles.saturating_sub(1);
+        Ok(())
+    }
+}

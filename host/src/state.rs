@@ -1,0 +1,157 @@
+//! The keyed state of one partition number of a transform: its stores, as its tasks' guests see them.
+//!
+//! A plain value owned by one worker thread. It reads no clock and knows neither Kafka nor wasmtime: a local store
+//! ([`LocalStore`]) is under each of its stores, and the worker sends what [`State::changes`] says to the changelog
+//! topics, inside the transaction.
+//!
+//! Invariants: what a call wrote is kept whole or not at all ([`State::end_call`]); what a transaction wrote reaches the
+//! local stores only after it was committed ([`State::committed`]); after a fault of a local store the state is of no
+//! more use, until it was rebuilt.
+
+pub mod local;
+mod store;
+
+use std::collections::BTreeMap;
+
+pub use local::{LocalError, LocalStore};
+pub use store::{SCAN_ENTRIES_MAX, Store, StoreSettings};
+
+use crate::model::units::Timestamp;
+use local::{Change, Entry, Mark, Memory};
+
+/// Why a guest's access to its state failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// It would go over a limit: its record is to blame.
+    #[error("{0}")]
+    Limit(String),
+    /// The local store is to blame: no record is. See [`State::fault`].
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// There is no such store now: outside of a call there is none at all.
+    #[error("entries of a store can be read and written in process and tick only")]
+    Closed,
+}
+
+/// See the module. The default has no stores.
+#[derive(Default)]
+pub struct State {
+    stores: Vec<Store>,
+    fault: Option<LocalError>,
+}
+
+impl State {
+    /// `stores` in the order of the spec.
+    pub fn new(stores: Vec<Store>) -> Self {
+        Self { stores, fault: None }
+    }
+
+    /// In memory, with these entries: for a trial, of which nothing remains.
+    pub fn in_memory(stores: Vec<(StoreSettings, Vec<Change>)>) -> Result<Self, LocalError> {
+        let stores = stores.into_iter().map(|(settings, entries)| {
+            let mut local = Memory::default();
+            let bytes = |(key, entry): &Change| key.len() + entry.as_ref().map_or(0, |entry| entry.value.len());
+            let mark = Mark {
+                bytes: entries.iter().map(bytes).sum::<usize>() as u64,
+                entries: entries.len() as u64,
+                ..Mark::default()
+            };
+            local.apply(&entries, &mark)?;
+            Store::new(settings, Box::new(local))
+        });
+        Ok(Self::new(stores.collect::<Result<_, _>>()?))
+    }
+
+    pub fn stores(&self) -> &[Store] {
+        &self.stores
+    }
+
+    pub fn get(&mut self, store: usize, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, StateError> {
+        self.within(store, |store| Ok(store.get(key, now)?))
+    }
+
+    pub fn put(&mut self, store: usize, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
+        self.within(store, |store| store.put(key, value, now))
+    }
+
+    pub fn delete(&mut self, store: usize, key: Vec<u8>) -> Result<(), StateError> {
+        self.within(store, |store| store.delete(key))
+    }
+
+    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` and [`SCAN_ENTRIES_MAX`] at most.
+    pub fn scan(
+        &mut self,
+        store: usize,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        self.within(store, |store| Ok(store.scan(start, end, limit, now)?))
+    }
+
+    fn within<T>(
+        &mut self,
+        store: usize,
+        access: impl FnOnce(&mut Store) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let result = access(self.stores.get_mut(store).ok_or(StateError::Closed)?);
+        if let Err(StateError::Local(error)) = &result {
+            self.fault = Some(error.clone());
+        }
+        result
+    }
+
+    /// What a local store failed with.
+    pub fn fault(&self) -> Option<&LocalError> {
+        self.fault.as_ref()
+    }
+
+    /// Whether the current call wrote.
+    pub fn has_call_writes(&self) -> bool {
+        self.stores.iter().any(Store::has_call_writes)
+    }
+
+    /// Ends the current call: what it wrote is kept for the transaction, or dropped.
+    pub fn end_call(&mut self, keep: bool) {
+        self.stores.iter_mut().for_each(|store| store.end_call(keep));
+    }
+
+    /// What is committed under a key of a store; None where there is no such store, or it fails.
+    pub fn look_up_committed(&mut self, store: &str, key: &[u8], now: Timestamp) -> Option<Option<Vec<u8>>> {
+        self.stores.iter_mut().find(|own| own.settings().name == store)?.look_up_committed(key, now).ok()
+    }
+
+    /// What the open transaction changes: index of the store, key, and the entry or None where it is gone.
+    pub fn changes(&self) -> impl Iterator<Item = (usize, &[u8], Option<&Entry>)> {
+        let each = self.stores.iter().enumerate();
+        each.flat_map(|(index, store)| store.changes().map(move |(key, entry)| (index, key, entry)))
+    }
+
+    /// Bytes of the open transaction's changes, which wait in memory.
+    pub fn pending_bytes(&self) -> usize {
+        self.stores.iter().map(Store::pending_bytes).sum()
+    }
+
+    /// The transaction was aborted.
+    pub fn roll_back(&mut self) {
+        self.stores.iter_mut().for_each(Store::roll_back);
+    }
+
+    /// The transaction was committed. `written_end`: for each store, one past what it wrote to the changelog, where that
+    /// is known. After an error the state must be opened anew.
+    pub fn committed(&mut self, written_end: impl Fn(usize) -> Option<i64>, now: Timestamp) -> Result<(), LocalError> {
+        for (index, store) in self.stores.iter_mut().enumerate() {
+            if let Err(error) = store.committed(written_end(index), now) {
+                self.fault = Some(error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// How far into each changelog this state reaches, by the store's name.
+    pub fn positions(&self) -> BTreeMap<String, i64> {
+        self.stores.iter().map(|store| (store.settings().name.clone(), store.mark().position)).collect()
+    }
+}

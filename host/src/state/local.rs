@@ -1,0 +1,116 @@
+//! What a host holds of a store between transactions: a cache of its changelog, as of a position in it.
+//!
+//! Invariants: entries and mark change together or not at all; nothing is in it that was not committed. So it is never
+//! ahead of Kafka, only behind, and what the changelog has after the mark's position brings it up to date.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::model::units::Timestamp;
+
+/// A key's value, and when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub written_at: Timestamp,
+    pub value: Vec<u8>,
+}
+
+/// A key, and what it has now; None where it is gone.
+pub type Change = (Vec<u8>, Option<Entry>);
+
+/// Which state of the store this is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Everything in the changelog before this offset is in it.
+    pub position: i64,
+    /// Bytes of its keys and values.
+    pub bytes: u64,
+    pub entries: u64,
+    /// When it was last brought up to date.
+    pub at: i64,
+}
+
+/// It cannot be read or written: broken, full, or not ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LocalError(pub String);
+
+/// See the module.
+pub trait LocalStore: Send {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError>;
+
+    /// Hands over entries from `start` on, below `end` if there is one, in ascending order, until `on_entry` says false.
+    fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError>;
+
+    /// Makes all these changes, and sets the mark.
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError>;
+
+    /// None: nothing was ever kept here.
+    fn mark(&self) -> Result<Option<Mark>, LocalError>;
+
+    /// Forgets everything.
+    fn wipe(&mut self) -> Result<(), LocalError>;
+
+    /// Whether a look-up costs so much that hot entries are worth a cache.
+    fn wants_cache(&self) -> bool;
+}
+
+/// In memory: gone with the process.
+#[derive(Debug, Default, Clone)]
+pub struct Memory {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    mark: Option<Mark>,
+}
+
+impl LocalStore for Memory {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        Ok(self.entries.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
+        if end.is_some_and(|end| end <= start) {
+            return Ok(());
+        }
+        let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        for (key, entry) in self.entries.range::<[u8], _>(range) {
+            if !on_entry(key, entry.clone()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+        for (key, entry) in changes {
+            match entry {
+                Some(entry) => drop(self.entries.insert(key.clone(), entry.clone())),
+                None => drop(self.entries.remove(key)),
+            }
+        }
+        self.mark = Some(mark.clone());
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        Ok(self.mark.clone())
+    }
+
+    fn wipe(&mut self) -> Result<(), LocalError> {
+        *self = Self::default();
+        Ok(())
+    }
+
+    fn wants_cache(&self) -> bool {
+        false
+    }
+}

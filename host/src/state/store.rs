@@ -1,0 +1,358 @@
+//! One store of one partition: what is committed, under what the open transaction wrote, under what the current call
+//! wrote.
+//!
+//! ```text
+//!   get ---> call ---> transaction ---> hot entries ---> local store
+//!   put ---> call --(the call succeeds)--> transaction --(it is committed)--> hot entries, local store
+//!             |                               |
+//!             +--(it fails)--> dropped        +--(it is aborted)--> dropped
+//! ```
+//!
+//! Repeated writes of a key within a transaction are one change: its last.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::time::Duration;
+
+use quick_cache::unsync::Cache;
+
+use super::StateError;
+use super::local::{Change, Entry, LocalError, LocalStore, Mark};
+use crate::model::names::Alias;
+use crate::model::spec::StoreSpec;
+use crate::model::units::Timestamp;
+
+/// Most entries of one scan.
+pub const SCAN_ENTRIES_MAX: usize = 4096;
+/// Entries that are looked at for their age at each commit.
+const SWEEP_ENTRIES: usize = 256;
+
+/// What a store is told about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    pub name: String,
+    pub ttl: Option<Duration>,
+    /// Keys and values of one partition.
+    pub bytes_max: u64,
+    /// Largest key and value that its changelog topic takes.
+    pub record_bytes_max: usize,
+    /// Hot entries that are kept in memory above a store on disk, in bytes.
+    pub hot_bytes_max: u64,
+}
+
+impl StoreSettings {
+    /// Those of a store of a spec, without what only a host knows.
+    pub fn of(name: &Alias, spec: &StoreSpec) -> Self {
+        let (name, ttl, bytes_max) = (name.to_string(), spec.ttl.map(|ttl| ttl.0), spec.max_bytes.0);
+        Self { name, ttl, bytes_max, record_bytes_max: usize::MAX, hot_bytes_max: 0 }
+    }
+}
+
+type Overlay = BTreeMap<Vec<u8>, Option<Entry>>;
+
+/// See the module.
+pub struct Store {
+    settings: StoreSettings,
+    local: Box<dyn LocalStore>,
+    mark: Mark,
+    hot: Option<Cache<Vec<u8>, Option<Entry>, Weight>>,
+    transaction: Layer,
+    call: Layer,
+    /// Where the next look for old entries begins.
+    sweep_from: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Layer {
+    changes: Overlay,
+    /// Of the keys and values in `changes`.
+    bytes: usize,
+    /// What the store's bytes, and entries, become more by it.
+    bytes_more: i64,
+    entries_more: i64,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<Vec<u8>, Option<Entry>> for Weight {
+    fn weight(&self, key: &Vec<u8>, entry: &Option<Entry>) -> u64 {
+        (key.len() + entry.as_ref().map_or(0, |entry| entry.value.len()) + 64) as u64
+    }
+}
+
+impl Store {
+    /// Over a local store that is up to date.
+    pub fn new(settings: StoreSettings, local: Box<dyn LocalStore>) -> Result<Self, LocalError> {
+        let mark = local.mark()?.unwrap_or_default();
+        let hot = local.wants_cache().then(|| {
+            let entries = usize::try_from(settings.hot_bytes_max / 128).unwrap_or(usize::MAX);
+            Cache::with_weighter(entries, settings.hot_bytes_max, Weight)
+        });
+        let (transaction, call) = (Layer::default(), Layer::default());
+        Ok(Self { settings, local, mark, hot, transaction, call, sweep_from: Vec::new() })
+    }
+
+    pub fn settings(&self) -> &StoreSettings {
+        &self.settings
+    }
+
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    pub fn get(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
+        let entry = self.look_up(key)?;
+        Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
+    }
+
+    /// Beneath what the open transaction has written.
+    pub fn look_up_committed(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
+        let entry = self.look_below(key)?;
+        Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
+    }
+
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
+        let (name, bytes, limit) = (&self.settings.name, key.len() + value.len(), self.settings.record_bytes_max);
+        if bytes > limit {
+            let message =
+                format!("store {name}: an entry of {bytes} bytes is larger than its changelog topic takes ({limit})");
+            return Err(StateError::Limit(message));
+        }
+        let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
+        let more = bytes as i64 - before.unwrap_or(0) as i64;
+        let total = self.mark.bytes as i64 + self.transaction.bytes_more + self.call.bytes_more + more;
+        if more > 0 && total > i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX) {
+            let (name, limit) = (&self.settings.name, self.settings.bytes_max);
+            let message = format!(
+                "store {name}: the partition would hold {total} bytes, its limit is {limit} (state.{name}.max_bytes)"
+            );
+            return Err(StateError::Limit(message));
+        }
+        self.call.write(key, Some(Entry { written_at: now, value }), more, i64::from(before.is_none()));
+        Ok(())
+    }
+
+    pub fn delete(&mut self, key: Vec<u8>) -> Result<(), StateError> {
+        let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
+        if let Some(bytes) = before {
+            self.call.write(key, None, -(bytes as i64), -1);
+        }
+        Ok(())
+    }
+
+    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most.
+    pub fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LocalError> {
+        let limit = limit.min(SCAN_ENTRIES_MAX);
+        let mut found = Vec::new();
+        if limit == 0 || end.is_some_and(|end| end <= start) {
+            return Ok(found);
+        }
+        let settings = &self.settings;
+        let mut take = |key: &[u8], entry: &Entry| {
+            if !is_old(settings, entry, now) {
+                found.push((key.to_vec(), entry.value.clone()));
+            }
+            found.len() < limit
+        };
+        let mut written = Merged::new(&self.call.changes, &self.transaction.changes, start, end);
+        let mut more = true;
+        self.local.scan(start, end, &mut |key, entry| {
+            while let Some((own, change)) = written.next_up_to(key) {
+                if let Some(entry) = change {
+                    more = take(own, entry);
+                }
+                if own == key || !more {
+                    return more;
+                }
+            }
+            more = take(key, &entry);
+            more
+        })?;
+        while more && let Some((key, change)) = written.next() {
+            if let Some(entry) = change {
+                more = take(key, entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the current call wrote.
+    pub fn has_call_writes(&self) -> bool {
+        !self.call.changes.is_empty()
+    }
+
+    /// Ends the current call: what it wrote is kept for the transaction, or dropped.
+    pub fn end_call(&mut self, keep: bool) {
+        let call = std::mem::take(&mut self.call);
+        if keep {
+            self.transaction.take_over(call);
+        }
+    }
+
+    /// What the transaction changes, by key.
+    pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
+        self.transaction.changes.iter().map(|(key, entry)| (key.as_slice(), entry.as_ref()))
+    }
+
+    /// Bytes that the transaction and the current call hold in memory.
+    pub fn pending_bytes(&self) -> usize {
+        self.transaction.bytes + self.call.bytes
+    }
+
+    pub fn roll_back(&mut self) {
+        self.call = Layer::default();
+        self.transaction = Layer::default();
+    }
+
+    /// The transaction was committed, and its changes end before `position` in the changelog.
+    pub fn committed(&mut self, position: Option<i64>, now: Timestamp) -> Result<(), LocalError> {
+        let Layer { changes, bytes_more, entries_more, .. } = std::mem::take(&mut self.transaction);
+        let mut changes: Vec<Change> = changes.into_iter().collect();
+        let mut mark = Mark {
+            position: position.unwrap_or(self.mark.position),
+            bytes: self.mark.bytes.saturating_add_signed(bytes_more),
+            entries: self.mark.entries.saturating_add_signed(entries_more),
+            at: now.0,
+        };
+        self.sweep(&mut changes, &mut mark, now)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.local.apply(&changes, &mark)?;
+        self.mark = mark;
+        if let Some(hot) = &mut self.hot {
+            changes.into_iter().for_each(|(key, entry)| hot.insert(key, entry));
+        }
+        Ok(())
+    }
+
+    /// Removes some of the entries that are older than the store keeps them. The changelog topic drops them by itself.
+    fn sweep(&mut self, changes: &mut Vec<Change>, mark: &mut Mark, now: Timestamp) -> Result<(), LocalError> {
+        if self.settings.ttl.is_none() {
+            return Ok(());
+        }
+        let (mut old, mut looked_at, mut last) = (Vec::new(), 0, None);
+        self.local.scan(&self.sweep_from, None, &mut |key, entry| {
+            looked_at += 1;
+            last = Some(key.to_vec());
+            if is_old(&self.settings, &entry, now) {
+                old.push((key.to_vec(), key.len() + entry.value.len()));
+            }
+            looked_at < SWEEP_ENTRIES
+        })?;
+        self.sweep_from = match last.filter(|_| looked_at == SWEEP_ENTRIES) {
+            Some(mut last) => {
+                last.push(0);
+                last
+            }
+            None => Vec::new(),
+        };
+        let written = changes.len();
+        for (key, bytes) in old {
+            if changes[..written].binary_search_by(|(own, _)| own.as_slice().cmp(&key)).is_err() {
+                mark.bytes = mark.bytes.saturating_sub(bytes as u64);
+                mark.entries = mark.entries.saturating_sub(1);
+                changes.push((key, None));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a key has, however old it is.
+    fn look_up(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        if let Some(change) = self.call.changes.get(key).or_else(|| self.transaction.changes.get(key)) {
+            return Ok(change.clone());
+        }
+        self.look_below(key)
+    }
+
+    fn look_below(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        let Some(hot) = &mut self.hot else { return self.local.get(key) };
+        if let Some(entry) = hot.get(key) {
+            return Ok(entry.clone());
+        }
+        let entry = self.local.get(key)?;
+        hot.insert(key.to_vec(), entry.clone());
+        Ok(entry)
+    }
+}
+
+fn is_old(settings: &StoreSettings, entry: &Entry, now: Timestamp) -> bool {
+    settings.ttl.is_some_and(|ttl| entry.written_at.after(ttl) <= now)
+}
+
+// === impl Layer ===
+
+impl Layer {
+    fn write(&mut self, key: Vec<u8>, entry: Option<Entry>, bytes_more: i64, entries_more: i64) {
+        self.bytes_more += bytes_more;
+        self.entries_more += entries_more;
+        let size = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.value.len());
+        let key_bytes = key.len();
+        self.bytes += size(&entry);
+        match self.changes.insert(key, entry) {
+            Some(before) => self.bytes -= size(&before),
+            None => self.bytes += key_bytes,
+        }
+    }
+
+    fn take_over(&mut self, above: Layer) {
+        self.bytes_more += above.bytes_more;
+        self.entries_more += above.entries_more;
+        for (key, entry) in above.changes {
+            self.write(key, entry, 0, 0);
+        }
+    }
+}
+
+/// Two overlays as one, by key; the upper one wins.
+struct Merged<'a> {
+    upper: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
+    lower: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
+}
+
+impl<'a> Merged<'a> {
+    fn new(upper: &'a Overlay, lower: &'a Overlay, start: &[u8], end: Option<&[u8]>) -> Self {
+        let range = || (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let of = |overlay: &'a Overlay| overlay.range::<[u8], _>(range()).peekable();
+        Self { upper: of(upper), lower: of(lower) }
+    }
+
+    /// The next one, if its key is not above `key`.
+    fn next_up_to(&mut self, key: &[u8]) -> Option<(&'a [u8], Option<&'a Entry>)> {
+        let first = [self.upper.peek(), self.lower.peek()].into_iter().flatten().map(|(own, _)| own.as_slice()).min()?;
+        if first > key { None } else { self.next() }
+    }
+
+    fn next(&mut self) -> Option<(&'a [u8], Option<&'a Entry>)> {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let order = match (self.upper.peek(), self.lower.peek()) {
+            (Some((upper, _)), Some((lower, _))) => upper.cmp(lower),
+            (upper, _) => {
+                if upper.is_some() {
+                    Less
+                } else {
+                    Greater
+                }
+            }
+        };
+        if order == Equal {
+            self.lower.next();
+        }
+        let (key, change) = if order == Greater { self.lower.next() } else { self.upper.next() }?;
+        Some((key, change.as_ref()))
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,151 @@
+//! A store against a plain map, with calls and transactions that succeed and fail.
+
+use super::super::local::Memory;
+use super::*;
+
+fn settings() -> StoreSettings {
+    StoreSettings { name: "s".into(), ttl: None, bytes_max: 1 << 20, record_bytes_max: 1000, hot_bytes_max: 2000 }
+}
+
+/// A store on disk would have hot entries above it; so has this one.
+struct Cached(Memory);
+
+impl LocalStore for Cached {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        self.0.get(key)
+    }
+    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+        self.0.scan(start, end, on)
+    }
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+        self.0.apply(changes, mark)
+    }
+    fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        self.0.mark()
+    }
+    fn wipe(&mut self) -> Result<(), LocalError> {
+        self.0.wipe()
+    }
+    fn wants_cache(&self) -> bool {
+        true
+    }
+}
+
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+type Plain = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Every look that a guest can take agrees with the plain map.
+fn compare(store: &mut Store, plain: &Plain, seed: u64) {
+    let now = Timestamp(1);
+    for n in 0..40u64 {
+        let key = format!("k{n:02}").into_bytes();
+        assert_eq!(store.get(&key, now).expect("reads"), plain.get(&key).cloned(), "key {n}, seed {seed}");
+    }
+    for (start, end, limit) in
+        [("", None, 9999), ("k10", Some("k20"), 9999), ("k05", None, 3), ("k20", Some("k10"), 9), ("", None, 0)]
+    {
+        let expected: Vec<_> = plain
+            .iter()
+            .filter(|(key, _)| {
+                key.as_slice() >= start.as_bytes() && end.is_none_or(|end: &str| key.as_slice() < end.as_bytes())
+            })
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .take(limit)
+            .collect();
+        let found = store.scan(start.as_bytes(), end.map(str::as_bytes), limit, now).expect("reads");
+        assert_eq!(found, expected, "{start}..{end:?}, seed {seed}");
+    }
+}
+
+#[test]
+fn it_is_the_fold_of_what_was_kept() {
+    for seed in 0..200 {
+        let mut rng = seed;
+        let local: Box<dyn LocalStore> =
+            if seed % 2 == 0 { Box::new(Memory::default()) } else { Box::new(Cached(Memory::default())) };
+        let mut store = Store::new(settings(), local).expect("opens");
+        let (mut committed, mut transaction) = (Plain::new(), Plain::new());
+        for position in 0..30 {
+            for _ in 0..random(&mut rng) % 4 {
+                let mut call = transaction.clone();
+                for _ in 0..random(&mut rng) % 6 {
+                    let key = format!("k{:02}", random(&mut rng) % 40).into_bytes();
+                    if random(&mut rng) % 3 == 0 {
+                        call.remove(&key);
+                        store.delete(key).expect("writes");
+                    } else {
+                        let value = vec![b'v'; (random(&mut rng) % 30) as usize];
+                        call.insert(key.clone(), value.clone());
+                        store.put(key, value, Timestamp(1)).expect("writes");
+                    }
+                }
+                compare(&mut store, &call, seed);
+                let keep = random(&mut rng) % 4 > 0;
+                store.end_call(keep);
+                if keep {
+                    transaction = call;
+                }
+                compare(&mut store, &transaction, seed);
+            }
+            if random(&mut rng) % 3 == 0 {
+                store.roll_back();
+                transaction = committed.clone();
+            } else {
+                let mut folded = committed.clone();
+                for (key, entry) in store.changes() {
+                    match entry {
+                        Some(entry) => drop(folded.insert(key.to_vec(), entry.value.clone())),
+                        None => drop(folded.remove(key)),
+                    }
+                }
+                assert_eq!(folded, transaction, "the changes bring the changelog there, seed {seed}");
+                store.committed(Some(position), Timestamp(1)).expect("writes");
+                committed = transaction.clone();
+            }
+            compare(&mut store, &committed, seed);
+            let bytes: usize = committed.iter().map(|(key, value)| key.len() + value.len()).sum();
+            assert_eq!((store.mark().bytes, store.mark().entries), (bytes as u64, committed.len() as u64), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_refuses_what_would_go_over_it_and_nothing_else() {
+    let mut store = Store::new(StoreSettings { bytes_max: 100, ..settings() }, Box::new(Memory::default())).expect("opens");
+    let put = |store: &mut Store, key: &str, bytes: usize| store.put(key.into(), vec![0; bytes], Timestamp(1));
+    assert_eq!(put(&mut store, "a", 59), Ok(()));
+    store.end_call(true);
+    let refused = put(&mut store, "b", 40).expect_err("41 more").to_string();
+    assert!(refused.contains("101 bytes, its limit is 100 (state.s.max_bytes)"), "{refused}");
+    assert_eq!(put(&mut store, "a", 20), Ok(()), "less than before");
+    assert_eq!(put(&mut store, "b", 40), Ok(()));
+    store.end_call(false);
+    assert!(put(&mut store, "b", 40).is_err(), "what was dropped made no room");
+    let refused = put(&mut store, "b", 1000).expect_err("too large").to_string();
+    assert!(refused.contains("larger than its changelog topic takes (1000)"), "{refused}");
+}
+
+#[test]
+fn entries_are_gone_after_their_time_and_then_their_bytes() {
+    let settings = StoreSettings { ttl: Some(Duration::from_secs(10)), ..settings() };
+    let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
+    for (n, at) in [(0, 0), (1, 5000)] {
+        store.put(vec![n], vec![n], Timestamp(at)).expect("writes");
+    }
+    store.end_call(true);
+    store.committed(None, Timestamp(5000)).expect("writes");
+    let look = |store: &mut Store, at| {
+        let now = Timestamp(at);
+        (store.get(&[0], now).expect("reads").is_some(), store.scan(&[], None, 9, now).expect("reads").len())
+    };
+    assert_eq!(look(&mut store, 9999), (true, 2));
+    assert_eq!(look(&mut store, 10_000), (false, 1));
+    assert_eq!(store.mark().entries, 2);
+    store.committed(None, Timestamp(10_000)).expect("writes");
+    assert_eq!((store.mark().entries, store.mark().bytes), (1, 2));
+    assert_eq!(look(&mut store, 10_000), (false, 1));
+}

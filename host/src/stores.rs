@@ -1,0 +1,285 @@
+//! Where stores live on a host: opening them for the partitions that its workers own, in threads of their own.
+//!
+//! ```text
+//! worker: States::open(number) --thread--> claim -> local store (disk or memory) -> restore from the changelog --> State
+//!            poll() ... None, None ... Some(state)
+//! ```
+//!
+//! Invariants: a partition of a store is open once at a time (a claim that its state, or its opening, holds); a state is
+//! handed over only when it has all that was committed.
+
+mod disk;
+pub mod restore;
+pub mod tables;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::model::names::TopicName;
+use crate::model::spec::{Spec, StoreKind};
+use crate::model::units::Timestamp;
+use crate::ports::{Log, OpenError, Opening, Positions, States};
+use crate::state::local::{Change, Entry, LocalError, Mark, Memory};
+use crate::state::{LocalStore, State, Store, StoreSettings};
+use crate::telemetry::metrics::TransformMetrics;
+
+use disk::{Disk, DiskStore};
+use restore::{Changelog, Restore};
+
+/// How long one read of a changelog waits for records, before it is looked whether it is still wanted.
+const READ_WAIT: Duration = Duration::from_millis(200);
+
+/// How much a host's stores may use.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreLimits {
+    /// Blocks of all stores on disk that are kept in memory, in bytes. Default 64 MiB (`state_cache_max`).
+    pub cache_bytes_max: u64,
+    /// Hot entries of one partition of a store on disk, in bytes. Default 4 MiB (`state_hot_max`).
+    pub hot_bytes_max: u64,
+}
+
+/// The stores of a host. Cloning shares them.
+#[derive(Clone)]
+pub struct Stores {
+    log: Arc<dyn Log>,
+    disk: Arc<Disk>,
+    limits: StoreLimits,
+    claims: Arc<Claims>,
+}
+
+/// One store of a transform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOf {
+    pub kind: StoreKind,
+    pub topic: TopicName,
+    pub settings: StoreSettings,
+}
+
+impl Stores {
+    /// Local stores are kept in `folder`.
+    pub fn new(log: Arc<dyn Log>, folder: &Path, limits: StoreLimits) -> Self {
+        let disk = Arc::new(Disk::new(folder, limits.cache_bytes_max));
+        Self { log, disk, limits, claims: Arc::default() }
+    }
+
+    /// What opens the stores of a transform. `changelogs` and what their records may have are in the order of the spec.
+    pub fn of(
+        &self,
+        spec: &Spec,
+        changelogs: &[TopicName],
+        record_bytes_max: &[usize],
+        partitions: i32,
+        metrics: Arc<TransformMetrics>,
+    ) -> TransformStores {
+        let each = spec.state.iter().zip(changelogs.iter().zip(record_bytes_max));
+        let stores = each.map(|((name, store), (topic, &record_bytes_max))| StoreOf {
+            kind: store.store,
+            topic: topic.clone(),
+            settings: StoreSettings {
+                record_bytes_max,
+                hot_bytes_max: self.limits.hot_bytes_max,
+                ..StoreSettings::of(name, store)
+            },
+        });
+        TransformStores { host: self.clone(), stores: stores.collect(), partitions, metrics }
+    }
+}
+
+/// The stores of one transform.
+#[derive(Clone)]
+pub struct TransformStores {
+    host: Stores,
+    stores: Vec<StoreOf>,
+    partitions: i32,
+    metrics: Arc<TransformMetrics>,
+}
+
+impl TransformStores {
+    /// Whether a state that one of them opened is what the other would open.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.stores, self.partitions) == (&other.stores, other.partitions)
+    }
+
+    /// Partitions of each changelog.
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    fn build(&self, number: i32, committed: &Positions, afresh: bool, progress: &Progress) -> Result<State, OpenError> {
+        if number >= self.partitions {
+            let message = format!("partition {number} is new, the changelogs have {} partitions", self.partitions);
+            return Err(OpenError::Partitions(message));
+        }
+        let mut stores = Vec::new();
+        for store in &self.stores {
+            let StoreOf { kind, topic, settings } = store;
+            let claim = self.host.claims.take(topic, number, progress)?;
+            let local = self.local(*kind, topic, number)?;
+            let started = Instant::now();
+            let committed = committed.get(&settings.name).copied();
+            let changelog = Changelog { log: &*self.host.log, topic, number, committed };
+            let mut restore = Restore::begin(&changelog, local, afresh, Timestamp::now())?;
+            progress.total.fetch_add(restore.left(), Ordering::Relaxed);
+            while restore.left() > 0 {
+                progress.check()?;
+                let before = restore.left();
+                restore.step(&changelog, READ_WAIT, Timestamp::now())?;
+                progress.read.fetch_add(before.saturating_sub(restore.left()), Ordering::Relaxed);
+            }
+            let (records, took) = (restore.records, started.elapsed());
+            self.metrics.restored(records, took, restore.wiped);
+            if records > 0 {
+                tracing::info!(%topic, partition = number, records, ?took, "a store was brought up to date");
+            }
+            let local = Box::new(Claimed { local: restore.finish(), _claim: claim });
+            stores.push(Store::new(settings.clone(), local).map_err(|error| OpenError::Unavailable(error.to_string()))?);
+        }
+        Ok(State::new(stores))
+    }
+
+    fn local(&self, kind: StoreKind, topic: &TopicName, number: i32) -> Result<Box<dyn LocalStore>, OpenError> {
+        match kind {
+            StoreKind::Memory => Ok(Box::new(Memory::default())),
+            StoreKind::Disk => {
+                let opened: Result<DiskStore, LocalError> = self.host.disk.open(topic.as_str(), number);
+                Ok(Box::new(opened.map_err(|error| OpenError::Unavailable(error.to_string()))?))
+            }
+        }
+    }
+}
+
+impl States for TransformStores {
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening> {
+        let (sent, done) = sync_channel(1);
+        let progress = Arc::new(Progress::default());
+        let (own, seen) = (self.clone(), progress.clone());
+        let run = move || {
+            let built = own.build(number, &committed, afresh, &seen);
+            // Nobody waits for it any more: it is dropped, and its claims with it.
+            let _ = sent.send(built);
+        };
+        if let Err(error) = std::thread::Builder::new().name(format!("restore-{number}")).spawn(run) {
+            tracing::error!(%error, "the system has no thread left to restore a store");
+        }
+        Box::new(Opened { done, progress })
+    }
+}
+
+/// How far an opening is.
+#[derive(Debug, Default)]
+struct Progress {
+    read: AtomicU64,
+    total: AtomicU64,
+    /// Nobody waits for it any more.
+    given_up: AtomicBool,
+}
+
+impl Progress {
+    fn check(&self) -> Result<(), OpenError> {
+        match self.given_up.load(Ordering::Relaxed) {
+            true => Err(OpenError::Unavailable("given up".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+struct Opened {
+    done: Receiver<Result<State, OpenError>>,
+    progress: Arc<Progress>,
+}
+
+impl Opening for Opened {
+    fn poll(&mut self) -> Option<Result<State, OpenError>> {
+        match self.done.try_recv() {
+            Ok(built) => Some(built),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(OpenError::Unavailable("restoring broke off".into()))),
+        }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.progress.read.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.progress.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Which partitions of which changelogs are open.
+#[derive(Default)]
+struct Claims {
+    taken: Mutex<HashSet<(TopicName, i32)>>,
+    freed: Condvar,
+}
+
+struct Claim {
+    claims: Arc<Claims>,
+    place: (TopicName, i32),
+}
+
+impl Claims {
+    /// Waits until nobody else has it.
+    fn take(self: &Arc<Self>, topic: &TopicName, number: i32, progress: &Progress) -> Result<Claim, OpenError> {
+        let place = (topic.clone(), number);
+        let mut taken = self.taken.lock();
+        while taken.contains(&place) {
+            progress.check()?;
+            self.freed.wait_for(&mut taken, Duration::from_millis(100));
+        }
+        taken.insert(place.clone());
+        Ok(Claim { claims: self.clone(), place })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.taken.lock().remove(&self.place);
+        self.claims.freed.notify_all();
+    }
+}
+
+/// A local store that holds its claim for as long as it is open. The store goes first.
+struct Claimed {
+    local: Box<dyn LocalStore>,
+    _claim: Claim,
+}
+
+impl LocalStore for Claimed {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        self.local.get(key)
+    }
+
+    fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
+        self.local.scan(start, end, on_entry)
+    }
+
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+        self.local.apply(changes, mark)
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        self.local.mark()
+    }
+
+    fn wipe(&mut self) -> Result<(), LocalError> {
+        self.local.wipe()
+    }
+
+    fn wants_cache(&self) -> bool {
+        self.local.wants_cache()
+    }
+}

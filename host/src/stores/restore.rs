@@ -1,0 +1,138 @@
+//! Brings a local store up to date with its changelog.
+//!
+//! Everything that earlier owners of the partition may have committed lies below the high watermark of now, and shows
+//! once their transactions are over: so it reads committed records up to there. To stop where committed records end now
+//! would miss what is committed but still behind another's open transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::model::names::TopicName;
+use crate::model::units::Timestamp;
+use crate::ports::{Log, LogError, LogRecord, OpenError};
+use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
+
+const READ_BYTES: usize = 4 << 20;
+/// A changelog forgets that a key was deleted after `delete.retention.ms`, a day by default: a copy that is about as old
+/// might keep the key for ever.
+const COPY_AGE_MAX: Duration = Duration::from_secs(20 * 60 * 60);
+
+/// A partition of a changelog, and what is known of it.
+pub struct Changelog<'a> {
+    pub log: &'a dyn Log,
+    pub topic: &'a TopicName,
+    pub number: i32,
+    /// It reaches at least that far.
+    pub committed: Option<i64>,
+}
+
+/// A local store on its way. See the module.
+pub struct Restore {
+    local: Box<dyn LocalStore>,
+    mark: Mark,
+    end: i64,
+    /// Records that were read.
+    pub records: u64,
+    /// Why the local store was begun anew.
+    pub wiped: Option<&'static str>,
+}
+
+impl Restore {
+    /// `afresh`: what the local store has is not to be trusted.
+    pub fn begin(
+        changelog: &Changelog<'_>,
+        mut local: Box<dyn LocalStore>,
+        afresh: bool,
+        now: Timestamp,
+    ) -> Result<Self, OpenError> {
+        let &Changelog { log, topic, number, committed } = changelog;
+        let (start, _) = log.offsets(topic, number).map_err(unavailable)?;
+        let end = log.high_watermark(topic, number).map_err(unavailable)?;
+        if let Some(committed) = committed.filter(|&committed| committed > end) {
+            let message = format!("{topic}/{number} ends at {end}, and offsets were committed when it had {committed}");
+            return Err(OpenError::Lost(message));
+        }
+        let found = local.mark();
+        let reason = not_usable(&found, afresh, start, end, now);
+        if let Some(reason) = reason {
+            tracing::info!(%topic, partition = number, reason, "the local copy of a store is begun anew");
+            local.wipe().map_err(of_local)?;
+        }
+        let known = found.ok().flatten().filter(|_| reason.is_none());
+        let mark = known.unwrap_or_else(|| Mark { position: start, ..Mark::default() });
+        Ok(Self { local, mark, end, records: 0, wiped: reason })
+    }
+
+    /// Places of the changelog that are still to be read.
+    pub fn left(&self) -> u64 {
+        u64::try_from(self.end - self.mark.position).unwrap_or(0)
+    }
+
+    /// Reads on; waits up to `wait` if there is nothing yet.
+    pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration, now: Timestamp) -> Result<(), OpenError> {
+        let &Changelog { log, topic, number, .. } = changelog;
+        let page = log.read(topic, number, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
+        self.records += page.records.len() as u64;
+        self.mark.position = page.next_offset;
+        self.mark.at = now.0;
+        apply(&mut *self.local, page.records, &mut self.mark).map_err(of_local)
+    }
+
+    /// The store, once nothing is left.
+    pub fn finish(self) -> Box<dyn LocalStore> {
+        assert!(self.left() == 0, "a store is used before it is restored");
+        self.local
+    }
+}
+
+/// Why the local store cannot be brought up to date, if so.
+fn not_usable(
+    found: &Result<Option<Mark>, LocalError>,
+    afresh: bool,
+    start: i64,
+    end: i64,
+    now: Timestamp,
+) -> Option<&'static str> {
+    match found {
+        _ if afresh => Some("fault"),
+        Err(_) => Some("unreadable"),
+        Ok(None) => None,
+        Ok(Some(mark)) if mark.position < start => Some("behind the changelog's start"),
+        Ok(Some(mark)) if mark.position > end => Some("ahead of the changelog"),
+        Ok(Some(mark)) if now.millis_since(Timestamp(mark.at)) > COPY_AGE_MAX.as_millis() as u64 => Some("too old"),
+        Ok(Some(_)) => None,
+    }
+}
+
+/// Makes the changes that these records are, and counts what the store holds after them.
+fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -> Result<(), LocalError> {
+    let mut changes: HashMap<Vec<u8>, Option<Entry>> = HashMap::with_capacity(records.len());
+    for LogRecord { key, value, timestamp, .. } in records {
+        // Nothing that Sandbar wrote: an entry has a key.
+        let Some(key) = key else { continue };
+        changes.insert(key, value.map(|value| Entry { written_at: Timestamp(timestamp), value }));
+    }
+    let changes: Vec<Change> = changes.into_iter().collect();
+    for (key, entry) in &changes {
+        if let Some(before) = local.get(key)? {
+            mark.bytes = mark.bytes.saturating_sub((key.len() + before.value.len()) as u64);
+            mark.entries = mark.entries.saturating_sub(1);
+        }
+        if let Some(entry) = entry {
+            mark.bytes += (key.len() + entry.value.len()) as u64;
+            mark.entries += 1;
+        }
+    }
+    local.apply(&changes, mark)
+}
+
+fn unavailable(error: LogError) -> OpenError {
+    match error {
+        LogError::NoTopic(topic) => OpenError::Lost(format!("there is no changelog topic {topic}")),
+        error => OpenError::Unavailable(error.to_string()),
+    }
+}
+
+fn of_local(error: LocalError) -> OpenError {
+    OpenError::Unavailable(error.to_string())
+}

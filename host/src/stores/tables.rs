@@ -1,0 +1,205 @@
+//! Tables: compacted topics that this host holds whole, in memory, for all transforms that look things up in them.
+//!
+//! One thread for each table follows its topic for as long as somebody has it. A look-up takes a read lock for the time
+//! of one copy: the one lock on the data path, held for writing only while a record that has just come in is put in.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::model::codes::Code;
+use crate::model::names::TopicName;
+use crate::model::units::Backoff;
+use crate::ports::{Log, LogError, Table, TopicReader};
+use crate::telemetry::metrics::Metrics;
+
+/// How long one poll waits for news; also how long a table stays after its last user.
+const POLL_WAIT: Duration = Duration::from_millis(200);
+/// How often it is measured how far behind a table is.
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a transform that is about to start waits for its tables at a time.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(20);
+const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
+/// What an entry costs beside its bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// The tables of a host. Cloning shares them.
+#[derive(Clone)]
+pub struct Tables {
+    log: Arc<dyn Log>,
+    /// Most memory of one table, in bytes.
+    bytes_max: usize,
+    metrics: Metrics,
+    open: Arc<Mutex<HashMap<TopicName, Weak<TopicTable>>>>,
+}
+
+/// See the module.
+pub struct TopicTable {
+    topic: TopicName,
+    content: RwLock<Content>,
+    caught_up: AtomicBool,
+    /// Why it is not, if that is known.
+    trouble: Mutex<Option<String>>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct Content {
+    entries: HashMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
+}
+
+/// Why a table cannot be used now.
+pub type Unready = (Code, String);
+
+impl Tables {
+    pub fn new(log: Arc<dyn Log>, bytes_max: usize, metrics: Metrics) -> Self {
+        Self { log, bytes_max, metrics, open: Arc::default() }
+    }
+
+    /// These topics as tables, caught up. Blocks while they are read.
+    pub fn of(&self, topics: impl Iterator<Item = TopicName>) -> Result<Arc<[Arc<dyn Table>]>, Unready> {
+        let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(&topic)).collect();
+        let deadline = Instant::now() + CATCH_UP_WAIT;
+        for table in &tables {
+            table.wait(deadline)?;
+        }
+        Ok(tables.into_iter().map(|table| table as Arc<dyn Table>).collect())
+    }
+
+    fn open(&self, topic: &TopicName) -> Arc<TopicTable> {
+        let mut open = self.open.lock();
+        if let Some(table) = open.get(topic).and_then(Weak::upgrade) {
+            return table;
+        }
+        let table = Arc::new(TopicTable {
+            topic: topic.clone(),
+            content: RwLock::default(),
+            caught_up: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            moved: Condvar::new(),
+        });
+        open.insert(topic.clone(), Arc::downgrade(&table));
+        let follower = Follower { table: Arc::downgrade(&table), tables: self.clone(), topic: topic.clone() };
+        let thread = std::thread::Builder::new().name("table".into()).spawn(move || follower.run());
+        if let Err(error) = thread {
+            *table.trouble.lock() = Some(format!("the system has no thread left: {error}"));
+        }
+        table
+    }
+}
+
+impl TopicTable {
+    fn wait(&self, deadline: Instant) -> Result<(), Unready> {
+        let mut trouble = self.trouble.lock();
+        while !self.caught_up.load(Ordering::Acquire) {
+            if self.moved.wait_until(&mut trouble, deadline).timed_out() {
+                let why = trouble.clone().unwrap_or_else(|| "it is being read".into());
+                return Err((Code::TableUnavailable, format!("table {}: {why}", self.topic)));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, key: &[u8], value: Option<&[u8]>) -> usize {
+        let mut content = self.content.write();
+        let before = match value {
+            Some(value) => content.entries.insert(key.to_vec(), value.to_vec()),
+            None => content.entries.remove(key),
+        };
+        let size = |value: usize| key.len() + value + ENTRY_BYTES;
+        content.bytes -= before.map_or(0, |before| size(before.len()));
+        content.bytes += value.map_or(0, |value| size(value.len()));
+        content.bytes
+    }
+}
+
+impl Table for TopicTable {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.content.read().entries.get(key).cloned()
+    }
+}
+
+/// Keeps a table up to date until nobody has it any more.
+struct Follower {
+    table: Weak<TopicTable>,
+    tables: Tables,
+    topic: TopicName,
+}
+
+enum End {
+    Unused,
+    Failed(String),
+}
+
+impl Follower {
+    fn run(self) {
+        let mut failures = 0;
+        loop {
+            let (end, started) = (self.follow(), Instant::now());
+            let End::Failed(why) = end else { break };
+            let Some(table) = self.table.upgrade() else { break };
+            tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
+            *table.trouble.lock() = Some(why);
+            drop(table);
+            failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
+            std::thread::sleep(REOPEN.after(failures));
+            failures += 1;
+        }
+        self.tables.metrics.forget_table(self.topic.as_str());
+    }
+
+    fn follow(&self) -> End {
+        let failed = |error: LogError| End::Failed(error.to_string());
+        let mut reader = match self.tables.log.follow(&self.topic) {
+            Ok(reader) => reader,
+            Err(error) => return failed(error),
+        };
+        let mut looked = None;
+        loop {
+            let Some(table) = self.table.upgrade() else { return End::Unused };
+            let mut bytes = table.content.read().bytes;
+            let polled = reader.poll(POLL_WAIT, &mut |_, record| {
+                if let Some(key) = record.key {
+                    bytes = table.put(key, record.value);
+                }
+            });
+            if let Err(error) = polled {
+                return failed(error);
+            }
+            if bytes > self.tables.bytes_max {
+                return End::Failed(format!(
+                    "it has {bytes} bytes, the limit is {} (table_bytes_max)",
+                    self.tables.bytes_max
+                ));
+            }
+            let is_new = !table.caught_up.load(Ordering::Relaxed);
+            if is_new || looked.is_none_or(|at: Instant| at.elapsed() > LAG_INTERVAL) {
+                looked = Some(Instant::now());
+                if let Err(error) = self.look(&table, &*reader, is_new) {
+                    return failed(error);
+                }
+            }
+        }
+    }
+
+    /// How far behind it is; once that is nothing, it may be used.
+    fn look(&self, table: &TopicTable, reader: &dyn TopicReader, is_new: bool) -> Result<(), LogError> {
+        let behind = reader.behind()?;
+        let content = table.content.read();
+        let (entries, bytes) = (content.entries.len(), content.bytes);
+        drop(content);
+        self.tables.metrics.table(self.topic.as_str(), entries, bytes, behind);
+        if is_new && behind == 0 {
+            tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
+            let mut trouble = table.trouble.lock();
+            *trouble = None;
+            table.caught_up.store(true, Ordering::Release);
+            table.moved.notify_all();
+        }
+        Ok(())
+    }
+}

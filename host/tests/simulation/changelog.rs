@@ -1,0 +1,281 @@
+//! Changelogs in the broker's memory, as Kafka has them: records of open transactions lie between those that are
+//! committed, and what is behind the first of them cannot be read yet. And the local stores of the simulated hosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sandbar::model::names::TopicName;
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, OpenError, Opening, Page,
+    Positions, Session, SessionError, SessionOptions, States, TopicInfo, TopicReader,
+};
+use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
+use sandbar::state::{State, Store, StoreSettings};
+use sandbar::stores::restore::{Changelog, Restore};
+
+use crate::clock;
+
+/// Records of one page.
+const PAGE_RECORDS: usize = 7;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open(u64),
+    Committed,
+    Aborted,
+    /// The end of a transaction: an offset without a record.
+    Marker,
+}
+
+struct Slot {
+    fate: Fate,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    timestamp: i64,
+}
+
+pub type Fold = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// By partition number.
+#[derive(Default)]
+pub struct Changelogs {
+    partitions: BTreeMap<i32, Vec<Slot>>,
+}
+
+impl Changelogs {
+    /// Returns one past its offset.
+    pub fn append(&mut self, number: i32, transaction: u64, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> i64 {
+        let slots = self.partitions.entry(number).or_default();
+        let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
+        slots.push(Slot { fate: Fate::Open(transaction), key, value, timestamp });
+        slots.len() as i64
+    }
+
+    pub fn end(&mut self, transaction: u64, commit: bool) {
+        for slots in self.partitions.values_mut() {
+            let mut touched = false;
+            for slot in slots.iter_mut().filter(|slot| slot.fate == Fate::Open(transaction)) {
+                slot.fate = if commit { Fate::Committed } else { Fate::Aborted };
+                touched = true;
+            }
+            if touched {
+                slots.push(Slot { fate: Fate::Marker, key: Vec::new(), value: None, timestamp: -1 });
+            }
+        }
+    }
+
+    /// What all committed records come to.
+    pub fn fold(&self, number: i32) -> Fold {
+        let mut fold = Fold::new();
+        for slot in self.partitions.get(&number).into_iter().flatten().filter(|slot| slot.fate == Fate::Committed) {
+            match &slot.value {
+                Some(value) => drop(fold.insert(slot.key.clone(), value.clone())),
+                None => drop(fold.remove(&slot.key)),
+            }
+        }
+        fold
+    }
+
+    fn ends(&self, number: i32) -> (i64, i64) {
+        let Some(slots) = self.partitions.get(&number) else { return (0, 0) };
+        let stable = slots.iter().position(|slot| matches!(slot.fate, Fate::Open(_))).unwrap_or(slots.len());
+        (stable as i64, slots.len() as i64)
+    }
+
+    fn read(&self, number: i32, from: i64) -> Page {
+        let (stable, _) = self.ends(number);
+        let mut page = Page { records: Vec::new(), next_offset: from, end_offset: stable };
+        let slots = self.partitions.get(&number).into_iter().flatten();
+        for (offset, slot) in (0..stable).zip(slots).skip(from as usize).take(PAGE_RECORDS) {
+            page.next_offset = offset + 1;
+            if slot.fate == Fate::Committed {
+                let (key, value) = (Some(slot.key.clone()), slot.value.clone());
+                page.records.push(LogRecord { offset, timestamp: slot.timestamp, key, value, headers: Vec::new() });
+            }
+        }
+        page
+    }
+}
+
+/// What a restore reads.
+#[derive(Clone)]
+struct ChangelogLog(Arc<Mutex<Changelogs>>);
+
+/// A host's disk: it outlives the process.
+pub type Disk = Arc<Mutex<BTreeMap<i32, Memory>>>;
+
+/// A store on such a disk.
+struct OnDisk {
+    disk: Disk,
+    number: i32,
+}
+
+/// The stores of a simulated host.
+pub struct SimStates {
+    pub changelogs: Arc<Mutex<Changelogs>>,
+    pub disk: Disk,
+}
+
+struct SimOpening {
+    log: ChangelogLog,
+    topic: TopicName,
+    number: i32,
+    committed: Option<i64>,
+    afresh: bool,
+    local: Option<Box<dyn LocalStore>>,
+    restore: Option<Restore>,
+}
+
+pub const STORE: &str = "s";
+
+impl States for SimStates {
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening> {
+        Box::new(SimOpening {
+            log: ChangelogLog(self.changelogs.clone()),
+            topic: "changelog".parse().expect("valid"),
+            number,
+            committed: committed.get(STORE).copied(),
+            afresh,
+            local: Some(Box::new(OnDisk { disk: self.disk.clone(), number })),
+            restore: None,
+        })
+    }
+}
+
+impl Opening for SimOpening {
+    fn poll(&mut self) -> Option<Result<State, OpenError>> {
+        let changelog = Changelog { log: &self.log, topic: &self.topic, number: self.number, committed: self.committed };
+        let now = clock::now();
+        if let Some(local) = self.local.take() {
+            match Restore::begin(&changelog, local, self.afresh, now) {
+                Ok(restore) => self.restore = Some(restore),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let restore = self.restore.as_mut()?;
+        if restore.left() > 0 {
+            if let Err(error) = restore.step(&changelog, Duration::ZERO, now) {
+                return Some(Err(error));
+            }
+            if restore.left() > 0 {
+                return None;
+            }
+        }
+        let settings = StoreSettings {
+            name: STORE.into(),
+            ttl: None,
+            bytes_max: 1 << 20,
+            record_bytes_max: 1 << 20,
+            hot_bytes_max: 500,
+        };
+        let restored = self.restore.take()?.finish();
+        Some(Ok(State::new(vec![Store::new(settings, restored).expect("memory does not fail")])))
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (0, self.restore.as_ref().map_or(0, Restore::left))
+    }
+}
+
+impl OnDisk {
+    fn with<T>(&self, access: impl FnOnce(&mut Memory) -> T) -> T {
+        access(self.disk.lock().entry(self.number).or_default())
+    }
+}
+
+impl LocalStore for OnDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        self.with(|memory| memory.get(key))
+    }
+
+    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+        self.with(|memory| memory.scan(start, end, on))
+    }
+
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+        self.with(|memory| memory.apply(changes, mark))
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        self.with(|memory| memory.mark())
+    }
+
+    fn wipe(&mut self) -> Result<(), LocalError> {
+        self.with(|memory| memory.wipe())
+    }
+
+    fn wants_cache(&self) -> bool {
+        true
+    }
+}
+
+fn nothing<T>() -> Result<T, LogError> {
+    Err(LogError::Refused("a changelog is all that there is".into()))
+}
+
+impl Groups for ChangelogLog {
+    fn group_offsets(&self, _: &str, _: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        nothing()
+    }
+
+    fn group_members(&self, _: &str) -> Result<usize, LogError> {
+        nothing()
+    }
+
+    fn commit_for_group(&self, _: &str, _: &[GroupOffset]) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn delete_group(&self, _: &str) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn offsets_at(&self, _: &TopicName, _: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        nothing()
+    }
+}
+
+impl Log for ChangelogLog {
+    fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        Err(SessionError::Restart("a changelog is all that there is".into()))
+    }
+
+    fn topic(&self, _: &TopicName) -> Result<TopicInfo, LogError> {
+        nothing()
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        nothing()
+    }
+
+    fn create_topic(&self, _: &NewTopic) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn append(&self, _: &TopicName, _: Option<i32>, _: Vec<LogRecord>) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn exclusive(&self, _: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        Err(ExclusiveError::Unknown("a changelog is all that there is".into()))
+    }
+
+    fn read(&self, _: &TopicName, partition: i32, offset: i64, _: Duration, _: usize) -> Result<Page, LogError> {
+        Ok(self.0.lock().read(partition, offset))
+    }
+
+    fn follow(&self, _: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        nothing()
+    }
+
+    fn offsets(&self, _: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        Ok((0, self.0.lock().ends(partition).0))
+    }
+
+    fn high_watermark(&self, _: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.0.lock().ends(partition).1)
+    }
+}
