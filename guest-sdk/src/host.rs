@@ -30,16 +30,15 @@ pub(crate) fn enter<T: Transform>() {
     NAMES.set((T::STORES, T::TABLES));
 }
 
-/// Opens all that `T` uses, so that what the spec does not declare refuses the deployment.
+/// Opens all that `T` uses, so that what the spec does not declare refuses the deployment: with the host's words, which
+/// say what to add.
 pub(crate) fn open_all<T: Transform>() -> Result<(), String> {
     enter::<T>();
     for &name in T::STORES {
-        StoreHandle::open(name)
-            .map_err(|error| format!("store {name:?}: {error}; add `state: {{ {name}: {{}} }}` to the spec"))?;
+        StoreHandle::open(name)?;
     }
     for &name in T::TABLES {
-        TableHandle::open(name)
-            .map_err(|error| format!("table {name:?}: {error}; add `tables: {{ {name}: <topic> }}` to the spec"))?;
+        TableHandle::open(name)?;
     }
     Ok(())
 }
@@ -54,7 +53,7 @@ pub(crate) fn open_store(name: &str) -> Result<(&'static str, StoreHandle)> {
     };
     match StoreHandle::open(name) {
         Ok(handle) => Ok((name, handle)),
-        Err(error) => Err(Error::new(format_args!("store {name:?}: {error}"))),
+        Err(error) => Err(Error::new(error)),
     }
 }
 
@@ -68,6 +67,6 @@ pub(crate) fn open_table(name: &str) -> Result<(&'static str, TableHandle)> {
     };
     match TableHandle::open(name) {
         Ok(handle) => Ok((name, handle)),
-        Err(error) => Err(Error::new(format_args!("table {name:?}: {error}"))),
+        Err(error) => Err(Error::new(error)),
     }
 }

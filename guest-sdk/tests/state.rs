@@ -173,7 +173,7 @@ fn what_the_attribute_does_not_name_cannot_be_opened() {
 }
 
 #[test]
-#[should_panic(expected = "store \"sums\": the spec declares no store of this name; add `state: { sums: {} }` to the spec")]
+#[should_panic(expected = "the spec declares no store \"sums\" (state: {sums: {}})")]
 fn a_store_that_the_spec_does_not_declare_refuses_the_deployment() {
     Harness::<sum>::new(()).stores(["others"]);
 }

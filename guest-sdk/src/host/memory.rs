@@ -116,7 +116,7 @@ impl StoreHandle {
         let declared = memory.borrow().declared.iter().any(|declared| declared == name);
         match declared {
             true => Ok(StoreHandle { name: name.to_owned(), memory }),
-            false => Err("the spec declares no store of this name".to_owned()),
+            false => Err(format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})")),
         }
     }
 
@@ -151,7 +151,7 @@ impl TableHandle {
         let declared = memory.borrow().tables.contains_key(name);
         match declared {
             true => Ok(TableHandle { name: name.to_owned(), memory }),
-            false => Err("the spec declares no table of this name".to_owned()),
+            false => Err(format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})")),
         }
     }
 
