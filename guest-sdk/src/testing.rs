@@ -217,9 +217,11 @@ impl<T: Transform> Harness<T> {
         let records: Vec<Input> = records.into_iter().collect();
         let offset = self.offset_next;
         self.offset_next += records.len() as i64;
-        self.memory.borrow_mut().keep();
+        // What a run that panicked has left.
+        self.memory.borrow_mut().take_back();
         let outcome = self.process(&records, offset);
         if outcome.failures.is_empty() || !self.memory.borrow().has_written() {
+            self.memory.borrow_mut().keep();
             return outcome;
         }
         self.memory.borrow_mut().take_back();
@@ -256,10 +258,11 @@ impl<T: Ticks> Harness<T> {
     pub fn tick(&mut self, now_ms: i64) -> Outcome {
         self.now_ms = now_ms;
         let partition = self.memory.borrow().partition;
-        self.memory.borrow_mut().keep();
+        self.memory.borrow_mut().take_back();
         let output = memory::within(&self.memory, || self.instance.tick(self.input, partition, now_ms));
         match output {
             Ok(output) => {
+                self.memory.borrow_mut().keep();
                 let batch = columns::tick(now_ms);
                 columns::decode(&batch, &output, &self.instance.setup.outputs)
             }

@@ -17,12 +17,16 @@ pub struct Decimal {
 /// Why something is not a decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
+    /// Something else than digits, a sign, a point and an exponent.
     #[error("is not a number")]
     Syntax,
+    /// NaN or infinity, which PostgreSQL knows too.
     #[error("is NaN or infinite, which no exact decimal can be")]
     NotFinite,
+    /// Beyond 128 bits.
     #[error("has more than 38 digits")]
     TooLong,
+    /// A text that is not base64, or of nothing.
     #[error("is not the base64 of a decimal's bytes")]
     Base64,
 }
@@ -33,6 +37,7 @@ pub const SCALE_MAX: u32 = 38;
 // === impl Decimal ===
 
 impl Decimal {
+    /// Zero, without decimals.
     pub const ZERO: Decimal = Decimal { unscaled: 0, scale: 0 };
 
     /// A decimal from what Kafka Connect writes: the base64 of the unscaled value in big-endian two's complement.

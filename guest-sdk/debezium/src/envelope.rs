@@ -50,10 +50,13 @@ pub enum Form {
 /// Why something is not a change event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
+    /// The reason is the source of the error.
     #[error("the value is not JSON")]
     Malformed(#[from] Malformed),
+    /// JSON, but no event and no row.
     #[error("the value is not a JSON object")]
     NotAnObject,
+    /// An op of a later version, say.
     #[error("the event's op is {0:?}, which Debezium does not have")]
     UnknownOp(String),
 }
