@@ -2,8 +2,10 @@
 
 use crate::bindings::exports::sandbar::transform::transform::Guest;
 use crate::bindings::sandbar::transform::types::{Batch, Output as Columns, Setup};
-use crate::{Output, Record, Result, rows};
+use crate::bindings::ticker::exports::sandbar::transform::ticks;
+use crate::{Output, Record, Result, Tick, Ticks, host, rows};
 use serde::de::DeserializeOwned;
+use std::any::Any;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
@@ -12,6 +14,13 @@ pub trait Transform {
     /// What the spec's `config` is read as: once for each instance, before its first batch. An error refuses the
     /// configuration.
     type Config: DeserializeOwned;
+
+    /// The stores that it uses: each instance opens them before its first batch, so that one which the spec does not
+    /// declare refuses the deployment.
+    const STORES: &'static [&'static str] = &[];
+
+    /// The tables that it uses, likewise.
+    const TABLES: &'static [&'static str] = &[];
 
     /// Transforms one record.
     ///
@@ -31,11 +40,13 @@ pub struct Instance<T: Transform> {
 // === impl Instance ===
 
 impl<T: Transform> Instance<T> {
-    /// Reads the configuration.
+    /// Reads the configuration, and opens the stores and tables.
     ///
     /// # Errors
-    /// Where it is not what the transform expects; the message is for the user who wrote it.
+    /// Where the configuration is not what the transform expects, or the spec does not declare a store or a table; the
+    /// message is for the user who wrote it.
     pub fn new(setup: Setup) -> Result<Self, String> {
+        host::open_all::<T>()?;
         let config = serde_json::from_str(&setup.config).map_err(|error| format!("config: {error}"))?;
         Ok(Instance { setup, config, data_bytes_last: 0 })
     }
@@ -46,6 +57,7 @@ impl<T: Transform> Instance<T> {
     /// Where the batch contradicts the contract. What a record fails with is among the output's failures.
     pub fn process(&mut self, batch: &Batch) -> Result<Columns, String> {
         rows::check(batch, &self.setup)?;
+        host::enter::<T>();
         let mut out = Output::new(batch, &self.setup, self.data_bytes_last);
         for (source, row) in rows::rows(batch, &self.setup).enumerate() {
             out.record(source, |out| T::apply(Record::raw(row), &self.config, out));
@@ -53,6 +65,24 @@ impl<T: Transform> Instance<T> {
         let columns = out.finish();
         self.data_bytes_last = columns.data.len();
         Ok(columns)
+    }
+}
+
+impl<T: Ticks> Instance<T> {
+    /// Runs the tick function for a partition, at a time in ms since the Unix epoch.
+    ///
+    /// # Errors
+    /// The function's own, or a tick that contradicts the contract.
+    pub fn tick(&mut self, input: u32, partition: u32, now_ms: i64) -> Result<Columns, String> {
+        if input as usize >= self.setup.inputs.len() {
+            return Err("the host's tick does not follow the contract of sandbar:transform".to_owned());
+        }
+        host::enter::<T>();
+        let tick = Tick::new(&self.setup, input, partition, now_ms);
+        let batch = tick.batch();
+        let mut out = Output::new(&batch, &self.setup, 0);
+        T::tick(tick, &self.config, &mut out).map_err(|error| error.to_string())?;
+        Ok(out.finish())
     }
 }
 
@@ -76,12 +106,28 @@ impl<T: Transform + 'static> Guest for Exports<T> {
     }
 }
 
+/// The wasm exports of a tick, which only modules with one have.
+#[doc(hidden)]
+pub struct TickExports<T>(PhantomData<T>);
+
+impl<T: Ticks + 'static> ticks::Guest for TickExports<T> {
+    fn tick(at: ticks::Moment) -> Result<Columns, String> {
+        INSTANCE.with_borrow_mut(|instance| {
+            let instance = instance.as_deref_mut().map(|instance| instance as &mut dyn Any);
+            match instance.and_then(|instance| instance.downcast_mut::<Instance<T>>()) {
+                Some(instance) => instance.tick(at.input, at.partition, at.now),
+                None => Err("the host called `tick` before `init`".to_owned()),
+            }
+        })
+    }
+}
+
 /// An instance of any transform: a static cannot be generic.
-trait AnyInstance {
+trait AnyInstance: Any {
     fn process(&mut self, batch: &Batch) -> Result<Columns, String>;
 }
 
-impl<T: Transform> AnyInstance for Instance<T> {
+impl<T: Transform + 'static> AnyInstance for Instance<T> {
     fn process(&mut self, batch: &Batch) -> Result<Columns, String> {
         Instance::process(self, batch)
     }

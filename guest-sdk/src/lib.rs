@@ -43,11 +43,55 @@
 //! # }
 //! ```
 //!
+//! State is kept in stores. This module counts the orders of each customer, and once a while drops those who came only
+//! once:
+//!
+//! ```
+//! use sandbar_sdk::prelude::*;
+//!
+//! #[derive(Deserialize, Serialize)]
+//! struct Customer {
+//!     orders: u64,
+//!     last_ms: i64,
+//! }
+//!
+//! /// Counts, and sends the count. The topic's key is the customer: a store belongs to a partition, so count by its key.
+//! #[transform(stores = ["customers"], tick = forget)]
+//! fn count(order: Record<'_>) -> Result<Message<'_>> {
+//!     let customers = Store::<str, Customer>::open("customers")?;
+//!     let last_ms = order.timestamp_ms().unwrap_or(order.now_ms());
+//!     let customer = customers.update(order.key_as()?, |known| {
+//!         Some(Customer { orders: known.map_or(0, |known| known.orders) + 1, last_ms })
+//!     })?;
+//!     order.forward().with_json(&customer)
+//! }
+//!
+//! /// Forgets who has ordered only once, a day ago or more.
+//! fn forget(tick: Tick) -> Result<()> {
+//!     let customers = Store::<str, Customer>::open("customers")?;
+//!     for (name, Customer { orders, last_ms }) in customers.scan(.., 1000)? {
+//!         if orders == 1 && last_ms <= tick.now_ms() - 86_400_000 {
+//!             customers.delete(&name)?;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! # use sandbar_sdk::testing::{Harness, Input, json};
+//! # fn main() {
+//! # let mut count = Harness::<count>::new(json!({}));
+//! # let order = |key: &str| Input::text("order").key(key).timestamp(5);
+//! # let outcome = count.run([order("ada"), order("bo"), order("ada")]);
+//! # assert_eq!(outcome.messages[2].json(), json!({"orders": 2, "last_ms": 5}));
+//! # count.tick(86_400_005);
+//! # assert!(count.state("customers").keys().eq([b"ada"]));
+//! # }
+//! ```
+//!
 //! [`transform`](macro@transform) says which functions will do, [`testing`] how to test one without a host.
 //!
 //! A transform is deterministic: same configuration, same records, same messages. There is no clock but
 //! [`Record::now_ms`], no randomness, no network and no files. An instance may be replaced at any time, so what a
-//! function keeps in a `static` is a cache at best.
+//! function keeps in a `static` is a cache at best; what must stay goes into a [`Store`].
 
 #![deny(missing_docs)]
 
@@ -56,7 +100,9 @@ extern crate self as sandbar_sdk;
 
 pub mod bindings;
 mod error;
+mod host;
 mod instance;
+mod key;
 pub mod log;
 mod message;
 mod output;
@@ -64,22 +110,31 @@ mod record;
 mod returned;
 mod rows;
 mod span;
+mod store;
+mod table;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod tick;
 mod value;
 
 pub use error::{Error, Result};
 pub use instance::{Instance, Transform};
+pub use key::Key;
 pub use message::{IntoBytes, Message};
 pub use output::Output;
 pub use record::Record;
 pub use returned::Returned;
 pub use rows::{Header, Headers};
 pub use sandbar_sdk_macros::transform;
+pub use store::{KeyRange, Store};
+pub use table::Table;
+pub use tick::{Tick, Ticks};
 pub use value::{FromValue, Json};
 
 /// What a transform needs: `use sandbar_sdk::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Error, Header, Json, Message, Output, Record, Result, bail, ensure, log, transform};
+    pub use crate::{Error, Header, Json, Message, Output, Record, Result, Store, Table, Tick};
+    pub use crate::{bail, ensure, log, transform};
     pub use serde::{Deserialize, Serialize};
     pub use std::borrow::Cow;
 }
@@ -87,7 +142,8 @@ pub mod prelude {
 /// What the macro's expansion needs. Not for people.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::instance::Exports;
+    pub use crate::instance::{Exports, TickExports};
+    pub use crate::tick::{TickFunction, call_tick};
     pub use serde::de::IgnoredAny;
 
     /// Does nothing.

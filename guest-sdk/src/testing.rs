@@ -28,8 +28,13 @@
 mod columns;
 
 use crate::bindings::sandbar::transform::types::{Batch, Setup};
-use crate::{Instance, Record, Transform, rows};
+use crate::host::memory::{self, Memory};
+use crate::{Instance, Key, Record, Ticks, Transform, host, rows};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 pub use serde_json::{Value, json};
 
@@ -85,10 +90,16 @@ pub struct Outcome {
 
 /// A transform under test, with its configuration. By default it reads the topic "input" and writes the output
 /// "output"; offsets count from 0 over all runs, and its clock stands at 0.
+///
+/// Its stores are in memory, for each partition number their own, and keep what the runs write. By default the spec
+/// declares those that the attribute names; its tables are empty.
+///
+/// As on a host a run is all or nothing: where records have failed and state was written, all of it is taken back and the
+/// records are run again one by one, so that only what the failed ones have written is missing.
 pub struct Harness<T: Transform> {
     instance: Instance<T>,
+    memory: Rc<RefCell<Memory>>,
     input: u32,
-    partition: u32,
     now_ms: i64,
     offset_next: i64,
 }
@@ -110,8 +121,11 @@ impl<T: Transform> Harness<T> {
     /// Where the transform refuses it.
     pub fn try_new(config: impl Serialize) -> Result<Self, String> {
         let config = serde_json::to_string(&config).map_err(|error| error.to_string())?;
-        let instance = Instance::new(setup(config))?;
-        Ok(Harness { instance, input: 0, partition: 0, now_ms: 0, offset_next: 0 })
+        let memory = Rc::new(RefCell::new(Memory::default()));
+        memory.borrow_mut().declared = T::STORES.iter().map(|&name| name.to_owned()).collect();
+        memory.borrow_mut().tables = T::TABLES.iter().map(|&name| (name.to_owned(), BTreeMap::new())).collect();
+        let instance = memory::within(&memory, || Instance::new(setup(config)))?;
+        Ok(Harness { instance, memory, input: 0, now_ms: 0, offset_next: 0 })
     }
 
     /// Sets the topics that it reads.
@@ -126,9 +140,66 @@ impl<T: Transform> Harness<T> {
         self
     }
 
-    /// The following runs read this partition of the topic at this index.
+    /// Sets the stores that the spec declares.
+    ///
+    /// # Panics
+    /// Where one is missing that the attribute names: the deployment would be refused.
+    pub fn stores<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
+        self.memory.borrow_mut().declared = names.into_iter().map(Into::into).collect();
+        memory::within(&self.memory, host::open_all::<T>)
+            .unwrap_or_else(|message| panic!("the transform refuses its spec: {message}"));
+        self
+    }
+
+    /// Sets what a table holds, by the keys of its topic.
+    pub fn table<K: Into<Vec<u8>>, V: Into<Vec<u8>>>(self, name: &str, entries: impl IntoIterator<Item = (K, V)>) -> Self {
+        let entries = entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self.memory.borrow_mut().tables.insert(name.to_owned(), entries);
+        self
+    }
+
+    /// Changes one entry of a table, as a record of its topic would; a value of `None` deletes it.
+    pub fn set_table_entry(&mut self, name: &str, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> &mut Self {
+        let mut memory = self.memory.borrow_mut();
+        let table = memory.tables.entry(name.to_owned()).or_default();
+        match value {
+            Some(value) => table.insert(key.into(), value),
+            None => table.remove(&key.into()),
+        };
+        drop(memory);
+        self
+    }
+
+    /// What a store of the partition holds, as the host keeps it.
+    pub fn state(&self, store: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.memory.borrow().entries(store)
+    }
+
+    /// What a store of the partition holds, in the order of its keys' bytes.
+    ///
+    /// # Panics
+    /// Where a key is no `K`, or a value no `V`.
+    pub fn entries<K: Key + ?Sized, V: DeserializeOwned>(&self, store: &str) -> Vec<(K::Owned, V)> {
+        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let value = serde_json::from_slice(&value).expect("the store has values of the type that is asked for");
+            (K::from_bytes(&key).expect("the store has keys of the type that is asked for"), value)
+        };
+        self.state(store).into_iter().map(read).collect()
+    }
+
+    /// Runs `call` where the stores and tables are those of the transform: to call its functions without a record's way
+    /// through the columns, or to put state there before a run. What it writes stays.
+    pub fn within<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        host::enter::<T>();
+        let returned = memory::within(&self.memory, call);
+        self.memory.borrow_mut().keep();
+        returned
+    }
+
+    /// The following runs read this partition of the topic at this index, and see its stores.
     pub fn read_from(&mut self, input: usize, partition: u32) -> &mut Self {
-        (self.input, self.partition) = (input as u32, partition);
+        self.input = input as u32;
+        self.memory.borrow_mut().partition = partition;
         self
     }
 
@@ -143,12 +214,63 @@ impl<T: Transform> Harness<T> {
     /// # Panics
     /// Where the transform does, or where its output contradicts the contract.
     pub fn run(&mut self, records: impl IntoIterator<Item = Input>) -> Outcome {
+        let records: Vec<Input> = records.into_iter().collect();
+        let offset = self.offset_next;
+        self.offset_next += records.len() as i64;
+        // What a run that panicked has left.
+        self.memory.borrow_mut().take_back();
+        let outcome = self.process(&records, offset);
+        if outcome.failures.is_empty() || !self.memory.borrow().has_written() {
+            self.memory.borrow_mut().keep();
+            return outcome;
+        }
+        self.memory.borrow_mut().take_back();
+        let mut outcome = Outcome::default();
+        for (source, record) in records.iter().enumerate() {
+            let one = self.process(std::slice::from_ref(record), offset + source as i64);
+            match one.failures.is_empty() {
+                true => self.memory.borrow_mut().keep(),
+                false => self.memory.borrow_mut().take_back(),
+            }
+            outcome.messages.extend(one.messages.into_iter().map(|sent| Sent { source, ..sent }));
+            outcome.failures.extend(one.failures.into_iter().map(|failed| Failed { source, ..failed }));
+        }
+        outcome
+    }
+
+    /// One call, whose writes can be taken back.
+    fn process(&mut self, records: &[Input], offset: i64) -> Outcome {
         let mut batch = columns::encode(records);
-        (batch.input, batch.partition, batch.now) = (self.input, self.partition, self.now_ms);
-        batch.first_offset = self.offset_next;
-        self.offset_next += batch.offset_deltas.len() as i64;
-        let output = self.instance.process(&batch).expect("the batch has been encoded as the contract says");
+        (batch.input, batch.partition, batch.now) = (self.input, self.memory.borrow().partition, self.now_ms);
+        batch.first_offset = offset;
+        let output = memory::within(&self.memory, || self.instance.process(&batch));
+        let output = output.expect("the batch has been encoded as the contract says");
         columns::decode(&batch, &output, &self.instance.setup.outputs)
+    }
+}
+
+impl<T: Ticks> Harness<T> {
+    /// Sets the clock, in ms since the Unix epoch, and calls the tick function for the partition that
+    /// [`Harness::read_from`] says. An error is the failure of row 0, and takes back what was sent and written.
+    ///
+    /// # Panics
+    /// Where the function does, or where its output contradicts the contract.
+    pub fn tick(&mut self, now_ms: i64) -> Outcome {
+        self.now_ms = now_ms;
+        let partition = self.memory.borrow().partition;
+        self.memory.borrow_mut().take_back();
+        let output = memory::within(&self.memory, || self.instance.tick(self.input, partition, now_ms));
+        match output {
+            Ok(output) => {
+                self.memory.borrow_mut().keep();
+                let batch = columns::tick(now_ms);
+                columns::decode(&batch, &output, &self.instance.setup.outputs)
+            }
+            Err(message) => {
+                self.memory.borrow_mut().take_back();
+                Outcome { messages: Vec::new(), failures: vec![Failed { source: 0, message }] }
+            }
+        }
     }
 }
 
@@ -163,7 +285,8 @@ pub struct Records {
 impl Records {
     /// A batch of these records, of partition 0 of the topic "input".
     pub fn new(records: impl IntoIterator<Item = Input>) -> Self {
-        Records { setup: setup("{}".to_owned()), batch: columns::encode(records) }
+        let records: Vec<Input> = records.into_iter().collect();
+        Records { setup: setup("{}".to_owned()), batch: columns::encode(&records) }
     }
 
     /// The record at `index`; [`Record::typed`] reads its value.

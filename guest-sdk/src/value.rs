@@ -9,9 +9,11 @@ use std::ops::{Deref, DerefMut};
 /// | type | null | other |
 /// |---|---|---|
 /// | `Option<T>` | `None` | as `T` |
-/// | `&[u8]` | an error | the bytes |
-/// | `&str` | an error | the text; an error where it is no UTF-8 |
+/// | `&[u8]`, `Vec<u8>` | an error | the bytes |
+/// | `&str`, `String` | an error | the text; an error where it is no UTF-8 |
 /// | [`Json<T>`] | an error | parsed; `T` may borrow from the record |
+///
+/// A [`Table`](crate::Table)'s values are read alike, as a type that borrows nothing.
 ///
 /// An error fails the record, and it alone.
 #[diagnostic::on_unimplemented(
@@ -42,6 +44,18 @@ impl<'a> FromValue<'a> for &'a str {
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
         let bytes = bytes.ok_or_else(|| Error::new("null, where the transform expects text"))?;
         Ok(str::from_utf8(bytes)?)
+    }
+}
+
+impl<'a> FromValue<'a> for Vec<u8> {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        <&[u8]>::from_value(bytes).map(<[u8]>::to_vec)
+    }
+}
+
+impl<'a> FromValue<'a> for String {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        <&str>::from_value(bytes).map(str::to_owned)
     }
 }
 

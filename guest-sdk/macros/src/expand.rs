@@ -1,11 +1,12 @@
 //! What `#[transform]` becomes: the function, and a type of its name that implements `Transform`.
 
+use crate::arguments::{self, Arguments};
 use crate::lifetimes;
 use crate::signature::{self, Signature};
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, ItemFn, Result, ReturnType};
+use syn::{Error, Ident, ItemFn, Path, Result, ReturnType};
 
 pub(crate) fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match expand(arguments, item.clone()) {
@@ -18,17 +19,15 @@ pub(crate) fn transform(arguments: TokenStream, item: TokenStream) -> TokenStrea
 }
 
 fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    if !arguments.is_empty() {
-        return Err(Error::new_spanned(arguments, "`#[transform]` takes no arguments"));
-    }
+    let arguments = arguments::parse(arguments)?;
     let mut function: ItemFn =
         syn::parse2(item).map_err(|error| Error::new(error.span(), "`#[transform]` goes on a function"))?;
-    let implementation = implementation(&function, &signature::parse(&function)?);
+    let implementation = implementation(&function, &signature::parse(&function)?, &arguments);
     lifetimes::name_elided(&mut function.sig);
     Ok(quote!(#function #implementation))
 }
 
-fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
+fn implementation(function: &ItemFn, signature: &Signature<'_>, arguments: &Arguments) -> TokenStream {
     // What the expansion names cannot collide with what the user names, and errors point at the user's types.
     let site = Span::mixed_site();
     let at = |node: &dyn Spanned| site.located_at(node.span());
@@ -47,6 +46,9 @@ fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
         ReturnType::Default => quote_spanned!(site=> returned),
         ReturnType::Type(_, returned) => quote_spanned!(at(returned)=> returned),
     };
+    let stores = arguments.stores.iter().flatten();
+    let tables = arguments.tables.iter().flatten();
+    let ticks = arguments.tick.as_ref().map(|function| ticks(name, function));
     quote_spanned! { site=>
         #[doc = #documentation]
         #[allow(non_camel_case_types)]
@@ -55,6 +57,8 @@ fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
         const _: () = {
             impl ::sandbar_sdk::Transform for #name {
                 type Config = #config_type;
+                const STORES: &'static [&'static str] = &[#(#stores),*];
+                const TABLES: &'static [&'static str] = &[#(#tables),*];
 
                 fn apply<'batch>(
                     record: ::sandbar_sdk::Record<'batch>,
@@ -72,6 +76,31 @@ fn implementation(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
             type Exports = ::sandbar_sdk::__private::Exports<#name>;
             #[cfg(target_arch = "wasm32")]
             ::sandbar_sdk::bindings::export!(Exports);
+            #ticks
         };
+    }
+}
+
+/// Only a module with a tick exports one, and says so.
+fn ticks(name: &Ident, function: &Path) -> TokenStream {
+    let site = Span::mixed_site();
+    let call = quote_spanned! { site.located_at(function.span())=>
+        ::sandbar_sdk::__private::call_tick(#function, tick, config, out)
+    };
+    quote_spanned! { site=>
+        impl ::sandbar_sdk::Ticks for #name {
+            fn tick(
+                tick: ::sandbar_sdk::Tick<'_>,
+                config: &Self::Config,
+                out: &mut ::sandbar_sdk::Output<'_>,
+            ) -> ::sandbar_sdk::Result<()> {
+                #call
+            }
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        type TickExports = ::sandbar_sdk::__private::TickExports<#name>;
+        #[cfg(target_arch = "wasm32")]
+        ::sandbar_sdk::bindings::ticker::export_ticks!(TickExports);
     }
 }

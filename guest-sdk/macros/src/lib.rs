@@ -1,5 +1,6 @@
 //! The `#[transform]` attribute. Use it through `sandbar-sdk`, which documents it.
 
+mod arguments;
 mod expand;
 mod lifetimes;
 mod signature;
@@ -27,8 +28,21 @@ use proc_macro::TokenStream;
 /// `'_` in its signature stands for the life of the batch, in the record, the configuration and the return type alike,
 /// so messages may borrow from both. A function that names lifetimes of its own is left as it is.
 ///
+/// Its arguments, all of them optional:
+///
+/// ```text
+/// #[transform(stores = ["levels"], tables = ["products"], tick = on_tick)]
+/// ```
+///
+/// | argument | |
+/// |---|---|
+/// | `stores` | the names of the stores that it opens. Each must be in the spec (`state`), or the deployment is refused |
+/// | `tables` | those of the tables that it opens, likewise (`tables` of the spec) |
+/// | `tick` | a function that the host calls in the interval that the spec says (`tick: 10s`): `fn on_tick(tick: Tick, config: &Config, out: &mut Output) -> Result<()>`, of which configuration and output may be left out, as the transform's. It returns what a transform may return, but nothing borrowed. An error undoes what it has sent and written |
+///
 /// The function stays an ordinary one. Beside it there is a type of the same name that implements `Transform`, for
-/// `testing::Harness`; where the function is public, its configuration must be too. A module has one transform: it is exported, in builds for wasm32 only.
+/// `testing::Harness`; where the function is public, its configuration must be too. A module has one transform: it is
+/// exported, in builds for wasm32 only.
 #[proc_macro_attribute]
 pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand::transform(arguments.into(), item.into()).into()

@@ -5,7 +5,7 @@ use crate::bindings::sandbar::transform::types::{Batch, Output};
 use crate::span::{self, NULL};
 
 /// A batch of these records, at offsets from 0.
-pub(super) fn encode(records: impl IntoIterator<Item = Input>) -> Batch {
+pub(super) fn encode(records: &[Input]) -> Batch {
     let mut batch = Batch {
         input: 0,
         partition: 0,
@@ -19,7 +19,7 @@ pub(super) fn encode(records: impl IntoIterator<Item = Input>) -> Batch {
         header_counts: Vec::new(),
         headers: Vec::new(),
     };
-    for (row, record) in records.into_iter().enumerate() {
+    for (row, record) in records.iter().enumerate() {
         batch.offset_deltas.push(row as u32);
         batch.timestamps.push(record.timestamp_ms.unwrap_or(-1));
         batch.keys.extend(append(&mut batch.data, record.key.as_deref()));
@@ -34,6 +34,11 @@ pub(super) fn encode(records: impl IntoIterator<Item = Input>) -> Batch {
         batch.header_counts.clear();
     }
     batch
+}
+
+/// The batch that a tick's output is written against: one row without data.
+pub(super) fn tick(now_ms: i64) -> Batch {
+    encode(&[Input { timestamp_ms: Some(now_ms), ..Input::default() }])
 }
 
 fn append(data: &mut Vec<u8>, bytes: Option<&[u8]>) -> [u32; 2] {

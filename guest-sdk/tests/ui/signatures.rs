@@ -37,6 +37,21 @@ fn too_many(record: Record<'_>, config: &Config, out: &mut Output, more: &mut Ou
 #[transform(fast)]
 fn arguments(record: Record<'_>) {}
 
+#[transform(stores = "levels")]
+fn one_store(record: Record<'_>) {}
+
+#[transform(stores = ["levels", "levels"])]
+fn the_same_store(record: Record<'_>) {}
+
+#[transform(tables = [products])]
+fn table_without_quotes(record: Record<'_>) {}
+
+#[transform(tick = "on_tick")]
+fn tick_in_quotes(record: Record<'_>) {}
+
+#[transform(tick = on_tick, tick = on_tick)]
+fn two_ticks(record: Record<'_>) {}
+
 #[transform]
 struct NoFunction;
 

@@ -1,9 +1,8 @@
 //! The `config` of the spec. What is in a [`Config`] has been checked, and is laid out for the work on a record.
 
-use crate::columns::Columns;
-use crate::decimal::SCALE_MAX;
-use crate::json::text::unescape;
-use crate::json::{Kind, Value};
+use sandbar_debezium::condition::{Condition, ConditionSpec};
+use sandbar_debezium::decimal::SCALE_MAX;
+use sandbar_debezium::{Columns, Form};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +21,7 @@ pub struct Config {
     pub key: KeyField,
     /// The column that holds the items; with none there are no totals.
     pub items: Option<usize>,
+    /// When an order is none of the service's business.
     pub drop_when: Option<Condition>,
 }
 
@@ -35,31 +35,12 @@ pub struct Kept {
     pub form: Form,
 }
 
-/// How a column's values are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Copied as they are.
-    Plain,
-    /// Written as a decimal in text, from the base64 of an unscaled value or from a number.
-    Decimal { scale: u32 },
-}
-
 /// The column that is the key.
 #[derive(Clone, Debug)]
 pub struct KeyField {
     pub column: usize,
     /// What a key begins with, for example `{"order_id":`.
     pub label: Vec<u8>,
-}
-
-/// When an order is none of the service's business.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    pub column: usize,
-    /// Texts without quotes and escapes.
-    texts: Vec<Vec<u8>>,
-    /// Numbers, true, false and null, as JSON writes them.
-    words: Vec<Vec<u8>>,
 }
 
 /// The configuration as a user writes it.
@@ -74,13 +55,6 @@ struct Spec {
     items_field: Option<String>,
     #[serde(default)]
     decimals: BTreeMap<String, u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConditionSpec {
-    field: String,
-    r#in: Vec<serde_json::Value>,
 }
 
 fn default_key_field() -> String {
@@ -111,7 +85,7 @@ impl TryFrom<Spec> for Config {
         let label = [b"{", json_text(&spec.key_field).as_slice(), b":"].concat();
         let key = KeyField { column: columns.add(&spec.key_field), label };
         let items = spec.items_field.as_deref().map(|name| columns.add(name));
-        let drop_when = spec.drop_when.map(|condition| Condition::new(condition, &mut columns)).transpose()?;
+        let drop_when = spec.drop_when.map(|condition| Condition::new("drop_when", condition, &mut columns)).transpose()?;
         Ok(Config { columns, keep, key, items, drop_when })
     }
 }
@@ -145,39 +119,6 @@ impl Spec {
             return Err(format!("`drop_when` cannot look at {:?}: it is a decimal, which comes encoded", condition.field));
         }
         Ok(())
-    }
-}
-
-// === impl Condition ===
-
-impl Condition {
-    fn new(spec: ConditionSpec, columns: &mut Columns) -> Result<Self, String> {
-        if spec.r#in.is_empty() {
-            return Err("`drop_when.in` is empty, so nothing would ever be dropped".to_owned());
-        }
-        let (mut texts, mut words) = (Vec::new(), Vec::new());
-        for value in spec.r#in {
-            match value {
-                serde_json::Value::String(text) => texts.push(text.into_bytes()),
-                serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-                    return Err("`drop_when.in` takes texts, numbers, true, false and null".to_owned());
-                }
-                word => words.push(word.to_string().into_bytes()),
-            }
-        }
-        Ok(Condition { column: columns.add(&spec.field), texts, words })
-    }
-
-    /// Whether it holds for this value of its column. Numbers are compared as they are written: 1.0 is not 1.
-    pub fn holds(&self, value: Value<'_>) -> bool {
-        match value.kind() {
-            Kind::Text(text) if text.contains(&b'\\') => {
-                let mut plain = Vec::new();
-                unescape(text, &mut plain).is_ok() && self.texts.contains(&plain)
-            }
-            Kind::Text(text) => self.texts.iter().any(|candidate| candidate == text),
-            _ => self.words.iter().any(|candidate| candidate == value.text()),
-        }
     }
 }
 

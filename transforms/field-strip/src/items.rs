@@ -1,9 +1,9 @@
 //! The sums over an order's items.
 
-use crate::decimal::{Decimal, DecimalError};
-use crate::json::scan::Index;
-use crate::json::text::unescape;
-use crate::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::json::scan::Index;
+use sandbar_debezium::json::text::unescape;
+use sandbar_debezium::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::{Decimal, DecimalError};
 
 /// What an order's items come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,11 @@
 //! From a change event to the order that a service keeps. Pure: a configuration and a record in, a verdict out.
 
-use crate::columns::Row;
-use crate::config::{Config, Form, ITEM_COUNT, Kept, ORDER_TOTAL};
-use crate::decimal::{Decimal, DecimalError};
-use crate::envelope::{Event, EventError, Op};
+use crate::config::{Config, ITEM_COUNT, Kept, ORDER_TOTAL};
 use crate::items::{self, ItemsError};
-use crate::json::scan::Index;
-use crate::json::text::{is_number, unescape};
-use crate::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::json::scan::Index;
+use sandbar_debezium::json::text::{is_number, unescape};
+use sandbar_debezium::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::{Completed, Decimal, DecimalError, Event, EventError, Form, Op, RowError, key_id};
 use std::borrow::Cow;
 
 /// What becomes of a record.
@@ -49,13 +47,8 @@ pub enum StripError {
     NoKey(String),
     #[error("the record's key is not JSON: {0}")]
     Key(Malformed),
-    #[error("the row has no column `{0}`")]
-    NoColumn(String),
-    #[error(
-        "column `{0}` was not sent (PostgreSQL leaves out large values that did not change), and `before` does not hold \
-         it: set REPLICA IDENTITY FULL on the table"
-    )]
-    Unavailable(String),
+    #[error(transparent)]
+    Row(#[from] RowError),
     #[error("column `{0}`: {1}")]
     Column(String, Malformed),
     #[error("column `{0}`: {1:?} {2}")]
@@ -76,22 +69,11 @@ pub struct Scratch {
     items: items::Scratch,
 }
 
-/// A row to be written, with what may help where it is not complete.
+/// A row to be written.
 struct Change<'a> {
     config: &'a Config,
-    row: Row<'a>,
-    before: Option<Row<'a>>,
+    row: Completed<'a>,
 }
-
-/// What Debezium sends in place of a large value that did not change: as a text, in an array, in a map, and as the
-/// base64 or hexadecimal form of a `bytea`.
-const PLACEHOLDERS: [&[u8]; 5] = [
-    b"\"__debezium_unavailable_value\"",
-    b"[\"__debezium_unavailable_value\"]",
-    b"{\"__debezium_unavailable_value\":",
-    b"\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
-    b"\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"",
-];
 
 /// Decides what becomes of a record.
 pub fn strip<'a>(
@@ -121,18 +103,17 @@ pub fn strip<'a>(
     }
 }
 
-fn upsert<'a>(
-    config: &Config,
+fn upsert<'a, 'e>(
+    config: &'e Config,
     key: Option<Cow<'a, [u8]>>,
-    event: Event<'_>,
+    event: Event<'e>,
     out: &mut Vec<u8>,
     items: &mut items::Scratch,
 ) -> Result<Verdict<'a>, StripError> {
     let after = event.after.ok_or(StripError::NoRow(event.op, "after"))?;
-    let row = config.columns.pick(after.members().ok_or(EventError::NotAnObject)?).map_err(EventError::from)?;
+    let row = Completed::new(&config.columns, after, event.before)?;
     let op = if event.op == Op::Flat { row.op() } else { event.op };
-    let mut change = Change { config, row, before: None };
-    change.complete(event.before)?;
+    let change = Change { config, row };
     let (key, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(key) => (key, None),
@@ -148,7 +129,7 @@ fn upsert<'a>(
         Op::Create if change.is_dropped()? => Action::Ignore(Ignored::DroppedAtOnce),
         _ if change.is_dropped()? => Action::Delete(key),
         _ => {
-            let forms = event.forms(config)?;
+            let forms = event.forms(&config.columns)?;
             change.write(forms.as_deref(), out, items)?;
             Action::Put(key)
         }
@@ -175,40 +156,15 @@ impl Verdict<'_> {
 
 // === impl Change ===
 
-impl<'a> Change<'a> {
-    /// Looks into `before` if a value is needed that was not sent.
-    fn complete(&mut self, before: Option<Value<'a>>) -> Result<(), StripError> {
-        if self.config.columns.numbers().any(|column| self.row.get(column).is_some_and(is_placeholder)) {
-            let before = before.and_then(Value::members).map(|before| self.config.columns.pick(before)).transpose();
-            self.before = before.map_err(EventError::from)?;
-        }
-        Ok(())
-    }
-
-    /// The value of a column, if the row has it.
-    fn get(&self, column: usize) -> Result<Option<Value<'a>>, StripError> {
-        match self.row.get(column) {
-            Some(value) if is_placeholder(value) => match self.before.as_ref().and_then(|before| before.get(column)) {
-                Some(value) if !is_placeholder(value) => Ok(Some(value)),
-                _ => Err(StripError::Unavailable(self.config.columns.name(column).to_owned())),
-            },
-            value => Ok(value),
-        }
-    }
-
-    /// The value of a column without which nothing can be said about the row.
-    fn need(&self, column: usize) -> Result<Value<'a>, StripError> {
-        self.get(column)?.ok_or_else(|| StripError::NoColumn(self.config.columns.name(column).to_owned()))
-    }
-
+impl Change<'_> {
     fn key(&self) -> Result<Vec<u8>, StripError> {
-        let id = self.get(self.config.key.column)?;
+        let id = self.row.get(self.config.key.column)?;
         id.and_then(|id| key_of(self.config, id)).ok_or_else(|| no_key(self.config))
     }
 
     fn is_dropped(&self) -> Result<bool, StripError> {
         match &self.config.drop_when {
-            Some(condition) => Ok(condition.holds(self.need(condition.column)?)),
+            Some(condition) => Ok(condition.holds(self.row.need(condition.column)?)),
             None => Ok(false),
         }
     }
@@ -217,15 +173,15 @@ impl<'a> Change<'a> {
     fn write(&self, forms: Option<&[Form]>, out: &mut Vec<u8>, items: &mut items::Scratch) -> Result<(), StripError> {
         out.clear();
         out.push(b'{');
-        for (at, kept) in self.config.keep.iter().enumerate() {
-            let Some(value) = self.get(kept.column)? else { continue };
-            let form = forms.map_or(kept.form, |forms| forms[at]);
+        for kept in &self.config.keep {
+            let Some(value) = self.row.get(kept.column)? else { continue };
+            let form = forms.map_or(kept.form, |forms| forms[kept.column]);
             out.extend_from_slice(&kept.label);
             self.write_value(kept, form, value, out)?;
             out.push(b',');
         }
         if let Some(column) = self.config.items {
-            let totals = items::totals(self.need(column)?, items)
+            let totals = items::totals(self.row.need(column)?, items)
                 .map_err(|error| StripError::Items(self.config.columns.name(column).to_owned(), error))?;
             extend(out, &[b"\"", ORDER_TOTAL.as_bytes(), b"\":\""]);
             totals.order_total.write(out);
@@ -303,15 +259,6 @@ fn variable_scale(value: Value<'_>) -> Result<Decimal, DecimalError> {
     }
 }
 
-#[inline]
-fn is_placeholder(value: Value<'_>) -> bool {
-    // Most values are told apart by their second byte.
-    match value.text() {
-        [_, b'_' | b'"' | b'X' | b'5', ..] => PLACEHOLDERS.iter().any(|placeholder| value.text().starts_with(placeholder)),
-        _ => false,
-    }
-}
-
 // === Keys ===
 
 /// Reads a record's key: with or without a schema around it. `None`: it does not hold the key field.
@@ -320,20 +267,8 @@ fn read_key<'a>(config: &Config, key: &'a [u8], index: &mut Index) -> Result<Opt
     if id.is_some_and(is_number) {
         return Ok(Some(Cow::Borrowed(key)));
     }
-    let root = match json::read(key, index) {
-        Ok(root) => root,
-        // A key of one number or text, say: JSON, but no struct of columns.
-        Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(key).is_ok() => return Ok(None),
-        Err(error) => return Err(StripError::Key(error)),
-    };
-    let columns = match (root.member(b"schema"), root.member(b"payload")) {
-        (Ok(Some(_)), Ok(Some(payload))) => payload,
-        _ => root,
-    };
-    let Some(columns) = columns.members() else { return Ok(None) };
-    let row = config.columns.pick(columns).map_err(StripError::Key)?;
-    let key = row.get(config.key.column).and_then(|id| key_of(config, id));
-    Ok(key.map(Cow::Owned))
+    let id = key_id(&config.columns, config.key.column, key, index).map_err(StripError::Key)?;
+    Ok(id.and_then(|id| key_of(config, id)).map(Cow::Owned))
 }
 
 /// The key of a row that is gone.

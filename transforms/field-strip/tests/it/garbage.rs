@@ -82,7 +82,7 @@ fn mutant(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn garbage_never_panics_and_never_becomes_garbage() {
-    let samples: Vec<Vec<u8>> = include_str!("../samples/events.ndjson")
+    let samples: Vec<Vec<u8>> = include_str!("../../../../guest-sdk/debezium/tests/samples/events.ndjson")
         .lines()
         .filter_map(|line| {
             Some(serde_json::from_str::<Value>(line).expect("a sample is JSON")["value"].as_str()?.as_bytes().to_vec())

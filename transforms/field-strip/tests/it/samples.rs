@@ -1,11 +1,11 @@
-//! Events as Debezium 3.6 wrote them (`samples/events.ndjson`), and what must come out of each, written out.
+//! Events as Debezium 3.6 wrote them (`samples/events.ndjson` of `sandbar-debezium`), and what must come out of each, written out.
 
 use crate::common::{Sent, deleted, put, run, shipped_config};
 use sandbar_sdk::testing::{Input, Value, json};
 use std::collections::HashMap;
 
 fn samples() -> HashMap<String, Input> {
-    let lines = include_str!("../samples/events.ndjson").lines();
+    let lines = include_str!("../../../../guest-sdk/debezium/tests/samples/events.ndjson").lines();
     lines
         .map(|line| {
             let sample: Value = serde_json::from_str(line).expect("a sample is JSON");

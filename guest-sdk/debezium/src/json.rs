@@ -16,16 +16,22 @@ use std::fmt;
 /// Why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// A string or a bracket is not closed.
     #[error("the text ends too early")]
     Ends,
+    /// The grammar is violated between values.
     #[error("a comma, a colon, a quote or a bracket is missing or out of place")]
     Structure,
+    /// The grammar is violated in a string.
     #[error("a string holds a control character or an unknown escape")]
     Text,
+    /// The grammar is violated in a scalar.
     #[error("a word is neither a number nor true, false or null")]
     Word,
+    /// Its bytes are no text.
     #[error("it is not UTF-8")]
     Utf8,
+    /// A limit of the reader.
     #[error("it is longer than 1 GiB")]
     Long,
 }
@@ -41,13 +47,17 @@ pub struct Value<'a> {
 /// A value by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
+    /// `null`
     Null,
     /// What stands between the quotes, escapes and all.
     Text(&'a [u8]),
     /// A number, or what claims to be one.
     Number(&'a [u8]),
+    /// `true` or `false`
     Bool(bool),
+    /// `[..]`: [`Value::elements`] has what is in it.
     Array,
+    /// `{..}`: [`Value::members`] has what is in it.
     Object,
 }
 
@@ -99,6 +109,7 @@ impl<'a> Value<'a> {
         self.text
     }
 
+    /// What it is, by its first byte.
     pub fn kind(self) -> Kind<'a> {
         match self.text {
             [b'"', text @ .., b'"'] => Kind::Text(text),
@@ -111,6 +122,7 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it is `null`.
     pub fn is_null(self) -> bool {
         self.text == b"null"
     }

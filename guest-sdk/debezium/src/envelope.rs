@@ -2,28 +2,30 @@
 //! `{"schema": .., "payload": ..}` around it, as an envelope or flattened by `ExtractNewRecordState`.
 
 use crate::columns::Columns;
-use crate::config::{Config, Form};
 use crate::json::{Kind, Malformed, Value};
 
 /// A change of one row, or what else stands among the changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
+    /// What happened.
     pub op: Op,
     /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
     pub before: Option<Value<'a>>,
+    /// The row after the change.
     pub after: Option<Value<'a>>,
     schema: Option<Value<'a>>,
 }
 
+/// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `c`: the row is new.
     Create,
     /// `r`: a snapshot has read the row. It may be known already.
     Read,
-    /// `u`
+    /// `u`: the row has changed.
     Update,
-    /// `d`
+    /// `d`: the row is gone.
     Delete,
     /// `t`: all rows of the table are gone.
     Truncate,
@@ -33,13 +35,28 @@ pub enum Op {
     Flat,
 }
 
+/// How a column's values are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    Plain,
+    /// As a decimal: the base64 of an unscaled value, or a number.
+    Decimal {
+        /// How many of its digits are decimals.
+        scale: u32,
+    },
+}
+
 /// Why something is not a change event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
+    /// The reason is the source of the error.
     #[error("the value is not JSON")]
     Malformed(#[from] Malformed),
+    /// JSON, but no event and no row.
     #[error("the value is not a JSON object")]
     NotAnObject,
+    /// An op of a later version, say.
     #[error("the event's op is {0:?}, which Debezium does not have")]
     UnknownOp(String),
 }
@@ -83,20 +100,16 @@ impl<'a> Event<'a> {
         Ok(Event { op, before: row(parts.before), after: row(parts.after), schema })
     }
 
-    /// How the kept columns are read, where the event says so itself.
-    pub fn forms(&self, config: &Config) -> Result<Option<Vec<Form>>, EventError> {
+    /// How the wanted columns are read, by their numbers, where the event says so itself.
+    pub fn forms(&self, columns: &Columns) -> Result<Option<Vec<Form>>, EventError> {
         let Some(schema) = self.schema else { return Ok(None) };
         let row = if self.op == Op::Flat { Some(schema) } else { find_field(schema, b"after")? };
-        let mut forms = vec![Form::Plain; config.keep.len()];
+        let mut forms = vec![Form::Plain; columns.numbers().len()];
         let Some(fields) = row.map(|row| row.member(b"fields")).transpose()?.flatten() else { return Ok(Some(forms)) };
         let mut fields = fields.elements().ok_or(Malformed::Structure)?;
         while let Some(field) = fields.next()? {
-            if let Some((column, form)) = decimal_field(field, &config.columns)? {
-                for (kept, known) in config.keep.iter().zip(&mut forms) {
-                    if kept.column == column {
-                        *known = form;
-                    }
-                }
+            if let Some((column, form)) = decimal_field(field, columns)? {
+                forms[column] = form;
             }
         }
         Ok(Some(forms))
@@ -106,6 +119,7 @@ impl<'a> Event<'a> {
 // === impl Op ===
 
 impl Op {
+    /// The op of this letter.
     pub fn parse(text: &[u8]) -> Option<Self> {
         Some(match text {
             b"c" => Op::Create,

@@ -17,12 +17,16 @@ pub struct Decimal {
 /// Why something is not a decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
+    /// Something else than digits, a sign, a point and an exponent.
     #[error("is not a number")]
     Syntax,
+    /// NaN or infinity, which PostgreSQL knows too.
     #[error("is NaN or infinite, which no exact decimal can be")]
     NotFinite,
+    /// Beyond 128 bits.
     #[error("has more than 38 digits")]
     TooLong,
+    /// A text that is not base64, or of nothing.
     #[error("is not the base64 of a decimal's bytes")]
     Base64,
 }
@@ -33,6 +37,7 @@ pub const SCALE_MAX: u32 = 38;
 // === impl Decimal ===
 
 impl Decimal {
+    /// Zero, without decimals.
     pub const ZERO: Decimal = Decimal { unscaled: 0, scale: 0 };
 
     /// A decimal from what Kafka Connect writes: the base64 of the unscaled value in big-endian two's complement.
@@ -108,6 +113,16 @@ impl Decimal {
         let scale = self.scale.max(other.scale);
         let unscaled = self.rescaled(scale)?.checked_add(other.rescaled(scale)?)?;
         Some(Decimal { unscaled, scale })
+    }
+
+    /// The difference, with the greater of the two scales; `None` where it has more than 38 digits.
+    pub fn checked_sub(self, other: Decimal) -> Option<Decimal> {
+        self.checked_add(Decimal { unscaled: other.unscaled.checked_neg()?, ..other })
+    }
+
+    /// Whether it is zero, whatever its scale.
+    pub fn is_zero(self) -> bool {
+        self.unscaled == 0
     }
 
     /// The whole number that it is: 2.0 is one, 1.5 is not.
@@ -301,6 +316,8 @@ mod tests {
         assert_eq!(decimal("0.1").checked_mul(decimal("3")).map(|sum| sum.to_string()), Some("0.3".to_owned()));
         assert_eq!(decimal("0.1").checked_add(decimal("0.25")).map(|sum| sum.to_string()), Some("0.35".to_owned()));
         assert_eq!(decimal("-7.90").checked_add(decimal("7.9")).map(|sum| sum.to_string()), Some("0.00".to_owned()));
+        assert_eq!(decimal("7.9").checked_sub(decimal("7.90")).map(Decimal::is_zero), Some(true));
+        assert_eq!(decimal("1").checked_sub(decimal("1.25")).map(|sum| sum.to_string()), Some("-0.25".to_owned()));
         let cent = decimal("0.01");
         let many = (0..1_000_000).try_fold(Decimal::ZERO, |sum, _| sum.checked_add(cent));
         assert_eq!(many.map(|sum| sum.to_string()), Some("10000.00".to_owned()));

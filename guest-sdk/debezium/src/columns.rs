@@ -1,6 +1,6 @@
 //! The columns that a configuration asks for, found in a row.
 
-use crate::envelope::Op;
+use crate::envelope::{EventError, Op};
 use crate::json::text::unescape;
 use crate::json::{Kind, Malformed, Members, Value};
 
@@ -21,6 +21,38 @@ pub struct Row<'a> {
     op: Option<&'a [u8]>,
 }
 
+/// A row after a change, with the row before it where that has values which the change did not send.
+#[derive(Clone, Debug)]
+pub struct Completed<'a> {
+    columns: &'a Columns,
+    row: Row<'a>,
+    before: Option<Row<'a>>,
+}
+
+/// Why a row has no such value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The table had no such column when the row changed.
+    #[error("the row has no column `{0}`")]
+    NoColumn(String),
+    /// A large value that the change left as it was.
+    #[error(
+        "column `{0}` was not sent (PostgreSQL leaves out large values that did not change), and `before` does not hold \
+         it: set REPLICA IDENTITY FULL on the table"
+    )]
+    Unavailable(String),
+}
+
+/// What Debezium sends in place of a large value that did not change: as a text, in an array, in a map, and as the
+/// base64 or hexadecimal form of a `bytea`.
+const PLACEHOLDERS: [&[u8]; 5] = [
+    b"\"__debezium_unavailable_value\"",
+    b"[\"__debezium_unavailable_value\"]",
+    b"{\"__debezium_unavailable_value\":",
+    b"\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+    b"\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"",
+];
+
 // === impl Columns ===
 
 impl Columns {
@@ -36,10 +68,12 @@ impl Columns {
         column
     }
 
+    /// The numbers of the columns.
     pub fn numbers(&self) -> std::ops::Range<usize> {
         0..self.names.len()
     }
 
+    /// The name of a column.
     pub fn name(&self, column: usize) -> &str {
         &self.names[column]
     }
@@ -90,6 +124,7 @@ impl Columns {
 // === impl Row ===
 
 impl<'a> Row<'a> {
+    /// The value of a column, if the row has it.
     pub fn get(&self, column: usize) -> Option<Value<'a>> {
         self.values[column]
     }
@@ -108,5 +143,49 @@ impl<'a> Row<'a> {
             (b"__op", Kind::Text(op)) => self.op = Some(op),
             _ => {}
         }
+    }
+}
+
+// === impl Completed ===
+
+impl<'a> Completed<'a> {
+    /// Finds the wanted columns of the row `after`, and looks into `before` if one was not sent.
+    pub fn new(columns: &'a Columns, after: Value<'a>, before: Option<Value<'a>>) -> Result<Self, EventError> {
+        let row = columns.pick(after.members().ok_or(EventError::NotAnObject)?)?;
+        let mut completed = Completed { columns, row, before: None };
+        if columns.numbers().any(|column| completed.row.get(column).is_some_and(is_placeholder)) {
+            completed.before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
+        }
+        Ok(completed)
+    }
+
+    /// What happened to the row, as far as it says so itself.
+    pub fn op(&self) -> Op {
+        self.row.op()
+    }
+
+    /// The value of a column, if the row has it.
+    pub fn get(&self, column: usize) -> Result<Option<Value<'a>>, RowError> {
+        match self.row.get(column) {
+            Some(value) if is_placeholder(value) => match self.before.as_ref().and_then(|before| before.get(column)) {
+                Some(value) if !is_placeholder(value) => Ok(Some(value)),
+                _ => Err(RowError::Unavailable(self.columns.name(column).to_owned())),
+            },
+            value => Ok(value),
+        }
+    }
+
+    /// The value of a column without which nothing can be said about the row.
+    pub fn need(&self, column: usize) -> Result<Value<'a>, RowError> {
+        self.get(column)?.ok_or_else(|| RowError::NoColumn(self.columns.name(column).to_owned()))
+    }
+}
+
+#[inline]
+fn is_placeholder(value: Value<'_>) -> bool {
+    // Most values are told apart by their second byte.
+    match value.text() {
+        [_, b'_' | b'"' | b'X' | b'5', ..] => PLACEHOLDERS.iter().any(|placeholder| value.text().starts_with(placeholder)),
+        _ => false,
     }
 }

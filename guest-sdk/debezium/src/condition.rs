@@ -1,0 +1,62 @@
+//! A condition on one column, as a configuration says it.
+
+use crate::columns::Columns;
+use crate::json::text::unescape;
+use crate::json::{Kind, Value};
+use serde::Deserialize;
+
+/// Whether a column has one of some values. Its column is numbered in the [`Columns`] that it was made with.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The number of the column.
+    pub column: usize,
+    /// Texts without quotes and escapes.
+    texts: Vec<Vec<u8>>,
+    /// Numbers, true, false and null, as JSON writes them.
+    words: Vec<Vec<u8>>,
+}
+
+/// A condition as a user writes it: `{ field: status, in: [cancelled] }`. Texts, numbers (compared as they are
+/// written), true, false and null.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionSpec {
+    /// The name of the column.
+    pub field: String,
+    /// The values for which it holds.
+    pub r#in: Vec<serde_json::Value>,
+}
+
+// === impl Condition ===
+
+impl Condition {
+    /// Checks a condition, and adds its column. `name` is what the configuration calls it, for the error.
+    pub fn new(name: &str, spec: ConditionSpec, columns: &mut Columns) -> Result<Self, String> {
+        if spec.r#in.is_empty() {
+            return Err(format!("`{name}.in` is empty, so that it would never hold"));
+        }
+        let (mut texts, mut words) = (Vec::new(), Vec::new());
+        for value in spec.r#in {
+            match value {
+                serde_json::Value::String(text) => texts.push(text.into_bytes()),
+                serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                    return Err(format!("`{name}.in` takes texts, numbers, true, false and null"));
+                }
+                word => words.push(word.to_string().into_bytes()),
+            }
+        }
+        Ok(Condition { column: columns.add(&spec.field), texts, words })
+    }
+
+    /// Whether it holds for this value of its column. Numbers are compared as they are written: 1.0 is not 1.
+    pub fn holds(&self, value: Value<'_>) -> bool {
+        match value.kind() {
+            Kind::Text(text) if text.contains(&b'\\') => {
+                let mut plain = Vec::new();
+                unescape(text, &mut plain).is_ok() && self.texts.contains(&plain)
+            }
+            Kind::Text(text) => self.texts.iter().any(|candidate| candidate == text),
+            _ => self.words.iter().any(|candidate| candidate == value.text()),
+        }
+    }
+}

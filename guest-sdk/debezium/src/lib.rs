@@ -1,0 +1,46 @@
+//! What transforms over Debezium's change events share: reading an event in any of its shapes, the columns that are
+//! wanted of a row, ids in keys, exact decimals. Nothing here knows a table.
+//!
+//! There are two ways in. [`Change<T>`] is a record's (or a table's) value with typed rows, by serde:
+//!
+//! ```
+//! use sandbar_debezium::{Change, Op};
+//! use sandbar_sdk::prelude::*;
+//!
+//! #[derive(Deserialize)]
+//! struct Restock {
+//!     quantity: i64,
+//! }
+//!
+//! #[transform]
+//! fn count(restock: Record<'_, Change<Restock>>) -> Result<Message<'_>> {
+//!     let quantity = |row: &Option<Restock>| row.as_ref().map_or(0, |row| row.quantity);
+//!     let change = quantity(&restock.value.after) - quantity(&restock.value.before);
+//!     restock.forward().with_json(&change)
+//! }
+//! # use sandbar_sdk::testing::{Harness, Input};
+//! # fn main() {
+//! # let event = r#"{"before":{"quantity":2},"after":{"quantity":5},"op":"u"}"#;
+//! # assert_eq!(Harness::<count>::new(()).run([Input::text(event)]).messages[0].text(), "3");
+//! # }
+//! ```
+//!
+//! Where the names of the columns are configuration, or speed counts, [`Event::read`] finds the rows in the text,
+//! [`Columns::pick`] the values in a row, and nothing else is parsed ([`json`]).
+
+#![deny(missing_docs)]
+
+pub mod columns;
+pub mod condition;
+pub mod decimal;
+pub mod envelope;
+pub mod id;
+pub mod json;
+pub mod typed;
+
+pub use columns::{Columns, Completed, Row, RowError};
+pub use condition::Condition;
+pub use decimal::{Decimal, DecimalError};
+pub use envelope::{Event, EventError, Form, Op};
+pub use id::{Id, key_id};
+pub use typed::Change;

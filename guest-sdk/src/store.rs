@@ -1,0 +1,227 @@
+//! Keyed state.
+
+use crate::host::{self, StoreHandle};
+use crate::key::Key;
+use crate::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+
+/// State that outlives a record: entries by key, kept by the host and in a changelog topic.
+///
+/// A transform has one of each of its stores for every partition number of its inputs, and sees the one of the partition
+/// that its record comes from. So count by the key by which the topic is partitioned; what is to be counted by another
+/// key is first sent to a topic that is keyed by it.
+///
+/// What a record writes is kept with what it sends, exactly once: a record that fails leaves neither.
+///
+/// Keys are as [`Key`] says; values are JSON, so that the changelog can be read.
+///
+/// ```
+/// use sandbar_sdk::prelude::*;
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct Level {
+///     pieces: i64,
+/// }
+///
+/// /// Lowers the stock of a product by each quantity that is sold.
+/// #[transform(stores = ["levels"])]
+/// fn sell(sold: Record<'_, Json<i64>>) -> Result<Message<'_>> {
+///     let levels = Store::<str, Level>::open("levels")?;
+///     let product = sold.key_as::<&str>()?;
+///     let before = levels.get(product)?.map_or(0, |level| level.pieces);
+///     let level = Level { pieces: before - *sold.value };
+///     levels.put(product, &level)?;
+///     sold.forward().with_json(&level)
+/// }
+/// # use sandbar_sdk::testing::{Harness, Input};
+/// # fn main() {
+/// # let sold = |n: &str| Input::text(n).key("tea");
+/// # let outcome = Harness::<sell>::new(()).run([sold("3"), sold("-1")]);
+/// # assert_eq!(outcome.messages[1].text(), r#"{"pieces":-2}"#);
+/// # }
+/// ```
+pub struct Store<K: ?Sized, V> {
+    name: &'static str,
+    handle: StoreHandle,
+    types: PhantomData<fn(&K, V)>,
+}
+
+/// Keys of a [`Store::scan`]: `..`, `from..`, `from..to`, `from..=to`, `..to`, `..=to`, of references to keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no range of this store's keys",
+    note = "ranges are of references, as in `\"a\"..\"b\"` or `&1..&9`; `..` is all keys"
+)]
+pub trait KeyRange<K: ?Sized> {
+    /// The bytes of the first key, and those at which the range ends, itself excluded.
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>);
+}
+
+/// As many entries as the host gives at once.
+const SCAN_MAX: usize = 4096;
+
+// === impl Store ===
+
+impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
+    /// The store of this name. It costs little: call it where you need it.
+    ///
+    /// # Errors
+    /// Where `#[transform(stores = [..])]` does not name it.
+    pub fn open(name: &str) -> Result<Self> {
+        let (name, handle) = host::open_store(name)?;
+        Ok(Store { name, handle, types: PhantomData })
+    }
+
+    /// The value of `key`, if there is one.
+    ///
+    /// # Errors
+    /// Where the value that is there is no `V`: it was written by an earlier revision, say.
+    pub fn get(&self, key: &K) -> Result<Option<V>> {
+        let key = key.to_bytes();
+        self.handle.get(&key).map(|value| self.read(&key, &value)).transpose()
+    }
+
+    /// Sets the value of `key`.
+    ///
+    /// Beyond the store's limit (`max_bytes` of the spec) the call traps: the record fails, and so does every other
+    /// until there is room.
+    ///
+    /// # Errors
+    /// Where `V` refuses to be serialised.
+    pub fn put(&self, key: &K, value: &V) -> Result<()> {
+        let value = serde_json::to_vec(value).map_err(|error| self.error(error))?;
+        self.handle.put(&key.to_bytes(), &value);
+        Ok(())
+    }
+
+    /// Removes `key`, if it is there.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn delete(&self, key: &K) -> Result<()> {
+        self.handle.delete(&key.to_bytes());
+        Ok(())
+    }
+
+    /// Replaces the value of `key` by what `change` makes of it, and returns that; `None` deletes it.
+    ///
+    /// # Errors
+    /// As [`Store::get`] and [`Store::put`].
+    pub fn update(&self, key: &K, change: impl FnOnce(Option<V>) -> Option<V>) -> Result<Option<V>> {
+        let value = change(self.get(key)?);
+        match &value {
+            Some(value) => self.put(key, value)?,
+            None => self.delete(key)?,
+        }
+        Ok(value)
+    }
+
+    /// The entries of these keys in the order of their bytes, `limit` at most. What the transform has written is among
+    /// them.
+    ///
+    /// ```
+    /// # use sandbar_sdk::prelude::*;
+    /// # fn example() -> Result<()> {
+    /// let levels = Store::<str, i64>::open("levels")?;
+    /// let teas = levels.scan("tea-".."tea.", 100)?;
+    /// let sales = Store::<(u64, u32), i64>::open("sales")?;
+    /// let of_product_7 = sales.scan(&(7, 0)..=&(7, u32::MAX), 100)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Where a key is no `K`, or a value no `V`.
+    pub fn scan(&self, keys: impl KeyRange<K>, limit: usize) -> Result<Vec<(K::Owned, V)>> {
+        let (mut start, end) = keys.to_bytes();
+        let mut found = Vec::new();
+        loop {
+            let wanted = (limit - found.len()).min(SCAN_MAX);
+            if wanted == 0 {
+                return Ok(found);
+            }
+            let page = self.handle.scan(&start, end.as_deref(), wanted as u32);
+            if let Some((last, _)) = page.last() {
+                start = after(last);
+            }
+            let is_last = page.len() < wanted;
+            for (key, value) in page {
+                found.push((K::from_bytes(&key).map_err(|error| self.error(error))?, self.read(&key, &value)?));
+            }
+            if is_last {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn read(&self, key: &[u8], value: &[u8]) -> Result<V> {
+        let key = || String::from_utf8_lossy(key);
+        serde_json::from_slice(value).map_err(|error| self.error(format_args!("the value of {:?}: {error}", key())))
+    }
+
+    fn error(&self, error: impl fmt::Display) -> Error {
+        Error::new(format_args!("store {:?}: {error}", self.name))
+    }
+}
+
+impl<K: ?Sized, V> Clone for Store<K, V> {
+    fn clone(&self) -> Self {
+        Store { name: self.name, handle: self.handle.clone(), types: PhantomData }
+    }
+}
+
+impl<K: ?Sized, V> fmt::Debug for Store<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.name).finish()
+    }
+}
+
+// === impl KeyRange ===
+
+fn bytes<K: Key + ?Sized>(key: &K) -> Vec<u8> {
+    key.to_bytes().into_owned()
+}
+
+/// The least bytes that come after these.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for RangeFull {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (Vec::new(), None)
+    }
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for RangeFrom<&K> {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (bytes(self.start), None)
+    }
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for Range<&K> {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (bytes(self.start), Some(bytes(self.end)))
+    }
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for RangeInclusive<&K> {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (bytes(*self.start()), Some(after(&bytes(*self.end()))))
+    }
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for RangeTo<&K> {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (Vec::new(), Some(bytes(self.end)))
+    }
+}
+
+impl<K: Key + ?Sized> KeyRange<K> for RangeToInclusive<&K> {
+    fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (Vec::new(), Some(after(&bytes(self.end))))
+    }
+}

@@ -1,0 +1,206 @@
+//! What is remembered of an order, and what changes when the order does. Pure.
+
+use crate::config::Config;
+use crate::event::Known;
+use crate::items::Line;
+use sandbar_debezium::{Decimal, Id};
+use sandbar_sdk::{Error, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An order as it is remembered: also where it does not count, because a later event may count it again without sending
+/// its lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub counted: bool,
+    /// When it was placed, in ms since the Unix epoch. It stays what it was when the order was first seen: what is
+    /// retracted is then what was counted.
+    pub at_ms: i64,
+    /// Whether it was said which of its products were bought together: what is taken back is what was said, also under
+    /// another configuration.
+    #[serde(default)]
+    paired: bool,
+    /// In the order of their products.
+    lines: Vec<Kept>,
+}
+
+/// A line as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    product_id: Id,
+    quantity: i64,
+    /// A decimal in text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<String>,
+}
+
+/// How a product's share of an order has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub product_id: Id,
+    pub quantity: i64,
+    /// `None` where neither before nor after has one.
+    pub amount: Option<Decimal>,
+}
+
+/// How the company of a product in an order has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Company {
+    pub product_id: Id,
+    /// Products that it is bought together with from now on.
+    pub joined: Vec<Id>,
+    /// Those that it no longer is.
+    pub left: Vec<Id>,
+}
+
+// === impl Order ===
+
+impl Order {
+    /// The order after an event. Lines that the event did not send are what they were.
+    pub fn after(config: &Config, before: Option<&Order>, known: Known, recorded_ms: i64) -> Result<Order> {
+        let lines: Vec<Kept> = match (known.lines, before) {
+            (Some(lines), _) => lines.into_iter().map(Kept::new).collect(),
+            (None, Some(before)) => before.lines.clone(),
+            (None, None) => {
+                return Err(Error::new(
+                    "the items were not sent (PostgreSQL leaves out large values that did not change), and the order is not \
+                     remembered: start from a snapshot, or set REPLICA IDENTITY FULL on the table",
+                ));
+            }
+        };
+        let at_ms = before.map(|before| before.at_ms).or(known.at_ms).unwrap_or(recorded_ms);
+        let paired = known.counted && config.has_pairs && lines.len() <= config.pairs_products_max;
+        Ok(Order { counted: known.counted, at_ms, paired, lines })
+    }
+
+    /// The lines that count.
+    fn counted(order: Option<&Order>) -> &[Kept] {
+        order.filter(|order| order.counted).map_or(&[], |order| &order.lines)
+    }
+}
+
+impl Kept {
+    fn new(Line { product_id, quantity, amount }: Line) -> Self {
+        Kept { product_id, quantity, amount: amount.map(|amount| amount.to_string()) }
+    }
+
+    fn amount(&self) -> Result<Option<Decimal>> {
+        Ok(self.amount.as_ref().map(|amount| Decimal::parse(amount.as_bytes())).transpose()?)
+    }
+}
+
+// === Changes ===
+
+/// What is to be added to each product so that the sum of all differences of the order is what counts now.
+pub fn differences(before: Option<&Order>, after: Option<&Order>) -> Result<Vec<Difference>> {
+    let mut sums: BTreeMap<&Id, (i64, Option<Decimal>)> = BTreeMap::new();
+    for (lines, sign) in [(Order::counted(before), -1), (Order::counted(after), 1)] {
+        for line in lines {
+            let (quantity, amount) = sums.entry(&line.product_id).or_default();
+            let signed = if sign > 0 { quantity.checked_add(line.quantity) } else { quantity.checked_sub(line.quantity) };
+            *quantity = signed.ok_or_else(|| Error::new("a change of quantity has more than 64 bits"))?;
+            if let Some(more) = line.amount()? {
+                let sum = amount.unwrap_or(Decimal::ZERO);
+                let sum = if sign > 0 { sum.checked_add(more) } else { sum.checked_sub(more) };
+                ensure!(sum.is_some(), "a change of an amount has more than 38 digits");
+                *amount = sum;
+            }
+        }
+    }
+    let changed = |(_, (quantity, amount)): &(&Id, (i64, Option<Decimal>))| {
+        *quantity != 0 || amount.is_some_and(|amount| !amount.is_zero())
+    };
+    let difference =
+        |(product_id, (quantity, amount)): (&Id, _)| Difference { product_id: product_id.clone(), quantity, amount };
+    Ok(sums.into_iter().filter(changed).map(difference).collect())
+}
+
+/// How the company of each product changes.
+pub fn companies(before: Option<&Order>, after: Option<&Order>) -> Vec<Company> {
+    let products = |order: Option<&'_ Order>| -> BTreeSet<Id> {
+        let lines = Order::counted(order.filter(|order| order.paired)).iter().filter(|line| line.quantity > 0);
+        lines.map(|line| line.product_id.clone()).collect()
+    };
+    let (before, after) = (products(before), products(after));
+    let company = |product_id: &Id| {
+        let others = |of: &BTreeSet<Id>, not: &BTreeSet<Id>| -> Vec<Id> {
+            if !of.contains(product_id) {
+                return Vec::new();
+            }
+            let is_new = |other: &&Id| *other != product_id && !(not.contains(*other) && not.contains(product_id));
+            of.iter().filter(is_new).cloned().collect()
+        };
+        Company { product_id: product_id.clone(), joined: others(&after, &before), left: others(&before, &after) }
+    };
+    let companies = before.union(&after).map(company);
+    companies.filter(|company| !company.joined.is_empty() || !company.left.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(counted: bool, lines: &[(i64, i64)]) -> Order {
+        let lines =
+            lines.iter().map(|&(product, quantity)| Kept { product_id: Id::Number(product), quantity, amount: None });
+        Order { counted, at_ms: 0, paired: lines.len() <= 3, lines: lines.collect() }
+    }
+
+    #[test]
+    fn differences_are_what_is_missing() {
+        #[track_caller]
+        fn check(before: Option<&Order>, after: Option<&Order>, expected: &[(i64, i64)]) {
+            let found = differences(before, after).expect("small numbers");
+            let expected = expected.iter().map(|&(product, quantity)| (Id::Number(product), quantity));
+            let found = found.into_iter().map(|difference| (difference.product_id, difference.quantity));
+            assert!(found.eq(expected), "{before:?} {after:?}");
+        }
+        let (one, two) = (order(true, &[(1, 2)]), order(true, &[(1, 3), (2, 1)]));
+        check(None, Some(&two), &[(1, 3), (2, 1)]);
+        check(Some(&one), Some(&two), &[(1, 1), (2, 1)]);
+        check(Some(&two), Some(&one), &[(1, -1), (2, -1)]);
+        check(Some(&two), Some(&two), &[]);
+        check(Some(&two), None, &[(1, -3), (2, -1)]);
+        check(Some(&two), Some(&order(false, &[(1, 3), (2, 1)])), &[(1, -3), (2, -1)]);
+        check(Some(&order(false, &[(1, 3)])), None, &[]);
+        check(None, None, &[]);
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        let priced = |quantity: i64, amount: &str| {
+            let mut order = order(true, &[(1, quantity)]);
+            order.lines[0].amount = Some(amount.to_owned());
+            order
+        };
+        let change = |before: &Order, after: &Order| {
+            let found = differences(Some(before), Some(after)).expect("small numbers");
+            found.first().map(|found| (found.quantity, found.amount.map(|amount| amount.to_string())))
+        };
+        assert_eq!(change(&priced(2, "0.30"), &priced(2, "0.1")), Some((0, Some("-0.20".to_owned()))));
+        assert_eq!(change(&priced(2, "0.30"), &priced(2, "0.3")), None);
+        assert_eq!(change(&priced(2, "0.30"), &order(true, &[(1, 1)])), Some((-1, Some("-0.30".to_owned()))));
+    }
+
+    #[test]
+    fn companies_change_only_where_somebody_joins_or_leaves() {
+        #[track_caller]
+        fn check(before: &[(i64, i64)], after: &[(i64, i64)], expected: &str) {
+            let found = companies(Some(&order(true, before)), Some(&order(true, after)));
+            let text = |ids: &[Id]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let found = found
+                .iter()
+                .map(|company| format!("{}+{}-{}", company.product_id, text(&company.joined), text(&company.left)));
+            assert_eq!(found.collect::<Vec<_>>().join(" "), expected, "{before:?} {after:?}");
+        }
+        check(&[], &[(1, 1)], "");
+        check(&[], &[(1, 1), (2, 5)], "1+2- 2+1-");
+        check(&[(1, 1), (2, 5)], &[(1, 9), (2, 1)], "");
+        check(&[(1, 1), (2, 5)], &[(1, 1), (2, 5), (3, 1)], "1+3- 2+3- 3+1,2-");
+        check(&[(1, 1), (2, 5), (3, 1)], &[(1, 1), (3, 1)], "1+-2 2+-1,3 3+-2");
+        check(&[(1, 1), (2, 1)], &[(1, 1), (3, 1)], "1+3-2 2+-1 3+1-");
+        check(&[(1, 1), (2, 1)], &[(1, 1), (2, -1)], "1+-2 2+-1");
+        // More than three are no company.
+        check(&[(1, 1), (2, 1)], &[(1, 1), (2, 1), (3, 1), (4, 1)], "1+-2 2+-1");
+    }
+}

@@ -1,0 +1,183 @@
+//! Each kind of event, written out.
+
+use crate::common::{Sums, envelope, record, row, shipped, tombstone, with_config, with_schema};
+use sandbar_sdk::testing::{Harness, Input, Outcome, Value, json};
+
+/// What was sent, short: `+2x1` for two more of product 1, `1+2,3-4` for its company.
+fn short(outcome: &Outcome) -> Result<String, String> {
+    if let Some(failed) = outcome.failures.first() {
+        return Err(failed.message.clone());
+    }
+    let sent = outcome.messages.iter().map(|sent| {
+        let value = sent.json();
+        let ids = |name: &str| {
+            let ids = value[name].as_array().expect("a list").iter();
+            ids.map(|id| id.as_str().map_or(id.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
+        };
+        match sent.output.as_str() {
+            "lines" => format!("{:+}x{}", value["quantity"].as_i64().expect("a number"), value["product_id"]),
+            _ => format!("{}+{}-{}", value["product_id"], ids("joined"), ids("left")),
+        }
+    });
+    Ok(sent.collect::<Vec<_>>().join(" "))
+}
+
+#[track_caller]
+fn check(harness: &mut Harness<order_lines::order_lines>, input: Input, expected: &str) {
+    assert_eq!(short(&harness.run([input])).as_deref(), Ok(expected));
+}
+
+const NULL: Value = Value::Null;
+
+#[test]
+fn a_line_says_what_is_counted_and_what_is_retracted() {
+    let mut harness = shipped();
+    let order = row(1001, "new", &[(7, 2), (9, 1)]);
+    let outcome = harness.run([record(1001, &envelope("c", &NULL, &order))]);
+    let texts: Vec<&str> = outcome.messages.iter().map(|sent| sent.text()).collect();
+    assert_eq!(
+        texts,
+        [
+            r#"{"order_id":1001,"product_id":7,"quantity":2,"amount":"3.0","at_ms":1772361296789}"#,
+            r#"{"order_id":1001,"product_id":9,"quantity":1,"amount":"1.5","at_ms":1772361296789}"#,
+            r#"{"order_id":1001,"product_id":7,"joined":[9],"left":[],"at_ms":1772361296789}"#,
+            r#"{"order_id":1001,"product_id":9,"joined":[7],"left":[],"at_ms":1772361296789}"#,
+        ]
+    );
+    assert_eq!(outcome.messages[0].key.as_deref(), Some(&br#"{"product_id":7}"#[..]));
+    assert_eq!(outcome.messages[0].timestamp_ms, Some(7));
+    let outcome = harness.run([record(1001, &envelope("d", &order, &NULL))]);
+    assert_eq!(
+        outcome.messages[0].text(),
+        r#"{"order_id":1001,"product_id":7,"quantity":-2,"amount":"-3.0","at_ms":1772361296789}"#
+    );
+    assert!(harness.state("orders").is_empty());
+}
+
+#[test]
+fn an_order_is_counted_as_it_is_now_and_never_twice() {
+    let mut harness = shipped();
+    let new = |items| row(1, "new", items);
+    let first = envelope("c", &NULL, &new(&[(7, 2), (9, 1)]));
+    check(&mut harness, record(1, &first), "+2x7 +1x9 7+9- 9+7-");
+    // A connector that starts again sends what it has sent before, or takes a snapshot.
+    check(&mut harness, record(1, &first), "");
+    check(&mut harness, record(1, &envelope("r", &NULL, &new(&[(7, 2), (9, 1)]))), "");
+    // What changes nothing about the lines.
+    check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "paid", &[(7, 2), (9, 1)]))), "");
+    // Without a before image.
+    check(
+        &mut harness,
+        record(1, &with_schema(&envelope("u", &NULL, &new(&[(7, 1), (8, 1)])))),
+        "-1x7 +1x8 -1x9 7+8-9 8+7- 9+-7",
+    );
+    // A before image that is not what was counted changes nothing: what is remembered counts.
+    let wrong = new(&[(1, 100)]);
+    check(&mut harness, record(1, &envelope("u", &wrong, &new(&[(7, 1)]))), "-1x8 7+-8 8+-7");
+    check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "cancelled", &[(7, 1)]))), "-1x7");
+    check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "cancelled", &[(7, 5)]))), "");
+    check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "new", &[(7, 5)]))), "+5x7");
+    check(&mut harness, tombstone(1), "-5x7");
+    check(&mut harness, tombstone(1), "");
+    check(&mut harness, record(1, &envelope("d", &new(&[(7, 5)]), &NULL)), "");
+    assert!(harness.state("orders").is_empty());
+}
+
+#[test]
+fn a_change_of_the_primary_key_moves_the_lines() {
+    let mut harness = shipped();
+    let header =
+        |name, order| move |input: Input| input.header(name, Some(json!({"order_id": order}).to_string().as_bytes()));
+    check(&mut harness, record(1, &envelope("c", &NULL, &row(1, "new", &[(7, 2)]))), "+2x7");
+    let (to, from) = (header("__debezium.newkey", 2), header("__debezium.oldkey", 1));
+    check(&mut harness, to(record(1, &envelope("d", &row(1, "new", &[(7, 2)]), &NULL))), "-2x7");
+    check(&mut harness, to(tombstone(1)), "");
+    check(&mut harness, from(record(2, &envelope("c", &NULL, &row(2, "new", &[(7, 2)])))), "+2x7");
+    // A topic that is keyed by something else has updates of the id.
+    let keyed_by_customer = |value: &Value| Input::json(value).key(r#"{"customer_id":5}"#);
+    let moved = envelope("u", &row(2, "new", &[(7, 2)]), &row(3, "new", &[(7, 3)]));
+    check(&mut harness, keyed_by_customer(&moved), "-2x7 +3x7");
+    check(&mut harness, keyed_by_customer(&envelope("d", &row(3, "new", &[]), &NULL)), "-3x7");
+    check(&mut harness, Input::tombstone().key(r#"{"customer_id":5}"#), "");
+    assert!(harness.state("orders").is_empty());
+}
+
+#[test]
+fn items_that_were_not_sent_are_those_that_are_remembered() {
+    let mut harness = shipped();
+    let unsent = |status: &str| {
+        let mut row = row(1, status, &[]);
+        row["items"] = json!("__debezium_unavailable_value");
+        row
+    };
+    let update = |before: &Value, status| record(1, &envelope("u", before, &unsent(status)));
+    let failed = short(&harness.run([update(&NULL, "paid")])).expect_err("nothing is known of it");
+    assert!(failed.starts_with("the items were not sent"), "{failed}");
+    // A before image has them.
+    check(&mut harness, update(&row(1, "new", &[(7, 2)]), "paid"), "+2x7");
+    check(&mut harness, update(&NULL, "shipped"), "");
+    // Also where they do not count for a while.
+    check(&mut harness, update(&NULL, "cancelled"), "-2x7");
+    check(&mut harness, update(&NULL, "new"), "+2x7");
+}
+
+#[test]
+fn flat_rows_and_other_ids_count_alike() {
+    let mut harness = shipped();
+    let flat = |op: &str, items: &[(i64, i64)]| {
+        let mut row = row(1, "new", items);
+        row["__op"] = json!(op);
+        record(1, &row)
+    };
+    check(&mut harness, flat("c", &[(7, 2)]), "+2x7");
+    check(&mut harness, flat("u", &[(7, 1)]), "-1x7");
+    check(&mut harness, flat("d", &[(7, 1)]), "-1x7");
+    let mut named = row(1, "new", &[]);
+    named["order_id"] = json!("A-1");
+    named["items"] = json!([{"qty": 1, "product_id": "TEA \"1\""}]);
+    let outcome = harness.run([Input::json(&named)]);
+    assert_eq!(
+        outcome.messages[0].text(),
+        r#"{"order_id":"A-1","product_id":"TEA \"1\"","quantity":1,"at_ms":1772361296789}"#
+    );
+    assert_eq!(outcome.messages[0].key.as_deref(), Some(&br#"{"product_id":"TEA \"1\""}"#[..]));
+    assert!(harness.state("orders").contains_key(&b"A-1"[..]));
+}
+
+#[test]
+fn what_is_no_order_leads_to_nothing_or_fails_alone() {
+    let mut harness = shipped();
+    check(&mut harness, Input::json(&json!({"before": NULL, "after": NULL, "source": {}, "op": "t"})), "");
+    check(&mut harness, Input::text(r#"{"op":"m","source":{},"message":{"prefix":"x"}}"#), "");
+    check(&mut harness, Input::tombstone(), "");
+    let fails = |harness: &mut Harness<_>, input: Input, part: &str| {
+        let error = short(&harness.run([input])).expect_err(part);
+        assert!(error.contains(part), "{error}");
+    };
+    fails(&mut harness, Input::text("{"), "the value is not JSON");
+    fails(&mut harness, Input::json(&row(1, "new", &[])).key("{"), "the record's key is not JSON");
+    fails(&mut harness, Input::json(&json!({"items": "[]", "status": "new"})), "`order_id`");
+    fails(&mut harness, record(1, &json!({"order_id": 1, "items": "[]"})), "the row has no column `status`");
+    fails(&mut harness, record(1, &json!({"order_id": 1, "status": "new"})), "the row has no column `items`");
+    fails(&mut harness, record(1, &json!({"order_id": 1, "status": "new", "items": "[7]"})), "item 1 is not an object");
+    fails(&mut harness, record(1, &envelope("u", &row(1, "new", &[]), &NULL)), "no row `after`");
+    assert!(harness.state("orders").is_empty());
+}
+
+#[test]
+fn another_configuration_takes_back_what_was_said_under_the_one_before() {
+    let (wide, narrow) = (json!({"pairs_products_max": 20}), json!({"pairs_products_max": 2}));
+    let three = record(1, &envelope("c", &NULL, &row(1, "new", &[(1, 1), (2, 1), (3, 1)])));
+    for (first, second) in [(&wide, &narrow), (&narrow, &wide), (&json!({"pairs": false}), &wide)] {
+        let mut sums = Sums::default();
+        let (mut before, mut after) = (with_config(first), with_config(second));
+        sums.add(&before.run([three.clone()]));
+        let remembered: Vec<(String, Value)> = before.entries::<str, Value>("orders");
+        after.within(|| {
+            let orders = sandbar_sdk::Store::<str, Value>::open("orders").expect("named");
+            remembered.iter().for_each(|(key, value)| orders.put(key, value).expect("JSON"));
+        });
+        sums.add(&after.run([tombstone(1)]));
+        assert!(sums.lines.is_empty() && sums.pairs.is_empty(), "{first} {second}: {:?}", sums.pairs);
+    }
+}

@@ -1,0 +1,31 @@
+//! Events as Debezium 3.6 wrote them: the samples of `sandbar-debezium`.
+
+use crate::common::shipped;
+use sandbar_sdk::testing::{Input, Value, json};
+
+#[test]
+fn captured_orders_become_lines() {
+    let lines = include_str!("../../../../guest-sdk/debezium/tests/samples/events.ndjson").lines();
+    let samples: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("a sample is JSON")).collect();
+    // Without and with schemas, decimals as doubles, as numbers, as texts.
+    for connector in ["plain", "env", "dbl", "num", "str"] {
+        let mut harness = shipped();
+        let mut sent = Vec::new();
+        for sample in &samples {
+            if sample["topic"] != format!("{connector}.shop.new_orders") {
+                continue;
+            }
+            let text = |name: &str| sample[name].as_str().map(|text| text.as_bytes().to_vec());
+            let input = Input { key: text("key"), value: text("value"), ..Input::default() };
+            let outcome = harness.run([input]);
+            assert_eq!(outcome.failures, [], "{}", sample["name"]);
+            sent.extend(outcome.messages.iter().map(|sent| sent.json()));
+        }
+        // 1001 has two products, and its later updates change nothing about them; 1002 has none, and becomes 5002.
+        let line = |product: u32, quantity: u32, amount: &str| json!({"order_id": 1001, "product_id": product, "quantity": quantity, "amount": amount, "at_ms": 1_772_361_296_789_i64});
+        let company = |product: u32, other: u32| json!({"order_id": 1001, "product_id": product, "joined": [other], "left": [], "at_ms": 1_772_361_296_789_i64});
+        assert_eq!(sent, [line(1, 2, "15.80"), line(2, 1, "12.00"), company(1, 2), company(2, 1)], "{connector}");
+        let remembered: Vec<String> = harness.entries::<str, Value>("orders").into_iter().map(|(order, _)| order).collect();
+        assert!(remembered.contains(&"1001".to_owned()) && !remembered.contains(&"1002".to_owned()), "{remembered:?}");
+    }
+}

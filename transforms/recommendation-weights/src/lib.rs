@@ -1,0 +1,122 @@
+//! Says which products are bought together, what was bought lately counting more. See README.md for what it does.
+//!
+//! | module | |
+//! |---|---|
+//! | `config` | the `config` of the spec, checked |
+//! | `decay` | what a purchase weighs by its age, in integers |
+//! | `company` | what a product was bought with, and what follows from it: pure |
+
+pub mod company;
+pub mod config;
+pub mod decay;
+
+use company::{Company, Top};
+use config::Config;
+use sandbar_debezium::{Change, Id};
+use sandbar_sdk::prelude::*;
+
+/// The column that names a product.
+const PRODUCT_FIELD: &str = "product_id";
+const DAY_MS: i64 = 86_400_000;
+
+/// A change of what a product was bought with, as order-lines writes it.
+#[derive(Debug, Deserialize)]
+pub struct Pairs {
+    pub product_id: Id,
+    pub joined: Vec<Id>,
+    pub left: Vec<Id>,
+    /// When the order was placed: what leaves takes back the weight of that day.
+    pub at_ms: i64,
+}
+
+/// What the table of products says of one.
+#[derive(Deserialize)]
+struct Product {
+    #[serde(default)]
+    category: Option<String>,
+}
+
+/// A recommendation, as it is sent. Lists are JSON in a text: a sink's table has no nested columns.
+#[derive(Serialize)]
+struct TopValue<'a> {
+    product_id: &'a Id,
+    others: String,
+    categories: String,
+    at_ms: i64,
+}
+
+/// Counts who joined and who left.
+#[transform(stores = ["companies", "recheck"], tables = ["products"], tick = recheck)]
+pub fn recommendation_weights(pairs: Record<'_, Json<Pairs>>, config: &Config, out: &mut Output) -> Result<()> {
+    let now_ms = pairs.now_ms();
+    let at_ms = pairs.timestamp_ms().unwrap_or(now_ms);
+    let Json(Pairs { product_id, joined, left, at_ms: placed_ms }) = pairs.value;
+    let companies = Store::<str, Company>::open("companies")?;
+    let before = companies.get(&product_id.to_string())?;
+    let mut company = before.clone().unwrap_or_else(|| Company::new(product_id, config.bucket_days));
+    let day = placed_ms.div_euclid(DAY_MS);
+    for other in joined {
+        company.join(other, day, category)?;
+    }
+    for other in left {
+        company.leave(&other, day);
+    }
+    follow(before, company, config, now_ms, at_ms, out)
+}
+
+/// Looks again at products, because time has passed: so many at a time.
+fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
+    let (companies, place) = (Store::<str, Company>::open("companies")?, Store::<str, String>::open("recheck")?);
+    let next = place.get("next")?;
+    let from = next.as_deref().unwrap_or("");
+    let mut found = companies.scan(from.., config.recheck_products_max + 1)?;
+    let rest = (found.len() > config.recheck_products_max).then(|| found.pop()).flatten();
+    for (_, before) in found {
+        let mut company = before.clone();
+        company.categorise(category)?;
+        follow(Some(before), company, config, tick.now_ms(), tick.now_ms(), out)?;
+    }
+    match rest {
+        Some((name, _)) => place.put("next", &name),
+        None if next.is_some() => place.delete("next"),
+        None => Ok(()),
+    }
+}
+
+/// Forgets what no longer counts, and sends what has changed about the top.
+fn follow(
+    before: Option<Company>,
+    mut company: Company,
+    config: &Config,
+    now_ms: i64,
+    at_ms: i64,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let top = company.follow(config, now_ms.div_euclid(DAY_MS));
+    let product_id = &company.product_id;
+    let name = product_id.to_string();
+    if top != company.top {
+        let message = Message::new().to("top").key(product_id.key(PRODUCT_FIELD));
+        match &top {
+            Top { others, .. } if others.is_empty() => out.send(message.tombstone())?,
+            Top { others, categories } => {
+                let (others, categories) = (serde_json::to_string(others)?, serde_json::to_string(categories)?);
+                out.send_json(message, &TopValue { product_id, others, categories, at_ms })?;
+            }
+        }
+        company.top = top;
+    }
+    let companies = Store::<str, Company>::open("companies")?;
+    match before {
+        Some(_) if company.is_empty() => companies.delete(&name),
+        before if company.is_empty() || before.as_ref() == Some(&company) => Ok(()),
+        _ => companies.put(&name, &company),
+    }
+}
+
+/// The category of a product, as the table says now.
+fn category(product_id: &Id) -> Result<Option<String>> {
+    let products = Table::<str, Change<Product>>::open("products")?;
+    let product = products.get(&product_id.key(PRODUCT_FIELD))?.and_then(|change| change.after);
+    Ok(product.and_then(|product| product.category))
+}
