@@ -73,7 +73,9 @@ async fn an_entry_is_answered_by_its_owner() {
     ] {
         host.get(&format!("{STRIP}/state/{path}")).await.refused(status, code);
     }
-    for path in ["levels/known?partition=0", "levels/a25vd24%3D?partition=0&encoding=base64"] {
+    let record_key = (0..).map(|n| n.to_string()).find(|key| partition_for(key.as_bytes(), 4) == 0).expect("many keys");
+    let by_record = format!("levels/known?record_key={record_key}");
+    for path in [&by_record, "levels/known?partition=0", "levels/a25vd24%3D?partition=0&encoding=base64"] {
         let found = host.get(&format!("{STRIP}/state/{path}")).await.expect(200);
         assert_eq!(found, json!({"store": "levels", "partition": 0, "host": "a", "value": {"store": "levels"}}));
     }

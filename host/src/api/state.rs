@@ -31,8 +31,10 @@ pub struct EntryParams {
     /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).
     #[serde(default)]
     encoding: Encoding,
-    /// The partition number that has the entry, where that is not the one that Kafka's partitioner gives the key.
+    /// The partition number that has the entry.
     partition: Option<i32>,
+    /// A record's key, as text: the entry is where Kafka's partitioner puts that record. By default the entry's own key.
+    record_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -89,7 +91,8 @@ pub async fn show(
     blocking(move || {
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
         let partitions = state.log.topic(&spec.inputs[0])?.partitions;
-        let number = params.partition.unwrap_or_else(|| partition_for(&key, partitions));
+        let record_key = params.record_key.as_ref().map_or(key.as_slice(), |key| key.as_bytes());
+        let number = params.partition.unwrap_or_else(|| partition_for(record_key, partitions));
         if !(0..partitions).contains(&number) {
             return Err(Refusal::new(Code::Partition, format!("the store has partitions 0 to {}", partitions - 1)));
         }

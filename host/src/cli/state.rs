@@ -25,9 +25,12 @@ pub struct GetArgs {
     store: String,
     /// The entry's key, as text
     key: String,
-    /// The partition that has it, where that is not the one that Kafka's partitioner gives the key
-    #[arg(long, value_name = "NUMBER")]
+    /// The partition that has it
+    #[arg(long, value_name = "NUMBER", conflicts_with = "record_key")]
     partition: Option<i32>,
+    /// It is where Kafka's partitioner puts a record of this key [default: the entry's own key]
+    #[arg(long, value_name = "KEY")]
+    record_key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -51,8 +54,12 @@ impl StateVerb {
 }
 
 fn get(args: GetArgs, session: &Session) -> Result<()> {
-    let partition = args.partition.map_or_else(String::new, |partition| format!("?partition={partition}"));
-    let below = format!("/state/{}/{}{partition}", escaped(&args.store), escaped(&args.key));
+    let place = match (args.partition, &args.record_key) {
+        (Some(partition), _) => format!("?partition={partition}"),
+        (None, Some(key)) => format!("?record_key={}", escaped(key)),
+        (None, None) => String::new(),
+    };
+    let below = format!("/state/{}/{}{place}", escaped(&args.store), escaped(&args.key));
     let answer = session.client.get(&route(&args.transform, &below))?;
     session.show(&answer, |entry: EntryView| match (entry.value, entry.value_base64) {
         (Some(value), _) => format!("{value}\n"),
@@ -73,7 +80,7 @@ fn reset(args: ResetArgs, session: &Session) -> Result<()> {
     })
 }
 
-/// For a segment of a URL's path.
+/// For a segment of a URL's path, or a parameter's value.
 fn escaped(raw: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     raw.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
