@@ -209,7 +209,7 @@ impl Cycle {
             }
             let next = ready.iter().position(|&partition| Some(partition) > self.stepped).unwrap_or(0);
             ready.rotate_left(next);
-            self.begin()?;
+            self.begin(now)?;
             for partition in ready {
                 self.stepped = Some(partition);
                 // It observes as it is dropped.
@@ -230,10 +230,12 @@ impl Cycle {
         }
     }
 
-    fn begin(&mut self) -> Result<(), SessionError> {
+    fn begin(&mut self, now: Timestamp) -> Result<(), SessionError> {
         if !self.open {
             self.session.begin()?;
             self.open = true;
+            // A tick comes without records.
+            self.deadline.get_or_insert(now.after(self.programs.run.settings.commit_interval));
         }
         Ok(())
     }
