@@ -69,8 +69,9 @@ pub fn order_lines(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut
 /// Takes an order from what is remembered to what is known now; `None`: it is gone.
 fn change(config: &Config, order_id: &Id, known: Option<Known>, recorded_ms: i64, out: &mut Output<'_>) -> Result<()> {
     let orders = Store::<str, Order>::open("orders")?;
-    let name = order_id.to_string();
-    let before = orders.get(&name)?;
+    // The key of the records of this order: so that it can be looked up where they are.
+    let key = order_id.key(config.columns.name(config.order));
+    let before = orders.get(&key)?;
     let after = known.map(|known| Order::after(config, before.as_ref(), known, recorded_ms)).transpose()?;
     // Both are of the same moment: what is retracted must be what was counted.
     let at_ms = before.as_ref().or(after.as_ref()).map_or(0, |order| order.at_ms);
@@ -85,8 +86,8 @@ fn change(config: &Config, order_id: &Id, known: Option<Known>, recorded_ms: i64
         out.send_json(Message::new().to("pairs").key(product_id.key(config::PRODUCT_FIELD)), &value)?;
     }
     match &after {
-        Some(after) if before.as_ref() != Some(after) => orders.put(&name, after),
-        None if before.is_some() => orders.delete(&name),
+        Some(after) if before.as_ref() != Some(after) => orders.put(&key, after),
+        None if before.is_some() => orders.delete(&key),
         _ => Ok(()),
     }
 }

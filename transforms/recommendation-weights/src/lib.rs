@@ -52,7 +52,7 @@ pub fn recommendation_weights(pairs: Record<'_, Json<Pairs>>, config: &Config, o
     let at_ms = pairs.timestamp_ms().unwrap_or(now_ms);
     let Json(Pairs { product_id, joined, left, at_ms: placed_ms }) = pairs.value;
     let companies = Store::<str, Company>::open("companies")?;
-    let before = companies.get(&product_id.to_string())?;
+    let before = companies.get(&product_id.key(PRODUCT_FIELD))?;
     let mut company = before.clone().unwrap_or_else(|| Company::new(product_id, config.bucket_days));
     let day = placed_ms.div_euclid(DAY_MS);
     for other in joined {
@@ -94,9 +94,9 @@ fn follow(
 ) -> Result<()> {
     let top = company.follow(config, now_ms.div_euclid(DAY_MS));
     let product_id = &company.product_id;
-    let name = product_id.to_string();
+    let key = product_id.key(PRODUCT_FIELD);
     if top != company.top {
-        let message = Message::new().to("top").key(product_id.key(PRODUCT_FIELD));
+        let message = Message::new().to("top").key(key.as_str());
         match &top {
             Top { others, .. } if others.is_empty() => out.send(message.tombstone())?,
             Top { others, categories } => {
@@ -108,9 +108,9 @@ fn follow(
     }
     let companies = Store::<str, Company>::open("companies")?;
     match before {
-        Some(_) if company.is_empty() => companies.delete(&name),
+        Some(_) if company.is_empty() => companies.delete(&key),
         before if company.is_empty() || before.as_ref() == Some(&company) => Ok(()),
-        _ => companies.put(&name, &company),
+        _ => companies.put(&key, &company),
     }
 }
 

@@ -71,7 +71,7 @@ fn time_forgets_and_the_tick_says_so() {
     assert_eq!(tops(&ticks(21)), [Some(("[8]".to_owned(), "[]".to_owned())), None]);
     assert_eq!((tops(&ticks(21)), tops(&ticks(21)), tops(&ticks(21))), (vec![None, None], vec![None], vec![]));
     assert_eq!(ticks(21).messages, []);
-    assert!(harness.state("companies").keys().eq([b"0"]));
+    assert!(harness.state("companies").keys().eq([key(0).as_bytes()]));
 }
 
 #[test]

@@ -106,8 +106,8 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
 fn update(product_id: Id, at_ms: i64, out: &mut Output<'_>, change: impl FnOnce(&mut Level) -> Result<()>) -> Result<()> {
     let levels = Store::<str, Level>::open("levels")?;
     let products = Table::<str, Change<Product>>::open("products")?;
-    let (name, key) = (product_id.to_string(), product_id.key(PRODUCT_FIELD));
-    let before = levels.get(&name)?;
+    let key = product_id.key(PRODUCT_FIELD);
+    let before = levels.get(&key)?;
     let mut level = before.clone().unwrap_or_else(|| Level::new(product_id));
     change(&mut level)?;
     let product = products.get(&key)?.and_then(|change| change.after);
@@ -127,7 +127,7 @@ fn update(product_id: Id, at_ms: i64, out: &mut Output<'_>, change: impl FnOnce(
         let value = ReorderValue { reorder_id, product_id, quantity, level, reorder_threshold, at_ms };
         out.send_json(Message::new().to("reorders").key(key.as_str()), &value)?;
     }
-    levels.put(&name, &level)
+    levels.put(&key, &level)
 }
 
 /// The product that a key names. It has to be written as order-lines does: otherwise the same product's records of the

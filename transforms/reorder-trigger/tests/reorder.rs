@@ -258,7 +258,7 @@ fn levels_are_stock_less_lines_plus_deliveries_and_no_two_reorders_are_open() {
             }
             for (product_id, truth) in &truth {
                 let is_enough = truth.table.is_some_and(|(_, threshold)| truth.level() >= Some(threshold));
-                let is_seen = harness.state("levels").contains_key(product_id.to_string().as_bytes());
+                let is_seen = harness.state("levels").contains_key(key(*product_id).as_bytes());
                 if is_enough || !is_seen {
                     armed.insert(*product_id, true);
                 }

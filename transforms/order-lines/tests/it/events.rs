@@ -141,7 +141,7 @@ fn flat_rows_and_other_ids_count_alike() {
         r#"{"order_id":"A-1","product_id":"TEA \"1\"","quantity":1,"at_ms":1772361296789}"#
     );
     assert_eq!(outcome.messages[0].key.as_deref(), Some(&br#"{"product_id":"TEA \"1\""}"#[..]));
-    assert!(harness.state("orders").contains_key(&b"A-1"[..]));
+    assert!(harness.state("orders").contains_key(&br#"{"order_id":"A-1"}"#[..]));
 }
 
 #[test]
