@@ -130,22 +130,6 @@ fn swap_into(quality: Quality) -> (Simulation, u64) {
     (simulation, last.revision)
 }
 
-/// Without any record, what ticks write is committed all the same, and at every tick once.
-#[test]
-fn ticks_are_committed_without_records() {
-    let at = Partition { input: 0, number: 0 };
-    let mut settings = run::stateful(run::settings(Then::DeadLetter, 0, 6));
-    settings.tick = Some(std::time::Duration::from_millis(guests::TICK_MS as u64));
-    let mut simulation = Simulation::new(Rng::new(1), settings, vec![at], 1);
-    let started = clock::now().0;
-    while clock::now().0 < started + 10 * guests::TICK_MS {
-        simulation.step(0);
-    }
-    let broker = simulation.broker.borrow();
-    assert_eq!((broker.committed_offset(at), broker.commits), (0, 10));
-    assert!(broker.changelogs.lock().fold(0).contains_key(&b"tick"[..]));
-}
-
 #[test]
 fn a_good_revision_takes_over_and_a_broken_one_is_refused() {
     let (simulation, revision) = swap_into(Quality::Good);
