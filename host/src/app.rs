@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
 use crate::catalog::{Catalog, CatalogError};
-use crate::cluster::{Cluster, Publisher};
+use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::Compiler;
@@ -25,6 +25,7 @@ use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{GuestFactory, Log, LogError};
 use crate::supervisor::{Parts, Supervisor};
+use crate::telemetry::journal::journal;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
 
@@ -101,7 +102,11 @@ type Started = (Router, tokio::task::JoinHandle<()>);
 
 /// Builds the parts in order. Waits for as long as Kafka cannot be reached.
 async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
+    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let metrics = Metrics::new();
+    let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
+    let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
+    let metrics = metrics.with_journal(journal.clone());
     let embedded = matches!(backend, Backend::Embedded);
     let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
         Backend::Kafka { config, cluster } => (Arc::new(KafkaLog::new(config)?), cluster),
@@ -119,14 +124,16 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let compiled = compiled.map_err(anyhow::Error::msg)?;
     let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
+    let feeds = Feeds::new(&log, &cluster, config.logs_retention);
+    let made = feeds.clone();
     let (catalog, known) = when_reachable(&log, move |log| {
+        made.ensure()?;
         Ok((
             Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone(), counted.clone())?),
             Arc::new(Cluster::open(log, &cluster_name)?),
         ))
     })
     .await?;
-    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let parts = Parts {
         log: log.clone(),
         catalog: catalog.clone(),
@@ -137,10 +144,16 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
     let running = supervisor.clone();
-    let publisher = Publisher::new(log.clone(), known.clone(), &host, Box::new(move || running.statuses()));
-    let publishing = tokio::spawn(publisher.run(shutdown));
+    let statuses = Box::new(move || running.statuses());
+    let told = (journal, metrics.clone());
+    let publisher = Publisher::new(log.clone(), known.clone(), &host, statuses, feeds.tails.clone(), told);
+    let publishing = tokio::spawn(publisher.run(shutdown.clone()));
+    let (all_told, nothing_more) = watch::channel(false);
+    let recording = tokio::spawn(Recorder::new(feeds.clone(), entries, metrics.clone()).run(nothing_more));
     let ended = tokio::spawn(async move {
         let _ = tokio::join!(workers, publishing);
+        let _ = all_told.send(true);
+        let _ = recording.await;
     });
     let http = metrics.clone();
     let state = ApiState {
@@ -148,6 +161,8 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         log,
         modules,
         runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
+        feeds,
+        shutdown,
         host,
         cluster,
         topics_api: embedded,

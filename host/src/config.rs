@@ -58,6 +58,18 @@ pub struct Options {
     /// needed [default: 1GiB]
     #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
     pub compiled_cache_max: Option<Bytes>,
+
+    /// How long a module stays in the log that no transform uses and no kept revision names [default: 1day]
+    #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
+    pub module_retention: Option<Span>,
+
+    /// How long log lines and events of transforms are kept, set when their topic is made [default: 1day]
+    #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
+    pub logs_retention: Option<Span>,
+
+    /// Most memory for log lines and samples that wait to be written; what does not fit is dropped [default: 8MiB]
+    #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
+    pub journal_max: Option<Bytes>,
 }
 
 /// What only a host on Kafka has.
@@ -110,7 +122,12 @@ pub struct Config {
     pub compile_time_max: std::time::Duration,
     pub compile_memory_bytes_max: u64,
     pub compiled_cache_bytes_max: u64,
+    pub module_retention: std::time::Duration,
+    pub logs_retention: std::time::Duration,
+    pub journal_bytes_max: u64,
 }
+
+const DAY: Span = Span::ms(24 * 3600 * 1000);
 
 impl Options {
     /// Fills in what flags and environment leave open: from the file, then by default.
@@ -133,6 +150,9 @@ impl Options {
             compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
             compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
             compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
+            module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
+            logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
+            journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,
         })
     }
 }

@@ -16,7 +16,6 @@
 //! | `outputs`, `block` | a transaction in memory, and its form on disk |
 //! | `store` | keys and values in fjall |
 //! | `cleanup` | retention and compaction |
-//! | `murmur2` | Kafka's partitioner |
 //!
 //! Rules that users see:
 //! * A group without committed offsets begins at `start`. What that means is resolved at its first assignment and stored
@@ -29,7 +28,6 @@ mod broker;
 mod cleanup;
 mod exclusive;
 mod group;
-pub mod murmur2;
 mod offsets;
 mod outputs;
 mod reader;

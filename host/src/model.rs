@@ -4,7 +4,9 @@
 
 pub mod batch;
 pub mod codes;
+pub mod journal;
 pub mod module;
+pub mod murmur2;
 pub mod names;
 pub mod revision;
 pub mod spec;

@@ -14,10 +14,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kafka", &["model", "ports"]),
     ("embedded", &["model", "ports"]),
     ("catalog", &["model", "ports", "telemetry"]),
-    ("cluster", &["model", "ports", "catalog"]),
+    ("cluster", &["model", "ports", "records", "catalog", "telemetry"]),
     ("worker", &["model", "ports", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "task", "guest", "catalog", "worker", "telemetry"]),
-    ("api", &["model", "ports", "records", "task", "catalog"]),
+    ("api", &["model", "ports", "records", "task", "catalog", "cluster"]),
     ("config", &["model", "telemetry"]),
     ("cli", &["model", "ports", "records", "task", "config", "guest", "telemetry"]),
     (

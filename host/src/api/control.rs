@@ -9,11 +9,11 @@ use crate::catalog::{Applied, Change};
 use crate::model::codes::Code;
 use crate::model::revision::Desired;
 
+use super::AppState;
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Precondition};
 use super::transforms::{change, etag, find, location};
 use super::views::{ChangeView, HostList, HostView, StatusView};
-use super::{AppState, blocking};
 
 /// Pause a transform.
 ///

@@ -39,6 +39,7 @@ fn path_back<'a>(from: &'a Spec, home: &Spec, others: &'a [Spec], seen: &mut BTr
 mod tests {
     use super::*;
     use crate::model::names::Digest;
+    use crate::model::revision::Asked;
     use crate::model::units::Timestamp;
 
     /// `a/x: in -> out`, with `!` in front where a cycle is allowed, `-` where it is deleted, `~` where it is paused.
@@ -60,6 +61,7 @@ mod tests {
                 "~" => Desired::Paused,
                 _ => Desired::Running,
             },
+            asked: Asked::default(),
             changed_at: Timestamp(0),
             changes: 1,
             requests: Vec::new(),

@@ -4,8 +4,8 @@
 
 use super::Options;
 use super::block::{self, Builder, Entry};
-use super::murmur2::partition_for;
 use super::store::{PartitionId, Topic};
+use crate::model::murmur2::partition_for;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 

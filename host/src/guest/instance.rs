@@ -12,6 +12,7 @@ use super::bindings::sandbar::transform::types;
 use super::bindings::{Transformer, TransformerPre};
 use super::engine::{Engine, TICK};
 use crate::model::batch::{Batch, Failure, Output};
+use crate::model::journal;
 use crate::model::module::ModuleError;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::spec::Spec;
@@ -290,19 +291,20 @@ impl LogHost for Context {
             return;
         }
         let (id, revision) = (&self.settings.id, self.settings.revision);
-        let name = match level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
+        let told = match level {
+            Level::Debug => journal::Level::Debug,
+            Level::Info => journal::Level::Info,
+            Level::Warn => journal::Level::Warn,
+            Level::Error => journal::Level::Error,
         };
+        let name = told.as_str();
         // A guest's error is its team's matter: on the host's own scale it is a warning.
         match level {
             Level::Debug => tracing::debug!(target: "guest", transform = %id, revision, "{line}"),
             Level::Info => tracing::info!(target: "guest", transform = %id, revision, "{line}"),
             Level::Warn | Level::Error => tracing::warn!(target: "guest", transform = %id, revision, level = name, "{line}"),
         }
-        self.metrics.iter().for_each(|metrics| metrics.logged(name));
+        self.metrics.iter().for_each(|metrics| metrics.logged(told, revision, line));
     }
 }
 

@@ -96,6 +96,7 @@ codes! {
         "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
     Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";
     TrialLimit = "E042", 422, "The trial went over its limits", "send fewer or smaller records";
+    LogsTime = "E043", 503, "The logs could not be looked through in time", "ask for less with since=10m, or follow from now on";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";

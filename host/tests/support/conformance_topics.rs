@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use sandbar::embedded::murmur2::partition_for;
+use sandbar::model::murmur2::partition_for;
 use sandbar::ports::{LogError, LogRecord, NewTopic, Outgoing};
 
 use super::{Fixture, NOW, PATIENCE, record, wait_for};
