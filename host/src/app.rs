@@ -12,7 +12,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, collect_for_ever};
 use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
@@ -148,6 +148,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let told = (journal, metrics.clone());
     let publisher = Publisher::new(log.clone(), known.clone(), &host, statuses, feeds.tails.clone(), told);
     let publishing = tokio::spawn(publisher.run(shutdown.clone()));
+    tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
     let (all_told, nothing_more) = watch::channel(false);
     let recording = tokio::spawn(Recorder::new(feeds.clone(), entries, metrics.clone()).run(nothing_more));
     let ended = tokio::spawn(async move {
