@@ -89,9 +89,10 @@ fn samples_show_both_sides_while_somebody_looks() {
     // The one that is asked runs nothing of it: hosts never call each other.
     let watcher = hosts[2].api();
     let names = |api: &Api| {
-        let status = api.status("tests/echo");
-        let running = status["hosts"].as_array().expect("a list").iter();
-        let owners = running.filter(|host| host["partitions"].as_array().is_some_and(|all| !all.is_empty()));
+        // It hears of the transform a moment later than the one that took it.
+        let status = api.get("/v1/teams/tests/transforms/echo/status").json();
+        let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
+        let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
         owners.map(|host| host["host"].as_str().expect("a name").to_owned()).collect::<BTreeSet<_>>()
     };
     until("the partitions are on more than one host", || {
