@@ -47,6 +47,9 @@ bench: setup-all ## what Sandbar costs beside bare clients (RECORDS=1000000, ROU
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins --benches
 	$(target)/release/sandbar-bench
+	@echo "make: the pause of a swap under load, and 50 transforms after a restart"
+	$(target)/release/sandbar-bench swap
+	$(target)/release/sandbar-bench restart
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench --bench boundary
 

@@ -27,8 +27,8 @@ pub struct Contender {
 enum Kind {
     /// A loop of this program, in a process of its own.
     Rival(rival::Work),
-    /// The `sandbar` binary with a module of this directory.
-    Sandbar { module: &'static str, config: Value },
+    /// The `sandbar` binary with a module of this directory; `tailed`: with somebody who looks at samples all the time.
+    Sandbar { module: &'static str, config: Value, tailed: bool },
 }
 
 pub fn all() -> Vec<Contender> {
@@ -39,20 +39,26 @@ pub fn all() -> Vec<Contender> {
             name: "pass-through",
             title: "Sandbar pass-through",
             beside: Some(("forward", 1.3)),
-            kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "echo"}) },
+            kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "echo"}), tailed: false },
+        },
+        Contender {
+            name: "tailed",
+            title: "the same, with `sandbar tail -f`",
+            beside: Some(("pass-through", 1.02)),
+            kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "echo"}), tailed: true },
         },
         Contender { name: "native", title: "native JSON loop", beside: None, kind: Kind::Rival(rival::Work::Strip) },
         Contender {
             name: "json-strip",
             title: "Sandbar JSON strip, serde",
             beside: Some(("native", 1.8)),
-            kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "json-strip"}) },
+            kind: Kind::Sandbar { module: "tests/guests/fixture", config: json!({"mode": "json-strip"}), tailed: false },
         },
         Contender {
             name: "field-strip",
             title: "Sandbar field-strip",
             beside: Some(("native", 1.8)),
-            kind: Kind::Sandbar { module: "transforms/field-strip", config: strip },
+            kind: Kind::Sandbar { module: "transforms/field-strip", config: strip, tailed: false },
         },
     ]
 }
@@ -66,7 +72,9 @@ impl Contender {
         topics::create(kafka, &[&output], PARTITIONS);
         let figures = match &self.kind {
             Kind::Rival(work) => run_rival(*work, kafka, input, &output, records),
-            Kind::Sandbar { module, config } => run_sandbar(module, config, kafka, input, &output, records),
+            Kind::Sandbar { module, config, tailed } => {
+                run_sandbar((module, config, *tailed), kafka, input, &output, records)
+            }
         };
         let figures = figures?;
         let ends: i64 = topics::ends(kafka, &output).iter().sum();
@@ -87,8 +95,7 @@ fn run_rival(work: rival::Work, kafka: &KafkaCluster, input: &str, output: &str,
 }
 
 fn run_sandbar(
-    module: &str,
-    config: &Value,
+    (module, config, tailed): (&str, &Value, bool),
     kafka: &KafkaCluster,
     input: &str,
     output: &str,
@@ -116,9 +123,19 @@ fn run_sandbar(
         "start": "earliest", "commit_interval": "100ms", "delivery": "exactly-once",
     });
     api.deploy("bench/run", &spec);
+    let tail = tailed.then(|| {
+        let mut command = Command::new(dirs::sandbar());
+        command.args(["tail", "bench/run", "--follow", "--output", "json", "--url", &format!("http://{address}")]);
+        Process::start("tail", command, &folder.join("tail"))
+    });
     let figures = figures::watch(host.pid(), &progress, records).with_context(|| dirs::tail(&log, 20))?;
     let metrics = api.get("/metrics").body;
     ensure!(value(&metrics, "sandbar_records_dead_lettered_total") == 0.0, "records failed: see {}", log.display());
+    if tail.is_some() {
+        let shown = value(&metrics, "sandbar_journal_entries_total{kind=\"sample\"}");
+        ensure!(shown > 0.0, "nothing was sampled: see {}", log.display());
+    }
+    drop(tail);
     ensure!(host.terminate(Duration::from_secs(30)) == Some(0), "the host did not end well: see {}", log.display());
     keep(&folder, &metrics)?;
     Ok(figures)

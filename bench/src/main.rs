@@ -5,15 +5,20 @@
 //! what else happens on the machine hits all alike. The figures are medians over the rounds, the ratios are medians
 //! of the ratios within a round.
 //!
+//! `swap` and `restart` measure what their files say: the pause of a swap under load, and 50 transforms after a restart.
+//!
 //! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
 //! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.
 
+mod ballast;
 mod contender;
 mod figures;
 mod input;
 mod job;
 mod report;
+mod restart;
 mod rival;
+mod swap;
 
 use std::str::FromStr;
 
@@ -29,8 +34,10 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => compare(),
+        ["swap"] => swap::run(),
+        ["restart"] => restart::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
-        _ => anyhow::bail!("no arguments: RECORDS and ROUNDS are taken from the environment"),
+        _ => anyhow::bail!("swap, restart, or no arguments: RECORDS and ROUNDS are taken from the environment"),
     }
 }
 

@@ -9,6 +9,7 @@
 mod body;
 mod control;
 mod deploy;
+mod logs;
 mod modules;
 mod observe;
 mod offsets;
@@ -29,9 +30,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Method;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::catalog::Catalog;
+use crate::cluster::Feeds;
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
@@ -79,6 +81,10 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub modules: Arc<dyn ModuleChecker>,
     pub runtime: Arc<dyn Runtime>,
+    /// What transforms say.
+    pub feeds: Feeds,
+    /// Becomes true when the host stops: answers that go on end then.
+    pub shutdown: watch::Receiver<bool>,
     /// This host's name.
     pub host: String,
     /// Consumer groups are named after it.
@@ -115,6 +121,15 @@ pub struct ApiLimits {
     /// How long the hosts may take to leave the group of a transform that was just paused. A host that crashed is a
     /// member until its session is over.
     pub leave_time: Duration,
+    /// Readers of logs and samples at once.
+    pub follows_max: usize,
+    /// Older log lines of one answer.
+    pub log_lines_max: usize,
+    /// Time to look for them.
+    pub logs_time: Duration,
+    /// How long samples are waited for that are not followed, by default and at most.
+    pub tail_wait: Duration,
+    pub tail_wait_max: Duration,
 }
 
 impl Default for ApiLimits {
@@ -130,6 +145,11 @@ impl Default for ApiLimits {
             trial_time: Duration::from_secs(30),
             trial_bytes_max: 8 * 1024 * 1024,
             leave_time: Duration::from_secs(12),
+            follows_max: 64,
+            log_lines_max: 10_000,
+            logs_time: Duration::from_secs(20),
+            tail_wait: Duration::from_secs(10),
+            tail_wait_max: Duration::from_secs(60),
         }
     }
 }
@@ -139,6 +159,7 @@ struct Shared {
     state: ApiState,
     uploads: Semaphore,
     polls: Semaphore,
+    follows: Arc<Semaphore>,
 }
 
 type AppState = axum::extract::State<Arc<Shared>>;
@@ -170,8 +191,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> +
 /// The whole API, ready to be served.
 pub fn router(state: ApiState) -> Router {
     let (uploads, polls) = (Semaphore::new(state.limits.uploads_max), Semaphore::new(state.limits.polls_max));
+    let follows = Arc::new(Semaphore::new(state.limits.follows_max));
     let topics_api = state.topics_api;
-    let shared = Arc::new(Shared { state, uploads, polls });
+    let shared = Arc::new(Shared { state, uploads, polls, follows });
     let served = routes().into_iter().filter(|(_, path, _)| topics_api || !openapi::is_topics(path));
     let router = served.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router.fallback(pages::no_route).method_not_allowed_fallback(pages::no_method);
@@ -204,6 +226,8 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<Arc<Shared>>)> {
         (Method::POST, "/v1/teams/{team}/transforms/{name}/resume", post(control::resume)),
         (Method::POST, "/v1/teams/{team}/transforms/{name}/restart", post(control::restart)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/status", get(control::status)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/logs", get(logs::logs)),
+        (Method::GET, "/v1/teams/{team}/transforms/{name}/tail", get(logs::tail)),
         (Method::GET, "/v1/hosts", get(control::hosts)),
         (Method::GET, "/v1/teams/{team}/transforms/{name}/offsets", get(offsets::show)),
         (Method::PATCH, "/v1/teams/{team}/transforms/{name}/offsets", patch(offsets::alter)),

@@ -12,8 +12,8 @@ use axum::Router;
 use tokio::sync::watch;
 
 use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
-use crate::catalog::{Catalog, CatalogError};
-use crate::cluster::{Cluster, Publisher};
+use crate::catalog::{Catalog, CatalogError, collect_for_ever};
+use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::Compiler;
@@ -27,6 +27,7 @@ use crate::ports::{GuestFactory, Log, LogError};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
+use crate::telemetry::journal::journal;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
 
@@ -103,7 +104,11 @@ type Started = (Router, tokio::task::JoinHandle<()>);
 
 /// Builds the parts in order. Waits for as long as Kafka cannot be reached.
 async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
+    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let metrics = Metrics::new();
+    let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
+    let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
+    let metrics = metrics.with_journal(journal.clone());
     let embedded = matches!(backend, Backend::Embedded);
     let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
         Backend::Kafka { config, cluster } => (Arc::new(KafkaLog::new(config)?), cluster),
@@ -121,14 +126,16 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let compiled = compiled.map_err(anyhow::Error::msg)?;
     let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
+    let feeds = Feeds::new(&log, &cluster, config.logs_retention);
+    let made = feeds.clone();
     let (catalog, known) = when_reachable(&log, move |log| {
+        made.ensure()?;
         Ok((
             Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone(), counted.clone())?),
             Arc::new(Cluster::open(log, &cluster_name)?),
         ))
     })
     .await?;
-    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let table_bytes_max = usize::try_from(config.table_bytes_max)?;
     let tables = Tables::new(log.clone(), table_bytes_max, metrics.clone());
     let parts = Parts {
@@ -143,11 +150,18 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
     let running = supervisor.clone();
+    let statuses = Box::new(move || running.statuses());
+    let told = (journal, metrics.clone());
     let publisher =
-        Publisher::new(log.clone(), known.clone(), &host, config.advertise.clone(), Box::new(move || running.statuses()));
-    let publishing = tokio::spawn(publisher.run(shutdown));
+        Publisher::new(log.clone(), known.clone(), (&host, config.advertise.clone()), statuses, feeds.tails.clone(), told);
+    let publishing = tokio::spawn(publisher.run(shutdown.clone()));
+    tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
+    let (all_told, nothing_more) = watch::channel(false);
+    let recording = tokio::spawn(Recorder::new(feeds.clone(), entries, metrics.clone()).run(nothing_more));
     let ended = tokio::spawn(async move {
         let _ = tokio::join!(workers, publishing);
+        let _ = all_told.send(true);
+        let _ = recording.await;
     });
     let http = metrics.clone();
     let state = ApiState {
@@ -155,6 +169,8 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         log,
         modules: Arc::new(Checker { modules, tables }),
         runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
+        feeds,
+        shutdown,
         host,
         cluster,
         topics_api: embedded,

@@ -5,7 +5,7 @@
 //! | `_sandbar.<cluster>.deployments` | 1 | `team/name` | [`Deployment`] as JSON |
 //! | | | `team/name@3` | [`Revision`] as JSON: the history, written in the same transaction |
 //! | `_sandbar.<cluster>.modules` | 0: manifests | digest | size, chunk count, where its chunks begin |
-//! | | 1: chunks | `digest/number` | up to 512 KiB of the module |
+//! | | 1: chunks | `digest/upload/number` | up to 512 KiB of the module |
 //!
 //! Both are compacted. The state is the fold of the topic: two followers read them for as long as the catalog lives,
 //! publish what they see and never end because of what they read or cannot read. Everything here may block.
@@ -15,6 +15,7 @@
 //! do not fit their digest are never handed out. The disk holds copies only.
 
 mod change;
+mod collector;
 mod cycle;
 mod follower;
 mod modules;
@@ -32,11 +33,13 @@ use tracing::info;
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, NewTopic};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::model::revision::Outcome;
 pub use change::{Applied, Change, Expected, Request};
+pub use collector::collect_for_ever;
 pub use follower::{Fold, Follower};
 pub use modules::Stored;
 pub use records::State;
@@ -69,6 +72,8 @@ pub enum CatalogError {
     NoRevision { id: TransformId, revision: Option<u64> },
     #[error("revision {revision} runs {module}, which is no longer stored")]
     ModuleGone { revision: u64, module: Digest },
+    #[error("{0} is not stored, or not any more")]
+    NoModule(Digest),
     #[error("this Idempotency-Key was used for another request")]
     KeyReused,
     #[error("the transform would feed itself: {path}")]
@@ -95,6 +100,7 @@ impl CatalogError {
             Self::NoTransform(_) => Code::NoTransform,
             Self::NoRevision { .. } => Code::NoRevision,
             Self::ModuleGone { .. } => Code::RevisionModule,
+            Self::NoModule(_) => Code::ModuleMissing,
             Self::KeyReused => Code::KeyReused,
             Self::Cycle { .. } => Code::Cycle,
             Self::Contended(_) => Code::Contended,
@@ -148,13 +154,15 @@ impl Catalog {
 
     /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.
     pub fn change(&self, id: &TransformId, request: Request) -> Result<Applied, CatalogError> {
-        self.writer.change(id, request, &self.deployments, &|module| self.has_module(module))
+        self.writer.change(id, request, &self.deployments, &self.modules)
     }
 
     /// What a request would make of the catalog now.
     pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<Applied, CatalogError> {
         self.refresh()?;
-        let decided = change::decide(&self.deployments.current(), id, request, &|module| self.has_module(module));
+        // A module may come along with the request itself, and is not stored for a try.
+        let has_module = |module: &Digest| matches!(request.change, Change::Put { .. }) || self.modules.has(module);
+        let decided = change::decide(&self.deployments.current(), id, request, &has_module);
         decided.map(|decided| decided.applied)
     }
 
@@ -182,10 +190,6 @@ impl Catalog {
         found.ok_or_else(|| CatalogError::NoRevision { id: id.clone(), revision: Some(revision) })
     }
 
-    fn has_module(&self, module: &Digest) -> bool {
-        self.modules.list().contains_key(module)
-    }
-
     /// Waits until this host has seen everything that was written before now.
     pub fn refresh(&self) -> Result<(), CatalogError> {
         self.catch_up(self.writer.end_offset()?)
@@ -206,6 +210,26 @@ impl Catalog {
     /// A module's bytes: from the disk, else from the log. `None`: it was never stored.
     pub fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
         self.modules.get(digest)
+    }
+
+    /// Whether a module is stored.
+    pub fn has_module(&self, digest: &Digest) -> bool {
+        self.modules.has(digest)
+    }
+
+    /// Deletes the modules that nobody has used for `retention`: see `collector`.
+    pub fn collect(&self, now: Timestamp, retention: Duration) -> Result<Vec<Digest>, CatalogError> {
+        let unused = collector::unused(&self.deployments.current(), &self.modules.current().held, now, retention);
+        let collected = match unused.is_empty() {
+            // Nothing that is worth a turn as the one writer.
+            true => Vec::new(),
+            false => self.writer.collect(&self.deployments, &self.modules, now, retention)?,
+        };
+        if !collected.is_empty() {
+            info!(modules = ?collected.iter().map(ToString::to_string).collect::<Vec<_>>(), "collected modules that nobody used");
+        }
+        self.modules.clear()?;
+        Ok(collected)
     }
 
     /// Every stored module with its size.

@@ -6,6 +6,7 @@ mod context;
 mod control;
 mod deploy;
 mod error;
+mod logs;
 mod look;
 mod manifest;
 mod new;

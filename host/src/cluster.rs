@@ -1,18 +1,26 @@
 //! Which hosts there are, and how each transform is doing on each of them: through the status topic, so that any
-//! host's API answers for the whole cluster, and hosts never call each other.
+//! host's API answers for the whole cluster, and hosts never call each other. What transforms say, and samples of their
+//! records, go the same way, through topics of their own (`feed`).
 //!
 //! | `_sandbar.<cluster>.status` | key | value |
 //! |---|---|---|
 //! | a host, every 5 s | `<host>` | [`HostStatus`] as JSON |
 //! | a transform on a host, when it changed | `<team>/<name>@<host>` | [`TransformStatus`] as JSON |
+//! | somebody looks at samples of a transform through a host, every 5 s | `tail:<team>/<name>@<host>` | `{}` |
 //!
 //! A host that ends clears its keys; one that died is dropped when its own record is too old. Nothing depends on this
 //! topic but what people see: a host that cannot write it goes on with its work, and one that cannot read it answers
 //! for itself alone.
 
+mod feed;
 mod fold;
+mod narrator;
 mod publisher;
+mod recorder;
+mod sampled;
+mod tails;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +29,13 @@ use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{Log, NewTopic};
 
+pub use feed::{Feed, Feeds, Position};
 use fold::Statuses;
+pub use narrator::Narrator;
 pub use publisher::Publisher;
+pub use recorder::Recorder;
+pub use sampled::Sampled;
+pub use tails::{Looking, Tails};
 
 /// How often a host says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
@@ -40,10 +53,17 @@ pub struct Cluster {
 impl Cluster {
     /// Creates the status topic where it is missing, reads it and follows it from there on.
     pub fn open(log: &Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
-        let name = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
-        let topic = ensure_topic(&**log, NewTopic { name, partitions: 1, compacted: true, retention: Some(RETENTION) })?;
+        let topic = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
+        ensure_status(&**log, &topic)?;
         let follower = Follower::start(log.clone(), topic.clone(), 0, Statuses::default())?;
         Ok(Self { topic, follower })
+    }
+
+    /// The transforms whose samples somebody looks at, through whichever host.
+    pub fn sampled(&self, now: Instant) -> BTreeSet<TransformId> {
+        let view = self.follower.current();
+        let asked = view.tails.iter().filter(|(_, at)| now.saturating_duration_since(**at) < SILENT_MAX);
+        asked.map(|((id, _), _)| id.clone()).collect()
     }
 
     /// The hosts that are there, by name.
@@ -61,4 +81,10 @@ impl Cluster {
         let others = statuses.iter().filter(|(host, _)| *host != this && is_alive(host));
         others.map(|(_, status)| TransformStatus::clone(status)).collect()
     }
+}
+
+/// Creates the status topic where it is missing.
+fn ensure_status(log: &dyn Log, topic: &TopicName) -> Result<(), CatalogError> {
+    let (name, retention) = (topic.clone(), Some(RETENTION));
+    ensure_topic(log, NewTopic { name, partitions: 1, compacted: true, retention }).map(drop)
 }

@@ -76,6 +76,18 @@ pub struct Options {
     /// Most memory of one table: a transform that uses a larger one does not start [default: 256MiB]
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
+
+    /// How long a module stays in the log that no transform uses and no kept revision names [default: 1day]
+    #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
+    pub module_retention: Option<Span>,
+
+    /// How long log lines and events of transforms are kept, set when their topic is made [default: 1day]
+    #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
+    pub logs_retention: Option<Span>,
+
+    /// Most memory for log lines and samples that wait to be written; what does not fit is dropped [default: 8MiB]
+    #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
+    pub journal_max: Option<Bytes>,
 }
 
 /// What only a host on Kafka has.
@@ -131,7 +143,12 @@ pub struct Config {
     pub compiled_cache_bytes_max: u64,
     pub stores: StoreLimits,
     pub table_bytes_max: u64,
+    pub module_retention: std::time::Duration,
+    pub logs_retention: std::time::Duration,
+    pub journal_bytes_max: u64,
 }
+
+const DAY: Span = Span::ms(24 * 3600 * 1000);
 
 impl Options {
     /// Fills in what flags and environment leave open: from the file, then by default.
@@ -161,6 +178,9 @@ impl Options {
             compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
             compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
             compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
+            module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
+            logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
+            journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,
         })
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod codes;
+pub mod journal;
 pub mod module;
 pub mod murmur2;
 pub mod names;

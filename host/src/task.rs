@@ -21,6 +21,7 @@
 
 mod failure;
 mod program;
+mod sample;
 mod step;
 mod tally;
 pub mod trial;

@@ -22,6 +22,8 @@ use host::{open, shop_log};
 
 const DEPLOYMENTS: &str = "_sandbar.test.deployments";
 const MODULES: &str = "_sandbar.test.modules";
+/// What [`put`] deploys.
+const MODULE: &[u8] = b"m";
 
 fn id() -> TransformId {
     "orders/strip".parse().expect("valid")
@@ -30,7 +32,11 @@ fn id() -> TransformId {
 fn put(catalog: &Catalog, expected: Expected, config: usize) -> Result<Applied, CatalogError> {
     let spec = serde_json::json!({"inputs": ["shop.orders"], "outputs": {"o": "out"}, "config": {"n": config}});
     let spec = Box::new(serde_json::from_value(spec).expect("a spec"));
-    catalog.change(&id(), request(expected, Change::Put { spec, module: Digest::of(b"m") }))
+    let module = Digest::of(MODULE);
+    if !catalog.has_module(&module) {
+        catalog.put_module(MODULE)?;
+    }
+    catalog.change(&id(), request(expected, Change::Put { spec, module }))
 }
 
 fn request(expected: Expected, change: Change) -> Request {
@@ -63,13 +69,14 @@ fn a_restart_finds_what_was_deployed() {
         catalog.change(&id(), request(Expected::Revision(1), Change::Pause)).expect("paused");
         catalog.list()
     };
-    assert_eq!(log.all(MODULES, 1).len(), 3, "three chunks, written once");
+    assert_eq!(log.all(MODULES, 1).len(), 3 + 1, "three chunks and one, written once");
     // With the copy on the disk, and on a disk without it.
     for dir in [&dir, &other] {
         let catalog = open(&log, dir.path());
         assert_eq!(catalog.list(), before);
         assert_eq!(catalog.deployment(&id()).expect("there").desired, Desired::Paused);
-        assert_eq!(catalog.modules().into_iter().collect::<Vec<_>>(), [(Digest::of(&module), 1_300_000)]);
+        let sizes = [(Digest::of(&module), 1_300_000), (Digest::of(MODULE), 1)];
+        assert_eq!(catalog.modules(), sizes.into());
         assert!(catalog.module(&Digest::of(&module)).expect("readable").is_some_and(|read| read == module));
         assert_eq!(catalog.module(&Digest::of(b"other")).expect("readable"), None);
     }

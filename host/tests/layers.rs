@@ -16,10 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "telemetry"]),
     ("catalog", &["model", "ports", "telemetry"]),
-    ("cluster", &["model", "ports", "catalog"]),
+    ("cluster", &["model", "ports", "records", "catalog", "telemetry"]),
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "stores", "task", "guest", "catalog", "worker", "telemetry"]),
-    ("api", &["model", "ports", "records", "state", "task", "catalog"]),
+    ("api", &["model", "ports", "records", "state", "task", "catalog", "cluster"]),
     ("config", &["model", "stores", "telemetry"]),
     ("cli", &["model", "ports", "records", "state", "task", "config", "guest", "telemetry"]),
     (

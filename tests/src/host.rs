@@ -20,6 +20,8 @@ pub struct Host {
     brokers: String,
     address: SocketAddr,
     dir: PathBuf,
+    /// More words of its command line.
+    options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -29,16 +31,28 @@ impl Host {
     /// Starts a host of `cluster` with an empty data directory, and waits until it is ready.
     #[track_caller]
     pub fn start(kafka: &KafkaCluster, cluster: &str) -> Host {
-        let mut host = Host {
+        Self::start_with(kafka, cluster, &[])
+    }
+
+    /// The same, with more options.
+    #[track_caller]
+    pub fn start_with(kafka: &KafkaCluster, cluster: &str, options: &[&str]) -> Host {
+        let mut host = Self::new(kafka, cluster, options);
+        host.start_again();
+        host.wait_ready();
+        host
+    }
+
+    /// A host that nobody has started yet.
+    pub fn new(kafka: &KafkaCluster, cluster: &str, options: &[&str]) -> Host {
+        Host {
             cluster: cluster.to_owned(),
             brokers: kafka.brokers().to_owned(),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: dirs::fresh(cluster),
+            options: options.iter().map(ToString::to_string).collect(),
             process: None,
-        };
-        host.start_again();
-        host.wait_ready();
-        host
+        }
     }
 
     /// Starts it after it was killed or stopped; it may not be ready yet.
@@ -47,6 +61,7 @@ impl Host {
         let mut command = Command::new(dirs::sandbar());
         command.args(["serve", "--brokers", &self.brokers, "--cluster", &self.cluster]);
         command.args(["--listen", &self.address.to_string(), "--data-dir"]).arg(self.dir.join("data"));
+        command.args(&self.options);
         self.process = Some(Process::start(&format!("sandbar ({})", self.cluster), command, &self.log()));
     }
 
@@ -60,6 +75,16 @@ impl Host {
             let answer = api.try_get("/readyz")?;
             if answer.status == 200 { Ok(()) } else { Err(format!("/readyz: {} {}", answer.status, answer.body)) }
         });
+    }
+
+    /// Waits until it ends by itself; what it wrote last.
+    #[track_caller]
+    pub fn wait_ended(&mut self) -> String {
+        let process = self.process.as_mut().expect("the host was started");
+        let ended = || process.ended().filter(|status| !status.success()).ok_or_else(|| "it runs".to_owned());
+        wait::until("the host ends, and not well", wait::PATIENCE, ended);
+        self.process = None;
+        dirs::tail(&self.log(), 10)
     }
 
     pub fn api(&self) -> Api {

@@ -11,6 +11,7 @@
 //! What a run leaves (logs, data) is under `target/e2e/`, and is removed by the next run.
 
 pub mod child;
+pub mod cli;
 pub mod dirs;
 pub mod guests;
 pub mod host;
@@ -22,6 +23,7 @@ pub mod seed;
 pub mod topics;
 pub mod wait;
 
+pub use cli::Cli;
 pub use host::Host;
 pub use http::{Api, Response};
 pub use kafka::KafkaCluster;

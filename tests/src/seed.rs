@@ -26,6 +26,11 @@ impl Seed {
         self.seed
     }
 
+    /// A stream of its own, for another thread.
+    pub fn fork(&mut self) -> Self {
+        Self { seed: self.seed, state: self.draw() }
+    }
+
     fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

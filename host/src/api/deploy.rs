@@ -57,7 +57,7 @@ pub fn rollback(
     }
     state.catalog.refresh()?;
     let target = state.catalog.rollback_target(id, to)?;
-    if !state.catalog.modules().contains_key(&target.module) {
+    if !state.catalog.has_module(&target.module) {
         return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
     }
     let spec = Spec::parse(&target.spec, id, None).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
@@ -83,13 +83,21 @@ fn accept(
     if dry_run {
         return Ok(Deployed { applied: state.catalog.try_change(id, &request)?, created_topics });
     }
-    if is_new {
-        state.catalog.put_module(&module)?;
-    }
     for topic in &missing {
         state.log.create_topic(topic)?;
     }
-    Ok(Deployed { applied: state.catalog.change(id, request)?, created_topics })
+    if is_new {
+        state.catalog.put_module(&module)?;
+    }
+    let applied = match state.catalog.change(id, request.clone()) {
+        // Collected between the two: it had been there for long, and unused.
+        Err(CatalogError::NoModule(_)) if is_new => {
+            state.catalog.put_module(&module)?;
+            state.catalog.change(id, request)?
+        }
+        applied => applied?,
+    };
+    Ok(Deployed { applied, created_topics })
 }
 
 /// The module that came along, or the stored one that the spec names.

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
-use super::{control, modules, offsets, pages, problem::ProblemDetails, revisions, state, topics, transforms, trial};
+use super::{control, logs, modules, offsets, pages, problem::ProblemDetails, revisions, state, topics, transforms, trial};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{control, modules, offsets, pages, problem::ProblemDetails, revisions
         modules::upload, modules::list, modules::show,
         transforms::list_all, transforms::list_team, transforms::put, transforms::show, transforms::remove,
         control::pause, control::resume, control::restart, control::status, control::hosts,
+        logs::logs, logs::tail,
         offsets::show, offsets::alter, offsets::reset, trial::test,
         revisions::list, revisions::show, revisions::rollback,
         state::show, state::reset,

@@ -1,5 +1,7 @@
 //! A transform's revisions: list, show, roll back.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -9,6 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::model::codes::Code;
+use crate::model::revision::Revision;
 
 use super::body::{self, Media};
 use super::control::accepted;
@@ -37,8 +40,9 @@ pub struct RollbackRequest {
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionList>, Refusal> {
     let current = find(&shared, &id)?.revision;
-    let revisions = shared.state.catalog.revisions(&id);
-    let revisions = revisions.iter().map(|revision| RevisionSummary::of(revision, current)).collect();
+    let catalog = &shared.state.catalog;
+    let summary = |revision: &Arc<Revision>| RevisionSummary::of(revision, current, catalog.has_module(&revision.module));
+    let revisions = catalog.revisions(&id).iter().map(summary).collect();
     Ok(Json(RevisionList { revisions }))
 }
 

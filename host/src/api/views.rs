@@ -67,11 +67,14 @@ pub struct RevisionSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u64>,
     pub current: bool,
+    /// Its module is still there: without, it cannot be rolled back to.
+    pub module_stored: bool,
 }
 
 impl RevisionSummary {
-    pub fn of(revision: &Revision, current: u64) -> Self {
+    pub fn of(revision: &Revision, current: u64, module_stored: bool) -> Self {
         Self {
+            module_stored,
             revision: revision.revision,
             module: revision.module,
             changed_at: rfc3339(revision.changed_at),

@@ -157,6 +157,9 @@ pub fn decide(
         if let Some(path) = cycle::closed_by(next, all.values()) {
             return Err(CatalogError::Cycle { path });
         }
+        if !has_module(&next.module) {
+            return Err(CatalogError::NoModule(next.module));
+        }
         let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
         records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
     }
@@ -370,6 +373,8 @@ mod tests {
         after(&mut state, &request(put_of("b"))).expect("accepted");
         let collected = decide(&state, &id(), &request(Change::Rollback { to: Some(1) }), &|_| false);
         assert!(matches!(collected, Err(CatalogError::ModuleGone { revision: 1, .. })), "{collected:?}");
+        let collected = decide(&state, &id(), &request(put_of("c")), &|_| false);
+        assert!(matches!(collected, Err(CatalogError::NoModule(_))), "{collected:?}");
     }
 
     #[test]

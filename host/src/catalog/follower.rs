@@ -56,7 +56,8 @@ impl<F: Fold> Follower<F> {
     pub fn start(log: Arc<dyn Log>, topic: TopicName, partition: i32, fold: F) -> Result<Self, CatalogError> {
         let shared = Arc::new(Shared::default());
         let (sender, view) = watch::channel(fold.view());
-        let mut follow = Follow { log, topic, partition, fold, position: 0, sender, shared: shared.clone() };
+        let mut follow =
+            Follow { log, topic, partition, fold, position: 0, gone: false, quiet_until: 0, sender, shared: shared.clone() };
         follow.load()?;
         let thread = std::thread::Builder::new()
             .name(format!("follow-{partition}"))
@@ -127,6 +128,10 @@ struct Follow<F: Fold> {
     partition: i32,
     fold: F,
     position: i64,
+    /// The topic was not there: one that is there again is another one.
+    gone: bool,
+    /// Below, what is read was known before, or is older than what is: it is not published.
+    quiet_until: i64,
     sender: watch::Sender<F::View>,
     shared: Arc<Shared>,
 }
@@ -156,11 +161,12 @@ impl<F: Fold> Follow<F> {
                         info!(topic = %self.topic, "control topic is readable again");
                     }
                     backoff = BACKOFF_MIN;
-                    if self.take(page) {
+                    if self.take(page) && self.position >= self.quiet_until {
                         self.publish();
                     }
                 }
                 Err(error) => {
+                    self.gone |= matches!(error, LogError::NoTopic(_));
                     if !std::mem::replace(&mut failing, true) {
                         let code = CatalogError::Log(error.clone()).code();
                         warn!(topic = %self.topic, %code, %error, "cannot read the control topic, trying again");
@@ -178,12 +184,14 @@ impl<F: Fold> Follow<F> {
 
     /// Takes a page over; whether anything changed.
     fn take(&mut self, page: Page) -> bool {
-        if page.end_offset < self.position && self.was_cut() {
+        if std::mem::take(&mut self.gone) || (page.end_offset < self.position && self.was_cut()) {
             // What is known stays: running transforms go on. The new topic's records come on top.
             warn!(topic = %self.topic, code = %Code::ControlTopic, position = self.position, end_offset = page.end_offset,
                 "control topic was cut short or made anew, reading it from its beginning");
             self.position = 0;
-            return true;
+            self.quiet_until = page.end_offset;
+            *self.shared.position.lock() = 0;
+            return false;
         }
         for record in &page.records {
             if let Err(reason) = self.fold.apply(record) {

@@ -14,15 +14,15 @@ use tracing::{info, warn};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
 use crate::model::units::Timestamp;
-use crate::ports::{Log, LogRecord};
+use crate::ports::{Log, LogError, LogRecord};
 
 use super::follower::Follower;
-use super::records::{Manifest, Manifests, chunk_key, chunk_number, encode_manifest, record};
+use super::records::{Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest, record};
 use super::{CatalogError, SEEN_TIMEOUT};
 
 /// Manifests and chunks.
 pub const PARTITIONS: i32 = 2;
-const MANIFESTS: i32 = 0;
+pub const MANIFESTS: i32 = 0;
 const CHUNKS: i32 = 1;
 /// Half of what Kafka takes as a record by default.
 const CHUNK_BYTES: usize = 512 * 1024;
@@ -51,6 +51,8 @@ pub struct Modules {
     cache_dir: PathBuf,
     /// One upload at a time, so that the same module is not written twice.
     upload: Mutex<()>,
+    /// How many of the uploads that were left behind have had their chunks cleared.
+    cleared: Mutex<usize>,
 }
 
 impl Modules {
@@ -59,19 +61,42 @@ impl Modules {
             warn!(dir = %cache_dir.display(), code = %Code::LocalDisk, %error, "no place for copies of modules");
         }
         let manifests = Follower::start(log.clone(), topic.clone(), MANIFESTS, Manifests::default())?;
-        Ok(Self { log, topic, manifests, cache_dir, upload: Mutex::new(()) })
+        Ok(Self { log, topic, manifests, cache_dir, upload: Mutex::new(()), cleared: Mutex::new(0) })
     }
 
     pub fn list(&self) -> BTreeMap<Digest, u64> {
-        self.manifests.current().iter().map(|(digest, manifest)| (*digest, manifest.bytes)).collect()
+        self.manifests.current().held.iter().map(|(digest, held)| (*digest, held.manifest.bytes)).collect()
+    }
+
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.manifests.current().held.contains_key(digest)
+    }
+
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The modules that are there.
+    pub fn current(&self) -> Arc<Manifests> {
+        self.manifests.current()
+    }
+
+    /// Waits until this host knows of every module that was stored or deleted before now.
+    pub fn catch_up(&self) -> Result<(), CatalogError> {
+        let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
+        match self.manifests.wait_for(end_offset, SEEN_TIMEOUT) {
+            true => Ok(()),
+            false => Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)).into()),
+        }
     }
 
     pub fn put(&self, bytes: &[u8]) -> Result<Stored, CatalogError> {
         let digest = Digest::of(bytes);
         let _upload = self.upload.lock();
-        if let Some(manifest) = self.manifests.current().get(&digest) {
-            match self.read_log(&digest, manifest) {
-                Ok(_) => return Ok(Stored { digest, new: false }),
+        if let Some(held) = self.manifests.current().held.get(&digest) {
+            match self.read_log(&digest, &held.manifest) {
+                // Written again: a module that nobody uses is kept for a while from here on.
+                Ok(_) => return self.publish(&digest, &held.manifest).map(|()| Stored { digest, new: false }),
                 Err(CatalogError::Corrupt(_)) => warn!(%digest, "the log's copy is damaged, writing it again"),
                 Err(error) => return Err(error),
             }
@@ -79,18 +104,14 @@ impl Modules {
         let manifest = self.write_chunks(&digest, bytes)?;
         // Read back first: a manifest is the promise that the module is there.
         self.read_log(&digest, &manifest)?;
-        self.log.append(&self.topic, Some(MANIFESTS), vec![encode_manifest(&digest, manifest, Timestamp::now())])?;
-        let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
-        if !self.manifests.wait_for(end_offset, SEEN_TIMEOUT) {
-            return Err(CatalogError::Unseen);
-        }
+        self.publish(&digest, &manifest)?;
         self.cache(&digest, bytes);
         info!(%digest, bytes = manifest.bytes, chunks = manifest.chunks, "module stored");
         Ok(Stored { digest, new: true })
     }
 
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
-        let Some(manifest) = self.manifests.current().get(digest).copied() else {
+        let Some(manifest) = self.manifests.current().held.get(digest).map(|held| held.manifest.clone()) else {
             return Ok(None);
         };
         if let Some(bytes) = self.cached(digest) {
@@ -105,15 +126,49 @@ impl Modules {
         self.manifests.stop();
     }
 
+    fn publish(&self, digest: &Digest, manifest: &Manifest) -> Result<(), CatalogError> {
+        self.log.append(&self.topic, Some(MANIFESTS), vec![encode_manifest(digest, manifest, Timestamp::now())])?;
+        let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
+        if self.manifests.wait_for(end_offset, SEEN_TIMEOUT) { Ok(()) } else { Err(CatalogError::Unseen) }
+    }
+
+    /// The records that end these modules; whoever writes them is the catalog's one writer.
+    pub fn ends(&self, digests: &[Digest], now: Timestamp) -> Vec<LogRecord> {
+        digests.iter().map(|digest| drop_manifest(digest, now)).collect()
+    }
+
+    /// Clears the chunks of uploads that were left behind, in the log, and the copies on the disk of modules that are
+    /// no more. It may be done twice, and by several hosts.
+    pub fn clear(&self) -> Result<(), CatalogError> {
+        let current = self.manifests.current();
+        let mut cleared = self.cleared.lock();
+        while let Some((digest, manifest)) = current.left_behind.get(*cleared) {
+            let chunk = |number| LogRecord { value: None, ..chunk(digest, &manifest.upload, number, &[], Timestamp::now()) };
+            // A module without an upload's name may have been written again under the same keys.
+            if !manifest.upload.is_empty() && u64::from(manifest.chunks) <= manifest.bytes {
+                let ends = (0..manifest.chunks as usize).map(chunk).collect();
+                self.log.append(&self.topic, Some(CHUNKS), ends)?;
+            }
+            *cleared += 1;
+        }
+        drop(cleared);
+        let Ok(entries) = std::fs::read_dir(&self.cache_dir) else { return Ok(()) };
+        let kept: std::collections::BTreeSet<PathBuf> = current.held.keys().map(|digest| self.path(digest)).collect();
+        let copies = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("wasm".as_ref()));
+        for path in copies.filter(|path| !kept.contains(path)) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                warn!(path = %path.display(), code = %Code::LocalDisk, %error, "a copy that nobody needs stays");
+            }
+        }
+        Ok(())
+    }
+
     fn write_chunks(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, CatalogError> {
         let (_, chunks_from) = self.log.offsets(&self.topic, CHUNKS)?;
-        let now = Timestamp::now();
-        let mut chunks: Vec<LogRecord> = bytes
-            .chunks(CHUNK_BYTES)
-            .enumerate()
-            .map(|(number, chunk)| record(chunk_key(digest, number), chunk.to_vec(), now))
-            .collect();
-        let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from };
+        let (now, upload) = (Timestamp::now(), random_name());
+        let parts = bytes.chunks(CHUNK_BYTES).enumerate();
+        let mut chunks: Vec<_> = parts.map(|(number, part)| chunk(digest, &upload, number, part, now)).collect();
+        let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload };
         while !chunks.is_empty() {
             let rest = chunks.split_off(chunks.len().min(CHUNKS_PER_WRITE));
             self.log.append(&self.topic, Some(CHUNKS), std::mem::replace(&mut chunks, rest))?;
@@ -134,10 +189,11 @@ impl Modules {
             let page = self.log.read(&self.topic, CHUNKS, offset, READ_WAIT, READ_BYTES_MAX)?;
             offset = page.next_offset;
             if page.records.is_empty() && Instant::now() > deadline {
-                return Err(crate::ports::LogError::Unavailable(format!("{} gives no records", self.topic)).into());
+                return Err(LogError::Unavailable(format!("{} gives no records", self.topic)).into());
             }
             for record in page.records {
-                let number = chunk_number(digest, &record).filter(|&number| number < manifest.chunks as usize);
+                let number =
+                    chunk_number(digest, &manifest.upload, &record).filter(|&number| number < manifest.chunks as usize);
                 if let (Some(number), Some(value)) = (number, record.value) {
                     chunks.insert(number, value);
                 }
@@ -168,6 +224,15 @@ impl Modules {
             warn!(%digest, path = %path.display(), code = %Code::LocalDisk, %error, "keeping no copy of the module");
         }
     }
+}
+
+fn chunk(digest: &Digest, upload: &str, number: usize, part: &[u8], now: Timestamp) -> LogRecord {
+    record(chunk_key(digest, upload, number), part.to_vec(), now)
+}
+
+/// One that no other upload has: the standard library seeds its hashers from the system's randomness.
+fn random_name() -> String {
+    format!("{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
 }
 
 /// Makes the directory, and clears it of what a killed host had not finished.

@@ -141,49 +141,78 @@ impl Fold for State {
 }
 
 /// Written after a module's chunks: only now does the module exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub bytes: u64,
     pub chunks: u32,
     /// Offset (in the chunks' partition) from which on all chunks are found.
     pub chunks_from: i64,
+    /// Part of the chunks' keys: those of another upload of the same module are others.
+    #[serde(default)]
+    pub upload: String,
 }
 
-pub fn encode_manifest(digest: &Digest, manifest: Manifest, now: Timestamp) -> LogRecord {
-    record(digest.to_string(), serde_json::to_vec(&manifest).expect("a manifest is plain data"), now)
+pub fn encode_manifest(digest: &Digest, manifest: &Manifest, now: Timestamp) -> LogRecord {
+    record(digest.to_string(), serde_json::to_vec(manifest).expect("a manifest is plain data"), now)
+}
+
+/// The end of a module.
+pub fn drop_manifest(digest: &Digest, now: Timestamp) -> LogRecord {
+    LogRecord { value: None, ..record(digest.to_string(), Vec::new(), now) }
+}
+
+/// A module that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub manifest: Manifest,
+    /// When it was uploaded last.
+    pub at: Timestamp,
 }
 
 /// The fold of the manifests: which modules there are.
-#[derive(Debug, Default)]
-pub struct Manifests(BTreeMap<Digest, Manifest>);
+#[derive(Debug, Clone, Default)]
+pub struct Manifests {
+    pub held: BTreeMap<Digest, Held>,
+    /// Uploads whose manifest was deleted or replaced: what is left of them are chunks.
+    pub left_behind: Vec<(Digest, Manifest)>,
+}
 
 impl Fold for Manifests {
-    type View = Arc<BTreeMap<Digest, Manifest>>;
+    type View = Arc<Manifests>;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
         let Some(value) = &record.value else {
-            self.0.remove(&digest);
+            self.left_behind.extend(self.held.remove(&digest).map(|held| (digest, held.manifest)));
             return Ok(());
         };
-        let manifest = serde_json::from_slice(value).map_err(|error| format!("not a module's manifest: {error}"))?;
-        self.0.insert(digest, manifest);
+        let manifest: Manifest =
+            serde_json::from_slice(value).map_err(|error| format!("not a module's manifest: {error}"))?;
+        let upload = manifest.upload.clone();
+        let before = self.held.insert(digest, Held { manifest, at: Timestamp(record.timestamp) });
+        self.left_behind.extend(before.filter(|before| before.manifest.upload != upload).map(|it| (digest, it.manifest)));
         Ok(())
     }
 
     fn view(&self) -> Self::View {
-        Arc::new(self.0.clone())
+        Arc::new(self.clone())
     }
 }
 
-pub fn chunk_key(digest: &Digest, number: usize) -> String {
-    format!("{digest}/{number}")
+/// `digest/upload/number`.
+pub fn chunk_key(digest: &Digest, upload: &str, number: usize) -> String {
+    match upload {
+        // As it was before uploads had names.
+        "" => format!("{digest}/{number}"),
+        upload => format!("{digest}/{upload}/{number}"),
+    }
 }
 
-/// The chunk's number, if the record is a chunk of this module.
-pub fn chunk_number(digest: &Digest, record: &LogRecord) -> Option<usize> {
-    let (found, number) = std::str::from_utf8(record.key.as_deref()?).ok()?.rsplit_once('/')?;
-    if found.parse() == Ok(*digest) { number.parse().ok() } else { None }
+/// The chunk's number, if the record is a chunk of this upload of the module.
+pub fn chunk_number(digest: &Digest, upload: &str, record: &LogRecord) -> Option<usize> {
+    let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
+    let number = key.rsplit_once('/')?.1.parse().ok()?;
+    (key == chunk_key(digest, upload, number)).then_some(number)
 }
 
 fn key(record: &LogRecord) -> Result<&str, String> {
@@ -252,7 +281,35 @@ mod tests {
     #[test]
     fn chunks_are_told_apart() {
         let (ours, other) = (Digest::of(b"a"), Digest::of(b"b"));
-        let record = record(chunk_key(&ours, 12), vec![], Timestamp(0));
-        assert_eq!((chunk_number(&ours, &record), chunk_number(&other, &record)), (Some(12), None));
+        for (upload, digest, asked, number) in [
+            ("u1", ours, "u1", Some(12)),
+            ("u1", other, "u1", None),
+            ("u1", ours, "u2", None),
+            ("u1", ours, "", None),
+            ("", ours, "", Some(12)),
+            ("", ours, "u1", None),
+        ] {
+            let record = record(chunk_key(&ours, upload, 12), vec![], Timestamp(0));
+            assert_eq!(chunk_number(&digest, asked, &record), number, "{upload:?} asked for {asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_upload_leaves_behind_is_known() {
+        let digest = Digest::of(b"a");
+        let manifest = |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into() };
+        let mut fold = Manifests::default();
+        let left = |fold: &Manifests| fold.left_behind.iter().map(|(_, it)| it.upload.clone()).collect::<Vec<_>>().join(" ");
+        for (written, at, left_behind) in
+            [(Some("u1"), 1, ""), (Some("u1"), 2, ""), (Some("u2"), 3, "u1"), (None, 4, "u1 u2"), (None, 5, "u1 u2")]
+        {
+            let record = match written {
+                Some(upload) => encode_manifest(&digest, &manifest(upload), Timestamp(at)),
+                None => drop_manifest(&digest, Timestamp(at)),
+            };
+            fold.apply(&record).expect("readable");
+            assert_eq!(left(&fold), left_behind, "after {at}");
+            assert_eq!(fold.held.get(&digest).map(|held| held.at), written.map(|_| Timestamp(at)));
+        }
     }
 }

@@ -14,12 +14,14 @@ use tracing::debug;
 
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
 use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
-use crate::model::units::Backoff;
-use crate::ports::{ExclusiveError, Log, LogError};
+use crate::model::units::{Backoff, Timestamp};
+use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
 use crate::telemetry::metrics::Metrics;
 
-use super::change::{Applied, Request, answered, decide};
+use super::change::{Applied, Change, Request, answered, decide};
+use super::collector::unused;
 use super::follower::Follower;
+use super::modules::{MANIFESTS, Modules};
 use super::records::State;
 use super::{CatalogError, SEEN_TIMEOUT, check_topic};
 
@@ -78,11 +80,11 @@ impl Writer {
         id: &TransformId,
         request: Request,
         follower: &Follower<State>,
-        has_module: &dyn Fn(&Digest) -> bool,
+        modules: &Modules,
     ) -> Result<Applied, CatalogError> {
         let started = Instant::now();
         let _turn = self.turn.lock();
-        let mut attempt = Attempt { writer: self, id, request, follower, has_module, sent: None };
+        let mut attempt = Attempt { writer: self, id, request, follower, modules, sent: None };
         let result = attempt.run(Instant::now() + CHANGE_TIME_MAX);
         let outcome = match &result {
             Ok((_, true)) => "repeated",
@@ -97,13 +99,57 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// From here on nobody else changes the catalog, or this host's commit fails; all changes before are seen.
+    fn become_the_one(&self, follower: &Follower<State>) -> Result<Box<dyn ExclusiveWriter>, Failure> {
+        let Self { log, topic, transactional_id, .. } = self;
+        check_topic(&**log, topic, 1, true)?;
+        let exclusive = log.exclusive(transactional_id)?;
+        let end_offset = exclusive.end_offset(topic, 0)?;
+        match follower.wait_for(end_offset, SEEN_TIMEOUT) {
+            true => Ok(exclusive),
+            false => Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into()),
+        }
+    }
+
+    /// Deletes the modules that nobody has used for `retention`. One attempt: another host that gets in the way may
+    /// have used one.
+    pub fn collect(
+        &self,
+        follower: &Follower<State>,
+        modules: &Modules,
+        now: Timestamp,
+        retention: Duration,
+    ) -> Result<Vec<Digest>, CatalogError> {
+        let _turn = self.turn.lock();
+        let collect = || -> Result<Vec<Digest>, Failure> {
+            let exclusive = self.become_the_one(follower)?;
+            modules.catch_up()?;
+            let unused = unused(&follower.current(), &modules.current().held, now, retention);
+            if !unused.is_empty() {
+                exclusive.commit(modules.topic(), MANIFESTS, modules.ends(&unused, now))?;
+                modules.catch_up()?;
+            }
+            Ok(unused)
+        };
+        match collect() {
+            Ok(collected) => Ok(collected),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Again { reason, error }) => {
+                debug!(reason, error, "a collection of modules is left for later");
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
 /// One request on its way.
 struct Attempt<'a> {
     writer: &'a Writer,
     id: &'a TransformId,
     request: Request,
     follower: &'a Follower<State>,
-    has_module: &'a dyn Fn(&Digest) -> bool,
+    modules: &'a Modules,
     /// A record was sent, under this key and as this change of the transform, and may be in the topic.
     sent: Option<(RequestKey, u64)>,
 }
@@ -134,18 +180,17 @@ impl Attempt<'_> {
     }
 
     fn turn(&mut self) -> Result<(Applied, bool), Failure> {
-        let Writer { log, topic, transactional_id, .. } = self.writer;
-        check_topic(&**log, topic, 1, true)?;
-        let exclusive = log.exclusive(transactional_id)?;
-        let end_offset = exclusive.end_offset(topic, 0)?;
-        if !self.follower.wait_for(end_offset, SEEN_TIMEOUT) {
-            return Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into());
+        let topic = &self.writer.topic;
+        let exclusive = self.writer.become_the_one(self.follower)?;
+        if matches!(self.request.change, Change::Put { .. } | Change::Rollback { .. }) {
+            // None that it names is deleted from here on, without somebody becoming the one writer instead.
+            self.modules.catch_up()?;
         }
         let all = self.follower.current();
         if let Some(answer) = self.earlier_answer(&all)? {
             return Ok(answer);
         }
-        let decided = match decide(&all, self.id, &self.request, self.has_module) {
+        let decided = match decide(&all, self.id, &self.request, &|module| self.modules.has(module)) {
             Ok(decided) => decided,
             // Nothing was written, and by now it is certain.
             Err(error) => {

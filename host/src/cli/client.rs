@@ -4,12 +4,13 @@
 //! breaks: the host carries it out once. It speaks plain HTTP; TLS is for a proxy in front of the host.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
-use ureq::http::Request;
 use ureq::http::request::Builder;
+use ureq::http::{Request, StatusCode};
+use ureq::{Agent, BodyReader};
 
 use crate::model::units::Backoff;
 
@@ -56,6 +57,12 @@ pub struct Answer {
     pub text: String,
 }
 
+/// Lines of an answer that goes on.
+pub struct Stream {
+    url: String,
+    lines: Lines<BufReader<BodyReader<'static>>>,
+}
+
 // === impl Client ===
 
 impl Client {
@@ -81,6 +88,24 @@ impl Client {
 
     pub fn get(&self, path: &str) -> Result<Answer> {
         self.once(path, Request::get(self.url(path)).body(()))
+    }
+
+    /// Lines as they come, as server-sent events have them; after the one with the id `last`, if one was seen.
+    pub fn stream(&self, path: &str, last: Option<i64>) -> Result<Stream> {
+        let url = self.url(path);
+        let mut request = Request::get(&url).header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let request = request.body(()).map_err(|error| Error::usage(format_args!("{url}: {error}")))?;
+        let mut answer = streaming_agent().run(request).map_err(|error| self.failed(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            let body = answer.into_body().into_reader();
+            return Ok(Stream { url, lines: BufReader::new(body).lines() });
+        }
+        let text = answer.body_mut().read_to_string().map_err(|error| self.failed(&error))?;
+        Err(refused(&url, status, &text))
     }
 
     /// Makes a change, under a key of its own.
@@ -126,10 +151,7 @@ impl Client {
         if status.is_success() {
             return Ok(Answer { url, text });
         }
-        Err(match serde_json::from_str::<ProblemDetails>(&text) {
-            Ok(problem) => problem.into(),
-            Err(_) => not_sandbar(&url, &format!("the answer is {status}")),
-        })
+        Err(refused(&url, status, &text))
     }
 
     fn failed(&self, error: &ureq::Error) -> Error {
@@ -147,6 +169,24 @@ impl Client {
                 .with_hint("look at what became of it with `sandbar status`; the same command may be given again"),
         }
     }
+}
+
+fn refused(url: &str, status: StatusCode, text: &str) -> Error {
+    match serde_json::from_str::<ProblemDetails>(text) {
+        Ok(problem) => problem.into(),
+        Err(_) => not_sandbar(url, &format!("the answer is {status}")),
+    }
+}
+
+/// An answer that goes on has no time; one that says nothing for so long has a broken connection: hosts say now and
+/// then that it stands.
+fn streaming_agent() -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .user_agent(concat!("sandbar/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_TIME))
+        .timeout_recv_response(Some(ANSWER_TIME));
+    config.build().into()
 }
 
 fn agent(answer_time: Duration) -> Agent {
@@ -176,6 +216,33 @@ impl Body {
         }
         bytes.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Self { content_type: format!("multipart/form-data; boundary={boundary}"), bytes, if_revision: None }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The next event: its id and its data. `None`: the answer has ended.
+    pub fn next(&mut self) -> Result<Option<(Option<i64>, String)>> {
+        let (mut id, mut data) = (None, None);
+        for line in self.lines.by_ref() {
+            let line = line
+                .map_err(|error| Error::new(Kind::Broken, format_args!("the connection to {} broke: {error}", self.url)))?;
+            match line.split_once(": ") {
+                Some(("id", value)) => id = value.parse().ok(),
+                Some(("data", value)) => data = Some(value.to_owned()),
+                // An event's kind is in its data, too; a comment says that the connection stands.
+                _ => {}
+            }
+            if let Some(data) = data.take_if(|_| line.is_empty()) {
+                return Ok(Some((id, data)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn parse<T: DeserializeOwned>(&self, line: &str) -> Result<T> {
+        serde_json::from_str(line).map_err(|error| not_sandbar(&self.url, &error.to_string()))
     }
 }
 

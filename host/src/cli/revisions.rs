@@ -43,7 +43,8 @@ pub fn revisions(target: Target, session: &Session) -> Result<()> {
         for it in list.revisions {
             let cause = it.rolled_back_to.map_or(it.cause.clone(), |to| format!("{} to {to}", it.cause));
             let current = if it.current { "*" } else { " " };
-            table.row([it.revision.to_string(), current.into(), short(&it.module), it.changed_at, cause]);
+            let module = short(&it.module) + if it.module_stored { "" } else { " (collected)" };
+            table.row([it.revision.to_string(), current.into(), module, it.changed_at, cause]);
         }
         table.to_string()
     })

@@ -63,12 +63,16 @@ pub fn yaml(value: &serde_norway::Value) -> String {
 
 /// Writes to standard output. Whoever reads it may stop at any time (`| head`).
 pub fn emit(text: &str) -> Result<()> {
+    emit_while_read(text).map(drop)
+}
+
+/// The same; whether anybody still reads.
+pub fn emit_while_read(text: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Kind::Failed, format_args!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::new(Kind::Failed, format_args!("cannot write to standard output: {error}"))),
     }
 }
 

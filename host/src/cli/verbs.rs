@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::control::{self, DeleteArgs};
 use super::deploy::{self, DeployArgs};
 use super::error::Result;
+use super::logs::{self, LogsArgs, TailArgs};
 use super::look::{self, HostsArgs, ListArgs};
 use super::offsets::OffsetsVerb;
 use super::revisions::{self, DiffArgs, RollbackArgs};
@@ -25,6 +26,10 @@ pub enum Verb {
     Describe(Remote<Target>),
     /// Show how a transform is doing, per host and partition
     Status(Remote<Target>),
+    /// Show what a transform's guest logged, and what happened to it
+    Logs(Remote<LogsArgs>),
+    /// Show samples of a transform's records: what went in, and what came of it
+    Tail(Remote<TailArgs>),
     /// List a transform's revisions, newest first
     Revisions(Remote<Target>),
     /// Show how two revisions differ in spec and module; exits with 1 if they do
@@ -60,6 +65,8 @@ impl Verb {
             Self::List(verb) => verb.run(look::list),
             Self::Describe(verb) => verb.run(look::describe),
             Self::Status(verb) => verb.run(look::status),
+            Self::Logs(verb) => verb.run(logs::logs),
+            Self::Tail(verb) => verb.run(logs::tail),
             Self::Revisions(verb) => verb.run(revisions::revisions),
             Self::Diff(verb) => return verb.run(revisions::diff),
             Self::Rollback(verb) => verb.run(revisions::rollback),

@@ -2,6 +2,7 @@
 //! newer than the command line; `--output json` shows an answer as it came.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// A transform, one of its revisions, or the answer to a change.
 #[derive(Debug, Deserialize)]
@@ -124,6 +125,12 @@ pub struct Revision {
     #[serde(default)]
     pub rolled_back_to: Option<u64>,
     pub current: bool,
+    #[serde(default = "yes")]
+    pub module_stored: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An entry of a store.
@@ -203,4 +210,51 @@ impl std::fmt::Display for LastError {
         write!(f, "{}: {}", self.code, self.message)?;
         self.offset.map_or(Ok(()), |offset| write!(f, " (at offset {offset})"))
     }
+}
+
+/// A line of a transform's log.
+#[derive(Debug, Deserialize)]
+pub struct LogLine {
+    pub at: i64,
+    pub host: String,
+    pub revision: u64,
+    pub level: String,
+    #[serde(default)]
+    pub event: Option<String>,
+    pub message: String,
+}
+
+/// A record that went in, and what came of it.
+#[derive(Debug, Deserialize)]
+pub struct Sample {
+    pub at: i64,
+    pub host: String,
+    pub revision: u64,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub input: SampledRecord,
+    pub outputs: Vec<SampledRecord>,
+    #[serde(default)]
+    pub outputs_more: usize,
+    #[serde(default)]
+    pub failed: Option<LastError>,
+}
+
+/// Keys and values that are JSON come as such: they are shown as they came.
+#[derive(Debug, Deserialize)]
+pub struct SampledRecord {
+    /// Of an output: the topic that it went to.
+    #[serde(default)]
+    pub topic: Option<String>,
+    #[serde(default)]
+    pub key: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub key_base64: Option<String>,
+    #[serde(default)]
+    pub value: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub value_base64: Option<String>,
+    #[serde(default)]
+    pub cut: bool,
 }

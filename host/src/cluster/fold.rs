@@ -16,7 +16,12 @@ use super::SILENT_MAX;
 pub struct Statuses {
     pub hosts: Arc<BTreeMap<String, Heard>>,
     pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
+    /// When a host was last heard to want samples of a transform.
+    pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
 }
+
+/// How the keys of those who want samples begin.
+pub const TAIL: &str = "tail:";
 
 /// A host, and when it was heard of last: by this host's own clock, as the hosts' clocks may differ.
 #[derive(Clone)]
@@ -38,6 +43,11 @@ impl Fold for Statuses {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
         match key.split_once('@') {
             None => self.take_host(key, record.value.as_deref()),
+            Some((id, host)) if id.starts_with(TAIL) => {
+                let id = id[TAIL.len()..].parse().map_err(|error| format!("{error}"))?;
+                self.take_tail((id, host.to_owned()), record.value.is_some());
+                Ok(())
+            }
             Some((id, host)) => {
                 let id = id.parse().map_err(|error| format!("{error}"))?;
                 self.take_transform(id, host, record.value.as_deref())
@@ -61,6 +71,14 @@ impl Statuses {
             None => drop(hosts.remove(host)),
         }
         Ok(())
+    }
+
+    fn take_tail(&mut self, tail: (TransformId, String), wanted: bool) {
+        let tails = Arc::make_mut(&mut self.tails);
+        match wanted {
+            true => drop(tails.insert(tail, Instant::now())),
+            false => drop(tails.remove(&tail)),
+        }
     }
 
     fn take_transform(&mut self, id: TransformId, host: &str, value: Option<&[u8]>) -> Result<(), String> {
@@ -107,9 +125,26 @@ mod tests {
     }
 
     #[test]
+    fn who_looks_is_heard_until_he_looks_away() {
+        let mut statuses = Statuses::default();
+        for host in ["a", "b"] {
+            statuses.apply(&record(&format!("tail:shop/x@{host}"), Some(serde_json::json!({})))).expect("a wish");
+        }
+        statuses.apply(&record("tail:shop/x@a", None)).expect("the end of a wish");
+        let left: Vec<String> = statuses.tails.keys().map(|(id, host)| format!("{id} {host}")).collect();
+        assert_eq!(left, ["shop/x b"]);
+        assert!(statuses.hosts.is_empty() && statuses.transforms.is_empty());
+    }
+
+    #[test]
     fn strange_records_change_nothing() {
         let mut statuses = Statuses::default();
-        for (key, value) in [("a", serde_json::json!({})), ("shop/x@a", serde_json::json!(7)), ("no id@a", host("a"))] {
+        for (key, value) in [
+            ("a", serde_json::json!({})),
+            ("shop/x@a", serde_json::json!(7)),
+            ("no id@a", host("a")),
+            ("tail:no id@a", host("a")),
+        ] {
             assert!(statuses.apply(&record(key, Some(value))).is_err(), "{key}");
         }
         assert!(statuses.hosts.is_empty() && statuses.transforms.is_empty());

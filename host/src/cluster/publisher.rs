@@ -10,13 +10,18 @@ use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogRecord};
+use crate::telemetry::journal::Journal;
+use crate::telemetry::metrics::Metrics;
 
-use super::{BEAT, Cluster, RETENTION};
+use super::fold::TAIL;
+use super::{BEAT, Cluster, Narrator, Tails, ensure_status};
 
 /// How soon a change of state, revision or error is told.
 const TURN: Duration = Duration::from_millis(250);
 /// How often offsets and lag are told while they change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a status is told that does not change: the log drops old ones, and the topic may have been made anew.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// What this host runs, at any time.
 pub type Statuses = Box<dyn Fn() -> Vec<TransformStatus> + Send>;
@@ -27,17 +32,31 @@ pub struct Publisher {
     cluster: Arc<Cluster>,
     host: HostStatus,
     statuses: Statuses,
+    tails: Arc<Tails>,
+    journal: Journal,
+    narrator: Narrator,
     /// What was told last, and when.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
+    /// The transforms of which samples were asked for, and when last.
+    asked: BTreeMap<TransformId, Instant>,
     beat: Option<Instant>,
     failing: bool,
 }
 
 impl Publisher {
-    /// `url`: where this host's API is for others.
-    pub fn new(log: Arc<dyn Log>, cluster: Arc<Cluster>, host: &str, url: Option<String>, statuses: Statuses) -> Self {
+    /// The host by its name, and where its API is for others. `tails` are those who look through this host; what happens on it goes to the journal.
+    pub fn new(
+        log: Arc<dyn Log>,
+        cluster: Arc<Cluster>,
+        (host, url): (&str, Option<String>),
+        statuses: Statuses,
+        tails: Arc<Tails>,
+        (journal, metrics): (Journal, Metrics),
+    ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
-        Self { log, cluster, host, statuses, told: BTreeMap::new(), beat: None, failing: false }
+        let narrator = Narrator::new(journal.clone(), metrics);
+        let (told, asked) = (BTreeMap::new(), BTreeMap::new());
+        Self { log, cluster, host, statuses, tails, journal, narrator, told, asked, beat: None, failing: false }
     }
 
     /// Tells until `shutdown` becomes true; then clears what was told.
@@ -61,7 +80,9 @@ impl Publisher {
 
     fn tell(&mut self, now: Instant) {
         let statuses = (self.statuses)();
-        let mut records = Vec::new();
+        self.narrator.tell(&statuses, now);
+        self.journal.sample_only(&self.cluster.sampled(now));
+        let (mut records, asked) = self.ask(now);
         let gone = self.told.keys().filter(|id| !statuses.iter().any(|status| status.id == **id));
         let gone: Vec<TransformId> = gone.cloned().collect();
         records.extend(gone.iter().map(|id| self.record(Some(id), None)));
@@ -77,33 +98,63 @@ impl Publisher {
             return;
         }
         self.beat = if beats { Some(now) } else { self.beat };
+        self.asked = asked;
         self.told.retain(|id, _| !gone.contains(id));
         self.told.extend(changed.into_iter().map(|status| (status.id.clone(), (status, now))));
     }
 
+    /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does.
+    fn ask(&self, now: Instant) -> (Vec<LogRecord>, BTreeMap<TransformId, Instant>) {
+        let wanted = self.tails.wanted();
+        let mut asked = self.asked.clone();
+        asked.retain(|id, _| wanted.contains(id));
+        let ended = self.asked.keys().filter(|id| !wanted.contains(id));
+        let mut records: Vec<LogRecord> =
+            ended.map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None)).collect();
+        for id in wanted {
+            if asked.get(&id).is_none_or(|at| now.duration_since(*at) >= BEAT) {
+                records.push(self.keyed(format!("{TAIL}{id}@{}", self.host.host), Some(b"{}".to_vec())));
+                asked.insert(id, now);
+            }
+        }
+        (records, asked)
+    }
+
     fn clear(mut self) {
+        self.narrator.farewell();
         let told = std::mem::take(&mut self.told);
         let mut records: Vec<LogRecord> = told.keys().map(|id| self.record(Some(id), None)).collect();
+        let asked = self.asked.keys().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
+        records.extend(asked);
         records.push(self.record(None, None));
         self.write(records);
     }
 
     fn record(&self, id: Option<&TransformId>, value: Option<Vec<u8>>) -> LogRecord {
         let host = &self.host.host;
-        let key = id.map_or_else(|| host.clone(), |id| format!("{id}@{host}"));
+        self.keyed(id.map_or_else(|| host.clone(), |id| format!("{id}@{host}")), value)
+    }
+
+    fn keyed(&self, key: String, value: Option<Vec<u8>>) -> LogRecord {
         LogRecord { offset: 0, timestamp: Timestamp::now().0, key: Some(key.into_bytes()), value, headers: Vec::new() }
     }
 
     /// Whether it was written. What was not is told again in the next turn.
     fn write(&mut self, records: Vec<LogRecord>) -> bool {
-        match self.log.append(&self.cluster.topic, Some(0), records) {
-            Ok(()) => self.failing = false,
-            Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                tracing::warn!(topic = %self.cluster.topic, %error, "the status topic cannot be written, trying again");
-            }
-            Err(_) => {}
+        let Err(error) = self.log.append(&self.cluster.topic, Some(0), records) else {
+            self.failing = false;
+            return true;
+        };
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(topic = %self.cluster.topic, %error, "the status topic cannot be written, trying again");
         }
-        !self.failing
+        // Deleted, perhaps: a new one knows nothing of what was told.
+        if ensure_status(&*self.log, &self.cluster.topic).is_ok() {
+            self.told.clear();
+            self.asked.clear();
+            self.beat = None;
+        }
+        false
     }
 }
 
@@ -111,7 +162,7 @@ impl Publisher {
 fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, now: Instant) -> bool {
     let Some((told, at)) = told else { return true };
     let age = now.duration_since(*at);
-    age >= RETENTION / 2 || !told.is_alike(status) || (age >= OFFSETS_INTERVAL && told != status)
+    age >= AGAIN || !told.is_alike(status) || (age >= OFFSETS_INTERVAL && told != status)
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

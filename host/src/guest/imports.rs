@@ -4,6 +4,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::sandbar::transform::{log, state, tables, types};
 use super::instance::{Context, StoreHandle, TableHandle};
+use crate::model::journal;
 use crate::state::StateError;
 
 /// Longest log line of a guest, in bytes; the rest of a longer one is cut.
@@ -45,12 +46,13 @@ impl log::Host for Context {
             return;
         }
         let (id, revision) = (&self.settings.id, self.settings.revision);
-        let name = match level {
-            log::Level::Debug => "debug",
-            log::Level::Info => "info",
-            log::Level::Warn => "warn",
-            log::Level::Error => "error",
+        let told = match level {
+            log::Level::Debug => journal::Level::Debug,
+            log::Level::Info => journal::Level::Info,
+            log::Level::Warn => journal::Level::Warn,
+            log::Level::Error => journal::Level::Error,
         };
+        let name = told.as_str();
         // A guest's error is its team's matter: on the host's own scale it is a warning.
         match level {
             log::Level::Debug => tracing::debug!(target: "guest", transform = %id, revision, "{line}"),
@@ -59,7 +61,7 @@ impl log::Host for Context {
                 tracing::warn!(target: "guest", transform = %id, revision, level = name, "{line}")
             }
         }
-        self.metrics.iter().for_each(|metrics| metrics.logged(name));
+        self.metrics.iter().for_each(|metrics| metrics.logged(told, revision, line));
     }
 }
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 
 use super::config::KafkaConfig;
 use super::exclusive::KafkaExclusive;
@@ -27,7 +28,7 @@ const RECORD_BYTES: usize = 16;
 /// What a reader is called that belongs to no group.
 pub(super) const READER_GROUP: &str = "sandbar-reader";
 /// Readers that are kept for the next read; each is a client with threads of its own.
-const READERS_MAX: usize = 16;
+const READERS_MAX: usize = 24;
 /// Replicas of a topic that Sandbar creates, where there are as many brokers.
 const REPLICAS: usize = 3;
 
@@ -35,8 +36,8 @@ const REPLICAS: usize = 3;
 pub struct KafkaLog {
     pub(super) config: KafkaConfig,
     pub(super) admin: AdminClient<DefaultClientContext>,
-    /// Readers between two reads, positioned where the last one ended; those that were used last.
-    readers: Mutex<HashMap<(TopicName, i32), Reader>>,
+    /// Readers between two reads, by where they go on: several may follow one partition. Those that were used last.
+    readers: Mutex<HashMap<(TopicName, i32, i64), Reader>>,
     writer: Mutex<Option<Client>>,
     /// Asks for ends as one that reads uncommitted records.
     watermarks: Mutex<Option<Client>>,
@@ -66,7 +67,7 @@ impl KafkaLog {
     /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
     fn keep(&self, topic: &TopicName, partition: i32, reader: Reader) {
         let mut readers = self.readers.lock();
-        readers.insert((topic.clone(), partition), Reader { used: Instant::now(), ..reader });
+        readers.insert((topic.clone(), partition, reader.next_offset), Reader { used: Instant::now(), ..reader });
         let oldest = readers.iter().min_by_key(|(_, reader)| reader.used).map(|(place, _)| place.clone());
         let dropped = oldest.filter(|_| readers.len() > READERS_MAX).and_then(|place| readers.remove(&place));
         drop(readers);
@@ -93,8 +94,8 @@ impl KafkaLog {
     }
 
     fn reader(&self, topic: &TopicName, partition: i32, offset: i64) -> Result<Reader, LogError> {
-        let kept = self.readers.lock().remove(&(topic.clone(), partition));
-        if let Some(reader) = kept.filter(|reader| reader.next_offset == offset) {
+        let kept = self.readers.lock().remove(&(topic.clone(), partition, offset));
+        if let Some(reader) = kept {
             return Ok(reader);
         }
         let client = Client::consumer(&self.config.reader(READER_GROUP)).map_err(unavailable)?;
@@ -227,7 +228,7 @@ impl Log for KafkaLog {
             None => Client::producer(&self.config.writer()).map_err(unavailable)?,
         };
         let handle = client.topic(topic.as_str()).map_err(unavailable)?;
-        deliver(&client, &handle, partition, &records).map_err(unavailable)?;
+        deliver(&client, &handle, partition, &records).map_err(|error| of_topic(topic, error))?;
         drop(handle);
         *kept = Some(client);
         Ok(())
@@ -246,9 +247,10 @@ impl Log for KafkaLog {
         bytes_max: usize,
     ) -> Result<Page, LogError> {
         let mut reader = self.reader(topic, partition, offset)?;
-        let mut page = reader.page(wait, bytes_max).map_err(unavailable)?;
+        let of_topic = |error| of_topic(topic, error);
+        let mut page = reader.page(wait, bytes_max).map_err(of_topic)?;
         // Asked as read_committed: the last stable offset.
-        page.end_offset = reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1;
+        page.end_offset = reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(of_topic)?.1;
         self.keep(topic, partition, reader);
         Ok(page)
     }
@@ -260,7 +262,14 @@ impl Log for KafkaLog {
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
-        ends.map_err(|error| LogError::Unavailable(error.to_string()))
+        ends.map_err(|error| match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => LogError::NoTopic(topic.to_string()),
+            _ => LogError::Unavailable(error.to_string()),
+        })
     }
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
@@ -295,6 +304,16 @@ pub(super) fn deliver(
     }
     client.poll(Duration::ZERO);
     client.take_delivery_error().map_or(Ok(()), Err)
+}
+
+/// A topic that is not there, and not only its broker, is told apart: waiting does not help.
+fn of_topic(topic: &TopicName, error: RawError) -> LogError {
+    match error.code {
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => LogError::NoTopic(topic.to_string()),
+        _ => unavailable(error),
+    }
 }
 
 pub(super) fn unavailable(error: RawError) -> LogError {

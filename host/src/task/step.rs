@@ -261,6 +261,9 @@ impl Task {
         for (row, failed) in failed {
             self.dispose(batch, *row as usize, failed, now, session, tally)?;
         }
+        if program.metrics.sampling.is_on() {
+            self.sample(batch, done, checked, failed, now, tally);
+        }
         tally.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);
         if let Some((row, failed)) = stop {
             self.note_failure(batch.offset(*row as usize), failed, now);

@@ -1,6 +1,7 @@
 //! What one transaction did, counted when it is committed: an aborted one counts nothing.
 
 use crate::model::batch::Batch;
+use crate::model::journal::Sample;
 use crate::model::units::Timestamp;
 use crate::telemetry::metrics::TransformMetrics;
 
@@ -15,6 +16,8 @@ pub struct Tally {
     pub dead_lettered: u64,
     pub skipped: u64,
     pub filtered: u64,
+    /// To be shown to whoever looks.
+    pub(super) samples: Vec<Sample>,
 }
 
 impl Tally {
@@ -55,6 +58,7 @@ impl Tally {
         metrics.dead_lettered.inc_by(self.dead_lettered);
         metrics.skipped.inc_by(self.skipped);
         metrics.filtered.inc_by(self.filtered);
+        self.samples.drain(..).for_each(|sample| metrics.sampled(sample));
         self.clear();
     }
 

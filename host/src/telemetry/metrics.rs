@@ -11,6 +11,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::journal::{Journal, Sampling};
+use crate::model::journal::{Level, Sample};
 use crate::model::names::{TopicName, TransformId};
 use crate::model::status::State;
 
@@ -57,10 +59,17 @@ pub struct Metrics {
     catalog_changes: IntCounterVec,
     catalog_turns_repeated: IntCounterVec,
     catalog_change_time: Histogram,
+    modules_stored: IntGauge,
+    modules_stored_bytes: IntGauge,
+    modules_collected: IntCounter,
+    journal_entries: IntCounterVec,
+    journal_dropped: IntCounterVec,
     http_requests: IntCounterVec,
     http_time: HistogramVec,
     cpu: GaugeVec,
     memory: IntGauge,
+    /// Where guests' log lines and samples go; none in tests that look at neither.
+    journal: Option<Journal>,
 }
 
 /// One transform's handles, looked up once.
@@ -79,6 +88,8 @@ pub struct TransformMetrics {
     pub rebalances: IntCounter,
     pub swap_pause: Histogram,
     pub log_dropped: IntCounter,
+    /// Whether somebody looks at samples of its records.
+    pub sampling: Arc<Sampling>,
     id: TransformId,
     all: Metrics,
 }
@@ -262,6 +273,30 @@ impl Metrics {
                         .buckets(seconds()),
                 ),
             ),
+            modules_stored: registered(r, IntGauge::new("sandbar_modules_stored", "Modules in the log")),
+            modules_stored_bytes: registered(
+                r,
+                IntGauge::new("sandbar_modules_stored_bytes", "Bytes of the modules in the log"),
+            ),
+            modules_collected: registered(
+                r,
+                IntCounter::new(
+                    "sandbar_modules_collected_total",
+                    "Modules that nobody used any more, deleted from the log",
+                ),
+            ),
+            journal_entries: counters(
+                r,
+                "sandbar_journal_entries_total",
+                "Entries written to the control topics of logs and samples",
+                &["kind"],
+            ),
+            journal_dropped: counters(
+                r,
+                "sandbar_journal_dropped_total",
+                "Entries that found no room in the queue, as the log is slow or away",
+                &["kind"],
+            ),
             http_requests: counters(r, "sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
             http_time: histograms(
                 r,
@@ -272,12 +307,18 @@ impl Metrics {
             ),
             cpu: registered(r, GaugeVec::new(Opts::new("process_cpu_seconds_total", "CPU time of the process"), &[])),
             memory: registered(r, IntGauge::new("process_resident_memory_bytes", "Resident memory of the process")),
+            journal: None,
             registry,
         };
         let build = gauges(&metrics.registry, "sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
         let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("SANDBAR_REVISION").unwrap_or("unknown"));
         build.with_label_values(&[version, revision, option_env!("SANDBAR_RUSTC").unwrap_or("unknown")]).set(1);
         metrics
+    }
+
+    /// The same metrics, with a journal for what transforms say of themselves.
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal: Some(journal), ..self }
     }
 
     /// The handles of a transform. `outputs` are the topics in the order of `task::Settings::outputs`.
@@ -305,6 +346,7 @@ impl Metrics {
             rebalances: self.rebalances.with_label_values(&labels),
             swap_pause: self.swap_pause.with_label_values(&labels),
             log_dropped: self.log_dropped.with_label_values(&labels),
+            sampling: self.journal.as_ref().map_or_else(Arc::default, |journal| journal.sampling(id)),
             id: id.clone(),
             all: self.clone(),
         })
@@ -332,6 +374,31 @@ impl Metrics {
     /// A turn at writing the catalog has to be taken again.
     pub fn catalog_turn_repeated(&self, reason: &'static str) {
         self.catalog_turns_repeated.with_label_values(&[reason]).inc();
+    }
+
+    /// What of a transform's records went to dead letters, and what was dropped, since the host started.
+    pub fn disposed(&self, id: &TransformId) -> (u64, u64) {
+        let labels = [id.team.as_str(), id.name.as_str()];
+        (self.dead_lettered.with_label_values(&labels).get(), self.skipped.with_label_values(&labels).get())
+    }
+
+    /// The modules that the log holds now.
+    pub fn modules_stored(&self, count: usize, bytes: u64) {
+        self.modules_stored.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.modules_stored_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub fn modules_collected(&self, count: usize) {
+        self.modules_collected.inc_by(count as u64);
+    }
+
+    /// Entries of the journal that were written: `log` or `sample`.
+    pub fn journal_entries(&self, kind: &str, count: usize) {
+        self.journal_entries.with_label_values(&[kind]).inc_by(count as u64);
+    }
+
+    pub fn journal_dropped(&self, kind: &str) -> IntCounter {
+        self.journal_dropped.with_label_values(&[kind])
     }
 
     pub fn http(&self, method: &str, route: &str, status: u16, seconds: f64) {
@@ -388,8 +455,19 @@ impl TransformMetrics {
         self.all.swaps.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), result]).inc();
     }
 
-    pub fn logged(&self, level: &str) {
-        self.all.log_lines.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), level]).inc();
+    /// The guest of a revision logged a line.
+    pub fn logged(&self, level: Level, revision: u64, line: &str) {
+        self.all.log_lines.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), level.as_str()]).inc();
+        if let Some(journal) = &self.all.journal {
+            journal.log(&self.id, revision, level, line.to_owned());
+        }
+    }
+
+    /// A record to be shown to whoever looks.
+    pub fn sampled(&self, sample: Sample) {
+        if let Some(journal) = &self.all.journal {
+            journal.sample(&self.id, sample);
+        }
     }
 
     pub fn lag(&self, topic: &str, partition: i32, records: Option<u64>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sandbar::api::{ApiLimits, ApiState, ModuleChecker, Runtime, router};
 use sandbar::catalog::Catalog;
+use sandbar::cluster::Feeds;
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
@@ -172,6 +173,14 @@ pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
+/// The topics of what transforms say.
+fn feeds<L: Log>(log: &Arc<L>) -> Feeds {
+    let log: Arc<dyn Log> = log.clone();
+    let feeds = Feeds::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
+    feeds.ensure().expect("created");
+    feeds
+}
+
 impl Host {
     pub async fn start() -> Self {
         Self::start_on(shop_log()).await
@@ -188,6 +197,8 @@ impl<L: Log> Host<L> {
             log: log.clone(),
             modules: Arc::new(Checker),
             runtime: running.clone(),
+            feeds: feeds(&log),
+            shutdown: tokio::sync::watch::channel(false).1,
             host: "a".into(),
             cluster: "test".parse().expect("valid"),
             topics_api: true,

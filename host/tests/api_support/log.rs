@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use sandbar::model::murmur2::partition_for;
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
@@ -156,8 +157,8 @@ impl Log for MemoryLog {
         let mut topics = self.topics.lock().expect("unpoisoned");
         let partitions = topics.get_mut(topic).ok_or_else(|| missing(topic))?;
         for record in records {
-            let hashed = record.key.iter().flatten().map(|&byte| usize::from(byte)).sum::<usize>() % partitions.len();
-            let partition = &mut partitions[partition.map_or(hashed, |partition| partition as usize)];
+            let hashed = partition_for(record.key.as_deref().unwrap_or_default(), partitions.len() as i32);
+            let partition = &mut partitions[partition.unwrap_or(hashed) as usize];
             partition.push(LogRecord { offset: partition.len() as i64, ..record });
         }
         self.appended.notify_all();

@@ -2,12 +2,16 @@
 
 mod bad_input;
 mod catalog;
+mod cli;
 mod cluster;
+mod collect;
 mod conformance;
+mod control_topics;
 mod exactly_once;
 mod graceful;
 mod harness;
 mod hostile;
 mod job;
+mod observe;
 mod offsets;
 mod swap;

@@ -1,7 +1,7 @@
 //! Revisions swapped under load: exactly once through all of them, and every output is of one revision.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sandbar_tests::{Api, Host, KafkaCluster, Message, Producer, Record, Seed, guests, wait};
@@ -9,24 +9,28 @@ use serde_json::{Value, json};
 
 use crate::job::{Job, unchanged};
 
-/// Swaps in one run; `SANDBAR_TEST_SWAPS` says another number.
-const SWAPS: u64 = 150;
-/// Records that may wait while a swap goes on: enough that there is always work under way.
-const AHEAD: usize = 20_000;
+/// Swaps in one run, over all transforms; `SANDBAR_TEST_SWAPS` says another number.
+const SWAPS: u64 = 500;
+/// Transforms that are swapped at the same time, each with 4 partitions over two hosts.
+const JOBS: u64 = 4;
+/// A host is killed each time that so many swaps were made. Kafka gives its partitions to the other one only when its
+/// session is over (10 s), so each takes its time.
+const SWAPS_PER_KILL: u64 = 90;
+/// Records of a transform that may wait: enough that there is always work under way, and few enough to be counted.
+const AHEAD: usize = 400;
 
 /// Produces for as long as it is asked to, never far ahead of what came through.
-fn produce(job: &Job, ends: &AtomicBool, sent: &AtomicUsize) -> Vec<Message> {
+fn produce(job: &Job, ends: &AtomicBool) -> Vec<Message> {
     let producer = Producer::new(job.kafka);
     let mut messages = Vec::new();
     while !ends.load(Ordering::Relaxed) {
-        for _ in 0..500 {
+        for _ in 0..AHEAD / 2 {
             let number = messages.len();
             let message = Message::new(format!("key-{}", number % 64), format!("value-{number}"));
             producer.send(&job.input, &message);
             messages.push(message);
         }
         producer.flush();
-        sent.store(messages.len(), Ordering::Relaxed);
         wait::until("the transform goes on", 3 * wait::PATIENCE, || {
             let committed = job.progress.total();
             let behind = messages.len().saturating_sub(usize::try_from(committed).unwrap_or(0));
@@ -36,7 +40,7 @@ fn produce(job: &Job, ends: &AtomicBool, sent: &AtomicUsize) -> Vec<Message> {
     messages
 }
 
-/// Ends the producer also where a test fails, which the scope waits for.
+/// Ends the producers also where a test fails, which the scope waits for.
 struct Release<'a>(&'a AtomicBool);
 
 impl Drop for Release<'_> {
@@ -45,14 +49,26 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Deploys the config and waits until its rollout has ended so. (What traps is "complete" while no record comes.)
+/// Deploys the config through whichever host answers, under one key, and waits until its rollout has ended so. (What
+/// traps is "complete" while no record comes.)
 #[track_caller]
-fn deploy(api: &Api, job: &Job, config: Value, expected: &str) -> u64 {
+fn deploy(apis: &[Api], job: &Job, config: Value, expected: &str) -> u64 {
     let mut spec = job.spec.clone();
     spec["config"] = config;
-    let revision = api.deploy(&job.transform, &spec)["revision"].as_u64().expect("a number");
-    wait::until(&format!("revision {revision} is {expected}"), wait::PATIENCE, || {
-        let status = api.status(&job.transform);
+    let key = format!("{}-{}", job.transform.replace('/', "-"), spec["config"]["tag"]);
+    let route = job.transform.replace('/', "/transforms/");
+    let turn = AtomicU64::new(0);
+    // A host that was just killed answers nothing; the key makes the request one, however often it is sent.
+    let api = || &apis[turn.fetch_add(1, Ordering::Relaxed) as usize % apis.len()];
+    let revision = wait::until("the deployment is accepted", wait::PATIENCE, || {
+        let headers = [("idempotency-key", key.trim_matches('"'))];
+        let answer = api().try_send("PUT", &format!("/v1/teams/{route}"), &headers, &spec)?;
+        let revision = answer.json()["revision"].as_u64().filter(|_| answer.status < 300);
+        revision.ok_or_else(|| format!("{answer:?}"))
+    });
+    wait::until(&format!("revision {revision} of {} is {expected}", job.transform), wait::PATIENCE, || {
+        let answer = api().try_get(&format!("/v1/teams/{route}/status"))?;
+        let status = answer.json();
         let rollout = &status["rollout"];
         if rollout["revision"] == revision && rollout["state"] == expected { Ok(()) } else { Err(status.to_string()) }
     });
@@ -67,7 +83,7 @@ fn tag(record: &Record) -> u64 {
 /// Within a partition of the output, which is one of the input, no lower revision follows a higher one.
 fn assert_revisions(job: &Job, broken: &[u64]) -> usize {
     let mut last: BTreeMap<i32, u64> = BTreeMap::new();
-    let mut all = std::collections::BTreeSet::new();
+    let mut all = BTreeSet::new();
     for record in job.outputs() {
         let tag = tag(&record);
         assert!(!broken.contains(&tag), "revision {tag} panics on everything, and something came out");
@@ -79,16 +95,50 @@ fn assert_revisions(job: &Job, broken: &[u64]) -> usize {
 }
 
 /// How long tasks stood still for swaps, in a host that may have been started again on the way: to look at, on a
-/// machine that does much else.
+/// machine that does much else. `make bench` has the figures.
 fn pauses(api: &Api) -> String {
     let metrics = api.get("/metrics").body;
-    let buckets = metrics.lines().filter_map(|line| line.strip_prefix("sandbar_swap_pause_seconds_bucket{"));
-    let shown = buckets.filter_map(|line| {
-        let (labels, count) = line.rsplit_once(' ')?;
-        let (_, bound) = labels.split_once("le=\"")?;
-        Some(format!("<={} {count}", bound.split('"').next()?))
-    });
-    shown.collect::<Vec<_>>().join(", ")
+    let mut buckets: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("sandbar_swap_pause_seconds_bucket{")) {
+        let Some((labels, count)) = line.rsplit_once(' ') else { continue };
+        let bound = labels.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+        let order = bound.parse::<f64>().map_or(u64::MAX, |seconds| (seconds * 1e9) as u64);
+        buckets.entry(order).or_insert_with(|| (bound.to_owned(), 0)).1 += count.parse::<u64>().unwrap_or(0);
+    }
+    buckets.into_values().map(|(bound, count)| format!("<={bound} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Swaps a transform so often; the revisions that trap.
+fn swap(job: &Job, apis: &[Api], swaps: u64, mut seed: Seed, made: &AtomicU64) -> Vec<u64> {
+    let mut broken = Vec::new();
+    for number in 2..swaps + 2 {
+        let panics = seed.within(0..8) == 0;
+        let (mode, expected) = if panics { ("panic-all", "failed") } else { ("echo", "complete") };
+        let mut apis = apis.to_vec();
+        apis.rotate_left(seed.within(0..2) as usize);
+        let revision = deploy(&apis, job, json!({"mode": mode, "tag": number.to_string()}), expected);
+        assert_eq!(revision, number, "each accepted deployment is one revision");
+        broken.extend(panics.then_some(number));
+        made.fetch_add(1, Ordering::Relaxed);
+    }
+    broken
+}
+
+/// Kills one of the hosts, in the middle of whatever goes on, each time that enough swaps were made.
+fn kill_now_and_then(hosts: &mut [Host; 2], mut seed: Seed, made: &AtomicU64, swaps: u64) {
+    let mut next = SWAPS_PER_KILL / 2;
+    while next < swaps {
+        wait::until("swaps are made", 3 * wait::PATIENCE, || {
+            let made = made.load(Ordering::Relaxed);
+            if made >= next { Ok(()) } else { Err(format!("{made}")) }
+        });
+        let unlucky = &mut hosts[seed.within(0..2) as usize];
+        unlucky.kill9();
+        std::thread::sleep(seed.duration(Duration::from_millis(500)));
+        unlucky.start_again();
+        unlucky.wait_ready();
+        next = made.load(Ordering::Relaxed) + SWAPS_PER_KILL;
+    }
 }
 
 #[test]
@@ -97,38 +147,48 @@ fn revisions_swapped_under_load() {
     let swaps = std::env::var("SANDBAR_TEST_SWAPS").map_or(SWAPS, |swaps| swaps.parse().expect("a number"));
     let kafka = KafkaCluster::shared();
     let mut hosts = [(); 2].map(|()| Host::start(kafka, "swap"));
-    let mut job = Job::new("swap", "echo", 4, guests::fixture(), json!({"mode": "echo", "tag": "1"}));
-    job.spec["module"] = hosts[0].api().upload(&job.module).into();
-    deploy(&hosts[0].api(), &job, json!({"mode": "echo", "tag": "1"}), "complete");
-
-    let (ends, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let mut broken = Vec::new();
-    let messages = std::thread::scope(|scope| {
+    let apis = [hosts[0].api(), hosts[1].api()];
+    let jobs: Vec<Job> = (0..JOBS)
+        .map(|n| {
+            let mut job = Job::new("swap", &format!("echo-{n}"), 4, guests::fixture(), json!({}));
+            job.spec["module"] = apis[0].upload(&job.module).into();
+            deploy(&apis, &job, json!({"mode": "echo", "tag": "1"}), "complete");
+            job
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    let (ends, made) = (AtomicBool::new(false), AtomicU64::new(0));
+    let each = swaps / JOBS;
+    let (messages, broken): (Vec<Vec<Message>>, Vec<Vec<u64>>) = std::thread::scope(|scope| {
         let release = Release(&ends);
-        let producing = scope.spawn(|| produce(&job, &ends, &sent));
-        for number in 2..swaps + 2 {
-            let api = hosts[seed.within(0..2) as usize].api();
-            let panics = seed.within(0..8) == 0;
-            let (mode, expected) = if panics { ("panic-all", "failed") } else { ("echo", "complete") };
-            let revision = deploy(&api, &job, json!({"mode": mode, "tag": number.to_string()}), expected);
-            assert_eq!(revision, number);
-            broken.extend(panics.then_some(number));
-            if seed.within(0..30) == 0 {
-                let unlucky = seed.within(0..2) as usize;
-                println!("host {unlucky} killed after revision {number} ({mode})");
-                hosts[unlucky].kill9();
-                std::thread::sleep(seed.duration(Duration::from_millis(500)));
-                hosts[unlucky].start_again();
-                hosts[unlucky].wait_ready();
-            }
-        }
+        let (ends, made, apis, hosts) = (&ends, &made, &apis, &mut hosts);
+        let producing: Vec<_> = jobs.iter().map(|job| scope.spawn(move || produce(job, ends))).collect();
+        let swapping: Vec<_> = jobs
+            .iter()
+            .map(|job| {
+                let own = seed.fork();
+                scope.spawn(move || swap(job, apis, each, own, made))
+            })
+            .collect();
+        let own = seed.fork();
+        let killing = scope.spawn(move || kill_now_and_then(hosts, own, made, each * JOBS));
+        let broken = swapping.into_iter().map(|thread| thread.join().expect("it swaps to the end")).collect();
+        killing.join().expect("it kills to the end");
         drop(release);
-        producing.join().expect("the producer ends")
+        (producing.into_iter().map(|thread| thread.join().expect("the producer ends")).collect(), broken)
     });
-    job.wait_through(3 * wait::PATIENCE);
+    println!("{} swaps in {:?}", each * JOBS, started.elapsed());
     hosts.iter().for_each(|host| println!("pauses in s, as cumulated buckets: {}", pauses(&host.api())));
-    let seen = assert_revisions(&job, &broken);
-    println!("{} records by {seen} revisions; {} others trapped and were refused", messages.len(), broken.len());
-    assert!(seen as u64 > swaps / 2, "most revisions had work to do");
-    job.assert_output(&unchanged(&messages));
+    for ((job, messages), broken) in jobs.iter().zip(&messages).zip(&broken) {
+        job.wait_through(3 * wait::PATIENCE);
+        let seen = assert_revisions(job, broken);
+        println!(
+            "{}: {} records by {seen} revisions; {} others trapped and were refused",
+            job.transform,
+            messages.len(),
+            broken.len()
+        );
+        assert!(seen as u64 > each / 2, "most revisions had work to do");
+        job.assert_output(&unchanged(messages));
+    }
 }

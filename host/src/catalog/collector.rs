@@ -1,0 +1,138 @@
+//! Deletes modules from the log that nobody uses: no transform, and no revision that a transform could be rolled back to.
+//!
+//! A module is used by every kept revision of a transform that is not deleted. What is not used stays for a while (a day
+//! by default), counted from its last upload, or from when the last transform that used it was deleted: so that it can
+//! be uploaded first and deployed later, and a deletion taken back.
+//!
+//! A collection is a turn of the catalog's one writer (see `writer`), and so is a deployment: whichever comes first, a
+//! deployment is accepted only while its module is there, and a module that a deployment names is never deleted. The
+//! manifest goes first, and with it the module; its chunks have keys of their upload, so that clearing them later never
+//! hits those of another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::names::Digest;
+use crate::model::revision::Desired;
+use crate::model::units::Timestamp;
+use crate::telemetry::metrics::Metrics;
+
+use super::records::{Held, State};
+use super::{Catalog, CatalogError};
+
+/// How often is looked, between these two: a part of the retention.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// The modules that nobody has used for `retention`.
+pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retention: Duration) -> Vec<Digest> {
+    let mut used = BTreeSet::new();
+    let mut used_until: BTreeMap<Digest, Timestamp> = BTreeMap::new();
+    for (id, deployment) in all.iter() {
+        let modules = all.revisions(id).into_iter().map(|revision| revision.module);
+        match deployment.desired {
+            Desired::Deleted => modules.for_each(|module| {
+                let until = used_until.entry(module).or_insert(deployment.changed_at);
+                *until = (*until).max(deployment.changed_at);
+            }),
+            Desired::Running | Desired::Paused => used.extend(modules),
+        }
+    }
+    let since = |digest: &Digest, held: &Held| used_until.get(digest).map_or(held.at, |&until| until.max(held.at));
+    let old = held.iter().filter(|(digest, held)| {
+        !used.contains(digest) && u128::from(now.millis_since(since(digest, held))) >= retention.as_millis()
+    });
+    old.map(|(digest, _)| *digest).collect()
+}
+
+/// Collects now and then until `shutdown` becomes true.
+pub async fn collect_for_ever(
+    catalog: Arc<Catalog>,
+    retention: Duration,
+    metrics: Metrics,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
+    loop {
+        let stored = catalog.modules();
+        metrics.modules_stored(stored.len(), stored.values().sum());
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            _ = shutdown.wait_for(|&down| down) => return,
+        }
+        let own = catalog.clone();
+        let collected = tokio::task::spawn_blocking(move || own.collect(Timestamp::now(), retention)).await;
+        match collected {
+            Ok(Ok(collected)) => metrics.modules_collected(collected.len()),
+            Ok(Err(error)) => log_failure(&error),
+            // A panic in there was reported where it happened.
+            Err(_) => {}
+        }
+    }
+}
+
+/// What is not collected now is when it is looked for again.
+fn log_failure(error: &CatalogError) {
+    tracing::warn!(code = %error.code(), %error, "modules that nobody uses were not collected");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::{Change, Expected, Request, decide};
+    use super::super::records::Manifest;
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn hours(hours: i64) -> Timestamp {
+        Timestamp(hours * 3_600_000)
+    }
+
+    /// A catalog in which these changes were made: transform, the module or none to delete it, at which hour.
+    fn state(changes: &[(&str, Option<&str>, i64)]) -> State {
+        let mut state = State::default();
+        for (name, module, at) in changes {
+            let id = format!("t/{name}").parse().expect("valid");
+            let spec = serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}});
+            let change = module.map_or(Change::Delete, |module| Change::Put {
+                spec: Box::new(serde_json::from_value(spec).expect("valid")),
+                module: Digest::of(module.as_bytes()),
+            });
+            let request = Request { expected: Expected::Any, change, key: None, now: hours(*at) };
+            for record in decide(&state, &id, &request, &|_| true).expect("accepted").records {
+                state.take(&record).expect("readable");
+            }
+        }
+        state
+    }
+
+    #[test]
+    fn modules_go_when_nobody_has_used_them_for_long() {
+        let used = [("x", Some("a"), 1), ("x", Some("b"), 2)];
+        let deleted = [("x", Some("a"), 1), ("x", None, 30)];
+        let shared = [("x", Some("a"), 1), ("x", None, 30), ("y", Some("a"), 2)];
+        let twice = [("x", Some("a"), 1), ("x", None, 30), ("y", Some("a"), 2), ("y", None, 40)];
+        let back = [("x", Some("a"), 1), ("x", None, 30), ("x", Some("b"), 31)];
+        for (what, changes, now, gone) in [
+            ("never used, uploaded 23 h ago", &[][..], 23, ""),
+            ("never used, uploaded a day ago", &[], 24, "ab"),
+            ("its revision is kept", &used, 1000, ""),
+            ("its transform was deleted 23 h ago", &deleted, 53, "b"),
+            ("its transform was deleted a day ago", &deleted, 54, "ab"),
+            ("another transform uses it", &shared, 1000, "b"),
+            ("the last of two was deleted 23 h ago", &twice, 63, "b"),
+            ("the last of two was deleted a day ago", &twice, 64, "ab"),
+            ("its deleted transform was deployed again", &back, 1000, ""),
+        ] {
+            let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: String::new() };
+            let held =
+                ["a", "b"].map(|name| (Digest::of(name.as_bytes()), Held { manifest: manifest.clone(), at: hours(0) }));
+            let found = unused(&state(changes), &held.into(), hours(now), DAY);
+            let names: String = ["a", "b"].into_iter().filter(|name| found.contains(&Digest::of(name.as_bytes()))).collect();
+            assert_eq!(names, gone, "{what}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is told of a transform while it runs: its guest's log lines, what happened to it, and samples of its records.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::names::TopicName;
+use super::units::Timestamp;
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What happened to a transform on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The host has heard of a revision, and prepares it.
+    Deployed,
+    /// Its workers run, after they did not.
+    Started,
+    /// Another revision runs.
+    Swapped,
+    /// A revision could not be prepared, or trapped before its first commit.
+    Refused,
+    /// It, or one of its partitions, is paused.
+    Paused,
+    /// It works, but not as it should.
+    Degraded,
+    /// It does not work, and is tried again.
+    Failed,
+    /// It works again as it should.
+    Recovered,
+    /// Other partitions are this host's now.
+    Rebalanced,
+    /// Records were dead-lettered.
+    DeadLettered,
+    /// Failed records were dropped (`on_error: skip`).
+    Skipped,
+    Stopped,
+}
+
+impl Event {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Started => "started",
+            Self::Swapped => "swapped",
+            Self::Refused => "refused",
+            Self::Paused => "paused",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Recovered => "recovered",
+            Self::Rebalanced => "rebalanced",
+            Self::DeadLettered => "dead-lettered",
+            Self::Skipped => "skipped",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One line of a transform's log, as the logs topic holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// In ms since the Unix epoch, by the host's clock.
+    #[schema(value_type = i64)]
+    pub at: Timestamp,
+    pub host: String,
+    pub revision: u64,
+    pub level: Level,
+    /// What happened; absent: the guest logged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    pub message: String,
+}
+
+/// A record that went in, and all that came of it, as it was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub revision: u64,
+    pub topic: TopicName,
+    pub partition: i32,
+    pub offset: i64,
+    pub input: Content,
+    pub outputs: Vec<SampledOutput>,
+    /// How many more outputs it had than are shown.
+    pub outputs_more: usize,
+    /// Code and message, where the record failed.
+    pub failed: Option<(super::codes::Code, String)>,
+}
+
+/// An output of a sampled record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampledOutput {
+    pub topic: TopicName,
+    pub content: Content,
+}
+
+/// A record's bytes, each part cut to [`Content::PART_BYTES_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Some of it was cut off.
+    pub cut: bool,
+}
+
+impl Content {
+    /// Longest key, value or header's value that is shown.
+    pub const PART_BYTES_MAX: usize = 4096;
+    /// Most headers that are shown.
+    pub const HEADERS_MAX: usize = 16;
+
+    pub fn of(timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> Self {
+        let mut cut = headers.len() > Self::HEADERS_MAX;
+        let mut part = |bytes: Option<&[u8]>| {
+            let bytes = bytes?;
+            cut |= bytes.len() > Self::PART_BYTES_MAX;
+            Some(whole_text(&bytes[..bytes.len().min(Self::PART_BYTES_MAX)], bytes.len()).to_vec())
+        };
+        let (key, value) = (part(key), part(value));
+        let shown = headers.iter().take(Self::HEADERS_MAX);
+        let headers = shown.map(|(name, value)| ((*name).to_owned(), part(*value))).collect();
+        Self { timestamp, key, value, headers, cut }
+    }
+
+    pub fn bytes(&self) -> usize {
+        let part = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + part(value));
+        part(&self.key) + part(&self.value) + headers.sum::<usize>()
+    }
+}
+
+impl Sample {
+    /// Most outputs of a record that are shown.
+    pub const OUTPUTS_MAX: usize = 8;
+
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let outputs = self.outputs.iter().map(|output| output.content.bytes() + output.topic.as_str().len());
+        256 + self.input.bytes() + outputs.sum::<usize>() + self.failed.as_ref().map_or(0, |(_, message)| message.len())
+    }
+}
+
+/// Text that was cut (`cut`, from `bytes_before`) ends with a whole character: else it would show as bytes.
+fn whole_text(cut: &[u8], bytes_before: usize) -> &[u8] {
+    match std::str::from_utf8(cut) {
+        Err(error) if cut.len() < bytes_before && error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_at_a_character() {
+        let max = Content::PART_BYTES_MAX;
+        let odd = format!("a{}", "é".repeat(max));
+        let binary = vec![0xff; max + 1];
+        for (value, length, cut) in [
+            (b"short".as_slice(), 5, false),
+            (&vec![b'x'; max], max, false),
+            (&vec![b'x'; max + 1], max, true),
+            (odd.as_bytes(), max - 1, true),
+            (&binary, max, true),
+        ] {
+            let content = Content::of(0, None, Some(value), &[]);
+            let shown = content.value.as_ref().map_or(0, Vec::len);
+            assert_eq!((shown, content.cut), (length, cut), "{} bytes", value.len());
+        }
+        let headers = vec![("h", Some(b"v".as_slice())); Content::HEADERS_MAX + 1];
+        let content = Content::of(0, None, None, &headers);
+        assert_eq!((content.headers.len(), content.cut), (Content::HEADERS_MAX, true));
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line against a host, as a person uses it: verbs that end, and verbs that go on.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::child::Process;
+use crate::{Host, dirs};
+
+/// The command line in a folder of its own, for one host.
+pub struct Cli {
+    pub folder: PathBuf,
+    url: String,
+}
+
+/// What a verb did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// A verb that goes on, and all that it has printed.
+pub struct Going {
+    pub process: Process,
+    file: PathBuf,
+}
+
+impl Cli {
+    pub fn new(name: &str, host: &Host) -> Self {
+        Self { folder: dirs::fresh(name), url: format!("http://{}", host.address()) }
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(dirs::sandbar());
+        command.args(words.split(' ')).current_dir(&self.folder).stdin(Stdio::null());
+        command.env("SANDBAR_URL", &self.url).env("XDG_CONFIG_HOME", self.folder.join("config"));
+        command
+    }
+
+    pub fn run(&self, words: &str) -> Ran {
+        let output = self.command(words).output().expect("the binary runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// It succeeds; its output.
+    #[track_caller]
+    pub fn succeeds(&self, words: &str) -> String {
+        let ran = self.run(words);
+        assert_eq!(ran.code, Some(0), "sandbar {words}: {ran:?}");
+        ran.out
+    }
+
+    /// It succeeds with `-o json`; its output.
+    #[track_caller]
+    pub fn json(&self, words: &str) -> Value {
+        let out = self.succeeds(&format!("{words} -o json"));
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("sandbar {words}: {error} in {out}"))
+    }
+
+    /// Starts a verb that goes on.
+    pub fn start(&self, words: &str) -> Going {
+        let file = self.folder.join(format!("{}.out", words.replace(['/', ' '], "_")));
+        Going { process: Process::start(words, self.command(words), &file), file }
+    }
+}
+
+impl Going {
+    /// The lines of JSON that it has printed.
+    pub fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.file).expect("its output is there");
+        // What is being written ends without a line break.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
