@@ -55,5 +55,5 @@ CREATE PUBLICATION shop FOR TABLE products, new_orders, restocks;
 
 INSERT INTO products
 SELECT id, 'Product ' || id, (ARRAY['books', 'garden', 'kitchen', 'music', 'office', 'toys'])[1 + id % 6],
-       (100 + id * 37 % 9900) / 100.0, 200 + id % 100, 20 + id % 15, 100 + id % 50
+       (100 + id * 37 % 9900) / 100.0, 30 + id % 40, 20 + id % 15, 100 + id % 50
 FROM generate_series(1, 900) AS id;
