@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{dirs, wait};
 
@@ -62,6 +62,18 @@ impl Process {
         let what = format!("{} ends after SIGTERM (log: {})", self.name, self.log.display());
         let status = wait::until(&what, deadline, || self.ended().ok_or_else(|| dirs::tail(&self.log, 40)));
         status.code()
+    }
+
+    /// Asks it to end with a signal, and kills it where it does not. For drops: it never panics.
+    pub fn end(mut self, signal: libc::c_int, within: Duration) {
+        if let Ok(None) = self.child.try_wait() {
+            // SAFETY: as in `signal`.
+            unsafe { libc::kill(self.pid() as libc::pid_t, signal) };
+        }
+        let deadline = Instant::now() + within;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -10,4 +10,5 @@ mod harness;
 mod hostile;
 mod job;
 mod offsets;
+mod shop;
 mod swap;
