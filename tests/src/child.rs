@@ -28,6 +28,8 @@ impl Process {
         writeln!(file, "--- {name}: {command:?}").expect("the log is writable");
         let errors = file.try_clone().expect("a second handle");
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        // A group of its own: a Ctrl-C is for us, and we end the others when we are through.
+        command.process_group(0);
         let child = spawn(command).unwrap_or_else(|error| panic!("{name} could not be started: {error}"));
         Process { child, log: log.to_owned(), name: name.to_owned() }
     }

@@ -118,6 +118,8 @@ impl Postgres {
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
         command.args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A Ctrl-C is not for it.
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
         // One that could not connect has hung up already; it says why on its stderr.
         let _ = child.stdin.take().expect("it was piped").write_all(statements.as_bytes());

@@ -19,12 +19,16 @@ use crate::postgres::Postgres;
 use crate::topics::Progress;
 use crate::{guests, topics, wait};
 use compare::Comparison;
-use plan::{DATABASES, PARTITIONS, RESTOCKS, SINKS, SLOT, SOURCE, SOURCE_CONNECTOR, TOPICS, TRANSFORMS, VARIABLES};
+use plan::{
+    DATABASES, PARTITIONS, RESTOCKS, SINKS, SLOT, SOURCE, SOURCE_CONNECTOR, TOPICS, TRANSFORMS, Transform, VARIABLES,
+};
 
 /// The cluster of hosts, and the group of the Connect worker.
 const NAME: &str = "shop";
 /// Statements before anything captures them: the connector's snapshot finds their rows.
 const BEFORE_SNAPSHOT: usize = 100;
+/// Changes that a host is killed over.
+const WORK: usize = 200;
 /// On a loaded machine the transactions of a killed host stay open until the next one takes over.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
@@ -96,9 +100,18 @@ impl<'k> Shop<'k> {
         self.postgres.run(SOURCE.name, script);
     }
 
-    /// `kill -9` to the host. The shop goes on trading while there is none; then it is started again.
+    /// `kill -9` to the host, in the middle of its work. The shop goes on trading while there is none; then it is started
+    /// again.
     #[track_caller]
     pub fn kill_host(&mut self, trades_meanwhile: usize) {
+        let first = &TRANSFORMS[0];
+        let progress = Progress::new(self.kafka, &group(first), &inputs(first.manifest)[0]);
+        let before = progress.total();
+        self.trade(WORK);
+        // Some of it is committed, so the host is at work and not still starting; there is more behind it.
+        wait::until("the host works", wait::PATIENCE, || {
+            if progress.total() > before { Ok(()) } else { Err(format!("{} has committed {before}", first.name)) }
+        });
         self.host.kill9();
         self.trade(trades_meanwhile);
         self.host.start_again();
@@ -120,9 +133,8 @@ impl<'k> Shop<'k> {
     pub fn settle(&self) {
         self.wait_captured();
         for transform in TRANSFORMS {
-            let group = format!("sandbar.{NAME}.{}", transform.name.replace('/', "."));
             for input in inputs(transform.manifest) {
-                Progress::new(self.kafka, &group, &input).wait_records(self.kafka, SETTLE_WITHIN, || {});
+                Progress::new(self.kafka, &group(transform), &input).wait_records(self.kafka, SETTLE_WITHIN, || {});
             }
         }
         for sink in SINKS {
@@ -149,6 +161,11 @@ impl<'k> Shop<'k> {
     pub fn compare(&self) -> Vec<Comparison> {
         SINKS.iter().map(|sink| Comparison::read(&self.postgres, sink)).collect()
     }
+}
+
+/// The consumer group of a transform.
+fn group(transform: &Transform) -> String {
+    format!("sandbar.{NAME}.{}", transform.name.replace('/', "."))
 }
 
 /// The topics that a manifest names as inputs.

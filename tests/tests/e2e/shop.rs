@@ -14,7 +14,6 @@ fn the_sinks_end_equal_to_what_sql_over_the_source_says() {
     shop.kill_host(300);
     shop.trade(300);
     shop.add_column();
-    // While what it missed is being caught up with.
     shop.kill_host(300);
     shop.trade(700);
     shop.settle();
