@@ -27,7 +27,7 @@ use plan::{
 const NAME: &str = "shop";
 /// Statements before anything captures them: the connector's snapshot finds their rows.
 const BEFORE_SNAPSHOT: usize = 100;
-/// Changes that a host is killed over.
+/// Changes that a host or a worker is killed over.
 const WORK: usize = 200;
 /// On a loaded machine the transactions of a killed host stay open until the next one takes over.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
@@ -115,6 +115,17 @@ impl<'k> Shop<'k> {
         self.host.kill9();
         self.trade(trades_meanwhile);
         self.host.start_again();
+    }
+
+    /// `kill -9` to the Connect worker, in the middle of its work, and a new one after some trading.
+    #[track_caller]
+    pub fn kill_connect(&mut self, trades_meanwhile: usize) {
+        self.trade(WORK);
+        self.connect.kill9();
+        self.trade(trades_meanwhile);
+        self.connect.start_again();
+        self.connect.wait_ready();
+        self.wait_streaming();
     }
 
     /// A RUNNING connector may still be far from streaming: what counts is who holds the replication slot.
