@@ -213,7 +213,7 @@ jars() {
     rm -rf "${dir:?}/$folder" "$dir/$folder.new"
     # A goal of the command line takes its directory from the first of these, one that the pom configures from the second.
     mvn --batch-mode --quiet --file "$pom" "-DoutputDirectory=$dir/$folder.new" "-D$folder.dir=$dir/$folder.new" "$goal" \
-        >"$work/mvn" 2>&1 </dev/null || die "Maven could not download it:" "$(tail -5 "$work/mvn")"
+        >"$work/mvn" 2>&1 </dev/null || die "Maven could not download it:" "$(grep -m1 'ERROR' "$work/mvn")"
     mv "$dir/$folder.new" "$dir/$folder"
     cp "$pom" "$dir/pom.xml"
 }
