@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use sandbar_tests::KafkaCluster;
 use sandbar_tests::shop::Shop;
 use sandbar_tests::shop::plan::{SINKS, SOURCE, TRANSFORMS};
+use sandbar_tests::{KafkaCluster, dirs};
 
 const ROUND: Duration = Duration::from_millis(500);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -126,7 +126,7 @@ fn show_addresses(shop: &Shop<'_>, kafka: &KafkaCluster) {
     let (host, connect) = (shop.host.address(), shop.connect.address());
     println!("shop: it is open. Kafka: {}, its logs: {}", kafka.brokers(), shop.host.log().display());
     println!("\nTry (in another terminal):");
-    println!("    {} -c \"UPDATE new_orders SET status = 'cancelled' WHERE order_id = 1005\"", psql(SOURCE.name));
+    println!("    {} -c \"UPDATE new_orders SET status = 'cancelled' WHERE order_id % 10 = 0\"", psql(SOURCE.name));
     println!("    {} -c 'ALTER TABLE new_orders ADD COLUMN voucher text'", psql(SOURCE.name));
     for sink in SINKS {
         println!("    {} -c 'SELECT * FROM {} ORDER BY 1 DESC LIMIT 5'", psql(sink.database), sink.table);
@@ -136,6 +136,7 @@ fn show_addresses(shop: &Shop<'_>, kafka: &KafkaCluster) {
         println!("    curl http://{host}/v1/teams/{team}/transforms/{name}/status");
     }
     println!("    curl 'http://{connect}/connectors?expand=status'");
+    println!("    {} --url http://{host} list", dirs::sandbar().display());
     println!("    kill -9 {}    # the host: another one is started, and goes on where it had committed", pid(shop));
     println!();
 }
