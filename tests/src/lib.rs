@@ -2,13 +2,15 @@
 //! from outside.
 //!
 //! [`KafkaCluster`] runs Apache Kafka, [`Host`] the `sandbar` binary, [`Postgres`] and [`Connect`] what they say; they can
-//! be killed and started again, and none outlives the test that started it. [`shop`] is all of them together. [`Producer`] and [`topics`] are the tests' own clients: what a test
-//! claims about a topic was read by them, never told by the host.
+//! be killed and started again, and none outlives the test that started it. [`shop`] is all of them together.
+//! [`Producer`] and [`topics`] are the tests' own clients: what a test claims about a topic was read by them, never told
+//! by the host.
 //!
 //! Nothing here sleeps and hopes: [`wait::until`] waits for a condition, and says what it waited for when time is up.
 //! A test's randomness comes from [`Seed`], which is printed when the test fails.
 //!
-//! What a run leaves (logs, data) is under `target/e2e/`, and is removed by the next run.
+//! What a run leaves (logs, data) is under `target/e2e/`, and is removed by the next run. PostgreSQL's data is in the
+//! system's directory for temporary files: as root, it runs as a user who may not reach into the checkout.
 
 pub mod child;
 pub mod connect;
