@@ -57,3 +57,5 @@ INSERT INTO products
 SELECT id, 'Product ' || id, (ARRAY['books', 'garden', 'kitchen', 'music', 'office', 'toys'])[1 + id % 6],
        (100 + id * 37 % 9900) / 100.0, 30 + id % 40, 20 + id % 15, 100 + id % 50
 FROM generate_series(1, 900) AS id;
+-- Each was delivered once.
+INSERT INTO restocks (product_id, quantity) SELECT product_id, 5 + product_id % 10 FROM products;

@@ -76,6 +76,10 @@ impl Generator {
         }
     }
 
+    pub(crate) fn starting_at(self, now_us: i64) -> Self {
+        Generator { now_us, ..self }
+    }
+
     /// The events of the next transaction.
     pub(crate) fn next_transaction(&mut self) -> VecDeque<ChangeEvent> {
         if self.pending.is_empty() {

@@ -38,8 +38,9 @@ pub struct Statements {
 // === impl Statements ===
 
 impl Statements {
-    pub fn new(seed: u64) -> Self {
-        Statements { orders: Generator::new(seed), random: Random::new(!seed) }
+    /// The first order is placed at this time, the others within minutes.
+    pub fn new(seed: u64, start_us: i64) -> Self {
+        Statements { orders: Generator::new(seed).starting_at(start_us), random: Random::new(!seed) }
     }
 
     fn of_orders(&mut self) -> Statement {
@@ -141,8 +142,8 @@ mod tests {
 
     #[test]
     fn every_kind_occurs_and_the_seed_decides() {
-        let statements: Vec<Statement> = Statements::new(7).take(2_000).collect();
-        assert_eq!(statements, Statements::new(7).take(2_000).collect::<Vec<_>>());
+        let statements: Vec<Statement> = Statements::new(7, 0).take(2_000).collect();
+        assert_eq!(statements, Statements::new(7, 0).take(2_000).collect::<Vec<_>>());
         let count = |kind| statements.iter().filter(|statement| statement.kind == kind).count();
         for kind in [Kind::Insert, Kind::Update, Kind::Delete, Kind::Renumber, Kind::Restock, Kind::Reprice] {
             assert!(count(kind) > 20, "{kind:?}: {}", count(kind));
