@@ -11,5 +11,15 @@ CREATE TABLE orders (
   item_count  int NOT NULL
 );
 
+-- How many of each product are left.
+CREATE TABLE stock_levels (
+  product_id        int PRIMARY KEY,
+  level             bigint NOT NULL,
+  stock             bigint NOT NULL,
+  sold              bigint NOT NULL,
+  restocked         bigint NOT NULL,
+  reorder_threshold bigint NOT NULL
+);
+
 CREATE ROLE orders_sink LOGIN;
-GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO orders_sink;
+GRANT SELECT, INSERT, UPDATE, DELETE ON orders, stock_levels TO orders_sink;

@@ -45,7 +45,10 @@ pub const SLOT: &str = "shop";
 pub const RESTOCKS: &str = "shop.public.restocks";
 
 /// The databases of the services behind the sinks.
-pub const DATABASES: &[Database] = &[Database { name: "ordersdb", script: include_str!("../../../shop/sql/ordersdb.sql") }];
+pub const DATABASES: &[Database] = &[
+    Database { name: "ordersdb", script: include_str!("../../../shop/sql/ordersdb.sql") },
+    Database { name: "recommendationsdb", script: include_str!("../../../shop/sql/recommendationsdb.sql") },
+];
 
 /// Topics with the same number of partitions, so that those with the same keys are co-partitioned.
 pub const PARTITIONS: i32 = 4;
@@ -54,6 +57,11 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "shop.public.products", compacted: true },
     Topic { name: RESTOCKS, compacted: false },
     Topic { name: "orders.orders", compacted: true },
+    Topic { name: "shop.order_lines", compacted: false },
+    Topic { name: "shop.order_pairs", compacted: false },
+    Topic { name: "stock.levels", compacted: true },
+    Topic { name: "stock.reorders", compacted: false },
+    Topic { name: "recommendations.top", compacted: true },
 ];
 
 /// From the source on: a transform comes after those whose outputs it reads.
@@ -81,4 +89,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("ORDERS_DB_ADDRESS", "127.0.0.1:{port}"),
     ("ORDERS_DB_USER", "orders_sink"),
     ("ORDERS_DB_PASSWORD", "unused"),
+    ("RECOMMENDATIONS_DB_ADDRESS", "127.0.0.1:{port}"),
+    ("RECOMMENDATIONS_DB_USER", "recommendations_sink"),
+    ("RECOMMENDATIONS_DB_PASSWORD", "unused"),
 ];
