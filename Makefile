@@ -2,9 +2,9 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean setup-build setup-all guests
+.PHONY: help demo shop test lint bench clean setup-build setup-kafka setup-all guests
 
-# How long `make demo` runs: FOR=10s ends by itself, without it Ctrl-C ends it.
+# How long `make demo` and `make shop` run: FOR=10s ends by itself, without it Ctrl-C ends it.
 FOR ?=
 
 target := $(or $(CARGO_TARGET_DIR),target)
@@ -18,9 +18,16 @@ demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends af
 	cargo build -p sandbar -p sandbar-demo
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
+# Built as `make test` builds it, so that whoever runs both compiles once: a test of the host, and one of the harness, have
+# cargo make the two programs.
+shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
+	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	cargo test --quiet --workspace --no-run --test layers --test e2e
+	@$(target)/debug/shop $(if $(FOR),--for $(FOR))
+
 # One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,
 # as the guests are built by the host's binary.
-test: setup-all ## all tests, also those on a real Kafka (needs Java; it downloads Kafka)
+test: setup-all ## all tests, also those on a real Kafka (needs Java and PostgreSQL; it downloads Kafka)
 	@echo "make: building the workspace and its tests (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
@@ -43,7 +50,7 @@ lint: ## formatting, clippy, scripts, deploy/
 	deploy/check.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
-bench: setup-all ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
+bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins --benches
 	$(target)/release/sandbar-bench
@@ -60,5 +67,8 @@ clean: ## removes what was built and downloaded
 setup-build:
 	@tools/setup.sh build
 
-setup-all:
+setup-kafka:
 	@tools/setup.sh build kafka
+
+setup-all:
+	@tools/setup.sh build shop

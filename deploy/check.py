@@ -1,6 +1,7 @@
 """Checks of deploy/ that need a YAML parser; called by check.sh from the repository's root.
 
-All YAML and JSON parses; each bind mount of the compose file exists; each alert has its texts and a test; each
+All YAML and JSON parses; each bind mount of the compose file exists; connectors keep their passwords out and read
+committed records only; each alert has its texts and a test; each
 metric that a rule, a test or the dashboard names is one that the host exports. The dashboard's queries are
 written to the file given as argument, as recording rules, so that promtool can parse them.
 """
@@ -118,6 +119,25 @@ def check_dashboard(path):
     return queries
 
 
+def check_connector(path, documented):
+    """What Connect would only say when the connector starts, or never."""
+    config = load(path)
+    for name, value in config.items():
+        expect(isinstance(value, str), f"{path}: {name} is no text, as Connect's values are")
+        if name.endswith("password"):
+            expect(re.fullmatch(r"\$\{env:\w+\}", value), f"{path}: {name} belongs into the worker's environment")
+        if name.endswith(".schema.content"):
+            try:
+                json.loads(value)
+            except ValueError as error:
+                problems.append(f"{path}: {name}: {error}")
+    for variable in re.findall(r"\$\{env:(\w+)\}", " ".join(config.values())):
+        expect(f"`{variable}`" in documented, f"{path}: deploy/README.md does not explain {variable}")
+    if "topics" in config:
+        expect(config.get("consumer.override.isolation.level") == "read_committed",
+               f"{path}: a sink that is not read_committed stores what was aborted")
+
+
 def write_as_rules(queries, path):
     rules = []
     for where, query in queries.items():
@@ -134,6 +154,9 @@ def main():
         # Helm's templates are no YAML before they are rendered.
         if "templates" not in path.parts:
             load(path)
+
+    for path in sorted((DEPLOY / "connect").glob("*.json")):
+        check_connector(path, (DEPLOY / "README.md").read_text())
 
     check_compose(DEPLOY / "compose/compose.yaml")
     tests = load(DEPLOY / "prometheus/rules_test.yml")

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
 #
-#   tools/setup.sh           both of these
+#   tools/setup.sh           all of these
 #   tools/setup.sh build     what `cargo build` and transforms need: gcc, g++, make, perl, the target wasm32-unknown-unknown
 #   tools/setup.sh kafka     what the tests need: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
+#   tools/setup.sh shop      what the shop needs (`make shop`, and its test): all of kafka, the package postgresql, and from
+#                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
 #
 # Packages are installed where this runs as root or sudo asks for no password; otherwise it says what to run.
-# The jars go to .sandbar/kafka in this checkout, or to $SANDBAR_CACHE/kafka.
+# The jars go to .sandbar/kafka and .sandbar/connect in this checkout, or to the same folders of $SANDBAR_CACHE.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -183,42 +185,72 @@ distribution_sources() {
         "or use a Rust version whose package rust-src your distribution has: rustup default VERSION"
 }
 
-# === Kafka ===
+# === Kafka, and other jars ===
 
 java_works() { [[ $(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p') -ge 17 ]] 2>/dev/null; }
 
-kafka() {
-    local pom=$root/tools/kafka/pom.xml dir=${SANDBAR_CACHE:-$root/.sandbar}/kafka
-    if ! java_works; then
-        local package=openjdk-17-jre-headless
-        apt-cache show "$package" >/dev/null 2>&1 || package=default-jre-headless
-        install_packages "Kafka runs on Java 17 or newer" "$package"
-        java_works || die "java is older than 17: put a newer one first on the PATH."
-    fi
-    # The stamp is the pom: another version of Kafka in it means other jars.
-    cmp -s "$pom" "$dir/pom.xml" && [[ -d $dir/libs ]] && return
-    has mvn || install_packages "it downloads Kafka's jars" maven
+jdk() {
+    java_works && return
+    local package=openjdk-17-jre-headless
+    apt-cache show "$package" >/dev/null 2>&1 || package=default-jre-headless
+    install_packages "Kafka runs on Java 17 or newer" "$package"
+    java_works || die "java is older than 17: put a newer one first on the PATH."
+}
+
+# jars NAME FOLDER WHAT GOAL: the goal of tools/NAME/pom.xml fills FOLDER of the cache's folder NAME.
+jars() {
+    local folder=$2 what=$3 goal=$4 pom=$root/tools/$1/pom.xml dir=${SANDBAR_CACHE:-$root/.sandbar}/$1 lock
+    jdk
+    # The stamp is the pom: other versions in it mean other jars.
+    cmp -s "$pom" "$dir/pom.xml" && [[ -d $dir/$folder ]] && return
+    has mvn || install_packages "it downloads jars" maven
     mkdir -p "$dir"
-    exec 9>"$dir/lock"
-    flock 9
-    cmp -s "$pom" "$dir/pom.xml" && return
-    say "downloading Apache Kafka for the tests (54 MiB, from Maven's repository)"
-    rm -rf "$dir/libs" "$dir/libs.new"
-    mvn --batch-mode --quiet --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$dir/libs.new" >"$work/mvn" 2>&1 </dev/null ||
-        die "Maven could not download Kafka:" "$(tail -5 "$work/mvn")"
-    mv "$dir/libs.new" "$dir/libs"
+    # Held until this script ends.
+    exec {lock}>"$dir/lock"
+    flock "$lock"
+    cmp -s "$pom" "$dir/pom.xml" && [[ -d $dir/$folder ]] && return
+    say "downloading $what, from Maven's repository"
+    rm -rf "${dir:?}/$folder" "$dir/$folder.new"
+    # A goal of the command line takes its directory from the first of these, one that the pom configures from the second.
+    mvn --batch-mode --quiet --file "$pom" "-DoutputDirectory=$dir/$folder.new" "-D$folder.dir=$dir/$folder.new" "$goal" \
+        >"$work/mvn" 2>&1 </dev/null || die "Maven could not download it:" "$(grep -m1 'ERROR' "$work/mvn")"
+    mv "$dir/$folder.new" "$dir/$folder"
     cp "$pom" "$dir/pom.xml"
+}
+
+kafka() { jars kafka libs "Apache Kafka for the tests (54 MiB)" dependency:copy-dependencies; }
+
+# === the shop ===
+
+postgres() {
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && return
+    has initdb && return
+    # The package would otherwise start a server of its own, which nobody here needs.
+    local config=/etc/postgresql-common/createcluster.conf as_root=()
+    [[ $(id -u) == 0 ]] || as_root=(sudo -n)
+    if has apt-get && [[ ! -e $config ]] && "${as_root[@]}" true 2>/dev/null; then
+        "${as_root[@]}" mkdir -p "${config%/*}"
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee "$config" >/dev/null
+    fi
+    install_packages "the shop's databases" postgresql
+}
+
+shop() {
+    kafka
+    postgres
+    jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
 # === what to do ===
 
-(($# > 0)) || set -- build kafka
+(($# > 0)) || set -- build kafka shop
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
         kafka) kafka ;;
+        shop) shop ;;
         *)
-            sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

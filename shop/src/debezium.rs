@@ -104,7 +104,7 @@ fn row(order: &Order) -> String {
 }
 
 /// PostgreSQL writes `jsonb` with its shorter names first, and a space after colons and commas.
-fn jsonb_items(items: &[Item]) -> String {
+pub(crate) fn jsonb_items(items: &[Item]) -> String {
     let items = items.iter().map(|item| {
         let price = euros(item.unit_price_cents);
         format!(r#"{{"qty": {}, "product_id": {}, "unit_price": {price}}}"#, item.qty, item.product_id)

@@ -76,6 +76,18 @@ impl Generator {
         }
     }
 
+    pub(crate) fn starting_at(self, now_us: i64) -> Self {
+        Generator { now_us, ..self }
+    }
+
+    /// The events of the next transaction.
+    pub(crate) fn next_transaction(&mut self) -> VecDeque<ChangeEvent> {
+        if self.pending.is_empty() {
+            self.step();
+        }
+        std::mem::take(&mut self.pending)
+    }
+
     fn step(&mut self) {
         self.now_us += 1_000 + self.random.below(20_000) as i64;
         self.transaction += 1;

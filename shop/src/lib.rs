@@ -22,6 +22,7 @@
 //! | `generator` | what happens to the orders |
 //! | `debezium` | events as bytes |
 //! | `oracle` | what field-strip must make of them |
+//! | `sql` | the same as statements, for a database that Debezium captures |
 //! | `plain` | orders without an envelope, for benchmarks |
 //! | `murmur2` | the partition of a key, as Java clients compute it |
 //! | `random`, `time` | numbers and dates without a clock |
@@ -33,6 +34,7 @@ mod oracle;
 mod order;
 mod plain;
 mod random;
+mod sql;
 mod time;
 
 pub use debezium::Format;
@@ -40,3 +42,4 @@ pub use generator::{ChangeEvent, Generator};
 pub use murmur2::{murmur2, partition_for};
 pub use oracle::Expected;
 pub use plain::{PlainOrder, PlainOrders};
+pub use sql::{Kind, Statement, Statements};

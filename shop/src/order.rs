@@ -36,6 +36,9 @@ pub enum Status {
     Cancelled,
 }
 
+/// How many products the shop sells; they are numbered from 1.
+pub const PRODUCTS: u64 = 900;
+
 const FIRST_NAMES: [&str; 8] = ["Ada", "Björn", "Chloé", "Dimitri", "Elif", "Fatou", "Gustavo", "Hana"];
 const LAST_NAMES: [&str; 6] = ["Example", "O'Sample", "Müster", "Test-Person", "Nobody", "Placeholder"];
 const CITIES: [&str; 6] = ["Köln", "Lyon", "Porto", "Kraków", "Århus", "Gent"];
@@ -93,7 +96,7 @@ impl Item {
             1 => 99_999_999,
             _ => 10 + random.below(20_000),
         };
-        Item { product_id: 1 + random.below(900), qty: 1 + random.below(4), unit_price_cents }
+        Item { product_id: 1 + random.below(PRODUCTS), qty: 1 + random.below(4), unit_price_cents }
     }
 
     fn price_cents(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{dirs, wait};
 
@@ -28,6 +28,8 @@ impl Process {
         writeln!(file, "--- {name}: {command:?}").expect("the log is writable");
         let errors = file.try_clone().expect("a second handle");
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        // A group of its own: a Ctrl-C is for us, and we end the others when we are through.
+        command.process_group(0);
         let child = spawn(command).unwrap_or_else(|error| panic!("{name} could not be started: {error}"));
         Process { child, log: log.to_owned(), name: name.to_owned() }
     }
@@ -62,6 +64,18 @@ impl Process {
         let what = format!("{} ends after SIGTERM (log: {})", self.name, self.log.display());
         let status = wait::until(&what, deadline, || self.ended().ok_or_else(|| dirs::tail(&self.log, 40)));
         status.code()
+    }
+
+    /// Asks it to end with a signal, and kills it where it does not. For drops: it never panics.
+    pub fn end(mut self, signal: libc::c_int, within: Duration) {
+        if let Ok(None) = self.child.try_wait() {
+            // SAFETY: as in `signal`.
+            unsafe { libc::kill(self.pid() as libc::pid_t, signal) };
+        }
+        let deadline = Instant::now() + within;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

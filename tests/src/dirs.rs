@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+const TEMPORARY: &str = "sandbar-e2e-";
+
 /// The checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
@@ -41,10 +43,28 @@ pub fn fresh(name: &str) -> PathBuf {
     path
 }
 
+/// A new directory outside of the checkout, for a process of another user, who may not reach into it. It is removed by
+/// the next run at the latest.
+pub fn temporary(name: &str) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let all = std::env::temp_dir();
+    remove_ended(&all);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = all.join(format!("{TEMPORARY}{}-{number}-{name}", std::process::id()));
+    std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path
+}
+
 /// Removes what ended processes left.
 fn remove_ended(all: &Path) {
     for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
-        let ended = entry.file_name().to_str().is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let pid = match name.strip_prefix(TEMPORARY) {
+            Some(rest) => rest.split('-').next().unwrap_or_default(),
+            None if all.ends_with("e2e") => &name,
+            None => continue,
+        };
+        let ended = !Path::new("/proc").join(pid).exists();
         if ended {
             // Another test binary may be removing it at the same time.
             let _ = std::fs::remove_dir_all(entry.path());

@@ -99,6 +99,20 @@ impl Host {
         self.dir.join("log")
     }
 
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Whether it has ended, though nobody here asked it to. It can be started again.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.process.as_mut().is_some_and(|process| process.ended().is_some());
+        if ended {
+            self.process = None;
+        }
+        ended
+    }
+
     /// `kill -9`.
     pub fn kill9(&mut self) {
         self.process.take().expect("the host runs").kill9();

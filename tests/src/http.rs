@@ -61,6 +61,16 @@ impl Api {
 
     /// Deploys a spec and its module in one request.
     pub fn try_deploy_with(&self, transform: &str, spec: &Value, module: &[u8]) -> Response {
+        self.try_deploy_files(transform, ("application/json", &spec.to_string()), module)
+    }
+
+    /// Deploys what is in a `transform.yaml`, with its module, as a team does with curl.
+    #[track_caller]
+    pub fn deploy_manifest(&self, transform: &str, manifest: &str, module: &[u8]) {
+        self.try_deploy_files(transform, ("application/yaml", manifest), module).success();
+    }
+
+    fn try_deploy_files(&self, transform: &str, (content_type, spec): (&str, &str), module: &[u8]) -> Response {
         let mut body = Vec::new();
         let mut part = |name: &str, file: &str, content_type: &str, content: &[u8]| {
             let disposition = format!("Content-Disposition: form-data; name=\"{name}\"{file}");
@@ -70,7 +80,7 @@ impl Api {
             body.extend_from_slice(content);
             body.extend_from_slice(b"\r\n");
         };
-        part("spec", "", "application/json", spec.to_string().as_bytes());
+        part("spec", "", content_type, spec.as_bytes());
         part("module", "; filename=\"module.wasm\"", "application/wasm", module);
         body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
         self.send("PUT", &route(transform, ""), &format!("multipart/form-data; boundary={BOUNDARY}"), &body)

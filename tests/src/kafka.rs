@@ -1,19 +1,18 @@
 //! Apache Kafka in JVMs of its own, from the jars that `tools/setup.sh kafka` downloads.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::child::Process;
+use crate::jvm::{self, java};
 use crate::ports::free_port;
 use crate::{dirs, topics, wait};
 
 const UP_WITHIN: Duration = Duration::from_secs(120);
-const QUIET: [&str; 2] = ["-Xshare:auto", "-Djava.awt.headless=true"];
 
 /// One or more nodes, each broker and controller. Killed when dropped.
 #[derive(Debug)]
@@ -122,7 +121,8 @@ impl Node {
             .replace("@REPLICAS@", &replicas.to_string())
             .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
         fs::write(self.properties(), properties).expect("target is writable");
-        let output = java(&["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        let output = java(&jvm::SMALL)
+            .arg("-Xmx256m")
             .args(["kafka.tools.StorageTool", "format", "-t", "sandbar-tests-kafka-00", "-c"])
             .arg(self.properties())
             .output()
@@ -149,20 +149,4 @@ impl Node {
     fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
-}
-
-/// A JVM with Kafka's jars.
-fn java(options: &[&str]) -> Command {
-    let cache = std::env::var_os("SANDBAR_CACHE").map_or_else(|| dirs::root().join(".sandbar"), PathBuf::from);
-    let jars = cache.join("kafka/libs");
-    assert!(jars.is_dir(), "{} is missing: run `make test`, or `tools/setup.sh kafka` first", jars.display());
-    let logging = dirs::root().join("tools/kafka/log4j2.properties");
-    let mut command = Command::new("java");
-    command.args(QUIET).args(options);
-    command.arg(property("log4j2.configurationFile", &logging)).arg("-cp").arg(jars.join("*"));
-    command
-}
-
-fn property(name: &str, value: &Path) -> String {
-    format!("-D{name}={}", value.display())
 }

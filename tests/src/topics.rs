@@ -1,6 +1,6 @@
 //! The tests' own look at topics: create, read to the end, ask for ends and committed offsets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -71,10 +71,18 @@ pub fn client(kafka: &KafkaCluster) -> ClientConfig {
 
 /// Creates topics, and waits until every partition has a leader.
 pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
+    create_with(kafka, names, partitions, &[]);
+}
+
+/// The same, with settings such as `("cleanup.policy", "compact")`.
+pub fn create_with(kafka: &KafkaCluster, names: &[&str], partitions: i32, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
     // -1: the broker's default.
-    let topics: Vec<NewTopic<'_>> =
-        names.iter().map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1))).collect();
+    let topic = |name| {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+        settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+    };
+    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name)).collect();
     let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
     let results = futures::executor::block_on(admin.create_topics(&topics, &options)).expect("Kafka answers");
     for result in results {
@@ -153,6 +161,22 @@ impl Progress {
     /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).
     pub fn total(&self) -> i64 {
         self.committed().into_iter().flatten().sum()
+    }
+
+    /// Waits until it has every record that is in the topic now behind it. Unlike [`Progress::wait_through`] this holds
+    /// for topics that were written in transactions, and for groups that commit the offset after the last record
+    /// instead of their position: neither ever commits the end, where a transaction's marker is.
+    #[track_caller]
+    pub fn wait_records(&self, kafka: &KafkaCluster, deadline: Duration, mut assert_alive: impl FnMut()) {
+        let mut last = BTreeMap::new();
+        last.extend(read_committed(kafka, &self.topic).iter().map(|record| (record.partition, record.offset)));
+        wait::until(&format!("{} has all records of {}", self.group, self.topic), deadline, || {
+            assert_alive();
+            let committed = self.committed();
+            let next = |partition: i32| committed[partition as usize].unwrap_or(0);
+            let through = last.iter().all(|(&partition, &offset)| next(partition) > offset);
+            if through { Ok(()) } else { Err(format!("{committed:?} after {last:?}")) }
+        });
     }
 
     /// Waits until all of what is in the topic now is committed.

@@ -14,4 +14,5 @@ mod hostile;
 mod job;
 mod observe;
 mod offsets;
+mod shop;
 mod swap;
