@@ -14,7 +14,7 @@ mod store;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
-pub use store::{SCAN_ENTRIES_MAX, Store, StoreSettings};
+pub use store::{Pair, SCAN_ENTRIES_MAX, Store, StoreSettings};
 
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};
@@ -86,7 +86,7 @@ impl State {
         end: Option<&[u8]>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    ) -> Result<Vec<Pair>, StateError> {
         self.within(store, |store| Ok(store.scan(start, end, limit, now)?))
     }
 

@@ -99,15 +99,6 @@ pub fn create_with(kafka: &KafkaCluster, names: &[&str], partitions: i32, settin
     }
 }
 
-/// Creates one topic with a setting of its own.
-pub fn create_with(kafka: &KafkaCluster, name: &str, partitions: i32, setting: (&str, &str)) {
-    let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set(setting.0, setting.1);
-    let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
-    let results = futures::executor::block_on(admin.create_topics(&[topic], &options)).expect("Kafka answers");
-    results.into_iter().for_each(|result| drop(result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"))));
-}
-
 /// Deletes a topic, and waits until nobody knows it any more.
 pub fn delete(kafka: &KafkaCluster, name: &str) {
     let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");

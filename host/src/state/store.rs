@@ -50,6 +50,9 @@ impl StoreSettings {
     }
 }
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 type Overlay = BTreeMap<Vec<u8>, Option<Entry>>;
 
 /// See the module.
@@ -144,13 +147,7 @@ impl Store {
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most.
-    pub fn scan(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LocalError> {
+    pub fn scan(&self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
         let limit = limit.min(SCAN_ENTRIES_MAX);
         let mut found = Vec::new();
         if limit == 0 || end.is_some_and(|end| end <= start) {

@@ -74,7 +74,7 @@ fn it_is_the_fold_of_what_was_kept() {
                 let mut call = transaction.clone();
                 for _ in 0..random(&mut rng) % 6 {
                     let key = format!("k{:02}", random(&mut rng) % 40).into_bytes();
-                    if random(&mut rng) % 3 == 0 {
+                    if random(&mut rng).is_multiple_of(3) {
                         call.remove(&key);
                         store.delete(key).expect("writes");
                     } else {
@@ -84,14 +84,14 @@ fn it_is_the_fold_of_what_was_kept() {
                     }
                 }
                 compare(&mut store, &call, seed);
-                let keep = random(&mut rng) % 4 > 0;
+                let keep = !random(&mut rng).is_multiple_of(4);
                 store.end_call(keep);
                 if keep {
                     transaction = call;
                 }
                 compare(&mut store, &transaction, seed);
             }
-            if random(&mut rng) % 3 == 0 {
+            if random(&mut rng).is_multiple_of(3) {
                 store.roll_back();
                 transaction = committed.clone();
             } else {

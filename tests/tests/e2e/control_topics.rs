@@ -16,7 +16,7 @@ fn wrong_settings_are_named_and_nothing_starts() {
         ("wrong-e", "status", 3, "compact", "has 3 partitions, not 1"),
     ] {
         let topic = format!("_sandbar.{cluster}.{topic}");
-        topics::create_with(kafka, &topic, partitions, ("cleanup.policy", policy));
+        topics::create_with(kafka, &[&topic], partitions, &[("cleanup.policy", policy)]);
         let mut host = Host::new(kafka, cluster, &[]);
         host.start_again();
         let last = host.wait_ended();
@@ -110,7 +110,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
         assert_eq!(status["state"], "running", "{status}");
         // Made anew, it is written again, and counts on from where it was.
         let before = status["rollout"]["revision"].as_u64().expect("a number");
-        topics::create_with(kafka, &name, partitions, ("cleanup.policy", "compact"));
+        topics::create_with(kafka, &[&name], partitions, &[("cleanup.policy", "compact")]);
         wait::until("changes are taken again", wait::PATIENCE, || {
             let answer = api.try_deploy_with(&job.transform, &spec, &job.module);
             let revision = answer.json()["revision"].as_u64();

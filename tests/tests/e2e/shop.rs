@@ -33,6 +33,19 @@ fn the_sinks_end_equal_to_what_sql_over_the_source_says() {
     assert_captured(&shop, kafka, "products", "shop.public.products");
     assert_captured(&shop, kafka, "restocks", "shop.public.restocks");
     assert_captured_once(kafka, "shop.public.new_orders");
+    assert_reordered_once(kafka);
+}
+
+/// A product that runs low is ordered, and not with every order until somebody delivers: its reorders count from 1.
+fn assert_reordered_once(kafka: &KafkaCluster) {
+    let mut counts = BTreeMap::<String, u64>::new();
+    for record in topics::read_committed(kafka, "stock.reorders") {
+        let reorder: Value = serde_json::from_str(&record.value_text()).expect("a reorder is JSON");
+        let count = counts.entry(record.key_text()).or_default();
+        *count += 1;
+        assert_eq!(reorder["reorder_id"], format!("{}-{count}", reorder["product_id"]), "{reorder}");
+    }
+    assert!(!counts.is_empty(), "no product has run low");
 }
 
 /// Where a change stands in the database's log occurs once for each key: the source is exactly once, too.
