@@ -115,7 +115,9 @@ fn swap(job: &Job, apis: &[Api], swaps: u64, mut seed: Seed, made: &AtomicU64) -
         let panics = seed.within(0..8) == 0;
         let (mode, expected) = if panics { ("panic-all", "failed") } else { ("echo", "complete") };
         let mut apis = apis.to_vec();
-        apis.rotate_left(seed.within(0..2) as usize);
+        // Mostly through one host at a time: hosts that write at the same time fence each other, which the tests of the
+        // catalog look at.
+        apis.rotate_left(((number / 10 + u64::from(seed.within(0..8) == 0)) % 2) as usize);
         let revision = deploy(&apis, job, json!({"mode": mode, "tag": number.to_string()}), expected);
         assert_eq!(revision, number, "each accepted deployment is one revision");
         broken.extend(panics.then_some(number));
