@@ -12,7 +12,7 @@ use crate::job::{Job, unchanged};
 /// Swaps in one run, over all transforms. `SANDBAR_TEST_SWAPS` says another number, which is made however long it takes.
 const SWAPS: u64 = 500;
 /// No swap is begun after this time, so that a run on a machine that does much else ends: at about 1 swap a second there.
-const SWAPPING: Duration = Duration::from_secs(150);
+const SWAPPING: Duration = Duration::from_secs(140);
 /// So many are made in any case.
 const SWAPS_MIN: u64 = 40;
 /// Transforms that are swapped at the same time, each with 4 partitions over two hosts.
