@@ -68,10 +68,13 @@ fn unwritten(error: RawError) -> ExclusiveError {
     if is_fenced(&error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Log(unavailable(error)) }
 }
 
+/// A newer writer took over. It may show only in that what was to be sent is purged: nobody else purges here.
 fn is_fenced(error: &RawError) -> bool {
     matches!(
         error.code,
-        Code::RD_KAFKA_RESP_ERR__FENCED
+        Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE
+            | Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
+            | Code::RD_KAFKA_RESP_ERR__FENCED
             | Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
             | Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
     )
