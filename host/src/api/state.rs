@@ -30,6 +30,7 @@ use super::{ApiState, AppState, blocking, control, deploy};
 pub struct EntryParams {
     /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).
     #[serde(default)]
+    #[param(inline)]
     encoding: Encoding,
     /// The partition number that has the entry.
     partition: Option<i32>,
