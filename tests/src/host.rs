@@ -29,9 +29,20 @@ impl Host {
     /// Starts a host of `cluster` with an empty data directory, and waits until it is ready.
     #[track_caller]
     pub fn start(kafka: &KafkaCluster, cluster: &str) -> Host {
+        Host::start_with(kafka.brokers(), cluster)
+    }
+
+    /// The same, with the brokers' proxies between: see [`KafkaCluster::faults`].
+    #[track_caller]
+    pub fn start_proxied(kafka: &KafkaCluster, cluster: &str) -> Host {
+        Host::start_with(kafka.proxied(), cluster)
+    }
+
+    #[track_caller]
+    fn start_with(brokers: &str, cluster: &str) -> Host {
         let mut host = Host {
             cluster: cluster.to_owned(),
-            brokers: kafka.brokers().to_owned(),
+            brokers: brokers.to_owned(),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: dirs::fresh(cluster),
             process: None,
@@ -68,6 +79,11 @@ impl Host {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it keeps of the stores of its transforms.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("data/state")
     }
 
     pub fn log(&self) -> PathBuf {

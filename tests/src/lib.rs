@@ -2,7 +2,7 @@
 //! from outside.
 //!
 //! [`KafkaCluster`] runs Apache Kafka, [`Host`] the `sandbar` binary; both can be killed, frozen and started again, and
-//! neither outlives the test that started it. [`Producer`] and [`topics`] are the tests' own clients: what a test
+//! neither outlives the test that started it. Between them there can be a [`proxy`] that loses requests and replies. [`Producer`] and [`topics`] are the tests' own clients: what a test
 //! claims about a topic was read by them, never told by the host.
 //!
 //! Nothing here sleeps and hopes: [`wait::until`] waits for a condition, and says what it waited for when time is up.
@@ -18,6 +18,7 @@ pub mod http;
 pub mod kafka;
 pub mod ports;
 pub mod producer;
+pub mod proxy;
 pub mod seed;
 pub mod topics;
 pub mod wait;
