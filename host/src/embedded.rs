@@ -153,6 +153,7 @@ impl EmbeddedLog {
             partitions: topic.partitions,
             record_bytes_max: self.broker.options.record_bytes_max,
             compacted: Some(topic.compacted),
+            tombstones_kept: None,
         }
     }
 }

@@ -158,6 +158,8 @@ pub struct TopicInfo {
     pub record_bytes_max: usize,
     /// Whether it keeps the last value of each key, and nothing is deleted by age. `None`: not asked, or not permitted.
     pub compacted: Option<bool>,
+    /// How long a compacted topic shows, at least, that a key was deleted. `None`: not known.
+    pub tombstones_kept: Option<Duration>,
 }
 
 /// A topic to be created.

@@ -24,7 +24,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::model::names::TopicName;
 use crate::model::spec::{Spec, StoreKind};
 use crate::model::units::Timestamp;
-use crate::ports::{Log, OpenError, Opening, Positions, States};
+use crate::ports::{Log, OpenError, Opening, Positions, States, TopicInfo};
 use crate::state::local::{Change, Entry, LocalError, Mark, Memory};
 use crate::state::{LocalStore, State, Store, StoreSettings};
 use crate::telemetry::metrics::TransformMetrics;
@@ -58,6 +58,8 @@ pub struct Stores {
 pub struct StoreOf {
     pub kind: StoreKind,
     pub topic: TopicName,
+    /// See [`restore::copy_age_max`].
+    pub copy_age_max: Duration,
     pub settings: StoreSettings,
 }
 
@@ -68,21 +70,21 @@ impl Stores {
         Self { log, disk, limits, claims: Arc::default() }
     }
 
-    /// What opens the stores of a transform. `changelogs` and what their records may have are in the order of the spec.
+    /// What opens the stores of a transform. `changelogs` are in the order of the spec.
     pub fn of(
         &self,
         spec: &Spec,
-        changelogs: &[TopicName],
-        record_bytes_max: &[usize],
+        changelogs: &[(TopicName, TopicInfo)],
         partitions: i32,
         metrics: Arc<TransformMetrics>,
     ) -> TransformStores {
-        let each = spec.state.iter().zip(changelogs.iter().zip(record_bytes_max));
-        let stores = each.map(|((name, store), (topic, &record_bytes_max))| StoreOf {
+        let each = spec.state.iter().zip(changelogs);
+        let stores = each.map(|((name, store), (topic, info))| StoreOf {
             kind: store.store,
             topic: topic.clone(),
+            copy_age_max: restore::copy_age_max(info.tombstones_kept),
             settings: StoreSettings {
-                record_bytes_max,
+                record_bytes_max: info.record_bytes_max,
                 hot_bytes_max: self.limits.hot_bytes_max,
                 ..StoreSettings::of(name, store)
             },
@@ -118,12 +120,13 @@ impl TransformStores {
         }
         let mut stores = Vec::new();
         for store in &self.stores {
-            let StoreOf { kind, topic, settings } = store;
+            let StoreOf { kind, topic, copy_age_max, settings } = store;
             let claim = self.host.claims.take(topic, number, progress)?;
             let local = self.local(*kind, topic, number)?;
             let started = Instant::now();
             let committed = committed.get(&settings.name).copied();
-            let changelog = Changelog { log: &*self.host.log, topic, number, committed };
+            let (log, copy_age_max) = (&*self.host.log, *copy_age_max);
+            let changelog = Changelog { log, topic, number, committed, copy_age_max };
             let mut restore = Restore::begin(&changelog, local, afresh, Timestamp::now())?;
             progress.total.fetch_add(restore.left(), Ordering::Relaxed);
             while restore.left() > 0 {

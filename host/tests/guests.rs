@@ -2,6 +2,7 @@
 //! and modules that are refused.
 
 #[path = "support/guests.rs"]
+#[expect(dead_code, reason = "shared with stateful.rs, which uses what this file does not")]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -373,22 +374,7 @@ fn good_records_end_a_backoff() {
 #[test]
 fn every_mode_has_a_test() {
     let source = include_str!("../../tests/guests/fixture/src/lib.rs");
-    let modes = source.split("enum Mode {").nth(1).and_then(|rest| rest.split('}').next()).expect("the enum");
-    let names: Vec<&str> = modes.lines().map(|line| line.trim().trim_end_matches(',')).collect();
-    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty() && !name.starts_with("//")).collect();
-    assert!(names.len() > 20, "{names:?}");
-    for name in names {
-        let mut function = String::new();
-        for letter in name.chars() {
-            if letter.is_uppercase() && !function.is_empty() {
-                function.push('_');
-            }
-            function.extend(letter.to_lowercase());
-        }
-        let tests = include_str!("guests.rs");
-        let written = [format!("\nfn {function}()"), format!("\nfn r#{function}()")];
-        assert!(written.iter().any(|written| tests.contains(written)), "mode {name} has no test {function}");
-    }
+    support::assert_tested(source, include_str!("guests.rs"), 21);
 }
 
 fn wat(text: &str) -> Vec<u8> {

@@ -23,6 +23,7 @@
 //! | worker/cycle.rs | `apply`: keep the tasks of revoked partitions |
 //! | worker/cycle.rs | `abort`, `resume`, `hold_waiting`: leave out `resume`, or `seek` |
 //! | worker/cycle.rs | `process`: begin with the first partition every time |
+//! | worker/cycle.rs | `round`: no deadline for a transaction that a tick opened |
 //! | task.rs | `go_back_to`: keep `pending`, `expected`, `end_seen` or `next_offset` |
 //! | task.rs | `offer`: keep repeats; keep records of a paused partition |
 //! | task.rs | `reached_end`: believe it while paused. `skip_control_records`: with work pending; never |
@@ -49,8 +50,9 @@ mod session;
 use sandbar::model::revision::Progress;
 use sandbar::model::spec::Then;
 use sandbar::ports::Partition;
+use sandbar::task::Settings;
 
-use guests::{Kind, Quality};
+use guests::{Kind, Quality, TICK_MS};
 use rng::Rng;
 use run::Simulation;
 
@@ -105,6 +107,18 @@ fn a_slow_partition_starves_no_other() {
     let [slow, quick] = [slow, quick].map(|at| broker.committed_offset(at));
     assert_eq!(quick, 60, "the slow one is at {slow}");
     assert!((60..600).contains(&slow), "{slow}");
+}
+
+/// Ticks are work of their own: they are committed where no record ever comes.
+#[test]
+fn ticks_are_committed_without_records() {
+    let tick = Some(std::time::Duration::from_millis(TICK_MS as u64));
+    let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
+    let mut simulation = Simulation::new(Rng::new(1), settings, vec![Partition { input: 0, number: 0 }], 1);
+    let started = clock::now();
+    (0..1000).for_each(|_| simulation.step(0));
+    let (commits, due) = (simulation.broker.borrow().commits, clock::now().millis_since(started) / TICK_MS as u64);
+    assert!(due > 5 && commits + 2 > due, "{commits} commits, {due} ticks were due");
 }
 
 /// Ten records are done by revision 7, then another is swapped in; who processed what comes after?

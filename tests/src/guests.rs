@@ -17,6 +17,11 @@ pub fn fixture() -> Arc<[u8]> {
     component("tests/guests/fixture")
 }
 
+/// `tests/guests/stateful`: it counts and sums in a store.
+pub fn stateful() -> Arc<[u8]> {
+    component("tests/guests/stateful")
+}
+
 /// The component of the crate in `directory`: `sandbar build` is quick where nothing has changed.
 pub fn component(directory: &str) -> Arc<[u8]> {
     static BUILT: LazyLock<Mutex<HashMap<PathBuf, Arc<[u8]>>>> = LazyLock::new(Mutex::default);

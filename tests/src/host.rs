@@ -37,10 +37,22 @@ impl Host {
     /// The same, with more options.
     #[track_caller]
     pub fn start_with(kafka: &KafkaCluster, cluster: &str, options: &[&str]) -> Host {
-        let mut host = Self::new(kafka, cluster, options);
-        host.start_again();
-        host.wait_ready();
-        host
+        Self::new(kafka, cluster, options).started()
+    }
+
+    /// The same, with the brokers' proxies between: see [`KafkaCluster::faults`].
+    #[track_caller]
+    pub fn start_proxied(kafka: &KafkaCluster, cluster: &str) -> Host {
+        let mut host = Self::new(kafka, cluster, &[]);
+        host.brokers = kafka.proxied().to_owned();
+        host.started()
+    }
+
+    #[track_caller]
+    fn started(mut self) -> Host {
+        self.start_again();
+        self.wait_ready();
+        self
     }
 
     /// A host that nobody has started yet.
@@ -93,6 +105,11 @@ impl Host {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it keeps of the stores of its transforms.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("data/state")
     }
 
     pub fn log(&self) -> PathBuf {

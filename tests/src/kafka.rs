@@ -1,6 +1,7 @@
 //! Apache Kafka in JVMs of its own, from the jars that `tools/setup.sh kafka` downloads.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::child::Process;
 use crate::jvm::{self, java};
 use crate::ports::free_port;
+use crate::proxy::{self, Faults};
 use crate::{dirs, topics, wait};
 
 const UP_WITHIN: Duration = Duration::from_secs(120);
@@ -18,6 +20,8 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct KafkaCluster {
     brokers: String,
+    proxied: String,
+    faults: Faults,
     nodes: Mutex<Vec<Node>>,
 }
 
@@ -32,6 +36,9 @@ struct Node {
 struct Ports {
     broker: u16,
     controller: u16,
+    /// Where clients find its proxy, and where the proxy finds it.
+    proxy: u16,
+    proxied: u16,
 }
 
 // === impl KafkaCluster ===
@@ -45,14 +52,18 @@ impl KafkaCluster {
 
     /// Starts `count` nodes on fresh storage, and waits until all have joined.
     pub fn start(count: usize) -> KafkaCluster {
-        let ports: Vec<Ports> = (0..count).map(|_| Ports { broker: free_port(), controller: free_port() }).collect();
+        let faults = Faults::default();
+        let ports: Vec<Ports> = (0..count).map(|_| Ports::with_proxy(&faults)).collect();
         let mut nodes: Vec<Node> = (1..=count).map(|id| Node { id, dir: dirs::fresh("kafka"), process: None }).collect();
         for node in &mut nodes {
             node.lay_out(&ports);
             node.launch();
         }
-        let brokers: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.broker)).collect();
-        let cluster = KafkaCluster { brokers: brokers.join(","), nodes: Mutex::new(nodes) };
+        let list = |port: fn(&Ports) -> u16| {
+            ports.iter().map(|ports| format!("127.0.0.1:{}", port(ports))).collect::<Vec<_>>().join(",")
+        };
+        let (brokers, proxied) = (list(|ports| ports.broker), list(|ports| ports.proxy));
+        let cluster = KafkaCluster { brokers, proxied, faults, nodes: Mutex::new(nodes) };
         cluster.wait_for(count);
         cluster
     }
@@ -60,6 +71,16 @@ impl KafkaCluster {
     /// The bootstrap servers.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The bootstrap servers for whoever is to meet faults.
+    pub fn proxied(&self) -> &str {
+        &self.proxied
+    }
+
+    /// What happens to requests on their way through the proxies.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// SIGKILL to a node (they count from 1).
@@ -104,6 +125,31 @@ impl KafkaCluster {
     }
 }
 
+// === impl Ports ===
+
+impl Ports {
+    /// With the proxy, which listens from now on.
+    fn with_proxy(faults: &Faults) -> Ports {
+        let [broker, controller, proxy, proxied] = [(); 4].map(|()| free_port());
+        let listener = TcpListener::bind(("127.0.0.1", proxy)).expect("the port is free");
+        proxy::start(listener, SocketAddr::from(([127, 0, 0, 1], proxied)), faults.clone());
+        Ports { broker, controller, proxy, proxied }
+    }
+
+    /// Beside the listener of `server.properties` one that advertises the proxy. (The last of a name counts.)
+    fn listeners(&self) -> String {
+        let Ports { broker, controller, proxy, proxied } = self;
+        let local = |name: &str, port: &u16| format!("{name}://127.0.0.1:{port}");
+        let [own, behind, before] =
+            [("PLAINTEXT", broker), ("PROXIED", proxied), ("PROXIED", proxy)].map(|(n, p)| local(n, p));
+        format!(
+            "\nlisteners={own},{behind},{}\nadvertised.listeners={own},{before}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
+            local("CONTROLLER", controller)
+        )
+    }
+}
+
 // === impl Node ===
 
 impl Node {
@@ -120,6 +166,7 @@ impl Node {
             .replace("@DATA@", self.dir.join("data").to_str().expect("the path is UTF-8"))
             .replace("@REPLICAS@", &replicas.to_string())
             .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
+        let properties = properties + &ports[self.id - 1].listeners();
         fs::write(self.properties(), properties).expect("target is writable");
         let output = java(&jvm::SMALL)
             .arg("-Xmx256m")

@@ -2,9 +2,9 @@
 //! from outside.
 //!
 //! [`KafkaCluster`] runs Apache Kafka, [`Host`] the `sandbar` binary, [`Postgres`] and [`Connect`] what they say; they can
-//! be killed and started again, and none outlives the test that started it. [`shop`] is all of them together.
-//! [`Producer`] and [`topics`] are the tests' own clients: what a test claims about a topic was read by them, never told
-//! by the host.
+//! be killed, frozen and started again, and none outlives the test that started it. Between Kafka and a host there can be
+//! a [`proxy`] that loses requests and replies. [`shop`] is all of them together. [`Producer`] and [`topics`] are the
+//! tests' own clients: what a test claims about a topic was read by them, never told by the host.
 //!
 //! Nothing here sleeps and hopes: [`wait::until`] waits for a condition, and says what it waited for when time is up.
 //! A test's randomness comes from [`Seed`], which is printed when the test fails.
@@ -24,6 +24,7 @@ pub mod kafka;
 pub mod ports;
 pub mod postgres;
 pub mod producer;
+pub mod proxy;
 pub mod seed;
 pub mod shop;
 pub mod topics;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -74,20 +74,49 @@ pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     create_with(kafka, names, partitions, &[]);
 }
 
-/// The same, with settings such as `("cleanup.policy", "compact")`.
+/// Creates topics with settings that are not the broker's.
 pub fn create_with(kafka: &KafkaCluster, names: &[&str], partitions: i32, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
     // -1: the broker's default.
-    let topic = |name| {
+    let new = |name| {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
     };
-    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name)).collect();
-    let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
-    let results = futures::executor::block_on(admin.create_topics(&topics, &options)).expect("Kafka answers");
-    for result in results {
-        result.unwrap_or_else(|(topic, error)| panic!("{topic} could not be created: {error}"));
+    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| new(name)).collect();
+    done(futures::executor::block_on(admin(kafka).create_topics(&topics, &options())));
+    wait_for_leaders(kafka, names, partitions);
+}
+
+/// Gives a topic more partitions, and waits until they have leaders.
+pub fn raise_partitions(kafka: &KafkaCluster, name: &str, partitions: i32) {
+    let more = NewPartitions::new(name, partitions as usize);
+    done(futures::executor::block_on(admin(kafka).create_partitions([&more], &options())));
+    wait_for_leaders(kafka, &[name], partitions);
+}
+
+/// Deletes a topic, and waits until it is gone.
+pub fn delete(kafka: &KafkaCluster, name: &str) {
+    done(futures::executor::block_on(admin(kafka).delete_topics(&[name], &options())));
+    wait::until(&format!("{name} is gone"), wait::PATIENCE, || match partitions(kafka, name) {
+        None => Ok(()),
+        Some(partitions) => Err(format!("it has {partitions} partitions")),
+    });
+}
+
+fn admin(kafka: &KafkaCluster) -> AdminClient<DefaultClientContext> {
+    client(kafka).create().expect("a valid configuration")
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL))
+}
+
+fn done(results: KafkaResult<Vec<TopicResult>>) {
+    for result in results.expect("Kafka answers") {
+        result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"));
     }
+}
+
+fn wait_for_leaders(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     let consumer = uncommitted(kafka);
     for name in names {
         wait::until(&format!("{name} has leaders"), wait::PATIENCE, || {
@@ -97,14 +126,6 @@ pub fn create_with(kafka: &KafkaCluster, names: &[&str], partitions: i32, settin
             if partitions_led == partitions as usize { Ok(()) } else { Err(format!("{partitions_led} have")) }
         });
     }
-}
-
-/// Deletes a topic, and waits until nobody knows it any more.
-pub fn delete(kafka: &KafkaCluster, name: &str) {
-    let admin: AdminClient<DefaultClientContext> = client(kafka).create().expect("a valid configuration");
-    let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
-    let results = futures::executor::block_on(admin.delete_topics(&[name], &options)).expect("Kafka answers");
-    results.into_iter().for_each(|result| drop(result.unwrap_or_else(|(topic, error)| panic!("{topic}: {error}"))));
 }
 
 /// How many partitions a topic has; `None`: it does not exist.
@@ -207,7 +228,13 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     let started = std::time::Instant::now();
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => records.push(Record::new(&message)),
+            Some(Ok(message)) => {
+                // Where records come in all the time, there is no end of the file.
+                if message.offset() + 1 >= ends[message.partition() as usize] {
+                    open.remove(&message.partition());
+                }
+                records.push(Record::new(&message));
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             Some(Err(_)) | None => assert!(started.elapsed() < wait::PATIENCE, "{reading}: not in time, {open:?} are open"),
         }

@@ -90,6 +90,7 @@ impl KafkaLog {
             partitions,
             record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
             compacted: setting("cleanup.policy").map(|policy| policy == "compact"),
+            tombstones_kept: setting("delete.retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
         }
     }
 
@@ -181,7 +182,8 @@ impl Log for KafkaLog {
         let topics = metadata.topics().iter().filter_map(|topic| {
             let name: TopicName = topic.name().parse().ok()?;
             let partitions = topic.partitions().len() as i32;
-            let info = TopicInfo { partitions, record_bytes_max: RECORD_BYTES_DEFAULT, compacted: None };
+            let info =
+                TopicInfo { partitions, record_bytes_max: RECORD_BYTES_DEFAULT, compacted: None, tombstones_kept: None };
             (!name.as_str().starts_with("__")).then_some((name, info))
         });
         Ok(topics.collect())

@@ -1,7 +1,8 @@
 //! A producer, transactional or not: what a worker's session and the exclusive writer have in common.
 //!
-//! A producer whose transaction ended slowly or saw a transport error must be replaced before the next one: librdkafka
-//! 2.12 may have left an EndTxn on its way, which would end the next transaction (librdkafka#5423).
+//! A producer whose transaction ended slowly or lost a connection must be replaced before the next one: librdkafka
+//! 2.12 sends again what was under way, and may have left an EndTxn on its way, which would end the next transaction
+//! (librdkafka#5423).
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(super) struct Producer {
     client: Client,
     transactional: bool,
     tainted: bool,
-    errors_before: u64,
+    disconnects_before: u64,
 }
 
 impl Producer {
@@ -39,8 +40,8 @@ impl Producer {
             }
         }
         let topics = handles(&client, topics)?;
-        let (transactional, errors_before) = (transactional_id.is_some(), client.transport_errors());
-        Ok(Self { topics, client, transactional, tainted: false, errors_before })
+        let transactional = transactional_id.is_some();
+        Ok(Self { topics, client, transactional, tainted: false, disconnects_before: 0 })
     }
 
     /// Whether it must not be used for another transaction.
@@ -55,7 +56,7 @@ impl Producer {
     }
 
     pub fn begin(&mut self) -> Result<(), SessionError> {
-        self.errors_before = self.client.transport_errors();
+        self.disconnects_before = self.client.disconnects();
         match self.transactional {
             true => self.client.begin_transaction().map_err(restart),
             false => Ok(()),
@@ -128,7 +129,7 @@ impl Producer {
     }
 
     fn note_end(&mut self, started: Instant) {
-        self.tainted = started.elapsed() > SLOW_END || self.client.transport_errors() > self.errors_before;
+        self.tainted = started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
     }
 
     /// Calls again while the call is retriable: librdkafka resumes it.

@@ -83,7 +83,8 @@ pub(super) struct Events {
     /// For each topic (by handle) and partition, one past the last record delivered there. Only where the client is set
     /// to report every delivery.
     delivered: Mutex<HashMap<(usize, i32), i64>>,
-    transport_errors: AtomicU64,
+    /// Connections that ended.
+    disconnects: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -165,6 +166,7 @@ impl Client {
             rd_kafka_conf_set_opaque(conf, events.cast());
             rd_kafka_conf_set_log_cb(conf, Some(on_log));
             rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            rd_kafka_conf_set_closesocket_cb(conf, Some(on_close));
             if matches!(kind, rd_kafka_type_t::RD_KAFKA_CONSUMER) {
                 rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
             } else {
@@ -224,9 +226,10 @@ impl Client {
         self.events().delivered.lock().get(&(topic.id(), partition)).copied()
     }
 
-    /// Connection errors and time-outs seen so far.
-    pub fn transport_errors(&self) -> u64 {
-        self.events().transport_errors.load(Ordering::Relaxed)
+    /// Connections, or attempts at one, that have ended so far: counted before anything that was under way on them is
+    /// sent again. (Error events come when the client is polled, which may be later, and not every time.)
+    pub fn disconnects(&self) -> u64 {
+        self.events().disconnects.load(Ordering::Acquire)
     }
 
     // === consumer ===
@@ -576,11 +579,18 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
     }
 }
 
-unsafe extern "C" fn on_error(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
-    // SAFETY: as above.
-    let (reason, events) = unsafe { (text(reason), &*opaque.cast::<Events>()) };
+unsafe extern "C" fn on_error(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, _: *mut c_void) {
+    // SAFETY: NUL-terminated text, lent for the call.
+    let reason = unsafe { text(reason) };
     tracing::debug!(code, reason, "librdkafka error");
-    events.transport_errors.fetch_add(1, Ordering::Relaxed);
+}
+
+unsafe extern "C" fn on_close(socket: c_int, opaque: *mut c_void) -> c_int {
+    // SAFETY: opaque is the client's Events; the socket is librdkafka's own, and it leaves closing it to this.
+    unsafe {
+        (*opaque.cast::<Events>()).disconnects.fetch_add(1, Ordering::Release);
+        libc::close(socket)
+    }
 }
 
 unsafe extern "C" fn on_log(_: *const rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {

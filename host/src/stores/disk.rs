@@ -7,10 +7,16 @@
 //!
 //! It is a cache: nothing is synced, and whatever cannot be read is dropped and restored from the changelog. A batch is
 //! there whole or not at all, so what is left after a kill is a state that was committed, perhaps an older one.
+//!
+//! fjall answers some broken files with an error, and panics over others: to us both mean the same. Where not even a
+//! store can be emptied, the database is given up for a new one, in a folder of its own: threads of the old one may
+//! still write.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 
 use crate::model::units::Timestamp;
@@ -25,14 +31,22 @@ const DATA: u8 = b'd';
 
 /// The database of a host's stores. It is made when the first store is opened.
 pub struct Disk {
+    /// Has a folder for each database: a number, the highest is that of now.
     folder: PathBuf,
     cache_bytes: u64,
-    database: Mutex<Option<Database>>,
+    database: Mutex<Option<Numbered>>,
+}
+
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    database: Database,
 }
 
 /// A store of one partition. Only one may be open at a time: see `Claims`.
 pub struct DiskStore {
-    database: Database,
+    disk: Arc<Disk>,
+    database: Numbered,
     entries: Keyspace,
     /// The topic that it is a copy of.
     topic: String,
@@ -44,43 +58,82 @@ impl Disk {
     }
 
     /// The store that holds partition `number` of the changelog `topic`.
-    pub fn open(&self, topic: &str, number: i32) -> Result<DiskStore, LocalError> {
+    pub fn open(self: &Arc<Self>, topic: &str, number: i32) -> Result<DiskStore, LocalError> {
         let database = self.database()?;
         let name = format!("{topic}.{number}");
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let entries = database.keyspace(&name, options).map_err(failed)?;
-        Ok(DiskStore { database, entries, topic: topic.to_owned() })
+        let entries = guarded(|| database.database.keyspace(&name, options)).inspect_err(|error| {
+            self.give_up(&database, error);
+        })?;
+        Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned() })
     }
 
-    fn database(&self) -> Result<Database, LocalError> {
+    fn database(&self) -> Result<Numbered, LocalError> {
         let mut database = self.database.lock();
         if let Some(database) = &*database {
             return Ok(database.clone());
         }
-        let opened = self.build().or_else(|error| match error {
-            fjall::Error::Locked => Err(error),
+        let numbers = self.numbers();
+        let newest = numbers.iter().copied().max().unwrap_or(0);
+        let opened = match guarded(|| Ok(self.build(newest))) {
+            Ok(Ok(opened)) => Numbered { number: newest, database: opened },
+            Ok(Err(fjall::Error::Locked)) => return Err(failed(fjall::Error::Locked)),
             // Whatever it is, it is only a copy.
-            error => {
+            broken => {
+                let error = match broken {
+                    Ok(Err(error)) => failed(error),
+                    Ok(Ok(_)) => unreachable!("matched above"),
+                    Err(panicked) => panicked,
+                };
                 tracing::warn!(folder = %self.folder.display(), %error, "the local stores cannot be opened: they are rebuilt");
-                std::fs::remove_dir_all(&self.folder)?;
-                self.build()
+                Numbered { number: newest + 1, database: guarded(|| self.build(newest + 1))? }
             }
-        });
-        Ok(database.insert(opened.map_err(failed)?).clone())
+        };
+        for old in numbers.into_iter().filter(|&number| number != opened.number) {
+            // What cannot be removed now is removed by the next start.
+            let _ = std::fs::remove_dir_all(self.folder.join(old.to_string()));
+        }
+        Ok(database.insert(opened).clone())
     }
 
-    fn build(&self) -> Result<Database, fjall::Error> {
-        Database::builder(&self.folder)
+    /// Those of databases that there are, or were.
+    fn numbers(&self) -> Vec<u64> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    fn build(&self, number: u64) -> Result<Database, fjall::Error> {
+        Database::builder(self.folder.join(number.to_string()))
             .cache_size(self.cache_bytes)
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .worker_threads(2)
             .open()
     }
+
+    /// From now on stores are opened in a new database. Those that are open in this one find out by themselves.
+    fn give_up(&self, broken: &Numbered, error: &LocalError) {
+        let mut database = self.database.lock();
+        if database.as_ref().is_some_and(|own| own.number == broken.number) {
+            *database = None;
+            let next = self.folder.join((broken.number + 1).to_string());
+            let made = std::fs::create_dir_all(next);
+            tracing::warn!(folder = %self.folder.display(), %error, ?made, "the local stores are broken: they are rebuilt");
+        }
+    }
+}
+
+/// Runs what may meet a broken file.
+fn guarded<T>(run: impl FnOnce() -> Result<T, fjall::Error>) -> Result<T, LocalError> {
+    // What is seen of it afterwards is a store that failed, which is emptied or given up.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(failed),
+        Err(_) => Err(LocalError("local store: a file is broken".into())),
+    }
 }
 
 impl LocalStore for DiskStore {
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
-        self.entries.get(data_key(key)).map_err(failed)?.map(|value| decode(&value)).transpose()
+        guarded(|| self.entries.get(data_key(key)))?.map(|value| decode(&value)).transpose()
     }
 
     fn scan(
@@ -93,8 +146,8 @@ impl LocalStore for DiskStore {
             return Ok(());
         }
         let range = data_key(start)..end.map_or_else(|| vec![DATA + 1], data_key);
-        for item in self.entries.range(range) {
-            let (key, value) = item.into_inner().map_err(failed)?;
+        let mut items = guarded(|| Ok(self.entries.range(range)))?;
+        while let Some((key, value)) = guarded(|| items.next().map(Guard::into_inner).transpose())? {
             if !on_entry(&key[1..], decode(&value)?) {
                 break;
             }
@@ -103,7 +156,7 @@ impl LocalStore for DiskStore {
     }
 
     fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
-        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        let mut batch = self.database.database.batch().durability(Some(PersistMode::Buffer));
         for (key, entry) in changes {
             match entry {
                 Some(entry) => batch.insert(&self.entries, data_key(key), encode(entry)),
@@ -111,16 +164,17 @@ impl LocalStore for DiskStore {
             }
         }
         batch.insert(&self.entries, MARK, encode_mark(mark, &self.topic));
-        batch.commit().map_err(failed)
+        guarded(|| batch.commit())
     }
 
     fn mark(&self) -> Result<Option<Mark>, LocalError> {
-        let Some(value) = self.entries.get(MARK).map_err(failed)? else { return Ok(None) };
+        let Some(value) = guarded(|| self.entries.get(MARK))? else { return Ok(None) };
         decode_mark(&value, &self.topic).map(Some)
     }
 
     fn wipe(&mut self) -> Result<(), LocalError> {
-        self.entries.clear().map_err(failed)
+        let emptied = guarded(|| self.entries.clear());
+        emptied.inspect_err(|error| self.disk.give_up(&self.database, error))
     }
 
     fn wants_cache(&self) -> bool {
@@ -170,51 +224,5 @@ fn decode_mark(value: &[u8], topic: &str) -> Result<Mark, LocalError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(value: &[u8]) -> Entry {
-        Entry { written_at: Timestamp(5), value: value.to_vec() }
-    }
-
-    #[test]
-    fn what_was_applied_is_there_after_it_is_opened_again() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mark = Mark { position: 7, bytes: 3, entries: 2, at: 9 };
-        {
-            let disk = Disk::new(dir.path(), 1 << 20);
-            let mut store = disk.open("topic", 3).expect("opens");
-            assert_eq!(store.mark(), Ok(None));
-            let changes =
-                [(b"".to_vec(), Some(entry(b""))), (b"a".to_vec(), Some(entry(b"1"))), (b"b".to_vec(), Some(entry(b"2")))];
-            store.apply(&changes, &mark).expect("writes");
-            store.apply(&[(b"b".to_vec(), None)], &mark).expect("writes");
-        }
-        let disk = Disk::new(dir.path(), 1 << 20);
-        let mut store = disk.open("topic", 3).expect("opens");
-        assert_eq!((store.mark(), store.get(b"a"), store.get(b"b")), (Ok(Some(mark)), Ok(Some(entry(b"1"))), Ok(None)));
-        let mut seen = Vec::new();
-        store
-            .scan(b"", None, &mut |key, _| {
-                seen.push(key.to_vec());
-                true
-            })
-            .expect("reads");
-        assert_eq!(seen, [b"".to_vec(), b"a".to_vec()]);
-        assert_eq!(disk.open("topic", 4).expect("opens").get(b"a"), Ok(None), "partitions keep apart");
-        store.wipe().expect("wipes");
-        assert_eq!((store.mark(), store.get(b"a")), (Ok(None), Ok(None)));
-    }
-
-    #[test]
-    fn a_database_that_cannot_be_opened_is_made_anew() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let folder = dir.path().join("state");
-        std::fs::create_dir_all(&folder).expect("made");
-        for name in ["version", "0.jnl", "lock"] {
-            std::fs::write(folder.join(name), b"garbage").expect("written");
-        }
-        let disk = Disk::new(&folder, 1 << 20);
-        assert_eq!(disk.open("topic", 0).expect("opens").mark(), Ok(None));
-    }
-}
+#[path = "disk_tests.rs"]
+mod tests;

@@ -13,9 +13,14 @@ use crate::ports::{Log, LogError, LogRecord, OpenError};
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
 const READ_BYTES: usize = 4 << 20;
-/// A changelog forgets that a key was deleted after `delete.retention.ms`, a day by default: a copy that is about as old
-/// might keep the key for ever.
-const COPY_AGE_MAX: Duration = Duration::from_secs(20 * 60 * 60);
+/// Kafka's `delete.retention.ms`, where nobody has set it.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A changelog forgets after a while that a key was deleted: a copy that is about as old might keep the key for ever.
+pub fn copy_age_max(tombstones_kept: Option<Duration>) -> Duration {
+    // Some time less, for the clocks, and for reading it.
+    tombstones_kept.unwrap_or(TOMBSTONES_KEPT) / 6 * 5
+}
 
 /// A partition of a changelog, and what is known of it.
 pub struct Changelog<'a> {
@@ -24,6 +29,8 @@ pub struct Changelog<'a> {
     pub number: i32,
     /// It reaches at least that far.
     pub committed: Option<i64>,
+    /// A local copy that is older is not brought up to date: see [`copy_age_max`].
+    pub copy_age_max: Duration,
 }
 
 /// A local store on its way. See the module.
@@ -45,7 +52,7 @@ impl Restore {
         afresh: bool,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
-        let &Changelog { log, topic, number, committed } = changelog;
+        let &Changelog { log, topic, number, committed, copy_age_max } = changelog;
         let (start, _) = log.offsets(topic, number).map_err(unavailable)?;
         let end = log.high_watermark(topic, number).map_err(unavailable)?;
         if let Some(committed) = committed.filter(|&committed| committed > end) {
@@ -53,7 +60,8 @@ impl Restore {
             return Err(OpenError::Lost(message));
         }
         let found = local.mark();
-        let reason = not_usable(&found, afresh, start, end, now);
+        let is_old = |mark: &Mark| now.millis_since(Timestamp(mark.at)) > copy_age_max.as_millis() as u64;
+        let reason = not_usable(&found, afresh, start, end, is_old);
         if let Some(reason) = reason {
             tracing::info!(%topic, partition = number, reason, "the local copy of a store is begun anew");
             local.wipe().map_err(of_local)?;
@@ -91,7 +99,7 @@ fn not_usable(
     afresh: bool,
     start: i64,
     end: i64,
-    now: Timestamp,
+    is_old: impl FnOnce(&Mark) -> bool,
 ) -> Option<&'static str> {
     match found {
         _ if afresh => Some("fault"),
@@ -99,7 +107,7 @@ fn not_usable(
         Ok(None) => None,
         Ok(Some(mark)) if mark.position < start => Some("behind the changelog's start"),
         Ok(Some(mark)) if mark.position > end => Some("ahead of the changelog"),
-        Ok(Some(mark)) if now.millis_since(Timestamp(mark.at)) > COPY_AGE_MAX.as_millis() as u64 => Some("too old"),
+        Ok(Some(mark)) if is_old(mark) => Some("too old"),
         Ok(Some(_)) => None,
     }
 }

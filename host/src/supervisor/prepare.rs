@@ -89,18 +89,18 @@ fn stores(
     if changelogs.is_empty() {
         return Ok(None);
     }
-    let (mut partitions, mut record_bytes_max) = (None, Vec::new());
+    let (mut partitions, mut found) = (None, Vec::new());
     for changelog in changelogs {
         let info = parts.log.topic(changelog).map_err(|error| match error {
             LogError::NoTopic(topic) => (Code::StateLost, format!("there is no changelog topic {topic}")),
             error => of_log(error),
         })?;
         partitions.get_or_insert(info.partitions);
-        record_bytes_max.push(info.record_bytes_max);
+        found.push((changelog.clone(), info));
     }
     let partitions = partitions.unwrap_or_default();
     check_partitions(&*parts.log, &spec.inputs, partitions)?;
-    Ok(Some(parts.stores.of(spec, changelogs, &record_bytes_max, partitions, metrics.clone())))
+    Ok(Some(parts.stores.of(spec, &found, partitions, metrics.clone())))
 }
 
 /// Whether every input has as many partitions as the changelogs.

@@ -14,7 +14,7 @@ use sandbar::ports::{
 };
 use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
 use sandbar::state::{State, Store, StoreSettings};
-use sandbar::stores::restore::{Changelog, Restore};
+use sandbar::stores::restore::{Changelog, Restore, copy_age_max};
 
 use crate::clock;
 
@@ -147,7 +147,9 @@ impl States for SimStates {
 
 impl Opening for SimOpening {
     fn poll(&mut self) -> Option<Result<State, OpenError>> {
-        let changelog = Changelog { log: &self.log, topic: &self.topic, number: self.number, committed: self.committed };
+        let copy_age_max = copy_age_max(None);
+        let (log, topic, number, committed) = (&self.log, &self.topic, self.number, self.committed);
+        let changelog = Changelog { log, topic, number, committed, copy_age_max };
         let now = clock::now();
         if let Some(local) = self.local.take() {
             match Restore::begin(&changelog, local, self.afresh, now) {

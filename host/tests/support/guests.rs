@@ -23,12 +23,19 @@ const STEPS_MAX: usize = 1000;
 /// The component of `tests/guests/fixture`.
 pub fn fixture() -> &'static [u8] {
     static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
-    FIXTURE.get_or_init(|| {
-        let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
-        let folder = std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(built, PathBuf::from);
-        let file = folder.join("guest_fixture.wasm");
-        std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()))
-    })
+    FIXTURE.get_or_init(|| built("guest_fixture.wasm"))
+}
+
+/// The component of `tests/guests/stateful`.
+pub fn stateful() -> &'static [u8] {
+    static STATEFUL: OnceLock<Vec<u8>> = OnceLock::new();
+    STATEFUL.get_or_init(|| built("guest_stateful.wasm"))
+}
+
+fn built(name: &str) -> Vec<u8> {
+    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
+    let file = std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(default, PathBuf::from).join(name);
+    std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()))
 }
 
 /// Modules that are compiled in this process, once for all tests.
@@ -59,6 +66,25 @@ pub fn mode(mode: &str) -> serde_json::Value {
 /// An instance of the fixture.
 pub fn instance(spec: &Spec) -> Box<dyn Guest> {
     modules().prepare(spec, 1, fixture(), Tables::default(), None).expect("prepared").instantiate().expect("an instance")
+}
+
+/// Each mode that a module's source lists is a function of the tests'.
+pub fn assert_tested(source: &str, tests: &str, modes_min: usize) {
+    let modes = source.split("enum Mode {").nth(1).and_then(|rest| rest.split('}').next()).expect("the enum");
+    let names: Vec<&str> = modes.lines().map(|line| line.trim().trim_end_matches(',')).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty() && !name.starts_with("//")).collect();
+    assert!(names.len() >= modes_min, "{names:?}");
+    for name in names {
+        let mut function = String::new();
+        for letter in name.chars() {
+            if letter.is_uppercase() && !function.is_empty() {
+                function.push('_');
+            }
+            function.extend(letter.to_lowercase());
+        }
+        let written = [format!("\nfn {function}()"), format!("\nfn r#{function}()")];
+        assert!(written.iter().any(|written| tests.contains(written)), "mode {name} has no test {function}");
+    }
 }
 
 /// Records with these values, no keys, from offset 0 on.
@@ -128,21 +154,36 @@ impl Bench {
 
     /// With settings that a spec cannot have.
     pub fn with(spec: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::of(fixture(), spec, State::default(), change)
+    }
+
+    /// Of any module, with the state of its partition.
+    pub fn of(module: &[u8], spec: &Spec, state: State, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
         let topics: Vec<_> = spec.written_topics().cloned().collect();
         let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
-        let guests = modules().prepare(spec, 5, fixture(), Tables::default(), Some(metrics.clone())).expect("prepared");
+        let guests = modules().prepare(spec, 5, module, Tables::default(), Some(metrics.clone())).expect("prepared");
         let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
         let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, program.clone(), false);
-        let (session, state, tally) = (Recorder::default(), State::default(), Tally::default());
+        let (session, tally) = (Recorder::default(), Tally::default());
         Self { task, program, session, state, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
 
     pub fn offer(&mut self, values: &[&str]) -> &mut Self {
         for value in values {
             self.task.offer(&record(self.offset, value));
+            self.offset += 1;
+        }
+        self
+    }
+
+    /// Records with keys; no value is a tombstone.
+    pub fn offer_keyed(&mut self, records: &[(&str, Option<&str>)]) -> &mut Self {
+        for (key, value) in records {
+            let key = (!key.is_empty()).then_some(key.as_bytes());
+            self.task.offer(&RecordRef { key, value: value.map(str::as_bytes), ..record(self.offset, "") });
             self.offset += 1;
         }
         self

@@ -1,0 +1,136 @@
+//! Where state would go wrong, a transform is refused or stops, and says why. And ticks.
+
+use std::collections::BTreeMap;
+
+use sandbar_tests::{Host, KafkaCluster, Message, Seed, guests, topics, wait};
+use serde_json::{Value, json};
+
+use crate::faults::run;
+use crate::stateful::{Stateful, messages};
+
+/// Waits until the transform's status has an error of this code. Returns the status.
+#[track_caller]
+fn wait_for_error(host: &Host, stateful: &Stateful, code: &str) -> Value {
+    let (api, name) = (host.api(), stateful.job.transform.replace('/', "/transforms/"));
+    wait::until(&format!("the status says {code}"), wait::PATIENCE, || {
+        let status = api.try_get(&format!("/v1/teams/{name}/status"))?.body;
+        if status.contains(&format!("\"{code}\"")) { Ok(serde_json::from_str(&status).expect("JSON")) } else { Err(status) }
+    })
+}
+
+fn ones(keys: u64) -> Vec<Message> {
+    (0..keys).map(|key| Message::new(format!("key-{key}"), "1")).collect()
+}
+
+#[test]
+fn inputs_that_share_a_store_have_equal_partitions() {
+    let kafka = KafkaCluster::shared();
+    topics::create(kafka, &["state-counts.other"], 3);
+    let stateful = Stateful::new("state-counts", 4, json!({"mode": "fold"}), json!({}));
+    let job = &stateful.job;
+    let mut spec = job.spec.clone();
+    spec["inputs"] = json!([job.input, "state-counts.other"]);
+    let host = Host::start(kafka, "state-counts");
+    let refused = host.api().try_deploy_with(&job.transform, &spec, &guests::stateful());
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("E050")), "{}", refused.body);
+    for counted in [format!("{} has 4 partitions", job.input), "state-counts.other has 3 partitions".to_owned()] {
+        assert!(refused.body.contains(&counted), "{}", refused.body);
+    }
+    assert_eq!(topics::partitions(kafka, &stateful.changelog), None, "nothing was made on the way");
+
+    // A changelog of an earlier deployment, with other counts.
+    topics::create_with(kafka, &[&stateful.changelog], 3, &[("cleanup.policy", "compact")]);
+    let refused = host.api().try_deploy_with(&job.transform, &job.spec, &guests::stateful());
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("E052")), "{}", refused.body);
+
+    // Stores that the guest opens and the spec lacks.
+    let spec = job.spec.as_object().expect("an object").iter().filter(|(field, _)| *field != "state");
+    let spec: Value = Value::Object(spec.map(|(field, value)| (field.clone(), value.clone())).collect());
+    let refused = host.api().try_deploy_with(&job.transform, &spec, &guests::stateful());
+    assert!(refused.status == 422 && refused.body.contains("declares no store"), "{}", refused.body);
+}
+
+/// From then on keys are elsewhere: nothing more is processed, on old partitions or new ones.
+#[test]
+fn an_input_gets_more_partitions() {
+    const KEYS: u64 = 200;
+    let kafka = KafkaCluster::shared();
+    let stateful = Stateful::new("state-raised", 4, json!({"mode": "fold"}), json!({}));
+    let host = Host::start(kafka, "state-raised");
+    stateful.job.deploy(&host.api());
+    stateful.job.produce(&ones(KEYS));
+    stateful.job.wait_through(wait::PATIENCE);
+    topics::raise_partitions(kafka, &stateful.job.input, 6);
+    let status = wait_for_error(&host, &stateful, "E221").to_string();
+    assert!(status.contains("6 partitions") && status.contains("have 4"), "{status}");
+
+    let stopped = stateful.job.outputs().len();
+    stateful.job.produce(&ones(KEYS));
+    // It is tried again, and refused again: also by a host that starts.
+    let other = Host::start(kafka, "state-raised");
+    wait_for_error(&other, &stateful, "E221");
+    assert_eq!((stopped, stateful.job.outputs().len()), (KEYS as usize, KEYS as usize));
+    let sums: BTreeMap<_, _> = stateful.fold_changelog().into_iter().flat_map(|(sums, _)| sums).collect();
+    assert!(sums.len() == KEYS as usize && sums.values().all(|sum| *sum == (1, 1)), "{sums:?}");
+}
+
+/// An empty store in its place would be wrong in silence.
+#[test]
+fn a_changelog_topic_that_was_deleted() {
+    const KEYS: u64 = 100;
+    let kafka = KafkaCluster::shared();
+    let stateful = Stateful::new("state-lost", 2, json!({"mode": "fold"}), json!({}));
+    let mut host = Host::start(kafka, "state-lost");
+    stateful.job.deploy(&host.api());
+    stateful.job.produce(&ones(KEYS));
+    stateful.job.wait_through(wait::PATIENCE);
+    for made_anew in [false, true] {
+        assert_eq!(host.sigterm_and_wait(), Some(0));
+        match made_anew {
+            false => topics::delete(kafka, &stateful.changelog),
+            true => topics::create_with(kafka, &[&stateful.changelog], 2, &[("cleanup.policy", "compact")]),
+        }
+        host.start_again();
+        host.wait_ready();
+        stateful.job.produce(&ones(KEYS));
+        let status = wait_for_error(&host, &stateful, "E220").to_string();
+        assert!(status.contains(&stateful.changelog), "{status}");
+    }
+    assert_eq!(stateful.job.outputs().len(), KEYS as usize, "it went on");
+}
+
+/// Each tick counts on from the one before, and what it puts out is there once: also when its host is killed.
+#[test]
+fn ticks_are_exact() {
+    let mut seed = Seed::new("ticks_are_exact");
+    let stateful = Stateful::new("state-ticks", 2, json!({"mode": "fold"}), json!({ "tick": "100ms" }));
+    let mut host = Host::start(KafkaCluster::shared(), "state-ticks");
+    stateful.job.deploy(&host.api());
+    let messages = messages(&mut seed, 20_000, 100);
+    run(&stateful.job, &messages, 4_000, &mut seed, 2, |_| {
+        host.kill9();
+        host.start_again();
+    });
+    let ticks = || {
+        let outputs = stateful.job.outputs();
+        let all: Vec<Vec<u64>> = (0..2)
+            .map(|partition| {
+                let own = outputs.iter().filter(|record| record.key_text() == format!("tick-{partition}"));
+                own.map(|record| record.value_text().parse().expect("a number")).collect()
+            })
+            .collect();
+        all
+    };
+    // Also where there is nothing but ticks.
+    let before: usize = ticks().iter().map(Vec::len).min().expect("two");
+    wait::until("ticks go on", wait::PATIENCE, || {
+        let fewest = ticks().iter().map(Vec::len).min().expect("two");
+        if fewest > before + 5 { Ok(()) } else { Err(format!("{fewest} after {before}")) }
+    });
+    assert_eq!(host.sigterm_and_wait(), Some(0));
+    let counted: Vec<u64> = stateful.fold_changelog().into_iter().map(|(_, ticks)| ticks).collect();
+    for (ticks, counted) in ticks().into_iter().zip(counted) {
+        assert_eq!(ticks, (1..=counted).collect::<Vec<_>>());
+    }
+    stateful.assert_exact();
+}
