@@ -32,6 +32,7 @@ pub struct Tables {
     log: Arc<dyn Log>,
     /// Most memory of one table, in bytes.
     bytes_max: usize,
+    catch_up_wait: Duration,
     metrics: Metrics,
     open: Arc<Mutex<HashMap<TopicName, Weak<TopicTable>>>>,
 }
@@ -57,13 +58,19 @@ pub type Unready = (Code, String);
 
 impl Tables {
     pub fn new(log: Arc<dyn Log>, bytes_max: usize, metrics: Metrics) -> Self {
-        Self { log, bytes_max, metrics, open: Arc::default() }
+        Self { log, bytes_max, catch_up_wait: CATCH_UP_WAIT, metrics, open: Arc::default() }
+    }
+
+    /// The same, with another time to wait for a table before it is said to be behind.
+    pub fn waiting_at_most(mut self, wait: Duration) -> Self {
+        self.catch_up_wait = wait;
+        self
     }
 
     /// These topics as tables, caught up. Blocks while they are read.
     pub fn of(&self, topics: impl Iterator<Item = TopicName>) -> Result<Arc<[Arc<dyn Table>]>, Unready> {
         let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(&topic)).collect();
-        let deadline = Instant::now() + CATCH_UP_WAIT;
+        let deadline = Instant::now() + self.catch_up_wait;
         for table in &tables {
             table.wait(deadline)?;
         }

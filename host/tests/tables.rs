@@ -1,0 +1,87 @@
+//! Tables over the embedded log: caught up before they are handed out, updated while they are used, bounded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sandbar::embedded::{EmbeddedLog, Options};
+use sandbar::model::codes::Code;
+use sandbar::model::names::TopicName;
+use sandbar::ports::{Log, LogRecord, NewTopic};
+use sandbar::stores::tables::Tables;
+use sandbar::telemetry::metrics::Metrics;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Fixture {
+    log: Arc<dyn Log>,
+    topic: TopicName,
+    metrics: Metrics,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(Options::new(dir.path())).expect("opens"));
+        let topic: TopicName = "shop.products".parse().expect("valid");
+        log.create_topic(&NewTopic { name: topic.clone(), partitions: 3, compacted: true, retention: None }).expect("made");
+        Self { log, topic, metrics: Metrics::new(), _dir: dir }
+    }
+
+    fn put(&self, key: &str, value: Option<&str>) {
+        let (key, value) = (Some(key.into()), value.map(Into::into));
+        let record = LogRecord { offset: 0, timestamp: 1, key, value, headers: Vec::new() };
+        self.log.append(&self.topic, None, vec![record]).expect("appended");
+    }
+
+    fn tables(&self, bytes_max: usize) -> Tables {
+        Tables::new(self.log.clone(), bytes_max, self.metrics.clone())
+    }
+}
+
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_table_has_what_its_topic_has_and_follows_it() {
+    let fixture = Fixture::new();
+    (0..500).for_each(|n| fixture.put(&format!("k{n}"), Some(&format!("v{n}"))));
+    fixture.put("k7", Some("new"));
+    fixture.put("k8", None);
+    let tables = fixture.tables(1 << 20);
+    let topics = || [fixture.topic.clone()].into_iter();
+    let table = tables.of(topics()).expect("caught up")[0].clone();
+    let get = |key: &str| table.get(key.as_bytes()).map(|value| String::from_utf8(value).expect("text"));
+    assert_eq!((get("k499").as_deref(), get("k7").as_deref(), get("k8")), (Some("v499"), Some("new"), None));
+
+    fixture.put("k7", None);
+    fixture.put("k8", Some("back"));
+    wait_for("an update and a delete", || get("k7").is_none() && get("k8").as_deref() == Some("back"));
+
+    // Whoever has it already shares it.
+    let again = tables.of(topics()).expect("at once")[0].clone();
+    assert!(Arc::ptr_eq(&table, &again));
+    wait_for("its size in the metrics", || {
+        fixture.metrics.render().contains("sandbar_table_entries{topic=\"shop.products\"} 499")
+    });
+    drop((table, again));
+    wait_for("its thread to end", || !fixture.metrics.render().contains("sandbar_table_entries{"));
+}
+
+#[test]
+fn a_table_beyond_its_limit_says_so() {
+    let fixture = Fixture::new();
+    (0..100).for_each(|n| fixture.put(&format!("k{n}"), Some(&"v".repeat(100))));
+    let tables = fixture.tables(5000).waiting_at_most(Duration::from_secs(2));
+    let (code, message) = tables.of([fixture.topic.clone()].into_iter()).err().expect("too large");
+    assert_eq!(code, Code::TableUnavailable);
+    assert!(message.contains("shop.products") && message.contains("the limit is 5000"), "{message}");
+    let missing: TopicName = "none".parse().expect("valid");
+    let (code, message) = tables.of([missing].into_iter()).err().expect("missing");
+    assert!(code == Code::TableUnavailable && message.contains("none"), "{message}");
+}
