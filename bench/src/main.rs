@@ -5,7 +5,8 @@
 //! what else happens on the machine hits all alike. The figures are medians over the rounds, the ratios are medians
 //! of the ratios within a round.
 //!
-//! `swap` and `restart` measure what their files say: the pause of a swap under load, and 50 transforms after a restart.
+//! `swap` and `restart` measure what their files say: the pause of a swap under load, 50 transforms after a restart, and
+//! a large store from its changelog.
 //!
 //! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
 //! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.
@@ -17,6 +18,7 @@ mod input;
 mod job;
 mod report;
 mod restart;
+mod restore;
 mod rival;
 mod swap;
 
@@ -36,8 +38,9 @@ fn main() -> anyhow::Result<()> {
         [] => compare(),
         ["swap"] => swap::run(),
         ["restart"] => restart::run(),
+        ["restore"] => restore::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
-        _ => anyhow::bail!("swap, restart, or no arguments: RECORDS and ROUNDS are taken from the environment"),
+        _ => anyhow::bail!("swap, restart, restore, or no arguments: RECORDS and ROUNDS are taken from the environment"),
     }
 }
 

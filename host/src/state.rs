@@ -11,6 +11,7 @@
 pub mod local;
 mod store;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
@@ -38,12 +39,19 @@ pub enum StateError {
 pub struct State {
     stores: Vec<Store>,
     fault: Option<LocalError>,
+    /// Let go after the stores: fields are dropped in their order.
+    _held: Option<Box<dyn Any + Send>>,
 }
 
 impl State {
     /// `stores` in the order of the spec.
     pub fn new(stores: Vec<Store>) -> Self {
-        Self { stores, fault: None }
+        Self { stores, fault: None, _held: None }
+    }
+
+    /// Holds this, a right to its local stores say, for as long as they are open.
+    pub fn holding(self, held: impl Any + Send) -> Self {
+        Self { _held: Some(Box::new(held)), ..self }
     }
 
     /// In memory, with these entries: for a trial, of which nothing remains.

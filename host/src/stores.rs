@@ -25,7 +25,7 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Spec, StoreKind};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, OpenError, Opening, Positions, States, TopicInfo};
-use crate::state::local::{Change, Entry, LocalError, Mark, Memory};
+use crate::state::local::{LocalError, Memory};
 use crate::state::{LocalStore, State, Store, StoreSettings};
 use crate::telemetry::metrics::TransformMetrics;
 
@@ -118,7 +118,8 @@ impl TransformStores {
             let message = format!("partition {number} is new, the changelogs have {} partitions", self.partitions);
             return Err(OpenError::Partitions(message));
         }
-        let mut stores = Vec::new();
+        // Dropped in reverse: where this breaks off, stores are closed before others may open them.
+        let (mut claims, mut stores) = (Vec::new(), Vec::new());
         for store in &self.stores {
             let StoreOf { kind, topic, copy_age_max, settings } = store;
             let claim = self.host.claims.take(topic, number, progress)?;
@@ -140,10 +141,11 @@ impl TransformStores {
             if records > 0 {
                 tracing::info!(%topic, partition = number, records, ?took, "a store was brought up to date");
             }
-            let local = Box::new(Claimed { local: restore.finish(), _claim: claim });
+            claims.push(claim);
+            let local = restore.finish();
             stores.push(Store::new(settings.clone(), local).map_err(|error| OpenError::Unavailable(error.to_string()))?);
         }
-        Ok(State::new(stores))
+        Ok(State::new(stores).holding(claims))
     }
 
     fn local(&self, kind: StoreKind, topic: &TopicName, number: i32) -> Result<Box<dyn LocalStore>, OpenError> {
@@ -247,42 +249,5 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.taken.lock().remove(&self.place);
         self.claims.freed.notify_all();
-    }
-}
-
-/// A local store that holds its claim for as long as it is open. The store goes first.
-struct Claimed {
-    local: Box<dyn LocalStore>,
-    _claim: Claim,
-}
-
-impl LocalStore for Claimed {
-    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
-        self.local.get(key)
-    }
-
-    fn scan(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
-    ) -> Result<(), LocalError> {
-        self.local.scan(start, end, on_entry)
-    }
-
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
-        self.local.apply(changes, mark)
-    }
-
-    fn mark(&self) -> Result<Option<Mark>, LocalError> {
-        self.local.mark()
-    }
-
-    fn wipe(&mut self) -> Result<(), LocalError> {
-        self.local.wipe()
-    }
-
-    fn wants_cache(&self) -> bool {
-        self.local.wants_cache()
     }
 }
