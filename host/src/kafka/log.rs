@@ -23,6 +23,8 @@ use crate::ports::{
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a broker takes by default (`message.max.bytes`), less the batch's own header.
 const RECORD_BYTES_DEFAULT: usize = 1_048_588 - 1024;
+/// Messages that are taken from librdkafka at a time.
+const FETCH_RECORDS_MAX: usize = 1024;
 /// What a record of a page counts beside its key and value.
 const RECORD_BYTES: usize = 16;
 /// What a reader is called that belongs to no group.
@@ -119,10 +121,17 @@ impl Reader {
             }
         }
         let (mut page, mut bytes) = (Page::default(), 0);
-        while let Some(record) = self.left.pop_front_if(|_| bytes < bytes_max) {
-            bytes += RECORD_BYTES + record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
-            self.next_offset = record.offset + 1;
-            page.records.push(record);
+        loop {
+            while let Some(record) = self.left.pop_front_if(|_| bytes < bytes_max) {
+                bytes += RECORD_BYTES + record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
+                self.next_offset = record.offset + 1;
+                page.records.push(record);
+            }
+            // A page costs a question to the broker, so it takes what is there already. (An error drops this reader, and
+            // the next read begins where this one did.)
+            if bytes >= bytes_max || self.fetch(Duration::ZERO)? == 0 {
+                break;
+            }
         }
         if self.left.is_empty() {
             // Control records at the end are read too.
@@ -132,9 +141,10 @@ impl Reader {
         Ok(page)
     }
 
-    fn fetch(&mut self, wait: Duration) -> Result<(), RawError> {
+    /// Returns how many messages there were: records, and ends.
+    fn fetch(&mut self, wait: Duration) -> Result<usize, RawError> {
         let (left, end_seen, mut failed) = (&mut self.left, &mut self.end_seen, None);
-        self.client.consume(&mut self.fetched, wait, 256, &mut |message| match message {
+        let taken = self.client.consume(&mut self.fetched, wait, FETCH_RECORDS_MAX, &mut |message| match message {
             Fetched::Record(record) => {
                 let mut headers = Vec::new();
                 record.headers(&mut headers);
@@ -150,7 +160,7 @@ impl Reader {
             Fetched::End { offset, .. } => *end_seen = offset,
             Fetched::Error { error, .. } => failed = Some(error),
         });
-        failed.filter(|_| self.left.is_empty()).map_or(Ok(()), Err)
+        failed.filter(|_| self.left.is_empty()).map_or(Ok(taken), Err)
     }
 }
 
