@@ -57,6 +57,7 @@ bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, R
 	@echo "make: the pause of a swap under load, and 50 transforms after a restart"
 	$(target)/release/sandbar-bench swap
 	$(target)/release/sandbar-bench restart
+	$(target)/release/sandbar-bench restore
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench --bench boundary
 
