@@ -177,7 +177,7 @@ impl Task {
     /// Whether a step would do something: a full batch is there, or any record if `all`.
     pub fn is_ready(&self, now: Timestamp, all: bool) -> bool {
         let full = self.pending.len() > 1 || self.mode != Mode::Batches || self.is_tick_due(now);
-        !self.is_waiting(now) && if all && !full { !self.pending.is_empty() } else { full || self.has_full_batch() }
+        !self.is_waiting(now) && (full || self.has_full_batch() || (all && self.has_pending()))
     }
 
     fn has_full_batch(&self) -> bool {

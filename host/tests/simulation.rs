@@ -23,7 +23,7 @@
 //! | worker/cycle.rs | `apply`: keep the tasks of revoked partitions |
 //! | worker/cycle.rs | `abort`, `resume`, `hold_waiting`: leave out `resume`, or `seek` |
 //! | worker/cycle.rs | `process`: begin with the first partition every time |
-//! | worker/cycle.rs | `round`: no deadline for a transaction that a tick opened |
+//! | worker/cycle.rs | `begin`: no deadline for a transaction that a tick opened |
 //! | task.rs | `go_back_to`: keep `pending`, `expected`, `end_seen` or `next_offset` |
 //! | task.rs | `offer`: keep repeats; keep records of a paused partition |
 //! | task.rs | `reached_end`: believe it while paused. `skip_control_records`: with work pending; never |

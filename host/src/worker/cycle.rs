@@ -141,10 +141,6 @@ impl Cycle {
             self.deadline = Some(clock().after(self.program().settings.commit_interval));
         }
         self.process(clock)?;
-        if self.open && self.deadline.is_none() {
-            // A tick opened it, and no record ever sets its end.
-            self.deadline = Some(clock().after(self.program().settings.commit_interval));
-        }
         self.hold_waiting(clock())?;
         let due = self.deadline.is_some_and(|deadline| clock() >= deadline) || self.is_large();
         if due || self.change.is_some() {
