@@ -104,7 +104,11 @@ pub enum Step {
 impl Task {
     pub fn new(assigned: &Assigned, program: Arc<Program>, on_trial: bool) -> Self {
         let &Assigned { partition, next_offset, .. } = assigned;
-        let committed = Progress::parse(&assigned.metadata, next_offset);
+        let mut committed = Progress::parse(&assigned.metadata, next_offset);
+        if committed.resets != program.settings.resets {
+            // Of changelogs that are given up.
+            committed.changelogs.clear();
+        }
         // Somebody may have moved the offset back since.
         let continued = committed.revision == program.settings.revision;
         let since = if continued { committed.since.min(next_offset) } else { next_offset };
@@ -356,7 +360,8 @@ impl Task {
     }
 
     fn progress(&self, changelogs: &Positions) -> Progress {
-        Progress { revision: self.program.settings.revision, since: self.since, changelogs: changelogs.clone() }
+        let &Settings { revision, resets, .. } = &self.program.settings;
+        Progress { revision, since: self.since, changelogs: changelogs.clone(), resets }
     }
 
     /// How far the changelogs reached with the offset that it began at.

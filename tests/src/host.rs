@@ -73,6 +73,7 @@ impl Host {
         let mut command = Command::new(dirs::sandbar());
         command.args(["serve", "--brokers", &self.brokers, "--cluster", &self.cluster]);
         command.args(["--listen", &self.address.to_string(), "--data-dir"]).arg(self.dir.join("data"));
+        command.args(["--advertise", &format!("http://{}", self.address)]);
         command.args(&self.options);
         self.process = Some(Process::start(&format!("sandbar ({})", self.cluster), command, &self.log()));
     }

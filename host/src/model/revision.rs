@@ -151,6 +151,14 @@ pub struct Progress {
     /// How far the changelog of each store reached when the offset was committed: one that ends before is not whole.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<String, i64>,
+    /// How often the state had been reset: `changelogs` is of those of that time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub resets: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Progress {
@@ -199,7 +207,7 @@ mod tests {
             assert_eq!(Progress::parse(metadata, 7), expected, "{metadata}");
         }
         let changelogs = [("levels".to_owned(), 7)].into();
-        let progress = Progress { revision: 3, since: 40, changelogs };
+        let progress = Progress { revision: 3, since: 40, changelogs, resets: 1 };
         assert_eq!(Progress::parse(&progress.to_string(), 7), progress);
     }
 }

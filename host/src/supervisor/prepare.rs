@@ -59,10 +59,12 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     }
     let written: Vec<_> = spec.written_topics().cloned().collect();
     let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
-    let changelogs = spec.changelogs(&parts.cluster, deployment.asked.resets);
+    let resets = deployment.asked.resets;
+    let changelogs = spec.changelogs(&parts.cluster, resets);
     let stores = stores(parts, &spec, &changelogs, &metrics)?;
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
+    let settings = Settings { resets, ..settings };
     let factory = parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
     let factory = factory.map_err(|error| (error.code(), error.to_string()))?;
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;

@@ -38,6 +38,8 @@ pub struct Settings {
     pub dead_letters: Option<usize>,
     /// Indexes of the stores' changelog topics among `outputs`.
     pub changelogs: Range<usize>,
+    /// How often the state was reset: which changelogs these are.
+    pub resets: u64,
     /// Between two ticks.
     pub tick: Option<Duration>,
 }
@@ -65,6 +67,7 @@ impl Settings {
             retry: spec.retry,
             then: spec.then,
             dead_letters: (spec.then == Then::DeadLetter).then_some(spec.outputs.len()),
+            resets: 0,
             tick: spec.tick,
         }
     }

@@ -79,6 +79,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         then,
         dead_letters,
         changelogs: 3..3,
+        resets: 0,
         tick: None,
     }
 }

@@ -88,6 +88,17 @@ impl Job {
         });
     }
 
+    /// Waits until so many hosts have partitions.
+    #[track_caller]
+    pub fn wait_for_hosts(&self, api: &Api, count: usize) {
+        wait::until(&format!("{count} hosts have partitions"), wait::PATIENCE, || {
+            let status = api.status(&self.transform);
+            let hosts = status["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let working = hosts.iter().filter(|host| host["partitions"].as_array().is_some_and(|own| !own.is_empty()));
+            if working.count() == count { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+
     #[track_caller]
     pub fn wait_through(&self, deadline: Duration) {
         self.progress.wait_through(deadline);

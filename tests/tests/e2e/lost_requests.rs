@@ -4,6 +4,7 @@
 //! delayed one, when it arrives, ends the next transaction of that producer (librdkafka#5423).
 
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use sandbar_tests::proxy::{ADD_PARTITIONS_TO_TXN, END_TXN, HEARTBEAT, PRODUCE, TXN_OFFSET_COMMIT};
 use sandbar_tests::{Host, KafkaCluster, Seed, topics, wait};
@@ -110,14 +111,7 @@ fn a_host_that_was_cut_off_commits_nothing_more() {
     let mut other = Host::start(kafka, "cut-off");
     job.produce(&messages(&mut seed, 2_000, KEYS));
     job.wait_through(wait::PATIENCE);
-    let both_work = || {
-        wait::until("both hosts have partitions", wait::PATIENCE, || {
-            let status = host.api().status(&job.transform);
-            let hosts = status["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let working = hosts.iter().filter(|host| host["partitions"].as_array().is_some_and(|own| !own.is_empty()));
-            if working.count() == 2 { Ok(()) } else { Err(status.to_string()) }
-        });
-    };
+    let both_work = || job.wait_for_hosts(&host.api(), 2);
     both_work();
     let stalled = kafka.faults().stall(&[PRODUCE, HEARTBEAT], &own);
     job.produce(&messages(&mut seed, 4_000, KEYS));
@@ -125,6 +119,39 @@ fn a_host_that_was_cut_off_commits_nothing_more() {
     job.wait_through(wait::PATIENCE);
     drop(stalled);
     both_work();
+    job.produce(&messages(&mut seed, 2_000, KEYS));
+    stateful.probe(KEYS);
+    stateful.assert_exact();
+    assert_eq!(other.sigterm_and_wait(), Some(0));
+}
+
+/// The same, but its heartbeats come through before its records do: so its client knows that it was thrown out, while its
+/// worker, which waits for the records, does not. Kafka takes a transaction's offsets from a client that names no member;
+/// those of the member that it was when it began are refused.
+#[test]
+fn a_host_that_was_thrown_out_and_knows_it_commits_nothing_more() {
+    // So that the session ends well before the records' time does (`kafka/config.rs`).
+    const HEAD_START: Duration = Duration::from_secs(6);
+    // Two of its heartbeats.
+    const HEARD: Duration = Duration::from_secs(4);
+    let mut seed = Seed::new("a_host_that_was_thrown_out_and_knows_it_commits_nothing_more");
+    let (stateful, host, own) = start("thrown-out", "100ms");
+    let (kafka, job) = (KafkaCluster::shared(), &stateful.job);
+    let mut other = Host::start(kafka, "thrown-out");
+    job.produce(&messages(&mut seed, 2_000, KEYS));
+    job.wait_through(wait::PATIENCE);
+    job.wait_for_hosts(&host.api(), 2);
+    let heartbeats = kafka.faults().stall(&[HEARTBEAT], &own);
+    heartbeats.wait_caught();
+    std::thread::sleep(HEAD_START);
+    let records = kafka.faults().stall(&[PRODUCE], &own);
+    job.produce(&messages(&mut seed, 4_000, KEYS));
+    records.wait_caught();
+    job.wait_through(wait::PATIENCE);
+    drop(heartbeats);
+    std::thread::sleep(HEARD);
+    drop(records);
+    job.wait_for_hosts(&host.api(), 2);
     job.produce(&messages(&mut seed, 2_000, KEYS));
     stateful.probe(KEYS);
     stateful.assert_exact();

@@ -16,6 +16,7 @@ mod job;
 mod lost_requests;
 mod observe;
 mod offsets;
+mod query;
 mod shop;
 mod state;
 mod state_stops;

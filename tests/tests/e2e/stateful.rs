@@ -19,7 +19,7 @@ pub struct Stateful {
 }
 
 /// By key: how many records, and their sum.
-type Sums = BTreeMap<String, (i64, i64)>;
+pub type Sums = BTreeMap<String, (i64, i64)>;
 
 /// What records of one partition come to, in their order.
 #[derive(Debug, Default)]
