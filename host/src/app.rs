@@ -138,12 +138,14 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     .await?;
     let table_bytes_max = usize::try_from(config.table_bytes_max)?;
     let tables = Tables::new(log.clone(), table_bytes_max, metrics.clone());
+    let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
+    tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
     let parts = Parts {
         log: log.clone(),
         catalog: catalog.clone(),
         modules: modules.clone(),
         metrics: metrics.clone(),
-        stores: Stores::new(log.clone(), &config.data_dir.join("state"), config.stores),
+        stores,
         tables: tables.clone(),
         cluster: cluster.clone(),
         host: host.clone(),

@@ -73,6 +73,11 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
     pub state_hot_max: Option<Bytes>,
 
+    /// How long the local copy of a partition's store stays on disk that no worker of this host has open any more, because
+    /// the partition moved or the transform is gone; the changelog topic has it all [default: 20h]
+    #[arg(long, env = "SANDBAR_STATE_CLEANUP_DELAY", value_name = "DURATION")]
+    pub state_cleanup_delay: Option<Span>,
+
     /// Most memory of one table: a transform that uses a larger one does not start [default: 256MiB]
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
@@ -149,6 +154,8 @@ pub struct Config {
 }
 
 const DAY: Span = Span::ms(24 * 3600 * 1000);
+/// Older copies are not trusted where their changelog topic has Kafka's defaults: see `stores::restore`.
+const CLEANUP_DELAY: Span = Span::ms(20 * 3600 * 1000);
 
 impl Options {
     /// Fills in what flags and environment leave open: from the file, then by default.
@@ -164,6 +171,7 @@ impl Options {
         let stores = StoreLimits {
             cache_bytes_max: self.state_cache_max.or(file.state_cache_max).unwrap_or(Bytes::mib(64)).0,
             hot_bytes_max: self.state_hot_max.or(file.state_hot_max).unwrap_or(Bytes::mib(4)).0,
+            cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay).unwrap_or(CLEANUP_DELAY).0,
         };
         Ok(Config {
             listen,

@@ -20,6 +20,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 use crate::model::names::TopicName;
 use crate::model::spec::{Spec, StoreKind};
@@ -27,13 +28,16 @@ use crate::model::units::Timestamp;
 use crate::ports::{Log, OpenError, Opening, Positions, States, TopicInfo};
 use crate::state::local::{LocalError, Memory};
 use crate::state::{LocalStore, State, Store, StoreSettings};
-use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
 use disk::{Disk, DiskStore};
 use restore::{Changelog, Restore};
 
 /// How long one read of a changelog waits for records, before it is looked whether it is still wanted.
 const READ_WAIT: Duration = Duration::from_millis(200);
+/// How often is looked for copies that nobody uses, between these two: a part of their time.
+const CLEANUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const CLEANUP_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// How much a host's stores may use.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,8 @@ pub struct StoreLimits {
     pub cache_bytes_max: u64,
     /// Hot entries of one partition of a store on disk, in bytes. Default 4 MiB (`state_hot_max`).
     pub hot_bytes_max: u64,
+    /// How long a partition's local copy is kept that no worker has open. Default 20 h (`state_cleanup_delay`).
+    pub cleanup_delay: Duration,
 }
 
 /// The stores of a host. Cloning shares them.
@@ -90,6 +96,32 @@ impl Stores {
             },
         });
         TransformStores { host: self.clone(), stores: stores.collect(), partitions, metrics }
+    }
+
+    /// Removes local copies that nobody has used for long: of partitions that moved away, of transforms that are gone.
+    /// Returns how many. A partition that comes back is restored from its changelog.
+    pub fn clean_up(&self, now: Timestamp) -> Result<usize, LocalError> {
+        let delay = self.limits.cleanup_delay.as_millis();
+        let claim = |topic: &str, number| self.claims.try_take(&topic.parse().ok()?, number);
+        self.disk.sweep(claim, |mark| u128::from(now.millis_since(Timestamp(mark.at))) >= delay)
+    }
+
+    /// Cleans up now and then until `shutdown` becomes true.
+    pub async fn clean_up_for_ever(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) {
+        let interval = (self.limits.cleanup_delay / 20).clamp(CLEANUP_INTERVAL_MIN, CLEANUP_INTERVAL_MAX);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                _ = shutdown.wait_for(|&down| down) => return,
+            }
+            let own = self.clone();
+            match tokio::task::spawn_blocking(move || own.clean_up(Timestamp::now())).await {
+                Ok(Ok(removed)) => metrics.store_copies_removed(removed),
+                Ok(Err(error)) => tracing::warn!(%error, "local copies that nobody uses were not removed"),
+                // A panic in there was reported where it happened.
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -232,6 +264,13 @@ struct Claim {
 }
 
 impl Claims {
+    /// Takes it if nobody has it.
+    fn try_take(self: &Arc<Self>, topic: &TopicName, number: i32) -> Option<Claim> {
+        let place = (topic.clone(), number);
+        let is_free = self.taken.lock().insert(place.clone());
+        is_free.then(|| Claim { claims: self.clone(), place })
+    }
+
     /// Waits until nobody else has it.
     fn take(self: &Arc<Self>, topic: &TopicName, number: i32, progress: &Progress) -> Result<Claim, OpenError> {
         let place = (topic.clone(), number);

@@ -68,6 +68,31 @@ impl Disk {
         Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned() })
     }
 
+    /// Removes each store that `claim` grants and whose copy is as old as `is_old` says, or of no known age. Returns how
+    /// many those are.
+    pub fn sweep<C>(
+        self: &Arc<Self>,
+        claim: impl Fn(&str, i32) -> Option<C>,
+        is_old: impl Fn(&Mark) -> bool,
+    ) -> Result<usize, LocalError> {
+        if self.numbers().is_empty() {
+            return Ok(0);
+        }
+        let (database, mut removed) = (self.database()?, 0);
+        for name in database.database.list_keyspace_names() {
+            let place = name.rsplit_once('.').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
+            let Some((topic, number)) = place else { continue };
+            let Some(_claim) = claim(topic, number) else { continue };
+            let store = self.open(topic, number)?;
+            if matches!(store.mark(), Ok(Some(mark)) if !is_old(&mark)) {
+                continue;
+            }
+            guarded(|| store.database.database.delete_keyspace(store.entries))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
     fn database(&self) -> Result<Numbered, LocalError> {
         let mut database = self.database.lock();
         if let Some(database) = &*database {

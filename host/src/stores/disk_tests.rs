@@ -48,6 +48,38 @@ fn a_database_that_cannot_be_opened_is_made_anew() {
     assert_eq!(disk.open("topic", 0).expect("opens").mark(), Ok(None));
 }
 
+#[test]
+fn copies_that_nobody_uses_are_removed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = || Arc::new(Disk::new(dir.path(), 1 << 20));
+    let no_claim = |_: &str, _| Some(());
+    assert_eq!((disk().sweep(no_claim, |_| true), dir.path().join("0").exists()), (Ok(0), false), "nothing is made for it");
+    let fill = |disk: &Arc<Disk>, topic: &str, number, at| {
+        let mut store = disk.open(topic, number).expect("opens");
+        let mark = Mark { at, position: 1, ..Mark::default() };
+        store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+    };
+    let first = disk();
+    for (topic, number, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
+        fill(&first, topic, number, at);
+    }
+    let _never_written = first.open("c", 0).expect("opens").mark();
+    let in_use = |topic: &str, number| (topic != "a" || number != 10).then_some(());
+    assert_eq!(first.sweep(in_use, |mark| mark.at < 5), Ok(2), "the old one, and the empty one");
+    let left = |disk: &Arc<Disk>| {
+        let mut names = disk.database().expect("opens").database.list_keyspace_names();
+        names.sort();
+        names.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&first), ["a.10", "a.b.1"]);
+    fill(&first, "a.b", 0, 7);
+    drop(first);
+    let again = disk();
+    assert_eq!(left(&again), ["a.10", "a.b.0", "a.b.1"]);
+    let back = again.open("a.b", 0).expect("opens");
+    assert_eq!((back.get(b"a"), back.mark().map(|mark| mark.map(|mark| mark.at))), (Ok(Some(entry(b"1"))), Ok(Some(7))));
+}
+
 const BATCHES: i64 = 200;
 const KEYS_PER_BATCH: i64 = 100;
 const KEYS: i64 = 2000;

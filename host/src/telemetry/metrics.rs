@@ -62,6 +62,7 @@ pub struct Metrics {
     modules_stored: IntGauge,
     modules_stored_bytes: IntGauge,
     modules_collected: IntCounter,
+    store_copies_removed: IntCounter,
     journal_entries: IntCounterVec,
     journal_dropped: IntCounterVec,
     http_requests: IntCounterVec,
@@ -285,6 +286,13 @@ impl Metrics {
                     "Modules that nobody used any more, deleted from the log",
                 ),
             ),
+            store_copies_removed: registered(
+                r,
+                IntCounter::new(
+                    "sandbar_store_copies_removed_total",
+                    "Local copies of store partitions that no worker used any more, removed",
+                ),
+            ),
             journal_entries: counters(
                 r,
                 "sandbar_journal_entries_total",
@@ -390,6 +398,10 @@ impl Metrics {
 
     pub fn modules_collected(&self, count: usize) {
         self.modules_collected.inc_by(count as u64);
+    }
+
+    pub fn store_copies_removed(&self, count: usize) {
+        self.store_copies_removed.inc_by(count as u64);
     }
 
     /// Entries of the journal that were written: `log` or `sample`.
