@@ -94,6 +94,12 @@ impl Client {
         unsafe { rd_kafka_poll(self.rk, ms(timeout)) };
     }
 
+    /// Serves callbacks for up to `timeout`, or until all is delivered; meanwhile no record waits for others (`linger.ms`).
+    pub fn flush(&self, timeout: Duration) {
+        // SAFETY: live handle. It says whether there is more: see `in_flight`.
+        unsafe { rd_kafka_flush(self.rk, ms(timeout)) };
+    }
+
     /// Records that are neither delivered nor failed.
     pub fn in_flight(&self) -> usize {
         // SAFETY: live handle.
