@@ -5,6 +5,7 @@
 //! The figures are the host's own (`sandbar_swap_pause_seconds`), interpolated within its buckets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use sandbar_tests::{Api, Host, KafkaCluster, Message, Producer, Progress, guests, topics, wait};
 use serde_json::{Value, json};
@@ -31,23 +32,24 @@ pub fn run() -> anyhow::Result<()> {
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| load(&kafka, &ends));
-        let (mut before, mut revision) = (Buckets::default(), 0);
+        let metrics = ["sandbar_swap_pause_seconds", "sandbar_transaction_commit_seconds"];
+        let now = || metrics.map(|metric| Buckets::of(&api, metric));
+        let (mut before, mut revision) = (now(), 0);
         for (what, fresh) in [("each with a new module", true), ("between two known modules", false)] {
+            let (started, records) = (Instant::now(), processed(&api));
             for number in 0..swaps {
                 revision += 1;
                 let variant = if fresh { revision } else { 1 + number % 2 };
                 deploy(&api, &api.upload(&module(variant)), revision);
             }
-            let now = Buckets::of(&api);
-            let pauses = now.since(&before);
-            println!(
-                "{swaps} swaps {what}: {} pauses, p50 {:.1} ms, p99 {:.1} ms, longest under {:.1} ms",
-                pauses.count(),
-                pauses.quantile(0.5),
-                pauses.quantile(0.99),
-                pauses.quantile(1.0)
-            );
-            before = now;
+            let after = now();
+            println!("{swaps} swaps {what}, {:.0} records/s", (processed(&api) - records) / started.elapsed().as_secs_f64());
+            for (what, after, before) in [("pauses", &after[0], &before[0]), ("commits", &after[1], &before[1])] {
+                let all = after.since(before);
+                let [half, most, longest] = [0.5, 0.99, 1.0].map(|q| all.quantile(q));
+                println!("  {:5} {what}: p50 {half:.1} ms, p99 {most:.1} ms, longest under {longest:.1} ms", all.count());
+            }
+            before = after;
         }
         ends.store(true, Ordering::Relaxed);
     });
@@ -85,14 +87,21 @@ fn load(kafka: &KafkaCluster, ends: &AtomicBool) {
     }
 }
 
+/// Records that the transform has processed.
+fn processed(api: &Api) -> f64 {
+    let metrics = api.get("/metrics").body;
+    let counts = metrics.lines().filter(|line| line.starts_with("sandbar_records_in_total{"));
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
 /// A histogram: upper bounds in seconds, and how many are at most that.
 #[derive(Default, Clone)]
 struct Buckets(Vec<(f64, f64)>);
 
 impl Buckets {
-    fn of(api: &Api) -> Self {
-        let metrics = api.get("/metrics").body;
-        let lines = metrics.lines().filter_map(|line| line.strip_prefix("sandbar_swap_pause_seconds_bucket{"));
+    fn of(api: &Api, metric: &str) -> Self {
+        let (metrics, metric) = (api.get("/metrics").body, format!("{metric}_bucket{{"));
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix(&metric));
         let bucket = |line: &str| {
             let (labels, count) = line.rsplit_once(' ')?;
             let bound = labels.split_once("le=\"")?.1.split('"').next()?;

@@ -55,7 +55,7 @@ pub struct Swap {
 pub struct Cycle {
     session: Box<dyn Session>,
     programs: Programs,
-    /// Waits for the end of the open transaction.
+    /// Waits for the end of the open transaction, which comes in its own time.
     next: Option<Swap>,
     /// Runs from there until a task makes its first call with the new revision.
     swap_timer: Option<HistogramTimer>,
@@ -109,12 +109,8 @@ impl Cycle {
     }
 
     fn round(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
-        if let Some(next) = &self.next {
-            self.swap_timer = Some(next.program.metrics.swap_pause.start_timer());
-            self.finish(clock())?;
-            return self.settle(clock());
-        }
         let now = clock();
+        self.settle(now)?;
         self.follow_states(now)?;
         let backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !self.is_quiet(now);
         let timeout = if backlog { Duration::ZERO } else { self.wait(now, idle_wait) };
@@ -149,9 +145,13 @@ impl Cycle {
         self.settle(clock())
     }
 
-    /// Does what waits for the end of a transaction. Call only between two of them.
+    /// Does what waits for the end of a transaction, unless one is open. (None is held open for long.)
     fn settle(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if self.open {
+            return Ok(());
+        }
         if let Some(next) = self.next.take() {
+            self.swap_timer = Some(next.program.metrics.swap_pause.start_timer());
             self.take_over(next, now).map_err(as_restart)?;
         }
         self.change.take().map_or(Ok(()), |change| self.apply(change, now).map_err(as_restart))
