@@ -1,0 +1,75 @@
+//! What the pages tell people to type is what the command line takes.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use sandbar::cli::Cli;
+
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
+        let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match entry.is_dir() {
+            true if !name.starts_with('.') && !["target", "node_modules"].contains(&name) => pages(&entry, found),
+            false if name.ends_with(".md") => found.push(entry),
+            _ => {}
+        }
+    }
+}
+
+/// Code of a page: lines of blocks, and spans within lines.
+fn code(page: &str) -> Vec<&str> {
+    let (mut found, mut in_block) = (Vec::new(), false);
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            found.push(line.trim());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+/// The words of each `sandbar ...` in a line of shell, up to what is the shell's.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let line = line.split(" #").next().unwrap_or_default();
+    let each = line.split("&&").map(|command| command.trim().trim_end_matches('&').trim());
+    let own = each.filter(|command| command.starts_with("sandbar ") && !command.contains(" .."));
+    own.map(|command| {
+        let words = command.split(" < ").next().unwrap_or_default();
+        let quoted = words.split('\'').enumerate().flat_map(|(i, part)| match i % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+            _ => vec![part.to_owned()],
+        });
+        quoted.map(|word| word.replace("TEAM/NAME", "team/name").replace("VERB", "deploy")).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn every_command_in_the_pages_is_one() {
+    let (mut found, mut checked, mut wrong) = (Vec::new(), 0, Vec::new());
+    pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
+    for path in found {
+        let page = std::fs::read_to_string(&path).expect("readable");
+        for words in code(&page).into_iter().flat_map(commands) {
+            checked += 1;
+            let Err(error) = Cli::try_parse_from(&words) else { continue };
+            // A verb that is only named has no arguments.
+            let is_named = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::MissingRequiredArgument
+                    | ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            );
+            if !is_named {
+                wrong.push(format!("{}: {words:?}: {}", path.display(), error.kind()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 50, "{checked} commands were found");
+}
