@@ -291,9 +291,6 @@ impl Task {
             true => self.committed.since,
             false => self.next_offset,
         };
-        if self.program.settings.tick != program.settings.tick {
-            self.tick_at = None;
-        }
         self.program = program;
         self.guest = guest;
         self.on_trial = on_trial;

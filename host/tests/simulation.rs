@@ -31,6 +31,14 @@
 //! | worker/cycle.rs | `step_back`: leave out `abort`; keep the refused revision. `round`: swap before `finish`. `take_over`, `apply`: never `pass_trial` |
 //! | task.rs | `is_outrun`: never. `swap`: keep the program; keep `since` |
 //! | task/step.rs | `call`: keep the instance after an error. `retry_row`: begin at row 0. `step_row`: retry for ever |
+//! | task/step.rs | `step_batch`, `step_row`, `step_tick`: keep what a failed call wrote. `step_batch`: keep the writes of a batch of which some failed |
+//! | worker/cycle.rs | `finish`: state committed before the transaction; changelogs not sent. `apply`: a task works before its state is open |
+//! | worker/cycle.rs | `lose`, `apply`: keep the states of partitions that are gone |
+//! | worker/states.rs | `roll_back`: keep what was written |
+//! | state/store.rs | `committed`: nothing reaches the local store; hot entries stay as they were; a position that is too far |
+//! | state/store.rs | `look_up`: what the transaction wrote before what the call wrote |
+//! | stores/restore.rs | to the last stable offset only; without deletions; over a copy that is ahead of its changelog |
+//! | task.rs | `rewind`: a tick that was undone is not due again |
 
 #[path = "simulation/broker.rs"]
 mod broker;
@@ -119,6 +127,20 @@ fn ticks_are_committed_without_records() {
     (0..1000).for_each(|_| simulation.step(0));
     let (commits, due) = (simulation.broker.borrow().commits, clock::now().millis_since(started) / TICK_MS as u64);
     assert!(due > 5 && commits + 2 > due, "{commits} commits, {due} ticks were due");
+}
+
+/// A tick whose transaction was aborted is due again: none is left out.
+#[test]
+fn ticks_that_were_undone_are_due_again() {
+    let tick = Some(std::time::Duration::from_millis(TICK_MS as u64));
+    let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
+    let mut simulation = Simulation::new(Rng::new(1), settings, vec![Partition { input: 0, number: 0 }], 1);
+    simulation.broker.borrow_mut().faults.aborts = 500;
+    let started = clock::now();
+    (0..4000).for_each(|_| simulation.step(0));
+    let (commits, due) = (simulation.broker.borrow().commits, clock::now().millis_since(started) / TICK_MS as u64);
+    // A long row of aborts waits for longer than a tick.
+    assert!(due > 50 && commits + due / 20 + 2 > due, "{commits} commits, {due} ticks were due");
 }
 
 /// Ten records are done by revision 7, then another is swapped in; who processed what comes after?

@@ -104,6 +104,8 @@ pub struct Faults {
     pub calls: usize,
     pub commits: usize,
     pub repeats: usize,
+    /// Commits that end in an abort, and nothing else.
+    pub aborts: usize,
 }
 
 /// See the module.

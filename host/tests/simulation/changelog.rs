@@ -1,7 +1,7 @@
 //! Changelogs in the broker's memory, as Kafka has them: records of open transactions lie between those that are
 //! committed, and what is behind the first of them cannot be read yet. And the local stores of the simulated hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +79,12 @@ impl Changelogs {
         fold
     }
 
+    /// Every key that was ever written, also in vain.
+    pub fn keys(&self, number: i32) -> BTreeSet<Vec<u8>> {
+        let slots = self.partitions.get(&number).into_iter().flatten();
+        slots.filter(|slot| slot.fate != Fate::Marker).map(|slot| slot.key.clone()).collect()
+    }
+
     fn ends(&self, number: i32) -> (i64, i64) {
         let Some(slots) = self.partitions.get(&number) else { return (0, 0) };
         let stable = slots.iter().position(|slot| matches!(slot.fate, Fate::Open(_))).unwrap_or(slots.len());
@@ -154,6 +160,7 @@ impl Opening for SimOpening {
         if let Some(local) = self.local.take() {
             match Restore::begin(&changelog, local, self.afresh, now) {
                 Ok(restore) => self.restore = Some(restore),
+                Err(OpenError::Lost(what)) => panic!("this broker loses nothing: {what}"),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -280,4 +287,26 @@ impl Log for ChangelogLog {
     fn high_watermark(&self, _: &TopicName, partition: i32) -> Result<i64, LogError> {
         Ok(self.0.lock().ends(partition).1)
     }
+}
+
+/// The topic was deleted and made anew: what a copy has is of the one before.
+#[test]
+fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
+    let mut changelogs = Changelogs::default();
+    changelogs.append(0, 1, b"new", Some(b"1"), 5);
+    changelogs.end(1, true);
+    let mut copy = Memory::default();
+    let old = (b"old".to_vec(), Some(Entry { written_at: Timestamp(5), value: b"1".to_vec() }));
+    copy.apply(&[old], &Mark { position: 10, bytes: 4, entries: 1, at: 5 }).expect("memory does not fail");
+    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let copy_age_max = copy_age_max(None);
+    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
+    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
+    assert_eq!(restore.wiped, Some("ahead of the changelog"));
+    while restore.left() > 0 {
+        restore.step(&changelog, Duration::ZERO, Timestamp(6)).expect("readable");
+    }
+    let restored = restore.finish();
+    let found = [b"old", b"new"].map(|key| restored.get(key).expect("memory does not fail").is_some());
+    assert_eq!(found, [false, true]);
 }

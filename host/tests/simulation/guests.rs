@@ -93,6 +93,8 @@ pub struct World {
     /// The next instances that cannot be made.
     pub no_instances: u32,
     pub retry_attempts: u32,
+    /// Whether every third tick is refused, after it has written.
+    pub ticks_fail: bool,
 }
 
 impl World {
@@ -151,7 +153,13 @@ impl Guest for Simulated {
             self.broken = true;
             return Err(GuestError::Trapped { kind: TrapKind::Trap, message: "it trapped".into() });
         }
-        state.put(0, b"tick".to_vec(), call.now.0.to_string().into_bytes(), call.now).expect("there is room");
+        let fails = self.world.lock().ticks_fail && call.now.0 / TICK_MS % 3 == 0;
+        let key = if fails { b"of a refused tick".to_vec() } else { b"tick".to_vec() };
+        state.put(0, key, call.now.0.to_string().into_bytes(), call.now).expect("there is room");
+        if fails {
+            self.broken = true;
+            return Err(GuestError::Returned("it refused".into()));
+        }
         Ok(Output::default())
     }
 

@@ -282,14 +282,23 @@ impl Session for SimSession {
         self.enter("commit")?;
         let (broker, id) = (self.broker.clone(), self.transactional_id.clone());
         let mut broker = broker.borrow_mut();
-        let rate = broker.faults.commits;
-        let fault = if broker.rng.chance(rate) { broker.rng.below(7) } else { usize::MAX };
+        let (rate, aborts) = (broker.faults.commits, broker.faults.aborts);
+        let fault = if broker.rng.chance(rate) { broker.rng.below(8) } else { usize::MAX };
+        if aborts > 0 && broker.rng.chance(aborts) {
+            return Err(SessionError::Abort("a record was not delivered".into()));
+        }
         match fault {
             // It was away for so long that somebody else took over.
             0 => broker.evict(self.id),
             1 => broker.rebalance(),
             2 => broker.fence(&id),
             3 => return Err(SessionError::Abort("a record was not delivered".into())),
+            // It dies with its records sent: until its transaction is given up, nobody can read what comes after them.
+            4 => {
+                self.dead = true;
+                broker.crashed.insert(self.id);
+                return Err(SessionError::Restart("died before its offsets were sent".into()));
+            }
             _ => {}
         }
         drop(broker);
@@ -299,14 +308,14 @@ impl Session for SimSession {
         let unknown = || Err(SessionError::Restart("nobody knows how the commit ended".into()));
         match fault {
             // Its answer is lost.
-            4 => {
+            5 => {
                 broker.end(&id, true);
                 return unknown();
             }
             // Its request is lost: the transaction stays open.
-            5 => return unknown(),
+            6 => return unknown(),
             // Its request is late: it arrives, or it is fenced before.
-            6 => {
+            7 => {
                 let at = clock::now().0 + broker.rng.between(1, 100_000);
                 broker.end_later(&id, at);
                 return unknown();
