@@ -13,13 +13,14 @@ guests := transforms/* tests/guests/*
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
+# With a test among what is built, cargo gives every dependency the features that `make test` gives it: whoever runs both
+# compiles wasmtime once.
 demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
-	cargo build -p sandbar -p sandbar-demo
+	cargo build --workspace --bin sandbar --bin sandbar-demo --test layers
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
-# Built as `make test` builds it, so that whoever runs both compiles once: a test of the host, and one of the harness, have
-# cargo make the two programs.
+# The same; a test of the harness has cargo make its program.
 shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
 	cargo test --quiet --workspace --no-run --test layers --test e2e
