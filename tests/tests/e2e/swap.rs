@@ -11,8 +11,8 @@ use crate::job::{Job, unchanged};
 
 /// Swaps in one run, over all transforms. `SANDBAR_TEST_SWAPS` says another number, which is made however long it takes.
 const SWAPS: u64 = 500;
-/// No swap is begun after this time, so that a run on a machine that does much else ends: at about 1 swap a second there.
-const SWAPPING: Duration = Duration::from_secs(140);
+/// No swap is begun after this time, so that a run on a machine that does much else ends.
+const SWAPPING: Duration = Duration::from_secs(240);
 /// So many are made in any case.
 const SWAPS_MIN: u64 = 40;
 /// Transforms that are swapped at the same time, each with 4 partitions over two hosts.
@@ -20,6 +20,8 @@ const JOBS: u64 = 4;
 /// A host is killed each time that so many swaps were made. Kafka gives its partitions to the other one only when its
 /// session is over (10 s), so each takes its time.
 const SWAPS_PER_KILL: u64 = 90;
+/// After so many swaps they are asked for at the other host.
+const SWAPS_PER_HOST: u64 = 40;
 /// Records of a transform that may wait: enough that there is always work under way, and few enough to be counted.
 const AHEAD: usize = 400;
 
@@ -122,9 +124,10 @@ fn swap(job: &Job, apis: &[Api], swaps: u64, until: Option<Instant>, mut seed: S
         let panics = seed.within(0..8) == 0;
         let (mode, expected) = if panics { ("panic-all", "failed") } else { ("echo", "complete") };
         let mut apis = apis.to_vec();
-        // Mostly through one host at a time: hosts that write at the same time fence each other, which the tests of the
-        // catalog look at.
-        apis.rotate_left(((number / 10 + u64::from(seed.within(0..8) == 0)) % 2) as usize);
+        // Mostly all through one host at a time: hosts that write at the same time fence each other, which takes seconds, and
+        // which the tests of the catalog look at.
+        let turn = made.load(Ordering::Relaxed) / SWAPS_PER_HOST + u64::from(seed.within(0..24) == 0);
+        apis.rotate_left((turn % 2) as usize);
         let revision = deploy(&apis, job, json!({"mode": mode, "tag": number.to_string()}), expected);
         assert_eq!(revision, number, "each accepted deployment is one revision");
         broken.extend(panics.then_some(number));
