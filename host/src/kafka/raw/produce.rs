@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings::*;
 
-use super::{Client, Err, GroupMetadata, PartitionList, RawError, c_string, check, ms};
+use super::{Client, Err, GroupMetadata, PartitionList, RawError, c_string, ms};
 use crate::model::batch::HeaderRef;
 
 /// A topic by handle: saves the look-up by name of every record.
@@ -106,19 +106,20 @@ impl Client {
         usize::try_from(unsafe { rd_kafka_outq_len(self.rk) }).unwrap_or(0)
     }
 
-    /// Waits until a broker is connected. librdkafka 2.12 looks for one to find the transaction coordinator by, and if none
-    /// is connected yet, looks again after 500 ms. The first answer may be of the bootstrap server, whose connection ends
-    /// with it; so this asks twice.
-    pub fn connect(&self, timeout: Duration) -> Result<(), RawError> {
+    /// Waits until a broker is connected, or for `timeout`: what is called next says why none is. librdkafka 2.12 looks for
+    /// one to find the transaction coordinator by, and if none is connected yet, looks again after 500 ms. The first answer
+    /// may be of the bootstrap server, whose connection ends with it; so this asks twice.
+    pub fn connect(&self, timeout: Duration) {
         for _ in 0..2 {
             let mut metadata = std::ptr::null();
-            // SAFETY: live handle, valid out pointer; no topic is asked for. What it made is destroyed, once.
-            unsafe {
-                check("metadata", rd_kafka_metadata(self.rk, 0, std::ptr::null_mut(), &mut metadata, ms(timeout)))?;
-                rd_kafka_metadata_destroy(metadata);
+            // SAFETY: live handle, valid out pointer; no topic is asked for.
+            let code = unsafe { rd_kafka_metadata(self.rk, 0, std::ptr::null_mut(), &mut metadata, ms(timeout)) };
+            if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
             }
+            // SAFETY: made by the call above, destroyed once.
+            unsafe { rd_kafka_metadata_destroy(metadata) };
         }
-        Ok(())
     }
 
     pub fn init_transactions(&self, timeout: Duration) -> Result<(), RawError> {
