@@ -404,6 +404,8 @@ fn every_template_builds_and_tests_at_once() {
         assert!(again.code == 2 && again.err.contains("is not empty"), "{again:?}");
 
         let crate_folder = folder.path().join(&name);
+        let spec = std::fs::read_to_string(crate_folder.join("transform.yaml")).expect("it is there");
+        assert!(spec.contains(&format!(".{name} }}")), "whatever the team, it must not feed itself: {spec}");
         let in_it = |command: &mut std::process::Command| {
             let ran =
                 Ran::of(command.current_dir(&crate_folder).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true"));
