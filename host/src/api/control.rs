@@ -50,7 +50,7 @@ pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondit
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is paused (E033)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
-    if find(&shared, &id)?.desired == Desired::Paused {
+    if find(&shared, &id).await?.desired == Desired::Paused {
         return Err(Refusal::new(Code::NotRunning, format!("{id} is paused")).with_hint("resume it"));
     }
     Ok(accepted(&change(&shared, id, precondition, Change::Restart).await?))
@@ -62,7 +62,7 @@ pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondi
     responses((status = 200, description = "The rollout; state, lag and last errors per host and partition, of the whole cluster", body = StatusView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn status(State(shared): AppState, Id(id): Id) -> Result<Json<StatusView>, Refusal> {
-    let deployment = find(&shared, &id)?;
+    let deployment = find(&shared, &id).await?;
     Ok(Json(StatusView::of(&deployment, shared.state.runtime.statuses(&id))))
 }
 

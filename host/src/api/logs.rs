@@ -80,7 +80,7 @@ pub async fn logs(
     Params(params): Params<LogParams>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    find(&shared, &id)?;
+    find(&shared, &id).await?;
     let limits = shared.state.limits;
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
     if limit > limits.log_lines_max {
@@ -135,7 +135,7 @@ pub async fn tail(
     Params(params): Params<TailParams>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    find(&shared, &id)?;
+    find(&shared, &id).await?;
     let limits = shared.state.limits;
     let wait = params.wait.as_deref().map_or(Ok(limits.tail_wait), |wait| span("wait", wait))?;
     if wait > limits.tail_wait_max {

@@ -109,7 +109,7 @@ pub struct MoveView {
     responses((status = 200, description = "By input, topic and partition", body = OffsetList),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
-    let deployment = find(&shared, &id)?;
+    let deployment = find(&shared, &id).await?;
     let state = shared.state.clone();
     blocking(move || {
         let spec = spec_of(&deployment)?;

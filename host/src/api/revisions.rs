@@ -39,7 +39,7 @@ pub struct RollbackRequest {
     responses((status = 200, description = "Newest first", body = RevisionList),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionList>, Refusal> {
-    let current = find(&shared, &id)?.revision;
+    let current = find(&shared, &id).await?.revision;
     let catalog = &shared.state.catalog;
     let summary = |revision: &Arc<Revision>| RevisionSummary::of(revision, current, catalog.has_module(&revision.module));
     let revisions = catalog.revisions(&id).iter().map(summary).collect();
@@ -52,7 +52,7 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
     responses((status = 200, description = "Its spec and module", body = TransformView),
         (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
-    let current = find(&shared, &id)?;
+    let current = find(&shared, &id).await?;
     let revision = shared.state.catalog.revision(&id, revision)?;
     Ok(Json(TransformView::of_revision(&revision, current.desired)))
 }

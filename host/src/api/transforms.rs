@@ -102,7 +102,7 @@ async fn receive(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Up
     responses((status = 200, description = "The current revision; its number is the ETag", body = TransformView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
-    let deployment = find(&shared, &id)?;
+    let deployment = find(&shared, &id).await?;
     Ok(([(header::ETAG, etag(&deployment))], Json(TransformView::of(&deployment))).into_response())
 }
 
@@ -143,10 +143,17 @@ fn list(shared: &Shared, wanted: impl Fn(&TransformId) -> bool) -> TransformList
     TransformList { transforms: wanted.map(summary).collect() }
 }
 
-/// The transform, or E023.
-pub fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refusal> {
-    let found = shared.state.catalog.deployment(id);
-    found.ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))
+/// The transform, or E023. One that is not known is looked for in the log: another host may have made it a moment ago.
+pub async fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refusal> {
+    if let Some(known) = shared.state.catalog.deployment(id) {
+        return Ok(known);
+    }
+    let (catalog, id) = (shared.state.catalog.clone(), id.clone());
+    blocking(move || {
+        catalog.refresh()?;
+        catalog.deployment(&id).ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))
+    })
+    .await
 }
 
 /// Makes a change that only looks at the precondition.
