@@ -25,7 +25,6 @@ pub(super) struct KafkaExclusive {
 impl KafkaExclusive {
     pub fn open(config: &KafkaConfig, id: &str) -> Result<Self, ExclusiveError> {
         let client = Client::producer(&config.exclusive(id)).map_err(unavailable)?;
-        client.connect(CALL_TIMEOUT);
         let deadline = Instant::now() + 2 * EXCLUSIVE_TIMEOUT;
         while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
             if !error.retriable || Instant::now() > deadline {

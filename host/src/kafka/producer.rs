@@ -32,7 +32,6 @@ impl Producer {
         let reports = topics.iter().any(TopicName::is_internal);
         let client = Client::producer(&config.producer(transactional_id, reports)).map_err(restart)?;
         if transactional_id.is_some() {
-            client.connect(CALL_TIMEOUT);
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
             while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
                 if !error.retriable || Instant::now() > deadline {

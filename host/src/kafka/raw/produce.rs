@@ -109,7 +109,7 @@ impl Client {
     /// Waits until a broker is connected, or for `timeout`: what is called next says why none is. librdkafka 2.12 looks for
     /// one to find the transaction coordinator by, and if none is connected yet, looks again after 500 ms. The first answer
     /// may be of the bootstrap server, whose connection ends with it; so this asks twice.
-    pub fn connect(&self, timeout: Duration) {
+    fn connect(&self, timeout: Duration) {
         for _ in 0..2 {
             let mut metadata = std::ptr::null();
             // SAFETY: live handle, valid out pointer; no topic is asked for.
@@ -123,6 +123,7 @@ impl Client {
     }
 
     pub fn init_transactions(&self, timeout: Duration) -> Result<(), RawError> {
+        self.connect(timeout);
         // SAFETY: live handle; the error object is taken over. So for the calls below.
         unsafe { RawError::check("init_transactions", rd_kafka_init_transactions(self.rk, ms(timeout))) }
     }
