@@ -28,7 +28,7 @@
 //! | task.rs | `offer`: keep repeats; keep records of a paused partition |
 //! | task.rs | `reached_end`: believe it while paused. `skip_control_records`: with work pending; never |
 //! | task/step.rs | `conclude`: send failed rows too; rows after a pausing one; pass a pausing row; leave out dead letters; ignore send errors |
-//! | worker/cycle.rs | `step_back`: leave out `abort`; keep the refused revision. `round`: swap before `finish`. `take_over`, `apply`: never `pass_trial` |
+//! | worker/cycle.rs | `step_back`: leave out `abort`; keep the refused revision. `settle`: swap while a transaction is open. `take_over`, `apply`: never `pass_trial` |
 //! | task.rs | `is_outrun`: never. `swap`: keep the program; keep `since` |
 //! | task/step.rs | `call`: keep the instance after an error. `retry_row`: begin at row 0. `step_row`: retry for ever |
 //! | task/step.rs | `step_batch`, `step_row`, `step_tick`: keep what a failed call wrote. `step_batch`: keep the writes of a batch of which some failed |
@@ -117,28 +117,30 @@ fn a_slow_partition_starves_no_other() {
     assert!((60..600).contains(&slow), "{slow}");
 }
 
-/// Ticks are work of their own: they are committed where no record ever comes.
-#[test]
-fn ticks_are_committed_without_records() {
+/// One task with ticks and no records, and so many of its commits in 1,000 are aborted. Returns how many commits there
+/// were, and how many ticks were due.
+fn only_ticks(aborts: usize, steps: usize) -> (u64, u64) {
     let tick = Some(std::time::Duration::from_millis(TICK_MS as u64));
     let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
     let mut simulation = Simulation::new(Rng::new(1), settings, vec![Partition { input: 0, number: 0 }], 1);
+    simulation.broker.borrow_mut().faults.aborts = aborts;
     let started = clock::now();
-    (0..1000).for_each(|_| simulation.step(0));
-    let (commits, due) = (simulation.broker.borrow().commits, clock::now().millis_since(started) / TICK_MS as u64);
+    (0..steps).for_each(|_| simulation.step(0));
+    let commits = simulation.broker.borrow().commits;
+    (commits, clock::now().millis_since(started) / TICK_MS as u64)
+}
+
+/// Ticks are work of their own: they are committed where no record ever comes.
+#[test]
+fn ticks_are_committed_without_records() {
+    let (commits, due) = only_ticks(0, 1000);
     assert!(due > 5 && commits + 2 > due, "{commits} commits, {due} ticks were due");
 }
 
 /// A tick whose transaction was aborted is due again: none is left out.
 #[test]
 fn ticks_that_were_undone_are_due_again() {
-    let tick = Some(std::time::Duration::from_millis(TICK_MS as u64));
-    let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
-    let mut simulation = Simulation::new(Rng::new(1), settings, vec![Partition { input: 0, number: 0 }], 1);
-    simulation.broker.borrow_mut().faults.aborts = 500;
-    let started = clock::now();
-    (0..4000).for_each(|_| simulation.step(0));
-    let (commits, due) = (simulation.broker.borrow().commits, clock::now().millis_since(started) / TICK_MS as u64);
+    let (commits, due) = only_ticks(500, 4000);
     // A long row of aborts waits for longer than a tick.
     assert!(due > 50 && commits + due / 20 + 2 > due, "{commits} commits, {due} ticks were due");
 }
