@@ -190,8 +190,9 @@ impl Catalog {
         found.ok_or_else(|| CatalogError::NoRevision { id: id.clone(), revision: Some(revision) })
     }
 
-    /// Waits until this host has seen everything that was written before now.
+    /// Waits until this host has seen everything that was written before now, modules too.
     pub fn refresh(&self) -> Result<(), CatalogError> {
+        self.modules.catch_up()?;
         self.catch_up(self.writer.end_offset()?)
     }
 
@@ -207,8 +208,13 @@ impl Catalog {
         self.modules.put(bytes)
     }
 
-    /// A module's bytes: from the disk, else from the log. `None`: it was never stored.
+    /// A module's bytes: from the disk, else from the log, where one that is not known is looked for: another host may have
+    /// stored it a moment ago. `None`: it is not stored.
     pub fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
+        if let Some(known) = self.modules.get(digest)? {
+            return Ok(Some(known));
+        }
+        self.modules.catch_up()?;
         self.modules.get(digest)
     }
 
