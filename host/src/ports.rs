@@ -250,8 +250,8 @@ pub enum ExclusiveError {
 
 /// The right to write, held by the newest writer of an id: see [`Log::exclusive`].
 pub trait ExclusiveWriter: Send {
-    /// One past the last record of the partition, whether it can be read already or not. Whoever has read up to there
-    /// knows all that earlier writers of this id will ever have written.
+    /// One past the last record of a partition that only writers of this id write to, whether it can be read already or
+    /// not. Whoever has read up to there knows all that earlier ones will ever have written.
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
 
     /// Writes the records, in order and in one transaction: all of them, or none.

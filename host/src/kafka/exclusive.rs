@@ -37,7 +37,11 @@ impl KafkaExclusive {
 
 impl ExclusiveWriter for KafkaExclusive {
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        Ok(self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?.1)
+        let (_, high_watermark) =
+            self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
+        // The last place is the marker that ended the last transaction. A reader learns that it is past it only when a
+        // fetch came back empty, after fetch.wait.max.ms.
+        Ok((high_watermark - 1).max(0))
     }
 
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {

@@ -113,7 +113,8 @@ impl KafkaLog {
 impl Reader {
     fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {
         let deadline = Instant::now() + wait;
-        while self.left.is_empty() {
+        // That the end was reached is news too: past records that are not shown.
+        while self.left.is_empty() && self.end_seen <= self.next_offset {
             let time_left = deadline.saturating_duration_since(Instant::now());
             self.fetch(time_left)?;
             if time_left.is_zero() {
@@ -259,11 +260,10 @@ impl Log for KafkaLog {
         bytes_max: usize,
     ) -> Result<Page, LogError> {
         let mut reader = self.reader(topic, partition, offset)?;
-        let of_topic = |error| of_topic(topic, error);
-        let mut page = reader.page(wait, bytes_max).map_err(of_topic)?;
-        // Asked as read_committed: the last stable offset.
-        page.end_offset = reader.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(of_topic)?.1;
+        let mut page = reader.page(wait, bytes_max).map_err(|error| of_topic(topic, error))?;
         self.keep(topic, partition, reader);
+        // Not by the reader: its connection is busy with the next fetch, which waits for records.
+        page.end_offset = self.offsets(topic, partition)?.1;
         Ok(page)
     }
 
@@ -273,6 +273,7 @@ impl Log for KafkaLog {
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        // Asked as read_committed, the default: the last stable offset.
         let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
         ends.map_err(|error| match error.rdkafka_error_code() {
             Some(

@@ -7,10 +7,20 @@ use sandbar_tests::{Message, Seed, wait};
 
 use crate::job::Job;
 
-/// Moments of a run, as numbers of committed records: `count` of them, one at random in each part of the run.
-fn moments(records: usize, ahead: i64, seed: &mut Seed, count: u64) -> Vec<i64> {
-    let part = (records as u64 - ahead as u64) / count;
-    (0..count).map(|i| (i * part + seed.within(1..part)) as i64).collect()
+/// When a fault is due, as numbers of records.
+struct Moment {
+    /// So many are committed by then.
+    committed: i64,
+    /// No more are produced before it.
+    produced: i64,
+}
+
+/// `count` moments of a run, one at random in each part of it.
+fn moments(records: i64, ahead: i64, seed: &mut Seed, count: u64) -> Vec<Moment> {
+    let part = (records - ahead) as u64 / count;
+    let moment =
+        |i| Moment { committed: (i * part + seed.within(1..part)) as i64, produced: ((i + 1) * part) as i64 + ahead - 1 };
+    (0..count).map(moment).collect()
 }
 
 /// Lets the producer finish when a test fails, which the scope waits for.
@@ -23,27 +33,26 @@ impl Drop for Release<'_> {
 }
 
 /// Runs the job, and calls `fault` at `count` moments, when the job is in mid-flight. The producer is `ahead` of what is
-/// committed: there is always work under way. On a quick machine each fault may come `ahead` records after the one before.
+/// committed, but waits for each fault: there is always work left for the next, however quick the machine is.
 pub fn run(job: &Job, messages: &[Message], ahead: i64, seed: &mut Seed, count: u64, mut fault: impl FnMut(u64)) {
-    let seen = AtomicI64::new(0);
-    let records = messages.len();
+    let allowed = AtomicI64::new(ahead);
+    let records = messages.len() as i64;
     let moments = moments(records, ahead, seed, count);
     std::thread::scope(|scope| {
-        let _release = Release(&seen);
-        scope.spawn(|| job.produce_ahead(messages, ahead, &seen));
+        let _release = Release(&allowed);
+        scope.spawn(|| job.produce_up_to(messages, &allowed));
         let mut last = 0;
         for (number, moment) in (0..).zip(moments) {
+            let go_on = |total: i64| allowed.store(moment.produced.min(total + ahead), Ordering::Relaxed);
             // There is progress between any two faults: each meets a host at work, not one that starts.
-            job.wait_total(moment.max(last + 1), &seen);
+            job.wait_total(moment.committed.max(last + 1), go_on);
             // Anywhere within a commit interval: in a poll, a guest, a transaction, a commit.
             std::thread::sleep(seed.duration(Duration::from_millis(150)));
-            let total = job.progress.total();
-            last = total;
-            assert!(total < records as i64, "all was done before fault {number}");
-            println!("fault {number} at {total} committed records");
+            last = job.progress.total();
+            println!("fault {number} at {last} committed records of {}", allowed.load(Ordering::Relaxed));
             fault(number);
         }
-        job.wait_total(records as i64, &seen);
+        job.wait_total(records, |total| allowed.store(total + ahead, Ordering::Relaxed));
     });
     job.wait_through(wait::PATIENCE);
 }

@@ -64,26 +64,24 @@ impl Job {
         Producer::new(self.kafka).send_all(&self.input, messages);
     }
 
-    /// Produces while the transform works, never more than `ahead` of what it has committed; `seen` is told of that.
-    pub fn produce_ahead(&self, messages: &[Message], ahead: i64, seen: &AtomicI64) {
+    /// Produces while the transform works, never more records than are `allowed` by now.
+    pub fn produce_up_to(&self, messages: &[Message], allowed: &AtomicI64) {
         let producer = Producer::new(self.kafka);
-        for (i, message) in messages.iter().enumerate() {
-            if i % 1_000 == 0 {
-                wait::until("the transform goes on", 3 * wait::PATIENCE, || {
-                    let committed = seen.load(Ordering::Relaxed);
-                    if (i as i64) < committed + ahead { Ok(()) } else { Err(format!("{committed} of {i}")) }
-                });
-            }
+        for (i, message) in (0..).zip(messages) {
+            wait::until("the transform goes on", 3 * wait::PATIENCE, || {
+                let allowed = allowed.load(Ordering::Relaxed);
+                if i < allowed { Ok(()) } else { Err(format!("{allowed} are allowed")) }
+            });
             producer.send(&self.input, message);
         }
         producer.flush();
     }
 
-    /// Waits until at least `count` records are committed, and tells `seen` on the way.
-    pub fn wait_total(&self, count: i64, seen: &AtomicI64) {
+    /// Waits until at least `count` records are committed, and tells `seen` on the way how many there are.
+    pub fn wait_total(&self, count: i64, seen: impl Fn(i64)) {
         wait::until(&format!("{} has {count} records behind it", self.transform), wait::PATIENCE, || {
             let total = self.progress.total();
-            seen.store(total, Ordering::Relaxed);
+            seen(total);
             if total >= count { Ok(()) } else { Err(format!("{total}")) }
         });
     }
