@@ -173,6 +173,10 @@ impl Log for EmbeddedLog {
         Ok(self.info(&self.broker.find(name)?))
     }
 
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
+        Ok(self.topic(name)?.partitions)
+    }
+
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
         Ok(self.broker.state().topics.iter().map(|(name, topic)| (name.clone(), self.info(topic))).collect())
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::batch::{Batch, HeaderRef, Output, RecordRef};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
@@ -275,6 +276,9 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// The topic, or [`LogError::NoTopic`].
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError>;
 
+    /// How many partitions a topic has: cheaper than [`Log::topic`], for what is asked often.
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError>;
+
     /// All topics except the log's own internal ones.
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;
 
@@ -377,6 +381,10 @@ pub trait States: Send + Sync {
     ///
     /// Call it when everything that earlier owners of the partition may have committed is over (their offsets are read).
     fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening>;
+
+    /// Whether every input still has the partitions that the changelogs have, as the log says now: else keys may be where
+    /// their state is not ([`OpenError::Partitions`]).
+    fn check_inputs(&self) -> Result<(), OpenError>;
 }
 
 /// A state on its way. Dropping it gives up.
@@ -394,12 +402,22 @@ pub enum OpenError {
     /// A changelog topic does not reach as far as what was committed with it: it was deleted, or made anew.
     #[error("{0}")]
     Lost(String),
-    /// An input has partitions that the changelog topics have not.
+    /// An input has other partitions than the changelog topics.
     #[error("{0}")]
     Partitions(String),
     /// Kafka or the local disk failed.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl OpenError {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lost(_) => Code::StateLost,
+            Self::Partitions(_) => Code::PartitionsChanged,
+            Self::Unavailable(_) => Code::StateUnavailable,
+        }
+    }
 }
 
 /// A compacted topic as a look-up: the last value of each key. Shared by all transforms that use it.

@@ -95,7 +95,8 @@ impl Stores {
                 ..StoreSettings::of(name, store)
             },
         });
-        TransformStores { host: self.clone(), stores: stores.collect(), partitions, metrics }
+        let inputs = spec.inputs.clone();
+        TransformStores { host: self.clone(), inputs, stores: stores.collect(), partitions, metrics }
     }
 
     /// Removes local copies that nobody has used for long: of partitions that moved away, of transforms that are gone.
@@ -129,6 +130,7 @@ impl Stores {
 #[derive(Clone)]
 pub struct TransformStores {
     host: Stores,
+    inputs: Vec<TopicName>,
     stores: Vec<StoreOf>,
     partitions: i32,
     metrics: Arc<TransformMetrics>,
@@ -138,11 +140,6 @@ impl TransformStores {
     /// Whether a state that one of them opened is what the other would open.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.stores, self.partitions) == (&other.stores, other.partitions)
-    }
-
-    /// Partitions of each changelog.
-    pub fn partitions(&self) -> i32 {
-        self.partitions
     }
 
     fn build(&self, number: i32, committed: &Positions, afresh: bool, progress: &Progress) -> Result<State, OpenError> {
@@ -205,6 +202,17 @@ impl States for TransformStores {
             tracing::error!(%error, "the system has no thread left to restore a store");
         }
         Box::new(Opened { done, progress })
+    }
+
+    fn check_inputs(&self) -> Result<(), OpenError> {
+        for input in &self.inputs {
+            let found = self.host.log.partitions(input).map_err(|error| OpenError::Unavailable(error.to_string()))?;
+            if found != self.partitions {
+                let message = format!("{input} has {found} partitions, its changelogs have {}", self.partitions);
+                return Err(OpenError::Partitions(message));
+            }
+        }
+        Ok(())
     }
 }
 

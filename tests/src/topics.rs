@@ -66,6 +66,8 @@ pub fn client(kafka: &KafkaCluster) -> ClientConfig {
     config.set("bootstrap.servers", kafka.brokers()).set("client.id", "sandbar-tests");
     // A restarting broker is met often here, and waited for.
     config.set("reconnect.backoff.max.ms", "500");
+    // A test that looks whether a topic is there must not make it.
+    config.set("allow.auto.create.topics", "false");
     config
 }
 

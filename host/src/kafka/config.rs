@@ -33,6 +33,8 @@ impl KafkaConfig {
             ("socket.keepalive.enable".to_owned(), "true".to_owned()),
             ("reconnect.backoff.max.ms".to_owned(), "1000".to_owned()),
             ("socket.timeout.ms".to_owned(), "10000".to_owned()),
+            // To look at a topic must not make it, which producers do by default on brokers that allow it.
+            ("allow.auto.create.topics".to_owned(), "false".to_owned()),
         ];
         all.extend(own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         all.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -144,5 +146,37 @@ impl KafkaConfig {
             config.set(name, value);
         }
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::spec::{Delivery, Start};
+
+    #[test]
+    fn no_client_makes_topics_by_looking_at_them() {
+        let config = KafkaConfig::default();
+        let options = SessionOptions {
+            group: "g".into(),
+            transactional_id: "t".into(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            delivery: Delivery::ExactlyOnce,
+            start: Start::Earliest,
+            co_partitioned: false,
+        };
+        let off = ("allow.auto.create.topics".to_owned(), "false".to_owned());
+        for properties in [
+            config.consumer(&options),
+            config.producer(Some("t"), true),
+            config.reader("g"),
+            config.writer(),
+            config.exclusive("t"),
+            config.uncommitted(),
+        ] {
+            assert!(properties.contains(&off), "{properties:?}");
+        }
+        assert_eq!(config.admin().get(&off.0), Some("false"));
     }
 }

@@ -171,6 +171,10 @@ impl Log for KafkaLog {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        Ok(self.described(name, self.partitions(name)?))
+    }
+
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
         let metadata = self
             .admin
             .inner()
@@ -181,7 +185,7 @@ impl Log for KafkaLog {
         if partitions == 0 {
             return Err(LogError::NoTopic(name.to_string()));
         }
-        Ok(self.described(name, partitions as i32))
+        Ok(partitions as i32)
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::prepare::{Prepared, Unprepared, check_partitions, prepare, prepare_proven};
+use super::prepare::{Prepared, Unprepared, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
@@ -15,7 +15,7 @@ use crate::model::names::TransformId;
 use crate::model::revision::{Asked, Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{SessionOptions, States};
+use crate::ports::{OpenError, SessionOptions, States};
 use crate::stores::TransformStores;
 use crate::telemetry::metrics::TransformMetrics;
 use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
@@ -24,7 +24,8 @@ use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 /// How often gauges follow the workers' status.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the partitions of inputs are counted, for transforms with stores.
+/// How often the partitions of inputs are counted, for transforms with stores; those that work count them before each
+/// commit.
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// A guest's stack is on its worker's.
 const STACK_BYTES: usize = 4 << 20;
@@ -295,14 +296,16 @@ impl Actor {
 
     /// Whether an input of a transform with stores has other partitions than it had: then no key is where its state is.
     async fn partitions_changed(&mut self) -> Option<Unprepared> {
-        let (stores, options) = (self.stores.clone()?, self.options.as_ref()?);
+        let stores = self.stores.clone()?;
         let now = Timestamp::now();
         if self.workers.is_empty() || self.looked_at.is_some_and(|at| now < at.after(PARTITIONS_INTERVAL)) {
             return None;
         }
         self.looked_at = Some(now);
-        let (log, inputs) = (self.parts.log.clone(), options.inputs.clone());
-        spawn_blocking(move || check_partitions(&*log, &inputs, stores.partitions()).err()).await.ok()?
+        match spawn_blocking(move || stores.check_inputs()).await {
+            Ok(Err(error @ OpenError::Partitions(_))) => Some((error.code(), error.to_string())),
+            _ => None,
+        }
     }
 
     /// Gives workers the revision that another host has committed with on partitions that are theirs now: it was

@@ -7,7 +7,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::revision::{Asked, Deployment, Progress};
 use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, GuestFactory, Log, LogError, SessionOptions};
+use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions, States};
 use crate::stores::TransformStores;
 use crate::task::{Failed, Program, Settings};
 use crate::telemetry::metrics::TransformMetrics;
@@ -53,6 +53,9 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     })?;
     let bytes = parts.catalog.module(&spec.module).map_err(|error| (error.code(), error.to_string()))?;
     let bytes = bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {} is not in the catalog", spec.module)))?;
+    for topic in &spec.inputs {
+        parts.log.partitions(topic).map_err(of_log)?;
+    }
     let mut record_bytes_max = Vec::new();
     for topic in spec.written_topics() {
         record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.record_bytes_max);
@@ -100,21 +103,9 @@ fn stores(
         partitions.get_or_insert(info.partitions);
         found.push((changelog.clone(), info));
     }
-    let partitions = partitions.unwrap_or_default();
-    check_partitions(&*parts.log, &spec.inputs, partitions)?;
-    Ok(Some(parts.stores.of(spec, &found, partitions, metrics.clone())))
-}
-
-/// Whether every input has as many partitions as the changelogs.
-pub fn check_partitions(log: &dyn Log, inputs: &[TopicName], partitions: i32) -> Result<(), Unprepared> {
-    for input in inputs {
-        let found = log.topic(input).map_err(of_log)?.partitions;
-        if found != partitions {
-            let message = format!("{input} has {found} partitions, its changelogs have {partitions}");
-            return Err((Code::PartitionsChanged, message));
-        }
-    }
-    Ok(())
+    let stores = parts.stores.of(spec, &found, partitions.unwrap_or_default(), metrics.clone());
+    stores.check_inputs().map_err(|error| (error.code(), error.to_string()))?;
+    Ok(Some(stores))
 }
 
 /// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as

@@ -10,7 +10,7 @@ use super::WorkerStatus;
 use super::states::{Opened, PartitionStates};
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{CommitOffset, Guest, Partition, Positions, Rebalance, Session, SessionError, States};
+use crate::ports::{CommitOffset, Guest, OpenError, Partition, Positions, Rebalance, Session, SessionError, States};
 use crate::task::{Failed, Program, Step, Tally, Task};
 
 /// Records taken from the session in one poll.
@@ -176,16 +176,19 @@ impl Cycle {
                     let own = self.tasks.values_mut().filter(|task| task.partition().number == number);
                     own.for_each(|task| task.state_failed(error.clone()));
                 }
-                Opened::Stopped(error) => {
-                    tracing::error!(transform = %id, partition = number, code = %error.code, error = error.message, "stopped");
-                    for task in self.tasks.values_mut() {
-                        task.hold(true);
-                        task.state_failed(error.clone());
-                    }
-                }
+                Opened::Stopped(error) => self.hold_all(&error),
             }
         }
         Ok(())
+    }
+
+    /// No task can go on.
+    fn hold_all(&mut self, error: &LastError) {
+        tracing::error!(transform = %self.program().settings.id, code = %error.code, error = error.message, "stopped");
+        for task in self.tasks.values_mut() {
+            task.hold(true);
+            task.state_failed(error.clone());
+        }
     }
 
     /// Whether the open transaction is to be committed before its time: what it has waits in memory.
@@ -253,6 +256,16 @@ impl Cycle {
         }
         let metrics = self.program().metrics.clone();
         let timer = metrics.commit_time.start_timer();
+        match self.states.check_inputs() {
+            Ok(()) => {}
+            Err(error @ OpenError::Partitions(_)) => {
+                metrics.aborted("partitions");
+                self.abort()?;
+                self.hold_all(&LastError { code: error.code(), message: error.to_string(), offset: None, at: now });
+                return Ok(());
+            }
+            Err(error) => return Err(SessionError::Abort(error.to_string())),
+        }
         let first = self.program().settings.changelogs.start;
         self.states.send(&mut *self.session, first)?;
         let reach = self.states.reach(&*self.session, first);

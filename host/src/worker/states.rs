@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::codes::Code;
 use crate::model::status::{LastError, Restoring, StoreStatus};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, Opening, Outgoing, Positions, Session, SessionError, States};
@@ -108,6 +107,11 @@ impl PartitionStates {
             }
         }
         news
+    }
+
+    /// Whether keys are still where their state is; to be asked when the records of a transaction were read.
+    pub fn check_inputs(&self) -> Result<(), OpenError> {
+        self.stores.as_ref().map_or(Ok(()), |stores| stores.check_inputs())
     }
 
     /// Keeps the states of these numbers, and gives up the others.
@@ -229,10 +233,9 @@ impl PartitionStates {
 }
 
 fn failed(error: &OpenError, now: Timestamp) -> Opened {
-    let last = |code| LastError { code, message: error.to_string(), offset: None, at: now };
+    let last = LastError { code: error.code(), message: error.to_string(), offset: None, at: now };
     match error {
-        OpenError::Lost(_) => Opened::Failed(last(Code::StateLost)),
-        OpenError::Unavailable(_) => Opened::Failed(last(Code::StateUnavailable)),
-        OpenError::Partitions(_) => Opened::Stopped(last(Code::PartitionsChanged)),
+        OpenError::Lost(_) | OpenError::Unavailable(_) => Opened::Failed(last),
+        OpenError::Partitions(_) => Opened::Stopped(last),
     }
 }

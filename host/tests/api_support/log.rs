@@ -137,6 +137,10 @@ impl Log for MemoryLog {
         Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: 1 << 20, compacted, tombstones_kept: None })
     }
 
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
+        Ok(self.topic(name)?.partitions)
+    }
+
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
         let names: Vec<TopicName> = self.topics.lock().expect("unpoisoned").keys().cloned().collect();
         names.into_iter().map(|name| self.topic(&name).map(|info| (name, info))).collect()

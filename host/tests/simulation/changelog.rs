@@ -149,6 +149,10 @@ impl States for SimStates {
             restore: None,
         })
     }
+
+    fn check_inputs(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
 }
 
 impl Opening for SimOpening {
@@ -253,6 +257,10 @@ impl Log for ChangelogLog {
     }
 
     fn topic(&self, _: &TopicName) -> Result<TopicInfo, LogError> {
+        nothing()
+    }
+
+    fn partitions(&self, _: &TopicName) -> Result<i32, LogError> {
         nothing()
     }
 

@@ -126,6 +126,9 @@ fn a_bad_spec_is_refused_by_field() {
     ] {
         checks.check(what, &api.try_deploy(&job.transform, &spec), status, code, naming);
     }
+    for topic in ["bad-specs.nowhere", "bad-specs.gone"] {
+        assert_eq!(topics::partitions(kafka, topic), None, "{topic} was made by being looked for");
+    }
     for (what, path) in [
         ("upper case", "/v1/teams/Tests/transforms/echo"),
         ("a space", "/v1/teams/tests/transforms/ec%20ho"),

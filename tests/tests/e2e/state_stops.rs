@@ -61,11 +61,16 @@ fn an_input_gets_more_partitions() {
     stateful.job.produce(&ones(KEYS));
     stateful.job.wait_through(wait::PATIENCE);
     topics::raise_partitions(kafka, &stateful.job.input, 6);
+    // At once, to where producers put keys that know it: none may be counted there.
+    let moved = (0..KEYS).map(|key| format!("key-{key}")).map(|key| {
+        let partition = sandbar_shop::partition_for(key.as_bytes(), 6);
+        Message::new(key, "1").to_partition(partition as i32)
+    });
+    stateful.job.produce(&moved.collect::<Vec<_>>());
     let status = wait_for_error(&host, &stateful, "E221").to_string();
     assert!(status.contains("6 partitions") && status.contains("have 4"), "{status}");
 
     let stopped = stateful.job.outputs().len();
-    stateful.job.produce(&ones(KEYS));
     // It is tried again, and refused again: also by a host that starts.
     let other = Host::start(kafka, "state-raised");
     wait_for_error(&other, &stateful, "E221");
