@@ -2,7 +2,8 @@
 //!
 //! One host, one transform of two workers over four partitions, records all the time, modules of 1 MiB. First each swap
 //! brings a new module, which is compiled meanwhile; then the swaps go back and forth between two that are compiled.
-//! The figures are the host's own (`sandbar_swap_pause_seconds`), interpolated within its buckets.
+//! The figures are the host's own (`sandbar_swap_pause_seconds`), interpolated within its buckets. Beside them: how long
+//! a deployment takes, and what of it is the change of the catalog.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,23 +33,33 @@ pub fn run() -> anyhow::Result<()> {
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| load(&kafka, &ends));
-        let metrics = ["sandbar_swap_pause_seconds", "sandbar_transaction_commit_seconds"];
-        let now = || metrics.map(|metric| Buckets::of(&api, metric));
+        const METRICS: [(&str, &str); 3] = [
+            ("pauses", "sandbar_swap_pause_seconds"),
+            ("commits", "sandbar_transaction_commit_seconds"),
+            ("changes of the catalog", "sandbar_catalog_change_seconds"),
+        ];
+        let now = || METRICS.map(|(_, metric)| Buckets::of(&api, metric));
         let (mut before, mut revision) = (now(), 0);
         for (what, fresh) in [("each with a new module", true), ("between two known modules", false)] {
-            let (started, records) = (Instant::now(), processed(&api));
+            let (started, records, mut deployments) = (Instant::now(), processed(&api), Vec::new());
             for number in 0..swaps {
                 revision += 1;
                 let variant = if fresh { revision } else { 1 + number % 2 };
-                deploy(&api, &api.upload(&module(variant)), revision);
+                let digest = api.upload(&module(variant));
+                let asked = Instant::now();
+                deploy(&api, &digest, revision);
+                deployments.push(asked.elapsed());
             }
             let after = now();
+            deployments.sort();
             println!("{swaps} swaps {what}, {:.0} records/s", (processed(&api) - records) / started.elapsed().as_secs_f64());
-            for (what, after, before) in [("pauses", &after[0], &before[0]), ("commits", &after[1], &before[1])] {
+            for ((what, _), (after, before)) in METRICS.iter().zip(after.iter().zip(&before)) {
                 let all = after.since(before);
                 let [half, most, longest] = [0.5, 0.99, 1.0].map(|q| all.quantile(q));
                 println!("  {:5} {what}: p50 {half:.1} ms, p99 {most:.1} ms, longest under {longest:.1} ms", all.count());
             }
+            let [half, most] = [0.5, 0.99].map(|q| deployments[(q * (deployments.len() - 1) as f64) as usize]);
+            println!("  from the request to a complete rollout: p50 {half:.0?}, p99 {most:.0?}");
             before = after;
         }
         ends.store(true, Ordering::Relaxed);
