@@ -60,8 +60,10 @@ pub trait KeyRange<K: ?Sized> {
     fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>);
 }
 
-/// As many entries as the host gives at once.
+/// As many entries as the host gives at once,
 const SCAN_MAX: usize = 4096;
+/// and the bytes of keys and values after which it gives no more.
+const SCAN_BYTES_MAX: usize = 1 << 20;
 
 // === impl Store ===
 
@@ -147,7 +149,8 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
             if let Some((last, _)) = page.last() {
                 start = after(last);
             }
-            let is_last = page.len() < wanted;
+            let bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
+            let is_last = page.len() < wanted && bytes < SCAN_BYTES_MAX;
             for (key, value) in page {
                 found.push((K::from_bytes(&key).map_err(|error| self.error(error))?, self.read(&key, &value)?));
             }

@@ -15,7 +15,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
-pub use store::{Pair, SCAN_ENTRIES_MAX, Store, StoreSettings};
+pub use store::{Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings};
 
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};
@@ -86,7 +86,8 @@ impl State {
         self.within(store, |store| store.delete(key))
     }
 
-    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` and [`SCAN_ENTRIES_MAX`] at most.
+    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit`,
+    /// [`SCAN_ENTRIES_MAX`] and [`SCAN_BYTES_MAX`] at most.
     pub fn scan(
         &mut self,
         store: usize,

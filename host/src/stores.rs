@@ -162,7 +162,7 @@ impl TransformStores {
             while restore.left() > 0 {
                 progress.check()?;
                 let before = restore.left();
-                restore.step(&changelog, READ_WAIT, Timestamp::now())?;
+                restore.step(&changelog, READ_WAIT)?;
                 progress.read.fetch_add(before.saturating_sub(restore.left()), Ordering::Relaxed);
             }
             let (records, took) = (restore.records, started.elapsed());

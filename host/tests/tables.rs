@@ -85,3 +85,20 @@ fn a_table_beyond_its_limit_says_so() {
     let (code, message) = tables.of([missing].into_iter()).err().expect("missing");
     assert!(code == Code::TableUnavailable && message.contains("none"), "{message}");
 }
+
+/// It is read again from the start then, and whoever uses it sees nothing of that.
+#[test]
+fn a_table_that_cannot_be_read_on_stays_as_it_was() {
+    let fixture = Fixture::new();
+    (0..200).for_each(|n| fixture.put("k", Some(&format!("v{n}"))));
+    fixture.put("gone", Some("v"));
+    fixture.put("gone", None);
+    let tables = fixture.tables(5000);
+    let table = tables.of([fixture.topic.clone()].into_iter()).expect("caught up")[0].clone();
+    (0..100).for_each(|n| fixture.put(&format!("k{n}"), Some(&"v".repeat(100))));
+    wait_for("attempts to read it", || {
+        assert_eq!(table.get(b"k").as_deref(), Some(b"v199".as_slice()));
+        assert_eq!(table.get(b"gone"), None);
+        fixture.metrics.render().contains("sandbar_table_failures_total{topic=\"shop.products\"} 3")
+    });
+}

@@ -272,6 +272,10 @@ impl Spec {
         let state = check.state(&raw.state);
         let tables = check.tables(&raw.tables);
         check.limits(raw);
+        if !state.is_empty() && raw.delivery == Delivery::AtLeastOnce {
+            // What is processed again would be counted again.
+            check.problem("delivery", "must be exactly-once where there is state");
+        }
         check.start(&raw.start, &inputs);
         let dead_letter_topic = check.dead_letter(raw, id, &inputs);
         if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
@@ -544,6 +548,7 @@ mod tests {
             ("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b"),
             ("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl"),
             ("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes"),
+            ("inputs: [a]\noutputs: {o: b}\nstate: {s: {}}\ndelivery: at-least-once", "delivery"),
             ("inputs: [a]\noutputs: {o: b}\ntables: {t: __consumer_offsets}", "tables.t"),
             ("inputs: [a]\noutputs: {o: b}\ntick: 1ms", "tick"),
             ("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic"),

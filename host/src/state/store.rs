@@ -26,8 +26,12 @@ use crate::model::units::Timestamp;
 
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
-/// Entries that are looked at for their age at each commit.
-const SWEEP_ENTRIES: usize = 256;
+/// Most keys and values of one scan, in bytes; more by the last entry.
+pub const SCAN_BYTES_MAX: usize = 1 << 20;
+/// Entries that are looked at for their age at each commit: so many at least,
+const SWEEP_ENTRIES_MIN: usize = 256;
+/// and so many for each entry that the commit changes. What is old is never more than a part of the store then.
+const SWEEP_ENTRIES_PER_CHANGE: usize = 4;
 
 /// What a store is told about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,19 +150,20 @@ impl Store {
         Ok(())
     }
 
-    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most.
+    /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most, and [`SCAN_BYTES_MAX`].
     pub fn scan(&self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
         let limit = limit.min(SCAN_ENTRIES_MAX);
         let mut found = Vec::new();
         if limit == 0 || end.is_some_and(|end| end <= start) {
             return Ok(found);
         }
-        let settings = &self.settings;
+        let (settings, mut bytes) = (&self.settings, 0);
         let mut take = |key: &[u8], entry: &Entry| {
             if !is_old(settings, entry, now) {
+                bytes += key.len() + entry.value.len();
                 found.push((key.to_vec(), entry.value.clone()));
             }
-            found.len() < limit
+            found.len() < limit && bytes < SCAN_BYTES_MAX
         };
         let mut written = Merged::new(&self.call.changes, &self.transaction.changes, start, end);
         let mut more = true;
@@ -237,6 +242,7 @@ impl Store {
         if self.settings.ttl.is_none() {
             return Ok(());
         }
+        let looks = SWEEP_ENTRIES_MIN.max(SWEEP_ENTRIES_PER_CHANGE * changes.len());
         let (mut old, mut looked_at, mut last) = (Vec::new(), 0, None);
         self.local.scan(&self.sweep_from, None, &mut |key, entry| {
             looked_at += 1;
@@ -244,9 +250,9 @@ impl Store {
             if is_old(&self.settings, &entry, now) {
                 old.push((key.to_vec(), key.len() + entry.value.len()));
             }
-            looked_at < SWEEP_ENTRIES
+            looked_at < looks
         })?;
-        self.sweep_from = match last.filter(|_| looked_at == SWEEP_ENTRIES) {
+        self.sweep_from = match last.filter(|_| looked_at == looks) {
             Some(mut last) => {
                 last.push(0);
                 last

@@ -149,3 +149,30 @@ fn entries_are_gone_after_their_time_and_then_their_bytes() {
     assert_eq!((store.mark().entries, store.mark().bytes), (1, 2));
     assert_eq!(look(&mut store, 10_000), (false, 1));
 }
+
+/// However much is written at once: the rest that is old is a part of what is not.
+#[test]
+fn old_entries_go_as_quickly_as_others_come() {
+    let settings = StoreSettings { ttl: Some(Duration::from_secs(10)), ..settings() };
+    let mut store = Store::new(settings, Box::new(Memory::default())).expect("new");
+    for second in 0..60u64 {
+        let now = Timestamp(1000 * second as i64);
+        for n in 0..500 {
+            store.put(format!("{second:03}-{n}").into_bytes(), b"v".to_vec(), now).expect("room");
+        }
+        store.end_call(true);
+        store.committed(None, now).expect("applies");
+        assert!(store.mark().entries <= 10 * 500 * 3 / 2, "{} entries after {second} s", store.mark().entries);
+    }
+}
+
+#[test]
+fn a_scan_ends_where_it_has_much() {
+    let settings = StoreSettings { bytes_max: 10 << 20, record_bytes_max: 1 << 20, ..settings() };
+    let mut store = Store::new(settings, Box::new(Memory::default())).expect("new");
+    for key in 0..5 {
+        store.put(vec![key], vec![0; 600 << 10], Timestamp(0)).expect("room");
+    }
+    let found = store.scan(b"", None, 9, Timestamp(0)).expect("reads");
+    assert_eq!(found.len(), 2);
+}

@@ -38,6 +38,8 @@ pub struct Restore {
     local: Box<dyn LocalStore>,
     mark: Mark,
     end: i64,
+    /// When `end` was asked for: until then it is up to date once nothing is left.
+    began: Timestamp,
     /// Records that were read.
     pub records: u64,
     /// Why the local store was begun anew.
@@ -67,8 +69,8 @@ impl Restore {
             local.wipe().map_err(of_local)?;
         }
         let known = found.ok().flatten().filter(|_| reason.is_none());
-        let mark = known.unwrap_or_else(|| Mark { position: start, ..Mark::default() });
-        Ok(Self { local, mark, end, records: 0, wiped: reason })
+        let mark = known.unwrap_or_else(|| Mark { position: start, at: now.0, ..Mark::default() });
+        Ok(Self { local, mark, end, began: now, records: 0, wiped: reason })
     }
 
     /// Places of the changelog that are still to be read.
@@ -77,12 +79,15 @@ impl Restore {
     }
 
     /// Reads on; waits up to `wait` if there is nothing yet.
-    pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration, now: Timestamp) -> Result<(), OpenError> {
+    pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
         let &Changelog { log, topic, number, .. } = changelog;
         let page = log.read(topic, number, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
         self.records += page.records.len() as u64;
         self.mark.position = page.next_offset;
-        self.mark.at = now.0;
+        if self.left() == 0 {
+            // Not before: a restore that is broken off leaves a copy as old as it was.
+            self.mark.at = self.began.0;
+        }
         apply(&mut *self.local, page.records, &mut self.mark).map_err(of_local)
     }
 

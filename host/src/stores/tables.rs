@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::Backoff;
-use crate::ports::{Log, LogError, Table, TopicReader};
+use crate::ports::{Log, LogError, Table};
 use crate::telemetry::metrics::Metrics;
 
 /// How long one poll waits for news; also how long a table stays after its last user.
@@ -111,16 +111,25 @@ impl TopicTable {
         Ok(())
     }
 
-    fn put(&self, key: &[u8], value: Option<&[u8]>) -> usize {
-        let mut content = self.content.write();
+    /// It may be used from here on, or in place of what there was.
+    fn publish(&self, content: Content) {
+        *self.content.write() = content;
+        let mut trouble = self.trouble.lock();
+        *trouble = None;
+        self.caught_up.store(true, Ordering::Release);
+        self.moved.notify_all();
+    }
+}
+
+impl Content {
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         let before = match value {
-            Some(value) => content.entries.insert(key.to_vec(), value.to_vec()),
-            None => content.entries.remove(key),
+            Some(value) => self.entries.insert(key.to_vec(), value.to_vec()),
+            None => self.entries.remove(key),
         };
         let size = |value: usize| key.len() + value + ENTRY_BYTES;
-        content.bytes -= before.map_or(0, |before| size(before.len()));
-        content.bytes += value.map_or(0, |value| size(value.len()));
-        content.bytes
+        self.bytes -= before.map_or(0, |before| size(before.len()));
+        self.bytes += value.map_or(0, |value| size(value.len()));
     }
 }
 
@@ -150,6 +159,7 @@ impl Follower {
             let End::Failed(why) = end else { break };
             let Some(table) = self.table.upgrade() else { break };
             tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
+            self.tables.metrics.table_failed(self.topic.as_str());
             *table.trouble.lock() = Some(why);
             drop(table);
             failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
@@ -159,54 +169,48 @@ impl Follower {
         self.tables.metrics.forget_table(self.topic.as_str());
     }
 
+    /// Reads the topic from its start, beside what is in use, which stays as it is until this has caught up: a topic that
+    /// is read again goes through old values once more. From then on what comes in is put into it.
     fn follow(&self) -> End {
         let failed = |error: LogError| End::Failed(error.to_string());
-        let mut reader = match self.tables.log.follow(&self.topic) {
-            Ok(reader) => reader,
+        let Tables { log, metrics, bytes_max, .. } = &self.tables;
+        let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic)?)));
+        let (partitions, mut reader) = match opened {
+            Ok(opened) => opened,
             Err(error) => return failed(error),
         };
-        let mut looked = None;
+        let (mut catching_up, mut looked) = (Some(Content::default()), None);
         loop {
             let Some(table) = self.table.upgrade() else { return End::Unused };
-            let mut bytes = table.content.read().bytes;
-            let polled = reader.poll(POLL_WAIT, &mut |_, record| {
-                if let Some(key) = record.key {
-                    bytes = table.put(key, record.value);
-                }
+            let polled = reader.poll(POLL_WAIT, &mut |_, record| match (record.key, &mut catching_up) {
+                (None, _) => {}
+                (Some(key), Some(content)) => content.put(key, record.value),
+                (Some(key), None) => table.content.write().put(key, record.value),
             });
             if let Err(error) = polled {
                 return failed(error);
             }
-            if bytes > self.tables.bytes_max {
-                return End::Failed(format!(
-                    "it has {bytes} bytes, the limit is {} (table_bytes_max)",
-                    self.tables.bytes_max
-                ));
+            let size = |content: &Content| (content.entries.len(), content.bytes);
+            let (entries, bytes) = catching_up.as_ref().map_or_else(|| size(&table.content.read()), size);
+            if bytes > *bytes_max {
+                return End::Failed(format!("it has {bytes} bytes, the limit is {bytes_max} (table_bytes_max)"));
             }
-            let is_new = !table.caught_up.load(Ordering::Relaxed);
-            if is_new || looked.is_none_or(|at: Instant| at.elapsed() > LAG_INTERVAL) {
-                looked = Some(Instant::now());
-                if let Err(error) = self.look(&table, &*reader, is_new) {
-                    return failed(error);
-                }
+            if catching_up.is_none() && looked.is_some_and(|at: Instant| at.elapsed() < LAG_INTERVAL) {
+                continue;
+            }
+            looked = Some(Instant::now());
+            let behind = match (reader.behind(), log.partitions(&self.topic)) {
+                (_, Ok(now)) if now != partitions => return End::Failed(format!("it has {now} partitions now")),
+                (Ok(behind), Ok(_)) => behind,
+                (Err(error), _) | (_, Err(error)) => return failed(error),
+            };
+            metrics.table(self.topic.as_str(), entries, bytes, behind);
+            if behind == 0
+                && let Some(content) = catching_up.take()
+            {
+                tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
+                table.publish(content);
             }
         }
-    }
-
-    /// How far behind it is; once that is nothing, it may be used.
-    fn look(&self, table: &TopicTable, reader: &dyn TopicReader, is_new: bool) -> Result<(), LogError> {
-        let behind = reader.behind()?;
-        let content = table.content.read();
-        let (entries, bytes) = (content.entries.len(), content.bytes);
-        drop(content);
-        self.tables.metrics.table(self.topic.as_str(), entries, bytes, behind);
-        if is_new && behind == 0 {
-            tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
-            let mut trouble = table.trouble.lock();
-            *trouble = None;
-            table.caught_up.store(true, Ordering::Release);
-            table.moved.notify_all();
-        }
-        Ok(())
     }
 }

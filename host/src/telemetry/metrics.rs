@@ -52,6 +52,7 @@ pub struct Metrics {
     table_entries: IntGaugeVec,
     table_bytes: IntGaugeVec,
     table_lag: IntGaugeVec,
+    table_failures: IntCounterVec,
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
@@ -244,6 +245,7 @@ impl Metrics {
                 "Memory of a table on this host (limit: --table-bytes-max)",
                 &["topic"],
             ),
+            table_failures: counters(r, "sandbar_table_failures_total", "Reads of a table that broke off", &["topic"]),
             table_lag: gauges(r, "sandbar_table_lag_records", "Records that a table has not taken in yet", &["topic"]),
             log_lines: counters(r, "sandbar_log_lines_total", "Log lines of guests", &["team", "transform", "level"]),
             log_dropped: counters(
@@ -425,8 +427,14 @@ impl Metrics {
         gauge(&self.table_lag, i64::try_from(behind).unwrap_or(i64::MAX));
     }
 
+    /// A read of a table broke off.
+    pub fn table_failed(&self, topic: &str) {
+        self.table_failures.with_label_values(&[topic]).inc();
+    }
+
     /// A table that nobody uses any more.
     pub fn forget_table(&self, topic: &str) {
+        let _ = self.table_failures.remove_label_values(&[topic]);
         for gauges in [&self.table_entries, &self.table_bytes, &self.table_lag] {
             let _ = gauges.remove_label_values(&[topic]);
         }

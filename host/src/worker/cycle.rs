@@ -176,19 +176,16 @@ impl Cycle {
                     let own = self.tasks.values_mut().filter(|task| task.partition().number == number);
                     own.for_each(|task| task.state_failed(error.clone()));
                 }
-                Opened::Stopped(error) => self.hold_all(&error),
+                Opened::Stopped(error) => {
+                    tracing::error!(transform = %id, partition = number, code = %error.code, error = error.message, "stopped");
+                    for task in self.tasks.values_mut() {
+                        task.hold(true);
+                        task.state_failed(error.clone());
+                    }
+                }
             }
         }
         Ok(())
-    }
-
-    /// No task can go on.
-    fn hold_all(&mut self, error: &LastError) {
-        tracing::error!(transform = %self.program().settings.id, code = %error.code, error = error.message, "stopped");
-        for task in self.tasks.values_mut() {
-            task.hold(true);
-            task.state_failed(error.clone());
-        }
     }
 
     /// Whether the open transaction is to be committed before its time: what it has waits in memory.
@@ -256,16 +253,11 @@ impl Cycle {
         }
         let metrics = self.program().metrics.clone();
         let timer = metrics.commit_time.start_timer();
-        match self.states.check_inputs() {
-            Ok(()) => {}
-            Err(error @ OpenError::Partitions(_)) => {
-                metrics.aborted("partitions");
-                self.abort()?;
-                self.hold_all(&LastError { code: error.code(), message: error.to_string(), offset: None, at: now });
-                return Ok(());
-            }
-            Err(error) => return Err(SessionError::Abort(error.to_string())),
-        }
+        self.states.check_inputs().map_err(|error| match error {
+            // The supervisor finds the same, and stops the transform; where it was a moment's error, all goes on.
+            OpenError::Partitions(message) => SessionError::Restart(message),
+            error => SessionError::Abort(error.to_string()),
+        })?;
         let first = self.program().settings.changelogs.start;
         self.states.send(&mut *self.session, first)?;
         let reach = self.states.reach(&*self.session, first);

@@ -32,6 +32,8 @@ struct Slot {
     /// How far its changelogs reach at least.
     committed: Positions,
     failures: u32,
+    /// What this host has of it is not to be trusted, until it was opened without that.
+    afresh: bool,
 }
 
 enum Phase {
@@ -63,7 +65,7 @@ impl PartitionStates {
         let Some(stores) = &self.stores else { return };
         let slot = self.slots.entry(number).or_insert_with(|| {
             let opening = stores.open(number, committed.clone(), false);
-            Slot { phase: Phase::Opening(opening), committed: Positions::new(), failures: 0 }
+            Slot { phase: Phase::Opening(opening), committed: Positions::new(), failures: 0, afresh: false }
         });
         for (store, &position) in committed {
             let known = slot.committed.entry(store.clone()).or_default();
@@ -91,11 +93,13 @@ impl PartitionStates {
             match &mut slot.phase {
                 Phase::Open(_) => {}
                 Phase::Failed { retry_at } if *retry_at > now => {}
-                Phase::Failed { .. } => slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), false)),
+                Phase::Failed { .. } => {
+                    slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), slot.afresh));
+                }
                 Phase::Opening(opening) => match opening.poll() {
                     None => {}
                     Some(Ok(state)) => {
-                        (slot.phase, slot.failures) = (Phase::Open(state), 0);
+                        (slot.phase, slot.failures, slot.afresh) = (Phase::Open(state), 0, false);
                         news.push((number, Opened::Ready));
                     }
                     Some(Err(error)) => {
@@ -188,6 +192,7 @@ impl PartitionStates {
             if matches!(&slot.phase, Phase::Open(state) if state.fault().is_some()) {
                 // The faulty one is closed before another is opened over the same files.
                 slot.phase = Phase::Failed { retry_at: Timestamp(0) };
+                slot.afresh = true;
                 slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), true));
                 reopened.push(number);
             }

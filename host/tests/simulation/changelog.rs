@@ -170,7 +170,7 @@ impl Opening for SimOpening {
         }
         let restore = self.restore.as_mut()?;
         if restore.left() > 0 {
-            if let Err(error) = restore.step(&changelog, Duration::ZERO, now) {
+            if let Err(error) = restore.step(&changelog, Duration::ZERO) {
                 return Some(Err(error));
             }
             if restore.left() > 0 {
@@ -312,9 +312,35 @@ fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
     let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
     assert_eq!(restore.wiped, Some("ahead of the changelog"));
     while restore.left() > 0 {
-        restore.step(&changelog, Duration::ZERO, Timestamp(6)).expect("readable");
+        restore.step(&changelog, Duration::ZERO).expect("readable");
     }
     let restored = restore.finish();
     let found = [b"old", b"new"].map(|key| restored.get(key).expect("memory does not fail").is_some());
     assert_eq!(found, [false, true]);
+}
+
+/// What it was brought up to date with may have forgotten deletions by the time that it is gone on with.
+#[test]
+fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
+    let mut changelogs = Changelogs::default();
+    for n in 0..2 * PAGE_RECORDS {
+        changelogs.append(0, 1, format!("k{n}").as_bytes(), Some(b"1"), 5);
+    }
+    changelogs.end(1, true);
+    let disk = Disk::default();
+    let mut copy = Memory::default();
+    copy.apply(&[], &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
+    disk.lock().insert(0, copy);
+    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let copy_age_max = copy_age_max(None);
+    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
+    let copy = OnDisk { disk: disk.clone(), number: 0 };
+    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
+    let at = || disk.lock()[&0].mark().expect("memory does not fail").map(|mark| mark.at);
+    restore.step(&changelog, Duration::ZERO).expect("readable");
+    assert!(restore.left() > 0 && at() == Some(5));
+    while restore.left() > 0 {
+        restore.step(&changelog, Duration::ZERO).expect("readable");
+    }
+    assert_eq!(at(), Some(1000));
 }
