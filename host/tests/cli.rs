@@ -98,6 +98,23 @@ fn contexts_name_clusters() {
     }
 }
 
+#[test]
+fn contexts_are_shown_as_json() {
+    let folder = folder();
+    let cli = Cli { folder: folder.path(), url: "" };
+    let context = |name: &str, current: bool| json!({ "name": name, "url": "http://h:1", "current": current });
+    for (words, contexts) in [
+        ("list", json!([])),
+        ("set one --url http://h:1", json!([context("one", true)])),
+        ("set two --url http://h:1", json!([context("one", true), context("two", false)])),
+        ("use two", json!([context("one", false), context("two", true)])),
+        ("list", json!([context("one", false), context("two", true)])),
+        ("delete two", json!([context("one", false)])),
+    ] {
+        assert_eq!(cli.json(&format!("context {words}")), json!({ "contexts": contexts }), "{words}");
+    }
+}
+
 /// A folder with a transform of the fixture.
 fn fixture_folder() -> tempfile::TempDir {
     let folder = folder();
@@ -215,10 +232,18 @@ fn a_rollout_ends_as_the_host_says() {
     let error = json!({ "code": "E102", "message": "the guest panicked", "offset": 17, "at": 0 });
     let waiting = || rollout(4, "in-progress", Value::Null);
     let broken = || Reply::broken(&format!("GET {X}/status"));
+    let starting = || problem(503, &format!("GET {X}/status"), "E201");
     for (case, replies, words, code, out, err) in [
         (
             "complete",
-            vec![rollout(3, "complete", Value::Null), waiting(), broken(), rollout(4, "complete", Value::Null)],
+            vec![
+                rollout(3, "complete", Value::Null),
+                waiting(),
+                broken(),
+                starting(),
+                starting(),
+                rollout(4, "complete", Value::Null),
+            ],
             "",
             0,
             "a/x runs revision 4\n",
@@ -232,6 +257,7 @@ fn a_rollout_ends_as_the_host_says() {
             "",
             "error[E102]: revision 4 of a/x failed: the guest panicked (at offset 17)\nhint: http://",
         ),
+        ("not back", vec![starting()], " --timeout 500ms", 3, "", "after 500ms: error[E201]: what happened"),
         ("late", vec![waiting()], " --timeout 300ms", 3, "", "does not run everywhere after 300ms"),
         ("overtaken", vec![rollout(5, "complete", Value::Null)], "", 1, "", "was replaced by 5"),
         ("gone", vec![problem(404, &format!("GET {X}/status"), "E023")], "", 1, "", "error[E023]: "),
@@ -245,6 +271,58 @@ fn a_rollout_ends_as_the_host_says() {
         assert!(ran.out.ends_with(out) && ran.err.contains(err), "{case}: {ran:?}");
         assert_eq!(server.seen()[0].body, r#"{"revision":2}"#, "{case}");
     }
+}
+
+#[test]
+fn a_paused_transform_is_not_said_to_run() {
+    let mut status: Value = serde_json::from_str(&rollout(4, "complete", Value::Null).body).expect("JSON");
+    (status["desired"], status["state"]) = (json!("paused"), json!("paused"));
+    let server = Canned::start([
+        Reply::new(202, &format!("POST {X}/rollback"), transform(4, 2)),
+        Reply::new(202, &format!("PUT {X}"), transform(4, 2)),
+        Reply::new(200, &format!("GET {X}/status"), status),
+    ]);
+    let folder = folder();
+    std::fs::write(folder.path().join("transform.yaml"), "team: a\nname: x\ninputs: [t]\n").expect("writable");
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    for words in ["rollback --to 2", "deploy"] {
+        let out = cli.succeeds(words);
+        assert!(!out.contains("runs revision"), "{words}: {out}");
+        assert!(
+            out.ends_with("a/x is accepted as revision 4, but is paused: `sandbar resume a/x` starts it\n"),
+            "{words}: {out}"
+        );
+    }
+}
+
+#[test]
+fn what_is_followed_goes_on_when_its_host_is_back() {
+    let line = r#"{"offset":1,"at":0,"host":"h","revision":2,"level":"info","message":"hello"}"#;
+    let sample = r#"{"at":0,"host":"h","revision":2,"topic":"t","partition":0,"offset":1,"input":{},"outputs":[]}"#;
+    for (words, query, event) in [
+        ("logs a/x -f", "logs?follow=true&since=1h&limit=1000&level=debug", line),
+        ("tail a/x -f", "tail?follow=true", sample),
+    ] {
+        let route = format!("GET {X}/{query}");
+        let starting = || problem(503, &route, "E201");
+        let events = Reply { status: 200, route: route.clone(), body: format!("id: 1\ndata: {event}\n\n") };
+        let gone = problem(404, &route, "E023");
+        let server = Canned::start([starting(), events.clone(), starting(), starting(), events, gone]);
+        let folder = folder();
+        let ran = Cli { folder: folder.path(), url: &server.url }.run(&format!("{words} -o json"));
+        assert_eq!(ran.out, format!("{event}\n{event}\n"), "{words}: {ran:?}");
+        assert!(ran.err.starts_with("it is tried again: error[E201]: ") && ran.err.contains("error[E023]: "), "{ran:?}");
+        let ids: Vec<_> = server.seen().iter().map(|seen| seen.header("last-event-id").map(str::to_owned)).collect();
+        assert_eq!(ids, [None, None, Some("1"), Some("1"), Some("1"), Some("1")].map(|id| id.map(str::to_owned)), "{words}");
+    }
+}
+
+#[test]
+fn what_takes_too_long_to_look_through_is_not_asked_for_again() {
+    let route = format!("GET {X}/logs?follow=true&since=1h&limit=1000&level=debug");
+    let (folder, server) = (folder(), Canned::start([problem(503, &route, "E043")]));
+    Cli { folder: folder.path(), url: &server.url }.fails("logs a/x -f", 1, &["error[E043]: "]);
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
@@ -344,14 +422,19 @@ fn a_candidate_is_tried_on_records() {
     let out = cli.succeeds("test a/x --live 20 --spec transform.yaml");
     assert!(out.contains("record 0: 7 us\n  -> orders (o): k = {\"a\":1}\n"), "{out}");
     cli.succeeds("test a/x --module module.wasm");
+    cli.succeeds("test a/x --live");
+    cli.succeeds("test --live 25 a/x");
     let names = |body: &str| -> Vec<String> {
         body.split(" name=\"").skip(1).filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
     };
     let seen = server.seen();
     assert!(seen[0].body.contains("\r\n\r\n{\"value\":1}\n\r\n"), "{}", seen[0].body);
     assert!(seen[1].body.contains("{\"records\":20}"), "{}", seen[1].body);
-    let parts: Vec<_> = seen.iter().map(|request| names(&request.body)).collect();
+    assert!(seen[3].body.contains("{\"records\":10}"), "{}", seen[3].body);
+    assert!(seen[4].body.contains("{\"records\":25}"), "{}", seen[4].body);
+    let parts: Vec<_> = seen.iter().take(3).map(|request| names(&request.body)).collect();
     assert_eq!(parts, [vec!["records"], vec!["live", "spec", "module"], vec!["records", "module"]]);
+    cli.fails("test --live a/x", 2, &["TEAM/NAME goes before --live"]);
     cli.fails("test a/x --records nowhere.ndjson", 2, &["nowhere.ndjson: "]);
 }
 

@@ -12,6 +12,7 @@ use ureq::http::request::Builder;
 use ureq::http::{Request, StatusCode};
 use ureq::{Agent, BodyReader};
 
+use crate::model::codes::Code;
 use crate::model::units::Backoff;
 
 use super::error::{Error, Kind, ProblemDetails, Result};
@@ -22,6 +23,9 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: D
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Time for one request and its answer: compiling a large module takes its while.
 const ANSWER_TIME: Duration = Duration::from_secs(180);
+/// An answer that goes on and says nothing for so long has a broken connection. Hosts say every 10 s that it stands, and
+/// look through older lines for 20 s at most before they begin.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Largest answer that is taken: a test of many records is the largest there is.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -31,6 +35,8 @@ pub struct Client {
     /// `http://host:port`, without a slash at the end.
     url: String,
     agent: Agent,
+    /// For answers that go on.
+    streams: Agent,
 }
 
 /// What is sent along with a request.
@@ -73,12 +79,12 @@ impl Client {
             let hint = "it looks like http://localhost:8080; https is not spoken, use a proxy on this machine";
             return Err(Error::usage(format_args!("{url:?} is not the URL of a host")).with_hint(hint));
         }
-        Ok(Self { url: url.to_owned(), agent: agent(ANSWER_TIME) })
+        Ok(Self { url: url.to_owned(), agent: agent(ANSWER_TIME), streams: streaming_agent(SILENCE_MAX) })
     }
 
     /// The same host, with another time for one request and its answer.
     pub fn within(&self, time: Duration) -> Self {
-        Self { url: self.url.clone(), agent: agent(time) }
+        Self { url: self.url.clone(), agent: agent(time), streams: self.streams.clone() }
     }
 
     /// Where a page or route is: `path` begins with a slash.
@@ -98,7 +104,7 @@ impl Client {
             request = request.header("last-event-id", last.to_string());
         }
         let request = request.body(()).map_err(|error| Error::usage(format_args!("{url}: {error}")))?;
-        let mut answer = streaming_agent().run(request).map_err(|error| self.failed(&error))?;
+        let mut answer = self.streams.run(request).map_err(|error| self.failed(&error))?;
         let status = answer.status();
         if status.is_success() {
             let body = answer.into_body().into_reader();
@@ -172,20 +178,24 @@ impl Client {
 }
 
 fn refused(url: &str, status: StatusCode, text: &str) -> Error {
-    match serde_json::from_str::<ProblemDetails>(text) {
+    let mut error = match serde_json::from_str::<ProblemDetails>(text) {
         Ok(problem) => problem.into(),
         Err(_) => not_sandbar(url, &format!("the answer is {status}")),
+    };
+    // What takes too long to look through will take as long again.
+    if status == StatusCode::SERVICE_UNAVAILABLE && !error.has_code(Code::LogsTime) {
+        error.kind = Kind::Unavailable;
     }
+    error
 }
 
-/// An answer that goes on has no time; one that says nothing for so long has a broken connection: hosts say now and
-/// then that it stands.
-fn streaming_agent() -> Agent {
+/// An answer that goes on has no time as a whole, but each read of it.
+fn streaming_agent(silence_max: Duration) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .user_agent(concat!("sandbar/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_TIME))
-        .timeout_recv_response(Some(ANSWER_TIME));
+        .timeout_per_read(Some(silence_max));
     config.build().into()
 }
 
@@ -263,4 +273,36 @@ fn not_sandbar(url: &str, why: &str) -> Error {
 fn random_id() -> String {
     let word = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", word(), word())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_says_nothing_for_too_long_is_broken() {
+        const SILENCE: Duration = Duration::from_millis(400);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let host = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("the client");
+            let mut say = |text: &str| connection.write_all(text.as_bytes()).expect("it is read");
+            say("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            // Longer than the silence in all, but never silent for so long.
+            for _ in 0..6 {
+                std::thread::sleep(SILENCE / 4);
+                say(":\n\n");
+            }
+            say("id: 7\ndata: {}\n\n");
+            connection
+        });
+        let client = Client { streams: streaming_agent(SILENCE), ..Client::new(&url).expect("a URL") };
+        let mut stream = client.stream("/", None).expect("an answer");
+        assert_eq!(stream.next().expect("a comment says that it stands"), Some((Some(7), "{}".to_owned())));
+        let _open = host.join().expect("no panic");
+        assert_eq!(stream.next().expect_err("nothing more is said").kind, Kind::Broken);
+    }
 }

@@ -5,28 +5,50 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::client::Client;
 use super::error::{Error, Kind, Result};
+use super::session::Output;
 use super::text::{self, Table};
 
 #[derive(Debug, Subcommand)]
 pub enum ContextVerb {
     /// List the contexts; `*` marks the current one
-    List,
+    List {
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Make a context the current one
-    Use { name: String },
+    Use {
+        name: String,
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Add or change a context; the first becomes the current one
     Set {
         name: String,
         /// The API of one of the cluster's hosts
         #[arg(long, short)]
         url: String,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Remove a context
-    Delete { name: String },
+    Delete {
+        name: String,
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// Text for people, or all contexts as JSON
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    output: Output,
 }
 
 /// The file.
@@ -57,26 +79,29 @@ impl ContextVerb {
             Error::usage("there is no place for contexts").with_hint("set HOME or XDG_CONFIG_HOME, or use --url")
         })?;
         let mut contexts = Contexts::read(&path)?;
-        match self {
-            Self::List => return text::emit(&contexts.table()),
-            Self::Use { name } => {
+        let shown = match self {
+            Self::List { shown } => return contexts.show(&shown, Contexts::table),
+            Self::Use { name, shown } => {
                 contexts.url(&name)?;
                 contexts.current = Some(name);
+                shown
             }
-            Self::Set { name, url } => {
+            Self::Set { name, url, shown } => {
                 Client::new(&url)?;
                 contexts.current.get_or_insert_with(|| name.clone());
                 contexts.contexts.insert(name, Context { url });
+                shown
             }
-            Self::Delete { name } => {
+            Self::Delete { name, shown } => {
                 contexts.url(&name)?;
                 contexts.contexts.remove(&name);
                 contexts.current.take_if(|current| *current == name);
+                shown
             }
-        }
-        let current = contexts.current.as_deref().unwrap_or("none");
+        };
         contexts.write(&path).map_err(|error| Error::new(Kind::Failed, format_args!("{}: {error}", path.display())))?;
-        text::emit(&format!("the current context is {current}\n"))
+        contexts
+            .show(&shown, |contexts| format!("the current context is {}\n", contexts.current.as_deref().unwrap_or("none")))
     }
 }
 
@@ -119,6 +144,22 @@ impl Contexts {
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
+    }
+
+    fn show(&self, shown: &Shown, text: impl FnOnce(&Self) -> String) -> Result<()> {
+        text::emit(&match shown.output {
+            Output::Text => text(self),
+            Output::Json => format!("{}\n", self.json()),
+        })
+    }
+
+    /// A list, as the API has them, so that a name is a value and no key.
+    fn json(&self) -> serde_json::Value {
+        let one = |(name, context): (&String, &Context)| {
+            let current = self.current.as_ref() == Some(name);
+            json!({ "name": name, "url": context.url, "current": current })
+        };
+        json!({ "contexts": self.contexts.iter().map(one).collect::<Vec<_>>() })
     }
 
     fn table(&self) -> String {

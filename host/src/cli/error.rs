@@ -20,6 +20,8 @@ pub enum Kind {
     Unreachable,
     /// The connection broke: whether the request was carried out is not known.
     Broken,
+    /// A host answers, but not now: it starts, say. The same may be asked again.
+    Unavailable,
     /// The host refused, or what was asked for failed.
     Failed,
     /// It may still succeed, but not within the time that was given.
@@ -83,9 +85,18 @@ impl Error {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    pub fn has_code(&self, code: Code) -> bool {
+        self.code.as_deref() == Some(code.as_str())
+    }
+
+    /// Whether the same may be asked again, because the host may be on its way back.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable | Kind::Broken | Kind::Unavailable)
+    }
+
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
-            Kind::Unreachable | Kind::Broken | Kind::Failed => 1,
+            Kind::Unreachable | Kind::Broken | Kind::Unavailable | Kind::Failed => 1,
             Kind::Usage => 2,
             Kind::TimedOut => 3,
         })

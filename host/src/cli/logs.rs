@@ -1,5 +1,5 @@
 //! Verbs that watch: logs and tail. Each shows lines as the host sends them, and with `--follow` comes back when its
-//! connection breaks: lines have places in the log, so none is missed or shown twice.
+//! connection breaks or falls silent, or its host starts: lines have places in the log, so none is missed or shown twice.
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -90,7 +90,9 @@ fn watch<T: DeserializeOwned>(session: &Session, path: &str, follow: bool, show:
             Err(error) if !follow || last.is_none() && failures == 0 && error.kind == Kind::Unreachable => {
                 return Err(error);
             }
-            Err(error) if !matches!(error.kind, Kind::Broken | Kind::Unreachable) => return Err(error),
+            Err(error) if !error.may_pass() => return Err(error),
+            // The first answer: without a word it would look like a transform that says nothing.
+            Err(error) if failures == 0 && error.kind == Kind::Unavailable => eprintln!("it is tried again: {error}"),
             Err(_) => {}
         }
         std::thread::sleep(RECONNECT.after(failures));

@@ -37,15 +37,20 @@ enum Progress {
 }
 
 impl WaitArgs {
-    /// Ends when `revision` runs everywhere, or cannot. `change` is the answer that accepted it: with `--output json`,
-    /// what is shown is the last answer of the host, which is `change` where nothing is waited for.
+    /// Ends when `revision` runs everywhere, or would if it were not paused, or cannot. `change` is the answer that
+    /// accepted it: with `--output json`, what is shown is the last answer of the host, which is `change` where nothing
+    /// is waited for.
     pub fn finish(&self, session: &Session, id: &TransformId, revision: u64, change: Answer) -> Result<()> {
         if self.no_wait {
             return session.json(&change);
         }
         let last = self.wait(session, id, revision)?;
         session.json(&last)?;
-        session.text(&format!("{id} runs revision {revision}\n"))
+        let status: Status = last.parse()?;
+        session.text(&match status.desired.as_str() {
+            "paused" => format!("{id} is accepted as revision {revision}, but is paused: `sandbar resume {id}` starts it\n"),
+            _ => format!("{id} runs revision {revision}\n"),
+        })
     }
 
     fn wait(&self, session: &Session, id: &TransformId, revision: u64) -> Result<Answer> {
@@ -64,7 +69,7 @@ impl WaitArgs {
                     line
                 }
                 // The host may be on its way back; the rollout goes on without us.
-                Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) => error.to_string(),
+                Err(error) if error.may_pass() => error.to_string(),
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {

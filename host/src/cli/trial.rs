@@ -21,8 +21,8 @@ pub struct TestArgs {
     /// Records, one JSON object a line: {"key": .., "value": .., "headers": ..}
     #[arg(long, short, value_name = "FILE | -", default_value = "-", conflicts_with = "live")]
     records: PathBuf,
-    /// Instead of given records, the newest N of the real input topics
-    #[arg(long, value_name = "N")]
+    /// Instead of given records, the newest N of the real input topics [without N: 10]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10", value_parser = newest)]
     live: Option<u32>,
     /// The candidate's module [default: the one that runs, or that --spec names]
     #[arg(long, value_name = "FILE")]
@@ -30,6 +30,11 @@ pub struct TestArgs {
     /// The candidate's spec [default: the current revision's]
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
+}
+
+fn newest(raw: &str) -> Result<u32, String> {
+    // `--live TEAM/NAME` looks right, and is not.
+    raw.parse().map_err(|_| "not a number of records; TEAM/NAME goes before --live".to_owned())
 }
 
 /// 0 if every record was processed, 1 if one failed.

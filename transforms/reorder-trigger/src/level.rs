@@ -5,8 +5,11 @@
 //!    +-------+ -------------------------------> +------+
 //!    | armed |                                  | open |
 //!    +-------+ <------------------------------- +------+
-//!              level >= threshold, or a delivery
+//!              a delivery, or a new row of the table by which level >= threshold
 //! ```
+//!
+//! Lines alone close nothing. A cancelled order, a changed primary key (-1 and +1) and a repeated event lift the level for
+//! a moment, and the goods that were ordered are on their way all the same.
 
 use sandbar_debezium::Id;
 use sandbar_sdk::{Error, Result};
@@ -88,9 +91,13 @@ impl Level {
         };
         let level = i128::from(stock) - i128::from(self.sold) + i128::from(self.restocked);
         let level = i64::try_from(level).map_err(|_| too_large())?;
+        // More by the row itself: counted anew, or a lower threshold. A row that was not there says all anew.
+        let row_lifts = self.shown.as_ref().is_none_or(|shown| {
+            stock.saturating_sub(reorder_threshold) > shown.stock.saturating_sub(shown.reorder_threshold)
+        });
         let mut reorder = None;
         if level >= reorder_threshold {
-            self.is_open = false;
+            self.is_open &= !row_lifts;
         } else if !self.is_open {
             self.is_open = true;
             self.reorders += 1;
@@ -137,9 +144,12 @@ mod tests {
             (Sell(10), 20, None),
             (Sell(1), 19, Some(50)),
             (Sell(5), 14, None),
-            // Cancelled: there is enough again, and with the next order too little.
+            // Cancelled: there is enough again, and with the next order too little. The first 50 are on their way.
             (Sell(-6), 20, None),
-            (Sell(2), 18, Some(50)),
+            (Sell(2), 18, None),
+            // A new primary key, and an event that is repeated.
+            (Sell(-12), 30, None),
+            (Sell(12), 18, None),
             (Restock(50), 68, None),
             (Sell(49), 19, Some(50)),
             (Sell(100), -81, None),
@@ -174,9 +184,42 @@ mod tests {
         assert_eq!(level.shown, None);
         let reorder = level.follow(Some(&product(10, 6, 3))).expect("small").expect("5 are too few");
         assert_eq!((reorder.level, reorder.quantity), (5, 3));
-        // The threshold is changed: enough.
-        assert_eq!(level.follow(Some(&product(10, 5, 3))).expect("small"), None);
-        assert_eq!(level.shown.as_ref().map(|shown| shown.reorder_open), Some(false));
+    }
+
+    #[test]
+    fn a_row_closes_a_reorder_where_it_is_what_makes_enough() {
+        // Stock, threshold and quantity of the row, pieces that are sold before, and whether a reorder is open then.
+        let steps = [
+            (Some((10, 6, 3)), 5, true),
+            // A lower threshold.
+            (Some((10, 5, 3)), 0, false),
+            (Some((10, 5, 3)), 1, true),
+            // More pieces: not enough yet, enough.
+            (Some((10, 6, 3)), 0, true),
+            (Some((11, 6, 3)), 0, true),
+            (Some((12, 6, 3)), 0, false),
+            (Some((12, 6, 3)), 1, true),
+            // Cancelled; then another lot size, fewer pieces and as much more of both: nothing has been lifted.
+            (Some((12, 6, 3)), -4, true),
+            (Some((12, 6, 9)), 0, true),
+            (Some((11, 6, 9)), 0, true),
+            (Some((12, 7, 9)), 0, true),
+            // Cancelled before, and now delivered into the stock.
+            (Some((15, 7, 9)), 0, false),
+            (Some((15, 7, 9)), 8, true),
+            // The product is gone, and there again.
+            (None, -8, true),
+            (Some((15, 7, 9)), 0, false),
+        ];
+        let mut level = Level::new(Id::Number(7));
+        for (step, (row, sold, is_open)) in steps.into_iter().enumerate() {
+            level.sell(sold).expect("small");
+            let was_open = level.is_open;
+            let row = row.map(|(stock, threshold, quantity)| product(stock, threshold, quantity));
+            let reorder = level.follow(row.as_ref()).expect("small");
+            assert_eq!(level.is_open, is_open, "step {step}");
+            assert_eq!(reorder.is_some(), is_open && !was_open, "step {step}");
+        }
     }
 
     #[test]
