@@ -166,11 +166,12 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         let _ = recording.await;
     });
     let http = metrics.clone();
+    let running = Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone() };
     let state = ApiState {
         catalog,
         log,
         modules: Arc::new(Checker { modules, tables }),
-        runtime: Arc::new(Running { host: host.clone(), supervisor, cluster: known }),
+        runtime: Arc::new(running),
         feeds,
         shutdown,
         host,
@@ -303,6 +304,7 @@ struct Running {
     host: String,
     supervisor: Supervisor,
     cluster: Arc<Cluster>,
+    catalog: Arc<Catalog>,
 }
 
 impl Runtime for Running {
@@ -320,6 +322,7 @@ impl Runtime for Running {
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
-        Ok(())
+        let reasons: Vec<String> = self.catalog.trouble().into_iter().chain(self.cluster.trouble()).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 }

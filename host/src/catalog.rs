@@ -147,6 +147,11 @@ impl Catalog {
         all.values().filter(|deployment| deployment.desired != Desired::Deleted).cloned().collect()
     }
 
+    /// Why the control topics cannot be read now, if so.
+    pub fn trouble(&self) -> Vec<String> {
+        self.deployments.trouble().into_iter().chain(self.modules.trouble()).collect()
+    }
+
     /// One deployment, unless it is deleted.
     pub fn deployment(&self, id: &TransformId) -> Option<Deployment> {
         self.deployments.current().live(id).cloned()

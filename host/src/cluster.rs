@@ -59,6 +59,11 @@ impl Cluster {
         Ok(Self { topic, follower })
     }
 
+    /// Why the status topic cannot be read now, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.follower.trouble()
+    }
+
     /// The transforms whose samples somebody looks at, through whichever host.
     pub fn sampled(&self, now: Instant) -> BTreeSet<TransformId> {
         let view = self.follower.current();

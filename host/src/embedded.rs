@@ -154,6 +154,7 @@ impl EmbeddedLog {
             record_bytes_max: self.broker.options.record_bytes_max,
             compacted: Some(topic.compacted),
             tombstones_kept: None,
+            deleted_after: None,
         }
     }
 }

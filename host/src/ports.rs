@@ -161,6 +161,8 @@ pub struct TopicInfo {
     pub compacted: Option<bool>,
     /// How long a compacted topic shows, at least, that a key was deleted. `None`: not known.
     pub tombstones_kept: Option<Duration>,
+    /// How old records get before they are deleted for their age. `None`: they are not, or it is not known.
+    pub deleted_after: Option<Duration>,
 }
 
 /// A topic to be created.

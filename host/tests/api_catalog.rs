@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sandbar::catalog::{Applied, Catalog, CatalogError, Change, Expected, Outcome, Request};
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::{Digest, TransformId};
-use sandbar::model::revision::Desired;
+use sandbar::model::revision::{Desired, Progress};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord, NewTopic};
 use sandbar::telemetry::metrics::Metrics;
@@ -40,7 +40,7 @@ fn put(catalog: &Catalog, expected: Expected, config: usize) -> Result<Applied, 
 }
 
 fn request(expected: Expected, change: Change) -> Request {
-    Request { expected, change, key: None, now: Timestamp(1) }
+    Request { expected, change, key: None, now: Timestamp(1), committed: Progress::default() }
 }
 
 fn foreign(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {

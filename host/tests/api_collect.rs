@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sandbar::catalog::{Catalog, CatalogError, Change, Expected, Request};
 use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
 use serde_json::json;
 
@@ -27,7 +28,8 @@ fn tomorrow() -> Timestamp {
 
 fn change(catalog: &Catalog, id: &str, change: Change) -> Result<(), CatalogError> {
     let id: TransformId = id.parse().expect("valid");
-    let request = Request { expected: Expected::Any, change, key: None, now: Timestamp::now() };
+    let request =
+        Request { expected: Expected::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
     catalog.change(&id, request).map(drop)
 }
 

@@ -180,6 +180,20 @@ async fn bad_specs_name_every_field_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_feeds_itself_is_refused_unless_it_is_meant_so() {
+    let (host, digest) = deployed().await;
+    let back = with(with(spec(&digest), "inputs", json!(["orders.out"])), "outputs", json!({"back": "shop.restocks"}));
+    let other = "/v1/teams/stock/transforms/back";
+    let problem = host.put(other, &back).await.refused(422, "E037");
+    let path = "stock/back -> shop.restocks -> orders/strip -> orders.out -> stock/back";
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(path)), "{problem}");
+    host.put(other, &with(back, "allow_cycle", json!(true))).await.expect(202);
+    // The other side of it goes on as before.
+    host.put(STRIP, &with(spec(&digest), "commit_interval", json!("50ms"))).await.expect(202);
+    Answer::of(host.request("POST", &format!("{STRIP}/rollback"))).await.expect(202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused_with_their_code() {
     let (host, digest) = deployed().await;
     let long = "x".repeat(64);

@@ -64,6 +64,7 @@ async fn given_records_run_through_the_current_revision() {
     assert_eq!(places, expected);
     let total: u64 = view["records"].as_array().expect("records").iter().filter_map(|at| at["micros"].as_u64()).sum();
     assert_eq!((&view["micros_total"], &view["memory_bytes"]), (&json!(total), &json!(65536)));
+    assert_eq!(view["records"][0]["memory_bytes"], 65536);
     assert!((0..4).all(|partition| host.log.all("orders.out", partition).is_empty()), "a trial produces nothing");
 }
 

@@ -406,7 +406,7 @@ fn a_candidate_is_tried_on_records() {
     let route = format!("POST {X}/test");
     let outcome = |failures: Value| {
         let output = json!({ "input": 0, "target": "orders", "topic": "o", "key": "k", "value": { "a": 1 }, "headers": [] });
-        json!({ "outputs": [output], "failures": failures, "records": [{ "micros": 7 }], "memory_bytes": 1500, "micros_total": 7 })
+        json!({ "outputs": [output], "failures": failures, "records": [{ "micros": 7, "memory_bytes": 1500 }], "memory_bytes": 1500, "micros_total": 7 })
     };
     let failure = json!([{ "input": 0, "code": "E101", "message": "no number" }]);
     let server = Canned::start([
@@ -420,7 +420,7 @@ fn a_candidate_is_tried_on_records() {
     let ran = cli.run("test a/x --records in.ndjson");
     assert!(ran.code == 1 && ran.out.contains("  failed: E101: no number\n1 record, 1 output, 1 failed"), "{ran:?}");
     let out = cli.succeeds("test a/x --live 20 --spec transform.yaml");
-    assert!(out.contains("record 0: 7 us\n  -> orders (o): k = {\"a\":1}\n"), "{out}");
+    assert!(out.contains("record 0: 7 us, 2 KiB\n  -> orders (o): k = {\"a\":1}\n"), "{out}");
     cli.succeeds("test a/x --module module.wasm");
     cli.succeeds("test a/x --live");
     cli.succeeds("test --live 25 a/x");

@@ -63,7 +63,8 @@ pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondi
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn status(State(shared): AppState, Id(id): Id) -> Result<Json<StatusView>, Refusal> {
     let deployment = find(&shared, &id).await?;
-    Ok(Json(StatusView::of(&deployment, shared.state.runtime.statuses(&id))))
+    let runtime = &shared.state.runtime;
+    Ok(Json(StatusView::of(&deployment, runtime.statuses(&id), &runtime.hosts())))
 }
 
 /// List the cluster's hosts.

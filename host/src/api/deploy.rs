@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
+use crate::model::revision::Progress;
 use crate::model::spec::{Problem, Spec, Start, StoreSpec, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
@@ -89,6 +90,7 @@ fn accept(
     if is_new {
         state.catalog.put_module(&module)?;
     }
+    let request = catalog::Request { committed: committed(state, spec)?, ..request };
     let applied = match state.catalog.change(id, request.clone()) {
         // Collected between the two: it had been there for long, and unused.
         Err(CatalogError::NoModule(_)) if is_new => {
@@ -98,6 +100,16 @@ fn accept(
         applied => applied?,
     };
     Ok(Deployed { applied, created_topics })
+}
+
+/// What the group has committed with, where the catalog may have forgotten the transform: its topic was lost, say.
+fn committed(state: &ApiState, spec: &Spec) -> Result<Progress, Refusal> {
+    if state.catalog.deployment(&spec.id).is_some() {
+        return Ok(Progress::default());
+    }
+    let committed = state.log.group_offsets(&spec.group(&state.cluster), &spec.inputs)?;
+    let all = committed.iter().map(|offset| Progress::parse(&offset.metadata, 0));
+    Ok(all.max_by_key(|progress| progress.revision).unwrap_or_default())
 }
 
 /// The module that came along, or the stored one that the spec names.
@@ -198,6 +210,16 @@ fn changelogs(state: &ApiState, spec: &Spec, inputs: &[(String, &TopicName, i32)
             // With a ttl it is also deleted by age: then it is not known to be compacted only.
             Ok(info) if info.compacted == Some(false) && store.ttl.is_none() => {
                 unfit.push(Problem { field: format!("state.{alias}"), message: format!("{name} is not compacted") })
+            }
+            // It may keep entries for longer, not for less.
+            Ok(info) if info.deleted_after.zip(changelog_retention(store)).is_some_and(|(kept, wanted)| kept < wanted) => {
+                let [kept, wanted] = [info.deleted_after, changelog_retention(store)].map(Option::unwrap_or_default);
+                let message = format!(
+                    "{name} deletes entries after {kept:?}, which a ttl of {:?} is too long for: set its retention.ms to {}",
+                    store.ttl.map_or(wanted, |ttl| ttl.0),
+                    wanted.as_millis()
+                );
+                unfit.push(Problem { field: format!("state.{alias}.ttl"), message })
             }
             Ok(_) => {}
             Err(LogError::NoTopic(_)) => {

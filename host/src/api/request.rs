@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::catalog::{self, Change, Expected};
 use crate::model::codes::Code;
 use crate::model::names::{NameError, TransformId};
-use crate::model::revision::RequestKey;
+use crate::model::revision::{Progress, RequestKey};
 use crate::model::units::Timestamp;
 
 use super::problem::Refusal;
@@ -106,7 +106,13 @@ pub struct Precondition {
 impl Precondition {
     /// The request for this change, made now.
     pub fn of(self, change: Change) -> catalog::Request {
-        catalog::Request { expected: self.expected, change, key: self.key, now: Timestamp::now() }
+        catalog::Request {
+            expected: self.expected,
+            change,
+            key: self.key,
+            now: Timestamp::now(),
+            committed: Progress::default(),
+        }
     }
 }
 

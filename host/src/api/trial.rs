@@ -111,6 +111,8 @@ pub struct TriedView {
     offset: i64,
     /// Time of the guest's call. Each record crosses alone; in batches it takes less.
     micros: u64,
+    /// Linear memory of the instance after it: it only grows.
+    memory_bytes: u64,
 }
 
 /// Try a candidate: outputs, failures, time and memory, and no effect.
@@ -273,6 +275,7 @@ impl Answer {
             partition: sample.partition.number,
             offset: sample.record.offset,
             micros,
+            memory_bytes: tried.memory_bytes as u64,
         });
         match tried.result {
             Err(failed) => {

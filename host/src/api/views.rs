@@ -8,7 +8,7 @@ use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
 use crate::model::revision::{Cause, Deployment, Desired, Revision};
 use crate::model::spec::RawSpec;
-use crate::model::status::{HostStatus, Rollout, State, TransformStatus};
+use crate::model::status::{HostStatus, Rollout, RolloutState, State, TransformStatus};
 use crate::model::units::{Rfc3339, Timestamp};
 
 /// A transform as it is meant to be.
@@ -147,7 +147,12 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>) -> Self {
+    /// `hosts` are those that have said something of it, `all` those that are there.
+    pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>, all: &[HostStatus]) -> Self {
+        let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
+        let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
+        let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
+        let rollout = Rollout::over(deployment.revision, rollouts);
         Self {
             team: deployment.id.team.to_string(),
             name: deployment.id.name.to_string(),
@@ -155,7 +160,7 @@ impl StatusView {
             desired: deployment.desired,
             state: State::over(hosts.iter().map(|host| host.state)).unwrap_or_else(|| idle_state(deployment)),
             lag: lag_of(&hosts),
-            rollout: Rollout::over(deployment.revision, hosts.iter().map(|host| &host.rollout)),
+            rollout,
             hosts,
         }
     }
@@ -163,7 +168,7 @@ impl StatusView {
 
 impl TransformSummary {
     pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>) -> Self {
-        let status = StatusView::of(deployment, hosts);
+        let status = StatusView::of(deployment, hosts, &[]);
         Self {
             team: status.team,
             name: status.name,

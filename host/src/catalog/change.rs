@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{
-    Answered, Asked, Cause, Deployment, Desired, Outcome, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
+    Answered, Asked, Cause, Deployment, Desired, Outcome, Progress, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
 };
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
@@ -71,10 +71,13 @@ pub struct Request {
     /// What the client calls this request: one that comes again is answered as it was the first time.
     pub key: Option<RequestKey>,
     pub now: Timestamp,
+    /// What the transform's group has committed with. A transform that the catalog does not know goes on counting there:
+    /// no lower revision may go on from those offsets.
+    pub committed: Progress,
 }
 
 impl Request {
-    /// Tells what is asked from anything else; the time is no part of it.
+    /// Tells what is asked from anything else; what the host adds is no part of it.
     fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(&(&self.expected, &self.change)).expect("a request is plain data"))
     }
@@ -123,14 +126,14 @@ pub fn decide(
     let live = || all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()));
     let mut rolled_back_to = None;
     let mut applied = match &request.change {
-        Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request.now),
+        Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request),
         Change::Rollback { to } => {
             let target = rollback_target(all, id, *to)?;
             if !has_module(&target.module) {
                 return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module });
             }
             rolled_back_to = Some(target.revision);
-            put(id, latest, target.spec.clone(), target.module, request.now)
+            put(id, latest, target.spec.clone(), target.module, request)
         }
         Change::Pause => desire(live()?, Desired::Paused, request.now),
         Change::Resume => {
@@ -154,7 +157,9 @@ pub fn decide(
     let mut records = Vec::new();
     let next = &mut applied.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
-        if let Some(path) = cycle::closed_by(next, all.values()) {
+        // One that there is already is another's, who has allowed it.
+        let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
+        if let Some(path) = cycle::closed_by(next, all.values()).filter(|path| before.as_ref() != Some(path)) {
             return Err(CatalogError::Cycle { path });
         }
         if !has_module(&next.module) {
@@ -204,7 +209,7 @@ fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), CatalogErr
     if fits { Ok(()) } else { Err(CatalogError::Conflict { expected, found }) }
 }
 
-fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, now: Timestamp) -> Applied {
+fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, request: &Request) -> Applied {
     let spec = complete(spec, id, module);
     let live = latest.filter(|latest| latest.desired != Desired::Deleted);
     if let Some(live) = live.filter(|live| live.module == module && live.spec == spec) {
@@ -212,12 +217,12 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
     }
     let deployment = Deployment {
         id: id.clone(),
-        revision: latest.map_or(1, |latest| latest.revision + 1),
+        revision: latest.map_or(request.committed.revision, |latest| latest.revision) + 1,
         module,
         spec,
         desired: live.map_or(Desired::Running, |live| live.desired),
-        asked: latest.map_or_else(Asked::default, |latest| latest.asked),
-        changed_at: now,
+        asked: latest.map_or_else(|| Asked { resets: request.committed.resets, ..Asked::default() }, |latest| latest.asked),
+        changed_at: request.now,
         // Counted and noted by the caller, for every kind of change.
         changes: latest.map_or(0, |latest| latest.changes),
         requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
@@ -258,7 +263,7 @@ mod tests {
     }
 
     fn request(change: Change) -> Request {
-        Request { expected: Expected::Any, change, key: None, now: Timestamp(1) }
+        Request { expected: Expected::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
     }
 
     fn keyed(key: &str, change: Change) -> Request {

@@ -101,7 +101,8 @@ mod tests {
                 spec: Box::new(serde_json::from_value(spec).expect("valid")),
                 module: Digest::of(module.as_bytes()),
             });
-            let request = Request { expected: Expected::Any, change, key: None, now: hours(*at) };
+            let request =
+                Request { expected: Expected::Any, change, key: None, now: hours(*at), committed: Default::default() };
             for record in decide(&state, &id, &request, &|_| true).expect("accepted").records {
                 state.take(&record).expect("readable");
             }

@@ -33,6 +33,9 @@ pub trait Fold: Send + 'static {
     /// Takes one record; an error says why it was skipped.
     fn apply(&mut self, record: &LogRecord) -> Result<(), String>;
 
+    /// What has been applied is all that was there.
+    fn loaded(&mut self) {}
+
     fn view(&self) -> Self::View;
 }
 
@@ -48,6 +51,8 @@ struct Shared {
     stop: AtomicBool,
     /// The offset up to which the view is complete.
     position: Mutex<i64>,
+    /// Why the log cannot be read now.
+    trouble: Mutex<Option<String>>,
     moved: Condvar,
 }
 
@@ -72,6 +77,11 @@ impl<F: Fold> Follower<F> {
 
     pub fn current(&self) -> F::View {
         self.view.borrow().clone()
+    }
+
+    /// Why the log cannot be read now, if so: the view is what was known before.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().clone()
     }
 
     /// Waits until the view holds every record before `offset`; whether it does.
@@ -147,6 +157,7 @@ impl<F: Fold> Follow<F> {
             let page = self.read()?;
             self.take(page);
         }
+        self.fold.loaded();
         self.publish();
         Ok(())
     }
@@ -158,6 +169,7 @@ impl<F: Fold> Follow<F> {
             match self.read() {
                 Ok(page) => {
                     if std::mem::take(&mut failing) {
+                        *self.shared.trouble.lock() = None;
                         info!(topic = %self.topic, "control topic is readable again");
                     }
                     backoff = BACKOFF_MIN;
@@ -166,6 +178,7 @@ impl<F: Fold> Follow<F> {
                     }
                 }
                 Err(error) => {
+                    *self.shared.trouble.lock() = Some(format!("{}: {error}", self.topic));
                     self.gone |= matches!(error, LogError::NoTopic(_));
                     if !std::mem::replace(&mut failing, true) {
                         let code = CatalogError::Log(error.clone()).code();

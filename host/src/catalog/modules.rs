@@ -72,6 +72,11 @@ impl Modules {
         self.manifests.current().held.contains_key(digest)
     }
 
+    /// Why the manifests cannot be read now, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.manifests.trouble()
+    }
+
     pub fn topic(&self) -> &TopicName {
         &self.topic
     }
@@ -96,7 +101,15 @@ impl Modules {
         if let Some(held) = self.manifests.current().held.get(&digest) {
             match self.read_log(&digest, &held.manifest) {
                 // Written again: a module that nobody uses is kept for a while from here on.
-                Ok(_) => return self.publish(&digest, &held.manifest).map(|()| Stored { digest, new: false }),
+                Ok(_) => {
+                    self.publish(&digest, &held.manifest)?;
+                    // Collected between the two: its chunks may be cleared, and are written again.
+                    let left_behind =
+                        |(other, upload): &(Digest, Manifest)| (other, &upload.upload) == (&digest, &held.manifest.upload);
+                    if !self.manifests.current().left_behind.iter().any(left_behind) {
+                        return Ok(Stored { digest, new: false });
+                    }
+                }
                 Err(CatalogError::Corrupt(_)) => warn!(%digest, "the log's copy is damaged, writing it again"),
                 Err(error) => return Err(error),
             }

@@ -84,7 +84,8 @@ fn read_records(path: &Path) -> Result<Vec<u8>> {
 fn told(trial: Trial) -> String {
     let mut text = String::new();
     for (input, record) in trial.records.iter().enumerate() {
-        text.push_str(&format!("record {input}: {} us\n", record.micros));
+        let kib = record.memory_bytes.div_ceil(1024);
+        text.push_str(&format!("record {input}: {} us, {kib} KiB\n", record.micros));
         for it in trial.outputs.iter().filter(|it| it.input == input) {
             text.push_str(&format!("  -> {} ({}): {} = {}\n", it.target, it.topic, shown(&it.key), shown(&it.value)));
         }

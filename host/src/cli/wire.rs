@@ -203,6 +203,8 @@ pub struct Failure {
 #[derive(Debug, Deserialize)]
 pub struct Tried {
     pub micros: u64,
+    #[serde(default)]
+    pub memory_bytes: u64,
 }
 
 impl std::fmt::Display for LastError {

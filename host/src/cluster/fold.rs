@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::catalog::Fold;
 use crate::model::names::TransformId;
@@ -18,6 +18,9 @@ pub struct Statuses {
     pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
     /// When a host was last heard to want samples of a transform.
     pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
+    /// While the topic is read for the first time: when each host and tail was written, in ms since the Unix epoch.
+    written: BTreeMap<String, i64>,
+    is_loaded: bool,
 }
 
 /// How the keys of those who want samples begin.
@@ -41,6 +44,9 @@ impl Fold for Statuses {
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
+        if !self.is_loaded {
+            self.written.insert(key.to_owned(), record.timestamp);
+        }
         match key.split_once('@') {
             None => self.take_host(key, record.value.as_deref()),
             Some((id, host)) if id.starts_with(TAIL) => {
@@ -53,6 +59,23 @@ impl Fold for Statuses {
                 self.take_transform(id, host, record.value.as_deref())
             }
         }
+    }
+
+    /// What was found was not heard just now, but so long before the newest record.
+    fn loaded(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        let newest = written.values().copied().max().unwrap_or(0);
+        let heard = |key: &str, at: Instant| {
+            let age = written.get(key).and_then(|written| u64::try_from(newest - written).ok()).unwrap_or(0);
+            at.checked_sub(Duration::from_millis(age)).unwrap_or(at)
+        };
+        for (host, status) in Arc::make_mut(&mut self.hosts) {
+            status.at = heard(host, status.at);
+        }
+        for ((id, host), at) in Arc::make_mut(&mut self.tails) {
+            *at = heard(&format!("{TAIL}{id}@{host}"), *at);
+        }
+        self.is_loaded = true;
     }
 
     fn view(&self) -> Self::View {
@@ -122,6 +145,23 @@ mod tests {
         assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["a"]);
         let heard = &statuses.hosts["a"];
         assert!(heard.is_alive(Instant::now()) && !heard.is_alive(Instant::now() + SILENT_MAX));
+    }
+
+    #[test]
+    fn who_was_silent_before_this_host_began_is_not_there() {
+        let mut statuses = Statuses::default();
+        let at = |timestamp, record| LogRecord { timestamp, ..record };
+        statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
+        statuses.apply(&at(1_000, record("tail:shop/x@dead", Some(serde_json::json!({}))))).expect("a wish");
+        statuses.apply(&at(30_000, record("b", Some(host("b"))))).expect("a host");
+        statuses.loaded();
+        let now = Instant::now();
+        let alive: Vec<_> = statuses.hosts.iter().filter(|(_, heard)| heard.is_alive(now)).map(|(name, _)| name).collect();
+        assert_eq!(alive, ["b"]);
+        assert!(statuses.tails.values().all(|at| now.duration_since(*at) > SILENT_MAX));
+        // From here on it is this host's clock that counts.
+        statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
+        assert!(statuses.hosts["dead"].is_alive(Instant::now()));
     }
 
     #[test]

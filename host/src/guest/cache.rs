@@ -42,6 +42,11 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), key, bytes_max })
     }
 
+    /// Most bytes of artifacts.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// Where artifacts may be made, too.
     pub fn folder(&self) -> &Path {
         &self.folder

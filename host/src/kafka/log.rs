@@ -88,11 +88,15 @@ impl KafkaLog {
         let resource = answers.into_iter().next().and_then(Result::ok);
         let setting = |name: &str| resource.as_ref()?.entry_map().get(name)?.value.clone();
         let bytes = setting("max.message.bytes").and_then(|value| value.parse::<usize>().ok());
+        // -1: for ever.
+        let time = |name| setting(name).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        let policy = setting("cleanup.policy");
         TopicInfo {
             partitions,
             record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
-            compacted: setting("cleanup.policy").map(|policy| policy == "compact"),
-            tombstones_kept: setting("delete.retention.ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+            deleted_after: policy.as_ref().filter(|policy| policy.contains("delete")).and_then(|_| time("retention.ms")),
+            compacted: policy.map(|policy| policy == "compact"),
+            tombstones_kept: time("delete.retention.ms"),
         }
     }
 
@@ -197,8 +201,13 @@ impl Log for KafkaLog {
         let topics = metadata.topics().iter().filter_map(|topic| {
             let name: TopicName = topic.name().parse().ok()?;
             let partitions = topic.partitions().len() as i32;
-            let info =
-                TopicInfo { partitions, record_bytes_max: RECORD_BYTES_DEFAULT, compacted: None, tombstones_kept: None };
+            let info = TopicInfo {
+                partitions,
+                record_bytes_max: RECORD_BYTES_DEFAULT,
+                compacted: None,
+                tombstones_kept: None,
+                deleted_after: None,
+            };
             (!name.as_str().starts_with("__")).then_some((name, info))
         });
         Ok(topics.collect())
@@ -278,15 +287,22 @@ impl Log for KafkaLog {
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         // Asked as read_committed, the default: the last stable offset.
-        let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
-        ends.map_err(|error| match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition,
-            ) => LogError::NoTopic(topic.to_string()),
-            _ => LogError::Unavailable(error.to_string()),
-        })
+        let ask = || {
+            let ends = self.admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+            ends.map_err(|error| match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition,
+                ) => LogError::NoTopic(topic.to_string()),
+                _ => LogError::Unavailable(error.to_string()),
+            })
+        };
+        match ask() {
+            // The client believes that for long, also where the topic was made meanwhile, unless it is asked about it.
+            Err(LogError::NoTopic(_)) => self.partitions(topic).and_then(|_| ask()),
+            answer => answer,
+        }
     }
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {

@@ -152,6 +152,11 @@ impl Code {
     pub fn hint(self) -> &'static str {
         self.entry().hint
     }
+
+    /// Whether it may pass without anybody doing anything here: it is tried again until then.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::LogUnavailable | Self::StateUnavailable | Self::TableUnavailable)
+    }
 }
 
 impl fmt::Display for Code {

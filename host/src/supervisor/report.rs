@@ -67,6 +67,7 @@ impl Report {
         let refused = refused.filter(|refused| refused.revision == self.target).map(|refused| &refused.error).next();
         let error = self.error.as_ref().or(refused).cloned();
         let state = match () {
+            () if error.as_ref().is_some_and(|error| error.code.may_pass()) => RolloutState::InProgress,
             () if error.is_some() => RolloutState::Failed,
             () if workers.is_empty() && matches!(self.state, State::Paused | State::Stopped) => RolloutState::Complete,
             () if !self.prepared => RolloutState::InProgress,

@@ -26,6 +26,8 @@ pub struct Tried {
     pub result: Result<Vec<Put>, Failed>,
     /// Time of the guest's call.
     pub time: Duration,
+    /// Linear memory of the instance after it.
+    pub memory_bytes: usize,
 }
 
 /// A record that the guest put out.
@@ -53,7 +55,8 @@ impl<'a> Trial<'a> {
         let started = Instant::now();
         let result = guest.process(&batch, Call { partition, now }, &mut self.state);
         let time = started.elapsed();
-        self.memory_bytes = self.memory_bytes.max(guest.memory_bytes());
+        let memory_bytes = guest.memory_bytes();
+        self.memory_bytes = self.memory_bytes.max(memory_bytes);
         let result = match &result {
             Ok(output) => output.check(&batch, &self.settings.output).map_err(|error| Failed::of_output(&error)),
             Err(error) => Err(Failed::of_guest(error)),
@@ -64,7 +67,7 @@ impl<'a> Trial<'a> {
         }
         let result = result.and_then(|checked| self.puts(&checked, record.offset));
         self.state.end_call(result.is_ok());
-        Ok(Tried { result, time })
+        Ok(Tried { result, time, memory_bytes })
     }
 
     fn puts(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<Put>, Failed> {

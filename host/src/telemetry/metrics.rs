@@ -53,6 +53,7 @@ pub struct Metrics {
     table_bytes: IntGaugeVec,
     table_lag: IntGaugeVec,
     table_failures: IntCounterVec,
+    compiled_kept: IntGauge,
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
@@ -245,6 +246,10 @@ impl Metrics {
                 "Memory of a table on this host (limit: --table-bytes-max)",
                 &["topic"],
             ),
+            compiled_kept: registered(
+                r,
+                IntGauge::new("sandbar_compiled_modules_bytes", "Compiled modules that are kept in memory"),
+            ),
             table_failures: counters(r, "sandbar_table_failures_total", "Reads of a table that broke off", &["topic"]),
             table_lag: gauges(r, "sandbar_table_lag_records", "Records that a table has not taken in yet", &["topic"]),
             log_lines: counters(r, "sandbar_log_lines_total", "Log lines of guests", &["team", "transform", "level"]),
@@ -373,6 +378,11 @@ impl Metrics {
     pub fn compiled(&self, result: &'static str, took: Duration) {
         self.compiled.with_label_values(&[result]).inc();
         self.compile_time.observe(took.as_secs_f64());
+    }
+
+    /// Compiled modules in memory.
+    pub fn compiled_kept(&self, bytes: u64) {
+        self.compiled_kept.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// A change of the catalog has ended.

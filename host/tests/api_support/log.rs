@@ -134,7 +134,13 @@ impl Log for MemoryLog {
         let topics = self.topics.lock().expect("unpoisoned");
         let partitions = topics.get(name).ok_or_else(|| missing(name))?.len();
         let compacted = Some(self.compacted.lock().expect("unpoisoned").contains(name));
-        Ok(TopicInfo { partitions: partitions as i32, record_bytes_max: 1 << 20, compacted, tombstones_kept: None })
+        Ok(TopicInfo {
+            partitions: partitions as i32,
+            record_bytes_max: 1 << 20,
+            compacted,
+            tombstones_kept: None,
+            deleted_after: None,
+        })
     }
 
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {

@@ -66,3 +66,28 @@ fn any_host_answers_for_the_cluster() {
     until("it is listed no more", || if hosts(&apis[1]).len() == 1 { Ok(()) } else { Err("not yet".into()) });
     job.assert_output(&unchanged(&messages));
 }
+
+/// Cooperative rebalancing: what stays with a host is not taken from it for a moment.
+#[test]
+fn only_partitions_that_move_are_given_up() {
+    const PARTITIONS: i32 = 6;
+    let kafka = KafkaCluster::shared();
+    let host = Host::start(kafka, "joined");
+    let job = Job::new("joined", "echo", PARTITIONS, guests::fixture(), json!({"mode": "echo"}));
+    job.deploy(&host.api());
+    job.wait_for_hosts(&host.api(), 1);
+    let messages = numbered(60_000, 60);
+    let _other = std::thread::scope(|scope| {
+        scope.spawn(|| job.produce(&messages));
+        let other = Host::start(kafka, "joined");
+        job.wait_for_hosts(&host.api(), 2);
+        other
+    });
+    job.wait_through(wait::PATIENCE);
+    job.assert_output(&unchanged(&messages));
+    let log = std::fs::read_to_string(host.log()).expect("its log");
+    let assigned = log.lines().filter(|line| line.contains("partition assigned")).count();
+    assert_eq!(assigned, PARTITIONS as usize, "each once, whatever moved later");
+    let revoked = log.lines().find_map(|line| line.split_once("partitions revoked")?.1.split("partitions=").nth(1));
+    assert_eq!(revoked.map(str::trim), Some("3"));
+}

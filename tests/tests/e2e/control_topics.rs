@@ -108,9 +108,18 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
         goes_on();
         let status = api.status(&job.transform);
         assert_eq!(status["state"], "running", "{status}");
+        let readiness = |expected: u16| {
+            wait::until(&format!("the host answers {expected} to who asks whether it is ready"), wait::PATIENCE, || {
+                let answer = api.get("/readyz");
+                let named = expected == 200 || answer.body.contains(&name);
+                if answer.status == expected && named { Ok(()) } else { Err(format!("{answer:?}")) }
+            });
+        };
+        readiness(503);
         // Made anew, it is written again, and counts on from where it was.
         let before = status["rollout"]["revision"].as_u64().expect("a number");
         topics::create_with(kafka, &[&name], partitions, &[("cleanup.policy", "compact")]);
+        readiness(200);
         wait::until("changes are taken again", wait::PATIENCE, || {
             let answer = api.try_deploy_with(&job.transform, &spec, &job.module);
             let revision = answer.json()["revision"].as_u64();
@@ -143,4 +152,33 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
         if hosts["hosts"].as_array().is_some_and(|all| all.len() == 2) { Ok(()) } else { Err(hosts.to_string()) }
     });
     job.assert_output(&unchanged(&all));
+}
+
+/// The group's offsets outlive the catalog: what is deployed anew goes on from them.
+#[test]
+fn a_cluster_whose_topics_were_lost_goes_on_counting() {
+    let kafka = KafkaCluster::shared();
+    let mut host = Host::start(kafka, "anew");
+    let mut job = Job::new("anew", "echo", 2, guests::fixture(), json!({"mode": "echo", "tag": "1"}));
+    job.deploy(&host.api());
+    job.spec["config"]["tag"] = json!("2");
+    job.deploy(&host.api());
+    wait::until("the second revision runs", wait::PATIENCE, || {
+        let status = host.api().status(&job.transform);
+        if status["rollout"]["state"] == "complete" { Ok(()) } else { Err(status.to_string()) }
+    });
+    let messages = numbered(1_000, 10);
+    job.produce(&messages[..500]);
+    job.wait_through(wait::PATIENCE);
+    assert_eq!(host.sigterm_and_wait(), Some(0));
+    for topic in ["deployments", "modules", "status", "logs", "samples"] {
+        topics::delete(kafka, &format!("_sandbar.anew.{topic}"));
+    }
+    host.start_again();
+    host.wait_ready();
+    job.deploy(&host.api());
+    assert_eq!(host.api().status(&job.transform)["revision"], 3);
+    job.produce(&messages[500..]);
+    job.wait_through(wait::PATIENCE);
+    job.assert_output(&unchanged(&messages));
 }
