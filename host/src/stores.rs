@@ -92,7 +92,7 @@ impl Stores {
             settings: StoreSettings {
                 record_bytes_max: info.record_bytes_max,
                 hot_bytes_max: self.limits.hot_bytes_max,
-                ..StoreSettings::of(name, store)
+                ..StoreSettings::of(name, store, &spec.limits)
             },
         });
         let inputs = spec.inputs.clone();

@@ -22,7 +22,7 @@ fn spec_of(config: Value, changes: Value) -> Spec {
 }
 
 fn bench(spec: &Spec) -> Bench {
-    let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store), Vec::new()));
+    let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new()));
     Bench::of(stateful(), spec, State::in_memory(stores.collect()).expect("memory"), |_| {})
 }
 

@@ -194,7 +194,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
     };
     let guests = state.modules.prepare(&spec, &module)?;
     let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max(state, &spec)?);
-    let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store), Vec::new())).collect();
+    let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new())).collect();
     let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     let mut trial = Trial::new(&*guests, settings, empty);
     let mut answer = Answer::default();

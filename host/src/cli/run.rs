@@ -154,7 +154,7 @@ impl RunArgs {
                 }
             }
             entries.retain(|_, entry| entry.is_some());
-            stores.push((StoreSettings::of(name, store), entries.into_iter().collect()));
+            stores.push((StoreSettings::of(name, store, &spec.limits), entries.into_iter().collect()));
         }
         Ok(State::in_memory(stores)?)
     }

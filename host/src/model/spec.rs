@@ -188,6 +188,9 @@ pub struct Limits {
     /// Bytes (keys and values) that one input record may become: 1KiB to 64MiB.
     #[schema(value_type = String, default = "4MiB")]
     pub output_bytes_per_record: Bytes,
+    /// Bytes (keys and values) that one call may write to a store: 1KiB to 256MiB. They wait in the host's memory.
+    #[schema(value_type = String, default = "16MiB")]
+    pub state_bytes_per_call: Bytes,
     /// Log lines a second of one instance, the rest is counted and dropped: 0 to 10000.
     #[schema(default = 100)]
     pub log_lines_per_second: u32,
@@ -202,6 +205,7 @@ impl Default for Limits {
             batch_bytes: Bytes::kib(256),
             output_per_record: 64,
             output_bytes_per_record: Bytes::mib(4),
+            state_bytes_per_call: Bytes::mib(16),
             log_lines_per_second: 100,
         }
     }
@@ -478,6 +482,7 @@ impl Checker {
         self.within("limits.batch_bytes", limits.batch_bytes, Bytes::kib(1), Bytes::mib(1));
         self.within("limits.output_per_record", limits.output_per_record, 1, 100_000);
         self.within("limits.output_bytes_per_record", limits.output_bytes_per_record, Bytes::kib(1), Bytes::mib(64));
+        self.within("limits.state_bytes_per_call", limits.state_bytes_per_call, Bytes::kib(1), Bytes::mib(256));
         self.within("limits.log_lines_per_second", limits.log_lines_per_second, 0, 10_000);
         if let Some(tick) = raw.tick {
             self.within("tick", tick, Span::ms(100), Span(Duration::from_secs(24 * 60 * 60)));

@@ -21,7 +21,7 @@ use quick_cache::unsync::Cache;
 use super::StateError;
 use super::local::{Change, Entry, LocalError, LocalStore, Mark};
 use crate::model::names::Alias;
-use crate::model::spec::StoreSpec;
+use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
 
 /// Most entries of one scan.
@@ -40,6 +40,8 @@ pub struct StoreSettings {
     pub ttl: Option<Duration>,
     /// Keys and values of one partition.
     pub bytes_max: u64,
+    /// Keys and values that one call may write.
+    pub call_bytes_max: u64,
     /// Largest key and value that its changelog topic takes.
     pub record_bytes_max: usize,
     /// Hot entries that are kept in memory above a store on disk, in bytes.
@@ -48,9 +50,15 @@ pub struct StoreSettings {
 
 impl StoreSettings {
     /// Those of a store of a spec, without what only a host knows.
-    pub fn of(name: &Alias, spec: &StoreSpec) -> Self {
-        let (name, ttl, bytes_max) = (name.to_string(), spec.ttl.map(|ttl| ttl.0), spec.max_bytes.0);
-        Self { name, ttl, bytes_max, record_bytes_max: usize::MAX, hot_bytes_max: 0 }
+    pub fn of(name: &Alias, spec: &StoreSpec, limits: &Limits) -> Self {
+        Self {
+            name: name.to_string(),
+            ttl: spec.ttl.map(|ttl| ttl.0),
+            bytes_max: spec.max_bytes.0,
+            call_bytes_max: limits.state_bytes_per_call.0,
+            record_bytes_max: usize::MAX,
+            hot_bytes_max: 0,
+        }
     }
 }
 
@@ -126,6 +134,12 @@ impl Store {
         if bytes > limit {
             let message =
                 format!("store {name}: an entry of {bytes} bytes is larger than its changelog topic takes ({limit})");
+            return Err(StateError::Limit(message));
+        }
+        let (call, limit) = ((self.call.bytes + bytes) as u64, self.settings.call_bytes_max);
+        if call > limit {
+            let message =
+                format!("store {name}: a call writes {call} bytes, its limit is {limit} (limits.state_bytes_per_call)");
             return Err(StateError::Limit(message));
         }
         let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());

@@ -4,7 +4,14 @@ use super::super::local::Memory;
 use super::*;
 
 fn settings() -> StoreSettings {
-    StoreSettings { name: "s".into(), ttl: None, bytes_max: 1 << 20, record_bytes_max: 1000, hot_bytes_max: 2000 }
+    StoreSettings {
+        name: "s".into(),
+        ttl: None,
+        bytes_max: 1 << 20,
+        call_bytes_max: 10 << 20,
+        record_bytes_max: 1000,
+        hot_bytes_max: 2000,
+    }
 }
 
 /// A store on disk would have hot entries above it; so has this one.
@@ -127,6 +134,19 @@ fn a_limit_refuses_what_would_go_over_it_and_nothing_else() {
     assert!(put(&mut store, "b", 40).is_err(), "what was dropped made no room");
     let refused = put(&mut store, "b", 1000).expect_err("too large").to_string();
     assert!(refused.contains("larger than its changelog topic takes (1000)"), "{refused}");
+}
+
+#[test]
+fn a_call_writes_so_much_and_no_more() {
+    let settings = StoreSettings { call_bytes_max: 100, ..settings() };
+    let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
+    let put = |store: &mut Store, key: &str| store.put(key.into(), vec![0; 40], Timestamp(0));
+    put(&mut store, "a").expect("room");
+    put(&mut store, "b").expect("room");
+    let refused = put(&mut store, "c").expect_err("too much").to_string();
+    assert!(refused.contains("limits.state_bytes_per_call"), "{refused}");
+    store.end_call(true);
+    put(&mut store, "c").expect("another call");
 }
 
 #[test]

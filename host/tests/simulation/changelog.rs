@@ -181,6 +181,7 @@ impl Opening for SimOpening {
             name: STORE.into(),
             ttl: None,
             bytes_max: 1 << 20,
+            call_bytes_max: 1 << 20,
             record_bytes_max: 1 << 20,
             hot_bytes_max: 500,
         };
