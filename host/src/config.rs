@@ -60,8 +60,8 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
     pub compile_memory_max: Option<Bytes>,
 
-    /// Most disk, and most memory, for compiled modules; those that were used longest ago are dropped, and compiled again when they are
-    /// needed [default: 1GiB]
+    /// Most disk, and most memory, for compiled modules; those that were used longest ago are dropped, and compiled
+    /// again when they are needed [default: 1GiB]
     #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
     pub compiled_cache_max: Option<Bytes>,
 

@@ -153,7 +153,12 @@ impl Worker {
                     continue;
                 }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
-                    return cycle.stop(self.clock).map_or_else(End::Failed, |()| End::Stopped);
+                    if let Err(error) = cycle.stop(self.clock) {
+                        // Whoever takes over processes again what was not committed.
+                        let id = &self.programs.run.settings.id;
+                        tracing::warn!(transform = %id, %error, "stopped without its last commit");
+                    }
+                    return End::Stopped;
                 }
                 Err(TryRecvError::Empty) => {}
             }

@@ -211,17 +211,17 @@ fn changelogs(state: &ApiState, spec: &Spec, inputs: &[(String, &TopicName, i32)
             Ok(info) if info.compacted == Some(false) && store.ttl.is_none() => {
                 unfit.push(Problem { field: format!("state.{alias}"), message: format!("{name} is not compacted") })
             }
-            // It may keep entries for longer, not for less.
-            Ok(info) if info.deleted_after.zip(changelog_retention(store)).is_some_and(|(kept, wanted)| kept < wanted) => {
-                let [kept, wanted] = [info.deleted_after, changelog_retention(store)].map(Option::unwrap_or_default);
-                let message = format!(
-                    "{name} deletes entries after {kept:?}, which a ttl of {:?} is too long for: set its retention.ms to {}",
-                    store.ttl.map_or(wanted, |ttl| ttl.0),
-                    wanted.as_millis()
-                );
-                unfit.push(Problem { field: format!("state.{alias}.ttl"), message })
+            Ok(info) => {
+                // It may keep entries for longer, not for less.
+                let kept_and_wanted = info.deleted_after.zip(changelog_retention(store));
+                if let Some((kept, wanted)) = kept_and_wanted.filter(|(kept, wanted)| kept < wanted) {
+                    let (kept, wanted) = (kept.as_millis(), wanted.as_millis());
+                    let message = format!(
+                        "{name} keeps entries for {kept} ms, too short for this ttl: set its retention.ms to {wanted}"
+                    );
+                    unfit.push(Problem { field: format!("state.{alias}.ttl"), message });
+                }
             }
-            Ok(_) => {}
             Err(LogError::NoTopic(_)) => {
                 let retention = changelog_retention(store);
                 new.push(NewTopic { name, partitions: *partitions, compacted: true, retention });
