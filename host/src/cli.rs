@@ -28,7 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{KafkaOptions, Options};
 
 pub use build::BuildArgs;
-pub use context::ContextVerb;
+pub use context::ContextArgs;
 pub use error::Error;
 pub use new::NewArgs;
 pub use run::RunArgs;
@@ -64,8 +64,7 @@ pub enum Command {
     #[command(flatten)]
     Remote(Verb),
     /// Name the clusters that you work with
-    #[command(subcommand)]
-    Context(ContextVerb),
+    Context(ContextArgs),
     /// Print the completion script of a shell: source <(sandbar completion bash)
     Completion {
         shell: clap_complete::Shell,

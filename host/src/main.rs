@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         ),
         Command::New(new) => cli::ended(new.run()),
         Command::Remote(verb) => cli::ended(verb.run()),
-        Command::Context(verb) => cli::ended(verb.run()),
+        Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),
     }
 }

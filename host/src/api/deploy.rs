@@ -108,8 +108,7 @@ fn committed(state: &ApiState, spec: &Spec) -> Result<Progress, Refusal> {
         return Ok(Progress::default());
     }
     let committed = state.log.group_offsets(&spec.group(&state.cluster), &spec.inputs)?;
-    let all = committed.iter().map(|offset| Progress::parse(&offset.metadata, 0));
-    Ok(all.max_by_key(|progress| progress.revision).unwrap_or_default())
+    Ok(Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())))
 }
 
 /// The module that came along, or the stored one that the spec names.
@@ -239,7 +238,7 @@ fn check_start(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
     let new = state.catalog.deployment(&spec.id).is_none();
     let mut problems = Vec::new();
     for (topic, of_topic) in offsets {
-        let partitions = state.log.topic(&topic)?.partitions;
+        let partitions = state.log.partitions(&topic)?;
         for (partition, offset) in of_topic {
             let mut refuse = |message: String| {
                 problems.push(Problem { field: format!("start.offsets.{topic}.{partition}"), message });

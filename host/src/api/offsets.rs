@@ -255,7 +255,7 @@ fn places(log: &dyn Log, group: &str, spec: &Spec) -> Result<Vec<Place>, Refusal
     let mut committed = log.group_offsets(group, &spec.inputs)?;
     let mut places = Vec::new();
     for topic in &spec.inputs {
-        for partition in 0..log.topic(topic)?.partitions {
+        for partition in 0..log.partitions(topic)? {
             let (first, end) = log.offsets(topic, partition)?;
             let found = committed.iter().position(|offset| (&offset.topic, offset.partition) == (topic, partition));
             let committed = found.map(|found| committed.swap_remove(found)).map(|at| (at.next_offset, at.metadata));

@@ -91,7 +91,7 @@ pub async fn show(
     let state = shared.state.clone();
     blocking(move || {
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let partitions = state.log.topic(&spec.inputs[0])?.partitions;
+        let partitions = state.log.partitions(&spec.inputs[0])?;
         let record_key = params.record_key.as_ref().map_or(key.as_slice(), |key| key.as_bytes());
         let number = params.partition.unwrap_or_else(|| partition_for(record_key, partitions));
         if !(0..partitions).contains(&number) {
@@ -158,7 +158,7 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: Preconditi
     let state = shared.state.clone();
     blocking(move || {
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let partitions = state.log.topic(&spec.inputs[0])?.partitions;
+        let partitions = state.log.partitions(&spec.inputs[0])?;
         let names = spec.changelogs(&state.cluster, deployment.asked.resets + 1);
         for (name, store) in names.into_iter().zip(spec.state.values()) {
             let retention = deploy::changelog_retention(store);

@@ -157,10 +157,12 @@ pub fn decide(
     let mut records = Vec::new();
     let next = &mut applied.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
-        // One that there is already is another's, who has allowed it.
-        let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
-        if let Some(path) = cycle::closed_by(next, all.values()).filter(|path| before.as_ref() != Some(path)) {
-            return Err(CatalogError::Cycle { path });
+        if let Some(path) = cycle::closed_by(next, all.values()) {
+            // One that there is already is another's, who has allowed it.
+            let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
+            if before.as_ref() != Some(&path) {
+                return Err(CatalogError::Cycle { path });
+            }
         }
         if !has_module(&next.module) {
             return Err(CatalogError::NoModule(next.module));

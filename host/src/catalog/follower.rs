@@ -164,12 +164,10 @@ impl<F: Fold> Follow<F> {
 
     fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
-        let mut failing = false;
         while !self.shared.stop.load(Ordering::Relaxed) {
             match self.read() {
                 Ok(page) => {
-                    if std::mem::take(&mut failing) {
-                        *self.shared.trouble.lock() = None;
+                    if self.shared.trouble.lock().take().is_some() {
                         info!(topic = %self.topic, "control topic is readable again");
                     }
                     backoff = BACKOFF_MIN;
@@ -178,9 +176,9 @@ impl<F: Fold> Follow<F> {
                     }
                 }
                 Err(error) => {
-                    *self.shared.trouble.lock() = Some(format!("{}: {error}", self.topic));
                     self.gone |= matches!(error, LogError::NoTopic(_));
-                    if !std::mem::replace(&mut failing, true) {
+                    let before = self.shared.trouble.lock().replace(format!("{}: {error}", self.topic));
+                    if before.is_none() {
                         let code = CatalogError::Log(error.clone()).code();
                         warn!(topic = %self.topic, %code, %error, "cannot read the control topic, trying again");
                     }

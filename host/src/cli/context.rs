@@ -14,41 +14,30 @@ use super::error::{Error, Kind, Result};
 use super::session::Output;
 use super::text::{self, Table};
 
+#[derive(Debug, Args)]
+pub struct ContextArgs {
+    #[command(subcommand)]
+    verb: ContextVerb,
+    /// Text for people, or all contexts as JSON
+    #[arg(long, short, value_name = "FORMAT", default_value = "text", global = true)]
+    output: Output,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum ContextVerb {
+enum ContextVerb {
     /// List the contexts; `*` marks the current one
-    List {
-        #[command(flatten)]
-        shown: Shown,
-    },
+    List,
     /// Make a context the current one
-    Use {
-        name: String,
-        #[command(flatten)]
-        shown: Shown,
-    },
+    Use { name: String },
     /// Add or change a context; the first becomes the current one
     Set {
         name: String,
         /// The API of one of the cluster's hosts
         #[arg(long, short)]
         url: String,
-        #[command(flatten)]
-        shown: Shown,
     },
     /// Remove a context
-    Delete {
-        name: String,
-        #[command(flatten)]
-        shown: Shown,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct Shown {
-    /// Text for people, or all contexts as JSON
-    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
-    output: Output,
+    Delete { name: String },
 }
 
 /// The file.
@@ -67,9 +56,9 @@ struct Context {
     url: String,
 }
 
-// === impl ContextVerb ===
+// === impl ContextArgs ===
 
-impl ContextVerb {
+impl ContextArgs {
     pub fn run(self) -> Result<ExitCode> {
         self.apply().map(|()| ExitCode::SUCCESS)
     }
@@ -79,29 +68,27 @@ impl ContextVerb {
             Error::usage("there is no place for contexts").with_hint("set HOME or XDG_CONFIG_HOME, or use --url")
         })?;
         let mut contexts = Contexts::read(&path)?;
-        let shown = match self {
-            Self::List { shown } => return contexts.show(&shown, Contexts::table),
-            Self::Use { name, shown } => {
+        match self.verb {
+            ContextVerb::List => return contexts.show(self.output, Contexts::table),
+            ContextVerb::Use { name } => {
                 contexts.url(&name)?;
                 contexts.current = Some(name);
-                shown
             }
-            Self::Set { name, url, shown } => {
+            ContextVerb::Set { name, url } => {
                 Client::new(&url)?;
                 contexts.current.get_or_insert_with(|| name.clone());
                 contexts.contexts.insert(name, Context { url });
-                shown
             }
-            Self::Delete { name, shown } => {
+            ContextVerb::Delete { name } => {
                 contexts.url(&name)?;
                 contexts.contexts.remove(&name);
                 contexts.current.take_if(|current| *current == name);
-                shown
             }
-        };
+        }
         contexts.write(&path).map_err(|error| Error::new(Kind::Failed, format_args!("{}: {error}", path.display())))?;
-        contexts
-            .show(&shown, |contexts| format!("the current context is {}\n", contexts.current.as_deref().unwrap_or("none")))
+        contexts.show(self.output, |contexts| {
+            format!("the current context is {}\n", contexts.current.as_deref().unwrap_or("none"))
+        })
     }
 }
 
@@ -146,8 +133,8 @@ impl Contexts {
         Ok(())
     }
 
-    fn show(&self, shown: &Shown, text: impl FnOnce(&Self) -> String) -> Result<()> {
-        text::emit(&match shown.output {
+    fn show(&self, output: Output, text: impl FnOnce(&Self) -> String) -> Result<()> {
+        text::emit(&match output {
             Output::Text => text(self),
             Output::Json => format!("{}\n", self.json()),
         })

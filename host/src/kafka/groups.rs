@@ -25,7 +25,7 @@ impl Groups for KafkaLog {
     fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
         let mut list = PartitionList::new();
         for topic in topics {
-            for partition in 0..self.topic(topic)?.partitions {
+            for partition in 0..self.partitions(topic)? {
                 list.add(topic.as_str(), partition, NO_OFFSET, "");
             }
         }
@@ -63,7 +63,7 @@ impl Groups for KafkaLog {
     }
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
-        let partitions = self.topic(topic)?.partitions;
+        let partitions = self.partitions(topic)?;
         let client = self.outsider(READER_GROUP)?;
         client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT).map_err(unavailable)
     }

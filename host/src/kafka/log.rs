@@ -281,7 +281,7 @@ impl Log for KafkaLog {
     }
 
     fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
-        let partitions = self.topic(topic)?.partitions;
+        let partitions = self.partitions(topic)?;
         Ok(Box::new(KafkaTopicReader::open(&self.config, topic, partitions)?))
     }
 

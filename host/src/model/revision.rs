@@ -166,6 +166,11 @@ impl Progress {
     pub fn parse(metadata: &str, next_offset: i64) -> Self {
         serde_json::from_str(metadata).unwrap_or(Self { since: next_offset, ..Self::default() })
     }
+
+    /// What a group has committed with last, by the metadata of its offsets; revision 0 if with nothing.
+    pub fn newest<'a>(metadata: impl Iterator<Item = &'a str>) -> Self {
+        metadata.map(|metadata| Self::parse(metadata, 0)).max_by_key(|progress| progress.revision).unwrap_or_default()
+    }
 }
 
 impl std::fmt::Display for Progress {

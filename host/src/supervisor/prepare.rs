@@ -117,7 +117,7 @@ pub fn prepare_proven(parts: &Parts, prepared: &Prepared, asked: Asked) -> Optio
         return None;
     }
     let committed = parts.log.group_offsets(&options.group, &options.inputs).ok()?;
-    let newest = committed.iter().map(|offset| Progress::parse(&offset.metadata, 0).revision).max()?;
+    let newest = Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())).revision;
     if newest == 0 || newest >= *revision {
         return None;
     }

@@ -49,6 +49,7 @@ pub fn run(job: &Job, messages: &[Message], ahead: i64, seed: &mut Seed, count: 
             // Anywhere within a commit interval: in a poll, a guest, a transaction, a commit.
             std::thread::sleep(seed.duration(Duration::from_millis(150)));
             last = job.progress.total();
+            assert!(last < records, "all was done before fault {number}");
             println!("fault {number} at {last} committed records of {}", allowed.load(Ordering::Relaxed));
             fault(number);
         }

@@ -50,7 +50,7 @@ pub fn newest(state: &ApiState, spec: &Spec, live: Live, deadline: Instant) -> R
     }
     let mut samples = Vec::new();
     for (input, topic) in spec.inputs.iter().enumerate() {
-        for number in 0..state.log.topic(topic)?.partitions {
+        for number in 0..state.log.partitions(topic)? {
             let (first, end) = state.log.offsets(topic, number)?;
             let mut next = end.saturating_sub(live.records as i64).max(first);
             while next < end {
