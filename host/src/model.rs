@@ -12,4 +12,5 @@ pub mod revision;
 pub mod spec;
 pub mod start;
 pub mod status;
+pub mod text;
 pub mod units;

@@ -1,0 +1,85 @@
+//! Text that somebody else wrote, made fit to be shown.
+//!
+//! A guest, a spec, a header or whoever may write to a topic decides on the text of messages, names and log lines. It is
+//! cut to a length and its control characters are escaped before it reaches a log, an answer or a terminal: an escape
+//! sequence would act on the reader's terminal, and a line break would forge a line of its own.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Cuts `text` to at most `bytes_max` bytes, at a character's end.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// Escapes every control character, line breaks and tabs included: the result is one line.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_control)
+}
+
+/// Escapes every control character but line breaks and tabs.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| is_control(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// Shows any value as [`one_line`].
+#[derive(Debug, Clone, Copy)]
+pub struct OneLine<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.0.to_string()))
+    }
+}
+
+fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_escaped(c) {
+            // `\n`, `\r`, `\t`, and `\u{1b}` for what has no short form.
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Tells characters that act on a terminal or on the order of the text: C0 and C1 controls, line and paragraph
+/// separators, and Unicode's bidirectional controls (UAX #9, the characters of CVE-2021-42574).
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, in_one_line: &str, in_lines: &str) {
+        assert_eq!(one_line(text), in_one_line);
+        assert_eq!(lines(text), in_lines);
+        assert_eq!(OneLine(text).to_string(), in_one_line);
+    }
+
+    #[test]
+    fn controls_are_escaped_and_text_is_kept() {
+        check("größer als 3 €, \"so\" \\ 日本", "größer als 3 €, \"so\" \\ 日本", "größer als 3 €, \"so\" \\ 日本");
+        check("a\nb\tc", "a\\nb\\tc", "a\nb\tc");
+        check("a\r\nb", "a\\r\\nb", "a\\r\nb");
+        check("\x1b[31mred\x1b]0;title\x07", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}");
+        check("\u{9b}2J\u{7f}\0", "\\u{9b}2J\\u{7f}\\u{0}", "\\u{9b}2J\\u{7f}\\u{0}");
+        check("\u{202e}txt.exe\u{2066}\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}");
+    }
+
+    #[test]
+    fn text_is_cut_at_a_characters_end() {
+        for (bytes_max, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (4, "aéz"), (100, "aéz")] {
+            assert_eq!(cut("aéz", bytes_max), expected);
+        }
+    }
+}
