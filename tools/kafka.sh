@@ -52,12 +52,16 @@ free_port() { # free_port FROM
     echo "$port"
 }
 
+# controller_port PORT: where the search for a node's controller port begins. It stays below 32768, from where the system
+# takes the ports of outgoing connections: one of those may hold the port when the node starts.
+controller_port() { if (($1 < 12000)); then echo $(($1 + 10000)); else echo $((2000 + $1 % 10000)); fi; }
+
 lay_out() { # lay_out COUNT: chooses ports, writes each node's properties, formats its storage
     local count=$1 port=${KAFKA_PORT:-9092} id replicas=1 in_sync=1 voters cluster
     mkdir -p "$data"
     for ((id = 1; id <= count; id++)); do
         port=$(free_port "$port")
-        echo "$id $port $(free_port $((port + 10000)))"
+        echo "$id $port $(free_port "$(controller_port "$port")")"
         port=$((port + 1))
     done >"$data/nodes.new"
     ((count < 3)) || replicas=3 in_sync=2
