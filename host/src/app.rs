@@ -4,6 +4,9 @@
 //! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
 //! the host is alive and not ready.
 
+mod data_dir;
+
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,12 +14,13 @@ use anyhow::Context;
 use axum::Router;
 use tokio::sync::watch;
 
+use self::data_dir::DataDir;
 use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
 use crate::catalog::{Catalog, CatalogError, collect_for_ever};
 use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
-use crate::guest::compile::Compiler;
+use crate::guest::compile::{self, Compiler, Jail};
 use crate::guest::{Cache, Modules};
 use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::module::{ModuleError, ModuleInfo};
@@ -54,16 +58,15 @@ impl Backend {
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
-    std::fs::create_dir_all(&config.data_dir).with_context(|| config.data_dir.display().to_string())?;
-    let lock = lock(&config.data_dir)?;
+    let data = Arc::new(DataDir::open(&config.data_dir)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let done = runtime.block_on(serve(config, backend));
+    let done = runtime.block_on(serve(config, backend, data.clone()));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    drop(lock);
+    drop(data);
     done
 }
 
-async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
+async fn serve(config: Config, backend: Backend, data: Arc<DataDir>) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
@@ -74,7 +77,7 @@ async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
     announce(&backend, address, &config);
 
     let started = tokio::select! {
-        started = start(config, backend, shutdown.clone()) => Some(started),
+        started = start(config, backend, data, shutdown.clone()) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
     };
     let workers = match started {
@@ -103,8 +106,13 @@ async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
 type Started = (Router, tokio::task::JoinHandle<()>);
 
 /// Builds the parts in order. Waits for as long as Kafka cannot be reached.
-async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
-    let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
+async fn start(
+    config: Config,
+    backend: Backend,
+    data: Arc<DataDir>,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<Started> {
+    let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
     let metrics = Metrics::new();
     let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
     let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
@@ -118,13 +126,16 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         }
     };
     let compiler = Compiler {
-        program: Some(std::env::current_exe()?),
+        program: Some(own_program()?),
         time_max: config.compile_time_max,
         memory_bytes_max: config.compile_memory_bytes_max,
+        artifact_bytes_max: config.compiled_module_bytes_max,
+        at_once_max: config.compilers_max.map_or_else(compile::at_once_max, std::num::NonZero::get),
     };
     let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
     let compiled = compiled.map_err(anyhow::Error::msg)?;
     let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
+    tokio::spawn(announce_jail(modules.clone()));
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let feeds = Feeds::new(&log, &cluster, config.logs_retention);
     let made = feeds.clone();
@@ -170,7 +181,7 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let state = ApiState {
         catalog,
         log,
-        modules: Arc::new(Checker { modules, tables }),
+        modules: Arc::new(Checker { modules: modules.for_requests(), tables }),
         runtime: Arc::new(running),
         feeds,
         shutdown,
@@ -254,32 +265,32 @@ fn announce(backend: &Backend, address: std::net::SocketAddr, config: &Config) {
     }
 }
 
-/// One process per data folder.
-fn lock(folder: &std::path::Path) -> anyhow::Result<std::fs::File> {
-    let path = folder.join("lock");
-    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => anyhow::bail!("{} is in use by another process; give each host a --data-dir of its own", folder.display()),
-    }
+/// This very program, also when its file was replaced by a newer one meanwhile.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
 }
 
-/// The machine's name with a suffix that is made once per data folder.
-fn host_name(folder: &std::path::Path) -> anyhow::Result<String> {
-    let path = folder.join("host");
-    if let Ok(known) = std::fs::read_to_string(&path) {
-        return Ok(known.trim().to_owned());
+/// Says how far compilers are shut in on this machine.
+async fn announce_jail(modules: Arc<Modules>) {
+    match tokio::task::spawn_blocking(move || modules.jail()).await {
+        Ok(Ok(jail)) if jail.is_full() => {
+            let Jail { landlock, seccomp } = jail;
+            tracing::info!(%landlock, %seccomp, "compilers have no files, no network and few system calls");
+        }
+        Ok(Ok(Jail { landlock, seccomp })) => tracing::warn!(
+            %landlock,
+            %seccomp,
+            "compilers are not wholly shut in: a module that takes over its compiler may act as the host's user"
+        ),
+        Ok(Err(error)) => tracing::error!(%error, "no module can be compiled"),
+        Err(error) => tracing::error!(%error, "no module can be compiled"),
     }
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("a random identity")?;
-    let name = format!("{}-{}", machine.trim(), &uuid[..8]);
-    std::fs::write(&path, &name).with_context(|| path.display().to_string())?;
-    Ok(name)
 }
 
 /// Looks at modules, and runs candidates on the tables that there are.
 struct Checker {
-    modules: Arc<Modules>,
+    modules: Modules,
     tables: Tables,
 }
 

@@ -72,9 +72,8 @@ pub enum Command {
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
     CompileModule {
-        module: std::path::PathBuf,
-        artifact: std::path::PathBuf,
-        memory_bytes_max: u64,
+        /// The parent's limits, as JSON
+        limits: String,
     },
 }
 

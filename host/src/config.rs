@@ -52,13 +52,23 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_MODULE_BYTES_MAX", value_name = "SIZE")]
     pub module_bytes_max: Option<Bytes>,
 
-    /// Longest time to compile a module [default: 60s]
+    /// Longest time to compile a module: CPU time over all threads, and at most five times as much on the clock
+    /// [default: 60s]
     #[arg(long, env = "SANDBAR_COMPILE_TIME_MAX", value_name = "DURATION")]
     pub compile_time_max: Option<Span>,
 
     /// Most memory to compile a module [default: 2GiB]
     #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
     pub compile_memory_max: Option<Bytes>,
+
+    /// Modules that are compiled at once, for the API and for deployed transforms together; each may take
+    /// --compile-memory-max [default: half of the cores, at least 1]
+    #[arg(long, env = "SANDBAR_COMPILERS_MAX", value_name = "NUMBER")]
+    pub compilers_max: Option<std::num::NonZero<usize>>,
+
+    /// Largest module when compiled [default: 256MiB]
+    #[arg(long, env = "SANDBAR_COMPILED_MODULE_MAX", value_name = "SIZE")]
+    pub compiled_module_max: Option<Bytes>,
 
     /// Most disk, and most memory, for compiled modules; those that were used longest ago are dropped, and compiled
     /// again when they are needed [default: 1GiB]
@@ -145,6 +155,9 @@ pub struct Config {
     pub module_bytes_max: u64,
     pub compile_time_max: std::time::Duration,
     pub compile_memory_bytes_max: u64,
+    /// None: by the machine's cores.
+    pub compilers_max: Option<std::num::NonZero<usize>>,
+    pub compiled_module_bytes_max: u64,
     pub compiled_cache_bytes_max: u64,
     pub stores: StoreLimits,
     pub table_bytes_max: u64,
@@ -185,6 +198,8 @@ impl Options {
             module_bytes_max: self.module_bytes_max.or(file.module_bytes_max).unwrap_or(Bytes::mib(32)).0,
             compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
             compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
+            compilers_max: self.compilers_max.or(file.compilers_max),
+            compiled_module_bytes_max: self.compiled_module_max.or(file.compiled_module_max).unwrap_or(Bytes::mib(256)).0,
             compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
             module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
             logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,

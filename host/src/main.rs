@@ -8,9 +8,7 @@ use sandbar::cli::{self, Cli, Command};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::CompileModule { module, artifact, memory_bytes_max } => {
-            sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max)
-        }
+        Command::CompileModule { limits } => sandbar::guest::compile::child_main(&limits),
         Command::Run(run) => run.run(),
         Command::Build(build) => ended(build.run()),
         Command::Serve { options, mut kafka } => ended(

@@ -1,12 +1,15 @@
 //! Compiled modules on disk, so that a host that starts again does not compile them again.
 //!
-//! A host loads its own artifacts only: each file begins with a MAC (HMAC-SHA256) over the module's digest and all that
-//! follows, under a key that the host made for itself. A file that was cut off, changed, or brought from elsewhere does
-//! not fit and is dropped; one of another wasmtime or other settings is refused by wasmtime itself. Either way the
-//! module is compiled again. The disk is bounded: what was used longest ago goes first.
+//! A host loads its own artifacts only: each file begins with a MAC (HMAC-SHA256) over the module's digest, the build of
+//! the compiler, and all that follows, under a key that the host made for itself and that nobody else could read or
+//! write ([`private`]). A file that was cut off, changed, or brought from elsewhere does not fit and is dropped; files of
+//! another build (wasmtime's version, the engine's settings, the processor) have other names and are not looked at. Either
+//! way the module is compiled again. The disk is bounded: files that were used longest ago go first.
 
+mod private;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, Mac};
@@ -19,27 +22,51 @@ use crate::model::units::Timestamp;
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 const SUFFIX: &str = "cwasm";
+/// How names of files begin that are being written. A host that was killed leaves them behind.
+const UNFINISHED: &str = ".unfinished-";
 
 /// See the module.
 pub struct Cache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],
     bytes_max: u64,
+    /// Artifacts of the same build can be loaded.
+    build: String,
 }
 
 /// A compiled module that this host made.
 pub struct Cached {
     pub surface: Surface,
+    /// Size of the module itself.
+    pub bytes: u64,
     pub artifact: Vec<u8>,
 }
 
+/// The JSON before an artifact.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Head {
+    surface: Surface,
+    bytes: u64,
+}
+
 impl Cache {
-    /// Keeps artifacts in `folder`, up to `bytes_max` in all, under the key that is kept there.
+    /// Keeps artifacts in `folder`, up to `bytes_max` in all, under the key that is kept there. The folder must be this
+    /// user's own; a key that somebody else could have read or written is made anew, and nothing made under it is used.
     pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        let failed = |error: std::io::Error| format!("the cache of compiled modules, {}: {error}", folder.display());
+        private::make_folder(folder).map_err(failed)?;
         let key = key(&folder.join("key")).map_err(failed)?;
-        Ok(Self { folder: folder.to_owned(), key, bytes_max })
+        let cache = Self { folder: folder.to_owned(), key, bytes_max, build: String::new() };
+        cache.clean_up().map_err(failed)?;
+        Ok(cache)
+    }
+
+    /// The same cache for artifacts of one build of the compiler.
+    pub fn of_build(self, build: &impl Hash) -> Self {
+        // It only has to differ where builds differ: wasmtime looks at the whole of it.
+        let mut hasher = DefaultHasher::new();
+        build.hash(&mut hasher);
+        Self { build: format!("{:016x}", hasher.finish()), ..self }
     }
 
     /// Most bytes of artifacts.
@@ -47,34 +74,38 @@ impl Cache {
         self.bytes_max
     }
 
-    /// Where artifacts may be made, too.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The artifact of a module, if it is there and this host made it.
     pub fn get(&self, digest: &Digest) -> Option<Cached> {
         let path = self.path(digest);
-        let bytes = std::fs::read(&path).ok()?;
-        let found = self.parse(digest, &bytes);
-        match found {
-            // Used now: what was used longest ago is dropped first.
-            Some(_) => drop(std::fs::File::open(&path).and_then(|file| file.set_modified(Timestamp::now().into()))),
-            None => {
-                tracing::warn!(%digest, "a compiled module in the cache is damaged or not this host's: it is compiled again");
-                let _ = std::fs::remove_file(&path);
-            }
-        }
+        let read = private::open(&path).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            // Used now: files that were used longest ago are dropped first.
+            file.set_modified(Timestamp::now().into())?;
+            Ok(bytes)
+        });
+        let found = match read {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Ok(bytes) => self.parse(digest, bytes).ok_or("it is damaged, or not this host's".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
         found
+            .inspect_err(|reason| {
+                tracing::warn!(%digest, reason, "a compiled module in the cache is not used: it is compiled again");
+                let _ = std::fs::remove_file(&path);
+            })
+            .ok()
     }
 
-    /// Keeps an artifact. That it could not be kept costs another compilation and nothing else.
-    pub fn put(&self, digest: &Digest, surface: &Surface, artifact: &[u8]) {
-        let surface = serde_json::to_vec(surface).expect("names are plain data");
-        let length = (surface.len() as u64).to_le_bytes();
-        let parts: [&[u8]; 3] = [&length, &surface, artifact];
+    /// Keeps an artifact of a module of `bytes`. Where it cannot be kept, that costs another compilation and nothing else.
+    pub fn put(&self, digest: &Digest, surface: &Surface, bytes: u64, artifact: &[u8]) {
+        let head = serde_json::to_vec(&Head { surface: surface.clone(), bytes }).expect("names are plain data");
+        let length = (head.len() as u64).to_le_bytes();
+        let parts: [&[u8]; 3] = [&length, &head, artifact];
         let mac = self.mac(digest, &parts).finalize().into_bytes();
-        let written = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
+        // It is created with mode 0600, under a name that was not there.
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder);
+        let written = file.and_then(|mut file| {
             file.write_all(&mac)?;
             parts.iter().try_for_each(|part| file.write_all(part))?;
             file.persist(self.path(digest)).map(drop).map_err(|error| error.error)
@@ -84,23 +115,26 @@ impl Cache {
         }
     }
 
-    fn parse(&self, digest: &Digest, bytes: &[u8]) -> Option<Cached> {
-        let (mac, rest) = bytes.split_at_checked(MAC_BYTES)?;
+    fn parse(&self, digest: &Digest, mut file: Vec<u8>) -> Option<Cached> {
+        let (mac, rest) = file.split_at_checked(MAC_BYTES)?;
         self.mac(digest, &[rest]).verify_slice(mac).ok()?;
         let (length, rest) = rest.split_first_chunk()?;
-        let (surface, artifact) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        Some(Cached { surface: serde_json::from_slice(surface).ok()?, artifact: artifact.to_vec() })
+        let (head, artifact) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let Head { surface, bytes } = serde_json::from_slice(head).ok()?;
+        let artifact_at = file.len() - artifact.len();
+        Some(Cached { surface, bytes, artifact: file.split_off(artifact_at) })
     }
 
     fn mac(&self, digest: &Digest, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("any length is a key");
         mac.update(digest.to_string().as_bytes());
+        mac.update(self.build.as_bytes());
         parts.iter().for_each(|part| mac.update(part));
         mac
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(digest.to_string().replace(':', "-")).with_extension(SUFFIX)
+        self.folder.join(format!("{}.{}.{SUFFIX}", digest.to_string().replace(':', "-"), self.build))
     }
 
     fn prune(&self) -> std::io::Result<()> {
@@ -123,70 +157,43 @@ impl Cache {
         }
         Ok(())
     }
+
+    /// Removes what a host that was killed left half-written, of older versions too. A data folder has one host.
+    fn clean_up(&self) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_left = [UNFINISHED, ".tmp"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+            match entry.file_type()?.is_dir() {
+                true if is_left => std::fs::remove_dir_all(entry.path())?,
+                false if is_left => std::fs::remove_file(entry.path())?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The key in `path`, which only its owner may read; made if there is none, or not a whole one.
+/// The key in `path`, if nobody but this user can have read or written it; else a new one.
 fn key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
-    if let Some(key) = std::fs::read(path).ok().and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(key);
+    let known = private::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        bytes.try_into().map_err(|_| std::io::Error::other("it has not the length of a key"))
+    });
+    match known {
+        Ok(key) => return Ok(key),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "the cache's key is not used: a new one is made, and modules are compiled again");
+        }
     }
     let mut key = [0; KEY_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let _ = std::fs::remove_file(path);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&key)?;
+    private::replace(path, &key)?;
     Ok(key)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn surface() -> Surface {
-        Surface { imports: vec!["log".into()], exports: vec!["transform".into()] }
-    }
-
-    #[test]
-    fn only_the_hosts_own_artifacts_are_given_out() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let cache = Cache::open(dir.path(), 1 << 20).expect("opens");
-        let (digest, other) = (Digest::of(b"module"), Digest::of(b"another"));
-        assert!(cache.get(&digest).is_none());
-        cache.put(&digest, &surface(), b"artifact");
-        let again = Cache::open(dir.path(), 1 << 20).expect("opens");
-        let found = again.get(&digest).expect("the key outlives the process");
-        assert_eq!((found.surface, found.artifact), (surface(), b"artifact".to_vec()));
-
-        let good = std::fs::read(cache.path(&digest)).expect("there");
-        let mut changed = good.clone();
-        *changed.last_mut().expect("not empty") ^= 1;
-        for (what, path, bytes) in [
-            ("changed", cache.path(&digest), changed.as_slice()),
-            ("cut off", cache.path(&digest), &good[..good.len() - 1]),
-            ("too short", cache.path(&digest), &good[..10]),
-            ("of another module", cache.path(&other), &good),
-        ] {
-            std::fs::write(&path, bytes).expect("written");
-            let of = if path == cache.path(&other) { &other } else { &digest };
-            assert!(cache.get(of).is_none(), "{what}");
-            assert!(!path.exists(), "{what}: it is dropped");
-        }
-        let stranger = tempfile::tempdir().expect("a directory");
-        std::fs::write(cache.path(&digest), good).expect("written");
-        let stranger = Cache::open(stranger.path(), 1 << 20).expect("opens");
-        std::fs::copy(cache.path(&digest), stranger.path(&digest)).expect("copied");
-        assert!(stranger.get(&digest).is_none(), "another host's");
-    }
-
-    #[test]
-    fn the_disk_is_bounded() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let cache = Cache::open(dir.path(), 2500).expect("opens");
-        let digests: Vec<Digest> = (0..4u8).map(|n| Digest::of(&[n])).collect();
-        for digest in &digests {
-            cache.put(digest, &surface(), &[0; 1000]);
-        }
-        let left: Vec<bool> = digests.iter().map(|digest| cache.get(digest).is_some()).collect();
-        assert_eq!(left, [false, false, true, true]);
-    }
-}
+mod tests;

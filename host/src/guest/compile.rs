@@ -1,149 +1,172 @@
-//! Compiling, away from the host: a child process with a limit on time and memory turns a module into an artifact
-//! file, so that a compile bomb costs only its uploader.
+//! Compiling, away from the host: a child process turns a module into machine code, so that a compile bomb costs only
+//! its uploader.
 //!
-//! What the child makes, and what the cache proves to have been made so, are the only artifacts that are ever loaded:
-//! they never come from Kafka or from the API.
+//! ```text
+//! module --memory file--> child [limits, jail, compile] --pipe--> answer, artifact
+//! ```
+//!
+//! The child shuts itself in before it reads a byte of the module ([`jail`]); it has no file system, no network and no
+//! thread more. The parent believes it as little as it can: it reads a bounded answer, kills the child's process group
+//! at the deadline and reaps it always. The artifact itself is machine code that the host will run: it is trusted as much
+//! as the compiler is. Artifacts come from this child, or from the cache that proves it; never from Kafka or the API.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod child;
+mod frame;
+mod jail;
+mod process;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use child::child_main;
+pub use jail::{Jail, Protection};
+
+use self::process::{Ended, Limits, Process};
 use super::Engine;
 use super::check::{Surface, check_header, check_surface};
 use crate::model::module::ModuleError;
+use crate::model::text;
 
 /// The hidden subcommand by which the host calls itself.
 pub const SUBCOMMAND: &str = "compile-module";
+
+/// How much longer than its CPU time a compiler may take on the clock. It has the lowest priority: on a busy host it
+/// waits most of the time.
+const CLOCK_PER_CPU_TIME: u32 = 5;
+/// Threads of one compiler at most: each has memory of its own.
+const THREADS_MAX: usize = 16;
+/// The compiler's last words that are logged.
+const LOGGED_BYTES_MAX: usize = 2000;
 
 /// Where and how modules are compiled.
 #[derive(Debug, Clone)]
 pub struct Compiler {
     /// The `sandbar` binary; None compiles in this process (tests, the library used alone).
     pub program: Option<PathBuf>,
-    /// Longest time for one module. Default 60 s (`compile_time_max`).
+    /// Longest CPU time for one module, over all threads. Default 60 s (`--compile-time-max`).
     pub time_max: Duration,
-    /// Most memory of the child's data, in bytes. Default 2 GiB (`compile_memory_max`).
+    /// Most memory of the child's data, in bytes. Default 2 GiB (`--compile-memory-max`).
     pub memory_bytes_max: u64,
+    /// Largest compiled module, in bytes. Default 256 MiB (`--compiled-module-max`).
+    pub artifact_bytes_max: u64,
+    /// Compilers at once. Default: half of the cores (`--compilers-max`).
+    pub at_once_max: usize,
 }
 
 impl Default for Compiler {
     fn default() -> Self {
-        Self { program: None, time_max: Duration::from_secs(60), memory_bytes_max: 2 << 30 }
+        Self {
+            program: None,
+            time_max: Duration::from_secs(60),
+            memory_bytes_max: 2 << 30,
+            artifact_bytes_max: 256 << 20,
+            at_once_max: at_once_max(),
+        }
     }
 }
 
-/// What the child says on its standard output.
-#[derive(serde::Serialize, serde::Deserialize)]
-enum Answer {
-    Compiled(Surface),
-    Refused(Refusal),
+/// Half of the cores: the other half is for running transforms.
+pub fn at_once_max() -> usize {
+    (cores() / 2).max(1)
 }
 
-/// The refusals that a child can come to.
-#[derive(serde::Serialize, serde::Deserialize)]
-enum Refusal {
-    WrongWorld { found: String, expected: String },
-    ForbiddenImport { name: String },
-    MissingExport { name: String },
-    Invalid(String),
-    Host(String),
+/// A compiled module.
+pub struct Made {
+    pub surface: Surface,
+    /// Holds the artifact from `artifact_at` on.
+    bytes: Vec<u8>,
+    artifact_at: usize,
+}
+
+impl Made {
+    pub fn artifact(&self) -> &[u8] {
+        &self.bytes[self.artifact_at..]
+    }
 }
 
 impl Compiler {
-    /// Compiles `module` (a file) to `artifact`. The file appears whole or not at all.
-    pub fn compile(&self, engine: &Engine, module: &Path, artifact: &Path) -> Result<Surface, ModuleError> {
-        let Some(program) = &self.program else {
-            return compile_here(engine, module, artifact);
+    /// Compiles a module. Blocks until the compiler has ended.
+    pub fn compile(&self, engine: &Engine, module: &[u8]) -> Result<Made, ModuleError> {
+        let made = match &self.program {
+            Some(program) => self.compile_away(program, module).and_then(|(_, outcome)| outcome),
+            None => compile_here(engine, module)
+                .map(|(surface, bytes)| Made { surface, bytes, artifact_at: 0 })
+                .and_then(|made| self.check_size(made)),
         };
-        let child = Command::new(program)
-            .arg(SUBCOMMAND)
-            .args([module, artifact])
-            .arg(self.memory_bytes_max.to_string())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut child = child.map_err(|error| ModuleError::Host(format!("starting the compiler: {error}")))?;
-        // Read while it runs: an answer that fills the pipe (names are the module's) would stop the child for ever.
-        let mut out = child.stdout.take().expect("it was asked for above");
-        let answer = std::thread::spawn(move || {
-            let mut answer = Vec::new();
-            out.read_to_end(&mut answer).map(|_| answer)
-        });
-        let deadline = Instant::now() + self.time_max;
-        let status = loop {
-            match child.try_wait().map_err(|error| ModuleError::Host(error.to_string()))? {
-                Some(status) => break status,
-                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-                None => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(ModuleError::CompileTimeout { seconds: self.time_max.as_secs() });
-                }
-            }
-        };
-        let answer = answer.join().expect("reading does not panic").map_err(|error| ModuleError::Host(error.to_string()))?;
-        match serde_json::from_slice(&answer) {
-            Ok(Answer::Compiled(surface)) if status.success() => Ok(surface),
-            Ok(Answer::Refused(refusal)) => Err(refusal.into()),
-            // It answers unless it was killed; what kills it is its memory limit.
-            _ => Err(ModuleError::CompileMemory { bytes_max: self.memory_bytes_max }),
+        made.map_err(ModuleError::cut)
+    }
+
+    /// Starts a compiler on an empty module and asks it for its jail.
+    pub fn jail(&self) -> Result<Jail, ModuleError> {
+        let program = self.program.as_ref().ok_or_else(|| ModuleError::Host("modules are compiled in this process".into()))?;
+        match self.compile_away(program, b"")? {
+            (_, Err(ModuleError::Host(message))) => Err(ModuleError::Host(message)),
+            (jail, _) => Ok(jail),
         }
+    }
+
+    /// Compiles in a child process. An outer error means that the child did not answer.
+    fn compile_away(&self, program: &PathBuf, module: &[u8]) -> Result<(Jail, Result<Made, ModuleError>), ModuleError> {
+        let limits = Limits {
+            cpu_seconds_max: self.time_max.as_secs() + u64::from(self.time_max.subsec_nanos() > 0),
+            memory_bytes_max: self.memory_bytes_max,
+            artifact_bytes_max: self.artifact_bytes_max,
+            threads: cores().min(THREADS_MAX),
+            parent: std::process::id(),
+        };
+        let host = |error: std::io::Error| ModuleError::Host(format!("the compiler's process: {error}"));
+        let deadline = Instant::now() + self.time_max * CLOCK_PER_CPU_TIME;
+        let output_bytes_max = frame::bytes_max(self.artifact_bytes_max);
+        let process = Process::start(program, &limits, module).map_err(host)?;
+        let ended = process.run(deadline, output_bytes_max).map_err(host)?;
+        let answer = if ended.has_answered() { frame::parse(&ended.output) } else { None };
+        let Some((answer, artifact_at)) = answer else {
+            return Err(self.verdict(&ended));
+        };
+        let made = |surface| Made { surface, bytes: ended.output, artifact_at };
+        Ok((answer.jail, answer.outcome.map(made).and_then(|made| self.check_size(made))))
+    }
+
+    /// Names the reason of a compiler that ended without an answer.
+    fn verdict(&self, ended: &Ended) -> ModuleError {
+        let said = String::from_utf8_lossy(&ended.errors);
+        let error = if ended.is_out_of_time() {
+            ModuleError::CompileTimeout { seconds: self.time_max.as_secs() }
+        } else if ended.has_given_up() && child::is_out_of_memory(&said) {
+            ModuleError::CompileMemory { bytes_max: self.memory_bytes_max }
+        } else {
+            ModuleError::CompileCrash { how: ended.to_string() }
+        };
+        // Only here: the text may quote the module.
+        let said = text::one_line(text::cut(&said, LOGGED_BYTES_MAX));
+        tracing::warn!(%error, ended = %ended, said = %said, "a compiler ended without an answer");
+        error
+    }
+
+    fn check_size(&self, made: Made) -> Result<Made, ModuleError> {
+        check_artifact(made.artifact().len() as u64, self.artifact_bytes_max)?;
+        Ok(made)
     }
 }
 
-/// The child's side: compiles under a memory limit and answers on standard output.
-pub fn child_main(module: &Path, artifact: &Path, memory_bytes_max: u64) -> std::process::ExitCode {
-    let limit = libc::rlimit { rlim_cur: memory_bytes_max, rlim_max: memory_bytes_max };
-    // SAFETY: sets this process's own limit from a valid struct.
-    unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) };
-    let compiled = Engine::new().map_err(ModuleError::Host).and_then(|engine| compile_here(&engine, module, artifact));
-    let (answer, code) = match compiled {
-        Ok(surface) => (Answer::Compiled(surface), 0),
-        Err(error) => (Answer::Refused(error.into()), 1),
-    };
-    let written = serde_json::to_writer(std::io::stdout(), &answer);
-    std::process::ExitCode::from(if written.is_ok() { code } else { 2 })
+fn check_artifact(bytes: u64, bytes_max: u64) -> Result<(), ModuleError> {
+    if bytes > bytes_max {
+        return Err(ModuleError::ArtifactTooLarge { bytes, bytes_max });
+    }
+    Ok(())
 }
 
-fn compile_here(engine: &Engine, module: &Path, artifact: &Path) -> Result<Surface, ModuleError> {
-    let host = |error: std::io::Error| ModuleError::Host(format!("{}: {error}", artifact.display()));
-    let bytes = std::fs::read(module).map_err(host)?;
-    check_header(&bytes)?;
-    let component = wasmtime::component::Component::new(&engine.engine, &bytes)
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Compiles and checks in this process.
+fn compile_here(engine: &Engine, module: &[u8]) -> Result<(Surface, Vec<u8>), ModuleError> {
+    check_header(module)?;
+    let component = wasmtime::component::Component::new(&engine.engine, module)
         .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
     let surface = check_surface(engine, &component)?;
     engine.type_check(&component)?;
-    let serialized = component.serialize().map_err(|error| ModuleError::Host(format!("{error:#}")))?;
-    let folder = artifact.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(host)?;
-    std::io::Write::write_all(&mut file, &serialized).map_err(host)?;
-    file.persist(artifact).map_err(|error| host(error.error))?;
-    Ok(surface)
-}
-
-impl From<ModuleError> for Refusal {
-    fn from(error: ModuleError) -> Self {
-        match error {
-            ModuleError::WrongWorld { found, expected } => Self::WrongWorld { found, expected },
-            ModuleError::ForbiddenImport { name } => Self::ForbiddenImport { name },
-            ModuleError::MissingExport { name } => Self::MissingExport { name },
-            ModuleError::Invalid(message) => Self::Invalid(message),
-            other => Self::Host(other.to_string()),
-        }
-    }
-}
-
-impl From<Refusal> for ModuleError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::WrongWorld { found, expected } => Self::WrongWorld { found, expected },
-            Refusal::ForbiddenImport { name } => Self::ForbiddenImport { name },
-            Refusal::MissingExport { name } => Self::MissingExport { name },
-            Refusal::Invalid(message) => Self::Invalid(message),
-            Refusal::Host(message) => Self::Host(message),
-        }
-    }
+    let artifact = component.serialize().map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+    Ok((surface, artifact))
 }

@@ -1,15 +1,25 @@
 //! The compiled modules of a host: compiled once, kept as files, shared by all transforms that use them.
+//!
+//! A module is looked for in memory, among the refusals that are remembered, in the cache on the disk, and only then
+//! compiled, when its turn comes ([`turns`]).
 
-use std::collections::HashMap;
+mod kept;
+mod refusals;
+mod turns;
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 
+use self::kept::Kept;
+use self::refusals::Refusals;
+use self::turns::{Busy, Queue, Turns};
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
-use super::compile::Compiler;
+use super::compile::{Compiler, Jail};
 use super::instance::Tables;
 use super::{Engine, Prepared, Settings};
 use crate::model::module::{ModuleError, ModuleInfo};
@@ -18,13 +28,29 @@ use crate::model::spec::Spec;
 use crate::ports::{GuestError, GuestFactory, TrapKind};
 use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
-/// Compiles modules and hands out what runs them. Shared by API and supervisor; every call may block.
+/// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
+const LOADS_AT_ONCE_MAX: usize = 16;
+/// How long such a load waits for somebody who loads or compiles the same module.
+const LOAD_WAIT: Duration = Duration::from_secs(1);
+
+/// Compiles modules and hands out what runs them. Cloning shares it; every call may block.
+#[derive(Clone)]
 pub struct Modules {
+    shared: Arc<Shared>,
+    /// The queue in which calls wait.
+    queue: Queue,
+}
+
+struct Shared {
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
     metrics: Metrics,
     kept: Mutex<Kept>,
+    refusals: Mutex<Refusals>,
+    turns: Turns,
+    loads: Arc<Semaphore>,
+    compiles: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -34,48 +60,34 @@ struct Compiled {
     artifact_bytes: u64,
 }
 
-/// Compiled modules in memory: as many as the cache keeps on the disk. Those that were used longest ago go first; whoever
-/// runs one keeps it.
-#[derive(Default)]
-struct Kept {
-    slots: HashMap<Digest, Slot>,
-    /// Counts uses.
-    clock: u64,
-}
-
-#[derive(Default)]
-struct Slot {
-    /// One lock per digest, so that two users of a module compile it once and other modules do not wait.
-    compiled: Arc<Mutex<Option<Compiled>>>,
-    bytes: u64,
-    used: u64,
-}
-
-impl Kept {
-    fn slot(&mut self, digest: Digest) -> Arc<Mutex<Option<Compiled>>> {
-        self.clock += 1;
-        let slot = self.slots.entry(digest).or_default();
-        slot.used = self.clock;
-        slot.compiled.clone()
-    }
-
-    /// A slot has been filled. Returns how many bytes are kept now.
-    fn filled(&mut self, digest: Digest, bytes: u64, bytes_max: u64) -> u64 {
-        self.slots.entry(digest).or_default().bytes = bytes;
-        let mut total: u64 = self.slots.values().map(|slot| slot.bytes).sum();
-        while total > bytes_max {
-            let others = self.slots.iter().filter(|(other, slot)| **other != digest && slot.bytes > 0);
-            let Some((&oldest, _)) = others.min_by_key(|(_, slot)| slot.used) else { break };
-            total -= self.slots.remove(&oldest).map_or(0, |slot| slot.bytes);
-        }
-        total
-    }
-}
-
 impl Modules {
-    /// Artifacts are kept in `cache`.
+    /// Artifacts are kept in `cache`. Calls wait among deployments, without a limit of time.
     pub fn new(compiler: Compiler, cache: Cache, metrics: Metrics) -> Result<Self, String> {
-        Ok(Self { engine: Engine::new()?, compiler, cache, metrics, kept: Mutex::default() })
+        let engine = Engine::new()?;
+        let cache = cache.of_build(&engine.engine.precompile_compatibility_hash());
+        let turns = Turns::new(compiler.at_once_max, metrics.clone());
+        let shared = Shared {
+            engine,
+            cache,
+            metrics,
+            kept: Mutex::default(),
+            refusals: Mutex::default(),
+            turns,
+            loads: Arc::new(Semaphore::new(LOADS_AT_ONCE_MAX)),
+            compiles: Arc::new(Semaphore::new(compiler.at_once_max.max(1))),
+            compiler,
+        };
+        Ok(Self { shared: Arc::new(shared), queue: Queue::Deployments })
+    }
+
+    /// The same modules for requests of the API, which wait apart, and not for long.
+    pub fn for_requests(&self) -> Self {
+        Self { shared: self.shared.clone(), queue: Queue::Requests }
+    }
+
+    /// Starts a compiler to see whether it can, and how far its jail holds here.
+    pub fn jail(&self) -> Result<Jail, ModuleError> {
+        self.shared.compiler.jail()
     }
 
     /// Compiles and checks a module, or says why it may not run here.
@@ -106,91 +118,114 @@ impl Modules {
     ) -> Result<Prepared, ModuleError> {
         let Compiled { component, info, .. } = self.compiled(bytes)?;
         let surface = Surface { imports: info.imports, exports: info.exports };
-        Prepared::new(&self.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
+        Prepared::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
+    }
+
+    /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
+    /// is known, or its refusal is. At a restart hundreds ask at once: they wait here, without a thread each.
+    pub async fn load_ahead(&self, digest: Digest) -> bool {
+        if self.shared.known(&digest).is_some() {
+            return true;
+        }
+        let permit = self.shared.loads.clone().acquire_owned().await;
+        let modules = self.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let lock = modules.shared.kept.lock().lock(digest);
+            let _one = lock.try_lock_for(LOAD_WAIT)?;
+            modules.shared.known(&digest).map(drop).or_else(|| modules.shared.cached(digest).map(drop))
+        });
+        matches!(loaded.await, Ok(Some(())))
+    }
+
+    /// Waits until another of the deployments' modules may be compiled ahead of its use. The permit is held until it is.
+    pub async fn compile_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.shared.compiles.clone().acquire_owned().await.ok()
     }
 
     fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {
         check_header(bytes)?;
+        let shared = &*self.shared;
         let digest = Digest::of(bytes);
-        let slot = self.kept.lock().slot(digest);
-        let mut slot = slot.lock();
-        if let Some(compiled) = &*slot {
-            return Ok(compiled.clone());
+        if let Some(known) = shared.known(&digest) {
+            return known;
         }
-        let started = Instant::now();
-        if let Some(compiled) = self.cached(digest, bytes) {
-            self.metrics.compiled("cached", started.elapsed());
-            self.keep(&compiled);
-            return Ok(slot.insert(compiled).clone());
+        let busy = |_: Busy| {
+            shared.metrics.not_compiled("busy");
+            ModuleError::Busy
+        };
+        let place = shared.turns.enter(self.queue).map_err(busy)?;
+        let lock = shared.kept.lock().lock(digest);
+        let _one = place.lock(&lock).map_err(busy)?;
+        // Somebody else may have compiled it meanwhile.
+        if let Some(known) = shared.known(&digest) {
+            return known;
         }
-        let made = self.compile(digest, bytes);
-        self.metrics.compiled(made.as_ref().map_or("refused", |_| "ok"), started.elapsed());
-        match made {
-            Ok(compiled) => {
-                self.keep(&compiled);
-                Ok(slot.insert(compiled).clone())
-            }
-            Err(error) => {
-                // A refused module leaves nothing behind.
-                self.kept.lock().slots.remove(&digest);
-                Err(error)
-            }
+        if let Some(compiled) = shared.cached(digest) {
+            return Ok(compiled);
         }
-    }
-
-    fn keep(&self, compiled: &Compiled) {
-        let bytes = self.kept.lock().filled(compiled.info.digest, compiled.artifact_bytes, self.cache.bytes_max());
-        self.metrics.compiled_kept(bytes);
-    }
-
-    fn cached(&self, digest: Digest, bytes: &[u8]) -> Option<Compiled> {
-        let Cached { surface, artifact } = self.cache.get(&digest)?;
-        // Of another wasmtime, perhaps: then it is made again.
-        self.load(digest, bytes, surface, &artifact).ok()
-    }
-
-    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
-        let host = |error: std::io::Error| ModuleError::Host(format!("compiling: {error}"));
-        let scratch = tempfile::tempdir_in(self.cache.folder()).map_err(host)?;
-        let (module, artifact) = (scratch.path().join("module.wasm"), scratch.path().join("module.cwasm"));
-        std::fs::write(&module, bytes).map_err(host)?;
-        let surface = self.compiler.compile(&self.engine, &module, &artifact)?;
-        let artifact = std::fs::read(&artifact).map_err(host)?;
-        self.cache.put(&digest, &surface, &artifact);
-        self.load(digest, bytes, surface, &artifact)
-    }
-
-    fn load(&self, digest: Digest, bytes: &[u8], surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
-        // SAFETY: our own compiler made these bytes: a moment ago in a folder that was made for it alone, or earlier,
-        // which the cache has proved.
-        let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
-        let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
-        let Surface { imports, exports } = surface;
-        let info = ModuleInfo { digest, bytes: bytes.len() as u64, imports, exports };
-        Ok(Compiled { component, info, artifact_bytes: artifact.len() as u64 })
+        let _turn = place.turn().map_err(busy)?;
+        shared.compile(digest, bytes)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_used_longest_ago_goes_first() {
-        let digest = |name: &str| Digest::of(name.as_bytes());
-        let mut kept = Kept::default();
-        for name in ["a", "b", "c"] {
-            kept.slot(digest(name));
-            kept.filled(digest(name), 40, 120);
+impl Shared {
+    /// The module or its refusal, as far as that is in memory.
+    fn known(&self, digest: &Digest) -> Option<Result<Compiled, ModuleError>> {
+        if let Some(compiled) = self.kept.lock().get(digest) {
+            return Some(Ok(compiled));
         }
-        kept.slot(digest("a"));
-        kept.slot(digest("being compiled"));
-        kept.slot(digest("d"));
-        assert_eq!(kept.filled(digest("d"), 70, 120), 110);
-        let has = |name| kept.slots.contains_key(&digest(name));
-        assert_eq!([has("a"), has("b"), has("c"), has("d"), has("being compiled")], [true, false, false, true, true]);
-        // One that is larger than all is kept alone.
-        kept.slot(digest("e"));
-        assert_eq!(kept.filled(digest("e"), 500, 120), 500);
+        let refused = self.refusals.lock().get(digest, Instant::now())?;
+        self.metrics.not_compiled("remembered");
+        Some(Err(refused))
+    }
+
+    /// Loads a module from the disk.
+    fn cached(&self, digest: Digest) -> Option<Compiled> {
+        let started = Instant::now();
+        let Cached { surface, bytes, artifact } = self.cache.get(&digest)?;
+        // Made by another build after all, perhaps: then it is made again.
+        let compiled = self.load(digest, bytes, surface, &artifact).ok()?;
+        self.keep(&compiled);
+        self.metrics.compiled("cached", started.elapsed());
+        Some(compiled)
+    }
+
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+        let started = Instant::now();
+        let made = self.compiler.compile(&self.engine, bytes).and_then(|made| {
+            let compiled = self.load(digest, bytes.len() as u64, made.surface.clone(), made.artifact())?;
+            self.cache.put(&digest, &made.surface, compiled.info.bytes, made.artifact());
+            Ok(compiled)
+        });
+        let result = match &made {
+            Ok(_) => "ok",
+            Err(ModuleError::CompileCrash { .. }) => "crashed",
+            Err(_) => "refused",
+        };
+        self.metrics.compiled(result, started.elapsed());
+        match &made {
+            Ok(compiled) => {
+                self.refusals.lock().forget(&digest);
+                self.keep(compiled);
+            }
+            Err(error) => self.refusals.lock().put(digest, error, Instant::now()),
+        }
+        made
+    }
+
+    fn keep(&self, compiled: &Compiled) {
+        let Compiled { info, artifact_bytes, .. } = compiled;
+        let bytes = self.kept.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
+        self.metrics.compiled_kept(bytes);
+    }
+
+    fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
+        // SAFETY: our own compiler made these bytes: a moment ago, or earlier, which the cache has proved.
+        let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
+        let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+        let Surface { imports, exports } = surface;
+        let info = ModuleInfo { digest, bytes, imports, exports };
+        Ok(Compiled { component, info, artifact_bytes: artifact.len() as u64 })
     }
 }

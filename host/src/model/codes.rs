@@ -64,7 +64,7 @@ codes! {
         "build it with sandbar-sdk and mark the function with #[transform]";
     ForbiddenImport = "E014", 422, "The module imports something that transforms may not use",
         "remove the dependency that needs it: a transform has no network, files, clock or randomness";
-    ModuleTooLarge = "E015", 413, "The module is too large", "build it optimised and stripped, or have module_bytes_max raised";
+    ModuleTooLarge = "E015", 413, "The module is too large", "build it optimised and stripped, or have the limit that is named raised";
     ModuleInvalid = "E016", 422, "The module is not valid WebAssembly", "rebuild it; `wasm-tools validate` names the same fault";
     CompileTime = "E017", 422, "The module takes too long to compile", "make its largest function smaller, or build it optimised";
     CompileMemory = "E018", 422, "The module takes too much memory to compile", "make its largest function smaller, or build it optimised";
@@ -104,6 +104,8 @@ codes! {
     NoStore = "E053", 404, "There is no such store to be asked", "name a store of the spec that has queryable: true";
     NoEntry = "E054", 404, "The store has no such entry", "look for another key; docs/api.md says how a key is written";
     StateElsewhere = "E055", 503, "No host has this part of the state now", "it is being moved or rebuilt: ask again in a moment";
+    CompileCrash = "E056", 422, "The compiler crashed on the module",
+        "build it again with another version of its language's tools, and report the module: no module should crash a compiler";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::Code;
 use super::names::Digest;
+use super::text;
+
+/// Most text of the module's own in an error.
+const TEXT_BYTES_MAX: usize = 1000;
 
 /// A module that was compiled and fits the world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -19,7 +23,7 @@ pub struct ModuleInfo {
 }
 
 /// Why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ModuleError {
     #[error("the module does not begin with \\0asm: it is not WebAssembly")]
     NotWasm,
@@ -36,10 +40,19 @@ pub enum ModuleError {
     /// What the validator says.
     #[error("the module is not valid: {0}")]
     Invalid(String),
-    #[error("compiling took longer than {seconds} s")]
+    /// CPU time, or five times as much on the clock.
+    #[error("compiling took longer than {seconds} s (compile_time_max)")]
     CompileTimeout { seconds: u64 },
-    #[error("compiling took more than {bytes_max} bytes of memory")]
+    #[error("compiling took more than {bytes_max} bytes of memory (compile_memory_max)")]
     CompileMemory { bytes_max: u64 },
+    #[error("the module has {bytes} bytes when compiled, the limit is {bytes_max} (compiled_module_max)")]
+    ArtifactTooLarge { bytes: u64, bytes_max: u64 },
+    /// The compiler ended without an answer, and not by one of its limits.
+    #[error("the compiler crashed on the module: {how}")]
+    CompileCrash { how: String },
+    /// Its turn to be compiled did not come in time.
+    #[error("too many modules wait to be compiled (compilers_max)")]
+    Busy,
     /// `init` returned an error: its message.
     #[error("init refused the configuration: {0}")]
     Init(String),
@@ -64,14 +77,41 @@ impl ModuleError {
             Self::ForbiddenImport { .. } => Code::ForbiddenImport,
             Self::MissingExport { .. } => Code::MissingExport,
             Self::TooLarge { .. } => Code::ModuleTooLarge,
+            Self::ArtifactTooLarge { .. } => Code::ModuleTooLarge,
             Self::Invalid(_) => Code::ModuleInvalid,
             Self::CompileTimeout { .. } => Code::CompileTime,
             Self::CompileMemory { .. } => Code::CompileMemory,
+            Self::CompileCrash { .. } => Code::CompileCrash,
+            Self::Busy => Code::Busy,
             Self::Init(_) => Code::Init,
             Self::Trap(_) => Code::Trap,
             Self::Timeout(_) => Code::Timeout,
             Self::Memory(_) => Code::Memory,
             Self::Host(_) => Code::HostResources,
+        }
+    }
+
+    /// Cuts and escapes the module's own text: its names may be as long as the module.
+    pub fn cut(self) -> Self {
+        let cut = |text: String| text::one_line(text::cut(&text, TEXT_BYTES_MAX)).into_owned();
+        match self {
+            Self::WrongWorld { found, expected } => Self::WrongWorld { found: cut(found), expected: cut(expected) },
+            Self::ForbiddenImport { name } => Self::ForbiddenImport { name: cut(name) },
+            Self::MissingExport { name } => Self::MissingExport { name: cut(name) },
+            Self::Invalid(message) => Self::Invalid(cut(message)),
+            Self::CompileCrash { how } => Self::CompileCrash { how: cut(how) },
+            Self::Init(message) => Self::Init(cut(message)),
+            Self::Trap(message) => Self::Trap(cut(message)),
+            Self::Timeout(message) => Self::Timeout(cut(message)),
+            Self::Memory(message) => Self::Memory(cut(message)),
+            Self::Host(message) => Self::Host(cut(message)),
+            whole @ (Self::NotWasm
+            | Self::CoreModule
+            | Self::TooLarge { .. }
+            | Self::CompileTimeout { .. }
+            | Self::CompileMemory { .. }
+            | Self::ArtifactTooLarge { .. }
+            | Self::Busy) => whole,
         }
     }
 }

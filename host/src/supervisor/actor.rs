@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::prepare::{Prepared, Unprepared, prepare, prepare_proven};
+use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
 use crate::model::codes::Code;
@@ -87,7 +87,7 @@ impl Actor {
                 self.obey(deployment.asked).await;
             }
             match plan(desired.as_ref(), &self.running, Timestamp::now()) {
-                Action::Start(deployment) => self.start(&deployment).await,
+                Action::Start(deployment) => if self.start(&deployment).await.is_err() { break },
                 Action::Stop => self.stop(desired.as_ref()).await,
                 Action::Wait(time) => {
                     self.settle(desired.as_ref());
@@ -114,13 +114,23 @@ impl Actor {
         }
     }
 
-    async fn start(&mut self, deployment: &Deployment) {
+    /// An error says, as in [`Actor::run`], that nobody says any more what is desired.
+    async fn start(&mut self, deployment: &Deployment) -> Result<(), watch::error::RecvError> {
         let revision = deployment.revision;
         self.report.send_modify(|report| {
             report.target = revision;
             report.prepared = false;
         });
-        match self.prepare(deployment).await {
+        // Its turn may be long in coming; meanwhile something else may be desired.
+        let compiled = tokio::select! {
+            compiled = compile(&self.parts, deployment) => compiled,
+            changed = self.desired.changed() => return changed,
+        };
+        let prepared = match compiled {
+            Ok(()) => self.prepare(deployment).await,
+            Err(unprepared) => Err(unprepared),
+        };
+        match prepared {
             Ok(prepared) => {
                 self.failures = 0;
                 match self.can_swap(&prepared) {
@@ -135,6 +145,7 @@ impl Actor {
             }
             Err((code, message)) => self.prepare_failed(revision, code, message),
         }
+        Ok(())
     }
 
     /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now; or where
@@ -145,7 +156,7 @@ impl Actor {
         let is_first = self.workers.is_empty();
         let prepared = spawn_blocking(move || {
             let prepared = prepare(&parts, &wanted, instances)?;
-            let kept = if is_first { prepare_proven(&parts, &prepared, wanted.asked) } else { None };
+            let kept = if is_first { prepare_proven(&parts, &prepared, wanted.asked)? } else { None };
             Ok(Prepared { kept, ..prepared })
         })
         .await;

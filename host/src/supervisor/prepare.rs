@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::model::codes::Code;
-use crate::model::names::TopicName;
+use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Asked, Deployment, Progress};
 use crate::model::spec::Spec;
 use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions, States};
@@ -45,14 +45,35 @@ impl Prepared {
     }
 }
 
+/// Compiles a deployment's module, unless that was done before, so that preparing it has none to wait for. After a restart
+/// with an empty cache hundreds wait here: without a thread each, and each only for as long as its deployment is desired.
+pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), Unprepared> {
+    let digest = deployment.module;
+    if parts.modules.load_ahead(digest).await {
+        return Ok(());
+    }
+    let permit = parts.modules.compile_permit().await;
+    let parts = parts.clone();
+    let compiled = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let bytes = module(&parts, &digest)?;
+        parts.modules.check(&bytes).map(drop).map_err(|error| (error.code(), error.to_string()))
+    });
+    compiled.await.unwrap_or_else(|error| Err((Code::Internal, error.to_string())))
+}
+
+fn module(parts: &Parts, digest: &Digest) -> Result<Vec<u8>, Unprepared> {
+    let bytes = parts.catalog.module(digest).map_err(|error| (error.code(), error.to_string()))?;
+    bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {digest} is not in the catalog")))
+}
+
 /// Prepares a deployment, with `instances` of its guest. Blocks.
 pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Result<Prepared, Unprepared> {
     let spec = deployment.spec().map_err(|problems| {
         let listed: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
         (Code::SpecRefused, listed.join("; "))
     })?;
-    let bytes = parts.catalog.module(&spec.module).map_err(|error| (error.code(), error.to_string()))?;
-    let bytes = bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {} is not in the catalog", spec.module)))?;
+    let bytes = module(parts, &spec.module)?;
     for topic in &spec.inputs {
         parts.log.partitions(topic).map_err(of_log)?;
     }
@@ -109,28 +130,29 @@ fn stores(
 }
 
 /// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
-/// workers do that were there before. Blocks.
-pub fn prepare_proven(parts: &Parts, prepared: &Prepared, asked: Asked) -> Option<Arc<Program>> {
+/// workers do that were there before. An error may pass: it is no reason to go on without. Blocks.
+pub fn prepare_proven(parts: &Parts, prepared: &Prepared, asked: Asked) -> Result<Option<Arc<Program>>, Unprepared> {
     let Prepared { program, options, .. } = prepared;
     let Settings { id, revision, .. } = &program.settings;
     if *revision == 1 {
-        return None;
+        return Ok(None);
     }
-    let committed = parts.log.group_offsets(&options.group, &options.inputs).ok()?;
+    let Ok(committed) = parts.log.group_offsets(&options.group, &options.inputs) else { return Ok(None) };
     let newest = Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())).revision;
     if newest == 0 || newest >= *revision {
-        return None;
+        return Ok(None);
     }
     let proven = parts.catalog.revision(id, newest).map_err(|error| (error.code(), error.to_string()));
     match proven.and_then(|proven| prepare(parts, &proven.to_deployment(asked), 0)) {
         // Partitions count by input.
         Ok(proven) => {
             let alike = proven.options.inputs == options.inputs && proven.has_same_stores(prepared.stores.as_ref());
-            alike.then_some(proven.program)
+            Ok(alike.then_some(proven.program))
         }
+        Err((code @ Code::Busy, error)) => Err((code, error)),
         Err((code, error)) => {
             tracing::warn!(transform = %id, revision = newest, %code, error, "there is no revision to go back to");
-            None
+            Ok(None)
         }
     }
 }

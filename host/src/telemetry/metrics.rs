@@ -57,6 +57,8 @@ pub struct Metrics {
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
+    compilers_running: IntGauge,
+    compiles_waiting: IntGaugeVec,
     compile_time: Histogram,
     catalog_changes: IntCounterVec,
     catalog_turns_repeated: IntCounterVec,
@@ -260,6 +262,11 @@ impl Metrics {
                 &TRANSFORM,
             ),
             compiled: counters(r, "sandbar_modules_compiled_total", "Modules compiled, by result", &["result"]),
+            compilers_running: registered(
+                r,
+                IntGauge::new("sandbar_compilers_running", "Modules being compiled (limit: --compilers-max)"),
+            ),
+            compiles_waiting: gauges(r, "sandbar_compiles_waiting", "Threads that wait for a turn to compile", &["queue"]),
             compile_time: registered(
                 r,
                 Histogram::with_opts(
@@ -378,6 +385,19 @@ impl Metrics {
     pub fn compiled(&self, result: &'static str, took: Duration) {
         self.compiled.with_label_values(&[result]).inc();
         self.compile_time.observe(took.as_secs_f64());
+    }
+
+    /// A module was asked for, and neither compiled nor loaded.
+    pub fn not_compiled(&self, result: &'static str) {
+        self.compiled.with_label_values(&[result]).inc();
+    }
+
+    pub fn compilers_running(&self, count: usize) {
+        self.compilers_running.set(count as i64);
+    }
+
+    pub fn compiles_waiting(&self, queue: &str, count: usize) {
+        self.compiles_waiting.with_label_values(&[queue]).set(count as i64);
     }
 
     /// Compiled modules in memory.
