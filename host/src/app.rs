@@ -124,7 +124,8 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     };
     let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
     let compiled = compiled.map_err(anyhow::Error::msg)?;
-    let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
+    let modules = Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?;
+    let modules = Arc::new(modules.with_address_space_max(config.guest_address_space_bytes_max));
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let feeds = Feeds::new(&log, &cluster, config.logs_retention);
     let made = feeds.clone();

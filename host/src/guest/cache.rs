@@ -141,9 +141,10 @@ fn key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::structure::Footprint;
 
     fn surface() -> Surface {
-        Surface { imports: vec!["log".into()], exports: vec!["transform".into()] }
+        Surface { imports: vec!["log".into()], exports: vec!["transform".into()], footprint: Footprint::default() }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::check::{Surface, check_header, check_surface};
+use super::error::root_text;
+use super::structure;
 use crate::model::module::ModuleError;
 
 /// The hidden subcommand by which the host calls itself.
@@ -46,6 +48,7 @@ enum Refusal {
     WrongWorld { found: String, expected: String },
     ForbiddenImport { name: String },
     MissingExport { name: String },
+    Structure { part: String, found: u64, max: u64 },
     Invalid(String),
     Host(String),
 }
@@ -112,11 +115,12 @@ fn compile_here(engine: &Engine, module: &Path, artifact: &Path) -> Result<Surfa
     let host = |error: std::io::Error| ModuleError::Host(format!("{}: {error}", artifact.display()));
     let bytes = std::fs::read(module).map_err(host)?;
     check_header(&bytes)?;
+    let footprint = structure::check(&bytes)?;
     let component = wasmtime::component::Component::new(&engine.engine, &bytes)
-        .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
-    let surface = check_surface(engine, &component)?;
+        .map_err(|error| ModuleError::Invalid(root_text(&error)))?;
+    let surface = check_surface(engine, &component, footprint)?;
     engine.type_check(&component)?;
-    let serialized = component.serialize().map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+    let serialized = component.serialize().map_err(|error| ModuleError::Host(root_text(&error)))?;
     let folder = artifact.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(host)?;
     std::io::Write::write_all(&mut file, &serialized).map_err(host)?;
@@ -130,6 +134,7 @@ impl From<ModuleError> for Refusal {
             ModuleError::WrongWorld { found, expected } => Self::WrongWorld { found, expected },
             ModuleError::ForbiddenImport { name } => Self::ForbiddenImport { name },
             ModuleError::MissingExport { name } => Self::MissingExport { name },
+            ModuleError::Structure { part, found, max } => Self::Structure { part, found, max },
             ModuleError::Invalid(message) => Self::Invalid(message),
             other => Self::Host(other.to_string()),
         }
@@ -142,6 +147,7 @@ impl From<Refusal> for ModuleError {
             Refusal::WrongWorld { found, expected } => Self::WrongWorld { found, expected },
             Refusal::ForbiddenImport { name } => Self::ForbiddenImport { name },
             Refusal::MissingExport { name } => Self::MissingExport { name },
+            Refusal::Structure { part, found, max } => Self::Structure { part, found, max },
             Refusal::Invalid(message) => Self::Invalid(message),
             Refusal::Host(message) => Self::Host(message),
         }

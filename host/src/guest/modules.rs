@@ -10,8 +10,9 @@ use wasmtime::component::Component;
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
 use super::compile::Compiler;
+use super::error::root_text;
 use super::instance::Tables;
-use super::{Engine, Prepared, Settings};
+use super::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, Engine, Prepared, Settings};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
 use crate::model::spec::Spec;
@@ -31,6 +32,7 @@ pub struct Modules {
 struct Compiled {
     component: Component,
     info: ModuleInfo,
+    surface: Surface,
     artifact_bytes: u64,
 }
 
@@ -75,7 +77,14 @@ impl Kept {
 impl Modules {
     /// Artifacts are kept in `cache`.
     pub fn new(compiler: Compiler, cache: Cache, metrics: Metrics) -> Result<Self, String> {
-        Ok(Self { engine: Engine::new()?, compiler, cache, metrics, kept: Mutex::default() })
+        let modules = Self { engine: Engine::new()?, compiler, cache, metrics, kept: Mutex::default() };
+        Ok(modules.with_address_space_max(ADDRESS_SPACE_BYTES_MAX))
+    }
+
+    /// Makes no more instances than fit into so much address space.
+    pub fn with_address_space_max(self, bytes_max: u64) -> Self {
+        let space = AddressSpace::new(bytes_max, Some(self.metrics.clone()));
+        Self { engine: self.engine.with_address_space(space), ..self }
     }
 
     /// Compiles and checks a module, or says why it may not run here.
@@ -89,6 +98,7 @@ impl Modules {
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
+            Err(GuestError::Host(message)) => Err(ModuleError::Host(message)),
             Err(GuestError::Trapped { kind: TrapKind::Timeout, message }) => Err(ModuleError::Timeout(message)),
             Err(GuestError::Trapped { kind: TrapKind::Memory, message }) => Err(ModuleError::Memory(message)),
             Err(error) => Err(ModuleError::Trap(error.to_string())),
@@ -104,8 +114,7 @@ impl Modules {
         tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
     ) -> Result<Prepared, ModuleError> {
-        let Compiled { component, info, .. } = self.compiled(bytes)?;
-        let surface = Surface { imports: info.imports, exports: info.exports };
+        let Compiled { component, surface, .. } = self.compiled(bytes)?;
         Prepared::new(&self.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
     }
 
@@ -164,10 +173,10 @@ impl Modules {
         // SAFETY: our own compiler made these bytes: a moment ago in a folder that was made for it alone, or earlier,
         // which the cache has proved.
         let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
-        let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
-        let Surface { imports, exports } = surface;
+        let component = component.map_err(|error| ModuleError::Host(root_text(&error)))?;
+        let Surface { imports, exports, .. } = surface.clone();
         let info = ModuleInfo { digest, bytes: bytes.len() as u64, imports, exports };
-        Ok(Compiled { component, info, artifact_bytes: artifact.len() as u64 })
+        Ok(Compiled { component, info, surface, artifact_bytes: artifact.len() as u64 })
     }
 }
 

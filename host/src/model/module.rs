@@ -36,6 +36,9 @@ pub enum ModuleError {
     /// What the validator says.
     #[error("the module is not valid: {0}")]
     Invalid(String),
+    /// Checked before anything is compiled: see `guest::structure`.
+    #[error("the module's structure goes over a limit: {found} {part}, at most {max}")]
+    Structure { part: String, found: u64, max: u64 },
     #[error("compiling took longer than {seconds} s")]
     CompileTimeout { seconds: u64 },
     #[error("compiling took more than {bytes_max} bytes of memory")]
@@ -65,6 +68,7 @@ impl ModuleError {
             Self::MissingExport { .. } => Code::MissingExport,
             Self::TooLarge { .. } => Code::ModuleTooLarge,
             Self::Invalid(_) => Code::ModuleInvalid,
+            Self::Structure { .. } => Code::ModuleStructure,
             Self::CompileTimeout { .. } => Code::CompileTime,
             Self::CompileMemory { .. } => Code::CompileMemory,
             Self::Init(_) => Code::Init,
