@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmparser::WasmFeatures;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, LINEAR_BYTES};
@@ -65,28 +66,26 @@ fn config() -> wasmtime::Config {
     config.memory_reservation(LINEAR_BYTES);
     config.memory_guard_size(GUARD_BYTES);
     config.guard_before_linear_memory(true);
-    proposals(&mut config);
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(PROPOSALS, true);
     config
 }
 
-/// Turns off every proposal that nothing needs which C, Rust, Go, JavaScript and Python compile to (docs/modules.md says
-/// what they need): each is more of the compiler and of the runtime for a module to try. Those that need a feature of
-/// wasmtime that is not built in (threads, garbage collection, exceptions, async, ...) are off already.
-fn proposals(config: &mut wasmtime::Config) {
-    // Sizes that 64 bits are too few for to add.
-    config.wasm_memory64(false);
-    // Their results may differ from machine to machine.
-    config.wasm_relaxed_simd(false);
-    config.wasm_tail_call(false);
-    config.wasm_wide_arithmetic(false);
-    config.wasm_custom_page_sizes(false);
-    config.wasm_branch_hinting(false);
-    // On, and needed: what rustc and clang use by default (bulk memory, reference types, multi-value), vectors (`sandbar
-    // build`), extended constant expressions (Python, QuickJS). wasmtime's own adapters between two components use several
-    // memories: a module that does so itself is refused by its structure.
-    config.wasm_simd(true);
-    config.wasm_bulk_memory(true);
-    config.wasm_multi_value(true);
-    config.wasm_extended_const(true);
-    config.wasm_multi_memory(true);
-}
+/// The proposals that are on: docs/modules.md says what needs each. wasmtime knows many more, and each of them is more of
+/// the compiler and of the runtime for a module to try: 64-bit memories, whose sizes a sum of 64 bits is too small for,
+/// relaxed vectors, whose results differ from machine to machine, tail calls, garbage collection, ...
+const PROPOSALS: WasmFeatures = WasmFeatures::COMPONENT_MODEL
+    // Rust and C by default, and all that is made of C: QuickJS, SpiderMonkey, Python.
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::BULK_MEMORY)
+    // `sandbar build`, unless it is told not to.
+    .union(WasmFeatures::SIMD)
+    // Modules that are linked when they are instantiated: Python, QuickJS.
+    .union(WasmFeatures::EXTENDED_CONST)
+    // wasmtime's own adapters between two components. A module with several memories is refused by its structure.
+    .union(WasmFeatures::MULTI_MEMORY);
