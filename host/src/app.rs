@@ -134,7 +134,8 @@ async fn start(
     };
     let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
     let compiled = compiled.map_err(anyhow::Error::msg)?;
-    let modules = Arc::new(Modules::new(compiler, compiled, metrics.clone()).map_err(anyhow::Error::msg)?);
+    let modules = Modules::new(compiler, compiled, config.guest_address_space_bytes_max, metrics.clone());
+    let modules = Arc::new(modules.map_err(anyhow::Error::msg)?);
     tokio::spawn(announce_jail(modules.clone()));
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let feeds = Feeds::new(&log, &cluster, config.logs_retention);

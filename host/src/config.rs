@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::guest::ADDRESS_SPACE_BYTES_MAX;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::stores::StoreLimits;
@@ -74,6 +75,11 @@ pub struct Options {
     /// again when they are needed [default: 1GiB]
     #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
     pub compiled_cache_max: Option<Bytes>,
+
+    /// Most address space that the instances of all transforms may reserve together: 4 GiB and a little for each linear
+    /// memory, however small it is [default: 32TiB]
+    #[arg(long, env = "SANDBAR_GUEST_ADDRESS_SPACE_MAX", value_name = "SIZE")]
+    pub guest_address_space_max: Option<Bytes>,
 
     /// Memory for blocks of all stores on disk together [default: 64MiB]
     #[arg(long, env = "SANDBAR_STATE_CACHE_MAX", value_name = "SIZE")]
@@ -159,6 +165,7 @@ pub struct Config {
     pub compilers_max: Option<std::num::NonZero<usize>>,
     pub compiled_module_bytes_max: u64,
     pub compiled_cache_bytes_max: u64,
+    pub guest_address_space_bytes_max: u64,
     pub stores: StoreLimits,
     pub table_bytes_max: u64,
     pub module_retention: std::time::Duration,
@@ -201,6 +208,10 @@ impl Options {
             compilers_max: self.compilers_max.or(file.compilers_max),
             compiled_module_bytes_max: self.compiled_module_max.or(file.compiled_module_max).unwrap_or(Bytes::mib(256)).0,
             compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
+            guest_address_space_bytes_max: self
+                .guest_address_space_max
+                .or(file.guest_address_space_max)
+                .map_or(ADDRESS_SPACE_BYTES_MAX, |bytes| bytes.0),
             module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
             logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
             journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,

@@ -8,14 +8,19 @@
 //! instance returns is not trusted before `Output::check`; an instance that trapped is never called again.
 //! There is no WASI here, no clock and no randomness: a guest is a function of its batch, its config and its past.
 
+mod address_space;
 mod cache;
 pub mod check;
 pub mod compile;
 mod engine;
+mod error;
 mod imports;
 mod instance;
+mod memory;
 mod modules;
+pub mod structure;
 
+pub use address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
 pub use cache::Cache;
 pub use engine::Engine;
 pub use instance::{Prepared, Settings, Tables};

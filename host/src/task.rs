@@ -34,7 +34,7 @@ pub use failure::{Failed, dead_letter_headers};
 pub use program::{Program, Settings};
 pub use tally::Tally;
 
-use crate::model::batch::{Batch, RecordRef, header_bytes};
+use crate::model::batch::{Batch, RecordRef};
 use crate::model::names::TopicName;
 use crate::model::revision::Progress;
 use crate::model::status::{LastError, PartitionStatus, State};
@@ -143,7 +143,7 @@ impl Task {
             return;
         }
         self.expected = record.offset + 1;
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(record.headers);
+        let bytes = record.held_bytes();
         let settings = &self.program.settings;
         let fits = self.pending.back().is_some_and(|batch| {
             batch.len() < settings.batch_records
@@ -311,7 +311,7 @@ impl Task {
     fn recycle(&mut self, mut batch: Batch) {
         batch.clear();
         // Enough for a queue that breathes; the memory of an unusually large batch is not kept.
-        if self.spare.len() < 4 && batch.data.capacity() <= 2 * self.program.settings.batch_bytes {
+        if self.spare.len() < 4 && batch.capacity_bytes() <= 2 * self.program.settings.batch_bytes {
             self.spare.push(batch);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sandbar::guest::Tables;
 use sandbar::guest::compile::Compiler;
-use sandbar::model::batch::{NULL, RecordRef};
+use sandbar::model::batch::{NULL, RECORD_BYTES, RecordRef};
 use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
 use sandbar::model::status::State;
@@ -99,7 +99,7 @@ fn count() {
     let mut bench = Bench::with(&plain("count"), |settings| {
         settings.batch_records = 1;
         // The tenth, "10", is too much.
-        settings.output.bytes_per_input = 1;
+        settings.output.bytes_per_input = RECORD_BYTES + 1;
     });
     bench.offer(&["x"; 12]).run();
     assert_eq!(bench.session.values(0), ["1", "2", "3", "4", "5", "6", "7", "8", "9", "1", "2"]);

@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::guest::Engine;
 use crate::guest::check::{check_header, check_surface};
+use crate::guest::{Engine, structure};
+use crate::model::module::ModuleError;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -30,9 +31,11 @@ impl BuildArgs {
         let component = encode(&module)?;
         let engine = Engine::new().map_err(anyhow::Error::msg)?;
         check_header(&component)?;
+        let refused = |error: ModuleError| anyhow::anyhow!("{error}\n  hint: {}", error.code().hint());
+        let footprint = structure::check(&component).map_err(refused)?;
         let parsed =
             wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        check_surface(&engine, &parsed).map_err(|error| anyhow::anyhow!("{error}\n  hint: {}", error.code().hint()))?;
+        check_surface(&engine, &parsed, footprint).map_err(refused)?;
         let out = self.out.unwrap_or_else(|| default_out(&core));
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
         println!("{}", out.display());

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::guest::compile::Compiler;
-use crate::guest::{Cache, Modules, Tables};
+use crate::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules, Tables};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec, StoreSpec};
@@ -95,7 +95,8 @@ impl RunArgs {
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;
         let cache = Cache::open(scratch.path(), u64::MAX);
-        let modules = cache.and_then(|cache| Modules::new(Compiler::default(), cache, Metrics::new()));
+        let modules =
+            cache.and_then(|cache| Modules::new(Compiler::default(), cache, ADDRESS_SPACE_BYTES_MAX, Metrics::new()));
         let modules = modules.map_err(anyhow::Error::msg)?;
         let tables = self.read_tables()?;
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));

@@ -3,15 +3,24 @@
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 
+use super::error::text;
+use super::structure::Footprint;
 use super::{Engine, PACKAGE, VERSION};
 use crate::model::module::ModuleError;
+use crate::model::text::cut;
 
-/// What a component asks for and gives.
+/// What a component asks for and gives, and what an instance of it takes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Surface {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
+    pub footprint: Footprint,
 }
+
+/// Imports and exports that a component may have itself. QuickJS and Python leave some that the world does not ask for.
+const NAMES_MAX: usize = 256;
+/// Bytes of each of their names.
+const NAME_BYTES_MAX: usize = 256;
 
 impl Surface {
     /// Whether it can be called between batches.
@@ -20,8 +29,8 @@ impl Surface {
     }
 }
 
-/// A module's type is named up to this length.
-const TYPE_CHARS_MAX: usize = 1000;
+/// A module's type is named up to this length: twice that of `process`.
+const TYPE_BYTES_MAX: usize = 1000;
 
 /// What a module must export, by name and type. The WIT has them too; wasmtime compares the two only when an instance
 /// is made, and nothing of a module is run to check it.
@@ -37,8 +46,7 @@ const FUNCTIONS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Refuses what is not a component by its first eight bytes: magic, then version and layer.
-/// The same of what it may export beside, for a spec with a `tick`.
+/// The export of a module whose spec may have a `tick`.
 const TICK: (&str, &str) = (
     "tick",
     "func(record{input: u32, partition: u32, now: s64}) -> result<record{data: list<u8>, targets: list<u32>, \
@@ -49,6 +57,7 @@ const TICK: (&str, &str) = (
 /// What a module may import.
 const IMPORTS: [&str; 4] = ["log", "state", "tables", "types"];
 
+/// Refuses what is not a component by its first eight bytes: magic, then version and layer.
 pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
@@ -59,13 +68,18 @@ pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
 }
 
 /// Refuses a component that does not fit the world: imports first, so that a wrong one is named.
-pub fn check_surface(engine: &Engine, component: &Component) -> Result<Surface, ModuleError> {
+pub fn check_surface(engine: &Engine, component: &Component, footprint: Footprint) -> Result<Surface, ModuleError> {
     let ty = component.component_type();
-    let surface = Surface {
-        imports: ty.imports(&engine.engine).map(|(name, _)| name.to_owned()).collect(),
-        exports: ty.exports(&engine.engine).map(|(name, _)| name.to_owned()).collect(),
+    let imports: Vec<String> = ty.imports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = ty.exports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
+    let surface = Surface { imports, exports, footprint };
+    let limit = |part: &str, found: usize, max: usize| match found > max {
+        true => Err(ModuleError::Structure { part: part.to_owned(), found: found as u64, max: max as u64 }),
+        false => Ok(()),
     };
+    limit("imports and exports of the component itself", surface.imports.len() + surface.exports.len(), NAMES_MAX)?;
     for name in surface.imports.iter().chain(&surface.exports) {
+        limit("bytes in the name of an import or export of the component itself", name.len(), NAME_BYTES_MAX)?;
         check_version(name)?;
     }
     for name in &surface.imports {
@@ -102,36 +116,117 @@ fn check_exports(
             _ => "not a function".to_owned(),
         };
         if found != *expected {
-            let found: String = found.chars().take(TYPE_CHARS_MAX).collect();
-            return Err(ModuleError::Invalid(format!("its {name} is {found}, it must be {expected}")));
+            return Err(ModuleError::Invalid(format!("its {name} is {}, it must be {expected}", text(found))));
         }
     }
     Ok(())
 }
 
+/// A function's type as WIT would write it, cut where it is longer than any that a module must have.
 fn func_text(func: &ComponentFunc) -> String {
-    let params: Vec<String> = func.params().map(|(_, ty)| type_text(&ty)).collect();
-    let results: Vec<String> = func.results().map(|ty| type_text(&ty)).collect();
-    let arrow = if results.is_empty() { "" } else { " -> " };
-    format!("func({}){arrow}{}", params.join(", "), results.join(", "))
+    let mut out = TypeText::default();
+    out.list("func(", func.params().map(|(_, ty)| ty), ")");
+    let results: Vec<Type> = func.results().collect();
+    if !results.is_empty() {
+        out.list(" -> ", results.into_iter(), "");
+    }
+    out.text
 }
 
-/// A type as WIT would write it in place. Types that the world does not use are named by their kind alone.
-fn type_text(ty: &Type) -> String {
-    let optional = |ty: Option<Type>| ty.map_or("_".to_owned(), |ty| type_text(&ty));
-    match ty {
-        Type::U8 => "u8".to_owned(),
-        Type::U32 => "u32".to_owned(),
-        Type::S64 => "s64".to_owned(),
-        Type::String => "string".to_owned(),
-        Type::List(list) => format!("list<{}>", type_text(&list.ty())),
-        Type::Result(result) => format!("result<{}, {}>", optional(result.ok()), optional(result.err())),
-        Type::Record(record) => {
-            let fields: Vec<String> =
-                record.fields().map(|field| format!("{}: {}", field.name, type_text(&field.ty))).collect();
-            format!("record{{{}}}", fields.join(", "))
+/// A type in words. A small one may expand to a text without end, as each of its fields may be the same large type: what
+/// is over the length is neither written nor looked at.
+#[derive(Default)]
+struct TypeText {
+    text: String,
+}
+
+impl TypeText {
+    fn is_full(&self) -> bool {
+        self.text.len() > TYPE_BYTES_MAX
+    }
+
+    fn push(&mut self, more: &str) {
+        if !self.is_full() {
+            self.text.push_str(cut(more, TYPE_BYTES_MAX));
         }
-        other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_lowercase(),
+    }
+
+    fn list(&mut self, before: &str, types: impl Iterator<Item = Type>, after: &str) {
+        self.push(before);
+        for (index, ty) in types.enumerate() {
+            if self.is_full() {
+                return;
+            }
+            if index > 0 {
+                self.push(", ");
+            }
+            self.ty(&ty);
+        }
+        self.push(after);
+    }
+
+    /// As WIT would write it in place. Types that the world does not use are named by their kind alone.
+    fn ty(&mut self, ty: &Type) {
+        if self.is_full() {
+            return;
+        }
+        match ty {
+            Type::List(list) => self.list("list<", std::iter::once(list.ty()), ">"),
+            Type::Result(result) => {
+                self.push("result<");
+                self.optional(result.ok());
+                self.push(", ");
+                self.optional(result.err());
+                self.push(">");
+            }
+            Type::Record(record) => {
+                self.push("record{");
+                for (index, field) in record.fields().enumerate() {
+                    if self.is_full() {
+                        return;
+                    }
+                    self.push(if index > 0 { ", " } else { "" });
+                    self.push(field.name);
+                    self.push(": ");
+                    self.ty(&field.ty);
+                }
+                self.push("}");
+            }
+            other => self.push(kind_text(other)),
+        }
+    }
+
+    fn optional(&mut self, ty: Option<Type>) {
+        match ty {
+            Some(ty) => self.ty(&ty),
+            None => self.push("_"),
+        }
+    }
+}
+
+fn kind_text(ty: &Type) -> &'static str {
+    match ty {
+        Type::Bool => "bool",
+        Type::S8 => "s8",
+        Type::U8 => "u8",
+        Type::S16 => "s16",
+        Type::U16 => "u16",
+        Type::S32 => "s32",
+        Type::U32 => "u32",
+        Type::S64 => "s64",
+        Type::U64 => "u64",
+        Type::Float32 => "f32",
+        Type::Float64 => "f64",
+        Type::Char => "char",
+        Type::String => "string",
+        Type::Tuple(_) => "tuple",
+        Type::Variant(_) => "variant",
+        Type::Enum(_) => "enum",
+        Type::Option(_) => "option",
+        Type::Flags(_) => "flags",
+        Type::Own(_) => "own",
+        Type::Borrow(_) => "borrow",
+        _ => "a type that the world does not use",
     }
 }
 

@@ -24,6 +24,8 @@ pub use jail::{Jail, Protection};
 use self::process::{Ended, Limits, Process};
 use super::Engine;
 use super::check::{Surface, check_header, check_surface};
+use super::error::root_text;
+use super::structure;
 use crate::model::module::ModuleError;
 use crate::model::text;
 
@@ -98,7 +100,8 @@ impl Compiler {
 
     /// Starts a compiler on an empty module and asks it for its jail.
     pub fn jail(&self) -> Result<Jail, ModuleError> {
-        let program = self.program.as_ref().ok_or_else(|| ModuleError::Host("modules are compiled in this process".into()))?;
+        let program =
+            self.program.as_ref().ok_or_else(|| ModuleError::Host("modules are compiled in this process".into()))?;
         match self.compile_away(program, b"")? {
             (_, Err(ModuleError::Host(message))) => Err(ModuleError::Host(message)),
             (jail, _) => Ok(jail),
@@ -163,10 +166,11 @@ fn cores() -> usize {
 /// Compiles and checks in this process.
 fn compile_here(engine: &Engine, module: &[u8]) -> Result<(Surface, Vec<u8>), ModuleError> {
     check_header(module)?;
+    let footprint = structure::check(module)?;
     let component = wasmtime::component::Component::new(&engine.engine, module)
-        .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
-    let surface = check_surface(engine, &component)?;
+        .map_err(|error| ModuleError::Invalid(root_text(&error)))?;
+    let surface = check_surface(engine, &component, footprint)?;
     engine.type_check(&component)?;
-    let artifact = component.serialize().map_err(|error| ModuleError::Host(format!("{error:#}")))?;
+    let artifact = component.serialize().map_err(|error| ModuleError::Host(root_text(&error)))?;
     Ok((surface, artifact))
 }

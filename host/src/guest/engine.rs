@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmparser::WasmFeatures;
 use wasmtime::component::{HasSelf, Linker};
 
+use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, LINEAR_BYTES};
 use super::bindings::Transformer;
+use super::error::root_text;
 use super::instance::Context;
 
 /// How often guests are looked at for their deadline: a call is ended at most this much late.
@@ -16,14 +19,15 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Context>>,
+    pub(super) address_space: Arc<AddressSpace>,
 }
 
 impl Engine {
     /// With a thread that advances the epoch for as long as the engine is used.
     pub fn new() -> Result<Self, String> {
-        let engine = wasmtime::Engine::new(&config()).map_err(|error| format!("{error:#}"))?;
+        let engine = wasmtime::Engine::new(&config()).map_err(|error| root_text(&error))?;
         let mut linker = Linker::new(&engine);
-        Transformer::add_to_linker::<_, HasSelf<_>>(&mut linker, |context| context).map_err(|error| format!("{error:#}"))?;
+        Transformer::add_to_linker::<_, HasSelf<_>>(&mut linker, |context| context).map_err(|error| root_text(&error))?;
         let weak = engine.weak();
         let ticker = move || {
             while let Some(engine) = weak.upgrade() {
@@ -33,7 +37,13 @@ impl Engine {
             }
         };
         std::thread::Builder::new().name("epoch".into()).spawn(ticker).map_err(|error| error.to_string())?;
-        Ok(Self { engine, linker: Arc::new(linker) })
+        let address_space = Arc::new(AddressSpace::new(ADDRESS_SPACE_BYTES_MAX, None));
+        Ok(Self { engine, linker: Arc::new(linker), address_space })
+    }
+
+    /// Counts the address space of instances against another budget.
+    pub fn with_address_space(self, space: AddressSpace) -> Self {
+        Self { address_space: Arc::new(space), ..self }
     }
 
     /// wasmtime's own engine, for those who only want to look at a component.
@@ -49,8 +59,33 @@ fn config() -> wasmtime::Config {
     config.epoch_interruption(true);
     // A guest is deterministic, so that replays and shadow runs are exact.
     config.cranelift_nan_canonicalization(true);
-    config.relaxed_simd_deterministic(true);
-    // Nothing of a guest is for a person to step through; names in traps stay.
+    // A trap's frames hold names that the guest has chosen, and nobody is shown them.
+    config.wasm_backtrace_max_frames(None);
     config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+    // The defaults, said here because `address_space` counts them.
+    config.memory_reservation(LINEAR_BYTES);
+    config.memory_guard_size(GUARD_BYTES);
+    config.guard_before_linear_memory(true);
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(PROPOSALS, true);
     config
 }
+
+/// The proposals that are on: docs/modules.md says what needs each. wasmtime knows many more, and each of them is more of
+/// the compiler and of the runtime for a module to try: 64-bit memories, whose sizes a sum of 64 bits is too small for,
+/// relaxed vectors, whose results differ from machine to machine, tail calls, garbage collection, ...
+const PROPOSALS: WasmFeatures = WasmFeatures::COMPONENT_MODEL
+    // Rust and C by default, and all that is made of C: QuickJS, SpiderMonkey, Python.
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::BULK_MEMORY)
+    // `sandbar build`, unless it is told not to.
+    .union(WasmFeatures::SIMD)
+    // Modules that are linked when they are instantiated: Python, QuickJS.
+    .union(WasmFeatures::EXTENDED_CONST)
+    // wasmtime's own adapters between two components. A module with several memories is refused by its structure.
+    .union(WasmFeatures::MULTI_MEMORY);

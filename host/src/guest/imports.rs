@@ -4,13 +4,15 @@ use wasmtime::component::Resource;
 
 use super::bindings::sandbar::transform::{log, state, tables, types};
 use super::instance::{Context, StoreHandle, TableHandle};
-use crate::model::journal;
+use crate::model::{journal, text};
 use crate::state::StateError;
 
 /// Longest log line of a guest, in bytes; the rest of a longer one is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
+/// A name that no store and no table has is repeated up to this length.
+const NAME_BYTES_MAX: usize = 128;
 /// Stores and tables that an instance may have open. They are meant to be opened once.
-const HANDLES_MAX: u32 = 1024;
+pub(super) const HANDLES_MAX: u32 = 1024;
 
 /// The log lines of one second (of the batches' own time), over all instances: a guest that traps on every record
 /// would begin anew with each.
@@ -37,7 +39,7 @@ impl LogLines {
 
 impl log::Host for Context {
     fn log(&mut self, level: log::Level, message: String) {
-        let line = cut(&message, LOG_LINE_BYTES_MAX);
+        let line = text::cut(&message, LOG_LINE_BYTES_MAX);
         if level == log::Level::Error {
             self.last_error = Some(line.to_owned());
         }
@@ -65,11 +67,6 @@ impl log::Host for Context {
     }
 }
 
-fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or(0)]
-}
-
 // === state ===
 
 impl state::Host for Context {}
@@ -77,7 +74,10 @@ impl state::Host for Context {}
 impl state::HostStore for Context {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<StoreHandle>, String>> {
         let found = self.settings.stores.iter().position(|store| *store == name);
-        let missing = || format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})");
+        let missing = || {
+            let name = text::brief(&name, NAME_BYTES_MAX);
+            format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})")
+        };
         self.handle(found).map(|handle| handle.ok_or_else(missing))
     }
 
@@ -141,7 +141,10 @@ impl tables::Host for Context {}
 impl tables::HostTable for Context {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<TableHandle>, String>> {
         let found = self.settings.tables.iter().position(|table| *table == name);
-        let missing = || format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})");
+        let missing = || {
+            let name = text::brief(&name, NAME_BYTES_MAX);
+            format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})")
+        };
         self.handle(found).map(|handle| handle.ok_or_else(missing))
     }
 

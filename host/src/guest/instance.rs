@@ -5,32 +5,42 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
-use wasmtime::{ResourceLimiter, Store, Trap};
+use wasmtime::{ResourceLimiter, Store};
 
+use super::address_space::Reservation;
 use super::bindings::sandbar::transform::types;
 use super::bindings::{Transformer, TransformerPre};
 use super::check::Surface;
 use super::engine::{Engine, TICK};
-use super::imports::LogLines;
+use super::error::{TEXT_BYTES_MAX, classed, root_text, text};
+use super::imports::{HANDLES_MAX, LogLines};
+use super::memory::Memory;
+use super::structure::Footprint;
 use super::ticker::Ticker;
 use super::ticker::exports::sandbar::transform::ticks;
 use super::{PACKAGE, VERSION};
-use crate::model::batch::{Batch, Failure, Output};
+use crate::model::batch::{Batch, Failure, Output, TICK_ROWS};
 use crate::model::module::ModuleError;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::spec::Spec;
+use crate::model::text::brief;
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, Table, TrapKind};
 use crate::state::State;
 use crate::telemetry::metrics::TransformMetrics;
 
-/// Most bytes that one call may lift out of a guest. Spans and strings may overlap, so its memory limit alone does not
-/// bound them.
+/// Bytes that `init` may return or log at once, and that any call may return beside its outputs. What crosses is copied
+/// into the host's own memory, and spans and strings may overlap: a guest's memory limit alone does not bound them.
+const LIFTED_BYTES_BASE: usize = 8 << 20;
+/// Outputs of so many records fit into what one call may return, each as large as its limit allows; a batch that returns
+/// more is run record by record.
+const LIFTED_RECORDS: usize = 8;
+/// Most bytes that any call may return, whatever its limits.
 const LIFTED_BYTES_MAX: usize = 128 << 20;
-/// How wasmtime words that it was more.
-const LIFT_LIMIT_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
-/// Entries of a guest's tables.
-const TABLE_ELEMENTS_MAX: usize = 200_000;
+/// Messages of all failures of one call together, in bytes; those that come after are cut to nothing.
+const FAILURE_TEXT_BYTES_MAX: usize = 256 << 10;
+/// A core instance that wasmtime makes itself, to connect two components.
+const ADAPTERS_MAX: usize = 256;
 
 /// What every instance of a revision starts with.
 #[derive(Debug, Clone)]
@@ -46,6 +56,7 @@ pub struct Settings {
     pub has_tick: bool,
     pub memory_bytes_max: usize,
     pub call_time_max: Duration,
+    pub output_bytes_per_record: usize,
     pub log_lines_per_second: u32,
 }
 
@@ -62,8 +73,16 @@ impl Settings {
             has_tick: spec.tick.is_some(),
             memory_bytes_max: spec.limits.memory.as_usize(),
             call_time_max: spec.limits.batch_time.0,
+            output_bytes_per_record: spec.limits.output_bytes_per_record.as_usize(),
             log_lines_per_second: spec.limits.log_lines_per_second,
         }
+    }
+
+    /// Most bytes that a call may return with the outputs of `records` at their limit. They are in the guest's memory
+    /// first, so an honest call never returns more than that holds.
+    fn lifted_bytes_max(&self, records: usize) -> usize {
+        let outputs = records.saturating_mul(self.output_bytes_per_record);
+        LIFTED_BYTES_BASE.saturating_add(outputs).min(self.memory_bytes_max).min(LIFTED_BYTES_MAX)
     }
 }
 
@@ -71,6 +90,7 @@ impl Settings {
 pub struct Prepared {
     engine: Engine,
     module: TransformerPre<Context>,
+    footprint: Footprint,
     settings: Arc<Settings>,
     tables: Tables,
     metrics: Option<Arc<TransformMetrics>>,
@@ -94,28 +114,30 @@ pub(super) struct Context {
     pub state: State,
     /// Open stores and tables.
     pub handles: u32,
-    memory_bytes: usize,
+    pub memory: Memory,
+    footprint: Footprint,
+    /// Most bytes that this call may return.
+    pub lifted_bytes_max: usize,
     pub now: Timestamp,
-    /// What this call asked for and did not get.
-    memory_refused: bool,
     /// The limit of a store that this call went over, and that it traps for.
     pub state_refused: Option<String>,
     /// The last error that this call logged: where it panics, the panic's message.
     pub last_error: Option<String>,
 }
 
+/// Fields are dropped in order: the address space is given back after the store has left it.
 struct Instance {
     store: Store<Context>,
     module: Transformer,
     ticker: Option<Ticker>,
-    call_time_max: Duration,
+    _address_space: Reservation,
 }
 
 impl Engine {
     /// Whether a component's functions have the world's types. Runs nothing of it.
     pub(super) fn type_check(&self, component: &Component) -> Result<(), ModuleError> {
-        let linked = self.linker.instantiate_pre(component).map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
-        TransformerPre::new(linked).map(drop).map_err(|error| ModuleError::Invalid(format!("{error:#}")))
+        let linked = self.linker.instantiate_pre(component).map_err(|error| ModuleError::Invalid(root_text(&error)))?;
+        TransformerPre::new(linked).map(drop).map_err(|error| ModuleError::Invalid(root_text(&error)))
     }
 }
 
@@ -131,81 +153,109 @@ impl Prepared {
         if settings.has_tick && !surface.has_ticks() {
             return Err(ModuleError::MissingExport { name: format!("{PACKAGE}/ticks@{VERSION}") });
         }
-        let invalid = |error: wasmtime::Error| ModuleError::Invalid(format!("{error:#}"));
+        let invalid = |error: wasmtime::Error| ModuleError::Invalid(root_text(&error));
         let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(invalid)?;
         let module = TransformerPre::new(linked).map_err(invalid)?;
-        let (engine, settings) = (engine.clone(), Arc::new(settings));
-        Ok(Self { engine, module, settings, tables, metrics, log_lines: Arc::default() })
+        let engine = engine.clone();
+        let settings = Arc::new(settings);
+        Ok(Self { engine, module, footprint: surface.footprint, settings, tables, metrics, log_lines: Arc::default() })
     }
 }
 
 impl GuestFactory for Prepared {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
-        let context = Context {
-            settings: self.settings.clone(),
-            tables: self.tables.clone(),
-            metrics: self.metrics.clone(),
-            log_lines: self.log_lines.clone(),
-            state: State::default(),
-            handles: 0,
-            memory_bytes: 0,
-            now: Timestamp(0),
-            memory_refused: false,
-            state_refused: None,
-            last_error: None,
-        };
-        let mut store = Store::new(&self.engine.engine, context);
-        store.limiter(|context| context);
-        store.set_hostcall_fuel(LIFTED_BYTES_MAX);
-        let call_time_max = self.settings.call_time_max;
-        store.set_epoch_deadline(ticks(call_time_max));
+        let reserved = self.engine.address_space.reserve(self.footprint.memories);
+        let address_space = reserved.map_err(GuestError::Host)?;
+        let mut store = self.store()?;
         let made = self.module.instance_pre().instantiate(&mut store).and_then(|instance| {
             let module = Transformer::new(&mut store, &instance)?;
             let ticker = self.settings.has_tick.then(|| Ticker::new(&mut store, &instance)).transpose()?;
             Ok((module, ticker))
         });
-        let (module, ticker) = made.map_err(|error| trapped(&store, &error))?;
-        let mut instance = Instance { store, module, ticker, call_time_max };
+        let (module, ticker) = made.map_err(|error| classed(store.data(), &error))?;
+        let mut instance = Instance { store, module, ticker, _address_space: address_space };
         instance.init(&self.settings)?;
         Ok(Box::new(instance))
     }
 }
 
+impl Prepared {
+    /// A store with every limit set, before anything of the guest is in it.
+    fn store(&self) -> Result<Store<Context>, GuestError> {
+        let settings = &self.settings;
+        let memory = Memory::new(settings.memory_bytes_max, &self.footprint);
+        if !memory.has_room() {
+            let (bytes, bytes_max) = (memory.bytes(), settings.memory_bytes_max);
+            let message = format!("an instance takes {bytes} bytes before its memory, of {bytes_max} (limits.memory)");
+            return Err(GuestError::Trapped { kind: TrapKind::Memory, message });
+        }
+        let context = Context {
+            settings: settings.clone(),
+            tables: self.tables.clone(),
+            metrics: self.metrics.clone(),
+            log_lines: self.log_lines.clone(),
+            state: State::default(),
+            handles: 0,
+            memory,
+            footprint: self.footprint,
+            lifted_bytes_max: 0,
+            now: Timestamp(0),
+            state_refused: None,
+            last_error: None,
+        };
+        let mut store = Store::new(&self.engine.engine, context);
+        store.limiter(|context| context);
+        store.set_max_component_handles(HANDLES_MAX as usize);
+        begin(&mut store, 0);
+        Ok(store)
+    }
+}
+
+/// Sets what a call may take: its time, and the bytes that it may return with the outputs of `records`.
+fn begin(store: &mut Store<Context>, records: usize) {
+    let context = store.data_mut();
+    // A trap is explained by what happened in its own call.
+    context.memory.begin_call();
+    context.state_refused = None;
+    context.last_error = None;
+    let lifted_bytes_max = context.settings.lifted_bytes_max(records);
+    context.lifted_bytes_max = lifted_bytes_max;
+    let call_time_max = context.settings.call_time_max;
+    store.set_hostcall_fuel(lifted_bytes_max);
+    store.set_epoch_deadline(ticks(call_time_max));
+}
+
 impl Instance {
     fn init(&mut self, settings: &Settings) -> Result<(), GuestError> {
-        self.store.set_epoch_deadline(ticks(self.call_time_max));
+        begin(&mut self.store, 0);
         let inputs: Vec<&str> = settings.inputs.iter().map(TopicName::as_str).collect();
         let outputs: Vec<&str> = settings.outputs.iter().map(String::as_str).collect();
         let setup = types::Setup { config: &settings.config, inputs: &inputs, outputs: &outputs };
         let interface = self.module.sandbar_transform_transform();
         match interface.call_init(&mut self.store, setup) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(GuestError::Init(message)),
-            Err(error) => Err(trapped(&self.store, &error)),
+            Ok(Err(message)) => Err(GuestError::Init(text(message))),
+            Err(error) => Err(classed(self.store.data(), &error)),
         }
     }
-}
 
-impl Instance {
     /// Makes a call of the guest, with the state of its partition.
     fn call(
         &mut self,
         now: Timestamp,
+        records: usize,
         state: &mut State,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
     ) -> Result<Output, GuestError> {
-        let context = self.store.data_mut();
-        context.now = now;
-        // A trap is explained by what happened in its own call.
-        (context.memory_refused, context.state_refused, context.last_error) = (false, None, None);
-        std::mem::swap(&mut context.state, state);
-        self.store.set_epoch_deadline(ticks(self.call_time_max));
+        begin(&mut self.store, records);
+        self.store.data_mut().now = now;
+        std::mem::swap(&mut self.store.data_mut().state, state);
         let result = call(self);
         std::mem::swap(&mut self.store.data_mut().state, state);
         match result {
             Ok(Ok(output)) => Ok(from_guest(output)),
-            Ok(Err(message)) => Err(GuestError::Returned(message)),
-            Err(error) => Err(trapped(&self.store, &error)),
+            Ok(Err(message)) => Err(GuestError::Returned(text(message))),
+            Err(error) => Err(classed(self.store.data(), &error)),
         }
     }
 }
@@ -225,7 +275,7 @@ impl Guest for Instance {
             header_counts: &batch.header_counts,
             headers: &batch.headers,
         };
-        self.call(call.now, state, |instance| {
+        self.call(call.now, LIFTED_RECORDS, state, |instance| {
             instance.module.sandbar_transform_transform().call_process(&mut instance.store, columns)
         })
     }
@@ -233,19 +283,24 @@ impl Guest for Instance {
     fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
         let partition = u32::try_from(call.partition.number).unwrap_or(0);
         let moment = ticks::Moment { input: call.partition.input, partition, now: call.now.0 };
-        self.call(call.now, state, |instance| match &instance.ticker {
+        self.call(call.now, TICK_ROWS as usize, state, |instance| match &instance.ticker {
             Some(ticker) => ticker.sandbar_transform_ticks().call_tick(&mut instance.store, moment),
             None => wasmtime::bail!("the spec has no tick"),
         })
     }
 
     fn memory_bytes(&self) -> usize {
-        self.store.data().memory_bytes
+        self.store.data().memory.bytes()
     }
 }
 
 fn from_guest(output: types::Output) -> Output {
-    let failures = output.failures.into_iter().map(|failure| Failure { row: failure.row, message: failure.message });
+    let mut text_bytes = FAILURE_TEXT_BYTES_MAX;
+    let failures = output.failures.into_iter().map(|failure| {
+        let message = brief(failure.message, TEXT_BYTES_MAX.min(text_bytes));
+        text_bytes -= message.len();
+        Failure { row: failure.row, message }
+    });
     Output {
         data: output.data,
         targets: output.targets,
@@ -264,63 +319,36 @@ fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX - 1) + 1
 }
 
-fn trapped(store: &Store<Context>, error: &wasmtime::Error) -> GuestError {
-    let context = store.data();
-    if is_lift_limit(error) {
-        let message = format!("what the call returned or logged is larger than {LIFTED_BYTES_MAX} bytes");
-        return GuestError::Output { limit: true, message };
-    }
-    let trap = error.downcast_ref::<Trap>().copied();
-    // A Rust guest that gets no memory aborts: the refusal is the cause, the trap its effect.
-    let kind = match trap {
-        Some(Trap::Interrupt) => TrapKind::Timeout,
-        _ if context.memory_refused => TrapKind::Memory,
-        _ if context.state_refused.is_some() => TrapKind::State,
-        _ => TrapKind::Trap,
-    };
-    // A Rust guest logs its panic, then runs into `unreachable`.
-    let panic = context.last_error.as_ref().filter(|_| trap == Some(Trap::UnreachableCodeReached));
-    let message = match (kind, panic) {
-        (TrapKind::Timeout, _) => format!("ran longer than {:?} (limits.batch_time)", context.settings.call_time_max),
-        (TrapKind::Memory, _) => {
-            format!("needs more than {} bytes of memory (limits.memory)", context.settings.memory_bytes_max)
-        }
-        (TrapKind::State, _) => context.state_refused.clone().unwrap_or_default(),
-        (TrapKind::Trap, Some(panic)) => panic.clone(),
-        (TrapKind::Trap, None) => trap.map_or_else(|| format!("{error:#}"), |trap| trap.to_string()),
-    };
-    GuestError::Trapped { kind, message }
-}
-
-/// wasmtime keeps the type of this error to itself, so it is known by its text; a test holds the two together.
-fn is_lift_limit(error: &wasmtime::Error) -> bool {
-    error.chain().any(|cause| cause.to_string().contains(LIFT_LIMIT_TEXT))
-}
-
 impl ResourceLimiter for Context {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.memory_bytes + (desired - current);
-        if total > self.settings.memory_bytes_max {
-            self.memory_refused = true;
-            return Ok(false);
-        }
-        self.memory_bytes = total;
-        Ok(true)
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.memory.grow_linear(current, desired, maximum))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.grow_failed(root_text(&error));
+        Ok(())
     }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.memory.grow_table(current, desired, maximum))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.grow_failed(root_text(&error));
+        Ok(())
+    }
+
+    // The module's structure has been limited before it was compiled; these hold the two together.
 
     fn memories(&self) -> usize {
-        8
+        self.footprint.memories as usize
     }
 
     fn tables(&self) -> usize {
-        32
+        self.footprint.tables as usize
     }
 
     fn instances(&self) -> usize {
-        64
+        self.footprint.core_instances as usize + ADAPTERS_MAX
     }
 }

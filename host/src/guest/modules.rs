@@ -20,8 +20,9 @@ use self::turns::{Busy, Queue, Turns};
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
 use super::compile::{Compiler, Jail};
+use super::error::root_text;
 use super::instance::Tables;
-use super::{Engine, Prepared, Settings};
+use super::{AddressSpace, Engine, Prepared, Settings};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
 use crate::model::spec::Spec;
@@ -57,13 +58,16 @@ struct Shared {
 struct Compiled {
     component: Component,
     info: ModuleInfo,
+    surface: Surface,
     artifact_bytes: u64,
 }
 
 impl Modules {
-    /// Artifacts are kept in `cache`. Calls wait among deployments, without a limit of time.
-    pub fn new(compiler: Compiler, cache: Cache, metrics: Metrics) -> Result<Self, String> {
-        let engine = Engine::new()?;
+    /// Keeps artifacts in `cache`, and makes no more instances than fit into so much address space. Calls wait among
+    /// deployments, without a limit of time.
+    pub fn new(compiler: Compiler, cache: Cache, address_space_bytes_max: u64, metrics: Metrics) -> Result<Self, String> {
+        let space = AddressSpace::new(address_space_bytes_max, Some(metrics.clone()));
+        let engine = Engine::new()?.with_address_space(space);
         let cache = cache.of_build(&engine.engine.precompile_compatibility_hash());
         let turns = Turns::new(compiler.at_once_max, metrics.clone());
         let shared = Shared {
@@ -101,6 +105,7 @@ impl Modules {
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
+            Err(GuestError::Host(message)) => Err(ModuleError::Host(message)),
             Err(GuestError::Trapped { kind: TrapKind::Timeout, message }) => Err(ModuleError::Timeout(message)),
             Err(GuestError::Trapped { kind: TrapKind::Memory, message }) => Err(ModuleError::Memory(message)),
             Err(error) => Err(ModuleError::Trap(error.to_string())),
@@ -116,8 +121,7 @@ impl Modules {
         tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
     ) -> Result<Prepared, ModuleError> {
-        let Compiled { component, info, .. } = self.compiled(bytes)?;
-        let surface = Surface { imports: info.imports, exports: info.exports };
+        let Compiled { component, surface, .. } = self.compiled(bytes)?;
         Prepared::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
     }
 
@@ -223,9 +227,9 @@ impl Shared {
     fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
         // SAFETY: our own compiler made these bytes: a moment ago, or earlier, which the cache has proved.
         let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
-        let component = component.map_err(|error| ModuleError::Host(format!("{error:#}")))?;
-        let Surface { imports, exports } = surface;
+        let component = component.map_err(|error| ModuleError::Host(root_text(&error)))?;
+        let Surface { imports, exports, .. } = surface.clone();
         let info = ModuleInfo { digest, bytes, imports, exports };
-        Ok(Compiled { component, info, artifact_bytes: artifact.len() as u64 })
+        Ok(Compiled { component, info, surface, artifact_bytes: artifact.len() as u64 })
     }
 }

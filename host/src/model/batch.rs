@@ -8,6 +8,18 @@
 /// Both ends of a null span. Null is not the same as empty.
 pub const NULL: u32 = u32::MAX;
 
+/// Counted for each record beside its bytes: the entries of its columns, and about as much as Kafka adds to it at most (21,
+/// `DefaultRecord.MAX_RECORD_OVERHEAD`). A record without key and value is not free.
+pub const RECORD_BYTES: usize = 32;
+/// Counted for each header beside its name and value: their spans, which are as large where they are resolved. Kafka adds
+/// two varints, of ten bytes at most.
+pub const HEADER_BYTES: usize = 32;
+/// Headers that one output record may have. Kafka knows no limit but the record's size; its clients hold each as an
+/// object of its own.
+pub const HEADERS_MAX: u32 = 4096;
+/// A tick may put out as much as so many records.
+pub const TICK_ROWS: u32 = 64;
+
 /// One record by reference, as it comes from a log or goes to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
@@ -22,9 +34,24 @@ pub struct RecordRef<'a> {
 /// A header: its name, and its value or null.
 pub type HeaderRef<'a> = (&'a str, Option<&'a [u8]>);
 
-/// Bytes of names and values.
+/// Bytes that headers take on the wire at most: names and values, and the length of each.
 pub fn header_bytes(headers: &[HeaderRef<'_>]) -> usize {
-    headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum()
+    const LENGTHS_BYTES: usize = 10;
+    headers.iter().map(|(name, value)| LENGTHS_BYTES + name.len() + value.map_or(0, <[u8]>::len)).sum()
+}
+
+impl RecordRef<'_> {
+    /// Bytes that the record takes in a [`Batch`]. Input is as hostile as output: a record may have a million headers.
+    pub fn held_bytes(&self) -> usize {
+        held_bytes(self.key, self.value, self.headers)
+    }
+}
+
+/// Bytes that a record takes in memory while it waits.
+pub fn held_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[HeaderRef<'_>]) -> usize {
+    let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers: usize = headers.iter().map(|(name, value)| HEADER_BYTES + name.len() + of(*value)).sum();
+    RECORD_BYTES + of(key) + of(value) + headers
 }
 
 /// Records of one partition, as columns. Row `i` of each column is record `i`.
@@ -50,8 +77,9 @@ impl Batch {
         self.offset_deltas.is_empty()
     }
 
+    /// Bytes that it takes in memory: those of its records ([`RecordRef::held_bytes`]) together.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.data.len() + self.len() * RECORD_BYTES + self.headers.len() / 4 * HEADER_BYTES
     }
 
     /// Whether `offset` can be a row: deltas are 32 bits wide.
@@ -132,6 +160,11 @@ impl Batch {
         one
     }
 
+    /// Bytes that it would keep after [`Batch::clear`], as far as hostile records decide on them.
+    pub fn capacity_bytes(&self) -> usize {
+        self.data.capacity() + size_of::<u32>() * self.headers.capacity()
+    }
+
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.offset_deltas.clear();
@@ -170,7 +203,8 @@ pub struct Failure {
 pub struct OutputLimits {
     /// Output records per input record.
     pub records_per_input: u32,
-    /// Bytes of the keys and values of one input record's outputs.
+    /// Bytes of one input record's outputs: their keys, values and headers, and [`RECORD_BYTES`] and [`HEADER_BYTES`] for
+    /// each.
     pub bytes_per_input: usize,
     /// How many outputs the spec has.
     pub targets: u32,
@@ -191,6 +225,8 @@ pub enum OutputError {
     Failure { index: usize, row: u32 },
     #[error("output row {row} has a header whose name is null or not UTF-8")]
     HeaderName { row: usize },
+    #[error("output row {row} has {headers} headers, the limit is {HEADERS_MAX}")]
+    TooManyHeaders { row: usize, headers: u32 },
     #[error("input row {row} became {records} records, the limit is {limit} (limits.output_per_record)")]
     TooManyRecords { row: u32, records: u32, limit: u32 },
     #[error("input row {row} became {bytes} bytes, the limit is {limit} (limits.output_bytes_per_record)")]
@@ -200,7 +236,35 @@ pub enum OutputError {
 impl OutputError {
     /// Over a limit, as against outside the contract.
     pub fn is_limit(&self) -> bool {
-        matches!(self, Self::TooManyRecords { .. } | Self::TooManyBytes { .. })
+        matches!(self, Self::TooManyHeaders { .. } | Self::TooManyRecords { .. } | Self::TooManyBytes { .. })
+    }
+}
+
+/// The outputs of one input row, as they are counted.
+#[derive(Default)]
+struct Source {
+    row: u32,
+    records: u32,
+    bytes: usize,
+}
+
+impl Source {
+    fn add_record(&mut self, limits: &OutputLimits) -> Result<(), OutputError> {
+        self.records += 1;
+        let limit = limits.records_per_input;
+        if self.records > limit {
+            return Err(OutputError::TooManyRecords { row: self.row, records: self.records, limit });
+        }
+        self.add_bytes(RECORD_BYTES, limits)
+    }
+
+    fn add_bytes(&mut self, bytes: usize, limits: &OutputLimits) -> Result<(), OutputError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let limit = limits.bytes_per_input;
+        if self.bytes > limit {
+            return Err(OutputError::TooManyBytes { row: self.row, bytes: self.bytes, limit });
+        }
+        Ok(())
     }
 }
 
@@ -231,56 +295,39 @@ impl Output {
         let headers = self.header_counts.iter().try_fold(0usize, |sum, &n| sum.checked_add(n as usize));
         expect("headers", self.headers.len(), headers.and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX))?;
         self.check_rows(input, limits)?;
-        self.check_headers(input, limits)?;
         self.check_failures(input)?;
         Ok(CheckedOutput { input, output: self })
     }
 
+    /// Counts before it reads: spans may overlap, so a small output can stand for many bytes, and a header or a record may
+    /// have none at all.
     fn check_rows(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
-        let (mut last_source, mut of_source) = (0u32, 0u32);
-        // Spans may overlap, so a small output can stand for many bytes.
-        let mut bytes = 0usize;
+        let mut at = Source::default();
+        let mut header = 0;
         for (row, (&target, &source)) in self.targets.iter().zip(&self.sources).enumerate() {
             if target >= limits.targets {
                 return Err(OutputError::Target { row, target, targets: limits.targets });
             }
-            if source as usize >= input.len() || (row > 0 && source < last_source) {
+            if source as usize >= input.len() || (row > 0 && source < at.row) {
                 return Err(OutputError::Source { row, source_row: source });
             }
-            if row == 0 || source != last_source {
-                (last_source, of_source, bytes) = (source, 0, 0);
+            if row == 0 || source != at.row {
+                at = Source { row: source, ..Source::default() };
             }
-            of_source += 1;
-            if of_source > limits.records_per_input {
-                let limit = limits.records_per_input;
-                return Err(OutputError::TooManyRecords { row: source, records: of_source, limit });
+            at.add_record(limits)?;
+            at.add_bytes(self.check_span(input, row, "keys", self.keys[2 * row], self.keys[2 * row + 1])?, limits)?;
+            at.add_bytes(self.check_span(input, row, "values", self.values[2 * row], self.values[2 * row + 1])?, limits)?;
+            let headers = self.header_counts.get(row).copied().unwrap_or(0);
+            if headers > HEADERS_MAX {
+                return Err(OutputError::TooManyHeaders { row, headers });
             }
-            bytes += self.check_span(input, row, "keys", self.keys[2 * row], self.keys[2 * row + 1])?;
-            bytes += self.check_span(input, row, "values", self.values[2 * row], self.values[2 * row + 1])?;
-            if bytes > limits.bytes_per_input {
-                return Err(OutputError::TooManyBytes { row: source, bytes, limit: limits.bytes_per_input });
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts before it reads: many headers may be spans of the same bytes.
-    fn check_headers(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
-        let (mut at, mut bytes, mut last_source) = (0, 0, None);
-        for (row, &count) in self.header_counts.iter().enumerate() {
-            let source = self.sources[row];
-            if last_source.replace(source) != Some(source) {
-                bytes = 0;
-            }
-            for _ in 0..count {
-                let h = &self.headers[4 * at..4 * at + 4];
-                at += 1;
-                bytes += self.check_span(input, row, "headers", h[0], h[1])?;
-                bytes += self.check_span(input, row, "headers", h[2], h[3])?;
-                if bytes > limits.bytes_per_input {
-                    return Err(OutputError::TooManyBytes { row: source, bytes, limit: limits.bytes_per_input });
-                }
-                let name = resolve(&input.data, &self.data, h[0], h[1]);
+            for _ in 0..headers {
+                let spans = &self.headers[4 * header..4 * header + 4];
+                header += 1;
+                at.add_bytes(HEADER_BYTES, limits)?;
+                at.add_bytes(self.check_span(input, row, "headers", spans[0], spans[1])?, limits)?;
+                at.add_bytes(self.check_span(input, row, "headers", spans[2], spans[3])?, limits)?;
+                let name = resolve(&input.data, &self.data, spans[0], spans[1]);
                 if name.is_none_or(|name| std::str::from_utf8(name).is_err()) {
                     return Err(OutputError::HeaderName { row });
                 }

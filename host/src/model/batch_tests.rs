@@ -12,7 +12,9 @@ fn input() -> Batch {
     batch
 }
 
-const LIMITS: OutputLimits = OutputLimits { records_per_input: 2, bytes_per_input: 64, targets: 2 };
+/// Room for two records, a header, and 64 bytes.
+const BYTES: usize = 2 * RECORD_BYTES + HEADER_BYTES + 64;
+const LIMITS: OutputLimits = OutputLimits { records_per_input: 2, bytes_per_input: BYTES, targets: 2 };
 
 #[test]
 fn rows_read_back_with_null_and_empty_apart() {
@@ -112,7 +114,7 @@ fn what_breaks_the_contract_is_refused() {
         ),
         ("timestamps", Output { timestamps: vec![1, 2], ..row(0, 0, [0, 0]) }),
         ("failure row", Output { failures: vec![Failure { row: 9, message: String::new() }], ..Output::default() }),
-        ("too many bytes", Output { data: vec![0; 65], ..row(0, 0, [n, n + 65]) }),
+        ("too many bytes", Output { data: vec![0; BYTES], ..row(0, 0, [n, n + BYTES as u32]) }),
         (
             "too many records",
             Output {
@@ -137,4 +139,50 @@ fn what_breaks_the_contract_is_refused() {
     for (name, output) in cases {
         assert!(output.check(&batch, &LIMITS).is_err(), "{name}");
     }
+}
+
+/// Records and headers without a byte of their own: what is refused is a limit, and where it is reached.
+#[test]
+fn records_and_headers_without_bytes_count() {
+    #[track_caller]
+    fn check(records: usize, headers: u32, bytes_per_input: usize, expected: Result<(), &str>) {
+        let batch = input();
+        let count = headers as usize * records;
+        let output = Output {
+            targets: vec![0; records],
+            sources: vec![0; records],
+            keys: vec![NULL; 2 * records],
+            values: vec![NULL; 2 * records],
+            header_counts: vec![headers; records],
+            headers: [0, 0, NULL, NULL].repeat(count),
+            ..Output::default()
+        };
+        let limits = OutputLimits { records_per_input: 100_000, bytes_per_input, targets: 1 };
+        match (output.check(&batch, &limits), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(text)) => assert!(error.is_limit() && error.to_string().contains(text), "{error}"),
+            (found, expected) => panic!("{found:?}, {expected:?} expected"),
+        }
+    }
+    check(1, 0, RECORD_BYTES, Ok(()));
+    check(1, 0, RECORD_BYTES - 1, Err("became 32 bytes"));
+    check(100, 0, 100 * RECORD_BYTES, Ok(()));
+    check(101, 0, 100 * RECORD_BYTES, Err("limits.output_bytes_per_record"));
+    check(1, 10, RECORD_BYTES + 10 * HEADER_BYTES, Ok(()));
+    check(1, 11, RECORD_BYTES + 10 * HEADER_BYTES, Err("limits.output_bytes_per_record"));
+    check(2, HEADERS_MAX, 1 << 20, Ok(()));
+    check(1, HEADERS_MAX + 1, 1 << 20, Err("4097 headers, the limit is 4096"));
+    check(1, 7_500_000, 1 << 22, Err("headers, the limit is"));
+}
+
+#[test]
+fn a_batch_is_as_large_as_what_it_holds() {
+    let headers = [("", None); 1000];
+    let mut batch = Batch::default();
+    assert_eq!(batch.bytes(), 0);
+    let records = [record(1, None, None, &[]), record(2, Some(b"k"), Some(b"value"), &headers), record(3, None, None, &[])];
+    records.iter().for_each(|record| batch.push(record));
+    assert_eq!(batch.bytes(), records.iter().map(RecordRef::held_bytes).sum::<usize>());
+    assert_eq!(batch.bytes(), 3 * RECORD_BYTES + 1000 * HEADER_BYTES + 6);
+    assert!(header_bytes(&headers) >= 2000);
 }

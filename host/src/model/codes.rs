@@ -97,6 +97,8 @@ codes! {
     Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";
     TrialLimit = "E042", 422, "The trial went over its limits", "send fewer or smaller records";
     LogsTime = "E043", 503, "The logs could not be looked through in time", "ask for less with since=10m, or follow from now on";
+    ModuleStructure = "E044", 422, "The module's structure goes over a limit",
+        "split what is named, or build the module with the tools that docs/modules.md lists";
     CoPartition = "E050", 422, "Topics that share state have different numbers of partitions",
         "give them the same number, or re-key through a topic that has it; docs/guide.md says how";
     TableTopic = "E051", 422, "The topic of a table is not compacted", "set cleanup.policy=compact on it, or use another topic";

@@ -40,6 +40,9 @@ pub enum ModuleError {
     /// What the validator says.
     #[error("the module is not valid: {0}")]
     Invalid(String),
+    /// Checked before anything is compiled: see `guest::structure`.
+    #[error("the module's structure goes over a limit: {found} {part}, at most {max}")]
+    Structure { part: String, found: u64, max: u64 },
     /// CPU time, or five times as much on the clock.
     #[error("compiling took longer than {seconds} s (compile_time_max)")]
     CompileTimeout { seconds: u64 },
@@ -79,6 +82,7 @@ impl ModuleError {
             Self::TooLarge { .. } => Code::ModuleTooLarge,
             Self::ArtifactTooLarge { .. } => Code::ModuleTooLarge,
             Self::Invalid(_) => Code::ModuleInvalid,
+            Self::Structure { .. } => Code::ModuleStructure,
             Self::CompileTimeout { .. } => Code::CompileTime,
             Self::CompileMemory { .. } => Code::CompileMemory,
             Self::CompileCrash { .. } => Code::CompileCrash,

@@ -12,6 +12,30 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
+/// Writes `value` as one line of at most `bytes_max` bytes. Formatting ends where the text is full, so that a value of any
+/// size costs no more than that.
+pub fn brief(value: impl fmt::Display, bytes_max: usize) -> String {
+    let mut full = Bounded { text: String::new(), bytes_max };
+    // An error means that the rest did not fit.
+    let _ = fmt::write(&mut full, format_args!("{value}"));
+    let escaped = one_line(&full.text);
+    cut(&escaped, bytes_max).to_owned()
+}
+
+/// A text that refuses to become longer than its limit.
+struct Bounded {
+    text: String,
+    bytes_max: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let fits = cut(more, self.bytes_max - self.text.len());
+        self.text.push_str(fits);
+        if fits.len() < more.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
 /// Escapes every control character, line breaks and tabs included: the result is one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_control)
@@ -74,6 +98,22 @@ mod tests {
         check("\x1b[31mred\x1b]0;title\x07", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}");
         check("\u{9b}2J\u{7f}\0", "\\u{9b}2J\\u{7f}\\u{0}", "\\u{9b}2J\\u{7f}\\u{0}");
         check("\u{202e}txt.exe\u{2066}\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}");
+    }
+
+    #[test]
+    fn formatting_ends_where_the_text_is_full() {
+        /// Writes for ever, as a name that is demangled may.
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("é\u{1b}")?;
+                }
+            }
+        }
+        assert_eq!(brief(Endless, 5), "é\\u{");
+        assert_eq!(brief("a\nb", 100), "a\\nb");
+        assert_eq!(brief("", 0), "");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
 
+/// Counted for each entry in memory beside its key and value: a delete, or an entry with neither, is not free.
+pub const ENTRY_BYTES: usize = 64;
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
 /// Most keys and values of one scan, in bytes; more by the last entry.
@@ -82,7 +84,7 @@ pub struct Store {
 #[derive(Default)]
 struct Layer {
     changes: Overlay,
-    /// Of the keys and values in `changes`.
+    /// Bytes that `changes` take in memory: keys, values, and [`ENTRY_BYTES`] for each.
     bytes: usize,
     /// What the store's bytes, and entries, become more by it.
     bytes_more: i64,
@@ -94,7 +96,7 @@ struct Weight;
 
 impl quick_cache::Weighter<Vec<u8>, Option<Entry>> for Weight {
     fn weight(&self, key: &Vec<u8>, entry: &Option<Entry>) -> u64 {
-        (key.len() + entry.as_ref().map_or(0, |entry| entry.value.len()) + 64) as u64
+        (key.len() + entry.as_ref().map_or(0, |entry| entry.value.len()) + ENTRY_BYTES) as u64
     }
 }
 
@@ -136,12 +138,7 @@ impl Store {
                 format!("store {name}: an entry of {bytes} bytes is larger than its changelog topic takes ({limit})");
             return Err(StateError::Limit(message));
         }
-        let (call, limit) = ((self.call.bytes + bytes) as u64, self.settings.call_bytes_max);
-        if call > limit {
-            let message =
-                format!("store {name}: a call writes {call} bytes, its limit is {limit} (limits.state_bytes_per_call)");
-            return Err(StateError::Limit(message));
-        }
+        self.check_call(bytes)?;
         let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
         let more = bytes as i64 - before.unwrap_or(0) as i64;
         let total = self.mark.bytes as i64 + self.transaction.bytes_more + self.call.bytes_more + more;
@@ -159,7 +156,20 @@ impl Store {
     pub fn delete(&mut self, key: Vec<u8>) -> Result<(), StateError> {
         let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
         if let Some(bytes) = before {
+            self.check_call(key.len())?;
             self.call.write(key, None, -(bytes as i64), -1);
+        }
+        Ok(())
+    }
+
+    /// Refuses a write of so many bytes that the call would hold more than its limit.
+    fn check_call(&self, bytes: usize) -> Result<(), StateError> {
+        let name = &self.settings.name;
+        let (call, limit) = ((self.call.bytes + ENTRY_BYTES + bytes) as u64, self.settings.call_bytes_max);
+        if call > limit {
+            let message =
+                format!("store {name}: a call writes {call} bytes, its limit is {limit} (limits.state_bytes_per_call)");
+            return Err(StateError::Limit(message));
         }
         Ok(())
     }
@@ -318,7 +328,7 @@ impl Layer {
         self.bytes += size(&entry);
         match self.changes.insert(key, entry) {
             Some(before) => self.bytes -= size(&before),
-            None => self.bytes += key_bytes,
+            None => self.bytes += key_bytes + ENTRY_BYTES,
         }
     }
 

@@ -138,7 +138,7 @@ fn a_limit_refuses_what_would_go_over_it_and_nothing_else() {
 
 #[test]
 fn a_call_writes_so_much_and_no_more() {
-    let settings = StoreSettings { call_bytes_max: 100, ..settings() };
+    let settings = StoreSettings { call_bytes_max: 100 + 2 * ENTRY_BYTES as u64, ..settings() };
     let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
     let put = |store: &mut Store, key: &str| store.put(key.into(), vec![0; 40], Timestamp(0));
     put(&mut store, "a").expect("room");
@@ -147,6 +147,24 @@ fn a_call_writes_so_much_and_no_more() {
     assert!(refused.contains("limits.state_bytes_per_call"), "{refused}");
     store.end_call(true);
     put(&mut store, "c").expect("another call");
+}
+
+/// An entry without a value, and a delete, take memory until they are committed.
+#[test]
+fn entries_without_bytes_count() {
+    let settings = StoreSettings { call_bytes_max: 1000, ..settings() };
+    let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
+    let most = 1000 / (ENTRY_BYTES + 1);
+    let mut write_all = |keys: std::ops::Range<usize>, write: fn(&mut Store, Vec<u8>) -> Result<(), StateError>| {
+        let written = keys.take_while(|&key| write(&mut store, vec![key as u8]).is_ok()).count();
+        store.end_call(true);
+        (written, store.pending_bytes())
+    };
+    let put: fn(&mut Store, Vec<u8>) -> _ = |store, key| store.put(key, Vec::new(), Timestamp(0));
+    assert_eq!(write_all(0..100, put), (most, most * (ENTRY_BYTES + 1)));
+    assert_eq!(write_all(most..100, put), (most, 2 * most * (ENTRY_BYTES + 1)));
+    assert_eq!(write_all(0..2 * most, Store::delete).0, most);
+    assert_eq!(write_all(2 * most..200, Store::delete).0, 200 - 2 * most, "a key that is not there costs nothing");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::model::batch::{Batch, CheckedOutput, OutputError, header_bytes};
 use crate::model::codes::Code;
+use crate::model::text::cut;
 use crate::ports::{GuestError, Partition, TrapKind};
 
 use super::Settings;
@@ -38,10 +39,8 @@ impl Failed {
         Self::new(if error.is_limit() { Code::OutputLimit } else { Code::Contract }, error.to_string())
     }
 
-    fn new(code: Code, mut message: String) -> Self {
-        let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev().find(|&end| message.is_char_boundary(end));
-        message.truncate(end.unwrap_or(0));
-        Self { code, message }
+    fn new(code: Code, message: String) -> Self {
+        Self { code, message: cut(&message, MESSAGE_BYTES_MAX).to_owned() }
     }
 
     /// Not a refusal by the guest's own choice.

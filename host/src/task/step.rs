@@ -1,6 +1,6 @@
 //! What a task does with its pending records: one call of the guest, and all that follows from it.
 
-use crate::model::batch::{Batch, CheckedOutput, Output, OutputLimits, RecordRef};
+use crate::model::batch::{Batch, CheckedOutput, Output, OutputLimits, RecordRef, TICK_ROWS};
 use crate::model::spec::Then;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
@@ -9,9 +9,6 @@ use crate::state::State;
 
 use super::failure::{self, Failed, dead_letter_headers};
 use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Tally, Task};
-
-/// A tick may put out as much as so many records.
-const TICK_ROWS: u32 = 64;
 
 impl Task {
     /// One call of the guest, with all that follows from it. Call only inside a transaction.
@@ -150,8 +147,9 @@ impl Task {
         for record in outcome.iter().flat_map(CheckedOutput::records) {
             let (topic, key, value) = (record.target as usize, record.key, record.value);
             let (headers, timestamp) = (&record.headers, record.timestamp);
-            session.send(&Outgoing { topic, partition: None, key, value, headers, timestamp })?;
-            tally.sent(topic, key, value);
+            let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
+            session.send(&outgoing)?;
+            tally.sent(&outgoing);
         }
         self.ticked = due;
         Ok(Step::Worked)
@@ -183,6 +181,11 @@ impl Task {
         timer.observe_duration();
         if let Some(fault) = state.fault() {
             return Err(SessionError::Abort(format!("the local state failed: {fault}")));
+        }
+        // Nor does it where the system refused memory that the guest was granted.
+        if let Err(GuestError::Host(message)) = &result {
+            self.guest = None;
+            return Err(SessionError::Abort(message.clone()));
         }
         Ok(result.map_err(|error| {
             let failed = Failed::of_guest(&error);
@@ -252,8 +255,9 @@ impl Task {
                 let topic = record.target as usize;
                 let (key, value) = (record.key, record.value);
                 let (headers, timestamp) = (&record.headers, record.timestamp);
-                session.send(&Outgoing { topic, partition: None, key, value, headers, timestamp })?;
-                tally.sent(topic, key, value);
+                let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
+                session.send(&outgoing)?;
+                tally.sent(&outgoing);
                 passed += u64::from(last != Some(record.source));
                 last = Some(record.source);
             }
@@ -321,8 +325,9 @@ impl Task {
         let mut headers = batch.headers(row);
         headers.extend(own.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
         let (key, value, timestamp) = (batch.key(row), batch.value(row), batch.timestamps[row]);
-        session.send(&Outgoing { topic, partition: None, key, value, headers: &headers, timestamp })?;
-        tally.sent(topic, key, value);
+        let outgoing = Outgoing { topic, partition: None, key, value, headers: &headers, timestamp };
+        session.send(&outgoing)?;
+        tally.sent(&outgoing);
         tally.dead_lettered += 1;
         Ok(())
     }

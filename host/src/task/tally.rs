@@ -1,8 +1,9 @@
 //! What one transaction did, counted when it is committed: an aborted one counts nothing.
 
-use crate::model::batch::Batch;
+use crate::model::batch::{Batch, held_bytes};
 use crate::model::journal::Sample;
 use crate::model::units::Timestamp;
+use crate::ports::Outgoing;
 use crate::telemetry::metrics::TransformMetrics;
 
 /// See the module.
@@ -10,6 +11,8 @@ use crate::telemetry::metrics::TransformMetrics;
 pub struct Tally {
     inputs: Vec<(u64, u64)>,
     outputs: Vec<(u64, u64)>,
+    /// Bytes that the sent records take while they wait for the commit.
+    held_bytes: u64,
     failed: Vec<&'static str>,
     /// Timestamp of the oldest record of each batch.
     oldest: Vec<i64>,
@@ -21,12 +24,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn sent(&mut self, topic: usize, key: Option<&[u8]>, value: Option<&[u8]>) {
-        count(&mut self.outputs, topic, 1, (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64);
+    pub(super) fn sent(&mut self, record: &Outgoing<'_>) {
+        let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        count(&mut self.outputs, record.topic, 1, (of(record.key) + of(record.value)) as u64);
+        self.held_bytes += held_bytes(record.key, record.value, record.headers) as u64;
     }
 
     pub(super) fn processed(&mut self, input: usize, batch: &Batch, rows: usize, filtered: u64) {
-        let bytes = if rows == batch.len() { batch.bytes() } else { (0..rows).map(|row| batch.row_bytes(row)).sum() };
+        let bytes: usize = (0..rows).map(|row| batch.row_bytes(row)).sum();
         count(&mut self.inputs, input, rows as u64, bytes as u64);
         self.filtered += filtered;
         self.oldest.extend(batch.timestamps[..rows].iter().copied().filter(|&at| at >= 0).min());
@@ -36,9 +41,9 @@ impl Tally {
         self.failed.push(reason);
     }
 
-    /// Bytes that were sent.
-    pub fn bytes_out(&self) -> u64 {
-        self.outputs.iter().map(|(_, bytes)| bytes).sum()
+    /// Bytes that the sent records take in memory, with those that have none of their own.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
     }
 
     /// Adds everything to the metrics and begins anew.

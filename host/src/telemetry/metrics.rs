@@ -54,6 +54,7 @@ pub struct Metrics {
     table_lag: IntGaugeVec,
     table_failures: IntCounterVec,
     compiled_kept: IntGauge,
+    address_space: IntGauge,
     log_lines: IntCounterVec,
     log_dropped: IntCounterVec,
     compiled: IntCounterVec,
@@ -248,6 +249,13 @@ impl Metrics {
                 "Memory of a table on this host (limit: --table-bytes-max)",
                 &["topic"],
             ),
+            address_space: registered(
+                r,
+                IntGauge::new(
+                    "sandbar_guest_address_space_bytes",
+                    "Address space that the instances of all transforms reserve (limit: --guest-address-space-max)",
+                ),
+            ),
             compiled_kept: registered(
                 r,
                 IntGauge::new("sandbar_compiled_modules_bytes", "Compiled modules that are kept in memory"),
@@ -398,6 +406,11 @@ impl Metrics {
 
     pub fn compiles_waiting(&self, queue: &str, count: usize) {
         self.compiles_waiting.with_label_values(&[queue]).set(count as i64);
+    }
+
+    /// Instances of all transforms reserve so much address space now.
+    pub fn address_space_taken(&self, bytes: u64) {
+        self.address_space.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Compiled modules in memory.

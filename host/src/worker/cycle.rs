@@ -190,7 +190,7 @@ impl Cycle {
 
     /// Whether the open transaction is to be committed before its time: what it has waits in memory.
     fn is_large(&self) -> bool {
-        self.tally.bytes_out() > TRANSACTION_BYTES_MAX || self.states.pending_bytes() > STATE_BYTES_MAX
+        self.tally.held_bytes() > TRANSACTION_BYTES_MAX || self.states.pending_bytes() > STATE_BYTES_MAX
     }
 
     /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.

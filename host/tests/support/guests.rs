@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sandbar::guest::compile::Compiler;
-use sandbar::guest::{Cache, Modules, Tables};
+use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules, Tables};
 use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
@@ -46,7 +46,8 @@ pub fn modules() -> &'static Modules {
 
 pub fn modules_of(compiler: Compiler) -> Modules {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    Modules::new(compiler, Cache::open(&folder, 1 << 30).expect("a folder"), Metrics::new()).expect("an engine")
+    Modules::new(compiler, Cache::open(&folder, 1 << 30).expect("a folder"), ADDRESS_SPACE_BYTES_MAX, Metrics::new())
+        .expect("an engine")
 }
 
 /// A spec for the fixture; `changes` are merged into it.

@@ -53,13 +53,14 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::structure::Footprint;
 
     fn answer(outcome: Result<Surface, ModuleError>) -> Answer {
         Answer { jail: Jail::default(), outcome }
     }
 
     fn made() -> Answer {
-        answer(Ok(Surface { imports: Vec::new(), exports: vec!["transform".into()] }))
+        answer(Ok(Surface { imports: Vec::new(), exports: vec!["transform".into()], footprint: Footprint::default() }))
     }
 
     fn written(answer: &Answer, artifact: &[u8]) -> Vec<u8> {

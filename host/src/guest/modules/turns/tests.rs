@@ -31,7 +31,8 @@ fn order(granted: &Receiver<Turn>, count: usize, seconds: impl Fn(Queue) -> u64)
     for _ in 0..count {
         let mut turn = granted.recv().expect("a turn");
         order.push_str(&turn.queue.as_str()[..1]);
-        turn.since = Instant::now().checked_sub(Duration::from_secs(seconds(turn.queue))).expect("the machine runs that long");
+        turn.since =
+            Instant::now().checked_sub(Duration::from_secs(seconds(turn.queue))).expect("the machine runs that long");
     }
     order
 }
