@@ -6,6 +6,7 @@
 #   tools/setup.sh kafka     what the tests need: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
 #   tools/setup.sh shop      what the shop needs (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
+#   tools/setup.sh browser   what the test with a web page needs: the package chromium (about 110 MiB, 450 MiB unpacked)
 #
 # Packages are installed where this runs as root or sudo asks for no password; otherwise it says what to run.
 # The jars go to .sandbar/kafka and .sandbar/connect in this checkout, or to the same folders of $SANDBAR_CACHE.
@@ -241,16 +242,23 @@ shop() {
     jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
+# === the browser ===
+
+browser() {
+    has chromium || has chromium-browser || install_packages "a test opens a web page in it" chromium
+}
+
 # === what to do ===
 
-(($# > 0)) || set -- build kafka shop
+(($# > 0)) || set -- build kafka shop browser
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
         kafka) kafka ;;
         shop) shop ;;
+        browser) browser ;;
         *)
-            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

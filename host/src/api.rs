@@ -7,8 +7,10 @@
 //! Every route is a row of [`routes`], and described in `/openapi.json`: a test compares the two.
 
 mod body;
+mod budget;
 mod control;
 mod deploy;
+mod gate;
 mod logs;
 mod modules;
 mod observe;
@@ -18,19 +20,22 @@ mod pages;
 mod problem;
 mod request;
 mod revisions;
+mod server;
 mod state;
 mod topics;
 mod transforms;
 mod trial;
+mod turns;
 mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::Method;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::catalog::Catalog;
 use crate::cluster::Feeds;
@@ -41,7 +46,15 @@ use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{GuestFactory, Log};
 
+use crate::telemetry::metrics::HttpMetrics;
+
+use body::Received;
+use budget::Budget;
 use problem::Refusal;
+use turns::Turns;
+
+pub use gate::Gate;
+pub use server::{Server, ServerLimits};
 
 /// Looks into modules. Blocking.
 pub trait ModuleChecker: Send + Sync {
@@ -95,6 +108,7 @@ pub struct ApiState {
     /// The metrics in Prometheus' text form.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub on_request: OnRequest,
+    pub metrics: HttpMetrics,
 }
 
 /// Bounds on what requests may cost.
@@ -108,8 +122,16 @@ pub struct ApiLimits {
     pub records_bytes_max: usize,
     /// Time for a request's body to arrive.
     pub body_time: Duration,
-    /// Uploads and deployments in progress; more of them wait.
+    /// Bytes of bodies that arrive or are worked on, beyond the first 64 KiB of each.
+    pub upload_bytes_in_flight_max: usize,
+    /// Uploads and deployments that are checked and compiled at once; more of them wait.
     pub uploads_max: usize,
+    /// Trials at once; more of them wait.
+    pub trials_max: usize,
+    /// Rollbacks at once; more of them wait.
+    pub rollbacks_max: usize,
+    /// Moves and resets of offsets at once, which wait for hosts to leave; more of them wait.
+    pub moves_max: usize,
     /// Reads of topics that wait for records (embedded log).
     pub polls_max: usize,
     /// Records of one trial.
@@ -139,7 +161,11 @@ impl Default for ApiLimits {
             spec_bytes_max: 1024 * 1024,
             records_bytes_max: 8 * 1024 * 1024,
             body_time: Duration::from_secs(60),
+            upload_bytes_in_flight_max: 256 * 1024 * 1024,
             uploads_max: 4,
+            trials_max: 4,
+            rollbacks_max: 4,
+            moves_max: 8,
             polls_max: 64,
             trial_records_max: 1000,
             trial_time: Duration::from_secs(30),
@@ -154,29 +180,43 @@ impl Default for ApiLimits {
     }
 }
 
-/// The state, and the permits that bound what runs at once.
+/// The state, and what bounds what runs at once.
 struct Shared {
     state: ApiState,
-    uploads: Semaphore,
-    polls: Semaphore,
+    intake: Budget,
+    uploads: Turns,
+    trials: Turns,
+    rollbacks: Turns,
+    moves: Turns,
+    polls: Arc<Semaphore>,
     follows: Arc<Semaphore>,
 }
 
 type AppState = axum::extract::State<Arc<Shared>>;
 
-/// How long an upload waits for its turn.
-const UPLOAD_WAIT: Duration = Duration::from_secs(30);
-
 impl Shared {
-    async fn upload_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        match tokio::time::timeout(UPLOAD_WAIT, self.uploads.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Refusal::new(Code::Busy, "too many uploads are in progress (uploads_max)")),
+    fn new(state: ApiState) -> Self {
+        let limits = state.limits;
+        Self {
+            intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),
+            uploads: Turns::new("uploads_max", limits.uploads_max),
+            trials: Turns::new("trials_max", limits.trials_max),
+            rollbacks: Turns::new("rollbacks_max", limits.rollbacks_max),
+            moves: Turns::new("moves_max", limits.moves_max),
+            polls: Arc::new(Semaphore::new(limits.polls_max)),
+            follows: Arc::new(Semaphore::new(limits.follows_max)),
+            state,
         }
     }
 
-    fn poll_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.polls.try_acquire().map_err(|_| Refusal::new(Code::Busy, "too many reads are waiting for records (polls_max)"))
+    /// Reads a request's body, before anything else is taken for the request.
+    async fn receive(&self, body: Body, bytes_max: usize) -> Result<Received, Refusal> {
+        body::read(&self.intake, body, bytes_max, self.state.limits.body_time).await
+    }
+
+    fn poll_turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = self.polls.clone().try_acquire_owned();
+        turn.map_err(|_| Refusal::new(Code::Busy, "too many reads are waiting for records (polls_max)"))
     }
 }
 
@@ -190,10 +230,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> +
 
 /// The whole API, ready to be served.
 pub fn router(state: ApiState) -> Router {
-    let (uploads, polls) = (Semaphore::new(state.limits.uploads_max), Semaphore::new(state.limits.polls_max));
-    let follows = Arc::new(Semaphore::new(state.limits.follows_max));
     let topics_api = state.topics_api;
-    let shared = Arc::new(Shared { state, uploads, polls, follows });
+    let shared = Arc::new(Shared::new(state));
     let served = routes().into_iter().filter(|(_, path, _)| topics_api || !openapi::is_topics(path));
     let router = served.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router.fallback(pages::no_route).method_not_allowed_fallback(pages::no_method);

@@ -15,7 +15,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 use self::data_dir::DataDir;
-use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
+use crate::api::{self, ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits};
 use crate::catalog::{Catalog, CatalogError, collect_for_ever};
 use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
@@ -37,6 +37,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long workers may take to stop: a commit, and leaving the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// File descriptors that a host needs for all but its connections, at least.
+const DESCRIPTORS_BESIDE: u64 = 512;
 /// How long open requests may take after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,7 @@ impl Backend {
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
+    raise_descriptors(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(serve(config, backend, data.clone()));
@@ -72,12 +75,19 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>) -> anyhow::
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let server = tokio::spawn(serve_http(listener, routes.clone(), shutdown.clone()));
+    let metrics = Metrics::new();
+    let server = Server {
+        gate: Gate::new(config.advertise.as_deref(), &config.allowed_hosts),
+        limits: server_limits(&config)?,
+        metrics: metrics.connections(),
+        routes: routes.clone(),
+    };
+    let server = tokio::spawn(server.serve(listener, shutdown.clone()));
     tokio::spawn(signals(down.clone()));
     announce(&backend, address, &config);
 
     let started = tokio::select! {
-        started = start(config, backend, data, shutdown.clone()) => Some(started),
+        started = start(config, backend, data, metrics, shutdown.clone()) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
     };
     let workers = match started {
@@ -110,10 +120,10 @@ async fn start(
     config: Config,
     backend: Backend,
     data: Arc<DataDir>,
+    metrics: Metrics,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
     let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
-    let metrics = Metrics::new();
     let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
     let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
     let metrics = metrics.with_journal(journal.clone());
@@ -189,7 +199,12 @@ async fn start(
         host,
         cluster,
         topics_api: embedded,
-        limits: ApiLimits { module_bytes_max: usize::try_from(config.module_bytes_max)?, ..ApiLimits::default() },
+        limits: ApiLimits {
+            module_bytes_max: usize::try_from(config.module_bytes_max)?,
+            upload_bytes_in_flight_max: usize::try_from(config.upload_bytes_in_flight_max)?,
+            ..ApiLimits::default()
+        },
+        metrics: metrics.connections(),
         render_metrics: Arc::new(move || metrics.render()),
         on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
     };
@@ -219,22 +234,34 @@ async fn when_reachable<T: Send + 'static>(
     }
 }
 
-async fn serve_http(listener: tokio::net::TcpListener, routes: Arc<OnceLock<Router>>, shutdown: watch::Receiver<bool>) {
-    let fallback = move |request: axum::extract::Request| {
-        let routes = routes.clone();
-        async move {
-            use tower::ServiceExt;
-            match routes.get() {
-                Some(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
-                None => api::starting(request.uri().path()),
-            }
+fn server_limits(config: &Config) -> anyhow::Result<ServerLimits> {
+    Ok(ServerLimits {
+        connections_max: config.connections_max,
+        connections_per_address_max: config.connections_per_address_max,
+        answer_bytes_in_flight_max: usize::try_from(config.answer_bytes_in_flight_max)?,
+        ..ServerLimits::default()
+    })
+}
+
+/// Takes as many file descriptors as the system gives. Too few would show as connections that nobody accepts, and as
+/// stores and sessions that cannot be opened, whenever the host has much to do.
+fn raise_descriptors(config: &Config) -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = server_limits(config)?.descriptors() + DESCRIPTORS_BESIDE;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some() && current != maximum {
+        let raised = Rlimit { current: maximum, maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the number of open files cannot be raised to what is permitted");
         }
-    };
-    let router = Router::new().fallback(fallback);
-    let served = axum::serve(listener, router).with_graceful_shutdown(gone_down(shutdown)).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP server failed");
     }
+    let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    anyhow::ensure!(
+        available >= needed,
+        "this process may open {available} files, and needs {needed} for its connections, its stores and Kafka: raise the \
+         hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or lower --connections-max"
+    );
+    Ok(())
 }
 
 async fn gone_down(mut shutdown: watch::Receiver<bool>) {

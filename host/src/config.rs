@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::guest::ADDRESS_SPACE_BYTES_MAX;
+use crate::model::authority::Authority;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::stores::StoreLimits;
@@ -30,6 +31,30 @@ pub struct Options {
     /// has, such as its part of a store [default: none]
     #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
     pub advertise: Option<String>,
+
+    /// A name under which the API is asked, beside localhost, every IP address and the name of --advertise: that of a proxy,
+    /// of a container, of the machine. Requests for other names are refused, since a web page can point a name of its own
+    /// here. May be given several times
+    #[arg(long = "allowed-host", env = "SANDBAR_ALLOWED_HOSTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+
+    /// Most connections of the API at once. When they are all in use, the one that has kept the host waiting for the
+    /// longest is closed [default: 1024]
+    #[arg(long, env = "SANDBAR_CONNECTIONS_MAX", value_name = "N")]
+    pub connections_max: Option<usize>,
+
+    /// Most connections of one address; a proxy is one address [default: 512]
+    #[arg(long, env = "SANDBAR_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N")]
+    pub connections_per_address_max: Option<usize>,
+
+    /// Most memory for bodies of requests while they arrive and are worked on [default: 256MiB]
+    #[arg(long, env = "SANDBAR_UPLOAD_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
+    pub upload_bytes_in_flight_max: Option<Bytes>,
+
+    /// Most memory for answers that clients have not taken yet [default: 256MiB]
+    #[arg(long, env = "SANDBAR_ANSWER_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
+    pub answer_bytes_in_flight_max: Option<Bytes>,
 
     /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
     /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
@@ -154,6 +179,11 @@ const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
 pub struct Config {
     pub listen: SocketAddr,
     pub advertise: Option<String>,
+    pub allowed_hosts: Vec<Authority>,
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub upload_bytes_in_flight_max: u64,
+    pub answer_bytes_in_flight_max: u64,
     pub data_dir: PathBuf,
     pub host: Option<String>,
     pub log: String,
@@ -173,6 +203,10 @@ pub struct Config {
     pub journal_bytes_max: u64,
 }
 
+/// Bytes of bodies, and of answers.
+const IN_FLIGHT: Bytes = Bytes::mib(256);
+/// The largest request, and the largest answer, fit.
+const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
 const DAY: Span = Span::ms(24 * 3600 * 1000);
 /// Older copies are not trusted where their changelog topic has Kafka's defaults: see `stores::restore`.
 const CLEANUP_DELAY: Span = Span::ms(20 * 3600 * 1000);
@@ -193,9 +227,34 @@ impl Options {
             hot_bytes_max: self.state_hot_max.or(file.state_hot_max).unwrap_or(Bytes::mib(4)).0,
             cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay).unwrap_or(CLEANUP_DELAY).0,
         };
+        let allowed_hosts = if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts };
+        let advertise = self.advertise.or(file.advertise);
+        if let Some(url) = advertise.as_ref().filter(|url| Authority::of_url(url).is_none()) {
+            return Err(format!("--advertise {url:?} is not a URL such as http://host:8080"));
+        }
+        let connections_max = self.connections_max.or(file.connections_max).unwrap_or(1024);
+        let of_one = self.connections_per_address_max.or(file.connections_per_address_max).unwrap_or(512);
+        if connections_max == 0 || of_one == 0 {
+            return Err("--connections-max and --connections-per-address-max must be at least 1".into());
+        }
         Ok(Config {
             listen,
-            advertise: self.advertise.or(file.advertise),
+            advertise,
+            allowed_hosts: allowed_hosts.iter().map(|name| allowed_host(name)).collect::<Result<_, _>>()?,
+            connections_max,
+            connections_per_address_max: of_one,
+            upload_bytes_in_flight_max: self
+                .upload_bytes_in_flight_max
+                .or(file.upload_bytes_in_flight_max)
+                .unwrap_or(IN_FLIGHT)
+                .0
+                .max(IN_FLIGHT_LEAST.0),
+            answer_bytes_in_flight_max: self
+                .answer_bytes_in_flight_max
+                .or(file.answer_bytes_in_flight_max)
+                .unwrap_or(IN_FLIGHT)
+                .0
+                .max(IN_FLIGHT_LEAST.0),
             stores,
             table_bytes_max: self.table_bytes_max.or(file.table_bytes_max).unwrap_or(Bytes::mib(256)).0,
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(default_dir)),
@@ -217,6 +276,13 @@ impl Options {
             journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,
         })
     }
+}
+
+fn allowed_host(raw: &str) -> Result<Authority, String> {
+    let parsed = raw.trim().parse();
+    parsed.map_err(|why| {
+        format!("--allowed-host {raw:?} {why}: it is a name, such as sandbar.example or sandbar.example:8443")
+    })
 }
 
 impl KafkaOptions {
@@ -274,6 +340,26 @@ mod tests {
         assert_eq!(kafka.kafka_properties["a.b"], "c=d");
         assert_eq!(kafka.kafka_properties["sasl.password"], "x");
         assert_eq!(config.module_bytes_max, 32 << 20);
+    }
+
+    #[test]
+    fn allowed_hosts_are_names() {
+        let path = || Some(file("allowed-hosts = [\"sandbar.example\", \"Proxy:8443\"]\n"));
+        let config = Options { config: path(), ..Options::default() }.resolve(None, "d").expect("valid");
+        let shown = |config: &Config| config.allowed_hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&config), ["sandbar.example", "proxy:8443"]);
+        let flags = Options { config: path(), allowed_hosts: vec!["a".into()], ..Options::default() };
+        assert_eq!(shown(&flags.resolve(None, "d").expect("valid")), ["a"]);
+        for wrong in ["*", "http://a", "a b", "user@a"] {
+            let options = Options { allowed_hosts: vec![wrong.into()], ..Options::default() };
+            assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--allowed-host")), "{wrong}");
+        }
+        for wrong in ["host-a:8080", "http://", "http://user@a"] {
+            let options = Options { advertise: Some(wrong.into()), ..Options::default() };
+            assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--advertise")), "{wrong}");
+        }
+        let options = Options { connections_max: Some(0), ..Options::default() };
+        assert!(options.resolve(None, "d").is_err());
     }
 
     #[test]

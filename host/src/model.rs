@@ -2,6 +2,7 @@
 //!
 //! Text becomes one of these types at the edge ([`names`], [`spec`]); inside, a value of them is valid.
 
+pub mod authority;
 pub mod batch;
 pub mod codes;
 pub mod journal;
@@ -14,3 +15,4 @@ pub mod start;
 pub mod status;
 pub mod text;
 pub mod units;
+pub mod yaml;

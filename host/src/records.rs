@@ -9,8 +9,11 @@
 //!
 //! The same for keys and header values. What is read can be written back as it is.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -69,25 +72,75 @@ pub struct Incoming {
 pub struct Refused {
     pub index: usize,
     pub message: String,
+    /// It is one more than are taken.
+    pub is_beyond: bool,
 }
 
-/// Reads records: one JSON object a line, or one JSON array of objects.
-pub fn parse(bytes: &[u8], lines: bool, now: Timestamp) -> Result<Vec<Incoming>, Refused> {
-    if !lines && bytes.trim_ascii_start().starts_with(b"[") {
-        let all: Vec<&RawValue> =
-            serde_json::from_slice(bytes).map_err(|error| Refused { index: 0, message: format!("not JSON: {error}") })?;
-        return all.iter().enumerate().map(|(index, raw)| one(index, raw.get().as_bytes(), now)).collect();
+/// Reads at most `records_max` records: one JSON object a line, or one JSON array of objects.
+pub fn parse(bytes: &[u8], lines: bool, records_max: usize, now: Timestamp) -> Result<Vec<Incoming>, Refused> {
+    let beyond =
+        || Refused { index: records_max, message: format!("there are more than {records_max} records"), is_beyond: true };
+    let texts: Vec<&[u8]> = if lines {
+        let filled = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        filled.take(records_max.saturating_add(1)).collect()
+    } else if bytes.trim_ascii_start().starts_with(b"[") {
+        let refused = |error: serde_json::Error| Refused::of(0, format!("not JSON: {error}"));
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let found = Elements { max: records_max.saturating_add(1) }.deserialize(&mut json).map_err(refused)?;
+        if found.len() <= records_max {
+            json.end().map_err(refused)?;
+        }
+        found.into_iter().map(|raw| raw.get().as_bytes()).collect()
+    } else {
+        vec![bytes]
+    };
+    if texts.len() > records_max {
+        return Err(beyond());
     }
-    if !lines {
-        return Ok(vec![one(0, bytes, now)?]);
+    texts.into_iter().enumerate().map(|(index, text)| one(index, text, now)).collect()
+}
+
+/// The first elements of an array, as they are written; the others are looked at and left out.
+struct Elements {
+    max: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Elements {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
     }
-    let filled = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    filled.enumerate().map(|(index, line)| one(index, line, now)).collect()
+}
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut found = Vec::new();
+        while found.len() < self.max
+            && let Some(element) = elements.next_element()?
+        {
+            found.push(element);
+        }
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(found)
+    }
+}
+
+impl Refused {
+    fn of(index: usize, message: String) -> Self {
+        Self { index, message, is_beyond: false }
+    }
 }
 
 /// Reads one record, number `index` of those that come together.
 pub fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<Incoming, Refused> {
-    let refused = |message: String| Refused { index, message };
+    let refused = |message: String| Refused::of(index, message);
     let raw: RecordIn = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
     let mut headers = Vec::new();
     for header in raw.headers {
@@ -226,7 +279,7 @@ mod tests {
     use super::*;
 
     fn parse_one(line: &str) -> Result<Incoming, Refused> {
-        Ok(parse(line.as_bytes(), true, Timestamp(7))?.remove(0))
+        Ok(parse(line.as_bytes(), true, 10, Timestamp(7))?.remove(0))
     }
 
     #[test]
@@ -257,8 +310,26 @@ mod tests {
             ("hello", false, 0),
             ("{\"headers\": [{\"value\": \"x\"}]}", true, 0),
         ] {
-            let refused = parse(text.as_bytes(), lines, Timestamp(0)).expect_err(text);
-            assert_eq!(refused.index, index, "{text}: {refused:?}");
+            let refused = parse(text.as_bytes(), lines, 10, Timestamp(0)).expect_err(text);
+            assert_eq!((refused.index, refused.is_beyond), (index, false), "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn more_records_than_are_taken_are_refused_before_they_are_read() {
+        for (text, lines, count) in [
+            ("[{}, {}, {}]", false, 3),
+            ("{}\n{}\n\n{}\n", true, 3),
+            ("[]", false, 0),
+            ("[{}, {}, {}, {\"bad\": 1}]", false, 4),
+            (&format!("[{}{{}}]", "{},".repeat(100_000)), false, 100_001),
+            (&"{}\n".repeat(100_000), true, 100_000),
+        ] {
+            let read = parse(text.as_bytes(), lines, 3, Timestamp(0)).map(|read| read.len());
+            match count {
+                0..=3 => assert_eq!(read, Ok(count)),
+                _ => assert!(read.as_ref().is_err_and(|refused| refused.is_beyond && refused.index == 3), "{read:?}"),
+            }
         }
     }
 

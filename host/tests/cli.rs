@@ -74,6 +74,20 @@ fn a_change_whose_connection_breaks_is_sent_again_with_the_same_key() {
 }
 
 #[test]
+fn every_request_says_that_no_page_sent_it() {
+    let folder = folder();
+    let server = Canned::start([Reply::new(202, "POST /v1/teams/a/transforms/x/pause", json!({}))]);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    for command in ["pause a/x", "resume a/x", "list", "logs a/x", "tail a/x", "offsets get a/x", "delete a/x --yes"] {
+        let _ = cli.run(command);
+    }
+    assert_eq!(server.seen().len(), 7);
+    for request in server.seen() {
+        assert_eq!(request.header("sandbar-request"), Some("1"), "{}", request.route);
+    }
+}
+
+#[test]
 fn contexts_name_clusters() {
     let folder = folder();
     let hosts = Reply::new(200, "GET /v1/hosts", json!({ "hosts": [] }));

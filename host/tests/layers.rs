@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster", &["model", "ports", "records", "catalog", "telemetry"]),
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "stores", "task", "guest", "catalog", "worker", "telemetry"]),
-    ("api", &["model", "ports", "records", "state", "task", "catalog", "cluster"]),
+    ("api", &["model", "ports", "records", "state", "task", "catalog", "cluster", "telemetry"]),
     ("config", &["model", "stores", "telemetry"]),
     ("cli", &["model", "ports", "records", "state", "task", "config", "guest", "telemetry"]),
     (

@@ -1,5 +1,6 @@
 //! The command line against a host, as a person uses it: verbs that end, and verbs that go on.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -30,7 +31,12 @@ pub struct Going {
 
 impl Cli {
     pub fn new(name: &str, host: &Host) -> Self {
-        Self { folder: dirs::fresh(name), url: format!("http://{}", host.address()) }
+        Self::at(name, host.address())
+    }
+
+    /// For a host of any kind.
+    pub fn at(name: &str, host: SocketAddr) -> Self {
+        Self { folder: dirs::fresh(name), url: format!("http://{host}") }
     }
 
     fn command(&self, words: &str) -> Command {

@@ -12,6 +12,7 @@
 //! What a run leaves (logs, data) is under `target/e2e/`, and is removed by the next run. PostgreSQL's data is in the
 //! system's directory for temporary files: as root, it runs as a user who may not reach into the checkout.
 
+pub mod browser;
 pub mod child;
 pub mod cli;
 pub mod connect;

@@ -1,16 +1,21 @@
-//! Request bodies: read whole, within a limit and a time, and told apart by content type.
+//! Request bodies: read whole, within a limit, a time and a budget of all of them, and told apart by content type.
+//!
+//! A body is there before anything else is taken for its request. What is in it is read where blocking is allowed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
+use tokio::sync::oneshot;
 
 use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
+use crate::model::yaml;
 
+use super::budget::{Budget, Share, UsedUp};
 use super::problem::Refusal;
 
 /// Much more of a body that is too large is read and thrown away, so that its sender gets to read the answer.
@@ -60,25 +65,55 @@ impl Media {
     }
 }
 
-/// Reads a body to its end.
-pub async fn read(body: Body, bytes_max: usize, time: Duration) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(time, read_within(body, bytes_max)).await {
-        Ok(read) => read,
-        Err(_) => Err(Refusal::new(Code::BodyCutOff, format!("the body did not arrive within {} s", time.as_secs()))),
-    }
+/// A body that is there as a whole, with its share of the bytes in flight.
+pub struct Received {
+    pub bytes: Bytes,
+    /// Kept for as long as anything that was made of the body.
+    pub share: Share,
 }
 
-async fn read_within(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// Reads a body to its end, within a time and within the budget of all bodies.
+pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<Received, Refusal> {
+    let (ask, mut asked) = oneshot::channel();
+    let mut share = intake.share(move || {
+        // Nobody listens any more where the body has just arrived.
+        let _ = ask.send(());
+    });
+    let read = tokio::select! {
+        read = tokio::time::timeout(time, read_within(body, bytes_max, &mut share)) => read,
+        Ok(()) = &mut asked => {
+            let detail = "the body came too slowly, and others needed its bytes (upload_bytes_in_flight_max)";
+            return Err(Refusal::new(Code::Busy, detail));
+        }
+    };
+    let Ok(bytes) = read else {
+        return Err(Refusal::new(Code::BodyCutOff, format!("the body did not arrive within {} s", time.as_secs())));
+    };
+    share.settle();
+    Ok(Received { bytes: bytes?, share })
+}
+
+async fn read_within(body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes"));
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut stream = body.into_data_stream();
+    if announced > bytes_max {
+        drain(stream).await;
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| {
             Refusal::new(Code::BodyCutOff, format!("the body ended after {} bytes: {error}", bytes.len()))
         })?;
-        if bytes.len() + chunk.len() > bytes_max {
+        let arrived = bytes.len() + chunk.len();
+        if arrived > bytes_max {
             drain(stream).await;
-            return Err(Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes")));
+            return Err(too_large());
         }
+        share.grow_to(arrived).await.map_err(|UsedUp| {
+            Refusal::new(Code::Busy, "too many bytes of bodies are in flight (upload_bytes_in_flight_max)")
+        })?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
@@ -105,9 +140,9 @@ pub struct Upload {
     pub module: Option<Bytes>,
 }
 
-/// Takes the form of a deployment apart: a part `spec` and a part `module`.
-pub async fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
-    let mut parts = parts(headers, body, &["spec", "module"]).await?;
+/// Takes the form of a deployment apart: a part `spec` and a part `module`. Blocking.
+pub fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
+    let mut parts = parts(headers, body, &["spec", "module"])?;
     let spec = parts.remove("spec").ok_or_else(|| Refusal::new(Code::Multipart, "the form has no part \"spec\""))?;
     Ok(Upload { spec: spec_of(&spec.media, &spec.bytes)?, module: parts.remove("module").map(|part| part.bytes) })
 }
@@ -119,8 +154,13 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
-/// Takes a form apart: each of the parts that are known at most once, and no others.
-pub async fn parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<BTreeMap<String, Part>, Refusal> {
+/// Takes a form apart: each of the parts that are known at most once, and no others. Blocking.
+pub fn parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<BTreeMap<String, Part>, Refusal> {
+    // All of it is there: nothing is waited for.
+    futures::executor::block_on(read_parts(headers, body, known))
+}
+
+async fn read_parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<BTreeMap<String, Part>, Refusal> {
     let refuse = |detail: String| Refusal::new(Code::Multipart, detail);
     let mut request = Request::new(Body::from(body));
     *request.headers_mut() = headers.clone();
@@ -142,7 +182,8 @@ pub async fn parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<B
     Ok(found)
 }
 
-/// Reads a spec: JSON or YAML; where the type does not say which, by its looks.
+/// Reads a spec: JSON or YAML; where the type does not say which, by its looks. Blocking: a spec of a megabyte takes its
+/// time.
 pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
     let json = match media {
         Media::Json => true,
@@ -152,13 +193,9 @@ pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
     if json {
         return json_of(bytes, Code::Spec);
     }
-    serde_norway::from_slice(bytes).map_err(|error| match serde_norway::from_slice::<serde_json::Value>(bytes) {
-        // The same as JSON fails at the same place, and says more precisely where that is.
-        Ok(value) => match json_of::<RawSpec>(value.to_string().as_bytes(), Code::Spec) {
-            Err(refusal) => refusal,
-            Ok(_) => Refusal::new(Code::Spec, error.to_string()),
-        },
-        Err(_) => Refusal::new(Code::Malformed, format!("not YAML: {error}")),
+    yaml::one(bytes).map_err(|error| match error {
+        yaml::Error::Unfit { field, message } => of_place(Code::Spec, &field, &message),
+        yaml::Error::Malformed(message) => Refusal::new(Code::Malformed, format!("not YAML that is taken: {message}")),
     })
 }
 
@@ -169,7 +206,11 @@ pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Resu
         let text = rejection.body_text();
         let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);
         match rejection {
-            axum::extract::rejection::JsonRejection::JsonDataError(_) => of_place(code, text),
+            axum::extract::rejection::JsonRejection::JsonDataError(_) => {
+                let (place, message) = placed(text);
+                // The place says it better, and the text may be a part of what was sent.
+                of_place(code, place, message.split(" at line ").next().unwrap_or(message))
+            }
             _ => Refusal::new(Code::Malformed, format!("not JSON: {text}")),
         }
     })?;
@@ -177,13 +218,14 @@ pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Resu
 }
 
 /// `a.b[0]: message`, as serde's errors put it, taken apart.
-fn of_place(code: Code, text: &str) -> Refusal {
-    let (place, message) = match text.split_once(": ") {
+fn placed(text: &str) -> (&str, &str) {
+    match text.split_once(": ") {
         Some((place, message)) if !place.is_empty() && !place.contains([' ', '`', '"']) => (place, message),
         _ => ("", text),
-    };
-    // The place says it better, and the text may be a conversion of what was sent.
-    let message = message.split(" at line ").next().unwrap_or(message);
+    }
+}
+
+fn of_place(code: Code, place: &str, message: &str) -> Refusal {
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
     let field = match unknown {
         Some(name) if place.is_empty() || place == "." => name.to_owned(),
@@ -209,6 +251,9 @@ mod tests {
             (Media::Yaml, "limits: {memroy: 1MiB}", Code::Spec, "limits.memroy"),
             (Media::Yaml, "limits: {memory: lots}", Code::Spec, "limits.memory"),
             (Media::Yaml, "a: [", Code::Malformed, ""),
+            (Media::Yaml, "inputs: &all [a]", Code::Malformed, ""),
+            (Media::Yaml, "inputs: [a]\n---\ninputs: [b]", Code::Malformed, ""),
+            (Media::Yaml, "outputs: {a: b, a: c}", Code::Spec, "outputs"),
             (Media::Absent, r#" {"inputz": []}"#, Code::Spec, "inputz"),
             (Media::Absent, "inputz: []", Code::Spec, "inputz"),
         ] {

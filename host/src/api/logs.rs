@@ -37,6 +37,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 const READ_WAIT: Duration = Duration::from_millis(250);
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct LogParams {
     /// Go on with what is logged from now on, until the client leaves. Without a value it means true.
@@ -106,6 +107,7 @@ pub async fn logs(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct TailParams {
     /// Go on until the client leaves. Without a value it means true.

@@ -13,7 +13,7 @@ use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::names::Digest;
 
-use super::body::{self, Media};
+use super::body::{Media, Received};
 use super::problem::{ProblemDetails, Refusal};
 use super::request::Name;
 use super::views::{ModuleList, ModuleSummary, ModuleView};
@@ -35,25 +35,25 @@ pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> 
     if !matches!(media, Media::Wasm | Media::Absent) {
         return Err(media.refuse("application/wasm or application/octet-stream"));
     }
-    let turn = shared.upload_turn().await?;
-    let limits = shared.state.limits;
-    let bytes = body::read(body, limits.module_bytes_max, limits.body_time).await.map_err(|problem| {
+    let bytes_max = shared.state.limits.module_bytes_max;
+    let Received { bytes, share } = shared.receive(body, bytes_max).await.map_err(|problem| {
         let bytes = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let bytes_max = limits.module_bytes_max as u64;
+        let bytes_max = bytes_max as u64;
         match problem.code() {
             Code::BodyTooLarge => ModuleError::TooLarge { bytes: bytes.unwrap_or(bytes_max + 1), bytes_max }.into(),
             _ => problem,
         }
     })?;
+    let turn = shared.uploads.take().await?;
     let state = shared.state.clone();
     let (stored, view) = blocking(move || {
+        let _held = (turn, share);
         let info = state.modules.check(&bytes)?;
         let stored = state.catalog.put_module(&bytes)?;
         let used_by = users(&state.catalog).remove(&stored.digest).unwrap_or_default();
         Ok((stored, ModuleView { info, used_by }))
     })
     .await?;
-    drop(turn);
     let status = if stored.new { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/v1/modules/{}", stored.digest);
     Ok((status, [(header::LOCATION, location)], Json(view)).into_response())

@@ -9,19 +9,26 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::model::codes::Code;
+use crate::model::text::{cut, one_line};
 
 use super::Shared;
 use super::problem::Refusal;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Longest part of a refusal's detail that a line of the log repeats.
+const LOGGED_BYTES_MAX: usize = 512;
+
+/// A request's name in answers and in the log.
+#[derive(Debug, Clone)]
+pub struct RequestId(String);
 
 pub fn layers(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     router
@@ -35,38 +42,50 @@ pub fn layers(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router<Arc<S
 
 /// The answer to a panic. Its message goes to the log only.
 pub fn panicked(message: &str) -> Refusal {
-    error!(message, code = %Code::Internal, "a request's handler panicked");
+    let message = one_line(cut(message, LOGGED_BYTES_MAX));
+    error!(%message, code = %Code::Internal, "a request's handler panicked");
     Refusal::new(Code::Internal, "the request could not be completed")
 }
 
 async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = request_id(&request);
+    let given = request.extensions().get::<RequestId>().cloned();
+    let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = info_span!("request", id, method, route);
+    let span = info_span!("request", id = id.0, method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
     (shared.state.on_request)(method, &route, status, seconds);
     span.in_scope(|| match response.extensions().get::<Refusal>() {
-        Some(problem) if status >= 500 => {
-            warn!(status, code = %problem.code(), detail = problem.detail(), seconds, "request failed");
+        Some(problem) => {
+            let (code, detail) = (problem.code(), one_line(cut(problem.detail(), LOGGED_BYTES_MAX)));
+            match status {
+                500.. => warn!(status, %code, %detail, seconds, "request failed"),
+                _ => debug!(status, %code, %detail, seconds, "request refused"),
+            }
         }
-        Some(problem) => debug!(status, code = %problem.code(), detail = problem.detail(), seconds, "request refused"),
         None => debug!(status, seconds, "request answered"),
     });
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    response.headers_mut().insert(REQUEST_ID, id.value());
     response
 }
 
-/// The caller's id where it is a short word, else one of our own.
-fn request_id(request: &Request) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let fits = |id: &&str| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.chars().all(|c| c.is_ascii_graphic());
-    given.filter(fits).map_or_else(new_id, str::to_owned)
+// === impl RequestId ===
+
+impl RequestId {
+    /// The caller's where it is a short word, else one of our own.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let fits =
+            |id: &&str| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.chars().all(|c| c.is_ascii_graphic());
+        Self(given.filter(fits).map_or_else(new_id, str::to_owned))
+    }
+
+    pub fn value(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("a short word of visible ASCII")
+    }
 }
 
 /// Different for every request, and for every process.

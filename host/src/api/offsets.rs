@@ -24,7 +24,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{GroupOffset, Log};
 
 use self::plan::{Move, Place};
-use super::body::{self, Media};
+use super::body::{self, Media, Received};
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Params};
 use super::transforms::find;
@@ -76,6 +76,7 @@ pub struct Target {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct MoveParams {
     /// Say what it means, change nothing.
@@ -133,15 +134,16 @@ pub async fn alter(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<MoveList>, Refusal> {
-    let limits = shared.state.limits;
     let media = Media::of(&headers);
     if media != Media::Json {
         return Err(media.refuse("application/json"));
     }
-    let bytes = body::read(body, limits.spec_bytes_max, limits.body_time).await?;
-    let wanted = Wanted::of(body::json_of(&bytes, Code::Malformed)?)?;
+    let Received { bytes, share } = shared.receive(body, shared.state.limits.spec_bytes_max).await?;
+    let turn = shared.moves.take().await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = (turn, share);
+        let wanted = Wanted::of(body::json_of(&bytes, Code::Malformed)?)?;
         let spec = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
@@ -176,8 +178,10 @@ pub async fn reset(
     Id(id): Id,
     Params(params): Params<MoveParams>,
 ) -> Result<Json<MoveList>, Refusal> {
+    let turn = shared.moves.take().await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = turn;
         let spec = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;

@@ -11,7 +11,20 @@ use crate::catalog::{CatalogError, Expected};
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::spec::Problem;
+use crate::model::text::cut;
 use crate::ports::LogError;
+
+/// Largest body of a refusal. Each part has its share, as JSON writes it: a message may be a guest's, and a spec may have
+/// as many problems as fields.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+const DETAIL_BYTES_MAX: usize = 4 * 1024;
+const HINT_BYTES_MAX: usize = 1024;
+const ERRORS_BYTES_MAX: usize = 9 * 1024;
+const FIELD_BYTES_MAX: usize = 512;
+const MESSAGE_BYTES_MAX: usize = 2 * 1024;
+/// The fields that are the host's own words.
+const OWN_BYTES: usize = 1024;
+const _: () = assert!(DETAIL_BYTES_MAX + HINT_BYTES_MAX + ERRORS_BYTES_MAX + OWN_BYTES < BODY_BYTES_MAX);
 
 /// What every answer with a status of 400 and above holds (`application/problem+json`).
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,25 +66,43 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let detail = within(detail.into(), DETAIL_BYTES_MAX);
         let hint = Cow::Borrowed(code.hint());
-        Self { code, detail: detail.into(), hint, errors: Vec::new(), expected_revision: None, current_revision: None }
+        Self { code, detail, hint, errors: Vec::new(), expected_revision: None, current_revision: None }
     }
 
     /// A problem of one field.
     pub fn of_field(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        let (field, message) = (field.into(), message.into());
-        let detail = if field.is_empty() { message.clone() } else { format!("{field}: {message}") };
-        Self { errors: vec![Problem { field, message }], ..Self::new(code, detail) }
+        Self::of_fields(code, vec![Problem { field: field.into(), message: message.into() }])
     }
 
-    /// A problem of several fields: all of them at once.
+    /// A problem of several fields: all of them at once, as far as an answer holds them.
     pub fn of_fields(code: Code, errors: Vec<Problem>) -> Self {
-        let all: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
-        Self { errors, ..Self::new(code, all.join("; ")) }
+        let count = errors.len();
+        let mut left = ERRORS_BYTES_MAX;
+        let mut kept = Vec::new();
+        for Problem { field, message } in errors {
+            let (field, message) = (within(field, FIELD_BYTES_MAX), within(message, MESSAGE_BYTES_MAX));
+            let bytes = json_bytes(&field) + json_bytes(&message) + r#"{"field":"","message":""},"#.len();
+            if bytes > left {
+                break;
+            }
+            left -= bytes;
+            kept.push(Problem { field, message });
+        }
+        let told = |error: &Problem| match error.field.as_str() {
+            "" => error.message.clone(),
+            field => format!("{field}: {}", error.message),
+        };
+        let detail = kept.iter().map(told).collect::<Vec<_>>().join("; ");
+        if kept.len() < count {
+            kept.push(Problem { field: String::new(), message: format!("and {} more", count - kept.len()) });
+        }
+        Self { errors: kept, ..Self::new(code, detail) }
     }
 
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Cow::Owned(hint.into()), ..self }
+        Self { hint: Cow::Owned(within(hint.into(), HINT_BYTES_MAX)), ..self }
     }
 
     pub fn code(&self) -> Code {
@@ -95,6 +126,34 @@ impl Refusal {
             expected_revision: self.expected_revision,
             current_revision: self.current_revision,
         }
+    }
+}
+
+/// The text, cut where JSON would take more than `bytes_max` for it.
+fn within(text: String, bytes_max: usize) -> String {
+    if text.len() <= bytes_max && json_bytes(&text) <= bytes_max {
+        return text;
+    }
+    let mut bytes = "...".len();
+    let fits = |(_, c): &(usize, char)| {
+        bytes += json_char_bytes(*c);
+        bytes <= bytes_max
+    };
+    let end = text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
+    // A copy: what is cut off is given back.
+    format!("{}...", cut(&text, end))
+}
+
+/// Bytes of a text within a JSON string.
+pub fn json_bytes(text: &str) -> usize {
+    text.chars().map(json_char_bytes).sum()
+}
+
+fn json_char_bytes(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        c if c < ' ' => r"\u0000".len(),
+        c => c.len_utf8(),
     }
 }
 
@@ -138,5 +197,43 @@ impl From<LogError> for Refusal {
 impl From<ModuleError> for Refusal {
     fn from(error: ModuleError) -> Self {
         Self::of_field(error.code(), "module", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(refusal: &Refusal) -> serde_json::Value {
+        let json = serde_json::to_string(&refusal.details()).expect("plain data");
+        assert!(json.len() <= BODY_BYTES_MAX, "{} bytes: {}", json.len(), cut(&json, 200));
+        serde_json::from_str(&json).expect("JSON")
+    }
+
+    #[test]
+    fn no_refusal_is_larger_than_its_limit() {
+        for text in ["x", "\0", "é", "\"", "\u{1f4a9}", "\n"] {
+            let long = text.repeat(2_000_000);
+            check(&Refusal::new(Code::Init, long.clone()).with_hint(long.clone()));
+            check(&Refusal::of_field(Code::Init, long.clone(), long.clone()));
+            let problem = Problem { field: text.repeat(300), message: text.repeat(900) };
+            let shown = check(&Refusal::of_fields(Code::Spec, vec![problem; 500]).with_hint(long));
+            let last = shown["errors"].as_array().and_then(|errors| errors.last()).expect("errors").clone();
+            assert!(last["message"].as_str().is_some_and(|message| message.starts_with("and ")), "{last}");
+        }
+    }
+
+    #[test]
+    fn what_fits_is_kept_whole() {
+        let problems = vec![
+            Problem { field: "inputs[0]".into(), message: "\"a b\" is no topic".into() },
+            Problem { field: String::new(), message: "too large".into() },
+        ];
+        let refusal = Refusal::of_fields(Code::Spec, problems.clone());
+        assert_eq!(refusal.detail(), "inputs[0]: \"a b\" is no topic; too large");
+        assert_eq!(refusal.errors, problems);
+        assert_eq!(within("ab\0".into(), 8), "ab\0");
+        assert_eq!(within("ab\0c".into(), 8), "ab...");
     }
 }

@@ -76,15 +76,18 @@ pub async fn rollback(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let bytes = body::read(body, BODY_BYTES_MAX, shared.state.limits.body_time).await?;
+    let bytes = shared.receive(body, BODY_BYTES_MAX).await?.bytes;
     let request = match Media::of(&headers) {
         _ if bytes.is_empty() => RollbackRequest::default(),
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let turn = shared.upload_turn().await?;
+    let turn = shared.rollbacks.take().await?;
     let state = shared.state.clone();
-    let applied = blocking(move || deploy::rollback(&state, &id, precondition, request.revision)).await?;
-    drop(turn);
+    let applied = blocking(move || {
+        let _held = turn;
+        deploy::rollback(&state, &id, precondition, request.revision)
+    })
+    .await?;
     Ok(accepted(&applied))
 }

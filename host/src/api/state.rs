@@ -26,6 +26,7 @@ use super::views::ChangeView;
 use super::{ApiState, AppState, blocking, control, deploy};
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EntryParams {
     /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).

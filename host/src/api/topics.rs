@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::codes::Code;
@@ -17,14 +18,17 @@ use crate::model::units::{Span, Timestamp};
 use crate::ports::{Log, LogError, LogRecord, NewTopic, TopicInfo};
 use crate::records::{Form, Incoming, RecordOut, parse};
 
-use super::body::{self, Media};
+use super::body::{self, Media, Received};
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Name, Params};
 use super::{AppState, blocking};
 
 const PARTITIONS_MAX: i32 = 1024;
 const RECORDS_MAX: usize = 10_000;
+/// Largest body of a topic's settings.
+const SETTINGS_BYTES_MAX: usize = 4096;
 const READ_LIMIT_MAX: usize = 10_000;
+/// Of one answer's records; a single one may be larger.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -105,8 +109,7 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Refusal> {
     refuse_internal(&topic)?;
-    let limits = shared.state.limits;
-    let bytes = body::read(body, limits.spec_bytes_max, limits.body_time).await?;
+    let bytes = shared.receive(body, SETTINGS_BYTES_MAX).await?.bytes;
     let settings = settings_of(&headers, &bytes)?;
     let log = shared.state.log.clone();
     blocking(move || {
@@ -169,13 +172,15 @@ pub async fn write(
         Media::Json => false,
         other => return Err(other.refuse("application/x-ndjson or application/json")),
     };
-    let limits = shared.state.limits;
-    let bytes = body::read(body, limits.records_bytes_max, limits.body_time).await?;
+    let Received { bytes, share } = shared.receive(body, shared.state.limits.records_bytes_max).await?;
     let log = shared.state.log.clone();
     blocking(move || {
+        let _held = share;
         let info = log.topic(&topic)?;
-        let incoming = parse(&bytes, lines, Timestamp::now())
-            .map_err(|refused| Refusal::of_field(Code::Record, format!("[{}]", refused.index), refused.message))?;
+        let incoming = parse(&bytes, lines, RECORDS_MAX, Timestamp::now()).map_err(|refused| match refused.is_beyond {
+            true => Refusal::new(Code::BodyTooLarge, refused.message),
+            false => Refusal::of_field(Code::Record, format!("[{}]", refused.index), refused.message),
+        })?;
         let records = incoming.len();
         for (partition, records) in by_partition(&topic, incoming, &info)? {
             log.append(&topic, partition, records)?;
@@ -190,10 +195,6 @@ fn by_partition(
     incoming: Vec<Incoming>,
     info: &TopicInfo,
 ) -> Result<BTreeMap<Option<i32>, Vec<LogRecord>>, Refusal> {
-    if incoming.len() > RECORDS_MAX {
-        let message = format!("{} records, the limit of one request is {RECORDS_MAX}", incoming.len());
-        return Err(Refusal::new(Code::BodyTooLarge, message));
-    }
     let mut groups: BTreeMap<Option<i32>, Vec<LogRecord>> = BTreeMap::new();
     for (index, Incoming { record, topic, partition }) in incoming.into_iter().enumerate() {
         if let Some(other) = topic.filter(|topic| topic != name.as_str()) {
@@ -217,6 +218,7 @@ fn by_partition(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReadParams {
     /// By default 0.
@@ -237,9 +239,11 @@ pub struct ReadParams {
     form: Form,
 }
 
+/// Records as they are written: the answer's size is known while it grows.
 #[derive(Serialize, ToSchema)]
 pub struct RecordPage {
-    records: Vec<RecordOut>,
+    #[schema(value_type = Vec<RecordOut>)]
+    records: Vec<Box<RawValue>>,
     /// Where to go on.
     next_offset: i64,
     end_offset: i64,
@@ -268,16 +272,19 @@ pub async fn read(
     let turn = shared.poll_turn()?;
     let log = shared.state.log.clone();
     let (partition, form) = (params.partition, params.form);
-    let page = blocking(move || read_page(&*log, &topic, partition, from, limit, wait, form)).await?;
-    drop(turn);
     let json = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
-    Ok(if json { Json(page).into_response() } else { ndjson(&page) })
+    blocking(move || {
+        let _held = turn;
+        let page = read_page(&*log, &topic, partition, from, limit, wait, form)?;
+        Ok(if json { Json(page).into_response() } else { ndjson(&page) })
+    })
+    .await
 }
 
 fn ndjson(page: &RecordPage) -> Response {
     let mut lines = Vec::new();
     for record in &page.records {
-        serde_json::to_writer(&mut lines, record).expect("a record is plain data, and memory takes it");
+        lines.extend_from_slice(record.get().as_bytes());
         lines.push(b'\n');
     }
     let headers = [
@@ -314,8 +321,15 @@ fn read_page(
                 page.next_offset = record.offset;
                 return Ok(page);
             }
-            bytes += record.value.as_ref().map_or(0, Vec::len);
-            page.records.push(RecordOut::of(partition, record, form));
+            let offset = record.offset;
+            let written = serde_json::value::to_raw_value(&RecordOut::of(partition, record, form));
+            let written = written.expect("a record is plain data");
+            bytes += written.get().len();
+            if bytes > READ_BYTES_MAX && !page.records.is_empty() {
+                page.next_offset = offset;
+                return Ok(page);
+            }
+            page.records.push(written);
         }
         let full = page.records.len() >= limit || bytes >= READ_BYTES_MAX;
         if full || (nothing && (!page.records.is_empty() || Instant::now() >= deadline)) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,17 +16,18 @@ use crate::model::names::{TeamName, TransformId};
 use crate::model::revision::Deployment;
 use crate::model::spec::RawSpec;
 
-use super::body::{self, Media, Upload};
+use super::body::{self, Media, Received, Upload};
 use super::deploy::{self, Deployed};
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Name, Params, Precondition};
 use super::views::{ChangeView, TransformList, TransformSummary, TransformView};
-use super::{ApiState, AppState, Shared, blocking};
+use super::{AppState, Shared, blocking};
 
 /// Room for the form's own lines around its parts.
 pub const FORM_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PutParams {
     /// Check everything, change nothing.
@@ -67,12 +68,23 @@ pub async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let turn = shared.upload_turn().await?;
-    let upload = receive(&shared.state, &headers, body).await?;
+    let media = Media::of(&headers);
+    let limits = shared.state.limits;
+    let bytes_max = match media {
+        Media::Multipart => limits.module_bytes_max + limits.spec_bytes_max + FORM_BYTES,
+        Media::Json | Media::Yaml => limits.spec_bytes_max,
+        other => return Err(other.refuse("application/json, application/yaml or multipart/form-data")),
+    };
+    let Received { bytes, share } = shared.receive(body, bytes_max).await?;
+    let turn = shared.uploads.take().await?;
     let state = shared.state.clone();
-    let request = deploy::Request { id, upload, precondition, dry_run: params.dry_run };
-    let Deployed { applied, created_topics } = blocking(move || deploy::deploy(&state, request)).await?;
-    drop(turn);
+    let dry_run = params.dry_run;
+    let Deployed { applied, created_topics } = blocking(move || {
+        let _held = (turn, share);
+        let upload = upload_of(&media, &headers, bytes)?;
+        deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })
+    })
+    .await?;
     let creates = created_topics.iter().map(ToString::to_string).collect();
     let view = ChangeView { dry_run: params.dry_run, creates, ..ChangeView::of(&applied) };
     let accepted = !params.dry_run && applied.outcome != Outcome::Unchanged;
@@ -81,18 +93,10 @@ pub async fn put(
     Ok((status, [(header::LOCATION, location), (header::ETAG, etag(&applied.deployment))], Json(view)).into_response())
 }
 
-async fn receive(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Upload, Refusal> {
-    let limits = &state.limits;
-    match Media::of(headers) {
-        Media::Multipart => {
-            let bytes_max = limits.module_bytes_max + limits.spec_bytes_max + FORM_BYTES;
-            body::form(headers, body::read(body, bytes_max, limits.body_time).await?).await
-        }
-        media @ (Media::Json | Media::Yaml) => {
-            let bytes = body::read(body, limits.spec_bytes_max, limits.body_time).await?;
-            Ok(Upload { spec: body::spec_of(&media, &bytes)?, module: None })
-        }
-        other => Err(other.refuse("application/json, application/yaml or multipart/form-data")),
+fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload, Refusal> {
+    match media {
+        Media::Multipart => body::form(headers, bytes),
+        media => Ok(Upload { spec: body::spec_of(media, &bytes)?, module: None }),
     }
 }
 

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec};
+use crate::model::text::cut;
 use crate::model::units::Timestamp;
 use crate::ports::LogError;
 use crate::records::{self, Form, Incoming, RecordContent};
@@ -24,12 +26,15 @@ use crate::task::trial::{Trial, Tried};
 use crate::task::{Failed, Settings};
 
 use self::samples::{Sample, bytes_of, out_of_time};
-use super::body::{self, Media};
+use super::body::{self, Media, Received};
 use super::deploy::module_of;
-use super::problem::{ProblemDetails, Refusal};
+use super::problem::{ProblemDetails, Refusal, json_bytes};
 use super::request::Id;
 use super::transforms::FORM_BYTES;
-use super::{ApiLimits, ApiState, AppState, blocking};
+use super::{ApiState, AppState, blocking};
+
+/// Longest message of a failure: a guest's own words.
+const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// A trial that is sent as JSON: either `records` or `live`.
 #[derive(Deserialize, ToSchema)]
@@ -74,7 +79,9 @@ pub struct TrialForm {
 /// What a candidate made of the records.
 #[derive(Serialize, ToSchema)]
 pub struct TrialView {
-    outputs: Vec<OutputView>,
+    /// As they are written: the answer's size is known while it grows.
+    #[schema(value_type = Vec<OutputView>)]
+    outputs: Vec<Box<RawValue>>,
     failures: Vec<FailureView>,
     /// One entry for each record, in order: `input` of outputs and failures counts them, from 0.
     records: Vec<TriedView>,
@@ -123,13 +130,24 @@ pub struct TriedView {
         (status = 400, description = "A record is refused (E027)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 404, description = "No such transform, and no spec was sent (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "The spec or module is refused, or the trial went over its limits (E042)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn test(State(shared): AppState, Id(id): Id, headers: HeaderMap, body: Body) -> Result<Json<TrialView>, Refusal> {
-    let turn = shared.upload_turn().await?;
-    let wanted = receive(&shared.state.limits, &headers, body).await?;
+pub async fn test(State(shared): AppState, Id(id): Id, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    let media = Media::of(&headers);
+    let limits = shared.state.limits;
+    let text_bytes_max = limits.spec_bytes_max + limits.records_bytes_max;
+    let bytes_max = match media {
+        Media::Json => text_bytes_max,
+        Media::Multipart => limits.module_bytes_max + text_bytes_max + FORM_BYTES,
+        other => return Err(other.refuse("application/json or multipart/form-data")),
+    };
+    let Received { bytes, share } = shared.receive(body, bytes_max).await?;
+    let turn = shared.trials.take().await?;
     let state = shared.state.clone();
-    let view = blocking(move || run(&state, &id, wanted)).await?;
-    drop(turn);
-    Ok(Json(view))
+    blocking(move || {
+        let _held = (turn, share);
+        let wanted = wanted_of(&media, &headers, bytes, limits.trial_records_max)?;
+        Ok(Json(run(&state, &id, wanted)?).into_response())
+    })
+    .await
 }
 
 /// What a request brings.
@@ -144,33 +162,26 @@ enum Source {
     Live(Live),
 }
 
-async fn receive(limits: &ApiLimits, headers: &HeaderMap, body: Body) -> Result<Wanted, Refusal> {
-    let text_bytes_max = limits.spec_bytes_max + limits.records_bytes_max;
-    match Media::of(headers) {
-        Media::Json => {
-            let bytes = body::read(body, text_bytes_max, limits.body_time).await?;
-            let TrialRequest { spec, records, live } = body::json_of(&bytes, Code::Malformed)?;
-            let spec = spec.map(|spec| body::spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
-            let given = records.map(|records| parse(records.get().as_bytes(), false)).transpose()?;
-            Ok(Wanted { spec, module: None, source: Source::of(given, live)? })
-        }
-        Media::Multipart => {
-            let bytes_max = limits.module_bytes_max + text_bytes_max + FORM_BYTES;
-            let bytes = body::read(body, bytes_max, limits.body_time).await?;
-            let mut parts = body::parts(headers, bytes, &["spec", "module", "records", "live"]).await?;
-            let spec = parts.remove("spec").map(|spec| body::spec_of(&spec.media, &spec.bytes)).transpose()?;
-            let given = parts.remove("records").map(|records| parse(&records.bytes, true)).transpose()?;
-            let live = parts.remove("live").map(|live| body::json_of(&live.bytes, Code::Malformed)).transpose()?;
-            let module = parts.remove("module").map(|module| module.bytes);
-            Ok(Wanted { spec, module, source: Source::of(given, live)? })
-        }
-        other => Err(other.refuse("application/json or multipart/form-data")),
+fn wanted_of(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usize) -> Result<Wanted, Refusal> {
+    if *media == Media::Json {
+        let TrialRequest { spec, records, live } = body::json_of(&bytes, Code::Malformed)?;
+        let spec = spec.map(|spec| body::spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
+        let given = records.map(|records| parse(records.get().as_bytes(), false, records_max)).transpose()?;
+        return Ok(Wanted { spec, module: None, source: Source::of(given, live)? });
     }
+    let mut parts = body::parts(headers, bytes, &["spec", "module", "records", "live"])?;
+    let spec = parts.remove("spec").map(|spec| body::spec_of(&spec.media, &spec.bytes)).transpose()?;
+    let given = parts.remove("records").map(|records| parse(&records.bytes, true, records_max)).transpose()?;
+    let live = parts.remove("live").map(|live| body::json_of(&live.bytes, Code::Malformed)).transpose()?;
+    let module = parts.remove("module").map(|module| module.bytes);
+    Ok(Wanted { spec, module, source: Source::of(given, live)? })
 }
 
-fn parse(bytes: &[u8], lines: bool) -> Result<Vec<Incoming>, Refusal> {
-    records::parse(bytes, lines, Timestamp::now())
-        .map_err(|refused| Refusal::of_field(Code::Record, format!("records[{}]", refused.index), refused.message))
+fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>, Refusal> {
+    records::parse(bytes, lines, records_max, Timestamp::now()).map_err(|refused| match refused.is_beyond {
+        true => Refusal::new(Code::BodyTooLarge, format!("{} (trial_records_max)", refused.message)),
+        false => Refusal::of_field(Code::Record, format!("records[{}]", refused.index), refused.message),
+    })
 }
 
 impl Source {
@@ -189,7 +200,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
     state.modules.check(&module)?;
     state.modules.try_init(&spec, &module)?;
     let samples = match wanted.source {
-        Source::Given(given) => samples::given(&state.limits, &spec, given)?,
+        Source::Given(given) => samples::given(&spec, given)?,
         Source::Live(live) => samples::newest(state, &spec, live, deadline)?,
     };
     let guests = state.modules.prepare(&spec, &module)?;
@@ -197,7 +208,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
     let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new())).collect();
     let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     let mut trial = Trial::new(&*guests, settings, empty);
-    let mut answer = Answer::default();
+    let mut answer = Answer::new(state.limits.trial_bytes_max);
     let now = Timestamp::now();
     for (input, sample) in samples.iter().enumerate() {
         if Instant::now() >= deadline {
@@ -207,12 +218,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
             let failed = Failed::of_guest(&error);
             Refusal::new(failed.code, failed.message)
         })?;
-        answer.add(&spec, sample, tried);
-        if answer.bytes > state.limits.trial_bytes_max {
-            let limit = state.limits.trial_bytes_max;
-            let message = format!("with record {input} the outputs have {} bytes, the limit is {limit}", answer.bytes);
-            return Err(Refusal::new(Code::TrialLimit, format!("{message} (trial_bytes_max)")));
-        }
+        answer.add(&spec, sample, tried)?;
     }
     answer.view.memory_bytes = trial.memory_bytes() as u64;
     Ok(answer.view)
@@ -254,19 +260,19 @@ fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal
 /// The answer as it grows.
 struct Answer {
     view: TrialView,
-    /// Of the outputs so far.
+    /// Of the outputs and failures so far, as they are written.
     bytes: usize,
-}
-
-impl Default for Answer {
-    fn default() -> Self {
-        let (outputs, failures, records) = (Vec::new(), Vec::new(), Vec::new());
-        Self { view: TrialView { outputs, failures, records, memory_bytes: 0, micros_total: 0 }, bytes: 0 }
-    }
+    bytes_max: usize,
 }
 
 impl Answer {
-    fn add(&mut self, spec: &Spec, sample: &Sample, tried: Tried) {
+    fn new(bytes_max: usize) -> Self {
+        let (outputs, failures, records) = (Vec::new(), Vec::new(), Vec::new());
+        let view = TrialView { outputs, failures, records, memory_bytes: 0, micros_total: 0 };
+        Self { view, bytes: 0, bytes_max }
+    }
+
+    fn add(&mut self, spec: &Spec, sample: &Sample, tried: Tried) -> Result<(), Refusal> {
         let input = self.view.records.len();
         let micros = u64::try_from(tried.time.as_micros()).unwrap_or(u64::MAX);
         self.view.micros_total = self.view.micros_total.saturating_add(micros);
@@ -279,21 +285,42 @@ impl Answer {
         });
         match tried.result {
             Err(failed) => {
-                self.view.failures.push(FailureView { input, code: failed.code, message: failed.message });
+                let message = cut(&failed.message, MESSAGE_BYTES_MAX).to_owned();
+                self.count(input, json_bytes(&message))?;
+                self.view.failures.push(FailureView { input, code: failed.code, message });
             }
             Ok(puts) => {
                 for put in puts {
-                    self.bytes += bytes_of(&put.record);
+                    // What would be too large as it is, is not written first.
+                    self.room_for(input, bytes_of(&put.record))?;
                     let (alias, topic) = spec.outputs.get_index(put.target).expect("a checked output names one of them");
-                    self.view.outputs.push(OutputView {
+                    let output = OutputView {
                         input,
                         target: alias.to_string(),
                         topic: topic.to_string(),
                         timestamp: put.record.timestamp,
                         content: RecordContent::of(put.record, Form::Text),
-                    });
+                    };
+                    let written = serde_json::value::to_raw_value(&output).expect("an output is plain data");
+                    self.count(input, written.get().len())?;
+                    self.view.outputs.push(written);
                 }
             }
         }
+        Ok(())
+    }
+
+    fn count(&mut self, input: usize, bytes: usize) -> Result<(), Refusal> {
+        self.room_for(input, bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn room_for(&self, input: usize, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= self.bytes_max - self.bytes {
+            return Ok(());
+        }
+        let detail = format!("with record {input} the outputs and failures have more than {} bytes", self.bytes_max);
+        Err(Refusal::new(Code::TrialLimit, format!("{detail} (trial_bytes_max)")))
     }
 }

@@ -8,8 +8,14 @@ use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
 use crate::model::revision::{Cause, Deployment, Desired, Revision};
 use crate::model::spec::RawSpec;
-use crate::model::status::{HostStatus, Rollout, RolloutState, State, TransformStatus};
+use crate::model::status::{HostStatus, LastError, Rollout, RolloutState, State, TransformStatus};
+use crate::model::text::cut;
 use crate::model::units::{Rfc3339, Timestamp};
+
+/// Longest message of an error in a status, and of an answer's messages together; those after them are cut shorter.
+const MESSAGE_BYTES_MAX: usize = 2048;
+const MESSAGES_BYTES_MAX: usize = 256 * 1024;
+const MESSAGE_BYTES_LEAST: usize = 80;
 
 /// A transform as it is meant to be.
 #[derive(Debug, Serialize, ToSchema)]
@@ -148,7 +154,8 @@ pub struct StatusView {
 
 impl StatusView {
     /// `hosts` are those that have said something of it, `all` those that are there.
-    pub fn of(deployment: &Deployment, hosts: Vec<TransformStatus>, all: &[HostStatus]) -> Self {
+    pub fn of(deployment: &Deployment, mut hosts: Vec<TransformStatus>, all: &[HostStatus]) -> Self {
+        cut_messages(&mut hosts);
         let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
         let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
         let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
@@ -162,6 +169,27 @@ impl StatusView {
             lag: lag_of(&hosts),
             rollout,
             hosts,
+        }
+    }
+}
+
+/// Cuts messages, which may be guests': each to its limit, and all to a few words where there are very many.
+fn cut_messages(hosts: &mut [TransformStatus]) {
+    let mut left = MESSAGES_BYTES_MAX;
+    let mut shorten = |error: &mut Option<LastError>| {
+        if let Some(LastError { message, .. }) = error {
+            let kept = cut(message, if left > 0 { MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_LEAST });
+            left = left.saturating_sub(kept.len());
+            if kept.len() < message.len() {
+                *message = format!("{kept}...");
+            }
+        }
+    };
+    for host in hosts {
+        shorten(&mut host.rollout.error);
+        shorten(&mut host.error);
+        for partition in &mut host.partitions {
+            shorten(&mut partition.error);
         }
     }
 }
@@ -252,4 +280,45 @@ pub struct ModuleList {
 
 fn rfc3339(at: Timestamp) -> String {
     Rfc3339(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::codes::Code;
+    use crate::model::status::PartitionStatus;
+
+    #[test]
+    fn messages_of_a_status_are_bounded() {
+        let error = LastError { code: Code::Trap, message: "é".repeat(100_000), offset: None, at: Timestamp(0) };
+        let partition = PartitionStatus {
+            topic: "a.b".parse().expect("valid"),
+            partition: 0,
+            committed_offset: None,
+            end_offset: None,
+            lag: None,
+            state: State::Degraded,
+            revision: 1,
+            revision_since: 0,
+            restoring: None,
+            stores: Vec::new(),
+            error: Some(error.clone()),
+        };
+        let rollout = Rollout { revision: 1, state: RolloutState::Failed, error: Some(error.clone()) };
+        let mut hosts = vec![TransformStatus {
+            id: "a/b".parse().expect("valid"),
+            state: State::Degraded,
+            revision: 1,
+            rollout,
+            host: "a".into(),
+            error: Some(error),
+            partitions: vec![partition; 1000],
+        }];
+        cut_messages(&mut hosts);
+        let length = |error: &Option<LastError>| error.as_ref().map_or(0, |error| error.message.len());
+        assert_eq!(length(&hosts[0].error), MESSAGE_BYTES_MAX + "...".len());
+        let all: usize = hosts[0].partitions.iter().map(|partition| length(&partition.error)).sum();
+        assert!(all < 2 * MESSAGES_BYTES_MAX, "{all}");
+        assert_eq!(length(&hosts[0].partitions[999].error), MESSAGE_BYTES_LEAST + "...".len());
+    }
 }

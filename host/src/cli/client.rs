@@ -17,6 +17,8 @@ use crate::model::units::Backoff;
 
 use super::error::{Error, Kind, ProblemDetails, Result};
 
+/// Tells a host that no web page sent the request: a browser would ask for a permission first, and get none.
+const SANDBAR_REQUEST: &str = "sandbar-request";
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 4;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
@@ -93,13 +95,13 @@ impl Client {
     }
 
     pub fn get(&self, path: &str) -> Result<Answer> {
-        self.once(path, Request::get(self.url(path)).body(()))
+        self.once(path, Request::get(self.url(path)).header(SANDBAR_REQUEST, "1").body(()))
     }
 
     /// Lines as they come, as server-sent events have them; after the one with the id `last`, if one was seen.
     pub fn stream(&self, path: &str, last: Option<i64>) -> Result<Stream> {
         let url = self.url(path);
-        let mut request = Request::get(&url).header("accept", "text/event-stream");
+        let mut request = Request::get(&url).header("accept", "text/event-stream").header(SANDBAR_REQUEST, "1");
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
@@ -137,7 +139,8 @@ impl Client {
     }
 
     fn change(&self, method: &str, path: &str, body: &Body, key: &str) -> Builder {
-        let mut request = Request::builder().method(method).uri(self.url(path)).header("idempotency-key", key);
+        let request = Request::builder().method(method).uri(self.url(path));
+        let mut request = request.header("idempotency-key", key).header(SANDBAR_REQUEST, "1");
         if let Some(revision) = body.if_revision {
             request = request.header("if-match", format!("\"{revision}\""));
         }

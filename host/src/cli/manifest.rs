@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::spec::{Problem, RawSpec};
+use crate::model::yaml;
 
 use super::error::{Error, Result};
 
@@ -26,26 +25,20 @@ pub struct Manifest {
 impl Manifest {
     /// Reads every document; team and name must be in each.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = std::fs::read(path).map_err(|error| {
             let error = Error::file(path, error);
             error.with_hint("-f names the spec's file; `sandbar new` makes a folder with one")
         })?;
-        let documents = serde_norway::Deserializer::from_str(&text).map(|document| Self::parse(document, path));
-        let manifests = documents.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        let specs: Vec<RawSpec> = yaml::all(&text)
+            .map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint()))?;
+        let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
         match manifests.is_empty() {
             true => Err(Error::file(path, "there is no spec in it")),
             false => Ok(manifests),
         }
     }
 
-    /// None for an empty document, such as what follows a last `---`.
-    fn parse(document: serde_norway::Deserializer<'_>, path: &Path) -> Result<Option<Self>> {
-        let refused = |error: serde_norway::Error| {
-            Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
-        };
-        let Some(mut spec) = Option::<RawSpec>::deserialize(document).map_err(refused)? else {
-            return Ok(None);
-        };
+    fn of(mut spec: RawSpec, path: &Path) -> Result<Self> {
         let name = |field: &str, value: &Option<String>| {
             let problem = || Problem { field: field.to_owned(), message: "is missing: deploying needs to know it".into() };
             value.clone().ok_or_else(|| Error::spec(path, &[problem()]))
@@ -54,7 +47,7 @@ impl Manifest {
         let id = id.parse().map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()))?;
         let file = spec.module.take_if(|module| !module.starts_with("sha256:"));
         let module = file.map(|file| path.parent().unwrap_or(Path::new("")).join(file));
-        Ok(Some(Self { id, spec, module }))
+        Ok(Self { id, spec, module })
     }
 }
 
@@ -98,6 +91,8 @@ mod tests {
         for (text, expected) in [
             ("", "there is no spec"),
             ("team: [", "transform.yaml: "),
+            ("team: &t a\nname: *t\n", "anchors and aliases are not taken"),
+            ("team: a\nname: x\nconfig: {a: [[[[", "transform.yaml: "),
             ("name: x\n", "team: is missing"),
             ("team: a\nname: X Y\n", "\"X Y\""),
             ("team: a\nname: x\ninputz: [t]\n", "unknown field `inputz`"),

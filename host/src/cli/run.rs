@@ -15,6 +15,7 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec, StoreSpec};
 use crate::model::units::Timestamp;
+use crate::model::yaml;
 use crate::ports::{LogRecord, Partition, Table};
 use crate::records::{self, Form, RecordContent};
 use crate::state::local::Entry;
@@ -189,7 +190,7 @@ impl Table for FileTable {
 
 fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
     let text = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let incoming = records::parse(&text, true, Timestamp::now())
+    let incoming = records::parse(&text, true, usize::MAX, Timestamp::now())
         .map_err(|refused| anyhow::anyhow!("{}: record {}: {}", path.display(), refused.index + 1, refused.message))?;
     Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
 }
@@ -197,7 +198,7 @@ fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
 fn read_config(path: &Path) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
     let text = std::fs::read(path).with_context(|| path.display().to_string())?;
     // JSON is YAML.
-    serde_norway::from_slice(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
+    yaml::one(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
 }
 
 /// Reads the next line; false at the end.

@@ -99,6 +99,12 @@ codes! {
     LogsTime = "E043", 503, "The logs could not be looked through in time", "ask for less with since=10m, or follow from now on";
     ModuleStructure = "E044", 422, "The module's structure goes over a limit",
         "split what is named, or build the module with the tools that docs/modules.md lists";
+    HostName = "E045", 421, "The request is meant for another host",
+        "call the host by localhost, an IP address or the name of --advertise, or start it with --allowed-host NAME";
+    ForeignOrigin = "E046", 403, "A web page of another origin sent the request",
+        "web pages may not use the API; use the command line, curl or a page of this very host";
+    PageRequest = "E048", 403, "The request lacks what a web page cannot send",
+        "add a header: curl -X POST -H 'sandbar-request: 1'; or an Idempotency-Key, an If-Match or a JSON body";
     CoPartition = "E050", 422, "Topics that share state have different numbers of partitions",
         "give them the same number, or re-key through a topic that has it; docs/guide.md says how";
     TableTopic = "E051", 422, "The topic of a table is not compacted", "set cleanup.policy=compact on it, or use another topic";

@@ -523,7 +523,7 @@ mod tests {
     }
 
     fn parse(yaml: &str) -> Result<Spec, Vec<Problem>> {
-        let raw: RawSpec = serde_norway::from_str(yaml).expect("well-formed");
+        let raw: RawSpec = crate::model::yaml::one(yaml.as_bytes()).expect("well-formed");
         Spec::parse(&raw, &id(), Some(Digest::of(b"")))
     }
 
@@ -571,7 +571,7 @@ mod tests {
         for yaml in
             ["input: [a]", "limits: {memroy: 1MiB}", "on_error: {then: explode}", "state: {s: {tll: 1s}}", "delivery: twice"]
         {
-            assert!(serde_norway::from_str::<RawSpec>(yaml).is_err(), "{yaml}");
+            assert!(crate::model::yaml::one::<RawSpec>(yaml.as_bytes()).is_err(), "{yaml}");
         }
     }
 }

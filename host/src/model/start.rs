@@ -175,10 +175,10 @@ mod tests {
             (r#"{"offsets":{"t":{"3":17}}}"#, "{offsets: {t: {3: 17}}}", offsets(3, 17)),
         ] {
             assert_eq!(serde_json::from_str::<StartSpec>(json).expect(json), start);
-            assert_eq!(serde_norway::from_str::<StartSpec>(yaml).expect(yaml), start);
+            assert_eq!(crate::model::yaml::one::<StartSpec>(yaml.as_bytes()).expect(yaml), start);
             assert_eq!(serde_json::to_string(&start).expect("plain data"), json);
             let written = serde_norway::to_string(&start).expect("plain data");
-            assert_eq!(serde_norway::from_str::<StartSpec>(&written).expect(&written), start);
+            assert_eq!(crate::model::yaml::one::<StartSpec>(written.as_bytes()).expect(&written), start);
         }
     }
 

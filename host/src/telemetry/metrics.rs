@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use super::journal::{Journal, Sampling};
+use crate::model::codes::Code;
 use crate::model::journal::{Level, Sample};
 use crate::model::names::{TopicName, TransformId};
 use crate::model::status::State;
@@ -72,10 +73,22 @@ pub struct Metrics {
     journal_dropped: IntCounterVec,
     http_requests: IntCounterVec,
     http_time: HistogramVec,
+    http: HttpMetrics,
     cpu: GaugeVec,
     memory: IntGauge,
     /// Where guests' log lines and samples go; none in tests that look at neither.
     journal: Option<Journal>,
+}
+
+/// The HTTP server's handles. Cloning shares them.
+#[derive(Clone)]
+pub struct HttpMetrics {
+    pub connections: IntGauge,
+    pub body_bytes: IntGauge,
+    pub answer_bytes: IntGauge,
+    connections_refused: IntCounterVec,
+    connections_closed: IntCounterVec,
+    requests_refused: IntCounterVec,
 }
 
 /// One transform's handles, looked up once.
@@ -335,6 +348,7 @@ impl Metrics {
                 &["method", "route"],
                 seconds(),
             ),
+            http: HttpMetrics::new(r),
             cpu: registered(r, GaugeVec::new(Opts::new("process_cpu_seconds_total", "CPU time of the process"), &[])),
             memory: registered(r, IntGauge::new("process_resident_memory_bytes", "Resident memory of the process")),
             journal: None,
@@ -463,6 +477,11 @@ impl Metrics {
         self.http_time.with_label_values(&[method, route]).observe(seconds);
     }
 
+    /// The handles of connections and of what they hold.
+    pub fn connections(&self) -> HttpMetrics {
+        self.http.clone()
+    }
+
     pub fn table(&self, topic: &str, entries: usize, bytes: usize, behind: u64) {
         let gauge = |gauges: &IntGaugeVec, value: i64| gauges.with_label_values(&[topic]).set(value);
         gauge(&self.table_entries, i64::try_from(entries).unwrap_or(i64::MAX));
@@ -582,6 +601,48 @@ impl TransformMetrics {
             let labels = [self.id.team.as_str(), self.id.name.as_str(), state.as_str()];
             self.all.worker_state.with_label_values(&labels).set(i64::from(state == current));
         }
+    }
+}
+
+impl HttpMetrics {
+    fn new(r: &Registry) -> Self {
+        let in_flight =
+            gauges(r, "sandbar_http_bytes_in_flight", "Bytes of bodies and answers beyond the first of each", &["kind"]);
+        Self {
+            connections: registered(r, IntGauge::new("sandbar_http_connections", "Open connections of the API")),
+            body_bytes: in_flight.with_label_values(&["body"]),
+            answer_bytes: in_flight.with_label_values(&["answer"]),
+            connections_refused: counters(
+                r,
+                "sandbar_http_connections_refused_total",
+                "Connections that were closed when they came, by which places were full",
+                &["reason"],
+            ),
+            connections_closed: counters(
+                r,
+                "sandbar_http_connections_closed_total",
+                "Connections that the host closed, by what their peer failed to do",
+                &["reason"],
+            ),
+            requests_refused: counters(
+                r,
+                "sandbar_http_requests_refused_total",
+                "Requests that were refused before they reached a route",
+                &["code"],
+            ),
+        }
+    }
+
+    pub fn connection_refused(&self, reason: &str) {
+        self.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    pub fn connection_closed(&self, reason: &str) {
+        self.connections_closed.with_label_values(&[reason]).inc();
+    }
+
+    pub fn request_refused(&self, code: Code) {
+        self.requests_refused.with_label_values(&[code.as_str()]).inc();
     }
 }
 

@@ -1,10 +1,10 @@
 //! The API on a free port, over a log in memory and fakes of what runs modules.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
-use sandbar::api::{ApiLimits, ApiState, ModuleChecker, Runtime, router};
+use sandbar::api::{ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits, router};
 use sandbar::catalog::Catalog;
 use sandbar::cluster::Feeds;
 use sandbar::model::batch::{Batch, Output};
@@ -157,7 +157,9 @@ pub struct Host<L = MemoryLog> {
     pub running: Arc<Running>,
     pub requests: Arc<Mutex<Vec<String>>>,
     pub state: ApiState,
+    pub metrics: Metrics,
     client: reqwest::Client,
+    _down: tokio::sync::watch::Sender<bool>,
     _dir: tempfile::TempDir,
 }
 
@@ -189,26 +191,34 @@ impl Host {
 
 impl<L: Log> Host<L> {
     pub async fn start_on(log: Arc<L>) -> Self {
+        Self::start_within(log, ServerLimits::default(), |limits| limits).await
+    }
+
+    /// With other limits.
+    pub async fn start_within(log: Arc<L>, limits: ServerLimits, api_limits: impl FnOnce(ApiLimits) -> ApiLimits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (running, requests) = (Arc::new(Running::default()), Arc::new(Mutex::new(Vec::new())));
         let reported = requests.clone();
+        let metrics = Metrics::new();
+        let (down, shutdown) = tokio::sync::watch::channel(false);
         let state = ApiState {
             catalog: Arc::new(open(&log, dir.path())),
             log: log.clone(),
             modules: Arc::new(Checker),
             runtime: running.clone(),
             feeds: feeds(&log),
-            shutdown: tokio::sync::watch::channel(false).1,
+            shutdown,
             host: "a".into(),
             cluster: "test".parse().expect("valid"),
             topics_api: true,
-            limits: ApiLimits {
+            limits: api_limits(ApiLimits {
                 module_bytes_max: MODULE_BYTES_MAX,
                 body_time: Duration::from_millis(1500),
                 leave_time: Duration::from_millis(300),
                 trial_bytes_max: 64 * 1024,
                 ..ApiLimits::default()
-            },
+            }),
+            metrics: metrics.connections(),
             render_metrics: Arc::new(|| "sandbar_up 1\n".into()),
             on_request: Arc::new(move |method, route, status, seconds| {
                 assert!(seconds >= 0.0);
@@ -217,14 +227,17 @@ impl<L: Log> Host<L> {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
-        let served = router(state.clone());
-        tokio::spawn(async move { axum::serve(listener, served).await });
-        Self { base, log, running, requests, state, client: reqwest::Client::new(), _dir: dir }
+        let routes = Arc::new(OnceLock::from(router(state.clone())));
+        let gate = Gate::new(None, &["sandbar.example".parse().expect("valid")]);
+        let server = Server { gate, limits, metrics: state.metrics.clone(), routes };
+        tokio::spawn(server.serve(listener, state.shutdown.clone()));
+        Self { base, log, running, requests, state, metrics, client: reqwest::Client::new(), _down: down, _dir: dir }
     }
 
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method: Method = method.parse().expect("a method");
-        self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_secs(20))
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        request.header("sandbar-request", "1").timeout(Duration::from_secs(20))
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,6 +1,7 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
 mod bad_input;
+mod browser;
 mod catalog;
 mod cli;
 mod cluster;

@@ -7,8 +7,8 @@ use crate::model::spec::Spec;
 use crate::ports::{LogRecord, Partition};
 use crate::records::Incoming;
 
+use super::super::ApiState;
 use super::super::problem::Refusal;
-use super::super::{ApiLimits, ApiState};
 use super::Live;
 
 /// How long one read of a topic waits: a partition may end with nothing but control records.
@@ -24,11 +24,7 @@ pub struct Sample {
 }
 
 /// The records that were sent, each with its input.
-pub fn given(limits: &ApiLimits, spec: &Spec, given: Vec<Incoming>) -> Result<Vec<Sample>, Refusal> {
-    if given.len() > limits.trial_records_max {
-        let message = format!("{} records, the limit is {} (trial_records_max)", given.len(), limits.trial_records_max);
-        return Err(Refusal::new(Code::BodyTooLarge, message));
-    }
+pub fn given(spec: &Spec, given: Vec<Incoming>) -> Result<Vec<Sample>, Refusal> {
     let sample = |(index, Incoming { record, topic, partition }): (usize, Incoming)| {
         let input = match &topic {
             None => 0,

@@ -1,0 +1,263 @@
+//! Bytes that requests hold in memory at once: bodies while they arrive and are worked on, answers until they are taken.
+//!
+//! Every share of a budget says when it last moved on by a step. A budget that is used up asks the one that has stood still
+//! for the longest to give way, so bytes are held only by those who send or take them: a body that stops half way, or an
+//! answer that nobody reads, costs nobody else anything but a moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The first bytes of every share are free: small requests wait for nobody. How many there are is bounded by the
+/// connections.
+pub const FREE_BYTES: usize = 64 * 1024;
+/// Shares grow by so much at once. Who does not need a step in [`STILL`] stands still.
+const STEP_BYTES: usize = 64 * 1024;
+const STILL: Duration = Duration::from_secs(1);
+/// How long a share waits for others to give way.
+const WAIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A number of bytes that shares divide among themselves. Cloning shares it.
+#[derive(Clone)]
+pub struct Budget {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bytes_max: usize,
+    table: Mutex<Table>,
+    freed: Notify,
+    gauge: IntGauge,
+}
+
+#[derive(Default)]
+struct Table {
+    used: usize,
+    next: u64,
+    shares: HashMap<u64, Entry>,
+}
+
+struct Entry {
+    bytes: usize,
+    moved_at: Instant,
+    /// Asks its holder to give way; None: it has been asked, or moves no more.
+    give_way: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// A part of a budget, until it is dropped.
+pub struct Share {
+    inner: Arc<Inner>,
+    id: u64,
+    held: usize,
+}
+
+/// The budget is used up by others that move on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsedUp;
+
+// === impl Budget ===
+
+impl Budget {
+    pub fn new(bytes_max: usize, gauge: IntGauge) -> Self {
+        Self { inner: Arc::new(Inner { bytes_max, table: Mutex::default(), freed: Notify::new(), gauge }) }
+    }
+
+    /// An empty share. `give_way` is called at most once, if another needs its bytes while it stands still.
+    pub fn share(&self, give_way: impl FnOnce() + Send + 'static) -> Share {
+        let mut table = self.inner.table.lock();
+        let id = table.next;
+        table.next += 1;
+        let entry = Entry { bytes: 0, moved_at: Instant::now(), give_way: Some(Box::new(give_way)) };
+        table.shares.insert(id, entry);
+        Share { inner: self.inner.clone(), id, held: 0 }
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Holds `bytes` in all from now on, as soon as there is room for them.
+    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), UsedUp> {
+        let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(STEP_BYTES) * STEP_BYTES;
+        if wanted <= self.held {
+            return Ok(());
+        }
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let freed = self.inner.freed.notified();
+            if self.inner.take(self.id, wanted - self.held) {
+                self.held = wanted;
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(UsedUp);
+            }
+            let _ = tokio::time::timeout(POLL, freed).await;
+        }
+    }
+
+    /// Gives back all but `bytes`: others have taken the rest.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(STEP_BYTES) * STEP_BYTES;
+        if wanted < self.held {
+            self.inner.give(self.id, self.held - wanted);
+            self.held = wanted;
+        }
+    }
+
+    /// Everything has arrived: from now on nobody waits for a peer, and the share stays until it is dropped.
+    pub fn settle(&mut self) {
+        if let Some(entry) = self.inner.table.lock().shares.get_mut(&self.id) {
+            entry.give_way = None;
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.inner.give(self.id, self.held);
+        self.inner.table.lock().shares.remove(&self.id);
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Takes the bytes if they are there; else asks another share to give way: the one that stands still for the longest,
+    /// or else the youngest, if it is younger than this one. So the oldest goes on, whatever comes after it.
+    fn take(&self, id: u64, bytes: usize) -> bool {
+        let now = Instant::now();
+        let mut table = self.table.lock();
+        if table.used + bytes <= self.bytes_max {
+            table.used += bytes;
+            self.gauge.set(table.used as i64);
+            if let Some(entry) = table.shares.get_mut(&id) {
+                entry.bytes += bytes;
+                entry.moved_at = now;
+            }
+            return true;
+        }
+        // Who waits here moves on as soon as it may.
+        if let Some(own) = table.shares.get_mut(&id) {
+            own.moved_at = now;
+        }
+        let others = || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some());
+        let still = others().filter(|(_, entry)| now.duration_since(entry.moved_at) >= STILL);
+        let longest = still.min_by_key(|(_, entry)| entry.moved_at).map(|(&other, _)| other);
+        let youngest = || others().map(|(&other, _)| other).max().filter(|&other| other > id);
+        let chosen = longest.or_else(youngest);
+        let give_way = chosen.and_then(|other| table.shares.get_mut(&other)?.give_way.take());
+        drop(table);
+        if let Some(give_way) = give_way {
+            give_way();
+        }
+        false
+    }
+
+    fn give(&self, id: u64, bytes: usize) {
+        let mut table = self.table.lock();
+        table.used -= bytes;
+        self.gauge.set(table.used as i64);
+        if let Some(entry) = table.shares.get_mut(&id) {
+            entry.bytes -= bytes;
+            entry.moved_at = Instant::now();
+        }
+        drop(table);
+        self.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn budget(bytes_max: usize) -> (Budget, IntGauge) {
+        let gauge = IntGauge::new("bytes", "bytes").expect("a gauge");
+        (Budget::new(bytes_max, gauge.clone()), gauge)
+    }
+
+    fn asked(budget: &Budget) -> (Share, Arc<AtomicBool>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let flag = asked.clone();
+        (budget.share(move || flag.store(true, Ordering::Relaxed)), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_shares_are_free_and_all_is_given_back() {
+        let (budget, gauge) = budget(MIB);
+        let (mut small, _) = asked(&budget);
+        assert_eq!(small.grow_to(FREE_BYTES).await, Ok(()));
+        assert_eq!(gauge.get(), 0);
+        let (mut large, _) = asked(&budget);
+        assert_eq!(large.grow_to(MIB + FREE_BYTES).await, Ok(()));
+        assert_eq!(gauge.get(), MIB as i64);
+        large.shrink_to(MIB / 2);
+        assert_eq!(gauge.get(), (MIB / 2 - FREE_BYTES) as i64);
+        drop((small, large));
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_still_for_longest_gives_way() {
+        let (budget, _) = budget(2 * MIB);
+        let (mut first, first_asked) = asked(&budget);
+        first.grow_to(MIB).await.expect("room");
+        tokio::time::sleep(STILL / 2).await;
+        let (mut second, second_asked) = asked(&budget);
+        second.grow_to(MIB).await.expect("room");
+        tokio::time::sleep(STILL * 2).await;
+        let holder = tokio::spawn(async move {
+            while !first_asked.load(Ordering::Relaxed) {
+                tokio::time::sleep(POLL).await;
+            }
+            drop(first);
+        });
+        let (mut third, _) = asked(&budget);
+        assert_eq!(third.grow_to(MIB).await, Ok(()));
+        holder.await.expect("it gave way");
+        assert!(!second_asked.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_goes_on() {
+        let (budget, _) = budget(2 * MIB);
+        let (mut old, old_asked) = asked(&budget);
+        old.grow_to(MIB).await.expect("room");
+        let (mut young, young_asked) = asked(&budget);
+        young.grow_to(MIB).await.expect("room");
+        let waiting = tokio::spawn(async move { old.grow_to(2 * MIB).await });
+        while !young_asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(POLL / 10).await;
+            // It sends all the time, and still gives way.
+            young.inner.table.lock().shares.get_mut(&young.id).expect("there").moved_at = Instant::now();
+        }
+        drop(young);
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        assert!(!old_asked.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_arrived_stays_and_the_next_is_told_after_a_time() {
+        let (budget, gauge) = budget(MIB);
+        let (mut arrived, arrived_asked) = asked(&budget);
+        arrived.grow_to(MIB).await.expect("room");
+        arrived.settle();
+        let (mut next, _) = asked(&budget);
+        assert_eq!(next.grow_to(MIB).await, Err(UsedUp));
+        assert!(!arrived_asked.load(Ordering::Relaxed));
+        drop(arrived);
+        assert_eq!(next.grow_to(MIB).await, Ok(()));
+        drop(next);
+        assert_eq!(gauge.get(), 0);
+    }
+}
