@@ -15,6 +15,7 @@ use crate::api::{self, ApiLimits, ApiState, ModuleChecker, Runtime};
 use crate::catalog::{Catalog, CatalogError, collect_for_ever};
 use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
+use crate::crashes::Crashes;
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::Compiler;
 use crate::guest::{Cache, Modules};
@@ -23,6 +24,7 @@ use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
@@ -57,13 +59,16 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir).with_context(|| config.data_dir.display().to_string())?;
     let lock = lock(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let done = runtime.block_on(serve(config, backend));
+    let crashes = Crashes::open(&config.data_dir, Timestamp::now());
+    let done = runtime.block_on(serve(config, backend, crashes.clone()));
+    // Also for an error: whoever is in a call by now has no part in it.
+    crashes.end_orderly();
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
     done
 }
 
-async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
+async fn serve(config: Config, backend: Backend, crashes: Crashes) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
@@ -74,7 +79,7 @@ async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
     announce(&backend, address, &config);
 
     let started = tokio::select! {
-        started = start(config, backend, shutdown.clone()) => Some(started),
+        started = start(config, backend, crashes.clone(), shutdown.clone()) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
     };
     let workers = match started {
@@ -91,6 +96,7 @@ async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
         None => None,
     };
     gone_down(shutdown).await;
+    crashes.end_orderly();
     tracing::info!("shutting down");
     let _ = tokio::time::timeout(REQUESTS_TIMEOUT, server).await;
     if let Some(workers) = workers {
@@ -103,7 +109,12 @@ async fn serve(config: Config, backend: Backend) -> anyhow::Result<()> {
 type Started = (Router, tokio::task::JoinHandle<()>);
 
 /// Builds the parts in order. Waits for as long as Kafka cannot be reached.
-async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
+async fn start(
+    config: Config,
+    backend: Backend,
+    crashes: Crashes,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<Started> {
     let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
     let metrics = Metrics::new();
     let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
@@ -147,7 +158,9 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
         metrics: metrics.clone(),
         stores,
         tables: tables.clone(),
+        crashes,
         cluster: cluster.clone(),
+        spawn: |thread, run| thread.spawn(run),
         host: host.clone(),
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());

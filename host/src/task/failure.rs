@@ -38,6 +38,11 @@ impl Failed {
         Self::new(if error.is_limit() { Code::OutputLimit } else { Code::Contract }, error.to_string())
     }
 
+    /// One record became more than the log takes at once.
+    pub fn too_large(reason: &str) -> Self {
+        Self::new(Code::OutputLimit, format!("what one record became is too large: {reason}"))
+    }
+
     fn new(code: Code, mut message: String) -> Self {
         let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev().find(|&end| message.is_char_boundary(end));
         message.truncate(end.unwrap_or(0));
