@@ -19,6 +19,7 @@ use crate::api::{self, ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server
 use crate::catalog::{Catalog, CatalogError, collect_for_ever};
 use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
+use crate::crashes::Crashes;
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::{self, Compiler, Jail};
 use crate::guest::{Cache, Modules};
@@ -27,6 +28,7 @@ use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
@@ -63,13 +65,16 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     raise_descriptors(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let done = runtime.block_on(serve(config, backend, data.clone()));
+    let crashes = Crashes::open(&config.data_dir, Timestamp::now());
+    let done = runtime.block_on(serve(config, backend, data.clone(), crashes.clone()));
+    // Also for an error: whoever is in a call by now has no part in it.
+    crashes.end_orderly();
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(data);
     done
 }
 
-async fn serve(config: Config, backend: Backend, data: Arc<DataDir>) -> anyhow::Result<()> {
+async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Crashes) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
@@ -87,7 +92,7 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>) -> anyhow::
     announce(&backend, address, &config);
 
     let started = tokio::select! {
-        started = start(config, backend, data, metrics, shutdown.clone()) => Some(started),
+        started = start(config, backend, data, crashes.clone(), metrics, shutdown.clone()) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
     };
     let workers = match started {
@@ -104,6 +109,7 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>) -> anyhow::
         None => None,
     };
     gone_down(shutdown).await;
+    crashes.end_orderly();
     tracing::info!("shutting down");
     let _ = tokio::time::timeout(REQUESTS_TIMEOUT, server).await;
     if let Some(workers) = workers {
@@ -120,6 +126,7 @@ async fn start(
     config: Config,
     backend: Backend,
     data: Arc<DataDir>,
+    crashes: Crashes,
     metrics: Metrics,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
@@ -169,7 +176,9 @@ async fn start(
         metrics: metrics.clone(),
         stores,
         tables: tables.clone(),
+        crashes,
         cluster: cluster.clone(),
+        spawn: |thread, run| thread.spawn(run),
         host: host.clone(),
     };
     let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());

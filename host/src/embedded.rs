@@ -22,6 +22,8 @@
 //! * A group without committed offsets begins at `start`. What that means is resolved at its first assignment and stored
 //!   at once, so a restart before the first commit skips nothing.
 //! * A group may lose records that retention deletes before they were read, as with Kafka; that is logged as a warning.
+//! * What a worker's transaction is too large for is done in smaller ones; a record whose own outputs are too large fails
+//!   with E105.
 //! * `at-least-once` gives exactly-once here: the path is the same.
 
 mod block;
@@ -71,7 +73,8 @@ pub struct Options {
     pub tombstone_retention: Duration,
     /// A group's member that does not poll for longer is evicted. Default: 45 s.
     pub poll_interval_max: Duration,
-    /// Most that one transaction (or one append) may write, in bytes. Default: 64 MiB.
+    /// Most that one transaction writes, in bytes, since it waits in memory; an append that is larger becomes several.
+    /// Default: 64 MiB.
     pub transaction_bytes_max: usize,
     /// Largest record (key + value + headers), in bytes. Default: 1 MiB.
     pub record_bytes_max: usize,
@@ -194,9 +197,17 @@ impl Log for EmbeddedLog {
     }
 
     fn append(&self, name: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
-        let turn = self.turn.fetch_add(records.len(), Ordering::Relaxed);
-        let mut outputs = self.broker.outputs(name, partition, &records, turn)?;
-        self.broker.write(&mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)
+        let mut turn = self.turn.fetch_add(records.len(), Ordering::Relaxed);
+        let mut left = records.as_slice();
+        loop {
+            let (mut outputs, taken) = self.broker.outputs(name, partition, left, turn)?;
+            self.broker.write(&mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)?;
+            left = &left[taken..];
+            turn = turn.wrapping_add(taken);
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod crashes;
 pub mod embedded;
 pub mod guest;
 pub mod kafka;

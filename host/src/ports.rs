@@ -88,6 +88,9 @@ pub enum SessionError {
     /// The transaction cannot succeed. Abort it, forget what was not committed, and go back to the committed offsets.
     #[error("{0}")]
     Abort(String),
+    /// The transaction holds more than the log takes at once. Abort it, and do less in the next.
+    #[error("{0}")]
+    TooLarge(String),
     /// The session is of no more use: fenced, fatal, or nobody knows how the commit ended. Close it and open another,
     /// which reads the committed offsets again.
     #[error("{0}")]
@@ -133,6 +136,11 @@ pub trait Session {
     fn begin(&mut self) -> Result<(), SessionError>;
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError>;
+
+    /// Tells whether the open transaction takes about as much again as it holds: if not, it is better committed.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// Waits until all that was sent is in the log.
     fn flush(&mut self) -> Result<(), SessionError>;
@@ -371,6 +379,9 @@ pub trait Guest: Send {
 /// Makes instances of one revision's module, with its config. Shared by the workers of a transform.
 pub trait GuestFactory: Send + Sync {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError>;
+
+    /// A transaction with its instances' work on these partitions was committed.
+    fn committed(&self, _partitions: &[Partition]) {}
 }
 
 /// Changelog positions that were committed with the offsets of a partition, by the store's name.

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 pub use plan::{Action, Running, plan};
 
 use crate::catalog::Catalog;
+use crate::crashes::Crashes;
 use crate::guest::Modules;
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::revision::Deployment;
@@ -39,6 +40,9 @@ use report::Report;
 /// How long a look into a store may take: its worker may be in a call of its guest.
 const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 
+/// Starts a thread; the system may refuse.
+pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
+
 /// What the actors work with.
 #[derive(Clone)]
 pub struct Parts {
@@ -48,7 +52,10 @@ pub struct Parts {
     pub metrics: Metrics,
     pub stores: Stores,
     pub tables: Tables,
+    pub crashes: Crashes,
     pub cluster: ClusterName,
+    /// Starts a worker's thread.
+    pub spawn: Spawn,
     /// This host's name: part of transactional ids, so it is stable over restarts and its own within the cluster.
     pub host: String,
 }

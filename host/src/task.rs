@@ -77,6 +77,12 @@ pub struct Task {
     end_seen: i64,
     culprits_in_a_row: u32,
     instance_failures: u32,
+    /// Most rows of a batch, where that is less than the settings say.
+    rows_max: usize,
+    /// The first record of the last call; None if it was a tick.
+    called: Option<i64>,
+    /// A record that fails without a call: its work is more than a transaction takes.
+    condemned: Option<(i64, Failed)>,
     error: Option<LastError>,
 }
 
@@ -133,6 +139,9 @@ impl Task {
             end_seen: next_offset,
             culprits_in_a_row: 0,
             instance_failures: 0,
+            rows_max: usize::MAX,
+            called: None,
+            condemned: None,
             error: None,
         }
     }
@@ -142,11 +151,11 @@ impl Task {
         if record.offset < self.expected || self.paused {
             return;
         }
-        self.expected = record.offset + 1;
+        self.expected = record.offset.saturating_add(1);
         let bytes = record.held_bytes();
         let settings = &self.program.settings;
         let fits = self.pending.back().is_some_and(|batch| {
-            batch.len() < settings.batch_records
+            batch.len() < settings.batch_records.min(self.rows_max)
                 && batch.bytes() + bytes <= settings.batch_bytes
                 && batch.takes(record.offset)
         });
@@ -184,8 +193,30 @@ impl Task {
         !self.is_waiting(now) && (full || self.has_full_batch() || (all && self.has_pending()))
     }
 
+    fn batch_records(&self) -> usize {
+        self.program.settings.batch_records.min(self.rows_max)
+    }
+
+    /// From now on a batch has so many rows at most.
+    pub fn limit_rows(&mut self, rows_max: usize) {
+        self.rows_max = rows_max;
+    }
+
+    /// The work of its last call, which was of one record, is more than a transaction takes: the record fails, without
+    /// another call. Call it after [`Task::rewind`].
+    pub fn condemn(&mut self, reason: &str, now: Timestamp) {
+        let failed = Failed::too_large(reason);
+        match self.called {
+            Some(offset) => self.condemned = Some((offset, failed)),
+            None => {
+                self.plan_tick(now);
+                self.tick_failed(&failed, now);
+            }
+        }
+    }
+
     fn has_full_batch(&self) -> bool {
-        self.pending.front().is_some_and(|batch| batch.len() >= self.program.settings.batch_records)
+        self.pending.front().is_some_and(|batch| batch.len() >= self.batch_records())
     }
 
     pub fn is_waiting(&self, now: Timestamp) -> bool {
@@ -274,6 +305,7 @@ impl Task {
             self.committed = self.progress(changelogs);
         }
         self.ticked = None;
+        self.condemned = self.condemned.take().filter(|(offset, _)| *offset >= self.next_offset);
         self.committed_offset = self.next_offset;
         self.skip_control_records();
     }

@@ -13,6 +13,7 @@
 //! touches another's.
 
 mod cycle;
+mod portion;
 mod states;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::revision::Progress;
+use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::spec::{Problem, Spec, Start, StoreSpec, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
@@ -104,7 +104,7 @@ fn accept(
 
 /// What the group has committed with, where the catalog may have forgotten the transform: its topic was lost, say.
 fn committed(state: &ApiState, spec: &Spec) -> Result<Progress, Refusal> {
-    if state.catalog.deployment(&spec.id).is_some() {
+    if state.catalog.deployment(&spec.id).is_some_and(|known| known.revision < COUNT_MAX) {
         return Ok(Progress::default());
     }
     let committed = state.log.group_offsets(&spec.group(&state.cluster), &spec.inputs)?;

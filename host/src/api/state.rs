@@ -16,7 +16,7 @@ use crate::catalog::Change;
 use crate::model::codes::Code;
 use crate::model::murmur2::partition_for;
 use crate::model::names::TransformId;
-use crate::model::revision::Desired;
+use crate::model::revision::{Desired, count_on};
 use crate::ports::NewTopic;
 
 use super::problem::{ProblemDetails, Refusal};
@@ -160,7 +160,7 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: Preconditi
     blocking(move || {
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
         let partitions = state.log.partitions(&spec.inputs[0])?;
-        let names = spec.changelogs(&state.cluster, deployment.asked.resets + 1);
+        let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));
         for (name, store) in names.into_iter().zip(spec.state.values()) {
             let retention = deploy::changelog_retention(store);
             state.log.create_topic(&NewTopic { name, partitions, compacted: true, retention })?;

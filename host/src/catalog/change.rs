@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{
-    Answered, Asked, Cause, Deployment, Desired, Outcome, Progress, REQUESTS_MAX, REVISIONS_MAX, RequestKey, Revision,
+    Answered, Asked, COUNT_MAX, Cause, Deployment, Desired, Outcome, Progress, REQUESTS_MAX, REVISIONS_MAX, RequestKey,
+    Revision, count_on,
 };
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
@@ -138,16 +139,16 @@ pub fn decide(
         Change::Pause => desire(live()?, Desired::Paused, request.now),
         Change::Resume => {
             let live = live()?;
-            let asked = Asked { resumes: live.asked.resumes + 1, ..live.asked };
+            let asked = Asked { resumes: count_on(live.asked.resumes), ..live.asked };
             ask(desire(live, Desired::Running, request.now).deployment, asked)
         }
         Change::Restart => {
             let live = live()?;
-            ask(live.clone(), Asked { restarts: live.asked.restarts + 1, ..live.asked })
+            ask(live.clone(), Asked { restarts: count_on(live.asked.restarts), ..live.asked })
         }
         Change::ResetState => {
             let live = live()?;
-            ask(live.clone(), Asked { resets: live.asked.resets + 1, ..live.asked })
+            ask(live.clone(), Asked { resets: count_on(live.asked.resets), ..live.asked })
         }
         Change::Delete => desire(live()?, Desired::Deleted, request.now),
     };
@@ -170,7 +171,7 @@ pub fn decide(
         let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
         records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
     }
-    next.changes += 1;
+    next.changes = count_on(next.changes);
     let key = request.key.clone().unwrap_or_else(RequestKey::random);
     let answer = Answered { key, request: request.digest(), revision: next.revision, outcome: applied.outcome };
     next.requests.push(answer);
@@ -219,7 +220,7 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
     }
     let deployment = Deployment {
         id: id.clone(),
-        revision: latest.map_or(request.committed.revision, |latest| latest.revision) + 1,
+        revision: next_revision(latest, &request.committed),
         module,
         spec,
         desired: live.map_or(Desired::Running, |live| live.desired),
@@ -230,6 +231,18 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
     };
     Applied { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
+}
+
+/// The revision after the latest one. A forged one that has no successor counts for nothing: then it goes on from what the
+/// group has committed with.
+fn next_revision(latest: Option<&Deployment>, committed: &Progress) -> u64 {
+    let latest = latest.map_or(committed.revision, |latest| latest.revision);
+    if latest < COUNT_MAX {
+        return count_on(latest);
+    }
+    // Never the number that it has, or its content would not be seen to change.
+    let next = count_on(committed.revision);
+    if next == latest { 1 } else { next }
 }
 
 fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> Applied {
@@ -399,6 +412,81 @@ mod tests {
             (Expected::Revision(1), None, false),
         ] {
             assert_eq!(check(expected, live).is_ok(), fits, "{expected:?}");
+        }
+    }
+
+    /// Values that a forged record may have where a number belongs.
+    fn extremes() -> Vec<serde_json::Value> {
+        let numbers = [0, 1, COUNT_MAX - 1, COUNT_MAX, COUNT_MAX + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX];
+        let others = serde_json::json!([-1, i64::MIN, 1e300, 0.5, "7", null, [], {}]);
+        numbers.into_iter().map(Into::into).chain(others.as_array().expect("an array").iter().cloned()).collect()
+    }
+
+    /// The owner of a transform goes on after somebody has written this to its key.
+    #[track_caller]
+    fn check_forged(state: &State, key: &str, forged: &serde_json::Value) {
+        let mut state = state.clone();
+        let value = serde_json::to_vec(forged).expect("plain data");
+        let record = super::super::records::record(key.to_owned(), value, Timestamp(i64::MIN));
+        let taken = state.take(&record);
+        let resume = || Change::Resume;
+        let changes =
+            [Change::Pause, resume(), put_of("new"), Change::Restart, Change::ResetState, put_of("newer"), resume()];
+        for change in changes.into_iter().chain([Change::Delete, put_of("again"), put_of("and again")]) {
+            let before = state[&id()].clone();
+            let text = format!("{change:?} after {key} = {forged} ({taken:?})");
+            let applied = after(&mut state, &request(change.clone())).expect(&text);
+            assert_eq!(state[&id()], applied.deployment, "{text}");
+            match change {
+                Change::Put { .. } => assert_ne!(applied.deployment.revision, before.revision, "{text}"),
+                Change::Resume => assert_ne!(applied.deployment.asked.resumes, before.asked.resumes, "{text}"),
+                Change::Restart => assert_ne!(applied.deployment.asked.restarts, before.asked.restarts, "{text}"),
+                Change::ResetState => assert_ne!(applied.deployment.asked.resets, before.asked.resets, "{text}"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_forged_record_locks_nobody_out() {
+        let mut state = State::default();
+        for input in ["a", "b"] {
+            after(&mut state, &request(put_of(input))).expect("accepted");
+        }
+        let deployment = serde_json::to_value(&state[&id()]).expect("plain data");
+        for value in extremes() {
+            for field in ["revision", "changes", "asked/restarts", "asked/resumes", "asked/resets", "changed_at", "module"] {
+                let mut forged = deployment.clone();
+                *forged.pointer_mut(&format!("/{field}")).expect(field) = value.clone();
+                check_forged(&state, "orders/strip", &forged);
+            }
+            let mut forged = deployment.clone();
+            forged["requests"][0]["revision"] = value.clone();
+            check_forged(&state, "orders/strip", &forged);
+            let mut forged = serde_json::to_value(state[&id()].to_revision()).expect("plain data");
+            forged["revision"] = value.clone();
+            for number in [value.to_string(), "2".to_owned(), u64::MAX.to_string(), COUNT_MAX.to_string()] {
+                check_forged(&state, &format!("orders/strip@{number}"), &forged);
+            }
+        }
+        let all = serde_json::json!({"restarts": COUNT_MAX, "resumes": COUNT_MAX, "resets": COUNT_MAX});
+        let mut forged = deployment;
+        forged["asked"] = all;
+        forged["revision"] = COUNT_MAX.into();
+        forged["changes"] = COUNT_MAX.into();
+        check_forged(&state, "orders/strip", &forged);
+    }
+
+    #[test]
+    fn a_revision_without_a_successor_goes_on_from_what_was_committed() {
+        let mut state = State::default();
+        after(&mut state, &request(put_of("a"))).expect("accepted");
+        let mut forged = state[&id()].clone();
+        forged.revision = COUNT_MAX;
+        for (committed, expected) in [(0, 1), (7, 8), (COUNT_MAX - 1, 1)] {
+            let committed = Progress { revision: committed, ..Progress::default() };
+            assert_eq!(next_revision(Some(&forged), &committed), expected);
+            assert_eq!(next_revision(state.get(&id()), &committed), 2);
         }
     }
 }

@@ -58,7 +58,7 @@ pub async fn collect_for_ever(
     let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
     loop {
         let stored = catalog.modules();
-        metrics.modules_stored(stored.len(), stored.values().sum());
+        metrics.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             _ = shutdown.wait_for(|&down| down) => return,

@@ -1,8 +1,8 @@
 //! Whether a deployment would make transforms feed themselves: a path from it through topics and others back to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::names::TransformId;
+use crate::model::names::{TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::Spec;
 
@@ -13,26 +13,46 @@ pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment
     let next = next.spec().ok().filter(|spec| !spec.allow_cycle)?;
     let live = all.filter(|other| other.desired != Desired::Deleted && other.id != next.id);
     let others: Vec<Spec> = live.filter_map(|other| other.spec().ok()).collect();
-    let mut seen = BTreeSet::new();
-    let steps = path_back(&next, &next, &others, &mut seen)?;
-    Some(format!("{}{steps}", next.id))
+    path_back(&next, &others)
 }
 
-/// The way from what `from` writes to an input of `home`. A transform is looked at once: if it led there, we were there.
-fn path_back<'a>(from: &'a Spec, home: &Spec, others: &'a [Spec], seen: &mut BTreeSet<&'a TransformId>) -> Option<String> {
-    for topic in from.written_topics() {
-        if home.inputs.contains(topic) {
-            return Some(format!(" -> {topic} -> {}", home.id));
-        }
-        for reader in others.iter().filter(|other| other.inputs.contains(topic)) {
-            if seen.insert(&reader.id)
-                && let Some(rest) = path_back(reader, home, others, seen)
-            {
-                return Some(format!(" -> {topic} -> {}{rest}", reader.id));
+/// The way from what `home` writes to its inputs. Each transform is looked at once, and none within another: the way
+/// may be as long as there are transforms.
+fn path_back(home: &Spec, others: &[Spec]) -> Option<String> {
+    let mut readers: BTreeMap<&TopicName, Vec<&Spec>> = BTreeMap::new();
+    for other in others {
+        other.inputs.iter().for_each(|topic| readers.entry(topic).or_default().push(other));
+    }
+    // By transform: the one before it on the way, and the topic between.
+    let mut before: BTreeMap<&TransformId, (&Spec, &TopicName)> = BTreeMap::new();
+    let mut waiting = VecDeque::from([home]);
+    while let Some(from) = waiting.pop_front() {
+        for topic in from.written_topics() {
+            if home.inputs.contains(topic) {
+                return Some(path(home, from, topic, &before));
+            }
+            for reader in readers.get(topic).into_iter().flatten() {
+                before.entry(&reader.id).or_insert_with(|| {
+                    waiting.push_back(reader);
+                    (from, topic)
+                });
             }
         }
     }
     None
+}
+
+fn path(home: &Spec, last: &Spec, topic: &TopicName, before: &BTreeMap<&TransformId, (&Spec, &TopicName)>) -> String {
+    let mut parts = vec![home.id.to_string(), topic.to_string()];
+    let mut at = last;
+    while at.id != home.id {
+        let (earlier, topic) = before[&at.id];
+        parts.extend([at.id.to_string(), topic.to_string()]);
+        at = earlier;
+    }
+    parts.push(home.id.to_string());
+    parts.reverse();
+    parts.join(" -> ")
 }
 
 #[cfg(test)]
@@ -89,5 +109,18 @@ mod tests {
             let others: Vec<Deployment> = others.iter().map(|text| deployment(text)).collect();
             assert_eq!(closed_by(&deployment(next), others.iter()).as_deref(), path, "{next} among {others:?}");
         }
+    }
+
+    #[test]
+    fn a_long_way_needs_no_deep_stack() {
+        const LENGTH: usize = 1000;
+        let look = || {
+            let others: Vec<Deployment> = (1..LENGTH).map(|n| deployment(&format!("t/n{n}: t{n} -> t{}", n + 1))).collect();
+            closed_by(&deployment("t/n0: t0 -> t1"), others.iter()).is_none()
+                && closed_by(&deployment(&format!("t/n0: t{LENGTH} -> t1")), others.iter()).is_some()
+        };
+        // A debug build's frames are large: one for each transform would not fit.
+        let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(look).expect("a thread");
+        assert!(thread.join().expect("it has room"));
     }
 }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
+use crate::model::text::{OneLine, cut};
 use crate::ports::{Log, LogError, LogRecord, Page};
 
 use super::CatalogError;
@@ -22,6 +23,8 @@ use super::CatalogError;
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest reason for which a record is skipped, in bytes: it quotes what somebody else wrote.
+const REASON_BYTES_MAX: usize = 512;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -207,7 +210,7 @@ impl<F: Fold> Follow<F> {
         for record in &page.records {
             if let Err(reason) = self.fold.apply(record) {
                 warn!(topic = %self.topic, partition = self.partition, offset = record.offset, code = %Code::ControlRecord,
-                    reason, "skipping a record of the control topic");
+                    reason = %OneLine(cut(&reason, REASON_BYTES_MAX)), "skipping a record of the control topic");
             }
         }
         let moved = page.next_offset > self.position || !page.records.is_empty();

@@ -31,7 +31,9 @@ const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
 /// Far above any limit on uploads: a manifest that says more is not ours.
-const MODULE_BYTES_MAX: u64 = 1 << 30;
+pub(super) const MODULE_BYTES_MAX: u64 = 1 << 30;
+/// Most chunks of a module.
+pub(super) const CHUNKS_MAX: u64 = MODULE_BYTES_MAX / CHUNK_BYTES as u64 + 1;
 
 /// How names of copies begin that are being written.
 const UNFINISHED: &str = ".unfinished-";

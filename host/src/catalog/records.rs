@@ -10,11 +10,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::revision::{COUNT_MAX, Deployment, Desired, Revision};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
 use super::follower::Fold;
+use super::modules::{CHUNKS_MAX, MODULE_BYTES_MAX};
+
+/// Longest name of an upload; those that this host makes have 16 bytes.
+const UPLOAD_BYTES_MAX: usize = 64;
 
 pub fn encode_deployment(deployment: &Deployment) -> LogRecord {
     let value = serde_json::to_vec(deployment).expect("a deployment is plain data");
@@ -108,6 +112,9 @@ impl State {
         if deployment.id != id {
             return Err(format!("its key says {id}, its value {}", deployment.id));
         }
+        if !deployment.is_plausible() {
+            return Err(format!("a number in it is above {COUNT_MAX}, so far nobody has counted"));
+        }
         self.current.insert(id, deployment);
         Ok(())
     }
@@ -122,6 +129,9 @@ impl State {
         let revision: Revision = serde_json::from_slice(value).map_err(|error| format!("not a revision: {error}"))?;
         if (&revision.id, revision.revision) != (&id, number) {
             return Err(format!("its key says {id}@{number}, its value {}@{}", revision.id, revision.revision));
+        }
+        if number > COUNT_MAX {
+            return Err(format!("its number is above {COUNT_MAX}, so far nobody has counted"));
         }
         self.history.entry(id).or_default().insert(number, Arc::new(revision));
         Ok(())
@@ -150,6 +160,18 @@ pub struct Manifest {
     /// Part of the chunks' keys: those of another upload of the same module are others.
     #[serde(default)]
     pub upload: String,
+}
+
+impl Manifest {
+    /// Refuses numbers that no module has: they are added up, and chunks are made for them.
+    fn check(&self) -> Result<(), String> {
+        let Self { bytes, chunks, chunks_from, upload } = self;
+        if *bytes > MODULE_BYTES_MAX || u64::from(*chunks) > CHUNKS_MAX || *chunks_from < 0 {
+            return Err(format!("a module of {bytes} bytes in {chunks} chunks from {chunks_from} on is none"));
+        }
+        let fits = upload.len() <= UPLOAD_BYTES_MAX;
+        if fits { Ok(()) } else { Err("its upload's name is too long".to_owned()) }
+    }
 }
 
 pub fn encode_manifest(digest: &Digest, manifest: &Manifest, now: Timestamp) -> LogRecord {
@@ -188,6 +210,7 @@ impl Fold for Manifests {
         };
         let manifest: Manifest =
             serde_json::from_slice(value).map_err(|error| format!("not a module's manifest: {error}"))?;
+        manifest.check()?;
         let upload = manifest.upload.clone();
         let before = self.held.insert(digest, Held { manifest, at: Timestamp(record.timestamp) });
         self.left_behind.extend(before.filter(|before| before.manifest.upload != upload).map(|it| (digest, it.manifest)));
@@ -291,6 +314,25 @@ mod tests {
         ] {
             let record = record(chunk_key(&ours, upload, 12), vec![], Timestamp(0));
             assert_eq!(chunk_number(&digest, asked, &record), number, "{upload:?} asked for {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_forged_manifest_is_refused() {
+        let digest = Digest::of(b"a");
+        let good = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: "u".into() };
+        for (forged, accepted) in [
+            (good.clone(), true),
+            (Manifest { bytes: MODULE_BYTES_MAX, ..good.clone() }, true),
+            (Manifest { bytes: u64::MAX, ..good.clone() }, false),
+            // As many chunks would be cleared, once another manifest takes its place.
+            (Manifest { bytes: MODULE_BYTES_MAX, chunks: u32::MAX, ..good.clone() }, false),
+            (Manifest { chunks_from: i64::MAX, ..good.clone() }, true),
+            (Manifest { chunks_from: i64::MIN, ..good.clone() }, false),
+            (Manifest { upload: "u".repeat(10_000), ..good }, false),
+        ] {
+            let taken = Manifests::default().apply(&encode_manifest(&digest, &forged, Timestamp(0)));
+            assert_eq!(taken.is_ok(), accepted, "{forged:?}");
         }
     }
 

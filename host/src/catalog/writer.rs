@@ -228,7 +228,7 @@ impl Attempt<'_> {
             return Ok(Some((applied, false)));
         }
         // Since then there were so many changes that it may have been among them: nobody can say any more.
-        if all.get(self.id).is_some_and(|now| now.changes >= change + REQUESTS_MAX as u64) {
+        if all.get(self.id).is_some_and(|now| now.changes >= change.saturating_add(REQUESTS_MAX as u64)) {
             return Err(CatalogError::Unseen.into());
         }
         self.sent = None;

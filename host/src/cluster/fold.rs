@@ -66,7 +66,7 @@ impl Fold for Statuses {
         let written = std::mem::take(&mut self.written);
         let newest = written.values().copied().max().unwrap_or(0);
         let heard = |key: &str, at: Instant| {
-            let age = written.get(key).and_then(|written| u64::try_from(newest - written).ok()).unwrap_or(0);
+            let age = written.get(key).and_then(|written| u64::try_from(newest.saturating_sub(*written)).ok()).unwrap_or(0);
             at.checked_sub(Duration::from_millis(age)).unwrap_or(at)
         };
         for (host, status) in Arc::make_mut(&mut self.hosts) {
@@ -89,6 +89,9 @@ impl Statuses {
         match value {
             Some(value) => {
                 let status: HostStatus = parse(value)?;
+                if status.host != host {
+                    return Err(format!("its key says {host:?}, its value {:?}", status.host));
+                }
                 hosts.insert(host.to_owned(), Heard { status, at: Instant::now() });
             }
             None => drop(hosts.remove(host)),
@@ -106,6 +109,9 @@ impl Statuses {
 
     fn take_transform(&mut self, id: TransformId, host: &str, value: Option<&[u8]>) -> Result<(), String> {
         let status = value.map(parse::<TransformStatus>).transpose()?;
+        if let Some(status) = status.as_ref().filter(|status| (&status.id, status.host.as_str()) != (&id, host)) {
+            return Err(format!("its key says {id}@{host}, its value {}@{}", status.id, status.host));
+        }
         let transforms = Arc::make_mut(&mut self.transforms);
         let hosts = transforms.entry(id.clone()).or_default();
         match status {
@@ -134,6 +140,40 @@ mod tests {
 
     fn host(name: &str) -> serde_json::Value {
         serde_json::json!({"host": name, "version": "1", "started_at": 5, "seen_at": 6, "transforms": 1, "partitions": 2})
+    }
+
+    fn status(id: &str, host: &str) -> serde_json::Value {
+        let (team, name) = id.split_once('/').expect("team/name");
+        serde_json::json!({
+            "team": team, "name": name, "host": host, "state": "running", "revision": 1, "partitions": [],
+            "rollout": {"revision": 1, "state": "complete"},
+        })
+    }
+
+    #[test]
+    fn forged_times_and_numbers_end_nothing() {
+        let mut statuses = Statuses::default();
+        let times = [i64::MIN, -1, 0, i64::MAX];
+        for (name, timestamp) in ["a", "b", "c", "d"].into_iter().zip(times) {
+            statuses.apply(&LogRecord { timestamp, ..record(name, Some(host(name))) }).expect("a host");
+            statuses
+                .apply(&LogRecord { timestamp, ..record(&format!("tail:shop/x@{name}"), Some(host(name))) })
+                .expect("a wish");
+        }
+        statuses.loaded();
+        assert_eq!(statuses.hosts.len(), 4);
+        for extreme in [u64::MAX.into(), i64::MIN.into(), serde_json::json!(1e300)] {
+            for field in ["/seen_at", "/started_at", "/transforms", "/partitions"] {
+                let mut forged = host("a");
+                *forged.pointer_mut(field).expect(field) = extreme.clone();
+                let _ = statuses.apply(&record("a", Some(forged)));
+            }
+            for field in ["/revision", "/rollout/revision"] {
+                let mut forged = status("shop/x", "a");
+                *forged.pointer_mut(field).expect(field) = extreme.clone();
+                let _ = statuses.apply(&record("shop/x@a", Some(forged)));
+            }
+        }
     }
 
     #[test]
@@ -184,6 +224,10 @@ mod tests {
             ("shop/x@a", serde_json::json!(7)),
             ("no id@a", host("a")),
             ("tail:no id@a", host("a")),
+            // Of another key.
+            ("b", host("a")),
+            ("shop/x@a", status("shop/y", "a")),
+            ("shop/x@a", status("shop/x", "b")),
         ] {
             assert!(statuses.apply(&record(key, Some(value))).is_err(), "{key}");
         }

@@ -72,8 +72,8 @@ impl Narrator {
             let before = self.disposed.insert(id.clone(), now).unwrap_or_default();
             let last = status.error.as_ref().map_or(String::new(), |error| format!(", the last for {}", text(error)));
             for (event, count, verb) in [
-                (Event::DeadLettered, now.0 - before.0, "went to the dead-letter topic"),
-                (Event::Skipped, now.1 - before.1, "were skipped"),
+                (Event::DeadLettered, now.0.saturating_sub(before.0), "went to the dead-letter topic"),
+                (Event::Skipped, now.1.saturating_sub(before.1), "were skipped"),
             ] {
                 if count > 0 {
                     let message = format!("{count} failed records {verb}{last}");

@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::block::{Entry, Records};
 use super::group::{Group, MemberId};
-use super::outputs::Outputs;
+use super::outputs::{Outputs, Refusal};
 use super::store::{Block, Extent, PartitionId, Store, Topic};
 use super::{Error, Options, cleanup};
 use crate::model::batch::HeaderRef;
@@ -118,26 +118,31 @@ impl Broker {
         Ok(PartitionId { topic: topic.id, number })
     }
 
-    /// Records for one topic, ready to be written. `turn` is where those without a key begin.
+    /// Records for one topic, ready to be written, and how many they are: the first of them, where all are more than one
+    /// write takes. `turn` is where those without a key begin.
     pub fn outputs(
         &self,
         name: &TopicName,
         partition: Option<i32>,
         records: &[LogRecord],
         turn: usize,
-    ) -> Result<Outputs, LogError> {
+    ) -> Result<(Outputs, usize), LogError> {
         let topic = self.find(name)?;
         let fixed = partition.map(|number| self.find_partition(name, number)).transpose()?;
         let mut outputs = Outputs::new(&self.options);
         outputs.add_topic(name, &topic, turn);
-        for record in records {
+        for (taken, record) in records.iter().enumerate() {
             let headers: Vec<HeaderRef<'_>> =
                 record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
             let (timestamp, key, value) = (record.timestamp, record.key.as_deref(), record.value.as_deref());
             let entry = Entry { timestamp, key, value, headers: &headers };
-            outputs.push(0, fixed.map(|id| id.number), &entry).map_err(|refusal| LogError::Refused(refusal.to_string()))?;
+            match outputs.push(0, fixed.map(|id| id.number), &entry) {
+                Ok(()) => {}
+                Err(Refusal::Full { .. }) if taken > 0 => return Ok((outputs, taken)),
+                Err(refusal) => return Err(LogError::Refused(refusal.to_string())),
+            }
         }
-        Ok(outputs)
+        Ok((outputs, records.len()))
     }
 
     /// Writes outputs and offsets as one, makes them visible and wakes who waits for them.

@@ -35,7 +35,11 @@ impl ExclusiveWriter for EmbeddedExclusive {
     }
 
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
-        let mut outputs = self.broker.outputs(topic, Some(partition), &records, 0)?;
+        let (mut outputs, taken) = self.broker.outputs(topic, Some(partition), &records, 0)?;
+        if taken < records.len() {
+            let message = format!("{} records are more than one transaction takes", records.len());
+            return Err(LogError::Refused(message).into());
+        }
         let mut writer = self.broker.writer();
         if self.broker.state().exclusive.get(&self.id) != Some(&self.epoch) {
             return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));

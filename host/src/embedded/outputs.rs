@@ -99,6 +99,11 @@ impl Outputs {
         Ok(())
     }
 
+    /// Tells whether it is filled to less than a half.
+    pub fn has_room(&self) -> bool {
+        self.bytes < self.bytes_max / 2
+    }
+
     /// The partition of a topic.
     pub fn id(&self, target: usize, partition: i32) -> Option<PartitionId> {
         let partitions = &self.targets.get(target)?.partitions;

@@ -19,7 +19,7 @@ use super::Error;
 use super::block::Entry;
 use super::broker::{Broker, GroupOffset, State};
 use super::group::{Change, MemberId};
-use super::outputs::Outputs;
+use super::outputs::{Outputs, Refusal};
 use super::reader::Reader;
 use super::store::{PartitionId, Topic};
 use crate::model::batch::RecordRef;
@@ -189,7 +189,7 @@ impl EmbeddedSession {
         let extent = self.broker.state().extent(id);
         if let Some((next_offset, metadata)) = self.broker.store.committed(&self.group, id)? {
             if next_offset < extent.start {
-                let (group, lost) = (&self.group, extent.start - next_offset);
+                let (group, lost) = (&self.group, extent.start.saturating_sub(next_offset));
                 tracing::warn!(%group, ?id, lost, "retention has deleted records before they were read");
             }
             return Ok((next_offset, metadata));
@@ -323,7 +323,14 @@ impl Session for EmbeddedSession {
         }
         let (timestamp, key, value, headers) = (record.timestamp, record.key, record.value, record.headers);
         let pushed = self.buffer.push(record.topic, record.partition, &Entry { timestamp, key, value, headers });
-        pushed.map_err(|refusal| SessionError::Abort(refusal.to_string()))
+        pushed.map_err(|refusal| match refusal {
+            Refusal::Full { .. } => SessionError::TooLarge(refusal.to_string()),
+            refusal => SessionError::Abort(refusal.to_string()),
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.buffer.has_room()
     }
 
     /// What is sent gets its place with the commit.

@@ -186,13 +186,32 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
     session.begin().expect("begins");
     let record =
         Outgoing { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+    assert!(session.has_room());
     session.send(&record).expect("fits");
     session.send(&record).expect("fits");
-    let Err(SessionError::Abort(message)) = session.send(&record) else { panic!("fitted") };
+    assert!(!session.has_room());
+    let Err(SessionError::TooLarge(message)) = session.send(&record) else { panic!("fitted") };
     assert!(message.contains("10000 bytes (transaction_bytes_max)"), "{message}");
     session.abort().expect("aborts");
     session.begin().expect("begins");
     session.send(&record).expect("fits again");
+}
+
+#[test]
+fn an_append_over_the_limit_becomes_several() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = EmbeddedLog::open(Options { transaction_bytes_max: 10_000, ..Options::new(dir.path()) }).expect("opens");
+    let topic = topic(&log, "t", 1, false);
+    let records: Vec<LogRecord> = (0..20).map(|n| record(&format!("k{n}"), Some(&[0; 3000]))).collect();
+    log.append(&topic, Some(0), records.clone()).expect("appended");
+    let keys = |records: &[LogRecord]| records.iter().map(|record| record.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&read_all(&log, &topic)), keys(&records));
+    // What can only be written as a whole is refused, as is a record that is too large alone.
+    let exclusive = log.exclusive("one").expect("opens");
+    assert!(matches!(exclusive.commit(&topic, 0, records), Err(ExclusiveError::Log(LogError::Refused(_)))));
+    let large = vec![record("a", None), record("k", Some(&[0; 20_000])), record("b", None)];
+    assert!(matches!(log.append(&topic, None, large), Err(LogError::Refused(_))));
+    log.append(&topic, None, Vec::new()).expect("nothing is appended");
 }
 
 #[test]

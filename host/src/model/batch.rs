@@ -84,7 +84,8 @@ impl Batch {
 
     /// Whether `offset` can be a row: deltas are 32 bits wide.
     pub fn takes(&self, offset: i64) -> bool {
-        self.is_empty() || (offset > self.last_offset() && u32::try_from(offset - self.first_offset).is_ok())
+        let delta = || offset.checked_sub(self.first_offset).is_some_and(|delta| u32::try_from(delta).is_ok());
+        self.is_empty() || (offset > self.last_offset() && delta())
     }
 
     /// Appends a record. The caller keeps batches far below 4 GiB and checks [`Batch::takes`].

@@ -139,6 +139,8 @@ codes! {
     ControlTopic = "E210", 502, "A control topic has the wrong settings", "recreate it as docs/errors/E210.md shows";
     ControlWrite = "E211", 503, "A change was sent but not seen to arrive", "GET the transform: it holds the change or it does not; then repeat";
     LocalDisk = "E212", 500, "The host's data directory cannot be used", "look at its space and rights; it is only a cache";
+    Quarantined = "E213", 503, "The transform is quarantined on this host",
+        "look at the host's log and the records at the committed offsets, then: sandbar resume TEAM/NAME";
     StateLost = "E220", 500, "A changelog topic has lost what a store was built from", "docs/errors/E220.md says how to get it back, or to go on without";
     PartitionsChanged = "E221", 500, "An input's number of partitions changed under a transform with stores",
         "its keys are elsewhere now: docs/errors/E221.md says how to move them";

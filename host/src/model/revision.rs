@@ -32,7 +32,16 @@ pub struct Deployment {
     pub requests: Vec<Answered>,
 }
 
-/// How often the workers of a transform were asked for something: every host acts when it sees a count rise.
+/// The largest number of a revision, or of anything that is counted in a control record, that is believed: JSON's readers
+/// agree on numbers up to here, and nobody counts so far. A record with a larger one was forged, and is skipped.
+pub const COUNT_MAX: u64 = 1 << 53;
+
+/// Counts on. The largest number, which only a forged record has, is followed by 1: it locks nobody out.
+pub fn count_on(count: u64) -> u64 {
+    if count < COUNT_MAX { count + 1 } else { 1 }
+}
+
+/// How often the workers of a transform were asked for something: every host acts when it sees another count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// To stop and start anew, from the committed offsets.
@@ -42,6 +51,13 @@ pub struct Asked {
     /// To begin with empty stores: their changelog topics are named by it.
     #[serde(default)]
     pub resets: u64,
+}
+
+impl Asked {
+    /// The largest of the counts.
+    fn largest(&self) -> u64 {
+        self.restarts.max(self.resumes).max(self.resets)
+    }
 }
 
 /// How many answered requests a deployment remembers: so far back is a repeated one recognised.
@@ -164,7 +180,10 @@ fn is_zero(number: &u64) -> bool {
 impl Progress {
     /// Reads an offset's metadata; of an offset that somebody else committed nothing is known.
     pub fn parse(metadata: &str, next_offset: i64) -> Self {
-        serde_json::from_str(metadata).unwrap_or(Self { since: next_offset, ..Self::default() })
+        let found = serde_json::from_str(metadata).ok();
+        // A revision that has no successor would keep every other one off its partition.
+        let believed = |found: &Self| found.revision < COUNT_MAX && found.resets <= COUNT_MAX && found.since >= 0;
+        found.filter(believed).unwrap_or(Self { since: next_offset, ..Self::default() })
     }
 
     /// What a group has committed with last, by the metadata of its offsets; revision 0 if with nothing.
@@ -180,6 +199,12 @@ impl std::fmt::Display for Progress {
 }
 
 impl Deployment {
+    /// Tells whether its numbers were counted, and not made up.
+    pub fn is_plausible(&self) -> bool {
+        let largest = self.revision.max(self.changes).max(self.asked.largest());
+        largest <= COUNT_MAX && self.requests.iter().all(|answered| answered.revision <= COUNT_MAX)
+    }
+
     /// The validated spec. It was valid when it was accepted; a newer host may still refuse it.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
         Spec::parse(&self.spec, &self.id, Some(self.module))
@@ -204,10 +229,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_count_has_always_a_successor_that_is_believed() {
+        for (count, next) in [(0, 1), (7, 8), (COUNT_MAX - 1, COUNT_MAX), (COUNT_MAX, 1), (u64::MAX, 1)] {
+            assert_eq!(count_on(count), next);
+        }
+    }
+
+    #[test]
     fn progress_is_read_from_what_anybody_may_have_committed() {
-        for (metadata, revision, since) in
-            [(r#"{"revision":3,"since":40}"#, 3, 40), (r#"{"revision":3}"#, 3, 0), ("", 0, 7), ("by hand", 0, 7)]
-        {
+        for (metadata, revision, since) in [
+            (r#"{"revision":3,"since":40}"#, 3, 40),
+            (r#"{"revision":3}"#, 3, 0),
+            ("", 0, 7),
+            ("by hand", 0, 7),
+            // Forged.
+            (r#"{"revision":18446744073709551615}"#, 0, 7),
+            (r#"{"revision":9007199254740992}"#, 0, 7),
+            (r#"{"revision":9007199254740991}"#, COUNT_MAX - 1, 0),
+            (r#"{"revision":3,"resets":18446744073709551615}"#, 0, 7),
+            (r#"{"revision":3,"since":-9223372036854775808}"#, 0, 7),
+            (r#"{"revision":-1}"#, 0, 7),
+        ] {
             let expected = Progress { revision, since, ..Progress::default() };
             assert_eq!(Progress::parse(metadata, 7), expected, "{metadata}");
         }

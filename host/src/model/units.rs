@@ -132,9 +132,14 @@ impl Timestamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rfc3339(pub Timestamp);
 
+/// 9999-12-31T23:59:59.999Z.
+const RFC3339_MILLIS_MAX: u64 = 253_402_300_799_999;
+
 impl std::fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0.0).unwrap_or(0));
+        // Years have four digits: a later moment, which nobody means, is shown as the last one that has them.
+        let millis = u64::try_from(self.0.0).unwrap_or(0).min(RFC3339_MILLIS_MAX);
+        let at = UNIX_EPOCH + Duration::from_millis(millis);
         humantime::format_rfc3339_millis(at).fmt(f)
     }
 }
@@ -222,6 +227,14 @@ mod tests {
             ("2025-12-31T19:00:00-05:00", "2026-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(raw.parse::<Rfc3339>().expect(raw).to_string(), utc);
+        }
+        for (millis, shown) in [
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "9999-12-31T23:59:59.999Z"),
+            (-1, "1970-01-01T00:00:00.000Z"),
+            (i64::MIN, "1970-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Rfc3339(Timestamp(millis)).to_string(), shown);
         }
         let refused =
             ["", "Z", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+24:00"];

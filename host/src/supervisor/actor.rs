@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
+use crate::crashes::{ENDS_MAX, Permit, Standing};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Asked, Deployment, Desired};
@@ -86,7 +87,8 @@ impl Actor {
             if let Some(deployment) = &desired {
                 self.obey(deployment.asked).await;
             }
-            match plan(desired.as_ref(), &self.running, Timestamp::now()) {
+            let permit = self.permit(desired.as_ref());
+            match plan(desired.as_ref(), &self.running, permit, Timestamp::now()) {
                 Action::Start(deployment) => {
                     if self.start(&deployment).await.is_err() {
                         break;
@@ -94,7 +96,7 @@ impl Actor {
                 }
                 Action::Stop => self.stop(desired.as_ref()).await,
                 Action::Wait(time) => {
-                    self.settle(desired.as_ref());
+                    self.settle(desired.as_ref(), permit);
                     let wait = time.unwrap_or(REPORT_INTERVAL).min(REPORT_INTERVAL);
                     tokio::select! {
                         changed = self.desired.changed() => if changed.is_err() { break },
@@ -110,11 +112,26 @@ impl Actor {
     /// Does what was asked for since the last time.
     async fn obey(&mut self, asked: Asked) {
         let Some(before) = self.asked.replace(asked) else { return };
-        if asked.restarts > before.restarts {
+        if asked.restarts != before.restarts {
             // They are started again, as nothing runs.
             self.stop_workers().await;
-        } else if asked.resumes > before.resumes {
+        } else if asked.resumes != before.resumes {
             self.resume();
+        }
+    }
+
+    /// Tells whether its workers may be started, where none run and some should.
+    fn permit(&self, desired: Option<&Deployment>) -> Permit {
+        let now = Timestamp::now();
+        match desired.filter(|deployment| deployment.desired == Desired::Running) {
+            Some(deployment) if self.workers.is_empty() => {
+                self.parts.crashes.permit(&self.id, deployment.asked.resumes, now)
+            }
+            Some(_) => Permit::Granted,
+            None => {
+                self.parts.crashes.set_back(&self.id, now);
+                Permit::Granted
+            }
         }
     }
 
@@ -128,19 +145,27 @@ impl Actor {
         // Its turn may be long in coming; meanwhile something else may be desired.
         let compiled = tokio::select! {
             compiled = compile(&self.parts, deployment) => compiled,
-            changed = self.desired.changed() => return changed,
+            changed = self.desired.changed() => {
+                self.parts.crashes.settle(&self.id);
+                return changed;
+            }
         };
         let prepared = match compiled {
             Ok(()) => self.prepare(deployment).await,
             Err(unprepared) => Err(unprepared),
         };
-        match prepared {
-            Ok(prepared) => {
+        let started = match prepared {
+            Ok(prepared) if self.can_swap(&prepared) => {
+                self.swap(prepared);
+                Ok(())
+            }
+            Ok(prepared) => self.restart(prepared).await,
+            Err(unprepared) => Err(unprepared),
+        };
+        self.parts.crashes.settle(&self.id);
+        match started {
+            Ok(()) => {
                 self.failures = 0;
-                match self.can_swap(&prepared) {
-                    true => self.swap(prepared),
-                    false => self.restart(prepared).await,
-                }
                 self.running = Running::Revision(revision);
                 self.report.send_modify(|report| {
                     report.prepared = true;
@@ -184,18 +209,29 @@ impl Actor {
         tracing::info!(transform = %self.id, revision = program.settings.revision, "prepared, to be swapped in");
     }
 
-    async fn restart(&mut self, prepared: Prepared) {
+    async fn restart(&mut self, prepared: Prepared) -> Result<(), Unprepared> {
         self.stop_workers().await;
         let Prepared { program, kept, options, workers, stores, .. } = prepared;
         self.stores = stores;
         let programs = Programs { run: program, kept, refused: None };
-        let statuses = (0..workers).map(|number| self.spawn_worker(number, &programs, &options)).collect();
+        let mut statuses = Vec::new();
+        for number in 0..workers {
+            match self.spawn_worker(number, &programs, &options) {
+                Ok(seen) => statuses.push(seen),
+                Err(error) => {
+                    self.stop_workers().await;
+                    let message = format!("the system gives no thread for worker {number} of {workers}: {error}");
+                    return Err((Code::HostResources, message));
+                }
+            }
+        }
         tracing::info!(transform = %self.id, revision = programs.run.settings.revision, workers, "started");
         self.options = Some(options);
         self.report.send_modify(|report| {
             report.state = State::Starting;
             report.workers = statuses;
         });
+        Ok(())
     }
 
     fn prepare_failed(&mut self, revision: u64, code: Code, message: String) {
@@ -208,6 +244,7 @@ impl Actor {
             Running::Nothing => None,
         };
         self.running = Running::Failed { revision, retry_at: now.after(pause), kept };
+        self.parts.crashes.set_back(&self.id, now);
         tracing::warn!(transform = %self.id, revision, %code, error = message, ?pause, "could not be started, tried again");
         self.report.send_modify(|report| {
             report.state = State::Failed;
@@ -215,7 +252,7 @@ impl Actor {
         });
     }
 
-    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> WorkerSeen {
+    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> std::io::Result<WorkerSeen> {
         let (commands, commands_seen) = std_mpsc::channel();
         let (status, status_seen) = watch::channel(WorkerStatus::default());
         let mut options = options.clone();
@@ -230,16 +267,15 @@ impl Actor {
             status,
             clock: Timestamp::now,
         };
-        let name = format!("{}-{number}", self.id.name);
-        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || worker.run());
-        let thread = thread.expect("the system has a thread left");
+        let thread = std::thread::Builder::new().name(format!("{}-{number}", self.id.name)).stack_size(STACK_BYTES);
+        let thread = (self.parts.spawn)(thread, Box::new(move || worker.run()))?;
         self.workers.push(WorkerHandle { commands: commands.clone(), thread });
-        WorkerSeen { status: status_seen, commands }
+        Ok(WorkerSeen { status: status_seen, commands })
     }
 
     async fn stop(&mut self, desired: Option<&Deployment>) {
         self.stop_workers().await;
-        self.settle(desired);
+        self.settle(desired, Permit::Granted);
         tracing::info!(transform = %self.id, "stopped");
     }
 
@@ -263,19 +299,25 @@ impl Actor {
     }
 
     /// What is shown while nothing runs.
-    fn settle(&mut self, desired: Option<&Deployment>) {
+    fn settle(&mut self, desired: Option<&Deployment>, permit: Permit) {
         if self.running != Running::Nothing {
             return;
         }
+        let error = match permit {
+            Permit::Quarantined { since } => Some(quarantined(since)),
+            Permit::Granted | Permit::Waits => None,
+        };
         let state = match desired.map(|deployment| deployment.desired) {
             Some(Desired::Paused) => State::Paused,
+            Some(Desired::Running) if error.is_some() => State::Failed,
             Some(Desired::Running) => State::Starting,
             Some(Desired::Deleted) | None => State::Stopped,
         };
+        self.metrics.quarantined(error.is_some());
         self.report.send_modify(|report| {
             report.state = state;
             report.target = desired.map_or(0, |deployment| deployment.revision);
-            report.error = None;
+            report.error = error;
         });
         match state {
             // Deleted: its gauges would stand still for ever.
@@ -304,6 +346,7 @@ impl Actor {
             return;
         }
         self.catch_up(desired).await;
+        self.look();
         if self.running != Running::Nothing {
             self.gauge();
         }
@@ -343,10 +386,30 @@ impl Actor {
         }
     }
 
+    /// Shows the host's order of starts how far it is.
+    fn look(&self) {
+        let workers = self.report.borrow().workers();
+        let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
+        let standing = match () {
+            () if workers.is_empty() => return,
+            () if partitions.peek().is_none() => Standing::WithoutPartitions,
+            () if partitions.any(|partition| partition.state == State::Starting) => Standing::ComingUp,
+            () => Standing::Up,
+        };
+        self.parts.crashes.look(&self.id, standing, Timestamp::now());
+    }
+
     fn gauge(&self) {
         let report = self.report.borrow();
         let memory = report.workers().iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
         self.metrics.state(report.status(&self.id).state);
         self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
     }
+}
+
+/// The error of a transform that stays off. It does not change while it does.
+fn quarantined(since: Timestamp) -> LastError {
+    let message =
+        format!("it was in a call at {ENDS_MAX} abnormal ends of this host in a row, and had not committed between");
+    LastError { code: Code::Quarantined, message, offset: None, at: since }
 }

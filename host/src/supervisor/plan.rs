@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::crashes::Permit;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::units::Timestamp;
+
+/// How soon a suspect asks again for its turn.
+const TURN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What runs of a transform on this host.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +32,8 @@ pub enum Action {
     Wait(Option<Duration>),
 }
 
-/// Decides. Called again after each action, change or time-out.
-pub fn plan(desired: Option<&Deployment>, running: &Running, now: Timestamp) -> Action {
+/// Decides. Called again after each action, change or time-out. `permit` is about a start where nothing runs yet.
+pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now: Timestamp) -> Action {
     let runs = match running {
         Running::Nothing => None,
         Running::Revision(revision) => Some(*revision),
@@ -46,7 +50,12 @@ pub fn plan(desired: Option<&Deployment>, running: &Running, now: Timestamp) -> 
         Running::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
             Action::Wait(Some(Duration::from_millis(retry_at.millis_since(now))))
         }
-        _ => Action::Start(Box::new(deployment.clone())),
+        _ => match permit {
+            Permit::Granted => Action::Start(Box::new(deployment.clone())),
+            Permit::Waits => Action::Wait(Some(TURN_INTERVAL)),
+            // Until somebody resumes it.
+            Permit::Quarantined { .. } => Action::Wait(None),
+        },
     }
 }
 
@@ -85,7 +94,26 @@ mod tests {
             (None, Running::Revision(1), 0, Action::Stop),
         ] {
             let desired = desired.map(|(revision, desired)| deployment(revision, desired));
-            assert_eq!(plan(desired.as_ref(), &running, Timestamp(now)), expected, "{desired:?} {running:?} at {now}");
+            let planned = plan(desired.as_ref(), &running, Permit::Granted, Timestamp(now));
+            assert_eq!(planned, expected, "{desired:?} {running:?} at {now}");
         }
+    }
+
+    #[test]
+    fn a_suspect_waits_and_a_quarantined_one_stays_off() {
+        let desired = deployment(2, Desired::Running);
+        let failed = Running::Failed { revision: 2, retry_at: Timestamp(0), kept: None };
+        for running in [Running::Nothing, failed] {
+            for (permit, expected) in [
+                (Permit::Granted, Action::Start(Box::new(desired.clone()))),
+                (Permit::Waits, Action::Wait(Some(TURN_INTERVAL))),
+                (Permit::Quarantined { since: Timestamp(0) }, Action::Wait(None)),
+            ] {
+                assert_eq!(plan(Some(&desired), &running, permit, Timestamp(0)), expected, "{permit:?} {running:?}");
+            }
+        }
+        let paused = deployment(2, Desired::Paused);
+        let quarantined = Permit::Quarantined { since: Timestamp(0) };
+        assert_eq!(plan(Some(&paused), &Running::Nothing, quarantined, Timestamp(0)), Action::Wait(None));
     }
 }

@@ -7,7 +7,7 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Asked, Deployment, Progress};
 use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, GuestFactory, LogError, SessionOptions, States};
+use crate::ports::{Guest, GuestError, LogError, SessionOptions, States};
 use crate::stores::TransformStores;
 use crate::task::{Failed, Program, Settings};
 use crate::telemetry::metrics::TransformMetrics;
@@ -89,8 +89,10 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
     let settings = Settings { resets, ..settings };
-    let factory = parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
-    let factory = factory.map_err(|error| (error.code(), error.to_string()))?;
+    let watch = parts.crashes.watch(&spec.id);
+    let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
+    let factory = watch.load(load).map_err(|error| (error.code(), error.to_string()))?;
+    let factory = watch.factory(Arc::new(factory));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
     let options = SessionOptions {
         group: spec.group(&parts.cluster),
@@ -101,7 +103,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         start: spec.start.resolve(deployment.changed_at),
         co_partitioned: spec.shares_state(),
     };
-    let program = Arc::new(Program { settings, guests: Arc::new(factory), metrics });
+    let program = Arc::new(Program { settings, guests: factory, metrics });
     Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
 }
 

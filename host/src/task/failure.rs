@@ -39,6 +39,11 @@ impl Failed {
         Self::new(if error.is_limit() { Code::OutputLimit } else { Code::Contract }, error.to_string())
     }
 
+    /// One record became more than the log takes at once.
+    pub fn too_large(reason: &str) -> Self {
+        Self::new(Code::OutputLimit, format!("what one record became is too large: {reason}"))
+    }
+
     fn new(code: Code, message: String) -> Self {
         Self { code, message: cut(&message, MESSAGE_BYTES_MAX).to_owned() }
     }

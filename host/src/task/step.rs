@@ -119,6 +119,7 @@ impl Task {
         tally: &mut Tally,
     ) -> Result<Step, SessionError> {
         let due = self.tick_at;
+        self.called = None;
         self.plan_tick(now);
         let program = self.program.clone();
         // The output is as that of one row without data.
@@ -138,10 +139,7 @@ impl Task {
         state.end_call(failures.is_empty());
         self.note_success(failures.is_empty());
         if let Some((_, failed)) = failures.first() {
-            let (id, error) = (&program.settings.id, &failed.message);
-            tracing::warn!(transform = %id, partition = self.partition.number, code = %failed.code, error, "a tick failed");
-            program.metrics.failed("tick");
-            self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: None, at: now });
+            self.tick_failed(failed, now);
             return Ok(Step::Worked);
         }
         for record in outcome.iter().flat_map(CheckedOutput::records) {
@@ -155,6 +153,14 @@ impl Task {
         Ok(Step::Worked)
     }
 
+    /// A tick that failed has changed nothing.
+    pub(super) fn tick_failed(&mut self, failed: &Failed, now: Timestamp) {
+        let (id, error) = (&self.program.settings.id, &failed.message);
+        tracing::warn!(transform = %id, partition = self.partition.number, code = %failed.code, error, "a tick failed");
+        self.program.metrics.failed("tick");
+        self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: None, at: now });
+    }
+
     /// A revision on trial that traps is refused as a whole, whatever the error policy says of single records.
     fn refused_by(&self, outcome: &Result<CheckedOutput<'_>, Failed>) -> Option<Failed> {
         outcome.as_ref().err().filter(|failed| self.on_trial && failed.is_the_modules()).cloned()
@@ -162,6 +168,12 @@ impl Task {
 
     /// Runs the batch.
     fn call(&mut self, batch: &Batch, now: Timestamp, state: &mut State) -> Result<Result<Output, Failed>, SessionError> {
+        self.called = Some(batch.first_offset);
+        if let Some((_, failed)) =
+            self.condemned.as_ref().filter(|(offset, _)| (batch.first_offset, batch.len()) == (*offset, 1))
+        {
+            return Ok(Err(failed.clone()));
+        }
         self.program.metrics.batch_records.observe(batch.len() as f64);
         self.run(state, |guest, call, state| guest.process(batch, call, state), now)
     }
@@ -278,7 +290,7 @@ impl Task {
                 "a record failed: its partition is paused until it is resumed"
             );
         } else {
-            self.next_offset = batch.last_offset() + 1;
+            self.next_offset = batch.last_offset().saturating_add(1);
         }
         if failures.iter().any(|(_, failed)| failed.is_trap()) {
             self.back_off(now);

@@ -44,6 +44,7 @@ pub struct Metrics {
     swaps: IntCounterVec,
     swap_pause: HistogramVec,
     worker_state: IntGaugeVec,
+    quarantined: IntGaugeVec,
     store_entries: IntGaugeVec,
     store_bytes: IntGaugeVec,
     restored: IntCounterVec,
@@ -222,6 +223,12 @@ impl Metrics {
                 "sandbar_worker_state",
                 "1 for the state that the transform is in",
                 &["team", "transform", "state"],
+            ),
+            quarantined: gauges(
+                r,
+                "sandbar_quarantined",
+                "1 for a transform that stays off on this host, as the host died in its calls",
+                &TRANSFORM,
             ),
             store_entries: gauges(
                 r,
@@ -402,6 +409,7 @@ impl Metrics {
             let _ = self.worker_state.remove_label_values(&[id.team.as_str(), id.name.as_str(), state.as_str()]);
         }
         let _ = self.guest_memory.remove_label_values(&[id.team.as_str(), id.name.as_str()]);
+        let _ = self.quarantined.remove_label_values(&[id.team.as_str(), id.name.as_str()]);
     }
 
     pub fn compiled(&self, result: &'static str, took: Duration) {
@@ -593,6 +601,15 @@ impl TransformMetrics {
                 self.all.restore_left.with_label_values(&labels).set(i64::try_from(records).unwrap_or(i64::MAX))
             }
             None => drop(self.all.restore_left.remove_label_values(&labels)),
+        }
+    }
+
+    /// It stays off on this host, or does not any more.
+    pub fn quarantined(&self, is_quarantined: bool) {
+        let labels = [self.id.team.as_str(), self.id.name.as_str()];
+        match is_quarantined {
+            true => self.all.quarantined.with_label_values(&labels).set(1),
+            false => drop(self.all.quarantined.remove_label_values(&labels)),
         }
     }
 

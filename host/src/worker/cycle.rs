@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::HistogramTimer;
 
 use super::WorkerStatus;
+use super::portion::Portion;
 use super::states::{Opened, PartitionStates};
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
@@ -69,6 +70,7 @@ pub struct Cycle {
     /// The task that had the last step: the next one is another's.
     stepped: Option<Partition>,
     tally: Tally,
+    portion: Portion,
     open: bool,
     /// When what is pending or open is to be committed.
     deadline: Option<Timestamp>,
@@ -90,6 +92,7 @@ impl Cycle {
             change: None,
             stepped: None,
             tally: Tally::default(),
+            portion: Portion::default(),
             open: false,
             deadline: None,
             aborts_in_a_row: 0,
@@ -102,6 +105,10 @@ impl Cycle {
         match self.round(clock, idle_wait) {
             Err(SessionError::Abort(reason)) => {
                 self.roll_back(&reason, clock())?;
+                self.settle(clock())
+            }
+            Err(SessionError::TooLarge(reason)) => {
+                self.split(&reason, clock())?;
                 self.settle(clock())
             }
             other => other,
@@ -190,7 +197,11 @@ impl Cycle {
 
     /// Whether the open transaction is to be committed before its time: what it has waits in memory.
     fn is_large(&self) -> bool {
-        self.tally.held_bytes() > TRANSACTION_BYTES_MAX || self.states.pending_bytes() > STATE_BYTES_MAX
+        let is_split = self.open && !self.portion.is_whole();
+        is_split
+            || !self.session.has_room()
+            || self.tally.held_bytes() > TRANSACTION_BYTES_MAX
+            || self.states.pending_bytes() > STATE_BYTES_MAX
     }
 
     /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.
@@ -266,6 +277,8 @@ impl Cycle {
         let offsets: Vec<CommitOffset> = self.tasks.values().filter_map(|task| task.commit_offset(reach_of(task))).collect();
         self.session.commit(&offsets)?;
         timer.observe_duration();
+        let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
+        self.program().guests.committed(&partitions);
         self.open = false;
         self.aborts_in_a_row = 0;
         for task in self.tasks.values_mut() {
@@ -277,10 +290,33 @@ impl Cycle {
         metrics.committed.inc();
         self.tally.count(&metrics, now);
         self.pass_trial();
+        if self.portion.committed(self.program().settings.batch_records) {
+            self.limit_rows();
+        }
         if self.tasks.values().any(Task::has_pending) {
             self.deadline = Some(now.after(self.program().settings.commit_interval));
         }
         Ok(())
+    }
+
+    /// The transaction was more than the log takes: the same is done in smaller ones. A record that is too much alone
+    /// fails.
+    fn split(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+        let can_shrink = self.portion.shrink(self.program().settings.batch_records);
+        let id = &self.program().settings.id;
+        tracing::info!(transform = %id, reason, rows_max = self.portion.rows_max(), "transaction aborted, done again in smaller ones");
+        self.program().metrics.aborted("too-large");
+        self.abort()?;
+        self.limit_rows();
+        if let Some(task) = self.stepped.filter(|_| !can_shrink).and_then(|partition| self.tasks.get_mut(&partition)) {
+            task.condemn(reason, now);
+        }
+        Ok(())
+    }
+
+    fn limit_rows(&mut self) {
+        let rows_max = self.portion.rows_max();
+        self.tasks.values_mut().for_each(|task| task.limit_rows(rows_max));
     }
 
     /// The transaction failed: everything goes back to what was committed.
@@ -407,6 +443,7 @@ impl Cycle {
                 for assigned in self.session.assign(&partitions)? {
                     let mut task = Task::new(&assigned, self.program().clone(), self.programs.kept.is_some());
                     task.plan_tick(now);
+                    task.limit_rows(self.portion.rows_max());
                     if self.states.are_needed() {
                         let number = assigned.partition.number;
                         self.states.begin(number, task.committed_changelogs());
@@ -462,7 +499,7 @@ impl Cycle {
     /// Commits what is open. Dropping the cycle leaves the group.
     pub fn stop(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
         match self.finish(clock()) {
-            Err(SessionError::Abort(reason)) => self.roll_back(&reason, clock()),
+            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => self.roll_back(&reason, clock()),
             other => other,
         }
     }
@@ -551,6 +588,8 @@ impl Cycle {
 /// A call outside a transaction has nothing to abort.
 fn as_restart(error: SessionError) -> SessionError {
     match error {
-        SessionError::Abort(reason) | SessionError::Restart(reason) => SessionError::Restart(reason),
+        SessionError::Abort(reason) | SessionError::TooLarge(reason) | SessionError::Restart(reason) => {
+            SessionError::Restart(reason)
+        }
     }
 }

@@ -1,0 +1,245 @@
+//! The order in which suspects are started: after all others, one at a time, the most suspicious first.
+//!
+//! A turn ends when its suspect has committed, when it is up and makes no calls, or when it has run for so long that no
+//! crash loop is seen. A plain value: the time is passed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::names::TransformId;
+use crate::model::units::Timestamp;
+
+/// How long a suspect that is up makes no call until the next one has its turn.
+const QUIET: Duration = Duration::from_secs(5);
+/// The same for one that has no partition here: longer than a dead member stays in its group, which may have them.
+const WITHOUT_PARTITIONS: Duration = Duration::from_secs(60);
+/// The longest turn.
+const TURN_MAX: Duration = Duration::from_secs(120);
+/// How long suspects wait for all others to be started: at least, so that everybody has asked, and at most.
+const OTHERS_MIN: Duration = Duration::from_secs(2);
+const OTHERS_MAX: Duration = Duration::from_secs(30);
+/// How long a suspect that could not be started lets the others go first.
+const SET_BACK: Duration = Duration::from_secs(10);
+
+/// How far a started transform is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    ComingUp,
+    /// It has partitions, and all of them work or wait for records.
+    Up,
+    WithoutPartitions,
+}
+
+/// A look at a suspect that has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub standing: Standing,
+    /// Calls that it has made in all.
+    pub calls: u64,
+    pub is_in_call: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Turns {
+    began: Timestamp,
+    /// Suspects that wait, by their counts, and since when they may be chosen.
+    waiting: BTreeMap<TransformId, (u32, Timestamp)>,
+    /// Suspects that have had their turn.
+    done: BTreeSet<TransformId>,
+    /// Others whose first start is under way.
+    starting: BTreeSet<TransformId>,
+    settled: BTreeSet<TransformId>,
+    turn: Option<Turn>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    id: TransformId,
+    since: Timestamp,
+    /// Its calls, and since when there were no more.
+    quiet: Option<(u64, Timestamp)>,
+}
+
+impl Turns {
+    pub fn new(now: Timestamp) -> Self {
+        let (waiting, done) = (BTreeMap::new(), BTreeSet::new());
+        Self { began: now, waiting, done, starting: BTreeSet::new(), settled: BTreeSet::new(), turn: None }
+    }
+
+    /// A transform that is no suspect is about to be started.
+    pub fn start_other(&mut self, id: &TransformId) {
+        if !self.settled.contains(id) {
+            self.starting.insert(id.clone());
+        }
+    }
+
+    /// An attempt to start it is over, well or not.
+    pub fn settle(&mut self, id: &TransformId) {
+        self.starting.remove(id);
+        self.settled.insert(id.clone());
+    }
+
+    /// Tells whether a suspect with this count may be started now.
+    pub fn may_start(&mut self, id: &TransformId, count: u32, now: Timestamp) -> bool {
+        if self.done.contains(id) {
+            return true;
+        }
+        match &self.turn {
+            Some(turn) if turn.id == *id => return true,
+            Some(turn) if now < turn.since.after(TURN_MAX) => {}
+            Some(_) => self.end_turn(),
+            None => {}
+        }
+        self.waiting.entry(id.clone()).or_insert((count, now)).0 = count;
+        let others_are_up = self.starting.is_empty() || now >= self.began.after(OTHERS_MAX);
+        if self.turn.is_some() || !others_are_up || now < self.began.after(OTHERS_MIN) {
+            return false;
+        }
+        let ready = self.waiting.iter().filter(|(_, (_, from))| now >= *from);
+        // The first of those that share the highest count.
+        let chosen = ready.max_by(|(a, (fewer, _)), (b, (more, _))| fewer.cmp(more).then_with(|| b.cmp(a)));
+        let is_chosen = chosen.is_some_and(|(chosen, _)| chosen == id);
+        if is_chosen {
+            self.waiting.remove(id);
+            self.turn = Some(Turn { id: id.clone(), since: now, quiet: None });
+        }
+        is_chosen
+    }
+
+    /// Takes a look at a suspect. Returns whether this ends its turn.
+    pub fn look(&mut self, id: &TransformId, seen: Seen, now: Timestamp) -> bool {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *id) else { return false };
+        let since = match turn.quiet {
+            Some((calls, since)) if calls == seen.calls && !seen.is_in_call && seen.standing != Standing::ComingUp => since,
+            _ => now,
+        };
+        turn.quiet = Some((seen.calls, since));
+        let quiet = match seen.standing {
+            Standing::ComingUp => None,
+            Standing::Up => Some(QUIET),
+            Standing::WithoutPartitions => Some(WITHOUT_PARTITIONS),
+        };
+        let is_over = quiet.is_some_and(|quiet| now >= since.after(quiet)) || now >= turn.since.after(TURN_MAX);
+        if is_over {
+            self.end_turn();
+        }
+        is_over
+    }
+
+    /// A suspect is none any more.
+    pub fn clear(&mut self, id: &TransformId) {
+        self.waiting.remove(id);
+        self.done.insert(id.clone());
+        if self.turn.as_ref().is_some_and(|turn| turn.id == *id) {
+            self.turn = None;
+        }
+    }
+
+    /// A suspect could not be started, or is not to run: the others go first.
+    pub fn set_back(&mut self, id: &TransformId, now: Timestamp) {
+        self.waiting.remove(id);
+        if let Some(turn) = self.turn.take_if(|turn| turn.id == *id) {
+            self.waiting.insert(turn.id, (0, now.after(SET_BACK)));
+        }
+    }
+
+    fn end_turn(&mut self) {
+        self.done.extend(self.turn.take().map(|turn| turn.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> TransformId {
+        format!("t/{name}").parse().expect("valid")
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(seconds * 1000)
+    }
+
+    fn seen(standing: Standing, calls: u64, is_in_call: bool) -> Seen {
+        Seen { standing, calls, is_in_call }
+    }
+
+    /// The suspects that may start at a time: all of them ask, twice, since the first asks before it knows of the others.
+    #[track_caller]
+    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: i64, expected: &str) {
+        let mut started = Vec::new();
+        for _ in 0..2 {
+            started = suspects.iter().filter(|(name, count)| turns.may_start(&id(name), *count, at(seconds))).collect();
+        }
+        let names: Vec<_> = started.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.join(" "), expected, "at {seconds} s");
+    }
+
+    #[test]
+    fn suspects_wait_for_the_others() {
+        let mut turns = Turns::new(at(0));
+        turns.start_other(&id("x"));
+        for (seconds, expected) in [(0, ""), (2, ""), (29, "")] {
+            check(&mut turns, &[("a", 1)], seconds, expected);
+        }
+        turns.settle(&id("x"));
+        turns.start_other(&id("x"));
+        check(&mut turns, &[("a", 1)], 29, "a");
+        let mut turns = Turns::new(at(0));
+        turns.start_other(&id("never ends").clone());
+        check(&mut turns, &[("a", 1)], 30, "a");
+    }
+
+    #[test]
+    fn the_most_suspicious_goes_first_and_one_at_a_time() {
+        let all = [("a", 1), ("b", 2), ("c", 2)];
+        let mut turns = Turns::new(at(0));
+        for (name, count) in all {
+            assert!(!turns.may_start(&id(name), count, at(0)));
+        }
+        check(&mut turns, &all, 2, "b");
+        turns.clear(&id("b"));
+        check(&mut turns, &all, 3, "b c");
+        turns.clear(&id("c"));
+        check(&mut turns, &all, 4, "a b c");
+    }
+
+    #[test]
+    fn a_turn_ends_when_its_suspect_is_quiet() {
+        for (standing, looks) in [
+            (Standing::Up, &[(2, 0, false, false), (7, 0, false, true)][..]),
+            (Standing::Up, &[(2, 0, false, false), (6, 1, false, false), (10, 1, false, false), (11, 1, false, true)]),
+            // A call that does not end is not quiet.
+            (Standing::Up, &[(2, 1, true, false), (30, 1, true, false), (31, 1, false, false), (36, 1, false, true)]),
+            (Standing::ComingUp, &[(2, 0, false, false), (100, 0, false, false), (122, 0, false, true)]),
+            (Standing::WithoutPartitions, &[(2, 0, false, false), (61, 0, false, false), (62, 0, false, true)]),
+        ] {
+            let mut turns = Turns::new(at(0));
+            check(&mut turns, &[("a", 1), ("b", 1)], 2, "a");
+            for &(seconds, calls, is_in_call, ends) in looks {
+                let seen = seen(standing, calls, is_in_call);
+                assert_eq!(turns.look(&id("a"), seen, at(seconds)), ends, "{seen:?} at {seconds} s");
+                check(&mut turns, &[("a", 1), ("b", 1)], seconds, if ends { "a b" } else { "a" });
+            }
+        }
+    }
+
+    #[test]
+    fn no_suspect_holds_up_the_others() {
+        let all = [("a", 1), ("b", 1)];
+        let mut turns = Turns::new(at(0));
+        check(&mut turns, &all, 2, "a");
+        // It could not be started, or was paused.
+        turns.set_back(&id("a"), at(3));
+        check(&mut turns, &all, 3, "b");
+        turns.clear(&id("b"));
+        check(&mut turns, &all, 12, "b");
+        check(&mut turns, &all, 13, "a b");
+        // Nobody looked at it any more.
+        let mut turns = Turns::new(at(0));
+        check(&mut turns, &all, 2, "a");
+        check(&mut turns, &[("b", 1)], 121, "");
+        check(&mut turns, &[("b", 1)], 122, "b");
+    }
+}
