@@ -109,6 +109,7 @@ impl ModuleError {
             Self::Timeout(message) => Self::Timeout(cut(message)),
             Self::Memory(message) => Self::Memory(cut(message)),
             Self::Host(message) => Self::Host(cut(message)),
+            Self::Structure { part, found, max } => Self::Structure { part: cut(part), found, max },
             whole @ (Self::NotWasm
             | Self::CoreModule
             | Self::TooLarge { .. }
