@@ -20,6 +20,9 @@ use super::{BEAT, Cluster, Narrator, Tails, ensure_status};
 const TURN: Duration = Duration::from_millis(250);
 /// How often offsets and lag are told while they change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
+/// Transforms whose samples this host asks for at once, and those of one team.
+const ASKED_MAX: usize = 64;
+const ASKED_PER_TEAM_MAX: usize = 16;
 /// How often a status is told that does not change: the log drops old ones, and the topic may have been made anew.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -103,17 +106,25 @@ impl Publisher {
         self.told.extend(changed.into_iter().map(|status| (status.id.clone(), (status, now))));
     }
 
-    /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does.
+    /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does. Each
+    /// transform has a record or two in a beat, however often somebody comes and goes.
     fn ask(&self, now: Instant) -> (Vec<LogRecord>, BTreeMap<TransformId, Instant>) {
         let wanted = self.tails.wanted();
         let mut asked = self.asked.clone();
-        asked.retain(|id, _| wanted.contains(id));
-        let ended = self.asked.keys().filter(|id| !wanted.contains(id));
-        let mut records: Vec<LogRecord> =
-            ended.map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None)).collect();
+        let is_fresh = |at: Instant| now.duration_since(at) < BEAT;
+        asked.retain(|id, at| wanted.contains(id) || is_fresh(*at));
+        let ended = self.asked.keys().filter(|id| !asked.contains_key(*id));
+        let tail = |id: &TransformId| format!("{TAIL}{id}@{}", self.host.host);
+        let mut records: Vec<LogRecord> = ended.map(|id| self.keyed(tail(id), None)).collect();
         for id in wanted {
-            if asked.get(&id).is_none_or(|at| now.duration_since(*at) >= BEAT) {
-                records.push(self.keyed(format!("{TAIL}{id}@{}", self.host.host), Some(b"{}".to_vec())));
+            let of_team = asked.keys().filter(|other| other.team == id.team).count();
+            let is_due = match asked.get(&id) {
+                Some(at) => !is_fresh(*at),
+                // Those that nobody looks at any more leave room in a moment.
+                None => asked.len() < ASKED_MAX && of_team < ASKED_PER_TEAM_MAX,
+            };
+            if is_due {
+                records.push(self.keyed(tail(&id), Some(b"{}".to_vec())));
                 asked.insert(id, now);
             }
         }
