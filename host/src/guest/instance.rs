@@ -61,10 +61,7 @@ impl Settings {
             has_tick: spec.tick.is_some(),
             memory_bytes_max: spec.limits.memory.as_usize(),
             call_time_max: spec.limits.batch_time.0,
-            log_rate: Rate {
-                lines: spec.limits.log_lines_per_second,
-                bytes: spec.limits.log_bytes_per_second.0,
-            },
+            log_rate: Rate { lines: spec.limits.log_lines_per_second, bytes: spec.limits.log_bytes_per_second.0 },
         }
     }
 }

@@ -106,7 +106,9 @@ impl<W: io::Write> io::Write for JsonLines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line.trim_ascii_end());
         let shown = match text.len() > JSON_BYTES_MAX {
-            true => serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string(),
+            true => {
+                serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string()
+            }
             false => text.into_owned(),
         };
         self.0.write_all((text::json(&shown).into_owned() + "\n").as_bytes())?;

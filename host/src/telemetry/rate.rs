@@ -35,6 +35,8 @@ struct Shared {
 struct Known {
     teams: BTreeMap<TeamName, Arc<Mutex<Bucket>>>,
     transforms: BTreeMap<TransformId, Arc<Allowance>>,
+    /// So many transforms are known before they are looked through again.
+    looked_through_at: usize,
 }
 
 /// A transform's lines, over all of its revisions and instances on this host.
@@ -70,10 +72,7 @@ impl Rates {
         if let Some(allowance) = known.transforms.get(id) {
             return allowance.clone();
         }
-        // Deleted transforms would pile up. One that is full again is as good as a new one.
-        let now = Instant::now();
-        known.transforms.retain(|_, own| Arc::strong_count(own) > 1 || !own.own.lock().is_rested(self.0.burst, now));
-        known.teams.retain(|_, team| Arc::strong_count(team) > 1);
+        known.forget(self.0.burst);
         let team = known.teams.entry(id.team.clone()).or_default().clone();
         let allowance = Arc::new(Allowance { rates: self.clone(), team, own: Mutex::default() });
         known.transforms.insert(id.clone(), allowance.clone());
@@ -83,6 +82,19 @@ impl Rates {
     /// An allowance that no transform has a part in.
     pub fn apart(&self) -> Arc<Allowance> {
         Arc::new(Allowance { rates: self.clone(), team: Arc::default(), own: Mutex::default() })
+    }
+}
+
+impl Known {
+    /// Forgets transforms that are gone: they would pile up. One that is full again is as good as a new one.
+    fn forget(&mut self, burst: u32) {
+        if self.transforms.len() < self.looked_through_at {
+            return;
+        }
+        let now = Instant::now();
+        self.transforms.retain(|_, own| Arc::strong_count(own) > 1 || !own.own.lock().is_rested(burst, now));
+        self.teams.retain(|_, team| Arc::strong_count(team) > 1);
+        self.looked_through_at = 64.max(self.transforms.len() * 2);
     }
 }
 
@@ -189,10 +201,10 @@ mod tests {
         assert!(!other.take(OWN, 1, now), "it is the same transform's");
         assert!(!rates.of(&id("t/b")).take(Rate { lines: 0, ..OWN }, 1, now + Duration::from_secs(60)));
         // What nobody has any more, and is full, is forgotten: not what was used a moment ago.
-        drop(rates.of(&id("t/unused")));
         drop((one, other));
-        assert!(rates.of(&id("u/c")).take(OWN, 1, now));
-        assert_eq!(rates.0.known.lock().transforms.len(), 3, "t/a, t/b and u/c");
+        (0..200).for_each(|i| drop(rates.of(&id(&format!("u/a{i}")))));
+        let known = rates.0.known.lock().transforms.len();
+        assert!(known < 150, "{known} are known");
         assert!(!rates.of(&id("t/a")).take(OWN, 1, now), "it has no more for that");
     }
 }

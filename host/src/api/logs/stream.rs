@@ -56,9 +56,15 @@ pub struct Source {
 pub enum Until {
     Gone,
     /// There were so many lines, or it is time.
-    Had { lines: usize, deadline: Instant },
+    Had {
+        lines: usize,
+        deadline: Instant,
+    },
     /// It has come so far in the log. It breaks off where no line is found for so long.
-    End { offset: i64, search_time: Duration },
+    End {
+        offset: i64,
+        search_time: Duration,
+    },
 }
 
 /// Why a stream breaks off: its client must not take what it has for all there is.

@@ -79,7 +79,9 @@ mod tests {
         let taken = turns.take(&team(name));
         let refused = taken.as_ref().err().map(|refusal| (refusal.code(), refusal.detail().to_owned()));
         match limit {
-            Some(limit) => assert!(refused.is_some_and(|(code, detail)| code == Code::Busy && detail.contains(limit)), "{name}"),
+            Some(limit) => {
+                assert!(refused.is_some_and(|(code, detail)| code == Code::Busy && detail.contains(limit)), "{name}")
+            }
             None => assert_eq!(refused, None, "{name}"),
         }
         taken.ok()
