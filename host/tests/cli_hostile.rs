@@ -75,7 +75,8 @@ fn answers() -> Vec<Reply> {
     let change = json!({ "topic": "?", "partition": 0, "from": 17, "to": 3, "records": 1 });
     let changes = json!({ "dry_run": false, "records": 1, "offsets": [change] });
     let host = json!({ "host": "?", "version": "?", "started_at": "?", "seen_at": "?", "transforms": 1, "partitions": 1 });
-    let summary = json!({ "team": "?", "name": "?", "revision": 1, "module": "?", "state": "?", "lag": 1, "changed_at": "?" });
+    let summary =
+        json!({ "team": "?", "name": "?", "revision": 1, "module": "?", "state": "?", "lag": 1, "changed_at": "?" });
     let offset = json!({ "topic": "?", "partition": 0, "offset": 17, "end_offset": 40, "lag": 23, "metadata": "?" });
     vec![
         reply(200, "GET /v1/transforms", json!({ "transforms": [summary] })),
@@ -83,7 +84,11 @@ fn answers() -> Vec<Reply> {
         reply(200, &at("GET", ""), transform()),
         reply(202, &at("PUT", ""), transform()),
         reply(200, &at("PUT", "?dry_run=true"), transform()),
-        reply(200, &at("GET", "/revisions/1"), json!({ "team": "a", "name": "x", "revision": 1, "module": "m", "spec": {}, "changed_at": "?" })),
+        reply(
+            200,
+            &at("GET", "/revisions/1"),
+            json!({ "team": "a", "name": "x", "revision": 1, "module": "m", "spec": {}, "changed_at": "?" }),
+        ),
         reply(200, &at("GET", "/status"), status("complete")),
         events("logs?follow=false&since=1h&limit=1000&level=debug", &[log.clone(), log]),
         events("tail?limit=10&wait=10s", &[sample]),
@@ -132,7 +137,8 @@ const VERBS: &[(&str, usize)] = &[
 const LONG: &[&str] = &["describe a/x", "diff a/x 1"];
 
 fn is_safe(c: char) -> bool {
-    c == '\n' || !(c.is_control() || matches!(c, '\u{2028}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{e0041}'))
+    c == '\n'
+        || !(c.is_control() || matches!(c, '\u{2028}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{e0041}'))
 }
 
 #[track_caller]
@@ -140,7 +146,10 @@ fn check_safe(ran: &Ran, words: &str) {
     for (name, text) in [("stdout", &ran.out), ("stderr", &ran.err)] {
         let unsafe_ones: String = text.chars().filter(|&c| !is_safe(c)).collect();
         assert_eq!(unsafe_ones, "", "{words}: {name} has controls: {text:?}");
-        assert!(text.lines().all(|line| !line.starts_with("error[E000]: forged")), "{words}: {name} has a forged line: {text}");
+        assert!(
+            text.lines().all(|line| !line.starts_with("error[E000]: forged")),
+            "{words}: {name} has a forged line: {text}"
+        );
     }
 }
 
@@ -212,7 +221,11 @@ fn a_rollout_that_fails_is_shown_safely() {
 #[test]
 fn what_is_wrong_with_a_file_is_shown_safely() {
     let folder = folder();
-    for text in [format!("{BAD}: 1"), format!("team: a\nname: {}\n", Value::from(BAD)), format!("team: a\n{}: 1\n", Value::from(BAD))] {
+    for text in [
+        format!("{BAD}: 1"),
+        format!("team: a\nname: {}\n", Value::from(BAD)),
+        format!("team: a\n{}: 1\n", Value::from(BAD)),
+    ] {
         std::fs::write(folder.path().join("transform.yaml"), text).expect("writable");
         let ran = run(folder.path(), "http://127.0.0.1:1", "deploy");
         check_safe(&ran, "deploy");

@@ -24,7 +24,14 @@ pub fn list(args: ListArgs, session: &Session) -> Result<()> {
         let mut table = Table::new(["TRANSFORM", "REVISION", "STATE", "LAG", "MODULE", "CHANGED"]);
         for it in list.transforms {
             let transform = format!("{}/{}", it.team, it.name);
-            table.row([transform, it.revision.to_string(), it.state.into(), optional(it.lag), short(&it.module), it.changed_at.into()]);
+            table.row([
+                transform,
+                it.revision.to_string(),
+                it.state.into(),
+                optional(it.lag),
+                short(&it.module),
+                it.changed_at.into(),
+            ]);
         }
         table.to_string()
     })

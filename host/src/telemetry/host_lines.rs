@@ -6,11 +6,9 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus::IntCounter;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -18,6 +16,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::logging::GUEST;
+use super::metrics::HOST_LINES_DROPPED;
 use super::rate::{Bucket, Rate, Rates};
 use crate::model::names::TransformId;
 use crate::model::text::LineWriter;
@@ -31,12 +30,6 @@ const BURST_S: u32 = 60;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The target of that line, which always passes.
 const TARGET: &str = "sandbar::dropped";
-
-/// Lines of the host that were dropped. The log is the process's, and so is their count.
-pub static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    let help = "Lines of the host's own log that were dropped: too many of one transform, team or kind";
-    IntCounter::new("sandbar_host_log_lines_dropped_total", help).expect("a valid name")
-});
 
 /// See the module.
 pub struct HostLines {
@@ -79,7 +72,7 @@ impl HostLines {
         let mut dropped = self.dropped.lock();
         if !passes {
             dropped.lines += 1;
-            DROPPED.inc();
+            HOST_LINES_DROPPED.inc();
         }
         if dropped.lines == 0 || now.saturating_duration_since(dropped.told) < INTERVAL {
             return None;

@@ -20,7 +20,8 @@ use crate::model::text::{self, LineWriter};
 /// The target of lines that guests log. They were counted before.
 pub const GUEST: &str = "guest";
 
-/// Longest text of an event's fields, in bytes; the rest is cut.
+/// Longest text of a field, and of all fields of an event, in bytes; the rest is cut.
+const FIELD_BYTES_MAX: usize = 4096;
 const FIELDS_BYTES_MAX: usize = 8192;
 /// Longest line of JSON, in bytes; of a longer one the beginning is shown, as text.
 const JSON_BYTES_MAX: usize = 64 * 1024;
@@ -85,17 +86,19 @@ impl<'writer> FormatFields<'writer> for OneLineFields {
 
 impl Visit for OneLineVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if self.bytes_left == 0 {
+        // Of events of the crate `log`: where they come from.
+        if self.bytes_left == 0 || field.name().starts_with("log.") {
             return;
         }
         let space = if std::mem::take(&mut self.is_first) { "" } else { " " };
-        let mut line = LineWriter { out: &mut self.out, bytes_max: self.bytes_left };
-        // The writer says that it is full; then the line ends here. The message stands without its name.
-        let written = match field.name() {
+        let bytes_max = self.bytes_left.min(FIELD_BYTES_MAX);
+        let mut line = LineWriter { out: &mut self.out, bytes_max };
+        // It fails where the field is longer; then the next one follows. The message stands without its name.
+        let _ = match field.name() {
             "message" => write!(line, "{space}{value:?}"),
             name => write!(line, "{space}{name}={value:?}"),
         };
-        self.bytes_left = if written.is_ok() { line.bytes_max } else { 0 };
+        self.bytes_left -= bytes_max - line.bytes_max;
     }
 }
 
@@ -155,7 +158,8 @@ mod tests {
         let span = tracing::info_span!("request", id = BAD);
         span.in_scope(|| {
             tracing::warn!(text = BAD, shown = %BAD, debug = ?BAD, number = 1, "message {BAD}");
-            tracing::error!(error = %io::Error::other(BAD), long = %"x".repeat(1 << 20), "second");
+            let long = "x".repeat(1 << 20);
+            tracing::error!(error = %io::Error::other(BAD), a = %long, transform = "t/a", b = %long, "second {long}");
         });
     }
 
@@ -176,7 +180,8 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log_all);
         let all = check(&lines);
         assert!(all[0].contains(": message a\\r\\nERROR forged\\u{1b}]0;t") && all[0].contains(" number=1"), "{}", all[0]);
-        assert!(all[1].ends_with("xxx...") && all[1].len() < 2 * FIELDS_BYTES_MAX, "{}", all[1].len());
+        assert!(all[1].contains("xxx... error=") && all[1].contains("xxx... transform=\"t/a\" b=xxx"), "{}", all[1]);
+        assert!(all[1].ends_with("xxx...") && all[1].len() < FIELDS_BYTES_MAX + 200, "{}", all[1].len());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Labels are bounded: `team` and `transform` by the deployments, `topic` and `partition` by their inputs and outputs;
 //! nothing that a record or a client says becomes a label. docs/metrics.md is checked against this file.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -11,7 +11,6 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::host_lines;
 use super::journal::{Journal, Kind, Sampling};
 use super::rate::{Allowance, Rate, Rates};
 use crate::model::journal::{Level, Sample};
@@ -21,6 +20,12 @@ use crate::model::status::State;
 const TRANSFORM: [&str; 2] = ["team", "transform"];
 /// Log lines of all guests of a team on a host, by default.
 pub const TEAM_LOG_RATE: Rate = Rate { lines: 1000, bytes: 256 * 1024 };
+
+/// Lines of the host's own log that were dropped. The log is the process's, and so is their count.
+pub(super) static HOST_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Lines of the host's own log that were dropped: too many of one transform, team or kind";
+    IntCounter::new("sandbar_host_log_lines_dropped_total", help).expect("a valid name")
+});
 
 /// The host's metrics. Cloning shares them.
 #[derive(Clone)]
@@ -345,7 +350,7 @@ impl Metrics {
             journal: None,
             registry,
         };
-        registered(&metrics.registry, Ok(host_lines::DROPPED.clone()));
+        registered(&metrics.registry, Ok(HOST_LINES_DROPPED.clone()));
         let build = gauges(&metrics.registry, "sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
         let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("SANDBAR_REVISION").unwrap_or("unknown"));
         build.with_label_values(&[version, revision, option_env!("SANDBAR_RUSTC").unwrap_or("unknown")]).set(1);
