@@ -238,11 +238,12 @@ async fn an_answer_that_cannot_go_on_is_broken_off() {
     let mut response = host.request("GET", LOGS).header("last-event-id", "0").send().await.expect("an answer");
     response.chunk().await.expect("it stands").expect("a part of it");
     host.log.unavailable.store(true, Ordering::Relaxed);
-    let mut ended = Ok(None::<()>);
-    while let Ok(Some(_)) = {
-        ended = response.chunk().await;
-        &ended
-    } {}
+    let ended = loop {
+        match response.chunk().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
     assert!(ended.is_err(), "{ended:?}");
 }
 

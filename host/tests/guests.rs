@@ -240,7 +240,7 @@ fn bad_columns() {
 /// counts, and not that of the records.
 #[test]
 fn log_flood() {
-    let flood = |limits: Value| spec(json!({ "mode": "log-flood", "lines": 5000 }), json!({ "limits": limits }));
+    let flood = |limits: serde_json::Value| spec(json!({ "mode": "log-flood", "lines": 5000 }), json!({ "limits": limits }));
     // A guest may be slow in a debug build: then some more come back meanwhile.
     for (limits, most) in [
         (json!({ "batch_time": "5s" }), 1500),
