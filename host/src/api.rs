@@ -50,6 +50,7 @@ use crate::telemetry::metrics::HttpMetrics;
 
 use body::Received;
 use budget::Budget;
+use logs::Follows;
 use problem::Refusal;
 use turns::Turns;
 
@@ -143,10 +144,12 @@ pub struct ApiLimits {
     /// How long the hosts may take to leave the group of a transform that was just paused. A host that crashed is a
     /// member until its session is over.
     pub leave_time: Duration,
-    /// Readers of logs and samples at once.
+    /// Readers of logs and samples at once, and those of one team's transforms.
     pub follows_max: usize,
-    /// Older log lines of one answer.
+    pub follows_per_team_max: usize,
+    /// Older log lines of one answer, and their bytes.
     pub log_lines_max: usize,
+    pub log_bytes_max: usize,
     /// Time to look for them.
     pub logs_time: Duration,
     /// How long samples are waited for that are not followed, by default and at most.
@@ -172,7 +175,9 @@ impl Default for ApiLimits {
             trial_bytes_max: 8 * 1024 * 1024,
             leave_time: Duration::from_secs(12),
             follows_max: 64,
+            follows_per_team_max: 16,
             log_lines_max: 10_000,
+            log_bytes_max: 8 * 1024 * 1024,
             logs_time: Duration::from_secs(20),
             tail_wait: Duration::from_secs(10),
             tail_wait_max: Duration::from_secs(60),
@@ -189,7 +194,7 @@ struct Shared {
     rollbacks: Turns,
     moves: Turns,
     polls: Arc<Semaphore>,
-    follows: Arc<Semaphore>,
+    follows: Arc<Follows>,
 }
 
 type AppState = axum::extract::State<Arc<Shared>>;
@@ -204,7 +209,7 @@ impl Shared {
             rollbacks: Turns::new("rollbacks_max", limits.rollbacks_max),
             moves: Turns::new("moves_max", limits.moves_max),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
-            follows: Arc::new(Semaphore::new(limits.follows_max)),
+            follows: Follows::new(limits.follows_max, limits.follows_per_team_max),
             state,
         }
     }

@@ -28,6 +28,7 @@ use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::text::OneLine;
 use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
 use crate::stores::Stores;
@@ -80,7 +81,7 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Cr
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new().with_team_log_rate(config.team_log_rate);
     let server = Server {
         gate: Gate::new(config.advertise.as_deref(), &config.allowed_hosts),
         limits: server_limits(&config)?,
@@ -131,8 +132,8 @@ async fn start(
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Started> {
     let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
-    let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
-    let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
+    let journal_bytes_max = usize::try_from(config.journal_bytes_max)?;
+    let (journal, entries) = journal(&host, journal_bytes_max, |kind| metrics.journal_dropped(kind));
     let metrics = metrics.with_journal(journal.clone());
     let embedded = matches!(backend, Backend::Embedded);
     let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
@@ -190,11 +191,14 @@ async fn start(
     let publishing = tokio::spawn(publisher.run(shutdown.clone()));
     tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
     let (all_told, nothing_more) = watch::channel(false);
-    let recording = tokio::spawn(Recorder::new(feeds.clone(), entries, metrics.clone()).run(nothing_more));
+    let recorders = entries.map(|entries| Recorder::new(feeds.clone(), entries, metrics.clone()));
+    let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
     let ended = tokio::spawn(async move {
         let _ = tokio::join!(workers, publishing);
         let _ = all_told.send(true);
-        let _ = recording.await;
+        for ended in recording {
+            let _ = ended.await;
+        }
     });
     let http = metrics.clone();
     let running = Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone() };
@@ -295,7 +299,7 @@ fn announce(backend: &Backend, address: std::net::SocketAddr, config: &Config) {
         }
         Backend::Embedded => {
             let log = config.data_dir.join("log");
-            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", log.display());
+            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
             eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
             eprintln!("API: http://{address}/");
         }

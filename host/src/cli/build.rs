@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use crate::guest::check::{check_header, check_surface};
 use crate::guest::{Engine, structure};
 use crate::model::module::ModuleError;
+use crate::model::text::OneLine;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -38,7 +39,7 @@ impl BuildArgs {
         check_surface(&engine, &parsed, footprint).map_err(refused)?;
         let out = self.out.unwrap_or_else(|| default_out(&core));
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
-        println!("{}", out.display());
+        println!("{}", OneLine(out.display()));
         Ok(())
     }
 

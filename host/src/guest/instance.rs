@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{ResourceLimiter, Store};
 
@@ -13,7 +12,7 @@ use super::bindings::{Transformer, TransformerPre};
 use super::check::Surface;
 use super::engine::{Engine, TICK};
 use super::error::{TEXT_BYTES_MAX, classed, root_text, text};
-use super::imports::{HANDLES_MAX, LogLines};
+use super::imports::HANDLES_MAX;
 use super::memory::Memory;
 use super::structure::Footprint;
 use super::ticker::Ticker;
@@ -28,6 +27,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, Table, TrapKind};
 use crate::state::State;
 use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::rate::{Allowance, Rate};
 
 /// Bytes that `init` may return or log at once, and that any call may return beside its outputs. What crosses is copied
 /// into the host's own memory, and spans and strings may overlap: a guest's memory limit alone does not bound them.
@@ -57,7 +57,7 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     pub call_time_max: Duration,
     pub output_bytes_per_record: usize,
-    pub log_lines_per_second: u32,
+    pub log_rate: Rate,
 }
 
 impl Settings {
@@ -74,7 +74,7 @@ impl Settings {
             memory_bytes_max: spec.limits.memory.as_usize(),
             call_time_max: spec.limits.batch_time.0,
             output_bytes_per_record: spec.limits.output_bytes_per_record.as_usize(),
-            log_lines_per_second: spec.limits.log_lines_per_second,
+            log_rate: Rate { lines: spec.limits.log_lines_per_second, bytes: spec.limits.log_bytes_per_second.0 },
         }
     }
 
@@ -94,7 +94,7 @@ pub struct Prepared {
     settings: Arc<Settings>,
     tables: Tables,
     metrics: Option<Arc<TransformMetrics>>,
-    log_lines: Arc<Mutex<LogLines>>,
+    allowance: Arc<Allowance>,
 }
 
 /// The tables of a spec, in its order; empty where none is to be read: a trial of `init`.
@@ -109,7 +109,7 @@ pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub tables: Tables,
     pub metrics: Option<Arc<TransformMetrics>>,
-    pub log_lines: Arc<Mutex<LogLines>>,
+    pub allowance: Arc<Allowance>,
     /// That of the call's partition; without stores outside of a call.
     pub state: State,
     /// Open stores and tables.
@@ -149,6 +149,7 @@ impl Prepared {
         settings: Settings,
         tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
+        allowance: Arc<Allowance>,
     ) -> Result<Self, ModuleError> {
         if settings.has_tick && !surface.has_ticks() {
             return Err(ModuleError::MissingExport { name: format!("{PACKAGE}/ticks@{VERSION}") });
@@ -158,7 +159,7 @@ impl Prepared {
         let module = TransformerPre::new(linked).map_err(invalid)?;
         let engine = engine.clone();
         let settings = Arc::new(settings);
-        Ok(Self { engine, module, footprint: surface.footprint, settings, tables, metrics, log_lines: Arc::default() })
+        Ok(Self { engine, module, footprint: surface.footprint, settings, tables, metrics, allowance })
     }
 }
 
@@ -193,7 +194,7 @@ impl Prepared {
             settings: settings.clone(),
             tables: self.tables.clone(),
             metrics: self.metrics.clone(),
-            log_lines: self.log_lines.clone(),
+            allowance: self.allowance.clone(),
             state: State::default(),
             handles: 0,
             memory,

@@ -122,7 +122,9 @@ impl Modules {
         metrics: Option<Arc<TransformMetrics>>,
     ) -> Result<Prepared, ModuleError> {
         let Compiled { component, surface, .. } = self.compiled(bytes)?;
-        Prepared::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
+        let allowance = metrics.as_ref().map_or_else(|| self.shared.metrics.tried(), |metrics| metrics.allowance.clone());
+        let settings = Settings::of(spec, revision);
+        Prepared::new(&self.shared.engine, &component, &surface, settings, tables, metrics, allowance)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
