@@ -6,6 +6,7 @@
 //! The modules are built from source: most by hand ([`Component`]), as no compiler writes such code. [`corpus`] has them
 //! all, over every entry point and every resource.
 
+pub mod attack;
 mod boundary;
 mod compiling;
 mod component;
@@ -13,6 +14,8 @@ mod instances;
 mod processing;
 mod stores;
 mod ticks;
+pub mod watch;
+pub mod web;
 
 use serde_json::{Value, json};
 

@@ -70,7 +70,30 @@ impl Api {
         self.try_deploy_files(transform, ("application/yaml", manifest), module).success();
     }
 
-    fn try_deploy_files(&self, transform: &str, (content_type, spec): (&str, &str), module: &[u8]) -> Response {
+    fn try_deploy_files(&self, transform: &str, spec: (&str, &str), module: &[u8]) -> Response {
+        self.send_form("PUT", &route(transform, ""), spec, module, None)
+    }
+
+    /// Has a deployment checked, and nothing changed.
+    pub fn try_dry_run(&self, transform: &str, spec: &Value, module: &[u8]) -> Response {
+        let path = route(transform, "?dry_run=true");
+        self.send_form("PUT", &path, ("application/json", &spec.to_string()), module, None)
+    }
+
+    /// Runs a module over records, a JSON object a line, and deploys nothing.
+    pub fn try_trial(&self, transform: &str, spec: &Value, module: &[u8], records: &[u8]) -> Response {
+        let path = route(transform, "/test");
+        self.send_form("POST", &path, ("application/json", &spec.to_string()), module, Some(records))
+    }
+
+    fn send_form(
+        &self,
+        method: &str,
+        path: &str,
+        (content_type, spec): (&str, &str),
+        module: &[u8],
+        records: Option<&[u8]>,
+    ) -> Response {
         let mut body = Vec::new();
         let mut part = |name: &str, file: &str, content_type: &str, content: &[u8]| {
             let disposition = format!("Content-Disposition: form-data; name=\"{name}\"{file}");
@@ -82,8 +105,11 @@ impl Api {
         };
         part("spec", "", content_type, spec.as_bytes());
         part("module", "; filename=\"module.wasm\"", "application/wasm", module);
+        if let Some(records) = records {
+            part("records", "", "application/x-ndjson", records);
+        }
         body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        self.send("PUT", &route(transform, ""), &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
+        self.send(method, path, &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
     }
 
     #[track_caller]

@@ -1,0 +1,160 @@
+//! One hostile module against the hosts of a cluster: uploaded, tried, deployed, and held against its rule.
+
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use super::{Case, Rule};
+use crate::http::{Api, Response};
+use crate::kafka::KafkaCluster;
+use crate::producer::{Message, Producer};
+use crate::topics::{self, Progress};
+use crate::wait;
+
+/// Records that each deployed case is given.
+pub const RECORDS: usize = 3;
+/// Most bytes of an answer that refuses something.
+const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of any other answer.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+const TEAM: &str = "hostile";
+
+/// The hosts, and what was wrong so far.
+pub struct Attack<'a> {
+    kafka: &'a KafkaCluster,
+    cluster: String,
+    hosts: Vec<Api>,
+    wrong: Mutex<Vec<String>>,
+}
+
+// === impl Attack ===
+
+impl<'a> Attack<'a> {
+    pub fn new(kafka: &'a KafkaCluster, cluster: &str, hosts: Vec<Api>) -> Self {
+        Attack { kafka, cluster: cluster.to_owned(), hosts, wrong: Mutex::default() }
+    }
+
+    /// Creates the topics of these cases.
+    pub fn create_topics(&self, cases: &[Case]) {
+        let names: Vec<String> = cases.iter().flat_map(|case| [self.input(case), self.output(case)]).collect();
+        topics::create(self.kafka, &names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    }
+
+    /// Uploads a module, has a deployment of it checked, and tries it over a record, each through every host.
+    pub fn try_out(&self, case: &Case) {
+        let spec = self.spec(case);
+        for number in 0..self.hosts.len() {
+            let host = self.hosts[number].clone();
+            let refused_upload = matches!(case.rule, Rule::Upload(_));
+            self.check(case, "upload", &host.try_upload(&case.module), refused_upload);
+            let refused = refused_upload || matches!(case.rule, Rule::Instance(_));
+            self.check(case, "dry run", &host.try_dry_run(&transform(case), &spec, &case.module), refused);
+            let trial = host.try_trial(&transform(case), &spec, &case.module, br#"{"value": "a record"}"#);
+            self.check_trial(case, &trial);
+        }
+    }
+
+    /// Deploys it through one of the hosts, and gives it records.
+    #[track_caller]
+    pub fn deploy(&self, case: &Case, through: usize) {
+        let host = &self.hosts[through % self.hosts.len()];
+        let answer = host.try_deploy_with(&transform(case), &self.spec(case), &case.module);
+        assert!((200..300).contains(&answer.status), "{}: {answer:?}", case.name);
+        let records: Vec<Message> = (0..RECORDS).map(|i| Message::new("key", format!("record {i}"))).collect();
+        Producer::new(self.kafka).send_all(&self.input(case), &records);
+    }
+
+    /// Waits until it is through with its records, and compares what became of them with its rule.
+    pub fn settle(&self, case: &Case) {
+        let group = format!("sandbar.{}.{TEAM}.{}", self.cluster, case.name);
+        Progress::new(self.kafka, &group, &self.input(case)).wait_through(2 * wait::PATIENCE);
+        let expected: &[&str] = if let Rule::Record(codes) = case.rule { codes } else { &[] };
+        let letters = topics::read_committed(self.kafka, &format!("{TEAM}.{}.dead-letter", case.name));
+        let codes: Vec<String> = letters.iter().filter_map(|letter| letter.header("sandbar.error.code")).collect();
+        let count = if expected.is_empty() { 0 } else { RECORDS };
+        if codes.len() != count || codes.iter().any(|code| !expected.contains(&code.as_str())) {
+            self.note([format!("{}: its dead letters have {codes:?}, not {count} of {expected:?}", case.name)]);
+        }
+        let put_out = topics::ends(self.kafka, &self.output(case));
+        if put_out != [0] {
+            self.note([format!("{}: it put out {put_out:?} records", case.name)]);
+        }
+    }
+
+    pub fn delete(&self, case: &Case) {
+        let answer = self.hosts[0].delete(&format!("/v1/teams/{TEAM}/transforms/{}", case.name));
+        assert!((200..300).contains(&answer.status), "{}: {answer:?}", case.name);
+    }
+
+    /// Notes something else that is wrong.
+    pub fn note(&self, wrong: impl IntoIterator<Item = String>) {
+        self.wrong.lock().expect("nobody panics with it").extend(wrong);
+    }
+
+    /// All that was wrong.
+    pub fn wrong(self) -> Vec<String> {
+        self.wrong.into_inner().expect("nobody panicked with it")
+    }
+
+    fn check(&self, case: &Case, what: &str, answer: &Response, refused: bool) {
+        let codes = codes(case);
+        let code = code_of(answer);
+        let right = match refused {
+            true => (400..500).contains(&answer.status) && code.as_deref().is_some_and(|code| codes.contains(&code)),
+            false => (200..300).contains(&answer.status),
+        };
+        if !right {
+            let body: String = answer.body.chars().take(300).collect();
+            let expected = if refused { format!("a refusal with one of {codes:?}") } else { "a success".to_owned() };
+            self.note([format!("{}: {what}: not {expected}, but {} {body}", case.name, answer.status)]);
+        }
+        let bytes_max = if code.is_some() { PROBLEM_BYTES_MAX } else { ANSWER_BYTES_MAX };
+        if answer.body.len() > bytes_max {
+            self.note([format!("{}: {what}: an answer of {} bytes", case.name, answer.body.len())]);
+        }
+    }
+
+    /// A trial answers with the failures of records, or refuses the module as a deployment does.
+    fn check_trial(&self, case: &Case, answer: &Response) {
+        let Rule::Record(codes) = case.rule else {
+            return self.check(case, "trial", answer, !case.runs());
+        };
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let failed = body["failures"][0]["code"].as_str().or(body["code"].as_str()).unwrap_or_default();
+        if !codes.contains(&failed) || answer.body.len() > PROBLEM_BYTES_MAX {
+            let start: String = answer.body.chars().take(300).collect();
+            self.note([format!("{}: trial: {} {start}", case.name, answer.status)]);
+        }
+    }
+
+    fn spec(&self, case: &Case) -> Value {
+        let mut spec = case.spec.clone();
+        spec["inputs"] = json!([self.input(case)]);
+        spec["outputs"] = json!({"out": self.output(case)});
+        spec
+    }
+
+    fn input(&self, case: &Case) -> String {
+        format!("{}.{}.in", self.cluster, case.name)
+    }
+
+    fn output(&self, case: &Case) -> String {
+        format!("{}.{}.out", self.cluster, case.name)
+    }
+}
+
+fn transform(case: &Case) -> String {
+    format!("{TEAM}/{}", case.name)
+}
+
+fn codes(case: &Case) -> &'static [&'static str] {
+    match case.rule {
+        Rule::Upload(codes) | Rule::Instance(codes) | Rule::Record(codes) => codes,
+        Rule::Runs => &[],
+    }
+}
+
+fn code_of(answer: &Response) -> Option<String> {
+    let body: Value = serde_json::from_str(&answer.body).ok()?;
+    answer.content_type.starts_with("application/problem+json").then(|| body["code"].as_str().map(str::to_owned))?
+}
