@@ -11,7 +11,7 @@ use crate::producer::{Message, Producer};
 use crate::topics::{self, Progress};
 use crate::wait;
 
-/// Records that each deployed case is given.
+/// Records that a case is given where it is held against its rule.
 pub const RECORDS: usize = 3;
 /// Most bytes of an answer that refuses something.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
@@ -46,21 +46,22 @@ impl<'a> Attack<'a> {
         for number in 0..self.hosts.len() {
             let host = self.hosts[number].clone();
             let refused_upload = matches!(case.rule, Rule::Upload(_));
-            self.check(case, "upload", &host.try_upload(&case.module), refused_upload);
+            let upload = host.send_bytes("POST", "/v1/modules", "application/wasm", &case.module);
+            self.check(case, "upload", upload, refused_upload);
             let refused = refused_upload || matches!(case.rule, Rule::Instance(_));
-            self.check(case, "dry run", &host.try_dry_run(&transform(case), &spec, &case.module), refused);
+            self.check(case, "dry run", host.try_dry_run(&transform(case), &spec, &case.module), refused);
             let trial = host.try_trial(&transform(case), &spec, &case.module, br#"{"value": "a record"}"#);
-            self.check_trial(case, &trial);
+            self.check_trial(case, trial);
         }
     }
 
-    /// Deploys it through one of the hosts, and gives it records.
+    /// Deploys it through one of the hosts, and gives it so many records.
     #[track_caller]
-    pub fn deploy(&self, case: &Case, through: usize) {
+    pub fn deploy(&self, case: &Case, through: usize, records: usize) {
         let host = &self.hosts[through % self.hosts.len()];
         let answer = host.try_deploy_with(&transform(case), &self.spec(case), &case.module);
         assert!((200..300).contains(&answer.status), "{}: {answer:?}", case.name);
-        let records: Vec<Message> = (0..RECORDS).map(|i| Message::new("key", format!("record {i}"))).collect();
+        let records: Vec<Message> = (0..records).map(|i| Message::new("key", format!("record {i}"))).collect();
         Producer::new(self.kafka).send_all(&self.input(case), &records);
     }
 
@@ -96,9 +97,10 @@ impl<'a> Attack<'a> {
         self.wrong.into_inner().expect("nobody panicked with it")
     }
 
-    fn check(&self, case: &Case, what: &str, answer: &Response, refused: bool) {
+    fn check(&self, case: &Case, what: &str, answer: Result<Response, String>, refused: bool) {
+        let Some(answer) = self.answered(case, what, answer) else { return };
         let codes = codes(case);
-        let code = code_of(answer);
+        let code = code_of(&answer);
         let right = match refused {
             true => (400..500).contains(&answer.status) && code.as_deref().is_some_and(|code| codes.contains(&code)),
             false => (200..300).contains(&answer.status),
@@ -115,16 +117,24 @@ impl<'a> Attack<'a> {
     }
 
     /// A trial answers with the failures of records, or refuses the module as a deployment does.
-    fn check_trial(&self, case: &Case, answer: &Response) {
+    fn check_trial(&self, case: &Case, answer: Result<Response, String>) {
         let Rule::Record(codes) = case.rule else {
             return self.check(case, "trial", answer, !case.runs());
         };
+        let Some(answer) = self.answered(case, "trial", answer) else { return };
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let failed = body["failures"][0]["code"].as_str().or(body["code"].as_str()).unwrap_or_default();
         if !codes.contains(&failed) || answer.body.len() > PROBLEM_BYTES_MAX {
             let start: String = answer.body.chars().take(300).collect();
             self.note([format!("{}: trial: {} {start}", case.name, answer.status)]);
         }
+    }
+
+    fn answered(&self, case: &Case, what: &str, answer: Result<Response, String>) -> Option<Response> {
+        if let Err(error) = &answer {
+            self.note([format!("{}: {what}: {error}", case.name)]);
+        }
+        answer.ok()
     }
 
     fn spec(&self, case: &Case) -> Value {

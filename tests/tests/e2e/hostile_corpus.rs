@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sandbar_tests::hostile::attack::Attack;
+use sandbar_tests::hostile::attack::{Attack, RECORDS};
 use sandbar_tests::hostile::watch::Watch;
 use sandbar_tests::hostile::web::{self, Held};
 use sandbar_tests::hostile::{self, Case};
@@ -73,7 +73,7 @@ fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
     let mut held: Vec<Held> = hosts.iter().map(|host| Held::open(host.address())).collect();
     let count: usize = held.iter().map(Held::count).sum();
     for (number, group) in running.chunks(GROUP).enumerate() {
-        group.iter().enumerate().for_each(|(through, case)| attack.deploy(case, through));
+        group.iter().enumerate().for_each(|(through, case)| attack.deploy(case, through, RECORDS));
         held.iter_mut().for_each(Held::drip);
         group.iter().for_each(|case| attack.settle(case));
         group.iter().for_each(|case| attack.delete(case));
@@ -90,8 +90,15 @@ fn spec_bombs(hosts: &[Host]) -> Vec<String> {
     for host in hosts {
         for (what, media, text) in web::spec_bombs() {
             let asked = Instant::now();
-            let answer = host.api().send("PUT", "/v1/teams/hostile/transforms/bomb?dry_run=true", media, text.as_bytes());
+            let answer = host.api().send_bytes("PUT", "/v1/teams/hostile/transforms/bomb?dry_run=true", media, text.as_bytes());
             let took = asked.elapsed();
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    wrong.push(format!("{what}: {error} after {took:?}"));
+                    continue;
+                }
+            };
             if !(400..500).contains(&answer.status) || took > REFUSED_WITHIN || answer.body.len() > 64 * 1024 {
                 let start: String = answer.body.chars().take(200).collect();
                 wrong.push(format!("{what}: {} after {took:?}: {start}", answer.status));
