@@ -19,6 +19,7 @@ mod job;
 mod report;
 mod restart;
 mod restore;
+#[expect(unsafe_code, reason = "librdkafka, as a C client would use it")]
 mod rival;
 mod swap;
 mod victim;
@@ -42,7 +43,9 @@ fn main() -> anyhow::Result<()> {
         ["restore"] => restore::run(),
         ["victim"] => victim::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
-        _ => anyhow::bail!("swap, restart, restore, victim, or no arguments: RECORDS and ROUNDS are taken from the environment"),
+        _ => anyhow::bail!(
+            "swap, restart, restore, victim, or no arguments: RECORDS and ROUNDS are taken from the environment"
+        ),
     }
 }
 

@@ -48,7 +48,9 @@ pub fn run() -> anyhow::Result<()> {
     }
     let ends = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {
-        scope.spawn(|| refused.iter().cycle().take_while(|_| !ends.load(Ordering::Relaxed)).for_each(|case| attack.try_out(case)));
+        scope.spawn(|| {
+            refused.iter().cycle().take_while(|_| !ends.load(Ordering::Relaxed)).for_each(|case| attack.try_out(case))
+        });
         let _guard = Ends(&ends);
         victim.measure("beside the corpus", rate, seconds, rounds)
     });
@@ -82,7 +84,9 @@ impl Victim {
         offered.sort_by(f64::total_cmp);
         at_once.sort_by(f64::total_cmp);
         let [offered, at_once] = [offered, at_once].map(|all| all[all.len() / 2]);
-        println!("{what}: {offered:.0} records/s of {rate} that are offered; {at_once:.0} records/s of {ALL_AT_ONCE} at once");
+        println!(
+            "{what}: {offered:.0} records/s of {rate} that are offered; {at_once:.0} records/s of {ALL_AT_ONCE} at once"
+        );
         offered
     }
 

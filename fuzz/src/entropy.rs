@@ -59,9 +59,8 @@ impl<'a> Entropy<'a> {
 
     /// Up to `most` characters: mostly plain, some that are special somewhere.
     pub fn text(&mut self, most: usize) -> String {
-        const SPECIAL: [char; 16] = [
-            '"', '\\', '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', 'é', '☃', '😀', ',', ':', '{',
-        ];
+        const SPECIAL: [char; 16] =
+            ['"', '\\', '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', 'é', '☃', '😀', ',', ':', '{'];
         let count = self.below(most + 1);
         let draw = |_| match self.byte() {
             byte @ 0..=15 => SPECIAL[usize::from(byte)],

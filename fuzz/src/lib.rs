@@ -5,6 +5,8 @@
 //! `SANDBAR_FUZZ_SECONDS` is the time for all targets together: 30 s where it is not set. What is found becomes a test
 //! of its own beside the code that was wrong.
 
+#![forbid(unsafe_code)]
+
 mod entropy;
 mod mutate;
 

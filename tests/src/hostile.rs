@@ -86,15 +86,8 @@ pub enum Rule {
 // === impl Entry ===
 
 impl Entry {
-    pub const ALL: [Entry; 7] = [
-        Entry::Compile,
-        Entry::Start,
-        Entry::Init,
-        Entry::Process,
-        Entry::Tick,
-        Entry::Realloc,
-        Entry::PostReturn,
-    ];
+    pub const ALL: [Entry; 7] =
+        [Entry::Compile, Entry::Start, Entry::Init, Entry::Process, Entry::Tick, Entry::Realloc, Entry::PostReturn];
 }
 
 // === impl Resource ===
@@ -150,14 +143,8 @@ impl Case {
 
 /// Every case.
 pub fn corpus() -> Vec<Case> {
-    let all = [
-        compiling::cases(),
-        instances::cases(),
-        processing::cases(),
-        boundary::cases(),
-        stores::cases(),
-        ticks::cases(),
-    ];
+    let all =
+        [compiling::cases(), instances::cases(), processing::cases(), boundary::cases(), stores::cases(), ticks::cases()];
     all.into_iter().flatten().collect()
 }
 

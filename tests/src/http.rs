@@ -75,6 +75,11 @@ impl Api {
         self.send_form("PUT", &path, spec, module, None).unwrap_or_else(|error| panic!("PUT {path}: {error}"))
     }
 
+    /// Deploys a spec and its module through a host that may not answer.
+    pub fn try_deploy_json(&self, transform: &str, spec: &str, module: &[u8]) -> Result<Response, String> {
+        self.send_form("PUT", &route(transform, ""), ("application/json", spec), module, None)
+    }
+
     /// Has a deployment checked, and nothing changed.
     pub fn try_dry_run(&self, transform: &str, spec: &Value, module: &[u8]) -> Result<Response, String> {
         let path = route(transform, "?dry_run=true");

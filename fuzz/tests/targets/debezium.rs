@@ -9,8 +9,28 @@ use sandbar_fuzz::{Entropy, mutate};
 use serde_json::Value;
 
 const WORDS: [&[u8]; 22] = [
-    b"\"", b"\\", b"\\\"", b"\\\\", b"\\u00e9", b"\\ud83d\\ude00", b"\\ud800", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n",
-    b"null", b"true", b"-0", b"1e5", b"01", b"\x01", b"                                                                ",
+    b"\"",
+    b"\\",
+    b"\\\"",
+    b"\\\\",
+    b"\\u00e9",
+    b"\\ud83d\\ude00",
+    b"\\ud800",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"\n",
+    b"null",
+    b"true",
+    b"-0",
+    b"1e5",
+    b"01",
+    b"\x01",
+    b"                                                                ",
 ];
 
 /// The reader takes what serde_json takes, where that is an object or an array, and finds the same in it.
@@ -78,7 +98,8 @@ fn container(entropy: &mut Entropy<'_>, depth: usize) -> String {
     let items: Vec<String> = (0..count)
         .map(|_| {
             let value = value(entropy, depth);
-            let item = if is_object { format!("{}{}:{}{value}", string(entropy), space(entropy), space(entropy)) } else { value };
+            let item =
+                if is_object { format!("{}{}:{}{value}", string(entropy), space(entropy), space(entropy)) } else { value };
             space(entropy) + &item + &space(entropy)
         })
         .collect();

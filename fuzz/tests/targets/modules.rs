@@ -38,7 +38,8 @@ fn modules() {
             true => [b"\0asm\x0d\0\x01\0", entropy.bytes(1024)].concat(),
             false => entropy.pick(&SEEDS).clone(),
         };
-        let words: [&[u8]; 6] = [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0", b"\x0b", b"\xff\xff\xff\xff\x0f", b"process", b"@0.1.0"];
+        let words: [&[u8]; 6] =
+            [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0", b"\x0b", b"\xff\xff\xff\xff\x0f", b"process", b"@0.1.0"];
         mutate(&mut bytes, &words, entropy);
         let checked = MODULES.check(&bytes).and_then(|_| {
             let id = "shop/fuzz".parse().expect("valid");

@@ -76,7 +76,9 @@ fn output(entropy: &mut Entropy<'_>, input: &Batch) -> Output {
     }
     for row in 0..input.len() as u32 {
         if entropy.once_in(6) {
-            output.failures.push(Failure { row: if entropy.once_in(20) { entropy.u32() } else { row }, message: entropy.text(8) });
+            output
+                .failures
+                .push(Failure { row: if entropy.once_in(20) { entropy.u32() } else { row }, message: entropy.text(8) });
         }
     }
     spoil(entropy, &mut output);

@@ -19,8 +19,20 @@ const SEEDS: [&[u8]; 6] = [
     b"{\"value\": {\"a\":\t1.0}}",
 ];
 const WORDS: [&[u8]; 14] = [
-    b"\"value\":", b"\"value_base64\":", b"\"key\":", b"\"headers\":", b"\"name\":", b"null", b"{", b"[", b"]", b"}", b"\\ud800",
-    b"9223372036854775807", b"-1e400", b"\n",
+    b"\"value\":",
+    b"\"value_base64\":",
+    b"\"key\":",
+    b"\"headers\":",
+    b"\"name\":",
+    b"null",
+    b"{",
+    b"[",
+    b"]",
+    b"}",
+    b"\\ud800",
+    b"9223372036854775807",
+    b"-1e400",
+    b"\n",
 ];
 
 /// Records that were read are shown so that they can be read back, on one line.

@@ -22,8 +22,28 @@ start: {offsets: {shop.orders: {0: 12, 1: 7}}}\nstate:\n  levels: {store: memory
 tick: 1s\n";
 
 const WORDS: [&[u8]; 22] = [
-    b"&a ", b"*a", b"<<: ", b"[", b"]", b"{", b"}", b": ", b"- ", b"? ", b"|\n", b"!!binary ", b"---\n", b"\n  ", b"\t", b"#",
-    b"18446744073709551616", b"-1", b".nan", b"99999999999GiB", b"\"memory\": ", b"\xef\xbb\xbf",
+    b"&a ",
+    b"*a",
+    b"<<: ",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b": ",
+    b"- ",
+    b"? ",
+    b"|\n",
+    b"!!binary ",
+    b"---\n",
+    b"\n  ",
+    b"\t",
+    b"#",
+    b"18446744073709551616",
+    b"-1",
+    b".nan",
+    b"99999999999GiB",
+    b"\"memory\": ",
+    b"\xef\xbb\xbf",
 ];
 
 #[test]

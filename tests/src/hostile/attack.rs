@@ -1,6 +1,7 @@
 //! One hostile module against the hosts of a cluster: uploaded, tried, deployed, and held against its rule.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,9 @@ pub const RECORDS: usize = 3;
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of any other answer.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A host that is attacked still takes a deployment in this time.
+const DEPLOYED_WITHIN: Duration = Duration::from_secs(30);
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const TEAM: &str = "hostile";
 
 /// The hosts, and what was wrong so far.
@@ -55,14 +59,27 @@ impl<'a> Attack<'a> {
         }
     }
 
-    /// Deploys it through one of the hosts, and gives it so many records.
-    #[track_caller]
-    pub fn deploy(&self, case: &Case, through: usize, records: usize) {
+    /// Deploys it through one of the hosts, and gives it so many records. False, and noted: it was not taken.
+    pub fn deploy(&self, case: &Case, through: usize, records: usize) -> bool {
         let host = &self.hosts[through % self.hosts.len()];
-        let answer = host.try_deploy_with(&transform(case), &self.spec(case), &case.module);
-        assert!((200..300).contains(&answer.status), "{}: {answer:?}", case.name);
+        let spec = self.spec(case).to_string();
+        let asked = Instant::now();
+        let answer = loop {
+            let answer = host.try_deploy_json(&transform(case), &spec, &case.module);
+            // A host that is busy says so, and takes it a moment later.
+            let is_busy = matches!(&answer, Ok(answer) if answer.status == 503);
+            if !is_busy || asked.elapsed() > DEPLOYED_WITHIN {
+                break answer;
+            }
+            std::thread::sleep(AGAIN_AFTER);
+        };
+        if !matches!(&answer, Ok(answer) if (200..300).contains(&answer.status)) {
+            self.note([format!("{}: deploy: {answer:?}", case.name)]);
+            return false;
+        }
         let records: Vec<Message> = (0..records).map(|i| Message::new("key", format!("record {i}"))).collect();
         Producer::new(self.kafka).send_all(&self.input(case), &records);
+        true
     }
 
     /// Waits until it is through with its records, and compares what became of them with its rule.

@@ -37,11 +37,23 @@ pub fn cases() -> Vec<Case> {
         Case::new("nested-components", (Entry::Compile, Resource::Stack), REFUSED, nested_components(5_000)),
         raw("nested-types", Resource::Stack, &exporting(&nested_lists(20_000), "(param i32 i32)")),
         raw("doubled-types", Resource::Names, &exporting(&doubled_results(17), "(param i32)")),
-        case("nested-blocks", Resource::Stack, Component::new().fields(format!("(func {})", nested("block ", "end ", 20_000)))),
-        case("long-export", Resource::Names, Component::new().fields(format!(r#"(func (export "{}"))"#, "n".repeat(99_000)))),
+        case(
+            "nested-blocks",
+            Resource::Stack,
+            Component::new().fields(format!("(func {})", nested("block ", "end ", 20_000))),
+        ),
+        case(
+            "long-export",
+            Resource::Names,
+            Component::new().fields(format!(r#"(func (export "{}"))"#, "n".repeat(99_000))),
+        ),
         Case {
             rule: Rule::Upload(&["E014", "E016", "E044"]),
-            ..raw("long-import", Resource::Names, &format!(r#"(component (import "long:{}/n" (instance)))"#, "n".repeat(80_000)))
+            ..raw(
+                "long-import",
+                Resource::Names,
+                &format!(r#"(component (import "long:{}/n" (instance)))"#, "n".repeat(80_000)),
+            )
         },
         case("many-long-names", Resource::Names, Component::new().fields(long_names())),
     ]

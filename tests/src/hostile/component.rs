@@ -208,7 +208,8 @@ impl Component {
                 writeln!(text, r#"  (func (export "{name}") {signature} {body})"#).expect("a String takes everything");
             }
         }
-        let given: String = imports.iter().map(|import| format!(r#" (with "{}" (instance ${0}_core))"#, import.interface)).collect();
+        let given: String =
+            imports.iter().map(|import| format!(r#" (with "{}" (instance ${0}_core))"#, import.interface)).collect();
         text + &format!(")\n(core instance $main (instantiate $Main (with \"base\" (instance $base)){given}))\n")
     }
 

@@ -34,7 +34,11 @@ pub fn cases() -> Vec<Case> {
         upload("globals-many-times", Resource::Globals, globals_many_times()),
         upload("instances-many-times", Resource::Instances, many_times("(core module $Small)", "$Small", 5_000)),
         upload("memories-many-times", Resource::AddressSpace, many_times("(core module $Small (memory 1))", "$Small", 60)),
-        upload("tables-many-times", Resource::Tables, many_times("(core module $Small (table 190000 funcref))", "$Small", 60)),
+        upload(
+            "tables-many-times",
+            Resource::Tables,
+            many_times("(core module $Small (table 190000 funcref))", "$Small", 60),
+        ),
         upload("a-large-table", Resource::Tables, Component::new().fields("(table 100000000 funcref)")),
         init("init-spins", Resource::Cpu, &["E103"], Component::new().init(SPIN.to_owned() + "unreachable")),
         init("init-counts", Resource::Cpu, &["E103"], Component::new().init(COUNT_UP.to_owned() + "(i32.const 1024)"))
@@ -48,7 +52,12 @@ pub fn cases() -> Vec<Case> {
         }),
         init("init-large-error", Resource::Text, &["E019", "E104", "E105"], large_init_error())
             .limits(serde_json::json!({"memory": "256MiB", "batch_time": "2s"})),
-        init("init-control-characters", Resource::Text, &["E019"], init_error("\\1b[2J\\1b]0;owned\\07\\0d\\0aforged \\c2\\9b31m", 30)),
+        init(
+            "init-control-characters",
+            Resource::Text,
+            &["E019"],
+            init_error("\\1b[2J\\1b]0;owned\\07\\0d\\0aforged \\c2\\9b31m", 30),
+        ),
         init("init-error-is-no-text", Resource::Text, &["E102"], init_error("\\ff\\fe\\80", 3)),
         init("init-logs", Resource::Logs, &["E103"], {
             let flood = "(loop $again (call $log (i32.const 3) (i32.const 4096) (i32.const 4000)) (br $again)) unreachable";

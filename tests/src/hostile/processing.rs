@@ -44,10 +44,22 @@ pub fn cases() -> Vec<Case> {
         }),
         record("large-failures", Resource::Text, &["E101", "E102", "E105", "E106"], failures(400, 300_000)),
         record("failures-out-of-order", Resource::Contract, &["E106"], failures(2, 10)),
-        runs("floods-the-log", Resource::Logs, logs("(loop $again", LOG, "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 200000))))"))
-            .limits(json!({"batch_time": "5s", "log_lines_per_second": 10000})),
+        runs(
+            "floods-the-log",
+            Resource::Logs,
+            logs(
+                "(loop $again",
+                LOG,
+                "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 200000))))",
+            ),
+        )
+        .limits(json!({"batch_time": "5s", "log_lines_per_second": 10000})),
         runs("a-long-line", Resource::Logs, logs("", "(call $log (i32.const 1) (i32.const 4096) (i32.const 200000))", "")),
-        runs("a-line-of-controls", Resource::Logs, logs("", "(call $log (i32.const 1) (i32.const 4096) (i32.const 80))", "")),
+        runs(
+            "a-line-of-controls",
+            Resource::Logs,
+            logs("", "(call $log (i32.const 1) (i32.const 4096) (i32.const 80))", ""),
+        ),
         record("a-level-that-is-none", Resource::Logs, &["E102"], {
             logs("", "(call $log (i32.const 9) (i32.const 4096) (i32.const 80))", "")
         }),
@@ -121,8 +133,9 @@ fn allocated(local: &str, bytes: u64) -> String {
 
 /// Failures whose rows are all 0, each with a message of the same `length` bytes.
 fn failures(count: u32, length: u32) -> Component {
-    let body = String::from("(local $list i32) (local $text i32) (local $i i32) (memory.fill (i32.const 2048) (i32.const 0) (i32.const 128)) ")
-        + &allocated("$list", u64::from(count) * 12)
+    let body = String::from(
+        "(local $list i32) (local $text i32) (local $i i32) (memory.fill (i32.const 2048) (i32.const 0) (i32.const 128)) ",
+    ) + &allocated("$list", u64::from(count) * 12)
         + &allocated("$text", u64::from(length))
         + &format!(
             "(memory.fill (local.get $text) (i32.const 120) (i32.const {length}))

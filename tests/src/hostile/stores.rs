@@ -19,7 +19,9 @@ pub fn cases() -> Vec<Case> {
     let count = "(local.set $i (i32.add (local.get $i) (i32.const 1))) (i32.store (i32.const 8192) (local.get $i))";
     vec![
         case("puts-one-large-value", Resource::State, &["E108"], {
-            format!("{OPEN} (call $put {STORE} (i32.const 8192) (i32.const 4) (i32.const 65536) (i32.const 12000000)) {DONE}")
+            format!(
+                "{OPEN} (call $put {STORE} (i32.const 8192) (i32.const 4) (i32.const 65536) (i32.const 12000000)) {DONE}"
+            )
         }),
         case("puts-many-entries", Resource::State, &["E103", "E108"], {
             endless(&format!("{count} (call $put {STORE} (i32.const 8192) (i32.const 4) (i32.const 8192) (i32.const 4))"))
@@ -41,8 +43,10 @@ pub fn cases() -> Vec<Case> {
         }),
         case("opens-without-end", Resource::Handles, &["E102"], endless(OPEN)),
         case("opens-a-long-name", Resource::Handles, &["E102", "E103", "E104", "E105"], {
-            endless("(memory.fill (i32.const 65536) (i32.const 120) (i32.const 8000000))
-                     (call $open (i32.const 65536) (i32.const 8000000) (i32.const 2048))")
+            endless(
+                "(memory.fill (i32.const 65536) (i32.const 120) (i32.const 8000000))
+                     (call $open (i32.const 65536) (i32.const 8000000) (i32.const 2048))",
+            )
         }),
         case("uses-a-handle-that-is-none", Resource::Handles, &["E102"], {
             format!("(call $put (i32.const 77) (i32.const 8192) (i32.const 4) (i32.const 8192) (i32.const 4)) {DONE}")

@@ -112,7 +112,9 @@ pub fn foreign_requests(host: SocketAddr, transform: &str) -> Vec<(&'static str,
     let route = format!("/v1/teams/{team}/transforms/{name}");
     let request = |method: &str, path: &str, host: &str, headers: &str, body: &str| {
         let length = body.len();
-        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )
     };
     let own = host.to_string();
     let rebound = format!("rebound.example:{}", host.port());
@@ -125,9 +127,15 @@ pub fn foreign_requests(host: SocketAddr, transform: &str) -> Vec<(&'static str,
         ("a restart by fetch", request("POST", &format!("{route}/restart"), &own, fetched, "")),
         ("a rollback by fetch", request("POST", &format!("{route}/rollback"), &own, fetched, "")),
         ("an upload by fetch", request("POST", "/v1/modules", &own, fetched, "\0asm")),
-        ("a pause without a word about itself", request("POST", &format!("{route}/pause"), &own, "Content-Type: text/plain\r\n", "")),
+        (
+            "a pause without a word about itself",
+            request("POST", &format!("{route}/pause"), &own, "Content-Type: text/plain\r\n", ""),
+        ),
         ("a look under a foreign name", request("GET", "/v1/transforms", &rebound, "", "")),
-        ("a pause under a foreign name", request("POST", &format!("{route}/pause"), &rebound, "Content-Type: application/json\r\n", "")),
+        (
+            "a pause under a foreign name",
+            request("POST", &format!("{route}/pause"), &rebound, "Content-Type: application/json\r\n", ""),
+        ),
     ]
 }
 

@@ -73,10 +73,11 @@ fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
     let mut held: Vec<Held> = hosts.iter().map(|host| Held::open(host.address())).collect();
     let count: usize = held.iter().map(Held::count).sum();
     for (number, group) in running.chunks(GROUP).enumerate() {
-        group.iter().enumerate().for_each(|(through, case)| attack.deploy(case, through, RECORDS));
+        let deployed = group.iter().enumerate().filter(|(through, case)| attack.deploy(case, *through, RECORDS));
+        let deployed: Vec<&Case> = deployed.map(|(_, case)| *case).collect();
         held.iter_mut().for_each(Held::drip);
-        group.iter().for_each(|case| attack.settle(case));
-        group.iter().for_each(|case| attack.delete(case));
+        deployed.iter().for_each(|case| attack.settle(case));
+        deployed.iter().for_each(|case| attack.delete(case));
         if number == 0 {
             println!("{} cases were deployed under {count} connections", group.len());
             held.clear();
@@ -90,7 +91,8 @@ fn spec_bombs(hosts: &[Host]) -> Vec<String> {
     for host in hosts {
         for (what, media, text) in web::spec_bombs() {
             let asked = Instant::now();
-            let answer = host.api().send_bytes("PUT", "/v1/teams/hostile/transforms/bomb?dry_run=true", media, text.as_bytes());
+            let answer =
+                host.api().send_bytes("PUT", "/v1/teams/hostile/transforms/bomb?dry_run=true", media, text.as_bytes());
             let took = asked.elapsed();
             let answer = match answer {
                 Ok(answer) => answer,
@@ -118,7 +120,8 @@ fn foreign_requests(hosts: &[Host], job: &Job) -> Vec<String> {
                 other => wrong.push(format!("{what}: {other:?}")),
             }
         }
-        let deployment = host.api().get(&format!("/v1/teams/tests/transforms/{}", job.transform.trim_start_matches("tests/")));
+        let deployment =
+            host.api().get(&format!("/v1/teams/tests/transforms/{}", job.transform.trim_start_matches("tests/")));
         let deployment: Value = deployment.success().json();
         if deployment["desired"] != "running" || deployment["revision"] != 1 {
             wrong.push(format!("the victim was changed: {deployment}"));
