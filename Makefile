@@ -2,7 +2,10 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo shop test lint bench clean setup-build setup-kafka setup-all guests
+.PHONY: help demo shop test lint deny nightly bench clean setup-build setup-kafka setup-all guests
+
+# How long the fuzz targets run together in `make nightly`.
+FUZZ_SECONDS ?= 3600
 
 # How long `make demo` and `make shop` run: FOR=10s ends by itself, without it Ctrl-C ends it.
 FOR ?=
@@ -49,6 +52,24 @@ lint: ## formatting, clippy, scripts, deploy/
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh deploy/*.sh .ci/run; \
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
+
+deny: ## licences, sources, bans and known holes of every dependency
+	tools/deny.sh
+
+# What is too long for every change. The hostile corpus once more on the optimised host: sums that wrap, and stacks and
+# times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, an hour of fuzzing (FUZZ_SECONDS=3600)
+	@echo "make: building optimised (the first time takes minutes)"
+	cargo build --release -p sandbar -p sandbar-bench --bins
+	cargo test --workspace --no-run
+	@$(MAKE) --no-print-directory guests
+	@echo "make: the hostile corpus against the optimised host"
+	SANDBAR_BIN=$(abspath $(target))/release/sandbar cargo test --workspace --no-fail-fast --test e2e -- --nocapture hostile
+	@echo "make: the victim beside the corpus"
+	$(target)/release/sandbar-bench victim
+	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
+	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
+	@$(MAKE) --no-print-directory deny
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone

@@ -52,6 +52,7 @@ pub fn watch(pid: u32, progress: &Progress, records: u64) -> anyhow::Result<Figu
 }
 
 /// User and system time of all threads of a process, dead ones too.
+#[expect(unsafe_code, reason = "a constant of the system")]
 fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the contender has ended")?;
     // The name, in parentheses, may have spaces: fields are counted after it.

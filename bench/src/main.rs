@@ -5,8 +5,8 @@
 //! what else happens on the machine hits all alike. The figures are medians over the rounds, the ratios are medians
 //! of the ratios within a round.
 //!
-//! `swap` and `restart` measure what their files say: the pause of a swap under load, 50 transforms after a restart, and
-//! a large store from its changelog.
+//! `swap`, `restart`, `restore` and `victim` measure what their files say: the pause of a swap under load, 50 transforms
+//! after a restart, a large store from its changelog, and a transform beside the hostile corpus.
 //!
 //! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
 //! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.
@@ -19,8 +19,10 @@ mod job;
 mod report;
 mod restart;
 mod restore;
+#[expect(unsafe_code, reason = "librdkafka, as a C client would use it")]
 mod rival;
 mod swap;
+mod victim;
 
 use std::str::FromStr;
 
@@ -39,8 +41,11 @@ fn main() -> anyhow::Result<()> {
         ["swap"] => swap::run(),
         ["restart"] => restart::run(),
         ["restore"] => restore::run(),
+        ["victim"] => victim::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
-        _ => anyhow::bail!("swap, restart, restore, or no arguments: RECORDS and ROUNDS are taken from the environment"),
+        _ => anyhow::bail!(
+            "swap, restart, restore, victim, or no arguments: RECORDS and ROUNDS are taken from the environment"
+        ),
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Host {
 }
 
 impl Host {
+    #[expect(unsafe_code, reason = "a child that ends with the demo")]
     pub fn start(sandbar: &Path, data: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data)?;
         let log = data.join("host.log");
@@ -56,6 +57,7 @@ impl Host {
         Ok(())
     }
 
+    #[expect(unsafe_code, reason = "a signal to a child")]
     /// As systemd or Kubernetes would: SIGTERM, and it ends in good order.
     pub fn stop(mut self) -> anyhow::Result<()> {
         // SAFETY: a signal to our own child, which was not waited for yet.

@@ -93,6 +93,7 @@
 //! [`Record::now_ms`], no randomness, no network and no files. An instance may be replaced at any time, so what a
 //! function keeps in a `static` is a cache at best; what must stay goes into a [`Store`].
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 #[cfg(test)]

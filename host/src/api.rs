@@ -6,7 +6,7 @@
 //!
 //! Every route is a row of [`routes`], and described in `/openapi.json`: a test compares the two.
 
-mod body;
+pub(crate) mod body;
 mod budget;
 mod control;
 mod deploy;
@@ -17,7 +17,7 @@ mod observe;
 mod offsets;
 mod openapi;
 mod pages;
-mod problem;
+pub(crate) mod problem;
 mod request;
 mod revisions;
 mod server;

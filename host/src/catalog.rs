@@ -19,7 +19,7 @@ mod collector;
 mod cycle;
 mod follower;
 mod modules;
-mod records;
+pub(crate) mod records;
 mod writer;
 
 use std::collections::BTreeMap;

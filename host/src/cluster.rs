@@ -13,7 +13,7 @@
 //! for itself alone.
 
 mod feed;
-mod fold;
+pub(crate) mod fold;
 mod narrator;
 mod publisher;
 mod recorder;

@@ -26,7 +26,7 @@
 //!   with E105.
 //! * `at-least-once` gives exactly-once here: the path is the same.
 
-mod block;
+pub(crate) mod block;
 mod broker;
 mod cleanup;
 mod exclusive;

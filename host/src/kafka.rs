@@ -14,6 +14,7 @@ mod follow;
 mod groups;
 mod log;
 mod producer;
+#[expect(unsafe_code, reason = "librdkafka is C")]
 mod raw;
 mod session;
 

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod config;
 pub mod crashes;
 pub mod embedded;
+pub mod fuzzing;
 pub mod guest;
 pub mod kafka;
 pub mod model;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "worker", "telemetry"]),
     ("api", &["model", "ports", "records", "state", "task", "catalog", "cluster", "telemetry"]),
+    ("fuzzing", &["model", "embedded", "catalog", "cluster", "api"]),
     ("config", &["model", "stores", "telemetry"]),
     ("cli", &["model", "ports", "records", "state", "task", "config", "guest", "telemetry"]),
     (

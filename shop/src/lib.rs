@@ -27,6 +27,8 @@
 //! | `murmur2` | the partition of a key, as Java clients compute it |
 //! | `random`, `time` | numbers and dates without a clock |
 
+#![forbid(unsafe_code)]
+
 mod debezium;
 mod generator;
 mod murmur2;

@@ -1,5 +1,7 @@
 //! `shop-orders`: prints change events as NDJSON, one `{"key":.., "value":.., "headers":.., "timestamp_ms":..}` a line.
 
+#![forbid(unsafe_code)]
+
 use anyhow::Context;
 use clap::Parser;
 use sandbar_shop::{Format, Generator, PlainOrders};

@@ -43,6 +43,7 @@ impl Process {
         self.child.try_wait().expect("our own child")
     }
 
+    #[expect(unsafe_code, reason = "a signal to a child")]
     /// Sends a signal to a process that has not ended.
     pub fn signal(&mut self, signal: libc::c_int) {
         assert!(self.ended().is_none(), "{} has ended:\n{}", self.name, dirs::tail(&self.log, 40));
@@ -66,6 +67,7 @@ impl Process {
         status.code()
     }
 
+    #[expect(unsafe_code, reason = "a signal to a child")]
     /// Asks it to end with a signal, and kills it where it does not. For drops: it never panics.
     pub fn end(mut self, signal: libc::c_int, within: Duration) {
         if let Ok(None) = self.child.try_wait() {
@@ -90,6 +92,7 @@ fn append(log: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(log).expect("the log's directory exists")
 }
 
+#[expect(unsafe_code, reason = "a child that ends with this process")]
 /// Spawns a child that the kernel kills when this process ends, however it ends.
 ///
 /// The kernel means the thread that spawned it, and each test has its own: so one thread, which lives as long as the

@@ -70,7 +70,36 @@ impl Api {
         self.try_deploy_files(transform, ("application/yaml", manifest), module).success();
     }
 
-    fn try_deploy_files(&self, transform: &str, (content_type, spec): (&str, &str), module: &[u8]) -> Response {
+    fn try_deploy_files(&self, transform: &str, spec: (&str, &str), module: &[u8]) -> Response {
+        let path = route(transform, "");
+        self.send_form("PUT", &path, spec, module, None).unwrap_or_else(|error| panic!("PUT {path}: {error}"))
+    }
+
+    /// Deploys a spec and its module through a host that may not answer.
+    pub fn try_deploy_json(&self, transform: &str, spec: &str, module: &[u8]) -> Result<Response, String> {
+        self.send_form("PUT", &route(transform, ""), ("application/json", spec), module, None)
+    }
+
+    /// Has a deployment checked, and nothing changed.
+    pub fn try_dry_run(&self, transform: &str, spec: &Value, module: &[u8]) -> Result<Response, String> {
+        let path = route(transform, "?dry_run=true");
+        self.send_form("PUT", &path, ("application/json", &spec.to_string()), module, None)
+    }
+
+    /// Runs a module over records, a JSON object a line, and deploys nothing.
+    pub fn try_trial(&self, transform: &str, spec: &Value, module: &[u8], records: &[u8]) -> Result<Response, String> {
+        let path = route(transform, "/test");
+        self.send_form("POST", &path, ("application/json", &spec.to_string()), module, Some(records))
+    }
+
+    fn send_form(
+        &self,
+        method: &str,
+        path: &str,
+        (content_type, spec): (&str, &str),
+        module: &[u8],
+        records: Option<&[u8]>,
+    ) -> Result<Response, String> {
         let mut body = Vec::new();
         let mut part = |name: &str, file: &str, content_type: &str, content: &[u8]| {
             let disposition = format!("Content-Disposition: form-data; name=\"{name}\"{file}");
@@ -82,8 +111,11 @@ impl Api {
         };
         part("spec", "", content_type, spec.as_bytes());
         part("module", "; filename=\"module.wasm\"", "application/wasm", module);
+        if let Some(records) = records {
+            part("records", "", "application/x-ndjson", records);
+        }
         body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        self.send("PUT", &route(transform, ""), &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
+        self.send_bytes(method, path, &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
     }
 
     #[track_caller]
@@ -107,9 +139,13 @@ impl Api {
     /// Sends a body; any method that has one.
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {
+        self.send_bytes(method, path, content_type, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Sends a body to a host that may not answer.
+    pub fn send_bytes(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<Response, String> {
         let request = Request::builder().method(method).uri(self.url(path)).header("content-type", content_type);
-        let answer = self.answer(self.agent.run(request.body(body).expect("a valid request")));
-        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.answer(self.agent.run(request.body(body).expect("a valid request")))
     }
 
     /// Sends JSON with headers of its own to a host that may not answer.

@@ -19,6 +19,7 @@ pub mod connect;
 pub mod dirs;
 pub mod guests;
 pub mod host;
+pub mod hostile;
 pub mod http;
 pub mod jvm;
 pub mod kafka;

@@ -144,6 +144,7 @@ impl Drop for Postgres {
 // === impl User ===
 
 impl User {
+    #[expect(unsafe_code, reason = "a number of this process")]
     /// PostgreSQL refuses to run as root: there it is the user that its package made. `None`: whoever we are.
     fn for_postgres() -> Option<User> {
         // SAFETY: it only reads a number of this process.

@@ -28,6 +28,7 @@
 //! Where the names of the columns are configuration, or speed counts, [`Event::read`] finds the rows in the text,
 //! [`Columns::pick`] the values in a row, and nothing else is parsed ([`json`]).
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod columns;

@@ -1,5 +1,7 @@
 //! The `#[transform]` attribute. Use it through `sandbar-sdk`, which documents it.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod expand;
 mod lifetimes;

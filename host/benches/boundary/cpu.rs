@@ -8,6 +8,7 @@ pub struct ThreadCpu;
 
 struct Nanoseconds;
 
+#[expect(unsafe_code, reason = "a clock that std does not have")]
 /// CPU time that this thread has used, in ns.
 pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn times_that_nobody_wrote_do_not_add_up() {
+        for (first, second) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (-1, i64::MAX)] {
+            let mut statuses = Statuses::default();
+            for (name, timestamp) in [("a", first), ("b", second)] {
+                let record = LogRecord { timestamp, ..record(name, Some(host(name))) };
+                statuses.apply(&record).expect("a host");
+            }
+            statuses.loaded();
+            assert_eq!(statuses.hosts.len(), 2, "{first} {second}");
+        }
+    }
+
+    #[test]
     fn who_looks_is_heard_until_he_looks_away() {
         let mut statuses = Statuses::default();
         for host in ["a", "b"] {

@@ -57,6 +57,7 @@ struct Reader {
 }
 
 // SAFETY: `fetched` is a buffer whose pointers are used within one call only.
+#[expect(unsafe_code, reason = "a buffer of pointers that are null between calls")]
 unsafe impl Send for Reader {}
 
 impl KafkaLog {

@@ -30,6 +30,7 @@ pub(super) struct KafkaSession {
 }
 
 // SAFETY: `fetched` is a buffer whose pointers are used within one call of poll() only.
+#[expect(unsafe_code, reason = "a buffer of pointers that are null between calls")]
 unsafe impl Send for KafkaSession {}
 
 impl KafkaSession {

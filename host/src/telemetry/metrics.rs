@@ -726,6 +726,7 @@ fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str], buck
     registered(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
 }
 
+#[expect(unsafe_code, reason = "a question to the system that std does not ask")]
 /// CPU time and resident bytes of this process; zeros where the system does not say.
 pub fn process_usage() -> (Duration, u64) {
     // SAFETY: getrusage fills the struct it is given; zeroed is a valid value of it.

@@ -13,6 +13,7 @@ mod faults;
 mod graceful;
 mod harness;
 mod hostile;
+mod hostile_corpus;
 mod job;
 mod lost_requests;
 mod observe;

@@ -9,6 +9,8 @@
 //! | `order` | what is remembered of an order, and what changes when it does |
 //! | `time` | when an order was placed |
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod event;
 pub mod items;

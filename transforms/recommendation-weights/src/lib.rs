@@ -6,6 +6,8 @@
 //! | `decay` | what a purchase weighs by its age, in integers |
 //! | `company` | what a product was bought with, and what follows from it: pure |
 
+#![forbid(unsafe_code)]
+
 pub mod company;
 pub mod config;
 pub mod decay;

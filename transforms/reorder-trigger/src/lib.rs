@@ -5,6 +5,8 @@
 //! | `level` | what is known of a product, and what follows from it: pure |
 //! | `restocks` | deliveries, each counted once |
 
+#![forbid(unsafe_code)]
+
 pub mod level;
 pub mod restocks;
 

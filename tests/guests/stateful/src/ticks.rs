@@ -41,4 +41,9 @@ impl Guest for Stateful {
 }
 
 #[cfg(target_arch = "wasm32")]
-bindings::export!(Stateful with_types_in bindings);
+#[expect(unsafe_code, reason = "generated: functions that the host calls by name")]
+mod exported {
+    use super::{Stateful, bindings};
+
+    bindings::export!(Stateful with_types_in bindings);
+}

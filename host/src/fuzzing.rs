@@ -1,0 +1,21 @@
+//! Parsers of this crate that read foreign bytes and that nobody outside calls, for the fuzz targets in `fuzz/`.
+//!
+//! Nothing in the host uses this module.
+
+use crate::api::body::{Media, spec_of};
+use crate::model::codes::Code;
+use crate::model::spec::RawSpec;
+
+pub use crate::catalog::records::{Manifests, chunk_number};
+pub use crate::cluster::fold::Statuses;
+
+/// See `embedded`: records as they lie in its store.
+pub mod block {
+    pub use crate::embedded::block::{Builder, Entry, Records, head};
+}
+
+/// Reads a spec as the API reads the body of a deployment.
+pub fn spec(is_yaml: bool, bytes: &[u8]) -> Result<RawSpec, Code> {
+    let media = if is_yaml { Media::Yaml } else { Media::Json };
+    spec_of(&media, bytes).map_err(|refusal| refusal.code())
+}
