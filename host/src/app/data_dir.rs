@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rustix::fs::Mode;
 
 /// Folders in the data folder.
 const PARTS: [&str; 4] = ["compiled", "log", "modules", "state"];
@@ -28,8 +29,7 @@ impl DataDir {
     /// Makes the folder, or takes one that is this user's own, and locks it. From here on the process makes files that only
     /// its user may read.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        // SAFETY: takes a number and cannot fail.
-        unsafe { libc::umask(OTHERS) };
+        rustix::process::umask(Mode::from_raw_mode(OTHERS));
         make_private(path)?;
         let lock = lock(path)?;
         for part in PARTS {
@@ -69,8 +69,7 @@ fn make_private(path: &Path) -> anyhow::Result<()> {
     let here = || path.display().to_string();
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(here)?;
     let metadata = std::fs::metadata(path).with_context(here)?;
-    // SAFETY: takes nothing and cannot fail.
-    let own = unsafe { libc::geteuid() };
+    let own = rustix::process::geteuid().as_raw();
     let mode = metadata.mode() & 0o7777;
     match metadata.uid() {
         owner if owner == own && mode & OTHERS == 0 => {}

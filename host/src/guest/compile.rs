@@ -12,7 +12,9 @@
 
 mod child;
 mod frame;
+#[expect(unsafe_code, reason = "limits of this process that std does not set")]
 mod jail;
+#[expect(unsafe_code, reason = "a child and its pipe, watched without a thread, and a file in memory")]
 mod process;
 
 use std::path::PathBuf;

@@ -226,6 +226,7 @@ impl Shared {
         self.metrics.compiled_kept(bytes);
     }
 
+    #[expect(unsafe_code, reason = "machine code: only this host's own is loaded")]
     fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
         // SAFETY: our own compiler made these bytes: a moment ago, or earlier, which the cache has proved.
         let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };

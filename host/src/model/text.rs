@@ -12,28 +12,13 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// Writes `value` as one line of at most `bytes_max` bytes. Formatting ends where the text is full, so that a value of any
+/// Writes `value` as one line of about `bytes_max` bytes. Formatting ends where the text is full, so that a value of any
 /// size costs no more than that.
 pub fn brief(value: impl fmt::Display, bytes_max: usize) -> String {
-    let mut full = Bounded { text: String::new(), bytes_max };
+    let mut text = String::new();
     // An error means that the rest did not fit.
-    let _ = fmt::write(&mut full, format_args!("{value}"));
-    let escaped = one_line(&full.text);
-    cut(&escaped, bytes_max).to_owned()
-}
-
-/// A text that refuses to become longer than its limit.
-struct Bounded {
-    text: String,
-    bytes_max: usize,
-}
-
-impl fmt::Write for Bounded {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        let fits = cut(more, self.bytes_max - self.text.len());
-        self.text.push_str(fits);
-        if fits.len() < more.len() { Err(fmt::Error) } else { Ok(()) }
-    }
+    let _ = fmt::write(&mut LineWriter { out: &mut text, bytes_max }, format_args!("{value}"));
+    text
 }
 
 /// Escapes every control character, line breaks and tabs included: the result is one line.
@@ -161,7 +146,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(brief(Endless, 5), "é\\u{");
+        assert_eq!(brief(Endless, 5), "é\\u{...");
         assert_eq!(brief("a\nb", 100), "a\\nb");
         assert_eq!(brief("", 0), "");
     }

@@ -57,8 +57,7 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 }
 
 fn check_owner(metadata: &Metadata) -> io::Result<()> {
-    // SAFETY: takes nothing and cannot fail.
-    let own = unsafe { libc::geteuid() };
+    let own = rustix::process::geteuid().as_raw();
     match metadata.uid() {
         owner if owner == own => Ok(()),
         owner => Err(io::Error::other(format!("it belongs to user {owner}, this process is user {own}"))),
