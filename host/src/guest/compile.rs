@@ -98,7 +98,8 @@ impl Compiler {
 
     /// Starts a compiler on an empty module and asks it for its jail.
     pub fn jail(&self) -> Result<Jail, ModuleError> {
-        let program = self.program.as_ref().ok_or_else(|| ModuleError::Host("modules are compiled in this process".into()))?;
+        let program =
+            self.program.as_ref().ok_or_else(|| ModuleError::Host("modules are compiled in this process".into()))?;
         match self.compile_away(program, b"")? {
             (_, Err(ModuleError::Host(message))) => Err(ModuleError::Host(message)),
             (jail, _) => Ok(jail),

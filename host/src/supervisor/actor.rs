@@ -87,7 +87,11 @@ impl Actor {
                 self.obey(deployment.asked).await;
             }
             match plan(desired.as_ref(), &self.running, Timestamp::now()) {
-                Action::Start(deployment) => if self.start(&deployment).await.is_err() { break },
+                Action::Start(deployment) => {
+                    if self.start(&deployment).await.is_err() {
+                        break;
+                    }
+                }
                 Action::Stop => self.stop(desired.as_ref()).await,
                 Action::Wait(time) => {
                     self.settle(desired.as_ref());

@@ -96,14 +96,22 @@ fn a_planted_key_or_artifact_is_not_used() {
     check("others can read the key", |folder, _| set_mode(&folder.join("key"), 0o644), false);
     check("the group can write the key", |folder, _| set_mode(&folder.join("key"), 0o620), false);
     check("the key is a symbolic link", |folder, _| link(&folder.join("key")), false);
-    check("the key has a second name", |folder, _| {
-        std::fs::hard_link(folder.join("key"), folder.join("key2")).expect("linked");
-    }, false);
+    check(
+        "the key has a second name",
+        |folder, _| {
+            std::fs::hard_link(folder.join("key"), folder.join("key2")).expect("linked");
+        },
+        false,
+    );
     check("the key is too long", |folder, _| private::replace(&folder.join("key"), &[0; 33]).expect("written"), false);
-    check("the key is a folder", |folder, _| {
-        std::fs::remove_file(folder.join("key")).expect("there");
-        std::fs::create_dir(folder.join("key")).expect("made");
-    }, false);
+    check(
+        "the key is a folder",
+        |folder, _| {
+            std::fs::remove_file(folder.join("key")).expect("there");
+            std::fs::create_dir(folder.join("key")).expect("made");
+        },
+        false,
+    );
     check("the folder is a symbolic link", |folder, _| link(folder), false);
     check("others can write the artifact", |_, artifact| set_mode(artifact, 0o666), false);
     check("the artifact is a symbolic link", |_, artifact| link(artifact), false);

@@ -9,9 +9,7 @@ mod syscalls;
 use std::fmt;
 use std::io;
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, RulesetAttr, Ruleset, RulesetStatus, Scope,
-};
+use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope};
 
 use super::process::Limits;
 
@@ -133,8 +131,7 @@ fn set_limit(resource: libc::__rlimit_resource_t, wanted: libc::rlimit) -> io::R
     let mut own = at_most(0);
     // SAFETY: writes into a struct of ours.
     check(unsafe { libc::getrlimit(resource, &mut own) })?;
-    let limit =
-        libc::rlimit { rlim_cur: wanted.rlim_cur.min(own.rlim_max), rlim_max: wanted.rlim_max.min(own.rlim_max) };
+    let limit = libc::rlimit { rlim_cur: wanted.rlim_cur.min(own.rlim_max), rlim_max: wanted.rlim_max.min(own.rlim_max) };
     // SAFETY: sets this process's own limit from a valid struct.
     check(unsafe { libc::setrlimit(resource, &limit) })
 }

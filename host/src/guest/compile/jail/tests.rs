@@ -74,7 +74,13 @@ fn attempt(probe: &str) -> i32 {
             "map-much" => map(300 << 20, private),
             "map-shared-much" => map(64 << 30, libc::MAP_SHARED | libc::MAP_ANONYMOUS),
             "inherited" => libc::fcntl(FOREIGN, libc::F_GETFD).into(),
-            "nice" => if libc::getpriority(libc::PRIO_PROCESS, 0) == NICENESS { 0 } else { -1 },
+            "nice" => {
+                if libc::getpriority(libc::PRIO_PROCESS, 0) == NICENESS {
+                    0
+                } else {
+                    -1
+                }
+            }
             "dumpable" => libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0).into(),
             "spin" => loop {
                 std::hint::spin_loop();
