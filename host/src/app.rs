@@ -322,7 +322,7 @@ async fn announce_jail(modules: Arc<Modules>) {
         Ok(Ok(Jail { landlock, seccomp })) => tracing::warn!(
             %landlock,
             %seccomp,
-            "compilers are not wholly shut in: a module that takes over its compiler may act as the host's user"
+            "compilers are shut in only in part: this kernel, or the container, lacks the rest"
         ),
         Ok(Err(error)) => tracing::error!(%error, "no module can be compiled"),
         Err(error) => tracing::error!(%error, "no module can be compiled"),

@@ -17,10 +17,10 @@ mod jail;
 #[expect(unsafe_code, reason = "a child and its pipe, watched without a thread, and a file in memory")]
 mod process;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use child::child_main;
+pub use child::{child_main, is_out_of_memory};
 pub use jail::{Jail, Protection};
 
 use self::process::{Ended, Limits, Process};
@@ -111,7 +111,7 @@ impl Compiler {
     }
 
     /// Compiles in a child process. An outer error means that the child did not answer.
-    fn compile_away(&self, program: &PathBuf, module: &[u8]) -> Result<(Jail, Result<Made, ModuleError>), ModuleError> {
+    fn compile_away(&self, program: &Path, module: &[u8]) -> Result<(Jail, Result<Made, ModuleError>), ModuleError> {
         let limits = Limits {
             cpu_seconds_max: self.time_max.as_secs() + u64::from(self.time_max.subsec_nanos() > 0),
             memory_bytes_max: self.memory_bytes_max,

@@ -19,13 +19,14 @@ use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turns};
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
-use super::compile::{Compiler, Jail};
+use super::compile::{Compiler, Jail, is_out_of_memory};
 use super::error::root_text;
 use super::instance::Tables;
 use super::{AddressSpace, Engine, Prepared, Settings};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
 use crate::model::spec::Spec;
+use crate::model::text::{self, OneLine};
 use crate::ports::{GuestError, GuestFactory, TrapKind};
 use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
@@ -200,7 +201,14 @@ impl Shared {
     fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
         let started = Instant::now();
         let made = self.compiler.compile(&self.engine, bytes).and_then(|made| {
-            let compiled = self.load(digest, bytes.len() as u64, made.surface.clone(), made.artifact())?;
+            let loaded = self.load(digest, bytes.len() as u64, made.surface.clone(), made.artifact());
+            let compiled = loaded.map_err(|error| match error {
+                ModuleError::Host(message) if !is_out_of_memory(&message) => {
+                    tracing::warn!(%digest, error = %OneLine(text::cut(&message, 1000)), "a new artifact cannot be loaded");
+                    ModuleError::CompileCrash { how: "what it made cannot be loaded".into() }
+                }
+                error => error,
+            })?;
             self.cache.put(&digest, &made.surface, compiled.info.bytes, made.artifact());
             Ok(compiled)
         });

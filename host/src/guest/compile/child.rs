@@ -8,6 +8,7 @@ use super::jail::{self, Jail};
 use super::process::Limits;
 use super::{check_artifact, compile_here, frame};
 use crate::guest::Engine;
+use crate::guest::check::Surface;
 use crate::model::module::ModuleError;
 
 /// Runs the compiler's process. `limits` is the JSON of the parent's [`Limits`].
@@ -44,11 +45,11 @@ fn shut_in(limits: &Limits) -> Result<(Jail, Engine), String> {
     Ok((Jail { landlock, seccomp: jail::deny_syscalls() }, engine))
 }
 
-fn compile(engine: &Engine, limits: &Limits) -> Result<(crate::guest::check::Surface, Vec<u8>), ModuleError> {
+fn compile(engine: &Engine, limits: &Limits) -> Result<(Surface, Vec<u8>), ModuleError> {
     let mut module = Vec::new();
     let read = std::io::stdin().lock().read_to_end(&mut module);
-    read.map_err(|error| ModuleError::Host(format!("reading the module: {error}")))?;
-    let compiled = compile_here(engine, &module).map_err(|error| match error {
+    let read = read.map_err(|error| ModuleError::Host(format!("reading the module: {error}")));
+    let compiled = read.and_then(|_| compile_here(engine, &module)).map_err(|error| match error {
         ModuleError::Invalid(message) | ModuleError::Host(message) if is_out_of_memory(&message) => {
             ModuleError::CompileMemory { bytes_max: limits.memory_bytes_max }
         }
@@ -59,7 +60,7 @@ fn compile(engine: &Engine, limits: &Limits) -> Result<(crate::guest::check::Sur
     Ok((surface, artifact))
 }
 
-fn answer(jail: Jail, compiled: Result<(crate::guest::check::Surface, Vec<u8>), ModuleError>) -> std::io::Result<()> {
+fn answer(jail: Jail, compiled: Result<(Surface, Vec<u8>), ModuleError>) -> std::io::Result<()> {
     let (outcome, artifact) = match compiled {
         Ok((surface, artifact)) => (Ok(surface), artifact),
         Err(error) => (Err(error), Vec::new()),

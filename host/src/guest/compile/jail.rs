@@ -26,6 +26,11 @@ const OTHER_ADDRESS_BYTES: u64 = 256 << 20;
 /// The newest Landlock whose rights are asked for; of an older one, all that it has are used.
 const LANDLOCK: ABI = ABI::V6;
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// The layers of the jail that depend on the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Jail {
@@ -127,7 +132,7 @@ fn at_most(value: u64) -> libc::rlimit {
 }
 
 /// Sets a limit, or keeps the process's own where that is lower and fixed.
-fn set_limit(resource: libc::__rlimit_resource_t, wanted: libc::rlimit) -> io::Result<()> {
+fn set_limit(resource: Resource, wanted: libc::rlimit) -> io::Result<()> {
     let mut own = at_most(0);
     // SAFETY: writes into a struct of ours.
     check(unsafe { libc::getrlimit(resource, &mut own) })?;

@@ -76,7 +76,7 @@ mod tests {
         }
         assert_eq!(kept.get(&digest("a")), Some("a"));
         assert_eq!(kept.put(digest("d"), "d", 70, 120), 110);
-        let mut has = |name| kept.modules.contains_key(&digest(name));
+        let has = |name| kept.modules.contains_key(&digest(name));
         assert_eq!([has("a"), has("b"), has("c"), has("d")], [true, false, false, true]);
         // One that is larger than all is kept alone.
         assert_eq!(kept.put(digest("e"), "e", 500, 120), 500);

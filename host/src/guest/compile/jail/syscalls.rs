@@ -28,7 +28,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    // Threads that exist wait for each other.
+    // Threads that exist wait for each other, and one may have only just begun.
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
     libc::SYS_futex,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
