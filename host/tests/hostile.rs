@@ -72,7 +72,8 @@ fn a_trap_shows_no_name() {
         let error = failed(&Hostile { name: name.clone(), ..Hostile::process(out_of_bounds) }, "8MiB");
         assert!(matches!(&error, GuestError::Trapped { kind: TrapKind::Trap, message } if message.len() < 200), "{error:?}");
         // An error of the host's own, which wasmtime gives a backtrace: a string that is not UTF-8.
-        let no_text = "(i32.store (i32.const 8) (i32.const -1)) (call $log (i32.const 1) (i32.const 8) (i32.const 4)) (call $ok)";
+        let no_text =
+            "(i32.store (i32.const 8) (i32.const -1)) (call $log (i32.const 1) (i32.const 8) (i32.const 4)) (call $ok)";
         let error = failed(&Hostile { name, ..Hostile::process(no_text) }, "8MiB");
         assert!(matches!(&error, GuestError::Trapped { message, .. } if message.len() < 200), "{error:?}");
     }
@@ -91,7 +92,8 @@ fn names_in_refusals_are_cut_and_escaped() {
     check_refused(&import(&long), invalid);
     check_refused(&import("\\1b[31m\\0d\\0aforged"), invalid);
     check_refused(&import(&"n".repeat(90_000)), invalid);
-    let forbidden = |error: &ModuleError| matches!(error, ModuleError::ForbiddenImport { .. } | ModuleError::Structure { .. });
+    let forbidden =
+        |error: &ModuleError| matches!(error, ModuleError::ForbiddenImport { .. } | ModuleError::Structure { .. });
     check_refused(&Hostile { before: format!("(import \"{long}\" (func))"), ..Hostile::default() }, forbidden);
     check_refused(&Hostile { before: "(import \"wasi:cli/run@0.2.0\" (instance))".into(), ..Hostile::default() }, forbidden);
     let many: String = (0..300).map(|n| format!("(export \"f{n}\" (core module $Guest))")).collect();
@@ -173,7 +175,7 @@ fn records_and_headers_without_bytes_go_over_a_limit() {
         assert_eq!(bench.dead_letters().iter().map(|dead| dead.1).collect::<Vec<_>>(), ["E105"], "{headers}");
         assert!(started.elapsed() < TIME_MAX, "{:?}", started.elapsed());
     }
-    // What is within the limits is put out.
+    // One within the limits is put out.
     let guest = Hostile::process("(call $one (i32.const 100))");
     let mut bench = Bench::of(&guest.build(), &spec(json!({}), json!({})), State::default(), |_| {});
     bench.offer(&["a"]).run();
@@ -233,8 +235,9 @@ fn growth_ends_at_the_limit() {
         }
     }
     let table = Hostile {
-        process: "(loop $more (br_if $more (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) (call $ok)"
-            .into(),
+        process:
+            "(loop $more (br_if $more (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) (call $ok)"
+                .into(),
         ..Hostile::module("(table $t 0 funcref)")
     };
     let mut guest = instance(&table, "2MiB").expect("an instance");
@@ -269,7 +272,9 @@ fn proposals_that_nothing_needs_are_refused() {
     refused("(tag)");
     refused("(func (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))");
     refused("(type $f (func)) (func (param (ref $f)))");
-    refused("(func (param i64 i64 i64 i64) (result i64 i64) (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))");
+    refused(
+        "(func (param i64 i64 i64 i64) (result i64 i64) (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))",
+    );
 }
 
 /// A component within another calls it, with strings: wasmtime's own adapter between the two uses both their memories.
@@ -294,7 +299,9 @@ fn components_within_a_component_are_connected() {
           (core instance (instantiate $m (with "e" (instance (export "f" (func $lowered)))))))"#;
     let after = |body: &str| {
         let callee = inner("callee", "", body);
-        format!("{callee} {caller} (instance $c (instantiate $callee)) (instance (instantiate $caller (with \"f\" (func $c \"f\"))))")
+        format!(
+            "{callee} {caller} (instance $c (instantiate $callee)) (instance (instantiate $caller (with \"f\" (func $c \"f\"))))"
+        )
     };
     let guest = Hostile { after: after(""), ..Hostile::default() };
     instance(&guest, "1MiB").expect("an instance");
@@ -348,7 +355,9 @@ fn every_entry_point_ends() {
     let realloc = |body: &str| Hostile { realloc: body.into(), ..Hostile::default() };
     check_refused(&realloc(&format!("{forever} unreachable")), timeout);
     check_refused(&realloc("unreachable"), trap);
-    for garbage in ["(i32.const -1)", "(i32.const 0x7fffffff)", "(i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1))"] {
+    for garbage in
+        ["(i32.const -1)", "(i32.const 0x7fffffff)", "(i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1))"]
+    {
         check_refused(&realloc(garbage), trap);
     }
     let post = |body: &str| Hostile { post: body.into(), ..Hostile::default() };

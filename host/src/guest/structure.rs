@@ -9,6 +9,7 @@
 //! figures. They are no operator's matter: a module that is over one of them is broken, or made to do harm.
 
 mod footprint;
+mod module;
 mod scan;
 mod types;
 
@@ -95,8 +96,12 @@ const LIMITS: [Limit; 22] = [
 /// Why a module was refused.
 #[derive(Debug)]
 pub(super) enum Refused {
-    Limit { name: &'static str, found: u64, max: u64 },
-    /// It imports a core module or a component, or takes one out of an instance: its instances cannot be counted.
+    Limit {
+        name: &'static str,
+        found: u64,
+        max: u64,
+    },
+    /// A core module or a component is imported, or taken out of an instance: its instances cannot be counted.
     Unknown(&'static str),
     Parse(wasmparser::Error),
 }

@@ -43,7 +43,9 @@ fn parts_of_core_modules_are_limited() {
     check_limit(Part::Types, |n| module(repeated(n, "(type (func))")));
     check_limit(Part::Tables, |n| module(repeated(n, "(table 1 funcref)")));
     check_limit(Part::MemoriesOfModule, |n| module(repeated(n, "(memory 1)")));
-    check_limit(Part::MemoriesOfModule, |n| module(format!("{} (memory 1)", repeated(n - 1, "(import \"m\" \"m\" (memory 1))"))));
+    check_limit(Part::MemoriesOfModule, |n| {
+        module(format!("{} (memory 1)", repeated(n - 1, "(import \"m\" \"m\" (memory 1))")))
+    });
     check_limit(Part::Imports, |n| module(numbered(n, |i| format!("(import \"m\" \"{i}\" (func))"))));
     check_limit(Part::Exports, |n| module(format!("(func) {}", numbered(n, |i| format!("(export \"{i}\" (func 0))")))));
     check_limit(Part::NameBytes, |n| module(format!("(func (export \"{}\"))", repeated(n, "n"))));
@@ -71,8 +73,10 @@ fn parts_of_components_are_limited() {
     });
     check_limit(Part::Types, |n| component(&repeated(n, "(type u8)")));
     check_limit(Part::Aliases, |n| {
-        component(&format!("(core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) {}",
-            repeated(n, "(alias core export $i \"f\" (core func))")))
+        component(&format!(
+            "(core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) {}",
+            repeated(n, "(alias core export $i \"f\" (core func))")
+        ))
     });
     check_limit(Part::CanonicalFunctions, |n| {
         component(&format!("(type $r (resource (rep i32))) {}", repeated(n, "(core func (canon resource.drop $r))")))
@@ -85,7 +89,8 @@ fn instances_of_instances_are_counted() {
     let nested = |depth: usize, each: u64| {
         let mut text = "(core module $m (memory 1) (global i32 (i32.const 0)))(core instance (instantiate $m))".to_owned();
         for level in 0..depth {
-            text = format!("(component $c{level} {text}) {}", repeated(each, &format!("(instance (instantiate $c{level}))")));
+            text =
+                format!("(component $c{level} {text}) {}", repeated(each, &format!("(instance (instantiate $c{level}))")));
         }
         component(&text)
     };
@@ -94,12 +99,12 @@ fn instances_of_instances_are_counted() {
     for (depth, each) in [(4, 2), (2, 3), (8, 10), (8, 1000)] {
         assert!(matches!(check(&nested(depth, each)), Err(ModuleError::Structure { .. })), "{depth} {each}");
     }
-    // The same through an alias of an outer component, and through an export.
+    // An alias of an outer component, and an export, name it again.
     let aliased = "(component $a (core module $m (memory 1)) (core instance (instantiate $m)))
         (component $b (alias outer 1 $a (component $c)) (instance (instantiate $c)) (instance (instantiate $c)))
         (export $d \"d\" (component $b)) (instance (instantiate $d)) (instance (instantiate $d))";
     assert_eq!(check(&component(aliased)).map(|found| found.memories), Ok(4));
-    // What a module is given as an argument cannot be counted.
+    // An argument that is a module cannot be counted.
     for unknown in [
         "(import \"m\" (core module))",
         "(component (import \"c\" (component)))",
@@ -144,7 +149,10 @@ fn types_that_nest_for_ever_are_refused_without_recursion() {
         bytes.push(size as u8);
         bytes.extend(types);
         let refused = check(&bytes);
-        assert!(matches!(&refused, Err(ModuleError::Structure { part, .. }) if part.contains("types nested")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(ModuleError::Structure { part, .. }) if part.contains("types nested")),
+            "{refused:?}"
+        );
     }
 }
 

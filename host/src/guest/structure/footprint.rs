@@ -26,7 +26,7 @@ const PASSIVE_ITEM_BYTES: u64 = 16;
 /// A segment that is copied at run time.
 const SEGMENT_BYTES: u64 = 32;
 
-/// What instances of a component or of a core module take.
+/// An instance of a component or of a core module, with all that is made along with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     pub core_instances: u64,
@@ -39,13 +39,8 @@ pub struct Footprint {
 
 impl Footprint {
     /// A component instance without its functions and its inner instances.
-    pub(super) const COMPONENT: Self = Self {
-        core_instances: 0,
-        component_instances: 1,
-        memories: 0,
-        tables: 0,
-        bytes: COMPONENT_INSTANCE_BYTES,
-    };
+    pub(super) const COMPONENT: Self =
+        Self { core_instances: 0, component_instances: 1, memories: 0, tables: 0, bytes: COMPONENT_INSTANCE_BYTES };
 
     pub(super) fn add(&mut self, other: &Self) {
         self.core_instances = self.core_instances.saturating_add(other.core_instances);
