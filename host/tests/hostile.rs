@@ -6,16 +6,19 @@ mod guests;
 #[path = "support/hostile.rs"]
 mod hostile;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guests::{Bench, PARTITION, batch, modules, modules_of, spec};
 use hostile::{Hostile, mangled};
 use sandbar::guest::compile::Compiler;
 use sandbar::guest::{Modules, Tables};
+use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestError, GuestFactory, TrapKind};
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, SessionError, TrapKind};
 use sandbar::state::State;
+use sandbar::task::Program;
 use serde_json::json;
 
 const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000) };
@@ -330,6 +333,36 @@ fn address_space_is_a_budget() {
         instance_of(&modules, &Hostile::init("unreachable").build(), json!({})).err().expect("it traps");
     }
     make().expect("there is room");
+}
+
+/// A host that has no memory for a guest blames no record: the transaction is aborted, and tried again.
+#[test]
+fn a_host_without_memory_blames_no_record() {
+    struct Short;
+    impl GuestFactory for Short {
+        fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+            Ok(Box::new(Self))
+        }
+    }
+    impl Guest for Short {
+        fn process(&mut self, _: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+            Err(GuestError::Host("the system gave no memory".into()))
+        }
+        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+            Err(GuestError::Host("the system gave no memory".into()))
+        }
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+    }
+    let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), State::default(), |_| {});
+    let (settings, metrics) = (bench.program.settings.clone(), bench.program.metrics.clone());
+    let program = Arc::new(Program { settings, guests: Arc::new(Short), metrics });
+    bench.task.swap(program, None, false);
+    bench.offer(&["a", "b"]);
+    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally);
+    assert!(matches!(&stepped, Err(SessionError::Abort(reason)) if reason.contains("no memory")), "{stepped:?}");
+    assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }
 
 // === Entry points ===
