@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::guest::ADDRESS_SPACE_BYTES_MAX;
 use crate::model::authority::Authority;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
@@ -283,7 +282,8 @@ impl Options {
             guest_address_space_bytes_max: self
                 .guest_address_space_max
                 .or(file.guest_address_space_max)
-                .map_or(ADDRESS_SPACE_BYTES_MAX, |bytes| bytes.0),
+                .unwrap_or(Bytes::mib(32 << 20))
+                .0,
             module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
             logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
             team_log_rate: Rate {

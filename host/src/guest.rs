@@ -18,13 +18,15 @@ mod imports;
 mod instance;
 mod memory;
 mod modules;
+mod settings;
 pub mod structure;
 
 pub use address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
 pub use cache::Cache;
 pub use engine::Engine;
-pub use instance::{Prepared, Settings, Tables};
+pub use instance::{Prepared, Tables};
 pub use modules::Modules;
+pub use settings::Settings;
 
 /// The package whose world a module must fit.
 pub const PACKAGE: &str = "sandbar:transform";

@@ -372,7 +372,7 @@ pub trait Guest: Send {
     /// Between batches, in the intervals that the spec says. The output is as that of one row without data.
     fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError>;
 
-    /// Linear memory in use, in bytes.
+    /// Memory in use, in bytes: all that counts against `limits.memory`.
     fn memory_bytes(&self) -> usize;
 }
 

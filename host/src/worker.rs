@@ -63,7 +63,7 @@ pub struct WorkerStatus {
     pub state: State,
     pub error: Option<LastError>,
     pub partitions: Vec<PartitionStatus>,
-    /// Linear memory of its largest instance.
+    /// Memory of its largest instance.
     pub memory_bytes: usize,
     pub revision: u64,
     /// The revision has not committed yet: the one before is kept.

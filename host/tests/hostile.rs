@@ -6,16 +6,19 @@ mod guests;
 #[path = "support/hostile.rs"]
 mod hostile;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guests::{Bench, PARTITION, batch, modules, modules_of, spec};
 use hostile::{Hostile, mangled};
 use sandbar::guest::compile::Compiler;
 use sandbar::guest::{Modules, Tables};
+use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestError, GuestFactory, TrapKind};
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, SessionError, TrapKind};
 use sandbar::state::State;
+use sandbar::task::Program;
 use serde_json::json;
 
 const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000) };
@@ -107,10 +110,10 @@ fn a_type_without_end_is_named_by_its_beginning() {
     let types: String = (1..15).map(level).collect();
     let guest = format!(
         r#"(component (type $t0 (result u8 (error u8))) {types}
-        (core module $m (memory (export "memory") 1) (func (export "f") (param i32) (result i32) unreachable)
+        (core module $m (memory (export "memory") 1) (func (export "f") (param i32 i32) (result i32) unreachable)
           (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
         (core instance $i (instantiate $m))
-        (func $f (param "setup" $t14) (result (result (error string)))
+        (func $f (param "setup" (list $t14)) (result (result (error string)))
           (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
         (instance $e (export "init" (func $f)) (export "process" (func $f)))
         (export "sandbar:transform/transform@0.1.0" (instance $e)))"#
@@ -118,7 +121,7 @@ fn a_type_without_end_is_named_by_its_beginning() {
     let started = Instant::now();
     let bytes = wat::parse_str(&guest).expect("valid text");
     let refused = modules().check(&bytes).expect_err("refused").to_string();
-    assert!(refused.contains("its init is func(result<result<") && refused.len() < 2 * TEXT_BYTES_MAX, "{refused}");
+    assert!(refused.contains("its init is func(list<result<") && refused.len() < 2 * TEXT_BYTES_MAX, "{refused}");
     assert!(started.elapsed() < TIME_MAX, "{:?}", started.elapsed());
 }
 
@@ -175,7 +178,7 @@ fn records_and_headers_without_bytes_go_over_a_limit() {
         assert_eq!(bench.dead_letters().iter().map(|dead| dead.1).collect::<Vec<_>>(), ["E105"], "{headers}");
         assert!(started.elapsed() < TIME_MAX, "{:?}", started.elapsed());
     }
-    // What is within the limits is put out.
+    // One within the limits is put out.
     let guest = Hostile::process("(call $one (i32.const 100))");
     let mut bench = Bench::of(&guest.build(), &spec(json!({}), json!({})), State::default(), |_| {});
     bench.offer(&["a"]).run();
@@ -312,7 +315,7 @@ fn components_within_a_component_are_connected() {
 /// Each linear memory reserves address space: what is used up refuses an instance, and comes back with the next that goes.
 #[test]
 fn address_space_is_a_budget() {
-    let modules = modules_of(Compiler::default()).with_address_space_max(9 << 30);
+    let modules = modules_within(Compiler::default(), 9 << 30);
     let module = Hostile::default().build();
     let make = || instance_of(&modules, &module, json!({}));
     let first = make().expect("there is room");
@@ -330,6 +333,36 @@ fn address_space_is_a_budget() {
         instance_of(&modules, &Hostile::init("unreachable").build(), json!({})).err().expect("it traps");
     }
     make().expect("there is room");
+}
+
+/// A host that has no memory for a guest blames no record: the transaction is aborted, and tried again.
+#[test]
+fn a_host_without_memory_blames_no_record() {
+    struct Short;
+    impl GuestFactory for Short {
+        fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+            Ok(Box::new(Self))
+        }
+    }
+    impl Guest for Short {
+        fn process(&mut self, _: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+            Err(GuestError::Host("the system gave no memory".into()))
+        }
+        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+            Err(GuestError::Host("the system gave no memory".into()))
+        }
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+    }
+    let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), State::default(), |_| {});
+    let (settings, metrics) = (bench.program.settings.clone(), bench.program.metrics.clone());
+    let program = Arc::new(Program { settings, guests: Arc::new(Short), metrics });
+    bench.task.swap(program, None, false);
+    bench.offer(&["a", "b"]);
+    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally);
+    assert!(matches!(&stepped, Err(SessionError::Abort(reason)) if reason.contains("no memory")), "{stepped:?}");
+    assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }
 
 // === Entry points ===

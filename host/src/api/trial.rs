@@ -85,7 +85,7 @@ pub struct TrialView {
     failures: Vec<FailureView>,
     /// One entry for each record, in order: `input` of outputs and failures counts them, from 0.
     records: Vec<TriedView>,
-    /// Linear memory of the largest instance.
+    /// Memory of the largest instance.
     memory_bytes: u64,
     /// Sum of the records' times.
     micros_total: u64,
@@ -118,7 +118,7 @@ pub struct TriedView {
     offset: i64,
     /// Time of the guest's call. Each record crosses alone; in batches it takes less.
     micros: u64,
-    /// Linear memory of the instance after it: it only grows.
+    /// Memory of the instance after it: it only grows.
     memory_bytes: u64,
 }
 

@@ -2,7 +2,7 @@
 //! so that compiled code needs no bounds checks.
 //!
 //! A process has 128 TiB of it, and the system keeps a list of its parts that must not become too long
-//! (`vm.max_map_count`, 65,530 by default; a linear memory is about five). So instances are refused before either is
+//! (`vm.max_map_count`, 65,530 by default; a linear memory is about four). So instances are refused before either is
 //! used up, with an error that says so; they are tried again.
 
 use std::sync::Arc;

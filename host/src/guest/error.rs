@@ -1,4 +1,4 @@
-//! What a guest's error becomes: a kind, and a text that is safe to show.
+//! Errors of guests: each becomes a kind, and a text that is safe to show.
 //!
 //! A guest chooses the names of its functions and the text of its messages, so no error of wasmtime is formatted whole:
 //! only its root cause is, up to a length and with its control characters escaped.

@@ -6,7 +6,7 @@ use super::structure::Footprint;
 /// A table's element is a pointer in the host.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// What one instance takes. Growth is granted here before wasmtime carries it out.
+/// The memory of one instance. Growth is granted here before wasmtime carries it out.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     bytes_max: usize,

@@ -9,6 +9,7 @@
 //! figures. They are no operator's matter: a module that is over one of them is broken, or made to do harm.
 
 mod footprint;
+mod module;
 mod scan;
 mod types;
 
@@ -100,7 +101,7 @@ pub(super) enum Refused {
         found: u64,
         max: u64,
     },
-    /// It imports a core module or a component, or takes one out of an instance: its instances cannot be counted.
+    /// A core module or a component is imported, or taken out of an instance: its instances cannot be counted.
     Unknown(&'static str),
     Parse(wasmparser::Error),
 }

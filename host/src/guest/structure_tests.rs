@@ -99,12 +99,12 @@ fn instances_of_instances_are_counted() {
     for (depth, each) in [(4, 2), (2, 3), (8, 10), (8, 1000)] {
         assert!(matches!(check(&nested(depth, each)), Err(ModuleError::Structure { .. })), "{depth} {each}");
     }
-    // The same through an alias of an outer component, and through an export.
+    // An alias of an outer component, and an export, name it again.
     let aliased = "(component $a (core module $m (memory 1)) (core instance (instantiate $m)))
         (component $b (alias outer 1 $a (component $c)) (instance (instantiate $c)) (instance (instantiate $c)))
         (export $d \"d\" (component $b)) (instance (instantiate $d)) (instance (instantiate $d))";
     assert_eq!(check(&component(aliased)).map(|found| found.memories), Ok(4));
-    // What a module is given as an argument cannot be counted.
+    // An argument that is a module cannot be counted.
     for unknown in [
         "(import \"m\" (core module))",
         "(component (import \"c\" (component)))",

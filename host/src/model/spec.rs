@@ -170,7 +170,7 @@ pub enum Then {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Linear memory of one instance (one per partition): 1MiB to 1GiB.
+    /// Memory of one instance (one per partition), its tables and own size in the host too: 1MiB to 1GiB.
     #[schema(value_type = String, default = "64MiB")]
     pub memory: Bytes,
     /// Time for one call of the guest: 10ms to 5s.
@@ -185,10 +185,12 @@ pub struct Limits {
     /// Records that one input record may become: 1 to 100000.
     #[schema(default = 64)]
     pub output_per_record: u32,
-    /// Bytes (keys and values) that one input record may become: 1KiB to 64MiB.
+    /// Bytes that one input record may become: 1KiB to 64MiB. Keys, values and headers count, and 32 bytes for each record
+    /// and each header.
     #[schema(value_type = String, default = "4MiB")]
     pub output_bytes_per_record: Bytes,
-    /// Bytes (keys and values) that one call may write to a store: 1KiB to 256MiB. They wait in the host's memory.
+    /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
+    /// host's memory.
     #[schema(value_type = String, default = "16MiB")]
     pub state_bytes_per_call: Bytes,
     /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit

@@ -26,7 +26,7 @@ pub struct Tried {
     pub result: Result<Vec<Put>, Failed>,
     /// Time of the guest's call.
     pub time: Duration,
-    /// Linear memory of the instance after it.
+    /// Memory of the instance after it.
     pub memory_bytes: usize,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Trial<'a> {
         Ok(puts.collect())
     }
 
-    /// Linear memory of the largest instance so far.
+    /// Memory of the largest instance so far.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }

@@ -197,7 +197,7 @@ impl Metrics {
             guest_memory: gauges(
                 r,
                 "sandbar_guest_memory_bytes",
-                "Linear memory of the transform's largest instance",
+                "Memory of the transform's largest instance: linear memory, tables, its own size",
                 &TRANSFORM,
             ),
             latency: histograms(

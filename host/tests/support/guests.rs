@@ -45,9 +45,14 @@ pub fn modules() -> &'static Modules {
 }
 
 pub fn modules_of(compiler: Compiler) -> Modules {
+    modules_within(compiler, ADDRESS_SPACE_BYTES_MAX)
+}
+
+/// Modules whose instances fit into so much address space.
+pub fn modules_within(compiler: Compiler, address_space_bytes_max: u64) -> Modules {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    Modules::new(compiler, Cache::open(&folder, 1 << 30).expect("a folder"), ADDRESS_SPACE_BYTES_MAX, Metrics::new())
-        .expect("an engine")
+    let cache = Cache::open(&folder, 1 << 30).expect("a folder");
+    Modules::new(compiler, cache, address_space_bytes_max, Metrics::new()).expect("an engine")
 }
 
 /// A spec for the fixture; `changes` are merged into it.

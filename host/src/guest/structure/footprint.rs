@@ -26,7 +26,7 @@ const PASSIVE_ITEM_BYTES: u64 = 16;
 /// A segment that is copied at run time.
 const SEGMENT_BYTES: u64 = 32;
 
-/// What instances of a component or of a core module take.
+/// An instance of a component or of a core module, with all that is made along with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     pub core_instances: u64,
