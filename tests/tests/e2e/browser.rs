@@ -49,7 +49,12 @@ impl Dev {
         let mut transform = get(ROUTE);
         // It says when it was read.
         transform.as_object_mut().expect("an object").remove("changed_at");
-        json!([transform, get(&format!("{ROUTE}/revisions"))["revisions"].as_array().map(Vec::len), get("/v1/modules"), get("/v1/topics")])
+        json!([
+            transform,
+            get(&format!("{ROUTE}/revisions"))["revisions"].as_array().map(Vec::len),
+            get("/v1/modules"),
+            get("/v1/topics")
+        ])
     }
 
     /// Requests that were refused with this code.
