@@ -152,9 +152,15 @@ async fn bodies_that_stop_half_way_give_their_bytes_back() {
     is_well(&host).await;
     let started = Instant::now();
     let module: Vec<u8> = GOOD.iter().copied().chain(std::iter::repeat_n(b' ', 900_000)).collect();
-    Answer::of(host.request("POST", "/v1/modules").header("content-type", "application/wasm").body(module))
-        .await
-        .expect(201);
+    loop {
+        let upload = host.request("POST", "/v1/modules").header("content-type", "application/wasm").body(module.clone());
+        let answer = Answer::of(upload).await;
+        match answer.status.as_u16() {
+            201 => break,
+            // A client that is told to come again does so.
+            _ => answer.refused(503, "E032"),
+        };
+    }
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     is_open(&host).await;
     drop(held);
@@ -320,7 +326,6 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         (format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"), "4"),
         ("hello\r\n\r\n".into(), "400"),
         ("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n".into(), "400"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), "4"),
         (post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), "4"),
         (post("Content-Length: 2\r\nContent-Length: 3\r\n", "{}"), "400"),
         (post("Content-Length: -1\r\n", "{}"), "400"),
@@ -334,7 +339,6 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         let mut stream = connect(&host).await;
         // A host that has seen enough hangs up while this is still sending.
         let _ = stream.write_all(request.as_bytes()).await;
-        let _ = stream.shutdown().await;
         let answer = heard(&mut stream).await;
         let shown = &request[..request.len().min(120)];
         assert!(
@@ -343,6 +347,9 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         );
         assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{shown}: {answer}");
     }
+    // HTTP/2 is not spoken: the connection is closed.
+    let mut stream = say(&host, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(is_closed(&mut stream).await);
     // Garbage behind a request, and as many requests as fit into one write.
     let mut stream =
         say(&host, &format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n{}", "\u{1}garbage".repeat(100))).await;
