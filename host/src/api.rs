@@ -314,4 +314,33 @@ mod tests {
         described.sort();
         assert_eq!(served, described);
     }
+
+    #[test]
+    fn parameters_are_described_where_they_are() {
+        let document = serde_json::to_value(openapi::document(true)).expect("plain data");
+        let mut in_query = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("operations") {
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    let (name, place) = (parameter["name"].as_str().expect("a name"), &parameter["in"]);
+                    let in_path = path.contains(&format!("{{{name}}}"));
+                    assert_eq!(in_path, place == "path", "{method} {path}: {parameter}");
+                    if place == "query" {
+                        in_query.push(format!("{method} {} {name}", path.rsplit('/').next().unwrap_or_default()));
+                    }
+                }
+            }
+        }
+        for expected in [
+            "put {name} dry_run",
+            "patch offsets dry_run",
+            "delete offsets dry_run",
+            "get logs since",
+            "get tail follow",
+            "get {key} record_key",
+            "get records wait",
+        ] {
+            assert!(in_query.iter().any(|found| found == expected), "{expected}: {in_query:?}");
+        }
+    }
 }

@@ -95,6 +95,16 @@ fn small(connections: usize) -> ServerLimits {
     ServerLimits { connections_max: connections, connections_per_address_max: connections, ..ServerLimits::default() }
 }
 
+/// How many connections this process can have both ends of.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to its own maximum");
+    let available = usize::try_from(maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    // The host keeps about a thousand of them, and the other tests theirs.
+    available.saturating_sub(2500)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_uploads_close_nothing() {
     let patient = |limits: ApiLimits| ApiLimits { body_time: Duration::from_secs(60), ..limits };
@@ -142,9 +152,15 @@ async fn bodies_that_stop_half_way_give_their_bytes_back() {
     is_well(&host).await;
     let started = Instant::now();
     let module: Vec<u8> = GOOD.iter().copied().chain(std::iter::repeat_n(b' ', 900_000)).collect();
-    Answer::of(host.request("POST", "/v1/modules").header("content-type", "application/wasm").body(module))
-        .await
-        .expect(201);
+    loop {
+        let upload = host.request("POST", "/v1/modules").header("content-type", "application/wasm").body(module.clone());
+        let answer = Answer::of(upload).await;
+        match answer.status.as_u16() {
+            201 => break,
+            // A client that is told to come again does so.
+            _ => answer.refused(503, "E032"),
+        };
+    }
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     is_open(&host).await;
     drop(held);
@@ -154,7 +170,7 @@ async fn bodies_that_stop_half_way_give_their_bytes_back() {
 async fn thousands_of_connections_keep_nobody_out() {
     let host = Host::start().await;
     let mut held = Vec::new();
-    for n in 0..2000 {
+    for n in 0..descriptors().min(2000) {
         let text = match n % 5 {
             0 => "",
             1 => "GET /healthz HTTP/1.1\r\nHost: loc",
@@ -310,7 +326,6 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         (format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"), "4"),
         ("hello\r\n\r\n".into(), "400"),
         ("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n".into(), "400"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), "4"),
         (post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), "4"),
         (post("Content-Length: 2\r\nContent-Length: 3\r\n", "{}"), "400"),
         (post("Content-Length: -1\r\n", "{}"), "400"),
@@ -324,7 +339,6 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         let mut stream = connect(&host).await;
         // A host that has seen enough hangs up while this is still sending.
         let _ = stream.write_all(request.as_bytes()).await;
-        let _ = stream.shutdown().await;
         let answer = heard(&mut stream).await;
         let shown = &request[..request.len().min(120)];
         assert!(
@@ -333,6 +347,9 @@ async fn strange_requests_are_refused_and_harm_nobody() {
         );
         assert!(!answer.to_ascii_lowercase().contains("access-control-"), "{shown}: {answer}");
     }
+    // HTTP/2 is not spoken: the connection is closed.
+    let mut stream = say(&host, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(is_closed(&mut stream).await);
     // Garbage behind a request, and as many requests as fit into one write.
     let mut stream =
         say(&host, &format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n{}", "\u{1}garbage".repeat(100))).await;

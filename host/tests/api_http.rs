@@ -463,6 +463,7 @@ async fn the_host_is_observed() {
     host.running.not_ready.lock().expect("unpoisoned").push("restoring".into());
     assert_eq!(host.get("/readyz").await.expect(503)["reasons"], json!(["restoring"]));
     assert_eq!(host.get("/metrics").await.text, "sandbar_up 1\n");
+    assert!(host.metrics.render().contains("\nsandbar_http_connections 1\n"));
     assert!(host.get("/").await.text.contains("/openapi.json"));
     assert!(host.get("/errors/E014").await.text.starts_with("# E014"));
     let given = Answer::of(host.request("GET", "/nowhere").header("x-request-id", "mine-1")).await;

@@ -15,7 +15,7 @@ use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 use crate::model::yaml;
 
-use super::budget::{Budget, Share, UsedUp};
+use super::budget::{Budget, Kind, Share, UsedUp};
 use super::problem::Refusal;
 
 /// Much more of a body that is too large is read and thrown away, so that its sender gets to read the answer.
@@ -75,7 +75,7 @@ pub struct Received {
 /// Reads a body to its end, within a time and within the budget of all bodies.
 pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<Received, Refusal> {
     let (ask, mut asked) = oneshot::channel();
-    let mut share = intake.share(move || {
+    let mut share = intake.share(Kind::Growing, move || {
         // Nobody listens any more where the body has just arrived.
         let _ = ask.send(());
     });

@@ -19,8 +19,9 @@ pub const FREE_BYTES: usize = 64 * 1024;
 /// Shares grow by so much at once. Who does not need a step in [`STILL`] stands still.
 const STEP_BYTES: usize = 64 * 1024;
 const STILL: Duration = Duration::from_secs(1);
-/// How long a share waits for others to give way.
+/// How long a share waits for others to give way: first for those that stand still, then for the youngest too.
 const WAIT: Duration = Duration::from_secs(10);
+const WAIT_FOR_STILL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A number of bytes that shares divide among themselves. Cloning shares it.
@@ -43,7 +44,17 @@ struct Table {
     shares: HashMap<u64, Entry>,
 }
 
+/// How a share comes by its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Step by step, as a body arrives: it may hold some while it waits for more.
+    Growing,
+    /// At once, as an answer is made: it never waits while it holds any.
+    Whole,
+}
+
 struct Entry {
+    kind: Kind,
     bytes: usize,
     moved_at: Instant,
     /// Asks its holder to give way; None: it has been asked, or moves no more.
@@ -69,11 +80,11 @@ impl Budget {
     }
 
     /// An empty share. `give_way` is called at most once, if another needs its bytes while it stands still.
-    pub fn share(&self, give_way: impl FnOnce() + Send + 'static) -> Share {
+    pub fn share(&self, kind: Kind, give_way: impl FnOnce() + Send + 'static) -> Share {
         let mut table = self.inner.table.lock();
         let id = table.next;
         table.next += 1;
-        let entry = Entry { bytes: 0, moved_at: Instant::now(), give_way: Some(Box::new(give_way)) };
+        let entry = Entry { kind, bytes: 0, moved_at: Instant::now(), give_way: Some(Box::new(give_way)) };
         table.shares.insert(id, entry);
         Share { inner: self.inner.clone(), id, held: 0 }
     }
@@ -91,7 +102,8 @@ impl Share {
         let deadline = Instant::now() + WAIT;
         loop {
             let freed = self.inner.freed.notified();
-            if self.inner.take(self.id, wanted - self.held) {
+            let is_patient = Instant::now() + (WAIT - WAIT_FOR_STILL) < deadline;
+            if self.inner.take(self.id, wanted - self.held, is_patient) {
                 self.held = wanted;
                 return Ok(());
             }
@@ -130,8 +142,9 @@ impl Drop for Share {
 
 impl Inner {
     /// Takes the bytes if they are there; else asks another share to give way: the one that stands still for the longest,
-    /// or else the youngest, if it is younger than this one. So the oldest goes on, whatever comes after it.
-    fn take(&self, id: u64, bytes: usize) -> bool {
+    /// or else, for one that is no longer patient, the youngest that grows, if it is younger than this one. So the oldest
+    /// goes on, whatever comes after it, and shares never wait for each other without end.
+    fn take(&self, id: u64, bytes: usize, is_patient: bool) -> bool {
         let now = Instant::now();
         let mut table = self.table.lock();
         if table.used + bytes <= self.bytes_max {
@@ -150,7 +163,8 @@ impl Inner {
         let others = || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some());
         let still = others().filter(|(_, entry)| now.duration_since(entry.moved_at) >= STILL);
         let longest = still.min_by_key(|(_, entry)| entry.moved_at).map(|(&other, _)| other);
-        let youngest = || others().map(|(&other, _)| other).max().filter(|&other| other > id);
+        let growing = || others().filter(|(_, entry)| entry.kind == Kind::Growing);
+        let youngest = || growing().map(|(&other, _)| other).max().filter(|&other| other > id && !is_patient);
         let chosen = longest.or_else(youngest);
         let give_way = chosen.and_then(|other| table.shares.get_mut(&other)?.give_way.take());
         drop(table);
@@ -189,7 +203,7 @@ mod tests {
     fn asked(budget: &Budget) -> (Share, Arc<AtomicBool>) {
         let asked = Arc::new(AtomicBool::new(false));
         let flag = asked.clone();
-        (budget.share(move || flag.store(true, Ordering::Relaxed)), asked)
+        (budget.share(Kind::Growing, move || flag.store(true, Ordering::Relaxed)), asked)
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,9 @@
 //! What is not under `/v1`: health, metrics, the description of the API, the errors' pages, and the ways out of it.
 
+use std::sync::OnceLock;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -61,8 +64,13 @@ pub async fn metrics(State(shared): AppState) -> Response {
 
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "host", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
-pub async fn openapi(State(shared): AppState) -> Json<utoipa::openapi::OpenApi> {
-    Json(openapi::document(shared.state.topics_api))
+pub async fn openapi(State(shared): AppState) -> Response {
+    // Made once for each kind of host: it is the same at every request, and large.
+    static DOCUMENTS: [OnceLock<Bytes>; 2] = [OnceLock::new(), OnceLock::new()];
+    let topics_api = shared.state.topics_api;
+    let make = || serde_json::to_vec(&openapi::document(topics_api)).expect("plain data").into();
+    let document = DOCUMENTS[usize::from(topics_api)].get_or_init(make).clone();
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
 /// What an error code means and what to do.

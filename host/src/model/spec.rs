@@ -270,6 +270,9 @@ pub const STORES_MAX: usize = 16;
 pub const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 /// Largest `config`, in bytes of JSON.
 pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
+/// Objects and arrays of `config` within each other. It is a part of larger JSON (a deployment's record), and no reader of
+/// that goes deeper than 128.
+pub const CONFIG_DEPTH_MAX: usize = 100;
 
 impl Spec {
     /// Validates `raw` for the transform `id`, with the digest of a module that came along with it, if one did.
@@ -291,6 +294,9 @@ impl Spec {
         let dead_letter_topic = check.dead_letter(raw, id, &inputs);
         if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
             check.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
+        }
+        if raw.config.values().map(depth).max().unwrap_or(0) > CONFIG_DEPTH_MAX {
+            check.problem("config", format!("must be at most {CONFIG_DEPTH_MAX} objects and arrays deep"));
         }
         let (Some(module), Some(dead_letter_topic), true) = (module, dead_letter_topic, check.problems.is_empty()) else {
             return Err(check.problems);
@@ -339,6 +345,15 @@ impl Spec {
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
         let dead_letters = (self.then == Then::DeadLetter).then_some(&self.dead_letter_topic);
         self.outputs.values().chain(dead_letters)
+    }
+}
+
+/// Objects and arrays within each other. No parser makes a value of more than 128.
+fn depth(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+        serde_json::Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -571,6 +586,20 @@ mod tests {
         ] {
             let problems = parse(yaml).expect_err(yaml);
             assert_eq!(problems[0].field, field, "{yaml}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_config_is_as_deep_as_its_records_can_hold() {
+        for (depth, fits) in [(CONFIG_DEPTH_MAX, true), (CONFIG_DEPTH_MAX + 1, false)] {
+            let json = format!(
+                r#"{{"inputs": ["a"], "outputs": {{"o": "b"}}, "config": {{"x": {}{}}}}}"#,
+                "[".repeat(depth),
+                "]".repeat(depth)
+            );
+            let raw: RawSpec = serde_json::from_str(&json).expect("well-formed");
+            let problems = Spec::parse(&raw, &id(), Some(Digest::of(b""))).err().unwrap_or_default();
+            assert_eq!(problems.is_empty(), fits, "{depth}: {problems:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::super::budget::{Budget, FREE_BYTES, Share, UsedUp};
+use super::super::budget::{Budget, FREE_BYTES, Kind, Share, UsedUp};
 use super::peer::{Closed, For, Peer};
 
 /// A body that brought so much since it was last looked at goes on; less than that a second counts as a wait.
@@ -111,7 +111,7 @@ impl Counted {
 
 async fn taken(budget: &Budget, peer: &Arc<Peer>, bytes: usize) -> Result<Share, UsedUp> {
     let peer = Arc::downgrade(peer);
-    let mut share = budget.share(move || {
+    let mut share = budget.share(Kind::Whole, move || {
         if let Some(peer) = peer.upgrade() {
             peer.close(Closed::AnswerBytes);
         }
