@@ -16,6 +16,7 @@ mod job;
 mod lost_requests;
 mod observe;
 mod offsets;
+mod quarantine;
 mod query;
 mod shop;
 mod state;
