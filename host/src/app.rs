@@ -24,6 +24,7 @@ use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::{self, Compiler, Jail};
 use crate::guest::{Cache, Modules};
 use crate::kafka::{KafkaConfig, KafkaLog};
+use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
@@ -37,6 +38,7 @@ use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::journal::journal;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
+use crate::threads;
 
 /// How long workers may take to stop: a commit, and leaving the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +46,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const DESCRIPTORS_BESIDE: u64 = 512;
 /// How long open requests may take after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Threads of the control plane; what blocks is called on others.
+const RUNTIME_THREADS: usize = 2;
+/// How long a thread for blocking calls stays that has nothing to do. One is asked for four times a second.
+const THREAD_KEPT: Duration = Duration::from_secs(600);
 
 /// The log that a host works on.
 pub enum Backend {
@@ -65,7 +72,11 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
     raise_descriptors(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
+    runtime.worker_threads(RUNTIME_THREADS).thread_keep_alive(THREAD_KEPT).enable_all();
+    let built = threads::with_room(RUNTIME_THREADS + 1, || runtime.build());
+    let runtime = built.and_then(|built| built).with_context(|| Code::HostResources.to_string())?;
     let crashes = Crashes::open(&config.data_dir, Timestamp::now());
     let done = runtime.block_on(serve(config, backend, data.clone(), crashes.clone()));
     // Also for an error: whoever is in a call by now has no part in it.

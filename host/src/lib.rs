@@ -22,4 +22,5 @@ pub mod stores;
 pub mod supervisor;
 pub mod task;
 pub mod telemetry;
+pub mod threads;
 pub mod worker;

@@ -36,7 +36,7 @@ pub use tally::Tally;
 
 use crate::model::batch::{Batch, RecordRef};
 use crate::model::names::TopicName;
-use crate::model::revision::Progress;
+use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Assigned, CommitOffset, Guest, Partition, Positions};
@@ -225,7 +225,7 @@ impl Task {
 
     /// A newer revision was committed here, by another host: this one waits until its worker has that too.
     fn is_outrun(&self) -> bool {
-        self.committed.revision > self.program.settings.revision
+        self.committed_revision() > self.program.settings.revision
     }
 
     /// When a waiting task goes on, or a tick is due.
@@ -369,8 +369,9 @@ impl Task {
         self.committed_offset
     }
 
+    /// The revision that its committed offset names; 0 where nobody could follow that one.
     pub fn committed_revision(&self) -> u64 {
-        self.committed.revision
+        if self.committed.revision < COUNT_MAX { self.committed.revision } else { 0 }
     }
 
     /// What is to be committed, unless nothing was done since the last commit: together with how far the changelogs of

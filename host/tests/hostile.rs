@@ -9,7 +9,7 @@ mod hostile;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guests::{Bench, PARTITION, batch, modules, modules_of, spec};
+use guests::{Bench, PARTITION, batch, modules, modules_within, spec};
 use hostile::{Hostile, mangled};
 use sandbar::guest::compile::Compiler;
 use sandbar::guest::{Modules, Tables};

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 /// A module, and those of the crate that it may use. `model` and `ports` come first, `app` last.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("threads", &[]),
     ("telemetry", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
     ("records", &["model", "ports"]),
     ("task", &["model", "ports", "state", "telemetry"]),
     ("guest", &["model", "ports", "state", "telemetry"]),
-    ("kafka", &["model", "ports"]),
+    ("kafka", &["model", "ports", "threads"]),
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "telemetry"]),
     ("crashes", &["model", "ports", "state"]),
@@ -40,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "api",
             "config",
             "telemetry",
+            "threads",
         ],
     ),
 ];

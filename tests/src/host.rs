@@ -108,9 +108,14 @@ impl Host {
         self.address
     }
 
+    /// Its data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// What it keeps of the stores of its transforms.
     pub fn state_dir(&self) -> PathBuf {
-        self.dir.join("data/state")
+        self.data_dir().join("state")
     }
 
     pub fn log(&self) -> PathBuf {

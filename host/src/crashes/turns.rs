@@ -187,7 +187,7 @@ mod tests {
         turns.start_other(&id("x"));
         check(&mut turns, &[("a", 1)], 29, "a");
         let mut turns = Turns::new(at(0));
-        turns.start_other(&id("never ends").clone());
+        turns.start_other(&id("never-ends"));
         check(&mut turns, &[("a", 1)], 30, "a");
     }
 

@@ -12,13 +12,14 @@ use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 use super::config::KafkaConfig;
 use super::exclusive::KafkaExclusive;
 use super::follow::KafkaTopicReader;
-use super::raw::{Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
+use super::raw::{CLIENT_THREADS, Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
 use super::session::KafkaSession;
 use crate::model::names::TopicName;
 use crate::ports::{
     ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
     TopicInfo, TopicReader,
 };
+use crate::threads;
 
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a broker takes by default (`message.max.bytes`), less the batch's own header.
@@ -63,7 +64,9 @@ unsafe impl Send for Reader {}
 impl KafkaLog {
     /// Makes the clients; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
-        let admin = config.admin().create().map_err(|error| LogError::Refused(error.to_string()))?;
+        let admin = threads::with_room(CLIENT_THREADS, || config.admin().create());
+        let admin = admin.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let admin = admin.map_err(|error| LogError::Refused(error.to_string()))?;
         Ok(Self { config, admin, readers: Mutex::default(), writer: Mutex::default(), watermarks: Mutex::default() })
     }
 

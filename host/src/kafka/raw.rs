@@ -17,11 +17,15 @@ use parking_lot::Mutex;
 use rdkafka_sys::bindings::*;
 
 use crate::model::units::Timestamp;
+use crate::threads;
 
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
 
 use rd_kafka_resp_err_t as Err;
+
+/// Threads that a new client starts: its own, those of the coordinator and of internal requests, and of some brokers.
+pub(super) const CLIENT_THREADS: usize = 8;
 
 /// A failed call, with librdkafka's own class of remedy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -172,13 +176,16 @@ impl Client {
             } else {
                 rd_kafka_conf_set_dr_msg_cb(conf, Some(on_delivery));
             }
-            let rk = rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
-            if rk.is_null() {
+            let made = threads::with_room(CLIENT_THREADS, || rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len()));
+            let (rk, refusal) = match made {
+                Ok(rk) if rk.is_null() => (rk, Some((Err::RD_KAFKA_RESP_ERR__INVALID_ARG, text(reason.as_ptr())))),
+                Ok(rk) => (rk, None),
+                Err(error) => (ptr::null_mut(), Some((Err::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, error.to_string()))),
+            };
+            if let Some((code, message)) = refusal {
                 rd_kafka_conf_destroy(conf);
                 drop(Box::from_raw(events));
-                let mut error = RawError::of("create client", Err::RD_KAFKA_RESP_ERR__INVALID_ARG);
-                error.message = text(reason.as_ptr());
-                return Err(error);
+                return Err(RawError { message, ..RawError::of("create client", code) });
             }
             Ok(Self { rk, queue: ptr::null_mut(), events })
         }

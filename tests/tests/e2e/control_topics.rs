@@ -1,7 +1,7 @@
 //! Control topics that are not as they should be: each an error with a code, and running transforms go on.
 
 use sandbar_tests::{Host, KafkaCluster, Message, Producer, guests, topics, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
 
@@ -77,6 +77,87 @@ fn foreign_data_is_skipped_and_said_so() {
     job.produce(&messages);
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(&messages));
+}
+
+/// Whoever may write to the control topics may write any number.
+#[test]
+fn forged_records_lock_nobody_out() {
+    let kafka = KafkaCluster::shared();
+    let host = Host::start(kafka, "forged");
+    let api = host.api();
+    let mut job = Job::new("forged", "echo", 2, guests::fixture(), json!({"mode": "echo"}));
+    job.deploy(&api);
+    let producer = Producer::new(kafka);
+    let newest = || {
+        let records = topics::read_committed(kafka, "_sandbar.forged.deployments");
+        let newest = records.into_iter().rfind(|record| record.key_text() == "tests/echo").expect("it was deployed");
+        serde_json::from_str::<Value>(&newest.value_text()).expect("a deployment")
+    };
+    let send = |topic: &str, key: &str, value: &Value| {
+        let message = Message::new(key, value.to_string()).to_partition(0);
+        producer.send(&format!("_sandbar.forged.{topic}"), &message);
+        producer.flush();
+    };
+    let mut all = Vec::new();
+    let (largest, beyond) = (1u64 << 53, u64::MAX);
+    let numbers = |number: u64| json!({"restarts": number, "resumes": number, "resets": number});
+    let status = json!({
+        "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
+        "rollout": {"revision": beyond, "state": "failed"},
+    });
+    let forger = json!({
+        "host": "forger", "version": "", "started_at": i64::MIN, "seen_at": i64::MAX, "transforms": beyond, "partitions": 0,
+    });
+    send("status", "forger", &forger);
+    send("status", "tests/echo@forger", &status);
+    send("status", "tests/echo@other", &status);
+    for manifest in [json!({"bytes": beyond, "chunks": u32::MAX, "chunks_from": i64::MAX, "upload": "a"}), json!([])] {
+        for digest in ["a", "b"] {
+            send("modules", &format!("sha256:{}", digest.repeat(64)), &manifest);
+        }
+    }
+    for (round, forged) in [
+        json!({"revision": beyond, "changes": beyond}),
+        json!({"asked": numbers(beyond), "changed_at": i64::MIN}),
+        json!({"revision": largest, "changes": largest, "changed_at": i64::MAX}),
+        json!({"asked": numbers(largest)}),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut deployment = newest();
+        deployment.as_object_mut().expect("an object").extend(forged.as_object().expect("an object").clone());
+        send("deployments", "tests/echo", &deployment);
+        send("deployments", &format!("tests/echo@{beyond}"), &deployment);
+        // Its work goes on, its owner deploys, and that is what runs.
+        let messages = numbered(200, 10);
+        job.produce(&messages);
+        job.wait_through(wait::PATIENCE);
+        job.spec["config"]["tag"] = json!(round.to_string());
+        job.deploy(&api);
+        let deployed = newest()["revision"].clone();
+        wait::until("the new revision runs", wait::PATIENCE, || {
+            let status = api.status(&job.transform);
+            let hosts = status["hosts"].as_array().expect("a list");
+            let own = hosts.iter().find(|status| status["host"] != "forger").unwrap_or(&Value::Null);
+            let runs = own["state"] == "running" && own["revision"] == deployed && own["rollout"]["state"] == "complete";
+            if runs { Ok(()) } else { Err(format!("{deployed}: {status}")) }
+        });
+        let more = numbered(200, 10);
+        job.produce(&more);
+        job.wait_through(wait::PATIENCE);
+        let last = job.outputs().pop().expect("an output").header("tag");
+        assert_eq!(last, Some(round.to_string()), "{forged}");
+        all.extend(messages);
+        all.extend(more);
+        for path in ["", "/revisions", "/status"] {
+            api.get(&format!("/v1/teams/tests/transforms/echo{path}")).success();
+        }
+        api.get("/v1/hosts").success();
+    }
+    job.assert_output(&unchanged(&all));
+    let mut other = Host::start(kafka, "forged");
+    assert_eq!(other.sigterm_and_wait(), Some(0), "one that read all of it from the start");
 }
 
 #[test]
