@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use sandbar::guest::compile::Compiler;
-use sandbar::guest::{Cache, Modules};
+use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
@@ -19,7 +19,7 @@ const CACHE_BYTES_MAX: u64 = 16 << 20;
 static MODULES: LazyLock<Modules> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
     let cache = Cache::open(&folder, CACHE_BYTES_MAX).expect("a folder");
-    Modules::new(Compiler::default(), cache, Metrics::new()).expect("an engine")
+    Modules::new(Compiler::default(), cache, ADDRESS_SPACE_BYTES_MAX, Metrics::new()).expect("an engine")
 });
 
 /// One that behaves, and the small ones of the hostile corpus.
@@ -33,6 +33,8 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 fn modules() {
     let raw = json!({"inputs": ["a"], "outputs": {"o": "b"}, "limits": {"memory": "1MiB", "batch_time": "10ms"}});
     let raw: RawSpec = serde_json::from_value(raw).expect("a spec");
+    // Made before the clock of the first input runs.
+    assert!(SEEDS.len() > 50 && MODULES.check(&SEEDS[0]).is_ok());
     sandbar_fuzz::run("modules", |entropy| {
         let mut bytes = match entropy.once_in(16) {
             true => [b"\0asm\x0d\0\x01\0", entropy.bytes(1024)].concat(),
