@@ -168,6 +168,13 @@ fn a_cold_restart_compiles_one_module_at_a_time() {
     assert_eq!(host.metric("sandbar_modules_compiled_total{result=\"ok\"}"), TRANSFORMS as u64 + 1);
     assert_eq!(host.metric("sandbar_compilers_running"), 0);
 
+    drop(host);
+
+    let host = Host::start(folder.path());
+    host.wait(|| host.running() == TRANSFORMS);
+    let compiled = ["ok", "cached"].map(|result| format!("sandbar_modules_compiled_total{{result=\"{result}\"}}"));
+    assert_eq!(compiled.map(|name| host.metric(&name)), [0, TRANSFORMS as u64], "it finds them all");
+
     let log = std::fs::read_to_string(&host.log).expect("there");
     assert!(log.contains("compilers have no files") || log.contains("compilers are shut in only in part"), "{log}");
     for name in ["", "compiled", "compiled/key", "log", "lock", "host"] {

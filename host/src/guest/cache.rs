@@ -61,7 +61,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The same cache for artifacts of one build of the compiler.
+    /// Narrows the cache to artifacts of one build of the compiler.
     pub fn of_build(self, build: &impl Hash) -> Self {
         // It only has to differ where builds differ: wasmtime looks at the whole of it.
         let mut hasher = DefaultHasher::new();
@@ -158,16 +158,16 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what a host that was killed left half-written, of older versions too. A data folder has one host.
+    /// Removes files that a killed host left half-written, of older versions too. A data folder has one host.
     fn clean_up(&self) -> std::io::Result<()> {
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let is_left = [UNFINISHED, ".tmp"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
-            match entry.file_type()?.is_dir() {
-                true if is_left => std::fs::remove_dir_all(entry.path())?,
-                false if is_left => std::fs::remove_file(entry.path())?,
-                _ => {}
+            if is_left && entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else if is_left {
+                std::fs::remove_file(entry.path())?;
             }
         }
         Ok(())

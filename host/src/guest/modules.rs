@@ -85,7 +85,7 @@ impl Modules {
         Ok(Self { shared: Arc::new(shared), queue: Queue::Deployments })
     }
 
-    /// The same modules for requests of the API, which wait apart, and not for long.
+    /// Hands out these modules to requests of the API, which wait apart, and not for long.
     pub fn for_requests(&self) -> Self {
         Self { shared: self.shared.clone(), queue: Queue::Requests }
     }
@@ -205,7 +205,7 @@ impl Shared {
             let compiled = loaded.map_err(|error| match error {
                 ModuleError::Host(message) if !is_out_of_memory(&message) => {
                     tracing::warn!(%digest, error = %OneLine(text::cut(&message, 1000)), "a new artifact cannot be loaded");
-                    ModuleError::CompileCrash { how: "what it made cannot be loaded".into() }
+                    ModuleError::CompileCrash { how: "its artifact cannot be loaded".into() }
                 }
                 error => error,
             })?;

@@ -51,7 +51,8 @@ fn only_the_hosts_own_artifacts_are_given_out() {
 fn another_build_does_not_see_them() {
     let dir = tempfile::tempdir().expect("a directory");
     let digest = Digest::of(b"module");
-    let (one, other) = (open(dir.path()), open(dir.path()).of_build(&"another build"));
+    let one = open(dir.path());
+    let other = open(dir.path()).of_build(&"another build");
     put(&one, &digest);
     assert!(other.get(&digest).is_none());
     assert!(one.get(&digest).is_some(), "it is left alone");

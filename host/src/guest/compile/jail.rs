@@ -15,6 +15,8 @@ use super::process::Limits;
 
 pub use syscalls::deny_syscalls;
 
+/// The process's name; 15 characters are shown.
+const NAME: &str = "sandbar-compile";
 /// The lowest priority but idle: running transforms come first.
 const NICENESS: libc::c_int = 19;
 /// Descriptors 0, 1 and 2 are open, and no other can be opened.
@@ -70,7 +72,7 @@ impl fmt::Display for Protection {
     }
 }
 
-/// Sets what holds on every kernel. Returns the limit on address space, for [`limit_memory`].
+/// Sets the limits that hold on every kernel. Returns the limit on address space, for [`limit_memory`].
 pub fn limit(limits: &Limits) -> Result<u64, String> {
     let failed = |name: &'static str| move |error: io::Error| format!("{name}: {error}");
     // The parent's end is the child's end. It may have come before this call.
@@ -79,6 +81,8 @@ pub fn limit(limits: &Limits) -> Result<u64, String> {
     if unsafe { libc::getppid() } != limits.parent as libc::pid_t {
         return Err("its parent has ended".into());
     }
+    // For whoever lists processes: by default it is named after the link that it was started by.
+    let _ = std::fs::write("/proc/self/comm", NAME);
     // Only while the process may be looked at; without it the system may take the host first when memory is short.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let address_bytes = address_bytes().map_err(failed("/proc/self/statm"))?;

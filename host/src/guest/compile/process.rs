@@ -17,7 +17,7 @@ use super::SUBCOMMAND;
 const ERRORS_BYTES_MAX: usize = 8 << 10;
 /// How often a child that says nothing is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// The same once it has closed its streams: it is about to end.
+/// How often a child is looked at that has closed its streams: it is about to end.
 const LAST_LOOK: Duration = Duration::from_millis(1);
 const CHUNK_BYTES: usize = 64 << 10;
 
