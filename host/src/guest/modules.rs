@@ -90,8 +90,10 @@ impl Modules {
         Self { shared: self.shared.clone(), queue: Queue::Requests }
     }
 
-    /// Starts a compiler to see whether it can, and how far its jail holds here.
+    /// Starts a compiler, in its turn, to see whether it can, and how far its jail holds here.
     pub fn jail(&self) -> Result<Jail, ModuleError> {
+        let place = self.shared.turns.enter(self.queue).map_err(|_| ModuleError::Busy)?;
+        let _turn = place.turn().map_err(|_| ModuleError::Busy)?;
         self.shared.compiler.jail()
     }
 
