@@ -17,7 +17,7 @@ pub struct Surface {
     pub footprint: Footprint,
 }
 
-/// Imports and exports that a component may have itself. QuickJS and Python leave some that the world does not ask for.
+/// Imports, and exports, that a component may have itself. QuickJS and Python leave some that the world does not ask for.
 const NAMES_MAX: usize = 256;
 /// Bytes of each of their names.
 const NAME_BYTES_MAX: usize = 256;
@@ -70,16 +70,10 @@ pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
 /// Refuses a component that does not fit the world: imports first, so that a wrong one is named.
 pub fn check_surface(engine: &Engine, component: &Component, footprint: Footprint) -> Result<Surface, ModuleError> {
     let ty = component.component_type();
-    let imports: Vec<String> = ty.imports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
-    let exports: Vec<String> = ty.exports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
+    let imports = names(ty.imports(&engine.engine).map(|(name, _)| name))?;
+    let exports = names(ty.exports(&engine.engine).map(|(name, _)| name))?;
     let surface = Surface { imports, exports, footprint };
-    let limit = |part: &str, found: usize, max: usize| match found > max {
-        true => Err(ModuleError::Structure { part: part.to_owned(), found: found as u64, max: max as u64 }),
-        false => Ok(()),
-    };
-    limit("imports and exports of the component itself", surface.imports.len() + surface.exports.len(), NAMES_MAX)?;
     for name in surface.imports.iter().chain(&surface.exports) {
-        limit("bytes in the name of an import or export of the component itself", name.len(), NAME_BYTES_MAX)?;
         check_version(name)?;
     }
     for name in &surface.imports {
@@ -92,6 +86,24 @@ pub fn check_surface(engine: &Engine, component: &Component, footprint: Footprin
         check_exports(engine, component, "ticks", &[TICK])?;
     }
     Ok(surface)
+}
+
+/// Names that are few, short, and fit to be shown: an answer of the API has them all.
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, ModuleError> {
+    let over = |part: &str, found: usize, max: usize| {
+        Err(ModuleError::Structure { part: part.to_owned(), found: found as u64, max: max as u64 })
+    };
+    let mut kept = Vec::new();
+    for name in names {
+        if name.len() > NAME_BYTES_MAX {
+            return over("bytes in the name of an import or export of the component itself", name.len(), NAME_BYTES_MAX);
+        }
+        kept.push(text(name));
+    }
+    match kept.len() > NAMES_MAX {
+        true => over("imports or exports of the component itself", kept.len(), NAMES_MAX),
+        false => Ok(kept),
+    }
 }
 
 /// Whether the module exports the interface, with these functions.
