@@ -234,7 +234,7 @@ async fn older_lines_are_bounded_in_bytes_and_read_page_by_page() {
     }
 }
 
-/// The answer is broken off: what there is of it is not all.
+/// The answer is broken off: a part must not look like the whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_cannot_go_on_is_broken_off() {
     let host = deployed().await;
@@ -283,7 +283,7 @@ async fn one_teams_readers_leave_room_for_others() {
     }
 }
 
-/// One record that the log does not take holds up none that come after it.
+/// A record that the log does not take holds up none that come after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
     let memory = MemoryLog::with_topics(&[]);

@@ -62,7 +62,7 @@ fn events(route: &str, events: &[Value]) -> Reply {
     Reply { route: format!("GET {X}/{route}"), status: 200, body: events.iter().map(event).collect() }
 }
 
-/// What a host answers to each verb.
+/// The answers of a host to each verb.
 fn answers() -> Vec<Reply> {
     let at = |method: &str, below: &str| format!("{method} {X}{below}");
     let log = json!({ "offset": 1, "at": 0, "host": "?", "revision": 2, "level": "?", "event": "?", "message": "?" });
@@ -133,7 +133,7 @@ const VERBS: &[(&str, usize)] = &[
     ("deploy --dry-run", 3),
     ("rollback a/x", 2),
 ];
-/// Those whose text goes over as many lines as the spec has.
+/// Verbs whose text goes over as many lines as the spec has.
 const LONG: &[&str] = &["describe a/x", "diff a/x 1"];
 
 fn is_safe(c: char) -> bool {
@@ -184,7 +184,7 @@ fn answers_of_a_host_are_shown_safely() {
     }
 }
 
-/// What a host refuses, and what answers in a host's place.
+/// Refusals of a host, and answers of something else in its place.
 #[test]
 fn refusals_are_shown_safely() {
     let problem = bad(json!({ "type": "?", "title": "?", "status": 422, "detail": "?", "code": "?", "hint": "?",

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{Counts, Metrics};
 
 /// How often failed records are told of, as a sum.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
-/// Why lines are dropped.
+/// The reasons for which lines are dropped.
 const LINES_DROPPED: &str = "log lines of its guest were dropped: more than limits.log_lines_per_second or \
     limits.log_bytes_per_second, than its team may log on a host (--team-log-lines-max, --team-log-bytes-max), or than \
     the queue has room for (--journal-max)";
@@ -179,6 +179,7 @@ mod tests {
     use crate::model::codes::Code;
     use crate::model::status::Rollout;
     use crate::model::units::Timestamp;
+    use crate::telemetry::journal::Told;
 
     fn partition(number: i32, state: State) -> PartitionStatus {
         PartitionStatus {
@@ -217,6 +218,30 @@ mod tests {
             error: failed.then(error),
             partitions: partitions.iter().map(|&(number, state)| partition(number, state)).collect(),
         }
+    }
+
+    #[test]
+    fn dropped_lines_are_told_of_as_a_sum() {
+        let metrics = Metrics::new();
+        let (journal, [entries, _]) = crate::telemetry::journal::journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+        let status = status(State::Running, 1, 1, RolloutState::Complete, &[]);
+        let dropped = metrics.transform(&status.id, &[], &[]).log_dropped.clone();
+        let (mut narrator, now) = (Narrator::new(journal, metrics), Instant::now());
+        let statuses = [status];
+        let mut told = Vec::new();
+        for (more, at) in [(7, now), (5, now + COUNT_INTERVAL), (0, now + COUNT_INTERVAL * 2), (1, now + COUNT_INTERVAL * 3)]
+        {
+            dropped.inc_by(more);
+            narrator.tell(&statuses, at);
+            for (_, entry) in entries.take(1 << 20) {
+                if let Told::Log(entry) = entry
+                    && entry.event == Some(Event::LinesDropped)
+                {
+                    told.push(entry.message.split(' ').next().unwrap_or_default().to_owned());
+                }
+            }
+        }
+        assert_eq!(told, ["12", "1"]);
     }
 
     #[test]

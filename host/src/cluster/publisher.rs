@@ -179,3 +179,49 @@ fn status_json(status: &TransformStatus) -> Vec<u8> {
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain data")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::codes::Code;
+    use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State};
+
+    /// A status with so many partitions that failed, with messages of so many control characters.
+    #[track_caller]
+    fn check(partitions: i32, message: usize, is_whole: bool) {
+        let error = || LastError { code: Code::Trap, message: "\x1b".repeat(message), offset: None, at: Timestamp(0) };
+        let partition = |partition| PartitionStatus {
+            restoring: None,
+            stores: Vec::new(),
+            topic: "in".parse().expect("valid"),
+            partition,
+            committed_offset: Some(7),
+            end_offset: None,
+            lag: None,
+            state: State::Paused,
+            revision: 1,
+            revision_since: 0,
+            error: Some(error()),
+        };
+        let status = TransformStatus {
+            id: "t/n".parse().expect("valid"),
+            state: State::Degraded,
+            revision: 1,
+            rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
+            host: "a".into(),
+            error: Some(error()),
+            partitions: (0..partitions).map(partition).collect(),
+        };
+        let told = status_json(&status);
+        assert!(told.len() <= STATUS_BYTES_MAX, "{} bytes", told.len());
+        let read: TransformStatus = serde_json::from_slice(&told).expect("a status");
+        assert_eq!((read == status, read.partitions.len(), read.error), (is_whole, partitions as usize, status.error));
+    }
+
+    #[test]
+    fn a_status_fits_into_a_record() {
+        check(10, 2048, true);
+        check(400, 100, true);
+        check(600, 2048, false);
+    }
+}

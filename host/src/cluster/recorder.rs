@@ -1,8 +1,8 @@
 //! Writes what transforms say to the log: takes entries out of the journal's queue, a moment's worth at a time.
 //!
 //! There is one recorder for lines and events, and one for samples, so that neither waits for the other's topic. While
-//! the log is away the last batch is tried again and the queue fills up; what then finds no room is dropped and counted
-//! there. A record that the log refuses for its own sake (too large for its topic) is dropped and counted too: it would
+//! the log is away the last batch is tried again and the queue fills up; an entry that finds no room then is dropped and
+//! counted there. A record that the log refuses for its own sake (too large for its topic) is dropped and counted too: it would
 //! hold up all that come after it. A topic that was deleted is made anew. After a failure an entry may be there twice.
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Recorder {
 
 type Batch = Vec<(Kind, LogRecord)>;
 
-/// How a write ended.
+/// The ends of a write.
 enum Written {
     All,
     /// Not now: it is to be tried again.

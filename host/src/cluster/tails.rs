@@ -31,7 +31,7 @@ pub struct Looking {
 pub struct Asked(BTreeMap<TransformId, Instant>);
 
 impl Asked {
-    /// Decides what is asked for now, and what no longer: by id, wanted or not. Each transform is told of twice in a beat
+    /// Decides which transforms are asked for now, and which no longer: by id, wanted or not. Each transform is told of twice in a beat
     /// at most, however often somebody comes and goes; so many are asked for at once, and the others have to wait.
     pub fn turn(&mut self, wanted: &BTreeSet<TransformId>, now: Instant) -> Vec<(TransformId, bool)> {
         let is_fresh = |at: &Instant| now.duration_since(*at) < BEAT;
@@ -90,7 +90,7 @@ impl Drop for Looking {
 mod tests {
     use super::*;
 
-    /// Runs turns, of which each wants these transforms a quarter of a second after the one before; counts what is told.
+    /// Runs turns, of which each wants these transforms a quarter of a second after the one before; counts the records.
     #[track_caller]
     fn check(turns: &[&[&str]], told: usize, asked: usize) -> Asked {
         let (mut own, mut count, mut now) = (Asked::default(), 0, Instant::now());

@@ -12,7 +12,7 @@ use crate::telemetry::logging::GUEST;
 
 /// Longest log line of a guest, in bytes; the rest of a longer one is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
-/// A log line counts so many bytes beside its text.
+/// Bytes that a log line counts beside its text.
 const LOG_LINE_BYTES: usize = 64;
 /// A name that no store and no table has is repeated up to this length.
 const NAME_BYTES_MAX: usize = 128;

@@ -31,7 +31,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_control(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// As [`lines`], with every line after the first indented: none of them looks like a line of ours.
+/// Escapes as [`lines`] does, and indents every line after the first: none of them looks like a line of ours.
 pub fn indented(text: &str) -> String {
     lines(text).replace('\n', "\n  ")
 }
@@ -175,7 +175,8 @@ mod tests {
         use std::fmt::Write;
         for (bytes_max, expected) in [(100, "a\\nb"), (4, "a\\nb"), (3, "a\\n..."), (0, "...")] {
             let mut out = String::new();
-            let written = write!(LineWriter { out: &mut out, bytes_max }, "{}{}", "a\n", "b");
+            let [first, second] = ["a\n", "b"];
+            let written = write!(LineWriter { out: &mut out, bytes_max }, "{first}{second}");
             assert_eq!((out.as_str(), written.is_ok()), (expected, bytes_max > 3));
         }
     }

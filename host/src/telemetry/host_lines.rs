@@ -1,4 +1,4 @@
-//! Bounds what the host says in its own log of one transform, of all of a team, and in one place of the code.
+//! Bounds the lines of the host's own log: about one transform, about all of a team, and from one place of the code.
 //!
 //! A guest that traps on every record, or a spec that fails for ever, makes the host say so again and again. Every event
 //! with a field `transform` counts for that transform and its team, every other one for its place in the code. What is
@@ -26,7 +26,7 @@ const OF_TRANSFORM: Rate = Rate { lines: 5, bytes: 1 };
 const OF_TEAM: Rate = Rate { lines: 50, bytes: 1 };
 const OF_PLACE: Rate = Rate { lines: 50, bytes: 1 };
 const BURST_S: u32 = 60;
-/// How often it is said that lines were dropped.
+/// Time between two lines that say how many were dropped.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The target of that line, which always passes.
 const TARGET: &str = "sandbar::dropped";
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// How many lines of what `log` says a thousand times there are, besides one that says how many were dropped.
+    /// Counts the lines that come of ten thousand events, with the one that says how many were dropped.
     #[track_caller]
     fn check(log: impl Fn(usize), lines: std::ops::Range<usize>) {
         let count = Arc::new(AtomicUsize::new(0));

@@ -1,14 +1,14 @@
 //! A queue of bounded bytes that many share: who has little in it finds room, and is taken out soon.
 //!
-//! An entry is let in while it, all that its transform and all that its team have in the lane fit into what is still
-//! free. So a transform alone fills a third of the lane, a team of many less than a half, and however many flood it,
-//! something stays free for who comes next. Teams are taken out of in turn, each from its oldest entry on.
+//! An entry is let in while it, the transform's entries and the team's entries, added up, fit into the free bytes. So a
+//! transform alone fills a third of the lane, a team of many less than a half, and however many flood it, something stays
+//! free for who comes next. Teams are taken out of in turn, each from its oldest entry on.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::names::{TeamName, TransformId, TransformName};
 
-/// What can be counted.
+/// An entry whose memory can be counted.
 pub(super) trait Weighed {
     /// About how much memory it takes.
     fn bytes(&self) -> usize;
@@ -19,13 +19,13 @@ pub(super) trait Weighed {
 pub(super) struct Lane<T> {
     bytes_max: usize,
     bytes: usize,
-    /// Those that have something in it.
+    /// Teams that have something in it.
     teams: BTreeMap<TeamName, Share<T>>,
     /// Each of them once: who is taken out of next.
     turns: VecDeque<TeamName>,
 }
 
-/// What a team has in it.
+/// Entries of a team.
 #[derive(Debug)]
 struct Share<T> {
     bytes: usize,

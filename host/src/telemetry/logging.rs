@@ -1,7 +1,7 @@
 //! The process's own log: lines on stderr, as text or JSON.
 //!
 //! An event is one line, whatever its fields hold: they are escaped and cut where they are formatted, so that no place
-//! that logs has to think of it. What a transform can bring the host to say is bounded ([`HostLines`]).
+//! that logs has to think of it. Lines that a transform can cause are bounded ([`HostLines`]).
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
@@ -102,7 +102,7 @@ impl Visit for OneLineVisitor<'_> {
     }
 }
 
-/// Escapes what JSON leaves as it is. Each write is one line.
+/// Escapes the control characters that JSON leaves as they are. Each write is one line.
 struct JsonLines<W>(W);
 
 impl<W: io::Write> io::Write for JsonLines<W> {

@@ -86,7 +86,7 @@ pub struct Metrics {
     http: HttpMetrics,
     cpu: GaugeVec,
     memory: IntGauge,
-    /// How much guests may log, and those that are only tried: all of them together.
+    /// Allowances of guests, and the one of all guests that are only tried.
     rates: Rates,
     tried: Arc<Allowance>,
     /// Where guests' log lines and samples go; none in tests that look at neither.
@@ -120,7 +120,7 @@ pub struct TransformMetrics {
     pub rebalances: IntCounter,
     pub swap_pause: Histogram,
     pub log_dropped: IntCounter,
-    /// How much its guests may log.
+    /// Log lines that its guests may write.
     pub allowance: Arc<Allowance>,
     /// The switch of its samples.
     pub sampling: Arc<Sampling>,
@@ -399,7 +399,7 @@ impl Metrics {
         Self { tried: rates.apart(), rates, ..self }
     }
 
-    /// Adds a journal for what transforms say of themselves.
+    /// Adds a journal for the lines, events and samples of transforms.
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { journal: Some(journal), ..self }
     }

@@ -35,7 +35,7 @@ struct Shared {
 struct Known {
     teams: BTreeMap<TeamName, Arc<Mutex<Bucket>>>,
     transforms: BTreeMap<TransformId, Arc<Allowance>>,
-    /// So many transforms are known before they are looked through again.
+    /// Number of transforms at which they are looked through again.
     looked_through_at: usize,
 }
 
@@ -118,7 +118,7 @@ impl Allowance {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Fills up with what has come back since the last look, and tells whether anything is there.
+    /// Adds the lines and bytes that came back since the last look, and tells whether any are left.
     pub fn has_room(&mut self, rate: Rate, burst: u32, now: Instant) -> bool {
         let Rate { lines, bytes } = rate;
         let (lines, bytes, burst) = (f64::from(lines), bytes as f64, f64::from(burst));

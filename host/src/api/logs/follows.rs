@@ -30,7 +30,7 @@ pub struct Turn {
 // === impl Follows ===
 
 impl Follows {
-    /// So many on the host, and so many of a team.
+    /// Makes turns: so many on the host, and so many of a team.
     pub fn new(of_host_max: usize, of_team_max: usize) -> Arc<Self> {
         Arc::new(Self { host: Arc::new(Semaphore::new(of_host_max)), of_team_max, teams: Mutex::default() })
     }

@@ -11,7 +11,7 @@ use crate::ports::LogRecord;
 
 use super::stream::Line;
 
-/// One read.
+/// Longest wait of one read.
 const READ_WAIT: Duration = Duration::from_millis(250);
 
 /// A search up to where the topic ended when it began.

@@ -60,14 +60,14 @@ pub enum Until {
         lines: usize,
         deadline: Instant,
     },
-    /// It has come so far in the log. It breaks off where no line is found for so long.
+    /// The stream has come so far in the log. It breaks off where it finds no line for so long.
     End {
         offset: i64,
         search_time: Duration,
     },
 }
 
-/// Why a stream breaks off: its client must not take what it has for all there is.
+/// The reasons for which a stream breaks off: its client must not take a part for the whole.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     #[error(transparent)]
@@ -87,7 +87,7 @@ struct Going {
     searched: Duration,
 }
 
-/// Answers with what is read from the source's position on.
+/// Answers with the lines from the source's position on.
 pub fn respond(form: Form, source: Source, until: Until, shutdown: watch::Receiver<bool>) -> Response {
     let content_type = match form {
         Form::Lines => "application/x-ndjson",
@@ -140,7 +140,7 @@ impl Going {
         read.await.ok()
     }
 
-    /// Makes of a read what is to be sent now.
+    /// Turns a read into the bytes to be sent now.
     async fn take(&mut self, read: Result<Vec<Line>, LogError>) -> Result<Option<Bytes>, Broken> {
         let mut lines = match (read, self.until) {
             (Ok(lines), _) => {
