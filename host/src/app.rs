@@ -23,6 +23,7 @@ use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::text::OneLine;
 use crate::ports::{GuestFactory, Log, LogError};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
@@ -105,9 +106,9 @@ type Started = (Router, tokio::task::JoinHandle<()>);
 /// Builds the parts in order. Waits for as long as Kafka cannot be reached.
 async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>) -> anyhow::Result<Started> {
     let host = config.host.clone().map_or_else(|| host_name(&config.data_dir), Ok)?;
-    let metrics = Metrics::new();
-    let dropped = ["log", "sample"].map(|kind| metrics.journal_dropped(kind));
-    let (journal, entries) = journal(&host, usize::try_from(config.journal_bytes_max)?, dropped);
+    let metrics = Metrics::new().with_team_log_rate(config.team_log_rate);
+    let journal_bytes_max = usize::try_from(config.journal_bytes_max)?;
+    let (journal, entries) = journal(&host, journal_bytes_max, |kind| metrics.journal_dropped(kind));
     let metrics = metrics.with_journal(journal.clone());
     let embedded = matches!(backend, Backend::Embedded);
     let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
@@ -159,11 +160,14 @@ async fn start(config: Config, backend: Backend, shutdown: watch::Receiver<bool>
     let publishing = tokio::spawn(publisher.run(shutdown.clone()));
     tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
     let (all_told, nothing_more) = watch::channel(false);
-    let recording = tokio::spawn(Recorder::new(feeds.clone(), entries, metrics.clone()).run(nothing_more));
+    let recorders = entries.map(|entries| Recorder::new(feeds.clone(), entries, metrics.clone()));
+    let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
     let ended = tokio::spawn(async move {
         let _ = tokio::join!(workers, publishing);
         let _ = all_told.send(true);
-        let _ = recording.await;
+        for ended in recording {
+            let _ = ended.await;
+        }
     });
     let http = metrics.clone();
     let running = Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone() };
@@ -247,7 +251,7 @@ fn announce(backend: &Backend, address: std::net::SocketAddr, config: &Config) {
         }
         Backend::Embedded => {
             let log = config.data_dir.join("log");
-            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", log.display());
+            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
             eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
             eprintln!("API: http://{address}/");
         }

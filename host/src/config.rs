@@ -10,6 +10,8 @@ use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::stores::StoreLimits;
 use crate::telemetry::logging::LogFormat;
+use crate::telemetry::metrics::TEAM_LOG_RATE;
+use crate::telemetry::rate::Rate;
 
 /// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -90,7 +92,16 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
     pub logs_retention: Option<Span>,
 
-    /// Most memory for log lines and samples that wait to be written; what does not fit is dropped [default: 8MiB]
+    /// Log lines a second of all guests of a team on this host; the rest is counted and dropped [default: 1000]
+    #[arg(long, env = "SANDBAR_TEAM_LOG_LINES_MAX", value_name = "LINES")]
+    pub team_log_lines_max: Option<u32>,
+
+    /// Bytes of these lines a second [default: 256KiB]
+    #[arg(long, env = "SANDBAR_TEAM_LOG_BYTES_MAX", value_name = "SIZE")]
+    pub team_log_bytes_max: Option<Bytes>,
+
+    /// Most memory for events, log lines and samples that wait to be written: a quarter, a half and a quarter of it. Each
+    /// team has a share; what does not fit is dropped [default: 8MiB]
     #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
     pub journal_max: Option<Bytes>,
 }
@@ -150,6 +161,8 @@ pub struct Config {
     pub table_bytes_max: u64,
     pub module_retention: std::time::Duration,
     pub logs_retention: std::time::Duration,
+    /// Log lines of all guests of a team.
+    pub team_log_rate: Rate,
     pub journal_bytes_max: u64,
 }
 
@@ -188,6 +201,10 @@ impl Options {
             compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
             module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
             logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
+            team_log_rate: Rate {
+                lines: self.team_log_lines_max.or(file.team_log_lines_max).unwrap_or(TEAM_LOG_RATE.lines),
+                bytes: self.team_log_bytes_max.or(file.team_log_bytes_max).map_or(TEAM_LOG_RATE.bytes, |bytes| bytes.0),
+            },
             journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,
         })
     }

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use sandbar::app::{self, Backend};
 use sandbar::cli::{self, Cli, Command};
+use sandbar::model::text;
+use sandbar::telemetry::logging;
 
 fn main() -> ExitCode {
+    logging::report_panics();
     match Cli::parse().command {
         Command::CompileModule { module, artifact, memory_bytes_max } => {
             sandbar::guest::compile::child_main(&module, &artifact, memory_bytes_max)
@@ -36,7 +39,7 @@ fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", text::indented(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

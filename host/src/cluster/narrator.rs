@@ -7,10 +7,14 @@ use crate::model::journal::{Event, Level};
 use crate::model::names::TransformId;
 use crate::model::status::{LastError, PartitionStatus, RolloutState, State, TransformStatus};
 use crate::telemetry::journal::Journal;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Counts, Metrics};
 
 /// How often failed records are told of, as a sum.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+/// The reasons for which lines are dropped.
+const LINES_DROPPED: &str = "log lines of its guest were dropped: more than limits.log_lines_per_second or \
+    limits.log_bytes_per_second, than its team may log on a host (--team-log-lines-max, --team-log-bytes-max), or than \
+    the queue has room for (--journal-max)";
 /// Most partitions that one line names.
 const NAMED_MAX: usize = 16;
 
@@ -22,14 +26,14 @@ pub struct Narrator {
     journal: Journal,
     metrics: Metrics,
     known: BTreeMap<TransformId, TransformStatus>,
-    /// Failed records that were told of: dead-lettered, skipped.
-    disposed: BTreeMap<TransformId, (u64, u64)>,
+    /// Failed records and dropped lines that were told of.
+    told: BTreeMap<TransformId, Counts>,
     counted: Instant,
 }
 
 impl Narrator {
     pub fn new(journal: Journal, metrics: Metrics) -> Self {
-        Self { journal, metrics, known: BTreeMap::new(), disposed: BTreeMap::new(), counted: Instant::now() }
+        Self { journal, metrics, known: BTreeMap::new(), told: BTreeMap::new(), counted: Instant::now() }
     }
 
     /// What this host runs now: tells what has changed.
@@ -37,7 +41,7 @@ impl Narrator {
         for status in statuses {
             let before = self.known.get(&status.id);
             for (level, event, message) in changes(before, status) {
-                self.journal.event(&status.id, status.rollout.revision, level, event, message);
+                self.journal.event(&status.id, status.rollout.revision, level, event, &message);
             }
             self.known.insert(status.id.clone(), status.clone());
         }
@@ -63,21 +67,27 @@ impl Narrator {
 
     fn stopped(&mut self, id: &TransformId, message: &str) {
         let revision = self.known.remove(id).map_or(0, |status| status.revision);
-        self.journal.event(id, revision, Level::Info, Event::Stopped, message.to_owned());
+        self.told.remove(id);
+        self.journal.event(id, revision, Level::Info, Event::Stopped, message);
     }
 
     fn count(&mut self) {
         for (id, status) in &self.known {
-            let now = self.metrics.disposed(id);
-            let before = self.disposed.insert(id.clone(), now).unwrap_or_default();
+            let now = self.metrics.counts(id);
+            let before = self.told.insert(id.clone(), now).unwrap_or_default();
             let last = status.error.as_ref().map_or(String::new(), |error| format!(", the last for {}", text(error)));
-            for (event, count, verb) in [
-                (Event::DeadLettered, now.0 - before.0, "went to the dead-letter topic"),
-                (Event::Skipped, now.1 - before.1, "were skipped"),
+            let (dead_lettered, skipped) = (now.dead_lettered - before.dead_lettered, now.skipped - before.skipped);
+            let dropped = now.lines_dropped - before.lines_dropped;
+            if dropped > 0 {
+                tracing::warn!(transform = %id, lines = dropped, "log lines of the guest were dropped");
+            }
+            for (event, count, message) in [
+                (Event::DeadLettered, dead_lettered, format!("failed records went to the dead-letter topic{last}")),
+                (Event::Skipped, skipped, format!("failed records were skipped{last}")),
+                (Event::LinesDropped, dropped, LINES_DROPPED.to_owned()),
             ] {
                 if count > 0 {
-                    let message = format!("{count} failed records {verb}{last}");
-                    self.journal.event(id, status.revision, Level::Warn, event, message);
+                    self.journal.event(id, status.revision, Level::Warn, event, &format!("{count} {message}"));
                 }
             }
         }
@@ -168,6 +178,7 @@ mod tests {
     use crate::model::codes::Code;
     use crate::model::status::Rollout;
     use crate::model::units::Timestamp;
+    use crate::telemetry::journal::Told;
 
     fn partition(number: i32, state: State) -> PartitionStatus {
         PartitionStatus {
@@ -206,6 +217,30 @@ mod tests {
             error: failed.then(error),
             partitions: partitions.iter().map(|&(number, state)| partition(number, state)).collect(),
         }
+    }
+
+    #[test]
+    fn dropped_lines_are_told_of_as_a_sum() {
+        let metrics = Metrics::new();
+        let (journal, [entries, _]) = crate::telemetry::journal::journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+        let status = status(State::Running, 1, 1, RolloutState::Complete, &[]);
+        let dropped = metrics.transform(&status.id, &[], &[]).log_dropped.clone();
+        let (mut narrator, now) = (Narrator::new(journal, metrics), Instant::now());
+        let statuses = [status];
+        let mut told = Vec::new();
+        for (more, at) in [(7, now), (5, now + COUNT_INTERVAL), (0, now + COUNT_INTERVAL * 2), (1, now + COUNT_INTERVAL * 3)]
+        {
+            dropped.inc_by(more);
+            narrator.tell(&statuses, at);
+            for (_, entry) in entries.take(1 << 20) {
+                if let Told::Log(entry) = entry
+                    && entry.event == Some(Event::LinesDropped)
+                {
+                    told.push(entry.message.split(' ').next().unwrap_or_default().to_owned());
+                }
+            }
+        }
+        assert_eq!(told, ["12", "1"]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Writes what transforms say to the log: takes entries out of the journal's queue, a moment's worth at a time.
 //!
-//! While the log is away the last batch is tried again and the queue fills up; what then finds no room is dropped and
-//! counted there. A topic that was deleted is made anew. After a failure an entry may be there twice.
+//! There is one recorder for lines and events, and one for samples, so that neither waits for the other's topic. While
+//! the log is away the last batch is tried again and the queue fills up; an entry that finds no room then is dropped and
+//! counted there. A record that the log refuses for its own sake (too large for its topic) is dropped and counted too: it would
+//! hold up all that come after it. A topic that was deleted is made anew. After a failure an entry may be there twice.
 
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::sync::watch;
 use crate::model::names::TransformId;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, LogRecord};
-use crate::telemetry::journal::{Entries, Told};
+use crate::telemetry::journal::{Entries, Kind, Told};
 use crate::telemetry::metrics::Metrics;
 
 use super::feed::{Feed, Feeds};
@@ -18,10 +20,11 @@ use super::sampled::Sampled;
 
 /// How long entries are gathered for one write.
 const LINGER: Duration = Duration::from_millis(100);
-const BATCH_MAX: usize = 2048;
+/// Bytes of one kind that are written at once, about.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(10) };
 
-/// See the module. One per host.
+/// See the module. Two per host.
 pub struct Recorder {
     feeds: Feeds,
     entries: Entries,
@@ -29,11 +32,15 @@ pub struct Recorder {
     failing: bool,
 }
 
-/// Records for both topics.
-#[derive(Default, Clone)]
-struct Batch {
-    logs: Vec<LogRecord>,
-    samples: Vec<LogRecord>,
+type Batch = Vec<(Kind, LogRecord)>;
+
+/// The ends of a write.
+enum Written {
+    All,
+    /// Not now: it is to be tried again.
+    NotNow(Batch),
+    /// The log does not take something of it.
+    Refused(Batch),
 }
 
 impl Recorder {
@@ -43,89 +50,107 @@ impl Recorder {
 
     /// Writes until `ended` becomes true, which is when nobody has anything to tell any more.
     pub async fn run(mut self, mut ended: watch::Receiver<bool>) {
-        loop {
-            let first = tokio::select! {
-                first = self.entries.next() => first,
-                _ = ended.wait_for(|&ended| ended) => None,
-            };
-            let Some(first) = first else { break };
-            tokio::time::sleep(LINGER).await;
-            let mut batch = self.gather(Some(first));
-            let mut failures = 0;
-            while let Err(left) = self.write(batch).await {
-                batch = left;
+        while !*ended.borrow() {
+            let batch = self.gather();
+            if batch.is_empty() {
                 tokio::select! {
-                    () = tokio::time::sleep(RETRY.after(failures)) => failures += 1,
+                    () = self.entries.wait() => {}
                     _ = ended.wait_for(|&ended| ended) => break,
                 }
+            } else {
+                self.record(batch, &mut ended).await;
             }
+            tokio::time::sleep(LINGER).await;
         }
         // What was told at the very end, if the log takes it now.
-        let last = self.gather(None);
-        let _ = self.write(last).await;
+        loop {
+            let batch = self.gather();
+            if batch.is_empty() || matches!(self.write(batch).await, Written::NotNow(_)) {
+                break;
+            }
+        }
     }
 
-    fn gather(&mut self, first: Option<(TransformId, Told)>) -> Batch {
-        let mut batch = Batch::default();
-        let mut next = first.or_else(|| self.entries.try_next());
-        while let Some((id, told)) = next {
-            match told {
-                Told::Log(entry) => batch.logs.push(record(&id, entry.at, &entry)),
-                Told::Sample(sample) => {
-                    let at = sample.at;
-                    batch.samples.push(record(&id, at, &Sampled::of(*sample, self.entries.host())));
-                }
+    fn gather(&self) -> Batch {
+        let taken = self.entries.take(BATCH_BYTES_MAX).into_iter().map(|(id, told)| match told {
+            Told::Log(entry) => {
+                let kind = if entry.event.is_some() { Kind::Event } else { Kind::Log };
+                (kind, record(&id, entry.at, &entry))
             }
-            let full = batch.logs.len() + batch.samples.len() >= BATCH_MAX;
-            next = if full { None } else { self.entries.try_next() };
-        }
+            Told::Sample(sample) => {
+                let at = sample.at;
+                (Kind::Sample, record(&id, at, &Sampled::of(*sample, self.entries.host())))
+            }
+        });
+        let mut batch: Batch = taken.collect();
+        // Events and lines wait apart; they are read in the order of their times.
+        batch.sort_by_key(|(_, record)| record.timestamp);
         batch
     }
 
-    /// Writes both parts; what was not written comes back.
-    async fn write(&mut self, batch: Batch) -> Result<(), Batch> {
-        let Batch { logs, samples } = batch;
-        let logs = self.append("log", self.feeds.logs.clone(), logs).await;
-        let samples = self.append("sample", self.feeds.samples.clone(), samples).await;
-        if logs.is_empty() && samples.is_empty() {
-            self.failing = false;
-            return Ok(());
+    /// Writes a batch, as often as it takes; gives up at the end.
+    async fn record(&mut self, batch: Batch, ended: &mut watch::Receiver<bool>) {
+        // One that was refused is written record by record: only the culprit is lost.
+        let mut parts = vec![batch];
+        let mut failures = 0;
+        while let Some(part) = parts.pop() {
+            match self.write(part).await {
+                Written::All => failures = 0,
+                Written::Refused(part) if part.len() == 1 => self.entries.lost(part[0].0, 1),
+                Written::Refused(part) => parts.extend(part.into_iter().rev().map(|record| vec![record])),
+                Written::NotNow(part) => {
+                    parts.push(part);
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY.after(failures)) => failures += 1,
+                        _ = ended.wait_for(|&ended| ended) => return,
+                    }
+                }
+            }
         }
-        Err(Batch { logs, samples })
     }
 
-    /// What is left to be written.
-    async fn append(&mut self, kind: &str, feed: Feed, records: Vec<LogRecord>) -> Vec<LogRecord> {
-        if records.is_empty() {
-            return records;
-        }
+    async fn write(&mut self, batch: Batch) -> Written {
         let feeds = self.feeds.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let result = feed.append(records.clone());
+            let feed = feed_of(&feeds, &batch);
+            let result = feed.append(batch.iter().map(|(_, record)| record.clone()).collect());
             if result.is_err() {
                 // Deleted, perhaps. If it cannot be made either, the next attempt says so.
                 let _ = feeds.ensure();
             }
-            (feed, records, result)
+            (batch, result)
         });
         // A panic was reported where it happened; what it was about is lost.
-        let Ok((feed, records, result)) = written.await else { return Vec::new() };
+        let Ok((batch, result)) = written.await else { return Written::All };
         match result {
             Ok(()) => {
-                self.metrics.journal_entries(kind, records.len());
-                Vec::new()
+                self.failing = false;
+                for kind in [Kind::Event, Kind::Log, Kind::Sample] {
+                    let count = batch.iter().filter(|(own, _)| *own == kind).count();
+                    self.metrics.journal_entries(kind, count);
+                }
+                Written::All
             }
+            Err(LogError::Refused(_)) => Written::Refused(batch),
             Err(error) => {
-                self.report(&feed, &error);
-                records
+                self.report(&batch, &error);
+                Written::NotNow(batch)
             }
         }
     }
 
-    fn report(&mut self, feed: &Feed, error: &LogError) {
+    fn report(&mut self, batch: &Batch, error: &LogError) {
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(topic = %feed.topic(), %error, "the log of the transforms cannot be written, trying again");
+            let topic = feed_of(&self.feeds, batch).topic();
+            tracing::warn!(%topic, %error, "the log of the transforms cannot be written, trying again");
         }
+    }
+}
+
+fn feed_of<'a>(feeds: &'a Feeds, batch: &Batch) -> &'a Feed {
+    match batch.first() {
+        Some((Kind::Sample, _)) => &feeds.samples,
+        _ => &feeds.logs,
     }
 }
 

@@ -1,47 +1,37 @@
 //! What a guest may ask of the host: lines for the log, its stores, its tables.
 
+use std::time::Instant;
+
 use wasmtime::component::Resource;
 
 use super::bindings::sandbar::transform::{log, state, tables, types};
 use super::instance::{Context, StoreHandle, TableHandle};
 use crate::model::journal;
+use crate::model::text;
 use crate::state::StateError;
+use crate::telemetry::logging::GUEST;
 
 /// Longest log line of a guest, in bytes; the rest of a longer one is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
+/// Bytes that a log line counts beside its text.
+const LOG_LINE_BYTES: usize = 64;
 /// Stores and tables that an instance may have open. They are meant to be opened once.
 const HANDLES_MAX: u32 = 1024;
-
-/// The log lines of one second (of the batches' own time), over all instances: a guest that traps on every record
-/// would begin anew with each.
-#[derive(Default)]
-pub(super) struct LogLines {
-    second: i64,
-    lines: u32,
-}
 
 impl types::Host for Context {}
 
 // === log ===
 
-impl LogLines {
-    /// Whether one more line fits into this second. Batches of several partitions may not agree on which that is.
-    fn take(&mut self, second: i64, lines_max: u32) -> bool {
-        if second > self.second {
-            *self = Self { second, lines: 0 };
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= lines_max
-    }
-}
-
 impl log::Host for Context {
     fn log(&mut self, level: log::Level, message: String) {
-        let line = cut(&message, LOG_LINE_BYTES_MAX);
+        let line = text::cut(&message, LOG_LINE_BYTES_MAX);
         if level == log::Level::Error {
             self.last_error = Some(line.to_owned());
         }
-        if !self.log_lines.lock().take(self.now.0 / 1000, self.settings.log_lines_per_second) {
+        // As many as it has where its control characters are escaped, which is how it is written. The host's clock
+        // counts: that of the batch stands still within a call, and in `init`.
+        let bytes = text::one_line(line).len() + LOG_LINE_BYTES;
+        if !self.allowance.take(self.settings.log_rate, bytes, Instant::now()) {
             self.metrics.iter().for_each(|metrics| metrics.log_dropped.inc());
             return;
         }
@@ -55,19 +45,14 @@ impl log::Host for Context {
         let name = told.as_str();
         // A guest's error is its team's matter: on the host's own scale it is a warning.
         match level {
-            log::Level::Debug => tracing::debug!(target: "guest", transform = %id, revision, "{line}"),
-            log::Level::Info => tracing::info!(target: "guest", transform = %id, revision, "{line}"),
+            log::Level::Debug => tracing::debug!(target: GUEST, transform = %id, revision, "{line}"),
+            log::Level::Info => tracing::info!(target: GUEST, transform = %id, revision, "{line}"),
             log::Level::Warn | log::Level::Error => {
-                tracing::warn!(target: "guest", transform = %id, revision, level = name, "{line}")
+                tracing::warn!(target: GUEST, transform = %id, revision, level = name, "{line}")
             }
         }
         self.metrics.iter().for_each(|metrics| metrics.logged(told, revision, line));
     }
-}
-
-fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or(0)]
 }
 
 // === state ===

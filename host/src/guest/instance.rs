@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
@@ -11,7 +10,6 @@ use super::bindings::sandbar::transform::types;
 use super::bindings::{Transformer, TransformerPre};
 use super::check::Surface;
 use super::engine::{Engine, TICK};
-use super::imports::LogLines;
 use super::ticker::Ticker;
 use super::ticker::exports::sandbar::transform::ticks;
 use super::{PACKAGE, VERSION};
@@ -23,6 +21,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, Table, TrapKind};
 use crate::state::State;
 use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::rate::{Allowance, Rate};
 
 /// Most bytes that one call may lift out of a guest. Spans and strings may overlap, so its memory limit alone does not
 /// bound them.
@@ -46,7 +45,7 @@ pub struct Settings {
     pub has_tick: bool,
     pub memory_bytes_max: usize,
     pub call_time_max: Duration,
-    pub log_lines_per_second: u32,
+    pub log_rate: Rate,
 }
 
 impl Settings {
@@ -62,7 +61,7 @@ impl Settings {
             has_tick: spec.tick.is_some(),
             memory_bytes_max: spec.limits.memory.as_usize(),
             call_time_max: spec.limits.batch_time.0,
-            log_lines_per_second: spec.limits.log_lines_per_second,
+            log_rate: Rate { lines: spec.limits.log_lines_per_second, bytes: spec.limits.log_bytes_per_second.0 },
         }
     }
 }
@@ -74,7 +73,7 @@ pub struct Prepared {
     settings: Arc<Settings>,
     tables: Tables,
     metrics: Option<Arc<TransformMetrics>>,
-    log_lines: Arc<Mutex<LogLines>>,
+    allowance: Arc<Allowance>,
 }
 
 /// The tables of a spec, in its order; empty where none is to be read: a trial of `init`.
@@ -89,7 +88,7 @@ pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub tables: Tables,
     pub metrics: Option<Arc<TransformMetrics>>,
-    pub log_lines: Arc<Mutex<LogLines>>,
+    pub allowance: Arc<Allowance>,
     /// That of the call's partition; without stores outside of a call.
     pub state: State,
     /// Open stores and tables.
@@ -127,6 +126,7 @@ impl Prepared {
         settings: Settings,
         tables: Tables,
         metrics: Option<Arc<TransformMetrics>>,
+        allowance: Arc<Allowance>,
     ) -> Result<Self, ModuleError> {
         if settings.has_tick && !surface.has_ticks() {
             return Err(ModuleError::MissingExport { name: format!("{PACKAGE}/ticks@{VERSION}") });
@@ -135,7 +135,7 @@ impl Prepared {
         let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(invalid)?;
         let module = TransformerPre::new(linked).map_err(invalid)?;
         let (engine, settings) = (engine.clone(), Arc::new(settings));
-        Ok(Self { engine, module, settings, tables, metrics, log_lines: Arc::default() })
+        Ok(Self { engine, module, settings, tables, metrics, allowance })
     }
 }
 
@@ -145,7 +145,7 @@ impl GuestFactory for Prepared {
             settings: self.settings.clone(),
             tables: self.tables.clone(),
             metrics: self.metrics.clone(),
-            log_lines: self.log_lines.clone(),
+            allowance: self.allowance.clone(),
             state: State::default(),
             handles: 0,
             memory_bytes: 0,

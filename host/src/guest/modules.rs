@@ -106,7 +106,8 @@ impl Modules {
     ) -> Result<Prepared, ModuleError> {
         let Compiled { component, info, .. } = self.compiled(bytes)?;
         let surface = Surface { imports: info.imports, exports: info.exports };
-        Prepared::new(&self.engine, &component, &surface, Settings::of(spec, revision), tables, metrics)
+        let allowance = metrics.as_ref().map_or_else(|| self.metrics.tried(), |metrics| metrics.allowance.clone());
+        Prepared::new(&self.engine, &component, &surface, Settings::of(spec, revision), tables, metrics, allowance)
     }
 
     fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {

@@ -345,6 +345,11 @@ fn of_topic(topic: &TopicName, error: RawError) -> LogError {
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => LogError::NoTopic(topic.to_string()),
+        // The same records would be refused again.
+        Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+        | Code::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
+        | Code::RD_KAFKA_RESP_ERR_INVALID_RECORD
+        | Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION => LogError::Refused(format!("topic {topic}: {error}")),
         _ => unavailable(error),
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::names::TopicName;
+use super::text;
 use super::units::Timestamp;
 
 /// How much a line matters.
@@ -53,6 +54,8 @@ pub enum Event {
     DeadLettered,
     /// Failed records were dropped (`on_error: skip`).
     Skipped,
+    /// Log lines of its guest were dropped: too many, or too long.
+    LinesDropped,
     Stopped,
 }
 
@@ -70,6 +73,7 @@ impl Event {
             Self::Rebalanced => "rebalanced",
             Self::DeadLettered => "dead-lettered",
             Self::Skipped => "skipped",
+            Self::LinesDropped => "lines-dropped",
             Self::Stopped => "stopped",
         }
     }
@@ -113,7 +117,7 @@ pub struct SampledOutput {
     pub content: Content,
 }
 
-/// A record's bytes, each part cut to [`Content::PART_BYTES_MAX`].
+/// A record's bytes, key and value cut to [`Content::PART_BYTES_MAX`] each, headers to [`Content::HEADERS_BYTES_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     pub timestamp: i64,
@@ -129,18 +133,24 @@ impl Content {
     pub const PART_BYTES_MAX: usize = 4096;
     /// Most headers that are shown.
     pub const HEADERS_MAX: usize = 16;
+    /// Names and values of headers that are shown, together.
+    pub const HEADERS_BYTES_MAX: usize = 4096;
 
     pub fn of(timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> Self {
-        let mut cut = headers.len() > Self::HEADERS_MAX;
-        let mut part = |bytes: Option<&[u8]>| {
-            let bytes = bytes?;
-            cut |= bytes.len() > Self::PART_BYTES_MAX;
-            Some(whole_text(&bytes[..bytes.len().min(Self::PART_BYTES_MAX)], bytes.len()).to_vec())
-        };
-        let (key, value) = (part(key), part(value));
-        let shown = headers.iter().take(Self::HEADERS_MAX);
-        let headers = shown.map(|(name, value)| ((*name).to_owned(), part(*value))).collect();
-        Self { timestamp, key, value, headers, cut }
+        let is_long = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.len() > Self::PART_BYTES_MAX);
+        let mut cut = is_long(key) || is_long(value) || headers.len() > Self::HEADERS_MAX;
+        let mut left = Self::HEADERS_BYTES_MAX;
+        let mut shown = Vec::new();
+        for (name, value) in headers.iter().take(Self::HEADERS_MAX) {
+            let own_name = text::cut(name, left);
+            left -= own_name.len();
+            let own_value = value.map(|value| part(value, left));
+            left -= own_value.as_ref().map_or(0, Vec::len);
+            cut |= own_name.len() < name.len() || own_value.as_ref().map(Vec::len) < value.map(<[u8]>::len);
+            shown.push((own_name.to_owned(), own_value));
+        }
+        let part = |bytes: Option<&[u8]>| bytes.map(|bytes| part(bytes, Self::PART_BYTES_MAX));
+        Self { timestamp, key: part(key), value: part(value), headers: shown, cut }
     }
 
     pub fn bytes(&self) -> usize {
@@ -159,6 +169,11 @@ impl Sample {
         let outputs = self.outputs.iter().map(|output| output.content.bytes() + output.topic.as_str().len());
         256 + self.input.bytes() + outputs.sum::<usize>() + self.failed.as_ref().map_or(0, |(_, message)| message.len())
     }
+}
+
+/// The beginning of a key or value.
+fn part(bytes: &[u8], bytes_max: usize) -> Vec<u8> {
+    whole_text(&bytes[..bytes.len().min(bytes_max)], bytes.len()).to_vec()
 }
 
 /// Text that was cut (`cut`, from `bytes_before`) ends with a whole character: else it would show as bytes.
@@ -192,5 +207,11 @@ mod tests {
         let headers = vec![("h", Some(b"v".as_slice())); Content::HEADERS_MAX + 1];
         let content = Content::of(0, None, None, &headers);
         assert_eq!((content.headers.len(), content.cut), (Content::HEADERS_MAX, true));
+        for (name, value) in [("n".repeat(1 << 20), 1), ("n".to_owned(), 1 << 20), ("n".repeat(3000), 3000)] {
+            let value = vec![b'v'; value];
+            let headers = vec![(name.as_str(), Some(value.as_slice())); 16];
+            let content = Content::of(0, None, None, &headers);
+            assert!(content.bytes() <= Content::HEADERS_BYTES_MAX && content.cut, "{} bytes", content.bytes());
+        }
     }
 }

@@ -191,9 +191,13 @@ pub struct Limits {
     /// Bytes (keys and values) that one call may write to a store: 1KiB to 256MiB. They wait in the host's memory.
     #[schema(value_type = String, default = "16MiB")]
     pub state_bytes_per_call: Bytes,
-    /// Log lines a second of one instance, the rest is counted and dropped: 0 to 10000.
+    /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
+    /// for all transforms of a team, too.
     #[schema(default = 100)]
     pub log_lines_per_second: u32,
+    /// Bytes of these lines a second: 1KiB to 1MiB.
+    #[schema(value_type = String, default = "64KiB")]
+    pub log_bytes_per_second: Bytes,
 }
 
 impl Default for Limits {
@@ -207,6 +211,7 @@ impl Default for Limits {
             output_bytes_per_record: Bytes::mib(4),
             state_bytes_per_call: Bytes::mib(16),
             log_lines_per_second: 100,
+            log_bytes_per_second: Bytes::kib(64),
         }
     }
 }
@@ -484,6 +489,7 @@ impl Checker {
         self.within("limits.output_bytes_per_record", limits.output_bytes_per_record, Bytes::kib(1), Bytes::mib(64));
         self.within("limits.state_bytes_per_call", limits.state_bytes_per_call, Bytes::kib(1), Bytes::mib(256));
         self.within("limits.log_lines_per_second", limits.log_lines_per_second, 0, 10_000);
+        self.within("limits.log_bytes_per_second", limits.log_bytes_per_second, Bytes::kib(1), Bytes::mib(1));
         if let Some(tick) = raw.tick {
             self.within("tick", tick, Span::ms(100), Span(Duration::from_secs(24 * 60 * 60)));
         }

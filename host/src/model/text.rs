@@ -22,13 +22,61 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_control(c) && !matches!(c, '\n' | '\t'))
 }
 
+/// Escapes as [`lines`] does, and indents every line after the first: none of them looks like a line of ours.
+pub fn indented(text: &str) -> String {
+    lines(text).replace('\n', "\n  ")
+}
+
+/// Makes JSON text one line that is safe to show, and that means the same: control characters that JSON leaves as they
+/// are (DEL, C1, bidirectional) become `\uXXXX`. Those of white space, which cannot be within a string, become spaces.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            c if is_control(c) => {
+                shown.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Shows any value as [`one_line`].
 #[derive(Debug, Clone, Copy)]
 pub struct OneLine<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&one_line(&self.0.to_string()))
+        use fmt::Write;
+        write!(LineWriter { out: f, bytes_max: usize::MAX }, "{}", self.0)
+    }
+}
+
+/// Writes as [`one_line`], up to a length. What is formatted into it is never held as a whole; it ends the formatting
+/// with an error where it is full.
+pub struct LineWriter<'a, W> {
+    pub out: &'a mut W,
+    /// Bytes that may still be written.
+    pub bytes_max: usize,
+}
+
+impl<W: fmt::Write> fmt::Write for LineWriter<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let shown = one_line(text);
+        let fits = cut(&shown, self.bytes_max);
+        self.bytes_max -= fits.len();
+        self.out.write_str(fits)?;
+        if fits.len() < shown.len() {
+            self.bytes_max = 0;
+            self.out.write_str("...")?;
+            return Err(fmt::Error);
+        }
+        Ok(())
     }
 }
 
@@ -47,12 +95,14 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Tells characters that act on a terminal or on the order of the text: C0 and C1 controls, line and paragraph
-/// separators, and Unicode's bidirectional controls (UAX #9, the characters of CVE-2021-42574).
+/// Tells characters that act on a terminal or on the order of the text, or that hide in it: C0 and C1 controls, line and
+/// paragraph separators, Unicode's bidirectional controls (UAX #9, the characters of CVE-2021-42574), deprecated format
+/// characters, annotations, and tags.
 fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -74,6 +124,36 @@ mod tests {
         check("\x1b[31mred\x1b]0;title\x07", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}");
         check("\u{9b}2J\u{7f}\0", "\\u{9b}2J\\u{7f}\\u{0}", "\\u{9b}2J\\u{7f}\\u{0}");
         check("\u{202e}txt.exe\u{2066}\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}", "\\u{202e}txt.exe\\u{2066}\\u{2028}");
+    }
+
+    #[test]
+    fn lines_of_others_are_indented() {
+        for (text, shown) in [("a", "a"), ("a\nerror: b\r\n\x1b", "a\n  error: b\\r\n  \\u{1b}")] {
+            assert_eq!(indented(text), shown);
+        }
+    }
+
+    #[test]
+    fn json_means_the_same_on_one_line() {
+        for value in ["plain ü", "\x1b[31m\r\n\t\"\\", "\u{7f}\u{9b}\u{202e}\u{2028}\u{e0041}"] {
+            let value = serde_json::json!({ value: [value] });
+            for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("plain data")] {
+                let shown = json(&text);
+                assert!(!shown.contains(is_control), "{shown:?}");
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_up_to_a_length() {
+        use std::fmt::Write;
+        for (bytes_max, expected) in [(100, "a\\nb"), (4, "a\\nb"), (3, "a\\n..."), (0, "...")] {
+            let mut out = String::new();
+            let [first, second] = ["a\n", "b"];
+            let written = write!(LineWriter { out: &mut out, bytes_max }, "{first}{second}");
+            assert_eq!((out.as_str(), written.is_ok()), (expected, bytes_max > 3));
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Nothing of this runs unless somebody looks at the transform. Samples wait in the tally for their transaction: what
 //! was aborted is never shown.
 
+use std::time::Instant;
+
 use crate::model::batch::{Batch, CheckedOutput};
 use crate::model::journal::{Content, Sample, SampledOutput};
 use crate::model::units::Timestamp;
@@ -22,7 +24,7 @@ impl Task {
         tally: &mut Tally,
     ) {
         let settings = &self.program.settings;
-        let rows = self.program.metrics.sampling.take(now, done);
+        let rows = self.program.metrics.sampling.take(done, Instant::now());
         let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, now)).collect();
         // Sources ascend.
         let outputs = checked.iter().flat_map(|checked| checked.records());

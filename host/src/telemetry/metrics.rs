@@ -3,7 +3,7 @@
 //! Labels are bounded: `team` and `transform` by the deployments, `topic` and `partition` by their inputs and outputs;
 //! nothing that a record or a client says becomes a label. docs/metrics.md is checked against this file.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -11,12 +11,21 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::journal::{Journal, Sampling};
+use super::journal::{Journal, Kind, Sampling};
+use super::rate::{Allowance, Rate, Rates};
 use crate::model::journal::{Level, Sample};
 use crate::model::names::{TopicName, TransformId};
 use crate::model::status::State;
 
 const TRANSFORM: [&str; 2] = ["team", "transform"];
+/// Log lines of all guests of a team on a host, by default.
+pub const TEAM_LOG_RATE: Rate = Rate { lines: 1000, bytes: 256 * 1024 };
+
+/// Lines of the host's own log that were dropped. The log is the process's, and so is their count.
+pub(super) static HOST_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Lines of the host's own log that were dropped: too many of one transform, team or kind";
+    IntCounter::new("sandbar_host_log_lines_dropped_total", help).expect("a valid name")
+});
 
 /// The host's metrics. Cloning shares them.
 #[derive(Clone)]
@@ -71,6 +80,9 @@ pub struct Metrics {
     http_time: HistogramVec,
     cpu: GaugeVec,
     memory: IntGauge,
+    /// Allowances of guests, and the one of all guests that are only tried.
+    rates: Rates,
+    tried: Arc<Allowance>,
     /// Where guests' log lines and samples go; none in tests that look at neither.
     journal: Option<Journal>,
 }
@@ -91,10 +103,20 @@ pub struct TransformMetrics {
     pub rebalances: IntCounter,
     pub swap_pause: Histogram,
     pub log_dropped: IntCounter,
-    /// Whether somebody looks at samples of its records.
+    /// Log lines that its guests may write.
+    pub allowance: Arc<Allowance>,
+    /// The switch of its samples.
     pub sampling: Arc<Sampling>,
     id: TransformId,
     all: Metrics,
+}
+
+/// Failed records of a transform, by what became of them, and log lines of its guests that were dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub dead_lettered: u64,
+    pub skipped: u64,
+    pub lines_dropped: u64,
 }
 
 /// Records and bytes of one topic.
@@ -116,6 +138,7 @@ impl Metrics {
         let topic = ["team", "transform", "topic"];
         let call_seconds = || prometheus::exponential_buckets(0.000_05, 2.5, 14).expect("constant");
         let seconds = || prometheus::exponential_buckets(0.002, 2.0, 14).expect("constant");
+        let rates = Rates::new(TEAM_LOG_RATE, 1);
         let metrics = Self {
             records_in: counters(r, "sandbar_records_in_total", "Input records processed and committed", &topic),
             records_out: counters(r, "sandbar_records_out_total", "Output records committed, dead letters too", &topic),
@@ -256,7 +279,7 @@ impl Metrics {
             log_dropped: counters(
                 r,
                 "sandbar_log_lines_dropped_total",
-                "Log lines over limits.log_lines_per_second",
+                "Log lines of guests that were dropped: over a rate, or no room in the queue",
                 &TRANSFORM,
             ),
             compiled: counters(r, "sandbar_modules_compiled_total", "Modules compiled, by result", &["result"]),
@@ -309,7 +332,7 @@ impl Metrics {
             journal_dropped: counters(
                 r,
                 "sandbar_journal_dropped_total",
-                "Entries that found no room in the queue, as the log is slow or away",
+                "Entries that found no room in the queue, or that the log did not take",
                 &["kind"],
             ),
             http_requests: counters(r, "sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
@@ -322,16 +345,25 @@ impl Metrics {
             ),
             cpu: registered(r, GaugeVec::new(Opts::new("process_cpu_seconds_total", "CPU time of the process"), &[])),
             memory: registered(r, IntGauge::new("process_resident_memory_bytes", "Resident memory of the process")),
+            tried: rates.apart(),
+            rates,
             journal: None,
             registry,
         };
+        registered(&metrics.registry, Ok(HOST_LINES_DROPPED.clone()));
         let build = gauges(&metrics.registry, "sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
         let (version, revision) = (env!("CARGO_PKG_VERSION"), option_env!("SANDBAR_REVISION").unwrap_or("unknown"));
         build.with_label_values(&[version, revision, option_env!("SANDBAR_RUSTC").unwrap_or("unknown")]).set(1);
         metrics
     }
 
-    /// The same metrics, with a journal for what transforms say of themselves.
+    /// Sets how much all guests of a team may log together.
+    pub fn with_team_log_rate(self, rate: Rate) -> Self {
+        let rates = Rates::new(rate, 1);
+        Self { tried: rates.apart(), rates, ..self }
+    }
+
+    /// Adds a journal for the lines, events and samples of transforms.
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { journal: Some(journal), ..self }
     }
@@ -361,6 +393,7 @@ impl Metrics {
             rebalances: self.rebalances.with_label_values(&labels),
             swap_pause: self.swap_pause.with_label_values(&labels),
             log_dropped: self.log_dropped.with_label_values(&labels),
+            allowance: self.rates.of(id),
             sampling: self.journal.as_ref().map_or_else(Arc::default, |journal| journal.sampling(id)),
             id: id.clone(),
             all: self.clone(),
@@ -396,10 +429,20 @@ impl Metrics {
         self.catalog_turns_repeated.with_label_values(&[reason]).inc();
     }
 
-    /// What of a transform's records went to dead letters, and what was dropped, since the host started.
-    pub fn disposed(&self, id: &TransformId) -> (u64, u64) {
+    /// The allowance of guests that are only tried: no team pays for them.
+    pub fn tried(&self) -> Arc<Allowance> {
+        self.tried.clone()
+    }
+
+    /// Counts of a transform since the host started.
+    pub fn counts(&self, id: &TransformId) -> Counts {
         let labels = [id.team.as_str(), id.name.as_str()];
-        (self.dead_lettered.with_label_values(&labels).get(), self.skipped.with_label_values(&labels).get())
+        let count = |counters: &IntCounterVec| counters.with_label_values(&labels).get();
+        Counts {
+            dead_lettered: count(&self.dead_lettered),
+            skipped: count(&self.skipped),
+            lines_dropped: count(&self.log_dropped),
+        }
     }
 
     /// The modules that the log holds now.
@@ -416,13 +459,13 @@ impl Metrics {
         self.store_copies_removed.inc_by(count as u64);
     }
 
-    /// Entries of the journal that were written: `log` or `sample`.
-    pub fn journal_entries(&self, kind: &str, count: usize) {
-        self.journal_entries.with_label_values(&[kind]).inc_by(count as u64);
+    /// Counts entries of the journal that were written.
+    pub fn journal_entries(&self, kind: Kind, count: usize) {
+        self.journal_entries.with_label_values(&[kind.as_str()]).inc_by(count as u64);
     }
 
-    pub fn journal_dropped(&self, kind: &str) -> IntCounter {
-        self.journal_dropped.with_label_values(&[kind])
+    pub fn journal_dropped(&self, kind: Kind) -> IntCounter {
+        self.journal_dropped.with_label_values(&[kind.as_str()])
     }
 
     pub fn http(&self, method: &str, route: &str, status: u16, seconds: f64) {
@@ -485,11 +528,13 @@ impl TransformMetrics {
         self.all.swaps.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), result]).inc();
     }
 
-    /// The guest of a revision logged a line.
+    /// The guest of a revision logged a line, within its allowance.
     pub fn logged(&self, level: Level, revision: u64, line: &str) {
         self.all.log_lines.with_label_values(&[self.id.team.as_str(), self.id.name.as_str(), level.as_str()]).inc();
-        if let Some(journal) = &self.all.journal {
-            journal.log(&self.id, revision, level, line.to_owned());
+        if let Some(journal) = &self.all.journal
+            && !journal.log(&self.id, revision, level, line)
+        {
+            self.log_dropped.inc();
         }
     }
 

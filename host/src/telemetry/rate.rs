@@ -1,0 +1,210 @@
+//! Rates of text: how many lines and bytes a transform, and all of its team together, may say in a second on this host.
+//!
+//! A guest, or a spec that fails for ever, decides how much is said. What is over the rate is dropped before it costs
+//! anything: before it is formatted, written to stderr or queued. The clock is the host's own monotonic one, so neither
+//! records nor guests have a part in it, and neither a new instance nor a new revision begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::model::names::{TeamName, TransformId};
+
+/// Lines and bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub lines: u32,
+    pub bytes: u64,
+}
+
+/// The rates of a host's transforms. Cloning shares them.
+#[derive(Clone)]
+pub struct Rates(Arc<Shared>);
+
+struct Shared {
+    /// All transforms of a team together.
+    team: Rate,
+    /// Seconds of a rate that may be used at once, after as long a silence.
+    burst: u32,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    teams: BTreeMap<TeamName, Arc<Mutex<Bucket>>>,
+    transforms: BTreeMap<TransformId, Arc<Allowance>>,
+    /// Number of transforms at which they are looked through again.
+    looked_through_at: usize,
+}
+
+/// A transform's lines, over all of its revisions and instances on this host.
+pub struct Allowance {
+    rates: Rates,
+    team: Arc<Mutex<Bucket>>,
+    own: Mutex<Bucket>,
+}
+
+/// A token bucket, which is full at first. It may be overdrawn by one line, so that a long one passes too.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    left: Option<Left>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    lines: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+// === impl Rates ===
+
+impl Rates {
+    pub fn new(team: Rate, burst: u32) -> Self {
+        Self(Arc::new(Shared { team, burst, known: Mutex::default() }))
+    }
+
+    /// The allowance of a transform: one for all who ask for it while anybody has it.
+    pub fn of(&self, id: &TransformId) -> Arc<Allowance> {
+        let mut known = self.0.known.lock();
+        if let Some(allowance) = known.transforms.get(id) {
+            return allowance.clone();
+        }
+        known.forget(self.0.burst);
+        let team = known.teams.entry(id.team.clone()).or_default().clone();
+        let allowance = Arc::new(Allowance { rates: self.clone(), team, own: Mutex::default() });
+        known.transforms.insert(id.clone(), allowance.clone());
+        allowance
+    }
+
+    /// An allowance that no transform has a part in.
+    pub fn apart(&self) -> Arc<Allowance> {
+        Arc::new(Allowance { rates: self.clone(), team: Arc::default(), own: Mutex::default() })
+    }
+}
+
+impl Known {
+    /// Forgets transforms that are gone: they would pile up. One that is full again is as good as a new one.
+    fn forget(&mut self, burst: u32) {
+        if self.transforms.len() < self.looked_through_at {
+            return;
+        }
+        let now = Instant::now();
+        self.transforms.retain(|_, own| Arc::strong_count(own) > 1 || !own.own.lock().is_rested(burst, now));
+        self.teams.retain(|_, team| Arc::strong_count(team) > 1);
+        self.looked_through_at = 64.max(self.transforms.len() * 2);
+    }
+}
+
+// === impl Allowance ===
+
+impl Allowance {
+    /// Takes a line of so many bytes, where neither the transform (which may have `rate`) nor its team is over its rate.
+    pub fn take(&self, rate: Rate, bytes: usize, now: Instant) -> bool {
+        let Shared { team: team_rate, burst, .. } = *self.rates.0;
+        let mut own = self.own.lock();
+        let mut team = self.team.lock();
+        let passes = own.has_room(rate, burst, now) && team.has_room(team_rate, burst, now);
+        if passes {
+            own.take(bytes);
+            team.take(bytes);
+        }
+        passes
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// Adds the lines and bytes that came back since the last look, and tells whether any are left.
+    pub fn has_room(&mut self, rate: Rate, burst: u32, now: Instant) -> bool {
+        let Rate { lines, bytes } = rate;
+        let (lines, bytes, burst) = (f64::from(lines), bytes as f64, f64::from(burst));
+        let full = Left { lines: lines * burst, bytes: bytes * burst, at: now };
+        let left = self.left.map_or(full, |left| {
+            let seconds = now.saturating_duration_since(left.at).as_secs_f64();
+            Left {
+                lines: (left.lines + lines * seconds).min(full.lines),
+                bytes: (left.bytes + bytes * seconds).min(full.bytes),
+                at: left.at.max(now),
+            }
+        });
+        self.left = Some(left);
+        left.lines > 0.0 && left.bytes > 0.0
+    }
+
+    /// Tells whether it has been left alone for so long that it is full.
+    pub fn is_rested(&self, burst: u32, now: Instant) -> bool {
+        let long = Duration::from_secs(u64::from(burst) * 2);
+        self.left.is_none_or(|left| now.saturating_duration_since(left.at) > long)
+    }
+
+    /// Takes a line out. Call after [`Self::has_room`].
+    pub fn take(&mut self, bytes: usize) {
+        if let Some(left) = &mut self.left {
+            left.lines -= 1.0;
+            left.bytes -= bytes as f64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEAM: Rate = Rate { lines: 20, bytes: 10_000 };
+    const OWN: Rate = Rate { lines: 10, bytes: 4000 };
+
+    fn id(name: &str) -> TransformId {
+        name.parse().expect("valid")
+    }
+
+    /// `tries` lines of `bytes` each, for each of the transforms in turn, at each of the times; how many pass in all.
+    #[track_caller]
+    fn check(names: &[&str], tries: usize, bytes: usize, at_ms: &[u64], passed: usize) {
+        let rates = Rates::new(TEAM, 1);
+        let (start, allowances) = (Instant::now(), names.iter().map(|name| rates.of(&id(name))).collect::<Vec<_>>());
+        let mut count = 0;
+        for at in at_ms {
+            let now = start + Duration::from_millis(*at);
+            for allowance in &allowances {
+                count += (0..tries).filter(|_| allowance.take(OWN, bytes, now)).count();
+            }
+        }
+        assert_eq!(count, passed, "{names:?}, {tries} x {bytes} bytes at {at_ms:?} ms");
+    }
+
+    #[test]
+    fn a_transform_and_its_team_have_lines_and_bytes_by_the_second() {
+        check(&["t/a"], 100, 1, &[0], 10);
+        check(&["t/a"], 100, 1, &[0, 1000, 1500], 10 + 10 + 5);
+        check(&["t/a"], 100, 1, &[0, 500_000], 10 + 10);
+        check(&["t/a"], 100, 1000, &[0], 4);
+        // One line of more than a second's worth is a debt.
+        check(&["t/a"], 100, 8000, &[0, 500, 999, 1001], 2);
+        // Fifty transforms are no way around.
+        check(&["t/a", "t/b", "t/c", "t/d"], 100, 1, &[0], 20);
+        check(&["t/a", "t/b", "t/c", "t/d"], 100, 1000, &[0], 10);
+        check(&["t/a", "u/b", "v/c"], 100, 1, &[0], 30);
+        // A clock that is asked out of order changes nothing.
+        check(&["t/a"], 100, 1, &[1000, 0, 1000], 10);
+    }
+
+    #[test]
+    fn all_instances_of_a_transform_share_its_allowance_and_a_rate_of_zero_is_silence() {
+        let rates = Rates::new(TEAM, 1);
+        let now = Instant::now();
+        let [one, other] = [rates.of(&id("t/a")), rates.of(&id("t/a"))];
+        assert_eq!((0..10).filter(|_| one.take(OWN, 1, now)).count(), 10);
+        assert!(!other.take(OWN, 1, now), "it is the same transform's");
+        assert!(!rates.of(&id("t/b")).take(Rate { lines: 0, ..OWN }, 1, now + Duration::from_secs(60)));
+        // What nobody has any more, and is full, is forgotten: not what was used a moment ago.
+        drop((one, other));
+        (0..200).for_each(|i| drop(rates.of(&id(&format!("u/a{i}")))));
+        let known = rates.0.known.lock().transforms.len();
+        assert!(known < 150, "{known} are known");
+        assert!(!rates.of(&id("t/a")).take(OWN, 1, now), "it has no more for that");
+    }
+}
