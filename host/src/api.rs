@@ -41,6 +41,7 @@ use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{GuestFactory, Log};
 
+use logs::Turns;
 use problem::Refusal;
 
 /// Looks into modules. Blocking.
@@ -121,10 +122,12 @@ pub struct ApiLimits {
     /// How long the hosts may take to leave the group of a transform that was just paused. A host that crashed is a
     /// member until its session is over.
     pub leave_time: Duration,
-    /// Readers of logs and samples at once.
+    /// Readers of logs and samples at once, and those of one team's transforms.
     pub follows_max: usize,
-    /// Older log lines of one answer.
+    pub follows_per_team_max: usize,
+    /// Older log lines of one answer, and their bytes.
     pub log_lines_max: usize,
+    pub log_bytes_max: usize,
     /// Time to look for them.
     pub logs_time: Duration,
     /// How long samples are waited for that are not followed, by default and at most.
@@ -146,7 +149,9 @@ impl Default for ApiLimits {
             trial_bytes_max: 8 * 1024 * 1024,
             leave_time: Duration::from_secs(12),
             follows_max: 64,
+            follows_per_team_max: 16,
             log_lines_max: 10_000,
+            log_bytes_max: 8 * 1024 * 1024,
             logs_time: Duration::from_secs(20),
             tail_wait: Duration::from_secs(10),
             tail_wait_max: Duration::from_secs(60),
@@ -159,7 +164,7 @@ struct Shared {
     state: ApiState,
     uploads: Semaphore,
     polls: Semaphore,
-    follows: Arc<Semaphore>,
+    follows: Arc<Turns>,
 }
 
 type AppState = axum::extract::State<Arc<Shared>>;
@@ -191,7 +196,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> +
 /// The whole API, ready to be served.
 pub fn router(state: ApiState) -> Router {
     let (uploads, polls) = (Semaphore::new(state.limits.uploads_max), Semaphore::new(state.limits.polls_max));
-    let follows = Arc::new(Semaphore::new(state.limits.follows_max));
+    let follows = Turns::new(state.limits.follows_max, state.limits.follows_per_team_max);
     let topics_api = state.topics_api;
     let shared = Arc::new(Shared { state, uploads, polls, follows });
     let served = routes().into_iter().filter(|(_, path, _)| topics_api || !openapi::is_topics(path));

@@ -7,13 +7,20 @@ mod host;
 #[expect(dead_code, reason = "shared with api_http, which uses the rest")]
 mod log;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use sandbar::cluster::{Feeds, Recorder};
+use sandbar::model::journal::Level;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord};
+use sandbar::telemetry::journal::{Kind, journal};
+use sandbar::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
-use host::{GOOD, Host};
+use host::{GOOD, Host, LOG_BYTES_MAX};
+use log::MemoryLog;
 
 const STRIP: &str = "/v1/teams/orders/transforms/strip";
 const LOGS: &str = "/v1/teams/orders/transforms/strip/logs";
@@ -193,4 +200,112 @@ async fn samples_come_while_somebody_looks_and_as_many_as_were_asked_for() {
     }
     let none = Following::start(&host, &format!("{TAIL}?wait=1s"), &[]).await;
     assert_eq!(offsets(&none.end().await), [0; 0], "time was up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_lines_are_bounded_in_bytes_and_read_page_by_page() {
+    let host = deployed().await;
+    let long = "x".repeat(100_000);
+    for _ in 0..300 {
+        log(&host, 1, "info", &long);
+    }
+    for _ in 0..200 {
+        log(&host, 1, "info", &long[..1000]);
+    }
+    let all = host.get(&format!("{LOGS}?limit=10000")).await;
+    let lines: Vec<Value> = all.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(all.text.len() <= LOG_BYTES_MAX + lines.len() && lines.len() > 50, "{} lines", lines.len());
+    assert_eq!(lines.last().map(|line| &line["offset"]), Some(&json!(499)), "the newest of them");
+    // From the beginning, by a client that takes its time: its host does not read ahead by more than a connection takes.
+    for path in [LOGS.to_owned(), format!("{LOGS}?follow")] {
+        let before = host.log.bytes_read.load(Ordering::Relaxed);
+        let mut slow = Following::start(&host, &path, &[("last-event-id", "0")]).await;
+        slow.until(|text| text.contains("\"offset\":1,")).await;
+        let read = host.log.bytes_read.load(Ordering::Relaxed) - before;
+        assert!(read < 20_000_000, "{read} of 30 million bytes were read for {path}");
+        // The rest is long: each part is looked at once. A line is an object, and its text is of one letter.
+        let objects = |text: &[u8]| text.iter().filter(|&&byte| byte == b'{').count();
+        let mut lines = objects(slow.text.as_bytes());
+        while lines < 499 {
+            let chunk = slow.response.chunk().await.expect("it stands").expect("it has not ended");
+            lines += objects(&chunk);
+        }
+        assert_eq!(lines, 499, "{path}");
+    }
+}
+
+/// The answer is broken off: a part must not look like the whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_go_on_is_broken_off() {
+    let host = deployed().await;
+    for _ in 0..300 {
+        log(&host, 1, "info", &"x".repeat(100_000));
+    }
+    let mut response = host.request("GET", LOGS).header("last-event-id", "0").send().await.expect("an answer");
+    response.chunk().await.expect("it stands").expect("a part of it");
+    host.log.unavailable.store(true, Ordering::Relaxed);
+    let ended = loop {
+        match response.chunk().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_teams_readers_leave_room_for_others() {
+    let host = deployed().await;
+    let module = host.upload(GOOD).await.expect(200)["digest"].clone();
+    let spec = json!({"inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "module": module});
+    for team in ["stock", "sales"] {
+        host.put(&format!("/v1/teams/{team}/transforms/strip"), &spec).await.expect(202);
+    }
+    let mut open = Vec::new();
+    for path in [LOGS, LOGS, TAIL, TAIL] {
+        open.push(Following::start(&host, &format!("{path}?follow"), &[]).await);
+    }
+    for path in [format!("{LOGS}?follow"), LOGS.to_owned(), format!("{TAIL}?follow")] {
+        let refused = host.get(&path).await.refused(503, "E032");
+        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("follows_per_team_max")), "{refused}");
+    }
+    assert_eq!(host.get("/v1/teams/stock/transforms/strip/logs").await.status, 200);
+    for _ in 0..2 {
+        open.push(Following::start(&host, "/v1/teams/stock/transforms/strip/logs?follow", &[]).await);
+    }
+    let refused = host.get("/v1/teams/sales/transforms/strip/logs").await.refused(503, "E032");
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("follows_max")), "{refused}");
+    drop(open);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while host.get(LOGS).await.status != 200 {
+        assert!(Instant::now() < deadline, "their turns are not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A record that the log does not take holds up none that come after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
+    let memory = MemoryLog::with_topics(&[]);
+    memory.record_bytes_max.store(2000, Ordering::Relaxed);
+    let log: Arc<dyn Log> = Arc::new(memory.clone());
+    let feeds = Feeds::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
+    feeds.ensure().expect("created");
+    let metrics = Metrics::new();
+    let (journal, [entries, _]) = journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let recording = tokio::spawn(Recorder::new(feeds, entries, metrics.clone()).run(ended));
+    let id = "orders/strip".parse().expect("valid");
+    for message in ["one", &"x".repeat(4000), "two"] {
+        assert!(journal.log(&id, 1, Level::Info, message));
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let written = || (0..8).map(|partition| memory.all(LOGS_TOPIC, partition).len()).sum::<usize>();
+    while written() < 2 {
+        assert!(Instant::now() < deadline, "the lines around it are not written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    end.send(true).expect("it records");
+    recording.await.expect("it ends");
+    assert_eq!((written(), metrics.journal_dropped(Kind::Log).get()), (2, 1));
 }

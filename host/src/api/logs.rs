@@ -3,9 +3,10 @@
 //! Both are streams of lines: NDJSON, or server-sent events where `Accept` asks for them. The id of an event is its
 //! offset in the log, so a client that comes back with `Last-Event-ID`, to whichever host, misses nothing.
 
+mod older;
 mod stream;
+mod turns;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -25,16 +26,17 @@ use crate::ports::LogRecord;
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Params};
 use super::transforms::find;
-use super::{AppState, Shared, blocking};
-use stream::{Form, Line, Source};
+use super::{AppState, blocking};
+use older::Search;
+use stream::{Form, Line, Source, Until};
+
+pub use turns::Turns;
 
 const LIMIT_DEFAULT: usize = 1000;
 const SAMPLES_DEFAULT: usize = 10;
 /// How far back logs are shown by default.
 const SINCE_DEFAULT: Duration = Duration::from_secs(3600);
 const LAST_EVENT_ID: &str = "last-event-id";
-/// One read while older lines are looked for.
-const READ_WAIT: Duration = Duration::from_millis(250);
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +48,7 @@ pub struct LogParams {
     /// How far back, such as `10m`: by default `1h`.
     #[serde(default)]
     since: Option<String>,
-    /// Older lines at most, the newest of them: 0 to 10000, by default 1000.
+    /// Older lines at most, the newest of them: 0 to 10000, by default 1000. The host has a limit of bytes, too.
     #[serde(default)]
     limit: Option<usize>,
     /// Only lines that matter as much: `debug` (the default), `info`, `warn`, `error`.
@@ -89,20 +91,26 @@ pub async fn logs(
     }
     let since = since(params.since.as_deref())?;
     let after = last_event_id(&headers)?;
-    let turn = shared.follow_turn()?;
+    let turn = shared.follows.take(&id.team)?;
     let feed = shared.state.feeds.logs.clone();
     let level = params.level.unwrap_or(Level::Debug);
-    let (own, deadline) = (feed.clone(), Instant::now() + limits.logs_time);
-    let (position, older) = blocking(move || {
-        let mut position = start(&own, &id, since, after)?;
-        let keep = if after.is_some() { usize::MAX } else { limit };
-        let older = read_older(&own, &mut position, keep, level, deadline)?;
-        Ok((position, older))
+    let follow = params.follow;
+    let line = move |record| log_line(record, level);
+    let (source, end) = blocking(move || {
+        let from = start(&feed, &id, since, after)?;
+        let end = feed.end_offset(&from)?;
+        let search = Search { feed: &feed, end, line: &line, deadline: Instant::now() + limits.logs_time };
+        let position = match after {
+            None => search.newest(from, limit, limits.log_bytes_max)?,
+            // What cannot be found in time is refused before the answer begins.
+            Some(_) if !follow => search.first(from)?,
+            Some(_) => from,
+        };
+        Ok((Source { feed, position, line: Box::new(line), _turn: turn, _looking: None }, end))
     })
     .await?;
-    let source = Source { feed, position, line: Box::new(move |record| log_line(record, level)), _looking: None };
-    let follow = params.follow.then_some(stream::Until::Gone);
-    Ok(stream::respond(Form::of(&headers), older, source, follow, shared.state.shutdown.clone(), turn))
+    let until = if follow { Until::Gone } else { Until::End { offset: end, search_time: limits.logs_time } };
+    Ok(stream::respond(Form::of(&headers), source, until, shared.state.shutdown.clone()))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -143,18 +151,21 @@ pub async fn tail(
         return Err(Refusal::of_field(Code::Query, "wait", message));
     }
     let after = last_event_id(&headers)?;
-    let turn = shared.follow_turn()?;
+    let turn = shared.follows.take(&id.team)?;
     let feed = shared.state.feeds.samples.clone();
-    let (own, wanted) = (feed.clone(), id.clone());
-    let position = blocking(move || start(&own, &wanted, None, after)).await?;
-    // From here on it is asked for, until the stream ends.
-    let looking = Some(shared.state.feeds.tails.look(id));
+    let tails = shared.state.feeds.tails.clone();
+    let source = blocking(move || {
+        let position = start(&feed, &id, None, after)?;
+        // From here on it is asked for, until the stream ends.
+        let looking = Some(tails.look(id));
+        Ok(Source { feed, position, line: Box::new(sample_line), _turn: turn, _looking: looking })
+    })
+    .await?;
     let until = match params.follow {
-        true => stream::Until::Gone,
-        false => stream::Until::Had { lines: params.limit.unwrap_or(SAMPLES_DEFAULT), deadline: Instant::now() + wait },
+        true => Until::Gone,
+        false => Until::Had { lines: params.limit.unwrap_or(SAMPLES_DEFAULT), deadline: Instant::now() + wait },
     };
-    let source = Source { feed, position, line: Box::new(sample_line), _looking: looking };
-    Ok(stream::respond(Form::of(&headers), Vec::new(), source, Some(until), shared.state.shutdown.clone(), turn))
+    Ok(stream::respond(Form::of(&headers), source, until, shared.state.shutdown.clone()))
 }
 
 fn start(feed: &Feed, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<Position, Refusal> {
@@ -164,31 +175,6 @@ fn start(feed: &Feed, id: &TransformId, since: Option<Timestamp>, after: Option<
         Some(after) => position.after(after),
         None => position,
     })
-}
-
-/// The newest `keep` lines between the position and where the topic ends now.
-fn read_older(
-    feed: &Feed,
-    position: &mut Position,
-    keep: usize,
-    level: Level,
-    deadline: Instant,
-) -> Result<Vec<Line>, Refusal> {
-    let end = feed.end_offset(position)?;
-    let mut older = VecDeque::new();
-    while position.offset() < end {
-        if Instant::now() > deadline {
-            return Err(Refusal::new(Code::LogsTime, "there is more to look through than there was time for (logs_time)"));
-        }
-        let before = position.offset();
-        let found = feed.read(position, READ_WAIT)?;
-        older.extend(found.records.into_iter().filter_map(|record| log_line(record, level)));
-        older.drain(..older.len().saturating_sub(keep));
-        if position.offset() < before {
-            break;
-        }
-    }
-    Ok(older.into())
 }
 
 /// What is no entry of ours is left out: anybody may have written it.
@@ -234,13 +220,6 @@ impl Form {
     fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if accept.contains("text/event-stream") { Self::Events } else { Self::Lines }
-    }
-}
-
-impl Shared {
-    fn follow_turn(self: &std::sync::Arc<Self>) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
-        let turn = self.follows.clone().try_acquire_owned();
-        turn.map_err(|_| Refusal::new(Code::Busy, "too many read logs or samples already (follows_max)"))
     }
 }
 

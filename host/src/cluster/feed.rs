@@ -80,9 +80,14 @@ impl Feeds {
 // === impl Position ===
 
 impl Position {
-    /// The same transform's, behind the record at `offset`.
+    /// Moves to the record at `offset`.
+    pub fn at(self, offset: i64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Moves behind the record at `offset`.
     pub fn after(self, offset: i64) -> Self {
-        Self { offset: offset.saturating_add(1), ..self }
+        self.at(offset.saturating_add(1))
     }
 
     pub fn offset(&self) -> i64 {

@@ -14,12 +14,16 @@ use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::Metrics;
 
 use super::fold::TAIL;
+use super::tails::Asked;
 use super::{BEAT, Cluster, Narrator, Tails, ensure_status};
 
 /// How soon a change of state, revision or error is told.
 const TURN: Duration = Duration::from_millis(250);
 /// How often offsets and lag are told while they change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
+/// Largest status of a transform that is told whole. Brokers take records of 1 MiB by default, and one that is refused
+/// would keep all others from being told.
+const STATUS_BYTES_MAX: usize = 512 * 1024;
 /// How often a status is told that does not change: the log drops old ones, and the topic may have been made anew.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -38,7 +42,7 @@ pub struct Publisher {
     /// What was told last, and when.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
     /// The transforms of which samples were asked for, and when last.
-    asked: BTreeMap<TransformId, Instant>,
+    asked: Asked,
     beat: Option<Instant>,
     failing: bool,
 }
@@ -55,7 +59,7 @@ impl Publisher {
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
         let narrator = Narrator::new(journal.clone(), metrics);
-        let (told, asked) = (BTreeMap::new(), BTreeMap::new());
+        let (told, asked) = (BTreeMap::new(), Asked::default());
         Self { log, cluster, host, statuses, tails, journal, narrator, told, asked, beat: None, failing: false }
     }
 
@@ -88,7 +92,7 @@ impl Publisher {
         records.extend(gone.iter().map(|id| self.record(Some(id), None)));
         let changed = statuses.iter().filter(|status| is_due(self.told.get(&status.id), status, now));
         let changed: Vec<TransformStatus> = changed.cloned().collect();
-        records.extend(changed.iter().map(|status| self.record(Some(&status.id), Some(json(status)))));
+        records.extend(changed.iter().map(|status| self.record(Some(&status.id), Some(status_json(status)))));
         let beats = self.beat.is_none_or(|beat| now.duration_since(beat) >= BEAT);
         if beats {
             self.host.count(&statuses, Timestamp::now());
@@ -104,27 +108,20 @@ impl Publisher {
     }
 
     /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does.
-    fn ask(&self, now: Instant) -> (Vec<LogRecord>, BTreeMap<TransformId, Instant>) {
-        let wanted = self.tails.wanted();
+    fn ask(&self, now: Instant) -> (Vec<LogRecord>, Asked) {
         let mut asked = self.asked.clone();
-        asked.retain(|id, _| wanted.contains(id));
-        let ended = self.asked.keys().filter(|id| !wanted.contains(id));
-        let mut records: Vec<LogRecord> =
-            ended.map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None)).collect();
-        for id in wanted {
-            if asked.get(&id).is_none_or(|at| now.duration_since(*at) >= BEAT) {
-                records.push(self.keyed(format!("{TAIL}{id}@{}", self.host.host), Some(b"{}".to_vec())));
-                asked.insert(id, now);
-            }
-        }
-        (records, asked)
+        let turn = asked.turn(&self.tails.wanted(), now);
+        let record = |(id, wanted): (TransformId, bool)| {
+            self.keyed(format!("{TAIL}{id}@{}", self.host.host), wanted.then(|| b"{}".to_vec()))
+        };
+        (turn.into_iter().map(record).collect(), asked)
     }
 
     fn clear(mut self) {
         self.narrator.farewell();
         let told = std::mem::take(&mut self.told);
         let mut records: Vec<LogRecord> = told.keys().map(|id| self.record(Some(id), None)).collect();
-        let asked = self.asked.keys().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
+        let asked = self.asked.ids().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
         records.extend(asked);
         records.push(self.record(None, None));
         self.write(records);
@@ -151,7 +148,7 @@ impl Publisher {
         // Deleted, perhaps: a new one knows nothing of what was told.
         if ensure_status(&*self.log, &self.cluster.topic).is_ok() {
             self.told.clear();
-            self.asked.clear();
+            self.asked = Asked::default();
             self.beat = None;
         }
         false
@@ -165,6 +162,66 @@ fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, n
     age >= AGAIN || !told.is_alike(status) || (age >= OFFSETS_INTERVAL && told != status)
 }
 
+/// A status as its record holds it. Messages of its partitions are a guest's, and there may be many partitions: where
+/// that is too much, they are left out.
+fn status_json(status: &TransformStatus) -> Vec<u8> {
+    let whole = json(status);
+    if whole.len() <= STATUS_BYTES_MAX {
+        return whole;
+    }
+    let mut short = status.clone();
+    for error in short.partitions.iter_mut().filter_map(|partition| partition.error.as_mut()) {
+        error.message = "there are too many errors to tell each: see the logs".to_owned();
+    }
+    json(&short)
+}
+
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::codes::Code;
+    use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State};
+
+    /// A status with so many partitions that failed, with messages of so many control characters.
+    #[track_caller]
+    fn check(partitions: i32, message: usize, is_whole: bool) {
+        let error = || LastError { code: Code::Trap, message: "\x1b".repeat(message), offset: None, at: Timestamp(0) };
+        let partition = |partition| PartitionStatus {
+            restoring: None,
+            stores: Vec::new(),
+            topic: "in".parse().expect("valid"),
+            partition,
+            committed_offset: Some(7),
+            end_offset: None,
+            lag: None,
+            state: State::Paused,
+            revision: 1,
+            revision_since: 0,
+            error: Some(error()),
+        };
+        let status = TransformStatus {
+            id: "t/n".parse().expect("valid"),
+            state: State::Degraded,
+            revision: 1,
+            rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
+            host: "a".into(),
+            error: Some(error()),
+            partitions: (0..partitions).map(partition).collect(),
+        };
+        let told = status_json(&status);
+        assert!(told.len() <= STATUS_BYTES_MAX, "{} bytes", told.len());
+        let read: TransformStatus = serde_json::from_slice(&told).expect("a status");
+        assert_eq!((read == status, read.partitions.len(), read.error), (is_whole, partitions as usize, status.error));
+    }
+
+    #[test]
+    fn a_status_fits_into_a_record() {
+        check(10, 2048, true);
+        check(400, 100, true);
+        check(600, 2048, false);
+    }
 }

@@ -5,10 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::BEAT;
 use crate::model::names::TransformId;
+
+/// Transforms whose samples a host asks for at once, and those of one team.
+const ASKED_MAX: usize = 64;
+const ASKED_PER_TEAM_MAX: usize = 16;
 
 /// How many look at each transform.
 #[derive(Default)]
@@ -18,6 +24,42 @@ pub struct Tails(Mutex<BTreeMap<TransformId, usize>>);
 pub struct Looking {
     tails: Arc<Tails>,
     id: TransformId,
+}
+
+/// The transforms whose samples this host has asked for, and when last.
+#[derive(Debug, Clone, Default)]
+pub struct Asked(BTreeMap<TransformId, Instant>);
+
+impl Asked {
+    /// Decides which transforms are asked for now, and which no longer: by id, wanted or not. Each transform is told of twice in a beat
+    /// at most, however often somebody comes and goes; so many are asked for at once, and the others have to wait.
+    pub fn turn(&mut self, wanted: &BTreeSet<TransformId>, now: Instant) -> Vec<(TransformId, bool)> {
+        let is_fresh = |at: &Instant| now.duration_since(*at) < BEAT;
+        let mut turn = Vec::new();
+        self.0.retain(|id, at| {
+            let kept = wanted.contains(id) || is_fresh(at);
+            if !kept {
+                turn.push((id.clone(), false));
+            }
+            kept
+        });
+        for id in wanted {
+            let of_team = self.0.keys().filter(|other| other.team == id.team).count();
+            let is_due = match self.0.get(id) {
+                Some(at) => !is_fresh(at),
+                None => self.0.len() < ASKED_MAX && of_team < ASKED_PER_TEAM_MAX,
+            };
+            if is_due {
+                turn.push((id.clone(), true));
+                self.0.insert(id.clone(), now);
+            }
+        }
+        turn
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &TransformId> {
+        self.0.keys()
+    }
 }
 
 impl Tails {
@@ -47,6 +89,37 @@ impl Drop for Looking {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs turns, of which each wants these transforms a quarter of a second after the one before; counts the records.
+    #[track_caller]
+    fn check(turns: &[&[&str]], told: usize, asked: usize) -> Asked {
+        let (mut own, mut count, mut now) = (Asked::default(), 0, Instant::now());
+        for wanted in turns {
+            let wanted = wanted.iter().map(|id| id.parse().expect("valid")).collect();
+            count += own.turn(&wanted, now).len();
+            now += BEAT / 20;
+        }
+        assert_eq!((count, own.0.len()), (told, asked));
+        own
+    }
+
+    #[test]
+    fn tails_are_told_of_at_most_so_often() {
+        check(&[&["t/a"][..]; 20], 1, 1);
+        check(&[&["t/a"][..]; 41], 3, 1);
+        let coming_and_going: Vec<&[&str]> = (0..40).map(|i| if i % 2 == 0 { &["t/a"][..] } else { &[] }).collect();
+        check(&coming_and_going, 2, 1);
+        let ids: Vec<String> = (0..1000).map(|i| format!("t{}/a{i}", i % 10)).collect();
+        let others: Vec<[&str; 1]> = ids.iter().map(|id| [id.as_str()]).collect();
+        let others: Vec<&[&str]> = others.iter().map(|one| &one[..]).collect();
+        // Another one in each turn: those that are over leave room after a beat.
+        check(&others[..20], 20, 20);
+        check(&others, 1980, 20);
+        let of_one_team: Vec<&str> = ids.iter().step_by(10).map(String::as_str).collect();
+        check(&[&of_one_team], ASKED_PER_TEAM_MAX, ASKED_PER_TEAM_MAX);
+        let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+        check(&[&all], ASKED_MAX, ASKED_MAX);
+    }
 
     #[test]
     fn a_transform_is_wanted_until_the_last_has_looked_away() {

@@ -163,6 +163,7 @@ pub struct Host<L = MemoryLog> {
 
 /// Small limits, so that tests reach them.
 pub const MODULE_BYTES_MAX: usize = 4096;
+pub const LOG_BYTES_MAX: usize = 64 * 1024;
 
 pub fn shop_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::with_topics(&[("shop.orders", 4), ("shop.restocks", 2), ("orders.out", 4)]))
@@ -207,6 +208,9 @@ impl<L: Log> Host<L> {
                 body_time: Duration::from_millis(1500),
                 leave_time: Duration::from_millis(300),
                 trial_bytes_max: 64 * 1024,
+                follows_max: 6,
+                follows_per_team_max: 4,
+                log_bytes_max: LOG_BYTES_MAX,
                 ..ApiLimits::default()
             },
             render_metrics: Arc::new(|| "sandbar_up 1\n".into()),

@@ -24,6 +24,10 @@ pub struct MemoryLog {
     pub unanswered: Arc<AtomicU64>,
     appended: Arc<Condvar>,
     pub unavailable: Arc<AtomicBool>,
+    /// Bytes of values that were read.
+    pub bytes_read: Arc<AtomicU64>,
+    /// Larger records are refused, unless it is 0.
+    pub record_bytes_max: Arc<AtomicU64>,
 }
 
 impl MemoryLog {
@@ -164,6 +168,13 @@ impl Log for MemoryLog {
 
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
         self.available()?;
+        let largest = records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).max().unwrap_or(0);
+        match self.record_bytes_max.load(Ordering::Relaxed) {
+            bytes_max if bytes_max > 0 && largest as u64 > bytes_max => {
+                return Err(LogError::Refused("a record is too large".into()));
+            }
+            _ => {}
+        }
         let mut topics = self.topics.lock().expect("unpoisoned");
         let partitions = topics.get_mut(topic).ok_or_else(|| missing(topic))?;
         for record in records {
@@ -197,6 +208,8 @@ impl Log for MemoryLog {
                     before > 0
                 };
                 let page: Vec<_> = records.iter().skip(offset as usize).take_while(fits).cloned().collect();
+                let bytes: usize = page.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
+                self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
                 let next_offset = offset + page.len() as i64;
                 return Ok(Page { records: page, next_offset, end_offset: records.len() as i64 });
             }

@@ -2,17 +2,18 @@
 //!
 //! A client that reads slowly is waited for: its place is an offset in the log, and nothing is held for it but one page.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use futures::Stream;
+use tokio::sync::watch;
 
 use crate::cluster::{Feed, Looking, Position};
 use crate::ports::{LogError, LogRecord};
+
+use super::turns::Turn;
 
 /// How long one read waits: also how long a stream takes to see that the host stops.
 const READ_WAIT: Duration = Duration::from_millis(500);
@@ -44,6 +45,8 @@ pub struct Source {
     pub position: Position,
     /// Makes a line of a record that is one.
     pub line: Box<dyn Fn(LogRecord) -> Option<Line> + Send>,
+    /// Given back when the stream ends.
+    pub _turn: Turn,
     /// What is looked at is sampled for as long as this is there.
     pub _looking: Option<Looking>,
 }
@@ -52,7 +55,25 @@ pub struct Source {
 #[derive(Debug, Clone, Copy)]
 pub enum Until {
     Gone,
-    Had { lines: usize, deadline: Instant },
+    /// There were so many lines, or it is time.
+    Had {
+        lines: usize,
+        deadline: Instant,
+    },
+    /// The stream has come so far in the log. It breaks off where it finds no line for so long.
+    End {
+        offset: i64,
+        search_time: Duration,
+    },
+}
+
+/// The reasons for which a stream breaks off: its client must not take a part for the whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("there is more to look through than there was time for (logs_time)")]
+    Time,
 }
 
 struct Going {
@@ -62,41 +83,24 @@ struct Going {
     shutdown: watch::Receiver<bool>,
     said: Instant,
     failing: bool,
+    /// Time of reads since the last line.
+    searched: Duration,
 }
 
-/// The answer: `first`, then what comes, if the stream is to go on. `turn` is held until it ends.
-pub fn respond(
-    form: Form,
-    first: Vec<Line>,
-    source: Source,
-    until: Option<Until>,
-    shutdown: watch::Receiver<bool>,
-    turn: OwnedSemaphorePermit,
-) -> Response {
+/// Answers with the lines from the source's position on.
+pub fn respond(form: Form, source: Source, until: Until, shutdown: watch::Receiver<bool>) -> Response {
     let content_type = match form {
         Form::Lines => "application/x-ndjson",
         Form::Events => "text/event-stream",
     };
     let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
-    let first: Vec<u8> = first.iter().flat_map(|line| form.write(line)).collect();
-    let begin = futures::stream::once(async move { Bytes::from(first) });
-    let body = match until {
-        None => Body::from_stream(begin.map(Ok::<_, Infallible>)),
-        Some(until) => {
-            let going = Going { form, source, until, shutdown, said: Instant::now(), failing: false };
-            let going = begin.chain(going.stream()).map(move |bytes| {
-                // Moved in here: the turn is over when the stream is.
-                let _turn = &turn;
-                Ok::<_, Infallible>(bytes)
-            });
-            Body::from_stream(going)
-        }
-    };
-    (headers, body).into_response()
+    let (said, searched) = (Instant::now(), Duration::ZERO);
+    let going = Going { form, source, until, shutdown, said, failing: false, searched };
+    (headers, Body::from_stream(going.stream())).into_response()
 }
 
 impl Going {
-    fn stream(self) -> impl Stream<Item = Bytes> + Send {
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
         futures::stream::unfold(Some(self), |going| async move {
             let mut going = going?;
             loop {
@@ -105,8 +109,10 @@ impl Going {
                 }
                 let (back, read) = going.read().await?;
                 going = back;
-                if let Some(bytes) = going.take(read).await {
-                    return Some((bytes, Some(going)));
+                match going.take(read).await {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => return Some((Ok(bytes), Some(going))),
+                    Err(broken) => return Some((Err(broken), None)),
                 }
             }
         })
@@ -116,6 +122,7 @@ impl Going {
         let had = match self.until {
             Until::Gone => false,
             Until::Had { lines, deadline } => lines == 0 || Instant::now() >= deadline,
+            Until::End { offset, .. } => self.source.position.offset() >= offset,
         };
         had || *self.shutdown.borrow()
     }
@@ -123,22 +130,26 @@ impl Going {
     /// One read, on a thread that may block. `None`: it panicked, which was reported there.
     async fn read(mut self) -> Option<(Self, Result<Vec<Line>, LogError>)> {
         let read = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
             let Source { feed, position, line, .. } = &mut self.source;
             let found = feed.read(position, READ_WAIT);
             let lines = found.map(|found| found.records.into_iter().filter_map(&*line).collect());
+            self.searched += started.elapsed();
             (self, lines)
         });
         read.await.ok()
     }
 
-    /// What is to be sent now.
-    async fn take(&mut self, read: Result<Vec<Line>, LogError>) -> Option<Bytes> {
-        let mut lines = match read {
-            Ok(lines) => {
+    /// Turns a read into the bytes to be sent now.
+    async fn take(&mut self, read: Result<Vec<Line>, LogError>) -> Result<Option<Bytes>, Broken> {
+        let mut lines = match (read, self.until) {
+            (Ok(lines), _) => {
                 self.failing = false;
                 lines
             }
-            Err(error) => {
+            // What ends is not waited for.
+            (Err(error), Until::End { .. }) => return Err(error.into()),
+            (Err(error), _) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(topic = %self.source.feed.topic(), %error, "the log of the transforms cannot be read, trying again");
                 }
@@ -146,19 +157,34 @@ impl Going {
                 Vec::new()
             }
         };
-        if let Until::Had { lines: left, .. } = &mut self.until {
-            lines.truncate(*left);
-            *left -= lines.len();
+        match &mut self.until {
+            Until::Had { lines: left, .. } => {
+                lines.truncate(*left);
+                *left -= lines.len();
+            }
+            // Newer ones are not asked for.
+            Until::End { offset, .. } => lines.retain(|line| line.offset < *offset),
+            Until::Gone => {}
         }
         if lines.is_empty() {
-            if self.said.elapsed() < ALIVE {
-                return None;
-            }
-            self.said = Instant::now();
-            return Some(Bytes::from_static(self.form.alive()));
+            return self.without_lines();
+        }
+        (self.said, self.searched) = (Instant::now(), Duration::ZERO);
+        Ok(Some(lines.iter().flat_map(|line| self.form.write(line)).collect::<Vec<u8>>().into()))
+    }
+
+    fn without_lines(&mut self) -> Result<Option<Bytes>, Broken> {
+        if let Until::End { offset, search_time } = self.until
+            && self.searched > search_time
+            && self.source.position.offset() < offset
+        {
+            return Err(Broken::Time);
+        }
+        if self.said.elapsed() < ALIVE {
+            return Ok(None);
         }
         self.said = Instant::now();
-        Some(lines.iter().flat_map(|line| self.form.write(line)).collect::<Vec<u8>>().into())
+        Ok(Some(Bytes::from_static(self.form.alive())))
     }
 }
 

@@ -1,0 +1,76 @@
+//! The search for the place from which older lines are shown. It holds nothing of them but offsets: the lines themselves
+//! are read again, page by page, as the client takes them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::api::problem::Refusal;
+use crate::cluster::{Feed, Position};
+use crate::model::codes::Code;
+use crate::ports::LogRecord;
+
+use super::stream::Line;
+
+/// Longest wait of one read.
+const READ_WAIT: Duration = Duration::from_millis(250);
+
+/// A search up to where the topic ended when it began.
+pub struct Search<'a> {
+    pub feed: &'a Feed,
+    pub end: i64,
+    /// Makes a line of a record that is one.
+    pub line: &'a dyn Fn(LogRecord) -> Option<Line>,
+    /// When it is given up.
+    pub deadline: Instant,
+}
+
+// === impl Search ===
+
+impl Search<'_> {
+    /// Finds the newest lines after `from`: at most so many, of at most so many bytes.
+    pub fn newest(&self, from: Position, lines_max: usize, bytes_max: usize) -> Result<Position, Refusal> {
+        let (mut kept, mut bytes) = (VecDeque::new(), 0);
+        let position = self.each_page(from, |page| {
+            for line in page {
+                bytes += line.json.len();
+                kept.push_back((line.offset, line.json.len()));
+                while kept.len() > lines_max || bytes > bytes_max {
+                    bytes -= kept.pop_front().map_or(0, |(_, bytes)| bytes);
+                }
+            }
+            true
+        })?;
+        Ok(match kept.front() {
+            Some((offset, _)) => position.at(*offset),
+            None => position,
+        })
+    }
+
+    /// Finds the first line after `from`.
+    pub fn first(&self, from: Position) -> Result<Position, Refusal> {
+        let mut found = None;
+        let position = self.each_page(from, |page| {
+            found = page.first().map(|line| line.offset);
+            found.is_none()
+        })?;
+        Ok(found.map_or(position.clone(), |offset| position.at(offset)))
+    }
+
+    /// Reads on to the end, or for as long as `see` wants more; returns where that was.
+    fn each_page(&self, mut position: Position, mut see: impl FnMut(&[Line]) -> bool) -> Result<Position, Refusal> {
+        while position.offset() < self.end {
+            if Instant::now() > self.deadline {
+                let message = "there is more to look through than there was time for (logs_time)";
+                return Err(Refusal::new(Code::LogsTime, message));
+            }
+            let before = position.offset();
+            let records = self.feed.read(&mut position, READ_WAIT)?.records;
+            let page: Vec<Line> = records.into_iter().filter_map(self.line).collect();
+            // A topic that was made anew is not looked through again.
+            if !see(&page) || position.offset() < before {
+                break;
+            }
+        }
+        Ok(position)
+    }
+}
