@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use crate::guest::Engine;
 use crate::guest::check::{check_header, check_surface};
+use crate::model::text::OneLine;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -32,10 +33,10 @@ impl BuildArgs {
         check_header(&component)?;
         let parsed =
             wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        check_surface(&engine, &parsed).map_err(|error| anyhow::anyhow!("{error}\n  hint: {}", error.code().hint()))?;
+        check_surface(&engine, &parsed).map_err(|error| anyhow::anyhow!("{error}\nhint: {}", error.code().hint()))?;
         let out = self.out.unwrap_or_else(|| default_out(&core));
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
-        println!("{}", out.display());
+        println!("{}", OneLine(out.display()));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::error::{Error, Kind, Result};
 use super::session::Output;
 use super::text::{self, Table};
+use crate::model::text::OneLine;
 
 #[derive(Debug, Args)]
 pub struct ContextArgs {
@@ -87,7 +88,7 @@ impl ContextArgs {
         }
         contexts.write(&path).map_err(|error| Error::new(Kind::Failed, format_args!("{}: {error}", path.display())))?;
         contexts.show(self.output, |contexts| {
-            format!("the current context is {}\n", contexts.current.as_deref().unwrap_or("none"))
+            format!("the current context is {}\n", OneLine(contexts.current.as_deref().unwrap_or("none")))
         })
     }
 }
@@ -133,10 +134,10 @@ impl Contexts {
         Ok(())
     }
 
-    fn show(&self, output: Output, text: impl FnOnce(&Self) -> String) -> Result<()> {
+    fn show(&self, output: Output, shown: impl FnOnce(&Self) -> String) -> Result<()> {
         text::emit(&match output {
-            Output::Text => text(self),
-            Output::Json => format!("{}\n", self.json()),
+            Output::Text => shown(self),
+            Output::Json => text::json_line(&self.json().to_string()),
         })
     }
 

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use super::text::Line;
 use crate::model::codes::Code;
 use crate::model::spec::Problem;
+use crate::model::text;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,18 +42,18 @@ pub struct Error {
 /// What an answer of 400 and above holds (RFC 9457). A newer host may know codes that this binary does not.
 #[derive(Debug, Deserialize)]
 pub struct ProblemDetails {
-    title: String,
-    detail: String,
-    code: String,
-    hint: String,
+    title: Line,
+    detail: Line,
+    code: Line,
+    hint: Line,
     #[serde(default)]
     errors: Vec<Field>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Field {
-    field: String,
-    message: String,
+    field: Line,
+    message: Line,
 }
 
 // === impl Error ===
@@ -72,7 +74,7 @@ impl Error {
 
     /// A spec that the host would refuse as well.
     pub fn spec(path: &Path, problems: &[Problem]) -> Self {
-        let lines = problems.iter().map(|problem| format!("\n  {}: {}", problem.field, problem.message));
+        let lines = problems.iter().map(|problem| format!("\n{}: {}", problem.field, problem.message));
         let message = format!("{}:{}", path.display(), lines.collect::<String>());
         Self::usage(message).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
     }
@@ -106,19 +108,21 @@ impl Error {
 impl From<ProblemDetails> for Error {
     fn from(problem: ProblemDetails) -> Self {
         let ProblemDetails { title, detail, code, hint, errors } = problem;
-        let fields = errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message));
-        let message = if errors.len() > 1 { title + ":" + &fields.collect::<String>() } else { detail };
+        let fields = errors.iter().map(|error| format!("\n{}: {}", error.field, error.message));
+        let message = if errors.len() > 1 { format!("{title}:{}", fields.collect::<String>()) } else { detail.into() };
         Self::new(Kind::Failed, message).with_code(code).with_hint(hint)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever wrote it: further lines are indented, so that none of them looks like one of ours.
+        let message = text::indented(&self.message);
         match &self.code {
-            Some(code) => write!(f, "error[{code}]: {}", self.message)?,
-            None => write!(f, "error: {}", self.message)?,
+            Some(code) => write!(f, "error[{}]: {message}", text::one_line(code))?,
+            None => write!(f, "error: {message}")?,
         }
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {}", text::indented(hint)))
     }
 }
 

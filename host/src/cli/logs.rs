@@ -2,9 +2,10 @@
 //! connection breaks or falls silent, or its host starts: lines have places in the log, so none is missed or shown twice.
 
 use clap::Args;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::model::journal::Level;
+use crate::model::text::one_line;
 use crate::model::units::{Backoff, Rfc3339, Span, Timestamp};
 
 use super::client::Stream;
@@ -109,7 +110,10 @@ fn lines<T: DeserializeOwned>(
 ) -> Result<bool> {
     while let Some((offset, line)) = stream.next()? {
         let shown = match session.output {
-            Output::Json => format!("{line}\n"),
+            Output::Json => {
+                stream.parse::<IgnoredAny>(&line)?;
+                text::json_line(&line)
+            }
             Output::Text => show(stream.parse(&line)?),
         };
         if !text::emit_while_read(&shown)? {
@@ -150,8 +154,8 @@ fn sample_text(sample: wire::Sample) -> String {
 }
 
 fn record_text(side: &str, record: &wire::SampledRecord) -> String {
-    let part = |text: &Option<Box<serde_json::value::RawValue>>, base64: &Option<String>| match (text, base64) {
-        (Some(text), _) => shortened(text.get().trim_matches('"')),
+    let part = |json: &Option<Box<serde_json::value::RawValue>>, base64: &Option<text::Line>| match (json, base64) {
+        (Some(json), _) => shortened(&one_line(json.get().trim_matches('"'))),
         (None, Some(base64)) => format!("base64:{}", shortened(base64)),
         (None, None) => "null".to_owned(),
     };

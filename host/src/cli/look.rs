@@ -24,7 +24,14 @@ pub fn list(args: ListArgs, session: &Session) -> Result<()> {
         let mut table = Table::new(["TRANSFORM", "REVISION", "STATE", "LAG", "MODULE", "CHANGED"]);
         for it in list.transforms {
             let transform = format!("{}/{}", it.team, it.name);
-            table.row([transform, it.revision.to_string(), it.state, optional(it.lag), short(&it.module), it.changed_at]);
+            table.row([
+                transform,
+                it.revision.to_string(),
+                it.state.into(),
+                optional(it.lag),
+                short(&it.module),
+                it.changed_at.into(),
+            ]);
         }
         table.to_string()
     })
@@ -36,9 +43,9 @@ pub fn describe(target: Target, session: &Session) -> Result<()> {
         let head = fields(&[
             ("transform", format!("{}/{}", it.team, it.name)),
             ("revision", it.revision.to_string()),
-            ("module", it.module),
-            ("desired", it.desired),
-            ("changed", it.changed_at),
+            ("module", it.module.into()),
+            ("desired", it.desired.into()),
+            ("changed", it.changed_at.into()),
         ]);
         let spec = text::yaml(&it.spec);
         let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
@@ -50,14 +57,15 @@ pub fn status(target: Target, session: &Session) -> Result<()> {
     let answer = session.client.get(&route(&target.id()?, "/status"))?;
     session.show(&answer, |status: wire::Status| {
         let mut rollout = format!("revision {} {}", status.rollout.revision, status.rollout.state);
-        for why in status.rollout.reason.iter().cloned().chain(status.rollout.error.iter().map(ToString::to_string)) {
+        let reasons = status.rollout.reason.iter().map(ToString::to_string);
+        for why in reasons.chain(status.rollout.error.iter().map(ToString::to_string)) {
             rollout.push_str(&format!(": {why}"));
         }
         let head = fields(&[
             ("transform", format!("{}/{}", status.team, status.name)),
             ("revision", status.revision.to_string()),
-            ("desired", status.desired),
-            ("state", status.state),
+            ("desired", status.desired.into()),
+            ("state", status.state.into()),
             ("lag", optional(status.lag)),
             ("rollout", rollout),
         ]);
@@ -70,13 +78,14 @@ fn host_tables(hosts: &[wire::HostStatus]) -> String {
     let mut partitions = Table::new(["TOPIC", "PARTITION", "HOST", "STATE", "REVISION", "SINCE", "OFFSET", "LAG", "ERROR"]);
     for host in hosts {
         let owned = host.partitions.len().to_string();
-        table.row([host.host.clone(), host.state.clone(), host.revision.to_string(), owned, optional(host.error.as_ref())]);
+        let (name, state) = (host.host.to_string(), host.state.to_string());
+        table.row([name, state, host.revision.to_string(), owned, optional(host.error.as_ref())]);
         for it in &host.partitions {
             partitions.row([
-                it.topic.clone(),
+                it.topic.to_string(),
                 it.partition.to_string(),
-                host.host.clone(),
-                it.state.clone(),
+                host.host.to_string(),
+                it.state.to_string(),
                 it.revision.to_string(),
                 it.revision_since.to_string(),
                 optional(it.committed_offset),
@@ -94,7 +103,7 @@ pub fn hosts(_: HostsArgs, session: &Session) -> Result<()> {
         let mut table = Table::new(["HOST", "VERSION", "TRANSFORMS", "PARTITIONS", "STARTED", "SEEN"]);
         for it in list.hosts {
             let (transforms, partitions) = (it.transforms.to_string(), it.partitions.to_string());
-            table.row([it.host, it.version, transforms, partitions, it.started_at, it.seen_at]);
+            table.row([it.host.into(), it.version.into(), transforms, partitions, it.started_at.into(), it.seen_at.into()]);
         }
         table.to_string()
     })

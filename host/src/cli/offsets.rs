@@ -82,7 +82,7 @@ fn get(target: Target, session: &Session) -> Result<()> {
         let mut table = Table::new(["TOPIC", "PARTITION", "OFFSET", "END", "LAG"]);
         for it in list.offsets {
             let partition = it.partition.to_string();
-            table.row([it.topic, partition, optional(it.offset), optional(it.end_offset), optional(it.lag)]);
+            table.row([it.topic.into(), partition, optional(it.offset), optional(it.end_offset), optional(it.lag)]);
         }
         table.to_string()
     })
@@ -110,7 +110,7 @@ fn change(target: Target, session: &Session, method: &str, dry_run: &DryRun, bod
 fn told(changes: OffsetChanges) -> String {
     let mut table = Table::new(["TOPIC", "PARTITION", "FROM", "TO", "RECORDS"]);
     for it in changes.offsets {
-        table.row([it.topic, it.partition.to_string(), optional(it.from), optional(it.to), it.records.to_string()]);
+        table.row([it.topic.into(), it.partition.to_string(), optional(it.from), optional(it.to), it.records.to_string()]);
     }
     let would = if changes.dry_run { "would be" } else { "will be" };
     let records = count(changes.records.unsigned_abs(), "record");

@@ -41,10 +41,10 @@ pub fn revisions(target: Target, session: &Session) -> Result<()> {
     session.show(&answer, |list: RevisionList| {
         let mut table = Table::new(["REVISION", "CURRENT", "MODULE", "CHANGED", "CAUSE"]);
         for it in list.revisions {
-            let cause = it.rolled_back_to.map_or(it.cause.clone(), |to| format!("{} to {to}", it.cause));
+            let cause = it.rolled_back_to.map_or(it.cause.to_string(), |to| format!("{} to {to}", it.cause));
             let current = if it.current { "*" } else { " " };
             let module = short(&it.module) + if it.module_stored { "" } else { " (collected)" };
-            table.row([it.revision.to_string(), current.into(), module, it.changed_at, cause]);
+            table.row([it.revision.to_string(), current.into(), module, it.changed_at.into(), cause]);
         }
         table.to_string()
     })
@@ -76,7 +76,7 @@ pub fn diff(args: DiffArgs, session: &Session) -> Result<ExitCode> {
     let equal = difference.is_empty();
     match session.output {
         Output::Text => text::emit(&difference)?,
-        Output::Json => text::emit(&both(&from, &to))?,
+        Output::Json => text::emit_json(&both(&from, &to))?,
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -100,7 +100,7 @@ fn difference(id: &TransformId, from: &Transform, to: &Transform) -> String {
 
 /// The two answers that are compared, as they came.
 fn both(from: &Answer, to: &Answer) -> String {
-    format!("[{},{}]\n", from.text.trim(), to.text.trim())
+    format!("[{},{}]", from.text.trim(), to.text.trim())
 }
 
 // === impl DiffArgs ===

@@ -47,7 +47,7 @@ impl WaitArgs {
         let last = self.wait(session, id, revision)?;
         session.json(&last)?;
         let status: Status = last.parse()?;
-        session.text(&match status.desired.as_str() {
+        session.text(&match &*status.desired {
             "paused" => format!("{id} is accepted as revision {revision}, but is paused: `sandbar resume {id}` starts it\n"),
             _ => format!("{id} runs revision {revision}\n"),
         })
@@ -89,7 +89,7 @@ fn progress(session: &Session, status: &Status, id: &TransformId, revision: u64)
         let hint = format!("`sandbar revisions {id}` shows who came after; --if-revision guards against it");
         return Err(Error::new(Kind::Failed, message).with_hint(hint));
     }
-    match rollout.state.as_str() {
+    match &*rollout.state {
         // A host that has not heard of the revision yet says how it was with the one before.
         _ if rollout.revision < revision => Ok(Progress::Underway),
         "complete" => Ok(Progress::Complete),
@@ -101,7 +101,7 @@ fn progress(session: &Session, status: &Status, id: &TransformId, revision: u64)
 /// With what the guest said; the host serves the page of its code.
 fn failed(session: &Session, rollout: &Rollout, id: &TransformId) -> Error {
     let head = format!("revision {} of {id} failed", rollout.revision);
-    let reason = rollout.reason.clone().unwrap_or_else(|| "the host does not say why".into());
+    let reason = rollout.reason.as_deref().unwrap_or("the host does not say why");
     let goes_on = "the revision before goes on, if there is one";
     let Some(error) = &rollout.error else {
         return Error::new(Kind::Failed, format!("{head}: {reason}")).with_hint(goes_on);
@@ -109,7 +109,7 @@ fn failed(session: &Session, rollout: &Rollout, id: &TransformId) -> Error {
     let place = error.offset.map_or(String::new(), |offset| format!(" (at offset {offset})"));
     let page = session.client.url(&format!("/errors/{}", error.code));
     Error::new(Kind::Failed, format!("{head}: {}{place}", error.message))
-        .with_code(&error.code)
+        .with_code(&*error.code)
         .with_hint(format!("{page} says what to do; {goes_on}"))
 }
 

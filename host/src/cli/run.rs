@@ -9,11 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::text::json_line;
 use crate::guest::compile::Compiler;
 use crate::guest::{Cache, Modules, Tables};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec, StoreSpec};
+use crate::model::text;
 use crate::model::units::Timestamp;
 use crate::ports::{LogRecord, Partition, Table};
 use crate::records::{self, Form, RecordContent};
@@ -82,7 +84,7 @@ impl RunArgs {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", text::indented(&format!("{error:#}")));
                 ExitCode::FAILURE
             }
         }
@@ -100,7 +102,7 @@ impl RunArgs {
         let tables = self.read_tables()?;
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));
         let guests =
-            prepared.map_err(|error| anyhow::anyhow!("{error} ({})\n  hint: {}", error.code(), error.code().hint()))?;
+            prepared.map_err(|error| anyhow::anyhow!("{error} ({})\nhint: {}", error.code(), error.code().hint()))?;
         let limits = vec![usize::MAX; spec.written_topics().count()];
         let mut trial = Trial::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
         let (mut failures, mut line, mut number) = (0, Vec::new(), 0);
@@ -235,8 +237,6 @@ fn write_puts(spec: &Spec, puts: Vec<Put>, output: &mut dyn Write) -> anyhow::Re
 }
 
 fn write_line(output: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    output.write_all(&text)?;
+    output.write_all(json_line(&serde_json::to_string(line)?).as_bytes())?;
     output.flush()
 }

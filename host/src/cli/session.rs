@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::model::names::TransformId;
 
@@ -123,10 +123,13 @@ impl Session {
         }
     }
 
-    /// Shows an answer as it came, where JSON is wanted.
+    /// Shows an answer as it came, where JSON is wanted: the same values, on one line.
     pub fn json(&self, answer: &Answer) -> Result<()> {
         match self.output {
-            Output::Json => text::emit(&format!("{}\n", answer.text.trim_end())),
+            Output::Json => {
+                answer.parse::<IgnoredAny>()?;
+                text::emit_json(&answer.text)
+            }
             Output::Text => Ok(()),
         }
     }

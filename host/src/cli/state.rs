@@ -8,6 +8,7 @@ use super::error::{Error, Result};
 use super::session::{Remote, Session, Target, route};
 use super::wire::EntryView;
 use crate::model::names::TransformId;
+use crate::model::text::OneLine;
 
 #[derive(Debug, Subcommand)]
 pub enum StateVerb {
@@ -62,7 +63,7 @@ fn get(args: GetArgs, session: &Session) -> Result<()> {
     let below = format!("/state/{}/{}{place}", escaped(&args.store), escaped(&args.key));
     let answer = session.client.get(&route(&args.transform, &below))?;
     session.show(&answer, |entry: EntryView| match (entry.value, entry.value_base64) {
-        (Some(value), _) => format!("{value}\n"),
+        (Some(value), _) => format!("{}\n", OneLine(value)),
         (None, bytes) => format!("{} (base64)\n", bytes.unwrap_or_default()),
     })
 }

@@ -1,8 +1,21 @@
 //! What people read: aligned columns, and times and sizes that need no explanation.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer};
 
 use super::error::{Error, Kind, Result};
+use crate::model::text;
+
+/// Text of a host, which anybody may have written: escaped into one line where it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Line(String);
+
+/// Text of several lines, of which each is escaped. Whoever shows it indents them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines(String);
 
 /// Rows under headings, aligned with spaces; the first row is the headings.
 pub struct Table {
@@ -14,10 +27,11 @@ impl Table {
         Self { rows: vec![headings.map(str::to_owned).to_vec()] }
     }
 
-    /// A row; what is empty shows as `-`.
+    /// Adds a row; an empty cell shows as `-`.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.rows[0].len());
-        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".into() } else { cell }).to_vec());
+        let shown = |cell: String| if cell.is_empty() { "-".to_owned() } else { text::one_line(&cell).into_owned() };
+        self.rows.push(cells.map(shown).to_vec());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -25,8 +39,8 @@ impl Table {
     }
 }
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
         for row in &self.rows {
@@ -37,10 +51,55 @@ impl std::fmt::Display for Table {
     }
 }
 
+// === impl Line ===
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|raw| Self(text::one_line(&raw).into_owned()))
+    }
+}
+
+impl Deref for Line {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<Line> for String {
+    fn from(line: Line) -> Self {
+        line.0
+    }
+}
+
+// === impl Lines ===
+
+impl<'de> Deserialize<'de> for Lines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|raw| Self(text::lines(&raw).into_owned()))
+    }
+}
+
+impl Deref for Lines {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// `name: value` lines, aligned.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
-    pairs.iter().map(|(name, value)| format!("{:width$}  {value}\n", format!("{name}:"))).collect()
+    let line = |(name, value): &(&str, String)| format!("{:width$}  {}\n", format!("{name}:"), text::one_line(value));
+    pairs.iter().map(line).collect()
 }
 
 pub fn optional(value: Option<impl ToString>) -> String {
@@ -57,19 +116,32 @@ pub fn short(digest: &str) -> String {
     digest.strip_prefix("sha256:").map_or(digest, |hex| hex.get(..12).unwrap_or(hex)).to_owned()
 }
 
+/// A value as YAML. Whoever shows it indents it: strings may go over several lines.
 pub fn yaml(value: &serde_norway::Value) -> String {
-    serde_norway::to_string(value).expect("what was read from JSON")
+    let shown = serde_norway::to_string(value).expect("it was read from JSON");
+    text::lines(&shown).into_owned()
 }
 
 /// Writes to standard output. Whoever reads it may stop at any time (`| head`).
-pub fn emit(text: &str) -> Result<()> {
-    emit_while_read(text).map(drop)
+pub fn emit(shown: &str) -> Result<()> {
+    emit_while_read(shown).map(drop)
 }
 
-/// The same; whether anybody still reads.
-pub fn emit_while_read(text: &str) -> Result<bool> {
+/// Writes a line of JSON to standard output.
+pub fn emit_json(json: &str) -> Result<()> {
+    emit(&json_line(json))
+}
+
+/// A line of JSON that a terminal takes for nothing else.
+pub fn json_line(json: &str) -> String {
+    text::json(json.trim_end()).into_owned() + "\n"
+}
+
+/// Writes to standard output; tells whether anybody still reads. Lines break where the caller has broken them, and no
+/// other control character gets through: every text goes this way.
+pub fn emit_while_read(shown: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text::lines(shown).as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::new(Kind::Failed, format_args!("cannot write to standard output: {error}"))),

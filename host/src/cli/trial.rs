@@ -13,6 +13,7 @@ use super::manifest::{Manifest, read_module};
 use super::session::{Session, Target, route};
 use super::text::count;
 use super::wire::Trial;
+use crate::model::text::one_line;
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -101,5 +102,5 @@ fn told(trial: Trial) -> String {
 
 /// A key or value: text as it is, anything else as JSON.
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    one_line(value.as_str().unwrap_or(&value.to_string())).into_owned()
 }

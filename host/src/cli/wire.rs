@@ -1,26 +1,30 @@
 //! The API's answers, as far as text output needs them. Fields that are not read here are ignored, so that hosts may be
 //! newer than the command line; `--output json` shows an answer as it came.
+//!
+//! Text is a [`Line`], and never a `String`: whoever wrote it, it is safe to show.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::text::{Line, Lines};
+
 /// A transform, one of its revisions, or the answer to a change.
 #[derive(Debug, Deserialize)]
 pub struct Transform {
-    pub team: String,
-    pub name: String,
+    pub team: Line,
+    pub name: Line,
     pub revision: u64,
-    pub module: String,
+    pub module: Line,
     pub spec: serde_norway::Value,
-    pub changed_at: String,
+    pub changed_at: Line,
     #[serde(default)]
-    pub desired: String,
+    pub desired: Line,
     /// Of a change: created, updated or unchanged.
     #[serde(default)]
-    pub outcome: String,
+    pub outcome: Line,
     /// Of a change: topics that it made, or would.
     #[serde(default)]
-    pub creates: Vec<String>,
+    pub creates: Vec<Line>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,22 +34,22 @@ pub struct TransformList {
 
 #[derive(Debug, Deserialize)]
 pub struct Summary {
-    pub team: String,
-    pub name: String,
+    pub team: Line,
+    pub name: Line,
     pub revision: u64,
-    pub module: String,
-    pub state: String,
+    pub module: Line,
+    pub state: Line,
     pub lag: Option<u64>,
-    pub changed_at: String,
+    pub changed_at: Line,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Status {
-    pub team: String,
-    pub name: String,
+    pub team: Line,
+    pub name: Line,
     pub revision: u64,
-    pub desired: String,
-    pub state: String,
+    pub desired: Line,
+    pub state: Line,
     pub lag: Option<u64>,
     pub rollout: Rollout,
     pub hosts: Vec<HostStatus>,
@@ -55,17 +59,17 @@ pub struct Status {
 pub struct Rollout {
     pub revision: u64,
     /// in-progress, ready, complete or failed.
-    pub state: String,
+    pub state: Line,
     #[serde(default)]
-    pub reason: Option<String>,
+    pub reason: Option<Line>,
     #[serde(default)]
     pub error: Option<LastError>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct LastError {
-    pub code: String,
-    pub message: String,
+    pub code: Line,
+    pub message: Line,
     #[serde(default)]
     pub offset: Option<i64>,
 }
@@ -73,8 +77,8 @@ pub struct LastError {
 /// A transform on one host.
 #[derive(Debug, Deserialize)]
 pub struct HostStatus {
-    pub host: String,
-    pub state: String,
+    pub host: Line,
+    pub state: Line,
     pub revision: u64,
     #[serde(default)]
     pub error: Option<LastError>,
@@ -83,11 +87,11 @@ pub struct HostStatus {
 
 #[derive(Debug, Deserialize)]
 pub struct Partition {
-    pub topic: String,
+    pub topic: Line,
     pub partition: i32,
     pub revision: u64,
     pub revision_since: i64,
-    pub state: String,
+    pub state: Line,
     pub committed_offset: Option<i64>,
     pub lag: Option<u64>,
     #[serde(default)]
@@ -101,10 +105,10 @@ pub struct HostList {
 
 #[derive(Debug, Deserialize)]
 pub struct Host {
-    pub host: String,
-    pub version: String,
-    pub started_at: String,
-    pub seen_at: String,
+    pub host: Line,
+    pub version: Line,
+    pub started_at: Line,
+    pub seen_at: Line,
     pub transforms: u64,
     pub partitions: u64,
 }
@@ -118,10 +122,10 @@ pub struct RevisionList {
 #[derive(Debug, Deserialize)]
 pub struct Revision {
     pub revision: u64,
-    pub module: String,
-    pub changed_at: String,
+    pub module: Line,
+    pub changed_at: Line,
     /// deploy or rollback.
-    pub cause: String,
+    pub cause: Line,
     #[serde(default)]
     pub rolled_back_to: Option<u64>,
     pub current: bool,
@@ -137,7 +141,7 @@ fn yes() -> bool {
 #[derive(Debug, Deserialize)]
 pub struct EntryView {
     pub value: Option<serde_json::Value>,
-    pub value_base64: Option<String>,
+    pub value_base64: Option<Line>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,7 +151,7 @@ pub struct OffsetList {
 
 #[derive(Debug, Deserialize)]
 pub struct Offset {
-    pub topic: String,
+    pub topic: Line,
     pub partition: i32,
     pub offset: Option<i64>,
     pub end_offset: Option<i64>,
@@ -165,7 +169,7 @@ pub struct OffsetChanges {
 
 #[derive(Debug, Deserialize)]
 pub struct OffsetChange {
-    pub topic: String,
+    pub topic: Line,
     pub partition: i32,
     pub from: Option<i64>,
     pub to: Option<i64>,
@@ -185,8 +189,8 @@ pub struct Trial {
 #[derive(Debug, Deserialize)]
 pub struct Output {
     pub input: usize,
-    pub target: String,
-    pub topic: String,
+    pub target: Line,
+    pub topic: Line,
     #[serde(default)]
     pub key: serde_json::Value,
     #[serde(default)]
@@ -196,8 +200,8 @@ pub struct Output {
 #[derive(Debug, Deserialize)]
 pub struct Failure {
     pub input: usize,
-    pub code: String,
-    pub message: String,
+    pub code: Line,
+    pub message: Line,
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,21 +222,21 @@ impl std::fmt::Display for LastError {
 #[derive(Debug, Deserialize)]
 pub struct LogLine {
     pub at: i64,
-    pub host: String,
+    pub host: Line,
     pub revision: u64,
-    pub level: String,
+    pub level: Line,
     #[serde(default)]
-    pub event: Option<String>,
-    pub message: String,
+    pub event: Option<Line>,
+    pub message: Lines,
 }
 
 /// A record that went in, and what came of it.
 #[derive(Debug, Deserialize)]
 pub struct Sample {
     pub at: i64,
-    pub host: String,
+    pub host: Line,
     pub revision: u64,
-    pub topic: String,
+    pub topic: Line,
     pub partition: i32,
     pub offset: i64,
     pub input: SampledRecord,
@@ -248,15 +252,15 @@ pub struct Sample {
 pub struct SampledRecord {
     /// Of an output: the topic that it went to.
     #[serde(default)]
-    pub topic: Option<String>,
+    pub topic: Option<Line>,
     #[serde(default)]
     pub key: Option<Box<RawValue>>,
     #[serde(default)]
-    pub key_base64: Option<String>,
+    pub key_base64: Option<Line>,
     #[serde(default)]
     pub value: Option<Box<RawValue>>,
     #[serde(default)]
-    pub value_base64: Option<String>,
+    pub value_base64: Option<Line>,
     #[serde(default)]
     pub cut: bool,
 }
