@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -66,7 +67,7 @@ struct State {
     watches: BTreeMap<TransformId, Arc<Watch>>,
 }
 
-/// Whether a transform may be started now.
+/// The answer to a transform that is to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
     Granted,
@@ -91,7 +92,7 @@ impl Crashes {
         let ends = before.after(last.as_ref(), now);
         tell(&ends);
         let run = ends.run.wrapping_add(1);
-        let state = State { ends, turns: Turns::new(now), watches: BTreeMap::new() };
+        let state = State { ends, turns: Turns::new(Instant::now()), watches: BTreeMap::new() };
         let calls = save(folder, &state.ends).and_then(|()| Calls::create(&folder.join(CALLS), run));
         let calls = calls.unwrap_or_else(|error| {
             tracing::warn!(code = %Code::LocalDisk, %error, "calls of guests cannot be noted: a crash may not be traced to its transform");
@@ -106,7 +107,7 @@ impl Crashes {
     }
 
     /// Tells whether a transform may be started, which was resumed so often.
-    pub fn permit(&self, id: &TransformId, resumes: u64, now: Timestamp) -> Permit {
+    pub fn permit(&self, id: &TransformId, resumes: u64) -> Permit {
         let mut state = self.shared.state.lock();
         let State { ends, turns, .. } = &mut *state;
         let Some(suspect) = ends.suspects.get_mut(id) else {
@@ -130,7 +131,7 @@ impl Crashes {
         let suspect = &ends.suspects[id];
         match suspect.quarantined_at {
             Some(since) => Permit::Quarantined { since },
-            None if turns.may_start(id, suspect.count(), now) => Permit::Granted,
+            None if turns.may_start(id, suspect.count(), Instant::now()) => Permit::Granted,
             None => Permit::Waits,
         }
     }
@@ -141,16 +142,16 @@ impl Crashes {
     }
 
     /// A transform could not be started, or is not to run now.
-    pub fn set_back(&self, id: &TransformId, now: Timestamp) {
-        self.shared.state.lock().turns.set_back(id, now);
+    pub fn set_back(&self, id: &TransformId) {
+        self.shared.state.lock().turns.set_back(id, Instant::now());
     }
 
     /// Takes a look at a transform that runs: a suspect that does nothing leaves its turn to the next.
-    pub fn look(&self, id: &TransformId, standing: Standing, now: Timestamp) {
+    pub fn look(&self, id: &TransformId, standing: Standing) {
         let mut state = self.shared.state.lock();
         let Some(watch) = state.watches.get(id) else { return };
         let seen = watch.seen(standing);
-        state.turns.look(id, seen, now);
+        state.turns.look(id, seen, Instant::now());
     }
 
     /// The watch over a transform's calls.
@@ -303,7 +304,7 @@ mod tests {
     /// A run of the host that dies in a call of `t/a`, resumed so often; the permit that it got at first.
     fn die(folder: &Path, resumes: u64, commits: bool) -> Permit {
         let crashes = Crashes::open(folder, Timestamp(0));
-        let permit = crashes.permit(&id(), resumes, Timestamp(0));
+        let permit = crashes.permit(&id(), resumes);
         let watch = crashes.watch(&id());
         if commits {
             watch.factory(Arc::new(Factory(PathBuf::new()))).committed(&[Partition { input: 0, number: 0 }]);
@@ -325,9 +326,9 @@ mod tests {
         assert_eq!(die(0, false), Permit::Quarantined { since: Timestamp(0) });
         Crashes::open(folder.path(), Timestamp(0)).end_orderly();
         let crashes = Crashes::open(folder.path(), Timestamp(7));
-        assert_eq!(crashes.permit(&id(), 0, Timestamp(7)), Permit::Quarantined { since: Timestamp(0) });
-        assert_eq!(crashes.permit(&id(), 1, Timestamp(7)), Permit::Granted);
-        assert_eq!(crashes.permit(&id(), 1, Timestamp(7)), Permit::Granted);
+        assert_eq!(crashes.permit(&id(), 0), Permit::Quarantined { since: Timestamp(0) });
+        assert_eq!(crashes.permit(&id(), 1), Permit::Granted);
+        assert_eq!(crashes.permit(&id(), 1), Permit::Granted);
         crashes.end_orderly();
         assert_eq!(die(1, false), Permit::Granted);
     }
@@ -344,7 +345,7 @@ mod tests {
         }
         // Nothing can be written.
         let crashes = Crashes::open(Path::new("/proc/none"), Timestamp(0));
-        assert_eq!(crashes.permit(&id(), 0, Timestamp(0)), Permit::Granted);
+        assert_eq!(crashes.permit(&id(), 0), Permit::Granted);
         assert!(crashes.take(&id()).is_some());
         crashes.end_orderly();
     }

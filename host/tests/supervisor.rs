@@ -80,8 +80,8 @@ impl Bench {
     }
 
     fn change(&self, change: Change) {
-        let (now, committed) = (Timestamp::now(), Progress::default());
-        let request = Request { expected: Expected::Any, change, key: None, now, committed };
+        let request =
+            Request { expected: Expected::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
         self.catalog.change(&self.id, request).expect("accepted");
     }
 

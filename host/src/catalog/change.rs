@@ -177,7 +177,7 @@ pub fn decide(
     next.requests.push(answer);
     next.requests.drain(..next.requests.len().saturating_sub(REQUESTS_MAX));
     // Last, so that whoever sees it finds the history complete.
-    records.push(encode_deployment(next));
+    records.push(encode_deployment(next, request.now));
     Ok(Decided { applied, records })
 }
 
@@ -197,7 +197,8 @@ fn history(all: &State, id: &TransformId, latest: Option<&Deployment>, next: &Re
     let kept = all.kept(id);
     let too_old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).map(|(&old, _)| drop_revision(id, old, next));
     let unwritten = latest.filter(|latest| !kept.contains_key(&latest.revision)).map(Deployment::to_revision);
-    too_old.chain(unwritten.iter().map(encode_revision)).chain([encode_revision(next)]).collect()
+    let written = unwritten.iter().chain([next]).map(|revision| encode_revision(revision, next.changed_at));
+    too_old.chain(written).collect()
 }
 
 /// Whether the transform (`None`: absent or deleted) is what was expected.
@@ -435,7 +436,11 @@ mod tests {
         for change in changes.into_iter().chain([Change::Delete, put_of("again"), put_of("and again")]) {
             let before = state[&id()].clone();
             let text = format!("{change:?} after {key} = {forged} ({taken:?})");
-            let applied = after(&mut state, &request(change.clone())).expect(&text);
+            let request = request(change.clone());
+            let decided = decide(&state, &id(), &request, &|_| true).expect(&text);
+            // A broker refuses a record of another time.
+            assert!(decided.records.iter().all(|record| record.timestamp == request.now.0), "{text}");
+            let applied = after(&mut state, &request).expect(&text);
             assert_eq!(state[&id()], applied.deployment, "{text}");
             match change {
                 Change::Put { .. } => assert_ne!(applied.deployment.revision, before.revision, "{text}"),

@@ -20,9 +20,10 @@ use super::modules::{CHUNKS_MAX, MODULE_BYTES_MAX};
 /// Longest name of an upload; those that this host makes have 16 bytes.
 const UPLOAD_BYTES_MAX: usize = 64;
 
-pub fn encode_deployment(deployment: &Deployment) -> LogRecord {
+/// Makes the record, as written now: the moment of the change may be a forged one, which a broker would refuse.
+pub fn encode_deployment(deployment: &Deployment, now: Timestamp) -> LogRecord {
     let value = serde_json::to_vec(deployment).expect("a deployment is plain data");
-    record(deployment.id.to_string(), value, deployment.changed_at)
+    record(deployment.id.to_string(), value, now)
 }
 
 /// A record to be written.
@@ -31,9 +32,9 @@ pub fn record(key: String, value: Vec<u8>, timestamp: Timestamp) -> LogRecord {
 }
 
 /// A revision, which stays beside the current state under a key of its own: `team/name@3`.
-pub fn encode_revision(revision: &Revision) -> LogRecord {
+pub fn encode_revision(revision: &Revision, now: Timestamp) -> LogRecord {
     let value = serde_json::to_vec(revision).expect("a revision is plain data");
-    record(revision_key(&revision.id, revision.revision), value, revision.changed_at)
+    record(revision_key(&revision.id, revision.revision), value, now)
 }
 
 /// The end of a revision that is too old to be kept.
@@ -266,13 +267,13 @@ mod tests {
     #[test]
     fn a_deployment_reads_back() {
         let mut fold = State::default();
-        fold.apply(&encode_deployment(&deployment())).expect("readable");
+        fold.apply(&encode_deployment(&deployment(), Timestamp(5))).expect("readable");
         assert_eq!(fold.view()[&deployment().id], deployment());
     }
 
     #[test]
     fn foreign_records_are_refused_and_change_nothing() {
-        let good = encode_deployment(&deployment());
+        let good = encode_deployment(&deployment(), Timestamp(5));
         let mut fold = State::default();
         fold.apply(&good).expect("readable");
         for (key, value) in [
@@ -284,7 +285,7 @@ mod tests {
             (Some(b"t/n".to_vec()), Some(b"{}".to_vec())),
             (Some(b"t/n@".to_vec()), Some(b"{}".to_vec())),
             (Some(b"t/n@x".to_vec()), None),
-            (Some(b"t/n@8".to_vec()), encode_revision(&deployment().to_revision()).value),
+            (Some(b"t/n@8".to_vec()), encode_revision(&deployment().to_revision(), Timestamp(5)).value),
         ] {
             let record = LogRecord { key, value, ..good.clone() };
             fold.apply(&record).expect_err(&format!("{record:?}"));
@@ -295,8 +296,8 @@ mod tests {
     #[test]
     fn a_cleared_key_keeps_its_revision() {
         let mut fold = State::default();
-        fold.apply(&encode_deployment(&deployment())).expect("readable");
-        fold.apply(&LogRecord { value: None, ..encode_deployment(&deployment()) }).expect("readable");
+        fold.apply(&encode_deployment(&deployment(), Timestamp(5))).expect("readable");
+        fold.apply(&LogRecord { value: None, ..encode_deployment(&deployment(), Timestamp(5)) }).expect("readable");
         let deployment = fold.view()[&deployment().id].clone();
         assert_eq!((deployment.revision, deployment.desired), (7, Desired::Deleted));
     }

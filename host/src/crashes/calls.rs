@@ -30,7 +30,7 @@ const RUN_AT: usize = 24;
 const ENDED_ORDERLY: u8 = 1;
 const MARK_BYTES: usize = 12;
 
-/// The way in which a run of the host ended, as its file tells it.
+/// The end of a run of the host, as its file tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastRun {
     pub run: u64,
@@ -114,7 +114,7 @@ impl Calls {
         }
     }
 
-    /// A slot, marked: the instance is being made.
+    /// Takes a slot for an instance, and marks it: the instance is being made.
     pub fn take(self: &Arc<Self>, id: &TransformId) -> Option<Slot> {
         let index = {
             let mut slots = self.slots.lock();

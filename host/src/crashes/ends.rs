@@ -33,7 +33,7 @@ pub struct Ends {
 pub struct Suspect {
     /// Abnormal ends in a row, by `any` and by `input/partition`.
     pub ends: BTreeMap<String, u32>,
-    /// How often it had been resumed when it became a suspect. Any other number clears it.
+    /// The number of its resumes when it became a suspect. Any other number clears it.
     pub resumes: Option<u64>,
     pub quarantined_at: Option<Timestamp>,
 }
@@ -46,7 +46,7 @@ struct OnDisk {
 }
 
 impl Suspect {
-    /// Its largest count.
+    /// Returns the largest of its counts.
     pub fn count(&self) -> u32 {
         self.ends.values().copied().max().unwrap_or(0)
     }

@@ -1,24 +1,23 @@
 //! The order in which suspects are started: after all others, one at a time, the most suspicious first.
 //!
 //! A turn ends when its suspect has committed, when it is up and makes no calls, or when it has run for so long that no
-//! crash loop is seen. A plain value: the time is passed in.
+//! crash loop is seen. A plain value: the time is passed in, of a clock that nobody sets back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::names::TransformId;
-use crate::model::units::Timestamp;
 
-/// How long a suspect that is up makes no call until the next one has its turn.
+/// Time without a call after which a suspect that is up leaves its turn to the next.
 const QUIET: Duration = Duration::from_secs(5);
-/// The same for one that has no partition here: longer than a dead member stays in its group, which may have them.
+/// Time after which a suspect without partitions does: longer than a dead member stays in its group, and keeps them.
 const WITHOUT_PARTITIONS: Duration = Duration::from_secs(60);
 /// The longest turn.
 const TURN_MAX: Duration = Duration::from_secs(120);
-/// How long suspects wait for all others to be started: at least, so that everybody has asked, and at most.
+/// Shortest and longest time that suspects wait for all others: everybody has asked by then, and nobody holds them up.
 const OTHERS_MIN: Duration = Duration::from_secs(2);
 const OTHERS_MAX: Duration = Duration::from_secs(30);
-/// How long a suspect that could not be started lets the others go first.
+/// Time for which a suspect that could not be started lets the others go first.
 const SET_BACK: Duration = Duration::from_secs(10);
 
 /// How far a started transform is.
@@ -42,9 +41,9 @@ pub struct Seen {
 /// See the module.
 #[derive(Debug)]
 pub struct Turns {
-    began: Timestamp,
+    began: Instant,
     /// Suspects that wait, by their counts, and since when they may be chosen.
-    waiting: BTreeMap<TransformId, (u32, Timestamp)>,
+    waiting: BTreeMap<TransformId, (u32, Instant)>,
     /// Suspects that have had their turn.
     done: BTreeSet<TransformId>,
     /// Others whose first start is under way.
@@ -56,15 +55,21 @@ pub struct Turns {
 #[derive(Debug)]
 struct Turn {
     id: TransformId,
-    since: Timestamp,
+    since: Instant,
     /// Its calls, and since when there were no more.
-    quiet: Option<(u64, Timestamp)>,
+    quiet: Option<(u64, Instant)>,
 }
 
 impl Turns {
-    pub fn new(now: Timestamp) -> Self {
-        let (waiting, done) = (BTreeMap::new(), BTreeSet::new());
-        Self { began: now, waiting, done, starting: BTreeSet::new(), settled: BTreeSet::new(), turn: None }
+    pub fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            waiting: BTreeMap::new(),
+            done: BTreeSet::new(),
+            starting: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            turn: None,
+        }
     }
 
     /// A transform that is no suspect is about to be started.
@@ -81,19 +86,19 @@ impl Turns {
     }
 
     /// Tells whether a suspect with this count may be started now.
-    pub fn may_start(&mut self, id: &TransformId, count: u32, now: Timestamp) -> bool {
+    pub fn may_start(&mut self, id: &TransformId, count: u32, now: Instant) -> bool {
         if self.done.contains(id) {
             return true;
         }
         match &self.turn {
             Some(turn) if turn.id == *id => return true,
-            Some(turn) if now < turn.since.after(TURN_MAX) => {}
+            Some(turn) if now < turn.since + TURN_MAX => {}
             Some(_) => self.end_turn(),
             None => {}
         }
         self.waiting.entry(id.clone()).or_insert((count, now)).0 = count;
-        let others_are_up = self.starting.is_empty() || now >= self.began.after(OTHERS_MAX);
-        if self.turn.is_some() || !others_are_up || now < self.began.after(OTHERS_MIN) {
+        let others_are_up = self.starting.is_empty() || now >= self.began + OTHERS_MAX;
+        if self.turn.is_some() || !others_are_up || now < self.began + OTHERS_MIN {
             return false;
         }
         let ready = self.waiting.iter().filter(|(_, (_, from))| now >= *from);
@@ -108,7 +113,7 @@ impl Turns {
     }
 
     /// Takes a look at a suspect. Returns whether this ends its turn.
-    pub fn look(&mut self, id: &TransformId, seen: Seen, now: Timestamp) -> bool {
+    pub fn look(&mut self, id: &TransformId, seen: Seen, now: Instant) -> bool {
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *id) else { return false };
         let since = match turn.quiet {
             Some((calls, since)) if calls == seen.calls && !seen.is_in_call && seen.standing != Standing::ComingUp => since,
@@ -120,7 +125,7 @@ impl Turns {
             Standing::Up => Some(QUIET),
             Standing::WithoutPartitions => Some(WITHOUT_PARTITIONS),
         };
-        let is_over = quiet.is_some_and(|quiet| now >= since.after(quiet)) || now >= turn.since.after(TURN_MAX);
+        let is_over = quiet.is_some_and(|quiet| now >= since + quiet) || now >= turn.since + TURN_MAX;
         if is_over {
             self.end_turn();
         }
@@ -137,10 +142,10 @@ impl Turns {
     }
 
     /// A suspect could not be started, or is not to run: the others go first.
-    pub fn set_back(&mut self, id: &TransformId, now: Timestamp) {
+    pub fn set_back(&mut self, id: &TransformId, now: Instant) {
         self.waiting.remove(id);
         if let Some(turn) = self.turn.take_if(|turn| turn.id == *id) {
-            self.waiting.insert(turn.id, (0, now.after(SET_BACK)));
+            self.waiting.insert(turn.id, (0, now + SET_BACK));
         }
     }
 
@@ -151,14 +156,17 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn id(name: &str) -> TransformId {
         format!("t/{name}").parse().expect("valid")
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp(seconds * 1000)
+    fn at(seconds: u64) -> Instant {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        *BEGAN + Duration::from_secs(seconds)
     }
 
     fn seen(standing: Standing, calls: u64, is_in_call: bool) -> Seen {
@@ -167,7 +175,7 @@ mod tests {
 
     /// The suspects that may start at a time: all of them ask, twice, since the first asks before it knows of the others.
     #[track_caller]
-    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: i64, expected: &str) {
+    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
         let mut started = Vec::new();
         for _ in 0..2 {
             started = suspects.iter().filter(|(name, count)| turns.may_start(&id(name), *count, at(seconds))).collect();

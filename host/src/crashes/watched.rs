@@ -10,7 +10,7 @@ use crate::model::names::TransformId;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, Partition};
 use crate::state::State;
 
-/// The calls of one transform.
+/// Counts the calls of one transform, and notes them. It lives as long as the host.
 pub struct Watch {
     id: TransformId,
     crashes: Crashes,
@@ -21,8 +21,13 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(id: &TransformId, crashes: Crashes, is_suspect: bool) -> Self {
-        let (made, under_way) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { id: id.clone(), crashes, made, under_way, is_suspect: AtomicBool::new(is_suspect) }
+        Self {
+            id: id.clone(),
+            crashes,
+            made: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            is_suspect: AtomicBool::new(is_suspect),
+        }
     }
 
     /// Does what may end the host, beside its instances' calls: it loads the module.
@@ -58,7 +63,7 @@ struct Marked {
 }
 
 impl Marked {
-    /// With its mark.
+    /// Takes a place, with its mark.
     fn new(watch: &Arc<Watch>) -> Self {
         Self { watch: watch.clone(), slot: watch.crashes.take(&watch.id) }
     }
@@ -75,7 +80,7 @@ impl Marked {
 struct UnderWay<'a>(&'a Marked);
 
 impl<'a> UnderWay<'a> {
-    /// One whose mark is there already.
+    /// Begins a call whose mark is there already.
     fn of(marked: &'a Marked) -> Self {
         marked.watch.made.fetch_add(1, Ordering::Relaxed);
         marked.watch.under_way.fetch_add(1, Ordering::Relaxed);

@@ -122,14 +122,11 @@ impl Actor {
 
     /// Tells whether its workers may be started, where none run and some should.
     fn permit(&self, desired: Option<&Deployment>) -> Permit {
-        let now = Timestamp::now();
         match desired.filter(|deployment| deployment.desired == Desired::Running) {
-            Some(deployment) if self.workers.is_empty() => {
-                self.parts.crashes.permit(&self.id, deployment.asked.resumes, now)
-            }
+            Some(deployment) if self.workers.is_empty() => self.parts.crashes.permit(&self.id, deployment.asked.resumes),
             Some(_) => Permit::Granted,
             None => {
-                self.parts.crashes.set_back(&self.id, now);
+                self.parts.crashes.set_back(&self.id);
                 Permit::Granted
             }
         }
@@ -244,7 +241,7 @@ impl Actor {
             Running::Nothing => None,
         };
         self.running = Running::Failed { revision, retry_at: now.after(pause), kept };
-        self.parts.crashes.set_back(&self.id, now);
+        self.parts.crashes.set_back(&self.id);
         tracing::warn!(transform = %self.id, revision, %code, error = message, ?pause, "could not be started, tried again");
         self.report.send_modify(|report| {
             report.state = State::Failed;
@@ -396,7 +393,7 @@ impl Actor {
             () if partitions.any(|partition| partition.state == State::Starting) => Standing::ComingUp,
             () => Standing::Up,
         };
-        self.parts.crashes.look(&self.id, standing, Timestamp::now());
+        self.parts.crashes.look(&self.id, standing);
     }
 
     fn gauge(&self) {

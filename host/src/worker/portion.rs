@@ -10,9 +10,9 @@
 
 use std::num::NonZeroUsize;
 
-/// Each time, so many times fewer.
+/// Factor by which it shrinks and grows.
 const SHRINK: usize = 8;
-/// After so many commits, so many times more again.
+/// Commits after which it grows.
 const COMMITS: u32 = 64;
 
 /// See the module.
