@@ -4,6 +4,8 @@
 //! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
 //! the host is alive and not ready.
 
+mod descriptors;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,8 +35,6 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long workers may take to stop: a commit, and leaving the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// File descriptors that a host needs for all but its connections, at least.
-const DESCRIPTORS_BESIDE: u64 = 512;
 /// How long open requests may take after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -56,7 +56,7 @@ impl Backend {
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
-    raise_descriptors(&config)?;
+    descriptors::raise(server_limits(&config)?.descriptors())?;
     std::fs::create_dir_all(&config.data_dir).with_context(|| config.data_dir.display().to_string())?;
     let lock = lock(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -233,27 +233,6 @@ fn server_limits(config: &Config) -> anyhow::Result<ServerLimits> {
         answer_bytes_in_flight_max: usize::try_from(config.answer_bytes_in_flight_max)?,
         ..ServerLimits::default()
     })
-}
-
-/// Takes as many file descriptors as the system gives. Too few would show as connections that nobody accepts, and as
-/// stores and sessions that cannot be opened, whenever the host has much to do.
-fn raise_descriptors(config: &Config) -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = server_limits(config)?.descriptors() + DESCRIPTORS_BESIDE;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some() && current != maximum {
-        let raised = Rlimit { current: maximum, maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the number of open files cannot be raised to what is permitted");
-        }
-    }
-    let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    anyhow::ensure!(
-        available >= needed,
-        "this process may open {available} files, and needs {needed} for its connections, its stores and Kafka: raise the \
-         hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or lower --connections-max"
-    );
-    Ok(())
 }
 
 async fn gone_down(mut shutdown: watch::Receiver<bool>) {
