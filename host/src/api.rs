@@ -185,7 +185,7 @@ impl Default for ApiLimits {
     }
 }
 
-/// The state, and what bounds what runs at once.
+/// The state, and the bounds of everything that runs at once.
 struct Shared {
     state: ApiState,
     intake: Budget,

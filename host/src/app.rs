@@ -5,6 +5,7 @@
 //! the host is alive and not ready.
 
 mod data_dir;
+mod descriptors;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -42,8 +43,6 @@ use crate::threads;
 
 /// How long workers may take to stop: a commit, and leaving the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// File descriptors that a host needs for all but its connections, at least.
-const DESCRIPTORS_BESIDE: u64 = 512;
 /// How long open requests may take after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,7 +69,7 @@ impl Backend {
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
-    raise_descriptors(&config)?;
+    descriptors::raise(server_limits(&config)?.descriptors())?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
@@ -265,27 +264,6 @@ fn server_limits(config: &Config) -> anyhow::Result<ServerLimits> {
         answer_bytes_in_flight_max: usize::try_from(config.answer_bytes_in_flight_max)?,
         ..ServerLimits::default()
     })
-}
-
-/// Takes as many file descriptors as the system gives. Too few would show as connections that nobody accepts, and as
-/// stores and sessions that cannot be opened, whenever the host has much to do.
-fn raise_descriptors(config: &Config) -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = server_limits(config)?.descriptors() + DESCRIPTORS_BESIDE;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some() && current != maximum {
-        let raised = Rlimit { current: maximum, maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the number of open files cannot be raised to what is permitted");
-        }
-    }
-    let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    anyhow::ensure!(
-        available >= needed,
-        "this process may open {available} files, and needs {needed} for its connections, its stores and Kafka: raise the \
-         hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or lower --connections-max"
-    );
-    Ok(())
 }
 
 async fn gone_down(mut shutdown: watch::Receiver<bool>) {

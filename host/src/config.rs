@@ -252,7 +252,12 @@ impl Options {
         Ok(Config {
             listen,
             advertise,
-            allowed_hosts: allowed_hosts.iter().map(|name| allowed_host(name)).collect::<Result<_, _>>()?,
+            allowed_hosts: allowed_hosts
+                .iter()
+                // An empty variable of the environment names none.
+                .filter(|name| !name.trim().is_empty())
+                .map(|name| allowed_host(name))
+                .collect::<Result<_, _>>()?,
             connections_max,
             connections_per_address_max: of_one,
             upload_bytes_in_flight_max: self

@@ -72,7 +72,7 @@ pub struct Incoming {
 pub struct Refused {
     pub index: usize,
     pub message: String,
-    /// It is one more than are taken.
+    /// Tells a record that is one more than are taken.
     pub is_beyond: bool,
 }
 

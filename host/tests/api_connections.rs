@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use host::{Answer, GOOD, Host, shop_log};
 
 const STRIP: &str = "/v1/teams/orders/transforms/strip";
-/// How long health may take, whatever goes on.
+/// Time for health to answer in, whatever goes on.
 const SOON: Duration = Duration::from_secs(1);
 
 fn address(host: &Host) -> String {
@@ -36,7 +36,7 @@ async fn say(host: &Host, text: &str) -> TcpStream {
     stream
 }
 
-/// What the host says until it hangs up, or for two seconds.
+/// Reads until the host hangs up, or for two seconds.
 async fn heard(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut all)).await;
@@ -95,7 +95,7 @@ fn small(connections: usize) -> ServerLimits {
     ServerLimits { connections_max: connections, connections_per_address_max: connections, ..ServerLimits::default() }
 }
 
-/// How many connections this process can have both ends of.
+/// The connections that this process can have both ends of.
 fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;

@@ -88,6 +88,16 @@ fn every_request_says_that_no_page_sent_it() {
 }
 
 #[test]
+fn a_host_that_may_open_too_few_files_does_not_start() {
+    let folder = folder();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -S -n 256 && ulimit -H -n 600 && exec \"$0\" dev --listen 127.0.0.1:0 --data-dir data"]);
+    let ran = command.arg(env!("CARGO_BIN_EXE_sandbar")).current_dir(folder.path()).output().expect("a shell");
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && told.contains("600 files") && told.contains("--connections-max"), "{told}");
+}
+
+#[test]
 fn contexts_name_clusters() {
     let folder = folder();
     let hosts = Reply::new(200, "GET /v1/hosts", json!({ "hosts": [] }));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +26,7 @@ const FLAGS: [&str; 11] = [
     "--mute-audio",
 ];
 
-/// Pages by path, on a port of their own, and what they have reported.
+/// Pages by path, on a port of their own, and their reports.
 pub struct Site {
     pub address: SocketAddr,
     reports: Arc<Mutex<Vec<String>>>,
@@ -109,7 +109,7 @@ pub fn shown(url: &str, rules: &str) -> String {
 }
 
 #[track_caller]
-fn chromium(profile: &PathBuf) -> Command {
+fn chromium(profile: &Path) -> Command {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders)
         .flat_map(|folder| NAMES.map(|name| folder.join(name)))

@@ -68,7 +68,7 @@ impl Media {
 /// A body that is there as a whole, with its share of the bytes in flight.
 pub struct Received {
     pub bytes: Bytes,
-    /// Kept for as long as anything that was made of the body.
+    /// The share, to be kept for as long as anything that was made of the body.
     pub share: Share,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 /// The first bytes of every share are free: small requests wait for nobody. How many there are is bounded by the
@@ -19,10 +19,12 @@ pub const FREE_BYTES: usize = 64 * 1024;
 /// Shares grow by so much at once. Who does not need a step in [`STILL`] stands still.
 const STEP_BYTES: usize = 64 * 1024;
 const STILL: Duration = Duration::from_secs(1);
-/// How long a share waits for others to give way: first for those that stand still, then for the youngest too.
+/// Time for others to give way to a share: first those that stand still, then the youngest too.
 const WAIT: Duration = Duration::from_secs(10);
 const WAIT_FOR_STILL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
+/// Whole shares that wait: their bytes are there already, so more of them are refused at once.
+const WHOLE_WAITING_MAX: usize = 8;
 
 /// A number of bytes that shares divide among themselves. Cloning shares it.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ struct Inner {
     bytes_max: usize,
     table: Mutex<Table>,
     freed: Notify,
+    waiting: Semaphore,
     gauge: IntGauge,
 }
 
@@ -44,7 +47,7 @@ struct Table {
     shares: HashMap<u64, Entry>,
 }
 
-/// How a share comes by its bytes.
+/// The way in which a share comes by its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Step by step, as a body arrives: it may hold some while it waits for more.
@@ -57,6 +60,8 @@ struct Entry {
     kind: Kind,
     bytes: usize,
     moved_at: Instant,
+    /// The moment at which its holder was asked to give way.
+    asked_at: Option<Instant>,
     /// Asks its holder to give way; None: it has been asked, or moves no more.
     give_way: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -64,6 +69,7 @@ struct Entry {
 /// A part of a budget, until it is dropped.
 pub struct Share {
     inner: Arc<Inner>,
+    kind: Kind,
     id: u64,
     held: usize,
 }
@@ -76,7 +82,8 @@ pub struct UsedUp;
 
 impl Budget {
     pub fn new(bytes_max: usize, gauge: IntGauge) -> Self {
-        Self { inner: Arc::new(Inner { bytes_max, table: Mutex::default(), freed: Notify::new(), gauge }) }
+        let waiting = Semaphore::new(WHOLE_WAITING_MAX);
+        Self { inner: Arc::new(Inner { bytes_max, table: Mutex::default(), freed: Notify::new(), waiting, gauge }) }
     }
 
     /// An empty share. `give_way` is called at most once, if another needs its bytes while it stands still.
@@ -84,9 +91,9 @@ impl Budget {
         let mut table = self.inner.table.lock();
         let id = table.next;
         table.next += 1;
-        let entry = Entry { kind, bytes: 0, moved_at: Instant::now(), give_way: Some(Box::new(give_way)) };
+        let entry = Entry { kind, bytes: 0, moved_at: Instant::now(), asked_at: None, give_way: Some(Box::new(give_way)) };
         table.shares.insert(id, entry);
-        Share { inner: self.inner.clone(), id, held: 0 }
+        Share { inner: self.inner.clone(), kind, id, held: 0 }
     }
 }
 
@@ -99,6 +106,14 @@ impl Share {
         if wanted <= self.held {
             return Ok(());
         }
+        if self.inner.take(self.id, wanted - self.held, true) {
+            self.held = wanted;
+            return Ok(());
+        }
+        let _turn = match self.kind {
+            Kind::Growing => None,
+            Kind::Whole => Some(self.inner.waiting.try_acquire().map_err(|_| UsedUp)?),
+        };
         let deadline = Instant::now() + WAIT;
         loop {
             let freed = self.inner.freed.notified();
@@ -160,13 +175,22 @@ impl Inner {
         if let Some(own) = table.shares.get_mut(&id) {
             own.moved_at = now;
         }
+        // One at a time: it needs a moment to go.
+        let is_leaving = |entry: &Entry| entry.bytes > 0 && entry.asked_at.is_some_and(|at| now.duration_since(at) < STILL);
+        if table.shares.values().any(is_leaving) {
+            return false;
+        }
         let others = || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some());
         let still = others().filter(|(_, entry)| now.duration_since(entry.moved_at) >= STILL);
         let longest = still.min_by_key(|(_, entry)| entry.moved_at).map(|(&other, _)| other);
         let growing = || others().filter(|(_, entry)| entry.kind == Kind::Growing);
         let youngest = || growing().map(|(&other, _)| other).max().filter(|&other| other > id && !is_patient);
         let chosen = longest.or_else(youngest);
-        let give_way = chosen.and_then(|other| table.shares.get_mut(&other)?.give_way.take());
+        let give_way = chosen.and_then(|other| {
+            let entry = table.shares.get_mut(&other)?;
+            entry.asked_at = Some(now);
+            entry.give_way.take()
+        });
         drop(table);
         if let Some(give_way) = give_way {
             give_way();
@@ -240,6 +264,21 @@ mod tests {
         assert_eq!(third.grow_to(MIB).await, Ok(()));
         holder.await.expect("it gave way");
         assert!(!second_asked.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_whole_shares_wait() {
+        let (budget, _) = budget(MIB);
+        let mut held = budget.share(Kind::Whole, || ());
+        held.grow_to(MIB).await.expect("room");
+        let more = (0..WHOLE_WAITING_MAX + 3).map(|_| async {
+            let started = Instant::now();
+            let refused = budget.share(Kind::Whole, || ()).grow_to(MIB).await.is_err();
+            (refused, started.elapsed() < POLL)
+        });
+        let ended = futures::future::join_all(more).await;
+        assert!(ended.iter().all(|(refused, _)| *refused));
+        assert_eq!(ended.iter().filter(|(_, at_once)| *at_once).count(), 3);
     }
 
     #[tokio::test(start_paused = true)]

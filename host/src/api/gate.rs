@@ -1,4 +1,4 @@
-//! Who may ask: a request must be meant for this host, and no web page of another origin may have sent it.
+//! The gate before every route: a request must be meant for this host, and no web page of another origin may have sent it.
 //!
 //! There is no login, so whoever reaches the API may use it. A browser reaches it on behalf of every page that it shows:
 //! directly, with requests that need no permission (a form, an image, `fetch` with `no-cors`), or through a name of the
@@ -6,7 +6,7 @@
 //! route:
 //! - the Host is an address, or a name that is known to be this host's (E045);
 //! - neither `Origin` nor `Sec-Fetch-Site` names another origin (E046);
-//! - a request that changes something has what a browser sends to another origin only after it was permitted, and nobody
+//! - a request that changes something has a part that a browser sends to another origin only with permission, and nobody
 //!   ever is (E048): the Fetch standard calls the others CORS-safelisted.
 
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
@@ -17,7 +17,7 @@ use crate::model::text::{cut, one_line};
 
 use super::problem::Refusal;
 
-/// What a client sends that has no other reason for a header: any value.
+/// The header of a client that has no other reason for one: any value does.
 const SANDBAR_REQUEST: HeaderName = HeaderName::from_static("sandbar-request");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

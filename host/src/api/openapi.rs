@@ -7,7 +7,8 @@ use super::{control, logs, modules, offsets, pages, problem::ProblemDetails, rev
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Sandbar", description = "Deploy WebAssembly transforms next to Kafka, and watch them.",
+    info(title = "Sandbar", description = "Deploy WebAssembly transforms next to Kafka, and watch them. A POST without a \
+            body, or of a form, needs a header that no web page can send, such as `Sandbar-Request: 1` (E048).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         modules::upload, modules::list, modules::show,

@@ -1,6 +1,6 @@
-//! The HTTP server: connections within limits, and what comes before every route.
+//! The HTTP server: connections within limits, and the steps before every route.
 //!
-//! A connection has a time for each head and for taking what is written, and its place among the others ([`admission`]).
+//! A connection has a time for each head, a time for taking an answer, and its place among the others ([`admission`]).
 //! A request passes the [`Gate`], gets its id, and goes to the routes, or while the host starts to [`super::starting`].
 //! Large answers hold their bytes within a budget until they are taken. `/healthz` and `/readyz` answer through all of it.
 
@@ -74,11 +74,11 @@ impl ServerLimits {
     }
 }
 
-/// Largest head of a request, and about what is read and written at once.
+/// Largest head of a request; reads and writes are about as large.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// How often connections are looked at.
+/// Time between two looks at all connections.
 const SWEEP: Duration = Duration::from_millis(500);
-/// Before the next connection is accepted where that failed: descriptors may have run out.
+/// Pause after a connection that could not be accepted: descriptors may have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Headers of every answer that has no other: a browser shows it, and does nothing with it on behalf of another page.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -98,7 +98,7 @@ pub struct Server {
     pub routes: Arc<OnceLock<Router>>,
 }
 
-/// What all connections share.
+/// The parts that all connections share.
 struct Front {
     gate: Gate,
     metrics: HttpMetrics,

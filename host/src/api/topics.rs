@@ -28,7 +28,7 @@ const RECORDS_MAX: usize = 10_000;
 /// Largest body of a topic's settings.
 const SETTINGS_BYTES_MAX: usize = 4096;
 const READ_LIMIT_MAX: usize = 10_000;
-/// Of one answer's records; a single one may be larger.
+/// Bytes of one answer's records; a single one may be larger.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 

@@ -260,7 +260,7 @@ fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal
 /// The answer as it grows.
 struct Answer {
     view: TrialView,
-    /// Of the outputs and failures so far, as they are written.
+    /// Bytes of the outputs and failures so far, as they are written.
     bytes: usize,
     bytes_max: usize,
 }

@@ -13,9 +13,9 @@ use crate::model::codes::Code;
 
 use super::problem::Refusal;
 
-/// How long a request waits for its turn.
+/// Time for a request to get its turn.
 const WAIT: Duration = Duration::from_secs(30);
-/// How many wait for each that is worked on.
+/// Requests that wait for each that is worked on.
 const WAITING_FACTOR: usize = 8;
 
 /// The turns of one kind of request.

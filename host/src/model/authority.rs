@@ -40,7 +40,7 @@ impl Authority {
 impl FromStr for Authority {
     type Err = &'static str;
 
-    /// Refuses user names, spaces, zones of addresses, numbers that only some read as an address, and what is no name.
+    /// Refuses user names, spaces, zones of addresses, and numbers that only some read as an address.
     fn from_str(raw: &str) -> Result<Self, Self::Err> {
         if let Some(rest) = raw.strip_prefix('[') {
             let (address, rest) = rest.split_once(']').ok_or("has no ]")?;

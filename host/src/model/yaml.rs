@@ -2,7 +2,7 @@
 //!
 //! One parser reads it and counts as it goes: depth and nodes are limited, and anchors, aliases, merge keys and tags of
 //! the reader's own making are refused where they stand, so no document becomes larger than its text. Time and memory
-//! grow with the text and no faster. The types that are read decide what a plain scalar means (`1.10` is text where text
+//! grow with the text and no faster. The types that are read decide on the meaning of a plain scalar (`1.10` is text where text
 //! is wanted); where any value is wanted, YAML 1.2's core schema decides.
 
 use std::fmt;
@@ -25,12 +25,12 @@ pub const DOCUMENTS_MAX: usize = 1000;
 /// Longest message: it may quote the text.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Why a text is refused.
+/// Reasons for which a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It is no YAML, or more of it than the limits allow.
+    /// The text is no YAML, or more of it than the limits allow.
     Malformed(String),
-    /// It is YAML, and not what is wanted: the field, as a path (empty for the whole), and what is wrong with it.
+    /// The text is YAML of another shape: the field, as a path (empty for the whole), and its problem.
     Unfit { field: String, message: String },
 }
 
@@ -79,7 +79,7 @@ fn within(text: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(text).map_err(|error| Error::Malformed(format!("is not UTF-8: {error}")))
 }
 
-/// A value whose error begins with the place of what is wrong, as a path, and [`PLACE_END`].
+/// A value whose error begins with the place of the problem, as a path, and [`PLACE_END`].
 struct Placed<T>(T);
 
 /// A key that has it too is shown cut; nothing else depends on it.

@@ -528,7 +528,7 @@ impl Metrics {
         self.http_time.with_label_values(&[method, route]).observe(seconds);
     }
 
-    /// The handles of connections and of what they hold.
+    /// Gives the handles of the HTTP server.
     pub fn connections(&self) -> HttpMetrics {
         self.http.clone()
     }

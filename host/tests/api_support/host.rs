@@ -195,7 +195,7 @@ impl<L: Log> Host<L> {
         Self::start_within(log, ServerLimits::default(), |limits| limits).await
     }
 
-    /// With other limits.
+    /// Starts a host with other limits.
     pub async fn start_within(log: Arc<L>, limits: ServerLimits, api_limits: impl FnOnce(ApiLimits) -> ApiLimits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (running, requests) = (Arc::new(Running::default()), Arc::new(Mutex::new(Vec::new())));

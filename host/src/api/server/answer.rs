@@ -13,7 +13,7 @@ use super::peer::{Closed, For, Peer};
 
 /// A body that brought so much since it was last looked at goes on; less than that a second counts as a wait.
 const STEP_BYTES: usize = 64 * 1024;
-/// An answer goes out in pieces of this size, so that what is left of it is known.
+/// An answer goes out in pieces of this size, so that the rest of it is known.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The body of a request, whose peer is waited for while it is read.
@@ -26,9 +26,9 @@ pub struct Awaited {
 /// The body of an answer. Its end is the beginning of the wait for another request.
 pub struct Counted {
     body: Body,
-    /// What was taken from `body` and not handed on yet.
+    /// Bytes that were taken from `body` and not handed on yet.
     rest: Bytes,
-    /// It has a length: its bytes are in memory until they are taken.
+    /// Tells an answer that has a length: its bytes are in memory until they are taken.
     is_whole: bool,
     share: Option<Share>,
     left: usize,

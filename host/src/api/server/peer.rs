@@ -10,25 +10,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What a peer is waited for.
+/// Things that a peer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
     /// A request: its head has not come, or not all of it.
     Head,
     /// More of a request's body.
     Body,
-    /// That it takes more of an answer.
+    /// Taking more of an answer.
     Answer,
-    /// That it takes what was written.
+    /// Taking bytes that were written.
     Write,
 }
 
-/// Why a connection was closed by this host.
+/// Reasons for which this host closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// Another needed its place.
     Evicted,
-    /// It took nothing for too long.
+    /// The peer took nothing for too long.
     WriteTime,
     /// Its answer was not taken, and another needed the bytes.
     AnswerBytes,
@@ -37,10 +37,10 @@ pub enum Closed {
 /// One connection, as the whole server sees it.
 pub struct Peer {
     pub address: Address,
-    /// It was let in beyond the limits, for requests that cost nothing.
+    /// Tells a connection that was let in beyond the limits, for requests that cost nothing.
     pub is_extra: bool,
     started: Instant,
-    /// Since when it is waited for: ms since `started`, and one; 0: it is not.
+    /// Beginnings of the waits, in ms since `started`, and one; 0: there is none.
     since: [AtomicU64; 4],
     closed: watch::Sender<Option<Closed>>,
 }
@@ -79,8 +79,8 @@ impl Peer {
         (since > 0).then(|| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
-    /// How long anything was waited for that another connection may have its place for. A request's first bytes are
-    /// waited for no time at all then; a body or an answer that goes on is left alone.
+    /// The longest wait for which another connection may have the place; None: the peer is not waited for. An idle peer may
+    /// lose its place at once, one that sends a body or takes an answer only when it stands still.
     pub fn evictable(&self) -> Option<Duration> {
         let slow = [For::Body, For::Answer, For::Write].into_iter().filter_map(|what| self.waited(what));
         let slow = slow.filter(|waited| *waited >= Duration::from_secs(1));
