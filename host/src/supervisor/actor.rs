@@ -130,9 +130,13 @@ impl Actor {
 
     async fn start(&mut self, deployment: &Deployment) {
         let revision = deployment.revision;
+        self.metrics.quarantined(false);
         self.report.send_modify(|report| {
             report.target = revision;
             report.prepared = false;
+            if report.error.take_if(|error| error.code == Code::Quarantined).is_some() {
+                report.state = State::Starting;
+            }
         });
         let started = match self.prepare(deployment).await {
             Ok(prepared) if self.can_swap(&prepared) => {
