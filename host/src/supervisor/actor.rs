@@ -135,9 +135,13 @@ impl Actor {
     /// An error says, as in [`Actor::run`], that nobody says any more what is desired.
     async fn start(&mut self, deployment: &Deployment) -> Result<(), watch::error::RecvError> {
         let revision = deployment.revision;
+        self.metrics.quarantined(false);
         self.report.send_modify(|report| {
             report.target = revision;
             report.prepared = false;
+            if report.error.take_if(|error| error.code == Code::Quarantined).is_some() {
+                report.state = State::Starting;
+            }
         });
         // Its turn may be long in coming; meanwhile something else may be desired.
         let compiled = tokio::select! {
