@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
             Resource::Tables,
             many_times("(core module $Small (table 190000 funcref))", "$Small", 60),
         ),
-        upload("a-large-table", Resource::Tables, Component::new().fields("(table 100000000 funcref)")),
+        start("a-large-table", Resource::Tables, &["E102", "E104"], Component::new().fields("(table 100000000 funcref)")),
         init("init-spins", Resource::Cpu, &["E103"], Component::new().init(SPIN.to_owned() + "unreachable")),
         init("init-counts", Resource::Cpu, &["E103"], Component::new().init(COUNT_UP.to_owned() + "(i32.const 1024)"))
             .limits(serde_json::json!({"batch_time": "50ms"})),
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
         init("init-eats-memory", Resource::LinearMemory, &["E102", "E104"], {
             Component::new().init(EAT_MEMORY.to_owned() + "(i32.const 1024)")
         }),
-        init("init-large-error", Resource::Text, &["E019", "E104", "E105"], large_init_error())
+        init("init-large-error", Resource::Text, &["E019", "E102", "E104", "E105"], large_init_error())
             .limits(serde_json::json!({"memory": "256MiB", "batch_time": "2s"})),
         init(
             "init-control-characters",

@@ -50,11 +50,11 @@ pub fn cases() -> Vec<Case> {
             logs(
                 "(loop $again",
                 LOG,
-                "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 200000))))",
+                "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5000))))",
             ),
         )
         .limits(json!({"batch_time": "5s", "log_lines_per_second": 10000})),
-        runs("a-long-line", Resource::Logs, logs("", "(call $log (i32.const 1) (i32.const 4096) (i32.const 200000))", "")),
+        runs("a-long-line", Resource::Logs, logs("(memory.fill (i32.const 131072) (i32.const 120) (i32.const 131072))", "(call $log (i32.const 1) (i32.const 131072) (i32.const 131072))", "")),
         runs(
             "a-line-of-controls",
             Resource::Logs,

@@ -8,7 +8,7 @@ use super::{Case, Component, Entry, Resource, Rule};
 pub fn cases() -> Vec<Case> {
     let case = |name, resource, module: Component| {
         let case = Case::new(name, (Entry::Tick, resource), Rule::Runs, module.bytes());
-        case.with(json!({"tick": "100ms"}))
+        case.with(json!({"tick": "1s"}))
     };
     let ticking = |body: &str| Component::new().tick(body.to_owned() + "(i32.const 1024)");
     vec![

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::http::Api;
 
 /// Longest time that a host under attack may take for /healthz. It takes a millisecond on an idle machine.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks each host for its health all the time, in a thread of its own.
@@ -33,13 +33,14 @@ impl Watch {
     pub fn start(hosts: &[&Host]) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let began = Instant::now();
         let watched = |host: &&Host| {
             let (stop, seen) = (stop.clone(), seen.clone());
             let address = host.address();
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     // A connection of its own each time: an open one would be served where new ones are not.
-                    look(&Api::waiting(address, ANSWER_WITHIN), &seen);
+                    look(&Api::waiting(address, ANSWER_WITHIN), began, &seen);
                     std::thread::sleep(PAUSE);
                 }
             })
@@ -73,16 +74,22 @@ impl Watch {
     }
 }
 
-fn look(api: &Api, seen: &Mutex<Seen>) {
+fn look(api: &Api, began: Instant, seen: &Mutex<Seen>) {
     let asked = Instant::now();
     let answer = api.try_get("/healthz");
     let took = asked.elapsed();
     let mut seen = seen.lock().expect("nobody panics with it");
     seen.asked += 1;
+    if took > seen.longest {
+        println!("/healthz, asked at {:.1?} of the attack, took {took:?}", asked.duration_since(began));
+    }
     seen.longest = seen.longest.max(took);
     match answer {
         Ok(answer) if answer.status == 200 => {}
-        other if seen.wrong.len() < 10 => seen.wrong.push(format!("/healthz after {took:?}: {other:?}")),
+        other if seen.wrong.len() < 10 => {
+            let at = asked.duration_since(began);
+            seen.wrong.push(format!("/healthz, asked at {at:.1?} of the attack: {other:?}"));
+        }
         _ => {}
     }
 }

@@ -40,16 +40,23 @@ fn a_hostile_corpus_costs_nobody_but_its_owners() {
     let watch = Watch::start(&both);
     let corpus = hostile::corpus();
     let beside = victim.beside(|| {
-        try_all(&attack, &corpus);
-        run_all(&attack, &corpus, &hosts);
-        attack.note(spec_bombs(&hosts));
-        attack.note(foreign_requests(&hosts, &victim.job));
+        timed("uploads, dry runs and trials", || try_all(&attack, &corpus));
+        timed("deployments", || run_all(&attack, &corpus, &hosts));
+        attack.note(timed("specs that are bombs", || spec_bombs(&hosts)));
+        attack.note(timed("requests of web pages", || foreign_requests(&hosts, &victim.job)));
     });
     println!("the victim: {alone:.0} records/s alone, {beside:.0} beside the corpus");
     victim.assert_exact();
     attack.note(watch.finish(&both, MEMORY_BYTES_MAX));
     let wrong = attack.wrong();
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let outcome = run();
+    println!("{what}: {:.1?}", started.elapsed());
+    outcome
 }
 
 /// Uploads, dry runs and trials, in lanes.
