@@ -94,4 +94,4 @@ setup-kafka:
 	@tools/setup.sh build kafka
 
 setup-all:
-	@tools/setup.sh build shop
+	@tools/setup.sh build shop browser

@@ -135,6 +135,8 @@ pub struct ApiLimits {
     pub moves_max: usize,
     /// Reads of topics that wait for records (embedded log).
     pub polls_max: usize,
+    /// Pages of records that are written at once (embedded log); more of them wait.
+    pub pages_max: usize,
     /// Records of one trial.
     pub trial_records_max: usize,
     /// Time for one trial, with reading its records.
@@ -170,6 +172,7 @@ impl Default for ApiLimits {
             rollbacks_max: 4,
             moves_max: 8,
             polls_max: 64,
+            pages_max: 4,
             trial_records_max: 1000,
             trial_time: Duration::from_secs(30),
             trial_bytes_max: 8 * 1024 * 1024,
@@ -193,6 +196,7 @@ struct Shared {
     trials: Turns,
     rollbacks: Turns,
     moves: Turns,
+    pages: Turns,
     polls: Arc<Semaphore>,
     follows: Arc<Follows>,
 }
@@ -208,6 +212,7 @@ impl Shared {
             trials: Turns::new("trials_max", limits.trials_max),
             rollbacks: Turns::new("rollbacks_max", limits.rollbacks_max),
             moves: Turns::new("moves_max", limits.moves_max),
+            pages: Turns::new("pages_max", limits.pages_max),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
             follows: Follows::new(limits.follows_max, limits.follows_per_team_max),
             state,

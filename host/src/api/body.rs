@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
@@ -74,52 +74,62 @@ pub struct Received {
 
 /// Reads a body to its end, within a time and within the budget of all bodies.
 pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<Received, Refusal> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut stream = body.into_data_stream();
+    let read = match announced > bytes_max {
+        true => Ok(Err(too_large(bytes_max))),
+        false => tokio::time::timeout(time, read_within(intake, &mut stream, bytes_max)).await,
+    };
+    match read {
+        Ok(Err(refusal)) if matches!(refusal.code(), Code::BodyTooLarge | Code::Busy) => {
+            // Nothing is held any more: the rest is thrown away.
+            drain(stream).await;
+            Err(refusal)
+        }
+        Ok(done) => done,
+        Err(_) => Err(Refusal::new(Code::BodyCutOff, format!("the body did not arrive within {} s", time.as_secs()))),
+    }
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes"))
+}
+
+async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: usize) -> Result<Received, Refusal> {
     let (ask, mut asked) = oneshot::channel();
     let mut share = intake.share(Kind::Growing, move || {
         // Nobody listens any more where the body has just arrived.
         let _ = ask.send(());
     });
-    let read = tokio::select! {
-        read = tokio::time::timeout(time, read_within(body, bytes_max, &mut share)) => read,
+    let mut bytes = Vec::new();
+    let arriving = async {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| {
+                Refusal::new(Code::BodyCutOff, format!("the body ended after {} bytes: {error}", bytes.len()))
+            })?;
+            let arrived = bytes.len() + chunk.len();
+            if arrived > bytes_max {
+                return Err(too_large(bytes_max));
+            }
+            share.grow_to(arrived).await.map_err(|UsedUp| {
+                Refusal::new(Code::Busy, "too many bytes of bodies are in flight (upload_bytes_in_flight_max)")
+            })?;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        arrived = arriving => arrived?,
         Ok(()) = &mut asked => {
             let detail = "the body came too slowly, and others needed its bytes (upload_bytes_in_flight_max)";
             return Err(Refusal::new(Code::Busy, detail));
         }
-    };
-    let Ok(bytes) = read else {
-        return Err(Refusal::new(Code::BodyCutOff, format!("the body did not arrive within {} s", time.as_secs())));
-    };
+    }
     share.settle();
-    Ok(Received { bytes: bytes?, share })
+    Ok(Received { bytes: bytes.into(), share })
 }
 
-async fn read_within(body: Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes"));
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut stream = body.into_data_stream();
-    if announced > bytes_max {
-        drain(stream).await;
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| {
-            Refusal::new(Code::BodyCutOff, format!("the body ended after {} bytes: {error}", bytes.len()))
-        })?;
-        let arrived = bytes.len() + chunk.len();
-        if arrived > bytes_max {
-            drain(stream).await;
-            return Err(too_large());
-        }
-        share.grow_to(arrived).await.map_err(|UsedUp| {
-            Refusal::new(Code::Busy, "too many bytes of bodies are in flight (upload_bytes_in_flight_max)")
-        })?;
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.into())
-}
-
-async fn drain(mut stream: axum::body::BodyDataStream) {
+async fn drain(mut stream: BodyDataStream) {
     let mut left = DRAIN_BYTES_MAX;
     let all = async {
         while let Some(Ok(chunk)) = stream.next().await {

@@ -19,9 +19,10 @@ pub const FREE_BYTES: usize = 64 * 1024;
 /// Shares grow by so much at once. Who does not need a step in [`STILL`] stands still.
 const STEP_BYTES: usize = 64 * 1024;
 const STILL: Duration = Duration::from_secs(1);
-/// Time for others to give way to a share: first those that stand still, then the youngest too.
+/// Time for others to give way to a share.
 const WAIT: Duration = Duration::from_secs(10);
-const WAIT_FOR_STILL: Duration = Duration::from_secs(5);
+/// A budget of which nobody has got anything for so long is held by shares that wait for each other.
+const STUCK: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(100);
 /// Whole shares that wait: their bytes are there already, so more of them are refused at once.
 const WHOLE_WAITING_MAX: usize = 8;
@@ -43,6 +44,8 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     used: usize,
+    /// The last time that a share got bytes.
+    granted_at: Option<Instant>,
     next: u64,
     shares: HashMap<u64, Entry>,
 }
@@ -106,7 +109,7 @@ impl Share {
         if wanted <= self.held {
             return Ok(());
         }
-        if self.inner.take(self.id, wanted - self.held, true) {
+        if self.inner.take(self.id, wanted - self.held) {
             self.held = wanted;
             return Ok(());
         }
@@ -117,8 +120,7 @@ impl Share {
         let deadline = Instant::now() + WAIT;
         loop {
             let freed = self.inner.freed.notified();
-            let is_patient = Instant::now() + (WAIT - WAIT_FOR_STILL) < deadline;
-            if self.inner.take(self.id, wanted - self.held, is_patient) {
+            if self.inner.take(self.id, wanted - self.held) {
                 self.held = wanted;
                 return Ok(());
             }
@@ -156,14 +158,15 @@ impl Drop for Share {
 // === impl Inner ===
 
 impl Inner {
-    /// Takes the bytes if they are there; else asks another share to give way: the one that stands still for the longest,
-    /// or else, for one that is no longer patient, the youngest that grows, if it is younger than this one. So the oldest
-    /// goes on, whatever comes after it, and shares never wait for each other without end.
-    fn take(&self, id: u64, bytes: usize, is_patient: bool) -> bool {
+    /// Takes the bytes if they are there; else asks another share to give way: the one that stands still for the longest.
+    /// Where none does and nobody has got anything for a while, growing shares wait for each other: then the youngest gives
+    /// way to those that are older.
+    fn take(&self, id: u64, bytes: usize) -> bool {
         let now = Instant::now();
         let mut table = self.table.lock();
         if table.used + bytes <= self.bytes_max {
             table.used += bytes;
+            table.granted_at = Some(now);
             self.gauge.set(table.used as i64);
             if let Some(entry) = table.shares.get_mut(&id) {
                 entry.bytes += bytes;
@@ -183,8 +186,9 @@ impl Inner {
         let others = || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some());
         let still = others().filter(|(_, entry)| now.duration_since(entry.moved_at) >= STILL);
         let longest = still.min_by_key(|(_, entry)| entry.moved_at).map(|(&other, _)| other);
-        let growing = || others().filter(|(_, entry)| entry.kind == Kind::Growing);
-        let youngest = || growing().map(|(&other, _)| other).max().filter(|&other| other > id && !is_patient);
+        let is_stuck = table.granted_at.is_some_and(|at| now.duration_since(at) >= STUCK);
+        let growing = || others().filter(|(_, entry)| is_stuck && entry.kind == Kind::Growing);
+        let youngest = || growing().map(|(&other, _)| other).max().filter(|&other| other > id);
         let chosen = longest.or_else(youngest);
         let give_way = chosen.and_then(|other| {
             let entry = table.shares.get_mut(&other)?;

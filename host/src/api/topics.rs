@@ -269,13 +269,21 @@ pub async fn read(
     }
     let wait = wait_of(params.wait.as_deref())?;
     let from = From::parse(params.offset.as_deref())?;
-    let turn = shared.poll_turn()?;
-    let log = shared.state.log.clone();
     let (partition, form) = (params.partition, params.form);
     let json = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    // Many may wait, few are served at once: writing a page takes memory and time.
+    let waiting = shared.poll_turn()?;
+    let (log, wanted) = (shared.state.log.clone(), topic.clone());
+    let next = blocking(move || {
+        let _held = waiting;
+        wait_for_record(&*log, &wanted, partition, from, wait)
+    })
+    .await?;
+    let turn = shared.pages.take().await?;
+    let log = shared.state.log.clone();
     blocking(move || {
         let _held = turn;
-        let page = read_page(&*log, &topic, partition, from, limit, wait, form)?;
+        let page = read_page(&*log, &topic, partition, next, limit, form)?;
         Ok(if json { Json(page).into_response() } else { ndjson(&page) })
     })
     .await
@@ -295,24 +303,35 @@ fn ndjson(page: &RecordPage) -> Response {
     (headers, lines).into_response()
 }
 
+/// Waits until there is a record; the offset to read from, either way.
+fn wait_for_record(log: &dyn Log, topic: &TopicName, partition: i32, from: From, wait: Duration) -> Result<i64, Refusal> {
+    check_partition(partition, &log.topic(topic)?)?;
+    let (first, end) = log.offsets(topic, partition)?;
+    let mut next = from.offset(first, end);
+    let deadline = Instant::now() + wait;
+    while Instant::now() < deadline {
+        let read = log.read(topic, partition, next, deadline.saturating_duration_since(Instant::now()), 1)?;
+        if !read.records.is_empty() {
+            break;
+        }
+        next = read.next_offset;
+    }
+    Ok(next)
+}
+
+/// Takes the records that are there.
 fn read_page(
     log: &dyn Log,
     topic: &TopicName,
     partition: i32,
-    from: From,
+    next: i64,
     limit: usize,
-    wait: Duration,
     form: Form,
 ) -> Result<RecordPage, Refusal> {
-    check_partition(partition, &log.topic(topic)?)?;
-    let (first, end) = log.offsets(topic, partition)?;
-    let mut page = RecordPage { records: Vec::new(), next_offset: from.offset(first, end), end_offset: end };
-    let deadline = Instant::now() + wait;
+    let mut page = RecordPage { records: Vec::new(), next_offset: next, end_offset: next };
     let mut bytes = 0;
-    // The first read waits; those after it take what is there.
     loop {
-        let left = if page.records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-        let read = log.read(topic, partition, page.next_offset, left, READ_BYTES_MAX)?;
+        let read = log.read(topic, partition, page.next_offset, Duration::ZERO, READ_BYTES_MAX)?;
         let nothing = read.records.is_empty();
         page.next_offset = read.next_offset;
         page.end_offset = read.end_offset;
@@ -331,8 +350,7 @@ fn read_page(
             }
             page.records.push(written);
         }
-        let full = page.records.len() >= limit || bytes >= READ_BYTES_MAX;
-        if full || (nothing && (!page.records.is_empty() || Instant::now() >= deadline)) {
+        if nothing || page.records.len() >= limit || bytes >= READ_BYTES_MAX {
             return Ok(page);
         }
     }
