@@ -12,6 +12,7 @@ mod address_space;
 mod cache;
 pub mod check;
 pub mod compile;
+mod deadline;
 mod engine;
 mod error;
 mod imports;

@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "shared with stateful.rs, which uses what this file does not")]
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sandbar::guest::Tables;
@@ -163,6 +164,35 @@ fn a_call_ends_in_time() {
     });
     let best = took.min().expect("three");
     assert!((Duration::from_millis(95)..Duration::from_millis(100) + LATE_MAX).contains(&best), "{best:?}");
+}
+
+/// A machine that is busy with others takes nothing from a call's time.
+#[test]
+fn a_calls_time_is_the_processors() {
+    let spec = spec(mode("loop-all"), json!({ "limits": { "batch_time": "100ms" } }));
+    let ends = AtomicBool::new(false);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let used = std::thread::scope(|scope| {
+        for _ in 0..3 * cores {
+            scope.spawn(|| while !ends.load(Ordering::Relaxed) {});
+        }
+        let used = (0..3).map(|_| {
+            let mut guest = instance(&spec);
+            let began = thread_time();
+            guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
+            thread_time() - began
+        });
+        let used = used.max().expect("three");
+        ends.store(true, Ordering::Relaxed);
+        used
+    });
+    assert!(used > Duration::from_millis(70), "it was given {used:?} of the processor");
+}
+
+/// Time of the processor that this thread has had.
+fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    Duration::from_nanos(text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number"))
 }
 
 // === Every record is bad ===

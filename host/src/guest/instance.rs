@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre};
-use wasmtime::{ResourceLimiter, Store};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use super::address_space::Reservation;
 use super::bindings::sandbar::transform::types;
 use super::bindings::{Transformer, TransformerPre};
 use super::check::Surface;
+use super::deadline::Deadline;
 use super::engine::{Engine, TICK};
 use super::error::{TEXT_BYTES_MAX, classed, root_text, text};
 use super::imports::HANDLES_MAX;
@@ -67,6 +68,8 @@ pub(super) struct Context {
     /// Most bytes that this call may return.
     pub lifted_bytes_max: usize,
     pub now: Timestamp,
+    /// When this call ends that has not ended by itself.
+    deadline: Deadline,
     /// The limit of a store that this call went over, and that it traps for.
     pub state_refused: Option<String>,
     /// The last error that this call logged: where it panics, the panic's message.
@@ -149,11 +152,16 @@ impl Prepared {
             footprint: self.footprint,
             lifted_bytes_max: 0,
             now: Timestamp(0),
+            deadline: Deadline::after(settings.call_time_max),
             state_refused: None,
             last_error: None,
         };
         let mut store = Store::new(&self.engine.engine, context);
         store.limiter(|context| context);
+        store.epoch_deadline_callback(|store| {
+            let left = store.data().deadline.left();
+            Ok(left.map_or(UpdateDeadline::Interrupt, |left| UpdateDeadline::Continue(ticks(left))))
+        });
         store.set_max_component_handles(HANDLES_MAX as usize);
         begin(&mut store, 0);
         Ok(store)
@@ -170,6 +178,7 @@ fn begin(store: &mut Store<Context>, records: usize) {
     let lifted_bytes_max = context.settings.lifted_bytes_max(records);
     context.lifted_bytes_max = lifted_bytes_max;
     let call_time_max = context.settings.call_time_max;
+    context.deadline = Deadline::after(call_time_max);
     store.set_hostcall_fuel(lifted_bytes_max);
     store.set_epoch_deadline(ticks(call_time_max));
 }

@@ -173,7 +173,7 @@ pub struct Limits {
     /// Memory of one instance (one per partition), its tables and own size in the host too: 1MiB to 1GiB.
     #[schema(value_type = String, default = "64MiB")]
     pub memory: Bytes,
-    /// Time for one call of the guest: 10ms to 5s.
+    /// Time of the processor for one call of the guest: 10ms to 5s. On the clock it is five times as much at most.
     #[schema(value_type = String, default = "2s")]
     pub batch_time: Span,
     /// Records that cross to the guest at once: 1 to 4096.

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
             "(drop (call 0 (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)))"
         }),
         realloc("realloc-traps", Resource::Contract, &["E102"], "unreachable"),
-        realloc("realloc-eats-memory", Resource::LinearMemory, &["E102", "E104"], EAT_MEMORY),
+        realloc("realloc-eats-memory", Resource::LinearMemory, &["E102", "E103", "E104"], EAT_MEMORY),
         realloc("realloc-out-of-bounds", Resource::Contract, &["E102"], "(return (i32.const -16))"),
         realloc("realloc-unaligned", Resource::Contract, &["E102"], "(return (i32.const 65537))"),
         later("realloc-spins-later", Resource::Cpu, &["E103"], SPIN),
@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
             Component::new().fields(RECURSE).post_process("(call $down)")
         }),
         after("post-return-traps", Resource::Contract, &["E102"], Component::new().post_process("unreachable")),
-        after("post-return-eats-memory", Resource::LinearMemory, &["E102", "E104"], {
+        after("post-return-eats-memory", Resource::LinearMemory, &["E102", "E103", "E104"], {
             Component::new().post_process(EAT_MEMORY)
         }),
         Case {

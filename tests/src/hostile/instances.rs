@@ -28,8 +28,8 @@ pub fn cases() -> Vec<Case> {
         start("start-spins", Resource::Cpu, &["E103"], starting(SPIN)),
         start("start-recurses", Resource::Stack, &["E102"], Component::new().fields(format!("{RECURSE} (start $down)"))),
         start("start-traps", Resource::Names, &["E102"], named_start()),
-        start("start-eats-memory", Resource::LinearMemory, &["E102", "E104"], starting(EAT_MEMORY)),
-        start("large-memory", Resource::LinearMemory, &["E102", "E104"], Component::new().memory("8192")),
+        start("start-eats-memory", Resource::LinearMemory, &["E102", "E103", "E104"], starting(EAT_MEMORY)),
+        start("large-memory", Resource::LinearMemory, &["E102", "E103", "E104"], Component::new().memory("8192")),
         start("data-out-of-bounds", Resource::Contract, &["E102"], Component::new().fields(r#"(data (i32.const -1) "x")"#)),
         upload("globals-many-times", Resource::Globals, globals_many_times()),
         upload("instances-many-times", Resource::Instances, many_times("(core module $Small)", "$Small", 5_000)),
@@ -39,7 +39,12 @@ pub fn cases() -> Vec<Case> {
             Resource::Tables,
             many_times("(core module $Small (table 190000 funcref))", "$Small", 60),
         ),
-        start("a-large-table", Resource::Tables, &["E102", "E104"], Component::new().fields("(table 100000000 funcref)")),
+        start(
+            "a-large-table",
+            Resource::Tables,
+            &["E102", "E103", "E104"],
+            Component::new().fields("(table 100000000 funcref)"),
+        ),
         init("init-spins", Resource::Cpu, &["E103"], Component::new().init(SPIN.to_owned() + "unreachable")),
         init("init-counts", Resource::Cpu, &["E103"], Component::new().init(COUNT_UP.to_owned() + "(i32.const 1024)"))
             .limits(serde_json::json!({"batch_time": "50ms"})),
@@ -47,7 +52,7 @@ pub fn cases() -> Vec<Case> {
         init("init-traps-under-a-name", Resource::Names, &["E102"], {
             Component::new().init("unreachable").init_name(&exponential_name())
         }),
-        init("init-eats-memory", Resource::LinearMemory, &["E102", "E104"], {
+        init("init-eats-memory", Resource::LinearMemory, &["E102", "E103", "E104"], {
             Component::new().init(EAT_MEMORY.to_owned() + "(i32.const 1024)")
         }),
         init("init-large-error", Resource::Text, &["E019", "E102", "E104", "E105"], large_init_error())

@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
         record("traps-under-a-name", Resource::Names, &["E102"], {
             returning("unreachable").process_name(&exponential_name())
         }),
-        record("eats-memory", Resource::LinearMemory, &["E102", "E104"], returning(EAT_MEMORY)),
+        record("eats-memory", Resource::LinearMemory, &["E102", "E103", "E104"], returning(EAT_MEMORY)),
         record("grows-a-table", Resource::Tables, &["E102", "E103", "E104"], grows_a_table()),
         record("a-large-error", Resource::Text, &["E101", "E102", "E104", "E105"], error(30_000_000)),
         record("an-error-of-controls", Resource::Text, &["E101"], {
@@ -50,11 +50,19 @@ pub fn cases() -> Vec<Case> {
             logs(
                 "(loop $again",
                 LOG,
-                "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5000))))",
+                "(br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))",
             ),
         )
         .limits(json!({"batch_time": "5s", "log_lines_per_second": 10000})),
-        runs("a-long-line", Resource::Logs, logs("(memory.fill (i32.const 131072) (i32.const 120) (i32.const 131072))", "(call $log (i32.const 1) (i32.const 131072) (i32.const 131072))", "")),
+        runs(
+            "a-long-line",
+            Resource::Logs,
+            logs(
+                "(memory.fill (i32.const 131072) (i32.const 120) (i32.const 131072))",
+                "(call $log (i32.const 1) (i32.const 131072) (i32.const 131072))",
+                "",
+            ),
+        ),
         runs(
             "a-line-of-controls",
             Resource::Logs,

@@ -3,6 +3,7 @@
 //! Beside the corpus a transform works that behaves, the victim: its output is exact. How fast it is, alone and beside, is
 //! printed here; the claim about it is measured by `sandbar-bench victim`, with optimised hosts.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ const OPTIONS: [&str; 4] = ["--compile-time-max", "10s", "--compile-memory-max",
 /// More than the caches, the compiled modules and the instances of the largest group take together.
 const MEMORY_BYTES_MAX: u64 = 1536 << 20;
 /// Modules that are tried, and transforms that run, at once.
-const LANES: usize = 3;
-const GROUP: usize = 16;
+const LANES: usize = 4;
+const GROUP: usize = 30;
 /// Records of the victim's in one round.
 const ROUND: usize = 4_000;
 /// Longest answer to a spec that is a bomb.
@@ -59,19 +60,10 @@ fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// Uploads, dry runs and trials, in lanes.
+/// Uploads, dry runs and trials.
 fn try_all(attack: &Attack<'_>, corpus: &[Case]) {
     attack.create_topics(corpus);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            scope.spawn(|| {
-                while let Some(case) = corpus.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    attack.try_out(case);
-                }
-            });
-        }
-    });
+    in_lanes(corpus, |_, case| attack.try_out(case));
 }
 
 /// Deploys what a host takes, group by group; the first group under connections without end.
@@ -79,17 +71,38 @@ fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
     let running: Vec<&Case> = corpus.iter().filter(|case| case.runs()).collect();
     let mut held: Vec<Held> = hosts.iter().map(|host| Held::open(host.address())).collect();
     let count: usize = held.iter().map(Held::count).sum();
-    for (number, group) in running.chunks(GROUP).enumerate() {
-        let deployed = group.iter().enumerate().filter(|(through, case)| attack.deploy(case, *through, RECORDS));
-        let deployed: Vec<&Case> = deployed.map(|(_, case)| *case).collect();
+    for group in running.chunks(GROUP) {
+        let deployed = Mutex::new(Vec::new());
+        in_lanes(group, |through, case| {
+            if attack.deploy(case, through, RECORDS) {
+                deployed.lock().expect("nobody panics with it").push(*case);
+            }
+        });
         held.iter_mut().for_each(Held::drip);
+        let deployed = deployed.into_inner().expect("nobody panicked with it");
         deployed.iter().for_each(|case| attack.settle(case));
-        deployed.iter().for_each(|case| attack.delete(case));
-        if number == 0 {
+        in_lanes(&deployed, |_, case| attack.delete(case));
+        if !held.is_empty() {
             println!("{} cases were deployed under {count} connections", group.len());
             held.clear();
         }
     }
+}
+
+/// Takes up each of `all`, with its number, some at once.
+fn in_lanes<T: Sync>(all: &[T], take: impl Fn(usize, &T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(one) = all.get(number) else { return };
+                    take(number, one);
+                }
+            });
+        }
+    });
 }
 
 /// Each is refused, soon, through each host.

@@ -1,0 +1,61 @@
+//! The time of a call: that of the processor, which the call's own thread was given.
+//!
+//! A call on a busy host waits for its turn, and whoever keeps the host busy is another: so waiting counts against a looser
+//! limit only. Without that, a guest near its limit would lose records because of a neighbour's load.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// How much longer than its time of the processor a call may take on the clock: it may wait for a disk, too.
+const CLOCK_FACTOR: u32 = 5;
+
+/// When a call ends that has not ended by itself. It is set and looked at by the thread that makes the call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    /// By the thread's own clock.
+    cpu: Duration,
+    clock: Instant,
+}
+
+impl Deadline {
+    /// The end of a call that begins now and may take `time`.
+    pub fn after(time: Duration) -> Self {
+        Self { cpu: thread_time() + time, clock: Instant::now() + CLOCK_FACTOR * time }
+    }
+
+    /// The time until it has to be looked at again; None: the call is over.
+    pub fn left(&self) -> Option<Duration> {
+        let cpu = self.cpu.saturating_sub(thread_time());
+        let is_over = cpu.is_zero() || Instant::now() >= self.clock;
+        (!is_over).then_some(cpu)
+    }
+}
+
+/// Time of the processor that this thread has had.
+fn thread_time() -> Duration {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_does_not_count_and_work_does() {
+        let deadline = Deadline::after(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(deadline.left().is_some(), "it has slept");
+        let began = thread_time();
+        while thread_time() - began < Duration::from_millis(45) {}
+        assert_eq!(deadline.left(), None, "it has worked");
+    }
+
+    #[test]
+    fn waiting_ends_too() {
+        let deadline = Deadline::after(Duration::from_millis(4));
+        std::thread::sleep(Duration::from_millis(4) * CLOCK_FACTOR);
+        assert_eq!(deadline.left(), None);
+    }
+}
