@@ -46,7 +46,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may take after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Threads of the control plane; what blocks is called on others.
+/// Threads of the control plane; blocking calls have threads of their own.
 const RUNTIME_THREADS: usize = 2;
 /// How long a thread for blocking calls stays that has nothing to do. One is asked for four times a second.
 const THREAD_KEPT: Duration = Duration::from_secs(600);

@@ -71,7 +71,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
     Granted,
-    /// It is a suspect, and another has its turn.
+    /// The transform is a suspect, and another has its turn.
     Waits,
     Quarantined {
         since: Timestamp,

@@ -1,4 +1,4 @@
-//! The sandbox against components that no compiler makes: what each of them costs is bounded, and is its owner's.
+//! The sandbox against components that no compiler makes: the cost of each is bounded, and is its owner's.
 
 #[path = "support/guests.rs"]
 #[expect(dead_code, reason = "shared with guests.rs, which uses what this file does not")]
@@ -154,7 +154,7 @@ fn messages_are_cut_where_they_leave() {
     assert!(matches!(&error, GuestError::Trapped { message, .. } if short(message)), "{error:?}");
 }
 
-/// Many failures may have one long message: what is kept of all together is bounded.
+/// Many failures may have one long message: all messages together are bounded.
 #[test]
 fn messages_of_failures_are_bounded_together() {
     let guest = Hostile::process("(call $failed (i32.const 400) (i32.const 4096) (i32.const 60000))");
@@ -313,7 +313,7 @@ fn components_within_a_component_are_connected() {
     check_refused(&trap, |error| matches!(error, ModuleError::Trap(_)));
 }
 
-/// Each linear memory reserves address space: what is used up refuses an instance, and comes back with the next that goes.
+/// Each linear memory reserves address space: a used-up budget refuses an instance, and has room again when one goes.
 #[test]
 fn address_space_is_a_budget() {
     let modules = modules_within(Compiler::default(), 9 << 30);

@@ -1,4 +1,4 @@
-//! What stands in topics and files that anybody may write: control records, offsets' metadata, blocks of the embedded log.
+//! Content of topics and files that anybody may write: control records, offsets' metadata, blocks of the embedded log.
 
 use sandbar::catalog::{Fold, State};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
@@ -120,7 +120,7 @@ fn control_statuses() {
     });
 }
 
-/// What was not written by a host is nothing; what was, is read as it was written.
+/// A record that no host wrote is skipped; one that a host wrote is read as it was written.
 #[test]
 fn control_progress() {
     sandbar_fuzz::run("control_progress", |entropy| {

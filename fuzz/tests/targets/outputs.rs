@@ -1,4 +1,4 @@
-//! What a guest returns: near the contract, and now and then outside of it.
+//! Outputs of a guest: near the contract, and now and then outside of it.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Request bodies: read whole, within a limit, a time and a budget of all of them, and told apart by content type.
 //!
-//! A body is there before anything else is taken for its request. What is in it is read where blocking is allowed.
+//! A body has arrived before anything else is taken for its request. It is parsed where blocking is allowed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The host's data folder: its rights, its lock and its identity. The rest of it belongs to others, each with a subfolder.
 //!
-//! It holds machine code that the host runs and records of every team: only the host's user may look into it. Other users'
-//! folders are refused; rights of others to one's own are taken away.
+//! The folder holds machine code that the host runs and records of every team: only the host's user may look into it.
+//! Other users' folders are refused; rights of others to one's own are taken away.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};

@@ -24,7 +24,7 @@ const SET_BACK: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     ComingUp,
-    /// It has partitions, and all of them work or wait for records.
+    /// The transform has partitions, and all of them work or wait for records.
     Up,
     WithoutPartitions,
 }

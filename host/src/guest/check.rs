@@ -9,7 +9,7 @@ use super::{Engine, PACKAGE, VERSION};
 use crate::model::module::ModuleError;
 use crate::model::text::cut;
 
-/// What a component asks for and gives, and what an instance of it takes.
+/// A component's imports and exports, and the size of an instance of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Surface {
     pub imports: Vec<String>,
@@ -57,7 +57,7 @@ const TICK: (&str, &str) = (
 /// What a module may import.
 const IMPORTS: [&str; 4] = ["log", "state", "tables", "types"];
 
-/// Refuses what is not a component by its first eight bytes: magic, then version and layer.
+/// Refuses bytes that do not begin as a component does: magic, then version and layer, eight bytes in all.
 pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),

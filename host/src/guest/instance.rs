@@ -168,7 +168,7 @@ impl Prepared {
     }
 }
 
-/// Sets what a call may take: its time, and the bytes that it may return with the outputs of `records`.
+/// Sets the limits of a call: its time, and the bytes that it may return with the outputs of `records`.
 fn begin(store: &mut Store<Context>, records: usize) {
     let context = store.data_mut();
     // A trap is explained by what happened in its own call.

@@ -79,7 +79,7 @@ impl Memory {
         self.refused_by_system = Some(refusal);
     }
 
-    /// Forgets what an earlier call was refused: a trap is explained by what happened in its own call.
+    /// Forgets the refusals of an earlier call: a trap is explained by its own call alone.
     pub fn begin_call(&mut self) {
         self.refused = false;
         self.refused_by_system = None;

@@ -62,7 +62,7 @@ const fn limit(part: Part, name: &'static str, max: u64) -> Limit {
     Limit { part, name, max }
 }
 
-/// One row a part, in the order of [`Part`]. docs/modules.md has each with what the largest module was measured to need.
+/// One row a part, in the order of [`Part`]. docs/modules.md has each with the largest measured need.
 const LIMITS: [Limit; 22] = [
     limit(Part::ComponentDepth, "components nested in each other", 8),
     limit(Part::Components, "nested components", 64),

@@ -132,7 +132,7 @@ impl Actor {
         }
     }
 
-    /// An error says, as in [`Actor::run`], that nobody says any more what is desired.
+    /// An error means, as in [`Actor::run`], that the desired state has no source any more.
     async fn start(&mut self, deployment: &Deployment) -> Result<(), watch::error::RecvError> {
         let revision = deployment.revision;
         self.metrics.quarantined(false);

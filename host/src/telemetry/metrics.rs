@@ -128,7 +128,7 @@ pub struct TransformMetrics {
     all: Metrics,
 }
 
-/// Failed records of a transform, by what became of them, and log lines of its guests that were dropped.
+/// Failed records of a transform, by their way (dead-lettered, skipped), and log lines of its guests that were dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub dead_lettered: u64,
@@ -649,7 +649,7 @@ impl TransformMetrics {
         }
     }
 
-    /// It stays off on this host, or does not any more.
+    /// Notes that a transform stays off on this host, or does not any more.
     pub fn quarantined(&self, is_quarantined: bool) {
         let labels = [self.id.team.as_str(), self.id.name.as_str()];
         match is_quarantined {

@@ -194,7 +194,7 @@ fn types() -> String {
     format!("(type $setup {SETUP}) (type $batch {BATCH}) (type $failure {FAILURE}) (type $output {output})")
 }
 
-/// A component that only gives names to the types of what it passes on.
+/// A component that only gives names to the types that it passes on.
 fn shim() -> String {
     let (imported, exported) = (output("$failure"), output("$exported_failure"));
     format!(

@@ -53,9 +53,9 @@ pub struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Exited(ExitStatus),
-    /// It was killed at its deadline.
+    /// The host killed it at its deadline.
     Deadline,
-    /// It was killed as it sent more than it may.
+    /// The host killed it as it sent more than it may.
     Flood,
 }
 
@@ -105,7 +105,7 @@ impl Process {
         }
     }
 
-    /// Waits for output and takes in what there is. False: there was none.
+    /// Waits for output and takes it in. False: there was none.
     fn read(&mut self, wait: Duration) -> io::Result<bool> {
         let look_at = |stream: Option<RawFd>| libc::pollfd { fd: stream.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
         let out = self.out.as_ref().map(AsRawFd::as_raw_fd);

@@ -64,7 +64,7 @@ struct Shared {
 /// One queue.
 #[derive(Default)]
 struct Line {
-    /// Those that wait for their turn, each by a number of its own.
+    /// Callers that wait for their turn, each by a number of its own.
     turns_wanted: VecDeque<(u64, SyncSender<Turn>)>,
     next_number: u64,
     /// Threads that wait for a turn, or for another one that compiles the same module.

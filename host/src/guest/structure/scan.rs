@@ -180,7 +180,7 @@ impl Scan<'_> {
         self.check_total()
     }
 
-    /// Checks what instances of instances come to.
+    /// Checks the sum over instances of instances.
     fn check_total(&mut self) -> Result<(), Refused> {
         let total = self.innermost().total;
         self.counts.largest(Part::CoreInstances, total.core_instances)?;

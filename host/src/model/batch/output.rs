@@ -2,7 +2,7 @@
 
 use super::{Batch, HEADER_BYTES, HEADERS_MAX, HeaderRef, NULL, RECORD_BYTES};
 
-/// What a guest made of a batch, as it came back. Nothing in it is trusted before [`Output::check`].
+/// The output of a guest for a batch, as it came back. Nothing in it is trusted before [`Output::check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
     pub data: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Failure {
     pub message: String,
 }
 
-/// What a guest may put out for a batch.
+/// Limits of a guest's output for a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputLimits {
     /// Output records per input record.
