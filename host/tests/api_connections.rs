@@ -271,7 +271,8 @@ async fn slow_heads_and_idle_connections_are_closed() {
 /// Where every place is worked for, health still answers, and the rest is refused with a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn health_answers_beside_connections_that_are_worked_for() {
-    let host = Host::start_within(shop_log(), small(8), |limits| limits).await;
+    let follows = |limits| ApiLimits { follows_max: 8, follows_per_team_max: 8, ..limits };
+    let host = Host::start_within(shop_log(), small(8), follows).await;
     is_open(&host).await;
     let mut following = Vec::new();
     for _ in 0..8 {

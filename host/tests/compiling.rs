@@ -31,7 +31,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     // A whole answer, with 8 bytes that are no machine code.
     (
         "a false artifact",
-        "answer='{\"jail\":{\"landlock\":\"Full\",\"seccomp\":\"Full\"},\"outcome\":{\"Ok\":{\"imports\":[],\"exports\":[]}}}'; \
+        "answer='{\"jail\":{\"landlock\":\"Full\",\"seccomp\":\"Full\"},\"outcome\":{\"Ok\":{\"imports\":[],\"exports\":[],\"footprint\":{\"core_instances\":0,\"component_instances\":0,\"memories\":0,\"tables\":0,\"bytes\":0}}}}'; \
         printf '\\132\\0\\0\\0\\0\\0\\0\\0%s\\10\\0\\0\\0\\0\\0\\0\\0nonsense' \"$answer\"",
     ),
     ("flood", "while :; do echo 0123456789012345678901234567890123456789; done"),
@@ -239,9 +239,9 @@ fn bombs_end_at_their_limits() {
 fn long_names_are_cut() {
     let long = format!("long:{}/name", "n".repeat(80_000));
     let import = wat::parse_str(format!(r#"(component (import "{long}" (instance)))"#)).expect("the text is right");
-    let error = modules(real()).0.check(&import).expect_err("forbidden");
-    assert_eq!(error.code(), Code::ForbiddenImport);
-    assert!(error.to_string().contains(&long[..900]) && error.to_string().len() < 1200, "{error}");
+    let error = modules(real()).0.check(&import).expect_err("its name is too long");
+    assert_eq!(error.code(), Code::ModuleStructure);
+    assert!(error.to_string().len() < 1200, "{error}");
 }
 
 #[test]

@@ -155,15 +155,18 @@ fn memory_bomb() {
 #[test]
 fn a_call_ends_in_time() {
     let spec = spec(mode("loop-all"), json!({ "limits": { "batch_time": "100ms" } }));
-    let took = (0..3).map(|_| {
-        let mut guest = instance(&spec);
-        let started = Instant::now();
-        let error = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
-        assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Timeout, .. }), "{error:?}");
-        started.elapsed()
-    });
-    let best = took.min().expect("three");
-    assert!((Duration::from_millis(95)..Duration::from_millis(100) + LATE_MAX).contains(&best), "{best:?}");
+    let took: Vec<Duration> = (0..3)
+        .map(|_| {
+            let mut guest = instance(&spec);
+            let began = thread_time();
+            let error = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
+            assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Timeout, .. }), "{error:?}");
+            thread_time() - began
+        })
+        .collect();
+    // On a busy machine a call may be ended by the clock first.
+    let expected = Duration::from_millis(95)..Duration::from_millis(100) + LATE_MAX;
+    assert!(took.iter().any(|took| expected.contains(took)), "{took:?}");
 }
 
 /// A machine that is busy with others takes nothing from a call's time.
@@ -173,7 +176,7 @@ fn a_calls_time_is_the_processors() {
     let ends = AtomicBool::new(false);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let used = std::thread::scope(|scope| {
-        for _ in 0..3 * cores {
+        for _ in 0..cores {
             scope.spawn(|| while !ends.load(Ordering::Relaxed) {});
         }
         let used = (0..3).map(|_| {
@@ -186,7 +189,8 @@ fn a_calls_time_is_the_processors() {
         ends.store(true, Ordering::Relaxed);
         used
     });
-    assert!(used > Duration::from_millis(70), "it was given {used:?} of the processor");
+    // By the clock it would have had two thirds of its time at most.
+    assert!(used > Duration::from_millis(90), "it was given {used:?} of the processor");
 }
 
 /// Time of the processor that this thread has had.

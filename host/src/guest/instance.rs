@@ -256,7 +256,7 @@ fn from_guest(output: types::Output) -> Output {
     let mut text_bytes = FAILURE_TEXT_BYTES_MAX;
     let failures = output.failures.into_iter().map(|failure| {
         let message = brief(failure.message, TEXT_BYTES_MAX.min(text_bytes));
-        text_bytes -= message.len();
+        text_bytes = text_bytes.saturating_sub(message.len());
         Failure { row: failure.row, message }
     });
     Output {

@@ -7,17 +7,22 @@
 use std::borrow::Cow;
 use std::fmt;
 
+/// Stands at the end of a line that was cut.
+const CUT: &str = "...";
+
 /// Cuts `text` to at most `bytes_max` bytes, at a character's end.
 pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// Writes `value` as one line of about `bytes_max` bytes. Formatting ends where the text is full, so that a value of any
+/// Writes `value` as one line of at most `bytes_max` bytes. Formatting ends where the text is full, so that a value of any
 /// size costs no more than that.
 pub fn brief(value: impl fmt::Display, bytes_max: usize) -> String {
     let mut text = String::new();
+    let mut line = LineWriter { out: &mut text, bytes_max: bytes_max.saturating_sub(CUT.len()) };
     // An error means that the rest did not fit.
-    let _ = fmt::write(&mut LineWriter { out: &mut text, bytes_max }, format_args!("{value}"));
+    let _ = fmt::write(&mut line, format_args!("{value}"));
+    text.truncate(text.floor_char_boundary(bytes_max));
     text
 }
 
@@ -82,7 +87,7 @@ impl<W: fmt::Write> fmt::Write for LineWriter<'_, W> {
         self.out.write_str(fits)?;
         if fits.len() < shown.len() {
             self.bytes_max = 0;
-            self.out.write_str("...")?;
+            self.out.write_str(CUT)?;
             return Err(fmt::Error);
         }
         Ok(())
@@ -146,7 +151,9 @@ mod tests {
                 }
             }
         }
-        assert_eq!(brief(Endless, 5), "é\\u{...");
+        for (bytes_max, expected) in [(0, ""), (1, "."), (3, "..."), (5, "é..."), (9, "é\\u{1...")] {
+            assert_eq!(brief(Endless, bytes_max), expected);
+        }
         assert_eq!(brief("a\nb", 100), "a\\nb");
         assert_eq!(brief("", 0), "");
     }
