@@ -31,7 +31,7 @@ impl Guest for Multiplier {
             let value = std::str::from_utf8(batch.value(row).expect("a value")).expect("text");
             std::iter::repeat_n(row as u32, value.parse::<usize>().expect("a number"))
         });
-        Ok(outputs(rows.collect(), batch.bytes()))
+        Ok(outputs(rows.collect(), batch.data.len()))
     }
 
     fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
