@@ -19,7 +19,7 @@ const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A host that is attacked still takes a deployment in this time.
 const DEPLOYED_WITHIN: Duration = Duration::from_secs(30);
-/// Longest time for a few records of a hostile transform: its partition backs off.
+/// Longest time for a few records of each of some hostile transforms: their partitions back off.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const TEAM: &str = "hostile";
@@ -83,13 +83,17 @@ impl<'a> Attack<'a> {
         true
     }
 
-    /// Waits until it is through with its records, and compares what became of them with its rule.
-    pub fn settle(&self, case: &Case) {
+    /// Waits until they are through with their records, and compares what became of them with their rules.
+    pub fn settle(&self, cases: &[&Case]) {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        cases.iter().for_each(|case| self.settle_one(case, deadline));
+    }
+
+    fn settle_one(&self, case: &Case, deadline: Instant) {
         let group = format!("sandbar.{}.{TEAM}.{}", self.cluster, case.name);
         let progress = Progress::new(self.kafka, &group, &self.input(case));
-        let asked = Instant::now();
         while progress.total() < RECORDS as i64 {
-            if asked.elapsed() > SETTLED_WITHIN {
+            if Instant::now() > deadline {
                 return self.note([format!("{}: it has committed {} records of {RECORDS}", case.name, progress.total())]);
             }
             std::thread::sleep(AGAIN_AFTER);

@@ -80,7 +80,7 @@ fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
         });
         held.iter_mut().for_each(Held::drip);
         let deployed = deployed.into_inner().expect("nobody panicked with it");
-        deployed.iter().for_each(|case| attack.settle(case));
+        attack.settle(&deployed);
         in_lanes(&deployed, |_, case| attack.delete(case));
         if !held.is_empty() {
             println!("{} cases were deployed under {count} connections", group.len());
