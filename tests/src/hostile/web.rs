@@ -35,10 +35,10 @@ impl Held {
         for from in FROM {
             let mut open = |count: usize, text: &str| {
                 // A host that has enough of this address refuses or closes: that is its right.
-                streams.extend((0..count).filter_map(|_| connect(from, host)).filter_map(|mut stream| {
+                streams.extend((0..count).filter_map(|_| connect(from, host)).map(|mut stream| {
                     let _ = stream.set_write_timeout(Some(Duration::from_millis(200)));
                     let _ = stream.write_all(text.as_bytes());
-                    Some(stream)
+                    stream
                 }));
             };
             open(IDLE, "");
