@@ -32,7 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     (
         "a false artifact",
         "answer='{\"jail\":{\"landlock\":\"Full\",\"seccomp\":\"Full\"},\"outcome\":{\"Ok\":{\"imports\":[],\"exports\":[],\"footprint\":{\"core_instances\":0,\"component_instances\":0,\"memories\":0,\"tables\":0,\"bytes\":0}}}}'; \
-        printf '\\132\\0\\0\\0\\0\\0\\0\\0%s\\10\\0\\0\\0\\0\\0\\0\\0nonsense' \"$answer\"",
+        printf '\\265\\0\\0\\0\\0\\0\\0\\0%s\\10\\0\\0\\0\\0\\0\\0\\0nonsense' \"$answer\"",
     ),
     ("flood", "while :; do echo 0123456789012345678901234567890123456789; done"),
     ("flood of errors", "while :; do echo 0123456789012345678901234567890123456789 >&2; done"),
