@@ -177,7 +177,11 @@ fn a_calls_time_is_the_processors() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let used = std::thread::scope(|scope| {
         for _ in 0..cores {
-            scope.spawn(|| while !ends.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let used = (0..3).map(|_| {
             let mut guest = instance(&spec);
