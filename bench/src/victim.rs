@@ -76,7 +76,7 @@ impl Victim {
         Victim { producer: Producer::new(kafka), progress }
     }
 
-    /// The median over the rounds of the records a second at `rate`; what it takes at once is printed beside.
+    /// The median over the rounds of the records a second at `rate`; the rate of a backlog is printed beside.
     fn measure(&self, what: &str, rate: usize, seconds: usize, rounds: usize) -> f64 {
         self.through(1_000, usize::MAX);
         let mut offered: Vec<f64> = (0..rounds).map(|_| self.through(rate * seconds, rate)).collect();

@@ -414,7 +414,7 @@ fn every_entry_point_ends() {
     assert_eq!(kind("(loop $l (drop (call $alloc (i32.const 65536))) (br $l)) unreachable"), TrapKind::Memory);
 }
 
-/// A string that reaches beyond what a call may return, again and again over the same bytes.
+/// A string that reaches beyond the bytes that a call may return, again and again over the same bytes.
 #[test]
 fn what_a_call_returns_is_bounded_before_it_is_copied() {
     let started = Instant::now();

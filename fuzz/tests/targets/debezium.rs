@@ -33,7 +33,7 @@ const WORDS: [&[u8]; 22] = [
     b"                                                                ",
 ];
 
-/// The reader takes what serde_json takes, where that is an object or an array, and finds the same in it.
+/// The reader takes the objects and arrays that serde_json takes, and finds the same in them.
 #[test]
 fn debezium_json() {
     sandbar_fuzz::run("debezium_json", |entropy| {

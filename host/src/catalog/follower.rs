@@ -23,7 +23,7 @@ use super::CatalogError;
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// Longest reason for which a record is skipped, in bytes: it quotes what somebody else wrote.
+/// Longest reason for which a record is skipped, in bytes: it quotes foreign text.
 const REASON_BYTES_MAX: usize = 512;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);

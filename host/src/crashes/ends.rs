@@ -90,7 +90,7 @@ impl Ends {
         self
     }
 
-    /// Reads what [`Ends::to_json`] wrote.
+    /// Reads the output of [`Ends::to_json`].
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let OnDisk { version, run, suspects } = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if version != VERSION {

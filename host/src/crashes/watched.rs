@@ -30,7 +30,7 @@ impl Watch {
         }
     }
 
-    /// Does what may end the host, beside its instances' calls: it loads the module.
+    /// Loads the module under a mark: beside its instances' calls, loading may end the host.
     pub fn load<T>(self: &Arc<Self>, load: impl FnOnce() -> T) -> T {
         let marked = Marked::new(self);
         let _under_way = UnderWay::of(&marked);

@@ -141,7 +141,7 @@ fn what_breaks_the_contract_is_refused() {
     }
 }
 
-/// Records and headers without a byte of their own: what is refused is a limit, and where it is reached.
+/// Records and headers without a byte of their own are refused by a limit, and just where it is reached.
 #[test]
 fn records_and_headers_without_bytes_count() {
     #[track_caller]

@@ -29,7 +29,8 @@ pub struct Search<'a> {
 impl Search<'_> {
     /// Finds the newest lines after `from`: at most so many, of at most so many bytes.
     pub fn newest(&self, from: Position, lines_max: usize, bytes_max: usize) -> Result<Position, Refusal> {
-        let (mut kept, mut bytes) = (VecDeque::new(), 0);
+        let mut kept = VecDeque::new();
+        let mut bytes = 0;
         let position = self.each_page(from, |page| {
             for line in page {
                 bytes += line.json.len();

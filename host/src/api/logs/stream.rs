@@ -94,7 +94,8 @@ pub fn respond(form: Form, source: Source, until: Until, shutdown: watch::Receiv
         Form::Events => "text/event-stream",
     };
     let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
-    let (said, searched) = (Instant::now(), Duration::ZERO);
+    let said = Instant::now();
+    let searched = Duration::ZERO;
     let going = Going { form, source, until, shutdown, said, failing: false, searched };
     (headers, Body::from_stream(going.stream())).into_response()
 }
