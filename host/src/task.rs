@@ -66,7 +66,7 @@ pub struct Task {
     held: bool,
     /// When the next tick is due; None before the first look at the clock.
     tick_at: Option<Timestamp>,
-    /// The tick that the open transaction has the work of.
+    /// When the first of the ticks was due whose work the open transaction has.
     ticked: Option<Timestamp>,
     paused: bool,
     /// The lowest offset that may still come in: lower ones are repeats.

@@ -134,6 +134,7 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     let mut bench = bench(&spec_of(mode("fold"), json!({ "tick": "1s" })));
     bench.task.plan_tick(bench.now);
     bench.offer_keyed(&[("a", Some("5"))]).run();
+    let first = bench.task.wait_until();
     (0..3).for_each(|_| tick(&mut bench));
     assert_eq!(bench.session.values(0), ["1 5", "1", "2", "3"]);
     let (ticked, key) = (&bench.session.sent[3], "tick-3");
@@ -141,6 +142,7 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     assert_eq!(bench.state.changes().count(), 2);
     bench.state.roll_back();
     bench.task.rewind();
+    assert_eq!(bench.task.wait_until(), first, "none of the three has been");
     bench.now = Timestamp(bench.now.0 + 1);
     bench.step();
     assert_eq!(bench.session.values(0)[4..], ["1"], "it is due again, and its count was undone");

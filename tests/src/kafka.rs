@@ -93,6 +93,11 @@ impl KafkaCluster {
         self.take(id).terminate(UP_WITHIN);
     }
 
+    /// The first segment of a partition on a node (they count from 1), as Kafka keeps it.
+    pub fn segment(&self, id: usize, topic: &str, partition: i32) -> PathBuf {
+        self.nodes()[id - 1].dir.join(format!("data/{topic}-{partition}/00000000000000000000.log"))
+    }
+
     /// Starts a node again on its data, and waits until it has joined.
     pub fn restart(&self, id: usize) {
         let running = {

@@ -14,6 +14,7 @@ use crate::wait;
 /// Requests, by their api keys.
 pub const PRODUCE: i16 = 0;
 pub const HEARTBEAT: i16 = 12;
+pub const JOIN_GROUP: i16 = 11;
 pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
 pub const END_TXN: i16 = 26;
 pub const TXN_OFFSET_COMMIT: i16 = 28;

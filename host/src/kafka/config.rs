@@ -54,6 +54,8 @@ impl KafkaConfig {
             ("isolation.level", "read_committed".into()),
             ("enable.auto.commit", "false".into()),
             ("enable.auto.offset.store", "false".into()),
+            // As Java clients do by default: a batch that was damaged on a disk is an error, and not other values.
+            ("check.crcs", "true".into()),
             // A missing offset must be seen, not skipped.
             ("auto.offset.reset", "error".into()),
             // Off: consuming in batches, librdkafka 2.12 takes an end for a record, and after the next pause or rebalance
@@ -99,6 +101,7 @@ impl KafkaConfig {
             ("group.id", group.to_owned()),
             ("isolation.level", "read_committed".into()),
             ("enable.auto.commit", "false".into()),
+            ("check.crcs", "true".into()),
             ("auto.offset.reset", "earliest".into()),
             ("enable.partition.eof", "true".into()),
             ("queued.max.messages.kbytes", "4096".into()),

@@ -42,6 +42,8 @@ impl TopicReader for KafkaTopicReader {
     fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError> {
         let (positions, mut failed) = (&mut self.positions, None);
         self.client.consume(&mut self.fetched, wait, RECORDS_MAX, &mut |message| match message {
+            // A record before it may be missing.
+            Fetched::Record(_) | Fetched::End { .. } if failed.is_some() => {}
             Fetched::Record(record) => {
                 let (partition, offset) = (record.partition(), record.offset());
                 if let Some(position) = positions.get_mut(partition as usize) {

@@ -167,9 +167,17 @@ impl Reader {
                 });
             }
             Fetched::End { offset, .. } => *end_seen = offset,
-            Fetched::Error { error, .. } => failed = Some(error),
+            Fetched::Error { error, of_partition } if failed.is_none() || of_partition => {
+                failed = Some((error, of_partition))
+            }
+            Fetched::Error { .. } => {}
         });
-        failed.filter(|_| self.left.is_empty()).map_or(Ok(taken), Err)
+        match failed {
+            // Records that came with it may be from behind a gap, whichever side of it they were taken from.
+            Some((error, true)) => Err(error),
+            Some((error, false)) if self.left.is_empty() => Err(error),
+            Some(_) | None => Ok(taken),
+        }
     }
 }
 

@@ -299,6 +299,12 @@ impl Client {
         partitions.first_error("committed")
     }
 
+    /// Tells whether the group has given this member's partitions to others, which it has not been told yet.
+    pub fn is_assignment_lost(&self) -> bool {
+        // SAFETY: live handle.
+        unsafe { rd_kafka_assignment_lost(self.rk) != 0 }
+    }
+
     pub fn commit_sync(&self, partitions: &PartitionList) -> Result<(), RawError> {
         // SAFETY: as above.
         check("commit", unsafe { rd_kafka_commit(self.rk, partitions.ptr(), 0) })?;

@@ -5,7 +5,7 @@
 //! is explicit; the revoke of a partition waits until the worker has ended its transaction.
 
 use std::ffi::CString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::KafkaConfig;
 use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
@@ -14,6 +14,9 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+
+/// How often a commit that met a rebalance is tried again.
+const REBALANCE_LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct KafkaSession {
     config: KafkaConfig,
@@ -98,6 +101,23 @@ impl KafkaSession {
         let ends = known.filter_map(|at| Some((self.partition(&at.topic, at.partition)?, at.offset))).collect();
         self.consumed_ends = ends;
         Ok(())
+    }
+
+    /// Commits offsets outside of a transaction. A rebalance that is under way refuses them for a moment and takes nothing
+    /// that this member has not given up, so they are committed again after it. Once the assignment is lost, the next poll
+    /// says so: what was sent is sent again by the next owner.
+    fn commit_outside(&self, offsets: &PartitionList) -> Result<(), SessionError> {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match self.consumer.commit_sync(offsets) {
+                Ok(()) => return Ok(()),
+                Err(error) if !is_rebalance(&error) => return Err(restart(error)),
+                Err(error) if self.consumer.is_assignment_lost() || Instant::now() > deadline => {
+                    return Err(SessionError::Abort(error.to_string()));
+                }
+                Err(_) => std::thread::sleep(REBALANCE_LOOK),
+            }
+        }
     }
 
     /// Where each partition begins. A partition without a committed offset gets one here, so that a crash before its
@@ -267,7 +287,7 @@ impl Session for KafkaSession {
         let group = self.group.take();
         self.producer()?.drain()?;
         if self.options.delivery == Delivery::AtLeastOnce {
-            return if offsets.is_empty() { Ok(()) } else { self.consumer.commit_sync(&list).map_err(restart) };
+            return if offsets.is_empty() { Ok(()) } else { self.commit_outside(&list) };
         }
         if !offsets.is_empty() {
             let group = group.ok_or_else(|| SessionError::Restart("was not a member of the group at begin".into()))?;
@@ -297,6 +317,17 @@ impl Session for KafkaSession {
 fn open_producer(config: &KafkaConfig, options: &SessionOptions) -> Result<Producer, SessionError> {
     let transactional_id = (options.delivery == Delivery::ExactlyOnce).then_some(options.transactional_id.as_str());
     Producer::open(config, transactional_id, &options.outputs)
+}
+
+/// Tells the errors of a commit that a rebalance is the reason of.
+fn is_rebalance(error: &RawError) -> bool {
+    use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
+    matches!(
+        error.code,
+        Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS
+            | Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
+            | Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
+    )
 }
 
 /// Errors that another poll will not mend.

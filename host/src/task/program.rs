@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::spec::{Retry, Spec, Then};
+use crate::model::spec::{Delivery, Retry, Spec, Then};
 use crate::ports::{GuestFactory, Partition};
 use crate::telemetry::metrics::TransformMetrics;
 
@@ -26,6 +26,7 @@ pub struct Settings {
     pub inputs: Vec<TopicName>,
     /// Every topic that is written: those of the spec, dead letters, changelogs. `Outgoing::topic` is an index into it.
     pub outputs: Vec<TopicName>,
+    pub delivery: Delivery,
     pub commit_interval: Duration,
     pub batch_records: usize,
     pub batch_bytes: usize,
@@ -55,6 +56,7 @@ impl Settings {
             inputs: spec.inputs.clone(),
             changelogs: written..written + changelogs.len(),
             outputs: spec.written_topics().cloned().chain(changelogs).collect(),
+            delivery: spec.delivery,
             commit_interval: spec.commit_interval,
             batch_records: spec.limits.batch_records as usize,
             batch_bytes: spec.limits.batch_bytes.as_usize(),

@@ -149,7 +149,8 @@ impl Task {
             session.send(&outgoing)?;
             tally.sent(&outgoing);
         }
-        self.ticked = due;
+        // An abort takes back all ticks of the transaction: the first of them is due then.
+        self.ticked = self.ticked.or(due);
         Ok(Step::Worked)
     }
 

@@ -46,6 +46,11 @@ impl Tally {
         self.held_bytes
     }
 
+    /// Input records that were processed.
+    pub fn records(&self) -> u64 {
+        self.inputs.iter().map(|(records, _)| records).sum()
+    }
+
     /// Adds everything to the metrics and begins anew.
     pub fn count(&mut self, metrics: &TransformMetrics, now: Timestamp) {
         for (counters, (records, bytes)) in metrics.inputs.iter().zip(&self.inputs) {

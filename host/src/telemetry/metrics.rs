@@ -50,6 +50,7 @@ pub struct Metrics {
     aborted: IntCounterVec,
     commit_time: HistogramVec,
     rebalances: IntCounterVec,
+    repeated: IntCounterVec,
     swaps: IntCounterVec,
     swap_pause: HistogramVec,
     worker_state: IntGaugeVec,
@@ -118,6 +119,7 @@ pub struct TransformMetrics {
     pub committed: IntCounter,
     pub commit_time: Histogram,
     pub rebalances: IntCounter,
+    pub repeated: IntCounter,
     pub swap_pause: Histogram,
     pub log_dropped: IntCounter,
     /// Log lines that its guests may write.
@@ -228,6 +230,12 @@ impl Metrics {
                 seconds(),
             ),
             rebalances: counters(r, "sandbar_rebalances_total", "Changes of a worker's partitions", &TRANSFORM),
+            repeated: counters(
+                r,
+                "sandbar_records_repeated_total",
+                "Records of an at-least-once transform that are processed again, whose output may be there twice",
+                &TRANSFORM,
+            ),
             swaps: counters(
                 r,
                 "sandbar_swaps_total",
@@ -427,6 +435,7 @@ impl Metrics {
             committed: self.committed.with_label_values(&labels),
             commit_time: self.commit_time.with_label_values(&labels),
             rebalances: self.rebalances.with_label_values(&labels),
+            repeated: self.repeated.with_label_values(&labels),
             swap_pause: self.swap_pause.with_label_values(&labels),
             log_dropped: self.log_dropped.with_label_values(&labels),
             allowance: self.rates.of(id),

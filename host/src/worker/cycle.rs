@@ -9,6 +9,7 @@ use prometheus::HistogramTimer;
 use super::WorkerStatus;
 use super::portion::Portion;
 use super::states::{Opened, PartitionStates};
+use crate::model::spec::Delivery;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{CommitOffset, Guest, OpenError, Partition, Positions, Rebalance, Session, SessionError, States};
@@ -335,7 +336,7 @@ impl Cycle {
             self.session.abort().map_err(as_restart)?;
         }
         self.deadline = None;
-        self.tally.clear();
+        self.forget_work();
         let faulty = self.states.roll_back();
         self.hold_for_state(&faulty);
         for task in self.tasks.values_mut() {
@@ -348,6 +349,15 @@ impl Cycle {
             }
         }
         Ok(())
+    }
+
+    /// Forgets what the transaction did. Sent at least once, it is in the log all the same.
+    fn forget_work(&mut self) {
+        let program = self.program();
+        if program.settings.delivery == Delivery::AtLeastOnce {
+            program.metrics.repeated.inc_by(self.tally.records());
+        }
+        self.tally.clear();
     }
 
     fn hold_for_state(&mut self, numbers: &[i32]) {
@@ -446,7 +456,7 @@ impl Cycle {
                     task.limit_rows(self.portion.rows_max());
                     if self.states.are_needed() {
                         let number = assigned.partition.number;
-                        self.states.begin(number, task.committed_changelogs());
+                        self.states.need(number, task.committed_changelogs());
                         task.hold(!self.states.is_open(number));
                     }
                     tracing::info!(
@@ -506,6 +516,7 @@ impl Cycle {
 
     /// Closes the session.
     pub fn into_programs(mut self) -> Programs {
+        self.forget_work();
         if let Some(next) = self.next {
             self.programs.replace(next.program);
         }

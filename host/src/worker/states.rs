@@ -1,10 +1,9 @@
 //! The state of each partition number that a worker has tasks of.
 //!
 //! ```text
-//!   (assigned) --> opening --> open --(a local store fails)--> opening, afresh
-//!                    ^  |
-//!                    |  +--> failed
-//!                    +---------+   after a backoff
+//!   (assigned) --> closed --> opening --> open --(a local store fails)--> opening, afresh
+//!                    ^           |
+//!                    +-----------+ after a backoff
 //! ```
 //!
 //! A transform without stores has one empty state for all, and none of this.
@@ -37,9 +36,9 @@ struct Slot {
 }
 
 enum Phase {
+    Closed { open_at: Timestamp },
     Opening(Box<dyn Opening>),
     Open(State),
-    Failed { retry_at: Timestamp },
 }
 
 /// What became of a state.
@@ -60,16 +59,27 @@ impl PartitionStates {
         self.stores.is_some()
     }
 
-    /// Begins to open the state of a number, unless it is there: other inputs' tasks have it too.
-    pub fn begin(&mut self, number: i32, committed: &Positions) {
-        let Some(stores) = &self.stores else { return };
-        let slot = self.slots.entry(number).or_insert_with(|| {
-            let opening = stores.open(number, committed.clone(), false);
-            Slot { phase: Phase::Opening(opening), committed: Positions::new(), failures: 0, afresh: false }
+    /// Asks for the state of a number, which other inputs' tasks may have asked for too. It is opened by the next
+    /// [`PartitionStates::advance`], when all of them have said how far its changelogs reach at least.
+    pub fn need(&mut self, number: i32, committed: &Positions) {
+        if self.stores.is_none() {
+            return;
+        }
+        let slot = self.slots.entry(number).or_insert_with(|| Slot {
+            phase: Phase::Closed { open_at: Timestamp(0) },
+            committed: Positions::new(),
+            failures: 0,
+            afresh: false,
         });
         for (store, &position) in committed {
             let known = slot.committed.entry(store.clone()).or_default();
-            *known = position.max(*known);
+            if position > *known {
+                *known = position;
+                // The one that is under way knows of less, and would not miss the rest.
+                if matches!(slot.phase, Phase::Opening(_)) {
+                    slot.phase = Phase::Closed { open_at: Timestamp(0) };
+                }
+            }
         }
     }
 
@@ -92,8 +102,8 @@ impl PartitionStates {
         for (&number, slot) in &mut self.slots {
             match &mut slot.phase {
                 Phase::Open(_) => {}
-                Phase::Failed { retry_at } if *retry_at > now => {}
-                Phase::Failed { .. } => {
+                Phase::Closed { open_at } if *open_at > now => {}
+                Phase::Closed { .. } => {
                     slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), slot.afresh));
                 }
                 Phase::Opening(opening) => match opening.poll() {
@@ -103,7 +113,7 @@ impl PartitionStates {
                         news.push((number, Opened::Ready));
                     }
                     Some(Err(error)) => {
-                        slot.phase = Phase::Failed { retry_at: now.after(REOPEN.after(slot.failures)) };
+                        slot.phase = Phase::Closed { open_at: now.after(REOPEN.after(slot.failures)) };
                         slot.failures = slot.failures.saturating_add(1);
                         news.push((number, failed(&error, now)));
                     }
@@ -191,7 +201,7 @@ impl PartitionStates {
         for (&number, slot) in &mut self.slots {
             if matches!(&slot.phase, Phase::Open(state) if state.fault().is_some()) {
                 // The faulty one is closed before another is opened over the same files.
-                slot.phase = Phase::Failed { retry_at: Timestamp(0) };
+                slot.phase = Phase::Closed { open_at: Timestamp(0) };
                 slot.afresh = true;
                 slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), true));
                 reopened.push(number);
@@ -242,5 +252,60 @@ fn failed(error: &OpenError, now: Timestamp) -> Opened {
     match error {
         OpenError::Lost(_) | OpenError::Unavailable(_) => Opened::Failed(last),
         OpenError::Partitions(_) => Opened::Stopped(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Notes how far the changelogs of each state reach that is opened, and opens none.
+    #[derive(Default)]
+    struct Openings(Mutex<Vec<(i32, Positions)>>);
+
+    struct Endless;
+
+    impl Opening for Endless {
+        fn poll(&mut self) -> Option<Result<State, OpenError>> {
+            None
+        }
+
+        fn progress(&self) -> (u64, u64) {
+            (0, 0)
+        }
+    }
+
+    impl States for Openings {
+        fn open(&self, number: i32, committed: Positions, _: bool) -> Box<dyn Opening> {
+            self.0.lock().push((number, committed));
+            Box::new(Endless)
+        }
+
+        fn check_inputs(&self) -> Result<(), OpenError> {
+            Ok(())
+        }
+    }
+
+    fn positions(levels: i64) -> Positions {
+        [("levels".to_owned(), levels)].into()
+    }
+
+    #[test]
+    fn a_changelog_must_reach_as_far_as_any_input_has_committed() {
+        let openings = Arc::new(Openings::default());
+        let mut states = PartitionStates::new(Some(openings.clone()));
+        for (number, levels) in [(0, 5), (1, 7), (0, 9), (1, 3)] {
+            states.need(number, &positions(levels));
+        }
+        states.advance(Timestamp(0));
+        let opened = std::mem::take(&mut *openings.0.lock());
+        assert_eq!(opened, [(0, positions(9)), (1, positions(7))], "each once, when all inputs were heard");
+        // One that is heard later.
+        states.need(0, &positions(9));
+        states.need(1, &positions(8));
+        states.advance(Timestamp(0));
+        assert_eq!(*openings.0.lock(), [(1, positions(8))]);
     }
 }

@@ -1,5 +1,6 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
+mod at_least_once;
 mod bad_input;
 mod browser;
 mod catalog;
@@ -8,6 +9,7 @@ mod cluster;
 mod collect;
 mod conformance;
 mod control_topics;
+mod damaged;
 mod exactly_once;
 mod faults;
 mod graceful;
