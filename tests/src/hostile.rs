@@ -75,6 +75,9 @@ pub enum Resource {
 pub enum Rule {
     /// The upload is refused with one of these codes.
     Upload(&'static [&'static str]),
+    /// The upload is refused with one of these codes, or the module compiles and does no harm: an optimised host gets further
+    /// with the same stack and time.
+    Harmless(&'static [&'static str]),
     /// The upload is taken, but no instance can be made: a deployment is refused with one of these codes.
     Instance(&'static [&'static str]),
     /// Each of its records becomes a dead letter with one of these codes.
