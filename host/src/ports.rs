@@ -292,7 +292,8 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// All topics except the log's own internal ones.
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;
 
-    /// Creates a topic; one that exists already is left as it is.
+    /// Creates a topic; one that exists already is left as it is. On Kafka it has a replica on each of up to three brokers
+    /// and, with three, `min.insync.replicas=2`.
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
 
     /// Appends records in order; each to the partition that its key hashes to (murmur2, as Java clients do), or to

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -128,6 +128,20 @@ fn wait_for_leaders(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
             if partitions_led == partitions as usize { Ok(()) } else { Err(format!("{partitions_led} have")) }
         });
     }
+}
+
+/// How many replicas a topic's first partition has.
+pub fn replicas(kafka: &KafkaCluster, topic: &str) -> usize {
+    let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
+    metadata.topics()[0].partitions()[0].replicas().len()
+}
+
+/// The value of a topic's setting, also where it is the broker's.
+pub fn setting(kafka: &KafkaCluster, topic: &str, setting: &str) -> Option<String> {
+    let topic = [ResourceSpecifier::Topic(topic)];
+    let described = futures::executor::block_on(admin(kafka).describe_configs(&topic, &options()));
+    let described = described.expect("Kafka answers").into_iter().next().expect("of one topic").expect("it is there");
+    described.entry_map().get(setting)?.value.clone()
 }
 
 /// How many partitions a topic has; `None`: it does not exist.

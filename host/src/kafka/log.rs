@@ -32,8 +32,13 @@ const RECORD_BYTES: usize = 16;
 pub(super) const READER_GROUP: &str = "sandbar-reader";
 /// Readers that are kept for the next read; each is a client with threads of its own.
 const READERS_MAX: usize = 24;
-/// Replicas of a topic that Sandbar creates, where there are as many brokers.
-const REPLICAS: usize = 3;
+/// Replicas of a topic that Sandbar creates, where there are as many brokers; fewer brokers have one each.
+const REPLICAS_MAX: usize = 3;
+/// `min.insync.replicas` of a topic with so many replicas: one broker may be down, and what was acknowledged is on two.
+const IN_SYNC_MIN: &str = "2";
+/// `segment.bytes` of a compacted topic of Sandbar's own. Kafka compacts no segment that is written to, and its default of
+/// 1 GiB would keep every change of a small store. Kafka Streams' changelogs have 50 MiB, too.
+const SEGMENT_BYTES: &str = "52428800";
 
 /// A Kafka cluster.
 pub struct KafkaLog {
@@ -231,7 +236,7 @@ impl Log for KafkaLog {
             .inner()
             .fetch_metadata(None, CALL_TIMEOUT)
             .map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.config.brokers)))?;
-        let replicas = if metadata.brokers().len() >= REPLICAS { REPLICAS } else { 1 };
+        let replicas = metadata.brokers().len().clamp(1, REPLICAS_MAX);
         let mut new = RdNewTopic::new(topic.name.as_str(), topic.partitions, TopicReplication::Fixed(replicas as i32));
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         new = match (topic.compacted, &retention) {
@@ -242,6 +247,12 @@ impl Log for KafkaLog {
         if let Some([retention, segment]) = &retention {
             // Only whole segments are dropped, and never the one that is written.
             new = new.set("retention.ms", retention).set("segment.ms", segment);
+        }
+        if replicas == REPLICAS_MAX {
+            new = new.set("min.insync.replicas", IN_SYNC_MIN);
+        }
+        if topic.compacted && topic.name.is_internal() {
+            new = new.set("segment.bytes", SEGMENT_BYTES);
         }
         let created = futures::executor::block_on(self.admin.create_topics(&[new], &Self::options()));
         let created = created.map_err(|error| LogError::Unavailable(error.to_string()))?;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use sandbar::kafka::{KafkaConfig, KafkaLog};
+use sandbar::ports::{Log, NewTopic};
 use sandbar_tests::{KafkaCluster, Message, Producer, Progress, topics};
 
 const CALL: Duration = Duration::from_secs(20);
@@ -66,6 +68,18 @@ fn keys_nulls_and_headers_arrive_as_they_were() {
     assert_eq!(read, sent);
 }
 
+/// Creates a changelog as a host does, and looks at what Kafka has made.
+#[track_caller]
+fn assert_created(kafka: &KafkaCluster, name: &str, replicas: usize, settings: &[(&str, &str)]) {
+    let log = KafkaLog::new(KafkaConfig { brokers: kafka.brokers().to_owned(), ..KafkaConfig::default() });
+    let topic = NewTopic { name: name.parse().expect("valid"), partitions: 1, compacted: true, retention: None };
+    log.expect("a client").create_topic(&topic).expect("it is created");
+    assert_eq!(topics::replicas(kafka, name), replicas, "{name}");
+    for (setting, value) in settings {
+        assert_eq!(topics::setting(kafka, name, setting).as_deref(), Some(*value), "{name}: {setting}");
+    }
+}
+
 #[test]
 fn a_cluster_outlives_its_nodes() {
     let kafka = KafkaCluster::start(3);
@@ -73,10 +87,12 @@ fn a_cluster_outlives_its_nodes() {
     let producer = Producer::new(&kafka);
     let messages = numbered(3_000);
     producer.send_all("harness.nodes", &messages[..1_000]);
+    assert_created(&kafka, "_sandbar.harness.three", 3, &[("min.insync.replicas", "2"), ("segment.bytes", "52428800")]);
     kafka.kill9(2);
     producer.send_all("harness.nodes", &messages[1_000..2_000]);
     kafka.restart(2);
     kafka.stop(1);
+    assert_created(&kafka, "_sandbar.harness.two", 2, &[("cleanup.policy", "compact")]);
     producer.send_all("harness.nodes", &messages[2_000..]);
     kafka.restart(1);
     assert_eq!(topics::read_committed(&kafka, "harness.nodes").len(), messages.len());
