@@ -158,6 +158,8 @@ impl EmbeddedLog {
             compacted: Some(topic.compacted),
             tombstones_kept: None,
             deleted_after: None,
+            // Topics are numbered as they are made, and no number is used again.
+            id: Some(topic.id.to_string()),
         }
     }
 }

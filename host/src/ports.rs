@@ -171,6 +171,16 @@ pub struct TopicInfo {
     pub tombstones_kept: Option<Duration>,
     /// How old records get before they are deleted for their age. `None`: they are not, or it is not known.
     pub deleted_after: Option<Duration>,
+    /// Tells the topic from one of the same name that was made before or after it. `None`: not asked.
+    pub id: Option<String>,
+}
+
+/// A topic by its identity and its size: cheap to ask for many at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSize {
+    /// See [`TopicInfo::id`].
+    pub id: String,
+    pub partitions: i32,
 }
 
 /// A topic to be created.
@@ -288,6 +298,21 @@ pub trait Log: Groups + Send + Sync + 'static {
 
     /// How many partitions a topic has: cheaper than [`Log::topic`], for what is asked often.
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError>;
+
+    /// Identity and size of these topics, asked all at once; those that do not exist are left out.
+    fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
+        let mut sizes = BTreeMap::new();
+        for name in names {
+            match self.topic(name) {
+                Ok(TopicInfo { partitions, id, .. }) => {
+                    sizes.insert(name.clone(), TopicSize { id: id.unwrap_or_default(), partitions });
+                }
+                Err(LogError::NoTopic(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sizes)
+    }
 
     /// All topics except the log's own internal ones.
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;

@@ -4,6 +4,7 @@
 //! Callbacks run inside `consume`, `poll` and the blocking calls, on the calling thread; they only write to
 //! [`Events`], which the owner reads after the call.
 
+mod describe;
 mod list;
 mod produce;
 
@@ -19,6 +20,7 @@ use rdkafka_sys::bindings::*;
 use crate::model::units::Timestamp;
 use crate::threads;
 
+pub(super) use describe::{Described, describe_topics};
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
 

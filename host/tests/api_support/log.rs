@@ -144,6 +144,7 @@ impl Log for MemoryLog {
             compacted,
             tombstones_kept: None,
             deleted_after: None,
+            id: Some(name.to_string()),
         })
     }
 
