@@ -7,6 +7,7 @@ mod host;
 #[expect(dead_code, reason = "shared with api_http, which uses the rest")]
 mod log;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,6 +136,7 @@ async fn offsets_that_are_in_use_are_not_moved() {
         outputs: vec![],
         delivery: Delivery::ExactlyOnce,
         start: Start::Latest,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
     let mut session = host.log.open(&options).expect("opens");

@@ -1,9 +1,11 @@
 //! Tests of what is particular to the embedded log; the conformance suite has what every log must do.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance};
+use crate::ports::{Assigned, CommitOffset, Groups, Outgoing, Partition, Rebalance};
 
 const T0: Partition = Partition { input: 0, number: 0 };
 
@@ -44,9 +46,19 @@ fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
         outputs: vec![name("out")],
         delivery: Delivery::ExactlyOnce,
         start,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
+    begin(log, &options);
     log.open(&options).expect("opens")
+}
+
+/// Gives the partitions of a group without offsets their first ones.
+fn begin(log: &EmbeddedLog, options: &SessionOptions) {
+    if log.group_offsets(&options.group, &options.inputs).expect("reads").is_empty() {
+        let offsets = log.start_offsets(&options.inputs[0], &options.start).expect("reads");
+        log.commit_for_group(&options.group, &offsets).expect("commits");
+    }
 }
 
 fn assigned(session: &mut dyn Session) -> Vec<Assigned> {
