@@ -222,7 +222,8 @@ async fn start(
         }
     });
     let http = metrics.clone();
-    let running = Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone(), positions: positions.clone() };
+    let running =
+        Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone(), positions: positions.clone() };
     let state = ApiState {
         catalog,
         positions,
@@ -376,7 +377,8 @@ impl Runtime for Running {
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
-        let reasons: Vec<String> = self.catalog.trouble().into_iter().chain(self.positions.trouble()).chain(self.cluster.trouble()).collect();
+        let reasons: Vec<String> =
+            self.catalog.trouble().into_iter().chain(self.positions.trouble()).chain(self.cluster.trouble()).collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 }

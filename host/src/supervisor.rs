@@ -102,7 +102,8 @@ impl Supervisor {
     fn pass_on(&self, desired: &BTreeMap<TransformId, Deployment>, parts: &Parts) {
         let mut actors = self.actors.lock();
         for (id, deployment) in desired {
-            let handle = actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
+            let handle =
+                actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
             handle.desired.send_if_modified(|current| {
                 let changed = current.as_ref() != Some(deployment);
                 *current = Some(deployment.clone());

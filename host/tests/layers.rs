@@ -21,10 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("positions", &["model", "ports", "catalog"]),
     ("cluster", &["model", "ports", "records", "catalog", "telemetry"]),
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
-    (
-        "supervisor",
-        &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "positions", "worker", "telemetry"],
-    ),
+    ("supervisor", &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "positions", "worker", "telemetry"]),
     ("api", &["model", "ports", "records", "state", "task", "catalog", "positions", "cluster", "telemetry"]),
     ("fuzzing", &["model", "embedded", "catalog", "cluster", "api"]),
     ("config", &["model", "stores", "telemetry"]),

@@ -12,7 +12,9 @@ use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 use super::config::KafkaConfig;
 use super::exclusive::KafkaExclusive;
 use super::follow::KafkaTopicReader;
-use super::raw::{CLIENT_THREADS, Client, Described, Fetched, PartitionList, Produced, RawError, TopicHandle, describe_topics};
+use super::raw::{
+    CLIENT_THREADS, Client, Described, Fetched, PartitionList, Produced, RawError, TopicHandle, describe_topics,
+};
 use super::session::KafkaSession;
 use crate::model::names::TopicName;
 use crate::ports::{

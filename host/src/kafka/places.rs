@@ -35,11 +35,7 @@ impl Reason {
 }
 
 /// Finds the places of these partitions, in their order.
-pub(super) fn find(
-    consumer: &Client,
-    config: &KafkaConfig,
-    partitions: &[(&str, i32)],
-) -> Result<Vec<Place>, RawError> {
+pub(super) fn find(consumer: &Client, config: &KafkaConfig, partitions: &[(&str, i32)]) -> Result<Vec<Place>, RawError> {
     let committed = committed(consumer, partitions)?;
     let mut places = Vec::new();
     for _ in 0..ASKED_MAX {

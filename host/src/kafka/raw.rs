@@ -349,8 +349,7 @@ impl Client {
         list.first_error("offsets_for_times")
     }
 
-    /// Asks for the metadata of all topics that this client knows: a consumer whose topics have other partitions than it
-    /// knew joins its group again.
+    /// Asks for the metadata of all topics that this client knows.
     pub fn refresh_metadata(&self, timeout: Duration) -> Result<(), RawError> {
         let mut metadata = ptr::null();
         // SAFETY: live handle, valid out pointer; null means no single topic. The answer is ours to destroy.

@@ -43,13 +43,8 @@ impl KafkaSession {
         // The producer first: it fences an earlier owner of the id, whose open transaction would hold us back.
         let producer = open_producer(config, options)?;
         let consumer = Client::consumer(&config.consumer(options)).map_err(restart)?;
-        let mut topics = PartitionList::new();
-        for topic in &options.inputs {
-            topics.add(topic.as_str(), -1, 0, "");
-        }
         let input_handles = handles(&consumer, &options.inputs)?;
-        consumer.subscribe(&topics).map_err(restart)?;
-        Ok(Self {
+        let session = Self {
             config: config.clone(),
             options: options.clone(),
             producer: Some(producer),
@@ -63,7 +58,17 @@ impl KafkaSession {
             paused: Vec::new(),
             unplaced: Vec::new(),
             interrupted: None,
-        })
+        };
+        session.subscribe().map_err(restart)?;
+        Ok(session)
+    }
+
+    fn subscribe(&self) -> Result<(), RawError> {
+        let mut topics = PartitionList::new();
+        for topic in &self.options.inputs {
+            topics.add(topic.as_str(), -1, 0, "");
+        }
+        self.consumer.subscribe(&topics)
     }
 
     fn producer(&mut self) -> Result<&mut Producer, SessionError> {
@@ -215,8 +220,10 @@ impl Session for KafkaSession {
     }
 
     fn look_for_partitions(&mut self) -> Result<(), SessionError> {
-        // A failure is the next look's: the client asks by itself too, less often.
-        if let Err(error) = self.consumer.refresh_metadata(CALL_TIMEOUT) {
+        // With the new metadata there, to subscribe to the same topics again makes the consumer compare the two, and join
+        // its group again where they differ. A failure is made up for by the client itself, later.
+        let looked = self.consumer.refresh_metadata(CALL_TIMEOUT).and_then(|()| self.subscribe());
+        if let Err(error) = looked {
             tracing::debug!(group = self.options.group, %error, "no metadata now");
         }
         Ok(())

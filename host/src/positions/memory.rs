@@ -110,9 +110,7 @@ fn decode(value: &[u8]) -> Entry {
         Err(error) => return Entry::Unreadable(error.to_string()),
     }
     match serde_json::from_slice::<Form>(value) {
-        Ok(form) if form.inputs.values().all(|input| input.partitions >= 0) => {
-            Entry::Known(Known { inputs: form.inputs })
-        }
+        Ok(form) if form.inputs.values().all(|input| input.partitions >= 0) => Entry::Known(Known { inputs: form.inputs }),
         Ok(_) => Entry::Unreadable("a number of partitions is negative".into()),
         Err(error) => Entry::Unreadable(error.to_string()),
     }

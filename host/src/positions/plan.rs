@@ -33,11 +33,7 @@ pub struct Plan {
 }
 
 /// Decides. `sizes` has every input, `committed` the partitions of them that have an offset.
-pub fn plan(
-    known: Option<&Known>,
-    sizes: &BTreeMap<TopicName, TopicSize>,
-    committed: &BTreeSet<(TopicName, i32)>,
-) -> Plan {
+pub fn plan(known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>, committed: &BTreeSet<(TopicName, i32)>) -> Plan {
     let mut begins = Vec::new();
     let mut inputs = known.map(|known| known.inputs.clone()).unwrap_or_default();
     for (topic, TopicSize { id, partitions }) in sizes {

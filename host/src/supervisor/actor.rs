@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::inputs::InputWatch;
+use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
 use crate::crashes::{ENDS_MAX, Permit, Standing};

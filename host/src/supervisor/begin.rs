@@ -87,7 +87,10 @@ impl Actor {
         match () {
             () if sizes.iter().any(|(topic, size)| is_other(topic, &size.id)) => Change::MadeAnew,
             () if !may_grow => Change::None,
-            () if sizes.iter().any(|(topic, size)| options.begun.get(topic).is_none_or(|&begun| size.partitions > begun)) => {
+            () if sizes
+                .iter()
+                .any(|(topic, size)| options.begun.get(topic).is_none_or(|&begun| size.partitions > begun)) =>
+            {
                 Change::Grown
             }
             () if !known.covers(&sizes) => Change::Grown,

@@ -13,7 +13,9 @@ use std::time::Duration;
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
-use sandbar::ports::{CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Partition, Rebalance, Session, SessionOptions};
+use sandbar::ports::{
+    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Partition, Rebalance, Session, SessionOptions,
+};
 
 const DIR_VARIABLE: &str = "SANDBAR_TEST_DURABILITY_DIR";
 const PARTITIONS: i32 = 4;

@@ -154,12 +154,8 @@ pub fn without_a_place_not_read(fixture: &Fixture) -> Result<()> {
     }
     let mut options = fixture.options("tx", &topic, &[&output]);
     options.begun = [(topic.clone(), 2)].into();
-    let offset = |partition, next_offset| GroupOffset {
-        topic: topic.clone(),
-        partition,
-        next_offset,
-        metadata: String::new(),
-    };
+    let offset =
+        |partition, next_offset| GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() };
     fixture.log.commit_for_group(&options.group, &[offset(0, 4), offset(2, 11)])?;
     let mut member = fixture.member_unbegun(&options)?;
     let seen: Vec<String> = member.receive(6)?.iter().map(|seen| seen.text()).collect();

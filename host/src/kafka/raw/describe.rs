@@ -35,8 +35,7 @@ pub(in super::super) fn describe_topics(
     // answer's parts before the answer; the request copies the names.
     unsafe {
         let options = rd_kafka_AdminOptions_new(rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        let set =
-            rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
+        let set = rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
         if let Result::Err(error) = check("describe_topics", set) {
             rd_kafka_AdminOptions_destroy(options);
             return Result::Err(error);
