@@ -119,7 +119,9 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList
         let spec = spec_of(&deployment)?;
         let places = places(&*state.log, &spec.group(&state.cluster), &spec)?;
         let forgotten = forgotten(&state, &spec, &places)?;
-        let statuses = state.runtime.statuses(&deployment.id);
+        // While it is paused nobody passes anything, and what hosts said before may be older than the offsets.
+        let runs = deployment.desired == Desired::Running;
+        let statuses = if runs { state.runtime.statuses(&deployment.id) } else { Vec::new() };
         let view = |place: Place| {
             let own = statuses.iter().flat_map(|status| &status.partitions);
             let own = own.filter(|own| (&own.topic, own.partition) == (&place.topic, place.partition));
