@@ -220,7 +220,7 @@ pub struct TopicInfo {
 /// A topic by its identity and its size: cheap to ask for many at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSize {
-    /// See [`TopicInfo::id`].
+    /// See [`TopicInfo::id`]. Empty where the log knows no ids.
     pub id: String,
     pub partitions: i32,
 }

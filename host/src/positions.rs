@@ -40,6 +40,8 @@ const CONTENDED: Backoff = Backoff { first: Duration::from_millis(250), longest:
 const ATTEMPTS_MAX: u32 = 6;
 /// How often "no offset" is asked about: brokers have been seen to answer so for a group that had one.
 const ASKED_MAX: usize = 2;
+/// Between two questions about a topic that was made anew.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A failed call of [`Positions`].
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +188,7 @@ impl Positions {
             return Err(PositionsError::Unwanted.into());
         }
         let known = self.known(id)?;
+        self.confirm_new_topics(known.as_ref(), sizes)?;
         let committed = self.committed(group, topics, sizes)?;
         let Plan { begins, known } = plan::plan(known.as_ref(), sizes, &committed);
         let offsets = self.first_offsets(&begins, start)?;
@@ -197,6 +200,24 @@ impl Positions {
             tracing::info!(transform = %id, %topic, partition, ?from, "partition begun");
         }
         Ok(known)
+    }
+
+    /// A topic that was made anew is believed when it is seen twice: a broker that lags behind may name the old one, and
+    /// then everything would be processed again.
+    fn confirm_new_topics(&self, known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>) -> Result<(), LogError> {
+        let is_other = |(topic, size): (&TopicName, &TopicSize)| {
+            known.and_then(|known| known.inputs.get(topic)).is_some_and(|input| !input.is_of(&size.id))
+        };
+        if !sizes.iter().any(is_other) {
+            return Ok(());
+        }
+        std::thread::sleep(ASKED_AGAIN_AFTER);
+        let topics: Vec<TopicName> = sizes.keys().cloned().collect();
+        let again = self.log.sizes(&topics)?;
+        match sizes.iter().find(|(topic, size)| again.get(*topic).is_none_or(|again| again.id != size.id)) {
+            Some((topic, _)) => Err(LogError::Unavailable(format!("brokers differ in which topic {topic} is"))),
+            None => Ok(()),
+        }
     }
 
     fn forget_once(&self, id: &TransformId) -> Result<(), Failure> {

@@ -100,7 +100,8 @@ async fn offsets_are_shown_moved_and_forgotten() {
     assert_eq!((&moved["dry_run"], &moved["records"], &moved["offsets"][0]["from"]), (&json!(false), &json!(4), &json!(6)));
     // The metadata is kept; and the other partition begins, as it would when the transform goes on.
     assert_eq!(committed(&host), [(0, 2, "{\"revision\":1}".to_owned()), (1, 0, String::new())]);
-    let shown = |at: Value| at["offsets"].as_array().expect("a list").iter().map(|at| at["forgotten"].clone()).collect::<Vec<_>>();
+    let shown =
+        |at: Value| at["offsets"].as_array().expect("a list").iter().map(|at| at["forgotten"].clone()).collect::<Vec<_>>();
     host.log.delete_group(GROUP).expect("nobody is in it");
     assert_eq!(shown(host.get(OFFSETS).await.expect(200)), [true, true], "not new, but forgotten");
     patch(&host, "", &body).await.expect(200);

@@ -9,7 +9,7 @@ use sandbar::model::batch::{Batch, Output};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Groups, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
 use sandbar::state::State;
 use sandbar::task::{Program, Settings};
 use sandbar::telemetry::metrics::Metrics;

@@ -299,8 +299,8 @@ fn forgotten(state: &ApiState, spec: &Spec, places: &[Place]) -> Result<BTreeSet
     let sizes = state.log.sizes(&spec.inputs)?;
     let had_one = |place: &&Place| {
         let input = known.inputs.get(&place.topic);
-        let is_same = |id: &str| sizes.get(&place.topic).is_some_and(|size| size.id == id);
-        input.is_some_and(|input| is_same(&input.id) && place.partition < input.partitions)
+        let size = sizes.get(&place.topic);
+        input.zip(size).is_some_and(|(input, size)| input.is_of(&size.id) && place.partition < input.partitions)
     };
     Ok(without().filter(had_one).map(|place| (place.topic.clone(), place.partition)).collect())
 }

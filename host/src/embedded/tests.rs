@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{Assigned, CommitOffset, Groups, Outgoing, Partition, Rebalance};
+use crate::ports::{Assigned, CommitOffset, Groups, NoPlace, Outgoing, Partition, Rebalance, Unplaced};
 
 const T0: Partition = Partition { input: 0, number: 0 };
 
@@ -133,6 +133,30 @@ fn retention_bounds_the_disk() {
     assert_eq!(early.records[0].offset, start, "an offset that is gone begins at the first that is left");
     let disk = log.disk_bytes().expect("known");
     assert!(disk < 300 << 20, "{disk} bytes on disk after 400 MB were written");
+}
+
+/// What it was to read next is gone: it says so, and the next one names the gap.
+#[test]
+fn a_session_is_overtaken_by_retention() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    in_and_out(&log, 1);
+    for i in 0..3 {
+        log.append(&name("in"), None, vec![record(&i.to_string(), Some(b"v"))]).expect("appends");
+    }
+    let mut session_before = session(&log, "tx", Start::Earliest);
+    assert_eq!(assigned(&mut *session_before).len(), 1);
+    assert_eq!(session_before.interrupted(), None);
+    let later = Timestamp(Timestamp::now().0 + 8 * 24 * 3600 * 1000);
+    cleanup::all(&log.broker, &mut log.broker.writer(), later).expect("cleans up");
+    let polled = session_before.poll(Duration::ZERO, 10, &mut |_, record| panic!("{} is behind a gap", record.offset));
+    assert_eq!(polled.expect("polls"), None);
+    assert!(session_before.interrupted().is_some());
+    drop(session_before);
+    let mut session = session(&log, "tx", Start::Earliest);
+    assert_eq!(assigned(&mut *session), []);
+    let reason = NoPlace::Outside { next_offset: 0, first: 2, end: 3 };
+    assert_eq!(session.unplaced(), [Unplaced { partition: T0, reason }]);
 }
 
 #[test]

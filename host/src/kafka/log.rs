@@ -183,7 +183,8 @@ impl Log for KafkaLog {
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
         let described = self.described(name, self.partitions(name)?);
-        let id = self.sizes(std::slice::from_ref(name))?.remove(name).map(|size| size.id);
+        let size = self.sizes(std::slice::from_ref(name))?.remove(name);
+        let id = size.map(|size| size.id).filter(|id| !id.is_empty());
         Ok(TopicInfo { id, ..described })
     }
 

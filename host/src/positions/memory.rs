@@ -64,8 +64,15 @@ impl Known {
     /// Tells whether nothing of these topics is to be begun any more.
     pub fn covers(&self, sizes: &BTreeMap<TopicName, TopicSize>) -> bool {
         sizes.iter().all(|(topic, size)| {
-            self.inputs.get(topic).is_some_and(|input| input.id == size.id && input.partitions >= size.partitions)
+            self.inputs.get(topic).is_some_and(|input| input.is_of(&size.id) && input.partitions >= size.partitions)
         })
+    }
+}
+
+impl KnownInput {
+    /// Tells whether it is of the topic with this id. Where one of the two is not known, it is taken for the same.
+    pub fn is_of(&self, id: &str) -> bool {
+        self.id == id || self.id.is_empty() || id.is_empty()
     }
 }
 

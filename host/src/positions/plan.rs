@@ -40,7 +40,7 @@ pub fn plan(known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>, commi
         let has_offset = |partition: i32| committed.contains(&(topic.clone(), partition));
         let begin = |from: Begin, numbers: Vec<i32>| numbers.into_iter().map(move |number| (topic.clone(), number, from));
         match inputs.get(topic) {
-            Some(input) if input.id == *id => {
+            Some(input) if input.is_of(id) => {
                 let new = (input.partitions..*partitions).filter(|&number| !has_offset(number));
                 begins.extend(begin(Begin::First, new.collect()));
             }
@@ -50,8 +50,10 @@ pub fn plan(known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>, commi
                 None => begins.extend(begin(Begin::Start, (0..*partitions).collect())),
             },
         }
-        let before = inputs.get(topic).filter(|input| input.id == *id).map_or(0, |input| input.partitions);
-        inputs.insert(topic.clone(), KnownInput { id: id.clone(), partitions: before.max(*partitions) });
+        let before = inputs.get(topic).filter(|input| input.is_of(id));
+        let id = before.map(|input| &input.id).filter(|_| id.is_empty()).unwrap_or(id).clone();
+        let partitions = before.map_or(0, |input| input.partitions).max(*partitions);
+        inputs.insert(topic.clone(), KnownInput { id, partitions });
     }
     // A topic that was an input once is remembered, for as long as there is room.
     while inputs.len() > INPUTS_MAX.max(sizes.len()) {
@@ -105,6 +107,8 @@ mod tests {
         check(Some(("b", 2)), 2, &[0, 1], &[(0, First), (1, First)], 2);
         check(Some(("b", 3)), 1, &[], &[(0, First)], 1);
         check(Some(("b", 0)), 1, &[], &[(0, First)], 1);
+        // Remembered where nobody knew ids.
+        check(Some(("", 1)), 2, &[0], &[(1, First)], 2);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Actor {
         let sizes = self.inputs.sizes(&options.inputs);
         let Ok(known) = self.parts.positions.known(&self.id) else { return Change::None };
         let known = known.unwrap_or_default();
-        let is_other = |topic, id: &str| known.inputs.get(topic).is_some_and(|input| input.id != id);
+        let is_other = |topic, id: &str| known.inputs.get(topic).is_some_and(|input| !input.is_of(id));
         // With stores, keys are elsewhere after that: it stops, and says so.
         let may_grow = self.stores.is_none();
         match () {

@@ -9,11 +9,14 @@ use rdkafka_sys::bindings::*;
 
 use super::{Err, RawError, c_string, check, ms, text};
 
+/// The id of a topic whose broker knows no ids: 16 bytes of 0.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
 /// One topic of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Described {
     pub topic: String,
-    /// As Kafka's own tools write it. A topic that was made anew has another one.
+    /// As Kafka's own tools write it. A topic that was made anew has another one. Empty: the broker does not tell.
     pub id: String,
     pub partitions: i32,
 }
@@ -97,5 +100,6 @@ unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<Described>, RawE
 /// `id` is null or live.
 unsafe fn id_of(id: *const rd_kafka_Uuid_t) -> String {
     // SAFETY: the caller's promise; the text is the id's own.
-    unsafe { text(if id.is_null() { ptr::null() } else { rd_kafka_Uuid_base64str(id) }) }
+    let text = unsafe { text(if id.is_null() { ptr::null() } else { rd_kafka_Uuid_base64str(id) }) };
+    if text == NO_ID { String::new() } else { text }
 }
