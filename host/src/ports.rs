@@ -36,9 +36,10 @@ pub struct SessionOptions {
     /// Every topic that will be written, in the order in which [`Outgoing::topic`] counts.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
-    /// Where an input begins that the group never had: whoever opens sessions commits that before (`positions`).
+    /// The place at which an input begins that the group never had: whoever opens sessions commits it before
+    /// (`positions`).
     pub start: Start,
-    /// How many partitions of each input have had an offset: a lower one without an offset has lost it.
+    /// The number of partitions of each input that have had an offset: a lower one without an offset has lost it.
     pub begun: BTreeMap<TopicName, i32>,
     /// Partitions of the same number go to the same member: they share their state.
     pub co_partitioned: bool,
@@ -66,7 +67,7 @@ pub struct CommitOffset {
     pub metadata: String,
 }
 
-/// What a group had committed for a partition, which is where reading begins.
+/// The offset that a group had committed for a partition: reading begins there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assigned {
     pub partition: Partition,

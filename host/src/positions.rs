@@ -1,4 +1,4 @@
-//! Where transforms begin in their inputs, and what is remembered of it outside of their consumer groups.
+//! Begins transforms in their inputs, and remembers outside of their consumer groups what has begun.
 //!
 //! | topic | partitions | key | value |
 //! |---|---|---|---|
@@ -14,7 +14,7 @@
 //! does not begin.
 
 mod kept;
-mod memory;
+pub(crate) mod memory;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +60,7 @@ pub enum PositionsError {
 impl PositionsError {
     pub fn code(&self) -> Code {
         match self {
+            Self::Log(LogError::NoTopic(topic)) if topic.starts_with("_sandbar.") => Code::ControlTopic,
             Self::Log(LogError::NoTopic(_)) => Code::TopicGone,
             Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Log(LogError::Unavailable(_)) | Self::Unwanted => Code::LogUnavailable,
@@ -86,7 +87,7 @@ pub struct Positions {
     memory: Follower<Memory>,
 }
 
-/// Why an attempt ended.
+/// The reason for which an attempt ended.
 enum Failure {
     Failed(PositionsError),
     /// Another writer took over, or nobody knows how the commit ended: the next attempt finds out.
@@ -119,12 +120,12 @@ impl Positions {
         Ok(Self { log, cluster: cluster.clone(), topic, memory })
     }
 
-    /// Why the memory cannot be read now, if so.
+    /// The reason for which the memory cannot be read now, if so.
     pub fn trouble(&self) -> Option<String> {
         self.memory.trouble()
     }
 
-    /// What is remembered of a transform, as far as this host has seen.
+    /// The memory of a transform, as far as this host has seen it.
     pub fn known(&self, id: &TransformId) -> Result<Option<Known>, PositionsError> {
         match self.memory.current().get(id) {
             None => Ok(None),
@@ -241,10 +242,10 @@ impl Positions {
     }
 
     fn see(&self, end_offset: i64) -> Result<(), LogError> {
-        match self.memory.wait_for(end_offset, SEEN_TIMEOUT) {
-            true => Ok(()),
-            false => Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic))),
+        if self.memory.wait_for(end_offset, SEEN_TIMEOUT) {
+            return Ok(());
         }
+        Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)))
     }
 
     /// Every topic's size; all of them have to exist.
@@ -282,9 +283,9 @@ impl Positions {
             let is_wanted = |offset: &GroupOffset| begins.contains(&(topic.clone(), offset.partition, from));
             offsets.extend(self.log.start_offsets(topic, start)?.into_iter().filter(is_wanted));
         }
-        match offsets.len() == begins.len() {
-            true => Ok(offsets),
-            false => Err(LogError::Unavailable("a broker does not know every partition of the inputs yet".into())),
+        if offsets.len() == begins.len() {
+            return Ok(offsets);
         }
+        Err(LogError::Unavailable("a broker does not know every partition of the inputs yet".into()))
     }
 }

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "positions", "worker", "telemetry"]),
     ("api", &["model", "ports", "records", "state", "task", "catalog", "positions", "cluster", "telemetry"]),
-    ("fuzzing", &["model", "embedded", "catalog", "cluster", "api"]),
+    ("fuzzing", &["model", "embedded", "catalog", "positions", "cluster", "api"]),
     ("config", &["model", "stores", "telemetry"]),
     ("cli", &["model", "ports", "records", "state", "task", "config", "guest", "telemetry"]),
     (

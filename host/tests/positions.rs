@@ -1,4 +1,4 @@
-//! Where transforms begin, on the embedded log: what is begun, what is left alone, and what is remembered.
+//! Beginning transforms on the embedded log: which partitions get an offset, which are left alone, and the memory of it.
 
 use std::sync::Arc;
 
@@ -42,8 +42,7 @@ impl Bench {
     }
 
     fn commit(&self, partition: i32, next_offset: i64) {
-        let (topic, metadata) = (self.topic.clone(), "m".to_owned());
-        let offset = GroupOffset { topic, partition, next_offset, metadata };
+        let offset = GroupOffset { topic: self.topic.clone(), partition, next_offset, metadata: "m".to_owned() };
         self.log.commit_for_group(GROUP, &[offset]).expect("nobody is a member");
     }
 

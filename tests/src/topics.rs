@@ -199,11 +199,12 @@ impl Progress {
         list.elements().iter().map(|element| offset(element.offset())).collect()
     }
 
-    /// What is committed for each partition, once no open transaction may change it any more.
+    /// The committed offset of each partition, once no open transaction may change it any more.
     pub fn stable(&self, kafka: &KafkaCluster) -> Vec<Option<i64>> {
         let consumer = config(kafka, "read_committed").set("group.id", &self.group).create().expect("valid");
-        let (group, topic, partitions) = (self.group.clone(), self.topic.clone(), self.partitions.clone());
-        Progress { consumer, group, topic, partitions }.committed()
+        let stable =
+            Progress { consumer, group: self.group.clone(), topic: self.topic.clone(), partitions: self.partitions.clone() };
+        stable.committed()
     }
 
     /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).

@@ -46,7 +46,7 @@ pub struct OffsetView {
     partition: i32,
     /// The next offset, as committed; none yet: `start` decides.
     offset: Option<i64>,
-    /// It had one that the log has forgotten since: the partition stands still until one is set (E224).
+    /// The log has forgotten the offset that was committed: the partition stands still until one is set (E224).
     forgotten: bool,
     /// The first offset that the partition still holds.
     first_offset: i64,

@@ -24,7 +24,7 @@ struct Cursor {
     /// One past the last committed record, as of the last refresh.
     end: i64,
     paused: bool,
-    /// What it was to hand over next was deleted before.
+    /// Retention deleted the record that was to be handed over next.
     overtaken: bool,
     /// Whether [`Reader::ends`] has told that it is read to its end.
     told: bool,
@@ -50,8 +50,17 @@ impl Reader {
     pub fn add(&mut self, partition: Partition, id: PartitionId, next: i64) {
         self.remove(partition);
         let (end, position, ahead) = (i64::MAX, 0, VecDeque::new());
-        let (paused, overtaken, told) = (false, false, false);
-        self.cursors.push(Cursor { partition, id, next, end, paused, overtaken, told, ahead, position });
+        self.cursors.push(Cursor {
+            partition,
+            id,
+            next,
+            end,
+            paused: false,
+            overtaken: false,
+            told: false,
+            ahead,
+            position,
+        });
     }
 
     pub fn remove(&mut self, partition: Partition) {

@@ -185,7 +185,7 @@ impl EmbeddedSession {
         offsets.iter().map(check).collect()
     }
 
-    /// Where a partition begins for this group, or the reason for which it does not.
+    /// Finds the place at which this group begins a partition, or the reason for which it does not.
     fn place(&self, partition: Partition, id: PartitionId) -> Result<Result<Assigned, NoPlace>, Error> {
         let Extent { start: first, end, .. } = self.broker.state().extent(id);
         Ok(match self.broker.store.committed(&self.group, id)? {

@@ -135,7 +135,7 @@ fn retention_bounds_the_disk() {
     assert!(disk < 300 << 20, "{disk} bytes on disk after 400 MB were written");
 }
 
-/// What it was to read next is gone: it says so, and the next one names the gap.
+/// The session says that its next record is gone, and one that is opened anew names the gap.
 #[test]
 fn a_session_is_overtaken_by_retention() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Where a session's partitions begin: at their committed offsets, where those lie within the partition.
+//! Places of a session's partitions: their committed offsets, where those lie within the partition.
 //!
 //! A session gives no partition its first offset: `positions` does, before a session opens. So a partition without an
 //! offset is not read, and neither is one whose committed offset lies outside of what the partition has: before its
@@ -84,7 +84,8 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> 
             // An open transaction holds back the end that this consumer is told, and not what somebody else commits.
             end.offset = high_watermark(config, position)?.max(end.offset);
         }
-        let (first, end) = (first.offset, end.offset);
+        let first = first.offset;
+        let end = end.offset;
         let outside = !(first..=end).contains(&position.offset);
         places.push((position.clone(), outside.then_some(Reason::Outside { first, end })));
     }

@@ -30,7 +30,10 @@ pub async fn keep_groups_for_ever(
             _ = shutdown.wait_for(|&down| down) => return,
         }
         pause = interval;
-        let (log, catalog, cluster, down) = (log.clone(), catalog.clone(), cluster.clone(), shutdown.clone());
+        let log = log.clone();
+        let catalog = catalog.clone();
+        let cluster = cluster.clone();
+        let down = shutdown.clone();
         if let Err(error) = spawn_blocking(move || keep_groups(&*log, &catalog, &cluster, &down)).await {
             tracing::error!(%error, "keeping groups alive failed: this is a bug");
         }
@@ -45,9 +48,8 @@ fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &w
         // Of a spec that this host does not understand, it knows no inputs: another host does.
         let Ok(spec) = deployment.spec() else { continue };
         let group = spec.group(cluster);
-        let kept = log.group_offsets(&group, &spec.inputs).and_then(|offsets| match offsets.is_empty() {
-            true => Ok(()),
-            false => log.keep_group(&group, &spec.inputs, spec.shares_state()),
+        let kept = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {
+            if offsets.is_empty() { Ok(()) } else { log.keep_group(&group, &spec.inputs, spec.shares_state()) }
         });
         if let Err(error) = kept {
             tracing::warn!(transform = %deployment.id, %error, "its group could not be kept alive, tried again later");

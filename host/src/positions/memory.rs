@@ -15,19 +15,19 @@ const VERSION: u64 = 1;
 /// Most topics that are remembered of a transform, unless it has more inputs at once.
 pub const INPUTS_MAX: usize = 256;
 
-/// What is remembered of a transform.
+/// The memory of a transform.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     pub inputs: BTreeMap<TopicName, KnownInput>,
 }
 
-/// What is remembered of an input.
+/// The memory of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownInput {
     /// Tells the topic from one that is made anew under its name.
     pub id: String,
-    /// How many partitions have had an offset.
+    /// The number of partitions that have had an offset.
     pub partitions: i32,
 }
 

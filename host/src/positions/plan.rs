@@ -1,4 +1,4 @@
-//! What is begun, and where: a pure function of what is remembered, how the inputs are, and what is committed.
+//! Decides which partitions begin, and where: a pure function of the memory, the inputs and the committed offsets.
 //!
 //! | the input | a partition | |
 //! |---|---|---|
@@ -16,16 +16,16 @@ use crate::ports::TopicSize;
 
 use super::memory::{INPUTS_MAX, Known, KnownInput};
 
-/// Where a partition begins.
+/// The place at which a partition begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Begin {
-    /// Where the spec's `start` says.
+    /// The one that the spec's `start` names.
     Start,
-    /// At its first record: records came to it while the transform was there.
+    /// Its first record: records came to it while the transform was there.
     First,
 }
 
-/// What is to be written.
+/// The first offsets and the memory that are to be written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     pub begins: Vec<(TopicName, i32, Begin)>,

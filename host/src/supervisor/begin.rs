@@ -16,7 +16,7 @@ use crate::worker::Command;
 /// A look-up that failed is taken again after so long.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What is to be done about inputs that are not as they were.
+/// The way in which inputs are not as they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     None,
@@ -41,7 +41,8 @@ fn begin(parts: &Parts, id: &TransformId, mut options: SessionOptions) -> Result
 impl Actor {
     /// Begins what has not begun, before workers start.
     pub(super) async fn begin(&self, options: SessionOptions) -> Result<SessionOptions, Unprepared> {
-        let (parts, id) = (self.parts.clone(), self.id.clone());
+        let parts = self.parts.clone();
+        let id = self.id.clone();
         let begun = spawn_blocking(move || begin(&parts, &id, options)).await;
         let begun = begun.map_err(|error| (Code::Internal, error.to_string()))?;
         begun.map_err(|error| (error.code(), error.to_string()))

@@ -206,20 +206,18 @@ impl Cycle {
         let Some(reason) = self.session.interrupted().map(str::to_owned) else { return Ok(()) };
         // What was read before the gap is done and committed first.
         let busy = self.tasks.values().any(|task| task.has_pending() && !task.is_waiting(now));
-        match busy || self.open {
-            true => {
-                self.deadline = Some(Timestamp(0));
-                Ok(())
-            }
-            false => Err(SessionError::Restart(reason)),
+        if busy || self.open {
+            self.deadline = Some(Timestamp(0));
+            return Ok(());
         }
+        Err(SessionError::Restart(reason))
     }
 
     fn look_for_places(&mut self) -> Result<(), SessionError> {
-        match self.session.finds_places()? {
-            true => Err(SessionError::Restart("a partition has got an offset".into())),
-            false => Ok(()),
+        if self.session.finds_places()? {
+            return Err(SessionError::Restart("a partition has got an offset".into()));
         }
+        Ok(())
     }
 
     /// The inputs may have other partitions than the session knows.

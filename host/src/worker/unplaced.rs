@@ -9,7 +9,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{NoPlace, Partition, Unplaced};
 use crate::task::Settings;
 
-/// How often it is asked whether a partition has got an offset that never had one: its host is about to begin it.
+/// The time between two questions for the offset of a partition that never had one: its host is about to begin it.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// A partition that nobody has begun for so long is an error.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
@@ -77,7 +77,8 @@ impl UnplacedPartitions {
 impl Held {
     fn error(&self, partition: Partition, settings: &Settings, now: Timestamp) -> Option<LastError> {
         let topic = &settings.inputs[partition.input as usize];
-        let (id, number) = (&settings.id, partition.number);
+        let id = &settings.id;
+        let number = partition.number;
         let (code, message) = match self.reason {
             NoPlace::Unbegun if now < self.since.after(BEGUN_WITHIN) => return None,
             NoPlace::Unbegun => {

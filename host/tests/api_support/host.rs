@@ -177,7 +177,7 @@ pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
-/// What is remembered of transforms' positions.
+/// The memory of transforms' positions.
 fn positions<L: Log>(log: &Arc<L>) -> Positions {
     let log: Arc<dyn Log> = log.clone();
     Positions::open(log, &"test".parse().expect("valid")).expect("opens")

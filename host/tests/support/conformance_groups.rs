@@ -120,7 +120,7 @@ pub fn offsets_are_moved_from_outside(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// Also while the group has members; and not by a writer that another one has replaced.
+/// A broker takes them while the group has members, and not from a writer that another one has replaced.
 pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
     let (topic, output, notes) = (filled(fixture)?, fixture.topic("out", 1)?, fixture.topic("notes", 1)?);
     let options = fixture.options("tx", &topic, &[&output]);
@@ -133,7 +133,8 @@ pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
     ensure!(member.session.unplaced().iter().all(|other| other.reason == NoPlace::Unbegun) && member.assigned.is_empty());
     ensure!(!member.session.finds_places()?);
 
-    let (older, newer) = (fixture.log.exclusive(&fixture.prefix)?, fixture.log.exclusive(&fixture.prefix)?);
+    let older = fixture.log.exclusive(&fixture.prefix)?;
+    let newer = fixture.log.exclusive(&fixture.prefix)?;
     let offset = |next_offset| GroupOffset { topic: topic.clone(), partition: 1, next_offset, metadata: "m".to_owned() };
     let note = || record(Some(b"key"), Some(b"note"));
     let fenced = older.commit_with_offsets(&notes, 0, note(), group, &[offset(7)]);
