@@ -45,6 +45,7 @@ use crate::model::names::{ClusterName, TransformId};
 use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{GuestFactory, Log};
+use crate::positions::Positions;
 
 use crate::telemetry::metrics::HttpMetrics;
 
@@ -92,6 +93,7 @@ pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
 #[derive(Clone)]
 pub struct ApiState {
     pub catalog: Arc<Catalog>,
+    pub positions: Arc<Positions>,
     pub log: Arc<dyn Log>,
     pub modules: Arc<dyn ModuleChecker>,
     pub runtime: Arc<dyn Runtime>,

@@ -33,6 +33,7 @@ use crate::model::status::{HostStatus, TransformStatus};
 use crate::model::text::OneLine;
 use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
+use crate::positions::{Positions, keep_groups_for_ever};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
@@ -168,10 +169,11 @@ async fn start(
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
     let feeds = Feeds::new(&log, &cluster, config.logs_retention);
     let made = feeds.clone();
-    let (catalog, known) = when_reachable(&log, move |log| {
+    let (catalog, positions, known) = when_reachable(&log, move |log| {
         made.ensure()?;
         Ok((
             Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone(), counted.clone())?),
+            Arc::new(Positions::open(log.clone(), &cluster_name)?),
             Arc::new(Cluster::open(log, &cluster_name)?),
         ))
     })
@@ -183,6 +185,7 @@ async fn start(
     let parts = Parts {
         log: log.clone(),
         catalog: catalog.clone(),
+        positions: positions.clone(),
         modules: modules.clone(),
         metrics: metrics.clone(),
         stores,
@@ -200,6 +203,14 @@ async fn start(
         Publisher::new(log.clone(), known.clone(), (&host, config.advertise.clone()), statuses, feeds.tails.clone(), told);
     let publishing = tokio::spawn(publisher.run(shutdown.clone()));
     tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
+    let keep = keep_groups_for_ever(
+        log.clone(),
+        catalog.clone(),
+        cluster.clone(),
+        config.group_keep_alive_interval,
+        shutdown.clone(),
+    );
+    tokio::spawn(keep);
     let (all_told, nothing_more) = watch::channel(false);
     let recorders = entries.map(|entries| Recorder::new(feeds.clone(), entries, metrics.clone()));
     let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
@@ -211,9 +222,11 @@ async fn start(
         }
     });
     let http = metrics.clone();
-    let running = Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone() };
+    let running =
+        Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone(), positions: positions.clone() };
     let state = ApiState {
         catalog,
+        positions,
         log,
         modules: Arc::new(Checker { modules: modules.for_requests(), tables }),
         runtime: Arc::new(running),
@@ -346,6 +359,7 @@ struct Running {
     supervisor: Supervisor,
     cluster: Arc<Cluster>,
     catalog: Arc<Catalog>,
+    positions: Arc<Positions>,
 }
 
 impl Runtime for Running {
@@ -363,7 +377,8 @@ impl Runtime for Running {
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
-        let reasons: Vec<String> = self.catalog.trouble().into_iter().chain(self.cluster.trouble()).collect();
+        let reasons: Vec<String> =
+            self.catalog.trouble().into_iter().chain(self.positions.trouble()).chain(self.cluster.trouble()).collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 }

@@ -128,6 +128,11 @@ pub struct Options {
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
 
+    /// How often the consumer groups of transforms that nobody runs are kept alive, paused ones for example: Kafka forgets
+    /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
+    #[arg(long, env = "SANDBAR_GROUP_KEEP_ALIVE_INTERVAL", value_name = "DURATION")]
+    pub group_keep_alive_interval: Option<Span>,
+
     /// How long log lines and events of transforms are kept, set when their topic is made [default: 1day]
     #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
     pub logs_retention: Option<Span>,
@@ -209,6 +214,7 @@ pub struct Config {
     pub stores: StoreLimits,
     pub table_bytes_max: u64,
     pub module_retention: std::time::Duration,
+    pub group_keep_alive_interval: std::time::Duration,
     pub logs_retention: std::time::Duration,
     /// Log lines of all guests of a team.
     pub team_log_rate: Rate,
@@ -219,6 +225,8 @@ pub struct Config {
 const IN_FLIGHT: Bytes = Bytes::mib(256);
 /// The largest request, and the largest answer, fit.
 const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
+/// Joining a group and leaving it takes some seconds.
+const GROUP_KEEP_ALIVE_LEAST: Span = Span::ms(1000);
 const DAY: Span = Span::ms(24 * 3600 * 1000);
 /// Older copies are not trusted where their changelog topic has Kafka's defaults: see `stores::restore`.
 const CLEANUP_DELAY: Span = Span::ms(20 * 3600 * 1000);
@@ -290,6 +298,12 @@ impl Options {
                 .unwrap_or(Bytes::mib(32 << 20))
                 .0,
             module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
+            group_keep_alive_interval: self
+                .group_keep_alive_interval
+                .or(file.group_keep_alive_interval)
+                .unwrap_or(DAY)
+                .0
+                .max(GROUP_KEEP_ALIVE_LEAST.0),
             logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
             team_log_rate: Rate {
                 lines: self.team_log_lines_max.or(file.team_log_lines_max).unwrap_or(TEAM_LOG_RATE.lines),

@@ -19,9 +19,8 @@
 //! | `cleanup` | retention and compaction |
 //!
 //! Rules that users see:
-//! * A group without committed offsets begins at `start`. What that means is resolved at its first assignment and stored
-//!   at once, so a restart before the first commit skips nothing.
-//! * A group may lose records that retention deletes before they were read, as with Kafka; that is logged as a warning.
+//! * A partition without a committed offset is not read: whoever opens sessions commits its first offset before.
+//! * Retention may delete records that a group has not read, as with Kafka: that partition is not read on.
 //! * What a worker's transaction is too large for is done in smaller ones; a record whose own outputs are too large fails
 //!   with E105.
 //! * `at-least-once` gives exactly-once here: the path is the same.
@@ -158,6 +157,8 @@ impl EmbeddedLog {
             compacted: Some(topic.compacted),
             tombstones_kept: None,
             deleted_after: None,
+            // Topics are numbered as they are made, and no number is used again.
+            id: Some(topic.id.to_string()),
         }
     }
 }

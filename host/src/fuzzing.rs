@@ -8,6 +8,7 @@ use crate::model::spec::RawSpec;
 
 pub use crate::catalog::records::{Manifests, chunk_number};
 pub use crate::cluster::fold::Statuses;
+pub use crate::positions::memory::{Entry as Remembered, Memory, encode as encode_memory};
 
 /// See `embedded`: records as they lie in its store.
 pub mod block {

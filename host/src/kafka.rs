@@ -1,7 +1,8 @@
 //! Apache Kafka: the only user of librdkafka.
 //!
 //! `raw` is a thin safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2);
-//! `producer` is what writes, transactional or not; `session` a worker's consumer and its producer; `exclusive` a writer
+//! `producer` is what writes, transactional or not; `session` a worker's consumer and its producer; `places` where its
+//! partitions begin; `exclusive` a writer
 //! of one transaction, the only one of its id; `log` is topics, and reading and writing outside a session; `groups`
 //! committed offsets from outside of their group; `config` the properties that all start from.
 //!
@@ -13,6 +14,7 @@ mod exclusive;
 mod follow;
 mod groups;
 mod log;
+mod places;
 mod producer;
 #[expect(unsafe_code, reason = "librdkafka is C")]
 mod raw;

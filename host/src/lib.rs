@@ -16,6 +16,7 @@ pub mod guest;
 pub mod kafka;
 pub mod model;
 pub mod ports;
+pub mod positions;
 pub mod records;
 pub mod state;
 pub mod stores;

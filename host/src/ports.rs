@@ -36,7 +36,11 @@ pub struct SessionOptions {
     /// Every topic that will be written, in the order in which [`Outgoing::topic`] counts.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
+    /// The place at which an input begins that the group never had: whoever opens sessions commits it before
+    /// (`positions`).
     pub start: Start,
+    /// The number of partitions of each input that have had an offset: a lower one without an offset has lost it.
+    pub begun: BTreeMap<TopicName, i32>,
     /// Partitions of the same number go to the same member: they share their state.
     pub co_partitioned: bool,
 }
@@ -63,13 +67,30 @@ pub struct CommitOffset {
     pub metadata: String,
 }
 
-/// What a group had committed for a partition.
+/// The offset that a group had committed for a partition: reading begins there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assigned {
     pub partition: Partition,
-    /// Where reading begins: the committed offset, or what `start` means for a partition that has none.
     pub next_offset: i64,
     pub metadata: String,
+}
+
+/// A partition that a session took over and does not read: nobody knows where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    pub partition: Partition,
+    pub reason: NoPlace,
+}
+
+/// The reason for which a partition has no place to be read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The group has no offset for it, and never had one: somebody is about to give it one.
+    Unbegun,
+    /// The group had an offset for it, and has none any more.
+    Forgotten,
+    /// The committed offset is outside of `first..=end`, which is all that the partition has.
+    Outside { next_offset: i64, first: i64, end: i64 },
 }
 
 /// A change of a worker's partitions. It waits: it takes effect only when the worker calls [`Session::assign`] or
@@ -111,8 +132,30 @@ pub trait Session {
         on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError>;
 
-    /// Takes over partitions that [`Rebalance::Assign`] named; says where each begins.
+    /// Takes over partitions that [`Rebalance::Assign`] named; says where each begins that has a place to begin at.
     fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError>;
+
+    /// Partitions that were taken over and have no place to begin at.
+    fn unplaced(&self) -> &[Unplaced] {
+        &[]
+    }
+
+    /// Tells whether a partition of [`NoPlace::Unbegun`] or [`NoPlace::Forgotten`] has an offset by now: a session that is
+    /// opened anew reads it.
+    fn finds_places(&mut self) -> Result<bool, SessionError> {
+        Ok(false)
+    }
+
+    /// Looks for partitions that the inputs have got since; where there are any, a rebalance follows.
+    fn look_for_partitions(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    /// The reason for which a partition cannot be read on, if an earlier poll met one: what the session has is to be
+    /// committed, and a session that is opened anew says more.
+    fn interrupted(&self) -> Option<&str> {
+        None
+    }
 
     /// Gives up partitions that [`Rebalance::Revoke`] or [`Rebalance::Lost`] named.
     fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError>;
@@ -171,6 +214,16 @@ pub struct TopicInfo {
     pub tombstones_kept: Option<Duration>,
     /// How old records get before they are deleted for their age. `None`: they are not, or it is not known.
     pub deleted_after: Option<Duration>,
+    /// Tells the topic from one of the same name that was made before or after it. `None`: not asked.
+    pub id: Option<String>,
+}
+
+/// A topic by its identity and its size: cheap to ask for many at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSize {
+    /// See [`TopicInfo::id`]. Empty where the log knows no ids.
+    pub id: String,
+    pub partitions: i32,
 }
 
 /// A topic to be created.
@@ -238,6 +291,13 @@ pub trait Groups {
     /// Commits offsets for a group without members. With members it is [`LogError::Refused`], and nothing is changed.
     fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError>;
 
+    /// Puts off the day on which the log forgets what a group without members has committed for these topics. With
+    /// members it does nothing.
+    fn keep_group(&self, group: &str, topics: &[TopicName], co_partitioned: bool) -> Result<(), LogError> {
+        let _ = (group, topics, co_partitioned);
+        Ok(())
+    }
+
     /// Forgets everything that a group without members has committed, for whatever topic. Refused as above.
     fn delete_group(&self, group: &str) -> Result<(), LogError>;
 
@@ -267,6 +327,16 @@ pub trait ExclusiveWriter: Send {
 
     /// Writes the records, in order and in one transaction: all of them, or none.
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError>;
+
+    /// Writes a record, and commits offsets for a group in the same transaction, whether the group has members or not.
+    fn commit_with_offsets(
+        self: Box<Self>,
+        topic: &TopicName,
+        partition: i32,
+        record: LogRecord,
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), ExclusiveError>;
 }
 
 /// Reads every partition of a topic from its start on, outside of any group.
@@ -288,6 +358,21 @@ pub trait Log: Groups + Send + Sync + 'static {
 
     /// How many partitions a topic has: cheaper than [`Log::topic`], for what is asked often.
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError>;
+
+    /// Identity and size of these topics, asked all at once; those that do not exist are left out.
+    fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
+        let mut sizes = BTreeMap::new();
+        for name in names {
+            match self.topic(name) {
+                Ok(TopicInfo { partitions, id, .. }) => {
+                    sizes.insert(name.clone(), TopicSize { id: id.unwrap_or_default(), partitions });
+                }
+                Err(LogError::NoTopic(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sizes)
+    }
 
     /// All topics except the log's own internal ones.
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;
@@ -323,6 +408,18 @@ pub trait Log: Groups + Send + Sync + 'static {
 
     /// One past the last record of a partition, whether it is committed already or not (Kafka's high watermark).
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
+
+    /// The offset in each partition of a topic that `start` means now.
+    fn start_offsets(&self, topic: &TopicName, start: &Start) -> Result<Vec<GroupOffset>, LogError> {
+        let partitions = self.partitions(topic)?;
+        let found = start.moment().map(|at| self.offsets_at(topic, at)).transpose()?.unwrap_or_default();
+        let offset = |partition: i32| {
+            let found = found.get(partition as usize).copied().flatten();
+            let next_offset = start.offset(topic, partition, self.offsets(topic, partition)?, found);
+            Ok(GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() })
+        };
+        (0..partitions).map(offset).collect()
+    }
 }
 
 /// Why a guest gave no output.

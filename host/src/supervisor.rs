@@ -9,6 +9,8 @@
 //! delivery, another number of them).
 
 mod actor;
+mod begin;
+mod inputs;
 mod plan;
 mod prepare;
 mod report;
@@ -29,12 +31,14 @@ use crate::model::names::{ClusterName, TransformId};
 use crate::model::revision::Deployment;
 use crate::model::status::{State, TransformStatus};
 use crate::ports::Log;
+use crate::positions::Positions;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::{Command, LookUp};
 
 use actor::Actor;
+use inputs::InputWatch;
 use report::Report;
 
 /// How long a look into a store may take: its worker may be in a call of its guest.
@@ -48,6 +52,7 @@ pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::
 pub struct Parts {
     pub log: Arc<dyn Log>,
     pub catalog: Arc<Catalog>,
+    pub positions: Arc<Positions>,
     pub modules: Arc<Modules>,
     pub metrics: Metrics,
     pub stores: Stores,
@@ -64,6 +69,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Supervisor {
     actors: Arc<Mutex<BTreeMap<TransformId, Handle>>>,
+    inputs: InputWatch,
 }
 
 struct Handle {
@@ -75,7 +81,8 @@ struct Handle {
 impl Supervisor {
     /// Follows the catalog until `shutdown` becomes true, then stops every worker and returns.
     pub fn start(parts: Parts, mut shutdown: watch::Receiver<bool>) -> (Self, tokio::task::JoinHandle<()>) {
-        let supervisor = Self { actors: Arc::default() };
+        let supervisor = Self { actors: Arc::default(), inputs: InputWatch::default() };
+        tokio::spawn(supervisor.inputs.clone().look_for_ever(parts.log.clone(), shutdown.clone()));
         let own = supervisor.clone();
         let follow = async move {
             let mut deployments = parts.catalog.watch();
@@ -95,7 +102,8 @@ impl Supervisor {
     fn pass_on(&self, desired: &BTreeMap<TransformId, Deployment>, parts: &Parts) {
         let mut actors = self.actors.lock();
         for (id, deployment) in desired {
-            let handle = actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone()));
+            let handle =
+                actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
             handle.desired.send_if_modified(|current| {
                 let changed = current.as_ref() != Some(deployment);
                 *current = Some(deployment.clone());
@@ -142,10 +150,10 @@ impl Supervisor {
 }
 
 impl Handle {
-    fn spawn(id: TransformId, parts: Parts) -> Self {
+    fn spawn(id: TransformId, parts: Parts, inputs: InputWatch) -> Self {
         let (desired, desired_seen) = watch::channel(None);
         let (report_sent, report) = watch::channel(Report::new(&parts.host));
-        let actor = Actor::new(id, parts, desired_seen, report_sent);
+        let actor = Actor::new(id, parts, inputs, desired_seen, report_sent);
         Self { desired, report, ended: tokio::spawn(actor.run()) }
     }
 }

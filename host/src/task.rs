@@ -72,7 +72,12 @@ pub struct Task {
     /// The lowest offset that may still come in: lower ones are repeats.
     expected: i64,
     next_offset: i64,
+    /// Everything before it is done and committed.
     committed_offset: i64,
+    /// The offset that the group has. Control records that were passed since may lie before `committed_offset`.
+    stored_offset: i64,
+    /// The metadata that came with it, until there is one of this task's own.
+    stored_metadata: Option<String>,
     /// The highest offset up to which the partition was read, and nothing of it was dropped.
     end_seen: i64,
     culprits_in_a_row: u32,
@@ -136,6 +141,8 @@ impl Task {
             expected: next_offset,
             next_offset,
             committed_offset: next_offset,
+            stored_offset: next_offset,
+            stored_metadata: Some(assigned.metadata.clone()),
             end_seen: next_offset,
             culprits_in_a_row: 0,
             instance_failures: 0,
@@ -301,13 +308,20 @@ impl Task {
 
     /// The transaction with everything up to [`Task::next_offset`] was committed.
     pub fn committed(&mut self, changelogs: &Positions) {
-        if self.next_offset != self.committed_offset {
+        if self.has_worked() {
             self.committed = self.progress(changelogs);
+            self.stored_metadata = None;
         }
+        self.stored_offset = self.next_offset;
         self.ticked = None;
         self.condemned = self.condemned.take().filter(|(offset, _)| *offset >= self.next_offset);
         self.committed_offset = self.next_offset;
         self.skip_control_records();
+    }
+
+    /// The control records that it passed were committed.
+    pub fn passed(&mut self) {
+        self.stored_offset = self.next_offset;
     }
 
     /// From now on a trap is the matter of its record.
@@ -376,12 +390,19 @@ impl Task {
 
     /// What is to be committed, unless nothing was done since the last commit: together with how far the changelogs of
     /// its state reach. After a tick that is the offset as it was, so that a commit always proves who owns the partition.
+    /// Control records that were passed are committed with the metadata that is there already: no revision has worked.
     pub fn commit_offset(&self, changelogs: &Positions) -> Option<CommitOffset> {
-        self.has_worked().then(|| CommitOffset {
-            partition: self.partition,
-            next_offset: self.next_offset,
-            metadata: self.progress(changelogs).to_string(),
-        })
+        let metadata = match () {
+            () if self.has_worked() => self.progress(changelogs).to_string(),
+            () if self.has_passed() => self.stored_metadata.clone().unwrap_or_else(|| self.committed.to_string()),
+            () => return None,
+        };
+        Some(CommitOffset { partition: self.partition, next_offset: self.next_offset, metadata })
+    }
+
+    /// Tells whether control records were passed since the last commit, and nothing else is to be committed.
+    pub fn has_passed(&self) -> bool {
+        self.next_offset > self.stored_offset && !self.has_worked()
     }
 
     /// Whether the open transaction has anything of it.

@@ -15,6 +15,7 @@
 mod cycle;
 mod portion;
 mod states;
+mod unplaced;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -44,6 +45,8 @@ pub enum Command {
     Resume,
     /// Go on with another revision, from the end of the open transaction on.
     Swap(Swap),
+    /// Look for partitions that the inputs have got since.
+    LookForPartitions,
     /// Say what is committed in a store.
     LookUp(LookUp),
 }
@@ -147,6 +150,11 @@ impl Worker {
                     }
                 }
                 Ok(Command::Swap(next)) => cycle.swap(next),
+                Ok(Command::LookForPartitions) => {
+                    if let Err(error) = cycle.look_for_partitions() {
+                        return End::Failed(error);
+                    }
+                }
                 Ok(Command::LookUp(LookUp { number, store, key, answer })) => {
                     if let Some(found) = cycle.look_up(number, &store, &key, (self.clock)()) {
                         let _ = answer.send(found);
@@ -211,7 +219,7 @@ impl Worker {
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Command::Resume | Command::LookUp(_)) => {}
+                Ok(Command::Resume | Command::LookForPartitions | Command::LookUp(_)) => {}
                 Ok(Command::Swap(next)) => self.programs.replace(next.program),
                 Err(RecvTimeoutError::Timeout) => return false,
             }

@@ -7,6 +7,7 @@ mod host;
 #[expect(dead_code, reason = "shared with api_http, which uses the rest")]
 mod log;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,8 +72,8 @@ async fn offsets_are_shown_moved_and_forgotten() {
     let (host, _dir) = paused().await;
     let shown = host.get(OFFSETS).await.expect(200);
     let expected = json!({"offsets": [
-        {"topic": "shop.orders", "partition": 0, "offset": 6, "first_offset": 0, "end_offset": 10, "lag": 4, "metadata": "{\"revision\":1}"},
-        {"topic": "shop.orders", "partition": 1, "offset": null, "first_offset": 0, "end_offset": 3, "lag": null, "metadata": ""},
+        {"topic": "shop.orders", "partition": 0, "offset": 6, "forgotten": false, "first_offset": 0, "end_offset": 10, "lag": 4, "metadata": "{\"revision\":1}"},
+        {"topic": "shop.orders", "partition": 1, "offset": null, "forgotten": false, "first_offset": 0, "end_offset": 3, "lag": null, "metadata": ""},
     ]});
     assert_eq!(shown, expected);
 
@@ -97,7 +98,17 @@ async fn offsets_are_shown_moved_and_forgotten() {
     let body = json!({"offsets": [{"topic": "shop.orders", "partition": 0, "offset": 2}]});
     let moved = patch(&host, "", &body).await.expect(200);
     assert_eq!((&moved["dry_run"], &moved["records"], &moved["offsets"][0]["from"]), (&json!(false), &json!(4), &json!(6)));
-    assert_eq!(committed(&host), [(0, 2, "{\"revision\":1}".to_owned())], "the metadata is kept");
+    // The metadata is kept; and the other partition begins, as it would when the transform goes on.
+    assert_eq!(committed(&host), [(0, 2, "{\"revision\":1}".to_owned()), (1, 0, String::new())]);
+    let shown =
+        |at: Value| at["offsets"].as_array().expect("a list").iter().map(|at| at["forgotten"].clone()).collect::<Vec<_>>();
+    host.log.delete_group(GROUP).expect("nobody is in it");
+    assert_eq!(shown(host.get(OFFSETS).await.expect(200)), [true, true], "not new, but forgotten");
+    patch(&host, "", &body).await.expect(200);
+    assert_eq!(committed(&host), [(0, 2, String::new())], "what is forgotten is not begun");
+    assert_eq!(shown(host.get(OFFSETS).await.expect(200)), [false, true]);
+    let first = GroupOffset { topic: orders(), partition: 0, next_offset: 2, metadata: "{\"revision\":1}".into() };
+    host.log.commit_for_group(GROUP, &[first]).expect("committed");
     patch(&host, "", &json!({"to": "latest"})).await.expect(200);
     assert_eq!(committed(&host), [(0, 10, "{\"revision\":1}".to_owned()), (1, 3, String::new())]);
 
@@ -135,6 +146,7 @@ async fn offsets_that_are_in_use_are_not_moved() {
         outputs: vec![],
         delivery: Delivery::ExactlyOnce,
         start: Start::Latest,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
     let mut session = host.log.open(&options).expect("opens");

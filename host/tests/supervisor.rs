@@ -19,6 +19,7 @@ use sandbar::model::revision::Progress;
 use sandbar::model::status::{RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, NewTopic};
+use sandbar::positions::Positions;
 use sandbar::stores::tables::Tables;
 use sandbar::stores::{StoreLimits, Stores};
 use sandbar::supervisor::{Parts, Spawn, Supervisor};
@@ -60,6 +61,7 @@ impl Bench {
         let parts = Parts {
             log: log.clone(),
             catalog: catalog.clone(),
+            positions: Arc::new(Positions::open(log.clone(), &"dev".parse().expect("valid")).expect("opens")),
             modules: Arc::new(modules_of(Compiler::default())),
             metrics: metrics.clone(),
             stores: Stores::new(log.clone(), &folder.path().join("state"), limits),

@@ -1,5 +1,6 @@
 //! A worker on a log that takes little in one transaction: everything is done all the same, in smaller ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,10 +105,13 @@ fn check(spec: serde_json::Value, for_a_tick: usize, values: &[usize], outputs: 
         outputs: settings.outputs.clone(),
         delivery: Delivery::ExactlyOnce,
         start: Start::Earliest,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
     let run = Arc::new(Program { settings, guests: Arc::new(Multipliers { for_a_tick }), metrics });
     let programs = Programs { run, kept: None, refused: None };
+    let first = log.start_offsets(&input, &session.start).expect("there");
+    log.commit_for_group("g", &first).expect("nobody is a member");
     let mut cycle = Cycle::new(log.open(&session).expect("opens"), programs, None);
 
     let end = |topic: &TopicName| usize::try_from(log.offsets(topic, 0).expect("there").1).expect("not negative");

@@ -52,11 +52,16 @@ impl KafkaCluster {
 
     /// Starts `count` nodes on fresh storage, and waits until all have joined.
     pub fn start(count: usize) -> KafkaCluster {
+        Self::start_with(count, "")
+    }
+
+    /// Starts nodes with more lines in their properties.
+    pub fn start_with(count: usize, properties: &str) -> KafkaCluster {
         let faults = Faults::default();
         let ports: Vec<Ports> = (0..count).map(|_| Ports::with_proxy(&faults)).collect();
         let mut nodes: Vec<Node> = (1..=count).map(|id| Node { id, dir: dirs::fresh("kafka"), process: None }).collect();
         for node in &mut nodes {
-            node.lay_out(&ports);
+            node.lay_out(&ports, properties);
             node.launch();
         }
         let list = |port: fn(&Ports) -> u16| {
@@ -159,7 +164,7 @@ impl Ports {
 
 impl Node {
     /// Writes the node's properties and formats its storage.
-    fn lay_out(&self, ports: &[Ports]) {
+    fn lay_out(&self, ports: &[Ports], more: &str) {
         let replicas = ports.len().min(3);
         let voter = |(i, ports): (usize, &Ports)| format!("{}@127.0.0.1:{}", i + 1, ports.controller);
         let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
@@ -171,7 +176,7 @@ impl Node {
             .replace("@DATA@", self.dir.join("data").to_str().expect("the path is UTF-8"))
             .replace("@REPLICAS@", &replicas.to_string())
             .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
-        let properties = properties + &ports[self.id - 1].listeners();
+        let properties = properties + &ports[self.id - 1].listeners() + more;
         fs::write(self.properties(), properties).expect("target is writable");
         let output = java(&jvm::SMALL)
             .arg("-Xmx256m")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -104,6 +104,33 @@ pub fn delete(kafka: &KafkaCluster, name: &str) {
     });
 }
 
+/// Deletes the records of a partition that lie before an offset, as retention does.
+pub fn delete_records(kafka: &KafkaCluster, topic: &str, partition: i32, before: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("a valid offset");
+    let deleted = futures::executor::block_on(admin(kafka).delete_records(&list, &options())).expect("Kafka answers");
+    deleted.elements().iter().for_each(|element| element.error().expect("they are deleted"));
+}
+
+/// Deletes what a group has committed, as Kafka does after some days, once it has no members any more.
+pub fn forget_group(kafka: &KafkaCluster, group: &str) {
+    wait::until(&format!("{group} is forgotten"), wait::PATIENCE, || {
+        let deleted = futures::executor::block_on(admin(kafka).delete_groups(&[group], &options()));
+        match deleted.map_err(|error| error.to_string())?.remove(0) {
+            Ok(_) => Ok(()),
+            Err((_, code)) => Err(code.to_string()),
+        }
+    });
+}
+
+/// Commits an offset for a group without members.
+pub fn commit(kafka: &KafkaCluster, group: &str, topic: &str, partition: i32, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("a valid offset");
+    let outsider: BaseConsumer = config(kafka, "read_committed").set("group.id", group).create().expect("valid");
+    outsider.commit(&list, CommitMode::Sync).expect("Kafka takes it");
+}
+
 fn admin(kafka: &KafkaCluster) -> AdminClient<DefaultClientContext> {
     client(kafka).create().expect("a valid configuration")
 }
@@ -184,6 +211,14 @@ impl Progress {
         });
         let offset = |offset| if let Offset::Offset(next) = offset { Some(next) } else { None };
         list.elements().iter().map(|element| offset(element.offset())).collect()
+    }
+
+    /// The committed offset of each partition, once no open transaction may change it any more.
+    pub fn stable(&self, kafka: &KafkaCluster) -> Vec<Option<i64>> {
+        let consumer = config(kafka, "read_committed").set("group.id", &self.group).create().expect("valid");
+        let stable =
+            Progress { consumer, group: self.group.clone(), topic: self.topic.clone(), partitions: self.partitions.clone() };
+        stable.committed()
     }
 
     /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).

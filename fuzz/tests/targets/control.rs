@@ -2,9 +2,10 @@
 
 use sandbar::catalog::{Fold, State};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
-use sandbar::fuzzing::{Manifests, Statuses, chunk_number};
+use sandbar::fuzzing::{Manifests, Memory, Remembered, Statuses, chunk_number, encode_memory};
 use sandbar::model::names::Digest;
 use sandbar::model::revision::Progress;
+use sandbar::model::units::Timestamp;
 use sandbar::ports::LogRecord;
 use sandbar_fuzz::{Entropy, mutate};
 
@@ -48,6 +49,11 @@ const STATUSES: [(&str, &str); 3] = [
         "committed_offset":3,"end_offset":9,"lag":6,"state":"running","revision":1,"revision_since":0}]}"#,
     ),
     ("tail:shop/a@a", "{}"),
+];
+
+const POSITIONS: [(&str, &str); 2] = [
+    ("shop/a", r#"{"version":1,"inputs":{"shop.in":{"id":"DIGEST","partitions":4}}}"#),
+    ("shop/b", r#"{"version":2,"inputs":{},"more":[]}"#),
 ];
 
 /// Up to eight records near those that belong there; also tombstones, and times of any kind.
@@ -117,6 +123,19 @@ fn control_statuses() {
         let view = fold(Statuses::default(), &records(entropy, &STATUSES));
         let now = std::time::Instant::now();
         view.hosts.values().for_each(|heard| assert!(heard.is_alive(now) || !heard.is_alive(now)));
+    });
+}
+
+/// A memory that is understood is written as it was read.
+#[test]
+fn control_positions() {
+    sandbar_fuzz::run("control_positions", |entropy| {
+        let view = fold(Memory::default(), &records(entropy, &POSITIONS));
+        for (id, remembered) in view.iter() {
+            let Remembered::Known(known) = remembered else { continue };
+            let again = fold(Memory::default(), &[encode_memory(id, known, Timestamp(1))]);
+            assert_eq!(again.get(id), Some(remembered));
+        }
     });
 }
 

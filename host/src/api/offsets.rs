@@ -5,7 +5,7 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::codes::Code;
-use crate::model::names::TransformId;
+use crate::model::names::{TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::{Spec, Start, StartSpec};
 use crate::model::status::PartitionStatus;
 use crate::model::units::Timestamp;
 use crate::ports::{GroupOffset, Log};
+use crate::positions::Inputs;
 
 use self::plan::{Move, Place};
 use super::body::{self, Media, Received};
@@ -45,11 +46,13 @@ pub struct OffsetView {
     partition: i32,
     /// The next offset, as committed; none yet: `start` decides.
     offset: Option<i64>,
+    /// The log has forgotten the offset that was committed: the partition stands still until one is set (E224).
+    forgotten: bool,
     /// The first offset that the partition still holds.
     first_offset: i64,
     /// One past its last committed record.
     end_offset: i64,
-    /// Offsets between the two.
+    /// Offsets between the two; control records that a worker has passed and not committed yet do not count.
     lag: Option<u64>,
     /// What Sandbar committed along: the revision.
     metadata: String,
@@ -115,7 +118,18 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList
     blocking(move || {
         let spec = spec_of(&deployment)?;
         let places = places(&*state.log, &spec.group(&state.cluster), &spec)?;
-        Ok(Json(OffsetList { offsets: places.into_iter().map(OffsetView::of).collect() }))
+        let forgotten = forgotten(&state, &spec, &places)?;
+        // While it is paused nobody passes anything, and what hosts said before may be older than the offsets.
+        let runs = deployment.desired == Desired::Running;
+        let statuses = if runs { state.runtime.statuses(&deployment.id) } else { Vec::new() };
+        let view = |place: Place| {
+            let own = statuses.iter().flat_map(|status| &status.partitions);
+            let own = own.filter(|own| (&own.topic, own.partition) == (&place.topic, place.partition));
+            let passed = own.filter_map(|own| own.committed_offset).max();
+            let forgotten = forgotten.contains(&(place.topic.clone(), place.partition));
+            OffsetView::of(place, passed, forgotten)
+        };
+        Ok(Json(OffsetList { offsets: places.into_iter().map(view).collect() }))
     })
     .await
 }
@@ -155,6 +169,10 @@ pub async fn alter(
             Wanted::All(start) => to_start(&*state.log, &spec, &places, &start.resolve(Timestamp::now()))?,
         };
         if !params.dry_run {
+            // Partitions that are not named begin as they would when it is resumed, and what is set is not new any more.
+            let start = spec.start.resolve(Timestamp::now());
+            let inputs = Inputs { id: &id, group: &group, topics: &spec.inputs, start: &start };
+            state.positions.begin(inputs, &|| Ok(true))?;
             let offsets: Vec<GroupOffset> = moves.iter().map(Move::offset).collect();
             let committed = state.log.commit_for_group(&group, &offsets);
             committed.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
@@ -188,6 +206,8 @@ pub async fn reset(
         let places = places(&*state.log, &group, &spec)?;
         let moves = to_start(&*state.log, &spec, &places, &spec.start.resolve(Timestamp::now()))?;
         if !params.dry_run {
+            // In this order: if it ends between the two, nothing has happened, since offsets without a memory are taken over.
+            state.positions.forget(&id)?;
             let deleted = state.log.delete_group(&group);
             deleted.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
             tracing::info!(transform = %id, "offsets forgotten");
@@ -269,6 +289,22 @@ fn places(log: &dyn Log, group: &str, spec: &Spec) -> Result<Vec<Place>, Refusal
     Ok(places)
 }
 
+/// Partitions that have no offset and had one.
+fn forgotten(state: &ApiState, spec: &Spec, places: &[Place]) -> Result<BTreeSet<(TopicName, i32)>, Refusal> {
+    let without = || places.iter().filter(|place| place.committed.is_none());
+    if without().next().is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let Some(known) = state.positions.known(&spec.id)? else { return Ok(BTreeSet::new()) };
+    let sizes = state.log.sizes(&spec.inputs)?;
+    let had_one = |place: &&Place| {
+        let input = known.inputs.get(&place.topic);
+        let size = sizes.get(&place.topic);
+        input.zip(size).is_some_and(|(input, size)| input.is_of(&size.id) && place.partition < input.partitions)
+    };
+    Ok(without().filter(had_one).map(|place| (place.topic.clone(), place.partition)).collect())
+}
+
 /// Every partition to where `start` says.
 fn to_start(log: &dyn Log, spec: &Spec, places: &[Place], start: &Start) -> Result<Vec<Move>, Refusal> {
     let mut times = BTreeMap::new();
@@ -285,15 +321,18 @@ fn to_start(log: &dyn Log, spec: &Spec, places: &[Place], start: &Start) -> Resu
 }
 
 impl OffsetView {
-    fn of(place: Place) -> Self {
+    /// `passed`: how far a worker is, as it says itself.
+    fn of(place: Place, passed: Option<i64>, forgotten: bool) -> Self {
         let (offset, metadata) = place.committed.unzip();
+        let reached = offset.map(|offset| passed.unwrap_or(offset).max(offset));
         Self {
             topic: place.topic.to_string(),
             partition: place.partition,
             offset,
+            forgotten,
             first_offset: place.first,
             end_offset: place.end,
-            lag: PartitionStatus::lag(offset, Some(place.end)),
+            lag: PartitionStatus::lag(reached, Some(place.end)),
             metadata: metadata.unwrap_or_default(),
         }
     }

@@ -13,6 +13,7 @@ use crate::model::module::ModuleError;
 use crate::model::spec::Problem;
 use crate::model::text::cut;
 use crate::ports::LogError;
+use crate::positions::PositionsError;
 
 /// Largest body of a refusal. Each part has its share, as JSON writes it: a message may be a guest's, and a spec may have
 /// as many problems as fields.
@@ -180,6 +181,15 @@ impl From<CatalogError> for Refusal {
             }
         }
         problem
+    }
+}
+
+impl From<PositionsError> for Refusal {
+    fn from(error: PositionsError) -> Self {
+        match error {
+            PositionsError::Log(error) => error.into(),
+            error => Self::new(error.code(), error.to_string()),
+        }
     }
 }
 

@@ -82,7 +82,8 @@ fn get(target: Target, session: &Session) -> Result<()> {
         let mut table = Table::new(["TOPIC", "PARTITION", "OFFSET", "END", "LAG"]);
         for it in list.offsets {
             let partition = it.partition.to_string();
-            table.row([it.topic.into(), partition, optional(it.offset), optional(it.end_offset), optional(it.lag)]);
+            let offset = if it.forgotten { "forgotten".to_owned() } else { optional(it.offset) };
+            table.row([it.topic.into(), partition, offset, optional(it.end_offset), optional(it.lag)]);
         }
         table.to_string()
     })

@@ -154,6 +154,8 @@ pub struct Offset {
     pub topic: Line,
     pub partition: i32,
     pub offset: Option<i64>,
+    #[serde(default)]
+    pub forgotten: bool,
     pub end_offset: Option<i64>,
     pub lag: Option<u64>,
 }

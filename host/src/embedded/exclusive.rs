@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::broker::Broker;
+use super::broker::{Broker, GroupOffset as Written};
 use super::unavailable;
 use crate::model::names::TopicName;
-use crate::ports::{ExclusiveError, ExclusiveWriter, LogError, LogRecord};
+use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
 
 pub struct EmbeddedExclusive {
     broker: Arc<Broker>,
@@ -26,6 +26,25 @@ impl EmbeddedExclusive {
         drop(writer);
         Self { broker, id: id.to_owned(), epoch }
     }
+
+    fn write(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        records: &[LogRecord],
+        offsets: &[Written<'_>],
+    ) -> Result<(), ExclusiveError> {
+        let (mut outputs, taken) = self.broker.outputs(topic, Some(partition), records, 0)?;
+        if taken < records.len() {
+            let message = format!("{} records are more than one transaction takes", records.len());
+            return Err(LogError::Refused(message).into());
+        }
+        let mut writer = self.broker.writer();
+        if self.broker.state().exclusive.get(&self.id) != Some(&self.epoch) {
+            return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));
+        }
+        Ok(self.broker.write(&mut writer, &mut outputs, offsets).map_err(unavailable)?)
+    }
 }
 
 impl ExclusiveWriter for EmbeddedExclusive {
@@ -35,15 +54,22 @@ impl ExclusiveWriter for EmbeddedExclusive {
     }
 
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
-        let (mut outputs, taken) = self.broker.outputs(topic, Some(partition), &records, 0)?;
-        if taken < records.len() {
-            let message = format!("{} records are more than one transaction takes", records.len());
-            return Err(LogError::Refused(message).into());
+        self.write(topic, partition, &records, &[])
+    }
+
+    fn commit_with_offsets(
+        self: Box<Self>,
+        topic: &TopicName,
+        partition: i32,
+        record: LogRecord,
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), ExclusiveError> {
+        let mut written = Vec::new();
+        for GroupOffset { topic, partition, next_offset, metadata } in offsets {
+            let id = self.broker.find_partition(topic, *partition)?;
+            written.push(Written { group, id, next_offset: *next_offset, metadata });
         }
-        let mut writer = self.broker.writer();
-        if self.broker.state().exclusive.get(&self.id) != Some(&self.epoch) {
-            return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));
-        }
-        Ok(self.broker.write(&mut writer, &mut outputs, &[]).map_err(unavailable)?)
+        self.write(topic, partition, &[record], &written)
     }
 }

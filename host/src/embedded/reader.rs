@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::Error;
 use super::block::Records;
-use super::store::{Block, PartitionId, Store};
+use super::store::{Block, Extent, PartitionId, Store};
 use crate::model::batch::RecordRef;
 use crate::ports::Partition;
 
@@ -24,6 +24,8 @@ struct Cursor {
     /// One past the last committed record, as of the last refresh.
     end: i64,
     paused: bool,
+    /// Retention deleted the record that was to be handed over next.
+    overtaken: bool,
     /// Whether [`Reader::ends`] has told that it is read to its end.
     told: bool,
     ahead: VecDeque<Block>,
@@ -40,10 +42,6 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn is_empty(&self) -> bool {
-        self.cursors.is_empty()
-    }
-
     pub fn partitions(&self) -> impl Iterator<Item = (Partition, PartitionId)> {
         self.cursors.iter().map(|cursor| (cursor.partition, cursor.id))
     }
@@ -52,7 +50,17 @@ impl Reader {
     pub fn add(&mut self, partition: Partition, id: PartitionId, next: i64) {
         self.remove(partition);
         let (end, position, ahead) = (i64::MAX, 0, VecDeque::new());
-        self.cursors.push(Cursor { partition, id, next, end, paused: false, told: false, ahead, position });
+        self.cursors.push(Cursor {
+            partition,
+            id,
+            next,
+            end,
+            paused: false,
+            overtaken: false,
+            told: false,
+            ahead,
+            position,
+        });
     }
 
     pub fn remove(&mut self, partition: Partition) {
@@ -78,10 +86,19 @@ impl Reader {
         self.cursors.iter_mut().find(|cursor| cursor.partition == partition).map(change).is_some()
     }
 
-    /// Learns where the partitions end now. Returns whether there is something to deliver.
-    pub fn refresh(&mut self, end: impl Fn(PartitionId) -> i64) -> bool {
-        self.cursors.iter_mut().for_each(|cursor| cursor.end = end(cursor.id));
+    /// Learns what the partitions hold now. Returns whether there is something to deliver.
+    pub fn refresh(&mut self, extent: impl Fn(PartitionId) -> Extent) -> bool {
+        for cursor in &mut self.cursors {
+            let Extent { start, end, .. } = extent(cursor.id);
+            cursor.end = end;
+            cursor.overtaken |= start > cursor.next && cursor.ahead.is_empty();
+        }
         self.cursors.iter().any(Cursor::is_ready)
+    }
+
+    /// Tells whether retention has deleted what a partition was to be read from.
+    pub fn is_overtaken(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.overtaken)
     }
 
     /// Partitions that came to their end since the last [`Reader::find_ends`] before this, and where they go on.
@@ -125,7 +142,7 @@ impl Reader {
 
 impl Cursor {
     fn is_ready(&self) -> bool {
-        !self.paused && self.next < self.end
+        !self.paused && !self.overtaken && self.next < self.end
     }
 
     fn deliver(

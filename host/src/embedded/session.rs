@@ -21,11 +21,12 @@ use super::broker::{Broker, GroupOffset, State};
 use super::group::{Change, MemberId};
 use super::outputs::{Outputs, Refusal};
 use super::reader::Reader;
-use super::store::{PartitionId, Topic};
+use super::store::{Extent, PartitionId, Topic};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
-use crate::model::spec::Start;
-use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+use crate::ports::{
+    Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+};
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
 const METADATA_BYTES_MAX: usize = 4096;
@@ -39,12 +40,12 @@ pub struct EmbeddedSession {
     fenced: Arc<AtomicBool>,
     group: String,
     transactional_id: String,
-    start: Start,
+    /// By input: how many partitions have had an offset.
+    begun: Vec<i32>,
     co_partitioned: bool,
-    /// The names of `inputs`.
-    topics: Vec<TopicName>,
     inputs: Vec<Topic>,
     reader: Reader,
+    unplaced: Vec<Unplaced>,
     joined: bool,
     /// The group's generation as the open transaction began; None outside of a transaction.
     transaction: Option<Option<u64>>,
@@ -75,11 +76,11 @@ impl EmbeddedSession {
             fenced,
             group: options.group.clone(),
             transactional_id: options.transactional_id.clone(),
-            start: options.start.clone(),
+            begun: options.inputs.iter().map(|name| options.begun.get(name).copied().unwrap_or(0)).collect(),
             co_partitioned: options.co_partitioned,
-            topics: options.inputs.clone(),
             inputs,
             reader: Reader::default(),
+            unplaced: Vec::new(),
             joined: false,
             transaction: None,
             buffer,
@@ -96,7 +97,7 @@ impl EmbeddedSession {
             if let Some(rebalance) = self.membership(&mut state, now) {
                 return Ok(Step::Rebalance(rebalance));
             }
-            if self.reader.refresh(|id| state.extent(id).end) {
+            if self.reader.refresh(|id| state.extent(id)) {
                 return Ok(Step::Ready);
             }
             if now >= deadline {
@@ -116,8 +117,9 @@ impl EmbeddedSession {
         group.saw(self.id, None);
         let mut changed = group.evict(now, self.broker.options.poll_interval_max);
         if group.generation(self.id).is_none() {
-            if self.joined && !self.reader.is_empty() {
-                let lost = self.reader.partitions().map(|(partition, _)| partition).collect();
+            let unplaced = self.unplaced.iter().map(|unplaced| unplaced.partition);
+            let lost: Vec<_> = self.reader.partitions().map(|(partition, _)| partition).chain(unplaced).collect();
+            if self.joined && !lost.is_empty() {
                 return Some(Rebalance::Lost(lost));
             }
             let topics = self.inputs.iter().map(|topic| (topic.id, topic.partitions)).collect();
@@ -183,21 +185,19 @@ impl EmbeddedSession {
         offsets.iter().map(check).collect()
     }
 
-    /// Where a partition begins for this group. The first time that is what `start` means now, and from then on it stays:
-    /// a restart before the first commit must not skip what came in between.
-    fn position(&self, partition: Partition, id: PartitionId) -> Result<(i64, String), Error> {
-        let extent = self.broker.state().extent(id);
-        if let Some((next_offset, metadata)) = self.broker.store.committed(&self.group, id)? {
-            if next_offset < extent.start {
-                let (group, lost) = (&self.group, extent.start.saturating_sub(next_offset));
-                tracing::warn!(%group, ?id, lost, "retention has deleted records before they were read");
+    /// Finds the place at which this group begins a partition, or the reason for which it does not.
+    fn place(&self, partition: Partition, id: PartitionId) -> Result<Result<Assigned, NoPlace>, Error> {
+        let Extent { start: first, end, .. } = self.broker.state().extent(id);
+        Ok(match self.broker.store.committed(&self.group, id)? {
+            Some((next_offset, metadata)) if (first..=end).contains(&next_offset) => {
+                Ok(Assigned { partition, next_offset, metadata })
             }
-            return Ok((next_offset, metadata));
-        }
-        let found = self.start.moment().map(|moment| self.broker.offset_at(id, moment)).transpose()?.flatten();
-        let topic = &self.topics[partition.input as usize];
-        let next_offset = self.start.offset(topic, id.number, (extent.start, extent.end), found);
-        Ok((next_offset, String::new()))
+            Some((next_offset, _)) => Err(NoPlace::Outside { next_offset, first, end }),
+            None if self.begun.get(partition.input as usize).is_some_and(|&begun| id.number < begun) => {
+                Err(NoPlace::Forgotten)
+            }
+            None => Err(NoPlace::Unbegun),
+        })
     }
 
     fn not_read(&self, partition: Partition) -> SessionError {
@@ -244,7 +244,8 @@ impl Session for EmbeddedSession {
         let ids = partitions.iter().map(|&partition| self.id_of(partition)).collect::<Result<Vec<_>, _>>()?;
         let broker = Arc::clone(&self.broker);
         // A commit of the earlier owner must be in or out before its offsets are read.
-        let mut writer = broker.writer();
+        let _writer = broker.writer();
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         let mut taken = Vec::new();
         {
             let mut state = broker.state();
@@ -257,18 +258,30 @@ impl Session for EmbeddedSession {
         }
         let mut assigned = Vec::new();
         for &(partition, id) in &taken {
-            let (next_offset, metadata) = self.position(partition, id).map_err(broken)?;
-            self.reader.add(partition, id, next_offset);
-            assigned.push(Assigned { partition, next_offset, metadata });
+            match self.place(partition, id).map_err(broken)? {
+                Ok(place) => {
+                    self.reader.add(partition, id, place.next_offset);
+                    assigned.push(place);
+                }
+                Err(reason) => self.unplaced.push(Unplaced { partition, reason }),
+            }
         }
-        let group = self.group.as_str();
-        let offsets: Vec<_> = taken
-            .iter()
-            .zip(&assigned)
-            .map(|((_, id), at)| GroupOffset { group, id: *id, next_offset: at.next_offset, metadata: &at.metadata })
-            .collect();
-        broker.write(&mut writer, &mut Outputs::default(), &offsets).map_err(broken)?;
         Ok(assigned)
+    }
+
+    fn unplaced(&self) -> &[Unplaced] {
+        &self.unplaced
+    }
+
+    fn finds_places(&mut self) -> Result<bool, SessionError> {
+        for unplaced in &self.unplaced {
+            let id = self.id_of(unplaced.partition)?;
+            let waits = !matches!(unplaced.reason, NoPlace::Outside { .. });
+            if waits && self.broker.store.committed(&self.group, id).map_err(broken)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
@@ -277,6 +290,7 @@ impl Session for EmbeddedSession {
         let mut state = broker.state();
         for (&partition, &id) in partitions.iter().zip(&ids) {
             self.reader.remove(partition);
+            self.unplaced.retain(|unplaced| unplaced.partition != partition);
             state.unwatch(self.id, id);
             if let Some(group) = state.groups.get_mut(&self.group) {
                 group.release(self.id, id);
@@ -305,6 +319,10 @@ impl Session for EmbeddedSession {
 
     fn consumed_ends(&self) -> &[(Partition, i64)] {
         self.reader.ends()
+    }
+
+    fn interrupted(&self) -> Option<&str> {
+        self.reader.is_overtaken().then_some("retention deleted records before they were read")
     }
 
     fn begin(&mut self) -> Result<(), SessionError> {

@@ -1,9 +1,11 @@
 //! Tests of what is particular to the embedded log; the conformance suite has what every log must do.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance};
+use crate::ports::{Assigned, CommitOffset, Groups, NoPlace, Outgoing, Partition, Rebalance, Unplaced};
 
 const T0: Partition = Partition { input: 0, number: 0 };
 
@@ -44,9 +46,19 @@ fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
         outputs: vec![name("out")],
         delivery: Delivery::ExactlyOnce,
         start,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
+    begin(log, &options);
     log.open(&options).expect("opens")
+}
+
+/// Gives the partitions of a group without offsets their first ones.
+fn begin(log: &EmbeddedLog, options: &SessionOptions) {
+    if log.group_offsets(&options.group, &options.inputs).expect("reads").is_empty() {
+        let offsets = log.start_offsets(&options.inputs[0], &options.start).expect("reads");
+        log.commit_for_group(&options.group, &offsets).expect("commits");
+    }
 }
 
 fn assigned(session: &mut dyn Session) -> Vec<Assigned> {
@@ -121,6 +133,30 @@ fn retention_bounds_the_disk() {
     assert_eq!(early.records[0].offset, start, "an offset that is gone begins at the first that is left");
     let disk = log.disk_bytes().expect("known");
     assert!(disk < 300 << 20, "{disk} bytes on disk after 400 MB were written");
+}
+
+/// The session says that its next record is gone, and one that is opened anew names the gap.
+#[test]
+fn a_session_is_overtaken_by_retention() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    in_and_out(&log, 1);
+    for i in 0..3 {
+        log.append(&name("in"), None, vec![record(&i.to_string(), Some(b"v"))]).expect("appends");
+    }
+    let mut session_before = session(&log, "tx", Start::Earliest);
+    assert_eq!(assigned(&mut *session_before).len(), 1);
+    assert_eq!(session_before.interrupted(), None);
+    let later = Timestamp(Timestamp::now().0 + 8 * 24 * 3600 * 1000);
+    cleanup::all(&log.broker, &mut log.broker.writer(), later).expect("cleans up");
+    let polled = session_before.poll(Duration::ZERO, 10, &mut |_, record| panic!("{} is behind a gap", record.offset));
+    assert_eq!(polled.expect("polls"), None);
+    assert!(session_before.interrupted().is_some());
+    drop(session_before);
+    let mut session = session(&log, "tx", Start::Earliest);
+    assert_eq!(assigned(&mut *session), []);
+    let reason = NoPlace::Outside { next_offset: 0, first: 2, end: 3 };
+    assert_eq!(session.unplaced(), [Unplaced { partition: T0, reason }]);
 }
 
 #[test]

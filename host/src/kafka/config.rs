@@ -167,6 +167,7 @@ mod tests {
             outputs: Vec::new(),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
+            begun: BTreeMap::new(),
             co_partitioned: false,
         };
         let off = ("allow.auto.create.topics".to_owned(), "false".to_owned());

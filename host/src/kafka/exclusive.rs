@@ -11,9 +11,9 @@ use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 
 use super::config::{EXCLUSIVE_TIMEOUT, KafkaConfig};
 use super::log::{deliver, unavailable};
-use super::raw::{Client, RawError};
+use super::raw::{Client, GroupMetadata, PartitionList, RawError};
 use crate::model::names::TopicName;
-use crate::ports::{ExclusiveError, ExclusiveWriter, LogError, LogRecord};
+use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
 
 /// How long one call to a broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,22 +33,23 @@ impl KafkaExclusive {
         }
         Ok(Self { client })
     }
-}
 
-impl ExclusiveWriter for KafkaExclusive {
-    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        let (_, high_watermark) =
-            self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
-        // The last place is the marker that ended the last transaction. A reader learns that it is past it only when a
-        // fetch came back empty, after fetch.wait.max.ms.
-        Ok((high_watermark - 1).max(0))
-    }
-
-    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
+    /// Writes records, and offsets of a group if there are any, in one transaction.
+    fn write(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        records: &[LogRecord],
+        offsets: Option<(&str, &[GroupOffset])>,
+    ) -> Result<(), ExclusiveError> {
         let client = &self.client;
         let handle = client.topic(topic.as_str()).map_err(unwritten)?;
         client.begin_transaction().map_err(unwritten)?;
-        if let Err(error) = deliver(client, &handle, Some(partition), &records) {
+        let mut sent = deliver(client, &handle, Some(partition), records);
+        if let (Ok(()), Some((group, offsets))) = (&sent, offsets) {
+            sent = self.send_offsets(group, offsets);
+        }
+        if let Err(error) = sent {
             if !is_fenced(&error) && !error.fatal {
                 // Else it would hold readers back until its time-out, or the next writer.
                 let _ = client.abort_transaction(CALL_TIMEOUT);
@@ -64,6 +65,50 @@ impl ExclusiveWriter for KafkaExclusive {
                 Err(error) => return Err(ExclusiveError::Unknown(error.to_string())),
             }
         }
+    }
+
+    /// A broker takes offsets in a transaction from whoever is no member also while the group has members.
+    fn send_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), RawError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = PartitionList::new();
+        for offset in offsets {
+            list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
+        }
+        let outsider = GroupMetadata::of_outsider(group);
+        let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
+        loop {
+            match self.client.send_offsets(&list, &outsider, CALL_TIMEOUT) {
+                Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
+                sent => return sent,
+            }
+        }
+    }
+}
+
+impl ExclusiveWriter for KafkaExclusive {
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        let (_, high_watermark) =
+            self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
+        // The last place is the marker that ended the last transaction. A reader learns that it is past it only when a
+        // fetch came back empty, after fetch.wait.max.ms.
+        Ok((high_watermark - 1).max(0))
+    }
+
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
+        self.write(topic, partition, &records, None)
+    }
+
+    fn commit_with_offsets(
+        self: Box<Self>,
+        topic: &TopicName,
+        partition: i32,
+        record: LogRecord,
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), ExclusiveError> {
+        self.write(topic, partition, &[record], Some((group, offsets)))
     }
 }
 

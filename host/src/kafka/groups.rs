@@ -3,17 +3,21 @@
 //! By a consumer that is configured with the group's name and never joins it. A broker takes a commit from outside only
 //! while the group has no member, so a member that comes between a look and a change is safe.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 
 use super::log::{CALL_TIMEOUT, KafkaLog, READER_GROUP, unavailable};
-use super::raw::{Client, PartitionList, Position, RawError};
+use super::raw::{Client, NO_OFFSET, PartitionList, Position, RawError};
 use crate::model::names::TopicName;
+use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{GroupOffset, Groups, Log, LogError};
+use crate::ports::{GroupOffset, Groups, Log, LogError, SessionOptions};
 
-/// librdkafka's mark of a partition without an offset.
-const NO_OFFSET: i64 = -1001;
+/// How long joining an empty group may take: brokers wait for more members first.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl KafkaLog {
     fn outsider(&self, group: &str) -> Result<Client, LogError> {
@@ -50,6 +54,40 @@ impl Groups for KafkaLog {
             list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
         }
         self.outsider(group)?.commit_sync(&list).map_err(|error| refused(group, error))
+    }
+
+    /// Kafka counts the days from when the group became empty, whenever its offsets were committed: a commit from outside
+    /// puts nothing off. So a member joins, and leaves.
+    fn keep_group(&self, group: &str, topics: &[TopicName], co_partitioned: bool) -> Result<(), LogError> {
+        if self.group_members(group)? > 0 {
+            return Ok(());
+        }
+        let options = SessionOptions {
+            group: group.to_owned(),
+            transactional_id: String::new(),
+            inputs: topics.to_vec(),
+            outputs: Vec::new(),
+            delivery: Delivery::AtLeastOnce,
+            start: Start::Latest,
+            begun: BTreeMap::new(),
+            co_partitioned,
+        };
+        let client = Client::consumer(&self.config.consumer(&options)).map_err(unavailable)?;
+        let mut list = PartitionList::new();
+        for topic in topics {
+            list.add(topic.as_str(), -1, NO_OFFSET, "");
+        }
+        client.subscribe(&list).map_err(unavailable)?;
+        let deadline = Instant::now() + JOIN_TIMEOUT;
+        let mut fetched = Vec::new();
+        // Nothing is taken over, so nothing is read, and dropping the client leaves.
+        while client.next_rebalance().is_none() {
+            if Instant::now() > deadline {
+                return Err(LogError::Unavailable(format!("group {group} could not be joined in time")));
+            }
+            client.consume(&mut fetched, Duration::from_millis(100), 1, &mut |_| {});
+        }
+        Ok(())
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {

@@ -1,6 +1,6 @@
 //! Topics, and reading and writing outside a session: what the catalog, the API and status need.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,12 +12,14 @@ use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 use super::config::KafkaConfig;
 use super::exclusive::KafkaExclusive;
 use super::follow::KafkaTopicReader;
-use super::raw::{CLIENT_THREADS, Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
+use super::raw::{
+    CLIENT_THREADS, Client, Described, Fetched, PartitionList, Produced, RawError, TopicHandle, describe_topics,
+};
 use super::session::KafkaSession;
 use crate::model::names::TopicName;
 use crate::ports::{
     ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
-    TopicInfo, TopicReader,
+    TopicInfo, TopicReader, TopicSize,
 };
 use crate::threads;
 
@@ -106,6 +108,7 @@ impl KafkaLog {
             deleted_after: policy.as_ref().filter(|policy| policy.contains("delete")).and_then(|_| time("retention.ms")),
             compacted: policy.map(|policy| policy == "compact"),
             tombstones_kept: time("delete.retention.ms"),
+            id: None,
         }
     }
 
@@ -192,7 +195,21 @@ impl Log for KafkaLog {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
-        Ok(self.described(name, self.partitions(name)?))
+        let described = self.described(name, self.partitions(name)?);
+        let size = self.sizes(std::slice::from_ref(name))?.remove(name);
+        let id = size.map(|size| size.id).filter(|id| !id.is_empty());
+        Ok(TopicInfo { id, ..described })
+    }
+
+    fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
+        let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
+        let described = describe_topics(self.admin.inner(), &topics, CALL_TIMEOUT).map_err(unavailable)?;
+        let size = |topic: Described| {
+            let name = topic.topic.parse().ok()?;
+            // A topic that is being made has none yet.
+            (topic.partitions > 0).then_some((name, TopicSize { id: topic.id, partitions: topic.partitions }))
+        };
+        Ok(described.into_iter().filter_map(size).collect())
     }
 
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
@@ -224,6 +241,7 @@ impl Log for KafkaLog {
                 compacted: None,
                 tombstones_kept: None,
                 deleted_after: None,
+                id: None,
             };
             (!name.as_str().starts_with("__")).then_some((name, info))
         });

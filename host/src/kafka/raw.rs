@@ -4,6 +4,7 @@
 //! Callbacks run inside `consume`, `poll` and the blocking calls, on the calling thread; they only write to
 //! [`Events`], which the owner reads after the call.
 
+mod describe;
 mod list;
 mod produce;
 
@@ -19,6 +20,7 @@ use rdkafka_sys::bindings::*;
 use crate::model::units::Timestamp;
 use crate::threads;
 
+pub(super) use describe::{Described, describe_topics};
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
 
@@ -26,6 +28,13 @@ use rd_kafka_resp_err_t as Err;
 
 /// Threads that a new client starts: its own, those of the coordinator and of internal requests, and of some brokers.
 pub(super) const CLIENT_THREADS: usize = 8;
+
+/// Stands for the first offset of a partition where a time is asked for.
+pub(super) const FIRST: i64 = RD_KAFKA_OFFSET_BEGINNING as i64;
+/// Stands for a partition's end: the last stable offset, to a client that reads committed records.
+pub(super) const END: i64 = RD_KAFKA_OFFSET_END as i64;
+/// A partition without an offset.
+pub(super) const NO_OFFSET: i64 = RD_KAFKA_OFFSET_INVALID as i64;
 
 /// A failed call, with librdkafka's own class of remedy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -335,10 +344,28 @@ impl Client {
             // Below 0 a time has another meaning to a broker: one of the partition's ends.
             list.add(topic, partition, at.0.max(0), "");
         }
+        self.look_up_offsets(&list, timeout)?;
+        Ok(list.entries().iter().map(|position| Some(position.offset).filter(|offset| *offset >= 0)).collect())
+    }
+
+    /// Fills the list, which holds times or one of [`FIRST`] and [`END`], with offsets, asked of the partitions' leaders.
+    pub fn look_up_offsets(&self, list: &PartitionList, timeout: Duration) -> Result<(), RawError> {
         // SAFETY: live handle; the list is filled in place.
         check("offsets_for_times", unsafe { rd_kafka_offsets_for_times(self.rk, list.ptr(), ms(timeout)) })?;
-        list.first_error("offsets_for_times")?;
-        Ok(list.entries().iter().map(|position| Some(position.offset).filter(|offset| *offset >= 0)).collect())
+        list.first_error("offsets_for_times")
+    }
+
+    /// Asks for the metadata of all topics that this client knows.
+    pub fn refresh_metadata(&self, timeout: Duration) -> Result<(), RawError> {
+        let mut metadata = ptr::null();
+        // SAFETY: live handle, valid out pointer; null means no single topic. The answer is ours to destroy.
+        unsafe {
+            let code = rd_kafka_metadata(self.rk, 0, ptr::null_mut(), &mut metadata, ms(timeout));
+            if !metadata.is_null() {
+                rd_kafka_metadata_destroy(metadata);
+            }
+            check("metadata", code)
+        }
     }
 
     /// The end of a partition as the last fetch saw it.
@@ -419,6 +446,15 @@ pub(super) struct GroupMetadata(*mut rd_kafka_consumer_group_metadata_t);
 
 // SAFETY: an owned copy without ties to a thread.
 unsafe impl Send for GroupMetadata {}
+
+impl GroupMetadata {
+    /// The membership of whoever never joined a group.
+    pub fn of_outsider(group: &str) -> Self {
+        let name = c_string(group);
+        // SAFETY: NUL-terminated name, which is copied; the metadata is owned by the value made here.
+        Self(unsafe { rd_kafka_consumer_group_metadata_new(name.as_ptr()) })
+    }
+}
 
 impl Drop for GroupMetadata {
     fn drop(&mut self) {

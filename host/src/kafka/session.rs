@@ -8,12 +8,15 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use super::config::KafkaConfig;
+use super::places;
 use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
-use super::raw::{Client, Fetched, GroupMetadata, PartitionList, Position, RawError, RebalanceKind, TopicHandle, c_string};
+use super::raw::{Client, END, Fetched, GroupMetadata, PartitionList, RawError, RebalanceKind, TopicHandle, c_string};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
-use crate::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+use crate::ports::{
+    Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+};
 
 /// How often a commit that met a rebalance is tried again.
 const REBALANCE_LOOK: Duration = Duration::from_millis(20);
@@ -30,6 +33,8 @@ pub(super) struct KafkaSession {
     consumed_ends: Vec<(Partition, i64)>,
     assigned: Vec<Partition>,
     paused: Vec<Partition>,
+    unplaced: Vec<Unplaced>,
+    interrupted: Option<String>,
 }
 
 // SAFETY: `fetched` is a buffer whose pointers are used within one call of poll() only.
@@ -41,13 +46,8 @@ impl KafkaSession {
         // The producer first: it fences an earlier owner of the id, whose open transaction would hold us back.
         let producer = open_producer(config, options)?;
         let consumer = Client::consumer(&config.consumer(options)).map_err(restart)?;
-        let mut topics = PartitionList::new();
-        for topic in &options.inputs {
-            topics.add(topic.as_str(), -1, 0, "");
-        }
         let input_handles = handles(&consumer, &options.inputs)?;
-        consumer.subscribe(&topics).map_err(restart)?;
-        Ok(Self {
+        let session = Self {
             config: config.clone(),
             options: options.clone(),
             producer: Some(producer),
@@ -59,7 +59,19 @@ impl KafkaSession {
             consumed_ends: Vec::new(),
             assigned: Vec::new(),
             paused: Vec::new(),
-        })
+            unplaced: Vec::new(),
+            interrupted: None,
+        };
+        session.subscribe().map_err(restart)?;
+        Ok(session)
+    }
+
+    fn subscribe(&self) -> Result<(), RawError> {
+        let mut topics = PartitionList::new();
+        for topic in &self.options.inputs {
+            topics.add(topic.as_str(), -1, 0, "");
+        }
+        self.consumer.subscribe(&topics)
     }
 
     fn producer(&mut self) -> Result<&mut Producer, SessionError> {
@@ -119,37 +131,6 @@ impl KafkaSession {
             }
         }
     }
-
-    /// Where each partition begins. A partition without a committed offset gets one here, so that a crash before its
-    /// first transaction skips nothing.
-    fn positions(&self, partitions: &[Partition]) -> Result<Vec<Position>, SessionError> {
-        let mut positions = Vec::new();
-        // "No offset" is asked twice: brokers have been seen to answer so for a group that had one.
-        for _ in 0..2 {
-            let list = self.list(partitions, |_| -1001);
-            self.consumer.committed(&list, CALL_TIMEOUT).map_err(restart)?;
-            positions = list.entries();
-            if positions.iter().all(|position| position.offset >= 0) {
-                return Ok(positions);
-            }
-        }
-        let mut first = PartitionList::new();
-        // The list is filled in place: it has the order of `partitions`.
-        for (position, partition) in positions.iter_mut().zip(partitions).filter(|(position, _)| position.offset < 0) {
-            let (topic, number) = (&self.options.inputs[partition.input as usize], partition.number);
-            let ends = self.consumer.query_watermarks(topic.as_str(), number, CALL_TIMEOUT).map_err(restart)?;
-            let found = match self.options.start.moment() {
-                Some(at) => {
-                    self.consumer.offsets_at(topic.as_str(), number..number + 1, at, CALL_TIMEOUT).map_err(restart)?[0]
-                }
-                None => None,
-            };
-            position.offset = self.options.start.offset(topic, number, ends, found);
-            first.add(topic.as_str(), number, position.offset, "");
-        }
-        self.consumer.commit_sync(&first).map_err(restart)?;
-        Ok(positions)
-    }
 }
 
 impl Session for KafkaSession {
@@ -165,6 +146,7 @@ impl Session for KafkaSession {
             return Ok(Some(waiting));
         }
         let mut failed = None;
+        let mut interrupted = None;
         let mut fetched = std::mem::take(&mut self.fetched);
         let (handles, inputs) = (&self.input_handles, &self.options.inputs);
         let taken = self.consumer.consume(&mut fetched, timeout, records_max, &mut |message| match message {
@@ -189,10 +171,15 @@ impl Session for KafkaSession {
                     },
                 );
             }
+            // Another session looks at where the partition is, and does not stop the others for it.
+            Fetched::Error { error, .. } if is_out_of_range(&error) => interrupted = Some(error.to_string()),
             Fetched::Error { error, of_partition } => failed = Some((error, of_partition)),
             Fetched::End { .. } => {}
         });
         self.fetched = fetched;
+        if let Some(reason) = interrupted {
+            self.interrupted.get_or_insert(reason);
+        }
         if taken == 0 {
             self.note_positions()?;
         }
@@ -207,22 +194,63 @@ impl Session for KafkaSession {
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         if partitions.is_empty() {
             self.consumer.assign(&PartitionList::new()).map_err(restart)?;
             return Ok(Vec::new());
         }
-        let positions = self.positions(partitions)?;
+        let named: Vec<(&str, i32)> = partitions.iter().map(|&at| (self.topic(at), at.number)).collect();
+        let places = places::find(&self.consumer, &self.config, &named).map_err(restart)?;
         let mut list = PartitionList::new();
-        for position in &positions {
-            list.add(&position.topic, position.partition, position.offset, "");
+        for (position, reason) in &places {
+            // What has no place is taken over all the same, so that it can be given up like the others, and held back.
+            let offset = if reason.is_some() { END } else { position.offset };
+            list.add(&position.topic, position.partition, offset, "");
         }
         self.consumer.assign(&list).map_err(restart)?;
-        self.assigned.extend(partitions);
-        let assigned = positions.into_iter().filter_map(|position| {
-            let partition = self.partition(&position.topic, position.partition)?;
-            Some(Assigned { partition, next_offset: position.offset, metadata: position.metadata })
-        });
-        Ok(assigned.collect())
+        let mut assigned = Vec::new();
+        for (position, reason) in places {
+            let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
+            let Some(reason) = reason else {
+                self.assigned.push(partition);
+                assigned.push(Assigned { partition, next_offset: position.offset, metadata: position.metadata });
+                continue;
+            };
+            self.pause(partition)?;
+            let begun = self.options.begun.get(&self.options.inputs[partition.input as usize]);
+            let reason = reason.of(&position, begun.copied().unwrap_or(0));
+            self.unplaced.push(Unplaced { partition, reason });
+        }
+        Ok(assigned)
+    }
+
+    fn unplaced(&self) -> &[Unplaced] {
+        &self.unplaced
+    }
+
+    fn finds_places(&mut self) -> Result<bool, SessionError> {
+        let waits = |unplaced: &&Unplaced| !matches!(unplaced.reason, NoPlace::Outside { .. });
+        let waiting: Vec<Partition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let named: Vec<(&str, i32)> = waiting.iter().map(|&at| (self.topic(at), at.number)).collect();
+        let committed = places::committed(&self.consumer, &named).map_err(restart)?;
+        Ok(committed.iter().any(|position| position.offset >= 0))
+    }
+
+    fn look_for_partitions(&mut self) -> Result<(), SessionError> {
+        // With the new metadata there, to subscribe to the same topics again makes the consumer compare the two, and join
+        // its group again where they differ. A failure is made up for by the client itself, later.
+        let looked = self.consumer.refresh_metadata(CALL_TIMEOUT).and_then(|()| self.subscribe());
+        if let Err(error) = looked {
+            tracing::debug!(group = self.options.group, %error, "no metadata now");
+        }
+        Ok(())
+    }
+
+    fn interrupted(&self) -> Option<&str> {
+        self.interrupted.as_deref()
     }
 
     fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
@@ -232,6 +260,7 @@ impl Session for KafkaSession {
             self.resume(partition)?;
         }
         self.assigned.retain(|assigned| !partitions.contains(assigned));
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         self.consumer.unassign(&self.list(partitions, |_| -1001)).map_err(restart)
     }
 
@@ -330,14 +359,18 @@ fn is_rebalance(error: &RawError) -> bool {
     )
 }
 
+/// The place that a partition is read from is not in it any more.
+fn is_out_of_range(error: &RawError) -> bool {
+    use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
+    matches!(error.code, Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+}
+
 /// Errors that another poll will not mend.
 fn is_lasting(error: &RawError) -> bool {
     use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
     matches!(
         error.code,
-        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
-            | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
-            | Code::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED
+        Code::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED
             | Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
             | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
             | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC

@@ -146,6 +146,10 @@ codes! {
         "its keys are elsewhere now: docs/errors/E221.md says how to move them";
     StateUnavailable = "E222", 503, "A store cannot be rebuilt now", "nothing is lost; it is tried again, look at the brokers and the disk";
     TableUnavailable = "E223", 503, "A table has not caught up with its topic", "wait; if it stays so, look at the topic and the message";
+    OffsetForgotten = "E224", 409, "A partition's committed offset was forgotten",
+        "pause the transform, say where it goes on (sandbar offsets set, or reset), and resume it: docs/errors/E224.md";
+    OffsetOutside = "E225", 409, "A partition does not have the records from its committed offset on",
+        "pause the transform, say where it goes on (sandbar offsets set), and resume it: docs/errors/E225.md";
 }
 
 impl Code {

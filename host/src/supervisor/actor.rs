@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use super::inputs::InputWatch;
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Parts, Running, plan};
@@ -31,24 +32,27 @@ const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// A guest's stack is on its worker's.
 const STACK_BYTES: usize = 4 << 20;
 
-struct WorkerHandle {
-    commands: std_mpsc::Sender<Command>,
+pub(super) struct WorkerHandle {
+    pub commands: std_mpsc::Sender<Command>,
     thread: std::thread::JoinHandle<()>,
 }
 
 pub(super) struct Actor {
-    id: TransformId,
-    parts: Parts,
+    pub(super) id: TransformId,
+    pub(super) parts: Parts,
+    pub(super) inputs: InputWatch,
     desired: watch::Receiver<Option<Deployment>>,
     /// What of it was done already; nothing is known to be before the first deployment is seen.
     asked: Option<Asked>,
     report: watch::Sender<Report>,
     running: Running,
-    workers: Vec<WorkerHandle>,
+    pub(super) workers: Vec<WorkerHandle>,
     /// What the workers' sessions were opened with.
-    options: Option<SessionOptions>,
+    pub(super) options: Option<SessionOptions>,
+    /// When beginning new partitions failed last.
+    pub(super) begun_at: Option<Timestamp>,
     /// What its workers open their stores with.
-    stores: Option<TransformStores>,
+    pub(super) stores: Option<TransformStores>,
     /// When the partitions of its inputs were last counted.
     looked_at: Option<Timestamp>,
     failures: u32,
@@ -59,6 +63,7 @@ impl Actor {
     pub fn new(
         id: TransformId,
         parts: Parts,
+        inputs: InputWatch,
         desired: watch::Receiver<Option<Deployment>>,
         report: watch::Sender<Report>,
     ) -> Self {
@@ -67,12 +72,14 @@ impl Actor {
         Self {
             id,
             parts,
+            inputs,
             desired,
             asked: None,
             report,
             running,
             workers,
             options: None,
+            begun_at: None,
             stores: None,
             failures: 0,
             looked_at: None,
@@ -213,6 +220,8 @@ impl Actor {
     async fn restart(&mut self, prepared: Prepared) -> Result<(), Unprepared> {
         self.stop_workers().await;
         let Prepared { program, kept, options, workers, stores, .. } = prepared;
+        let options = self.begin(options).await?;
+        self.inputs.follow(&self.id, &options.inputs);
         self.stores = stores;
         let programs = Programs { run: program, kept, refused: None };
         let mut statuses = Vec::new();
@@ -280,7 +289,8 @@ impl Actor {
         tracing::info!(transform = %self.id, "stopped");
     }
 
-    async fn stop_workers(&mut self) {
+    pub(super) async fn stop_workers(&mut self) {
+        self.inputs.forget(&self.id);
         let workers = std::mem::take(&mut self.workers);
         for worker in &workers {
             let _ = worker.commands.send(Command::Stop);
@@ -346,6 +356,7 @@ impl Actor {
             self.prepare_failed(revision, code, message);
             return;
         }
+        self.follow_inputs().await;
         self.catch_up(desired).await;
         self.look();
         if self.running != Running::Nothing {

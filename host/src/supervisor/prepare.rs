@@ -1,5 +1,6 @@
 //! Everything that a revision needs before it runs: its module compiled, its topics looked at, instances made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Parts;
@@ -101,6 +102,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         outputs: settings.outputs.clone(),
         delivery: spec.delivery,
         start: spec.start.resolve(deployment.changed_at),
+        begun: BTreeMap::new(),
         co_partitioned: spec.shares_state(),
     };
     let program = Arc::new(Program { settings, guests: factory, metrics });

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use crate::model::names::TransformId;
-use crate::model::status::{LastError, Rollout, RolloutState, State, TransformStatus};
+use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use crate::worker::{Command, WorkerStatus};
 
 /// A worker, from outside.
@@ -80,6 +80,11 @@ impl Report {
 
 /// Whether a worker runs the revision for good. On trial it does where no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
-    let idle = || worker.partitions.iter().all(|partition| partition.lag == Some(0));
+    // One that stands still without a place has no record that waits either.
+    let is_idle = |partition: &PartitionStatus| match partition.lag {
+        Some(lag) => lag == 0,
+        None => partition.state == State::Failed,
+    };
+    let idle = || worker.partitions.iter().all(is_idle);
     worker.revision >= revision && (!worker.on_trial || idle())
 }

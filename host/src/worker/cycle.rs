@@ -9,6 +9,7 @@ use prometheus::HistogramTimer;
 use super::WorkerStatus;
 use super::portion::Portion;
 use super::states::{Opened, PartitionStates};
+use super::unplaced::UnplacedPartitions;
 use crate::model::spec::Delivery;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
@@ -25,6 +26,10 @@ const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
 const STATE_BYTES_MAX: usize = 16 << 20;
 /// After an abort, the first and the longest wait before the next transaction.
 const ABORT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
+
+/// How long control records that were passed may wait for a transaction to be committed with: without one, they get one
+/// of their own. Else retention could delete what lies before them and the partition would be out of range for ever.
+const PASSED_WAIT: Duration = Duration::from_secs(10);
 
 /// The revisions of a transform that a worker has at hand.
 #[derive(Clone)]
@@ -62,6 +67,7 @@ pub struct Cycle {
     /// Runs from there until a task makes its first call with the new revision.
     swap_timer: Option<HistogramTimer>,
     tasks: BTreeMap<Partition, Task>,
+    unplaced: UnplacedPartitions,
     /// By partition number: what tasks of several inputs share.
     states: PartitionStates,
     /// Partitions that the session was told to hold back, because their task waits.
@@ -75,6 +81,8 @@ pub struct Cycle {
     open: bool,
     /// When what is pending or open is to be committed.
     deadline: Option<Timestamp>,
+    /// When control records that were passed are committed.
+    passed_at: Option<Timestamp>,
     aborts_in_a_row: u32,
     quiet_until: Option<Timestamp>,
 }
@@ -88,6 +96,7 @@ impl Cycle {
             next: None,
             swap_timer: None,
             tasks: BTreeMap::new(),
+            unplaced: UnplacedPartitions::default(),
             states: PartitionStates::new(stores),
             held: Vec::new(),
             change: None,
@@ -96,6 +105,7 @@ impl Cycle {
             portion: Portion::default(),
             open: false,
             deadline: None,
+            passed_at: None,
             aborts_in_a_row: 0,
             quiet_until: None,
         }
@@ -141,6 +151,7 @@ impl Cycle {
                 task.reached_end(end);
             }
         }
+        self.plan_passed(clock());
         if self.deadline.is_none() && self.tasks.values().any(Task::has_pending) {
             self.deadline = Some(clock().after(self.program().settings.commit_interval));
         }
@@ -150,7 +161,70 @@ impl Cycle {
         if due || self.change.is_some() {
             self.finish(clock())?;
         }
+        if self.passed_at.is_some_and(|at| clock() >= at) || matches!(self.change, Some(Rebalance::Revoke(_))) {
+            self.commit_passed(clock())?;
+        }
+        self.look_at_places(clock())?;
         self.settle(clock())
+    }
+
+    /// Commits how far control records were passed, in a transaction that has nothing else.
+    fn commit_passed(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        self.passed_at = None;
+        // An open one takes them along.
+        if self.open || self.is_quiet(now) || !self.tasks.values().any(Task::has_passed) {
+            return Ok(());
+        }
+        self.session.begin()?;
+        let passed = self.tasks.values().filter_map(|task| task.commit_offset(&Positions::new()));
+        let passed: Vec<CommitOffset> = passed.collect();
+        match self.session.commit(&passed) {
+            Ok(()) => {
+                self.tasks.values_mut().for_each(Task::passed);
+                Ok(())
+            }
+            // They are committed with the next transaction, or by whoever has the partitions then.
+            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => {
+                tracing::debug!(transform = %self.program().settings.id, reason, "passed positions were not committed");
+                self.session.abort().map_err(as_restart)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Control records that were passed wait for a transaction, for some time.
+    fn plan_passed(&mut self, now: Timestamp) {
+        if self.passed_at.is_none() && self.tasks.values().any(Task::has_passed) {
+            self.passed_at = Some(now.after(PASSED_WAIT));
+        }
+    }
+
+    /// Ends the session where another one would begin elsewhere.
+    fn look_at_places(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if self.unplaced.is_due(now) {
+            self.look_for_places()?;
+        }
+        let Some(reason) = self.session.interrupted().map(str::to_owned) else { return Ok(()) };
+        // What was read before the gap is done and committed first.
+        let busy = self.tasks.values().any(|task| task.has_pending() && !task.is_waiting(now));
+        if busy || self.open {
+            self.deadline = Some(Timestamp(0));
+            return Ok(());
+        }
+        Err(SessionError::Restart(reason))
+    }
+
+    fn look_for_places(&mut self) -> Result<(), SessionError> {
+        if self.session.finds_places()? {
+            return Err(SessionError::Restart("a partition has got an offset".into()));
+        }
+        Ok(())
+    }
+
+    /// The inputs may have other partitions than the session knows.
+    pub fn look_for_partitions(&mut self) -> Result<(), SessionError> {
+        self.session.look_for_partitions()?;
+        self.look_for_places()
     }
 
     /// Does what waits for the end of a transaction, unless one is open. (None is held open for long.)
@@ -437,6 +511,7 @@ impl Cycle {
         self.program().metrics.rebalances.inc();
         self.program().metrics.aborted("lost");
         self.tasks.retain(|partition, _| !partitions.contains(partition));
+        self.unplaced.remove(partitions);
         self.held.retain(|partition| !partitions.contains(partition));
         self.keep_states();
         self.session.unassign(partitions).map_err(as_restart)?;
@@ -465,11 +540,13 @@ impl Cycle {
                     );
                     self.tasks.insert(assigned.partition, task);
                 }
+                self.unplaced.follow(self.session.unplaced(), &self.programs.run.settings, now);
                 self.pass_trial_if_committed();
             }
             Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
                 tracing::info!(transform = %id, partitions = partitions.len(), "partitions revoked");
                 self.tasks.retain(|partition, _| !partitions.contains(partition));
+                self.unplaced.remove(&partitions);
                 self.held.retain(|partition| !partitions.contains(partition));
                 self.keep_states();
                 self.session.unassign(&partitions)?;
@@ -508,7 +585,7 @@ impl Cycle {
 
     /// Commits what is open. Dropping the cycle leaves the group.
     pub fn stop(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
-        match self.finish(clock()) {
+        match self.finish(clock()).and_then(|()| self.commit_passed(clock())) {
             Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => self.roll_back(&reason, clock()),
             other => other,
         }
@@ -554,7 +631,8 @@ impl Cycle {
             let stores = if partition.input == 0 { self.states.stores_of(partition.number) } else { Vec::new() };
             PartitionStatus { restoring: self.states.restoring(partition.number), stores, ..status }
         };
-        let partitions: Vec<_> = self.tasks.values().map(of_task).collect();
+        let unplaced = self.unplaced.statuses(&self.program().settings);
+        let partitions: Vec<_> = self.tasks.values().map(of_task).chain(unplaced).collect();
         let any = |state| partitions.iter().any(|partition| partition.state == state);
         let state = match () {
             () if partitions.is_empty() => State::Running,

@@ -14,6 +14,7 @@ use sandbar::model::spec::Spec;
 use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log};
+use sandbar::positions::Positions;
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::Value;
 
@@ -176,6 +177,12 @@ pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
+/// The memory of transforms' positions.
+fn positions<L: Log>(log: &Arc<L>) -> Positions {
+    let log: Arc<dyn Log> = log.clone();
+    Positions::open(log, &"test".parse().expect("valid")).expect("opens")
+}
+
 /// The topics of what transforms say.
 fn feeds<L: Log>(log: &Arc<L>) -> Feeds {
     let log: Arc<dyn Log> = log.clone();
@@ -204,6 +211,7 @@ impl<L: Log> Host<L> {
         let (down, shutdown) = tokio::sync::watch::channel(false);
         let state = ApiState {
             catalog: Arc::new(open(&log, dir.path())),
+            positions: Arc::new(positions(&log)),
             log: log.clone(),
             modules: Arc::new(Checker),
             runtime: running.clone(),

@@ -120,6 +120,17 @@ impl ExclusiveWriter for Exclusive {
             Err(_) => Ok(()),
         }
     }
+
+    fn commit_with_offsets(
+        self: Box<Self>,
+        _: &TopicName,
+        _: i32,
+        _: LogRecord,
+        _: &str,
+        _: &[GroupOffset],
+    ) -> Result<(), ExclusiveError> {
+        Err(LogError::Refused("this log has no groups".into()).into())
+    }
 }
 
 impl Log for MemoryLog {
@@ -144,6 +155,7 @@ impl Log for MemoryLog {
             compacted,
             tombstones_kept: None,
             deleted_after: None,
+            id: Some(name.to_string()),
         })
     }
 

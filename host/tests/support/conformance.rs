@@ -15,6 +15,7 @@ mod topics;
 #[path = "conformance_transactions.rs"]
 mod transactions;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use anyhow::{Context as _, Result, bail};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Log, LogRecord, NewTopic, SessionOptions};
+use sandbar::ports::{GroupOffset, Log, LogRecord, NewTopic, SessionOptions};
 
 use member::Member;
 
@@ -47,6 +48,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("start means the same in every log", groups::start_means_the_same),
     ("times are looked up", groups::times_are_looked_up),
     ("offsets are moved from outside", groups::offsets_are_moved_from_outside),
+    ("first offsets come with a record", groups::first_offsets_come_with_a_record),
+    ("a partition without a place is not read", groups::without_a_place_not_read),
     ("partitions are shared and taken over", sessions::shared_and_taken_over),
     ("a transaction is visible as a whole", transactions::visible_as_a_whole),
     ("an aborted transaction leaves nothing", transactions::abort_leaves_nothing),
@@ -100,6 +103,7 @@ impl Fixture {
             outputs: outputs.iter().map(|&output| output.clone()).collect(),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
+            begun: BTreeMap::new(),
             co_partitioned: false,
         }
     }
@@ -109,7 +113,21 @@ impl Fixture {
         self.member_with(&self.options(id, input, outputs))
     }
 
+    /// Partitions that the group never had begin at `start`.
     fn member_with(&self, options: &SessionOptions) -> Result<Member> {
+        let committed = self.log.group_offsets(&options.group, &options.inputs)?;
+        let has_none = |first: &GroupOffset| {
+            !committed.iter().any(|other| (&other.topic, other.partition) == (&first.topic, first.partition))
+        };
+        let first = self.log.start_offsets(&options.inputs[0], &options.start)?.into_iter().filter(has_none);
+        let first: Vec<GroupOffset> = first.collect();
+        if !first.is_empty() {
+            self.log.commit_for_group(&options.group, &first)?;
+        }
+        self.member_unbegun(options)
+    }
+
+    fn member_unbegun(&self, options: &SessionOptions) -> Result<Member> {
         Ok(Member::new(self.log.open(options).context("open")?))
     }
 

@@ -13,7 +13,9 @@ use std::time::Duration;
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
-use sandbar::ports::{CommitOffset, Log, LogRecord, NewTopic, Outgoing, Partition, Rebalance, Session, SessionOptions};
+use sandbar::ports::{
+    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Partition, Rebalance, Session, SessionOptions,
+};
 
 const DIR_VARIABLE: &str = "SANDBAR_TEST_DURABILITY_DIR";
 const PARTITIONS: i32 = 4;
@@ -128,8 +130,13 @@ fn open(log: &EmbeddedLog) -> Box<dyn Session> {
         outputs: vec!["out".parse().expect("valid")],
         delivery: Delivery::ExactlyOnce,
         start: Start::Earliest,
+        begun: BTreeMap::new(),
         co_partitioned: false,
     };
+    if log.group_offsets(&options.group, &options.inputs).expect("there").is_empty() {
+        let first = log.start_offsets(&options.inputs[0], &options.start).expect("there");
+        log.commit_for_group(&options.group, &first).expect("nobody is a member");
+    }
     log.open(&options).expect("opens a session")
 }
 

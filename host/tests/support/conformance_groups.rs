@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::Start;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{GroupOffset, LogError, LogRecord};
+use sandbar::ports::{ExclusiveError, GroupOffset, LogError, LogRecord, NoPlace, Unplaced};
 
 use super::{Fixture, NOW, record, wait_for};
 
@@ -118,4 +118,55 @@ pub fn offsets_are_moved_from_outside(fixture: &Fixture) -> Result<()> {
     let mut member = fixture.member_with(&options)?;
     ensure!(member.receive(10)?.len() == 10);
     Ok(())
+}
+
+/// A broker takes them while the group has members, and not from a writer that another one has replaced.
+pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
+    let (topic, output, notes) = (filled(fixture)?, fixture.topic("out", 1)?, fixture.topic("notes", 1)?);
+    let options = fixture.options("tx", &topic, &[&output]);
+    let group = options.group.as_str();
+    let mut member = fixture.member_unbegun(&options)?;
+    wait_for("an unplaced partition", || {
+        member.turn(&mut Vec::new())?;
+        Ok(member.session.unplaced().len() == 2)
+    })?;
+    ensure!(member.session.unplaced().iter().all(|other| other.reason == NoPlace::Unbegun) && member.assigned.is_empty());
+    ensure!(!member.session.finds_places()?);
+
+    let older = fixture.log.exclusive(&fixture.prefix)?;
+    let newer = fixture.log.exclusive(&fixture.prefix)?;
+    let offset = |next_offset| GroupOffset { topic: topic.clone(), partition: 1, next_offset, metadata: "m".to_owned() };
+    let note = || record(Some(b"key"), Some(b"note"));
+    let fenced = older.commit_with_offsets(&notes, 0, note(), group, &[offset(7)]);
+    ensure!(matches!(fenced, Err(ExclusiveError::Fenced(_))), "{fenced:?}");
+    ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&topic))?.is_empty());
+    newer.commit_with_offsets(&notes, 0, note(), group, &[offset(0)]).context("with a member in the group")?;
+    ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&topic))? == [offset(0)]);
+    ensure!(fixture.read_all(&notes, 0)?.len() == 1);
+    ensure!(member.session.finds_places()?, "an offset that came meanwhile");
+    Ok(())
+}
+
+/// The others of its member are.
+pub fn without_a_place_not_read(fixture: &Fixture) -> Result<()> {
+    let (topic, output) = (fixture.topic("in", 4)?, fixture.topic("out", 1)?);
+    for partition in 0..4 {
+        fixture.fill(&topic, partition, 0..10)?;
+    }
+    let mut options = fixture.options("tx", &topic, &[&output]);
+    options.begun = [(topic.clone(), 2)].into();
+    let offset =
+        |partition, next_offset| GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() };
+    fixture.log.commit_for_group(&options.group, &[offset(0, 4), offset(2, 11)])?;
+    let mut member = fixture.member_unbegun(&options)?;
+    let seen: Vec<String> = member.receive(6)?.iter().map(|seen| seen.text()).collect();
+    ensure!(seen == (4..10).map(|n| n.to_string()).collect::<Vec<_>>(), "{seen:?}");
+    let mut unplaced: Vec<Unplaced> = member.session.unplaced().to_vec();
+    unplaced.sort_by_key(|other| other.partition);
+    let reasons: Vec<(i32, NoPlace)> = unplaced.into_iter().map(|other| (other.partition.number, other.reason)).collect();
+    let outside = NoPlace::Outside { next_offset: 11, first: 0, end: 10 };
+    ensure!(reasons == [(1, NoPlace::Forgotten), (2, outside), (3, NoPlace::Unbegun)], "{reasons:?}");
+    // Nothing hinders the member from giving them up.
+    drop(member);
+    wait_for("an empty group", || Ok(fixture.log.group_members(&options.group)? == 0))
 }

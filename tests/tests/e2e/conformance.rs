@@ -3,6 +3,7 @@
 #[path = "../../../host/tests/support/conformance.rs"]
 mod suite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,7 @@ fn a_transaction_does_not_outlive_its_generation() {
             outputs: vec![topic("generations.out")],
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
+            begun: BTreeMap::new(),
             co_partitioned: false,
         };
         log.open(&options).expect("it opens")
@@ -58,6 +60,8 @@ fn a_transaction_does_not_outlive_its_generation() {
         let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
         session.send(&record).expect("it is taken");
     };
+    let begun = log.start_offsets(&topic("generations.in"), &Start::Earliest).expect("there");
+    log.commit_for_group(name, &begun).expect("nobody is a member");
     let mut first = open("first");
     wait::until("the first member owns both partitions", wait::PATIENCE, || match turn(&mut *first) {
         Some(Rebalance::Assign(partitions)) if partitions.len() == 2 => Ok(()),

@@ -29,7 +29,17 @@ pub struct Job {
 impl Job {
     /// Creates the topics. The transform begins at the first record of its input.
     pub fn new(cluster: &str, name: &str, partitions: i32, module: Arc<[u8]>, config: Value) -> Job {
-        let kafka = KafkaCluster::shared();
+        Self::on(KafkaCluster::shared(), (cluster, name), partitions, module, config)
+    }
+
+    /// A job on a Kafka of its own.
+    pub fn on(
+        kafka: &'static KafkaCluster,
+        (cluster, name): (&str, &str),
+        partitions: i32,
+        module: Arc<[u8]>,
+        config: Value,
+    ) -> Job {
         let [input, output] = ["in", "out"].map(|end| format!("{cluster}.{name}.{end}"));
         topics::create(kafka, &[&input, &output], partitions);
         let group = format!("sandbar.{cluster}.tests.{name}");

@@ -20,6 +20,7 @@ mod job;
 mod lost_requests;
 mod observe;
 mod offsets;
+mod positions;
 mod quarantine;
 mod query;
 mod shop;

@@ -1,0 +1,105 @@
+//! Describing topics: one request for any number of them, answered with their ids.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::client::{Client as CrateClient, DefaultClientContext};
+use rdkafka_sys::bindings::*;
+
+use super::{Err, RawError, c_string, check, ms, text};
+
+/// The id of a topic whose broker knows no ids: 16 bytes of 0.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// One topic of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Described {
+    pub topic: String,
+    /// As Kafka's own tools write it. A topic that was made anew has another one. Empty: the broker does not tell.
+    pub id: String,
+    pub partitions: i32,
+}
+
+/// Describes the topics that exist; those that do not are left out.
+pub(in super::super) fn describe_topics(
+    client: &CrateClient<DefaultClientContext>,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Vec<Described>, RawError> {
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<CString> = topics.iter().map(|topic| c_string(topic)).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let rk = client.native_ptr();
+    let mut refusal = [0 as c_char; 512];
+    // SAFETY: `rk` is live as long as `client`; every object that is made here is destroyed at the end of the block, the
+    // answer's parts before the answer; the request copies the names.
+    unsafe {
+        let options = rd_kafka_AdminOptions_new(rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let set = rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
+        if let Result::Err(error) = check("describe_topics", set) {
+            rd_kafka_AdminOptions_destroy(options);
+            return Result::Err(error);
+        }
+        let queue = rd_kafka_queue_new(rk);
+        let collection = rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        rd_kafka_DescribeTopics(rk, collection, options, queue);
+        // The request itself times out before.
+        let event = rd_kafka_queue_poll(queue, ms(timeout + timeout));
+        let answer = if event.is_null() {
+            Result::Err(RawError::of("describe_topics", Err::RD_KAFKA_RESP_ERR__TIMED_OUT))
+        } else {
+            answer_of(event)
+        };
+        if !event.is_null() {
+            rd_kafka_event_destroy(event);
+        }
+        rd_kafka_TopicCollection_destroy(collection);
+        rd_kafka_queue_destroy(queue);
+        rd_kafka_AdminOptions_destroy(options);
+        answer
+    }
+}
+
+/// # Safety
+/// `event` is live.
+unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<Described>, RawError> {
+    // SAFETY: the caller's promise; what an event lends lives as long as it does.
+    unsafe {
+        check("describe_topics", rd_kafka_event_error(event))?;
+        let result = rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Result::Err(RawError::of("describe_topics", Err::RD_KAFKA_RESP_ERR__BAD_MSG));
+        }
+        let mut count = 0;
+        let first = rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        let mut described = Vec::with_capacity(count);
+        for index in 0..count {
+            let topic = *first.add(index);
+            let error = rd_kafka_TopicDescription_error(topic);
+            let code = if error.is_null() { Err::RD_KAFKA_RESP_ERR_NO_ERROR } else { rd_kafka_error_code(error) };
+            if matches!(code, Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | Err::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+                continue;
+            }
+            check("describe_topics", code)?;
+            let mut partitions = 0;
+            let _ = rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+            described.push(Described {
+                topic: text(rd_kafka_TopicDescription_name(topic)),
+                id: id_of(rd_kafka_TopicDescription_topic_id(topic)),
+                partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+            });
+        }
+        Ok(described)
+    }
+}
+
+/// # Safety
+/// `id` is null or live.
+unsafe fn id_of(id: *const rd_kafka_Uuid_t) -> String {
+    // SAFETY: the caller's promise; the text is the id's own.
+    let text = unsafe { text(if id.is_null() { ptr::null() } else { rd_kafka_Uuid_base64str(id) }) };
+    if text == NO_ID { String::new() } else { text }
+}

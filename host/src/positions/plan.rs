@@ -1,0 +1,130 @@
+//! Decides which partitions begin, and where: a pure function of the memory, the inputs and the committed offsets.
+//!
+//! | the input | a partition | |
+//! |---|---|---|
+//! | is not remembered, and has no offset | each | begins at `start` |
+//! | is not remembered, and has offsets: a host of version 0.1 began it | above the last with an offset | its first record |
+//! | | below, without an offset | lost its offset: nothing |
+//! | is remembered under this id | above the remembered number | its first record |
+//! | | below, without an offset | lost its offset: nothing |
+//! | is remembered under another id | each, with an offset of the old topic or not | its first record |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::names::TopicName;
+use crate::ports::TopicSize;
+
+use super::memory::{INPUTS_MAX, Known, KnownInput};
+
+/// The place at which a partition begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Begin {
+    /// The one that the spec's `start` names.
+    Start,
+    /// Its first record: records came to it while the transform was there.
+    First,
+}
+
+/// The first offsets and the memory that are to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub begins: Vec<(TopicName, i32, Begin)>,
+    pub known: Known,
+}
+
+/// Decides. `sizes` has every input, `committed` the partitions of them that have an offset.
+pub fn plan(known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>, committed: &BTreeSet<(TopicName, i32)>) -> Plan {
+    let mut begins = Vec::new();
+    let mut inputs = known.map(|known| known.inputs.clone()).unwrap_or_default();
+    for (topic, TopicSize { id, partitions }) in sizes {
+        let has_offset = |partition: i32| committed.contains(&(topic.clone(), partition));
+        let begin = |from: Begin, numbers: Vec<i32>| numbers.into_iter().map(move |number| (topic.clone(), number, from));
+        match inputs.get(topic) {
+            Some(input) if input.is_of(id) => {
+                let new = (input.partitions..*partitions).filter(|&number| !has_offset(number));
+                begins.extend(begin(Begin::First, new.collect()));
+            }
+            Some(_) => begins.extend(begin(Begin::First, (0..*partitions).collect())),
+            None => match (0..*partitions).rev().find(|&number| has_offset(number)) {
+                Some(last) => begins.extend(begin(Begin::First, (last + 1..*partitions).collect())),
+                None => begins.extend(begin(Begin::Start, (0..*partitions).collect())),
+            },
+        }
+        let before = inputs.get(topic).filter(|input| input.is_of(id));
+        let id = before.map(|input| &input.id).filter(|_| id.is_empty()).unwrap_or(id).clone();
+        let partitions = before.map_or(0, |input| input.partitions).max(*partitions);
+        inputs.insert(topic.clone(), KnownInput { id, partitions });
+    }
+    // A topic that was an input once is remembered, for as long as there is room.
+    while inputs.len() > INPUTS_MAX.max(sizes.len()) {
+        let Some(dropped) = inputs.keys().find(|topic| !sizes.contains_key(*topic)).cloned() else { break };
+        inputs.remove(&dropped);
+    }
+    Plan { begins, known: Known { inputs } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> TopicName {
+        "t".parse().expect("valid")
+    }
+
+    /// `known`: id and number. `committed`: the partitions of `t`, which has the id `a`, that have an offset.
+    #[track_caller]
+    fn check(known: Option<(&str, i32)>, partitions: i32, committed: &[i32], begins: &[(i32, Begin)], remembered: i32) {
+        let input = |(id, partitions): (&str, i32)| KnownInput { id: id.to_owned(), partitions };
+        let known = known.map(|known| Known { inputs: [(topic(), input(known))].into() });
+        let sizes = [(topic(), TopicSize { id: "a".to_owned(), partitions })].into();
+        let committed = committed.iter().map(|&number| (topic(), number)).collect();
+        let found = plan(known.as_ref(), &sizes, &committed);
+        let begun: Vec<(i32, Begin)> = found.begins.iter().map(|(_, number, from)| (*number, *from)).collect();
+        assert_eq!(begun, begins);
+        assert_eq!(found.known.inputs[&topic()], input(("a", remembered)));
+    }
+
+    #[test]
+    fn each_case_begins_where_nothing_is_skipped() {
+        use Begin::{First, Start};
+        // Nobody has heard of it.
+        check(None, 2, &[], &[(0, Start), (1, Start)], 2);
+        // Begun by a host that remembered nothing.
+        check(None, 3, &[0, 1, 2], &[], 3);
+        check(None, 3, &[0], &[(1, First), (2, First)], 3);
+        check(None, 3, &[0, 2], &[], 3);
+        // Everything is as it was; an offset is lost, or all are.
+        check(Some(("a", 2)), 2, &[0, 1], &[], 2);
+        check(Some(("a", 2)), 2, &[1], &[], 2);
+        check(Some(("a", 2)), 2, &[], &[], 2);
+        // It has grown, while an offset was lost; somebody gave a new one an offset.
+        check(Some(("a", 1)), 3, &[0], &[(1, First), (2, First)], 3);
+        check(Some(("a", 1)), 3, &[], &[(1, First), (2, First)], 3);
+        check(Some(("a", 1)), 3, &[0, 2], &[(1, First)], 3);
+        // Another answer than before, of a broker that does not know the new partitions yet.
+        check(Some(("a", 3)), 2, &[0, 1, 2], &[], 3);
+        // Made anew, with other numbers of partitions; the old one's offsets are there or not.
+        check(Some(("b", 2)), 2, &[0, 1], &[(0, First), (1, First)], 2);
+        check(Some(("b", 3)), 1, &[], &[(0, First)], 1);
+        check(Some(("b", 0)), 1, &[], &[(0, First)], 1);
+        // Remembered where nobody knew ids.
+        check(Some(("", 1)), 2, &[0], &[(1, First)], 2);
+    }
+
+    #[test]
+    fn another_input_begins_at_start_and_the_first_is_remembered() {
+        let known = |names: &[&str]| Known {
+            inputs: names
+                .iter()
+                .map(|name| (name.parse().expect("valid"), KnownInput { id: "a".to_owned(), partitions: 1 }))
+                .collect(),
+        };
+        let sizes: BTreeMap<TopicName, TopicSize> = [(topic(), TopicSize { id: "a".to_owned(), partitions: 1 })].into();
+        let found = plan(Some(&known(&["s"])), &sizes, &BTreeSet::new());
+        assert_eq!(found, Plan { begins: vec![(topic(), 0, Begin::Start)], known: known(&["s", "t"]) });
+        let many: Vec<String> = (0..2 * INPUTS_MAX).map(|i| format!("s{i}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let found = plan(Some(&known(&many)), &sizes, &BTreeSet::new());
+        assert!(found.known.inputs.len() == INPUTS_MAX && found.known.inputs.contains_key(&topic()));
+    }
+}

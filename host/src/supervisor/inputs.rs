@@ -1,0 +1,64 @@
+//! One look at the inputs of all transforms that run here, every few seconds: their ids and numbers of partitions.
+//!
+//! Owned by the supervisor; actors tell it what they read, and look at what it found. With one request a look, a host asks
+//! as often with hundreds of transforms as with one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use crate::model::names::{TopicName, TransformId};
+use crate::ports::{Log, TopicSize};
+
+/// A new partition is found after so long, and worked on within 10 s.
+const LOOK_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Topics as they were at the last look.
+pub type Sizes = Arc<BTreeMap<TopicName, TopicSize>>;
+
+/// See the module. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct InputWatch {
+    read: Arc<Mutex<BTreeMap<TransformId, Vec<TopicName>>>>,
+    sizes: Arc<Mutex<Sizes>>,
+}
+
+impl InputWatch {
+    /// From now on these topics are looked at.
+    pub fn follow(&self, id: &TransformId, topics: &[TopicName]) {
+        self.read.lock().insert(id.clone(), topics.to_vec());
+    }
+
+    pub fn forget(&self, id: &TransformId) {
+        self.read.lock().remove(id);
+    }
+
+    /// These topics as they were last; one that was not found is left out.
+    pub fn sizes(&self, topics: &[TopicName]) -> BTreeMap<TopicName, TopicSize> {
+        let all = self.sizes.lock().clone();
+        topics.iter().filter_map(|topic| Some((topic.clone(), all.get(topic)?.clone()))).collect()
+    }
+
+    /// Looks until `shutdown` becomes true.
+    pub async fn look_for_ever(self, log: Arc<dyn Log>, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                _ = shutdown.wait_for(|&down| down) => return,
+            }
+            let topics: BTreeSet<TopicName> = self.read.lock().values().flatten().cloned().collect();
+            let topics: Vec<TopicName> = topics.into_iter().collect();
+            let log = log.clone();
+            match spawn_blocking(move || log.sizes(&topics)).await {
+                Ok(Ok(sizes)) => *self.sizes.lock() = Arc::new(sizes),
+                // The brokers are away; workers say so.
+                Ok(Err(error)) => tracing::debug!(%error, "the inputs could not be looked at"),
+                Err(error) => tracing::error!(%error, "looking at inputs failed: this is a bug"),
+            }
+        }
+    }
+}

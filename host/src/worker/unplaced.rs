@@ -1,0 +1,202 @@
+//! The partitions of a worker that have no place to be read from. They show in its status; the others go on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::codes::Code;
+use crate::model::status::{LastError, PartitionStatus, State};
+use crate::model::units::Timestamp;
+use crate::ports::{NoPlace, Partition, Unplaced};
+use crate::task::Settings;
+
+/// The time between two questions for the offset of a partition that never had one: its host is about to begin it.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// A partition that nobody has begun for so long is an error.
+const BEGUN_WITHIN: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(super) struct UnplacedPartitions {
+    all: BTreeMap<Partition, Held>,
+    ask_at: Timestamp,
+    /// The time of the last call that was told it.
+    now: Timestamp,
+}
+
+struct Held {
+    reason: NoPlace,
+    since: Timestamp,
+}
+
+// === impl UnplacedPartitions ===
+
+impl Default for UnplacedPartitions {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), ask_at: Timestamp(0), now: Timestamp(0) }
+    }
+}
+
+impl UnplacedPartitions {
+    /// Takes over what a session says after an assignment.
+    pub fn follow(&mut self, unplaced: &[Unplaced], settings: &Settings, now: Timestamp) {
+        self.now = now;
+        let is_there = |partition: &Partition| unplaced.iter().any(|other| other.partition == *partition);
+        self.all.retain(|partition, _| is_there(partition));
+        for Unplaced { partition, reason } in unplaced {
+            if self.all.contains_key(partition) {
+                continue;
+            }
+            let held = Held { reason: reason.clone(), since: now };
+            if let Some(LastError { code, message, .. }) = held.error(*partition, settings, now) {
+                tracing::error!(transform = %settings.id, %code, error = message, "a partition stands still");
+            }
+            self.all.insert(*partition, held);
+        }
+    }
+
+    pub fn remove(&mut self, partitions: &[Partition]) {
+        self.all.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// Tells whether it is time to ask for offsets of those that nobody has begun yet.
+    pub fn is_due(&mut self, now: Timestamp) -> bool {
+        self.now = now;
+        let waits = now >= self.ask_at && self.all.values().any(|held| held.reason == NoPlace::Unbegun);
+        if waits {
+            self.ask_at = now.after(ASK_INTERVAL);
+        }
+        waits
+    }
+
+    pub fn statuses(&self, settings: &Settings) -> Vec<PartitionStatus> {
+        self.all.iter().map(|(partition, held)| held.status(*partition, settings, self.now)).collect()
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    fn error(&self, partition: Partition, settings: &Settings, now: Timestamp) -> Option<LastError> {
+        let topic = &settings.inputs[partition.input as usize];
+        let id = &settings.id;
+        let number = partition.number;
+        let (code, message) = match self.reason {
+            NoPlace::Unbegun if now < self.since.after(BEGUN_WITHIN) => return None,
+            NoPlace::Unbegun => {
+                let waited = BEGUN_WITHIN.as_secs();
+                (Code::OffsetForgotten, format!("{topic}/{number} has no offset, and no host gave it one in {waited} s"))
+            }
+            NoPlace::Forgotten => (
+                Code::OffsetForgotten,
+                format!(
+                    "{topic}/{number} had a committed offset and has none any more: pause {id}, and say where it goes on \
+                     with `sandbar offsets set {id} --offset {topic}:{number}:OFFSET` or `sandbar offsets reset {id}`"
+                ),
+            ),
+            NoPlace::Outside { next_offset, first, .. } if next_offset < first => (
+                Code::OffsetOutside,
+                format!(
+                    "{topic}/{number}: offsets {next_offset} to {} were deleted before they were read; to go on without \
+                     them, pause {id} and run `sandbar offsets set {id} --offset {topic}:{number}:{first}`",
+                    first - 1
+                ),
+            ),
+            NoPlace::Outside { next_offset, end, .. } => (
+                Code::OffsetOutside,
+                format!(
+                    "{topic}/{number} ends at {end}, and the committed offset is {next_offset}: the partition was cut \
+                     short or made anew; offsets {end} to {} are not there. To go on, pause {id} and run `sandbar offsets \
+                     set {id} --offset {topic}:{number}:OFFSET`",
+                    next_offset - 1
+                ),
+            ),
+        };
+        Some(LastError { code, message, offset: self.offset(), at: self.since })
+    }
+
+    fn offset(&self) -> Option<i64> {
+        match self.reason {
+            NoPlace::Outside { next_offset, .. } => Some(next_offset),
+            NoPlace::Unbegun | NoPlace::Forgotten => None,
+        }
+    }
+
+    fn status(&self, partition: Partition, settings: &Settings, now: Timestamp) -> PartitionStatus {
+        let end_offset = match self.reason {
+            NoPlace::Outside { end, .. } => Some(end),
+            NoPlace::Unbegun | NoPlace::Forgotten => None,
+        };
+        let error = self.error(partition, settings, now);
+        PartitionStatus {
+            topic: settings.inputs[partition.input as usize].clone(),
+            partition: partition.number,
+            committed_offset: self.offset(),
+            end_offset,
+            // Nobody can say how many records it is.
+            lag: None,
+            state: if error.is_some() { State::Failed } else { State::Starting },
+            revision: settings.revision,
+            revision_since: self.offset().unwrap_or(0),
+            restoring: None,
+            stores: Vec::new(),
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::names::Digest;
+    use crate::model::spec::{RawSpec, Spec};
+
+    const AT: Partition = Partition { input: 0, number: 1 };
+
+    fn settings() -> Settings {
+        let raw: RawSpec = serde_json::from_str(r#"{"inputs":["in"],"outputs":{"out":"out"}}"#).expect("a spec");
+        let spec = Spec::parse(&raw, &"team/name".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
+        Settings::of(&spec, 3, Vec::new(), vec![1000; 8])
+    }
+
+    #[track_caller]
+    fn check(reason: NoPlace, waited: Duration, code: Option<Code>, named: &[&str]) {
+        let (settings, mut all) = (settings(), UnplacedPartitions::default());
+        all.follow(&[Unplaced { partition: AT, reason }], &settings, Timestamp(1000));
+        all.is_due(Timestamp(1000).after(waited));
+        let [status] = &all.statuses(&settings)[..] else { panic!("one partition") };
+        let message = status.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        assert_eq!(status.error.as_ref().map(|error| error.code), code, "{message}");
+        assert_eq!(status.state, if code.is_some() { State::Failed } else { State::Starting });
+        for named in named {
+            assert!(message.contains(named), "{named}: {message}");
+        }
+        all.remove(&[AT]);
+        assert!(all.statuses(&settings).is_empty());
+    }
+
+    #[test]
+    fn an_error_says_which_offsets_and_the_way_out() {
+        let (none, long) = (Duration::ZERO, BEGUN_WITHIN);
+        check(NoPlace::Unbegun, none, None, &[]);
+        check(NoPlace::Unbegun, long, Some(Code::OffsetForgotten), &["in/1", "60 s"]);
+        check(NoPlace::Forgotten, none, Some(Code::OffsetForgotten), &["in/1", "sandbar offsets set team/name", "reset"]);
+        let deleted = NoPlace::Outside { next_offset: 10, first: 25, end: 90 };
+        check(deleted, none, Some(Code::OffsetOutside), &["10 to 24", "--offset in:1:25"]);
+        let cut = NoPlace::Outside { next_offset: 70, first: 5, end: 50 };
+        check(cut, none, Some(Code::OffsetOutside), &["ends at 50", "offset is 70", "50 to 69"]);
+    }
+
+    #[test]
+    fn an_offset_is_asked_for_where_it_may_come() {
+        let settings = settings();
+        for (reason, asks) in [
+            (NoPlace::Unbegun, true),
+            (NoPlace::Forgotten, false),
+            (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, false),
+        ] {
+            let mut all = UnplacedPartitions::default();
+            all.follow(&[Unplaced { partition: AT, reason }], &settings, Timestamp(1000));
+            let asked = [1000, 1500, 2000].map(|now| all.is_due(Timestamp(now)));
+            assert_eq!(asked, [asks, false, asks]);
+        }
+    }
+}
