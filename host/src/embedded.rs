@@ -155,6 +155,7 @@ impl EmbeddedLog {
         TopicInfo {
             partitions: topic.partitions,
             record_bytes_max: self.broker.options.record_bytes_max,
+            sent_bytes_max: self.broker.options.record_bytes_max,
             compacted: Some(topic.compacted),
             tombstones_kept: None,
             deleted_after: None,

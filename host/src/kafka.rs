@@ -1,7 +1,7 @@
 //! Apache Kafka: the only user of librdkafka.
 //!
 //! `raw` is a thin safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2);
-//! `producer` is what writes, transactional or not; `session` a worker's consumer and its producer; `exclusive` a writer
+//! `producer` is what writes, transactional or not; `refusal` the table of whose fault a failed delivery is; `session` a worker's consumer and its producer; `exclusive` a writer
 //! of one transaction, the only one of its id; `log` is topics, and reading and writing outside a session; `groups`
 //! committed offsets from outside of their group; `config` the properties that all start from.
 //!
@@ -16,6 +16,7 @@ mod log;
 mod producer;
 #[expect(unsafe_code, reason = "librdkafka is C")]
 mod raw;
+mod refusal;
 mod session;
 
 pub use config::KafkaConfig;

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, RECORD_BYTES_MAX};
 use super::exclusive::KafkaExclusive;
 use super::follow::KafkaTopicReader;
 use super::raw::{CLIENT_THREADS, Client, Fetched, PartitionList, Produced, RawError, TopicHandle};
@@ -98,6 +98,7 @@ impl KafkaLog {
         TopicInfo {
             partitions,
             record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
+            sent_bytes_max: RECORD_BYTES_MAX,
             deleted_after: policy.as_ref().filter(|policy| policy.contains("delete")).and_then(|_| time("retention.ms")),
             compacted: policy.map(|policy| policy == "compact"),
             tombstones_kept: time("delete.retention.ms"),
@@ -175,7 +176,10 @@ impl Reader {
 
 impl Log for KafkaLog {
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
-        Ok(Box::new(KafkaSession::open(&self.config, options)?))
+        // A topic that is not there now is no reason not to open: the others are written.
+        let limits = options.outputs.iter().filter_map(|topic| Some(self.topic(topic).ok()?.record_bytes_max));
+        let batch_bytes = limits.min().unwrap_or(usize::MAX);
+        Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes)?))
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
@@ -208,6 +212,7 @@ impl Log for KafkaLog {
             let info = TopicInfo {
                 partitions,
                 record_bytes_max: RECORD_BYTES_DEFAULT,
+                sent_bytes_max: RECORD_BYTES_MAX,
                 compacted: None,
                 tombstones_kept: None,
                 deleted_after: None,
@@ -331,7 +336,7 @@ pub(super) fn deliver(
     for record in records {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        while let Produced::Full = client.produce(topic, partition, key, value, &headers, record.timestamp)? {
+        while let Produced::Full = client.produce(0, topic, partition, key, value, &headers, record.timestamp)? {
             client.poll(Duration::from_millis(1));
         }
     }
@@ -340,7 +345,7 @@ pub(super) fn deliver(
         client.poll(Duration::from_millis(1));
     }
     client.poll(Duration::ZERO);
-    client.take_delivery_error().map_or(Ok(()), Err)
+    client.take_failures().first().map_or(Ok(()), |failed| Err(RawError::of("deliver", failed.code)))
 }
 
 /// A topic that is not there, and not only its broker, is told apart: waiting does not help.

@@ -6,10 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{KafkaConfig, TRANSACTION_TIMEOUT};
-use super::raw::{Client, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
+use super::config::{KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::raw::{Client, ErrorCode, FailedDelivery, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
+use super::refusal::{self, Fault};
+use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Outgoing, SessionError};
+use crate::ports::{Cause, Outgoing, SessionError};
 
 /// How long one call to a broker may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,18 +21,30 @@ const SLOW_END: Duration = Duration::from_secs(1);
 /// Fields drop in order: handles before their client.
 pub(super) struct Producer {
     topics: Vec<TopicHandle>,
+    names: Vec<TopicName>,
     client: Client,
     transactional: bool,
     tainted: bool,
+    /// Records of this transaction so far: each is produced with its number.
+    sends: u64,
+    /// Each record is in a batch of its own.
+    alone: bool,
+    /// A batch was refused for its size, and had several records.
+    batch_too_large: bool,
     disconnects_before: u64,
 }
 
 impl Producer {
-    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id it fences an earlier owner of the id, and ends what that
-    /// one left open.
-    pub fn open(config: &KafkaConfig, transactional_id: Option<&str>, topics: &[TopicName]) -> Result<Self, SessionError> {
+    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
+    /// it fences an earlier owner of the id, and ends what that one left open.
+    pub fn open(
+        config: &KafkaConfig,
+        transactional_id: Option<&str>,
+        topics: &[TopicName],
+        batch_bytes: usize,
+    ) -> Result<Self, SessionError> {
         let reports = topics.iter().any(TopicName::is_internal);
-        let client = Client::producer(&config.producer(transactional_id, reports)).map_err(restart)?;
+        let client = Client::producer(&config.producer(transactional_id, reports, batch_bytes)).map_err(restart)?;
         if transactional_id.is_some() {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
             while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
@@ -39,9 +53,20 @@ impl Producer {
                 }
             }
         }
+        let names = topics.to_vec();
         let topics = handles(&client, topics)?;
         let transactional = transactional_id.is_some();
-        Ok(Self { topics, client, transactional, tainted: false, disconnects_before: 0 })
+        Ok(Self {
+            topics,
+            names,
+            client,
+            transactional,
+            tainted: false,
+            sends: 0,
+            alone: false,
+            batch_too_large: false,
+            disconnects_before: 0,
+        })
     }
 
     /// Whether it must not be used for another transaction.
@@ -49,14 +74,26 @@ impl Producer {
         self.tainted
     }
 
+    /// Tells whether the next one needs smaller batches.
+    pub fn needs_smaller_batches(&self) -> bool {
+        self.batch_too_large
+    }
+
     /// From now on [`Outgoing::topic`] counts these.
     pub fn set_topics(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
         self.topics = handles(&self.client, topics)?;
+        self.names = topics.to_vec();
         Ok(())
+    }
+
+    /// From now on each record is in a batch of its own, or not any more.
+    pub fn isolate(&mut self, alone: bool) {
+        self.alone = alone;
     }
 
     pub fn begin(&mut self) -> Result<(), SessionError> {
         self.disconnects_before = self.client.disconnects();
+        self.sends = 0;
         match self.transactional {
             true => self.client.begin_transaction().map_err(restart),
             false => Ok(()),
@@ -64,38 +101,108 @@ impl Producer {
     }
 
     /// Hands a record over.
-    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+        let number = self.sends;
+        self.sends += 1;
+        if let Some((cause, reason)) = unsendable(record) {
+            return Err(refusal::rejected(number, cause, format!("topic {}: {reason}", self.names[topic])));
+        }
         // The clock is read only where it is needed: this is called for every record.
         let mut full_since = None;
         loop {
-            match self.client.produce(&self.topics[topic], partition, key, value, headers, timestamp) {
+            match self.client.produce(number, &self.topics[topic], partition, key, value, headers, timestamp) {
+                Ok(Produced::Queued) if self.alone => return self.drain(),
                 Ok(Produced::Queued) => return Ok(()),
+                // A transaction in which a delivery failed is carried on by nobody.
+                Ok(Produced::Full) if self.client.has_failures() => return self.drain(),
                 Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Ok(Produced::Full) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
-                Err(error) => return Err(SessionError::Abort(error.to_string())),
+                Err(error) => {
+                    // The reason why it takes no more is told by the deliveries that failed before.
+                    self.client.poll(Duration::ZERO);
+                    self.check_deliveries()?;
+                    let refused = refusal::of_send(number, self.names[topic].as_str(), &error);
+                    self.note_withheld(&refused, &[self.topics[topic].id()]);
+                    return Err(refused);
+                }
             }
         }
     }
 
-    /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over.
-    pub fn drain(&self) -> Result<(), SessionError> {
+    /// Waits until everything sent is delivered, or something of it failed. In short turns: flush does not notice the last
+    /// delivery, of which nothing is reported, before its time is over.
+    pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
-        while self.client.in_flight() > 0 {
+        // What is left of a transaction that failed would wait for its time-out.
+        while self.client.in_flight() > 0 && !self.client.has_failures() {
             self.client.flush(Duration::from_millis(1));
             if Instant::now() > deadline {
                 return Err(SessionError::Abort(format!("{} records not delivered in time", self.client.in_flight())));
             }
         }
         self.client.poll(Duration::ZERO);
-        match self.client.take_delivery_error() {
-            None => Ok(()),
-            Some(error) if error.fatal => Err(SessionError::Restart(error.to_string())),
-            Some(error) => Err(SessionError::Abort(error.to_string())),
+        self.check_deliveries()
+    }
+
+    /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
+    pub fn settle(&mut self) {
+        while self.client.in_flight() > 0 {
+            self.client.flush(Duration::from_millis(1));
+        }
+        self.client.poll(Duration::ZERO);
+        self.client.take_failures();
+    }
+
+    fn check_deliveries(&mut self) -> Result<(), SessionError> {
+        if !self.client.has_failures() {
+            return Ok(());
+        }
+        let mut failures = self.client.take_failures();
+        self.ask_about_topics(&mut failures);
+        let name = |id: usize| {
+            let index = self.topics.iter().position(|topic| topic.id() == id);
+            index.map_or_else(|| "that was written before".to_owned(), |index| self.names[index].to_string())
+        };
+        let error = refusal::of_deliveries(&failures, name);
+        let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
+        self.note_withheld(&error, &topics);
+        if matches!(&error, SessionError::Rejected(rejection) if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size))
+        {
+            self.batch_too_large = true;
+            self.tainted = true;
+        }
+        Err(error)
+    }
+
+    /// A record that timed out says nothing of its topic, which may be gone, or forbidden: the broker is asked.
+    fn ask_about_topics(&self, failures: &mut [FailedDelivery]) {
+        for topic in &self.topics {
+            let is_late = |failed: &FailedDelivery| {
+                failed.topic_id == topic.id() && failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
+            };
+            if !failures.iter().any(is_late) {
+                continue;
+            }
+            let answer = self.client.topic_error(topic, CALL_TIMEOUT);
+            if let Some(code) = answer.filter(|code| matches!(refusal::fault(*code), Fault::Topic(_))) {
+                failures.iter_mut().filter(|failed| is_late(failed)).for_each(|failed| failed.code = code);
+            }
+        }
+    }
+
+    /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's, and
+    /// it believes for long that there is none, unless it asks.
+    fn note_withheld(&mut self, error: &SessionError, topic_ids: &[usize]) {
+        if !matches!(error, SessionError::Withheld { .. }) {
+            return;
+        }
+        self.tainted = true;
+        for topic in self.topics.iter().filter(|topic| topic_ids.contains(&topic.id())) {
+            self.client.topic_error(topic, CALL_TIMEOUT);
         }
     }
 
@@ -124,13 +231,14 @@ impl Producer {
             self.client.poll(Duration::ZERO);
             self.client.abort_transaction(CALL_TIMEOUT)
         })?;
-        let _ = self.client.take_delivery_error();
+        self.client.poll(Duration::ZERO);
+        self.client.take_failures();
         self.note_end(started);
         Ok(())
     }
 
     fn note_end(&mut self, started: Instant) {
-        self.tainted = started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
+        self.tainted |= started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
     }
 
     /// Calls again while the call is retriable: librdkafka resumes it.
@@ -146,6 +254,16 @@ impl Producer {
             }
         }
     }
+}
+
+/// Why librdkafka could not send a record, or not as it is.
+fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
+    if record.timestamp == 0 {
+        return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
+    }
+    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(record.headers);
+    (bytes > RECORD_BYTES_MAX)
+        .then(|| (Cause::Size, format!("a record of {bytes} bytes is larger than a host sends ({RECORD_BYTES_MAX})")))
 }
 
 pub(super) fn handles(client: &Client, topics: &[TopicName]) -> Result<Vec<TopicHandle>, SessionError> {

@@ -141,6 +141,7 @@ impl Log for MemoryLog {
         Ok(TopicInfo {
             partitions: partitions as i32,
             record_bytes_max: 1 << 20,
+            sent_bytes_max: 1 << 20,
             compacted,
             tombstones_kept: None,
             deleted_after: None,
