@@ -157,6 +157,7 @@ impl EmbeddedLog {
             record_bytes_max: self.broker.options.record_bytes_max,
             sent_bytes_max: self.broker.options.record_bytes_max,
             compacted: Some(topic.compacted),
+            needs_keys: Some(topic.compacted),
             tombstones_kept: None,
             deleted_after: None,
         }

@@ -220,6 +220,8 @@ pub struct TopicInfo {
     pub sent_bytes_max: usize,
     /// Whether it keeps the last value of each key, and nothing is deleted by age. `None`: not asked, or not permitted.
     pub compacted: Option<bool>,
+    /// Whether it refuses records without a key: it is compacted, by age or not. `None`: not known.
+    pub needs_keys: Option<bool>,
     /// How long a compacted topic shows, at least, that a key was deleted. `None`: not known.
     pub tombstones_kept: Option<Duration>,
     /// How old records get before they are deleted for their age. `None`: they are not, or it is not known.

@@ -100,6 +100,7 @@ impl KafkaLog {
             record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
             sent_bytes_max: RECORD_BYTES_MAX,
             deleted_after: policy.as_ref().filter(|policy| policy.contains("delete")).and_then(|_| time("retention.ms")),
+            needs_keys: policy.as_ref().map(|policy| policy.contains("compact")),
             compacted: policy.map(|policy| policy == "compact"),
             tombstones_kept: time("delete.retention.ms"),
         }
@@ -214,6 +215,7 @@ impl Log for KafkaLog {
                 record_bytes_max: RECORD_BYTES_DEFAULT,
                 sent_bytes_max: RECORD_BYTES_MAX,
                 compacted: None,
+                needs_keys: None,
                 tombstones_kept: None,
                 deleted_after: None,
             };

@@ -15,6 +15,9 @@ use crate::ports::{Cause, Outgoing, SessionError};
 
 /// How long one call to a broker may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without a delivery the topics are asked about, and each may take so long to answer.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A transaction whose end took longer may have left an EndTxn on its way.
 const SLOW_END: Duration = Duration::from_secs(1);
 
@@ -123,8 +126,7 @@ impl Producer {
                 Err(error) if error.fatal => return Err(restart(error)),
                 Err(error) => {
                     // The reason why it takes no more is told by the deliveries that failed before.
-                    self.client.poll(Duration::ZERO);
-                    self.check_deliveries()?;
+                    self.drain()?;
                     let refused = refusal::of_send(number, self.names[topic].as_str(), &error);
                     self.note_withheld(&refused, &[self.topics[topic].id()]);
                     return Err(refused);
@@ -133,19 +135,37 @@ impl Producer {
         }
     }
 
-    /// Waits until everything sent is delivered, or something of it failed. In short turns: flush does not notice the last
-    /// delivery, of which nothing is reported, before its time is over.
+    /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
+    /// is reported, before its time is over. (Of a transaction in which one failed, librdkafka drops what is queued.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
-        // What is left of a transaction that failed would wait for its time-out.
-        while self.client.in_flight() > 0 && !self.client.has_failures() {
+        let mut ask_at = Instant::now() + ASK_AFTER;
+        while self.client.in_flight() > 0 {
             self.client.flush(Duration::from_millis(1));
-            if Instant::now() > deadline {
+            let now = Instant::now();
+            if now > ask_at {
+                self.check_topics()?;
+                ask_at = Instant::now() + ASK_AFTER;
+            }
+            if now > deadline {
                 return Err(SessionError::Abort(format!("{} records not delivered in time", self.client.in_flight())));
             }
         }
         self.client.poll(Duration::ZERO);
         self.check_deliveries()
+    }
+
+    /// Asks for each topic, since its records do not get through.
+    fn check_topics(&mut self) -> Result<(), SessionError> {
+        for (topic, name) in self.topics.iter().zip(&self.names) {
+            let Some(error) = self.client.topic_error(topic, ASK_TIMEOUT) else { continue };
+            if let Fault::Topic(code) = refusal::fault(error) {
+                self.tainted = true;
+                let message = format!("topic {name}: {}", RawError::of("metadata", error).message);
+                return Err(SessionError::Withheld { code, message });
+            }
+        }
+        Ok(())
     }
 
     /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
@@ -161,13 +181,16 @@ impl Producer {
         if !self.client.has_failures() {
             return Ok(());
         }
-        let mut failures = self.client.take_failures();
-        self.ask_about_topics(&mut failures);
+        let failures = self.client.take_failures();
         let name = |id: usize| {
             let index = self.topics.iter().position(|topic| topic.id() == id);
             index.map_or_else(|| "that was written before".to_owned(), |index| self.names[index].to_string())
         };
         let error = refusal::of_deliveries(&failures, name);
+        if matches!(error, SessionError::Abort(_)) && failures.iter().any(is_late) {
+            // That says nothing of the topic, which may be gone, or forbidden.
+            self.check_topics()?;
+        }
         let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
         self.note_withheld(&error, &topics);
         if matches!(&error, SessionError::Rejected(rejection) if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size))
@@ -176,22 +199,6 @@ impl Producer {
             self.tainted = true;
         }
         Err(error)
-    }
-
-    /// A record that timed out says nothing of its topic, which may be gone, or forbidden: the broker is asked.
-    fn ask_about_topics(&self, failures: &mut [FailedDelivery]) {
-        for topic in &self.topics {
-            let is_late = |failed: &FailedDelivery| {
-                failed.topic_id == topic.id() && failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
-            };
-            if !failures.iter().any(is_late) {
-                continue;
-            }
-            let answer = self.client.topic_error(topic, CALL_TIMEOUT);
-            if let Some(code) = answer.filter(|code| matches!(refusal::fault(*code), Fault::Topic(_))) {
-                failures.iter_mut().filter(|failed| is_late(failed)).for_each(|failed| failed.code = code);
-            }
-        }
     }
 
     /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's, and
@@ -226,13 +233,13 @@ impl Producer {
 
     pub fn abort(&mut self) -> Result<(), SessionError> {
         let started = Instant::now();
+        self.sends = 0;
         self.resumed(|| {
             // It times out for as long as records are under way.
             self.client.poll(Duration::ZERO);
             self.client.abort_transaction(CALL_TIMEOUT)
         })?;
-        self.client.poll(Duration::ZERO);
-        self.client.take_failures();
+        self.settle();
         self.note_end(started);
         Ok(())
     }
@@ -254,6 +261,10 @@ impl Producer {
             }
         }
     }
+}
+
+fn is_late(failed: &FailedDelivery) -> bool {
+    failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
 }
 
 /// Why librdkafka could not send a record, or not as it is.

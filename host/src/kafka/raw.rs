@@ -104,6 +104,8 @@ pub(super) struct FailedDelivery {
     pub partition: i32,
     pub code: Err,
     pub has_key: bool,
+    /// Identifies the text that librdkafka has put to it, 0 for none: see `refusal`. Nothing is at the address any more.
+    pub text_id: usize,
 }
 
 /// Failures that are kept until they are taken: as many as a producer's queue has records.
@@ -625,6 +627,8 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
                 partition: message.partition,
                 code: message.err,
                 has_key: !message.key.is_null(),
+                // SAFETY: the message is one of a delivery; the text is not read.
+                text_id: unsafe { rd_kafka_message_produce_errstr(message) } as usize,
             });
         }
         events.has_failures.store(true, Ordering::Release);

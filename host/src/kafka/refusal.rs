@@ -1,12 +1,17 @@
 //! The one table that says whose fault a failed delivery is: the record's, the topic's, or the log's.
 //!
-//! A broker refuses whole batches. Since KIP-467 it names the records that it refuses for their content or their timestamp,
-//! and librdkafka gives their neighbours a code of their own. For their size it names none: then a record that was
-//! refused alone in its batch is known to be too large, and of several no one is.
+//! A broker refuses whole batches. Since KIP-467 it names the records that it refuses for their content or their timestamp.
+//! librdkafka 2.12 gives their neighbours a code of their own, but only where there are several culprits: with a single
+//! one, it puts the culprit's code on all (`on_acknowledgement_queue` forces it). The neighbours can still be told: they
+//! share one text, which is a constant of librdkafka, while each culprit has a text of its own, the broker's. These texts
+//! are freed before the delivery is reported, so their addresses are compared, and nothing is read.
+//!
+//! For its size no record is named: one that was refused alone is known to be too large, and of several no one is.
 //!
 //! Only a record-kind code ever blames a record. An outage, a missing right or a missing topic blames none.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::raw::{ErrorCode as E, FailedDelivery, RawError};
 use crate::model::codes::Code;
@@ -170,22 +175,66 @@ pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -
     }
 }
 
-/// The records that are known to be refused for what they are: those that the broker names, and those that were alone
-/// among the refused ones of their partition.
+/// The address of the neighbours' text, once it was told from the culprits' texts; 0 before.
+static NEIGHBOURS_TEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// The records that are known to be refused for what they are, partition by partition.
 fn culprits(failures: &[FailedDelivery], told: impl Fn(&FailedDelivery) -> String) -> Vec<Culprit> {
-    let mut refused: HashMap<(usize, i32), u32> = HashMap::new();
-    for failed in failures.iter().filter(|failed| matches!(fault(failed.code), Fault::Batch(_))) {
-        *refused.entry((failed.topic_id, failed.partition)).or_default() += 1;
+    let mut partitions: BTreeMap<(usize, i32), Vec<&FailedDelivery>> = BTreeMap::new();
+    for failed in failures {
+        partitions.entry((failed.topic_id, failed.partition)).or_default().push(failed);
     }
-    let cause_of = |failed: &FailedDelivery| match fault(failed.code) {
-        Fault::Record(cause) => Some(cause),
-        Fault::Batch(cause) if refused[&(failed.topic_id, failed.partition)] == 1 => Some(cause),
-        _ => None,
+    let named = partitions.values().flat_map(|refused| named(refused, &NEIGHBOURS_TEXT));
+    let culprit = |(failed, cause): (&FailedDelivery, Cause)| Culprit { send: failed.number, cause, reason: told(failed) };
+    named.map(culprit).collect()
+}
+
+/// The culprits among the records that were refused in one partition.
+fn named<'a>(failures: &[&'a FailedDelivery], neighbours_text: &AtomicUsize) -> Vec<(&'a FailedDelivery, Cause)> {
+    let (mut records, mut batches) = (Vec::new(), Vec::new());
+    for &failed in failures {
+        match fault(failed.code) {
+            Fault::Record(cause) => records.push((failed, cause)),
+            Fault::Batch(cause) => batches.push((failed, cause)),
+            _ => {}
+        }
+    }
+    let neighbour = failures.iter().find(|failed| failed.code == E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD);
+    if let Some(neighbour) = neighbour {
+        neighbours_text.store(neighbour.text_id, Ordering::Relaxed);
+        return records;
+    }
+    if records.len() > 1 {
+        return without_neighbours(&records, neighbours_text);
+    }
+    records.append(&mut batches);
+    if records.len() == 1 { records } else { Vec::new() }
+}
+
+/// Several records have the code of a culprit: those that are none share a text. None where it cannot be told.
+fn without_neighbours<'a>(
+    refused: &[(&'a FailedDelivery, Cause)],
+    neighbours_text: &AtomicUsize,
+) -> Vec<(&'a FailedDelivery, Cause)> {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for (failed, _) in refused {
+        *counts.entry(failed.text_id).or_default() += 1;
+    }
+    let known = neighbours_text.load(Ordering::Relaxed);
+    let shared: Vec<usize> = counts.iter().filter(|(text, count)| **text != 0 && **count > 1).map(|(text, _)| *text).collect();
+    let text = match shared[..] {
+        _ if counts.contains_key(&known) && known != 0 => known,
+        // One text for all: the broker refuses the batch, and names none.
+        [_] if counts.len() == 1 => return Vec::new(),
+        [text] => {
+            neighbours_text.store(text, Ordering::Relaxed);
+            text
+        }
+        // Each has a text of its own. Of two, one may be a neighbour.
+        [] if counts.len() == refused.len() && (refused.len() > 2 || known != 0) => return refused.to_vec(),
+        _ => return Vec::new(),
     };
-    let culprit = |failed: &FailedDelivery| {
-        Some(Culprit { send: failed.number, cause: cause_of(failed)?, reason: told(failed) })
-    };
-    failures.iter().filter_map(culprit).collect()
+    refused.iter().filter(|(failed, _)| failed.text_id != text).copied().collect()
 }
 
 #[cfg(test)]
@@ -210,6 +259,7 @@ mod tests {
             partition,
             code,
             has_key: false,
+            text_id: 0,
         };
         let failures: Vec<FailedDelivery> = failures.iter().enumerate().map(failed).collect();
         let (found, named) = match of_deliveries(&failures, |id| format!("t{id}")) {
@@ -228,11 +278,44 @@ mod tests {
     #[test]
     fn a_record_is_blamed_only_where_it_is_known() {
         check(&[(0, OTHER), (0, INVALID), (0, OTHER)], "Some(Content)", &[1]);
-        check(&[(0, OTHER), (0, INVALID), (1, INVALID), (1, INVALID)], "Some(Content)", &[1, 2, 3]);
+        check(&[(0, OTHER), (0, INVALID), (1, OTHER), (1, INVALID), (1, INVALID)], "Some(Content)", &[1, 3, 4]);
         check(&[(0, E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP), (0, PURGED)], "Some(Timestamp)", &[0]);
         check(&[(0, LARGE), (0, LARGE)], "Some(Size)", &[]);
         check(&[(0, LARGE), (0, PURGED), (1, LARGE), (1, LARGE)], "Some(Size)", &[0]);
         check(&[(3, PURGED), (0, INVALID)], "Some(Content)", &[1]);
+    }
+
+    /// Texts of records of one partition that all have a culprit's code; then the text that is known to be the neighbours',
+    /// before and after, and the culprits' numbers.
+    #[track_caller]
+    fn check_texts(texts: &[usize], before: usize, after: usize, culprits: &[u64]) {
+        let failed = |(number, &text_id): (usize, &usize)| FailedDelivery {
+            number: number as u64,
+            topic_id: 7,
+            partition: 0,
+            code: INVALID,
+            has_key: true,
+            text_id,
+        };
+        let failures: Vec<FailedDelivery> = texts.iter().enumerate().map(failed).collect();
+        let known = AtomicUsize::new(before);
+        let found = named(&failures.iter().collect::<Vec<_>>(), &known);
+        let numbers: Vec<u64> = found.iter().map(|(failed, _)| failed.number).collect();
+        assert_eq!((numbers.as_slice(), known.into_inner()), (culprits, after), "{texts:?}");
+    }
+
+    #[test]
+    fn neighbours_with_a_culprits_code_are_told_by_their_text() {
+        check_texts(&[5, 5, 9, 5], 0, 5, &[2]);
+        check_texts(&[5, 9], 5, 5, &[1]);
+        check_texts(&[8, 9], 5, 5, &[0, 1]);
+        check_texts(&[6, 8, 9], 0, 0, &[0, 1, 2]);
+        check_texts(&[9], 0, 0, &[0]);
+        // Not known.
+        check_texts(&[5, 9], 0, 0, &[]);
+        check_texts(&[5, 5, 5], 0, 0, &[]);
+        check_texts(&[0, 0, 0], 0, 0, &[]);
+        check_texts(&[5, 5, 9, 9], 0, 0, &[]);
     }
 
     #[test]

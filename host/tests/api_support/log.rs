@@ -143,6 +143,7 @@ impl Log for MemoryLog {
             record_bytes_max: 1 << 20,
             sent_bytes_max: 1 << 20,
             compacted,
+            needs_keys: compacted,
             tombstones_kept: None,
             deleted_after: None,
         })

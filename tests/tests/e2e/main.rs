@@ -20,6 +20,7 @@ mod observe;
 mod offsets;
 mod quarantine;
 mod query;
+mod refused;
 mod shop;
 mod state;
 mod state_stops;
