@@ -182,6 +182,9 @@ impl Producer {
             return Ok(());
         }
         let failures = self.client.take_failures();
+        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, and the next transaction fails
+        // of that.
+        self.tainted |= self.transactional;
         let name = |id: usize| {
             let index = self.topics.iter().position(|topic| topic.id() == id);
             index.map_or_else(|| "that was written before".to_owned(), |index| self.names[index].to_string())
@@ -193,11 +196,9 @@ impl Producer {
         }
         let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
         self.note_withheld(&error, &topics);
-        if matches!(&error, SessionError::Rejected(rejection) if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size))
-        {
-            self.batch_too_large = true;
-            self.tainted = true;
-        }
+        self.batch_too_large |= matches!(&error, SessionError::Rejected(rejection)
+            if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size));
+        self.tainted |= self.batch_too_large;
         Err(error)
     }
 

@@ -8,6 +8,7 @@ use sandbar_tests::{Api, Host, KafkaCluster, Message, Record, guests, topics, wa
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
+use crate::stateful::Stateful;
 
 const PARTITIONS: i32 = 3;
 /// Where the records are that are refused.
@@ -130,7 +131,7 @@ fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     letters.assert_output(&unchanged(good()));
     assert_eq!(told(letters).len(), 301);
     let metrics = api.get("/metrics").body;
-    let counted = |reason: &str| format!("sandbar_records_failed_total{{name=\"letters\",reason=\"{reason}\",team=\"tests\"}}");
+    let counted = |reason: &str| format!("sandbar_records_failed_total{{reason=\"{reason}\",team=\"tests\",transform=\"letters\"}}");
     assert!(metrics.contains(&format!("{} 301", counted("refused"))), "{metrics}");
 }
 
@@ -263,6 +264,35 @@ fn a_dead_letter_is_mended_or_its_partition_stands() {
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(good.iter().chain(&good)));
     assert_eq!(sorted(told(&job)), [letter("0", "key"), letter("1", ""), letter("2", "headers")]);
+}
+
+/// An entry that the changelog topic does not take fails the record that wrote it, and none of its transaction is there.
+#[test]
+fn a_refused_change_of_a_store_is_its_records_failure() {
+    let host = Host::start(KafkaCluster::shared(), "refused-state");
+    let stateful = Stateful::new("refused-state", PARTITIONS, json!({"mode": "fold"}), json!({}));
+    let job = &stateful.job;
+    job.deploy(&host.api());
+    let ones = |count: usize| (0..count).map(|i| Message::new(format!("key-{}", i % 30), "1")).collect::<Vec<_>>();
+    job.produce(&ones(90));
+    job.wait_through(wait::PATIENCE);
+    let compacted = ("cleanup.policy", "compact");
+    topics::configure(job.kafka, &stateful.changelog, &[compacted, ("max.message.bytes", "20000")]);
+    job.produce(&ones(300));
+    let large = String::from_utf8(noise(30_000).into_iter().map(|byte| b'0' + byte % 64).collect()).expect("ASCII");
+    job.produce(&[Message::new(large, "1")]);
+    job.produce(&ones(300));
+    job.wait_through(2 * wait::PATIENCE);
+    let codes: Vec<String> = told(job).into_iter().map(|(_, code, _)| code).collect();
+    assert_eq!(codes, ["E107"]);
+    // The last count of each key.
+    let mut counts = BTreeMap::new();
+    for record in job.outputs() {
+        counts.insert(record.key_text(), record.value_text());
+    }
+    assert_eq!(counts.len(), 30, "{:?}", counts.keys());
+    let all: Vec<&str> = counts.values().map(String::as_str).collect();
+    assert!(all.iter().all(|count| count.contains("23")), "690 records over 30 keys: {all:?}");
 }
 
 #[test]
