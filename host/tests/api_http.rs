@@ -339,12 +339,12 @@ async fn a_compacted_output_is_a_warning() {
     for topic in ["keyed", "letters"] {
         host.put(&format!("/v1/topics/{topic}"), &json!({"partitions": 2, "compacted": true})).await.expect(201);
     }
-    let changed = with(spec(&digest), "outputs", json!({"orders": "orders.out", "byKey": "keyed"}));
+    let changed = with(spec(&digest), "outputs", json!({"orders": "orders.out", "keyed": "keyed"}));
     let changed = with(changed, "on_error", json!({"dead_letter_topic": "letters"}));
     let warnings = host.put(STRIP, &changed).await.expect(202)["warnings"].clone();
     let told: Vec<&str> = warnings.as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect();
     let [output, letters] = told[..] else { panic!("{told:?}") };
-    assert!(output.starts_with("outputs.byKey: topic keyed is compacted") && output.contains("E109"), "{output}");
+    assert!(output.starts_with("outputs.keyed: topic keyed is compacted") && output.contains("E109"), "{output}");
     assert!(letters.starts_with("on_error.dead_letter_topic: topic letters is compacted"), "{letters}");
     let skipping = with(changed, "on_error", json!({"then": "skip"}));
     assert_eq!(host.put(STRIP, &skipping).await.expect(202)["warnings"].as_array().map(Vec::len), Some(1));

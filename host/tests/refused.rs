@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbar::embedded::{EmbeddedLog, Options};
+use sandbar::model::batch::RecordRef;
 use sandbar::model::batch::{Batch, Failure, Output};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::status::State as Condition;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
+use sandbar::ports::{
+    Assigned, Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, Outgoing, Partition,
+    Rebalance, Rejection, Session, SessionError, SessionOptions,
+};
 use sandbar::state::State;
 use sandbar::task::{Program, Settings};
 use sandbar::telemetry::metrics::Metrics;
@@ -83,6 +87,15 @@ struct Setup {
 
 impl Setup {
     fn new(spec: &Value, compacted: bool, compacted_dead: bool) -> Setup {
+        Self::with(spec, compacted, compacted_dead, |session| session)
+    }
+
+    fn with(
+        spec: &Value,
+        compacted: bool,
+        compacted_dead: bool,
+        session_of: impl FnOnce(Box<dyn Session>) -> Box<dyn Session>,
+    ) -> Setup {
         let dir = tempfile::tempdir().expect("a directory");
         let options = Options { record_bytes_max: RECORD_BYTES, ..Options::new(dir.path()) };
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(options).expect("opens"));
@@ -111,7 +124,7 @@ impl Setup {
         };
         let program = Arc::new(Program { settings, guests: Arc::new(Forwards), metrics });
         let programs = Programs { run: program.clone(), kept: None, refused: None };
-        let cycle = Cycle::new(log.open(&session).expect("opens"), programs, None);
+        let cycle = Cycle::new(session_of(log.open(&session).expect("opens")), programs, None);
         Setup { _dir: dir, log, input, output, dead, program, cycle }
     }
 
@@ -319,4 +332,121 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     let status = setup.cycle.status();
     assert_eq!((status.revision, status.on_trial, status.refused), (2, false, None));
     assert_eq!((setup.read(&setup.output).len(), setup.read(&setup.dead).len()), (49, 1));
+}
+
+/// A session whose log refuses a whole transaction for one of its records, and does not say which.
+struct Vague {
+    inner: Box<dyn Session>,
+    cause: Option<Cause>,
+    has_bad: bool,
+}
+
+impl Session for Vague {
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+        self.has_bad |= record.topic == 0 && record.value == Some(b"bad");
+        self.inner.send(record)
+    }
+
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
+        if std::mem::take(&mut self.has_bad) {
+            let reason = "one of these".to_owned();
+            return Err(SessionError::Rejected(Rejection { culprits: Vec::new(), cause: self.cause, reason }));
+        }
+        self.inner.commit(offsets)
+    }
+
+    fn abort(&mut self) -> Result<(), SessionError> {
+        self.has_bad = false;
+        self.inner.abort()
+    }
+
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+    ) -> Result<Option<Rebalance>, SessionError> {
+        self.inner.poll(timeout, records_max, on_record)
+    }
+
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+        self.inner.assign(partitions)
+    }
+
+    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+        self.inner.unassign(partitions)
+    }
+
+    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+        self.inner.seek(partition, offset)
+    }
+
+    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+        self.inner.pause(partition)
+    }
+
+    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+        self.inner.resume(partition)
+    }
+
+    fn end_offset(&self, partition: Partition) -> Option<i64> {
+        self.inner.end_offset(partition)
+    }
+
+    fn consumed_ends(&self) -> &[(Partition, i64)] {
+        self.inner.consumed_ends()
+    }
+
+    fn begin(&mut self) -> Result<(), SessionError> {
+        self.inner.begin()
+    }
+
+    fn flush(&mut self) -> Result<(), SessionError> {
+        self.inner.flush()
+    }
+
+    fn written_end(&self, topic: usize, partition: i32) -> Option<i64> {
+        self.inner.written_end(topic, partition)
+    }
+
+    fn set_outputs(&mut self, outputs: &[TopicName]) -> Result<(), SessionError> {
+        self.inner.set_outputs(outputs)
+    }
+}
+
+fn vague(cause: Option<Cause>) -> Setup {
+    Setup::with(&json!({}), false, false, |inner| Box::new(Vague { inner, cause, has_bad: false }))
+}
+
+#[test]
+fn a_culprit_that_nobody_names_is_found_by_doing_less_at_once() {
+    for (cause, code) in [(Cause::Size, "E107"), (Cause::Content, "E109")] {
+        let mut records = good(1000);
+        records[723] = record(Some("k"), "bad");
+        let mut setup = vague(Some(cause));
+        setup.append(&records);
+        setup.turn_until(|setup| setup.committed() == Some(1000));
+        assert_eq!(setup.read(&setup.output).len(), 999);
+        let letters = setup.read(&setup.dead);
+        let [letter] = &letters[..] else { panic!("{letters:?}") };
+        assert_eq!((header(letter, "code"), header(letter, "offset")), (Some(code), Some("723")));
+    }
+}
+
+#[test]
+fn nobody_is_blamed_where_the_log_does_not_say_why() {
+    let mut records = good(300);
+    records[123] = record(Some("k"), "bad");
+    let mut setup = vague(None);
+    setup.append(&records);
+    // All before it are done, and it is shown.
+    setup.turn_until(|setup| {
+        let error = setup.cycle.status().error;
+        error.is_some_and(|error| error.message.contains("in/0 offset 123"))
+    });
+    let status = setup.cycle.status();
+    assert_eq!(status.state, Condition::Degraded);
+    assert_eq!(status.error.map(|error| error.code.to_string()), Some("E202".into()));
+    assert_eq!((setup.committed(), setup.read(&setup.output).len()), (Some(123), 123));
+    assert!(setup.read(&setup.dead).is_empty());
 }

@@ -27,8 +27,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::Start;
 use crate::ports::{
-    Assigned, Cause, CommitOffset, Culprit, Outgoing, Partition, Rebalance, Rejection, Session, SessionError,
-    SessionOptions,
+    Assigned, Cause, CommitOffset, Culprit, Outgoing, Partition, Rebalance, Rejection, Session, SessionError, SessionOptions,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.

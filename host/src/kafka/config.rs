@@ -79,7 +79,12 @@ impl KafkaConfig {
 
     /// A worker's producer; with an id it is transactional. `reports`: it is told of every delivery, not of failed ones only.
     /// `batch_bytes`: see [`BATCH_BYTES_MAX`].
-    pub(super) fn producer(&self, transactional_id: Option<&str>, reports: bool, batch_bytes: usize) -> Vec<(String, String)> {
+    pub(super) fn producer(
+        &self,
+        transactional_id: Option<&str>,
+        reports: bool,
+        batch_bytes: usize,
+    ) -> Vec<(String, String)> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut own = vec![
             // Keys land where Java clients put them: co-partitioning depends on it.

@@ -52,7 +52,7 @@ impl Producer {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
             while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
                 if !error.retriable || Instant::now() > deadline {
-                    return Err(restart(error));
+                    return Err(withheld(&error).unwrap_or_else(|| restart(error)));
                 }
             }
         }
@@ -256,12 +256,20 @@ impl Producer {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
-                Err(error) if error.requires_abort => return Err(SessionError::Abort(error.to_string())),
+                Err(error) if error.requires_abort => {
+                    return Err(withheld(&error).unwrap_or_else(|| SessionError::Abort(error.to_string())));
+                }
                 // Fatal, or nobody knows how it ended.
                 Err(error) => return Err(restart(error)),
             }
         }
     }
+}
+
+/// A right is missing, say: that has a code of its own.
+fn withheld(error: &RawError) -> Option<SessionError> {
+    let Fault::Topic(code) = refusal::fault(error.code) else { return None };
+    Some(SessionError::Withheld { code, message: error.to_string() })
 }
 
 fn is_late(failed: &FailedDelivery) -> bool {

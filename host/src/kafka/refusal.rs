@@ -145,7 +145,8 @@ pub(super) fn rejected(send: u64, cause: Cause, reason: String) -> SessionError 
 pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -> String) -> SessionError {
     let told = |failed: &FailedDelivery| {
         let why = RawError::of("deliver", failed.code).message;
-        let key = if fault(failed.code) == Fault::Record(Cause::Content) && !failed.has_key { ", the key is null" } else { "" };
+        let key =
+            if fault(failed.code) == Fault::Record(Cause::Content) && !failed.has_key { ", the key is null" } else { "" };
         format!("topic {}, partition {}: {why}{key}", topic(failed.topic_id), failed.partition)
     };
     let culprits = culprits(failures, told);
@@ -168,9 +169,7 @@ pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -
         return SessionError::Abort(told(failed));
     }
     match found(&|fault| fault == Fault::Unclear) {
-        Some(failed) => {
-            SessionError::Rejected(Rejection { culprits: Vec::new(), cause: None, reason: told(failed) })
-        }
+        Some(failed) => SessionError::Rejected(Rejection { culprits: Vec::new(), cause: None, reason: told(failed) }),
         None => SessionError::Abort(told(&failures[0])),
     }
 }
@@ -221,7 +220,8 @@ fn without_neighbours<'a>(
         *counts.entry(failed.text_id).or_default() += 1;
     }
     let known = neighbours_text.load(Ordering::Relaxed);
-    let shared: Vec<usize> = counts.iter().filter(|(text, count)| **text != 0 && **count > 1).map(|(text, _)| *text).collect();
+    let shared: Vec<usize> =
+        counts.iter().filter(|(text, count)| **text != 0 && **count > 1).map(|(text, _)| *text).collect();
     let text = match shared[..] {
         _ if counts.contains_key(&known) && known != 0 => known,
         // One text for all: the broker refuses the batch, and names none.

@@ -113,7 +113,8 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(&record.headers);
         let limit = settings.record_bytes_max[record.target as usize];
         if bytes > limit {
-            let message = format!("an output record of {bytes} bytes is larger than its topic takes or a host sends ({limit})");
+            let message =
+                format!("an output record of {bytes} bytes is larger than its topic takes or a host sends ({limit})");
             failures.push((record.source, Failed::new(Code::RecordTooLarge, message)));
         }
     }

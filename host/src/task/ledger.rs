@@ -84,11 +84,8 @@ mod tests {
     /// Sends as (partition, offset, part): each is found again, in so many runs.
     #[track_caller]
     fn check(sends: &[(i32, i64, Part)], runs: usize) {
-        let source = |&(number, offset, part): &(i32, i64, Part)| Source {
-            partition: Partition { input: 0, number },
-            offset,
-            part,
-        };
+        let source =
+            |&(number, offset, part): &(i32, i64, Part)| Source { partition: Partition { input: 0, number }, offset, part };
         let mut ledger = Ledger::default();
         sends.iter().for_each(|sent| ledger.sent(source(sent)));
         for (send, sent) in sends.iter().enumerate() {

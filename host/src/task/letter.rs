@@ -45,8 +45,7 @@ impl<'a> Letter<'a> {
             key => key.map(Cow::Borrowed),
         };
         let kept = if mend.headers { Vec::new() } else { batch.headers(row) };
-        let mut headers: Vec<_> =
-            kept.into_iter().map(|(name, value)| (renamed(name), value.map(Cow::Borrowed))).collect();
+        let mut headers: Vec<_> = kept.into_iter().map(|(name, value)| (renamed(name), value.map(Cow::Borrowed))).collect();
         for (name, text) in own(settings, partition, offset, timestamp, failed, mend) {
             headers.push((Cow::Owned(format!("{OURS}{name}")), Some(Cow::Owned(text.into_bytes()))));
         }

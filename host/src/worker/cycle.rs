@@ -580,9 +580,7 @@ impl Cycle {
             () if partitions.is_empty() => State::Running,
             () if partitions.iter().all(|partition| partition.state == State::Starting) => State::Starting,
             () if partitions.iter().all(|partition| partition.state == State::Paused) => State::Paused,
-            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.is_stuck() => {
-                State::Degraded
-            }
+            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.is_stuck() => State::Degraded,
             () => State::Running,
         };
         WorkerStatus {

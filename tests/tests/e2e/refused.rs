@@ -131,7 +131,8 @@ fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     letters.assert_output(&unchanged(good()));
     assert_eq!(told(letters).len(), 301);
     let metrics = api.get("/metrics").body;
-    let counted = |reason: &str| format!("sandbar_records_failed_total{{reason=\"{reason}\",team=\"tests\",transform=\"letters\"}}");
+    let counted =
+        |reason: &str| format!("sandbar_records_failed_total{{reason=\"{reason}\",team=\"tests\",transform=\"letters\"}}");
     assert!(metrics.contains(&format!("{} 301", counted("refused"))), "{metrics}");
 }
 
@@ -204,9 +205,7 @@ fn whatever_a_record_has_is_passed_on_or_fails() {
     let input = job.input.parse().expect("a name");
     log.expect("a client").append(&input, Some(1), vec![nul]).expect("appended");
     job.wait_through(wait::PATIENCE);
-    let parts = |record: &Record| {
-        (record.timestamp, record.key.clone(), record.value.clone(), record.headers.clone())
-    };
+    let parts = |record: &Record| (record.timestamp, record.key.clone(), record.value.clone(), record.headers.clone());
     let of_first = |records: Vec<Record>| records.into_iter().filter(|record| record.partition == 0).collect::<Vec<_>>();
     let input = of_first(topics::read_committed(job.kafka, &job.input));
     let expected: Vec<_> = input.iter().filter(|record| record.value != ahead.value).map(parts).collect();
@@ -231,12 +230,7 @@ fn a_dead_letter_is_mended_or_its_partition_stands() {
     let host = Host::start(KafkaCluster::shared(), "refused-letters");
     let api = host.api();
     let job = job("refused-letters", "dead", &[], json!({"config": {"mode": "fail"}}));
-    topics::create_with(
-        job.kafka,
-        &[&job.dead_letters],
-        1,
-        &[("cleanup.policy", "compact"), ("max.message.bytes", "5000")],
-    );
+    topics::create_with(job.kafka, &[&job.dead_letters], 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "5000")]);
     job.deploy(&api);
     let poison = |more: &[u8]| [b"poison ".as_slice(), more].concat();
     let bad = [

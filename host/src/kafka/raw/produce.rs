@@ -72,7 +72,10 @@ impl Client {
             vu(V::RD_KAFKA_VTYPE_RKT, rd_kafka_vu_s__bindgen_ty_1 { rkt: topic.0 }),
             vu(V::RD_KAFKA_VTYPE_PARTITION, rd_kafka_vu_s__bindgen_ty_1 { i32_: partition.unwrap_or(-1) }),
             vu(V::RD_KAFKA_VTYPE_MSGFLAGS, rd_kafka_vu_s__bindgen_ty_1 { i: RD_KAFKA_MSG_F_COPY as c_int }),
-            vu(V::RD_KAFKA_VTYPE_TIMESTAMP, rd_kafka_vu_s__bindgen_ty_1 { i64_: if timestamp == -1 { 0 } else { timestamp } }),
+            vu(
+                V::RD_KAFKA_VTYPE_TIMESTAMP,
+                rd_kafka_vu_s__bindgen_ty_1 { i64_: if timestamp == -1 { 0 } else { timestamp } },
+            ),
             vu(V::RD_KAFKA_VTYPE_OPAQUE, rd_kafka_vu_s__bindgen_ty_1 { ptr: number as usize as *mut c_void }),
             vu(V::RD_KAFKA_VTYPE_KEY, mem(key)),
             vu(V::RD_KAFKA_VTYPE_VALUE, mem(value)),
