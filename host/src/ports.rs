@@ -119,7 +119,7 @@ pub enum SessionError {
     /// Topics refuse records for what these are. Abort, and send the same records no more.
     #[error("{}", .0.reason)]
     Rejected(Rejection),
-    /// It cannot be carried out now, for this reason: a topic is gone, say, or the host may not write it. No record is to
+    /// The call cannot be carried out now, for this reason: a topic is gone, say, or the host may not write it. No record is to
     /// blame. Abort, say so, and try again.
     #[error("{message}")]
     Withheld { code: Code, message: String },
@@ -220,7 +220,7 @@ pub struct TopicInfo {
     pub sent_bytes_max: usize,
     /// Whether it keeps the last value of each key, and nothing is deleted by age. `None`: not asked, or not permitted.
     pub compacted: Option<bool>,
-    /// Whether it refuses records without a key: it is compacted, by age or not. `None`: not known.
+    /// True where it refuses records without a key, since it is compacted (and deleted by age, or not). `None`: not known.
     pub needs_keys: Option<bool>,
     /// How long a compacted topic shows, at least, that a key was deleted. `None`: not known.
     pub tombstones_kept: Option<Duration>,

@@ -106,6 +106,20 @@ impl KafkaLog {
         }
     }
 
+    /// The smallest limit of these topics, as far as it is known: a topic that is gone keeps nobody from writing the others.
+    fn least_record_bytes_max(&self, topics: &[TopicName]) -> usize {
+        let mut least = usize::MAX;
+        for topic in topics {
+            match self.topic(topic) {
+                Ok(info) => least = least.min(info.record_bytes_max),
+                Err(LogError::NoTopic(_) | LogError::Refused(_)) => {}
+                // The same for each of the others, after a time-out.
+                Err(LogError::Unavailable(_)) => break,
+            }
+        }
+        least
+    }
+
     fn reader(&self, topic: &TopicName, partition: i32, offset: i64) -> Result<Reader, LogError> {
         let kept = self.readers.lock().remove(&(topic.clone(), partition, offset));
         if let Some(reader) = kept {
@@ -177,9 +191,7 @@ impl Reader {
 
 impl Log for KafkaLog {
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
-        // A topic that is not there now is no reason not to open: the others are written.
-        let limits = options.outputs.iter().filter_map(|topic| Some(self.topic(topic).ok()?.record_bytes_max));
-        let batch_bytes = limits.min().unwrap_or(usize::MAX);
+        let batch_bytes = self.least_record_bytes_max(&options.outputs);
         Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes)?))
     }
 

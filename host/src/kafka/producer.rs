@@ -158,7 +158,9 @@ impl Producer {
     /// Asks for each topic, since its records do not get through.
     fn check_topics(&mut self) -> Result<(), SessionError> {
         for (topic, name) in self.topics.iter().zip(&self.names) {
-            let Some(error) = self.client.topic_error(topic, ASK_TIMEOUT) else { continue };
+            // Where nobody answers, there is no use in asking for the others.
+            let Ok(error) = self.client.topic_error(topic, ASK_TIMEOUT) else { break };
+            let Some(error) = error else { continue };
             if let Fault::Topic(code) = refusal::fault(error) {
                 self.tainted = true;
                 let message = format!("topic {name}: {}", RawError::of("metadata", error).message);
@@ -210,7 +212,7 @@ impl Producer {
         }
         self.tainted = true;
         for topic in self.topics.iter().filter(|topic| topic_ids.contains(&topic.id())) {
-            self.client.topic_error(topic, CALL_TIMEOUT);
+            let _ = self.client.topic_error(topic, ASK_TIMEOUT);
         }
     }
 
@@ -266,7 +268,7 @@ impl Producer {
     }
 }
 
-/// A right is missing, say: that has a code of its own.
+/// Returns the error with a code of its own where a right is missing, say.
 fn withheld(error: &RawError) -> Option<SessionError> {
     let Fault::Topic(code) = refusal::fault(error.code) else { return None };
     Some(SessionError::Withheld { code, message: error.to_string() })
@@ -276,7 +278,7 @@ fn is_late(failed: &FailedDelivery) -> bool {
     failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
 }
 
-/// Why librdkafka could not send a record, or not as it is.
+/// Returns the reason why librdkafka cannot send a record as it is.
 fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
     if record.timestamp == 0 {
         return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));

@@ -190,7 +190,8 @@ fn culprits(failures: &[FailedDelivery], told: impl Fn(&FailedDelivery) -> Strin
 
 /// The culprits among the records that were refused in one partition.
 fn named<'a>(failures: &[&'a FailedDelivery], neighbours_text: &AtomicUsize) -> Vec<(&'a FailedDelivery, Cause)> {
-    let (mut records, mut batches) = (Vec::new(), Vec::new());
+    let mut records = Vec::new();
+    let mut batches = Vec::new();
     for &failed in failures {
         match fault(failed.code) {
             Fault::Record(cause) => records.push((failed, cause)),
@@ -210,7 +211,8 @@ fn named<'a>(failures: &[&'a FailedDelivery], neighbours_text: &AtomicUsize) -> 
     if records.len() == 1 { records } else { Vec::new() }
 }
 
-/// Several records have the code of a culprit: those that are none share a text. None where it cannot be told.
+/// Leaves the neighbours out, which share a text, where several records have the code of a culprit. Empty where they
+/// cannot be told.
 fn without_neighbours<'a>(
     refused: &[(&'a FailedDelivery, Cause)],
     neighbours_text: &AtomicUsize,

@@ -17,12 +17,12 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     pub partition: Partition,
-    /// Of a tick: the next offset as it was.
+    /// The record's offset; for a tick the next offset as it was.
     pub offset: i64,
     pub part: Part,
 }
 
-/// See the module. Sends are counted as [`crate::ports::Session::send`] counts them, from the beginning of a transaction.
+/// The rows of a transaction's sends. Sends are counted as [`crate::ports::Session::send`] counts them, from the beginning of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     runs: Vec<Run>,
@@ -33,7 +33,7 @@ pub(super) struct Ledger {
 struct Run {
     first: u64,
     source: Source,
-    /// Between the offsets of two sends; None after the first.
+    /// The distance between the offsets of two sends; None after the first.
     step: Option<i64>,
 }
 

@@ -17,7 +17,7 @@ const KEPT: &str = "was.";
 /// Longest message of a dead letter whose headers are mended, in bytes.
 const SHORT_MESSAGE_BYTES: usize = 256;
 
-/// See the module.
+/// A dead letter on its way.
 pub(super) struct Letter<'a> {
     topic: usize,
     key: Option<Cow<'a, [u8]>>,
@@ -37,7 +37,8 @@ impl<'a> Letter<'a> {
         failed: &Failed,
         mend: Mend,
     ) -> Self {
-        let (offset, timestamp) = (batch.offset(row), batch.timestamps[row]);
+        let offset = batch.offset(row);
+        let timestamp = batch.timestamps[row];
         let input = &settings.inputs[partition.input as usize];
         let made_key = || Cow::Owned(format!("{input}/{}/{offset}", partition.number).into_bytes());
         let key = match batch.key(row) {

@@ -20,13 +20,13 @@ use crate::ports::Cause;
 pub(super) struct Mend {
     /// A null key becomes one that names the record's place.
     pub key: bool,
-    /// The log's own time instead of the record's.
+    /// The record's timestamp becomes the time of writing.
     pub timestamp: bool,
-    /// Without the record's own headers, and with a short message.
+    /// The record's own headers are left out, and the message is short.
     pub headers: bool,
 }
 
-/// See the module. By offset.
+/// The verdicts of a task, by offset.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     records: BTreeMap<i64, Verdict>,
@@ -36,9 +36,9 @@ pub(super) struct Verdicts {
 struct Verdict {
     failed: Option<Failed>,
     mend: Mend,
-    /// Its dead letter is beyond mending.
+    /// The reason why the partition stops: its dead letter is beyond mending.
     stop: Option<Failed>,
-    /// It came in only in part, which nothing mends but reading it again.
+    /// The record came in only in part, which nothing mends but reading it again.
     damaged: bool,
 }
 
@@ -102,7 +102,7 @@ impl Verdicts {
         self.records.get(&offset).map_or_else(Mend::default, |verdict| verdict.mend)
     }
 
-    /// Why the partition stops at this offset.
+    /// Returns the reason why the partition stops at this offset.
     pub fn stop(&self, offset: i64) -> Option<&Failed> {
         self.records.get(&offset)?.stop.as_ref()
     }

@@ -80,7 +80,7 @@ pub struct Cycle {
     aborts_in_a_row: u32,
     /// Transactions since the last commit that a refused record ended.
     rejections_in_a_row: u32,
-    /// Why the last transaction was aborted, until one is committed.
+    /// The reason of the last abort, until a transaction is committed.
     abort_error: Option<LastError>,
     quiet_until: Option<Timestamp>,
 }
@@ -316,8 +316,9 @@ impl Cycle {
     /// ones. A record that is too much alone fails.
     fn split(&mut self, label: &str, failed: Failed, now: Timestamp) -> Result<(), SessionError> {
         let can_shrink = self.portion.shrink(self.program().settings.batch_records);
-        let (id, rows_max, reason) = (&self.program().settings.id, self.portion.rows_max(), &failed.message);
-        tracing::info!(transform = %id, reason, rows_max, "transaction aborted, done again in smaller ones");
+        let id = &self.program().settings.id;
+        let reason = &failed.message;
+        tracing::info!(transform = %id, reason, rows_max = self.portion.rows_max(), "transaction aborted, done again in smaller ones");
         self.program().metrics.aborted(label);
         self.note_abort(failed.code, reason, now);
         self.abort()?;

@@ -131,9 +131,12 @@ fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     letters.assert_output(&unchanged(good()));
     assert_eq!(told(letters).len(), 301);
     let metrics = api.get("/metrics").body;
-    let counted =
-        |reason: &str| format!("sandbar_records_failed_total{{reason=\"{reason}\",team=\"tests\",transform=\"letters\"}}");
-    assert!(metrics.contains(&format!("{} 301", counted("refused"))), "{metrics}");
+    let labels = "team=\"tests\",transform=\"letters\"";
+    let failed = format!("sandbar_records_failed_total{{reason=\"refused\",{labels}}} 301");
+    assert!(metrics.contains(&failed), "{metrics}");
+    // An abort for each batch with refused records, and none that looks like an outage.
+    let aborted = |reason: &str| format!("sandbar_transactions_aborted_total{{reason=\"{reason}\",{labels}}}");
+    assert!(metrics.contains(&aborted("rejected")) && !metrics.contains(&aborted("abort")), "{metrics}");
 }
 
 #[test]

@@ -113,15 +113,13 @@ impl Client {
         usize::try_from(unsafe { rd_kafka_outq_len(self.rk) }).unwrap_or(0)
     }
 
-    /// The error of a topic, asked of a broker; None where it has none, or nobody answers. What the client knows of the
-    /// topic is brought up to date with it.
-    pub fn topic_error(&self, topic: &TopicHandle, timeout: Duration) -> Option<Err> {
+    /// The error of a topic, asked of a broker; None where it has none. What the client knows of the topic is brought up to
+    /// date with it.
+    pub fn topic_error(&self, topic: &TopicHandle, timeout: Duration) -> Result<Option<Err>, RawError> {
         let mut metadata = std::ptr::null();
         // SAFETY: live handles, valid out pointer.
         let code = unsafe { rd_kafka_metadata(self.rk, 0, topic.0, &mut metadata, ms(timeout)) };
-        if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
-        }
+        super::check("metadata", code)?;
         // SAFETY: made by the call above, read while it lives, destroyed once.
         let error = unsafe {
             let topics = std::slice::from_raw_parts((*metadata).topics, (*metadata).topic_cnt as usize);
@@ -129,7 +127,7 @@ impl Client {
             rd_kafka_metadata_destroy(metadata);
             error
         };
-        error.filter(|error| *error != Err::RD_KAFKA_RESP_ERR_NO_ERROR)
+        Ok(error.filter(|error| *error != Err::RD_KAFKA_RESP_ERR_NO_ERROR))
     }
 
     /// Waits until a broker is connected, or for `timeout`: what is called next says why none is. librdkafka 2.12 looks for

@@ -53,7 +53,8 @@ impl Cycle {
         }
         self.abort()?;
         self.limit_rows();
-        let (mut done, mut is_new) = (BTreeSet::new(), false);
+        let mut done = BTreeSet::new();
+        let mut is_new = false;
         for (source, Culprit { cause, reason, .. }) in blamed {
             let Source { partition, offset, part } = source;
             if let Some(task) = self.tasks.get_mut(&partition).filter(|_| done.insert((partition, offset))) {
