@@ -188,6 +188,16 @@ pub trait Session {
     /// From now on each record is sent alone, or together with others again: a refusal then is of one record.
     fn isolate(&mut self, _alone: bool) {}
 
+    /// Tells whether [`Session::foresee`] may know of a refusal; nearly always it does not.
+    fn is_wary(&self) -> bool {
+        false
+    }
+
+    /// A refusal that is sure to follow if this record is sent.
+    fn foresee(&self, _record: &Outgoing<'_>) -> Option<(Cause, String)> {
+        None
+    }
+
     /// Tells whether the open transaction takes about as much again as it holds: if not, it is better committed.
     fn has_room(&self) -> bool {
         true

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::{KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::oversize::Size;
 use super::raw::{Client, ErrorCode, FailedDelivery, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
 use super::refusal::{self, Fault};
 use crate::model::batch::header_bytes;
@@ -34,6 +35,8 @@ pub(super) struct Producer {
     alone: bool,
     /// A batch was refused for its size, and had several records.
     batch_too_large: bool,
+    /// Sizes that topics have refused.
+    refused_sizes: Vec<(TopicName, Size)>,
     disconnects_before: u64,
 }
 
@@ -68,6 +71,7 @@ impl Producer {
             sends: 0,
             alone: false,
             batch_too_large: false,
+            refused_sizes: Vec::new(),
             disconnects_before: 0,
         })
     }
@@ -75,6 +79,11 @@ impl Producer {
     /// Whether it must not be used for another transaction.
     pub fn is_tainted(&self) -> bool {
         self.tainted
+    }
+
+    /// The sizes that topics have refused, since the last call.
+    pub fn take_refused_sizes(&mut self) -> Vec<(TopicName, Size)> {
+        std::mem::take(&mut self.refused_sizes)
     }
 
     /// Tells whether the next one needs smaller batches.
@@ -201,7 +210,20 @@ impl Producer {
         self.batch_too_large |= matches!(&error, SessionError::Rejected(rejection)
             if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size));
         self.tainted |= self.batch_too_large;
+        self.note_sizes(&failures);
         Err(error)
+    }
+
+    fn note_sizes(&mut self, failures: &[FailedDelivery]) {
+        for failed in failures {
+            let topic = self.topics.iter().position(|topic| topic.id() == failed.topic_id);
+            // One that was refused among others may have been small enough.
+            let alone =
+                failures.iter().filter(|other| (other.topic_id, other.partition) == (failed.topic_id, failed.partition));
+            if let (Some(size), Some(topic), 1) = (failed.size, topic, alone.count()) {
+                self.refused_sizes.push((self.names[topic].clone(), size));
+            }
+        }
     }
 
     /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's, and

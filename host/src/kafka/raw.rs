@@ -16,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka_sys::bindings::*;
 
+use crate::kafka::oversize::Size;
+use crate::model::batch::header_bytes;
 use crate::model::units::Timestamp;
 use crate::threads;
 
@@ -104,12 +106,16 @@ pub(super) struct FailedDelivery {
     pub partition: i32,
     pub code: Err,
     pub has_key: bool,
+    /// The record's size, of some that were refused for it.
+    pub size: Option<Size>,
     /// Identifies the text that librdkafka has put to it, 0 for none: see `refusal`. Nothing is at the address any more.
     pub text_id: usize,
 }
 
 /// Failures that are kept until they are taken: as many as a producer's queue has records.
 const FAILURES_MAX: usize = 20_000;
+/// Failures whose sizes are looked at: that takes as long as to compress them.
+const SIZES_MAX: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RebalanceKind {
@@ -620,13 +626,16 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
     let (message, events) = unsafe { (&*message, &*opaque.cast::<Events>()) };
     if message.err != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
         let mut failures = events.failures.lock();
+        let is_too_large = message.err == Err::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
         if failures.len() < FAILURES_MAX {
+            let size = (is_too_large && failures.len() < SIZES_MAX).then(|| size(message));
             failures.push(FailedDelivery {
                 number: message._private as u64,
                 topic_id: message.rkt as usize,
                 partition: message.partition,
                 code: message.err,
                 has_key: !message.key.is_null(),
+                size,
                 // SAFETY: the message is one of a delivery; the text is not read.
                 text_id: unsafe { rd_kafka_message_produce_errstr(message) } as usize,
             });
@@ -637,6 +646,14 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
         let end = delivered.entry((message.rkt as usize, message.partition)).or_default();
         *end = (*end).max(message.offset + 1);
     }
+}
+
+/// The size of a record that was handed to the producer.
+fn size(message: &rd_kafka_message_t) -> Size {
+    let mut headers = Vec::new();
+    let raw = RawMessage { message };
+    raw.headers(&mut headers);
+    Size::of(raw.key(), raw.value(), header_bytes(&headers))
 }
 
 unsafe extern "C" fn on_error(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, _: *mut c_void) {

@@ -261,6 +261,7 @@ mod tests {
             partition,
             code,
             has_key: false,
+            size: None,
             text_id: 0,
         };
         let failures: Vec<FailedDelivery> = failures.iter().enumerate().map(failed).collect();
@@ -297,6 +298,7 @@ mod tests {
             partition: 0,
             code: INVALID,
             has_key: true,
+            size: None,
             text_id,
         };
         let failures: Vec<FailedDelivery> = texts.iter().enumerate().map(failed).collect();

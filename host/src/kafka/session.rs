@@ -5,15 +5,18 @@
 //! is explicit; the revoke of a partition waits until the worker has ended its transaction.
 
 use std::ffi::CString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::{BATCH_BYTES_MAX, BATCH_BYTES_MIN, KafkaConfig};
+use super::oversize::Oversize;
 use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
 use super::raw::{Client, Fetched, GroupMetadata, PartitionList, Position, RawError, RebalanceKind, TopicHandle, c_string};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
-use crate::ports::{Assigned, CommitOffset, Damage, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+use crate::ports::{
+    Assigned, Cause, CommitOffset, Damage, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions,
+};
 
 /// Factor by which batches get smaller.
 const BATCH_SHRINK: usize = 8;
@@ -31,6 +34,7 @@ pub(super) struct KafkaSession {
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
     consumed_ends: Vec<(Partition, i64)>,
     damaged: Vec<Damage>,
+    oversize: Oversize,
     /// See [`Session::isolate`]: a producer that is made anew has to know.
     alone: bool,
     assigned: Vec<Partition>,
@@ -65,6 +69,7 @@ impl KafkaSession {
             fetched: Vec::new(),
             consumed_ends: Vec::new(),
             damaged: Vec::new(),
+            oversize: Oversize::default(),
             alone: false,
             assigned: Vec::new(),
             paused: Vec::new(),
@@ -259,6 +264,10 @@ impl Session for KafkaSession {
     }
 
     fn begin(&mut self) -> Result<(), SessionError> {
+        let now = Instant::now();
+        self.oversize.forget(now);
+        let refused = self.producer.as_mut().map(Producer::take_refused_sizes);
+        refused.into_iter().flatten().for_each(|(topic, size)| self.oversize.note(topic, size, now));
         if self.producer.as_ref().is_none_or(Producer::is_tainted) {
             if self.producer.as_ref().is_some_and(Producer::needs_smaller_batches) {
                 self.batch_bytes = (self.batch_bytes / BATCH_SHRINK).max(BATCH_BYTES_MIN);
@@ -274,6 +283,15 @@ impl Session for KafkaSession {
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         self.producer()?.send(record)
+    }
+
+    fn is_wary(&self) -> bool {
+        !self.oversize.is_empty()
+    }
+
+    fn foresee(&self, record: &Outgoing<'_>) -> Option<(Cause, String)> {
+        let topic = &self.options.outputs[record.topic];
+        Some((Cause::Size, self.oversize.foresee(topic, record, Instant::now())?))
     }
 
     fn isolate(&mut self, alone: bool) {

@@ -1,9 +1,9 @@
 //! A failed record: its code and message.
 
-use crate::model::batch::{CheckedOutput, OutputError, header_bytes};
+use crate::model::batch::{CheckedOutput, OutRecord, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::model::text::cut;
-use crate::ports::{Cause, GuestError, TrapKind};
+use crate::ports::{Cause, GuestError, Outgoing, Session, TrapKind};
 
 use super::Settings;
 
@@ -116,6 +116,24 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
             let message =
                 format!("an output record of {bytes} bytes is larger than its topic takes or a host sends ({limit})");
             failures.push((record.source, Failed::new(Code::RecordTooLarge, message)));
+        }
+    }
+    failures.sort_by_key(|(row, _)| *row);
+    failures.dedup_by_key(|(row, _)| *row);
+    failures
+}
+
+/// Adds the rows with an output that is sure to be refused.
+pub(super) fn foreseen(
+    session: &dyn Session,
+    outcome: &Result<CheckedOutput<'_>, Failed>,
+    mut failures: Vec<(u32, Failed)>,
+) -> Vec<(u32, Failed)> {
+    let Some(checked) = outcome.as_ref().ok().filter(|_| session.is_wary()) else { return failures };
+    for OutRecord { target, source, timestamp, key, value, headers } in checked.records() {
+        let record = Outgoing { topic: target as usize, partition: None, key, value, headers: &headers, timestamp };
+        if let Some((cause, reason)) = session.foresee(&record) {
+            failures.push((source, Failed::refused(cause, &reason)));
         }
     }
     failures.sort_by_key(|(row, _)| *row);

@@ -57,7 +57,7 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, settings);
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, settings));
         let condemned = self.verdicts.failed(batch.first_offset).is_some();
         let retriable = !failures.is_empty() && settings.retry.attempts > 0 && !condemned;
         // What a record that failed has written must not stay, and who of several wrote what is not known.
@@ -98,7 +98,7 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, settings);
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, settings));
         state.end_call(failures.is_empty());
         let condemned = self.verdicts.failed(one.first_offset).is_some();
         if !failures.is_empty() && attempts < settings.retry.attempts && !condemned {
@@ -145,7 +145,7 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, &program.settings);
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, &program.settings));
         state.end_call(failures.is_empty());
         self.note_success(failures.is_empty());
         if let Some((_, failed)) = failures.first() {

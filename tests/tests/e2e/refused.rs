@@ -165,6 +165,15 @@ fn the_broker_decides_on_sizes() {
     let mut codes: Vec<String> = told(&job).into_iter().map(|(_, code, _)| code).collect();
     codes.sort();
     assert_eq!(codes, ["E107", "E107"]);
+    // Many of them: the broker is not asked about each.
+    let many: Vec<Message> = (0..300).map(|i| Message::new(format!("k{}", i % 30), noise(32_000 + i))).collect();
+    job.produce(&many);
+    job.wait_through(wait::PATIENCE);
+    assert_eq!(told(&job).len(), 302);
+    let metrics = api.get("/metrics").body;
+    let aborts = "sandbar_transactions_aborted_total{reason=\"rejected\",team=\"tests\",transform=\"sizes\"} ";
+    let aborts = metrics.lines().find_map(|line| line.strip_prefix(aborts)).expect("some");
+    assert!(aborts.parse::<u32>().expect("a number") < 50, "{aborts} aborts");
 
     // Seen at once.
     topics::configure(job.kafka, &job.output, &[("max.message.bytes", "100000")]);
@@ -172,7 +181,7 @@ fn the_broker_decides_on_sizes() {
     job.produce(&all[all.len() - 2..]);
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(&all));
-    assert_eq!(told(&job).len(), 2);
+    assert_eq!(told(&job).len(), 302);
 }
 
 #[test]
