@@ -27,6 +27,7 @@ mod transforms;
 mod trial;
 mod turns;
 mod views;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;

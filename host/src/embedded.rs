@@ -154,7 +154,9 @@ impl EmbeddedLog {
         TopicInfo {
             partitions: topic.partitions,
             record_bytes_max: self.broker.options.record_bytes_max,
+            sent_bytes_max: self.broker.options.record_bytes_max,
             compacted: Some(topic.compacted),
+            needs_keys: Some(topic.compacted),
             tombstones_kept: None,
             deleted_after: None,
             // Topics are numbered as they are made, and no number is used again.

@@ -55,7 +55,7 @@ pub struct Outgoing<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [HeaderRef<'a>],
-    /// In ms since the Unix epoch; negative: the log's own time.
+    /// In ms since the Unix epoch; -1: the log's own time.
     pub timestamp: i64,
 }
 
@@ -103,12 +103,47 @@ pub enum Rebalance {
     Lost(Vec<Partition>),
 }
 
+/// The property of a record for which a topic refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Size,
+    Timestamp,
+    /// Key, value or headers: a null key in a compacted topic, say.
+    Content,
+}
+
+/// A record that its topic refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Culprit {
+    /// Counts the calls of [`Session::send`] since `begin`, from 0.
+    pub send: u64,
+    pub cause: Cause,
+    pub reason: String,
+}
+
+/// Records of the open transaction that were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Empty where the culprits cannot be told from the records that were refused with them.
+    pub culprits: Vec<Culprit>,
+    /// None where nobody knows that a record is to blame.
+    pub cause: Option<Cause>,
+    pub reason: String,
+}
+
 /// A failed session call, by its remedy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SessionError {
     /// The transaction cannot succeed. Abort it, forget what was not committed, and go back to the committed offsets.
     #[error("{0}")]
     Abort(String),
+    /// Topics refuse records for what these are. Abort, and send the same records no more.
+    #[error("{}", .0.reason)]
+    Rejected(Rejection),
+    /// The call cannot be carried out now, for this reason: a topic is gone, say, or the host may not write it. No record is to
+    /// blame. Abort, say so, and try again.
+    #[error("{message}")]
+    Withheld { code: Code, message: String },
     /// The transaction holds more than the log takes at once. Abort it, and do less in the next.
     #[error("{0}")]
     TooLarge(String),
@@ -116,6 +151,14 @@ pub enum SessionError {
     /// which reads the committed offsets again.
     #[error("{0}")]
     Restart(String),
+}
+
+/// A record that could be read only in part: it must not pass as if that were all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub partition: Partition,
+    pub offset: i64,
+    pub reason: String,
 }
 
 /// One worker's place in the log: its consumer (a member of the transform's group) and its producer.
@@ -175,10 +218,28 @@ pub trait Session {
     /// control records, which no record ever shows.
     fn consumed_ends(&self) -> &[(Partition, i64)];
 
+    /// Records of the last `poll` that were handed over in part.
+    fn damaged(&self) -> &[Damage] {
+        &[]
+    }
+
     /// Opens a transaction. The group's generation is captured here, once: a commit after a rebalance is refused.
     fn begin(&mut self) -> Result<(), SessionError>;
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError>;
+
+    /// From now on each record is sent alone, or together with others again: a refusal then is of one record.
+    fn isolate(&mut self, _alone: bool) {}
+
+    /// Tells whether [`Session::foresee`] may know of a refusal; nearly always it does not.
+    fn is_wary(&self) -> bool {
+        false
+    }
+
+    /// A refusal that is sure to follow if this record is sent.
+    fn foresee(&self, _record: &Outgoing<'_>) -> Option<(Cause, String)> {
+        None
+    }
 
     /// Tells whether the open transaction takes about as much again as it holds: if not, it is better committed.
     fn has_room(&self) -> bool {
@@ -206,10 +267,14 @@ pub trait Session {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
     pub partitions: i32,
-    /// Largest record (key + value + headers) that the topic takes, in bytes.
+    /// Largest record (key + value + headers) that the topic takes, in bytes; a larger one only where it is compressed.
     pub record_bytes_max: usize,
+    /// Largest record that is sent to it at all: the topic may refuse it.
+    pub sent_bytes_max: usize,
     /// Whether it keeps the last value of each key, and nothing is deleted by age. `None`: not asked, or not permitted.
     pub compacted: Option<bool>,
+    /// True where it refuses records without a key, since it is compacted (and deleted by age, or not). `None`: not known.
+    pub needs_keys: Option<bool>,
     /// How long a compacted topic shows, at least, that a key was deleted. `None`: not known.
     pub tombstones_kept: Option<Duration>,
     /// How old records get before they are deleted for their age. `None`: they are not, or it is not known.

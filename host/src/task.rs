@@ -20,26 +20,32 @@
 //! is lower than the one that its committed offset names.
 
 mod failure;
+mod ledger;
+mod letter;
 mod program;
 mod sample;
 mod step;
 mod tally;
 pub mod trial;
+mod verdicts;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use failure::{Failed, dead_letter_headers};
+pub use failure::Failed;
+pub use ledger::{Part, Source};
 pub use program::{Program, Settings};
 pub use tally::Tally;
+
+use verdicts::Verdicts;
 
 use crate::model::batch::{Batch, RecordRef};
 use crate::model::names::TopicName;
 use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Assigned, CommitOffset, Guest, Partition, Positions};
+use crate::ports::{Assigned, Cause, CommitOffset, Guest, Partition, Positions};
 
 /// After so many culprits in a row, a partition backs off before the next.
 const CULPRITS_IN_A_ROW: u32 = 5;
@@ -86,8 +92,8 @@ pub struct Task {
     rows_max: usize,
     /// The first record of the last call; None if it was a tick.
     called: Option<i64>,
-    /// A record that fails without a call: its work is more than a transaction takes.
-    condemned: Option<(i64, Failed)>,
+    /// Records that fail without a call: what they become is refused, or more than a transaction takes.
+    verdicts: Verdicts,
     error: Option<LastError>,
 }
 
@@ -148,7 +154,7 @@ impl Task {
             instance_failures: 0,
             rows_max: usize::MAX,
             called: None,
-            condemned: None,
+            verdicts: Verdicts::default(),
             error: None,
         }
     }
@@ -209,17 +215,45 @@ impl Task {
         self.rows_max = rows_max;
     }
 
-    /// The work of its last call, which was of one record, is more than a transaction takes: the record fails, without
-    /// another call. Call it after [`Task::rewind`].
-    pub fn condemn(&mut self, reason: &str, now: Timestamp) {
-        let failed = Failed::too_large(reason);
+    /// The work of its last call, which was of one record, cannot be committed: the record fails, without another call.
+    /// Call it after [`Task::rewind`].
+    pub fn condemn(&mut self, failed: Failed, now: Timestamp) {
         match self.called {
-            Some(offset) => self.condemned = Some((offset, failed)),
-            None => {
-                self.plan_tick(now);
-                self.tick_failed(&failed, now);
+            Some(offset) => {
+                self.verdicts.condemn(offset, failed);
+            }
+            None => self.condemn_tick(&failed, now),
+        }
+    }
+
+    /// A topic refused a record that this row became. Call it after [`Task::rewind`]. Returns whether the next run will
+    /// be another.
+    pub fn reject(&mut self, offset: i64, part: Part, cause: Cause, reason: &str, now: Timestamp) -> bool {
+        match part {
+            Part::Output => self.verdicts.condemn(offset, Failed::refused(cause, reason)),
+            Part::DeadLetter => self.verdicts.refuse_dead_letter(offset, cause, reason),
+            Part::Tick => {
+                self.condemn_tick(&Failed::refused(cause, reason), now);
+                true
             }
         }
+    }
+
+    /// The record at this offset came in only in part.
+    pub fn condemn_damaged(&mut self, offset: i64, reason: &str) {
+        if offset >= self.next_offset {
+            self.verdicts.condemn_damaged(offset, Failed::damaged(reason));
+        }
+    }
+
+    /// The record of its last call; None where that was a tick.
+    pub fn called(&self) -> Option<i64> {
+        self.called
+    }
+
+    fn condemn_tick(&mut self, failed: &Failed, now: Timestamp) {
+        self.plan_tick(now);
+        self.tick_failed(failed, now);
     }
 
     fn has_full_batch(&self) -> bool {
@@ -294,6 +328,7 @@ impl Task {
         self.paused = false;
         self.wait_until = None;
         self.culprits_in_a_row = 0;
+        self.verdicts.clear();
         self.error = None;
     }
 
@@ -314,7 +349,7 @@ impl Task {
         }
         self.stored_offset = self.next_offset;
         self.ticked = None;
-        self.condemned = self.condemned.take().filter(|(offset, _)| *offset >= self.next_offset);
+        self.verdicts.committed(self.next_offset);
         self.committed_offset = self.next_offset;
         self.skip_control_records();
     }

@@ -209,7 +209,8 @@ impl Worker {
     fn report_failure(&self, error: &SessionError, pause: Duration) {
         self.programs.run.metrics.aborted("restart");
         tracing::warn!(transform = %self.programs.run.settings.id, %error, ?pause, "the worker's session failed and is opened again");
-        let error = LastError { code: Code::LogUnavailable, message: error.to_string(), offset: None, at: (self.clock)() };
+        let code = if let SessionError::Withheld { code, .. } = error { *code } else { Code::LogUnavailable };
+        let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)() };
         self.publish(WorkerStatus { state: State::Failed, error: Some(error), ..WorkerStatus::default() });
     }
 

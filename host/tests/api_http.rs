@@ -332,6 +332,25 @@ async fn an_unavailable_log_is_a_503_and_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_output_is_a_warning() {
+    let (host, digest) = deployed().await;
+    let plan = host.put(&format!("{STRIP}?dry_run=true"), &spec(&digest)).await.expect(200);
+    assert_eq!(plan["warnings"], json!([]));
+    for topic in ["keyed", "letters"] {
+        host.put(&format!("/v1/topics/{topic}"), &json!({"partitions": 2, "compacted": true})).await.expect(201);
+    }
+    let changed = with(spec(&digest), "outputs", json!({"orders": "orders.out", "keyed": "keyed"}));
+    let changed = with(changed, "on_error", json!({"dead_letter_topic": "letters"}));
+    let warnings = host.put(STRIP, &changed).await.expect(202)["warnings"].clone();
+    let told: Vec<&str> = warnings.as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect();
+    let [output, letters] = told[..] else { panic!("{told:?}") };
+    assert!(output.starts_with("outputs.keyed: topic keyed is compacted") && output.contains("E109"), "{output}");
+    assert!(letters.starts_with("on_error.dead_letter_topic: topic letters is compacted"), "{letters}");
+    let skipping = with(changed, "on_error", json!({"then": "skip"}));
+    assert_eq!(host.put(STRIP, &skipping).await.expect(202)["warnings"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topics_are_written_and_read() {
     let host = Host::start().await;
     let path = "/v1/topics/shop.events";

@@ -362,7 +362,7 @@ fn a_host_without_memory_blames_no_record() {
     bench.task.swap(program, None, false);
     bench.offer(&["a", "b"]);
     let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally);
-    assert!(matches!(&stepped, Err(SessionError::Abort(reason)) if reason.contains("no memory")), "{stepped:?}");
+    assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
     assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }
 

@@ -19,6 +19,8 @@ pub struct Message {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Without one, the key's hash chooses.
     pub partition: Option<i32>,
+    /// In ms since the Unix epoch; without one, the time of sending.
+    pub timestamp: Option<i64>,
 }
 
 pub struct Producer {
@@ -42,6 +44,10 @@ impl Message {
         Message { partition: Some(partition), ..self }
     }
 
+    pub fn at(self, timestamp: i64) -> Self {
+        Message { timestamp: Some(timestamp), ..self }
+    }
+
     pub fn with_header(mut self, name: &str, value: Option<&[u8]>) -> Self {
         self.headers.push((name.to_owned(), value.map(<[u8]>::to_vec)));
         self
@@ -58,6 +64,8 @@ impl Producer {
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
             .set("compression.type", "lz4")
+            // The broker says how much a topic takes.
+            .set("message.max.bytes", "16777216")
             .create_with_context(Deliveries::default())
             .expect("a valid configuration");
         Producer { inner }
@@ -73,6 +81,7 @@ impl Producer {
         record.key = message.key.as_deref();
         record.payload = message.value.as_deref();
         record.partition = message.partition;
+        record.timestamp = message.timestamp;
         while let Err((error, again)) = self.inner.send(record) {
             assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{topic}: {error}");
             self.inner.poll(Duration::from_millis(10));

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -93,6 +95,16 @@ pub fn raise_partitions(kafka: &KafkaCluster, name: &str, partitions: i32) {
     let more = NewPartitions::new(name, partitions as usize);
     done(futures::executor::block_on(admin(kafka).create_partitions([&more], &options())));
     wait_for_leaders(kafka, &[name], partitions);
+}
+
+/// Gives a topic these settings, and no other of its own.
+pub fn configure(kafka: &KafkaCluster, name: &str, settings: &[(&str, &str)]) {
+    let topic = AlterConfig::new(ResourceSpecifier::Topic(name));
+    let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+    let altered = futures::executor::block_on(admin(kafka).alter_configs([&topic], &options())).expect("Kafka answers");
+    for result in altered {
+        result.unwrap_or_else(|(resource, error)| panic!("{resource:?}: {error}"));
+    }
 }
 
 /// Deletes a topic, and waits until it is gone.

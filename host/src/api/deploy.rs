@@ -19,6 +19,7 @@ use super::ApiState;
 use super::body::Upload;
 use super::problem::Refusal;
 use super::request::Precondition;
+use super::warnings;
 
 /// A changelog keeps entries so much longer than their store does.
 const CHANGELOG_GRACE: Duration = Duration::from_secs(60 * 60);
@@ -35,6 +36,7 @@ pub struct Request {
 pub struct Deployed {
     pub applied: Applied,
     pub created_topics: Vec<TopicName>,
+    pub warnings: Vec<String>,
 }
 
 pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
@@ -80,9 +82,10 @@ fn accept(
     let missing = check_topics(state, spec)?;
     check_start(state, spec)?;
     state.modules.try_init(spec, &module)?;
+    let warnings = warnings::of(state, spec)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
     if dry_run {
-        return Ok(Deployed { applied: state.catalog.try_change(id, &request)?, created_topics });
+        return Ok(Deployed { applied: state.catalog.try_change(id, &request)?, created_topics, warnings });
     }
     for topic in &missing {
         state.log.create_topic(topic)?;
@@ -99,7 +102,7 @@ fn accept(
         }
         applied => applied?,
     };
-    Ok(Deployed { applied, created_topics })
+    Ok(Deployed { applied, created_topics, warnings })
 }
 
 /// What the group has committed with, where the catalog may have forgotten the transform: its topic was lost, say.

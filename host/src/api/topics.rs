@@ -208,8 +208,9 @@ fn by_partition(
             check_partition(partition, info)?;
         }
         let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
-        if bytes > info.record_bytes_max {
-            let message = format!("has {bytes} bytes, the topic takes {}", info.record_bytes_max);
+        // Where it is compressed, the topic may take a larger one than its limit says: then it answers for itself.
+        if bytes > info.sent_bytes_max {
+            let message = format!("has {bytes} bytes, the topic takes {}", info.sent_bytes_max);
             return Err(Refusal::of_field(Code::Record, format!("[{index}]"), message));
         }
         groups.entry(partition).or_default().push(record);

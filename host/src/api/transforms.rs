@@ -79,14 +79,14 @@ pub async fn put(
     let turn = shared.uploads.take().await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
-    let Deployed { applied, created_topics } = blocking(move || {
+    let Deployed { applied, created_topics, warnings } = blocking(move || {
         let _held = (turn, share);
         let upload = upload_of(&media, &headers, bytes)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })
     })
     .await?;
     let creates = created_topics.iter().map(ToString::to_string).collect();
-    let view = ChangeView { dry_run: params.dry_run, creates, ..ChangeView::of(&applied) };
+    let view = ChangeView { dry_run: params.dry_run, creates, warnings, ..ChangeView::of(&applied) };
     let accepted = !params.dry_run && applied.outcome != Outcome::Unchanged;
     let status = if accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
     let location = location(&applied.deployment.id);

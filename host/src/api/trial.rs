@@ -250,7 +250,7 @@ fn candidate(
 /// Of each topic that would be written; one that does not exist yet takes everything.
 fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal> {
     let bytes_max = |topic| match state.log.topic(topic) {
-        Ok(info) => Ok(info.record_bytes_max),
+        Ok(info) => Ok(info.sent_bytes_max),
         Err(LogError::NoTopic(_)) => Ok(usize::MAX),
         Err(error) => Err(error.into()),
     };

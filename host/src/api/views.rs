@@ -106,12 +106,14 @@ pub struct ChangeView {
     pub dry_run: bool,
     /// Topics that were created for it, or would be.
     pub creates: Vec<String>,
+    /// Reasons why it may behave otherwise than its author means.
+    pub warnings: Vec<String>,
 }
 
 impl ChangeView {
     pub fn of(applied: &Applied) -> Self {
         let transform = TransformView::of(&applied.deployment);
-        Self { transform, outcome: applied.outcome, dry_run: false, creates: Vec::new() }
+        Self { transform, outcome: applied.outcome, dry_run: false, creates: Vec::new(), warnings: Vec::new() }
     }
 }
 

@@ -95,5 +95,8 @@ fn told(change: &Transform, dry_run: bool) -> String {
     for topic in &change.creates {
         lines.push_str(&format!("{team}/{name}: topic {topic} {would}created\n"));
     }
+    for warning in &change.warnings {
+        lines.push_str(&format!("{team}/{name}: warning: {warning}\n"));
+    }
     lines
 }

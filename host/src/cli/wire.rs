@@ -25,6 +25,9 @@ pub struct Transform {
     /// Of a change: topics that it made, or would.
     #[serde(default)]
     pub creates: Vec<Line>,
+    /// Of a change: reasons why it may behave otherwise than its author means.
+    #[serde(default)]
+    pub warnings: Vec<Line>,
 }
 
 #[derive(Debug, Deserialize)]

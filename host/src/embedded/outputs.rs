@@ -2,6 +2,8 @@
 //!
 //! Owned by one session (or one append). Bounded: [`Outputs::push`] refuses what goes over the limit.
 
+use std::time::Duration;
+
 use super::Options;
 use super::block::{self, Builder, Entry};
 use super::store::{PartitionId, Topic};
@@ -18,14 +20,21 @@ pub enum Refusal {
     RecordTooLarge { topic: TopicName, bytes: usize, limit: usize },
     #[error("topic {0} is compacted: its records need a key")]
     NoKey(TopicName),
+    #[error("topic {topic} takes no timestamp of more than an hour ahead, and this is {timestamp}")]
+    Timestamp { topic: TopicName, timestamp: i64 },
     #[error("the transaction is over {limit} bytes (transaction_bytes_max): write less at once")]
     Full { limit: usize },
 }
+
+/// How far ahead of the clock a timestamp may be: Kafka's default of `message.timestamp.after.max.ms`.
+const TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The buffered records of one transaction, by topic and partition.
 #[derive(Debug, Default)]
 pub struct Outputs {
     targets: Vec<Target>,
+    /// Timestamps up to this one are taken without a look at the clock.
+    timestamp_max: i64,
     bytes: usize,
     bytes_max: usize,
     record_bytes_max: usize,
@@ -57,7 +66,7 @@ pub struct Sealed {
 impl Outputs {
     pub fn new(options: &Options) -> Self {
         let (bytes_max, record_bytes_max) = (options.transaction_bytes_max, options.record_bytes_max);
-        Self { targets: Vec::new(), bytes: 0, bytes_max, record_bytes_max }
+        Self { targets: Vec::new(), timestamp_max: 0, bytes: 0, bytes_max, record_bytes_max }
     }
 
     /// Adds a topic; [`Outputs::push`] counts them in this order. `turn` is where records without a key begin.
@@ -69,9 +78,15 @@ impl Outputs {
     }
 
     /// Buffers a record for `partition` of the topic, or for the one that its key hashes to; without a key, for each in
-    /// turn. A negative timestamp becomes the current time.
+    /// turn. A timestamp of -1 becomes the current time.
     pub fn push(&mut self, target: usize, partition: Option<i32>, entry: &Entry<'_>) -> Result<(), Refusal> {
         let target = self.targets.get_mut(target).ok_or(Refusal::NoTopic(target))?;
+        if entry.timestamp > self.timestamp_max {
+            self.timestamp_max = Timestamp::now().after(TIMESTAMP_AHEAD_MAX).0;
+            if entry.timestamp > self.timestamp_max {
+                return Err(Refusal::Timestamp { topic: target.name.clone(), timestamp: entry.timestamp });
+            }
+        }
         let (bytes, limit) = (block::payload_bytes(entry), self.record_bytes_max);
         if bytes > limit {
             return Err(Refusal::RecordTooLarge { topic: target.name.clone(), bytes, limit });
@@ -90,7 +105,7 @@ impl Outputs {
                 target.turn % target.partitions.len()
             }
         };
-        let timestamp = if entry.timestamp < 0 { Timestamp::now().0 } else { entry.timestamp };
+        let timestamp = if entry.timestamp == -1 { Timestamp::now().0 } else { entry.timestamp };
         let buffer = &mut target.partitions[number];
         self.bytes += buffer.open.push(buffer.open.next_delta(), &Entry { timestamp, ..*entry });
         if buffer.open.is_full() {
@@ -186,6 +201,9 @@ mod tests {
             refused(outputs.push(0, None, &entry(&[0; 2001]))).contains("2001 bytes, the limit is 2000 (record_bytes_max)")
         );
         assert!(refused(outputs.push(1, None, &entry(b"v"))).contains("need a key"));
+        let ahead = Entry { timestamp: i64::MAX, ..entry(b"v") };
+        assert!(refused(outputs.push(0, None, &ahead)).contains("an hour ahead"));
+        assert_eq!(outputs.push(0, None, &Entry { timestamp: -5, ..entry(b"v") }), Ok(()));
         assert_eq!(outputs.push(2, None, &entry(b"v")), Err(Refusal::NoTopic(2)));
     }
 }

@@ -23,9 +23,11 @@ use super::outputs::{Outputs, Refusal};
 use super::reader::Reader;
 use super::store::{Extent, PartitionId, Topic};
 use crate::model::batch::RecordRef;
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{
-    Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+    Assigned, Cause, CommitOffset, Culprit, NoPlace, Outgoing, Partition, Rebalance, Rejection, Session, SessionError,
+    SessionOptions, Unplaced,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -50,6 +52,8 @@ pub struct EmbeddedSession {
     /// The group's generation as the open transaction began; None outside of a transaction.
     transaction: Option<Option<u64>>,
     buffer: Outputs,
+    /// Calls of `send` in the open transaction.
+    sends: u64,
 }
 
 enum Step {
@@ -84,6 +88,7 @@ impl EmbeddedSession {
             joined: false,
             transaction: None,
             buffer,
+            sends: 0,
         })
     }
 
@@ -330,6 +335,7 @@ impl Session for EmbeddedSession {
         if self.transaction.is_some() {
             return Err(SessionError::Abort("a transaction is open already".into()));
         }
+        self.sends = 0;
         self.transaction = Some(self.broker.state().groups.get(&self.group).and_then(|group| group.generation(self.id)));
         Ok(())
     }
@@ -340,10 +346,20 @@ impl Session for EmbeddedSession {
             return Err(SessionError::Abort("no transaction is open".into()));
         }
         let (timestamp, key, value, headers) = (record.timestamp, record.key, record.value, record.headers);
+        let send = self.sends;
+        self.sends += 1;
+        if timestamp == 0 {
+            // As on Kafka, whose client cannot say so.
+            let reason = "a record with the timestamp 0 (1970) cannot be sent as it is".into();
+            return Err(rejected(send, Cause::Timestamp, reason));
+        }
         let pushed = self.buffer.push(record.topic, record.partition, &Entry { timestamp, key, value, headers });
         pushed.map_err(|refusal| match refusal {
             Refusal::Full { .. } => SessionError::TooLarge(refusal.to_string()),
-            refusal => SessionError::Abort(refusal.to_string()),
+            Refusal::RecordTooLarge { .. } => rejected(send, Cause::Size, refusal.to_string()),
+            Refusal::NoKey(_) => rejected(send, Cause::Content, refusal.to_string()),
+            Refusal::Timestamp { .. } => rejected(send, Cause::Timestamp, refusal.to_string()),
+            Refusal::NoTopic(_) => SessionError::Withheld { code: Code::TopicGone, message: refusal.to_string() },
         })
     }
 
@@ -385,6 +401,11 @@ impl Session for EmbeddedSession {
         self.buffer = outputs(&self.broker, &self.broker.state(), topics)?;
         Ok(())
     }
+}
+
+fn rejected(send: u64, cause: Cause, reason: String) -> SessionError {
+    let culprits = vec![Culprit { send, cause, reason: reason.clone() }];
+    SessionError::Rejected(Rejection { culprits, cause: Some(cause), reason })
 }
 
 fn find(state: &State, name: &TopicName) -> Result<Topic, SessionError> {

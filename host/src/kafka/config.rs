@@ -13,6 +13,16 @@ pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A host that is silent for this long loses its partitions.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Largest record that is sent, in bytes of key, value and headers before compression. It waits in the producer's queue,
+/// which holds as much (`queue.buffering.max.kbytes`); what a topic takes is said by its broker.
+pub(super) const RECORD_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of records that are sent as one batch, before compression. A topic's `max.message.bytes` is for batches: where
+/// that is less, so is this, or records that are small enough would be refused together. Only a record that is larger
+/// is then refused, and alone.
+pub(super) const BATCH_BYTES_MAX: usize = 512 << 10;
+pub(super) const BATCH_BYTES_MIN: usize = 1 << 10;
+
 /// To such a client a partition ends at its high watermark, not at its last stable offset.
 const UNCOMMITTED: [&str; 2] = ["isolation.level", "read_uncommitted"];
 
@@ -70,7 +80,13 @@ impl KafkaConfig {
     }
 
     /// A worker's producer; with an id it is transactional. `reports`: it is told of every delivery, not of failed ones only.
-    pub(super) fn producer(&self, transactional_id: Option<&str>, reports: bool) -> Vec<(String, String)> {
+    /// `batch_bytes`: see [`BATCH_BYTES_MAX`].
+    pub(super) fn producer(
+        &self,
+        transactional_id: Option<&str>,
+        reports: bool,
+        batch_bytes: usize,
+    ) -> Vec<(String, String)> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut own = vec![
             // Keys land where Java clients put them: co-partitioning depends on it.
@@ -81,10 +97,10 @@ impl KafkaConfig {
             ("linger.ms", "5".into()),
             // With several requests in flight and a slow broker, idempotence makes librdkafka 2.12 poll busily.
             ("max.in.flight.requests.per.connection", "1".into()),
-            ("batch.size", "524288".into()),
+            ("batch.size", batch_bytes.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX).to_string()),
             ("queue.buffering.max.messages", "20000".into()),
-            ("queue.buffering.max.kbytes", "32768".into()),
-            ("message.max.bytes", "67108864".into()),
+            ("queue.buffering.max.kbytes", (RECORD_BYTES_MAX >> 10).to_string()),
+            ("message.max.bytes", (2 * RECORD_BYTES_MAX).to_string()),
             ("message.timeout.ms", timeout.clone()),
             ("delivery.report.only.error", (!reports).to_string()),
         ];
@@ -119,6 +135,8 @@ impl KafkaConfig {
             ("message.timeout.ms", "15000".into()),
             ("delivery.report.only.error", "true".into()),
             ("linger.ms", "0".into()),
+            // Not the default, which counts before compression: the broker knows what its topic takes.
+            ("message.max.bytes", (2 * RECORD_BYTES_MAX).to_string()),
         ])
     }
 
@@ -158,6 +176,14 @@ mod tests {
     use crate::model::spec::{Delivery, Start};
 
     #[test]
+    fn batches_are_within_the_topics_limits() {
+        for (limit, batch) in [(usize::MAX, "524288"), (1_047_564, "524288"), (9000, "9000"), (0, "1024")] {
+            let properties = KafkaConfig::default().producer(None, false, limit);
+            assert!(properties.contains(&("batch.size".to_owned(), batch.to_owned())), "{limit}: {properties:?}");
+        }
+    }
+
+    #[test]
     fn no_client_makes_topics_by_looking_at_them() {
         let config = KafkaConfig::default();
         let options = SessionOptions {
@@ -173,7 +199,7 @@ mod tests {
         let off = ("allow.auto.create.topics".to_owned(), "false".to_owned());
         for properties in [
             config.consumer(&options),
-            config.producer(Some("t"), true),
+            config.producer(Some("t"), true, BATCH_BYTES_MAX),
             config.reader("g"),
             config.writer(),
             config.exclusive("t"),

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, RECORD_BYTES_MAX};
 use super::exclusive::KafkaExclusive;
 use super::follow::KafkaTopicReader;
 use super::raw::{
@@ -105,11 +105,27 @@ impl KafkaLog {
         TopicInfo {
             partitions,
             record_bytes_max: bytes.map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(1024)),
+            sent_bytes_max: RECORD_BYTES_MAX,
             deleted_after: policy.as_ref().filter(|policy| policy.contains("delete")).and_then(|_| time("retention.ms")),
+            needs_keys: policy.as_ref().map(|policy| policy.contains("compact")),
             compacted: policy.map(|policy| policy == "compact"),
             tombstones_kept: time("delete.retention.ms"),
             id: None,
         }
+    }
+
+    /// The smallest limit of these topics, as far as it is known: a topic that is gone keeps nobody from writing the others.
+    fn least_record_bytes_max(&self, topics: &[TopicName]) -> usize {
+        let mut least = usize::MAX;
+        for topic in topics {
+            match self.topic(topic) {
+                Ok(info) => least = least.min(info.record_bytes_max),
+                Err(LogError::NoTopic(_) | LogError::Refused(_)) => {}
+                // The same for each of the others, after a time-out.
+                Err(LogError::Unavailable(_)) => break,
+            }
+        }
+        least
     }
 
     fn reader(&self, topic: &TopicName, partition: i32, offset: i64) -> Result<Reader, LogError> {
@@ -191,7 +207,8 @@ impl Reader {
 
 impl Log for KafkaLog {
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
-        Ok(Box::new(KafkaSession::open(&self.config, options)?))
+        let batch_bytes = self.least_record_bytes_max(&options.outputs);
+        Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes)?))
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
@@ -238,7 +255,9 @@ impl Log for KafkaLog {
             let info = TopicInfo {
                 partitions,
                 record_bytes_max: RECORD_BYTES_DEFAULT,
+                sent_bytes_max: RECORD_BYTES_MAX,
                 compacted: None,
+                needs_keys: None,
                 tombstones_kept: None,
                 deleted_after: None,
                 id: None,
@@ -368,7 +387,7 @@ pub(super) fn deliver(
     for record in records {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        while let Produced::Full = client.produce(topic, partition, key, value, &headers, record.timestamp)? {
+        while let Produced::Full = client.produce(0, topic, partition, key, value, &headers, record.timestamp)? {
             client.poll(Duration::from_millis(1));
         }
     }
@@ -377,7 +396,7 @@ pub(super) fn deliver(
         client.poll(Duration::from_millis(1));
     }
     client.poll(Duration::ZERO);
-    client.take_delivery_error().map_or(Ok(()), Err)
+    client.take_failures().first().map_or(Ok(()), |failed| Err(RawError::of("deliver", failed.code)))
 }
 
 /// A topic that is not there, and not only its broker, is told apart: waiting does not help.

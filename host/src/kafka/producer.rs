@@ -6,42 +6,74 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{KafkaConfig, TRANSACTION_TIMEOUT};
-use super::raw::{Client, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
+use super::config::{KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::oversize::Size;
+use super::raw::{Client, ErrorCode, FailedDelivery, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
+use super::refusal::{self, Fault};
+use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Outgoing, SessionError};
+use crate::ports::{Cause, Outgoing, SessionError};
 
 /// How long one call to a broker may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without a delivery the topics are asked about, and each may take so long to answer.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A transaction whose end took longer may have left an EndTxn on its way.
 const SLOW_END: Duration = Duration::from_secs(1);
 
 /// Fields drop in order: handles before their client.
 pub(super) struct Producer {
     topics: Vec<TopicHandle>,
+    names: Vec<TopicName>,
     client: Client,
     transactional: bool,
     tainted: bool,
+    /// Records of this transaction so far: each is produced with its number.
+    sends: u64,
+    /// Each record is in a batch of its own.
+    alone: bool,
+    /// A batch was refused for its size, and had several records.
+    batch_too_large: bool,
+    /// Sizes that topics have refused.
+    refused_sizes: Vec<(TopicName, Size)>,
     disconnects_before: u64,
 }
 
 impl Producer {
-    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id it fences an earlier owner of the id, and ends what that
-    /// one left open.
-    pub fn open(config: &KafkaConfig, transactional_id: Option<&str>, topics: &[TopicName]) -> Result<Self, SessionError> {
+    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
+    /// it fences an earlier owner of the id, and ends what that one left open.
+    pub fn open(
+        config: &KafkaConfig,
+        transactional_id: Option<&str>,
+        topics: &[TopicName],
+        batch_bytes: usize,
+    ) -> Result<Self, SessionError> {
         let reports = topics.iter().any(TopicName::is_internal);
-        let client = Client::producer(&config.producer(transactional_id, reports)).map_err(restart)?;
+        let client = Client::producer(&config.producer(transactional_id, reports, batch_bytes)).map_err(restart)?;
         if transactional_id.is_some() {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
             while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
                 if !error.retriable || Instant::now() > deadline {
-                    return Err(restart(error));
+                    return Err(withheld(&error).unwrap_or_else(|| restart(error)));
                 }
             }
         }
+        let names = topics.to_vec();
         let topics = handles(&client, topics)?;
         let transactional = transactional_id.is_some();
-        Ok(Self { topics, client, transactional, tainted: false, disconnects_before: 0 })
+        Ok(Self {
+            topics,
+            names,
+            client,
+            transactional,
+            tainted: false,
+            sends: 0,
+            alone: false,
+            batch_too_large: false,
+            refused_sizes: Vec::new(),
+            disconnects_before: 0,
+        })
     }
 
     /// Whether it must not be used for another transaction.
@@ -49,14 +81,31 @@ impl Producer {
         self.tainted
     }
 
+    /// The sizes that topics have refused, since the last call.
+    pub fn take_refused_sizes(&mut self) -> Vec<(TopicName, Size)> {
+        std::mem::take(&mut self.refused_sizes)
+    }
+
+    /// Tells whether the next one needs smaller batches.
+    pub fn needs_smaller_batches(&self) -> bool {
+        self.batch_too_large
+    }
+
     /// From now on [`Outgoing::topic`] counts these.
     pub fn set_topics(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
         self.topics = handles(&self.client, topics)?;
+        self.names = topics.to_vec();
         Ok(())
+    }
+
+    /// From now on each record is in a batch of its own, or not any more.
+    pub fn isolate(&mut self, alone: bool) {
+        self.alone = alone;
     }
 
     pub fn begin(&mut self) -> Result<(), SessionError> {
         self.disconnects_before = self.client.disconnects();
+        self.sends = 0;
         match self.transactional {
             true => self.client.begin_transaction().map_err(restart),
             false => Ok(()),
@@ -64,38 +113,128 @@ impl Producer {
     }
 
     /// Hands a record over.
-    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+        let number = self.sends;
+        self.sends += 1;
+        if let Some((cause, reason)) = unsendable(record) {
+            return Err(refusal::rejected(number, cause, format!("topic {}: {reason}", self.names[topic])));
+        }
         // The clock is read only where it is needed: this is called for every record.
         let mut full_since = None;
         loop {
-            match self.client.produce(&self.topics[topic], partition, key, value, headers, timestamp) {
+            match self.client.produce(number, &self.topics[topic], partition, key, value, headers, timestamp) {
+                Ok(Produced::Queued) if self.alone => return self.drain(),
                 Ok(Produced::Queued) => return Ok(()),
+                // A transaction in which a delivery failed is carried on by nobody.
+                Ok(Produced::Full) if self.client.has_failures() => return self.drain(),
                 Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Ok(Produced::Full) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
-                Err(error) => return Err(SessionError::Abort(error.to_string())),
+                Err(error) => {
+                    // The reason why it takes no more is told by the deliveries that failed before.
+                    self.drain()?;
+                    let refused = refusal::of_send(number, self.names[topic].as_str(), &error);
+                    self.note_withheld(&refused, &[self.topics[topic].id()]);
+                    return Err(refused);
+                }
             }
         }
     }
 
     /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over.
-    pub fn drain(&self) -> Result<(), SessionError> {
+    /// is reported, before its time is over. (Of a transaction in which one failed, librdkafka drops what is queued.)
+    pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
+        let mut ask_at = Instant::now() + ASK_AFTER;
         while self.client.in_flight() > 0 {
             self.client.flush(Duration::from_millis(1));
-            if Instant::now() > deadline {
+            let now = Instant::now();
+            if now > ask_at {
+                self.check_topics()?;
+                ask_at = Instant::now() + ASK_AFTER;
+            }
+            if now > deadline {
                 return Err(SessionError::Abort(format!("{} records not delivered in time", self.client.in_flight())));
             }
         }
         self.client.poll(Duration::ZERO);
-        match self.client.take_delivery_error() {
-            None => Ok(()),
-            Some(error) if error.fatal => Err(SessionError::Restart(error.to_string())),
-            Some(error) => Err(SessionError::Abort(error.to_string())),
+        self.check_deliveries()
+    }
+
+    /// Asks for each topic, since its records do not get through.
+    fn check_topics(&mut self) -> Result<(), SessionError> {
+        for (topic, name) in self.topics.iter().zip(&self.names) {
+            // Where nobody answers, there is no use in asking for the others.
+            let Ok(error) = self.client.topic_error(topic, ASK_TIMEOUT) else { break };
+            let Some(error) = error else { continue };
+            if let Fault::Topic(code) = refusal::fault(error) {
+                self.tainted = true;
+                let message = format!("topic {name}: {}", RawError::of("metadata", error).message);
+                return Err(SessionError::Withheld { code, message });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
+    pub fn settle(&mut self) {
+        while self.client.in_flight() > 0 {
+            self.client.flush(Duration::from_millis(1));
+        }
+        self.client.poll(Duration::ZERO);
+        self.client.take_failures();
+    }
+
+    fn check_deliveries(&mut self) -> Result<(), SessionError> {
+        if !self.client.has_failures() {
+            return Ok(());
+        }
+        let failures = self.client.take_failures();
+        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, and the next transaction fails
+        // of that.
+        self.tainted |= self.transactional;
+        let name = |id: usize| {
+            let index = self.topics.iter().position(|topic| topic.id() == id);
+            index.map_or_else(|| "that was written before".to_owned(), |index| self.names[index].to_string())
+        };
+        let error = refusal::of_deliveries(&failures, name);
+        if matches!(error, SessionError::Abort(_)) && failures.iter().any(is_late) {
+            // That says nothing of the topic, which may be gone, or forbidden.
+            self.check_topics()?;
+        }
+        let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
+        self.note_withheld(&error, &topics);
+        self.batch_too_large |= matches!(&error, SessionError::Rejected(rejection)
+            if rejection.culprits.is_empty() && rejection.cause == Some(Cause::Size));
+        self.tainted |= self.batch_too_large;
+        self.note_sizes(&failures);
+        Err(error)
+    }
+
+    fn note_sizes(&mut self, failures: &[FailedDelivery]) {
+        for failed in failures {
+            let topic = self.topics.iter().position(|topic| topic.id() == failed.topic_id);
+            // One that was refused among others may have been small enough.
+            let alone =
+                failures.iter().filter(|other| (other.topic_id, other.partition) == (failed.topic_id, failed.partition));
+            if let (Some(size), Some(topic), 1) = (failed.size, topic, alone.count()) {
+                self.refused_sizes.push((self.names[topic].clone(), size));
+            }
+        }
+    }
+
+    /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's, and
+    /// it believes for long that there is none, unless it asks.
+    fn note_withheld(&mut self, error: &SessionError, topic_ids: &[usize]) {
+        if !matches!(error, SessionError::Withheld { .. }) {
+            return;
+        }
+        self.tainted = true;
+        for topic in self.topics.iter().filter(|topic| topic_ids.contains(&topic.id())) {
+            let _ = self.client.topic_error(topic, ASK_TIMEOUT);
         }
     }
 
@@ -119,18 +258,19 @@ impl Producer {
 
     pub fn abort(&mut self) -> Result<(), SessionError> {
         let started = Instant::now();
+        self.sends = 0;
         self.resumed(|| {
             // It times out for as long as records are under way.
             self.client.poll(Duration::ZERO);
             self.client.abort_transaction(CALL_TIMEOUT)
         })?;
-        let _ = self.client.take_delivery_error();
+        self.settle();
         self.note_end(started);
         Ok(())
     }
 
     fn note_end(&mut self, started: Instant) {
-        self.tainted = started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
+        self.tainted |= started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
     }
 
     /// Calls again while the call is retriable: librdkafka resumes it.
@@ -140,12 +280,34 @@ impl Producer {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
-                Err(error) if error.requires_abort => return Err(SessionError::Abort(error.to_string())),
+                Err(error) if error.requires_abort => {
+                    return Err(withheld(&error).unwrap_or_else(|| SessionError::Abort(error.to_string())));
+                }
                 // Fatal, or nobody knows how it ended.
                 Err(error) => return Err(restart(error)),
             }
         }
     }
+}
+
+/// Returns the error with a code of its own where a right is missing, say.
+fn withheld(error: &RawError) -> Option<SessionError> {
+    let Fault::Topic(code) = refusal::fault(error.code) else { return None };
+    Some(SessionError::Withheld { code, message: error.to_string() })
+}
+
+fn is_late(failed: &FailedDelivery) -> bool {
+    failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
+}
+
+/// Returns the reason why librdkafka cannot send a record as it is.
+fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
+    if record.timestamp == 0 {
+        return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
+    }
+    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(record.headers);
+    (bytes > RECORD_BYTES_MAX)
+        .then(|| (Cause::Size, format!("a record of {bytes} bytes is larger than a host sends ({RECORD_BYTES_MAX})")))
 }
 
 pub(super) fn handles(client: &Client, topics: &[TopicName]) -> Result<Vec<TopicHandle>, SessionError> {

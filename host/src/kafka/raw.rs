@@ -17,12 +17,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka_sys::bindings::*;
 
+use crate::kafka::oversize::Size;
+use crate::model::batch::header_bytes;
 use crate::model::units::Timestamp;
 use crate::threads;
 
 pub(super) use describe::{Described, describe_topics};
 pub(super) use list::{PartitionList, Position};
 pub(super) use produce::{Produced, TopicHandle};
+pub(super) use rdkafka_sys::bindings::rd_kafka_resp_err_t as ErrorCode;
 
 use rd_kafka_resp_err_t as Err;
 
@@ -49,7 +52,7 @@ pub(super) struct RawError {
 }
 
 impl RawError {
-    fn of(call: &'static str, code: Err) -> Self {
+    pub fn of(call: &'static str, code: Err) -> Self {
         // SAFETY: rd_kafka_err2str returns a static string for any code.
         let message = unsafe { text(rd_kafka_err2str(code)) };
         Self { call, code, message, retriable: false, requires_abort: false, fatal: code == Err::RD_KAFKA_RESP_ERR__FATAL }
@@ -92,7 +95,8 @@ pub(super) struct Events {
     rebalances: Mutex<VecDeque<RebalanceEvent>>,
     /// The rebalance that the owner took and has not answered with an (un)assignment yet.
     unanswered: Mutex<Option<RebalanceEvent>>,
-    delivery_error: Mutex<Option<RawError>>,
+    failures: Mutex<Vec<FailedDelivery>>,
+    has_failures: AtomicBool,
     /// For each topic (by handle) and partition, one past the last record delivered there. Only where the client is set
     /// to report every delivery.
     delivered: Mutex<HashMap<(usize, i32), i64>>,
@@ -100,6 +104,27 @@ pub(super) struct Events {
     disconnects: AtomicU64,
     closing: AtomicBool,
 }
+
+/// A record that was not delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FailedDelivery {
+    /// The number that it was produced with.
+    pub number: u64,
+    /// See [`TopicHandle::id`].
+    pub topic_id: usize,
+    pub partition: i32,
+    pub code: Err,
+    pub has_key: bool,
+    /// The record's size, of some that were refused for it.
+    pub size: Option<Size>,
+    /// Identifies the text that librdkafka has put to it, 0 for none: see `refusal`. Nothing is at the address any more.
+    pub text_id: usize,
+}
+
+/// Failures that are kept until they are taken: as many as a producer's queue has records.
+const FAILURES_MAX: usize = 20_000;
+/// Failures whose sizes are looked at: that takes as long as to compress them.
+const SIZES_MAX: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RebalanceKind {
@@ -232,9 +257,16 @@ impl Client {
         }
     }
 
-    /// The first failed delivery since the last call.
-    pub fn take_delivery_error(&self) -> Option<RawError> {
-        self.events().delivery_error.lock().take()
+    /// Tells whether deliveries have failed since they were taken last. Costs no lock.
+    pub fn has_failures(&self) -> bool {
+        self.events().has_failures.load(Ordering::Acquire)
+    }
+
+    /// The failed deliveries since the last call, in the order of their reports.
+    pub fn take_failures(&self) -> Vec<FailedDelivery> {
+        let mut failures = self.events().failures.lock();
+        self.events().has_failures.store(false, Ordering::Release);
+        std::mem::take(&mut *failures)
     }
 
     /// One past the last record that was delivered to a partition, as far as deliveries are reported.
@@ -520,23 +552,38 @@ impl<'a> RawMessage<'a> {
         unsafe { rd_kafka_message_timestamp(self.message, &mut kind) }
     }
 
-    /// Appends the headers to `out`. Names that are not UTF-8 (Kafka demands it) are read as best they can be: none.
-    pub fn headers(&self, out: &mut Vec<(&'a str, Option<&'a [u8]>)>) {
+    /// Appends the headers to `out`. Returns the reason where they could be read only in part: names are text in Kafka, and
+    /// librdkafka shows them as C strings.
+    pub fn headers(&self, out: &mut Vec<(&'a str, Option<&'a [u8]>)>) -> Option<&'static str> {
         let mut headers = ptr::null_mut();
+        let mut damage = None;
         // SAFETY: live message; names and values live as long as it does.
         unsafe {
-            if rd_kafka_message_headers(self.message, &mut headers) != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return;
+            match rd_kafka_message_headers(self.message, &mut headers) {
+                Err::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+                Err::RD_KAFKA_RESP_ERR__NOENT => return None,
+                _ => return Some("its headers are not encoded as Kafka encodes them"),
             }
             let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
             let mut index = 0;
             while rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size)
                 == Err::RD_KAFKA_RESP_ERR_NO_ERROR
             {
-                out.push((CStr::from_ptr(name).to_str().unwrap_or_default(), bytes(value, size)));
+                let shown = CStr::from_ptr(name);
+                // A value lies right behind the NUL that librdkafka puts after its name.
+                let ends = name.wrapping_add(shown.to_bytes().len() + 1);
+                if !value.is_null() && value.cast() != ends {
+                    damage = Some("the name of a header has a NUL byte in it");
+                }
+                let valid = shown.to_bytes().utf8_chunks().next().map_or("", |chunk| chunk.valid());
+                if valid.len() != shown.to_bytes().len() {
+                    damage = Some("the name of a header is not UTF-8");
+                }
+                out.push((valid, bytes(value, size)));
                 index += 1;
             }
         }
+        damage
     }
 }
 
@@ -620,12 +667,35 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
     // SAFETY: librdkafka lends the message for the call; opaque is the client's Events.
     let (message, events) = unsafe { (&*message, &*opaque.cast::<Events>()) };
     if message.err != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
-        events.delivery_error.lock().get_or_insert_with(|| RawError::of("deliver", message.err));
+        let mut failures = events.failures.lock();
+        let is_too_large = message.err == Err::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        if failures.len() < FAILURES_MAX {
+            let size = (is_too_large && failures.len() < SIZES_MAX).then(|| size(message));
+            failures.push(FailedDelivery {
+                number: message._private as u64,
+                topic_id: message.rkt as usize,
+                partition: message.partition,
+                code: message.err,
+                has_key: !message.key.is_null(),
+                size,
+                // SAFETY: the message is one of a delivery; the text is not read.
+                text_id: unsafe { rd_kafka_message_produce_errstr(message) } as usize,
+            });
+        }
+        events.has_failures.store(true, Ordering::Release);
     } else if message.offset >= 0 {
         let mut delivered = events.delivered.lock();
         let end = delivered.entry((message.rkt as usize, message.partition)).or_default();
         *end = (*end).max(message.offset + 1);
     }
+}
+
+/// The size of a record that was handed to the producer.
+fn size(message: &rd_kafka_message_t) -> Size {
+    let mut headers = Vec::new();
+    let raw = RawMessage { message };
+    raw.headers(&mut headers);
+    Size::of(raw.key(), raw.value(), header_bytes(&headers))
 }
 
 unsafe extern "C" fn on_error(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, _: *mut c_void) {

@@ -7,7 +7,8 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use super::config::KafkaConfig;
+use super::config::{BATCH_BYTES_MAX, BATCH_BYTES_MIN, KafkaConfig};
+use super::oversize::Oversize;
 use super::places;
 use super::producer::{CALL_TIMEOUT, Producer, handles, restart};
 use super::raw::{Client, END, Fetched, GroupMetadata, PartitionList, RawError, RebalanceKind, TopicHandle, c_string};
@@ -15,15 +16,20 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
-    Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+    Assigned, Cause, CommitOffset, Damage, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions,
+    Unplaced,
 };
 
 /// How often a commit that met a rebalance is tried again.
 const REBALANCE_LOOK: Duration = Duration::from_millis(20);
+/// Factor by which batches get smaller.
+const BATCH_SHRINK: usize = 8;
 
 pub(super) struct KafkaSession {
     config: KafkaConfig,
     options: SessionOptions,
+    /// Of the producer's batches: less each time that a topic refuses one of several records for its size.
+    batch_bytes: usize,
     producer: Option<Producer>,
     group: Option<GroupMetadata>,
     inputs: Vec<CString>,
@@ -31,6 +37,10 @@ pub(super) struct KafkaSession {
     consumer: Client,
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
     consumed_ends: Vec<(Partition, i64)>,
+    damaged: Vec<Damage>,
+    oversize: Oversize,
+    /// See [`Session::isolate`]: a producer that is made anew has to know.
+    alone: bool,
     assigned: Vec<Partition>,
     paused: Vec<Partition>,
     unplaced: Vec<Unplaced>,
@@ -42,14 +52,16 @@ pub(super) struct KafkaSession {
 unsafe impl Send for KafkaSession {}
 
 impl KafkaSession {
-    pub fn open(config: &KafkaConfig, options: &SessionOptions) -> Result<Self, SessionError> {
+    /// `batch_bytes`: no output topic takes less at once, as far as is known.
+    pub fn open(config: &KafkaConfig, options: &SessionOptions, batch_bytes: usize) -> Result<Self, SessionError> {
         // The producer first: it fences an earlier owner of the id, whose open transaction would hold us back.
-        let producer = open_producer(config, options)?;
+        let producer = open_producer(config, options, batch_bytes)?;
         let consumer = Client::consumer(&config.consumer(options)).map_err(restart)?;
         let input_handles = handles(&consumer, &options.inputs)?;
         let session = Self {
             config: config.clone(),
             options: options.clone(),
+            batch_bytes: batch_bytes.min(BATCH_BYTES_MAX),
             producer: Some(producer),
             group: None,
             inputs: options.inputs.iter().map(|topic| c_string(topic.as_str())).collect(),
@@ -57,6 +69,9 @@ impl KafkaSession {
             consumer,
             fetched: Vec::new(),
             consumed_ends: Vec::new(),
+            damaged: Vec::new(),
+            oversize: Oversize::default(),
+            alone: false,
             assigned: Vec::new(),
             paused: Vec::new(),
             unplaced: Vec::new(),
@@ -142,6 +157,7 @@ impl Session for KafkaSession {
     ) -> Result<Option<Rebalance>, SessionError> {
         // What an earlier poll saw may be behind a seek by now.
         self.consumed_ends.clear();
+        self.damaged.clear();
         if let Some(waiting) = self.take_rebalance() {
             return Ok(Some(waiting));
         }
@@ -149,6 +165,7 @@ impl Session for KafkaSession {
         let mut interrupted = None;
         let mut fetched = std::mem::take(&mut self.fetched);
         let (handles, inputs) = (&self.input_handles, &self.options.inputs);
+        let damaged = &mut self.damaged;
         let taken = self.consumer.consume(&mut fetched, timeout, records_max, &mut |message| match message {
             Fetched::Record(record) => {
                 // By handle, else by name: librdkafka may have made the topic anew.
@@ -159,9 +176,12 @@ impl Session for KafkaSession {
                 });
                 let Some(input) = input else { return };
                 let mut own = Vec::new();
-                record.headers(&mut own);
+                let partition = Partition { input: input as u32, number: record.partition() };
+                if let Some(reason) = record.headers(&mut own) {
+                    damaged.push(Damage { partition, offset: record.offset(), reason: reason.into() });
+                }
                 on_record(
-                    Partition { input: input as u32, number: record.partition() },
+                    partition,
                     &RecordRef {
                         offset: record.offset(),
                         timestamp: record.timestamp(),
@@ -286,10 +306,22 @@ impl Session for KafkaSession {
         &self.consumed_ends
     }
 
+    fn damaged(&self) -> &[Damage] {
+        &self.damaged
+    }
+
     fn begin(&mut self) -> Result<(), SessionError> {
+        let now = Instant::now();
+        self.oversize.forget(now);
+        let refused = self.producer.as_mut().map(Producer::take_refused_sizes);
+        refused.into_iter().flatten().for_each(|(topic, size)| self.oversize.note(topic, size, now));
         if self.producer.as_ref().is_none_or(Producer::is_tainted) {
+            if self.producer.as_ref().is_some_and(Producer::needs_smaller_batches) {
+                self.batch_bytes = (self.batch_bytes / BATCH_SHRINK).max(BATCH_BYTES_MIN);
+            }
             self.producer = None;
-            self.producer = Some(open_producer(&self.config, &self.options)?);
+            self.producer = Some(open_producer(&self.config, &self.options, self.batch_bytes)?);
+            self.isolate(self.alone);
         }
         // None for a consumer that is no member: its metadata would be accepted by the broker for anything.
         self.group = self.consumer.group_metadata();
@@ -298,6 +330,22 @@ impl Session for KafkaSession {
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
         self.producer()?.send(record)
+    }
+
+    fn is_wary(&self) -> bool {
+        !self.oversize.is_empty()
+    }
+
+    fn foresee(&self, record: &Outgoing<'_>) -> Option<(Cause, String)> {
+        let topic = &self.options.outputs[record.topic];
+        Some((Cause::Size, self.oversize.foresee(topic, record, Instant::now())?))
+    }
+
+    fn isolate(&mut self, alone: bool) {
+        self.alone = alone;
+        if let Some(producer) = &mut self.producer {
+            producer.isolate(alone);
+        }
     }
 
     fn flush(&mut self) -> Result<(), SessionError> {
@@ -330,7 +378,10 @@ impl Session for KafkaSession {
         match self.options.delivery {
             Delivery::ExactlyOnce => self.producer()?.abort(),
             // What was sent cannot be taken back: it may be produced again.
-            Delivery::AtLeastOnce => self.producer()?.drain().or(Ok(())),
+            Delivery::AtLeastOnce => {
+                self.producer()?.settle();
+                Ok(())
+            }
         }
     }
 
@@ -343,9 +394,9 @@ impl Session for KafkaSession {
     }
 }
 
-fn open_producer(config: &KafkaConfig, options: &SessionOptions) -> Result<Producer, SessionError> {
+fn open_producer(config: &KafkaConfig, options: &SessionOptions, batch_bytes: usize) -> Result<Producer, SessionError> {
     let transactional_id = (options.delivery == Delivery::ExactlyOnce).then_some(options.transactional_id.as_str());
-    Producer::open(config, transactional_id, &options.outputs)
+    Producer::open(config, transactional_id, &options.outputs, batch_bytes)
 }
 
 /// Tells the errors of a commit that a rebalance is the reason of.

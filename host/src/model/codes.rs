@@ -125,6 +125,10 @@ codes! {
     RecordTooLarge = "E107", 422, "An output record is larger than its topic takes",
         "raise the topic's max.message.bytes, or put out smaller records";
     StateLimit = "E108", 422, "A store went over its limit", "raise state.NAME.max_bytes, give its entries a ttl, or keep less";
+    RecordRefused = "E109", 422, "A record cannot be passed on as it is",
+        "the message names the topic and its reason; docs/errors/E109.md lists them";
+    DeadLetterRefused = "E110", 502, "A topic refused a dead letter",
+        "mend the dead-letter topic as the message says, then: sandbar resume TEAM/NAME";
 
     LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now", "nothing is lost; it is tried again, look at the brokers";
     LogRefused = "E202", 502, "The log (Kafka) refused an operation", "the message is the broker's; look at its log and settings";

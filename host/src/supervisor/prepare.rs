@@ -80,7 +80,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     }
     let mut record_bytes_max = Vec::new();
     for topic in spec.written_topics() {
-        record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.record_bytes_max);
+        record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.sent_bytes_max);
     }
     let written: Vec<_> = spec.written_topics().cloned().collect();
     let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);

@@ -1,16 +1,14 @@
-//! A failed record: its code and message, and the dead letter that it becomes.
+//! A failed record: its code and message.
 
-use crate::model::batch::{Batch, CheckedOutput, OutputError, header_bytes};
+use crate::model::batch::{CheckedOutput, OutRecord, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::model::text::cut;
-use crate::ports::{GuestError, Partition, TrapKind};
+use crate::ports::{Cause, GuestError, Outgoing, Session, TrapKind};
 
 use super::Settings;
 
 /// Longest error message that is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2048;
-/// Room for the headers that a dead letter gains, without the message.
-const HEADER_BYTES: usize = 1024;
 
 /// Why a record failed for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +42,30 @@ impl Failed {
         Self::new(Code::OutputLimit, format!("what one record became is too large: {reason}"))
     }
 
+    /// A topic does not take a record that this one became.
+    pub fn refused(cause: Cause, reason: &str) -> Self {
+        let code = if cause == Cause::Size { Code::RecordTooLarge } else { Code::RecordRefused };
+        Self::new(code, format!("an output record was refused: {reason}"))
+    }
+
+    /// The record could be read only in part.
+    pub fn damaged(reason: &str) -> Self {
+        Self::new(Code::RecordRefused, format!("the record cannot be passed on whole: {reason}"))
+    }
+
+    /// The dead-letter topic does not take what this one became, mended or not.
+    pub(super) fn dead_letter_refused(reason: &str) -> Self {
+        Self::new(Code::DeadLetterRefused, format!("its dead letter was refused: {reason}"))
+    }
+
     fn new(code: Code, message: String) -> Self {
         Self { code, message: cut(&message, MESSAGE_BYTES_MAX).to_owned() }
     }
 
     /// Not a refusal by the guest's own choice.
     pub fn is_trap(&self) -> bool {
-        !matches!(self.code, Code::GuestFailed | Code::RecordTooLarge)
+        use Code::{DeadLetterRefused, GuestFailed, RecordRefused, RecordTooLarge};
+        !matches!(self.code, GuestFailed | RecordTooLarge | RecordRefused | DeadLetterRefused)
     }
 
     /// A trap that the module has to answer for, and not the host.
@@ -68,6 +83,7 @@ impl Failed {
             Code::OutputLimit => "output-limit",
             Code::Contract => "contract",
             Code::RecordTooLarge => "record-too-large",
+            Code::RecordRefused | Code::DeadLetterRefused => "refused",
             Code::Init => "init",
             Code::HostResources => "host",
             _ => "trap",
@@ -83,7 +99,7 @@ pub(super) fn of_outcome(outcome: &Result<CheckedOutput<'_>, Failed>, settings: 
     }
 }
 
-/// Those that the guest names, and those with an output that its topic would refuse.
+/// The rows that the guest names, and those with an output that is larger than any that is sent to its topic.
 pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
     let named = checked.failures().iter();
     let mut failures: Vec<_> =
@@ -97,7 +113,8 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(&record.headers);
         let limit = settings.record_bytes_max[record.target as usize];
         if bytes > limit {
-            let message = format!("an output record of {bytes} bytes is larger than its topic takes ({limit})");
+            let message =
+                format!("an output record of {bytes} bytes is larger than its topic takes or a host sends ({limit})");
             failures.push((record.source, Failed::new(Code::RecordTooLarge, message)));
         }
     }
@@ -106,26 +123,20 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
     failures
 }
 
-/// What a dead letter says of its failure, beside the record's own key, value and headers.
-pub fn dead_letter_headers(
-    settings: &Settings,
-    partition: Partition,
-    offset: i64,
-    failed: &Failed,
-) -> [(&'static str, String); 8] {
-    [
-        ("sandbar.error.transform", settings.id.to_string()),
-        ("sandbar.error.revision", settings.revision.to_string()),
-        ("sandbar.error.module", settings.module.to_string()),
-        ("sandbar.error.topic", settings.inputs[partition.input as usize].to_string()),
-        ("sandbar.error.partition", partition.number.to_string()),
-        ("sandbar.error.offset", offset.to_string()),
-        ("sandbar.error.code", failed.code.to_string()),
-        ("sandbar.error.message", failed.message.clone()),
-    ]
-}
-
-/// About how large the dead letter of a row would be; never less than it is.
-pub(super) fn dead_letter_bytes(batch: &Batch, row: usize, failed: &Failed) -> usize {
-    batch.row_bytes(row) + header_bytes(&batch.headers(row)) + failed.message.len() + HEADER_BYTES
+/// Adds the rows with an output that is sure to be refused.
+pub(super) fn foreseen(
+    session: &dyn Session,
+    outcome: &Result<CheckedOutput<'_>, Failed>,
+    mut failures: Vec<(u32, Failed)>,
+) -> Vec<(u32, Failed)> {
+    let Some(checked) = outcome.as_ref().ok().filter(|_| session.is_wary()) else { return failures };
+    for OutRecord { target, source, timestamp, key, value, headers } in checked.records() {
+        let record = Outgoing { topic: target as usize, partition: None, key, value, headers: &headers, timestamp };
+        if let Some((cause, reason)) = session.foresee(&record) {
+            failures.push((source, Failed::refused(cause, &reason)));
+        }
+    }
+    failures.sort_by_key(|(row, _)| *row);
+    failures.dedup_by_key(|(row, _)| *row);
+    failures
 }

@@ -1,13 +1,16 @@
 //! What a task does with its pending records: one call of the guest, and all that follows from it.
 
 use crate::model::batch::{Batch, CheckedOutput, Output, OutputLimits, RecordRef, TICK_ROWS};
+use crate::model::codes::Code;
 use crate::model::spec::Then;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, Outgoing, Session, SessionError};
 use crate::state::State;
 
-use super::failure::{self, Failed, dead_letter_headers};
+use super::failure::{self, Failed};
+use super::ledger::{Part, Source};
+use super::letter::Letter;
 use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Tally, Task};
 
 impl Task {
@@ -42,6 +45,11 @@ impl Task {
         tally: &mut Tally,
     ) -> Result<Step, SessionError> {
         let batch = self.pending.pop_front().expect("checked in step");
+        if batch.len() > 1 && self.verdicts.any_failed(batch.first_offset..=batch.last_offset()) {
+            self.pending.push_front(batch);
+            self.mode = Mode::OneByOne { row: 0, attempts: 0 };
+            return Ok(Step::Worked);
+        }
         let program = self.program.clone();
         let settings = &program.settings;
         let result = self.call(&batch, now, state)?;
@@ -49,8 +57,9 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, settings);
-        let retriable = !failures.is_empty() && settings.retry.attempts > 0;
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, settings));
+        let condemned = self.verdicts.failed(batch.first_offset).is_some();
+        let retriable = !failures.is_empty() && settings.retry.attempts > 0 && !condemned;
         // What a record that failed has written must not stay, and who of several wrote what is not known.
         let entangled = !failures.is_empty() && state.has_call_writes();
         state.end_call(failures.is_empty());
@@ -89,9 +98,10 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, settings);
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, settings));
         state.end_call(failures.is_empty());
-        if !failures.is_empty() && attempts < settings.retry.attempts {
+        let condemned = self.verdicts.failed(one.first_offset).is_some();
+        if !failures.is_empty() && attempts < settings.retry.attempts && !condemned {
             self.retry_row(row, attempts + 1, now);
             return Ok(Step::Worked);
         }
@@ -135,7 +145,7 @@ impl Task {
         if let Some(failed) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failed));
         }
-        let failures = failure::of_outcome(&outcome, &program.settings);
+        let failures = failure::foreseen(session, &outcome, failure::of_outcome(&outcome, &program.settings));
         state.end_call(failures.is_empty());
         self.note_success(failures.is_empty());
         if let Some((_, failed)) = failures.first() {
@@ -146,8 +156,8 @@ impl Task {
             let (topic, key, value) = (record.target as usize, record.key, record.value);
             let (headers, timestamp) = (&record.headers, record.timestamp);
             let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
+            tally.sent(&outgoing, self.source(self.next_offset, Part::Tick));
             session.send(&outgoing)?;
-            tally.sent(&outgoing);
         }
         // An abort takes back all ticks of the transaction: the first of them is due then.
         self.ticked = self.ticked.or(due);
@@ -170,9 +180,7 @@ impl Task {
     /// Runs the batch.
     fn call(&mut self, batch: &Batch, now: Timestamp, state: &mut State) -> Result<Result<Output, Failed>, SessionError> {
         self.called = Some(batch.first_offset);
-        if let Some((_, failed)) =
-            self.condemned.as_ref().filter(|(offset, _)| (batch.first_offset, batch.len()) == (*offset, 1))
-        {
+        if let Some(failed) = self.verdicts.failed(batch.first_offset).filter(|_| batch.len() == 1) {
             return Ok(Err(failed.clone()));
         }
         self.program.metrics.batch_records.observe(batch.len() as f64);
@@ -193,12 +201,13 @@ impl Task {
         let result = call(&mut **guest, Call { partition: self.partition, now }, state);
         timer.observe_duration();
         if let Some(fault) = state.fault() {
-            return Err(SessionError::Abort(format!("the local state failed: {fault}")));
+            let message = format!("the local state failed: {fault}");
+            return Err(SessionError::Withheld { code: Code::StateUnavailable, message });
         }
         // Nor does it where the system refused memory that the guest was granted.
         if let Err(GuestError::Host(message)) = &result {
             self.guest = None;
-            return Err(SessionError::Abort(message.clone()));
+            return Err(SessionError::Withheld { code: Code::HostResources, message: message.clone() });
         }
         Ok(result.map_err(|error| {
             let failed = Failed::of_guest(&error);
@@ -255,7 +264,7 @@ impl Task {
     ) -> Result<usize, SessionError> {
         let program = self.program.clone();
         let settings = &program.settings;
-        let stop = failures.iter().find(|(row, failed)| self.must_pause(batch, *row, failed));
+        let stop = failures.iter().find(|(row, _)| self.must_pause(batch, *row));
         let done = stop.map_or(batch.len(), |(row, _)| *row as usize);
         let failed = &failures[..failures.partition_point(|(row, _)| (*row as usize) < done)];
         let mut passed = 0;
@@ -269,8 +278,8 @@ impl Task {
                 let (key, value) = (record.key, record.value);
                 let (headers, timestamp) = (&record.headers, record.timestamp);
                 let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
+                tally.sent(&outgoing, self.source(batch.offset(record.source as usize), Part::Output));
                 session.send(&outgoing)?;
-                tally.sent(&outgoing);
                 passed += u64::from(last != Some(record.source));
                 last = Some(record.source);
             }
@@ -283,8 +292,10 @@ impl Task {
         }
         tally.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);
         if let Some((row, failed)) = stop {
-            self.note_failure(batch.offset(*row as usize), failed, now);
-            self.pause_at(batch.offset(*row as usize));
+            let offset = batch.offset(*row as usize);
+            let failed = self.verdicts.stop(offset).unwrap_or(failed).clone();
+            self.note_failure(offset, &failed, now);
+            self.pause_at(offset);
             tracing::error!(
                 transform = %settings.id, topic = %self.topic(), partition = self.partition.number,
                 offset = self.next_offset, code = %failed.code, error = failed.message,
@@ -299,16 +310,13 @@ impl Task {
         Ok(done)
     }
 
-    fn must_pause(&self, batch: &Batch, row: u32, failed: &Failed) -> bool {
-        let settings = &self.program.settings;
-        match (settings.then, settings.dead_letters) {
-            (Then::Pause, _) => true,
-            // A dead letter that its topic would not take must not be lost either.
-            (Then::DeadLetter, Some(topic)) => {
-                failure::dead_letter_bytes(batch, row as usize, failed) > settings.record_bytes_max[topic]
-            }
-            (Then::DeadLetter, None) | (Then::Skip, _) => false,
-        }
+    fn must_pause(&self, batch: &Batch, row: u32) -> bool {
+        // A dead letter that its topic does not take must not be lost either.
+        self.program.settings.then == Then::Pause || self.verdicts.stop(batch.offset(row as usize)).is_some()
+    }
+
+    fn source(&self, offset: i64, part: Part) -> Source {
+        Source { partition: self.partition, offset, part }
     }
 
     /// Dead-letters or skips one failed row.
@@ -334,13 +342,11 @@ impl Task {
             tally.skipped += 1;
             return Ok(());
         };
-        let own = dead_letter_headers(settings, self.partition, offset, failed);
-        let mut headers = batch.headers(row);
-        headers.extend(own.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
-        let (key, value, timestamp) = (batch.key(row), batch.value(row), batch.timestamps[row]);
-        let outgoing = Outgoing { topic, partition: None, key, value, headers: &headers, timestamp };
-        session.send(&outgoing)?;
-        tally.sent(&outgoing);
+        let mend = self.verdicts.mend(offset);
+        Letter::new(topic, settings, self.partition, batch, row, failed, mend).with(|outgoing| {
+            tally.sent(outgoing, self.source(offset, Part::DeadLetter));
+            session.send(outgoing)
+        })?;
         tally.dead_lettered += 1;
         Ok(())
     }

@@ -6,6 +6,8 @@ use crate::model::units::Timestamp;
 use crate::ports::Outgoing;
 use crate::telemetry::metrics::TransformMetrics;
 
+use super::ledger::{Ledger, Source};
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -21,13 +23,21 @@ pub struct Tally {
     pub filtered: u64,
     /// To be shown to whoever looks.
     pub(super) samples: Vec<Sample>,
+    ledger: Ledger,
 }
 
 impl Tally {
-    pub(super) fn sent(&mut self, record: &Outgoing<'_>) {
+    /// Counts a record that was sent for `source`.
+    pub(super) fn sent(&mut self, record: &Outgoing<'_>, source: Source) {
+        self.ledger.sent(source);
         let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         count(&mut self.outputs, record.topic, 1, (of(record.key) + of(record.value)) as u64);
         self.held_bytes += held_bytes(record.key, record.value, record.headers) as u64;
+    }
+
+    /// The row that the transaction's `send`th record was sent for; None where that was no row's, but a change of a store.
+    pub fn source(&self, send: u64) -> Option<Source> {
+        self.ledger.source(send)
     }
 
     pub(super) fn processed(&mut self, input: usize, batch: &Batch, rows: usize, filtered: u64) {

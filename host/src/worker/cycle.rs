@@ -1,5 +1,7 @@
 //! One session's life: its tasks, and the transaction over all of them.
 
+mod refusals;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use super::WorkerStatus;
 use super::portion::Portion;
 use super::states::{Opened, PartitionStates};
 use super::unplaced::UnplacedPartitions;
+use crate::model::codes::Code;
 use crate::model::spec::Delivery;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
@@ -84,6 +87,10 @@ pub struct Cycle {
     /// When control records that were passed are committed.
     passed_at: Option<Timestamp>,
     aborts_in_a_row: u32,
+    /// Transactions since the last commit that a refused record ended.
+    rejections_in_a_row: u32,
+    /// The reason of the last abort, until a transaction is committed.
+    abort_error: Option<LastError>,
     quiet_until: Option<Timestamp>,
 }
 
@@ -107,6 +114,8 @@ impl Cycle {
             deadline: None,
             passed_at: None,
             aborts_in_a_row: 0,
+            rejections_in_a_row: 0,
+            abort_error: None,
             quiet_until: None,
         }
     }
@@ -114,16 +123,13 @@ impl Cycle {
     /// One round. An error means that the session is of no more use.
     pub fn turn(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
         match self.round(clock, idle_wait) {
-            Err(SessionError::Abort(reason)) => {
-                self.roll_back(&reason, clock())?;
-                self.settle(clock())
-            }
-            Err(SessionError::TooLarge(reason)) => {
-                self.split(&reason, clock())?;
-                self.settle(clock())
-            }
-            other => other,
+            Err(SessionError::Abort(reason)) => self.roll_back(Code::LogUnavailable, &reason, clock())?,
+            Err(SessionError::Withheld { code, message }) => self.roll_back(code, &message, clock())?,
+            Err(SessionError::Rejected(rejection)) => self.reject(rejection, clock())?,
+            Err(SessionError::TooLarge(reason)) => self.split("too-large", Failed::too_large(&reason), clock())?,
+            other => return other,
         }
+        self.settle(clock())
     }
 
     fn round(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
@@ -146,6 +152,11 @@ impl Cycle {
             return self.lose(&partitions, clock());
         }
         self.change = change;
+        for damage in self.session.damaged() {
+            if let Some(task) = self.tasks.get_mut(&damage.partition) {
+                task.condemn_damaged(damage.offset, &damage.reason);
+            }
+        }
         for &(partition, end) in self.session.consumed_ends() {
             if let Some(task) = self.tasks.get_mut(&partition) {
                 task.reached_end(end);
@@ -342,7 +353,7 @@ impl Cycle {
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; where it was a moment's error, all goes on.
             OpenError::Partitions(message) => SessionError::Restart(message),
-            error => SessionError::Abort(error.to_string()),
+            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
         })?;
         let first = self.program().settings.changelogs.start;
         self.states.send(&mut *self.session, first)?;
@@ -356,6 +367,8 @@ impl Cycle {
         self.program().guests.committed(&partitions);
         self.open = false;
         self.aborts_in_a_row = 0;
+        self.rejections_in_a_row = 0;
+        self.abort_error = None;
         for task in self.tasks.values_mut() {
             let reach = reach_of(task);
             task.committed(reach);
@@ -374,35 +387,48 @@ impl Cycle {
         Ok(())
     }
 
-    /// The transaction was more than the log takes: the same is done in smaller ones. A record that is too much alone
-    /// fails.
-    fn split(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+    /// The transaction was more than the log takes, or was refused for one of many records: the same is done in smaller
+    /// ones. A record that is too much alone fails.
+    fn split(&mut self, label: &str, failed: Failed, now: Timestamp) -> Result<(), SessionError> {
         let can_shrink = self.portion.shrink(self.program().settings.batch_records);
         let id = &self.program().settings.id;
+        let reason = &failed.message;
         tracing::info!(transform = %id, reason, rows_max = self.portion.rows_max(), "transaction aborted, done again in smaller ones");
-        self.program().metrics.aborted("too-large");
+        self.program().metrics.aborted(label);
+        self.note_abort(failed.code, reason, now);
         self.abort()?;
         self.limit_rows();
         if let Some(task) = self.stepped.filter(|_| !can_shrink).and_then(|partition| self.tasks.get_mut(&partition)) {
-            task.condemn(reason, now);
+            task.condemn(failed, now);
         }
         Ok(())
     }
 
     fn limit_rows(&mut self) {
         let rows_max = self.portion.rows_max();
+        self.session.isolate(rows_max == 1);
         self.tasks.values_mut().for_each(|task| task.limit_rows(rows_max));
     }
 
     /// The transaction failed: everything goes back to what was committed.
-    fn roll_back(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
-        tracing::warn!(transform = %self.program().settings.id, reason, "transaction aborted, its records are processed again");
+    fn roll_back(&mut self, code: Code, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+        let id = &self.program().settings.id;
+        tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
         self.program().metrics.aborted("abort");
+        self.note_abort(code, reason, now);
         self.abort()?;
+        self.back_off(now);
+        Ok(())
+    }
+
+    fn back_off(&mut self, now: Timestamp) {
         let pause = ABORT_BACKOFF.after(self.aborts_in_a_row);
         self.aborts_in_a_row = self.aborts_in_a_row.saturating_add(1);
         self.quiet_until = Some(now.after(pause));
-        Ok(())
+    }
+
+    fn note_abort(&mut self, code: Code, reason: &str, now: Timestamp) {
+        self.abort_error = Some(LastError { code, message: reason.to_owned(), offset: None, at: now });
     }
 
     fn abort(&mut self) -> Result<(), SessionError> {
@@ -516,6 +542,7 @@ impl Cycle {
         self.keep_states();
         self.session.unassign(partitions).map_err(as_restart)?;
         self.abort()?;
+        self.abort_error = None;
         self.quiet_until = Some(now);
         Ok(())
     }
@@ -549,6 +576,10 @@ impl Cycle {
                 self.unplaced.remove(&partitions);
                 self.held.retain(|partition| !partitions.contains(partition));
                 self.keep_states();
+                if self.tasks.is_empty() {
+                    // Whoever has the records now tells how it goes on with them.
+                    self.abort_error = None;
+                }
                 self.session.unassign(&partitions)?;
             }
         }
@@ -586,8 +617,9 @@ impl Cycle {
     /// Commits what is open. Dropping the cycle leaves the group.
     pub fn stop(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
         match self.finish(clock()).and_then(|()| self.commit_passed(clock())) {
-            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => self.roll_back(&reason, clock()),
-            other => other,
+            Err(error @ SessionError::Restart(_)) => Err(error),
+            Err(error) => self.roll_back(Code::LogUnavailable, &error.to_string(), clock()),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -638,14 +670,12 @@ impl Cycle {
             () if partitions.is_empty() => State::Running,
             () if partitions.iter().all(|partition| partition.state == State::Starting) => State::Starting,
             () if partitions.iter().all(|partition| partition.state == State::Paused) => State::Paused,
-            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.aborts_in_a_row > 2 => {
-                State::Degraded
-            }
+            () if any(State::Paused) || any(State::Failed) || any(State::Degraded) || self.is_stuck() => State::Degraded,
             () => State::Running,
         };
         WorkerStatus {
             state,
-            error: partitions.iter().filter_map(|partition| partition.error.clone()).max_by_key(|error| error.at),
+            error: self.last_error(&partitions),
             memory_bytes: self.tasks.values().map(Task::memory_bytes).max().unwrap_or(0),
             partitions,
             revision: self.revision(),
@@ -653,6 +683,17 @@ impl Cycle {
             refused: self.programs.refused.clone(),
             outrun_by: self.tasks.values().map(Task::committed_revision).filter(|&other| other > self.revision()).max(),
         }
+    }
+
+    /// Transactions are aborted again and again, or for a reason that does not pass by itself.
+    fn is_stuck(&self) -> bool {
+        let lasts = |error: &LastError| self.aborts_in_a_row > 0 && !error.code.may_pass();
+        self.aborts_in_a_row > 2 || self.abort_error.as_ref().is_some_and(lasts)
+    }
+
+    fn last_error(&self, partitions: &[PartitionStatus]) -> Option<LastError> {
+        let errors = partitions.iter().filter_map(|partition| partition.error.as_ref());
+        errors.chain(&self.abort_error).max_by_key(|error| error.at).cloned()
     }
 
     fn wait(&self, now: Timestamp, idle_wait: Duration) -> Duration {
@@ -677,8 +718,7 @@ impl Cycle {
 /// A call outside a transaction has nothing to abort.
 fn as_restart(error: SessionError) -> SessionError {
     match error {
-        SessionError::Abort(reason) | SessionError::TooLarge(reason) | SessionError::Restart(reason) => {
-            SessionError::Restart(reason)
-        }
+        SessionError::Restart(reason) => SessionError::Restart(reason),
+        other => SessionError::Restart(other.to_string()),
     }
 }

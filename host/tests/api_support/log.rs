@@ -152,7 +152,9 @@ impl Log for MemoryLog {
         Ok(TopicInfo {
             partitions: partitions as i32,
             record_bytes_max: 1 << 20,
+            sent_bytes_max: 1 << 20,
             compacted,
+            needs_keys: compacted,
             tombstones_kept: None,
             deleted_after: None,
             id: Some(name.to_string()),

@@ -392,9 +392,7 @@ impl Simulation {
                 self.workers[worker].programs = (!died).then(|| cycle.into_programs());
                 self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
             }
-            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => {
-                panic!("an abort is the cycle's own matter: {reason}")
-            }
+            Err(error) => panic!("an abort is the cycle's own matter: {error}"),
         }
     }
 

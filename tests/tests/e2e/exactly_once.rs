@@ -21,7 +21,7 @@ fn workload(cluster: &str, seed: &Seed) -> (Job, Vec<Message>, ByKey) {
         if let Some(out) = event.expected() {
             expected.entry(Some(out.key)).or_default().push(out.value);
         }
-        Message { key: Some(event.key), value: event.value, headers: event.headers, partition: None }
+        Message { key: Some(event.key), value: event.value, headers: event.headers, ..Message::default() }
     });
     let messages = messages.collect();
     (job, messages, expected)

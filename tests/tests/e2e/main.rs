@@ -23,6 +23,7 @@ mod offsets;
 mod positions;
 mod quarantine;
 mod query;
+mod refused;
 mod shop;
 mod state;
 mod state_stops;

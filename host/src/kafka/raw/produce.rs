@@ -1,6 +1,6 @@
 //! Producing, and transactions.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
 use rdkafka_sys::bindings::*;
@@ -46,9 +46,12 @@ impl Client {
         }
     }
 
-    /// Copies the record into the producer's queue. `partition` None: by the key's hash.
+    /// Copies the record into the producer's queue. `partition` None: by the key's hash. `number`: a failed delivery names
+    /// it. A timestamp of -1 stands for the time of the call, and so does 0, since librdkafka knows no other way to say so.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a record, by reference")]
     pub fn produce(
         &self,
+        number: u64,
         topic: &TopicHandle,
         partition: Option<i32>,
         key: Option<&[u8]>,
@@ -69,7 +72,11 @@ impl Client {
             vu(V::RD_KAFKA_VTYPE_RKT, rd_kafka_vu_s__bindgen_ty_1 { rkt: topic.0 }),
             vu(V::RD_KAFKA_VTYPE_PARTITION, rd_kafka_vu_s__bindgen_ty_1 { i32_: partition.unwrap_or(-1) }),
             vu(V::RD_KAFKA_VTYPE_MSGFLAGS, rd_kafka_vu_s__bindgen_ty_1 { i: RD_KAFKA_MSG_F_COPY as c_int }),
-            vu(V::RD_KAFKA_VTYPE_TIMESTAMP, rd_kafka_vu_s__bindgen_ty_1 { i64_: timestamp.max(0) }),
+            vu(
+                V::RD_KAFKA_VTYPE_TIMESTAMP,
+                rd_kafka_vu_s__bindgen_ty_1 { i64_: if timestamp == -1 { 0 } else { timestamp } },
+            ),
+            vu(V::RD_KAFKA_VTYPE_OPAQUE, rd_kafka_vu_s__bindgen_ty_1 { ptr: number as usize as *mut c_void }),
             vu(V::RD_KAFKA_VTYPE_KEY, mem(key)),
             vu(V::RD_KAFKA_VTYPE_VALUE, mem(value)),
             vu(V::RD_KAFKA_VTYPE_HEADERS, rd_kafka_vu_s__bindgen_ty_1 { headers: built }),
@@ -104,6 +111,23 @@ impl Client {
     pub fn in_flight(&self) -> usize {
         // SAFETY: live handle.
         usize::try_from(unsafe { rd_kafka_outq_len(self.rk) }).unwrap_or(0)
+    }
+
+    /// The error of a topic, asked of a broker; None where it has none. What the client knows of the topic is brought up to
+    /// date with it.
+    pub fn topic_error(&self, topic: &TopicHandle, timeout: Duration) -> Result<Option<Err>, RawError> {
+        let mut metadata = std::ptr::null();
+        // SAFETY: live handles, valid out pointer.
+        let code = unsafe { rd_kafka_metadata(self.rk, 0, topic.0, &mut metadata, ms(timeout)) };
+        super::check("metadata", code)?;
+        // SAFETY: made by the call above, read while it lives, destroyed once.
+        let error = unsafe {
+            let topics = std::slice::from_raw_parts((*metadata).topics, (*metadata).topic_cnt as usize);
+            let error = topics.first().map(|topic| topic.err);
+            rd_kafka_metadata_destroy(metadata);
+            error
+        };
+        Ok(error.filter(|error| *error != Err::RD_KAFKA_RESP_ERR_NO_ERROR))
     }
 
     /// Waits until a broker is connected, or for `timeout`: what is called next says why none is. librdkafka 2.12 looks for

@@ -1,0 +1,86 @@
+//! The cycle's answer to records that topics refuse.
+//!
+//! ```text
+//!   refused, culprits known ----> abort; these records fail, the others are processed again
+//!   refused, culprits not known > abort; smaller transactions, down to one record, which then is the culprit
+//!   nobody knows why -----------> abort, back off; after some of them smaller ones, so that the others go on; none fails
+//! ```
+//!
+//! Each refusal of a record leaves a verdict in its task, so the same one is not met again.
+
+use std::collections::BTreeSet;
+
+use super::Cycle;
+use crate::model::codes::Code;
+use crate::model::units::Timestamp;
+use crate::ports::{Cause, Culprit, Rejection, SessionError};
+use crate::task::{Failed, Source};
+
+/// After so many aborts in a row without a reason, smaller transactions are tried.
+const UNCLEAR_ABORTS_MAX: u32 = 3;
+/// After so many transactions in a row that a record ended, smaller ones, so that the others are committed in between.
+const REJECTIONS_MAX: u32 = 4;
+
+impl Cycle {
+    /// Aborts the transaction, and makes the culprits fail; or looks for them.
+    pub(super) fn reject(&mut self, rejection: Rejection, now: Timestamp) -> Result<(), SessionError> {
+        let Rejection { culprits, cause, reason } = rejection;
+        let blamed = |culprit: Culprit| Some((self.tally.source(culprit.send)?, culprit));
+        let blamed: Vec<(Source, Culprit)> = culprits.into_iter().filter_map(blamed).collect();
+        match cause {
+            None => self.narrow(&reason, now),
+            // A change of a store is no row's own: the row is found by doing less at once.
+            Some(cause) if blamed.is_empty() => self.split("rejected", Failed::refused(cause, &reason), now),
+            Some(cause) => self.blame(blamed, cause, &reason, now),
+        }
+    }
+
+    fn blame(
+        &mut self,
+        blamed: Vec<(Source, Culprit)>,
+        cause: Cause,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        let id = &self.program().settings.id;
+        let records = blamed.len();
+        tracing::info!(transform = %id, reason, records, "transaction aborted, the records that were refused in it fail");
+        self.program().metrics.aborted("rejected");
+        self.note_abort(Failed::refused(cause, reason).code, reason, now);
+        self.rejections_in_a_row = self.rejections_in_a_row.saturating_add(1);
+        if self.rejections_in_a_row >= REJECTIONS_MAX {
+            self.portion.shrink(self.program().settings.batch_records);
+        }
+        self.abort()?;
+        self.limit_rows();
+        let mut done = BTreeSet::new();
+        let mut is_new = false;
+        for (source, Culprit { cause, reason, .. }) in blamed {
+            let Source { partition, offset, part } = source;
+            if let Some(task) = self.tasks.get_mut(&partition).filter(|_| done.insert((partition, offset))) {
+                is_new |= task.reject(offset, part, cause, &reason, now);
+            }
+        }
+        if !is_new {
+            // Never expected: it would be met again at once.
+            self.back_off(now);
+        }
+        Ok(())
+    }
+
+    /// Aborts and backs off as after an outage. No record is known to be at fault, so none fails; but the others must go
+    /// on, and whoever looks has to see where it stands.
+    fn narrow(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+        let was_one = self.portion.rows_max() == 1;
+        if self.aborts_in_a_row >= UNCLEAR_ABORTS_MAX {
+            self.portion.shrink(self.program().settings.batch_records);
+        }
+        let at = self.stepped.filter(|_| was_one).and_then(|partition| Some((partition, self.tasks.get(&partition)?)));
+        let place = at.and_then(|(partition, task)| {
+            Some(format!(", at {}/{} offset {}", task.topic(), partition.number, task.called()?))
+        });
+        self.roll_back(Code::LogRefused, &format!("{reason}{}", place.unwrap_or_default()), now)?;
+        self.limit_rows();
+        Ok(())
+    }
+}
