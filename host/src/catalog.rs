@@ -198,6 +198,11 @@ impl Catalog {
     /// Waits until this host has seen everything that was written before now, modules too.
     pub fn refresh(&self) -> Result<(), CatalogError> {
         self.modules.catch_up()?;
+        self.see_changes()
+    }
+
+    /// Waits until this host has seen every change of a transform that was written before now.
+    pub fn see_changes(&self) -> Result<(), CatalogError> {
         self.catch_up(self.writer.end_offset()?)
     }
 

@@ -210,6 +210,12 @@ impl Deployment {
         Spec::parse(&self.spec, &self.id, Some(self.module))
     }
 
+    /// Tells whether workers of `other` are what this one wants: not where anything was asked for between the two.
+    pub fn wants_same(&self, other: &Self) -> bool {
+        (self.revision, self.desired, self.asked, self.changed_at)
+            == (other.revision, other.desired, other.asked, other.changed_at)
+    }
+
     /// Its current revision, where the history does not have it: a host of an earlier version wrote none.
     pub fn to_revision(&self) -> Revision {
         Revision {

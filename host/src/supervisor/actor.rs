@@ -9,11 +9,11 @@ use tokio::task::spawn_blocking;
 
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
-use super::{Action, Parts, Running, plan};
+use super::{Action, Order, Parts, Running, Told, order, plan};
 use crate::crashes::{ENDS_MAX, Permit, Standing};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::revision::{Asked, Deployment, Desired};
+use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, SessionOptions, States};
@@ -40,8 +40,8 @@ pub(super) struct Actor {
     id: TransformId,
     parts: Parts,
     desired: watch::Receiver<Option<Deployment>>,
-    /// What of it was done already; nothing is known to be before the first deployment is seen.
-    asked: Option<Asked>,
+    /// The deployment that was obeyed last; None before the first.
+    told: Option<Told>,
     report: watch::Sender<Report>,
     running: Running,
     workers: Vec<WorkerHandle>,
@@ -68,7 +68,7 @@ impl Actor {
             id,
             parts,
             desired,
-            asked: None,
+            told: None,
             report,
             running,
             workers,
@@ -85,7 +85,7 @@ impl Actor {
         loop {
             let desired = self.desired.borrow_and_update().clone();
             if let Some(deployment) = &desired {
-                self.obey(deployment.asked).await;
+                self.obey(deployment).await;
             }
             let permit = self.permit(desired.as_ref());
             match plan(desired.as_ref(), &self.running, permit, Timestamp::now()) {
@@ -110,13 +110,14 @@ impl Actor {
     }
 
     /// Does what was asked for since the last time.
-    async fn obey(&mut self, asked: Asked) {
-        let Some(before) = self.asked.replace(asked) else { return };
-        if asked.restarts != before.restarts {
+    async fn obey(&mut self, deployment: &Deployment) {
+        let now = Told::of(deployment);
+        let Some(before) = self.told.replace(now) else { return };
+        match order(before, now) {
+            Order::GoOn => {}
+            Order::Resume => self.resume(),
             // They are started again, as nothing runs.
-            self.stop_workers().await;
-        } else if asked.resumes != before.resumes {
-            self.resume();
+            Order::Stop => self.stop_workers().await,
         }
     }
 
@@ -156,16 +157,18 @@ impl Actor {
             Err(unprepared) => Err(unprepared),
         };
         let started = match prepared {
+            Ok(_) if !self.is_desired(deployment) => Ok(false),
             Ok(prepared) if self.can_swap(&prepared) => {
                 self.swap(prepared);
-                Ok(())
+                Ok(true)
             }
-            Ok(prepared) => self.restart(prepared).await,
+            Ok(prepared) => self.restart(prepared, deployment).await,
             Err(unprepared) => Err(unprepared),
         };
         self.parts.crashes.settle(&self.id);
         match started {
-            Ok(()) => {
+            Ok(false) => return self.wait_for_change().await,
+            Ok(true) => {
                 self.failures = 0;
                 self.running = Running::Revision(revision);
                 self.report.send_modify(|report| {
@@ -210,8 +213,12 @@ impl Actor {
         tracing::info!(transform = %self.id, revision = program.settings.revision, "prepared, to be swapped in");
     }
 
-    async fn restart(&mut self, prepared: Prepared) -> Result<(), Unprepared> {
+    /// Starts workers in place of those that there are; false if by then something else is desired.
+    async fn restart(&mut self, prepared: Prepared, deployment: &Deployment) -> Result<bool, Unprepared> {
         self.stop_workers().await;
+        if self.is_overtaken(deployment).await {
+            return Ok(false);
+        }
         let Prepared { program, kept, options, workers, stores, .. } = prepared;
         self.stores = stores;
         let programs = Programs { run: program, kept, refused: None };
@@ -232,7 +239,34 @@ impl Actor {
             report.state = State::Starting;
             report.workers = statuses;
         });
-        Ok(())
+        Ok(true)
+    }
+
+    /// Tells whether a deployment is still the one that is desired, as far as this actor was told.
+    fn is_desired(&self, deployment: &Deployment) -> bool {
+        self.desired.borrow().as_ref().is_some_and(|now| now.wants_same(deployment))
+    }
+
+    /// Tells whether another deployment is desired, of whichever host: a worker that joined its group all the same would
+    /// commit where to start, after somebody has paused the transform and forgotten its offsets.
+    async fn is_overtaken(&self, deployment: &Deployment) -> bool {
+        let (catalog, id, wanted) = (self.parts.catalog.clone(), self.id.clone(), deployment.clone());
+        let is_overtaken = spawn_blocking(move || {
+            // Where the log cannot be asked, workers cannot join either.
+            if let Err(error) = catalog.see_changes() {
+                tracing::debug!(transform = %id, %error, "the catalog cannot be read to its end");
+            }
+            catalog.deployment(&id).is_none_or(|now| !now.wants_same(&wanted))
+        });
+        is_overtaken.await.unwrap_or(true)
+    }
+
+    /// The catalog is ahead of what this actor was told, for a moment.
+    async fn wait_for_change(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.desired.changed() => changed,
+            () = tokio::time::sleep(REPORT_INTERVAL) => Ok(()),
+        }
     }
 
     fn prepare_failed(&mut self, revision: u64, code: Code, message: String) {
