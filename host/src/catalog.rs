@@ -81,6 +81,9 @@ pub enum CatalogError {
     /// Nothing was written: other hosts' changes got in the way each time.
     #[error("other hosts changed the catalog each time that this one tried ({0})")]
     Contended(String),
+    /// Other inputs for stores that may be in use.
+    #[error("{0} has stores, and would get other inputs while it may run: it is not paused")]
+    InputsInUse(TransformId),
     /// Too few threads or the like, while opening.
     #[error("{0}")]
     Host(String),
@@ -103,6 +106,7 @@ impl CatalogError {
             Self::NoModule(_) => Code::ModuleMissing,
             Self::KeyReused => Code::KeyReused,
             Self::Cycle { .. } => Code::Cycle,
+            Self::InputsInUse(_) => Code::InputsInUse,
             Self::Contended(_) => Code::Contended,
             Self::Unseen => Code::ControlWrite,
             Self::Corrupt(_) => Code::ModuleCorrupt,
@@ -155,6 +159,11 @@ impl Catalog {
     /// One deployment, unless it is deleted.
     pub fn deployment(&self, id: &TransformId) -> Option<Deployment> {
         self.deployments.current().live(id).cloned()
+    }
+
+    /// One deployment, also of a transform that was deleted.
+    pub fn known(&self, id: &TransformId) -> Option<Deployment> {
+        self.deployments.current().get(id).cloned()
     }
 
     /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.

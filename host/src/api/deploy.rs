@@ -10,13 +10,14 @@ use axum::body::Bytes;
 use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::revision::{COUNT_MAX, Progress};
+use crate::model::revision::{COUNT_MAX, Desired, Progress};
 use crate::model::spec::{Problem, Spec, Start, StoreSpec, Then};
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
 use super::ApiState;
 use super::body::Upload;
+use super::offsets::wait_for_empty;
 use super::problem::Refusal;
 use super::request::Precondition;
 
@@ -79,6 +80,7 @@ fn accept(
     state.modules.check(&module)?;
     let missing = check_topics(state, spec)?;
     check_start(state, spec)?;
+    check_stores_free(state, spec)?;
     state.modules.try_init(spec, &module)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
     if dry_run {
@@ -100,6 +102,29 @@ fn accept(
         applied => applied?,
     };
     Ok(Deployed { applied, created_topics })
+}
+
+/// Refuses other inputs for stores that some host may have open: while the transform is not paused, or its group has
+/// members. One that the catalog does not know may be known to a host that reads another catalog.
+fn check_stores_free(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
+    state.catalog.see_changes()?;
+    let known = state.catalog.known(&spec.id);
+    let has_stores = !spec.state.is_empty();
+    let inputs_change = match &known {
+        Some(known) => known.gives_stores_other_inputs(spec.inputs.iter().map(TopicName::as_str), has_stores),
+        None => has_stores,
+    };
+    if !inputs_change {
+        return Ok(());
+    }
+    if known.is_some_and(|known| known.desired == Desired::Running) {
+        return Err(CatalogError::InputsInUse(spec.id.clone()).into());
+    }
+    wait_for_empty(state, &spec.id, &spec.group(&state.cluster)).map_err(|refusal| match refusal.code() {
+        Code::OffsetsInUse => Refusal::new(Code::InputsInUse, format!("its stores may be open: {}", refusal.detail()))
+            .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request"),
+        _ => refusal,
+    })
 }
 
 /// What the group has committed with, where the catalog may have forgotten the transform: its topic was lost, say.

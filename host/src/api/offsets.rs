@@ -233,7 +233,7 @@ fn paused(state: &ApiState, id: &TransformId) -> Result<Spec, Refusal> {
 }
 
 /// Hosts need a moment to see that a transform was paused.
-fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
+pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
     let deadline = Instant::now() + state.limits.leave_time;
     loop {
         match in_use(state, id, group) {

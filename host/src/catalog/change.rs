@@ -158,6 +158,12 @@ pub fn decide(
     let mut records = Vec::new();
     let next = &mut applied.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
+        let running = latest.filter(|latest| latest.desired == Desired::Running);
+        let inputs = next.spec.inputs.iter().map(String::as_str);
+        let has_stores = !next.spec.state.is_empty();
+        if running.is_some_and(|running| running.gives_stores_other_inputs(inputs, has_stores)) {
+            return Err(CatalogError::InputsInUse(id.clone()));
+        }
         if let Some(path) = cycle::closed_by(next, all.values()) {
             // One that there is already is another's, who has allowed it.
             let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));

@@ -114,6 +114,8 @@ codes! {
     StateElsewhere = "E055", 503, "No host has this part of the state now", "it is being moved or rebuilt: ask again in a moment";
     CompileCrash = "E056", 422, "The compiler crashed on the module",
         "build it again with another version of its language's tools, and report the module: no module should crash a compiler";
+    InputsInUse = "E057", 409, "The inputs of a transform with stores change while it may run",
+        "pause it, deploy the change, and resume it: sandbar pause TEAM/NAME";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";

@@ -216,6 +216,12 @@ impl Deployment {
             == (other.revision, other.desired, other.asked, other.changed_at)
     }
 
+    /// Tells whether stores would be shared by other inputs than now. Partitions of each input are dealt out among those
+    /// who read it: hosts that read different ones may each have a partition of the same number, and its state.
+    pub fn gives_stores_other_inputs<'a>(&self, inputs: impl Iterator<Item = &'a str>, has_stores: bool) -> bool {
+        (has_stores || !self.spec.state.is_empty()) && !inputs.eq(self.spec.inputs.iter().map(String::as_str))
+    }
+
     /// Its current revision, where the history does not have it: a host of an earlier version wrote none.
     pub fn to_revision(&self) -> Revision {
         Revision {
