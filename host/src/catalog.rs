@@ -20,6 +20,7 @@ mod cycle;
 mod follower;
 mod modules;
 pub(crate) mod records;
+mod unread;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,9 @@ pub enum CatalogError {
     /// Other inputs for stores that may be in use.
     #[error("{0} has stores, and would get other inputs while it may run: it is not paused")]
     InputsInUse(TransformId),
+    /// A newer host wrote it: it is left as it is.
+    #[error("{what} is not understood by this host, and is left as it is: {reason}")]
+    Newer { what: String, reason: String },
     /// Too few threads or the like, while opening.
     #[error("{0}")]
     Host(String),
@@ -94,6 +98,12 @@ fn found_text(found: Option<u64>) -> String {
 }
 
 impl CatalogError {
+    /// Refuses a deployment whose newest record this host does not understand.
+    pub fn unless_understood(deployment: &Deployment) -> Result<(), Self> {
+        let refused = |reason: &String| Self::Newer { what: deployment.id.to_string(), reason: reason.clone() };
+        deployment.unread.as_ref().map_or(Ok(()), |reason| Err(refused(reason)))
+    }
+
     pub fn code(&self) -> Code {
         match self {
             Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
@@ -107,6 +117,7 @@ impl CatalogError {
             Self::KeyReused => Code::KeyReused,
             Self::Cycle { .. } => Code::Cycle,
             Self::InputsInUse(_) => Code::InputsInUse,
+            Self::Newer { .. } => Code::NewerFormat,
             Self::Contended(_) => Code::Contended,
             Self::Unseen => Code::ControlWrite,
             Self::Corrupt(_) => Code::ModuleCorrupt,
@@ -200,8 +211,9 @@ impl Catalog {
     }
 
     pub fn revision(&self, id: &TransformId, revision: u64) -> Result<Arc<Revision>, CatalogError> {
-        let found = self.deployments.current().revision(id, revision);
-        found.ok_or_else(|| CatalogError::NoRevision { id: id.clone(), revision: Some(revision) })
+        let all = self.deployments.current();
+        let missing = || change::no_revision(&all, id, Some(revision));
+        all.revision(id, revision).ok_or_else(missing)
     }
 
     /// Waits until this host has seen everything that was written before now, modules too.

@@ -421,6 +421,9 @@ pub enum OpenError {
     /// Kafka or the local disk failed.
     #[error("{0}")]
     Unavailable(String),
+    /// A changelog topic has what a newer host wrote.
+    #[error("{0}")]
+    Newer(String),
 }
 
 impl OpenError {
@@ -429,6 +432,7 @@ impl OpenError {
             Self::Lost(_) => Code::StateLost,
             Self::Partitions(_) => Code::PartitionsChanged,
             Self::Unavailable(_) => Code::StateUnavailable,
+            Self::Newer(_) => Code::NewerFormat,
         }
     }
 }

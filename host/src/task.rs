@@ -35,9 +35,11 @@ pub use program::{Program, Settings};
 pub use tally::Tally;
 
 use crate::model::batch::{Batch, RecordRef};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::status::{LastError, PartitionStatus, State};
+use crate::model::text::brief;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Assigned, CommitOffset, Guest, Partition, Positions};
 
@@ -45,6 +47,9 @@ use crate::ports::{Assigned, CommitOffset, Guest, Partition, Positions};
 const CULPRITS_IN_A_ROW: u32 = 5;
 /// First and longest backoff of a partition whose guest fails on everything, or cannot be made.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
+
+/// Longest reason for which metadata is not understood, in bytes: it quotes what somebody has written there.
+const REASON_BYTES_MAX: usize = 256;
 
 /// See the module.
 pub struct Task {
@@ -83,6 +88,10 @@ pub struct Task {
     called: Option<i64>,
     /// A record that fails without a call: its work is more than a transaction takes.
     condemned: Option<(i64, Failed)>,
+    /// Why the metadata of its offset is not believed.
+    unreadable: Option<String>,
+    /// Why it does nothing until its worker begins anew.
+    stopped: Option<LastError>,
     error: Option<LastError>,
 }
 
@@ -110,7 +119,9 @@ pub enum Step {
 impl Task {
     pub fn new(assigned: &Assigned, program: Arc<Program>, on_trial: bool) -> Self {
         let &Assigned { partition, next_offset, .. } = assigned;
-        let mut committed = Progress::parse(&assigned.metadata, next_offset);
+        let read = Progress::parse(&assigned.metadata, next_offset);
+        let unreadable = read.as_ref().err().map(ToString::to_string);
+        let mut committed = read.unwrap_or_else(|_| Progress::unknown(next_offset));
         if committed.resets != program.settings.resets {
             // Of changelogs that are given up.
             committed.changelogs.clear();
@@ -142,8 +153,24 @@ impl Task {
             rows_max: usize::MAX,
             called: None,
             condemned: None,
+            unreadable,
+            stopped: None,
             error: None,
         }
+    }
+
+    /// The error of a task whose offset has metadata that is not understood, until it is stopped.
+    pub fn unreadable(&self, now: Timestamp) -> Option<LastError> {
+        let reason = self.unreadable.as_ref().filter(|_| self.stopped.is_none())?;
+        let (topic, number, offset) = (self.topic(), self.partition.number, self.committed_offset);
+        let message = format!("{topic}/{number} has an offset, {offset}, with metadata that is not understood: {}", brief(reason, REASON_BYTES_MAX));
+        Some(LastError { code: Code::OffsetUnreadable, message, offset: Some(offset), at: now })
+    }
+
+    /// Does nothing from here on.
+    pub fn stop(&mut self, error: LastError) {
+        self.error = Some(error.clone());
+        self.stopped = Some(error);
     }
 
     /// Takes a record in. Repeats are dropped.
@@ -220,17 +247,17 @@ impl Task {
     }
 
     pub fn is_waiting(&self, now: Timestamp) -> bool {
-        self.paused || self.held || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
+        self.paused || self.held || self.stopped.is_some() || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
     }
 
     /// A newer revision was committed here, by another host: this one waits until its worker has that too.
-    fn is_outrun(&self) -> bool {
+    pub fn is_outrun(&self) -> bool {
         self.committed_revision() > self.program.settings.revision
     }
 
     /// When a waiting task goes on, or a tick is due.
     pub fn wait_until(&self) -> Option<Timestamp> {
-        if self.paused || self.held { None } else { self.wait_until.or(self.tick_at) }
+        if self.paused || self.held || self.stopped.is_some() { None } else { self.wait_until.or(self.tick_at) }
     }
 
     /// Waits until its state is there; let go, the caller seeks to [`Task::next_offset`].
@@ -248,7 +275,7 @@ impl Task {
     pub fn state_opened(&mut self) {
         self.held = false;
         self.instance_failures = 0;
-        self.error = None;
+        self.error.clone_from(&self.stopped);
     }
 
     /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
@@ -287,7 +314,7 @@ impl Task {
         self.paused = false;
         self.wait_until = None;
         self.culprits_in_a_row = 0;
-        self.error = None;
+        self.error.clone_from(&self.stopped);
     }
 
     /// The transaction was aborted: back to the committed offset, with a fresh instance. The caller seeks there.
@@ -427,6 +454,7 @@ impl Task {
     pub fn state(&self) -> State {
         match self {
             Self { paused: true, .. } => State::Paused,
+            Self { stopped: Some(_), .. } => State::Failed,
             Self { instance_failures: 1.., .. } => State::Failed,
             _ if self.is_outrun() || self.held => State::Starting,
             Self { culprits_in_a_row: CULPRITS_IN_A_ROW.., .. } => State::Degraded,

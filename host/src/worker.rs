@@ -44,6 +44,8 @@ pub enum Command {
     Resume,
     /// Go on with another revision, from the end of the open transaction on.
     Swap(Swap),
+    /// Say of the partitions that wait for another revision why it does not come.
+    Strand(LastError),
     /// Say what is committed in a store.
     LookUp(LookUp),
 }
@@ -147,6 +149,7 @@ impl Worker {
                     }
                 }
                 Ok(Command::Swap(next)) => cycle.swap(next),
+                Ok(Command::Strand(error)) => cycle.strand(&error),
                 Ok(Command::LookUp(LookUp { number, store, key, answer })) => {
                     if let Some(found) = cycle.look_up(number, &store, &key, (self.clock)()) {
                         let _ = answer.send(found);
@@ -211,7 +214,7 @@ impl Worker {
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Command::Resume | Command::LookUp(_)) => {}
+                Ok(Command::Resume | Command::LookUp(_) | Command::Strand(_)) => {}
                 Ok(Command::Swap(next)) => self.programs.replace(next.program),
                 Err(RecvTimeoutError::Timeout) => return false,
             }

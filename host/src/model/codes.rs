@@ -116,6 +116,8 @@ codes! {
         "build it again with another version of its language's tools, and report the module: no module should crash a compiler";
     InputsInUse = "E057", 409, "The inputs of a transform with stores change while it may run",
         "pause it, deploy the change, and resume it: sandbar pause TEAM/NAME";
+    FieldUnsupported = "E058", 409, "Not every host of the cluster understands a field of the spec",
+        "upgrade the hosts that are named, or leave the field out";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
@@ -148,6 +150,9 @@ codes! {
         "its keys are elsewhere now: docs/errors/E221.md says how to move them";
     StateUnavailable = "E222", 503, "A store cannot be rebuilt now", "nothing is lost; it is tried again, look at the brokers and the disk";
     TableUnavailable = "E223", 503, "A table has not caught up with its topic", "wait; if it stays so, look at the topic and the message";
+    NewerFormat = "E226", 409, "A newer host wrote what this host does not understand", "use a host of that version; upgrade this one";
+    OffsetUnreadable = "E227", 500, "A committed offset says what this host does not believe",
+        "pause the transform, set the offset of the partition (sandbar offsets set), and resume it";
 }
 
 impl Code {
@@ -194,7 +199,8 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let raw = String::deserialize(deserializer)?;
+        raw.parse().map_err(|_| D::Error::unknown_variant(&raw, &[]))
     }
 }
 

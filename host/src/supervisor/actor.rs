@@ -10,10 +10,11 @@ use tokio::task::spawn_blocking;
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Order, Parts, Running, Told, order, plan};
+use crate::catalog::CatalogError;
 use crate::crashes::{ENDS_MAX, Permit, Standing};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Deployment, Desired, Revision};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, SessionOptions, States};
@@ -51,6 +52,8 @@ pub(super) struct Actor {
     stores: Option<TransformStores>,
     /// When the partitions of its inputs were last counted.
     looked_at: Option<Timestamp>,
+    /// Why partitions wait for a revision that will not come.
+    stranded: Option<LastError>,
     failures: u32,
     metrics: Arc<TransformMetrics>,
 }
@@ -76,6 +79,7 @@ impl Actor {
             stores: None,
             failures: 0,
             looked_at: None,
+            stranded: None,
             metrics,
         }
     }
@@ -123,7 +127,8 @@ impl Actor {
 
     /// Tells whether its workers may be started, where none run and some should.
     fn permit(&self, desired: Option<&Deployment>) -> Permit {
-        match desired.filter(|deployment| deployment.desired == Desired::Running) {
+        let to_start = |deployment: &&Deployment| deployment.desired == Desired::Running && deployment.unread.is_none();
+        match desired.filter(to_start) {
             Some(deployment) if self.workers.is_empty() => self.parts.crashes.permit(&self.id, deployment.asked.resumes),
             Some(_) => Permit::Granted,
             None => {
@@ -333,15 +338,31 @@ impl Actor {
         });
     }
 
+    /// Shows whether what runs is not the newest, as this host does not understand that.
+    fn settle_running(&self, desired: Option<&Deployment>) {
+        let unread = desired.and_then(unread);
+        let is_other = |report: &Report| report.error.as_ref().is_some_and(|error| error.code == Code::NewerFormat);
+        self.report.send_if_modified(|report| {
+            if report.error == unread || (unread.is_none() && !is_other(report)) {
+                return false;
+            }
+            report.target = desired.map_or(report.target, |deployment| deployment.revision);
+            report.error = unread;
+            true
+        });
+    }
+
     /// What is shown while nothing runs.
     fn settle(&mut self, desired: Option<&Deployment>, permit: Permit) {
         if self.running != Running::Nothing {
-            return;
+            return self.settle_running(desired);
         }
-        let error = match permit {
+        let running = desired.filter(|deployment| deployment.desired == Desired::Running);
+        let quarantined = match permit {
             Permit::Quarantined { since } => Some(quarantined(since)),
             Permit::Granted | Permit::Waits => None,
         };
+        let error = running.and_then(unread).or(quarantined);
         let state = match desired.map(|deployment| deployment.desired) {
             Some(Desired::Paused) => State::Paused,
             Some(Desired::Running) if error.is_some() => State::Failed,
@@ -406,12 +427,13 @@ impl Actor {
     async fn catch_up(&mut self, desired: Option<&Deployment>) {
         let newest = self.report.borrow().workers().iter().filter_map(|worker| worker.outrun_by).max();
         let (Some(newest), Some(desired)) = (newest, desired) else { return };
-        let deployment = match newest == desired.revision {
+        let deployment = match newest == desired.revision && desired.unread.is_none() {
             true => desired.clone(),
-            // Not read from the catalog yet, or collected: looked for again.
-            false => match self.parts.catalog.revision(&self.id, newest) {
-                Ok(revision) => revision.to_deployment(desired.asked),
-                Err(_) => return,
+            false => match self.revision(newest).await {
+                Ok(Some(revision)) => revision.to_deployment(desired.asked),
+                // Not read from the catalog yet: looked for again.
+                Ok(None) => return,
+                Err(stranded) => return self.strand(stranded),
             },
         };
         match self.prepare(&deployment).await {
@@ -419,6 +441,44 @@ impl Actor {
             Ok(_) => {}
             Err((code, message)) => self.prepare_failed(deployment.revision, code, message),
         }
+    }
+
+    /// A revision that some offset was committed with. An error: this host will never have it.
+    async fn revision(&self, revision: u64) -> Result<Option<Arc<Revision>>, Unprepared> {
+        let (catalog, id) = (self.parts.catalog.clone(), self.id.clone());
+        let found = spawn_blocking(move || {
+            // No revision commits before the catalog has it: one that is not there when all is read was made up.
+            if catalog.revision(&id, revision).is_err() && catalog.see_changes().is_err() {
+                return Ok(None);
+            }
+            let newest = catalog.known(&id).map_or(0, |known| known.revision);
+            match catalog.revision(&id, revision) {
+                Ok(revision) => Ok(Some(revision)),
+                Err(error @ CatalogError::Newer { .. }) => Err((error.code(), error.to_string())),
+                Err(_) if revision > newest => Err((
+                    Code::OffsetUnreadable,
+                    format!("its offset was committed by revision {revision}, and there are {newest} of {id}"),
+                )),
+                Err(error) => match catalog.known(&id).as_ref().map(CatalogError::unless_understood) {
+                    Some(Err(newer)) => Err((newer.code(), newer.to_string())),
+                    _ => {
+                        tracing::debug!(transform = %id, revision, %error, "a revision is not kept");
+                        Ok(None)
+                    }
+                },
+            }
+        });
+        found.await.unwrap_or(Ok(None))
+    }
+
+    /// Tells workers why partitions wait that a revision of no known content has committed.
+    fn strand(&mut self, (code, message): Unprepared) {
+        let told = self.stranded.take().filter(|told| (told.code, &told.message) == (code, &message));
+        let error = told.unwrap_or_else(|| LastError { code, message, offset: None, at: Timestamp::now() });
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Strand(error.clone()));
+        }
+        self.stranded = Some(error);
     }
 
     /// Shows the host's order of starts how far it is.
@@ -440,6 +500,12 @@ impl Actor {
         self.metrics.state(report.status(&self.id).state);
         self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
     }
+}
+
+/// The error of a transform whose newest record this host does not understand. It does not change while that is so.
+fn unread(deployment: &Deployment) -> Option<LastError> {
+    let message = deployment.unread.clone()?;
+    Some(LastError { code: Code::NewerFormat, message, offset: None, at: deployment.changed_at })
 }
 
 /// The error of a transform that stays off. It does not change while it does.

@@ -82,6 +82,13 @@ pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now
             _ => Action::Stop,
         };
     };
+    if deployment.unread.is_some() {
+        // Whatever runs goes on, and nothing is started that is not the newest.
+        return match (runs, running) {
+            (None, Running::Failed { .. }) => Action::Stop,
+            _ => Action::Wait(None),
+        };
+    }
     match running {
         Running::Revision(revision) if *revision == deployment.revision => Action::Wait(None),
         Running::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
@@ -107,7 +114,19 @@ mod tests {
         let id = "orders/strip".parse().expect("valid");
         let (module, changed_at) = (Digest::of(b""), Timestamp(0));
         let asked = Asked::default();
-        Deployment { id, revision, module, spec, desired, asked, changed_at, changes: revision, requests: Vec::new() }
+        Deployment {
+            id,
+            revision,
+            module,
+            spec,
+            desired,
+            asked,
+            changed_at,
+            changes: revision,
+            requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
+        }
     }
 
     #[test]
