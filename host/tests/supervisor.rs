@@ -271,11 +271,12 @@ async fn a_pause_a_reset_and_a_resume_that_come_as_one_lead_to_the_new_changelog
     bench.stop().await;
 }
 
-/// Writes the newest deployment again, with this field in its place.
-fn write_with(bench: &Bench, place: &str, value: Value) {
+/// Writes the newest deployment again, running or paused, with this field in its place.
+fn write_with(bench: &Bench, desired: &str, place: &str, value: Value) {
     let known = bench.catalog.known(&bench.id).expect("deployed");
     let mut record = serde_json::to_value(known).expect("plain data");
     record["revision"] = json!(2);
+    record["desired"] = json!(desired);
     let parent = place.rsplit_once('/').expect("a path").0;
     record.pointer_mut(parent).expect(place)[place.rsplit('/').next().expect("a field")] = value;
     bench.append("_sandbar.dev.deployments", "shop/fixture", &record);
@@ -290,15 +291,15 @@ async fn what_a_newer_host_deployed_is_shown_and_what_ran_goes_on() {
     for place in ["/spec/more", "/spec/limits/more"] {
         let bench = Bench::start(|thread, run| thread.spawn(run), None).await;
         bench.wait_for("it runs", runs);
-        write_with(&bench, place, json!(1));
+        write_with(&bench, "running", place, json!(1));
         bench.wait_for("it runs and says so", |status| is_newer(status) && status.state == State::Running && status.revision == 1);
         bench.append("in", "a", &json!("x"));
         bench.outputs(1);
-        write_with(&bench, "/desired", json!("paused"));
-        bench.wait_for("it is paused by a record that is understood", |status| status.state == State::Paused);
-        write_with(&bench, place, json!(1));
+        write_with(&bench, "paused", place, json!(1));
+        bench.wait_for("that much is understood", |status| is_newer(status) && status.state == State::Paused);
+        write_with(&bench, "running", place, json!(1));
         bench.wait_for("nothing is started", |status| is_newer(status) && status.state == State::Failed);
-        write_with(&bench, "/asked/resumes", json!(9));
+        write_with(&bench, "running", "/asked/resumes", json!(9));
         bench.wait_for("it is understood again, and runs", |status| runs(status) && status.revision == 2);
         bench.stop().await;
     }

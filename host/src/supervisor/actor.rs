@@ -357,12 +357,12 @@ impl Actor {
         if self.running != Running::Nothing {
             return self.settle_running(desired);
         }
-        let running = desired.filter(|deployment| deployment.desired == Desired::Running);
+        let live = desired.filter(|deployment| deployment.desired != Desired::Deleted);
         let quarantined = match permit {
             Permit::Quarantined { since } => Some(quarantined(since)),
             Permit::Granted | Permit::Waits => None,
         };
-        let error = running.and_then(unread).or(quarantined);
+        let error = live.and_then(unread).or(quarantined);
         let state = match desired.map(|deployment| deployment.desired) {
             Some(Desired::Paused) => State::Paused,
             Some(Desired::Running) if error.is_some() => State::Failed,

@@ -10,6 +10,7 @@ mod conformance;
 mod control_topics;
 mod exactly_once;
 mod faults;
+mod formats;
 mod graceful;
 mod harness;
 mod hostile;
