@@ -122,6 +122,11 @@ impl Task {
         let read = Progress::parse(&assigned.metadata, next_offset);
         let unreadable = read.as_ref().err().map(ToString::to_string);
         let mut committed = read.unwrap_or_else(|_| Progress::unknown(next_offset));
+        let settings = &program.settings;
+        // Of a state that never was, or that this host has not heard of yet.
+        let beyond = || format!("it is of a state after {} resets, and there were {}", committed.resets, settings.resets);
+        let is_beyond = !settings.changelogs.is_empty() && committed.resets > settings.resets;
+        let unreadable = unreadable.or_else(|| is_beyond.then(beyond));
         if committed.resets != program.settings.resets {
             // Of changelogs that are given up.
             committed.changelogs.clear();
@@ -163,7 +168,10 @@ impl Task {
     pub fn unreadable(&self, now: Timestamp) -> Option<LastError> {
         let reason = self.unreadable.as_ref().filter(|_| self.stopped.is_none())?;
         let (topic, number, offset) = (self.topic(), self.partition.number, self.committed_offset);
-        let message = format!("{topic}/{number} has an offset, {offset}, with metadata that is not understood: {}", brief(reason, REASON_BYTES_MAX));
+        let message = format!(
+            "{topic}/{number} has an offset, {offset}, with metadata that is not understood: {}",
+            brief(reason, REASON_BYTES_MAX)
+        );
         Some(LastError { code: Code::OffsetUnreadable, message, offset: Some(offset), at: now })
     }
 
@@ -247,7 +255,11 @@ impl Task {
     }
 
     pub fn is_waiting(&self, now: Timestamp) -> bool {
-        self.paused || self.held || self.stopped.is_some() || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
+        self.paused
+            || self.held
+            || self.stopped.is_some()
+            || self.is_outrun()
+            || self.wait_until.is_some_and(|until| now < until)
     }
 
     /// A newer revision was committed here, by another host: this one waits until its worker has that too.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use gated::Gated;
 use sandbar::catalog::{Catalog, Change, Expected, Request};
 use sandbar::crashes::Crashes;
 use sandbar::embedded::{EmbeddedLog, Options};
@@ -25,7 +26,6 @@ use sandbar::stores::tables::Tables;
 use sandbar::stores::{StoreLimits, Stores};
 use sandbar::supervisor::{Parts, Spawn, Supervisor};
 use sandbar::telemetry::metrics::Metrics;
-use gated::Gated;
 use serde_json::{Value, json};
 use support::{fixture, modules_of, stateful};
 use tokio::sync::watch;
@@ -114,7 +114,8 @@ impl Bench {
         let out = "out".parse().expect("valid");
         loop {
             let page = self.log.read(&out, 0, 0, Duration::from_millis(50), 1 << 20).expect("readable");
-            let text = |record: &LogRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+            let text =
+                |record: &LogRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
             let values: Vec<String> = page.records.iter().map(text).collect();
             if values.len() >= count {
                 return values;
@@ -292,7 +293,9 @@ async fn what_a_newer_host_deployed_is_shown_and_what_ran_goes_on() {
         let bench = Bench::start(|thread, run| thread.spawn(run), None).await;
         bench.wait_for("it runs", runs);
         write_with(&bench, "running", place, json!(1));
-        bench.wait_for("it runs and says so", |status| is_newer(status) && status.state == State::Running && status.revision == 1);
+        bench.wait_for("it runs and says so", |status| {
+            is_newer(status) && status.state == State::Running && status.revision == 1
+        });
         bench.append("in", "a", &json!("x"));
         bench.outputs(1);
         write_with(&bench, "paused", place, json!(1));

@@ -90,7 +90,9 @@ impl State {
     }
 
     fn whole(&self, id: &TransformId) -> Option<&Deployment> {
-        self.current.get(id).filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
+        self.current
+            .get(id)
+            .filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
     }
 
     /// The revisions that this host does not understand, newest first, and why not.

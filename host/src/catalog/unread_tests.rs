@@ -192,7 +192,9 @@ fn unknown_fields_are_written_back() {
     state.take(&record("t/n", Some(with(DEPLOYMENT, "/more", json!({"a": 1})).to_string()))).expect("understood");
     for change in [Change::Pause, every_change()[0].clone()] {
         let decided = decide(&state, &id(), &request(change), &|_| true).expect("accepted");
-        let written: Value = serde_json::from_slice(decided.records.last().and_then(|last| last.value.as_deref()).expect("one")).expect("JSON");
+        let written: Value =
+            serde_json::from_slice(decided.records.last().and_then(|last| last.value.as_deref()).expect("one"))
+                .expect("JSON");
         assert_eq!((&written["more"], &written["version"]), (&json!({"a": 1}), &json!(1)));
     }
 }
@@ -202,9 +204,11 @@ fn manifests_are_kept_likewise() {
     let digest = Digest::of(b"m").to_string();
     let mut fold = Manifests::default();
     let old = json!({"bytes": 1, "chunks": 1, "chunks_from": 0});
-    for (manifest, held, unread) in
-        [(old.clone(), 1, 0), (json!({"version": 2, "bytes": 1}), 0, 1), (json!({"version": 1, "bytes": 1, "chunks": 1, "chunks_from": 0, "upload": "a", "more": 1}), 1, 0)]
-    {
+    for (manifest, held, unread) in [
+        (old.clone(), 1, 0),
+        (json!({"version": 2, "bytes": 1}), 0, 1),
+        (json!({"version": 1, "bytes": 1, "chunks": 1, "chunks_from": 0, "upload": "a", "more": 1}), 1, 0),
+    ] {
         fold.apply(&record(&digest, Some(manifest.to_string()))).expect("kept");
         assert_eq!((fold.held.len(), fold.unread.len()), (held, unread), "{manifest}");
     }

@@ -126,7 +126,6 @@ impl Statuses {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@ use serde_json::json;
 use super::*;
 
 /// As hosts of 0.1 wrote them.
-const HOST: &str = r#"{"host":"a","url":"http://a:8080","version":"0.1.0","started_at":5,"seen_at":6,"transforms":1,"partitions":2}"#;
+const HOST: &str =
+    r#"{"host":"a","url":"http://a:8080","version":"0.1.0","started_at":5,"seen_at":6,"transforms":1,"partitions":2}"#;
 const STATUS: &str = r#"{"team":"t","name":"n","state":"degraded","revision":3,"rollout":{"revision":3,"state":"complete"},"host":"a","error":{"code":"E102","message":"it traps","at":7},"partitions":[{"topic":"in","partition":0,"committed_offset":5,"end_offset":9,"lag":4,"state":"running","revision":3,"revision_since":1,"stores":[{"name":"s","entries":1,"bytes":2}]}]}"#;
 
 fn id() -> TransformId {
@@ -49,13 +50,14 @@ fn statuses_are_told_as_far_as_they_are_understood() {
         assert_eq!((told.state, told.revision, told.partitions.len()), (state, 3, partitions), "{place} {value}");
         assert_eq!(told.error.expect("it says so").code, Code::NewerFormat);
     }
-    assert!(read_status(&id(), "a", &with(STATUS, "/more", json!(1))).expect("read").error.expect("its own").code == Code::Trap);
-    for (place, value) in [
-        ("/version", json!("x")),
-        ("/revision", json!(1e300)),
-        ("/revision", json!(null)),
-        ("/partitions", json!(7)),
-    ] {
-        read_status(&id(), "a", &with(STATUS, place, value.clone())).map(|told| panic!("{place} {value}: {told:?}")).unwrap_err();
+    assert!(
+        read_status(&id(), "a", &with(STATUS, "/more", json!(1))).expect("read").error.expect("its own").code == Code::Trap
+    );
+    for (place, value) in
+        [("/version", json!("x")), ("/revision", json!(1e300)), ("/revision", json!(null)), ("/partitions", json!(7))]
+    {
+        read_status(&id(), "a", &with(STATUS, place, value.clone()))
+            .map(|told| panic!("{place} {value}: {told:?}"))
+            .unwrap_err();
     }
 }

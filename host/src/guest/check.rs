@@ -3,10 +3,10 @@
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 
+use super::Engine;
 use super::error::text;
 use super::structure::Footprint;
 use super::worlds::{self, Function, PACKAGE, World};
-use super::Engine;
 use crate::model::module::ModuleError;
 use crate::model::text::cut;
 
@@ -81,12 +81,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, Module
 }
 
 /// Whether the module exports an interface of the world, by its full name, with these functions.
-fn check_exports(
-    engine: &Engine,
-    component: &Component,
-    exported: &str,
-    functions: &[Function],
-) -> Result<(), ModuleError> {
+fn check_exports(engine: &Engine, component: &Component, exported: &str, functions: &[Function]) -> Result<(), ModuleError> {
     let interface = part_of(exported).map_or(exported, |(interface, _)| interface);
     let ty = component.component_type();
     let found = ty.exports(&engine.engine).find(|(name, _)| is_interface(name, interface)).map(|(_, item)| item.ty);

@@ -58,9 +58,8 @@ fn assert_refused(api: &Api, job: &Job) {
     let mut spec = job.spec.clone();
     spec["module"] = api.upload(&job.module).into();
     let deployed = api.try_deploy(&job.transform, &spec);
-    let rest = ["pause", "resume", "restart", "rollback"].map(|verb| {
-        api.send("POST", &format!("{PATH}/{verb}"), "application/json", b"")
-    });
+    let rest = ["pause", "resume", "restart", "rollback"]
+        .map(|verb| api.send("POST", &format!("{PATH}/{verb}"), "application/json", b""));
     for answer in [deployed, api.delete(PATH)].into_iter().chain(rest) {
         assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("E226")), "{answer:?}");
     }
