@@ -20,6 +20,7 @@ mod cycle;
 mod follower;
 mod modules;
 pub(crate) mod records;
+mod unread;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,12 @@ pub enum CatalogError {
     /// Nothing was written: other hosts' changes got in the way each time.
     #[error("other hosts changed the catalog each time that this one tried ({0})")]
     Contended(String),
+    /// Other inputs for stores that may be in use.
+    #[error("{0} has stores, and would get other inputs while it may run: it is not paused")]
+    InputsInUse(TransformId),
+    /// A newer host wrote it: it is left as it is.
+    #[error("{what} is not understood by this host, and is left as it is: {reason}")]
+    Newer { what: String, reason: String },
     /// Too few threads or the like, while opening.
     #[error("{0}")]
     Host(String),
@@ -91,6 +98,12 @@ fn found_text(found: Option<u64>) -> String {
 }
 
 impl CatalogError {
+    /// Refuses a deployment whose newest record this host does not understand.
+    pub fn unless_understood(deployment: &Deployment) -> Result<(), Self> {
+        let refused = |reason: &String| Self::Newer { what: deployment.id.to_string(), reason: reason.clone() };
+        deployment.unread.as_ref().map_or(Ok(()), |reason| Err(refused(reason)))
+    }
+
     pub fn code(&self) -> Code {
         match self {
             Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
@@ -103,6 +116,8 @@ impl CatalogError {
             Self::NoModule(_) => Code::ModuleMissing,
             Self::KeyReused => Code::KeyReused,
             Self::Cycle { .. } => Code::Cycle,
+            Self::InputsInUse(_) => Code::InputsInUse,
+            Self::Newer { .. } => Code::NewerFormat,
             Self::Contended(_) => Code::Contended,
             Self::Unseen => Code::ControlWrite,
             Self::Corrupt(_) => Code::ModuleCorrupt,
@@ -157,6 +172,11 @@ impl Catalog {
         self.deployments.current().live(id).cloned()
     }
 
+    /// One deployment, also of a transform that was deleted.
+    pub fn known(&self, id: &TransformId) -> Option<Deployment> {
+        self.deployments.current().get(id).cloned()
+    }
+
     /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.
     pub fn change(&self, id: &TransformId, request: Request) -> Result<Applied, CatalogError> {
         self.writer.change(id, request, &self.deployments, &self.modules)
@@ -191,13 +211,19 @@ impl Catalog {
     }
 
     pub fn revision(&self, id: &TransformId, revision: u64) -> Result<Arc<Revision>, CatalogError> {
-        let found = self.deployments.current().revision(id, revision);
-        found.ok_or_else(|| CatalogError::NoRevision { id: id.clone(), revision: Some(revision) })
+        let all = self.deployments.current();
+        let missing = || change::no_revision(&all, id, Some(revision));
+        all.revision(id, revision).ok_or_else(missing)
     }
 
     /// Waits until this host has seen everything that was written before now, modules too.
     pub fn refresh(&self) -> Result<(), CatalogError> {
         self.modules.catch_up()?;
+        self.see_changes()
+    }
+
+    /// Waits until this host has seen every change of a transform that was written before now.
+    pub fn see_changes(&self) -> Result<(), CatalogError> {
         self.catch_up(self.writer.end_offset()?)
     }
 

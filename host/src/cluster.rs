@@ -15,6 +15,7 @@
 mod feed;
 pub(crate) mod fold;
 mod narrator;
+mod newer;
 mod publisher;
 mod recorder;
 mod sampled;

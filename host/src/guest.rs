@@ -21,6 +21,7 @@ mod memory;
 mod modules;
 mod settings;
 pub mod structure;
+mod worlds;
 
 pub use address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
 pub use cache::Cache;
@@ -28,11 +29,6 @@ pub use engine::Engine;
 pub use instance::{Prepared, Tables};
 pub use modules::Modules;
 pub use settings::Settings;
-
-/// The package whose world a module must fit.
-pub const PACKAGE: &str = "sandbar:transform";
-/// The version of it that this host runs.
-pub const VERSION: &str = "0.1.0";
 
 pub(crate) mod bindings {
     wasmtime::component::bindgen!({

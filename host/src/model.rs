@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod batch;
 pub mod codes;
+pub mod format;
 pub mod journal;
 pub mod module;
 pub mod murmur2;

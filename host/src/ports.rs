@@ -584,6 +584,9 @@ pub enum OpenError {
     /// Kafka or the local disk failed.
     #[error("{0}")]
     Unavailable(String),
+    /// A changelog topic has what a newer host wrote.
+    #[error("{0}")]
+    Newer(String),
 }
 
 impl OpenError {
@@ -592,6 +595,7 @@ impl OpenError {
             Self::Lost(_) => Code::StateLost,
             Self::Partitions(_) => Code::PartitionsChanged,
             Self::Unavailable(_) => Code::StateUnavailable,
+            Self::Newer(_) => Code::NewerFormat,
         }
     }
 }

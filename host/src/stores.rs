@@ -96,7 +96,7 @@ impl Stores {
             },
         });
         let inputs = spec.inputs.clone();
-        TransformStores { host: self.clone(), inputs, stores: stores.collect(), partitions, metrics }
+        TransformStores { host: self.clone(), inputs, stores: stores.collect(), partitions, metrics, may_open: None }
     }
 
     /// Removes local copies that nobody has used for long: of partitions that moved away, of transforms that are gone.
@@ -134,9 +134,18 @@ pub struct TransformStores {
     stores: Vec<StoreOf>,
     partitions: i32,
     metrics: Arc<TransformMetrics>,
+    may_open: Option<MayOpen>,
 }
 
+/// Tells whether a host's view of a transform is the newest: only then does it open stores.
+pub type MayOpen = Arc<dyn Fn() -> Result<(), OpenError> + Send + Sync>;
+
 impl TransformStores {
+    /// Asks before a state is handed over.
+    pub fn asking(self, may_open: MayOpen) -> Self {
+        Self { may_open: Some(may_open), ..self }
+    }
+
     /// Whether a state that one of them opened is what the other would open.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.stores, self.partitions) == (&other.stores, other.partitions)
@@ -174,6 +183,8 @@ impl TransformStores {
             let local = restore.finish();
             stores.push(Store::new(settings.clone(), local).map_err(|error| OpenError::Unavailable(error.to_string()))?);
         }
+        // Last, so that it is true when the first record comes.
+        self.may_open.as_ref().map_or(Ok(()), |may_open| may_open())?;
         Ok(State::new(stores).holding(claims))
     }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use plan::{Action, Running, plan};
+pub use plan::{Action, Order, Running, Told, order, plan};
 
 use crate::catalog::Catalog;
 use crate::crashes::Crashes;

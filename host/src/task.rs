@@ -41,9 +41,11 @@ pub use tally::Tally;
 use verdicts::Verdicts;
 
 use crate::model::batch::{Batch, RecordRef};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::status::{LastError, PartitionStatus, State};
+use crate::model::text::brief;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Assigned, Cause, CommitOffset, Guest, Partition, Positions};
 
@@ -51,6 +53,9 @@ use crate::ports::{Assigned, Cause, CommitOffset, Guest, Partition, Positions};
 const CULPRITS_IN_A_ROW: u32 = 5;
 /// First and longest backoff of a partition whose guest fails on everything, or cannot be made.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
+
+/// Longest reason for which metadata is not understood, in bytes: it quotes what somebody has written there.
+const REASON_BYTES_MAX: usize = 256;
 
 /// See the module.
 pub struct Task {
@@ -94,6 +99,10 @@ pub struct Task {
     called: Option<i64>,
     /// Records that fail without a call: what they become is refused, or more than a transaction takes.
     verdicts: Verdicts,
+    /// Why the metadata of its offset is not believed.
+    unreadable: Option<String>,
+    /// Why it does nothing until its worker begins anew.
+    stopped: Option<LastError>,
     error: Option<LastError>,
 }
 
@@ -121,7 +130,14 @@ pub enum Step {
 impl Task {
     pub fn new(assigned: &Assigned, program: Arc<Program>, on_trial: bool) -> Self {
         let &Assigned { partition, next_offset, .. } = assigned;
-        let mut committed = Progress::parse(&assigned.metadata, next_offset);
+        let read = Progress::parse(&assigned.metadata, next_offset);
+        let unreadable = read.as_ref().err().map(ToString::to_string);
+        let mut committed = read.unwrap_or_else(|_| Progress::unknown(next_offset));
+        let settings = &program.settings;
+        // Of a state that never was, or that this host has not heard of yet.
+        let beyond = || format!("it is of a state after {} resets, and there were {}", committed.resets, settings.resets);
+        let is_beyond = !settings.changelogs.is_empty() && committed.resets > settings.resets;
+        let unreadable = unreadable.or_else(|| is_beyond.then(beyond));
         if committed.resets != program.settings.resets {
             // Of changelogs that are given up.
             committed.changelogs.clear();
@@ -155,8 +171,27 @@ impl Task {
             rows_max: usize::MAX,
             called: None,
             verdicts: Verdicts::default(),
+            unreadable,
+            stopped: None,
             error: None,
         }
+    }
+
+    /// The error of a task whose offset has metadata that is not understood, until it is stopped.
+    pub fn unreadable(&self, now: Timestamp) -> Option<LastError> {
+        let reason = self.unreadable.as_ref().filter(|_| self.stopped.is_none())?;
+        let (topic, number, offset) = (self.topic(), self.partition.number, self.committed_offset);
+        let message = format!(
+            "{topic}/{number} has an offset, {offset}, with metadata that is not understood: {}",
+            brief(reason, REASON_BYTES_MAX)
+        );
+        Some(LastError { code: Code::OffsetUnreadable, message, offset: Some(offset), at: now })
+    }
+
+    /// Does nothing from here on.
+    pub fn stop(&mut self, error: LastError) {
+        self.error = Some(error.clone());
+        self.stopped = Some(error);
     }
 
     /// Takes a record in. Repeats are dropped.
@@ -261,17 +296,21 @@ impl Task {
     }
 
     pub fn is_waiting(&self, now: Timestamp) -> bool {
-        self.paused || self.held || self.is_outrun() || self.wait_until.is_some_and(|until| now < until)
+        self.paused
+            || self.held
+            || self.stopped.is_some()
+            || self.is_outrun()
+            || self.wait_until.is_some_and(|until| now < until)
     }
 
     /// A newer revision was committed here, by another host: this one waits until its worker has that too.
-    fn is_outrun(&self) -> bool {
+    pub fn is_outrun(&self) -> bool {
         self.committed_revision() > self.program.settings.revision
     }
 
     /// When a waiting task goes on, or a tick is due.
     pub fn wait_until(&self) -> Option<Timestamp> {
-        if self.paused || self.held { None } else { self.wait_until.or(self.tick_at) }
+        if self.paused || self.held || self.stopped.is_some() { None } else { self.wait_until.or(self.tick_at) }
     }
 
     /// Waits until its state is there; let go, the caller seeks to [`Task::next_offset`].
@@ -289,7 +328,7 @@ impl Task {
     pub fn state_opened(&mut self) {
         self.held = false;
         self.instance_failures = 0;
-        self.error = None;
+        self.error.clone_from(&self.stopped);
     }
 
     /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
@@ -329,7 +368,7 @@ impl Task {
         self.wait_until = None;
         self.culprits_in_a_row = 0;
         self.verdicts.clear();
-        self.error = None;
+        self.error.clone_from(&self.stopped);
     }
 
     /// The transaction was aborted: back to the committed offset, with a fresh instance. The caller seeks there.
@@ -483,6 +522,7 @@ impl Task {
     pub fn state(&self) -> State {
         match self {
             Self { paused: true, .. } => State::Paused,
+            Self { stopped: Some(_), .. } => State::Failed,
             Self { instance_failures: 1.., .. } => State::Failed,
             _ if self.is_outrun() || self.held => State::Starting,
             Self { culprits_in_a_row: CULPRITS_IN_A_ROW.., .. } => State::Degraded,

@@ -47,6 +47,8 @@ pub enum Command {
     Swap(Swap),
     /// Look for partitions that the inputs have got since.
     LookForPartitions,
+    /// Say of the partitions that wait for another revision why it does not come.
+    Strand(LastError),
     /// Say what is committed in a store.
     LookUp(LookUp),
 }
@@ -155,6 +157,7 @@ impl Worker {
                         return End::Failed(error);
                     }
                 }
+                Ok(Command::Strand(error)) => cycle.strand(&error),
                 Ok(Command::LookUp(LookUp { number, store, key, answer })) => {
                     if let Some(found) = cycle.look_up(number, &store, &key, (self.clock)()) {
                         let _ = answer.send(found);
@@ -220,7 +223,7 @@ impl Worker {
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Command::Resume | Command::LookForPartitions | Command::LookUp(_)) => {}
+                Ok(Command::Resume | Command::LookForPartitions | Command::LookUp(_) | Command::Strand(_)) => {}
                 Ok(Command::Swap(next)) => self.programs.replace(next.program),
                 Err(RecvTimeoutError::Timeout) => return false,
             }

@@ -110,3 +110,74 @@ async fn a_reset_begins_with_new_changelogs() {
     assert_eq!(host.log.topic(&changelog).expect("made").partitions, 4);
     assert_eq!(deployment.revision, 2, "it spends no revision");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_get_other_inputs_only_while_nobody_has_them_open() {
+    let (host, digest) = uploaded().await;
+    host.log
+        .create_topic(&sandbar::ports::NewTopic {
+            name: "shop.more".parse().expect("valid"),
+            partitions: 4,
+            compacted: false,
+            retention: None,
+        })
+        .expect("made");
+    let of = |inputs: &[&str], state: Value| spec(&digest, json!({"inputs": inputs, "state": state}));
+    let (one, both) = (["shop.orders"], ["shop.orders", "shop.more"]);
+    let (none, some) = (json!({}), json!({"levels": {}}));
+    host.put(STRIP, &of(&one, none.clone())).await.expect(202);
+    // Nothing is shared yet.
+    host.put(STRIP, &of(&both, none.clone())).await.expect(202);
+    host.put(STRIP, &of(&one, none.clone())).await.expect(202);
+    for (inputs, state) in [(&["shop.more"][..], &some), (&both, &some)] {
+        host.put(STRIP, &of(inputs, state.clone())).await.refused(409, "E057");
+        host.put(&format!("{STRIP}?dry_run=true"), &of(inputs, state.clone())).await.refused(409, "E057");
+    }
+    host.put(STRIP, &of(&one, some.clone())).await.expect(202);
+    for (inputs, state) in [(&both[..], &some), (&["shop.more"], &some), (&both, &none)] {
+        host.put(STRIP, &of(inputs, state.clone())).await.refused(409, "E057");
+    }
+    // Whatever else changes is no matter of inputs.
+    let mut workers = of(&one, some.clone());
+    workers["workers"] = json!(3);
+    host.put(STRIP, &workers).await.expect(202);
+    host.post(&format!("{STRIP}/pause")).await.expect(202);
+    host.put(STRIP, &of(&both, some.clone())).await.expect(202);
+    host.post(&format!("{STRIP}/resume")).await.expect(202);
+    host.put(STRIP, &of(&["shop.more", "shop.orders"], some.clone())).await.refused(409, "E057");
+    host.post(&format!("{STRIP}/rollback")).await.refused(409, "E057");
+    // Deleted, it has no host that would have to leave.
+    host::Answer::of(host.request("DELETE", STRIP)).await.expect(204);
+    host.put(STRIP, &of(&one, some)).await.expect(202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_hosts_transform_is_listed_and_left_as_it_is() {
+    let (host, digest) = uploaded().await;
+    host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);
+    let topic = "_sandbar.test.deployments";
+    let mut newest = host.log.all(topic, 0).pop().expect("deployed");
+    let mut value: Value = serde_json::from_slice(newest.value.as_deref().expect("a value")).expect("JSON");
+    assert_eq!(value["version"], 1);
+    value["version"] = json!(2);
+    value["revision"] = json!(2);
+    newest.value = Some(value.to_string().into_bytes());
+    host.log.append(&topic.parse().expect("valid"), Some(0), vec![newest]).expect("appended");
+    host.state.catalog.refresh().expect("read");
+    let count = host.log.all(topic, 0).len();
+    host.put(STRIP, &spec(&digest, json!({}))).await.refused(409, "E226");
+    for path in ["pause", "resume", "restart", "rollback"] {
+        host.post(&format!("{STRIP}/{path}")).await.refused(409, "E226");
+    }
+    for path in ["", "/state", "/offsets"] {
+        host::Answer::of(host.request("DELETE", &format!("{STRIP}{path}"))).await.refused(409, "E226");
+    }
+    for path in ["", "/offsets", "/state/levels/known"] {
+        host.get(&format!("{STRIP}{path}")).await.refused(409, "E226");
+    }
+    assert_eq!(host.log.all(topic, 0).len(), count, "nothing was written");
+    let listed = host.get("/v1/transforms").await.expect(200);
+    assert_eq!((&listed["transforms"][0]["name"], &listed["transforms"][0]["revision"]), (&json!("strip"), &json!(2)));
+    let status = host.get(&format!("{STRIP}/status")).await.expect(200);
+    assert_eq!(status["revision"], 2);
+}

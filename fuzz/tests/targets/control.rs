@@ -146,8 +146,9 @@ fn control_progress() {
         let mut metadata = br#"{"revision":3,"since":40,"changelogs":{"levels":7},"resets":1}"#.to_vec();
         mutate(&mut metadata, &WORDS, entropy);
         let metadata = String::from_utf8_lossy(&metadata);
-        let progress = Progress::parse(&metadata, 7);
-        assert_eq!(Progress::parse(&progress.to_string(), 7), progress, "{metadata}");
+        if let Ok(progress) = Progress::parse(&metadata, 7) {
+            assert_eq!(Progress::parse(&progress.to_string(), 7), Ok(progress), "{metadata}");
+        }
         Progress::newest([metadata.as_ref(), ""].into_iter());
     });
 }

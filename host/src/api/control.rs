@@ -12,7 +12,7 @@ use crate::model::revision::Desired;
 use super::AppState;
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Precondition};
-use super::transforms::{change, etag, find, location};
+use super::transforms::{change, etag, find, find_understood, location};
 use super::views::{ChangeView, HostList, HostView, StatusView};
 
 /// Pause a transform.
@@ -50,7 +50,7 @@ pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondit
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is paused (E033)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
-    if find(&shared, &id).await?.desired == Desired::Paused {
+    if find_understood(&shared, &id).await?.desired == Desired::Paused {
         return Err(Refusal::new(Code::NotRunning, format!("{id} is paused")).with_hint("resume it"));
     }
     Ok(accepted(&change(&shared, id, precondition, Change::Restart).await?))

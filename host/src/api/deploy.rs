@@ -9,14 +9,17 @@ use axum::body::Bytes;
 
 use crate::catalog::{self, Applied, CatalogError, Change};
 use crate::model::codes::Code;
+use crate::model::format::{Format, SPEC_FIELDS, SpecField, younger_fields};
 use crate::model::names::{Digest, TopicName, TransformId};
-use crate::model::revision::{COUNT_MAX, Progress};
-use crate::model::spec::{Problem, Spec, Start, StoreSpec, Then};
+use crate::model::revision::{COUNT_MAX, Desired, Progress};
+use crate::model::spec::{Problem, RawSpec, Spec, Start, StoreSpec, Then};
+use crate::model::status::HostStatus;
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
 use super::ApiState;
 use super::body::Upload;
+use super::offsets::wait_for_empty;
 use super::problem::Refusal;
 use super::request::Precondition;
 use super::warnings;
@@ -43,6 +46,7 @@ pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
     let Request { id, upload: Upload { spec: raw, module: uploaded }, precondition, dry_run } = request;
     let digest = uploaded.as_deref().map(Digest::of);
     let spec = Spec::parse(&raw, &id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    check_fields(state, &raw)?;
     let change = Change::Put { spec: Box::new(raw), module: spec.module };
     accept(state, &id, precondition.of(change), &spec, uploaded, dry_run)
 }
@@ -64,7 +68,26 @@ pub fn rollback(
         return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
     }
     let spec = Spec::parse(&target.spec, id, None).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
+    check_fields(state, &target.spec)?;
     Ok(accept(state, id, request, &spec, None, false)?.applied)
+}
+
+/// Refuses fields that not every host of the cluster understands: such a host would not run the transform.
+fn check_fields(state: &ApiState, raw: &RawSpec) -> Result<(), Refusal> {
+    let json = serde_json::to_value(raw).expect("a spec is plain data");
+    let problems = not_understood(&json, SPEC_FIELDS, &state.runtime.hosts());
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::FieldUnsupported, problems)) }
+}
+
+/// Each field of the spec that some of the hosts do not understand, with their names.
+fn not_understood(spec: &serde_json::Value, table: &[SpecField], hosts: &[HostStatus]) -> Vec<Problem> {
+    let problem = |field: &SpecField| {
+        let lacking = hosts.iter().filter(|host| !host.understands(Format::Spec, field.since));
+        let named: Vec<String> = lacking.map(|host| format!("{} ({})", host.host, host.version)).collect();
+        let message = format!("hosts that do not understand it: {}", named.join(", "));
+        (!named.is_empty()).then(|| Problem { field: field.path.to_owned(), message })
+    };
+    younger_fields(spec, table).into_iter().filter_map(problem).collect()
 }
 
 /// Checks all that a spec names, makes what is missing, and then the change.
@@ -81,6 +104,7 @@ fn accept(
     state.modules.check(&module)?;
     let missing = check_topics(state, spec)?;
     check_start(state, spec)?;
+    check_stores_free(state, spec)?;
     state.modules.try_init(spec, &module)?;
     let warnings = warnings::of(state, spec)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
@@ -103,6 +127,29 @@ fn accept(
         applied => applied?,
     };
     Ok(Deployed { applied, created_topics, warnings })
+}
+
+/// Refuses other inputs for stores that some host may have open: while the transform is not paused, or its group has
+/// members. One that the catalog does not know may be known to a host that reads another catalog.
+fn check_stores_free(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
+    state.catalog.see_changes()?;
+    let known = state.catalog.known(&spec.id);
+    let has_stores = !spec.state.is_empty();
+    let inputs_change = match &known {
+        Some(known) => known.gives_stores_other_inputs(spec.inputs.iter().map(TopicName::as_str), has_stores),
+        None => has_stores,
+    };
+    if !inputs_change {
+        return Ok(());
+    }
+    if known.is_some_and(|known| known.desired == Desired::Running) {
+        return Err(CatalogError::InputsInUse(spec.id.clone()).into());
+    }
+    wait_for_empty(state, &spec.id, &spec.group(&state.cluster)).map_err(|refusal| match refusal.code() {
+        Code::OffsetsInUse => Refusal::new(Code::InputsInUse, format!("its stores may be open: {}", refusal.detail()))
+            .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request"),
+        _ => refusal,
+    })
 }
 
 /// What the group has committed with, where the catalog may have forgotten the transform: its topic was lost, say.
@@ -257,4 +304,41 @@ fn check_start(state: &ApiState, spec: &Spec) -> Result<(), Refusal> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Refusal::of_fields(Code::Spec, problems)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Fields that are refused among hosts of these names, each with the version of specs that it understands: none for a
+    /// host of 0.1.
+    #[track_caller]
+    fn check(spec: &serde_json::Value, hosts: &[(&str, Option<u32>)], expected: &[(&str, &str)]) {
+        const TABLE: [SpecField; 2] =
+            [SpecField { path: "limits.files", since: 2 }, SpecField { path: "state.*.replicas", since: 3 }];
+        let host = |(name, version): &(&str, Option<u32>)| HostStatus {
+            version: "0.1.0".into(),
+            formats: version.map(|version| ("spec".to_owned(), version)).into_iter().collect(),
+            ..HostStatus::new(name, Timestamp(0))
+        };
+        let hosts: Vec<HostStatus> = hosts.iter().map(host).collect();
+        let found = not_understood(spec, &TABLE, &hosts);
+        let found: Vec<_> = found.iter().map(|problem| (problem.field.as_str(), problem.message.as_str())).collect();
+        assert_eq!(found, expected, "{spec}");
+    }
+
+    #[test]
+    fn a_field_waits_for_the_last_host() {
+        let plain = json!({"limits": {"memory": "1MiB"}, "state": {"s": {}}});
+        let both = json!({"limits": {"files": 1}, "state": {"s": {}, "t": {"replicas": 2}}});
+        let of_a = "hosts that do not understand it: a (0.1.0)";
+        let of_both = "hosts that do not understand it: a (0.1.0), b (0.1.0)";
+        check(&plain, &[("a", None)], &[]);
+        check(&both, &[], &[]);
+        check(&both, &[("a", Some(3)), ("b", Some(4))], &[]);
+        check(&both, &[("a", None), ("b", Some(2))], &[("limits.files", of_a), ("state.*.replicas", of_both)]);
+        check(&both, &[("a", Some(2)), ("b", Some(3))], &[("state.*.replicas", of_a)]);
+    }
 }

@@ -15,9 +15,10 @@ use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::catalog::CatalogError;
 use crate::model::codes::Code;
 use crate::model::names::{TopicName, TransformId};
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Deployment, Desired, Progress};
 use crate::model::spec::{Spec, Start, StartSpec};
 use crate::model::status::PartitionStatus;
 use crate::model::units::Timestamp;
@@ -28,7 +29,7 @@ use self::plan::{Move, Place};
 use super::body::{self, Media, Received};
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Params};
-use super::transforms::find;
+use super::transforms::find_understood;
 use super::{ApiState, AppState, blocking};
 
 /// How often it is asked whether the group is empty by now.
@@ -113,7 +114,7 @@ pub struct MoveView {
     responses((status = 200, description = "By input, topic and partition", body = OffsetList),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
-    let deployment = find(&shared, &id).await?;
+    let deployment = find_understood(&shared, &id).await?;
     let state = shared.state.clone();
     blocking(move || {
         let spec = spec_of(&deployment)?;
@@ -158,7 +159,7 @@ pub async fn alter(
     blocking(move || {
         let _held = (turn, share);
         let wanted = Wanted::of(body::json_of(&bytes, Code::Malformed)?)?;
-        let spec = paused(&state, &id)?;
+        let Paused { spec, revision, resets } = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
         let places = places(&*state.log, &group, &spec)?;
@@ -173,7 +174,9 @@ pub async fn alter(
             let start = spec.start.resolve(Timestamp::now());
             let inputs = Inputs { id: &id, group: &group, topics: &spec.inputs, start: &start };
             state.positions.begin(inputs, &|| Ok(true))?;
-            let offsets: Vec<GroupOffset> = moves.iter().map(Move::offset).collect();
+            // Metadata that stops its partition goes (E227); all other stays.
+            let is_kept = |progress: &Progress| progress.is_of(revision, resets);
+            let offsets: Vec<GroupOffset> = moves.iter().map(|step| step.offset(is_kept)).collect();
             let committed = state.log.commit_for_group(&group, &offsets);
             committed.or_else(|error| in_use(&state, &id, &group).and(Err(error.into())))?;
             tracing::info!(transform = %id, records = plan::records(&moves), "offsets moved");
@@ -200,7 +203,7 @@ pub async fn reset(
     let state = shared.state.clone();
     blocking(move || {
         let _held = turn;
-        let spec = paused(&state, &id)?;
+        let Paused { spec, .. } = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
         let places = places(&*state.log, &group, &spec)?;
@@ -240,20 +243,29 @@ fn spec_of(deployment: &Deployment) -> Result<Spec, Refusal> {
     deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))
 }
 
-/// The transform's spec, if it is paused: as the log has it now, whichever host was asked to pause it.
-fn paused(state: &ApiState, id: &TransformId) -> Result<Spec, Refusal> {
+/// A paused transform.
+struct Paused {
+    spec: Spec,
+    revision: u64,
+    resets: u64,
+}
+
+/// The transform, if it is paused: as the log has it now, whichever host was asked to pause it.
+fn paused(state: &ApiState, id: &TransformId) -> Result<Paused, Refusal> {
     state.catalog.refresh()?;
     let deployment = state.catalog.deployment(id);
     let deployment = deployment.ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))?;
+    CatalogError::unless_understood(&deployment)?;
     if deployment.desired != Desired::Paused {
         return Err(Refusal::new(Code::OffsetsInUse, format!("offsets of a running transform: {id} is not paused"))
             .with_hint(format!("pause it first: sandbar pause {id}")));
     }
-    spec_of(&deployment)
+    let spec = spec_of(&deployment)?;
+    Ok(Paused { spec, revision: deployment.revision, resets: deployment.asked.resets })
 }
 
 /// Hosts need a moment to see that a transform was paused.
-fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
+pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
     let deadline = Instant::now() + state.limits.leave_time;
     loop {
         match in_use(state, id, group) {

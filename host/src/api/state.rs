@@ -21,7 +21,7 @@ use crate::ports::NewTopic;
 
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Entry, Id, Params, Precondition};
-use super::transforms::{change, find};
+use super::transforms::{change, find_understood};
 use super::views::ChangeView;
 use super::{ApiState, AppState, blocking, control, deploy};
 
@@ -78,7 +78,7 @@ pub async fn show(
     Params(params): Params<EntryParams>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let deployment = find(&shared, &id).await?;
+    let deployment = find_understood(&shared, &id).await?;
     if !deployment.spec.state.get(&store).is_some_and(|store| store.queryable) {
         return Err(Refusal::new(Code::NoStore, format!("{id} has no store {store:?} that may be asked")));
     }
@@ -148,7 +148,7 @@ impl EntryView {
         (status = 404, description = "No such transform (E023), or it has no stores (E053)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is not paused (E033), or at another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
-    let deployment = find(&shared, &id).await?;
+    let deployment = find_understood(&shared, &id).await?;
     if deployment.spec.state.is_empty() {
         return Err(Refusal::new(Code::NoStore, format!("{id} has no stores")));
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::catalog::{Applied, Change, Outcome};
+use crate::catalog::{Applied, CatalogError, Change, Outcome};
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TransformId};
 use crate::model::revision::Deployment;
@@ -106,7 +106,7 @@ fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload,
     responses((status = 200, description = "The current revision; its number is the ETag", body = TransformView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
-    let deployment = find(&shared, &id).await?;
+    let deployment = find_understood(&shared, &id).await?;
     Ok(([(header::ETAG, etag(&deployment))], Json(TransformView::of(&deployment))).into_response())
 }
 
@@ -158,6 +158,13 @@ pub async fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refus
         catalog.deployment(&id).ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))
     })
     .await
+}
+
+/// The transform, or E226 where this host does not know its content.
+pub async fn find_understood(shared: &Shared, id: &TransformId) -> Result<Deployment, Refusal> {
+    let deployment = find(shared, id).await?;
+    CatalogError::unless_understood(&deployment)?;
+    Ok(deployment)
 }
 
 /// Makes a change that only looks at the precondition.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::catalog::CatalogError;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec};
@@ -232,6 +233,9 @@ fn candidate(
     module: Option<Bytes>,
 ) -> Result<(Spec, Bytes), Refusal> {
     let current = state.catalog.deployment(id);
+    if let Some(current) = current.as_ref().filter(|_| spec.is_none() || module.is_none()) {
+        CatalogError::unless_understood(current)?;
+    }
     let raw = match (spec, &current) {
         (Some(spec), _) => spec,
         (None, Some(current)) => RawSpec { module: None, ..current.spec.clone() },

@@ -1,5 +1,7 @@
 //! What the API answers with: wire types, made from the model's values.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -242,13 +244,15 @@ pub struct HostView {
     pub transforms: usize,
     /// Input partitions that it owns.
     pub partitions: usize,
+    /// The formats that it understands, by name, with the highest version of each. A host of 0.1 says none.
+    pub formats: BTreeMap<String, u32>,
 }
 
 impl HostView {
     pub fn of(host: HostStatus) -> Self {
-        let HostStatus { host, url, version, started_at, seen_at, transforms, partitions } = host;
+        let HostStatus { host, url, version, started_at, seen_at, transforms, partitions, formats } = host;
         let (started_at, seen_at) = (rfc3339(started_at), rfc3339(seen_at));
-        Self { host, url, version, started_at, seen_at, transforms, partitions }
+        Self { host, url, version, started_at, seen_at, transforms, partitions, formats }
     }
 }
 

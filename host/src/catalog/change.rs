@@ -123,6 +123,7 @@ pub fn decide(
     has_module: &dyn Fn(&Digest) -> bool,
 ) -> Result<Decided, CatalogError> {
     let latest = all.get(id);
+    latest.map_or(Ok(()), CatalogError::unless_understood)?;
     check(request.expected, all.live(id))?;
     let live = || all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()));
     let mut rolled_back_to = None;
@@ -158,6 +159,12 @@ pub fn decide(
     let mut records = Vec::new();
     let next = &mut applied.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
+        let running = latest.filter(|latest| latest.desired == Desired::Running);
+        let inputs = next.spec.inputs.iter().map(String::as_str);
+        let has_stores = !next.spec.state.is_empty();
+        if running.is_some_and(|running| running.gives_stores_other_inputs(inputs, has_stores)) {
+            return Err(CatalogError::InputsInUse(id.clone()));
+        }
         if let Some(path) = cycle::closed_by(next, all.values()) {
             // One that there is already is another's, who has allowed it.
             let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
@@ -184,11 +191,22 @@ pub fn decide(
 /// The revision that a rollback goes back to.
 pub fn rollback_target(all: &State, id: &TransformId, to: Option<u64>) -> Result<Arc<Revision>, CatalogError> {
     let live = all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()))?;
-    let found = match to {
-        Some(to) => all.revision(id, to),
-        None => all.revisions(id).into_iter().find(|revision| revision.revision < live.revision),
-    };
-    found.ok_or(CatalogError::NoRevision { id: id.clone(), revision: to })
+    CatalogError::unless_understood(live)?;
+    let to = to.or_else(|| {
+        let understood = all.revisions(id).into_iter().map(|revision| revision.revision);
+        let all = understood.chain(all.unread(id).map(|(revision, _)| revision));
+        all.filter(|revision| *revision < live.revision).max()
+    });
+    to.and_then(|to| all.revision(id, to)).ok_or_else(|| no_revision(all, id, to))
+}
+
+/// Why a revision cannot be had.
+pub fn no_revision(all: &State, id: &TransformId, revision: Option<u64>) -> CatalogError {
+    let unread = all.unread(id).find(|(unread, _)| Some(*unread) == revision);
+    match unread {
+        Some((number, reason)) => CatalogError::Newer { what: format!("{id}@{number}"), reason: reason.to_owned() },
+        None => CatalogError::NoRevision { id: id.clone(), revision },
+    }
 }
 
 /// The records of a new revision beside the current state: itself, the one before it where nobody has written it yet,
@@ -196,7 +214,10 @@ pub fn rollback_target(all: &State, id: &TransformId, to: Option<u64>) -> Result
 fn history(all: &State, id: &TransformId, latest: Option<&Deployment>, next: &Revision) -> Vec<LogRecord> {
     let kept = all.kept(id);
     let too_old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).map(|(&old, _)| drop_revision(id, old, next));
-    let unwritten = latest.filter(|latest| !kept.contains_key(&latest.revision)).map(Deployment::to_revision);
+    let is_written = |latest: &Deployment| {
+        kept.contains_key(&latest.revision) || all.unread(id).any(|(revision, _)| revision == latest.revision)
+    };
+    let unwritten = latest.filter(|latest| latest.is_whole() && !is_written(latest)).map(Deployment::to_revision);
     let written = unwritten.iter().chain([next]).map(|revision| encode_revision(revision, next.changed_at));
     too_old.chain(written).collect()
 }
@@ -230,6 +251,8 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         // Counted and noted by the caller, for every kind of change.
         changes: latest.map_or(0, |latest| latest.changes),
         requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
+        rest: latest.map_or_else(serde_json::Map::new, |latest| latest.rest.clone()),
+        unread: None,
     };
     Applied { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
 }

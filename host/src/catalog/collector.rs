@@ -29,6 +29,10 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// The modules that nobody has used for `retention`.
 pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retention: Duration) -> Vec<Digest> {
+    if !all.is_understood() {
+        // Nobody here knows which modules a newer host's transforms use.
+        return Vec::new();
+    }
     let mut used = BTreeSet::new();
     let mut used_until: BTreeMap<Digest, Timestamp> = BTreeMap::new();
     for (id, deployment) in all.iter() {

@@ -85,6 +85,8 @@ mod tests {
             changed_at: Timestamp(0),
             changes: 1,
             requests: Vec::new(),
+            rest: Default::default(),
+            unread: None,
         }
     }
 

@@ -100,6 +100,7 @@ impl Modules {
     pub fn put(&self, bytes: &[u8]) -> Result<Stored, CatalogError> {
         let digest = Digest::of(bytes);
         let _upload = self.upload.lock();
+        self.check_understood(&digest)?;
         if let Some(held) = self.manifests.current().held.get(&digest) {
             match self.read_log(&digest, &held.manifest) {
                 // Written again: a module that nobody uses is kept for a while from here on.
@@ -126,6 +127,7 @@ impl Modules {
     }
 
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
+        self.check_understood(digest)?;
         let Some(manifest) = self.manifests.current().held.get(digest).map(|held| held.manifest.clone()) else {
             return Ok(None);
         };
@@ -135,6 +137,13 @@ impl Modules {
         let bytes = self.read_log(digest, &manifest)?;
         self.cache(digest, &bytes);
         Ok(Some(bytes))
+    }
+
+    fn check_understood(&self, digest: &Digest) -> Result<(), CatalogError> {
+        match self.manifests.current().unread.get(digest) {
+            Some(reason) => Err(CatalogError::Newer { what: digest.to_string(), reason: reason.clone() }),
+            None => Ok(()),
+        }
     }
 
     pub fn stop(&self) {

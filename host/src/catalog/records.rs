@@ -9,20 +9,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::format::{Format, Unreadable, decode, encode};
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{COUNT_MAX, Deployment, Desired, Revision};
+use crate::model::revision::{Asked, COUNT_MAX, Deployment, Desired, Revision};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
 use super::follower::Fold;
 use super::modules::{CHUNKS_MAX, MODULE_BYTES_MAX};
+use super::unread::{Outline, Read, read_deployment, read_revision};
 
 /// Longest name of an upload; those that this host makes have 16 bytes.
 const UPLOAD_BYTES_MAX: usize = 64;
 
 /// Makes the record, as written now: the moment of the change may be a forged one, which a broker would refuse.
 pub fn encode_deployment(deployment: &Deployment, now: Timestamp) -> LogRecord {
-    let value = serde_json::to_vec(deployment).expect("a deployment is plain data");
+    let value = encode(Format::Deployment, deployment);
     record(deployment.id.to_string(), value, now)
 }
 
@@ -33,7 +35,7 @@ pub fn record(key: String, value: Vec<u8>, timestamp: Timestamp) -> LogRecord {
 
 /// A revision, which stays beside the current state under a key of its own: `team/name@3`.
 pub fn encode_revision(revision: &Revision, now: Timestamp) -> LogRecord {
-    let value = serde_json::to_vec(revision).expect("a revision is plain data");
+    let value = encode(Format::Revision, revision);
     record(revision_key(&revision.id, revision.revision), value, now)
 }
 
@@ -51,6 +53,8 @@ fn revision_key(id: &TransformId, revision: u64) -> String {
 pub struct State {
     current: BTreeMap<TransformId, Deployment>,
     history: BTreeMap<TransformId, BTreeMap<u64, Arc<Revision>>>,
+    /// Revisions that this host does not understand, and why not.
+    unread: BTreeMap<(TransformId, u64), String>,
 }
 
 impl Deref for State {
@@ -76,13 +80,30 @@ impl State {
     /// Every revision that there still is, newest first.
     pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
         let kept = self.kept(id);
-        let unwritten = self.current.get(id).filter(|current| !kept.contains_key(&current.revision));
+        let unwritten = self.whole(id).filter(|current| !kept.contains_key(&current.revision));
         unwritten.map(|current| Arc::new(current.to_revision())).into_iter().chain(kept.values().rev().cloned()).collect()
     }
 
     pub fn revision(&self, id: &TransformId, revision: u64) -> Option<Arc<Revision>> {
-        let current = || self.current.get(id).filter(|current| current.revision == revision);
+        let current = || self.whole(id).filter(|current| current.revision == revision);
         self.kept(id).get(&revision).cloned().or_else(|| Some(Arc::new(current()?.to_revision())))
+    }
+
+    fn whole(&self, id: &TransformId) -> Option<&Deployment> {
+        self.current
+            .get(id)
+            .filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
+    }
+
+    /// The revisions that this host does not understand, newest first, and why not.
+    pub fn unread(&self, id: &TransformId) -> impl Iterator<Item = (u64, &str)> {
+        let all = self.unread.range((id.clone(), 0)..=(id.clone(), u64::MAX)).rev();
+        all.map(|((_, revision), reason)| (*revision, reason.as_str()))
+    }
+
+    /// Tells whether this host understands everything that there is.
+    pub fn is_understood(&self) -> bool {
+        self.unread.is_empty() && self.current.values().all(|current| current.unread.is_none())
     }
 
     /// Takes one record; an error says why it was skipped.
@@ -106,18 +127,47 @@ impl State {
             // Sandbar writes no tombstones here: somebody cleared the key by hand. The revision outlives that.
             if let Some(deployment) = self.current.get_mut(&id) {
                 deployment.desired = Desired::Deleted;
+                deployment.unread = None;
             }
             return Ok(());
         };
-        let deployment: Deployment = serde_json::from_slice(value).map_err(|error| format!("not a deployment: {error}"))?;
-        if deployment.id != id {
-            return Err(format!("its key says {id}, its value {}", deployment.id));
-        }
-        if !deployment.is_plausible() {
-            return Err(format!("a number in it is above {COUNT_MAX}, so far nobody has counted"));
-        }
+        let deployment = match read_deployment(&id, value)? {
+            Read::Whole(deployment) => deployment,
+            Read::Outline(outline) => self.unread_deployment(&id, outline),
+        };
         self.current.insert(id, deployment);
         Ok(())
+    }
+
+    /// Keeps what was known before, under what is known of the new record.
+    fn unread_deployment(&self, id: &TransformId, outline: Outline) -> Deployment {
+        let before = self.current.get(id).cloned();
+        let asked = before.as_ref().map(|before| before.asked).unwrap_or_default();
+        let Outline { revision, module, desired, resets, changed_at, changes, reason } = outline;
+        let before = before.unwrap_or_else(|| Deployment {
+            id: id.clone(),
+            revision: 0,
+            module: Digest::of(&[]),
+            spec: serde_json::from_str("{}").expect("every field of a spec has a default"),
+            desired: Desired::Running,
+            asked,
+            changed_at: Timestamp(0),
+            changes: 0,
+            requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
+        });
+        Deployment {
+            revision: revision.unwrap_or(0).max(before.revision),
+            module: module.unwrap_or(before.module),
+            desired: desired.unwrap_or(before.desired),
+            // Stores that were reset are no longer written to. All else that is asked for is the newer host's.
+            asked: Asked { resets: resets.unwrap_or(asked.resets), ..asked },
+            changed_at: changed_at.unwrap_or(before.changed_at),
+            changes: changes.unwrap_or(before.changes),
+            unread: Some(reason),
+            ..before
+        }
     }
 
     fn take_revision(&mut self, id: TransformId, number: u64, value: Option<&[u8]>) -> Result<(), String> {
@@ -125,16 +175,22 @@ impl State {
             if let Some(history) = self.history.get_mut(&id) {
                 history.remove(&number);
             }
+            self.unread.remove(&(id, number));
             return Ok(());
         };
-        let revision: Revision = serde_json::from_slice(value).map_err(|error| format!("not a revision: {error}"))?;
-        if (&revision.id, revision.revision) != (&id, number) {
-            return Err(format!("its key says {id}@{number}, its value {}@{}", revision.id, revision.revision));
-        }
         if number > COUNT_MAX {
             return Err(format!("its number is above {COUNT_MAX}, so far nobody has counted"));
         }
-        self.history.entry(id).or_default().insert(number, Arc::new(revision));
+        match read_revision(&id, number, value)? {
+            Read::Whole(revision) => {
+                self.unread.remove(&(id.clone(), number));
+                self.history.entry(id).or_default().insert(number, Arc::new(revision));
+            }
+            Read::Outline(reason) => {
+                self.history.get_mut(&id).and_then(|history| history.remove(&number));
+                self.unread.insert((id, number), reason);
+            }
+        }
         Ok(())
     }
 }
@@ -176,7 +232,7 @@ impl Manifest {
 }
 
 pub fn encode_manifest(digest: &Digest, manifest: &Manifest, now: Timestamp) -> LogRecord {
-    record(digest.to_string(), serde_json::to_vec(manifest).expect("a manifest is plain data"), now)
+    record(digest.to_string(), encode(Format::Manifest, manifest), now)
 }
 
 /// The end of a module.
@@ -198,6 +254,8 @@ pub struct Manifests {
     pub held: BTreeMap<Digest, Held>,
     /// Uploads whose manifest was deleted or replaced: what is left of them are chunks.
     pub left_behind: Vec<(Digest, Manifest)>,
+    /// Modules of which this host does not understand where they are, and why not.
+    pub unread: BTreeMap<Digest, String>,
 }
 
 impl Fold for Manifests {
@@ -207,11 +265,21 @@ impl Fold for Manifests {
         let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
         let Some(value) = &record.value else {
             self.left_behind.extend(self.held.remove(&digest).map(|held| (digest, held.manifest)));
+            self.unread.remove(&digest);
             return Ok(());
         };
-        let manifest: Manifest =
-            serde_json::from_slice(value).map_err(|error| format!("not a module's manifest: {error}"))?;
+        let manifest: Manifest = match decode(Format::Manifest, value) {
+            Ok(manifest) => manifest,
+            Err(Unreadable::Newer(newer)) => {
+                // Its chunks may be there still, and be used: they are not taken for left behind.
+                self.held.remove(&digest);
+                self.unread.insert(digest, newer.to_string());
+                return Ok(());
+            }
+            Err(Unreadable::Unknown(reason) | Unreadable::Foreign(reason)) => return Err(reason),
+        };
         manifest.check()?;
+        self.unread.remove(&digest);
         let upload = manifest.upload.clone();
         let before = self.held.insert(digest, Held { manifest, at: Timestamp(record.timestamp) });
         self.left_behind.extend(before.filter(|before| before.manifest.upload != upload).map(|it| (digest, it.manifest)));
@@ -247,7 +315,6 @@ fn key(record: &LogRecord) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::revision::Asked;
 
     fn deployment() -> Deployment {
         let spec = serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}});
@@ -261,6 +328,8 @@ mod tests {
             changed_at: Timestamp(5),
             changes: 9,
             requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
         }
     }
 

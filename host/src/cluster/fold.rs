@@ -10,6 +10,7 @@ use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::LogRecord;
 
 use super::SILENT_MAX;
+use super::newer::{read_host, read_status};
 
 /// What the topic says. Records are kept until their host clears them or has been silent for long.
 #[derive(Clone, Default)]
@@ -88,7 +89,7 @@ impl Statuses {
         let hosts = Arc::make_mut(&mut self.hosts);
         match value {
             Some(value) => {
-                let status: HostStatus = parse(value)?;
+                let status = read_host(host, value)?;
                 if status.host != host {
                     return Err(format!("its key says {host:?}, its value {:?}", status.host));
                 }
@@ -108,7 +109,7 @@ impl Statuses {
     }
 
     fn take_transform(&mut self, id: TransformId, host: &str, value: Option<&[u8]>) -> Result<(), String> {
-        let status = value.map(parse::<TransformStatus>).transpose()?;
+        let status = value.map(|value| read_status(&id, host, value)).transpose()?;
         if let Some(status) = status.as_ref().filter(|status| (&status.id, status.host.as_str()) != (&id, host)) {
             return Err(format!("its key says {id}@{host}, its value {}@{}", status.id, status.host));
         }
@@ -123,10 +124,6 @@ impl Statuses {
         }
         Ok(())
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(value).map_err(|error| format!("not a status: {error}"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::model::format::{Format, encode};
 use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::model::units::Timestamp;
@@ -96,7 +97,7 @@ impl Publisher {
         let beats = self.beat.is_none_or(|beat| now.duration_since(beat) >= BEAT);
         if beats {
             self.host.count(&statuses, Timestamp::now());
-            records.push(self.record(None, Some(json(&self.host))));
+            records.push(self.record(None, Some(encode(Format::Host, &self.host))));
         }
         if records.is_empty() || !self.write(records) {
             return;
@@ -165,7 +166,7 @@ fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, n
 /// A status as its record holds it. Messages of its partitions are a guest's, and there may be many partitions: where
 /// that is too much, they are left out.
 fn status_json(status: &TransformStatus) -> Vec<u8> {
-    let whole = json(status);
+    let whole = encode(Format::Status, status);
     if whole.len() <= STATUS_BYTES_MAX {
         return whole;
     }
@@ -173,11 +174,7 @@ fn status_json(status: &TransformStatus) -> Vec<u8> {
     for error in short.partitions.iter_mut().filter_map(|partition| partition.error.as_mut()) {
         error.message = "there are too many errors to tell each: see the logs".to_owned();
     }
-    json(&short)
-}
-
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain data")
+    encode(Format::Status, &short)
 }
 
 #[cfg(test)]

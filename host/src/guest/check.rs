@@ -3,9 +3,10 @@
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 
+use super::Engine;
 use super::error::text;
 use super::structure::Footprint;
-use super::{Engine, PACKAGE, VERSION};
+use super::worlds::{self, Function, PACKAGE, World};
 use crate::model::module::ModuleError;
 use crate::model::text::cut;
 
@@ -32,31 +33,6 @@ impl Surface {
 /// A module's type is named up to this length: twice that of `process`.
 const TYPE_BYTES_MAX: usize = 1000;
 
-/// What a module must export, by name and type. The WIT has them too; wasmtime compares the two only when an instance
-/// is made, and nothing of a module is run to check it.
-const FUNCTIONS: [(&str, &str); 2] = [
-    ("init", "func(record{config: string, inputs: list<string>, outputs: list<string>}) -> result<_, string>"),
-    (
-        "process",
-        "func(record{input: u32, partition: u32, now: s64, first-offset: s64, offset-deltas: list<u32>, \
-         timestamps: list<s64>, data: list<u8>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, \
-         headers: list<u32>}) -> result<record{data: list<u8>, targets: list<u32>, sources: list<u32>, \
-         timestamps: list<s64>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, headers: list<u32>, \
-         failures: list<record{row: u32, message: string}>}, string>",
-    ),
-];
-
-/// The export of a module whose spec may have a `tick`.
-const TICK: (&str, &str) = (
-    "tick",
-    "func(record{input: u32, partition: u32, now: s64}) -> result<record{data: list<u8>, targets: list<u32>, \
-     sources: list<u32>, timestamps: list<s64>, keys: list<u32>, values: list<u32>, header-counts: list<u32>, \
-     headers: list<u32>, failures: list<record{row: u32, message: string}>}, string>",
-);
-
-/// What a module may import.
-const IMPORTS: [&str; 4] = ["log", "state", "tables", "types"];
-
 /// Refuses bytes that do not begin as a component does: magic, then version and layer, eight bytes in all.
 pub fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     match bytes {
@@ -73,17 +49,15 @@ pub fn check_surface(engine: &Engine, component: &Component, footprint: Footprin
     let imports = names(ty.imports(&engine.engine).map(|(name, _)| name))?;
     let exports = names(ty.exports(&engine.engine).map(|(name, _)| name))?;
     let surface = Surface { imports, exports, footprint };
-    for name in surface.imports.iter().chain(&surface.exports) {
-        check_version(name)?;
-    }
+    let world = world_of(&surface)?;
     for name in &surface.imports {
-        if !IMPORTS.iter().any(|interface| is_interface(name, interface)) {
+        if !world.imports.iter().any(|interface| is_interface(name, interface)) {
             return Err(ModuleError::ForbiddenImport { name: name.clone() });
         }
     }
-    check_exports(engine, component, "transform", &FUNCTIONS)?;
+    check_exports(engine, component, &world.interface("transform"), world.functions)?;
     if surface.has_ticks() {
-        check_exports(engine, component, "ticks", &[TICK])?;
+        check_exports(engine, component, &world.interface("ticks"), &[world.tick])?;
     }
     Ok(surface)
 }
@@ -106,18 +80,13 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, Module
     }
 }
 
-/// Whether the module exports the interface, with these functions.
-fn check_exports(
-    engine: &Engine,
-    component: &Component,
-    interface: &str,
-    functions: &[(&str, &str)],
-) -> Result<(), ModuleError> {
-    let exported = format!("{PACKAGE}/{interface}@{VERSION}");
+/// Whether the module exports an interface of the world, by its full name, with these functions.
+fn check_exports(engine: &Engine, component: &Component, exported: &str, functions: &[Function]) -> Result<(), ModuleError> {
+    let interface = part_of(exported).map_or(exported, |(interface, _)| interface);
     let ty = component.component_type();
     let found = ty.exports(&engine.engine).find(|(name, _)| is_interface(name, interface)).map(|(_, item)| item.ty);
     let Some(ComponentItem::ComponentInstance(found)) = found else {
-        return Err(ModuleError::MissingExport { name: exported });
+        return Err(ModuleError::MissingExport { name: exported.to_owned() });
     };
     for (name, expected) in functions {
         let Some(item) = found.get_export(&engine.engine, name) else {
@@ -242,24 +211,30 @@ fn kind_text(ty: &Type) -> &'static str {
     }
 }
 
-/// `sandbar:transform/<interface>@0.1.x`.
+/// Interface and version of `sandbar:transform/<interface>@<version>`.
+fn part_of(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')
+}
+
+/// Whether a name is that of an interface, in a world that this host runs.
 fn is_interface(name: &str, interface: &str) -> bool {
-    let rest = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
-    rest.and_then(|rest| rest.split_once('@')).is_some_and(|(found, version)| found == interface && compatible(version))
+    part_of(name).is_some_and(|(found, version)| found == interface && worlds::of_version(version).is_some())
 }
 
-fn check_version(name: &str) -> Result<(), ModuleError> {
-    let versioned = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('@'));
-    match versioned {
-        Some((_, version)) if !compatible(version) => {
-            Err(ModuleError::WrongWorld { found: format!("{PACKAGE}@{version}"), expected: format!("{PACKAGE}@{VERSION}") })
+/// The one world that a component's imports and exports are of. One without any lacks those of the newest.
+fn world_of(surface: &Surface) -> Result<&'static World, ModuleError> {
+    let mut found: Option<&'static World> = None;
+    for (_, version) in surface.imports.iter().chain(&surface.exports).filter_map(|name| part_of(name)) {
+        let world = worlds::of_version(version);
+        match (world, found) {
+            (Some(world), Some(other)) if world.version != other.version => return Err(wrong_world(version)),
+            (Some(world), _) => found = Some(world),
+            (None, _) => return Err(wrong_world(version)),
         }
-        _ => Ok(()),
     }
+    Ok(found.unwrap_or(worlds::WORLDS.last().expect("there is one")))
 }
 
-/// Semver: below 1.0 the minor version is the one that breaks.
-fn compatible(version: &str) -> bool {
-    let minor = |version: &str| version.splitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
-    minor(version) == minor(VERSION)
+fn wrong_world(version: &str) -> ModuleError {
+    ModuleError::WrongWorld { found: format!("{PACKAGE}@{version}"), expected: worlds::listed() }
 }

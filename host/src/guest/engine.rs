@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmparser::WasmFeatures;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
 use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, LINEAR_BYTES};
-use super::bindings::Transformer;
 use super::error::root_text;
 use super::instance::Context;
+use super::worlds;
 
 /// How often guests are looked at for their deadline: a call is ended at most this much late.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -27,7 +27,7 @@ impl Engine {
     pub fn new() -> Result<Self, String> {
         let engine = wasmtime::Engine::new(&config()).map_err(|error| root_text(&error))?;
         let mut linker = Linker::new(&engine);
-        Transformer::add_to_linker::<_, HasSelf<_>>(&mut linker, |context| context).map_err(|error| root_text(&error))?;
+        worlds::WORLDS.iter().try_for_each(|world| (world.link)(&mut linker)).map_err(|error| root_text(&error))?;
         let weak = engine.weak();
         let ticker = move || {
             while let Some(engine) = weak.upgrade() {

@@ -19,7 +19,7 @@ use super::settings::{LIFTED_RECORDS, Settings};
 use super::structure::Footprint;
 use super::ticker::Ticker;
 use super::ticker::exports::sandbar::transform::ticks;
-use super::{PACKAGE, VERSION};
+use super::worlds::WORLDS;
 use crate::model::batch::{Batch, Failure, Output, TICK_ROWS};
 use crate::model::module::ModuleError;
 use crate::model::names::TopicName;
@@ -103,7 +103,8 @@ impl Prepared {
         allowance: Arc<Allowance>,
     ) -> Result<Self, ModuleError> {
         if settings.has_tick && !surface.has_ticks() {
-            return Err(ModuleError::MissingExport { name: format!("{PACKAGE}/ticks@{VERSION}") });
+            let newest = WORLDS.last().expect("there is one");
+            return Err(ModuleError::MissingExport { name: newest.interface("ticks") });
         }
         let invalid = |error: wasmtime::Error| ModuleError::Invalid(root_text(&error));
         let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(invalid)?;

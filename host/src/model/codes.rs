@@ -114,6 +114,10 @@ codes! {
     StateElsewhere = "E055", 503, "No host has this part of the state now", "it is being moved or rebuilt: ask again in a moment";
     CompileCrash = "E056", 422, "The compiler crashed on the module",
         "build it again with another version of its language's tools, and report the module: no module should crash a compiler";
+    InputsInUse = "E057", 409, "The inputs of a transform with stores change while it may run",
+        "pause it, deploy the change, and resume it: sandbar pause TEAM/NAME";
+    FieldUnsupported = "E058", 409, "Not every host of the cluster understands a field of the spec",
+        "upgrade the hosts that are named, or leave the field out";
 
     GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
@@ -154,6 +158,9 @@ codes! {
         "pause the transform, say where it goes on (sandbar offsets set, or reset), and resume it: docs/errors/E224.md";
     OffsetOutside = "E225", 409, "A partition does not have the records from its committed offset on",
         "pause the transform, say where it goes on (sandbar offsets set), and resume it: docs/errors/E225.md";
+    NewerFormat = "E226", 409, "A newer host wrote what this host does not understand", "use a host of that version; upgrade this one";
+    OffsetUnreadable = "E227", 500, "A committed offset says what this host does not believe",
+        "pause the transform, set the offset of the partition (sandbar offsets set), and resume it";
 }
 
 impl Code {
@@ -200,7 +207,8 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let raw = String::deserialize(deserializer)?;
+        raw.parse().map_err(|_| D::Error::unknown_variant(&raw, &[]))
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{Format, Unreadable, decode, encode};
 use super::names::{Digest, TransformId};
 use super::spec::{Problem, RawSpec, Spec};
 use super::units::Timestamp;
@@ -30,6 +31,13 @@ pub struct Deployment {
     /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
     #[serde(default)]
     pub requests: Vec<Answered>,
+    /// Fields that this host does not know and need not: it writes them back as they came.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
+    /// Why this host does not understand the newest record. Then the content here is that of the last record that it
+    /// understood, if there was one.
+    #[serde(skip)]
+    pub unread: Option<String>,
 }
 
 /// The largest number of a revision, or of anything that is counted in a control record, that is believed: JSON's readers
@@ -135,6 +143,8 @@ impl Revision {
             changed_at: self.changed_at,
             changes: 0,
             requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
         }
     }
 }
@@ -158,17 +168,17 @@ pub enum Desired {
 
 /// What is committed with each offset of an input: as JSON, in the offset's metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Progress {
     /// The revision that processed what is before the offset. No lower one may go on from there.
     pub revision: u64,
     /// The first offset that it processed.
+    #[serde(default)]
     pub since: i64,
     /// How far the changelog of each store reached when the offset was committed: one that ends before is not whole.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<String, i64>,
     /// How often the state had been reset: `changelogs` is of those of that time.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub resets: u64,
 }
 
@@ -178,23 +188,41 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Progress {
-    /// Reads an offset's metadata; of an offset that somebody else committed nothing is known.
-    pub fn parse(metadata: &str, next_offset: i64) -> Self {
-        let found = serde_json::from_str(metadata).ok();
-        // A revision that has no successor would keep every other one off its partition.
-        let believed = |found: &Self| found.revision < COUNT_MAX && found.resets <= COUNT_MAX && found.since >= 0;
-        found.filter(believed).unwrap_or(Self { since: next_offset, ..Self::default() })
+    /// Nothing is known of who committed an offset, or with what: the partition is at its start, or a tool set it.
+    pub fn unknown(next_offset: i64) -> Self {
+        Self { since: next_offset, ..Self::default() }
     }
 
-    /// What a group has committed with last, by the metadata of its offsets; revision 0 if with nothing.
+    /// Reads an offset's metadata. Where there is none, nothing is known; where it is not Sandbar's, or a newer host's,
+    /// that is an error: there is something to know.
+    pub fn parse(metadata: &str, next_offset: i64) -> Result<Self, Unreadable> {
+        if metadata.is_empty() {
+            return Ok(Self::unknown(next_offset));
+        }
+        let found: Self = decode(Format::Offset, metadata.as_bytes())?;
+        // A revision that has no successor would keep every other one off its partition.
+        match found.revision < COUNT_MAX && found.resets <= COUNT_MAX && found.since >= 0 {
+            true => Ok(found),
+            false => Err(Unreadable::Foreign(format!("a number in it is not between 0 and {COUNT_MAX}"))),
+        }
+    }
+
+    /// The progress that a group has committed last, by those metadata of its offsets that can be read; revision 0 if none.
+    /// A partition whose metadata cannot be read stops by itself.
     pub fn newest<'a>(metadata: impl Iterator<Item = &'a str>) -> Self {
-        metadata.map(|metadata| Self::parse(metadata, 0)).max_by_key(|progress| progress.revision).unwrap_or_default()
+        let known = metadata.filter_map(|metadata| Self::parse(metadata, 0).ok());
+        known.max_by_key(|progress| progress.revision).unwrap_or_default()
+    }
+
+    /// Tells whether a transform of this revision, whose state was so often reset, may have committed it.
+    pub fn is_of(&self, revision: u64, resets: u64) -> bool {
+        self.revision <= revision && self.resets <= resets
     }
 }
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&serde_json::to_string(self).expect("numbers and names"))
+        f.write_str(&String::from_utf8_lossy(&encode(Format::Offset, self)))
     }
 }
 
@@ -205,9 +233,26 @@ impl Deployment {
         largest <= COUNT_MAX && self.requests.iter().all(|answered| answered.revision <= COUNT_MAX)
     }
 
+    /// Tells whether its content is the current one, and not an earlier one or none: see `unread`.
+    pub fn is_whole(&self) -> bool {
+        self.unread.is_none() && !self.spec.inputs.is_empty()
+    }
+
     /// The validated spec. It was valid when it was accepted; a newer host may still refuse it.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
         Spec::parse(&self.spec, &self.id, Some(self.module))
+    }
+
+    /// Tells whether workers of `other` are what this one wants: not where anything was asked for between the two.
+    pub fn wants_same(&self, other: &Self) -> bool {
+        (self.revision, self.desired, self.asked, self.changed_at)
+            == (other.revision, other.desired, other.asked, other.changed_at)
+    }
+
+    /// Tells whether stores would be shared by other inputs than now. Partitions of each input are dealt out among those
+    /// who read it: hosts that read different ones may each have a partition of the same number, and its state.
+    pub fn gives_stores_other_inputs<'a>(&self, inputs: impl Iterator<Item = &'a str>, has_stores: bool) -> bool {
+        (has_stores || !self.spec.state.is_empty()) && !inputs.eq(self.spec.inputs.iter().map(String::as_str))
     }
 
     /// Its current revision, where the history does not have it: a host of an earlier version wrote none.
@@ -237,24 +282,40 @@ mod tests {
 
     #[test]
     fn progress_is_read_from_what_anybody_may_have_committed() {
-        for (metadata, revision, since) in [
-            (r#"{"revision":3,"since":40}"#, 3, 40),
-            (r#"{"revision":3}"#, 3, 0),
-            ("", 0, 7),
-            ("by hand", 0, 7),
+        let known = |revision, since| Ok(Progress { revision, since, ..Progress::default() });
+        const NEWER: Result<Progress, bool> = Err(true);
+        const FOREIGN: Result<Progress, bool> = Err(false);
+        for (metadata, expected) in [
+            (r#"{"revision":3,"since":40}"#, known(3, 40)),
+            (r#"{"revision":3}"#, known(3, 0)),
+            (r#"{"version":1,"revision":3,"since":40}"#, known(3, 40)),
+            (r#"{"revision":3,"since":40,"more":[1]}"#, known(3, 40)),
+            (r#"{"revision":9007199254740991}"#, known(COUNT_MAX - 1, 0)),
+            ("", known(0, 7)),
+            (r#"{"version":2}"#, NEWER),
+            (r#"{"version":2,"revision":3,"since":"a"}"#, NEWER),
+            ("by hand", FOREIGN),
+            ("{}", FOREIGN),
+            ("null", FOREIGN),
+            ("[3,40]", FOREIGN),
+            (r#"{"since":40}"#, FOREIGN),
+            (r#"{"version":"x","revision":3}"#, FOREIGN),
+            (r#"{"version":null,"revision":3}"#, FOREIGN),
+            (r#"{"version":0,"revision":3}"#, FOREIGN),
+            (r#"{"version":18446744073709551616,"revision":3}"#, FOREIGN),
             // Forged.
-            (r#"{"revision":18446744073709551615}"#, 0, 7),
-            (r#"{"revision":9007199254740992}"#, 0, 7),
-            (r#"{"revision":9007199254740991}"#, COUNT_MAX - 1, 0),
-            (r#"{"revision":3,"resets":18446744073709551615}"#, 0, 7),
-            (r#"{"revision":3,"since":-9223372036854775808}"#, 0, 7),
-            (r#"{"revision":-1}"#, 0, 7),
+            (r#"{"version":1001,"revision":3}"#, FOREIGN),
+            (r#"{"revision":18446744073709551615}"#, FOREIGN),
+            (r#"{"revision":9007199254740992}"#, FOREIGN),
+            (r#"{"revision":3,"resets":18446744073709551615}"#, FOREIGN),
+            (r#"{"revision":3,"since":-9223372036854775808}"#, FOREIGN),
+            (r#"{"revision":-1}"#, FOREIGN),
         ] {
-            let expected = Progress { revision, since, ..Progress::default() };
-            assert_eq!(Progress::parse(metadata, 7), expected, "{metadata}");
+            let found = Progress::parse(metadata, 7).map_err(|error| matches!(error, Unreadable::Newer(_)));
+            assert_eq!(found, expected, "{metadata}");
         }
         let changelogs = [("levels".to_owned(), 7)].into();
         let progress = Progress { revision: 3, since: 40, changelogs, resets: 1 };
-        assert_eq!(Progress::parse(&progress.to_string(), 7), progress);
+        assert_eq!(Progress::parse(&progress.to_string(), 7), Ok(progress));
     }
 }

@@ -1,9 +1,12 @@
 //! How a transform is doing: what a worker reports, the API answers and (per host) the status topic holds.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::codes::Code;
+use super::format::{Format, understood};
 use super::names::{TopicName, TransformId};
 use super::units::Timestamp;
 
@@ -244,12 +247,30 @@ pub struct HostStatus {
     pub transforms: usize,
     /// Input partitions that it owns.
     pub partitions: usize,
+    /// The formats that it understands, by name, with the highest version of each: see `model::format`. Hosts of 0.1 say
+    /// none, and understand version 1 of each.
+    #[serde(default)]
+    pub formats: BTreeMap<String, u32>,
 }
 
 impl HostStatus {
+    /// Tells whether it understands this version of a format.
+    pub fn understands(&self, format: Format, version: u32) -> bool {
+        self.formats.get(format.name()).copied().unwrap_or(1) >= version
+    }
+
     pub fn new(host: &str, now: Timestamp) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { host: host.to_owned(), url: None, version, started_at: now, seen_at: now, transforms: 0, partitions: 0 }
+        Self {
+            host: host.to_owned(),
+            url: None,
+            version,
+            started_at: now,
+            seen_at: now,
+            transforms: 0,
+            partitions: 0,
+            formats: understood(),
+        }
     }
 
     /// What it does now.

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `d` and an entry's key | when it was written (ms, little-endian), its value |
+//! | `v` | the version of this layout (little-endian, 32 bits); without it, 1 |
 //! | `m` | the mark: position, bytes, entries, time, and the changelog topic that it is of |
 //!
 //! It is a cache: nothing is synced, and whatever cannot be read is dropped and restored from the changelog. A batch is
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 
+use crate::model::format::Format;
 use crate::model::units::Timestamp;
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
@@ -28,6 +30,7 @@ const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
 const MARK: &[u8] = b"m";
 const DATA: u8 = b'd';
+const LAYOUT: &[u8] = b"v";
 
 /// The database of a host's stores. It is made when the first store is opened.
 pub struct Disk {
@@ -50,6 +53,8 @@ pub struct DiskStore {
     entries: Keyspace,
     /// The topic that it is a copy of.
     topic: String,
+    /// The version of its layout is written in it.
+    has_layout: bool,
 }
 
 impl Disk {
@@ -65,7 +70,7 @@ impl Disk {
         let entries = guarded(|| database.database.keyspace(&name, options)).inspect_err(|error| {
             self.give_up(&database, error);
         })?;
-        Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned() })
+        Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned(), has_layout: false })
     }
 
     /// Removes each store that `claim` grants and whose copy is as old as `is_old` says, or of no known age. Returns how
@@ -189,15 +194,26 @@ impl LocalStore for DiskStore {
             }
         }
         batch.insert(&self.entries, MARK, encode_mark(mark, &self.topic));
-        guarded(|| batch.commit())
+        if !self.has_layout {
+            batch.insert(&self.entries, LAYOUT, Format::Store.version().to_le_bytes());
+        }
+        guarded(|| batch.commit())?;
+        self.has_layout = true;
+        Ok(())
     }
 
     fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        // Another version's copy is made anew, like any that cannot be read.
+        let layout = guarded(|| self.entries.get(LAYOUT))?;
+        if layout.is_some_and(|layout| *layout != Format::Store.version().to_le_bytes()) {
+            return Err(LocalError("local store: it is of another version".into()));
+        }
         let Some(value) = guarded(|| self.entries.get(MARK))? else { return Ok(None) };
         decode_mark(&value, &self.topic).map(Some)
     }
 
     fn wipe(&mut self) -> Result<(), LocalError> {
+        self.has_layout = false;
         let emptied = guarded(|| self.entries.clear());
         emptied.inspect_err(|error| self.disk.give_up(&self.database, error))
     }

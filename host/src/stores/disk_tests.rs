@@ -190,3 +190,31 @@ fn broken_files_are_found_out() {
     println!("{whole_still} were whole still, {older} are older copies now, {begun_anew} are begun anew");
     assert!(begun_anew > 0, "nothing was found out");
 }
+
+/// A store as 0.1 left it has no version; one of another version is begun anew.
+#[test]
+fn copies_of_other_versions_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
+    // The mark and an entry as 0.1 wrote them.
+    let mark = Mark { position: 7, bytes: 2, entries: 1, at: 9 };
+    let mut of_0_1: Vec<u8> = [7i64, 2, 1, 9].iter().flat_map(|number| number.to_le_bytes()).collect();
+    of_0_1.extend_from_slice(b"topic");
+    for (layout, expected) in [(None, true), (Some(1u32), true), (Some(2), false), (Some(0), false)] {
+        let number = layout.map_or(9, |layout| layout as i32);
+        let mut store = disk.open("topic", number).expect("opens");
+        store.entries.insert(MARK, &of_0_1).expect("written");
+        store.entries.insert(b"da", [5, 0, 0, 0, 0, 0, 0, 0, b'1']).expect("written");
+        if let Some(layout) = layout {
+            store.entries.insert(LAYOUT, layout.to_le_bytes()).expect("written");
+        }
+        assert_eq!(store.mark().ok(), expected.then(|| Some(mark.clone())), "{layout:?}");
+        if expected {
+            assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "{layout:?}");
+        }
+        store.wipe().expect("wipes");
+        store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        assert_eq!(store.mark(), Ok(Some(mark.clone())), "{layout:?}");
+        assert_eq!(store.entries.get(LAYOUT).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
+    }
+}

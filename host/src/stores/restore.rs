@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::model::format::{Format, Unreadable};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, OpenError};
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
 const READ_BYTES: usize = 4 << 20;
+/// The header that holds the version of an entry, as a decimal number.
+const VERSION_HEADER: &str = "sandbar.version";
 /// Kafka's `delete.retention.ms`, where nobody has set it.
 const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -82,6 +85,7 @@ impl Restore {
     pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
         let &Changelog { log, topic, number, .. } = changelog;
         let page = log.read(topic, number, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
+        page.records.iter().try_for_each(|record| check_version(topic, number, record))?;
         self.records += page.records.len() as u64;
         self.mark.position = page.next_offset;
         if self.left() == 0 {
@@ -117,6 +121,17 @@ fn not_usable(
     }
 }
 
+/// Refuses an entry of a version that this host does not read. One without the header is of version 1.
+fn check_version(topic: &TopicName, number: i32, record: &LogRecord) -> Result<(), OpenError> {
+    let Some((_, value)) = record.headers.iter().find(|(name, _)| name == VERSION_HEADER) else { return Ok(()) };
+    let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
+    let checked = match text.and_then(|text| text.parse().ok()) {
+        Some(version) => Format::Changelog.check(Some(version)),
+        None => Err(Unreadable::Foreign(format!("its header {VERSION_HEADER} is no number"))),
+    };
+    checked.map_err(|error| OpenError::Newer(format!("{topic}/{number} at offset {}: {error}", record.offset)))
+}
+
 /// Makes the changes that these records are, and counts what the store holds after them.
 fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -> Result<(), LocalError> {
     let mut changes: HashMap<Vec<u8>, Option<Entry>> = HashMap::with_capacity(records.len());
@@ -148,4 +163,32 @@ fn unavailable(error: LogError) -> OpenError {
 
 fn of_local(error: LocalError) -> OpenError {
     OpenError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_newer_versions_are_refused() {
+        for (header, is_read) in [
+            (None, true),
+            (Some(("other", Some(&b"9"[..]))), true),
+            (Some((VERSION_HEADER, Some(b"1"))), true),
+            (Some((VERSION_HEADER, Some(b"2"))), false),
+            (Some((VERSION_HEADER, Some(b"0"))), false),
+            (Some((VERSION_HEADER, Some(b"x"))), false),
+            (Some((VERSION_HEADER, Some(b"99999999999999999999"))), false),
+            (Some((VERSION_HEADER, Some(&[0xff]))), false),
+            (Some((VERSION_HEADER, None)), false),
+        ] {
+            let headers = header.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).into_iter().collect();
+            let record = LogRecord { offset: 4, timestamp: 0, key: Some(vec![1]), value: None, headers };
+            let checked = check_version(&"levels".parse().expect("valid"), 2, &record);
+            assert_eq!(checked.is_ok(), is_read, "{header:?}");
+            if let Err(error) = checked {
+                assert!(error.code() == crate::model::codes::Code::NewerFormat && error.to_string().contains("levels/2"));
+            }
+        }
+    }
 }

@@ -10,11 +10,12 @@ use tokio::task::spawn_blocking;
 use super::inputs::InputWatch;
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
-use super::{Action, Parts, Running, plan};
+use super::{Action, Order, Parts, Running, Told, order, plan};
+use crate::catalog::CatalogError;
 use crate::crashes::{ENDS_MAX, Permit, Standing};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::revision::{Asked, Deployment, Desired};
+use crate::model::revision::{Deployment, Desired, Revision};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, SessionOptions, States};
@@ -42,8 +43,8 @@ pub(super) struct Actor {
     pub(super) parts: Parts,
     pub(super) inputs: InputWatch,
     desired: watch::Receiver<Option<Deployment>>,
-    /// What of it was done already; nothing is known to be before the first deployment is seen.
-    asked: Option<Asked>,
+    /// The deployment that was obeyed last; None before the first.
+    told: Option<Told>,
     report: watch::Sender<Report>,
     running: Running,
     pub(super) workers: Vec<WorkerHandle>,
@@ -55,6 +56,8 @@ pub(super) struct Actor {
     pub(super) stores: Option<TransformStores>,
     /// When the partitions of its inputs were last counted.
     looked_at: Option<Timestamp>,
+    /// Why partitions wait for a revision that will not come.
+    stranded: Option<LastError>,
     failures: u32,
     metrics: Arc<TransformMetrics>,
 }
@@ -74,7 +77,7 @@ impl Actor {
             parts,
             inputs,
             desired,
-            asked: None,
+            told: None,
             report,
             running,
             workers,
@@ -83,6 +86,7 @@ impl Actor {
             stores: None,
             failures: 0,
             looked_at: None,
+            stranded: None,
             metrics,
         }
     }
@@ -92,7 +96,7 @@ impl Actor {
         loop {
             let desired = self.desired.borrow_and_update().clone();
             if let Some(deployment) = &desired {
-                self.obey(deployment.asked).await;
+                self.obey(deployment).await;
             }
             let permit = self.permit(desired.as_ref());
             match plan(desired.as_ref(), &self.running, permit, Timestamp::now()) {
@@ -117,19 +121,21 @@ impl Actor {
     }
 
     /// Does what was asked for since the last time.
-    async fn obey(&mut self, asked: Asked) {
-        let Some(before) = self.asked.replace(asked) else { return };
-        if asked.restarts != before.restarts {
+    async fn obey(&mut self, deployment: &Deployment) {
+        let now = Told::of(deployment);
+        let Some(before) = self.told.replace(now) else { return };
+        match order(before, now) {
+            Order::GoOn => {}
+            Order::Resume => self.resume(),
             // They are started again, as nothing runs.
-            self.stop_workers().await;
-        } else if asked.resumes != before.resumes {
-            self.resume();
+            Order::Stop => self.stop_workers().await,
         }
     }
 
     /// Tells whether its workers may be started, where none run and some should.
     fn permit(&self, desired: Option<&Deployment>) -> Permit {
-        match desired.filter(|deployment| deployment.desired == Desired::Running) {
+        let to_start = |deployment: &&Deployment| deployment.desired == Desired::Running && deployment.unread.is_none();
+        match desired.filter(to_start) {
             Some(deployment) if self.workers.is_empty() => self.parts.crashes.permit(&self.id, deployment.asked.resumes),
             Some(_) => Permit::Granted,
             None => {
@@ -163,16 +169,18 @@ impl Actor {
             Err(unprepared) => Err(unprepared),
         };
         let started = match prepared {
+            Ok(_) if !self.is_desired(deployment) => Ok(false),
             Ok(prepared) if self.can_swap(&prepared) => {
                 self.swap(prepared);
-                Ok(())
+                Ok(true)
             }
-            Ok(prepared) => self.restart(prepared).await,
+            Ok(prepared) => self.restart(prepared, deployment).await,
             Err(unprepared) => Err(unprepared),
         };
         self.parts.crashes.settle(&self.id);
         match started {
-            Ok(()) => {
+            Ok(false) => return self.wait_for_change().await,
+            Ok(true) => {
                 self.failures = 0;
                 self.running = Running::Revision(revision);
                 self.report.send_modify(|report| {
@@ -217,8 +225,12 @@ impl Actor {
         tracing::info!(transform = %self.id, revision = program.settings.revision, "prepared, to be swapped in");
     }
 
-    async fn restart(&mut self, prepared: Prepared) -> Result<(), Unprepared> {
+    /// Starts workers in place of those that there are; false if by then something else is desired.
+    async fn restart(&mut self, prepared: Prepared, deployment: &Deployment) -> Result<bool, Unprepared> {
         self.stop_workers().await;
+        if self.is_overtaken(deployment).await {
+            return Ok(false);
+        }
         let Prepared { program, kept, options, workers, stores, .. } = prepared;
         let options = self.begin(options).await?;
         self.inputs.follow(&self.id, &options.inputs);
@@ -241,7 +253,34 @@ impl Actor {
             report.state = State::Starting;
             report.workers = statuses;
         });
-        Ok(())
+        Ok(true)
+    }
+
+    /// Tells whether a deployment is still the one that is desired, as far as this actor was told.
+    fn is_desired(&self, deployment: &Deployment) -> bool {
+        self.desired.borrow().as_ref().is_some_and(|now| now.wants_same(deployment))
+    }
+
+    /// Tells whether another deployment is desired, of whichever host: a worker that joined its group all the same would
+    /// commit where to start, after somebody has paused the transform and forgotten its offsets.
+    async fn is_overtaken(&self, deployment: &Deployment) -> bool {
+        let (catalog, id, wanted) = (self.parts.catalog.clone(), self.id.clone(), deployment.clone());
+        let is_overtaken = spawn_blocking(move || {
+            // Where the log cannot be asked, workers cannot join either.
+            if let Err(error) = catalog.see_changes() {
+                tracing::debug!(transform = %id, %error, "the catalog cannot be read to its end");
+            }
+            catalog.deployment(&id).is_none_or(|now| !now.wants_same(&wanted))
+        });
+        is_overtaken.await.unwrap_or(true)
+    }
+
+    /// The catalog is ahead of what this actor was told, for a moment.
+    async fn wait_for_change(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.desired.changed() => changed,
+            () = tokio::time::sleep(REPORT_INTERVAL) => Ok(()),
+        }
     }
 
     fn prepare_failed(&mut self, revision: u64, code: Code, message: String) {
@@ -309,15 +348,31 @@ impl Actor {
         });
     }
 
+    /// Shows whether what runs is not the newest, as this host does not understand that.
+    fn settle_running(&self, desired: Option<&Deployment>) {
+        let unread = desired.and_then(unread);
+        let is_other = |report: &Report| report.error.as_ref().is_some_and(|error| error.code == Code::NewerFormat);
+        self.report.send_if_modified(|report| {
+            if report.error == unread || (unread.is_none() && !is_other(report)) {
+                return false;
+            }
+            report.target = desired.map_or(report.target, |deployment| deployment.revision);
+            report.error = unread;
+            true
+        });
+    }
+
     /// What is shown while nothing runs.
     fn settle(&mut self, desired: Option<&Deployment>, permit: Permit) {
         if self.running != Running::Nothing {
-            return;
+            return self.settle_running(desired);
         }
-        let error = match permit {
+        let live = desired.filter(|deployment| deployment.desired != Desired::Deleted);
+        let quarantined = match permit {
             Permit::Quarantined { since } => Some(quarantined(since)),
             Permit::Granted | Permit::Waits => None,
         };
+        let error = live.and_then(unread).or(quarantined);
         let state = match desired.map(|deployment| deployment.desired) {
             Some(Desired::Paused) => State::Paused,
             Some(Desired::Running) if error.is_some() => State::Failed,
@@ -383,12 +438,13 @@ impl Actor {
     async fn catch_up(&mut self, desired: Option<&Deployment>) {
         let newest = self.report.borrow().workers().iter().filter_map(|worker| worker.outrun_by).max();
         let (Some(newest), Some(desired)) = (newest, desired) else { return };
-        let deployment = match newest == desired.revision {
+        let deployment = match newest == desired.revision && desired.unread.is_none() {
             true => desired.clone(),
-            // Not read from the catalog yet, or collected: looked for again.
-            false => match self.parts.catalog.revision(&self.id, newest) {
-                Ok(revision) => revision.to_deployment(desired.asked),
-                Err(_) => return,
+            false => match self.revision(newest).await {
+                Ok(Some(revision)) => revision.to_deployment(desired.asked),
+                // Not read from the catalog yet: looked for again.
+                Ok(None) => return,
+                Err(stranded) => return self.strand(stranded),
             },
         };
         match self.prepare(&deployment).await {
@@ -396,6 +452,44 @@ impl Actor {
             Ok(_) => {}
             Err((code, message)) => self.prepare_failed(deployment.revision, code, message),
         }
+    }
+
+    /// A revision that some offset was committed with. An error: this host will never have it.
+    async fn revision(&self, revision: u64) -> Result<Option<Arc<Revision>>, Unprepared> {
+        let (catalog, id) = (self.parts.catalog.clone(), self.id.clone());
+        let found = spawn_blocking(move || {
+            // No revision commits before the catalog has it: one that is not there when all is read was made up.
+            if catalog.revision(&id, revision).is_err() && catalog.see_changes().is_err() {
+                return Ok(None);
+            }
+            let newest = catalog.known(&id).map_or(0, |known| known.revision);
+            match catalog.revision(&id, revision) {
+                Ok(revision) => Ok(Some(revision)),
+                Err(error @ CatalogError::Newer { .. }) => Err((error.code(), error.to_string())),
+                Err(_) if revision > newest => Err((
+                    Code::OffsetUnreadable,
+                    format!("its offset was committed by revision {revision}, and there are {newest} of {id}"),
+                )),
+                Err(error) => match catalog.known(&id).as_ref().map(CatalogError::unless_understood) {
+                    Some(Err(newer)) => Err((newer.code(), newer.to_string())),
+                    _ => {
+                        tracing::debug!(transform = %id, revision, %error, "a revision is not kept");
+                        Ok(None)
+                    }
+                },
+            }
+        });
+        found.await.unwrap_or(Ok(None))
+    }
+
+    /// Tells workers why partitions wait that a revision of no known content has committed.
+    fn strand(&mut self, (code, message): Unprepared) {
+        let told = self.stranded.take().filter(|told| (told.code, &told.message) == (code, &message));
+        let error = told.unwrap_or_else(|| LastError { code, message, offset: None, at: Timestamp::now() });
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Strand(error.clone()));
+        }
+        self.stranded = Some(error);
     }
 
     /// Shows the host's order of starts how far it is.
@@ -417,6 +511,12 @@ impl Actor {
         self.metrics.state(report.status(&self.id).state);
         self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
     }
+}
+
+/// The error of a transform whose newest record this host does not understand. It does not change while that is so.
+fn unread(deployment: &Deployment) -> Option<LastError> {
+    let message = deployment.unread.clone()?;
+    Some(LastError { code: Code::NewerFormat, message, offset: None, at: deployment.changed_at })
 }
 
 /// The error of a transform that stays off. It does not change while it does.

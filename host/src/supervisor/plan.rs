@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::crashes::Permit;
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::{Asked, Deployment, Desired};
 use crate::model::units::Timestamp;
 
 /// How soon a suspect asks again for its turn.
@@ -32,6 +32,43 @@ pub enum Action {
     Wait(Option<Duration>),
 }
 
+/// A deployment, as far as its workers were told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    asked: Asked,
+    changed_at: Timestamp,
+}
+
+impl Told {
+    pub fn of(deployment: &Deployment) -> Self {
+        Self { asked: deployment.asked, changed_at: deployment.changed_at }
+    }
+}
+
+/// An order to workers that run, beside the one to run another revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    GoOn,
+    /// Take up the partitions that stopped before a bad record.
+    Resume,
+    /// End. Others are started in their place, from the committed offsets, where some are desired.
+    Stop,
+}
+
+/// Compares two deployments that a host saw one after the other. Changes between the two are not seen: a pause and a
+/// resume may have come together, and offsets or state been moved while the transform was paused elsewhere.
+pub fn order(before: Told, now: Told) -> Order {
+    let is_resumed = now.asked.resumes != before.asked.resumes;
+    // Resuming what is not paused does not change when it was changed last.
+    let was_paused = is_resumed && now.changed_at != before.changed_at;
+    match () {
+        () if now.asked.restarts != before.asked.restarts || now.asked.resets != before.asked.resets => Order::Stop,
+        () if was_paused => Order::Stop,
+        () if is_resumed => Order::Resume,
+        () => Order::GoOn,
+    }
+}
+
 /// Decides. Called again after each action, change or time-out. `permit` is about a start where nothing runs yet.
 pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now: Timestamp) -> Action {
     let runs = match running {
@@ -45,6 +82,13 @@ pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now
             _ => Action::Stop,
         };
     };
+    if deployment.unread.is_some() {
+        // Whatever runs goes on, and nothing is started that is not the newest.
+        return match (runs, running) {
+            (None, Running::Failed { .. }) => Action::Stop,
+            _ => Action::Wait(None),
+        };
+    }
     match running {
         Running::Revision(revision) if *revision == deployment.revision => Action::Wait(None),
         Running::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
@@ -63,7 +107,6 @@ pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now
 mod tests {
     use super::*;
     use crate::model::names::Digest;
-    use crate::model::revision::Asked;
     use crate::model::spec::RawSpec;
 
     fn deployment(revision: u64, desired: Desired) -> Deployment {
@@ -71,7 +114,19 @@ mod tests {
         let id = "orders/strip".parse().expect("valid");
         let (module, changed_at) = (Digest::of(b""), Timestamp(0));
         let asked = Asked::default();
-        Deployment { id, revision, module, spec, desired, asked, changed_at, changes: revision, requests: Vec::new() }
+        Deployment {
+            id,
+            revision,
+            module,
+            spec,
+            desired,
+            asked,
+            changed_at,
+            changes: revision,
+            requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
+        }
     }
 
     #[test]
@@ -115,5 +170,28 @@ mod tests {
         let paused = deployment(2, Desired::Paused);
         let quarantined = Permit::Quarantined { since: Timestamp(0) };
         assert_eq!(plan(Some(&paused), &Running::Nothing, quarantined, Timestamp(0)), Action::Wait(None));
+    }
+
+    #[test]
+    fn changes_that_come_together_stop_what_one_of_them_would() {
+        let asked = |restarts, resumes, resets| Asked { restarts, resumes, resets };
+        for (name, now, changed_at, expected) in [
+            ("nothing", asked(1, 1, 1), 5, Order::GoOn),
+            ("deploy", asked(1, 1, 1), 6, Order::GoOn),
+            ("resume", asked(1, 2, 1), 5, Order::Resume),
+            ("two resumes", asked(1, 3, 1), 5, Order::Resume),
+            ("restart", asked(2, 1, 1), 5, Order::Stop),
+            ("restart, resume", asked(2, 2, 1), 5, Order::Stop),
+            ("pause, resume", asked(1, 2, 1), 6, Order::Stop),
+            ("pause, state reset", asked(1, 1, 2), 6, Order::Stop),
+            ("pause, state reset, resume", asked(1, 2, 2), 6, Order::Stop),
+            ("pause, two state resets, resume", asked(1, 2, 3), 6, Order::Stop),
+            // A count that was forged begins again.
+            ("state reset, to a lower count", asked(1, 1, 0), 5, Order::Stop),
+        ] {
+            let before = Told { asked: asked(1, 1, 1), changed_at: Timestamp(5) };
+            let now = Told { asked: now, changed_at: Timestamp(changed_at) };
+            assert_eq!(order(before, now), expected, "{name}");
+        }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Parts;
+use crate::catalog::CatalogError;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
-use crate::model::revision::{Asked, Deployment, Progress};
+use crate::model::revision::{Asked, Deployment, Desired, Progress};
 use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, LogError, SessionOptions, States};
-use crate::stores::TransformStores;
+use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, States};
+use crate::stores::{MayOpen, TransformStores};
 use crate::task::{Failed, Program, Settings};
 use crate::telemetry::metrics::TransformMetrics;
 
@@ -87,6 +88,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let resets = deployment.asked.resets;
     let changelogs = spec.changelogs(&parts.cluster, resets);
     let stores = stores(parts, &spec, &changelogs, &metrics)?;
+    let stores = stores.map(|stores| stores.asking(may_open(parts, deployment)));
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
     let settings = Settings { resets, ..settings };
@@ -107,6 +109,27 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     };
     let program = Arc::new(Program { settings, guests: factory, metrics });
     Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
+}
+
+/// Asks the catalog whether this is still how the transform's stores are used. A host that was cut off, or stood still,
+/// may come back into the group with inputs that it has no longer, or with stores that were reset since: its partitions
+/// wait until it has taken up the change.
+fn may_open(parts: &Parts, deployment: &Deployment) -> MayOpen {
+    let (catalog, wanted) = (parts.catalog.clone(), deployment.clone());
+    Arc::new(move || {
+        match catalog.see_changes() {
+            // Without the topic nobody can have changed anything.
+            Ok(()) | Err(CatalogError::Log(LogError::NoTopic(_))) => {}
+            Err(error) => return Err(OpenError::Unavailable(error.to_string())),
+        }
+        let Some(now) = catalog.known(&wanted.id) else { return Ok(()) };
+        let uses = |deployment: &Deployment| (deployment.spec.inputs.clone(), deployment.asked.resets);
+        if now.desired == Desired::Running && uses(&now) == uses(&wanted) {
+            return Ok(());
+        }
+        let Deployment { id, revision, .. } = now;
+        Err(OpenError::Unavailable(format!("{id} was changed meanwhile: its partitions wait for revision {revision} here")))
+    })
 }
 
 /// Opens nothing yet; but that every input still has the partitions of the changelogs is looked at now.

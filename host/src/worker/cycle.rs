@@ -568,6 +568,7 @@ impl Cycle {
                     self.tasks.insert(assigned.partition, task);
                 }
                 self.unplaced.follow(self.session.unplaced(), &self.programs.run.settings, now);
+                self.stop_unreadable(now);
                 self.pass_trial_if_committed();
             }
             Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
@@ -644,6 +645,25 @@ impl Cycle {
     pub fn standing(&self) -> (u64, bool, Option<u64>) {
         let refused = self.programs.refused.as_ref().map(|refused| refused.revision);
         (self.revision(), self.programs.kept.is_some(), refused)
+    }
+
+    /// Says why the partitions wait that a newer revision has committed.
+    pub fn strand(&mut self, error: &LastError) {
+        self.tasks.values_mut().filter(|task| task.is_outrun()).for_each(|task| task.state_failed(error.clone()));
+    }
+
+    /// Stops partitions whose offsets say what this host does not understand, and with them those that share their state.
+    fn stop_unreadable(&mut self, now: Timestamp) {
+        let unreadable: Vec<(Partition, LastError)> =
+            self.tasks.values().filter_map(|task| Some((task.partition(), task.unreadable(now)?))).collect();
+        for (partition, error) in unreadable {
+            let id = &self.programs.run.settings.id;
+            tracing::error!(transform = %id, partition = partition.number, code = %error.code, error = error.message, "stopped");
+            let shares = |task: &&mut Task| {
+                task.partition() == partition || (self.states.are_needed() && task.partition().number == partition.number)
+            };
+            self.tasks.values_mut().filter(shares).for_each(|task| task.stop(error.clone()));
+        }
     }
 
     /// Waits for the end of the open transaction, then goes on with another revision.

@@ -250,7 +250,7 @@ impl PartitionStates {
 fn failed(error: &OpenError, now: Timestamp) -> Opened {
     let last = LastError { code: error.code(), message: error.to_string(), offset: None, at: now };
     match error {
-        OpenError::Lost(_) | OpenError::Unavailable(_) => Opened::Failed(last),
+        OpenError::Lost(_) | OpenError::Unavailable(_) | OpenError::Newer(_) => Opened::Failed(last),
         OpenError::Partitions(_) => Opened::Stopped(last),
     }
 }

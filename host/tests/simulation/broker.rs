@@ -409,7 +409,7 @@ impl Broker {
 
     /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.
     fn check_revision(&mut self, partition: Partition, from: i64, next_offset: i64, metadata: &str) -> u64 {
-        let Progress { revision, since, .. } = Progress::parse(metadata, -1);
+        let Progress { revision, since, .. } = Progress::parse(metadata, -1).expect("a host wrote it");
         let ran = self.ran.entry(partition).or_default();
         let (_, before) = ran.last().copied().unwrap_or_default();
         assert!(revision >= before, "{partition:?} at {next_offset}: revision {revision} after {before}");

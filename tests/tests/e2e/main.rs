@@ -12,6 +12,7 @@ mod control_topics;
 mod damaged;
 mod exactly_once;
 mod faults;
+mod formats;
 mod graceful;
 mod harness;
 mod hostile;

@@ -160,3 +160,77 @@ fn ticks_are_exact() {
     }
     stateful.assert_exact();
 }
+
+/// Hosts with different inputs could both have the state of a number.
+#[test]
+fn inputs_change_while_nobody_has_the_stores_open() {
+    const KEYS: u64 = 40;
+    let kafka = KafkaCluster::shared();
+    let other = "state-inputs.other";
+    topics::create(kafka, &[other], 4);
+    let mut stateful = Stateful::new("state-inputs", 4, json!({"mode": "fold"}), json!({}));
+    let hosts = [(); 2].map(|()| Host::start(kafka, "state-inputs"));
+    stateful.job.deploy(&hosts[0].api());
+    stateful.job.produce(&ones(KEYS));
+    stateful.job.wait_through(wait::PATIENCE);
+    let inputs = [json!([stateful.job.input, other]), json!([other]), json!([other, stateful.job.input])];
+    for host in &hosts {
+        for inputs in &inputs {
+            let mut spec = stateful.job.spec.clone();
+            spec["inputs"] = inputs.clone();
+            let refused = host.api().try_deploy_with(&stateful.job.transform, &spec, &guests::stateful());
+            assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("E057")), "{}", refused.body);
+        }
+    }
+    let send = |host: &Host, verb: &str| {
+        let path = format!("/v1/teams/tests/transforms/state-inputs/{verb}");
+        host.api().send("POST", &path, "application/json", b"").success();
+    };
+    send(&hosts[0], "pause");
+    stateful.job.spec["inputs"] = inputs[0].clone();
+    // The other host takes it once both have left the group.
+    stateful.job.deploy(&hosts[1].api());
+    send(&hosts[0], "resume");
+    stateful.job.wait_for_hosts(&hosts[0].api(), 2);
+    sandbar_tests::Producer::new(kafka).send_all(other, &ones(KEYS));
+    wait::until("both inputs are counted together", wait::PATIENCE, || {
+        let sums: BTreeMap<_, _> = stateful.fold_changelog().into_iter().flat_map(|(sums, _)| sums).collect();
+        let fits = sums.len() == KEYS as usize && sums.values().all(|sum| *sum == (2, 2));
+        if fits { Ok(()) } else { Err(format!("{sums:?}")) }
+    });
+}
+
+/// A host that stood still sees a pause, a reset and a resume as one change.
+#[test]
+fn a_reset_that_a_host_sees_late_is_taken_up() {
+    const KEYS: u64 = 40;
+    let kafka = KafkaCluster::shared();
+    let mut stateful = Stateful::new("state-late", 4, json!({"mode": "fold"}), json!({}));
+    let mut hosts = [(); 2].map(|()| Host::start(kafka, "state-late"));
+    let api = hosts[1].api();
+    stateful.job.deploy(&api);
+    stateful.job.wait_for_hosts(&api, 2);
+    stateful.job.produce(&ones(KEYS));
+    stateful.job.wait_through(wait::PATIENCE);
+    let path = "/v1/teams/tests/transforms/state-late";
+    hosts[0].sigstop();
+    api.send("POST", &format!("{path}/pause"), "application/json", b"").success();
+    api.send("DELETE", &format!("{path}/state"), "application/json", b"").success();
+    api.send("POST", &format!("{path}/resume"), "application/json", b"").success();
+    hosts[0].sigcont();
+    let parts = |status: &Value| -> Vec<Value> {
+        let hosts = status["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        hosts.iter().flat_map(|host| host["partitions"].as_array().cloned().unwrap_or_default()).collect()
+    };
+    wait::until("all stores are empty", 2 * wait::PATIENCE, || {
+        let status = api.status("tests/state-late");
+        let parts = parts(&status);
+        let is_empty = |part: &Value| part["state"] == "running" && part["stores"][0]["entries"] == 0;
+        if parts.len() == 4 && parts.iter().all(is_empty) { Ok(()) } else { Err(status.to_string()) }
+    });
+    stateful.job.produce(&ones(KEYS));
+    stateful.job.wait_through(wait::PATIENCE);
+    stateful.changelog.push_str(".1");
+    let sums: BTreeMap<_, _> = stateful.fold_changelog().into_iter().flat_map(|(sums, _)| sums).collect();
+    assert!(sums.len() == KEYS as usize && sums.values().all(|sum| *sum == (1, 1)), "{sums:?}");
+}

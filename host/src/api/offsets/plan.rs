@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::model::names::TopicName;
+use crate::model::revision::Progress;
 use crate::model::spec::Problem;
 use crate::ports::GroupOffset;
 
@@ -30,7 +31,7 @@ pub struct Move {
     pub to: i64,
     /// Offsets that are processed again (above 0) or skipped (below 0).
     pub records: i64,
-    /// Kept as it was: no host runs a lower revision than it says.
+    /// Kept as it was where it is believed: no host runs a lower revision than it says.
     metadata: String,
 }
 
@@ -49,13 +50,14 @@ impl Move {
         }
     }
 
-    /// As it is committed.
-    pub fn offset(&self) -> GroupOffset {
+    /// As it is committed: without metadata that cannot be read, or is not to be kept.
+    pub fn offset(&self, is_kept: impl Fn(&Progress) -> bool) -> GroupOffset {
+        let is_kept = Progress::parse(&self.metadata, self.to).is_ok_and(|progress| is_kept(&progress));
         GroupOffset {
             topic: self.topic.clone(),
             partition: self.partition,
             next_offset: self.to,
-            metadata: self.metadata.clone(),
+            metadata: if is_kept { self.metadata.clone() } else { String::new() },
         }
     }
 }
@@ -122,7 +124,7 @@ mod tests {
             let step = Move::of(&place(0, committed), to);
             assert_eq!((step.from, step.to, step.records), (committed, to, records));
             let metadata = if committed.is_some() { "{\"revision\":3}" } else { "" };
-            assert_eq!(step.offset().metadata, metadata, "the metadata is kept");
+            assert_eq!(step.offset(|_| true).metadata, metadata, "the metadata is kept");
         }
     }
 

@@ -1,0 +1,67 @@
+//! Records of the status topic that a newer host wrote. The host is there, whatever it says of itself; and of how a
+//! transform is doing on it this host tells as much as it understands.
+
+use serde_json::Value;
+
+use crate::model::codes::Code;
+use crate::model::format::{Format, Head, Unreadable, decode};
+use crate::model::names::TransformId;
+use crate::model::revision::COUNT_MAX;
+use crate::model::status::{HostStatus, LastError, Rollout, RolloutState, State, TransformStatus};
+use crate::model::units::Timestamp;
+
+/// A host, by its record.
+pub fn read_host(key: &str, value: &[u8]) -> Result<HostStatus, String> {
+    let newer = match decode(Format::Host, value) {
+        Ok(status) => return Ok(status),
+        Err(Unreadable::Unknown(reason) | Unreadable::Foreign(reason)) => return Err(reason),
+        Err(Unreadable::Newer(newer)) => newer,
+    };
+    let head = Head::of(value);
+    let known = HostStatus::new(key, head.get("started_at").unwrap_or(Timestamp(0)));
+    Ok(HostStatus {
+        host: head.get("host").ok_or_else(|| newer.to_string())?,
+        url: head.get("url"),
+        version: head.get("version").unwrap_or_default(),
+        seen_at: head.get("seen_at").unwrap_or(Timestamp(0)),
+        transforms: head.get("transforms").unwrap_or(0),
+        partitions: head.get("partitions").unwrap_or(0),
+        // Hosts read what earlier ones wrote: it understands what this one does, at least.
+        formats: head.get("formats").unwrap_or(known.formats),
+        started_at: known.started_at,
+    })
+}
+
+/// How a transform is doing on a host, by its record.
+pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<TransformStatus, String> {
+    let error = match decode(Format::Status, value) {
+        Ok(status) => return Ok(status),
+        Err(error) => error,
+    };
+    let head = Head::of(value);
+    let named: Option<TransformId> = head.get("team").zip(head.get("name")).map(|(team, name)| TransformId { team, name });
+    let is_other = named.is_some_and(|named| named != *id) || head.get::<String>("host").is_none_or(|named| named != host);
+    let revision: Option<u64> = head.get("revision").filter(|revision| *revision <= COUNT_MAX);
+    // A code of an error that is unknown here is as much a newer host's as a version.
+    let is_newer = !matches!(error, Unreadable::Foreign(_));
+    let (Some(revision), false, true) = (revision, is_other, is_newer) else { return Err(error.to_string()) };
+    let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
+    let message = format!("host {host} tells what this host does not understand: {error}");
+    Ok(TransformStatus {
+        id: id.clone(),
+        state: head.get("state").unwrap_or(State::Degraded),
+        revision,
+        rollout: head.get("rollout").unwrap_or(unheard),
+        host: host.to_owned(),
+        error: Some(LastError { code: Code::NewerFormat, message, offset: None, at: Timestamp(0) }),
+        partitions: head.get::<Vec<Value>>("partitions").unwrap_or_default().into_iter().filter_map(known).collect(),
+    })
+}
+
+fn known<T: serde::de::DeserializeOwned>(value: Value) -> Option<T> {
+    serde_json::from_value(value).ok()
+}
+
+#[cfg(test)]
+#[path = "newer_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! A log that holds up whoever asks how many partitions a topic has, while its gate is shut.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use sandbar::embedded::EmbeddedLog;
+use sandbar::model::names::TopicName;
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError,
+    SessionOptions, TopicInfo, TopicReader,
+};
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Gated {
+    log: Arc<EmbeddedLog>,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    /// Whether it is shut, and how many wait before it.
+    shut: Mutex<(bool, usize)>,
+    changed: Condvar,
+    /// Sessions that were opened.
+    opened: AtomicUsize,
+}
+
+impl Gated {
+    pub fn new(log: EmbeddedLog) -> Self {
+        Self { log: Arc::new(log), gate: Arc::default() }
+    }
+
+    pub fn shut(&self) {
+        self.gate.shut.lock().expect("unpoisoned").0 = true;
+    }
+
+    pub fn open_gate(&self) {
+        self.gate.shut.lock().expect("unpoisoned").0 = false;
+        self.gate.changed.notify_all();
+    }
+
+    /// Waits until somebody waits before it.
+    pub fn wait_for_somebody(&self, patience: Duration) {
+        let shut = self.gate.shut.lock().expect("unpoisoned");
+        let waited = self.gate.changed.wait_timeout_while(shut, patience, |(_, waiting)| *waiting == 0).expect("unpoisoned");
+        assert!(!waited.1.timed_out(), "nobody came to the gate");
+    }
+
+    pub fn sessions_opened(&self) -> usize {
+        self.gate.opened.load(Ordering::SeqCst)
+    }
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut shut = self.shut.lock().expect("unpoisoned");
+        if !shut.0 {
+            return;
+        }
+        shut.1 += 1;
+        self.changed.notify_all();
+        let mut shut = self.changed.wait_while(shut, |(is_shut, _)| *is_shut).expect("unpoisoned");
+        shut.1 -= 1;
+    }
+}
+
+impl Groups for Gated {
+    fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        self.log.group_offsets(group, topics)
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize, LogError> {
+        self.log.group_members(group)
+    }
+
+    fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
+        self.log.commit_for_group(group, offsets)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), LogError> {
+        self.log.delete_group(group)
+    }
+
+    fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        self.log.offsets_at(topic, at)
+    }
+}
+
+impl Log for Gated {
+    fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        self.gate.opened.fetch_add(1, Ordering::SeqCst);
+        Log::open(&*self.log, options)
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        self.log.topic(name)
+    }
+
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
+        self.gate.pass();
+        self.log.partitions(name)
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        self.log.topics()
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.log.create_topic(topic)
+    }
+
+    fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        self.log.append(topic, partition, records)
+    }
+
+    fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        self.log.exclusive(id)
+    }
+
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError> {
+        self.log.read(topic, partition, offset, wait, bytes_max)
+    }
+
+    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        self.log.follow(topic)
+    }
+
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        self.log.offsets(topic, partition)
+    }
+
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        self.log.high_watermark(topic, partition)
+    }
+}
