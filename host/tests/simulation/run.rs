@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sandbar::model::batch::OutputLimits;
 use sandbar::model::names::Digest;
-use sandbar::model::spec::{Retry, Then};
+use sandbar::model::spec::{Delivery, Retry, Then};
 use sandbar::model::status::State;
 use sandbar::model::units::Span;
 use sandbar::ports::{Partition, SessionError, States};
@@ -70,6 +70,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         module: Digest::of(b"simulated"),
         inputs: topics(&["in.a", "in.b"]),
         outputs: topics(&["out.a", "out.b", "dead"]),
+        delivery: Delivery::ExactlyOnce,
         commit_interval: Duration::from_millis(100),
         batch_records,
         batch_bytes: 4096,
