@@ -1,5 +1,6 @@
 //! A worker on a log that refuses records for what they are: each goes the way of the policy, and no other does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,8 +121,11 @@ impl Setup {
             outputs: settings.outputs.clone(),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
+            begun: BTreeMap::new(),
             co_partitioned: false,
         };
+        let first = log.start_offsets(&input, &session.start).expect("there");
+        log.commit_for_group("g", &first).expect("nobody is a member");
         let program = Arc::new(Program { settings, guests: Arc::new(Forwards), metrics });
         let programs = Programs { run: program.clone(), kept: None, refused: None };
         let cycle = Cycle::new(session_of(log.open(&session).expect("opens")), programs, None);
