@@ -18,6 +18,9 @@ use crate::ports::{
     Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
 };
 
+/// How long a look for new partitions may take: the worker's records wait for it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
 pub(super) struct KafkaSession {
     config: KafkaConfig,
     options: SessionOptions,
@@ -222,7 +225,7 @@ impl Session for KafkaSession {
     fn look_for_partitions(&mut self) -> Result<(), SessionError> {
         // With the new metadata there, to subscribe to the same topics again makes the consumer compare the two, and join
         // its group again where they differ. A failure is made up for by the client itself, later.
-        let looked = self.consumer.refresh_metadata(CALL_TIMEOUT).and_then(|()| self.subscribe());
+        let looked = self.consumer.refresh_metadata(LOOK_TIMEOUT).and_then(|()| self.subscribe());
         if let Err(error) = looked {
             tracing::debug!(group = self.options.group, %error, "no metadata now");
         }
