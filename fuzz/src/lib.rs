@@ -17,12 +17,13 @@ pub use entropy::Entropy;
 pub use mutate::mutate;
 
 /// Every target. They share the time, so each is named here.
-pub const TARGETS: [&str; 13] = [
+pub const TARGETS: [&str; 14] = [
     "debezium_events",
     "debezium_json",
     "embedded_blocks",
     "control_deployments",
     "control_manifests",
+    "control_positions",
     "control_progress",
     "control_statuses",
     "modules",

@@ -4,6 +4,8 @@
 //! offset is not read, and neither is one whose committed offset lies outside of what the partition has: before its
 //! first offset records were deleted unread, and behind its end the log was cut short or made anew.
 
+use std::time::Duration;
+
 use super::config::KafkaConfig;
 use super::producer::CALL_TIMEOUT;
 use super::raw::{Client, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
@@ -12,6 +14,8 @@ use crate::ports::NoPlace;
 /// How often a surprise is asked about: brokers have been seen to answer "no offset" for a group that had one, and a
 /// leader that has just been elected may not know its partition's end yet.
 const ASKED_MAX: usize = 2;
+/// How long the partitions' ends may take: the group waits for it.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A partition with its committed offset, or with the reason for which it has no place.
 pub(super) type Place = (Position, Option<Reason>);
@@ -39,12 +43,24 @@ pub(super) fn find(consumer: &Client, config: &KafkaConfig, partitions: &[(&str,
     let committed = committed(consumer, partitions)?;
     let mut places = Vec::new();
     for _ in 0..ASKED_MAX {
-        places = compared(consumer, config, &committed)?;
+        places = match compared(consumer, config, &committed) {
+            Ok(places) => places,
+            // A partition without a leader holds up no other: what is not there shows when it is fetched.
+            Err(error) => {
+                tracing::debug!(%error, "the ends of partitions are not known");
+                return Ok(committed.into_iter().map(uncompared).collect());
+            }
+        };
         if !places.iter().any(|(_, reason)| matches!(reason, Some(Reason::Outside { .. }))) {
             break;
         }
     }
     Ok(places)
+}
+
+fn uncompared(position: Position) -> Place {
+    let reason = (position.offset < 0).then_some(Reason::NoOffset);
+    (position, reason)
 }
 
 /// The committed offset of each partition; negative for none.
@@ -66,7 +82,7 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> 
     let ask = |bound: i64| -> Result<Vec<Position>, RawError> {
         let list = list_of(known().map(|position| (position.topic.as_str(), position.partition, bound)));
         if known().next().is_some() {
-            consumer.look_up_offsets(&list, CALL_TIMEOUT)?;
+            consumer.look_up_offsets(&list, ENDS_TIMEOUT)?;
         }
         Ok(list.entries())
     };
@@ -94,7 +110,7 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> 
 
 fn high_watermark(config: &KafkaConfig, position: &Position) -> Result<i64, RawError> {
     let client = Client::producer(&config.uncommitted())?;
-    client.query_watermarks(&position.topic, position.partition, CALL_TIMEOUT).map(|(_, end)| end)
+    client.query_watermarks(&position.topic, position.partition, ENDS_TIMEOUT).map(|(_, end)| end)
 }
 
 fn list_of<'a>(partitions: impl Iterator<Item = (&'a str, i32, i64)>) -> PartitionList {

@@ -24,6 +24,8 @@ use crate::ports::{
 const REBALANCE_LOOK: Duration = Duration::from_millis(20);
 /// Factor by which batches get smaller.
 const BATCH_SHRINK: usize = 8;
+/// How long a look for new partitions may take: the worker's records wait for it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) struct KafkaSession {
     config: KafkaConfig,
@@ -262,7 +264,7 @@ impl Session for KafkaSession {
     fn look_for_partitions(&mut self) -> Result<(), SessionError> {
         // With the new metadata there, to subscribe to the same topics again makes the consumer compare the two, and join
         // its group again where they differ. A failure is made up for by the client itself, later.
-        let looked = self.consumer.refresh_metadata(CALL_TIMEOUT).and_then(|()| self.subscribe());
+        let looked = self.consumer.refresh_metadata(LOOK_TIMEOUT).and_then(|()| self.subscribe());
         if let Err(error) = looked {
             tracing::debug!(group = self.options.group, %error, "no metadata now");
         }

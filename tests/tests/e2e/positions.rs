@@ -333,6 +333,42 @@ fn retention_stops_the_partition_whose_records_it_took() {
     assert!(status.contains(&format!("ends at {end}, and the committed offset is {}", end + 5)), "{status}");
 }
 
+/// A bad record holds a partition, and retention takes what comes after it: nobody reads on behind the gap.
+#[test]
+fn retention_overtakes_a_partition_that_is_held() {
+    let (kafka, cluster) = (KafkaCluster::shared(), "overtaken");
+    let host = Host::start(kafka, cluster);
+    let api = host.api();
+    let job = Job::new(cluster, "held", 2, guests::fixture(), json!({"mode": "panic"}));
+    let job = job.with(json!({"on_error": {"then": "pause"}}));
+    let mut expected = [to_partition(0, 0..3), to_partition(1, 0..3)].concat();
+    begin(&api, &job, 2);
+    job.produce(&expected);
+    wait_outputs(&job, &expected);
+    job.produce(&[Message::new("key-0", "poison").to_partition(0)]);
+    job.produce(&to_partition(0, 3..8));
+    wait::until("a bad record holds partition 0", wait::PATIENCE, || {
+        let status = api.status(&job.transform);
+        match partitions(&status).get(&0) {
+            Some((state, ..)) if state == "paused" => Ok(()),
+            _ => Err(status.to_string()),
+        }
+    });
+    topics::delete_records(kafka, &job.input, 0, 6);
+    post(&api, &job, "resume");
+    let status = wait_for(&api, &job, &[(0, Some("E225")), (1, None)]).to_string();
+    assert!(status.contains("offsets 3 to 5 were deleted"), "{status}");
+    let more = to_partition(1, 3..6);
+    job.produce(&more);
+    expected.extend(more);
+    wait_outputs(&job, &expected);
+    post(&api, &job, "pause");
+    set(&api, &job, &[(0, 6)]);
+    post(&api, &job, "resume");
+    expected.extend(to_partition(0, 5..8));
+    wait_outputs(&job, &expected);
+}
+
 /// The memory and the first offsets are there together, or neither is.
 #[test]
 fn a_host_is_killed_while_it_begins() {
