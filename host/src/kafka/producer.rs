@@ -232,11 +232,12 @@ impl Producer {
 
     fn note_sizes(&mut self, failures: &[FailedDelivery]) {
         for failed in failures {
+            let Some(size) = failed.size else { continue };
+            let is_beside =
+                |other: &&FailedDelivery| (other.topic_id, other.partition) == (failed.topic_id, failed.partition);
             let topic = self.topics.iter().position(|topic| topic.id() == failed.topic_id);
             // One that was refused among others may have been small enough.
-            let alone =
-                failures.iter().filter(|other| (other.topic_id, other.partition) == (failed.topic_id, failed.partition));
-            if let (Some(size), Some(topic), 1) = (failed.size, topic, alone.count()) {
+            if let Some(topic) = topic.filter(|_| failures.iter().filter(is_beside).count() == 1) {
                 self.refused_sizes.push((self.names[topic].clone(), size));
             }
         }
