@@ -255,7 +255,10 @@ impl Task {
     pub fn condemn(&mut self, failed: Failed, now: Timestamp) {
         match self.called {
             Some(offset) => {
-                self.verdicts.condemn(offset, failed);
+                // One that failed already has sent its dead letter only.
+                if !self.verdicts.condemn(offset, failed.clone()) {
+                    self.verdicts.refuse_dead_letter(offset, Cause::Size, &failed.message);
+                }
             }
             None => self.condemn_tick(&failed, now),
         }

@@ -205,6 +205,10 @@ impl Producer {
             // That says nothing of the topic, which may be gone, or forbidden.
             self.check_topics()?;
         }
+        if self.transactional && failures.iter().all(|failed| refusal::fault(failed.code) == Fault::Neighbour) {
+            // They were dropped with a transaction that failed for a reason of its own: a missing right, say.
+            return Err(self.transaction_error().unwrap_or(error));
+        }
         let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
         self.note_withheld(&error, &topics);
         self.batch_too_large |= matches!(&error, SessionError::Rejected(rejection)
@@ -214,13 +218,26 @@ impl Producer {
         Err(error)
     }
 
+    /// The reason why the open transaction has failed. To begin another in it is never carried out, and answered with that.
+    fn transaction_error(&self) -> Option<SessionError> {
+        let error = self.client.begin_transaction().err()?;
+        match () {
+            () if error.fatal => Some(restart(error)),
+            () if error.requires_abort => {
+                Some(withheld(&error).unwrap_or_else(|| SessionError::Abort(error.message.clone())))
+            }
+            () => None,
+        }
+    }
+
     fn note_sizes(&mut self, failures: &[FailedDelivery]) {
         for failed in failures {
+            let Some(size) = failed.size else { continue };
+            let is_beside =
+                |other: &&FailedDelivery| (other.topic_id, other.partition) == (failed.topic_id, failed.partition);
             let topic = self.topics.iter().position(|topic| topic.id() == failed.topic_id);
             // One that was refused among others may have been small enough.
-            let alone =
-                failures.iter().filter(|other| (other.topic_id, other.partition) == (failed.topic_id, failed.partition));
-            if let (Some(size), Some(topic), 1) = (failed.size, topic, alone.count()) {
+            if let Some(topic) = topic.filter(|_| failures.iter().filter(is_beside).count() == 1) {
                 self.refused_sizes.push((self.names[topic].clone(), size));
             }
         }

@@ -147,7 +147,9 @@ pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -
         let why = RawError::of("deliver", failed.code).message;
         let key =
             if fault(failed.code) == Fault::Record(Cause::Content) && !failed.has_key { ", the key is null" } else { "" };
-        format!("topic {}, partition {}: {why}{key}", topic(failed.topic_id), failed.partition)
+        // None was chosen yet where the topic is not known.
+        let partition = if failed.partition < 0 { String::new() } else { format!(", partition {}", failed.partition) };
+        format!("topic {}{partition}: {why}{key}", topic(failed.topic_id))
     };
     let culprits = culprits(failures, told);
     let found = |wanted: &dyn Fn(Fault) -> bool| failures.iter().find(|failed| wanted(fault(failed.code)));

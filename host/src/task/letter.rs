@@ -17,13 +17,16 @@ const KEPT: &str = "was.";
 /// Longest message of a dead letter whose headers are mended, in bytes.
 const SHORT_MESSAGE_BYTES: usize = 256;
 
+/// A header's name, and its value or null.
+type Header<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
+
 /// A dead letter on its way.
 pub(super) struct Letter<'a> {
     topic: usize,
     key: Option<Cow<'a, [u8]>>,
     value: Option<&'a [u8]>,
     timestamp: i64,
-    headers: Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>,
+    headers: Vec<Header<'a>>,
 }
 
 impl<'a> Letter<'a> {
@@ -46,7 +49,8 @@ impl<'a> Letter<'a> {
             key => key.map(Cow::Borrowed),
         };
         let kept = if mend.headers { Vec::new() } else { batch.headers(row) };
-        let mut headers: Vec<_> = kept.into_iter().map(|(name, value)| (renamed(name), value.map(Cow::Borrowed))).collect();
+        let mut headers: Vec<Header<'_>> =
+            kept.into_iter().map(|(name, value)| (renamed(name), value.map(Cow::Borrowed))).collect();
         for (name, text) in own(settings, partition, offset, timestamp, failed, mend) {
             headers.push((Cow::Owned(format!("{OURS}{name}")), Some(Cow::Owned(text.into_bytes()))));
         }

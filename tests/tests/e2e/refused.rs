@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sandbar::kafka::{KafkaConfig, KafkaLog};
+use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log as _, LogRecord};
 use sandbar_tests::{Api, Host, KafkaCluster, Message, Record, guests, topics, wait};
 use serde_json::{Value, json};
@@ -193,7 +194,7 @@ fn whatever_a_record_has_is_passed_on_or_fails() {
     // The output takes an hour ahead, as by default.
     topics::configure(job.kafka, &job.input, &[("message.timestamp.after.max.ms", "9223372036854775807")]);
     job.deploy(&api);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let now = Timestamp::now().0;
     let one = |value: &str| Message::new("k", value).to_partition(0).at(now);
     let null = Message { key: None, value: None, ..Message::default() };
     let odd = [
