@@ -9,6 +9,7 @@
 //! delivery, another number of them).
 
 mod actor;
+mod newest;
 mod plan;
 mod prepare;
 mod report;
