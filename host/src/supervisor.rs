@@ -11,6 +11,7 @@
 mod actor;
 mod begin;
 mod inputs;
+mod newest;
 mod plan;
 mod prepare;
 mod report;

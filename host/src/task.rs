@@ -99,9 +99,9 @@ pub struct Task {
     called: Option<i64>,
     /// Records that fail without a call: what they become is refused, or more than a transaction takes.
     verdicts: Verdicts,
-    /// Why the metadata of its offset is not believed.
+    /// The reason why the metadata of its offset is not believed.
     unreadable: Option<String>,
-    /// Why it does nothing until its worker begins anew.
+    /// The error for which it does nothing until its worker begins anew.
     stopped: Option<LastError>,
     error: Option<LastError>,
 }
@@ -180,11 +180,10 @@ impl Task {
     /// The error of a task whose offset has metadata that is not understood, until it is stopped.
     pub fn unreadable(&self, now: Timestamp) -> Option<LastError> {
         let reason = self.unreadable.as_ref().filter(|_| self.stopped.is_none())?;
-        let (topic, number, offset) = (self.topic(), self.partition.number, self.committed_offset);
-        let message = format!(
-            "{topic}/{number} has an offset, {offset}, with metadata that is not understood: {}",
-            brief(reason, REASON_BYTES_MAX)
-        );
+        let offset = self.committed_offset;
+        let place = format!("{}/{}", self.topic(), self.partition.number);
+        let reason = brief(reason, REASON_BYTES_MAX);
+        let message = format!("{place} has an offset, {offset}, with metadata that is not believed: {reason}");
         Some(LastError { code: Code::OffsetUnreadable, message, offset: Some(offset), at: now })
     }
 

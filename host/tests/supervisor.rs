@@ -320,13 +320,21 @@ async fn offsets_that_are_not_believed_stop_their_partition() {
         (r#"{"version":2,"revision":1}"#, false),
         // A revision that the transform has never had.
         (r#"{"revision":41,"since":0}"#, false),
+        // A state that was reset more often than this one.
+        (r#"{"revision":1,"since":0,"resets":0}"#, true),
+        (r#"{"revision":1,"since":0,"resets":1}"#, false),
     ] {
         let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
         let topic = "in".parse().expect("valid");
-        bench.append("in", "a", &json!("x"));
+        bench.append("in", "a", &json!("7"));
         let offset = sandbar::ports::GroupOffset { topic, partition: 0, next_offset: 0, metadata: metadata.into() };
         bench.log.commit_for_group(GROUP, &[offset]).expect("nobody is in it");
-        bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+        if metadata.contains("resets") {
+            bench.topic("_sandbar.dev.state.shop.fixture.sums", true);
+            bench.deploy(stateful(), json!({"config": {"mode": "fold"}, "state": {"sums": {}}}));
+        } else {
+            bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+        }
         if is_believed {
             bench.outputs(1);
         } else {

@@ -200,7 +200,7 @@ pub fn rollback_target(all: &State, id: &TransformId, to: Option<u64>) -> Result
     to.and_then(|to| all.revision(id, to)).ok_or_else(|| no_revision(all, id, to))
 }
 
-/// Why a revision cannot be had.
+/// The error of a revision that cannot be had: a newer host's, or none.
 pub fn no_revision(all: &State, id: &TransformId, revision: Option<u64>) -> CatalogError {
     let unread = all.unread(id).find(|(unread, _)| Some(*unread) == revision);
     match unread {

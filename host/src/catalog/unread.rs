@@ -1,4 +1,4 @@
-//! Records of the deployments topic that a newer host wrote: how far this host understands them.
+//! Reads the deployments topic's records, also those of a newer host as far as this one understands them.
 //!
 //! A record is a newer host's if its version is, or if it names the transform and the revision that its key does, and some
 //! part of it is unknown here: a field of the spec, say. Such a record is kept by its outline, and never written over. All
@@ -72,7 +72,7 @@ pub fn read_revision(id: &TransformId, number: u64, value: &[u8]) -> Result<Read
     newer(error, &head, id, revision).map(Read::Outline)
 }
 
-/// Why a newer host's record is not understood. An error: no host wrote it.
+/// Tells why a newer host's record is not understood; an error if no host wrote it.
 fn newer(error: Unreadable, head: &Head, id: &TransformId, revision: Option<u64>) -> Result<String, String> {
     let named: Option<TransformId> = head.get("id");
     let is_other = named.as_ref().is_some_and(|named| named != id) || revision.is_some_and(|revision| revision > COUNT_MAX);

@@ -1,5 +1,5 @@
-//! Records of the status topic that a newer host wrote. The host is there, whatever it says of itself; and of how a
-//! transform is doing on it this host tells as much as it understands.
+//! Reads the status topic's records, also those of a newer host: it is there, whatever it says of itself, and its transforms
+//! are told as far as this host understands them.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub fn read_host(key: &str, value: &[u8]) -> Result<HostStatus, String> {
     })
 }
 
-/// How a transform is doing on a host, by its record.
+/// A transform on a host, by its record.
 pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<TransformStatus, String> {
     let error = match decode(Format::Status, value) {
         Ok(status) => return Ok(status),
@@ -44,7 +44,10 @@ pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<Transfo
     let revision: Option<u64> = head.get("revision").filter(|revision| *revision <= COUNT_MAX);
     // A code of an error that is unknown here is as much a newer host's as a version.
     let is_newer = !matches!(error, Unreadable::Foreign(_));
-    let (Some(revision), false, true) = (revision, is_other, is_newer) else { return Err(error.to_string()) };
+    if is_other || !is_newer {
+        return Err(error.to_string());
+    }
+    let revision = revision.ok_or_else(|| error.to_string())?;
     let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
     let message = format!("host {host} tells what this host does not understand: {error}");
     Ok(TransformStatus {

@@ -80,7 +80,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, Module
     }
 }
 
-/// Whether the module exports an interface of the world, by its full name, with these functions.
+/// Refuses a module that does not export an interface of the world, by its full name, with these functions.
 fn check_exports(engine: &Engine, component: &Component, exported: &str, functions: &[Function]) -> Result<(), ModuleError> {
     let interface = part_of(exported).map_or(exported, |(interface, _)| interface);
     let ty = component.component_type();
@@ -216,7 +216,7 @@ fn part_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')
 }
 
-/// Whether a name is that of an interface, in a world that this host runs.
+/// Tells whether a name is that of an interface, in a world that this host runs.
 fn is_interface(name: &str, interface: &str) -> bool {
     part_of(name).is_some_and(|(found, version)| found == interface && worlds::of_version(version).is_some())
 }

@@ -46,7 +46,7 @@ pub fn of_version(version: &str) -> Option<&'static World> {
     WORLDS.iter().find(|world| series(world.version) == series(version))
 }
 
-/// All of them, for whoever brought another.
+/// Lists all of them, for the owner of a module that is of none.
 pub fn listed() -> String {
     let names: Vec<String> = WORLDS.iter().map(|world| format!("{PACKAGE}@{}", world.version)).collect();
     names.join(", ")

@@ -112,12 +112,13 @@ pub enum Unreadable {
 /// JSON with the version of its format.
 #[derive(Serialize)]
 struct Versioned<'a, T> {
+    #[serde(flatten)]
+    value: &'a T,
+    // Last, so that a record begins as it always has.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<u32>,
-    #[serde(flatten)]
-    value: &'a T,
 }
 
 /// Writes a value, an object in JSON, with the version of its format.

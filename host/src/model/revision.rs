@@ -34,8 +34,8 @@ pub struct Deployment {
     /// Fields that this host does not know and need not: it writes them back as they came.
     #[serde(flatten)]
     pub rest: serde_json::Map<String, serde_json::Value>,
-    /// Why this host does not understand the newest record. Then the content here is that of the last record that it
-    /// understood, if there was one.
+    /// The reason why this host does not understand the newest record. Then the content here is that of the last record
+    /// that it understood, if there was one.
     #[serde(skip)]
     pub unread: Option<String>,
 }

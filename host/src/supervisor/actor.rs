@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::inputs::InputWatch;
+use super::newest::{committed_revision, is_overtaken, unread};
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Order, Parts, Running, Told, order, plan};
-use crate::catalog::CatalogError;
 use crate::crashes::{ENDS_MAX, Permit, Standing};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, SessionOptions, States};
@@ -56,7 +56,7 @@ pub(super) struct Actor {
     pub(super) stores: Option<TransformStores>,
     /// When the partitions of its inputs were last counted.
     looked_at: Option<Timestamp>,
-    /// Why partitions wait for a revision that will not come.
+    /// The error of partitions that wait for a revision which will not come.
     stranded: Option<LastError>,
     failures: u32,
     metrics: Arc<TransformMetrics>,
@@ -261,18 +261,11 @@ impl Actor {
         self.desired.borrow().as_ref().is_some_and(|now| now.wants_same(deployment))
     }
 
-    /// Tells whether another deployment is desired, of whichever host: a worker that joined its group all the same would
-    /// commit where to start, after somebody has paused the transform and forgotten its offsets.
+    /// Tells whether another deployment is desired, of whichever host.
     async fn is_overtaken(&self, deployment: &Deployment) -> bool {
-        let (catalog, id, wanted) = (self.parts.catalog.clone(), self.id.clone(), deployment.clone());
-        let is_overtaken = spawn_blocking(move || {
-            // Where the log cannot be asked, workers cannot join either.
-            if let Err(error) = catalog.see_changes() {
-                tracing::debug!(transform = %id, %error, "the catalog cannot be read to its end");
-            }
-            catalog.deployment(&id).is_none_or(|now| !now.wants_same(&wanted))
-        });
-        is_overtaken.await.unwrap_or(true)
+        let catalog = self.parts.catalog.clone();
+        let wanted = deployment.clone();
+        spawn_blocking(move || is_overtaken(&catalog, &wanted)).await.unwrap_or(true)
     }
 
     /// The catalog is ahead of what this actor was told, for a moment.
@@ -351,9 +344,9 @@ impl Actor {
     /// Shows whether what runs is not the newest, as this host does not understand that.
     fn settle_running(&self, desired: Option<&Deployment>) {
         let unread = desired.and_then(unread);
-        let is_other = |report: &Report| report.error.as_ref().is_some_and(|error| error.code == Code::NewerFormat);
+        let says_so = |report: &Report| report.error.as_ref().is_some_and(|error| error.code == Code::NewerFormat);
         self.report.send_if_modified(|report| {
-            if report.error == unread || (unread.is_none() && !is_other(report)) {
+            if report.error == unread || (unread.is_none() && !says_so(report)) {
                 return false;
             }
             report.target = desired.map_or(report.target, |deployment| deployment.revision);
@@ -440,46 +433,22 @@ impl Actor {
         let (Some(newest), Some(desired)) = (newest, desired) else { return };
         let deployment = match newest == desired.revision && desired.unread.is_none() {
             true => desired.clone(),
-            false => match self.revision(newest).await {
-                Ok(Some(revision)) => revision.to_deployment(desired.asked),
-                // Not read from the catalog yet: looked for again.
-                Ok(None) => return,
-                Err(stranded) => return self.strand(stranded),
-            },
+            false => {
+                let catalog = self.parts.catalog.clone();
+                let id = self.id.clone();
+                match spawn_blocking(move || committed_revision(&catalog, &id, newest)).await {
+                    Ok(Ok(Some(revision))) => revision.to_deployment(desired.asked),
+                    Ok(Err(stranded)) => return self.strand(stranded),
+                    // Not read from the catalog yet: looked for again.
+                    Ok(Ok(None)) | Err(_) => return,
+                }
+            }
         };
         match self.prepare(&deployment).await {
             Ok(prepared) if self.can_swap(&prepared) => self.swap(prepared),
             Ok(_) => {}
             Err((code, message)) => self.prepare_failed(deployment.revision, code, message),
         }
-    }
-
-    /// A revision that some offset was committed with. An error: this host will never have it.
-    async fn revision(&self, revision: u64) -> Result<Option<Arc<Revision>>, Unprepared> {
-        let (catalog, id) = (self.parts.catalog.clone(), self.id.clone());
-        let found = spawn_blocking(move || {
-            // No revision commits before the catalog has it: one that is not there when all is read was made up.
-            if catalog.revision(&id, revision).is_err() && catalog.see_changes().is_err() {
-                return Ok(None);
-            }
-            let newest = catalog.known(&id).map_or(0, |known| known.revision);
-            match catalog.revision(&id, revision) {
-                Ok(revision) => Ok(Some(revision)),
-                Err(error @ CatalogError::Newer { .. }) => Err((error.code(), error.to_string())),
-                Err(_) if revision > newest => Err((
-                    Code::OffsetUnreadable,
-                    format!("its offset was committed by revision {revision}, and there are {newest} of {id}"),
-                )),
-                Err(error) => match catalog.known(&id).as_ref().map(CatalogError::unless_understood) {
-                    Some(Err(newer)) => Err((newer.code(), newer.to_string())),
-                    _ => {
-                        tracing::debug!(transform = %id, revision, %error, "a revision is not kept");
-                        Ok(None)
-                    }
-                },
-            }
-        });
-        found.await.unwrap_or(Ok(None))
     }
 
     /// Tells workers why partitions wait that a revision of no known content has committed.
@@ -511,12 +480,6 @@ impl Actor {
         self.metrics.state(report.status(&self.id).state);
         self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
     }
-}
-
-/// The error of a transform whose newest record this host does not understand. It does not change while that is so.
-fn unread(deployment: &Deployment) -> Option<LastError> {
-    let message = deployment.unread.clone()?;
-    Some(LastError { code: Code::NewerFormat, message, offset: None, at: deployment.changed_at })
 }
 
 /// The error of a transform that stays off. It does not change while it does.

@@ -115,7 +115,8 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
 /// may come back into the group with inputs that it has no longer, or with stores that were reset since: its partitions
 /// wait until it has taken up the change.
 fn may_open(parts: &Parts, deployment: &Deployment) -> MayOpen {
-    let (catalog, wanted) = (parts.catalog.clone(), deployment.clone());
+    let catalog = parts.catalog.clone();
+    let wanted = deployment.clone();
     Arc::new(move || {
         match catalog.see_changes() {
             // Without the topic nobody can have changed anything.

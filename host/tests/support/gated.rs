@@ -21,7 +21,7 @@ pub struct Gated {
 
 #[derive(Default)]
 struct Gate {
-    /// Whether it is shut, and how many wait before it.
+    /// True while it is shut; and how many wait before it.
     shut: Mutex<(bool, usize)>,
     changed: Condvar,
     /// Sessions that were opened.

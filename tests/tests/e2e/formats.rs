@@ -29,7 +29,7 @@ impl Shared {
         self.producer.flush();
     }
 
-    /// What was deployed before goes on.
+    /// Produces, and waits until the transform is through.
     #[track_caller]
     fn goes_on(&mut self) {
         let messages = numbered(200, 10);

@@ -50,7 +50,7 @@ impl Move {
         }
     }
 
-    /// As it is committed: without metadata that cannot be read, or is not to be kept.
+    /// The offset to commit: without metadata that cannot be read, or is not to be kept.
     pub fn offset(&self, is_kept: impl Fn(&Progress) -> bool) -> GroupOffset {
         let is_kept = Progress::parse(&self.metadata, self.to).is_ok_and(|progress| is_kept(&progress));
         GroupOffset {
