@@ -100,24 +100,23 @@ impl PartitionStates {
         let Some(stores) = &self.stores else { return Vec::new() };
         let mut news = Vec::new();
         for (&number, slot) in &mut self.slots {
-            match &mut slot.phase {
-                Phase::Open(_) => {}
-                Phase::Closed { open_at } if *open_at > now => {}
-                Phase::Closed { .. } => {
-                    slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), slot.afresh));
+            if matches!(slot.phase, Phase::Closed { open_at } if open_at <= now) {
+                slot.phase = Phase::Opening(stores.open(number, slot.committed.clone(), slot.afresh));
+            }
+            let Phase::Opening(opening) = &mut slot.phase else { continue };
+            match opening.poll() {
+                None => {}
+                Some(Ok(state)) => {
+                    slot.phase = Phase::Open(state);
+                    slot.failures = 0;
+                    slot.afresh = false;
+                    news.push((number, Opened::Ready));
                 }
-                Phase::Opening(opening) => match opening.poll() {
-                    None => {}
-                    Some(Ok(state)) => {
-                        (slot.phase, slot.failures, slot.afresh) = (Phase::Open(state), 0, false);
-                        news.push((number, Opened::Ready));
-                    }
-                    Some(Err(error)) => {
-                        slot.phase = Phase::Closed { open_at: now.after(REOPEN.after(slot.failures)) };
-                        slot.failures = slot.failures.saturating_add(1);
-                        news.push((number, failed(&error, now)));
-                    }
-                },
+                Some(Err(error)) => {
+                    slot.phase = Phase::Closed { open_at: now.after(REOPEN.after(slot.failures)) };
+                    slot.failures = slot.failures.saturating_add(1);
+                    news.push((number, failed(&error, now)));
+                }
             }
         }
         news

@@ -469,7 +469,8 @@ impl Simulation {
                 let mut partitions = cycle.status().partitions.into_iter();
                 partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)
             });
-            status.is_some_and(|status| status.lag == Some(0) && status.restoring.is_none())
+            // Its state may be still to be opened.
+            status.is_some_and(|status| status.lag == Some(0) && status.state != State::Starting)
         };
         let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
         // Nobody stays outside for ever: the next time it would be all that is left.
