@@ -344,8 +344,9 @@ impl Cycle {
             return Ok(());
         }
         if !self.tasks.values().any(Task::has_worked) {
-            // Nothing was done but waiting for a retry.
+            // Nothing was done but waiting for a retry, or a partition was paused: no transaction waits for its turn.
             self.open = false;
+            self.abort_error = None;
             return self.session.abort().map_err(as_restart);
         }
         let metrics = self.program().metrics.clone();
@@ -713,7 +714,7 @@ impl Cycle {
 
     fn last_error(&self, partitions: &[PartitionStatus]) -> Option<LastError> {
         let errors = partitions.iter().filter_map(|partition| partition.error.as_ref());
-        errors.chain(&self.abort_error).max_by_key(|error| error.at).cloned()
+        self.abort_error.iter().chain(errors).max_by_key(|error| error.at).cloned()
     }
 
     fn wait(&self, now: Timestamp, idle_wait: Duration) -> Duration {
