@@ -58,7 +58,7 @@ deny: ## licences, sources, bans and known holes of every dependency
 
 # What is too long for every change. The hostile corpus once more on the optimised host: sums that wrap, and stacks and
 # times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, an hour of fuzzing (FUZZ_SECONDS=3600)
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -70,6 +70,7 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
 	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
 	@$(MAKE) --no-print-directory deny
+	tools/mutants.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
