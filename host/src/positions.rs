@@ -52,6 +52,8 @@ pub enum PositionsError {
     Unreadable { topic: TopicName, id: TransformId, reason: String },
     #[error("other hosts began the same transform each time that this one tried ({0})")]
     Contended(String),
+    #[error("changelog topic {0} was made anew: it is not the one that the store was built from")]
+    ChangelogMadeAnew(TopicName),
     /// The caller does not want it any more.
     #[error("the transform is not to run any more")]
     Unwanted,
@@ -66,6 +68,7 @@ impl PositionsError {
             Self::Log(LogError::Unavailable(_)) | Self::Unwanted => Code::LogUnavailable,
             Self::Unreadable { .. } => Code::ControlTopic,
             Self::Contended(_) => Code::Contended,
+            Self::ChangelogMadeAnew(_) => Code::StateLost,
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Inputs<'a> {
     pub id: &'a TransformId,
     pub group: &'a str,
     pub topics: &'a [TopicName],
+    /// The changelog topics of its stores, where these are to be opened: each must be the one that is remembered.
+    pub changelogs: &'a [TopicName],
     pub start: &'a Start,
 }
 
@@ -148,10 +153,15 @@ impl Positions {
         let mut failures = 0;
         loop {
             let sizes = self.sizes(inputs.topics)?;
-            if let Some(known) = self.known(inputs.id)?.filter(|known| known.covers(&sizes)) {
+            let changelogs = self.changelog_ids(inputs.changelogs)?;
+            let known = self.known(inputs.id)?;
+            if let Some(topic) = known.as_ref().and_then(|known| known.changelog_made_anew(&changelogs)) {
+                return Err(PositionsError::ChangelogMadeAnew(topic.clone()));
+            }
+            if let Some(known) = known.filter(|known| known.covers(&sizes) && known.has_changelogs(&changelogs)) {
                 return Ok(known.inputs);
             }
-            match self.begin_once(inputs, &sizes, is_wanted) {
+            match self.begin_once(inputs, &sizes, changelogs, is_wanted) {
                 Ok(known) => return Ok(known.inputs),
                 Err(Failure::Failed(error)) => return Err(error),
                 Err(Failure::Again(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
@@ -181,17 +191,22 @@ impl Positions {
         &self,
         inputs: Inputs<'_>,
         sizes: &BTreeMap<TopicName, TopicSize>,
+        changelogs: BTreeMap<TopicName, String>,
         is_wanted: &dyn Fn() -> Result<bool, LogError>,
     ) -> Result<Known, Failure> {
-        let Inputs { id, group, topics, start } = inputs;
+        let Inputs { id, group, topics, start, .. } = inputs;
         let writer = self.become_the_one(id)?;
         if !is_wanted()? {
             return Err(PositionsError::Unwanted.into());
         }
         let known = self.known(id)?;
+        if let Some(topic) = known.as_ref().and_then(|known| known.changelog_made_anew(&changelogs)) {
+            return Err(PositionsError::ChangelogMadeAnew(topic.clone()).into());
+        }
         self.confirm_new_topics(known.as_ref(), sizes)?;
         let committed = self.committed(group, topics, sizes)?;
         let Plan { begins, known } = plan::plan(known.as_ref(), sizes, &committed);
+        let known = if changelogs.is_empty() { known } else { Known { changelogs, ..known } };
         let offsets = self.first_offsets(&begins, start)?;
         let record = memory::encode(id, &known, Timestamp::now());
         writer.commit_with_offsets(&self.topic, 0, record, group, &offsets)?;
@@ -201,6 +216,15 @@ impl Positions {
             tracing::info!(transform = %id, %topic, partition, ?from, "partition begun");
         }
         Ok(known)
+    }
+
+    /// The present ids of these topics, where they are known.
+    fn changelog_ids(&self, topics: &[TopicName]) -> Result<BTreeMap<TopicName, String>, LogError> {
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let sizes = self.log.sizes(topics)?;
+        Ok(sizes.into_iter().filter(|(_, size)| !size.id.is_empty()).map(|(topic, size)| (topic, size.id)).collect())
     }
 
     /// A topic that was made anew is believed when it is seen twice: a broker that lags behind may name the old one, and

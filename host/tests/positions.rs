@@ -37,7 +37,8 @@ impl Bench {
     }
 
     fn begin(&self, start: &Start) -> Result<i32, PositionsError> {
-        let inputs = Inputs { id: &self.id, group: GROUP, topics: std::slice::from_ref(&self.topic), start };
+        let inputs =
+            Inputs { id: &self.id, group: GROUP, topics: std::slice::from_ref(&self.topic), changelogs: &[], start };
         self.positions.begin(inputs, &|| Ok(true)).map(|begun| begun[&self.topic].partitions)
     }
 
@@ -75,7 +76,13 @@ fn what_has_begun_is_not_begun_again() {
     for start in [Start::Latest, Start::Earliest] {
         bench.begin(&start).expect("there is nothing to do");
         let other = Positions::open(bench.log.clone(), &cluster()).expect("opens");
-        let inputs = Inputs { id: &bench.id, group: GROUP, topics: std::slice::from_ref(&bench.topic), start: &start };
+        let inputs = Inputs {
+            id: &bench.id,
+            group: GROUP,
+            topics: std::slice::from_ref(&bench.topic),
+            changelogs: &[],
+            start: &start,
+        };
         other.begin(inputs, &|| panic!("nothing is to be begun")).expect("there is nothing to do");
         bench.check(&[]);
     }
@@ -118,7 +125,13 @@ fn what_an_older_or_newer_host_left_is_respected() {
 #[test]
 fn what_is_not_wanted_any_more_does_not_begin() {
     let bench = Bench::new();
-    let inputs = Inputs { id: &bench.id, group: GROUP, topics: std::slice::from_ref(&bench.topic), start: &Start::Latest };
+    let inputs = Inputs {
+        id: &bench.id,
+        group: GROUP,
+        topics: std::slice::from_ref(&bench.topic),
+        changelogs: &[],
+        start: &Start::Latest,
+    };
     let refused = bench.positions.begin(inputs, &|| Ok(false));
     assert!(matches!(refused, Err(PositionsError::Unwanted)), "{refused:?}");
     bench.check(&[]);

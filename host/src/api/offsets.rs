@@ -172,7 +172,7 @@ pub async fn alter(
         if !params.dry_run {
             // Partitions that are not named begin as they would when it is resumed, and what is set is not new any more.
             let start = spec.start.resolve(Timestamp::now());
-            let inputs = Inputs { id: &id, group: &group, topics: &spec.inputs, start: &start };
+            let inputs = Inputs { id: &id, group: &group, topics: &spec.inputs, changelogs: &[], start: &start };
             state.positions.begin(inputs, &|| Ok(true))?;
             // Metadata that stops its partition goes (E227); all other stays.
             let is_kept = |progress: &Progress| progress.is_of(revision, resets);

@@ -19,6 +19,8 @@ pub const INPUTS_MAX: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     pub inputs: BTreeMap<TopicName, KnownInput>,
+    /// The ids of the changelog topics that its stores have been built from.
+    pub changelogs: BTreeMap<TopicName, String>,
 }
 
 /// The memory of an input.
@@ -50,6 +52,8 @@ pub struct Memory {
 struct Form {
     version: u64,
     inputs: BTreeMap<TopicName, KnownInput>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    changelogs: BTreeMap<TopicName, String>,
 }
 
 /// The one field that every version has.
@@ -69,11 +73,29 @@ impl Known {
     }
 }
 
-impl KnownInput {
-    /// Tells whether it is of the topic with this id. Where one of the two is not known, it is taken for the same.
-    pub fn is_of(&self, id: &str) -> bool {
-        self.id == id || self.id.is_empty() || id.is_empty()
+impl Known {
+    /// Tells whether these changelogs, by their present ids, are remembered.
+    pub fn has_changelogs(&self, ids: &BTreeMap<TopicName, String>) -> bool {
+        ids.iter().all(|(topic, id)| self.changelogs.get(topic) == Some(id))
     }
+
+    /// A changelog that has another id than is remembered: it is not the topic that the store was built from.
+    pub fn changelog_made_anew<'a>(&self, ids: &'a BTreeMap<TopicName, String>) -> Option<&'a TopicName> {
+        let is_other = |topic: &TopicName, id: &str| self.changelogs.get(topic).is_some_and(|known| !is_same(known, id));
+        ids.iter().find(|(topic, id)| is_other(topic, id)).map(|(topic, _)| topic)
+    }
+}
+
+impl KnownInput {
+    /// Tells whether it is of the topic with this id.
+    pub fn is_of(&self, id: &str) -> bool {
+        is_same(&self.id, id)
+    }
+}
+
+/// Tells whether two ids are one topic's. Where one of the two is not known, they are taken for the same.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other || one.is_empty() || other.is_empty()
 }
 
 impl Fold for Memory {
@@ -97,7 +119,7 @@ impl Fold for Memory {
 
 /// The record that says it.
 pub fn encode(id: &TransformId, known: &Known, now: Timestamp) -> LogRecord {
-    let form = Form { version: VERSION, inputs: known.inputs.clone() };
+    let form = Form { version: VERSION, inputs: known.inputs.clone(), changelogs: known.changelogs.clone() };
     let value = serde_json::to_vec(&form).expect("numbers and names");
     LogRecord { value: Some(value), ..tombstone(id, now) }
 }
@@ -117,7 +139,9 @@ fn decode(value: &[u8]) -> Entry {
         Err(error) => return Entry::Unreadable(error.to_string()),
     }
     match serde_json::from_slice::<Form>(value) {
-        Ok(form) if form.inputs.values().all(|input| input.partitions >= 0) => Entry::Known(Known { inputs: form.inputs }),
+        Ok(form) if form.inputs.values().all(|input| input.partitions >= 0) => {
+            Entry::Known(Known { inputs: form.inputs, changelogs: form.changelogs })
+        }
         Ok(_) => Entry::Unreadable("a number of partitions is negative".into()),
         Err(error) => Entry::Unreadable(error.to_string()),
     }
@@ -131,7 +155,8 @@ mod tests {
     fn check(value: Option<&str>, readable: Option<bool>) {
         let id: TransformId = "team/name".parse().expect("valid");
         let mut memory = Memory::default();
-        let known = Known { inputs: [("t".parse().expect("valid"), KnownInput { id: "a".into(), partitions: 2 })].into() };
+        let inputs = [("t".parse().expect("valid"), KnownInput { id: "a".into(), partitions: 2 })].into();
+        let known = Known { inputs, changelogs: [("c".parse().expect("valid"), "b".to_owned())].into() };
         memory.apply(&encode(&id, &known, Timestamp(1))).expect("its own form");
         assert_eq!(memory.view().get(&id), Some(&Entry::Known(known)));
         let value = value.map(|value| value.as_bytes().to_vec());
@@ -144,6 +169,7 @@ mod tests {
     fn what_is_not_understood_is_neither_nothing_nor_what_was() {
         check(None, None);
         check(Some(r#"{"version":1,"inputs":{"t":{"id":"a","partitions":3}}}"#), Some(true));
+        check(Some(r#"{"version":1,"inputs":{},"changelogs":{"c":"b"}}"#), Some(true));
         for unreadable in [
             "",
             "{}",

@@ -60,7 +60,8 @@ pub fn plan(known: Option<&Known>, sizes: &BTreeMap<TopicName, TopicSize>, commi
         let Some(dropped) = inputs.keys().find(|topic| !sizes.contains_key(*topic)).cloned() else { break };
         inputs.remove(&dropped);
     }
-    Plan { begins, known: Known { inputs } }
+    let changelogs = known.map(|known| known.changelogs.clone()).unwrap_or_default();
+    Plan { begins, known: Known { inputs, changelogs } }
 }
 
 #[cfg(test)]
@@ -75,7 +76,7 @@ mod tests {
     #[track_caller]
     fn check(known: Option<(&str, i32)>, partitions: i32, committed: &[i32], begins: &[(i32, Begin)], remembered: i32) {
         let input = |(id, partitions): (&str, i32)| KnownInput { id: id.to_owned(), partitions };
-        let known = known.map(|known| Known { inputs: [(topic(), input(known))].into() });
+        let known = known.map(|known| Known { inputs: [(topic(), input(known))].into(), ..Known::default() });
         let sizes = [(topic(), TopicSize { id: "a".to_owned(), partitions })].into();
         let committed = committed.iter().map(|&number| (topic(), number)).collect();
         let found = plan(known.as_ref(), &sizes, &committed);
@@ -118,6 +119,7 @@ mod tests {
                 .iter()
                 .map(|name| (name.parse().expect("valid"), KnownInput { id: "a".to_owned(), partitions: 1 }))
                 .collect(),
+            ..Known::default()
         };
         let sizes: BTreeMap<TopicName, TopicSize> = [(topic(), TopicSize { id: "a".to_owned(), partitions: 1 })].into();
         let found = plan(Some(&known(&["s"])), &sizes, &BTreeSet::new());

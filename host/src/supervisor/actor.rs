@@ -20,6 +20,7 @@ use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, SessionOptions, States};
 use crate::stores::TransformStores;
+use crate::task::Settings;
 use crate::telemetry::metrics::TransformMetrics;
 use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
 
@@ -232,7 +233,8 @@ impl Actor {
             return Ok(false);
         }
         let Prepared { program, kept, options, workers, stores, .. } = prepared;
-        let options = self.begin(options).await?;
+        let Settings { outputs, changelogs, .. } = &program.settings;
+        let options = self.begin(options, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.follow(&self.id, &options.inputs);
         self.stores = stores;
         let programs = Programs { run: program, kept, refused: None };

@@ -6,7 +6,7 @@ use super::Parts;
 use super::actor::Actor;
 use super::prepare::Unprepared;
 use crate::model::codes::Code;
-use crate::model::names::TransformId;
+use crate::model::names::{TopicName, TransformId};
 use crate::model::revision::Desired;
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, SessionOptions};
@@ -27,23 +27,32 @@ enum Change {
 }
 
 /// Begins what has not begun, and notes in `options` how many partitions have. Blocks.
-fn begin(parts: &Parts, id: &TransformId, mut options: SessionOptions) -> Result<SessionOptions, PositionsError> {
+fn begin(
+    parts: &Parts,
+    id: &TransformId,
+    mut options: SessionOptions,
+    changelogs: &[TopicName],
+) -> Result<SessionOptions, PositionsError> {
     let is_wanted = || {
         parts.catalog.refresh().map_err(|error| LogError::Unavailable(error.to_string()))?;
         Ok(parts.catalog.deployment(id).is_some_and(|deployment| deployment.desired == Desired::Running))
     };
-    let inputs = Inputs { id, group: &options.group, topics: &options.inputs, start: &options.start };
+    let inputs = Inputs { id, group: &options.group, topics: &options.inputs, changelogs, start: &options.start };
     let begun = parts.positions.begin(inputs, &is_wanted)?;
     options.begun = begun.into_iter().map(|(topic, input)| (topic, input.partitions)).collect();
     Ok(options)
 }
 
 impl Actor {
-    /// Begins what has not begun, before workers start.
-    pub(super) async fn begin(&self, options: SessionOptions) -> Result<SessionOptions, Unprepared> {
+    /// Begins what has not begun, before workers start that open stores from these changelogs.
+    pub(super) async fn begin(
+        &self,
+        options: SessionOptions,
+        changelogs: Vec<TopicName>,
+    ) -> Result<SessionOptions, Unprepared> {
         let parts = self.parts.clone();
         let id = self.id.clone();
-        let begun = spawn_blocking(move || begin(&parts, &id, options)).await;
+        let begun = spawn_blocking(move || begin(&parts, &id, options, &changelogs)).await;
         let begun = begun.map_err(|error| (Code::Internal, error.to_string()))?;
         begun.map_err(|error| (error.code(), error.to_string()))
     }
@@ -62,7 +71,7 @@ impl Actor {
                 // What runs is started again, which begins first.
                 self.stop_workers().await;
             }
-            Change::Grown => match self.begin(options).await {
+            Change::Grown => match self.begin(options, Vec::new()).await {
                 Ok(options) => {
                     tracing::info!(transform = %self.id, "an input has got more partitions");
                     self.options = Some(options);

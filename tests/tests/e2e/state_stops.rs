@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sandbar_tests::{Host, KafkaCluster, Message, Seed, guests, topics, wait};
+use sandbar_tests::{Host, KafkaCluster, Message, Producer, Seed, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::faults::run;
@@ -110,11 +110,14 @@ fn a_changelog_topic_that_was_deleted() {
     stateful.job.deploy(&host.api());
     stateful.job.produce(&ones(KEYS));
     stateful.job.wait_through(wait::PATIENCE);
-    for made_anew in [false, true] {
+    let foreign = (0..2 * KEYS).map(|n| Message::new(format!("key-{n}"), "of another life"));
+    let foreign: Vec<Message> = foreign.flat_map(|record| [0, 1].map(|at| record.clone().to_partition(at))).collect();
+    for fault in ["deleted", "made anew", "made anew, and as long as it was"] {
         assert_eq!(host.sigterm_and_wait(), Some(0));
-        match made_anew {
-            false => topics::delete(kafka, &stateful.changelog),
-            true => topics::create_with(kafka, &[&stateful.changelog], 2, &[("cleanup.policy", "compact")]),
+        match fault {
+            "deleted" => topics::delete(kafka, &stateful.changelog),
+            "made anew" => topics::create_with(kafka, &[&stateful.changelog], 2, &[("cleanup.policy", "compact")]),
+            _ => Producer::new(kafka).send_all(&stateful.changelog, &foreign),
         }
         host.start_again();
         host.wait_ready();
