@@ -37,13 +37,14 @@ files=()
 for part in worker task state stores; do
     files+=(--file "host/src/$part.rs" --file "host/src/$part/*.rs")
 done
+# For compiling, too: all other tests would be linked for each mutant.
+tests=(-C=--lib -C=--test=simulation -C=--test=stateful -C=--test=too_large -C=--test=refused)
 say "part $shard (each mutant takes about a minute)"
 cd "$work/tree"
 found=0
 CARGO_TARGET_DIR=$target SANDBAR_GUESTS_DIR=${SANDBAR_GUESTS_DIR:-$target/guests} \
     CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_INCREMENTAL=1 \
     "$mutants" mutants --in-place --package sandbar --test-workspace true --baseline skip --timeout 120 --build-timeout 600 \
-    --shard "$shard" --output "$work" --colors never "${files[@]}" \
-    -- --lib --test simulation --test stateful --test too_large || found=$?
+    --shard "$shard" --output "$work" --colors never "${files[@]}" "${tests[@]}" || found=$?
 # 2: some survived, 3: some ran out of time. Both are to be looked at, and are listed above.
 [[ $found == 0 || $found == 2 || $found == 3 ]]
