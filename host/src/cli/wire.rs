@@ -25,7 +25,7 @@ pub struct Transform {
     /// Of a change: topics that it made, or would.
     #[serde(default)]
     pub creates: Vec<Line>,
-    /// Of a change: reasons why it may behave otherwise than its author means.
+    /// The reasons why a change may behave otherwise than its author means.
     #[serde(default)]
     pub warnings: Vec<Line>,
 }

@@ -33,7 +33,8 @@ pub(super) struct Oversize {
 
 impl Size {
     pub fn of(key: Option<&[u8]>, value: Option<&[u8]>, header_bytes: usize) -> Self {
-        let (rest, value) = (key.map_or(0, <[u8]>::len) + header_bytes, value.unwrap_or_default());
+        let rest = key.map_or(0, <[u8]>::len) + header_bytes;
+        let value = value.unwrap_or_default();
         Self { raw: rest + value.len(), compressed: rest + lz4_flex::block::compress(value).len() }
     }
 

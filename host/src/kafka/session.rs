@@ -30,7 +30,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct KafkaSession {
     config: KafkaConfig,
     options: SessionOptions,
-    /// Of the producer's batches: less each time that a topic refuses one of several records for its size.
+    /// The size of the producer's batches: less each time that a topic refuses one of several records for its size.
     batch_bytes: usize,
     producer: Option<Producer>,
     group: Option<GroupMetadata>,

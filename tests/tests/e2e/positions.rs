@@ -91,7 +91,7 @@ fn wait_outputs(job: &Job, expected: &[Message]) {
     job.assert_output(&unchanged(expected));
 }
 
-/// Whatever `start` says: the partition stands still, and goes on where somebody says.
+/// The partition stands still whatever `start` says, and goes on where somebody says.
 #[test]
 fn a_forgotten_offset_is_not_new() {
     let (kafka, cluster) = (KafkaCluster::shared(), "forgotten");

@@ -12,7 +12,7 @@ use crate::job::{Job, numbered, unchanged};
 use crate::stateful::Stateful;
 
 const PARTITIONS: i32 = 3;
-/// Where the records are that are refused.
+/// The places of the records that are refused.
 const BAD: i32 = 1;
 
 /// A pass-through whose output has these settings.
