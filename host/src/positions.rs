@@ -114,6 +114,20 @@ impl From<ExclusiveError> for Failure {
     }
 }
 
+/// Tries again where another host was faster: it gets done meanwhile, and this host sees it.
+fn until_won<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, PositionsError> {
+    let mut failures = 0;
+    loop {
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(Failure::Failed(error)) => return Err(error),
+            Err(Failure::Again(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
+            Err(Failure::Again(_)) => std::thread::sleep(CONTENDED.after(failures)),
+        }
+        failures += 1;
+    }
+}
+
 // === impl Positions ===
 
 impl Positions {
@@ -150,41 +164,20 @@ impl Positions {
     ) -> Result<BTreeMap<TopicName, KnownInput>, PositionsError> {
         let (_, end_offset) = self.log.offsets(&self.topic, 0)?;
         self.see(end_offset)?;
-        let mut failures = 0;
-        loop {
+        until_won(|| {
             let sizes = self.sizes(inputs.topics)?;
             let changelogs = self.changelog_ids(inputs.changelogs)?;
             let known = self.known(inputs.id)?;
-            if let Some(topic) = known.as_ref().and_then(|known| known.changelog_made_anew(&changelogs)) {
-                return Err(PositionsError::ChangelogMadeAnew(topic.clone()));
-            }
             if let Some(known) = known.filter(|known| known.covers(&sizes) && known.has_changelogs(&changelogs)) {
                 return Ok(known.inputs);
             }
-            match self.begin_once(inputs, &sizes, changelogs, is_wanted) {
-                Ok(known) => return Ok(known.inputs),
-                Err(Failure::Failed(error)) => return Err(error),
-                Err(Failure::Again(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
-                Err(Failure::Again(_)) => {}
-            }
-            // Whoever was faster gets done meanwhile, and this host sees it.
-            std::thread::sleep(CONTENDED.after(failures));
-            failures += 1;
-        }
+            self.begin_once(inputs, &sizes, changelogs, is_wanted).map(|known| known.inputs)
+        })
     }
 
     /// Forgets what is remembered of a transform: its spec's `start` decides again, once its group has no offsets either.
     pub fn forget(&self, id: &TransformId) -> Result<(), PositionsError> {
-        let mut failures = 0;
-        loop {
-            match self.forget_once(id) {
-                Ok(()) => return Ok(()),
-                Err(Failure::Failed(error)) => return Err(error),
-                Err(Failure::Again(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
-                Err(Failure::Again(_)) => std::thread::sleep(CONTENDED.after(failures)),
-            }
-            failures += 1;
-        }
+        until_won(|| self.forget_once(id))
     }
 
     fn begin_once(
