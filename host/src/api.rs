@@ -39,7 +39,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::catalog::Catalog;
-use crate::cluster::Feeds;
+use crate::cluster::LogTopics;
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
@@ -99,7 +99,7 @@ pub struct ApiState {
     pub modules: Arc<dyn ModuleChecker>,
     pub runtime: Arc<dyn Runtime>,
     /// What transforms say.
-    pub feeds: Feeds,
+    pub feeds: LogTopics,
     /// Becomes true when the host stops: answers that go on end then.
     pub shutdown: watch::Receiver<bool>,
     /// This host's name.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use self::data_dir::DataDir;
 use crate::api::{self, ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits};
 use crate::catalog::{Catalog, CatalogError, collect_for_ever};
-use crate::cluster::{Cluster, Feeds, Publisher, Recorder};
+use crate::cluster::{Cluster, LogTopics, Publisher, Recorder};
 use crate::config::{Config, KafkaOptions};
 use crate::crashes::Crashes;
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
@@ -37,9 +37,9 @@ use crate::positions::{Positions, keep_groups_for_ever};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
-use crate::telemetry::journal::journal;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::transform_log::journal;
 use crate::threads;
 
 /// How long workers may take to stop: a commit, and leaving the group.
@@ -167,7 +167,7 @@ async fn start(
     let modules = Arc::new(modules.map_err(anyhow::Error::msg)?);
     tokio::spawn(announce_jail(modules.clone()));
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
-    let feeds = Feeds::new(&log, &cluster, config.logs_retention);
+    let feeds = LogTopics::new(&log, &cluster, config.logs_retention);
     let made = feeds.clone();
     let (catalog, positions, known) = when_reachable(&log, move |log| {
         made.ensure()?;

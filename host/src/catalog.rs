@@ -17,9 +17,9 @@
 mod change;
 mod collector;
 mod cycle;
-mod follower;
+pub(crate) mod encoding;
+mod materialized_topic;
 mod modules;
-pub(crate) mod records;
 mod unread;
 mod writer;
 
@@ -39,11 +39,11 @@ use crate::ports::{Log, LogError, NewTopic};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::model::revision::Outcome;
-pub use change::{Applied, Change, Expected, Request};
+pub use change::{Change, ChangeResult, Precondition, Request};
 pub use collector::collect_for_ever;
-pub use follower::{Fold, Follower};
+pub use encoding::State;
+pub use materialized_topic::{Fold, MaterializedTopic};
 pub use modules::Stored;
-pub use records::State;
 
 /// Every transform that there is or was, and its revisions: deleted ones stay, as [`Desired::Deleted`].
 pub type Deployments = Arc<State>;
@@ -58,7 +58,7 @@ pub enum CatalogError {
     Log(#[from] LogError),
     /// The transform is not where the caller thought.
     #[error("the request expects {expected}, the transform is {}", found_text(*.found))]
-    Conflict { expected: Expected, found: Option<u64> },
+    Conflict { expected: Precondition, found: Option<u64> },
     /// There is nothing to pause, resume or delete.
     #[error("there is no transform {0}")]
     NoTransform(TransformId),
@@ -128,7 +128,7 @@ impl CatalogError {
 
 /// The catalog of one cluster, as one host sees and changes it.
 pub struct Catalog {
-    deployments: follower::Follower<State>,
+    deployments: materialized_topic::MaterializedTopic<State>,
     writer: writer::Writer,
     modules: modules::Modules,
 }
@@ -144,7 +144,7 @@ impl Catalog {
     ) -> Result<Catalog, CatalogError> {
         let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
         let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
-        let deployments = follower::Follower::start(log.clone(), topic.clone(), 0, State::default())?;
+        let deployments = materialized_topic::MaterializedTopic::start(log.clone(), topic.clone(), 0, State::default())?;
         let modules = modules::Modules::open(log.clone(), modules_topic, cache_dir)?;
         let catalog = Catalog { deployments, writer: writer::Writer::new(log, cluster, topic, metrics), modules };
         info!(%cluster, transforms = catalog.list().len(), modules = catalog.modules().len(), "catalog read");
@@ -178,12 +178,12 @@ impl Catalog {
     }
 
     /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.
-    pub fn change(&self, id: &TransformId, request: Request) -> Result<Applied, CatalogError> {
+    pub fn change(&self, id: &TransformId, request: Request) -> Result<ChangeResult, CatalogError> {
         self.writer.change(id, request, &self.deployments, &self.modules)
     }
 
     /// What a request would make of the catalog now.
-    pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<Applied, CatalogError> {
+    pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
         self.refresh()?;
         // A module may come along with the request itself, and is not stored for a try.
         let has_module = |module: &Digest| matches!(request.change, Change::Put { .. }) || self.modules.has(module);
@@ -192,7 +192,7 @@ impl Catalog {
     }
 
     /// The answer to a request with a key that was carried out before, by whichever host.
-    pub fn answered(&self, id: &TransformId, request: &Request) -> Result<Option<Applied>, CatalogError> {
+    pub fn answered(&self, id: &TransformId, request: &Request) -> Result<Option<ChangeResult>, CatalogError> {
         if request.key.is_none() {
             return Ok(None);
         }
@@ -319,7 +319,7 @@ mod tests {
         for (error, code) in [
             (CatalogError::Log(LogError::Unavailable(String::new())), Code::LogUnavailable),
             (CatalogError::Log(LogError::NoTopic(String::new())), Code::ControlTopic),
-            (CatalogError::Conflict { expected: Expected::Absent, found: Some(3) }, Code::Conflict),
+            (CatalogError::Conflict { expected: Precondition::Absent, found: Some(3) }, Code::Conflict),
             (CatalogError::Unseen, Code::ControlWrite),
         ] {
             assert_eq!(error.code(), code, "{error}");

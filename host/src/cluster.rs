@@ -12,31 +12,31 @@
 //! topic but what people see: a host that cannot write it goes on with its work, and one that cannot read it answers
 //! for itself alone.
 
-mod feed;
+mod event_recorder;
 pub(crate) mod fold;
-mod narrator;
+mod log_topic;
 mod newer;
 mod publisher;
 mod recorder;
 mod sampled;
-mod tails;
+mod tail_subscriptions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{CatalogError, Follower, ensure_topic};
+use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{Log, NewTopic};
 
-pub use feed::{Feed, Feeds, Position};
+pub use event_recorder::EventRecorder;
 use fold::Statuses;
-pub use narrator::Narrator;
+pub use log_topic::{LogTopic, LogTopics, Position};
 pub use publisher::Publisher;
 pub use recorder::Recorder;
 pub use sampled::Sampled;
-pub use tails::{Looking, Tails};
+pub use tail_subscriptions::{TailSubscription, TailSubscriptions};
 
 /// How often a host says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ const RETENTION: Duration = Duration::from_secs(3600);
 /// What this host knows of the cluster.
 pub struct Cluster {
     topic: TopicName,
-    follower: Follower<Statuses>,
+    follower: MaterializedTopic<Statuses>,
 }
 
 impl Cluster {
@@ -56,7 +56,7 @@ impl Cluster {
     pub fn open(log: &Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
         let topic = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
         ensure_status(&**log, &topic)?;
-        let follower = Follower::start(log.clone(), topic.clone(), 0, Statuses::default())?;
+        let follower = MaterializedTopic::start(log.clone(), topic.clone(), 0, Statuses::default())?;
         Ok(Self { topic, follower })
     }
 

@@ -17,7 +17,7 @@ pub mod kafka;
 pub mod model;
 pub mod ports;
 pub mod positions;
-pub mod records;
+pub mod record_json;
 pub mod state;
 pub mod stores;
 pub mod supervisor;

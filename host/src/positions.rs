@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{CatalogError, Follower, ensure_topic};
+use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::spec::Start;
@@ -89,7 +89,7 @@ pub struct Positions {
     log: Arc<dyn Log>,
     cluster: ClusterName,
     topic: TopicName,
-    memory: Follower<Memory>,
+    memory: MaterializedTopic<Memory>,
 }
 
 /// The reason for which an attempt ended.
@@ -135,7 +135,7 @@ impl Positions {
     pub fn open(log: Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
         let name = format!("_sandbar.{cluster}.positions").parse().expect("a cluster's name fits into a topic's");
         let topic = ensure_topic(&*log, NewTopic { name, partitions: 1, compacted: true, retention: None })?;
-        let memory = Follower::start(log.clone(), topic.clone(), 0, Memory::default())?;
+        let memory = MaterializedTopic::start(log.clone(), topic.clone(), 0, Memory::default())?;
         Ok(Self { log, cluster: cluster.clone(), topic, memory })
     }
 
@@ -188,7 +188,7 @@ impl Positions {
         is_wanted: &dyn Fn() -> Result<bool, LogError>,
     ) -> Result<Known, Failure> {
         let Inputs { id, group, topics, start, .. } = inputs;
-        let writer = self.become_the_one(id)?;
+        let writer = self.acquire(id)?;
         if !is_wanted()? {
             return Err(PositionsError::Unwanted.into());
         }
@@ -239,7 +239,7 @@ impl Positions {
     }
 
     fn forget_once(&self, id: &TransformId) -> Result<(), Failure> {
-        let writer = self.become_the_one(id)?;
+        let writer = self.acquire(id)?;
         if self.known(id)?.is_none() {
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl Positions {
 
     /// From here on nobody else writes what is remembered of this transform, or this host's commit fails; all that was
     /// written before is seen.
-    fn become_the_one(&self, id: &TransformId) -> Result<Box<dyn ExclusiveWriter>, Failure> {
+    fn acquire(&self, id: &TransformId) -> Result<Box<dyn ExclusiveWriter>, Failure> {
         let transactional_id = format!("sandbar.{}.{}.{}.positions", self.cluster, id.team, id.name);
         let writer = self.log.exclusive(&transactional_id)?;
         let end_offset = writer.end_offset(&self.topic, 0)?;

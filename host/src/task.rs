@@ -22,10 +22,10 @@
 mod failure;
 mod ledger;
 mod letter;
-mod program;
+mod runnable_revision;
 mod sample;
 mod step;
-mod tally;
+mod transaction_stats;
 pub mod trial;
 mod verdicts;
 
@@ -35,8 +35,8 @@ use std::time::Duration;
 
 pub use failure::Failed;
 pub use ledger::{Part, Source};
-pub use program::{Program, Settings};
-pub use tally::Tally;
+pub use runnable_revision::{RunnableRevision, Settings};
+pub use transaction_stats::TransactionStats;
 
 use verdicts::Verdicts;
 
@@ -60,7 +60,7 @@ const REASON_BYTES_MAX: usize = 256;
 /// See the module.
 pub struct Task {
     partition: Partition,
-    program: Arc<Program>,
+    program: Arc<RunnableRevision>,
     /// The revision that its committed offset names, and since where that one ran.
     committed: Progress,
     /// The first offset of the program's revision.
@@ -128,7 +128,7 @@ pub enum Step {
 }
 
 impl Task {
-    pub fn new(assigned: &Assigned, program: Arc<Program>, on_trial: bool) -> Self {
+    pub fn new(assigned: &Assigned, program: Arc<RunnableRevision>, on_trial: bool) -> Self {
         let &Assigned { partition, next_offset, .. } = assigned;
         let read = Progress::parse(&assigned.metadata, next_offset);
         let unreadable = read.as_ref().err().map(ToString::to_string);
@@ -408,7 +408,7 @@ impl Task {
     /// Goes on with another revision from the next record on, with an instance of it if there is one. What an error
     /// had stopped gets another chance. Call only between two transactions; the caller seeks to
     /// [`Task::next_offset`] if the task was paused.
-    pub fn swap(&mut self, program: Arc<Program>, guest: Option<Box<dyn Guest>>, on_trial: bool) {
+    pub fn swap(&mut self, program: Arc<RunnableRevision>, guest: Option<Box<dyn Guest>>, on_trial: bool) {
         self.since = match self.committed.revision == program.settings.revision {
             true => self.committed.since,
             false => self.next_offset,

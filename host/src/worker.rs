@@ -1,7 +1,7 @@
 //! One transform's loop on one thread: poll, process, commit.
 //!
 //! ```text
-//! run:   open session -> Cycle -> turn, turn, turn ... -> stop
+//! run:   open session -> TaskManager -> turn, turn, turn ... -> stop
 //!             ^            |  SessionError::Restart
 //!             +-- backoff -+
 //! turn:  poll -> full batches -> (deadline: what is left, commit) -> rebalance, if one waits
@@ -12,9 +12,9 @@
 //! nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or abort never
 //! touches another's.
 
-mod cycle;
 mod portion;
 mod states;
+mod task_manager;
 mod unplaced;
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use cycle::{Cycle, Programs, Swap};
+pub use task_manager::{Revisions, Swap, TaskManager};
 
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
@@ -98,7 +98,7 @@ impl Default for WorkerStatus {
 pub struct Worker {
     pub log: Arc<dyn Log>,
     pub options: SessionOptions,
-    pub programs: Programs,
+    pub programs: Revisions,
     /// What opens its stores, where it has any.
     pub stores: Option<Arc<dyn States>>,
     pub commands: Receiver<Command>,
@@ -122,9 +122,9 @@ impl Worker {
             let ended = match self.log.open(&self.options) {
                 Ok(session) => {
                     let started = Instant::now();
-                    let mut cycle = Cycle::new(session, self.programs.clone(), self.stores.clone());
+                    let mut cycle = TaskManager::new(session, self.programs.clone(), self.stores.clone());
                     let end = self.serve(&mut cycle);
-                    self.programs = cycle.into_programs();
+                    self.programs = cycle.into_revisions();
                     // A session that worked for a while failed of something new.
                     failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
                     end
@@ -142,7 +142,7 @@ impl Worker {
         self.publish(WorkerStatus { state: State::Stopped, ..WorkerStatus::default() });
     }
 
-    fn serve(&mut self, cycle: &mut Cycle) -> End {
+    fn serve(&mut self, cycle: &mut TaskManager) -> End {
         let (mut published, mut standing) = (Instant::now(), cycle.standing());
         loop {
             match self.commands.try_recv() {

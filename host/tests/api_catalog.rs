@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sandbar::catalog::{Applied, Catalog, CatalogError, Change, Expected, Outcome, Request};
+use sandbar::catalog::{Catalog, CatalogError, Change, ChangeResult, Outcome, Precondition, Request};
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::{Desired, Progress};
@@ -29,7 +29,7 @@ fn id() -> TransformId {
     "orders/strip".parse().expect("valid")
 }
 
-fn put(catalog: &Catalog, expected: Expected, config: usize) -> Result<Applied, CatalogError> {
+fn put(catalog: &Catalog, expected: Precondition, config: usize) -> Result<ChangeResult, CatalogError> {
     let spec = serde_json::json!({"inputs": ["shop.orders"], "outputs": {"o": "out"}, "config": {"n": config}});
     let spec = Box::new(serde_json::from_value(spec).expect("a spec"));
     let module = Digest::of(MODULE);
@@ -39,7 +39,7 @@ fn put(catalog: &Catalog, expected: Expected, config: usize) -> Result<Applied, 
     catalog.change(&id(), request(expected, Change::Put { spec, module }))
 }
 
-fn request(expected: Expected, change: Change) -> Request {
+fn request(expected: Precondition, change: Change) -> Request {
     Request { expected, change, key: None, now: Timestamp(1), committed: Progress::default() }
 }
 
@@ -65,8 +65,8 @@ fn a_restart_finds_what_was_deployed() {
         let catalog = open(&log, dir.path());
         assert!(catalog.put_module(&module).expect("stored").new);
         assert!(!catalog.put_module(&module).expect("stored").new, "storing it again changes nothing");
-        put(&catalog, Expected::Absent, 1).expect("accepted");
-        catalog.change(&id(), request(Expected::Revision(1), Change::Pause)).expect("paused");
+        put(&catalog, Precondition::Absent, 1).expect("accepted");
+        catalog.change(&id(), request(Precondition::Revision(1), Change::Pause)).expect("paused");
         catalog.list()
     };
     assert_eq!(log.all(MODULES, 1).len(), 3 + 1, "three chunks and one, written once");
@@ -92,7 +92,7 @@ fn the_embedded_log_keeps_it_over_a_restart() {
         let catalog = Catalog::open(log, &"test".parse().expect("valid"), cache, Metrics::new()).expect("opens");
         assert_eq!(catalog.put_module(&module).expect("stored").new, round == 1);
         assert!(catalog.module(&Digest::of(&module)).expect("readable").is_some_and(|read| read == module));
-        let expected = if round == 1 { Expected::Absent } else { Expected::Revision(round as u64 - 1) };
+        let expected = if round == 1 { Precondition::Absent } else { Precondition::Revision(round as u64 - 1) };
         assert_eq!(put(&catalog, expected, round).expect("accepted").deployment.revision, round as u64);
     }
 }
@@ -102,15 +102,15 @@ fn a_deleted_transform_keeps_counting() {
     let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
     {
         let catalog = open(&log, dir.path());
-        put(&catalog, Expected::Any, 1).expect("accepted");
-        put(&catalog, Expected::Any, 2).expect("accepted");
-        catalog.change(&id(), request(Expected::Any, Change::Delete)).expect("deleted");
+        put(&catalog, Precondition::Any, 1).expect("accepted");
+        put(&catalog, Precondition::Any, 2).expect("accepted");
+        catalog.change(&id(), request(Precondition::Any, Change::Delete)).expect("deleted");
         assert!(catalog.deployment(&id()).is_none() && catalog.list().is_empty());
-        let again = catalog.change(&id(), request(Expected::Any, Change::Delete));
+        let again = catalog.change(&id(), request(Precondition::Any, Change::Delete));
         assert!(matches!(again, Err(CatalogError::NoTransform(_))), "{again:?}");
     }
     let catalog = open(&log, dir.path());
-    let applied = put(&catalog, Expected::Absent, 2).expect("accepted");
+    let applied = put(&catalog, Precondition::Absent, 2).expect("accepted");
     assert_eq!((applied.deployment.revision, applied.outcome), (3, Outcome::Created));
 }
 
@@ -137,7 +137,7 @@ fn another_host_follows_through_outages_and_foreign_records() {
     let topic = |name: &str| name.parse().expect("valid");
     {
         let catalog = open(&log, here.path());
-        put(&catalog, Expected::Any, 1).expect("accepted");
+        put(&catalog, Precondition::Any, 1).expect("accepted");
     }
     for record in [
         foreign(None, None),
@@ -152,11 +152,11 @@ fn another_host_follows_through_outages_and_foreign_records() {
     let (ours, theirs) = (open(&log, here.path()), open(&log, there.path()));
     assert_eq!(theirs.deployment(&id()).expect("there").revision, 1);
     log.unavailable.store(true, Ordering::Relaxed);
-    let failed = put(&ours, Expected::Any, 2);
+    let failed = put(&ours, Precondition::Any, 2);
     assert!(matches!(failed, Err(CatalogError::Log(_))), "{failed:?}");
     assert_eq!(ours.deployment(&id()).expect("what is known stays").revision, 1);
     log.unavailable.store(false, Ordering::Relaxed);
-    put(&ours, Expected::Revision(1), 2).expect("accepted");
+    put(&ours, Precondition::Revision(1), 2).expect("accepted");
     let digest = ours.put_module(b"module").expect("stored").digest;
     let watch = theirs.watch();
     eventually("the other host sees the change", || watch.borrow().get(&id()).is_some_and(|it| it.revision == 2));
@@ -174,10 +174,10 @@ fn changes_of_one_host_take_turns() {
                 let catalog = catalog.clone();
                 scope.spawn(move || {
                     for n in 0..10 {
-                        put(&catalog, Expected::Any, 1000 * (writer + 1) + n).expect("accepted");
+                        put(&catalog, Precondition::Any, 1000 * (writer + 1) + n).expect("accepted");
                     }
                     // All of them expect the same: at most one may win.
-                    usize::from(put(&catalog, Expected::Absent, 7).is_ok())
+                    usize::from(put(&catalog, Precondition::Absent, 7).is_ok())
                 })
             })
             .collect();
@@ -210,7 +210,7 @@ fn a_change_whose_commit_was_not_answered_is_written_once() {
     let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
     let catalog = open(&log, dir.path());
     log.unanswered.store(1, Ordering::Relaxed);
-    let applied = put(&catalog, Expected::Absent, 1).expect("found by the next turn");
+    let applied = put(&catalog, Precondition::Absent, 1).expect("found by the next turn");
     assert_eq!((applied.deployment.revision, applied.outcome), (1, Outcome::Created));
     let keys: Vec<_> = log.all(DEPLOYMENTS, 0).into_iter().filter_map(|record| record.key).collect();
     assert_eq!(keys, [b"orders/strip@1".to_vec(), b"orders/strip".to_vec()]);
@@ -220,9 +220,9 @@ fn a_change_whose_commit_was_not_answered_is_written_once() {
 fn a_deleted_control_topic_refuses_changes_and_keeps_what_is_known() {
     let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
     let catalog = open(&log, dir.path());
-    put(&catalog, Expected::Any, 1).expect("accepted");
+    put(&catalog, Precondition::Any, 1).expect("accepted");
     log.delete(DEPLOYMENTS);
-    let refused = put(&catalog, Expected::Any, 2).expect_err("refused");
+    let refused = put(&catalog, Precondition::Any, 2).expect_err("refused");
     assert_eq!(refused.code().as_str(), "E210", "{refused}");
     assert_eq!(catalog.deployment(&id()).expect("what is known stays").revision, 1);
 }

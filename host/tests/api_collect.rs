@@ -10,7 +10,7 @@ mod log;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sandbar::catalog::{Catalog, CatalogError, Change, Expected, Request};
+use sandbar::catalog::{Catalog, CatalogError, Change, Precondition, Request};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
@@ -29,7 +29,7 @@ fn tomorrow() -> Timestamp {
 fn change(catalog: &Catalog, id: &str, change: Change) -> Result<(), CatalogError> {
     let id: TransformId = id.parse().expect("valid");
     let request =
-        Request { expected: Expected::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
+        Request { expected: Precondition::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
     catalog.change(&id, request).map(drop)
 }
 

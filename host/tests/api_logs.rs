@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sandbar::cluster::{Feeds, Recorder};
+use sandbar::cluster::{LogTopics, Recorder};
 use sandbar::model::journal::Level;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord};
-use sandbar::telemetry::journal::{Kind, journal};
 use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::transform_log::{Kind, journal};
 use serde_json::{Value, json};
 
 use host::{GOOD, Host, LOG_BYTES_MAX};
@@ -289,7 +289,7 @@ async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
     let memory = MemoryLog::with_topics(&[]);
     memory.record_bytes_max.store(2000, Ordering::Relaxed);
     let log: Arc<dyn Log> = Arc::new(memory.clone());
-    let feeds = Feeds::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
+    let feeds = LogTopics::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
     feeds.ensure().expect("created");
     let metrics = Metrics::new();
     let (journal, [entries, _]) = journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));

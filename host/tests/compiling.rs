@@ -14,7 +14,7 @@ use sandbar::telemetry::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Programs that behave as no compiler should, by name. Each may use its `$folder`.
+/// Revisions that behave as no compiler should, by name. Each may use its `$folder`.
 const PROGRAMS: &[(&str, &str)] = &[
     ("segfault", "kill -SEGV $$"),
     ("illegal", "kill -ILL $$"),

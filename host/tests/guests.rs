@@ -41,7 +41,7 @@ fn check_culprit(name: &str, limits: serde_json::Value, code: &str, message: &st
     assert_eq!((dead[0].0, dead[0].1), ("2", code), "{name}");
     assert!(dead[0].2.contains(message), "{name}: {:?} lacks {message:?}", dead[0].2);
     assert_eq!(bench.task.next_offset(), 5, "{name}");
-    assert_eq!((bench.tally.dead_lettered, bench.tally.skipped, bench.tally.filtered), (1, 0, 0), "{name}");
+    assert_eq!((bench.stats.dead_lettered, bench.stats.skipped, bench.stats.filtered), (1, 0, 0), "{name}");
     assert_eq!(bench.task.state(), State::Running, "{name}");
 }
 
@@ -91,7 +91,7 @@ fn filter_odd() {
     let mut bench = Bench::new(&plain("filter-odd"));
     bench.offer(&["a", "b", "c", "d", "e"]).run();
     assert_eq!(bench.session.values(0), ["a", "c", "e"]);
-    assert_eq!((bench.tally.filtered, bench.task.next_offset()), (2, 5));
+    assert_eq!((bench.stats.filtered, bench.task.next_offset()), (2, 5));
 }
 
 /// An instance lives on from batch to batch, until something fails: then the next begins anew.
@@ -298,7 +298,7 @@ fn log_flood() {
         let mut other = Task::new(&assigned, bench.program.clone(), false);
         other.offer(&support::record(0, "b"));
         bench.now = Timestamp(bench.now.0 + 1_000_000);
-        let stepped = other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally);
+        let stepped = other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
         stepped.expect("the session takes everything");
         assert!(passed(10_000) <= most * 2, "{limits}: {} passed", passed(10_000));
     }
@@ -370,7 +370,7 @@ fn skip_counts_and_drops() {
     let mut bench = Bench::new(&spec(mode("panic"), json!({ "on_error": { "then": "skip" } })));
     bench.offer(&["a", "poison", "b"]).run();
     assert_eq!(bench.session.sent.iter().map(support::Sent::text).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((bench.tally.skipped, bench.tally.dead_lettered, bench.task.next_offset()), (1, 0, 3));
+    assert_eq!((bench.stats.skipped, bench.stats.dead_lettered, bench.task.next_offset()), (1, 0, 3));
 }
 
 #[test]

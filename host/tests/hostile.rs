@@ -18,7 +18,7 @@ use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, SessionError, TrapKind};
 use sandbar::state::State;
-use sandbar::task::Program;
+use sandbar::task::RunnableRevision;
 use serde_json::json;
 
 const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000) };
@@ -184,7 +184,7 @@ fn records_and_headers_without_bytes_go_over_a_limit() {
     let mut bench = Bench::of(&guest.build(), &spec(json!({}), json!({})), State::default(), |_| {});
     bench.offer(&["a"]).run();
     assert_eq!(bench.session.sent.iter().map(|sent| sent.headers.len()).collect::<Vec<_>>(), [100]);
-    assert!(bench.tally.held_bytes() >= 3200, "{}", bench.tally.held_bytes());
+    assert!(bench.stats.held_bytes() >= 3200, "{}", bench.stats.held_bytes());
 }
 
 // === Memory ===
@@ -358,10 +358,10 @@ fn a_host_without_memory_blames_no_record() {
     }
     let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), State::default(), |_| {});
     let (settings, metrics) = (bench.program.settings.clone(), bench.program.metrics.clone());
-    let program = Arc::new(Program { settings, guests: Arc::new(Short), metrics });
+    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
     bench.task.swap(program, None, false);
     bench.offer(&["a", "b"]);
-    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.tally);
+    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
     assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
     assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }

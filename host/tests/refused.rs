@@ -16,9 +16,9 @@ use sandbar::ports::{
     Rebalance, Rejection, Session, SessionError, SessionOptions,
 };
 use sandbar::state::State;
-use sandbar::task::{Program, Settings};
+use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::Metrics;
-use sandbar::worker::{Cycle, Programs, Swap};
+use sandbar::worker::{Revisions, Swap, TaskManager};
 use serde_json::{Value, json};
 
 const RECORD_BYTES: usize = 1000;
@@ -82,8 +82,8 @@ struct Setup {
     input: TopicName,
     output: TopicName,
     dead: TopicName,
-    program: Arc<Program>,
-    cycle: Cycle,
+    program: Arc<RunnableRevision>,
+    cycle: TaskManager,
 }
 
 impl Setup {
@@ -126,9 +126,9 @@ impl Setup {
         };
         let first = log.start_offsets(&input, &session.start).expect("there");
         log.commit_for_group("g", &first).expect("nobody is a member");
-        let program = Arc::new(Program { settings, guests: Arc::new(Forwards), metrics });
-        let programs = Programs { run: program.clone(), kept: None, refused: None };
-        let cycle = Cycle::new(session_of(log.open(&session).expect("opens")), programs, None);
+        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
+        let programs = Revisions { run: program.clone(), kept: None, refused: None };
+        let cycle = TaskManager::new(session_of(log.open(&session).expect("opens")), programs, None);
         Setup { _dir: dir, log, input, output, dead, program, cycle }
     }
 
@@ -332,7 +332,7 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     setup.turn_until(|setup| setup.committed() == Some(10));
     let settings = Settings { revision: 2, ..setup.program.settings.clone() };
     let metrics = setup.program.metrics.clone();
-    let program = Arc::new(Program { settings, guests: Arc::new(Forwards), metrics });
+    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
     setup.cycle.swap(Swap { program, guests: Vec::new() });
     setup.append(&records[10..]);
     setup.turn_until(|setup| setup.committed() == Some(50));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gated::Gated;
-use sandbar::catalog::{Catalog, Change, Expected, Request};
+use sandbar::catalog::{Catalog, Change, Precondition, Request};
 use sandbar::crashes::Crashes;
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::guest::compile::Compiler;
@@ -127,8 +127,13 @@ impl Bench {
     }
 
     fn change(&self, change: Change) {
-        let request =
-            Request { expected: Expected::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
+        let request = Request {
+            expected: Precondition::Any,
+            change,
+            key: None,
+            now: Timestamp::now(),
+            committed: Progress::default(),
+        };
         self.catalog.change(&self.id, request).expect("accepted");
     }
 

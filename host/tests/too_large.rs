@@ -11,9 +11,9 @@ use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
 use sandbar::state::State;
-use sandbar::task::{Program, Settings};
+use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::Metrics;
-use sandbar::worker::{Cycle, Programs};
+use sandbar::worker::{Revisions, TaskManager};
 use serde_json::json;
 
 /// Most of one transaction, in bytes.
@@ -108,11 +108,11 @@ fn check(spec: serde_json::Value, for_a_tick: usize, values: &[usize], outputs: 
         begun: BTreeMap::new(),
         co_partitioned: false,
     };
-    let run = Arc::new(Program { settings, guests: Arc::new(Multipliers { for_a_tick }), metrics });
-    let programs = Programs { run, kept: None, refused: None };
+    let run = Arc::new(RunnableRevision { settings, guests: Arc::new(Multipliers { for_a_tick }), metrics });
+    let programs = Revisions { run, kept: None, refused: None };
     let first = log.start_offsets(&input, &session.start).expect("there");
     log.commit_for_group("g", &first).expect("nobody is a member");
-    let mut cycle = Cycle::new(log.open(&session).expect("opens"), programs, None);
+    let mut cycle = TaskManager::new(log.open(&session).expect("opens"), programs, None);
 
     let end = |topic: &TopicName| usize::try_from(log.offsets(topic, 0).expect("there").1).expect("not negative");
     let committed = || log.group_offsets("g", std::slice::from_ref(&input)).expect("there").first().map(|at| at.next_offset);

@@ -82,13 +82,13 @@ fn records(entropy: &mut Entropy<'_>, seeds: &[(&str, &str)]) -> Vec<LogRecord> 
 }
 
 /// Folds records, whatever they are, and shows the outcome.
-fn fold<F: Fold>(mut fold: F, records: &[LogRecord]) -> F::View {
+fn fold<F: Fold>(mut fold: F, records: &[LogRecord]) -> F::Snapshot {
     for record in records {
         // A reason is shown with the record's place.
         let _ = fold.apply(record);
     }
     fold.loaded();
-    fold.view()
+    fold.snapshot()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sandbar::model::names::{ClusterName, Digest, TopicName, TransformId};
 use sandbar::model::revision::RequestKey;
 use sandbar::model::text;
 use sandbar::model::units::{Bytes, Rfc3339, Span, Timestamp};
-use sandbar::records::{self, Form, Incoming, RecordOut};
+use sandbar::record_json::{self, Form, Incoming, RecordOut};
 use sandbar_fuzz::{Entropy, mutate};
 
 const SEEDS: [&[u8]; 6] = [
@@ -43,7 +43,7 @@ fn records() {
     sandbar_fuzz::run("records", |entropy| {
         let mut bytes = entropy.pick(&SEEDS).to_vec();
         mutate(&mut bytes, &WORDS, entropy);
-        let Ok(all) = records::parse(&bytes, entropy.once_in(2), RECORDS_MAX, Timestamp(5)) else { return };
+        let Ok(all) = record_json::parse(&bytes, entropy.once_in(2), RECORDS_MAX, Timestamp(5)) else { return };
         assert!(all.len() <= RECORDS_MAX, "{} records", all.len());
         all.into_iter().for_each(check_shown);
     });
@@ -54,7 +54,8 @@ fn check_shown(incoming: Incoming) {
     for form in [Form::Text, Form::Json] {
         let line = serde_json::to_string(&RecordOut::of(1, record.clone(), form)).expect("plain data");
         assert!(!line.contains(['\n', '\r']), "{line}");
-        let back = records::one(0, line.as_bytes(), Timestamp(0)).unwrap_or_else(|refused| panic!("{refused:?} in {line}"));
+        let back =
+            record_json::one(0, line.as_bytes(), Timestamp(0)).unwrap_or_else(|refused| panic!("{refused:?} in {line}"));
         assert_eq!((&back.record.headers, back.record.offset), (&record.headers, record.offset), "{line}");
         let is_one_line = |bytes: &Option<Vec<u8>>| !bytes.iter().flatten().any(|byte| matches!(byte, b'\n' | b'\r'));
         if form == Form::Text || (is_one_line(&record.key) && is_one_line(&record.value)) {

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::catalog::{Applied, Change};
+use crate::catalog::{Change, ChangeResult};
 use crate::model::codes::Code;
 use crate::model::revision::Desired;
 
 use super::AppState;
 use super::problem::{ProblemDetails, Refusal};
-use super::request::{Id, Precondition};
+use super::request::{Id, IfMatch};
 use super::transforms::{change, etag, find, find_understood, location};
 use super::views::{ChangeView, HostList, HostView, StatusView};
 
@@ -25,7 +25,7 @@ use super::views::{ChangeView, HostList, HostView, StatusView};
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn pause(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+pub async fn pause(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
     Ok(accepted(&change(&shared, id, precondition, Change::Pause).await?))
 }
 
@@ -37,7 +37,7 @@ pub async fn pause(State(shared): AppState, Id(id): Id, precondition: Preconditi
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+pub async fn resume(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
     Ok(accepted(&change(&shared, id, precondition, Change::Resume).await?))
 }
 
@@ -49,7 +49,7 @@ pub async fn resume(State(shared): AppState, Id(id): Id, precondition: Precondit
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is paused (E033)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn restart(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+pub async fn restart(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
     if find_understood(&shared, &id).await?.desired == Desired::Paused {
         return Err(Refusal::new(Code::NotRunning, format!("{id} is paused")).with_hint("resume it"));
     }
@@ -75,7 +75,7 @@ pub async fn hosts(State(shared): AppState) -> Json<HostList> {
 }
 
 /// 202 with the change.
-pub fn accepted(applied: &Applied) -> Response {
+pub fn accepted(applied: &ChangeResult) -> Response {
     let headers = [(header::LOCATION, location(&applied.deployment.id)), (header::ETAG, etag(&applied.deployment))];
     (StatusCode::ACCEPTED, headers, Json(ChangeView::of(applied))).into_response()
 }

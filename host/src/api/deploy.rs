@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
-use crate::catalog::{self, Applied, CatalogError, Change};
+use crate::catalog::{self, CatalogError, Change, ChangeResult};
 use crate::model::codes::Code;
 use crate::model::format::{Format, SPEC_FIELDS, SpecField, younger_fields};
 use crate::model::names::{Digest, TopicName, TransformId};
@@ -21,7 +21,7 @@ use super::ApiState;
 use super::body::Upload;
 use super::offsets::wait_for_empty;
 use super::problem::Refusal;
-use super::request::Precondition;
+use super::request::IfMatch;
 use super::warnings;
 
 /// A changelog keeps entries so much longer than their store does.
@@ -31,13 +31,13 @@ const CHANGELOG_GRACE: Duration = Duration::from_secs(60 * 60);
 pub struct Request {
     pub id: TransformId,
     pub upload: Upload,
-    pub precondition: Precondition,
+    pub precondition: IfMatch,
     pub dry_run: bool,
 }
 
 /// What became of it.
 pub struct Deployed {
-    pub applied: Applied,
+    pub applied: ChangeResult,
     pub created_topics: Vec<TopicName>,
     pub warnings: Vec<String>,
 }
@@ -55,9 +55,9 @@ pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
 pub fn rollback(
     state: &ApiState,
     id: &TransformId,
-    precondition: Precondition,
+    precondition: IfMatch,
     to: Option<u64>,
-) -> Result<Applied, Refusal> {
+) -> Result<ChangeResult, Refusal> {
     let request = precondition.of(Change::Rollback { to });
     if let Some(applied) = state.catalog.answered(id, &request)? {
         return Ok(applied);

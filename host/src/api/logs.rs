@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::catalog::CatalogError;
-use crate::cluster::{Feed, Position, Sampled};
+use crate::cluster::{LogTopic, Position, Sampled};
 use crate::model::codes::Code;
 use crate::model::journal::{Level, LogEntry};
 use crate::model::names::TransformId;
@@ -170,7 +170,7 @@ pub async fn tail(
     Ok(stream::respond(Form::of(&headers), source, until, shared.state.shutdown.clone()))
 }
 
-fn start(feed: &Feed, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<Position, Refusal> {
+fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<Position, Refusal> {
     // A control topic that is not there is no fault of the request.
     let position = feed.position(id, since).map_err(CatalogError::from)?;
     Ok(match after {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::catalog::{CatalogError, Expected};
+use crate::catalog::{CatalogError, Precondition};
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::spec::Problem;
@@ -176,7 +176,7 @@ impl From<CatalogError> for Refusal {
         let mut problem = Self::new(error.code(), error.to_string());
         if let CatalogError::Conflict { expected, found } = error {
             problem.current_revision = found;
-            if let Expected::Revision(revision) = expected {
+            if let Precondition::Revision(revision) = expected {
                 problem.expected_revision = Some(revision);
             }
         }

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
-use crate::catalog::{self, Change, Expected};
+use crate::catalog::{self, Change, Precondition};
 use crate::model::codes::Code;
 use crate::model::names::{NameError, TransformId};
 use crate::model::revision::{Progress, RequestKey};
@@ -98,12 +98,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
 /// What the caller takes the transform to be, from `If-Match` and `If-None-Match`, and what it calls this request, from
 /// `Idempotency-Key`.
-pub struct Precondition {
-    expected: Expected,
+pub struct IfMatch {
+    expected: Precondition,
     key: Option<RequestKey>,
 }
 
-impl Precondition {
+impl IfMatch {
     /// The request for this change, made now.
     pub fn of(self, change: Change) -> catalog::Request {
         catalog::Request {
@@ -116,7 +116,7 @@ impl Precondition {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Precondition {
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
@@ -130,12 +130,12 @@ fn key(headers: &HeaderMap) -> Result<Option<RequestKey>, Refusal> {
     key.map(Some).map_err(|rule: String| Refusal::of_field(Code::Query, IDEMPOTENCY_KEY, rule))
 }
 
-fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
+fn expected(headers: &HeaderMap) -> Result<Precondition, Refusal> {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
     match (text(header::IF_MATCH).as_deref(), text(header::IF_NONE_MATCH).as_deref()) {
-        (None, None) => Ok(Expected::Any),
-        (None, Some("*")) => Ok(Expected::Absent),
-        (Some("*"), None) => Ok(Expected::Present),
+        (None, None) => Ok(Precondition::Any),
+        (None, Some("*")) => Ok(Precondition::Absent),
+        (Some("*"), None) => Ok(Precondition::Present),
         (Some(tag), None) => {
             // A proxy that compresses marks the tag as weak; it is still the revision.
             let quoted = tag.strip_prefix("W/").unwrap_or(tag);
@@ -143,7 +143,7 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
             let revision = revision.parse().map_err(|_| {
                 Refusal::of_field(Code::Query, "If-Match", format!("{tag:?} is no ETag of a transform, such as \"3\""))
             })?;
-            Ok(Expected::Revision(revision))
+            Ok(Precondition::Revision(revision))
         }
         (None, Some(other)) => {
             let message = format!("{other:?} is not understood, only * is");
@@ -162,12 +162,12 @@ mod tests {
     #[test]
     fn preconditions_are_parsed() {
         for (if_match, if_none_match, parsed) in [
-            (None, None, Some(Expected::Any)),
-            (Some("\"3\""), None, Some(Expected::Revision(3))),
-            (Some("W/\"3\""), None, Some(Expected::Revision(3))),
-            (Some("3"), None, Some(Expected::Revision(3))),
-            (Some("*"), None, Some(Expected::Present)),
-            (None, Some("*"), Some(Expected::Absent)),
+            (None, None, Some(Precondition::Any)),
+            (Some("\"3\""), None, Some(Precondition::Revision(3))),
+            (Some("W/\"3\""), None, Some(Precondition::Revision(3))),
+            (Some("3"), None, Some(Precondition::Revision(3))),
+            (Some("*"), None, Some(Precondition::Present)),
+            (None, Some("*"), Some(Precondition::Absent)),
             (Some("\"x\""), None, None),
             (Some("\"1\", \"2\""), None, None),
             (None, Some("\"1\""), None),

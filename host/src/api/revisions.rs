@@ -16,7 +16,7 @@ use crate::model::revision::Revision;
 use super::body::{self, Media};
 use super::control::accepted;
 use super::problem::{ProblemDetails, Refusal};
-use super::request::{Id, IdRevision, Precondition};
+use super::request::{Id, IdRevision, IfMatch};
 use super::transforms::find;
 use super::views::{ChangeView, RevisionList, RevisionSummary, TransformView};
 use super::{AppState, blocking, deploy};
@@ -72,7 +72,7 @@ pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision)
 pub async fn rollback(
     State(shared): AppState,
     Id(id): Id,
-    precondition: Precondition,
+    precondition: IfMatch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {

@@ -20,7 +20,7 @@ use crate::model::revision::{Desired, count_on};
 use crate::ports::NewTopic;
 
 use super::problem::{ProblemDetails, Refusal};
-use super::request::{Entry, Id, Params, Precondition};
+use super::request::{Entry, Id, IfMatch, Params};
 use super::transforms::{change, find_understood};
 use super::views::ChangeView;
 use super::{ApiState, AppState, blocking, control, deploy};
@@ -147,7 +147,7 @@ impl EntryView {
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023), or it has no stores (E053)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "It is not paused (E033), or at another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn reset(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<Response, Refusal> {
+pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
     if deployment.spec.state.is_empty() {
         return Err(Refusal::new(Code::NoStore, format!("{id} has no stores")));

@@ -16,7 +16,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::{Log, LogError, LogRecord, NewTopic, TopicInfo};
-use crate::records::{Form, Incoming, RecordOut, parse};
+use crate::record_json::{Form, Incoming, RecordOut, parse};
 
 use super::body::{self, Media, Received};
 use super::problem::{ProblemDetails, Refusal};

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::catalog::{Applied, CatalogError, Change, Outcome};
+use crate::catalog::{CatalogError, Change, ChangeResult, Outcome};
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TransformId};
 use crate::model::revision::Deployment;
@@ -19,7 +19,7 @@ use crate::model::spec::RawSpec;
 use super::body::{self, Media, Received, Upload};
 use super::deploy::{self, Deployed};
 use super::problem::{ProblemDetails, Refusal};
-use super::request::{Id, Name, Params, Precondition};
+use super::request::{Id, IfMatch, Name, Params};
 use super::views::{ChangeView, TransformList, TransformSummary, TransformView};
 use super::{AppState, Shared, blocking};
 
@@ -64,7 +64,7 @@ pub async fn put(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<PutParams>,
-    precondition: Precondition,
+    precondition: IfMatch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -120,7 +120,7 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refus
     responses((status = 204, description = "Deleted"),
         (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "At another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn remove(State(shared): AppState, Id(id): Id, precondition: Precondition) -> Result<StatusCode, Refusal> {
+pub async fn remove(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<StatusCode, Refusal> {
     change(&shared, id, precondition, Change::Delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -171,9 +171,9 @@ pub async fn find_understood(shared: &Shared, id: &TransformId) -> Result<Deploy
 pub async fn change(
     shared: &Arc<Shared>,
     id: TransformId,
-    precondition: Precondition,
+    precondition: IfMatch,
     change: Change,
-) -> Result<Applied, Refusal> {
+) -> Result<ChangeResult, Refusal> {
     let catalog = shared.state.catalog.clone();
     blocking(move || Ok(catalog.change(&id, precondition.of(change))?)).await
 }

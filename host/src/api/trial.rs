@@ -21,7 +21,7 @@ use crate::model::spec::{RawSpec, Spec};
 use crate::model::text::cut;
 use crate::model::units::Timestamp;
 use crate::ports::LogError;
-use crate::records::{self, Form, Incoming, RecordContent};
+use crate::record_json::{self, Form, Incoming, RecordContent};
 use crate::state::{State as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
 use crate::task::{Failed, Settings};
@@ -179,7 +179,7 @@ fn wanted_of(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usiz
 }
 
 fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>, Refusal> {
-    records::parse(bytes, lines, records_max, Timestamp::now()).map_err(|refused| match refused.is_beyond {
+    record_json::parse(bytes, lines, records_max, Timestamp::now()).map_err(|refused| match refused.is_beyond {
         true => Refusal::new(Code::BodyTooLarge, format!("{} (trial_records_max)", refused.message)),
         false => Refusal::of_field(Code::Record, format!("records[{}]", refused.index), refused.message),
     })

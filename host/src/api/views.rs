@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::catalog::{Applied, Outcome};
+use crate::catalog::{ChangeResult, Outcome};
 use crate::model::module::ModuleInfo;
 use crate::model::names::Digest;
 use crate::model::revision::{Cause, Deployment, Desired, Revision};
@@ -113,7 +113,7 @@ pub struct ChangeView {
 }
 
 impl ChangeView {
-    pub fn of(applied: &Applied) -> Self {
+    pub fn of(applied: &ChangeResult) -> Self {
         let transform = TransformView::of(&applied.deployment);
         Self { transform, outcome: applied.outcome, dry_run: false, creates: Vec::new(), warnings: Vec::new() }
     }

@@ -10,19 +10,19 @@ use serde::Serialize;
 
 use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{
-    Answered, Asked, COUNT_MAX, Cause, Deployment, Desired, Outcome, Progress, REQUESTS_MAX, REVISIONS_MAX, RequestKey,
-    Revision, count_on,
+    COUNT_MAX, Cause, Deployment, Desired, Generations, IdempotencyEntry, Outcome, Progress, REQUESTS_MAX, REVISIONS_MAX,
+    RequestKey, Revision, count_on,
 };
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
-use super::records::{State, drop_revision, encode_deployment, encode_revision};
+use super::encoding::{State, drop_revision, encode_deployment, encode_revision};
 use super::{CatalogError, cycle};
 
 /// What the caller takes the transform to be (`If-Match`, `If-None-Match`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Expected {
+pub enum Precondition {
     Any,
     /// It exists, at whatever revision (`If-Match: *`).
     Present,
@@ -31,7 +31,7 @@ pub enum Expected {
     Absent,
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for Precondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("nothing"),
@@ -67,7 +67,7 @@ pub enum Change {
 /// A change that was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    pub expected: Expected,
+    pub expected: Precondition,
     pub change: Change,
     /// What the client calls this request: one that comes again is answered as it was the first time.
     pub key: Option<RequestKey>,
@@ -86,7 +86,7 @@ impl Request {
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Applied {
+pub struct ChangeResult {
     /// The deployment as it is now.
     pub deployment: Deployment,
     pub outcome: Outcome,
@@ -95,12 +95,12 @@ pub struct Applied {
 /// What a request makes of the catalog: its answer, and the records that have to be written for it, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
-    pub applied: Applied,
+    pub applied: ChangeResult,
     pub records: Vec<LogRecord>,
 }
 
 /// The answer to a request that was carried out before. Refused if its key stands for another one.
-pub fn answered(all: &State, id: &TransformId, request: &Request) -> Result<Option<Applied>, CatalogError> {
+pub fn answered(all: &State, id: &TransformId, request: &Request) -> Result<Option<ChangeResult>, CatalogError> {
     let Some(key) = &request.key else { return Ok(None) };
     let Some(latest) = all.get(id) else { return Ok(None) };
     let Some(first) = latest.requests.iter().rev().find(|first| first.key == *key) else { return Ok(None) };
@@ -112,7 +112,7 @@ pub fn answered(all: &State, id: &TransformId, request: &Request) -> Result<Opti
         let (module, spec) = (then.module, then.spec.clone());
         deployment = Deployment { revision: then.revision, module, spec, changed_at: then.changed_at, ..deployment };
     }
-    Ok(Some(Applied { deployment, outcome: first.outcome }))
+    Ok(Some(ChangeResult { deployment, outcome: first.outcome }))
 }
 
 /// Decides a request on what the catalog holds. `has_module` says which modules are stored.
@@ -140,16 +140,16 @@ pub fn decide(
         Change::Pause => desire(live()?, Desired::Paused, request.now),
         Change::Resume => {
             let live = live()?;
-            let asked = Asked { resumes: count_on(live.asked.resumes), ..live.asked };
+            let asked = Generations { resumes: count_on(live.asked.resumes), ..live.asked };
             ask(desire(live, Desired::Running, request.now).deployment, asked)
         }
         Change::Restart => {
             let live = live()?;
-            ask(live.clone(), Asked { restarts: count_on(live.asked.restarts), ..live.asked })
+            ask(live.clone(), Generations { restarts: count_on(live.asked.restarts), ..live.asked })
         }
         Change::ResetState => {
             let live = live()?;
-            ask(live.clone(), Asked { resets: count_on(live.asked.resets), ..live.asked })
+            ask(live.clone(), Generations { resets: count_on(live.asked.resets), ..live.asked })
         }
         Change::Delete => desire(live()?, Desired::Deleted, request.now),
     };
@@ -180,7 +180,7 @@ pub fn decide(
     }
     next.changes = count_on(next.changes);
     let key = request.key.clone().unwrap_or_else(RequestKey::random);
-    let answer = Answered { key, request: request.digest(), revision: next.revision, outcome: applied.outcome };
+    let answer = IdempotencyEntry { key, request: request.digest(), revision: next.revision, outcome: applied.outcome };
     next.requests.push(answer);
     next.requests.drain(..next.requests.len().saturating_sub(REQUESTS_MAX));
     // Last, so that whoever sees it finds the history complete.
@@ -223,22 +223,22 @@ fn history(all: &State, id: &TransformId, latest: Option<&Deployment>, next: &Re
 }
 
 /// Whether the transform (`None`: absent or deleted) is what was expected.
-fn check(expected: Expected, live: Option<&Deployment>) -> Result<(), CatalogError> {
+fn check(expected: Precondition, live: Option<&Deployment>) -> Result<(), CatalogError> {
     let found = live.map(|deployment| deployment.revision);
     let fits = match expected {
-        Expected::Any => true,
-        Expected::Present => found.is_some(),
-        Expected::Revision(revision) => found == Some(revision),
-        Expected::Absent => found.is_none(),
+        Precondition::Any => true,
+        Precondition::Present => found.is_some(),
+        Precondition::Revision(revision) => found == Some(revision),
+        Precondition::Absent => found.is_none(),
     };
     if fits { Ok(()) } else { Err(CatalogError::Conflict { expected, found }) }
 }
 
-fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, request: &Request) -> Applied {
+fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, request: &Request) -> ChangeResult {
     let spec = complete(spec, id, module);
     let live = latest.filter(|latest| latest.desired != Desired::Deleted);
     if let Some(live) = live.filter(|live| live.module == module && live.spec == spec) {
-        return Applied { deployment: live.clone(), outcome: Outcome::Unchanged };
+        return ChangeResult { deployment: live.clone(), outcome: Outcome::Unchanged };
     }
     let deployment = Deployment {
         id: id.clone(),
@@ -246,7 +246,10 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         module,
         spec,
         desired: live.map_or(Desired::Running, |live| live.desired),
-        asked: latest.map_or_else(|| Asked { resets: request.committed.resets, ..Asked::default() }, |latest| latest.asked),
+        asked: latest.map_or_else(
+            || Generations { resets: request.committed.resets, ..Generations::default() },
+            |latest| latest.asked,
+        ),
         changed_at: request.now,
         // Counted and noted by the caller, for every kind of change.
         changes: latest.map_or(0, |latest| latest.changes),
@@ -254,7 +257,7 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         rest: latest.map_or_else(serde_json::Map::new, |latest| latest.rest.clone()),
         unread: None,
     };
-    Applied { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
+    ChangeResult { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
 }
 
 /// The revision after the latest one. A forged one that has no successor counts for nothing: then it goes on from what the
@@ -269,15 +272,15 @@ fn next_revision(latest: Option<&Deployment>, committed: &Progress) -> u64 {
     if next == latest { 1 } else { next }
 }
 
-fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> Applied {
+fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> ChangeResult {
     if latest.desired == desired {
-        return Applied { deployment: latest.clone(), outcome: Outcome::Unchanged };
+        return ChangeResult { deployment: latest.clone(), outcome: Outcome::Unchanged };
     }
-    Applied { deployment: Deployment { desired, changed_at: now, ..latest.clone() }, outcome: Outcome::Updated }
+    ChangeResult { deployment: Deployment { desired, changed_at: now, ..latest.clone() }, outcome: Outcome::Updated }
 }
 
-fn ask(deployment: Deployment, asked: Asked) -> Applied {
-    Applied { deployment: Deployment { asked, ..deployment }, outcome: Outcome::Updated }
+fn ask(deployment: Deployment, asked: Generations) -> ChangeResult {
+    ChangeResult { deployment: Deployment { asked, ..deployment }, outcome: Outcome::Updated }
 }
 
 /// The spec with its names and its module's digest written out, so that what is read can be sent back as it is.
@@ -302,7 +305,7 @@ mod tests {
     }
 
     fn request(change: Change) -> Request {
-        Request { expected: Expected::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
+        Request { expected: Precondition::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
     }
 
     fn keyed(key: &str, change: Change) -> Request {
@@ -310,7 +313,7 @@ mod tests {
     }
 
     /// The catalog after one more request.
-    fn after(state: &mut State, request: &Request) -> Result<Applied, CatalogError> {
+    fn after(state: &mut State, request: &Request) -> Result<ChangeResult, CatalogError> {
         let decided = decide(state, &id(), request, &|_| true)?;
         for record in &decided.records {
             state.take(record).expect("readable");
@@ -376,7 +379,7 @@ mod tests {
         let fields =
             value.as_object().expect("an object").iter().filter(|(name, _)| *name != "changes" && *name != "requests");
         let value = serde_json::to_vec(&fields.collect::<std::collections::BTreeMap<_, _>>()).expect("plain data");
-        old.take(&super::super::records::record(id().to_string(), value, Timestamp(1))).expect("readable");
+        old.take(&super::super::encoding::record(id().to_string(), value, Timestamp(1))).expect("readable");
         assert_eq!(old.revisions(&id()).len(), 1, "what an earlier version wrote");
         after(&mut old, &request(put_of("b"))).expect("accepted");
         let back = after(&mut old, &request(Change::Rollback { to: None })).expect("accepted").deployment;
@@ -427,13 +430,13 @@ mod tests {
         after(&mut state, &request(put_of("a"))).expect("accepted");
         let live = state.live(&id());
         for (expected, live, fits) in [
-            (Expected::Any, None, true),
-            (Expected::Absent, None, true),
-            (Expected::Absent, live, false),
-            (Expected::Present, None, false),
-            (Expected::Revision(1), live, true),
-            (Expected::Revision(2), live, false),
-            (Expected::Revision(1), None, false),
+            (Precondition::Any, None, true),
+            (Precondition::Absent, None, true),
+            (Precondition::Absent, live, false),
+            (Precondition::Present, None, false),
+            (Precondition::Revision(1), live, true),
+            (Precondition::Revision(2), live, false),
+            (Precondition::Revision(1), None, false),
         ] {
             assert_eq!(check(expected, live).is_ok(), fits, "{expected:?}");
         }
@@ -451,7 +454,7 @@ mod tests {
     fn check_forged(state: &State, key: &str, forged: &serde_json::Value) {
         let mut state = state.clone();
         let value = serde_json::to_vec(forged).expect("plain data");
-        let record = super::super::records::record(key.to_owned(), value, Timestamp(i64::MIN));
+        let record = super::super::encoding::record(key.to_owned(), value, Timestamp(i64::MIN));
         let taken = state.take(&record);
         let resume = || Change::Resume;
         let changes =

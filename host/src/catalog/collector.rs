@@ -20,7 +20,7 @@ use crate::model::revision::Desired;
 use crate::model::units::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
-use super::records::{Held, State};
+use super::encoding::{Held, State};
 use super::{Catalog, CatalogError};
 
 /// How often is looked, between these two: a part of the retention.
@@ -85,8 +85,8 @@ fn log_failure(error: &CatalogError) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::change::{Change, Expected, Request, decide};
-    use super::super::records::Manifest;
+    use super::super::change::{Change, Precondition, Request, decide};
+    use super::super::encoding::Manifest;
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -106,7 +106,7 @@ mod tests {
                 module: Digest::of(module.as_bytes()),
             });
             let request =
-                Request { expected: Expected::Any, change, key: None, now: hours(*at), committed: Default::default() };
+                Request { expected: Precondition::Any, change, key: None, now: hours(*at), committed: Default::default() };
             for record in decide(&state, &id, &request, &|_| true).expect("accepted").records {
                 state.take(&record).expect("readable");
             }

@@ -59,7 +59,7 @@ fn path(home: &Spec, last: &Spec, topic: &TopicName, before: &BTreeMap<&Transfor
 mod tests {
     use super::*;
     use crate::model::names::Digest;
-    use crate::model::revision::Asked;
+    use crate::model::revision::Generations;
     use crate::model::units::Timestamp;
 
     /// `a/x: in -> out`, with `!` in front where a cycle is allowed, `-` where it is deleted, `~` where it is paused.
@@ -81,7 +81,7 @@ mod tests {
                 "~" => Desired::Paused,
                 _ => Desired::Running,
             },
-            asked: Asked::default(),
+            asked: Generations::default(),
             changed_at: Timestamp(0),
             changes: 1,
             requests: Vec::new(),

@@ -16,8 +16,8 @@ use crate::model::names::{Digest, TopicName};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
 
-use super::follower::Follower;
-use super::records::{Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest, record};
+use super::encoding::{Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest, record};
+use super::materialized_topic::MaterializedTopic;
 use super::{CatalogError, SEEN_TIMEOUT};
 
 /// Manifests and chunks.
@@ -49,7 +49,7 @@ pub struct Stored {
 pub struct Modules {
     log: Arc<dyn Log>,
     topic: TopicName,
-    manifests: Follower<Manifests>,
+    manifests: MaterializedTopic<Manifests>,
     cache_dir: PathBuf,
     /// One upload at a time, so that the same module is not written twice.
     upload: Mutex<()>,
@@ -62,7 +62,7 @@ impl Modules {
         if let Err(error) = prepare(&cache_dir) {
             warn!(dir = %cache_dir.display(), code = %Code::LocalDisk, %error, "no place for copies of modules");
         }
-        let manifests = Follower::start(log.clone(), topic.clone(), MANIFESTS, Manifests::default())?;
+        let manifests = MaterializedTopic::start(log.clone(), topic.clone(), MANIFESTS, Manifests::default())?;
         Ok(Self { log, topic, manifests, cache_dir, upload: Mutex::new(()), cleared: Mutex::new(0) })
     }
 

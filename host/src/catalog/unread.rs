@@ -6,7 +6,7 @@
 
 use crate::model::format::{Format, Head, Unreadable, decode};
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{Asked, COUNT_MAX, Deployment, Desired, Revision};
+use crate::model::revision::{COUNT_MAX, Deployment, Desired, Generations, Revision};
 use crate::model::units::Timestamp;
 
 /// A record that was read: whole, or as far as this host understands it.
@@ -50,7 +50,7 @@ pub fn read_deployment(id: &TransformId, value: &[u8]) -> Result<Read<Deployment
         revision,
         module: head.get("module"),
         desired: head.get("desired"),
-        resets: head.get("asked").map(|asked: Asked| asked.resets).filter(|resets| *resets <= COUNT_MAX),
+        resets: head.get("asked").map(|asked: Generations| asked.resets).filter(|resets| *resets <= COUNT_MAX),
         changed_at: head.get("changed_at"),
         changes: head.get("changes").filter(|changes| *changes <= COUNT_MAX),
         reason,

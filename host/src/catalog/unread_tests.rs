@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::change::{Change, Expected, Request, decide};
+use crate::catalog::change::{Change, Precondition, Request, decide};
 use crate::catalog::collector::unused;
-use crate::catalog::records::{Manifests, State};
+use crate::catalog::encoding::{Manifests, State};
 use crate::catalog::{CatalogError, Fold};
 use crate::model::codes::Code;
 use crate::model::revision::Progress;
@@ -107,7 +107,7 @@ fn a_newer_hosts_record_is_told_from_nobodys() {
 }
 
 fn request(change: Change) -> Request {
-    Request { expected: Expected::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
+    Request { expected: Precondition::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
 }
 
 fn every_change() -> [Change; 7] {
@@ -141,7 +141,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
                 assert_eq!(refused.code(), Code::NewerFormat, "{change:?} {newer}");
             }
             assert!(state.revisions(&id()).is_empty(), "its content is not known");
-            let held = super::super::records::Held {
+            let held = super::super::encoding::Held {
                 manifest: serde_json::from_value(json!({"bytes": 1, "chunks": 1, "chunks_from": 0})).expect("a manifest"),
                 at: Timestamp(0),
             };

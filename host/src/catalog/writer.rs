@@ -18,11 +18,11 @@ use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
 use crate::telemetry::metrics::Metrics;
 
-use super::change::{Applied, Change, Request, answered, decide};
+use super::change::{Change, ChangeResult, Request, answered, decide};
 use super::collector::unused;
-use super::follower::Follower;
+use super::encoding::State;
+use super::materialized_topic::MaterializedTopic;
 use super::modules::{MANIFESTS, Modules};
-use super::records::State;
 use super::{CatalogError, SEEN_TIMEOUT, check_topic};
 
 /// How long a change is tried while other hosts fence it.
@@ -79,18 +79,18 @@ impl Writer {
         &self,
         id: &TransformId,
         request: Request,
-        follower: &Follower<State>,
+        follower: &MaterializedTopic<State>,
         modules: &Modules,
-    ) -> Result<Applied, CatalogError> {
+    ) -> Result<ChangeResult, CatalogError> {
         let started = Instant::now();
         let _turn = self.turn.lock();
         let mut attempt = Attempt { writer: self, id, request, follower, modules, sent: None };
         let result = attempt.run(Instant::now() + CHANGE_TIME_MAX);
         let outcome = match &result {
             Ok((_, true)) => "repeated",
-            Ok((Applied { outcome: Outcome::Created, .. }, _)) => "created",
-            Ok((Applied { outcome: Outcome::Updated, .. }, _)) => "updated",
-            Ok((Applied { outcome: Outcome::Unchanged, .. }, _)) => "unchanged",
+            Ok((ChangeResult { outcome: Outcome::Created, .. }, _)) => "created",
+            Ok((ChangeResult { outcome: Outcome::Updated, .. }, _)) => "updated",
+            Ok((ChangeResult { outcome: Outcome::Unchanged, .. }, _)) => "unchanged",
             Err(error) if error.code().entry().status < 500 => "refused",
             Err(_) => "failed",
         };
@@ -101,7 +101,7 @@ impl Writer {
 
 impl Writer {
     /// From here on nobody else changes the catalog, or this host's commit fails; all changes before are seen.
-    fn become_the_one(&self, follower: &Follower<State>) -> Result<Box<dyn ExclusiveWriter>, Failure> {
+    fn acquire(&self, follower: &MaterializedTopic<State>) -> Result<Box<dyn ExclusiveWriter>, Failure> {
         let Self { log, topic, transactional_id, .. } = self;
         check_topic(&**log, topic, 1, true)?;
         let exclusive = log.exclusive(transactional_id)?;
@@ -116,14 +116,14 @@ impl Writer {
     /// have used one.
     pub fn collect(
         &self,
-        follower: &Follower<State>,
+        follower: &MaterializedTopic<State>,
         modules: &Modules,
         now: Timestamp,
         retention: Duration,
     ) -> Result<Vec<Digest>, CatalogError> {
         let _turn = self.turn.lock();
         let collect = || -> Result<Vec<Digest>, Failure> {
-            let exclusive = self.become_the_one(follower)?;
+            let exclusive = self.acquire(follower)?;
             modules.catch_up()?;
             let unused = unused(&follower.current(), &modules.current().held, now, retention);
             if !unused.is_empty() {
@@ -148,7 +148,7 @@ struct Attempt<'a> {
     writer: &'a Writer,
     id: &'a TransformId,
     request: Request,
-    follower: &'a Follower<State>,
+    follower: &'a MaterializedTopic<State>,
     modules: &'a Modules,
     /// A record was sent, under this key and as this change of the transform, and may be in the topic.
     sent: Option<(RequestKey, u64)>,
@@ -156,7 +156,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The answer, and whether an earlier request had it already.
-    fn run(&mut self, deadline: Instant) -> Result<(Applied, bool), CatalogError> {
+    fn run(&mut self, deadline: Instant) -> Result<(ChangeResult, bool), CatalogError> {
         let mut failures = 0;
         loop {
             let (reason, error) = match self.turn() {
@@ -179,9 +179,9 @@ impl Attempt<'_> {
         }
     }
 
-    fn turn(&mut self) -> Result<(Applied, bool), Failure> {
+    fn turn(&mut self) -> Result<(ChangeResult, bool), Failure> {
         let topic = &self.writer.topic;
-        let exclusive = self.writer.become_the_one(self.follower)?;
+        let exclusive = self.writer.acquire(self.follower)?;
         if matches!(self.request.change, Change::Put { .. } | Change::Rollback { .. }) {
             // None that it names is deleted from here on, without somebody becoming the one writer instead.
             self.modules.catch_up()?;
@@ -219,7 +219,7 @@ impl Attempt<'_> {
     }
 
     /// What was answered to this request before: by whichever host, or by a turn whose end was not known.
-    fn earlier_answer(&mut self, all: &State) -> Result<Option<(Applied, bool)>, Failure> {
+    fn earlier_answer(&mut self, all: &State) -> Result<Option<(ChangeResult, bool)>, Failure> {
         let Some((key, change)) = &self.sent else {
             return Ok(answered(all, self.id, &self.request)?.map(|applied| (applied, true)));
         };

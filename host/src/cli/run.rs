@@ -19,7 +19,7 @@ use crate::model::text;
 use crate::model::units::Timestamp;
 use crate::model::yaml;
 use crate::ports::{LogRecord, Partition, Table};
-use crate::records::{self, Form, RecordContent};
+use crate::record_json::{self, Form, RecordContent};
 use crate::state::local::Entry;
 use crate::state::{State, StoreSettings};
 use crate::task::trial::{Put, Trial};
@@ -192,7 +192,7 @@ impl Table for FileTable {
 
 fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
     let text = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let incoming = records::parse(&text, true, usize::MAX, Timestamp::now())
+    let incoming = record_json::parse(&text, true, usize::MAX, Timestamp::now())
         .map_err(|refused| anyhow::anyhow!("{}: record {}: {}", path.display(), refused.index + 1, refused.message))?;
     Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
 }
@@ -215,7 +215,7 @@ fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, number: usize) -> anyh
 
 fn process(trial: &mut Trial<'_>, number: usize, line: &[u8]) -> anyhow::Result<Result<Vec<Put>, Failed>> {
     let now = Timestamp::now();
-    let incoming = match records::one(number - 1, line, now) {
+    let incoming = match record_json::one(number - 1, line, now) {
         Ok(incoming) => incoming,
         Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
     };

@@ -41,7 +41,7 @@ impl Heard {
 }
 
 impl Fold for Statuses {
-    type View = Statuses;
+    type Snapshot = Statuses;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
@@ -79,7 +79,7 @@ impl Fold for Statuses {
         self.is_loaded = true;
     }
 
-    fn view(&self) -> Self::View {
+    fn snapshot(&self) -> Self::Snapshot {
         self.clone()
     }
 }

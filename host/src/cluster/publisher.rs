@@ -11,12 +11,12 @@ use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogRecord};
-use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::transform_log::TransformLog;
 
 use super::fold::TAIL;
-use super::tails::Asked;
-use super::{BEAT, Cluster, Narrator, Tails, ensure_status};
+use super::tail_subscriptions::Asked;
+use super::{BEAT, Cluster, EventRecorder, TailSubscriptions, ensure_status};
 
 /// How soon a change of state, revision or error is told.
 const TURN: Duration = Duration::from_millis(250);
@@ -37,9 +37,9 @@ pub struct Publisher {
     cluster: Arc<Cluster>,
     host: HostStatus,
     statuses: Statuses,
-    tails: Arc<Tails>,
-    journal: Journal,
-    narrator: Narrator,
+    tails: Arc<TailSubscriptions>,
+    journal: TransformLog,
+    narrator: EventRecorder,
     /// What was told last, and when.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
     /// The transforms of which samples were asked for, and when last.
@@ -55,11 +55,11 @@ impl Publisher {
         cluster: Arc<Cluster>,
         (host, url): (&str, Option<String>),
         statuses: Statuses,
-        tails: Arc<Tails>,
-        (journal, metrics): (Journal, Metrics),
+        tails: Arc<TailSubscriptions>,
+        (journal, metrics): (TransformLog, Metrics),
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
-        let narrator = Narrator::new(journal.clone(), metrics);
+        let narrator = EventRecorder::new(journal.clone(), metrics);
         let (told, asked) = (BTreeMap::new(), Asked::default());
         Self { log, cluster, host, statuses, tails, journal, narrator, told, asked, beat: None, failing: false }
     }

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use crate::model::names::TransformId;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, LogRecord};
-use crate::telemetry::journal::{Entries, Kind, Told};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::transform_log::{Entries, Kind, Told};
 
-use super::feed::{Feed, Feeds};
+use super::log_topic::{LogTopic, LogTopics};
 use super::sampled::Sampled;
 
 /// How long entries are gathered for one write.
@@ -26,7 +26,7 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(250), longest: Dur
 
 /// See the module. Two per host.
 pub struct Recorder {
-    feeds: Feeds,
+    feeds: LogTopics,
     entries: Entries,
     metrics: Metrics,
     failing: bool,
@@ -44,7 +44,7 @@ enum Written {
 }
 
 impl Recorder {
-    pub fn new(feeds: Feeds, entries: Entries, metrics: Metrics) -> Self {
+    pub fn new(feeds: LogTopics, entries: Entries, metrics: Metrics) -> Self {
         Self { feeds, entries, metrics, failing: false }
     }
 
@@ -147,7 +147,7 @@ impl Recorder {
     }
 }
 
-fn feed_of<'a>(feeds: &'a Feeds, batch: &Batch) -> &'a Feed {
+fn feed_of<'a>(feeds: &'a LogTopics, batch: &Batch) -> &'a LogTopic {
     match batch.first() {
         Some((Kind::Sample, _)) => &feeds.samples,
         _ => &feeds.logs,

@@ -7,7 +7,7 @@ use crate::model::codes::Code;
 use crate::model::journal::{Content, Sample};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
-use crate::records::{Form, RecordContent};
+use crate::record_json::{Form, RecordContent};
 
 /// See the module.
 #[derive(Debug, Serialize, ToSchema)]

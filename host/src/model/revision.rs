@@ -23,14 +23,14 @@ pub struct Deployment {
     pub desired: Desired,
     /// What its hosts were asked to do beside.
     #[serde(default)]
-    pub asked: Asked,
+    pub asked: Generations,
     pub changed_at: Timestamp,
     /// How many records this transform has had, this one included: also those that spent no revision.
     #[serde(default)]
     pub changes: u64,
     /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
     #[serde(default)]
-    pub requests: Vec<Answered>,
+    pub requests: Vec<IdempotencyEntry>,
     /// Fields that this host does not know and need not: it writes them back as they came.
     #[serde(flatten)]
     pub rest: serde_json::Map<String, serde_json::Value>,
@@ -51,7 +51,7 @@ pub fn count_on(count: u64) -> u64 {
 
 /// How often the workers of a transform were asked for something: every host acts when it sees another count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct Generations {
     /// To stop and start anew, from the committed offsets.
     pub restarts: u64,
     /// To go on with partitions that stopped before a bad record.
@@ -61,7 +61,7 @@ pub struct Asked {
     pub resets: u64,
 }
 
-impl Asked {
+impl Generations {
     /// The largest of the counts.
     fn largest(&self) -> u64 {
         self.restarts.max(self.resumes).max(self.resets)
@@ -77,7 +77,7 @@ pub const REQUEST_KEY_BYTES_MAX: usize = 128;
 
 /// A request that was carried out, and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answered {
+pub struct IdempotencyEntry {
     pub key: RequestKey,
     /// The digest of what was asked, to tell a repeated request from another one under the same key.
     pub request: Digest,
@@ -132,7 +132,7 @@ pub struct Revision {
 
 impl Revision {
     /// It as if it were deployed: to be prepared and run.
-    pub fn to_deployment(&self, asked: Asked) -> Deployment {
+    pub fn to_deployment(&self, asked: Generations) -> Deployment {
         Deployment {
             id: self.id.clone(),
             revision: self.revision,

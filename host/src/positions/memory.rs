@@ -99,7 +99,7 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 impl Fold for Memory {
-    type View = Arc<BTreeMap<TransformId, Entry>>;
+    type Snapshot = Arc<BTreeMap<TransformId, Entry>>;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is not text")?;
@@ -112,7 +112,7 @@ impl Fold for Memory {
         Ok(())
     }
 
-    fn view(&self) -> Self::View {
+    fn snapshot(&self) -> Self::Snapshot {
         self.all.clone()
     }
 }
@@ -158,10 +158,10 @@ mod tests {
         let inputs = [("t".parse().expect("valid"), KnownInput { id: "a".into(), partitions: 2 })].into();
         let known = Known { inputs, changelogs: [("c".parse().expect("valid"), "b".to_owned())].into() };
         memory.apply(&encode(&id, &known, Timestamp(1))).expect("its own form");
-        assert_eq!(memory.view().get(&id), Some(&Entry::Known(known)));
+        assert_eq!(memory.snapshot().get(&id), Some(&Entry::Known(known)));
         let value = value.map(|value| value.as_bytes().to_vec());
         memory.apply(&LogRecord { value, ..tombstone(&id, Timestamp(2)) }).expect("a transform's record");
-        let found = memory.view().get(&id).map(|entry| matches!(entry, Entry::Known(_)));
+        let found = memory.snapshot().get(&id).map(|entry| matches!(entry, Entry::Known(_)));
         assert_eq!(found, readable);
     }
 

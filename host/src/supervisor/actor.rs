@@ -22,7 +22,7 @@ use crate::ports::{OpenError, SessionOptions, States};
 use crate::stores::TransformStores;
 use crate::task::Settings;
 use crate::telemetry::metrics::TransformMetrics;
-use crate::worker::{Command, Programs, Swap, Worker, WorkerStatus};
+use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
 
 /// First and longest time until a failed preparation is tried again.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
@@ -237,7 +237,7 @@ impl Actor {
         let options = self.begin(options, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.follow(&self.id, &options.inputs);
         self.stores = stores;
-        let programs = Programs { run: program, kept, refused: None };
+        let programs = Revisions { run: program, kept, refused: None };
         let mut statuses = Vec::new();
         for number in 0..workers {
             match self.spawn_worker(number, &programs, &options) {
@@ -296,7 +296,7 @@ impl Actor {
         });
     }
 
-    fn spawn_worker(&mut self, number: u32, programs: &Programs, options: &SessionOptions) -> std::io::Result<WorkerSeen> {
+    fn spawn_worker(&mut self, number: u32, programs: &Revisions, options: &SessionOptions) -> std::io::Result<WorkerSeen> {
         let (commands, commands_seen) = std_mpsc::channel();
         let (status, status_seen) = watch::channel(WorkerStatus::default());
         let mut options = options.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::crashes::Permit;
-use crate::model::revision::{Asked, Deployment, Desired};
+use crate::model::revision::{Deployment, Desired, Generations};
 use crate::model::units::Timestamp;
 
 /// How soon a suspect asks again for its turn.
@@ -35,7 +35,7 @@ pub enum Action {
 /// A deployment, as far as its workers were told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    asked: Asked,
+    asked: Generations,
     changed_at: Timestamp,
 }
 
@@ -113,7 +113,7 @@ mod tests {
         let spec: RawSpec = serde_json::from_str("{}").expect("all fields have defaults");
         let id = "orders/strip".parse().expect("valid");
         let (module, changed_at) = (Digest::of(b""), Timestamp(0));
-        let asked = Asked::default();
+        let asked = Generations::default();
         Deployment {
             id,
             revision,
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn changes_that_come_together_stop_what_one_of_them_would() {
-        let asked = |restarts, resumes, resets| Asked { restarts, resumes, resets };
+        let asked = |restarts, resumes, resets| Generations { restarts, resumes, resets };
         for (name, now, changed_at, expected) in [
             ("nothing", asked(1, 1, 1), 5, Order::GoOn),
             ("deploy", asked(1, 1, 1), 6, Order::GoOn),

@@ -7,18 +7,18 @@ use super::Parts;
 use crate::catalog::CatalogError;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
-use crate::model::revision::{Asked, Deployment, Desired, Progress};
+use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::model::spec::Spec;
 use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, States};
 use crate::stores::{MayOpen, TransformStores};
-use crate::task::{Failed, Program, Settings};
+use crate::task::{Failed, RunnableRevision, Settings};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// A revision, ready to run.
 pub struct Prepared {
-    pub program: Arc<Program>,
+    pub program: Arc<RunnableRevision>,
     /// What to go back to if it traps before its first commit.
-    pub kept: Option<Arc<Program>>,
+    pub kept: Option<Arc<RunnableRevision>>,
     /// Without the transactional id, which is each worker's own.
     pub options: SessionOptions,
     pub workers: u32,
@@ -107,7 +107,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         begun: BTreeMap::new(),
         co_partitioned: spec.shares_state(),
     };
-    let program = Arc::new(Program { settings, guests: factory, metrics });
+    let program = Arc::new(RunnableRevision { settings, guests: factory, metrics });
     Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
 }
 
@@ -159,7 +159,11 @@ fn stores(
 
 /// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
 /// workers do that were there before. An error may pass: it is no reason to go on without. Blocks.
-pub fn prepare_proven(parts: &Parts, prepared: &Prepared, asked: Asked) -> Result<Option<Arc<Program>>, Unprepared> {
+pub fn prepare_proven(
+    parts: &Parts,
+    prepared: &Prepared,
+    asked: Generations,
+) -> Result<Option<Arc<RunnableRevision>>, Unprepared> {
     let Prepared { program, options, .. } = prepared;
     let Settings { id, revision, .. } = &program.settings;
     if *revision == 1 {

@@ -1,6 +1,6 @@
 //! Records that are shown to whoever looks (`tail`): what went in and what came of it, side by side.
 //!
-//! Nothing of this runs unless somebody looks at the transform. Samples wait in the tally for their transaction: what
+//! Nothing of this runs unless somebody looks at the transform. Samples wait in the stats for their transaction: what
 //! was aborted is never shown.
 
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::model::journal::{Content, Sample, SampledOutput};
 use crate::model::units::Timestamp;
 
 use super::failure::Failed;
-use super::{Tally, Task};
+use super::{Task, TransactionStats};
 
 impl Task {
     /// Keeps the first of the rows that are `done`, as many as may be shown now.
@@ -21,7 +21,7 @@ impl Task {
         checked: Option<&CheckedOutput<'_>>,
         failed: &[(u32, Failed)],
         now: Timestamp,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) {
         let settings = &self.program.settings;
         let rows = self.program.metrics.sampling.take(done, Instant::now());
@@ -45,7 +45,7 @@ impl Task {
                 sample.failed = Some((failed.code, failed.message.clone()));
             }
         }
-        tally.samples.extend(samples);
+        stats.samples.extend(samples);
     }
 
     fn input(&self, batch: &Batch, row: usize, now: Timestamp) -> Sample {

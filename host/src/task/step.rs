@@ -11,7 +11,7 @@ use crate::state::State;
 use super::failure::{self, Failed};
 use super::ledger::{Part, Source};
 use super::letter::Letter;
-use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Tally, Task};
+use super::{BACKOFF, CULPRITS_IN_A_ROW, Mode, Step, Task, TransactionStats};
 
 impl Task {
     /// One call of the guest, with all that follows from it. Call only inside a transaction.
@@ -20,7 +20,7 @@ impl Task {
         now: Timestamp,
         session: &mut dyn Session,
         state: &mut State,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let tick = self.is_tick_due(now);
         if self.is_waiting(now) || (self.pending.is_empty() && !tick) {
@@ -31,9 +31,9 @@ impl Task {
             return Ok(self.no_guest(failed, now));
         }
         match self.mode {
-            Mode::Batches if tick => self.step_tick(now, session, state, tally),
-            Mode::Batches => self.step_batch(now, session, state, tally),
-            Mode::OneByOne { row, attempts } => self.step_row(now, row, attempts, session, state, tally),
+            Mode::Batches if tick => self.step_tick(now, session, state, stats),
+            Mode::Batches => self.step_batch(now, session, state, stats),
+            Mode::OneByOne { row, attempts } => self.step_row(now, row, attempts, session, state, stats),
         }
     }
 
@@ -42,7 +42,7 @@ impl Task {
         now: Timestamp,
         session: &mut dyn Session,
         state: &mut State,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let batch = self.pending.pop_front().expect("checked in step");
         if batch.len() > 1 && self.verdicts.any_failed(batch.first_offset..=batch.last_offset()) {
@@ -74,7 +74,7 @@ impl Task {
             return Ok(Step::Worked);
         }
         self.note_success(outcome.is_ok() && failures.len() < batch.len());
-        let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, now, session, tally)?;
+        let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, now, session, stats)?;
         if done == batch.len() {
             self.recycle(batch);
         }
@@ -88,7 +88,7 @@ impl Task {
         attempts: u32,
         session: &mut dyn Session,
         state: &mut State,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let one = self.pending.front().expect("checked in step").row(row);
         let program = self.program.clone();
@@ -106,7 +106,7 @@ impl Task {
             return Ok(Step::Worked);
         }
         self.note_success(failures.is_empty());
-        let done = self.conclude(&one, outcome.ok().as_ref(), &failures, now, session, tally)?;
+        let done = self.conclude(&one, outcome.ok().as_ref(), &failures, now, session, stats)?;
         if done == 0 {
             return Ok(Step::Worked);
         }
@@ -126,7 +126,7 @@ impl Task {
         now: Timestamp,
         session: &mut dyn Session,
         state: &mut State,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let due = self.tick_at;
         self.called = None;
@@ -156,7 +156,7 @@ impl Task {
             let (topic, key, value) = (record.target as usize, record.key, record.value);
             let (headers, timestamp) = (&record.headers, record.timestamp);
             let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
-            tally.sent(&outgoing, self.source(self.next_offset, Part::Tick));
+            stats.sent(&outgoing, self.source(self.next_offset, Part::Tick));
             session.send(&outgoing)?;
         }
         // An abort takes back all ticks of the transaction: the first of them is due then.
@@ -260,7 +260,7 @@ impl Task {
         failures: &[(u32, Failed)],
         now: Timestamp,
         session: &mut dyn Session,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<usize, SessionError> {
         let program = self.program.clone();
         let settings = &program.settings;
@@ -278,19 +278,19 @@ impl Task {
                 let (key, value) = (record.key, record.value);
                 let (headers, timestamp) = (&record.headers, record.timestamp);
                 let outgoing = Outgoing { topic, partition: None, key, value, headers, timestamp };
-                tally.sent(&outgoing, self.source(batch.offset(record.source as usize), Part::Output));
+                stats.sent(&outgoing, self.source(batch.offset(record.source as usize), Part::Output));
                 session.send(&outgoing)?;
                 passed += u64::from(last != Some(record.source));
                 last = Some(record.source);
             }
         }
         for (row, failed) in failed {
-            self.dispose(batch, *row as usize, failed, now, session, tally)?;
+            self.dispose(batch, *row as usize, failed, now, session, stats)?;
         }
         if program.metrics.sampling.is_on() {
-            self.sample(batch, done, checked, failed, now, tally);
+            self.sample(batch, done, checked, failed, now, stats);
         }
-        tally.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);
+        stats.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);
         if let Some((row, failed)) = stop {
             let offset = batch.offset(*row as usize);
             let failed = self.verdicts.stop(offset).unwrap_or(failed).clone();
@@ -327,7 +327,7 @@ impl Task {
         failed: &Failed,
         now: Timestamp,
         session: &mut dyn Session,
-        tally: &mut Tally,
+        stats: &mut TransactionStats,
     ) -> Result<(), SessionError> {
         let program = self.program.clone();
         let settings = &program.settings;
@@ -337,17 +337,17 @@ impl Task {
             transform = %settings.id, topic = %self.topic(), partition = self.partition.number, offset,
             code = %failed.code, error = failed.message, "a record failed"
         );
-        tally.failed(failed.reason());
+        stats.failed(failed.reason());
         let Some(topic) = settings.dead_letters else {
-            tally.skipped += 1;
+            stats.skipped += 1;
             return Ok(());
         };
         let mend = self.verdicts.mend(offset);
         Letter::new(topic, settings, self.partition, batch, row, failed, mend).with(|outgoing| {
-            tally.sent(outgoing, self.source(offset, Part::DeadLetter));
+            stats.sent(outgoing, self.source(offset, Part::DeadLetter));
             session.send(outgoing)
         })?;
-        tally.dead_lettered += 1;
+        stats.dead_lettered += 1;
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::journal::{Journal, Kind, Sampling};
 use super::rate::{Allowance, Rate, Rates};
+use super::transform_log::{Kind, Sampling, TransformLog};
 use crate::model::codes::Code;
 use crate::model::journal::{Level, Sample};
 use crate::model::names::{TopicName, TransformId};
@@ -91,7 +91,7 @@ pub struct Metrics {
     rates: Rates,
     tried: Arc<Allowance>,
     /// Where guests' log lines and samples go; none in tests that look at neither.
-    journal: Option<Journal>,
+    journal: Option<TransformLog>,
 }
 
 /// The HTTP server's handles. Cloning shares them.
@@ -408,7 +408,7 @@ impl Metrics {
     }
 
     /// Adds a journal for the lines, events and samples of transforms.
-    pub fn with_journal(self, journal: Journal) -> Self {
+    pub fn with_journal(self, journal: TransformLog) -> Self {
         Self { journal: Some(journal), ..self }
     }
 

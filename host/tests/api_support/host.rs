@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sandbar::api::{ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits, router};
 use sandbar::catalog::Catalog;
-use sandbar::cluster::Feeds;
+use sandbar::cluster::LogTopics;
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
@@ -184,9 +184,9 @@ fn positions<L: Log>(log: &Arc<L>) -> Positions {
 }
 
 /// The topics of what transforms say.
-fn feeds<L: Log>(log: &Arc<L>) -> Feeds {
+fn feeds<L: Log>(log: &Arc<L>) -> LogTopics {
     let log: Arc<dyn Log> = log.clone();
-    let feeds = Feeds::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
+    let feeds = LogTopics::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
     feeds.ensure().expect("created");
     feeds
 }

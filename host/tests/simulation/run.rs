@@ -14,9 +14,9 @@ use sandbar::model::status::State;
 use sandbar::model::units::Span;
 use sandbar::ports::{Partition, SessionError, States};
 use sandbar::state::local::Memory;
-use sandbar::task::{Program, Settings};
+use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
-use sandbar::worker::{Cycle, Programs, Swap};
+use sandbar::worker::{Revisions, Swap, TaskManager};
 
 use crate::broker::{Broker, Faults, Input};
 use crate::changelog::{Disk, STORE, SimStates};
@@ -38,9 +38,9 @@ pub struct SimWorker {
     disk: Disk,
     /// An older state of the disk.
     snapshot: BTreeMap<i32, Memory>,
-    cycle: Option<(u64, Cycle)>,
+    cycle: Option<(u64, TaskManager)>,
     /// The revisions at hand, between two sessions. None: it is a new process, which is told.
-    programs: Option<Programs>,
+    programs: Option<Revisions>,
     /// The newest revision that it was told of.
     told: u64,
     opens_at: i64,
@@ -56,7 +56,7 @@ pub struct Simulation {
     deployed: u64,
     pub workers: Vec<SimWorker>,
     /// Cycles whose place was taken by another with the same transactional id; they do not know it.
-    zombies: Vec<(u64, Cycle)>,
+    zombies: Vec<(u64, TaskManager)>,
 }
 
 pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settings {
@@ -200,10 +200,10 @@ impl Simulation {
         self.world.lock().qualities.insert(self.deployed, quality);
     }
 
-    fn program(&self, revision: u64) -> Arc<Program> {
+    fn program(&self, revision: u64) -> Arc<RunnableRevision> {
         let settings = Settings { revision, ..self.settings.clone() };
         let guests = Arc::new(Factory { world: self.world.clone(), revision });
-        Arc::new(Program { settings, guests, metrics: self.metrics.clone() })
+        Arc::new(RunnableRevision { settings, guests, metrics: self.metrics.clone() })
     }
 
     /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its
@@ -236,8 +236,8 @@ impl Simulation {
     }
 
     /// What a new process runs: what is deployed, on trial if it has not committed yet.
-    fn first_programs(&self) -> Programs {
-        let mut programs = Programs { run: self.program(self.deployed), kept: None, refused: None };
+    fn first_programs(&self) -> Revisions {
+        let mut programs = Revisions { run: self.program(self.deployed), kept: None, refused: None };
         let proven = self.broker.borrow().newest_revision();
         let proven = proven.max(self.settings.revision);
         programs.kept = (proven < self.deployed).then(|| self.program(proven));
@@ -379,7 +379,7 @@ impl Simulation {
             let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
             Arc::new(SimStates { changelogs, disk }) as Arc<dyn States>
         });
-        self.workers[worker].cycle = Some((session.id, Cycle::new(Box::new(session), programs, stores)));
+        self.workers[worker].cycle = Some((session.id, TaskManager::new(Box::new(session), programs, stores)));
     }
 
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
@@ -390,7 +390,7 @@ impl Simulation {
                 // Its process may have died in a call: then nothing of it is left.
                 let (session, cycle) = ended.expect("it has just turned");
                 let died = self.broker.borrow().crashed.contains(&session);
-                self.workers[worker].programs = (!died).then(|| cycle.into_programs());
+                self.workers[worker].programs = (!died).then(|| cycle.into_revisions());
                 self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
             }
             Err(error) => panic!("an abort is the cycle's own matter: {error}"),

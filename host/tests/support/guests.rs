@@ -12,7 +12,7 @@ use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Assigned, CommitOffset, Guest, GuestFactory, Outgoing, Partition, Rebalance, Session, SessionError};
 use sandbar::state::State;
-use sandbar::task::{Program, Settings, Step, Tally, Task};
+use sandbar::task::{RunnableRevision, Settings, Step, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
@@ -143,10 +143,10 @@ impl Recorder {
 /// One task of the fixture, run by hand in virtual time (the guest's own limits are in real time).
 pub struct Bench {
     pub task: Task,
-    pub program: Arc<Program>,
+    pub program: Arc<RunnableRevision>,
     pub session: Recorder,
     pub state: State,
-    pub tally: Tally,
+    pub stats: TransactionStats,
     pub now: Timestamp,
     /// How long the task waited, each time.
     pub waits: Vec<u64>,
@@ -170,11 +170,11 @@ impl Bench {
         let topics: Vec<_> = spec.written_topics().cloned().collect();
         let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
         let guests = modules().prepare(spec, 5, module, Tables::default(), Some(metrics.clone())).expect("prepared");
-        let program = Arc::new(Program { settings, guests: Arc::new(guests), metrics });
+        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), metrics });
         let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, program.clone(), false);
-        let (session, tally) = (Recorder::default(), Tally::default());
-        Self { task, program, session, state, tally, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
+        let (session, stats) = (Recorder::default(), TransactionStats::default());
+        Self { task, program, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
 
     pub fn offer(&mut self, values: &[&str]) -> &mut Self {
@@ -212,7 +212,7 @@ impl Bench {
     }
 
     pub fn step(&mut self) -> Step {
-        self.task.step(self.now, &mut self.session, &mut self.state, &mut self.tally).expect("the session takes everything")
+        self.task.step(self.now, &mut self.session, &mut self.state, &mut self.stats).expect("the session takes everything")
     }
 
     /// The dead letters, as offset, code and message.

@@ -164,7 +164,7 @@ impl Victim {
         Victim { job, sent: AtomicUsize::new(0) }
     }
 
-    /// Feeds one round, and waits until all of it is through; records a second.
+    /// LogTopics one round, and waits until all of it is through; records a second.
     fn round(&self) -> f64 {
         let first = self.sent.fetch_add(ROUND, Ordering::Relaxed);
         let started = Instant::now();
@@ -173,7 +173,7 @@ impl Victim {
         ROUND as f64 / started.elapsed().as_secs_f64()
     }
 
-    /// Feeds rounds for as long as `attack` takes, and returns their mean rate.
+    /// LogTopics rounds for as long as `attack` takes, and returns their mean rate.
     fn beside(&self, attack: impl FnOnce()) -> f64 {
         let ends = AtomicBool::new(false);
         let (started, before) = (Instant::now(), self.sent.load(Ordering::Relaxed));

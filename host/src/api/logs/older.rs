@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::api::problem::Refusal;
-use crate::cluster::{Feed, Position};
+use crate::cluster::{LogTopic, Position};
 use crate::model::codes::Code;
 use crate::ports::LogRecord;
 
@@ -16,7 +16,7 @@ const READ_WAIT: Duration = Duration::from_millis(250);
 
 /// A search up to where the topic ended when it began.
 pub struct Search<'a> {
-    pub feed: &'a Feed,
+    pub feed: &'a LogTopic,
     pub end: i64,
     /// Makes a line of a record that is one.
     pub line: &'a dyn Fn(LogRecord) -> Option<Line>,

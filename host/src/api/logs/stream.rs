@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::watch;
 
-use crate::cluster::{Feed, Looking, Position};
+use crate::cluster::{LogTopic, Position, TailSubscription};
 use crate::ports::{LogError, LogRecord};
 
 use super::follows::Turn;
@@ -41,14 +41,14 @@ pub struct Line {
 
 /// Where lines come from.
 pub struct Source {
-    pub feed: Feed,
+    pub feed: LogTopic,
     pub position: Position,
     /// Makes a line of a record that is one.
     pub line: Box<dyn Fn(LogRecord) -> Option<Line> + Send>,
     /// Given back when the stream ends.
     pub _turn: Turn,
     /// What is looked at is sampled for as long as this is there.
-    pub _looking: Option<Looking>,
+    pub _looking: Option<TailSubscription>,
 }
 
 /// When a stream ends.

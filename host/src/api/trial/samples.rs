@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::codes::Code;
 use crate::model::spec::Spec;
 use crate::ports::{LogRecord, Partition};
-use crate::records::Incoming;
+use crate::record_json::Incoming;
 
 use super::super::ApiState;
 use super::super::problem::Refusal;

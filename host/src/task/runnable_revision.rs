@@ -11,7 +11,7 @@ use crate::ports::{GuestFactory, Partition};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
-pub struct Program {
+pub struct RunnableRevision {
     pub settings: Settings,
     pub guests: Arc<dyn GuestFactory>,
     pub metrics: Arc<TransformMetrics>,

@@ -10,7 +10,7 @@ use super::ledger::{Ledger, Source};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct TransactionStats {
     inputs: Vec<(u64, u64)>,
     outputs: Vec<(u64, u64)>,
     /// Bytes that the sent records take while they wait for the commit.
@@ -26,7 +26,7 @@ pub struct Tally {
     ledger: Ledger,
 }
 
-impl Tally {
+impl TransactionStats {
     /// Counts a record that was sent for `source`.
     pub(super) fn sent(&mut self, record: &Outgoing<'_>, source: Source) {
         self.ledger.sent(source);

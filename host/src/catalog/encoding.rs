@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::format::{Format, Unreadable, decode, encode};
 use crate::model::names::{Digest, TransformId};
-use crate::model::revision::{Asked, COUNT_MAX, Deployment, Desired, Revision};
+use crate::model::revision::{COUNT_MAX, Deployment, Desired, Generations, Revision};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
-use super::follower::Fold;
+use super::materialized_topic::Fold;
 use super::modules::{CHUNKS_MAX, MODULE_BYTES_MAX};
 use super::unread::{Outline, Read, read_deployment, read_revision};
 
@@ -162,7 +162,7 @@ impl State {
             module: module.unwrap_or(before.module),
             desired: desired.unwrap_or(before.desired),
             // Stores that were reset are no longer written to. All else that is asked for is the newer host's.
-            asked: Asked { resets: resets.unwrap_or(asked.resets), ..asked },
+            asked: Generations { resets: resets.unwrap_or(asked.resets), ..asked },
             changed_at: changed_at.unwrap_or(before.changed_at),
             changes: changes.unwrap_or(before.changes),
             unread: Some(reason),
@@ -196,13 +196,13 @@ impl State {
 }
 
 impl Fold for State {
-    type View = Arc<State>;
+    type Snapshot = Arc<State>;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         self.take(record)
     }
 
-    fn view(&self) -> Self::View {
+    fn snapshot(&self) -> Self::Snapshot {
         Arc::new(self.clone())
     }
 }
@@ -259,7 +259,7 @@ pub struct Manifests {
 }
 
 impl Fold for Manifests {
-    type View = Arc<Manifests>;
+    type Snapshot = Arc<Manifests>;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
@@ -286,7 +286,7 @@ impl Fold for Manifests {
         Ok(())
     }
 
-    fn view(&self) -> Self::View {
+    fn snapshot(&self) -> Self::Snapshot {
         Arc::new(self.clone())
     }
 }
@@ -324,7 +324,7 @@ mod tests {
             module: Digest::of(b""),
             spec: serde_json::from_value(spec).expect("valid"),
             desired: Desired::Running,
-            asked: Asked::default(),
+            asked: Generations::default(),
             changed_at: Timestamp(5),
             changes: 9,
             requests: Vec::new(),
@@ -337,7 +337,7 @@ mod tests {
     fn a_deployment_reads_back() {
         let mut fold = State::default();
         fold.apply(&encode_deployment(&deployment(), Timestamp(5))).expect("readable");
-        assert_eq!(fold.view()[&deployment().id], deployment());
+        assert_eq!(fold.snapshot()[&deployment().id], deployment());
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
             let record = LogRecord { key, value, ..good.clone() };
             fold.apply(&record).expect_err(&format!("{record:?}"));
         }
-        assert_eq!(fold.view()[&deployment().id], deployment());
+        assert_eq!(fold.snapshot()[&deployment().id], deployment());
     }
 
     #[test]
@@ -367,7 +367,7 @@ mod tests {
         let mut fold = State::default();
         fold.apply(&encode_deployment(&deployment(), Timestamp(5))).expect("readable");
         fold.apply(&LogRecord { value: None, ..encode_deployment(&deployment(), Timestamp(5)) }).expect("readable");
-        let deployment = fold.view()[&deployment().id].clone();
+        let deployment = fold.snapshot()[&deployment().id].clone();
         assert_eq!((deployment.revision, deployment.desired), (7, Desired::Deleted));
     }
 

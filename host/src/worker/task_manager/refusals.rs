@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Cycle;
+use super::TaskManager;
 use crate::model::codes::Code;
 use crate::model::units::Timestamp;
 use crate::ports::{Cause, Culprit, Rejection, SessionError};
@@ -21,11 +21,11 @@ const UNCLEAR_ABORTS_MAX: u32 = 3;
 /// After so many transactions in a row that a record ended, smaller ones, so that the others are committed in between.
 const REJECTIONS_MAX: u32 = 4;
 
-impl Cycle {
+impl TaskManager {
     /// Aborts the transaction, and makes the culprits fail; or looks for them.
     pub(super) fn reject(&mut self, rejection: Rejection, now: Timestamp) -> Result<(), SessionError> {
         let Rejection { culprits, cause, reason } = rejection;
-        let blamed = |culprit: Culprit| Some((self.tally.source(culprit.send)?, culprit));
+        let blamed = |culprit: Culprit| Some((self.stats.source(culprit.send)?, culprit));
         let blamed: Vec<(Source, Culprit)> = culprits.into_iter().filter_map(blamed).collect();
         match cause {
             None => self.narrow(&reason, now),

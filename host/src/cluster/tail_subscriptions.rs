@@ -18,11 +18,11 @@ const ASKED_PER_TEAM_MAX: usize = 16;
 
 /// How many look at each transform.
 #[derive(Default)]
-pub struct Tails(Mutex<BTreeMap<TransformId, usize>>);
+pub struct TailSubscriptions(Mutex<BTreeMap<TransformId, usize>>);
 
 /// Somebody looks, until this is dropped.
-pub struct Looking {
-    tails: Arc<Tails>,
+pub struct TailSubscription {
+    tails: Arc<TailSubscriptions>,
     id: TransformId,
 }
 
@@ -62,10 +62,10 @@ impl Asked {
     }
 }
 
-impl Tails {
-    pub fn look(self: &Arc<Self>, id: TransformId) -> Looking {
+impl TailSubscriptions {
+    pub fn look(self: &Arc<Self>, id: TransformId) -> TailSubscription {
         *self.0.lock().entry(id.clone()).or_default() += 1;
-        Looking { tails: self.clone(), id }
+        TailSubscription { tails: self.clone(), id }
     }
 
     /// The transforms that somebody looks at.
@@ -74,7 +74,7 @@ impl Tails {
     }
 }
 
-impl Drop for Looking {
+impl Drop for TailSubscription {
     fn drop(&mut self) {
         let mut tails = self.tails.0.lock();
         if let Some(count) = tails.get_mut(&self.id) {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_transform_is_wanted_until_the_last_has_looked_away() {
-        let tails: Arc<Tails> = Arc::default();
+        let tails: Arc<TailSubscriptions> = Arc::default();
         let id: TransformId = "t/n".parse().expect("valid");
         let (first, second) = (tails.look(id.clone()), tails.look(id.clone()));
         drop(first);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::model::journal::{Event, Level};
 use crate::model::names::TransformId;
 use crate::model::status::{LastError, PartitionStatus, RolloutState, State, TransformStatus};
-use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Counts, Metrics};
+use crate::telemetry::transform_log::TransformLog;
 
 /// How often failed records are told of, as a sum.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
@@ -22,8 +22,8 @@ const NAMED_MAX: usize = 16;
 type Happened = (Level, Event, String);
 
 /// See the module.
-pub struct Narrator {
-    journal: Journal,
+pub struct EventRecorder {
+    journal: TransformLog,
     metrics: Metrics,
     known: BTreeMap<TransformId, TransformStatus>,
     /// Failed records and dropped lines that were told of.
@@ -31,8 +31,8 @@ pub struct Narrator {
     counted: Instant,
 }
 
-impl Narrator {
-    pub fn new(journal: Journal, metrics: Metrics) -> Self {
+impl EventRecorder {
+    pub fn new(journal: TransformLog, metrics: Metrics) -> Self {
         Self { journal, metrics, known: BTreeMap::new(), told: BTreeMap::new(), counted: Instant::now() }
     }
 
@@ -179,7 +179,7 @@ mod tests {
     use crate::model::codes::Code;
     use crate::model::status::Rollout;
     use crate::model::units::Timestamp;
-    use crate::telemetry::journal::Told;
+    use crate::telemetry::transform_log::Told;
 
     fn partition(number: i32, state: State) -> PartitionStatus {
         PartitionStatus {
@@ -223,10 +223,11 @@ mod tests {
     #[test]
     fn dropped_lines_are_told_of_as_a_sum() {
         let metrics = Metrics::new();
-        let (journal, [entries, _]) = crate::telemetry::journal::journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+        let (journal, [entries, _]) =
+            crate::telemetry::transform_log::journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
         let status = status(State::Running, 1, 1, RolloutState::Complete, &[]);
         let dropped = metrics.transform(&status.id, &[], &[]).log_dropped.clone();
-        let (mut narrator, now) = (Narrator::new(journal, metrics), Instant::now());
+        let (mut narrator, now) = (EventRecorder::new(journal, metrics), Instant::now());
         let statuses = [status];
         let mut told = Vec::new();
         for (more, at) in [(7, now), (5, now + COUNT_INTERVAL), (0, now + COUNT_INTERVAL * 2), (1, now + COUNT_INTERVAL * 3)]

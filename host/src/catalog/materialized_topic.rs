@@ -31,7 +31,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// State made of records, one after the other.
 pub trait Fold: Send + 'static {
     /// What is published: cheap to clone.
-    type View: Clone + Send + Sync;
+    type Snapshot: Clone + Send + Sync;
 
     /// Takes one record; an error says why it was skipped.
     fn apply(&mut self, record: &LogRecord) -> Result<(), String>;
@@ -39,12 +39,12 @@ pub trait Fold: Send + 'static {
     /// What has been applied is all that was there.
     fn loaded(&mut self) {}
 
-    fn view(&self) -> Self::View;
+    fn snapshot(&self) -> Self::Snapshot;
 }
 
 /// A running follower. Dropping it ends its thread.
-pub struct Follower<F: Fold> {
-    view: watch::Receiver<F::View>,
+pub struct MaterializedTopic<F: Fold> {
+    view: watch::Receiver<F::Snapshot>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,11 +59,11 @@ struct Shared {
     moved: Condvar,
 }
 
-impl<F: Fold> Follower<F> {
+impl<F: Fold> MaterializedTopic<F> {
     /// Reads the partition to its end, then starts the thread that follows it.
     pub fn start(log: Arc<dyn Log>, topic: TopicName, partition: i32, fold: F) -> Result<Self, CatalogError> {
         let shared = Arc::new(Shared::default());
-        let (sender, view) = watch::channel(fold.view());
+        let (sender, view) = watch::channel(fold.snapshot());
         let mut follow =
             Follow { log, topic, partition, fold, position: 0, gone: false, quiet_until: 0, sender, shared: shared.clone() };
         follow.load()?;
@@ -74,11 +74,11 @@ impl<F: Fold> Follower<F> {
         Ok(Self { view, shared, thread: Some(thread) })
     }
 
-    pub fn watch(&self) -> watch::Receiver<F::View> {
+    pub fn watch(&self) -> watch::Receiver<F::Snapshot> {
         self.view.clone()
     }
 
-    pub fn current(&self) -> F::View {
+    pub fn current(&self) -> F::Snapshot {
         self.view.borrow().clone()
     }
 
@@ -102,7 +102,7 @@ impl<F: Fold> Follower<F> {
 
     /// Waits until the view is as wanted; whether it is.
     #[must_use]
-    pub fn wait_until(&self, timeout: Duration, wanted: impl Fn(&F::View) -> bool) -> bool {
+    pub fn wait_until(&self, timeout: Duration, wanted: impl Fn(&F::Snapshot) -> bool) -> bool {
         let deadline = Instant::now() + timeout;
         let mut position = self.shared.position.lock();
         while !wanted(&self.view.borrow()) {
@@ -114,7 +114,7 @@ impl<F: Fold> Follower<F> {
     }
 }
 
-impl<F: Fold> Follower<F> {
+impl<F: Fold> MaterializedTopic<F> {
     /// Tells the thread to end, and does not wait for it.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -124,7 +124,7 @@ impl<F: Fold> Follower<F> {
     }
 }
 
-impl<F: Fold> Drop for Follower<F> {
+impl<F: Fold> Drop for MaterializedTopic<F> {
     fn drop(&mut self) {
         self.stop();
         if let Some(thread) = self.thread.take() {
@@ -145,7 +145,7 @@ struct Follow<F: Fold> {
     gone: bool,
     /// Below, what is read was known before, or is older than what is: it is not published.
     quiet_until: i64,
-    sender: watch::Sender<F::View>,
+    sender: watch::Sender<F::Snapshot>,
     shared: Arc<Shared>,
 }
 
@@ -225,7 +225,7 @@ impl<F: Fold> Follow<F> {
 
     /// The view first, then the position: who waits for an offset finds it in the view.
     fn publish(&self) {
-        self.sender.send_replace(self.fold.view());
+        self.sender.send_replace(self.fold.snapshot());
         *self.shared.position.lock() = self.position;
         self.shared.moved.notify_all();
     }

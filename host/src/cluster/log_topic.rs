@@ -17,7 +17,7 @@ use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, NewTopic};
 
-use super::tails::Tails;
+use super::tail_subscriptions::TailSubscriptions;
 
 /// So that one transform's lines are found without reading those of all others.
 const PARTITIONS: i32 = 8;
@@ -27,16 +27,16 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What a host reads and writes of them.
 #[derive(Clone)]
-pub struct Feeds {
-    pub logs: Feed,
-    pub samples: Feed,
+pub struct LogTopics {
+    pub logs: LogTopic,
+    pub samples: LogTopic,
     /// Who looks at samples through this host.
-    pub tails: Arc<Tails>,
+    pub tails: Arc<TailSubscriptions>,
 }
 
 /// One of the topics.
 #[derive(Clone)]
-pub struct Feed {
+pub struct LogTopic {
     log: Arc<dyn Log>,
     topic: TopicName,
     retention: Duration,
@@ -58,14 +58,14 @@ pub struct Found {
     pub end_offset: i64,
 }
 
-// === impl Feeds ===
+// === impl LogTopics ===
 
-impl Feeds {
+impl LogTopics {
     /// Log lines are kept for `retention`.
     pub fn new(log: &Arc<dyn Log>, cluster: &ClusterName, retention: Duration) -> Self {
         let feed = |name: &str, retention| {
             let topic = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
-            Feed { log: log.clone(), topic, retention }
+            LogTopic { log: log.clone(), topic, retention }
         };
         Self { logs: feed("logs", retention), samples: feed("samples", SAMPLES_RETENTION), tails: Arc::default() }
     }
@@ -95,9 +95,9 @@ impl Position {
     }
 }
 
-// === impl Feed ===
+// === impl LogTopic ===
 
-impl Feed {
+impl LogTopic {
     pub fn topic(&self) -> &TopicName {
         &self.topic
     }

@@ -50,7 +50,7 @@ pub enum Told {
 
 /// The end that is written to. Cloning shares it.
 #[derive(Clone)]
-pub struct Journal {
+pub struct TransformLog {
     shared: Arc<Shared>,
 }
 
@@ -80,7 +80,7 @@ pub struct Entries {
 
 /// Makes a journal of at most `bytes_max`, with its two ends: lines and events, and samples. `dropped` has the counter
 /// of each kind.
-pub fn journal(host: &str, bytes_max: usize, dropped: impl Fn(Kind) -> IntCounter) -> (Journal, [Entries; 2]) {
+pub fn journal(host: &str, bytes_max: usize, dropped: impl Fn(Kind) -> IntCounter) -> (TransformLog, [Entries; 2]) {
     let lane = |kind, bytes_max| CountedLane { lane: Mutex::new(Lane::new(bytes_max)), dropped: dropped(kind) };
     let shared = Arc::new(Shared {
         host: host.to_owned(),
@@ -93,7 +93,7 @@ pub fn journal(host: &str, bytes_max: usize, dropped: impl Fn(Kind) -> IntCounte
         samplings: Mutex::default(),
     });
     let entries = [false, true].map(|of_samples| Entries { shared: shared.clone(), of_samples });
-    (Journal { shared }, entries)
+    (TransformLog { shared }, entries)
 }
 
 impl Kind {
@@ -115,9 +115,9 @@ impl Weighed for Told {
     }
 }
 
-// === impl Journal ===
+// === impl TransformLog ===
 
-impl Journal {
+impl TransformLog {
     /// Puts in a line that the guest logged. Its rate is the caller's to keep. Tells whether it found room.
     pub fn log(&self, id: &TransformId, revision: u64, level: Level, message: &str) -> bool {
         let told = self.shared.logs.tell(id, self.entry(revision, level, None, message));

@@ -17,7 +17,7 @@ use crate::model::spec::Delivery;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{CommitOffset, Guest, OpenError, Partition, Positions, Rebalance, Session, SessionError, States};
-use crate::task::{Failed, Program, Step, Tally, Task};
+use crate::task::{Failed, RunnableRevision, Step, Task, TransactionStats};
 
 /// Records taken from the session in one poll.
 const POLL_RECORDS_MAX: usize = 4096;
@@ -36,18 +36,18 @@ const PASSED_WAIT: Duration = Duration::from_secs(10);
 
 /// The revisions of a transform that a worker has at hand.
 #[derive(Clone)]
-pub struct Programs {
+pub struct Revisions {
     /// What its tasks run.
-    pub run: Arc<Program>,
+    pub run: Arc<RunnableRevision>,
     /// What they ran before, while `run` is on trial: until the first transaction with its work is committed.
-    pub kept: Option<Arc<Program>>,
+    pub kept: Option<Arc<RunnableRevision>>,
     /// What did not pass its trial.
     pub refused: Option<Refused>,
 }
 
-impl Programs {
+impl Revisions {
     /// Goes on with `next`, on trial.
-    pub fn replace(&mut self, next: Arc<Program>) {
+    pub fn replace(&mut self, next: Arc<RunnableRevision>) {
         let before = std::mem::replace(&mut self.run, next);
         // What did not pass its own trial yet is nothing to go back to.
         self.kept.get_or_insert(before);
@@ -57,14 +57,14 @@ impl Programs {
 
 /// Another revision, and instances of it that were made while the worker went on with its own.
 pub struct Swap {
-    pub program: Arc<Program>,
+    pub program: Arc<RunnableRevision>,
     pub guests: Vec<Box<dyn Guest>>,
 }
 
 /// See the module.
-pub struct Cycle {
+pub struct TaskManager {
     session: Box<dyn Session>,
-    programs: Programs,
+    programs: Revisions,
     /// Waits for the end of the open transaction, which comes in its own time.
     next: Option<Swap>,
     /// Runs from there until a task makes its first call with the new revision.
@@ -79,7 +79,7 @@ pub struct Cycle {
     change: Option<Rebalance>,
     /// The task that had the last step: the next one is another's.
     stepped: Option<Partition>,
-    tally: Tally,
+    stats: TransactionStats,
     portion: Portion,
     open: bool,
     /// When what is pending or open is to be committed.
@@ -94,9 +94,9 @@ pub struct Cycle {
     quiet_until: Option<Timestamp>,
 }
 
-impl Cycle {
+impl TaskManager {
     /// `stores` where the transform has any.
-    pub fn new(session: Box<dyn Session>, programs: Programs, stores: Option<Arc<dyn States>>) -> Self {
+    pub fn new(session: Box<dyn Session>, programs: Revisions, stores: Option<Arc<dyn States>>) -> Self {
         Self {
             session,
             programs,
@@ -108,7 +108,7 @@ impl Cycle {
             held: Vec::new(),
             change: None,
             stepped: None,
-            tally: Tally::default(),
+            stats: TransactionStats::default(),
             portion: Portion::default(),
             open: false,
             deadline: None,
@@ -286,7 +286,7 @@ impl Cycle {
         let is_split = self.open && !self.portion.is_whole();
         is_split
             || !self.session.has_room()
-            || self.tally.held_bytes() > TRANSACTION_BYTES_MAX
+            || self.stats.held_bytes() > TRANSACTION_BYTES_MAX
             || self.states.pending_bytes() > STATE_BYTES_MAX
     }
 
@@ -313,7 +313,7 @@ impl Cycle {
                 self.swap_timer = None;
                 let task = self.tasks.get_mut(&partition).expect("collected above");
                 let state = self.states.get_mut(partition.number);
-                let stepped = task.step(clock(), &mut *self.session, state, &mut self.tally)?;
+                let stepped = task.step(clock(), &mut *self.session, state, &mut self.stats)?;
                 if let Step::Refused(failed) = stepped {
                     return self.step_back(failed, partition, clock());
                 }
@@ -377,7 +377,7 @@ impl Cycle {
         let faulty = self.states.committed(&*self.session, first, now);
         self.hold_for_state(&faulty);
         metrics.committed.inc();
-        self.tally.count(&metrics, now);
+        self.stats.count(&metrics, now);
         self.pass_trial();
         if self.portion.committed(self.program().settings.batch_records) {
             self.limit_rows();
@@ -456,9 +456,9 @@ impl Cycle {
     fn forget_work(&mut self) {
         let program = self.program();
         if program.settings.delivery == Delivery::AtLeastOnce {
-            program.metrics.repeated.inc_by(self.tally.records());
+            program.metrics.repeated.inc_by(self.stats.records());
         }
-        self.tally.clear();
+        self.stats.clear();
     }
 
     fn hold_for_state(&mut self, numbers: &[i32]) {
@@ -626,7 +626,7 @@ impl Cycle {
     }
 
     /// Closes the session.
-    pub fn into_programs(mut self) -> Programs {
+    pub fn into_revisions(mut self) -> Revisions {
         self.forget_work();
         if let Some(next) = self.next {
             self.programs.replace(next.program);
@@ -634,7 +634,7 @@ impl Cycle {
         self.programs
     }
 
-    fn program(&self) -> &Arc<Program> {
+    fn program(&self) -> &Arc<RunnableRevision> {
         &self.programs.run
     }
 
