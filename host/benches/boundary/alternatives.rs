@@ -1,4 +1,4 @@
-//! The host's side of `bench/alternatives`: rows instead of columns, and one call per record. The engine, and with it
+//! The host's side of `tests/bench/alternatives`: rows instead of columns, and one call per record. The engine, and with it
 //! every setting that costs something, is Sandbar's.
 
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use wasmtime::component::{Component, Linker};
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../bench/alternatives/wit",
+        path: "../tests/bench/alternatives/wit",
         world: "alternatives",
         ownership: Borrowing { duplicate_if_necessary: true },
     });

@@ -22,7 +22,7 @@ pub fn transform(directory: &str) -> Vec<u8> {
 pub fn alternatives() -> Vec<u8> {
     let status = Command::new("cargo")
         .args(["build", "--release", "--lib", "--target", "wasm32-unknown-unknown", "--manifest-path"])
-        .arg(root().join("bench/alternatives/Cargo.toml"))
+        .arg(root().join("tests/bench/alternatives/Cargo.toml"))
         .env("CARGO_TARGET_DIR", target())
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
@@ -33,7 +33,7 @@ pub fn alternatives() -> Vec<u8> {
         .env_remove("RUSTFLAGS")
         .status()
         .expect("cargo starts");
-    assert!(status.success(), "bench/alternatives does not build");
+    assert!(status.success(), "tests/bench/alternatives does not build");
     let core = target().join("wasm32-unknown-unknown/release/sandbar_bench_alternatives.wasm");
     let core = std::fs::read(core).expect("just built");
     let encoded =
