@@ -1,7 +1,7 @@
 //! Change events as the Debezium PostgreSQL connector (3.6) writes them, of a table under REPLICA IDENTITY FULL: the
 //! order of the members, the spaces in `jsonb`, the base64 of decimals.
 
-use crate::generator::Change;
+use crate::change::Change;
 use crate::order::{Item, Order, euros};
 use crate::time::{days, iso};
 use base64::Engine;

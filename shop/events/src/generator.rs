@@ -1,5 +1,6 @@
 //! What happens in the shop: orders come in, change, change their number and go.
 
+use crate::change::Change;
 use crate::debezium::{Format, Source};
 use crate::order::Order;
 use crate::random::Random;
@@ -14,23 +15,6 @@ pub struct ChangeEvent {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     pub timestamp_ms: i64,
     pub(crate) change: Change,
-}
-
-/// What an event says, as the shop knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// The connector's snapshot has found it.
-    Found(Order),
-    Created(Order),
-    Updated {
-        before: Order,
-        after: Order,
-    },
-    Deleted(Order),
-    /// What follows a delete.
-    Forgotten {
-        order_id: u64,
-    },
 }
 
 /// Change events without end.
@@ -181,17 +165,5 @@ impl Iterator for Generator {
             self.step();
         }
         self.pending.pop_front()
-    }
-}
-
-// === impl Change ===
-
-impl Change {
-    pub(crate) fn order_id(&self) -> u64 {
-        match self {
-            Change::Found(order) | Change::Created(order) | Change::Deleted(order) => order.order_id,
-            Change::Updated { after, .. } => after.order_id,
-            Change::Forgotten { order_id } => *order_id,
-        }
     }
 }

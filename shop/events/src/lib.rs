@@ -19,6 +19,7 @@
 //! | module | |
 //! |---|---|
 //! | `order` | an order, and how one comes about |
+//! | `change` | a change of an order |
 //! | `generator` | what happens to the orders |
 //! | `debezium` | events as bytes |
 //! | `oracle` | what field-strip must make of them |
@@ -29,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
 mod debezium;
 mod generator;
 mod murmur2;

@@ -1,7 +1,8 @@
 //! What field-strip must put out for an event under the configuration that it is shipped with (its `transform.yaml`),
 //! told from the order and not from the event.
 
-use crate::generator::{Change, ChangeEvent};
+use crate::change::Change;
+use crate::generator::ChangeEvent;
 use crate::order::{Order, Status, euros};
 use crate::time::iso;
 

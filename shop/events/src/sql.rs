@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::change::Change;
 use crate::debezium::{json_text, jsonb_items};
-use crate::generator::{Change, ChangeEvent, Generator};
+use crate::generator::{ChangeEvent, Generator};
 use crate::order::{Order, PRODUCTS, euros};
 use crate::random::Random;
 use crate::time::iso;
