@@ -10,7 +10,7 @@ use wasmtime::component::{Component, Linker};
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../tests/bench/alternatives/wit",
+        path: "../alternatives/wit",
         world: "alternatives",
         ownership: Borrowing { duplicate_if_necessary: true },
     });

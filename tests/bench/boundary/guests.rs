@@ -42,7 +42,7 @@ pub fn alternatives() -> Vec<u8> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("the crate lies in the workspace")
 }
 
 fn target() -> PathBuf {

@@ -1,13 +1,10 @@
 //! What a record costs that crosses into a guest and back: CPU ns per record through the real sandbox, checks of the
-//! output included. `cargo bench -p sandbar --bench boundary`; docs/benchmarks.md has figures.
+//! output included. `cargo bench -p sandbar-bench-boundary`; docs/benchmarks.md has figures.
 //!
 //! The lines `rows` and `one call per record` are what the contract would cost without its columns.
 
-#[path = "boundary/alternatives.rs"]
 mod alternatives;
-#[path = "boundary/cpu.rs"]
 mod cpu;
-#[path = "boundary/guests.rs"]
 mod guests;
 
 use std::hint::black_box;
@@ -25,7 +22,7 @@ use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
 const BATCHES: [usize; 4] = [1, 20, 100, 400];
-const ORDER: &str = include_str!("../../tests/guests/fixture/order.json");
+const ORDER: &str = include_str!("../../guests/fixture/order.json");
 const KEEP: [&str; 5] = ["id", "status", "currency", "total_cents", "created_at_ms"];
 
 /// One line of the table: median ns of CPU per record, by batch.
