@@ -1,7 +1,8 @@
-//! The suite that every log must pass, over Apache Kafka: the same checks as over the embedded log. And one of its own.
+//! The suite that every log must pass ([`checks`]), over Apache Kafka and over the embedded log ([`embedded`]). A check that
+//! needs Kafka's own group protocol follows here.
 
-#[path = "../../../host/tests/support/conformance.rs"]
-mod suite;
+mod checks;
+mod embedded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ fn log() -> KafkaLog {
 
 #[test]
 fn kafka_conforms() {
-    suite::run(Arc::new(log()), "conformance");
+    checks::run(Arc::new(log()), "conformance");
 }
 
 /// One poll; a change is carried out.

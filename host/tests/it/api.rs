@@ -1,0 +1,12 @@
+//! The HTTP API of a host in this process, over an embedded log.
+
+mod catalog;
+mod collect;
+mod connections;
+mod host;
+mod http;
+mod log;
+mod logs;
+mod offsets;
+mod state;
+mod trial;

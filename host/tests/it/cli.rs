@@ -1,0 +1,7 @@
+//! The command line: the real binary against canned answers and against `sandbar dev`.
+
+mod canned;
+mod command;
+mod hostile;
+mod run;
+mod verbs;

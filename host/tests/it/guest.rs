@@ -1,0 +1,8 @@
+//! Guests in the sandbox: real components, compiled by the real compiler.
+
+mod compiling;
+mod contract;
+mod hostile;
+mod hostile_modules;
+mod stateful;
+mod worlds;

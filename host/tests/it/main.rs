@@ -1,0 +1,13 @@
+//! Tests of the host that need no Kafka, in one binary: wasmtime is linked once for all of them.
+
+mod api;
+mod cli;
+mod cold_restart;
+mod docs;
+mod guest;
+mod positions;
+mod simulation;
+mod supervisor;
+mod support;
+mod tables;
+mod worker;

@@ -1,0 +1,347 @@
+//! Changelogs in the broker's memory, as Kafka has them: records of open transactions lie between those that are
+//! committed, and what is behind the first of them cannot be read yet. And the local stores of the simulated hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sandbar::model::names::TopicName;
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, OpenError, Opening, Page,
+    Positions, Session, SessionError, SessionOptions, States, TopicInfo, TopicReader,
+};
+use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
+use sandbar::state::{State, Store, StoreSettings};
+use sandbar::stores::restore::{Changelog, Restore, copy_age_max};
+
+use super::clock;
+
+/// Records of one page.
+const PAGE_RECORDS: usize = 7;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open(u64),
+    Committed,
+    Aborted,
+    /// The end of a transaction: an offset without a record.
+    Marker,
+}
+
+struct Slot {
+    fate: Fate,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    timestamp: i64,
+}
+
+pub type Fold = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// By partition number.
+#[derive(Default)]
+pub struct Changelogs {
+    partitions: BTreeMap<i32, Vec<Slot>>,
+}
+
+impl Changelogs {
+    /// Returns one past its offset.
+    pub fn append(&mut self, number: i32, transaction: u64, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> i64 {
+        let slots = self.partitions.entry(number).or_default();
+        let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
+        slots.push(Slot { fate: Fate::Open(transaction), key, value, timestamp });
+        slots.len() as i64
+    }
+
+    pub fn end(&mut self, transaction: u64, commit: bool) {
+        for slots in self.partitions.values_mut() {
+            let mut touched = false;
+            for slot in slots.iter_mut().filter(|slot| slot.fate == Fate::Open(transaction)) {
+                slot.fate = if commit { Fate::Committed } else { Fate::Aborted };
+                touched = true;
+            }
+            if touched {
+                slots.push(Slot { fate: Fate::Marker, key: Vec::new(), value: None, timestamp: -1 });
+            }
+        }
+    }
+
+    /// What all committed records come to.
+    pub fn fold(&self, number: i32) -> Fold {
+        let mut fold = Fold::new();
+        for slot in self.partitions.get(&number).into_iter().flatten().filter(|slot| slot.fate == Fate::Committed) {
+            match &slot.value {
+                Some(value) => drop(fold.insert(slot.key.clone(), value.clone())),
+                None => drop(fold.remove(&slot.key)),
+            }
+        }
+        fold
+    }
+
+    /// Every key that was ever written, also in vain.
+    pub fn keys(&self, number: i32) -> BTreeSet<Vec<u8>> {
+        let slots = self.partitions.get(&number).into_iter().flatten();
+        slots.filter(|slot| slot.fate != Fate::Marker).map(|slot| slot.key.clone()).collect()
+    }
+
+    fn ends(&self, number: i32) -> (i64, i64) {
+        let Some(slots) = self.partitions.get(&number) else { return (0, 0) };
+        let stable = slots.iter().position(|slot| matches!(slot.fate, Fate::Open(_))).unwrap_or(slots.len());
+        (stable as i64, slots.len() as i64)
+    }
+
+    fn read(&self, number: i32, from: i64) -> Page {
+        let (stable, _) = self.ends(number);
+        let mut page = Page { records: Vec::new(), next_offset: from, end_offset: stable };
+        let slots = self.partitions.get(&number).into_iter().flatten();
+        for (offset, slot) in (0..stable).zip(slots).skip(from as usize).take(PAGE_RECORDS) {
+            page.next_offset = offset + 1;
+            if slot.fate == Fate::Committed {
+                let (key, value) = (Some(slot.key.clone()), slot.value.clone());
+                page.records.push(LogRecord { offset, timestamp: slot.timestamp, key, value, headers: Vec::new() });
+            }
+        }
+        page
+    }
+}
+
+/// What a restore reads.
+#[derive(Clone)]
+struct ChangelogLog(Arc<Mutex<Changelogs>>);
+
+/// A host's disk: it outlives the process.
+pub type Disk = Arc<Mutex<BTreeMap<i32, Memory>>>;
+
+/// A store on such a disk.
+struct OnDisk {
+    disk: Disk,
+    number: i32,
+}
+
+/// The stores of a simulated host.
+pub struct SimStates {
+    pub changelogs: Arc<Mutex<Changelogs>>,
+    pub disk: Disk,
+}
+
+struct SimOpening {
+    log: ChangelogLog,
+    topic: TopicName,
+    number: i32,
+    committed: Option<i64>,
+    afresh: bool,
+    local: Option<Box<dyn LocalStore>>,
+    restore: Option<Restore>,
+}
+
+pub const STORE: &str = "s";
+
+impl States for SimStates {
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening> {
+        Box::new(SimOpening {
+            log: ChangelogLog(self.changelogs.clone()),
+            topic: "changelog".parse().expect("valid"),
+            number,
+            committed: committed.get(STORE).copied(),
+            afresh,
+            local: Some(Box::new(OnDisk { disk: self.disk.clone(), number })),
+            restore: None,
+        })
+    }
+
+    fn check_inputs(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}
+
+impl Opening for SimOpening {
+    fn poll(&mut self) -> Option<Result<State, OpenError>> {
+        let copy_age_max = copy_age_max(None);
+        let (log, topic, number, committed) = (&self.log, &self.topic, self.number, self.committed);
+        let changelog = Changelog { log, topic, number, committed, copy_age_max };
+        let now = clock::now();
+        if let Some(local) = self.local.take() {
+            match Restore::begin(&changelog, local, self.afresh, now) {
+                Ok(restore) => self.restore = Some(restore),
+                Err(OpenError::Lost(what)) => panic!("this broker loses nothing: {what}"),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let restore = self.restore.as_mut()?;
+        if restore.left() > 0 {
+            if let Err(error) = restore.step(&changelog, Duration::ZERO) {
+                return Some(Err(error));
+            }
+            if restore.left() > 0 {
+                return None;
+            }
+        }
+        let settings = StoreSettings {
+            name: STORE.into(),
+            ttl: None,
+            bytes_max: 1 << 20,
+            call_bytes_max: 1 << 20,
+            record_bytes_max: 1 << 20,
+            hot_bytes_max: 500,
+        };
+        let restored = self.restore.take()?.finish();
+        Some(Ok(State::new(vec![Store::new(settings, restored).expect("memory does not fail")])))
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (0, self.restore.as_ref().map_or(0, Restore::left))
+    }
+}
+
+impl OnDisk {
+    fn with<T>(&self, access: impl FnOnce(&mut Memory) -> T) -> T {
+        access(self.disk.lock().entry(self.number).or_default())
+    }
+}
+
+impl LocalStore for OnDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        self.with(|memory| memory.get(key))
+    }
+
+    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+        self.with(|memory| memory.scan(start, end, on))
+    }
+
+    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+        self.with(|memory| memory.apply(changes, mark))
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, LocalError> {
+        self.with(|memory| memory.mark())
+    }
+
+    fn wipe(&mut self) -> Result<(), LocalError> {
+        self.with(|memory| memory.wipe())
+    }
+
+    fn wants_cache(&self) -> bool {
+        true
+    }
+}
+
+fn nothing<T>() -> Result<T, LogError> {
+    Err(LogError::Refused("a changelog is all that there is".into()))
+}
+
+impl Groups for ChangelogLog {
+    fn group_offsets(&self, _: &str, _: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        nothing()
+    }
+
+    fn group_members(&self, _: &str) -> Result<usize, LogError> {
+        nothing()
+    }
+
+    fn commit_for_group(&self, _: &str, _: &[GroupOffset]) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn delete_group(&self, _: &str) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn offsets_at(&self, _: &TopicName, _: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
+        nothing()
+    }
+}
+
+impl Log for ChangelogLog {
+    fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
+        Err(SessionError::Restart("a changelog is all that there is".into()))
+    }
+
+    fn topic(&self, _: &TopicName) -> Result<TopicInfo, LogError> {
+        nothing()
+    }
+
+    fn partitions(&self, _: &TopicName) -> Result<i32, LogError> {
+        nothing()
+    }
+
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        nothing()
+    }
+
+    fn create_topic(&self, _: &NewTopic) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn append(&self, _: &TopicName, _: Option<i32>, _: Vec<LogRecord>) -> Result<(), LogError> {
+        nothing()
+    }
+
+    fn exclusive(&self, _: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        Err(ExclusiveError::Unknown("a changelog is all that there is".into()))
+    }
+
+    fn read(&self, _: &TopicName, partition: i32, offset: i64, _: Duration, _: usize) -> Result<Page, LogError> {
+        Ok(self.0.lock().read(partition, offset))
+    }
+
+    fn follow(&self, _: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+        nothing()
+    }
+
+    fn offsets(&self, _: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        Ok((0, self.0.lock().ends(partition).0))
+    }
+
+    fn high_watermark(&self, _: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.0.lock().ends(partition).1)
+    }
+}
+
+/// The topic was deleted and made anew: what a copy has is of the one before.
+#[test]
+fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
+    let mut changelogs = Changelogs::default();
+    changelogs.append(0, 1, b"new", Some(b"1"), 5);
+    changelogs.end(1, true);
+    let mut copy = Memory::default();
+    let old = (b"old".to_vec(), Some(Entry { written_at: Timestamp(5), value: b"1".to_vec() }));
+    copy.apply(&[old], &Mark { position: 10, bytes: 4, entries: 1, at: 5 }).expect("memory does not fail");
+    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let copy_age_max = copy_age_max(None);
+    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
+    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
+    assert_eq!(restore.wiped, Some("ahead of the changelog"));
+    while restore.left() > 0 {
+        restore.step(&changelog, Duration::ZERO).expect("readable");
+    }
+    let restored = restore.finish();
+    let found = [b"old", b"new"].map(|key| restored.get(key).expect("memory does not fail").is_some());
+    assert_eq!(found, [false, true]);
+}
+
+/// What it was brought up to date with may have forgotten deletions by the time that it is gone on with.
+#[test]
+fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
+    let mut changelogs = Changelogs::default();
+    for n in 0..2 * PAGE_RECORDS {
+        changelogs.append(0, 1, format!("k{n}").as_bytes(), Some(b"1"), 5);
+    }
+    changelogs.end(1, true);
+    let disk = Disk::default();
+    let mut copy = Memory::default();
+    copy.apply(&[], &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
+    disk.lock().insert(0, copy);
+    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let copy_age_max = copy_age_max(None);
+    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
+    let copy = OnDisk { disk: disk.clone(), number: 0 };
+    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
+    let at = || disk.lock()[&0].mark().expect("memory does not fail").map(|mark| mark.at);
+    restore.step(&changelog, Duration::ZERO).expect("readable");
+    assert!(restore.left() > 0 && at() == Some(5));
+    while restore.left() > 0 {
+        restore.step(&changelog, Duration::ZERO).expect("readable");
+    }
+    assert_eq!(at(), Some(1000));
+}

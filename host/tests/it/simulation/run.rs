@@ -1,0 +1,503 @@
+//! One run: workers, a scheduler that steps them, the faults, and what must hold at the end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sandbar::model::batch::OutputLimits;
+use sandbar::model::names::Digest;
+use sandbar::model::spec::{Delivery, Retry, Then};
+use sandbar::model::status::State;
+use sandbar::model::units::Span;
+use sandbar::ports::{Partition, SessionError, States};
+use sandbar::state::local::Memory;
+use sandbar::task::{RunnableRevision, Settings};
+use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
+use sandbar::worker::{Revisions, Swap, TaskManager};
+
+use super::broker::{Broker, Faults, Input};
+use super::changelog::{Disk, STORE, SimStates};
+use super::clock;
+use super::guests::{Factory, Kind, Quality, RECORD_BYTES_MAX, RECORDS_PER_INPUT, TICK_MS, World};
+use super::rng::Rng;
+use super::session::SimSession;
+
+const START_MS: i64 = 1_700_000_000_000;
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// Within this virtual time, and so many turns, all must be done once nothing fails any more.
+const CALM_MS_MAX: i64 = 6 * 3_600_000;
+const CALM_STEPS_MAX: usize = 300_000;
+
+/// A worker as `worker::Worker` runs it, its thread replaced by steps.
+pub struct SimWorker {
+    transactional_id: String,
+    /// What its process keeps between two of its lives.
+    disk: Disk,
+    /// An older state of the disk.
+    snapshot: BTreeMap<i32, Memory>,
+    cycle: Option<(u64, TaskManager)>,
+    /// The revisions at hand, between two sessions. None: it is a new process, which is told.
+    programs: Option<Revisions>,
+    /// The newest revision that it was told of.
+    told: u64,
+    opens_at: i64,
+    stalled_until: i64,
+}
+
+pub struct Simulation {
+    pub broker: Rc<RefCell<Broker>>,
+    pub world: Arc<Mutex<World>>,
+    pub settings: Settings,
+    metrics: Arc<TransformMetrics>,
+    /// The newest revision that was deployed.
+    deployed: u64,
+    pub workers: Vec<SimWorker>,
+    /// Cycles whose place was taken by another with the same transactional id; they do not know it.
+    zombies: Vec<(u64, TaskManager)>,
+}
+
+pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settings {
+    let topics = |names: &[&str]| names.iter().map(|name| name.parse().expect("valid")).collect();
+    let dead_letters = (then == Then::DeadLetter).then_some(2);
+    let mut record_bytes_max = vec![RECORD_BYTES_MAX; 2];
+    record_bytes_max.extend(dead_letters.map(|_| 1 << 20));
+    Settings {
+        id: "sim/transform".parse().expect("valid"),
+        revision: 7,
+        module: Digest::of(b"simulated"),
+        inputs: topics(&["in.a", "in.b"]),
+        outputs: topics(&["out.a", "out.b", "dead"]),
+        delivery: Delivery::ExactlyOnce,
+        commit_interval: Duration::from_millis(100),
+        batch_records,
+        batch_bytes: 4096,
+        output: OutputLimits { records_per_input: RECORDS_PER_INPUT, bytes_per_input: 1 << 20, targets: 2 },
+        record_bytes_max,
+        retry: Retry { attempts: retry_attempts, backoff: Span::ms(200) },
+        then,
+        dead_letters,
+        changelogs: 3..3,
+        resets: 0,
+        tick: None,
+    }
+}
+
+/// The same with a store.
+pub fn stateful(mut settings: Settings) -> Settings {
+    let first = settings.outputs.len();
+    settings.outputs.push("changelog".parse().expect("valid"));
+    settings.changelogs = first..first + 1;
+    settings
+}
+
+impl Simulation {
+    pub fn new(rng: Rng, settings: Settings, partitions: Vec<Partition>, workers: usize) -> Self {
+        clock::set(START_MS);
+        let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
+        let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
+        let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
+        let deployed = settings.revision;
+        let worker = |i| SimWorker {
+            transactional_id: format!("sim-{i}"),
+            disk: Disk::default(),
+            snapshot: BTreeMap::new(),
+            cycle: None,
+            programs: None,
+            told: deployed,
+            opens_at: 0,
+            stalled_until: 0,
+        };
+        Self {
+            broker: Rc::new(RefCell::new(broker)),
+            world,
+            settings,
+            metrics,
+            deployed,
+            workers: (0..workers).map(worker).collect(),
+            zombies: Vec::new(),
+        }
+    }
+
+    /// A run that is made of its seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let then = rng.pick(&[Then::DeadLetter, Then::DeadLetter, Then::Skip, Then::Pause]);
+        let retry_attempts = rng.pick(&[0, 0, 1, 3]);
+        let batch_records = rng.pick(&[1, 3, 8, 50]);
+        let mut partitions: Vec<Partition> =
+            (0..rng.between(1, 4) as i32).map(|number| Partition { input: 0, number }).collect();
+        if rng.chance(300) {
+            partitions.extend((0..2).map(|number| Partition { input: 1, number }));
+        }
+        let workers = 1 + rng.below(3);
+        let mut faults = Faults {
+            calls: rng.pick(&[0, 2, 10]),
+            commits: rng.pick(&[0, 50, 300]),
+            repeats: rng.pick(&[0, 200]),
+            aborts: 0,
+        };
+        if rng.chance(100) {
+            faults = Faults::default();
+        }
+        let strict = rng.chance(500);
+        let mut settings = settings(then, retry_attempts, batch_records);
+        if rng.chance(600) {
+            settings = stateful(settings);
+            settings.tick = rng.chance(300).then_some(Duration::from_millis(TICK_MS as u64));
+        }
+        let ticks_fail = rng.chance(500);
+        let simulation = Self::new(rng, settings, partitions, workers);
+        simulation.world.lock().ticks_fail = ticks_fail;
+        let mut broker = simulation.broker.borrow_mut();
+        (broker.faults, broker.strict) = (faults, strict);
+        drop(broker);
+        simulation
+    }
+
+    /// Faults for a while, then none: all must be done.
+    pub fn run(&mut self) {
+        let steps = 150 + self.chance_below(250);
+        let poison = [0, 20, 150, 600][self.chance_below(4)];
+        for _ in 0..steps {
+            self.disturb(poison);
+            self.step_one();
+        }
+        self.calm();
+    }
+
+    fn chance_below(&self, n: usize) -> usize {
+        self.broker.borrow_mut().rng.below(n)
+    }
+
+    fn disturb(&mut self, poison: usize) {
+        let what = self.chance_below(100);
+        let worker = self.chance_below(self.workers.len());
+        match what {
+            0..25 => self.produce(1 + self.chance_below(20), poison),
+            25 => self.crash(worker),
+            26 => self.stop(worker),
+            27 => self.stall(worker),
+            28 => self.replace(worker),
+            29 => self.broker.borrow_mut().rebalance(),
+            30 => clock::advance(self.chance_below(40_000) as i64),
+            31 => self.world.lock().no_instances = self.chance_below(4) as u32,
+            32..36 => self.operate(),
+            36..38 => {
+                let qualities = [Quality::Good, Quality::Good, Quality::Broken, Quality::Fragile];
+                let quality = self.broker.borrow_mut().rng.pick(&qualities);
+                self.deploy(quality);
+            }
+            38..46 => self.tell(worker),
+            _ => {}
+        }
+    }
+
+    pub fn deploy(&mut self, quality: Quality) {
+        self.deployed += 1;
+        self.world.lock().qualities.insert(self.deployed, quality);
+    }
+
+    fn program(&self, revision: u64) -> Arc<RunnableRevision> {
+        let settings = Settings { revision, ..self.settings.clone() };
+        let guests = Arc::new(Factory { world: self.world.clone(), revision });
+        Arc::new(RunnableRevision { settings, guests, metrics: self.metrics.clone() })
+    }
+
+    /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its
+    /// tasks.
+    pub fn tell(&mut self, worker: usize) {
+        let SimWorker { cycle, told, .. } = &self.workers[worker];
+        let outrun_by = cycle.as_ref().and_then(|(_, cycle)| cycle.status().outrun_by);
+        if *told == self.deployed && outrun_by.is_none() {
+            return;
+        }
+        let program = self.program(if *told < self.deployed { self.deployed } else { outrun_by.expect("seen above") });
+        let guests = (0..self.chance_below(4)).filter_map(|_| program.guests.instantiate().ok()).collect();
+        let worker = &mut self.workers[worker];
+        worker.told = self.deployed;
+        match (&mut worker.cycle, &mut worker.programs) {
+            (Some((_, cycle)), _) => cycle.swap(Swap { program, guests }),
+            (None, Some(programs)) => programs.replace(program),
+            (None, None) => {}
+        }
+    }
+
+    /// They have supervisors as well.
+    fn tell_zombies(&mut self) {
+        for zombie in 0..self.zombies.len() {
+            if let Some(outrun_by) = self.zombies[zombie].1.status().outrun_by {
+                let program = self.program(outrun_by);
+                self.zombies[zombie].1.swap(Swap { program, guests: Vec::new() });
+            }
+        }
+    }
+
+    /// What a new process runs: what is deployed, on trial if it has not committed yet.
+    fn first_programs(&self) -> Revisions {
+        let mut programs = Revisions { run: self.program(self.deployed), kept: None, refused: None };
+        let proven = self.broker.borrow().newest_revision();
+        let proven = proven.max(self.settings.revision);
+        programs.kept = (proven < self.deployed).then(|| self.program(proven));
+        programs
+    }
+
+    /// Appends records, and now and then offsets that no record takes.
+    pub fn produce(&mut self, count: usize, poison: usize) {
+        let retries = self.settings.retry.attempts > 0;
+        let broker = &mut *self.broker.borrow_mut();
+        let partitions: Vec<Partition> = broker.inputs.keys().copied().collect();
+        let at = broker.rng.pick(&partitions);
+        for _ in 0..count {
+            let kind = match broker.rng.chance(poison) {
+                true if retries && broker.rng.chance(400) => Kind::Flaky,
+                true => broker.rng.pick(&Kind::BAD),
+                false => broker.rng.pick(&Kind::GOOD),
+            };
+            put(broker, at, kind);
+        }
+        // A commit or abort marker, an aborted record.
+        let gap = broker.rng.below(3) as i64;
+        broker.inputs.get_mut(&at).expect("listed").end += gap;
+    }
+
+    /// The process dies: no goodbye.
+    fn crash(&mut self, worker: usize) {
+        if let Some((session, cycle)) = self.workers[worker].cycle.take() {
+            self.broker.borrow_mut().crashed.insert(session);
+            drop(cycle);
+            self.workers[worker].programs = None;
+            self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
+            self.age_disk(worker);
+        }
+    }
+
+    /// The disk of a process that died is as it was, or older, or empty.
+    fn age_disk(&mut self, worker: usize) {
+        let fate = self.chance_below(4);
+        let worker = &mut self.workers[worker];
+        match fate {
+            0 => worker.disk.lock().clone_from(&worker.snapshot),
+            1 => worker.disk.lock().clear(),
+            _ => worker.snapshot = worker.disk.lock().clone(),
+        }
+    }
+
+    /// It is away for so long that the group throws it out, now or while it is away.
+    fn stall(&mut self, worker: usize) {
+        let Some((session, _)) = &self.workers[worker].cycle else { return };
+        let mut broker = self.broker.borrow_mut();
+        if broker.rng.chance(500) {
+            broker.evict(*session);
+        } else {
+            self.workers[worker].stalled_until = clock::now().0 + 70_000;
+        }
+    }
+
+    fn stop(&mut self, worker: usize) {
+        if let Some((_, mut cycle)) = self.workers[worker].cycle.take() {
+            let _ = cycle.stop(clock::now);
+            self.workers[worker].programs = None;
+            self.workers[worker].opens_at = clock::now().0 + self.chance_below(5000) as i64;
+        }
+    }
+
+    /// Another process takes this one's place, while it still runs.
+    fn replace(&mut self, worker: usize) {
+        self.zombies.extend(self.workers[worker].cycle.take());
+        // No two processes share a disk: this one has a copy.
+        let copy = self.workers[worker].disk.lock().clone();
+        self.workers[worker].disk = Arc::new(Mutex::new(copy));
+        self.workers[worker].programs = None;
+        self.workers[worker].opens_at = 0;
+    }
+
+    /// Somebody looks at the status, mends the records that stopped a partition (mostly), and resumes.
+    fn operate(&mut self) {
+        for index in 0..self.workers.len() + self.zombies.len() {
+            let cycle = match index.checked_sub(self.workers.len()) {
+                None => self.workers[index].cycle.as_mut(),
+                Some(zombie) => self.zombies.get_mut(zombie),
+            };
+            let Some((_, cycle)) = cycle else { continue };
+            for partition in cycle.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
+                let input = self.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
+                let at = Partition { input: input as u32, number: partition.partition };
+                let offset = partition.error.as_ref().and_then(|error| error.offset).expect("it says where it stopped");
+                if self.broker.borrow_mut().rng.chance(800) {
+                    self.world.lock().healed.insert((at, offset));
+                }
+            }
+            let resumed = cycle.resume();
+            match index.checked_sub(self.workers.len()) {
+                None => self.ended(index, resumed),
+                Some(zombie) if resumed.is_err() => drop(self.zombies.swap_remove(zombie)),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn step_one(&mut self) {
+        if !self.zombies.is_empty() && self.chance_below(4) == 0 {
+            let which = self.chance_below(self.zombies.len());
+            if self.zombies[which].1.turn(clock::now, IDLE_WAIT).is_err() {
+                drop(self.zombies.swap_remove(which));
+            }
+            return;
+        }
+        let worker = self.chance_below(self.workers.len());
+        self.step(worker);
+    }
+
+    /// One turn of a worker, or its next attempt to open a session.
+    pub fn step(&mut self, worker: usize) {
+        let now = clock::now().0;
+        let one = &mut self.workers[worker];
+        if now < one.stalled_until || (one.cycle.is_none() && now < one.opens_at) {
+            clock::advance(10);
+            return;
+        }
+        match &mut one.cycle {
+            Some((_, cycle)) => {
+                let turned = cycle.turn(clock::now, IDLE_WAIT);
+                self.ended(worker, turned);
+            }
+            None => self.open(worker),
+        }
+    }
+
+    fn open(&mut self, worker: usize) {
+        let session = SimSession::open(self.broker.clone(), &self.workers[worker].transactional_id);
+        let programs = self.workers[worker].programs.take();
+        let programs = programs.unwrap_or_else(|| {
+            self.workers[worker].told = self.deployed;
+            self.first_programs()
+        });
+        let stores = (!self.settings.changelogs.is_empty()).then(|| {
+            let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
+            Arc::new(SimStates { changelogs, disk }) as Arc<dyn States>
+        });
+        self.workers[worker].cycle = Some((session.id, TaskManager::new(Box::new(session), programs, stores)));
+    }
+
+    fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
+        match result {
+            Ok(()) => {}
+            Err(SessionError::Restart(_)) => {
+                let ended = self.workers[worker].cycle.take();
+                // Its process may have died in a call: then nothing of it is left.
+                let (session, cycle) = ended.expect("it has just turned");
+                let died = self.broker.borrow().crashed.contains(&session);
+                self.workers[worker].programs = (!died).then(|| cycle.into_revisions());
+                self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
+            }
+            Err(error) => panic!("an abort is the cycle's own matter: {error}"),
+        }
+    }
+
+    /// Nothing fails any more: everything that was put in must come out, once.
+    pub fn calm(&mut self) {
+        self.broker.borrow_mut().faults = Faults::default();
+        self.world.lock().no_instances = 0;
+        self.workers.iter_mut().for_each(|worker| worker.stalled_until = 0);
+        let since = clock::now().0;
+        for steps in 0.. {
+            if self.is_done() {
+                break;
+            }
+            let took = clock::now().0 - since;
+            assert!(
+                took < CALM_MS_MAX && steps < CALM_STEPS_MAX,
+                "no end after {steps} turns, {took} ms: {}",
+                self.describe()
+            );
+            self.step_one();
+            if steps % 10 == 0 {
+                self.operate();
+                (0..self.workers.len()).for_each(|worker| self.tell(worker));
+                self.tell_zombies();
+            }
+        }
+        self.check_states();
+        self.broker.borrow().check_outputs();
+    }
+
+    /// Local store = changelog.
+    fn check_states(&mut self) {
+        if self.settings.changelogs.is_empty() {
+            return;
+        }
+        let broker = self.broker.borrow();
+        for (session, cycle) in self.workers.iter_mut().filter_map(|worker| worker.cycle.as_mut()) {
+            let owned: Vec<i32> =
+                broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.number).collect();
+            for number in owned {
+                let fold = broker.fold(number);
+                for key in broker.changelogs.lock().keys(number) {
+                    // What ticks write depends on the time.
+                    if key == b"tick" {
+                        continue;
+                    }
+                    let found = cycle.look_up(number, STORE, &key, clock::now()).expect("it is open");
+                    let key_text = String::from_utf8_lossy(&key);
+                    assert_eq!(found.as_ref(), fold.get(&key), "number {number}, key {key_text:?}");
+                }
+            }
+        }
+    }
+
+    pub fn has_swapped(&self) -> bool {
+        self.broker.borrow().newest_revision() > self.settings.revision
+    }
+
+    pub fn has_refused(&self) -> bool {
+        let cycles = self.workers.iter().filter_map(|worker| worker.cycle.as_ref());
+        cycles.map(|(_, cycle)| cycle.status()).any(|status| status.refused.is_some())
+    }
+
+    /// Every partition's owner sees no lag, and no record is left. A zombie that finds nothing to do is not found out,
+    /// and does no harm.
+    fn is_done(&self) -> bool {
+        let broker = self.broker.borrow();
+        let cycles = || self.workers.iter().filter_map(|worker| worker.cycle.as_ref()).chain(&self.zombies);
+        let no_lag = |at: Partition| {
+            let owner = cycles().find(|(session, _)| broker.owner(at) == Some(*session));
+            let topic = &self.settings.inputs[at.input as usize];
+            let status = owner.and_then(|(_, cycle)| {
+                let mut partitions = cycle.status().partitions.into_iter();
+                partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)
+            });
+            // Its state may be still to be opened.
+            status.is_some_and(|status| status.lag == Some(0) && status.state != State::Starting)
+        };
+        let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
+        // Nobody stays outside for ever: the next time it would be all that is left.
+        let joined = self.workers.iter().all(|worker| worker.cycle.as_ref().is_some_and(|(id, _)| broker.has_member(*id)));
+        joined && broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
+    }
+
+    fn describe(&self) -> String {
+        let cycles = self.workers.iter().map(|worker| worker.cycle.as_ref()).chain(self.zombies.iter().map(Some));
+        let lines =
+            cycles.map(|cycle| cycle.map_or("none".to_owned(), |(_, cycle)| format!("{:?}", cycle.status().partitions)));
+        format!("{}\n{}", lines.collect::<Vec<_>>().join("\n"), self.broker.borrow().describe_group())
+    }
+}
+
+/// Appends one record.
+pub fn put(broker: &mut Broker, at: Partition, kind: Kind) {
+    let rng = &mut broker.rng;
+    let log = broker.inputs.get_mut(&at).expect("an input partition");
+    let offset = log.end;
+    let key = rng.chance(800).then(|| format!("key {}", rng.below(5)).into_bytes());
+    let headers = match rng.below(4) {
+        0 => vec![("h".to_owned(), Some(b"1".to_vec())), ("null".to_owned(), None)],
+        _ => Vec::new(),
+    };
+    let letter = char::from(kind.letter());
+    let value = format!("{letter}/{}/{}/{offset}", at.input, at.number).into_bytes();
+    log.records.push(Input { offset, timestamp: clock::now().0, key, value, headers });
+    log.end += 1;
+}

@@ -1,0 +1,350 @@
+//! The supervisor over the embedded log, with a real module: a system that gives no threads, and a host that remembers
+//! how it died.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::gated::Gated;
+use crate::support::guests::{fixture, modules_of, stateful};
+use sandbar::catalog::{Catalog, Change, Precondition, Request};
+use sandbar::crashes::Crashes;
+use sandbar::embedded::{EmbeddedLog, Options};
+use sandbar::guest::compile::Compiler;
+use sandbar::model::codes::Code;
+use sandbar::model::names::TransformId;
+use sandbar::model::revision::Progress;
+use sandbar::model::status::{RolloutState, State, TransformStatus};
+use sandbar::model::units::Timestamp;
+use sandbar::ports::{Groups, Log, LogRecord, NewTopic};
+use sandbar::positions::Positions;
+use sandbar::stores::tables::Tables;
+use sandbar::stores::{StoreLimits, Stores};
+use sandbar::supervisor::{Parts, Spawn, Supervisor};
+use sandbar::telemetry::metrics::Metrics;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A host without its API, with one transform.
+struct Bench {
+    id: TransformId,
+    log: Gated,
+    catalog: Arc<Catalog>,
+    supervisor: Supervisor,
+    metrics: Metrics,
+    down: watch::Sender<bool>,
+    ended: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// `crashes`: the file of suspects that is in its data folder.
+    async fn start(spawn: Spawn, crashes: Option<serde_json::Value>) -> Self {
+        let bench = Self::idle(spawn, crashes).await;
+        bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+        bench
+    }
+
+    /// Without a transform.
+    async fn idle(spawn: Spawn, crashes: Option<serde_json::Value>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        if let Some(crashes) = crashes {
+            std::fs::write(folder.path().join("crashes.json"), crashes.to_string()).expect("written");
+        }
+        let gated = Gated::new(EmbeddedLog::open(Options::new(folder.path().join("log"))).expect("opens"));
+        let log: Arc<dyn Log> = Arc::new(gated.clone());
+        for name in ["in", "out", "shop.fixture.dead-letter"] {
+            let name = name.parse().expect("valid");
+            log.create_topic(&NewTopic { name, partitions: 1, compacted: false, retention: None }).expect("made");
+        }
+        let metrics = Metrics::new();
+        let catalog =
+            Catalog::open(log.clone(), &"dev".parse().expect("valid"), folder.path().join("modules"), metrics.clone());
+        let catalog = Arc::new(catalog.expect("opens"));
+        let limits = StoreLimits { cache_bytes_max: 1 << 20, hot_bytes_max: 1 << 20, cleanup_delay: PATIENCE };
+        let parts = Parts {
+            log: log.clone(),
+            catalog: catalog.clone(),
+            positions: Arc::new(Positions::open(log.clone(), &"dev".parse().expect("valid")).expect("opens")),
+            modules: Arc::new(modules_of(Compiler::default())),
+            metrics: metrics.clone(),
+            stores: Stores::new(log.clone(), &folder.path().join("state"), limits),
+            tables: Tables::new(log, 1 << 20, metrics.clone()),
+            crashes: Crashes::open(folder.path(), Timestamp::now()),
+            cluster: "dev".parse().expect("valid"),
+            spawn,
+            host: "host".into(),
+        };
+        let id: TransformId = "shop/fixture".parse().expect("valid");
+        let (down, shutdown) = watch::channel(false);
+        let (supervisor, ended) = Supervisor::start(parts, shutdown);
+        Self { id, log: gated, catalog, supervisor, metrics, down, ended, _folder: folder }
+    }
+
+    fn deploy(&self, module: &[u8], fields: Value) {
+        let module = self.catalog.put_module(module).expect("stored").digest;
+        let mut spec = json!({"inputs": ["in"], "outputs": {"out": "out"}});
+        spec.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        self.change(Change::Put { spec: Box::new(serde_json::from_value(spec).expect("a spec")), module });
+    }
+
+    fn topic(&self, name: &str, compacted: bool) {
+        let name = name.parse().expect("valid");
+        self.log.create_topic(&NewTopic { name, partitions: 1, compacted, retention: None }).expect("made");
+    }
+
+    /// Appends a record, with `value` as JSON or as the text that it is.
+    fn append(&self, topic: &str, key: &str, value: &Value) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes();
+        let (key, headers) = (Some(key.as_bytes().to_vec()), Vec::new());
+        let record = LogRecord { offset: 0, timestamp: Timestamp::now().0, key, value: Some(value), headers };
+        self.log.append(&topic.parse().expect("valid"), Some(0), vec![record]).expect("appended");
+    }
+
+    /// Waits until the output topic has so many records; their values.
+    #[track_caller]
+    fn outputs(&self, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let out = "out".parse().expect("valid");
+        loop {
+            let page = self.log.read(&out, 0, 0, Duration::from_millis(50), 1 << 20).expect("readable");
+            let text =
+                |record: &LogRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+            let values: Vec<String> = page.records.iter().map(text).collect();
+            if values.len() >= count {
+                return values;
+            }
+            assert!(Instant::now() < deadline, "{values:?}");
+        }
+    }
+
+    fn change(&self, change: Change) {
+        let request = Request {
+            expected: Precondition::Any,
+            change,
+            key: None,
+            now: Timestamp::now(),
+            committed: Progress::default(),
+        };
+        self.catalog.change(&self.id, request).expect("accepted");
+    }
+
+    /// Waits until the transform's status is so.
+    #[track_caller]
+    fn wait_for(&self, what: &str, holds: impl Fn(&TransformStatus) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.supervisor.status(&self.id);
+            if status.as_ref().is_some_and(&holds) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what}: {status:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    async fn stop(self) {
+        self.down.send(true).expect("it runs");
+        self.ended.await.expect("it ends well");
+    }
+}
+
+fn has_failed(status: &TransformStatus, code: Code) -> bool {
+    let is_code =
+        |error: &Option<_>| error.as_ref().is_some_and(|error: &sandbar::model::status::LastError| error.code == code);
+    status.state == State::Failed && is_code(&status.error) && is_code(&status.rollout.error)
+}
+
+fn runs(status: &TransformStatus) -> bool {
+    status.state == State::Running && status.rollout.state == RolloutState::Complete && status.error.is_none()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_the_system_refuses_is_an_error_and_is_asked_for_again() {
+    static REFUSALS: AtomicUsize = AtomicUsize::new(2);
+    let bench = Bench::start(
+        |thread, run| {
+            let left = REFUSALS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if left.is_ok() { Err(std::io::ErrorKind::WouldBlock.into()) } else { thread.spawn(run) }
+        },
+        None,
+    )
+    .await;
+    bench.wait_for("it has failed", |status| has_failed(status, Code::HostResources));
+    bench.wait_for("it runs", runs);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_transform_stays_off_until_it_is_resumed() {
+    for is_paused_first in [false, true] {
+        let suspect = json!({"ends": {"any": 3, "0/0": 3}, "resumes": 0, "quarantined_at": 5});
+        let crashes = json!({"version": 1, "run": 7, "suspects": {"shop/fixture": suspect}});
+        let bench = Bench::start(|thread, run| thread.spawn(run), Some(crashes)).await;
+        bench.wait_for("it is quarantined", |status| {
+            has_failed(status, Code::Quarantined) && status.rollout.state == RolloutState::Failed && status.revision == 1
+        });
+        assert!(bench.metrics.render().contains("sandbar_quarantined{team=\"shop\",transform=\"fixture\"} 1"));
+        if is_paused_first {
+            bench.change(Change::Pause);
+            bench.wait_for("it is paused", |status| status.state == State::Paused && status.error.is_none());
+        }
+        bench.change(Change::Resume);
+        bench.wait_for("it runs", runs);
+        assert!(!bench.metrics.render().contains("sandbar_quarantined{"));
+        bench.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_is_started_when_it_is_its_turn() {
+    let suspect = json!({"ends": {"any": 2}, "resumes": 0, "quarantined_at": null});
+    let crashes = json!({"version": 1, "run": 7, "suspects": {"shop/fixture": suspect, "shop/gone": suspect}});
+    let bench = Bench::start(|thread, run| thread.spawn(run), Some(crashes)).await;
+    bench.wait_for("it waits", |status| status.state == State::Starting && status.rollout.revision == 1);
+    bench.wait_for("it runs", runs);
+    bench.stop().await;
+}
+
+const GROUP: &str = "sandbar.dev.shop.fixture";
+
+/// A worker that joined its group all the same would commit where to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_paused_or_deleted_while_it_is_prepared_starts_no_worker() {
+    for end in [Change::Pause, Change::Delete] {
+        let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+        bench.log.shut();
+        bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+        bench.log.wait_for_somebody(PATIENCE);
+        bench.change(end.clone());
+        bench.log.open_gate();
+        let state = if end == Change::Pause { State::Paused } else { State::Stopped };
+        bench.wait_for("it is at rest", |status| status.state == state);
+        assert_eq!(bench.log.sessions_opened(), 0, "{end:?}");
+        let offsets = bench.log.group_offsets(GROUP, &["in".parse().expect("valid")]).expect("known");
+        assert!(offsets.is_empty(), "{offsets:?}");
+        bench.change(Change::Put {
+            spec: Box::new(
+                serde_json::from_value(json!({"inputs": ["in"], "outputs": {"out": "out"}, "config": {"mode": "echo"}}))
+                    .expect("a spec"),
+            ),
+            module: bench.catalog.put_module(fixture()).expect("stored").digest,
+        });
+        if end == Change::Pause {
+            bench.change(Change::Resume);
+        }
+        bench.wait_for("it runs", runs);
+        bench.stop().await;
+    }
+}
+
+/// The host sees the last of them only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_a_reset_and_a_resume_that_come_as_one_lead_to_the_new_changelogs() {
+    let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+    bench.topic("_sandbar.dev.state.shop.fixture.sums", true);
+    let fields = json!({"config": {"mode": "fold"}, "state": {"sums": {}}, "start": "earliest"});
+    bench.deploy(stateful(), fields);
+    bench.append("in", "a", &json!("5"));
+    assert_eq!(bench.outputs(1), ["1 5"]);
+    bench.wait_for("it runs", runs);
+    // The supervisor looks at the partitions of its inputs now and then, and stands still there.
+    bench.log.shut();
+    bench.log.wait_for_somebody(PATIENCE);
+    bench.topic("_sandbar.dev.state.shop.fixture.sums.1", true);
+    bench.topic("_sandbar.dev.state.shop.fixture.sums.2", true);
+    for change in [Change::Pause, Change::ResetState, Change::ResetState, Change::Resume] {
+        bench.change(change);
+    }
+    bench.log.open_gate();
+    let changelog = "_sandbar.dev.state.shop.fixture.sums.2".parse().expect("valid");
+    let mut count = 1;
+    let deadline = Instant::now() + PATIENCE;
+    // Records that come before it has seen the reset are counted as before.
+    while bench.log.offsets(&changelog, 0).expect("there").1 == 0 {
+        assert!(Instant::now() < deadline, "the state goes on as it was: {:?}", bench.outputs(count));
+        bench.append("in", "a", &json!("1"));
+        count += 1;
+        bench.outputs(count);
+    }
+    assert_eq!(bench.outputs(count).last().map(String::as_str), Some("1 1"));
+    bench.stop().await;
+}
+
+/// Writes the newest deployment again, running or paused, with this field in its place.
+fn write_with(bench: &Bench, desired: &str, place: &str, value: Value) {
+    let known = bench.catalog.known(&bench.id).expect("deployed");
+    let mut record = serde_json::to_value(known).expect("plain data");
+    record["revision"] = json!(2);
+    record["desired"] = json!(desired);
+    let parent = place.rsplit_once('/').expect("a path").0;
+    record.pointer_mut(parent).expect(place)[place.rsplit('/').next().expect("a field")] = value;
+    bench.append("_sandbar.dev.deployments", "shop/fixture", &record);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_host_deployed_is_shown_and_what_ran_goes_on() {
+    let is_newer = |status: &TransformStatus| {
+        let code = status.rollout.error.as_ref().map(|error| error.code);
+        code == Some(Code::NewerFormat) && status.rollout.state == RolloutState::Failed
+    };
+    for place in ["/spec/more", "/spec/limits/more"] {
+        let bench = Bench::start(|thread, run| thread.spawn(run), None).await;
+        bench.wait_for("it runs", runs);
+        write_with(&bench, "running", place, json!(1));
+        bench.wait_for("it runs and says so", |status| {
+            is_newer(status) && status.state == State::Running && status.revision == 1
+        });
+        bench.append("in", "a", &json!("x"));
+        bench.outputs(1);
+        write_with(&bench, "paused", place, json!(1));
+        bench.wait_for("that much is understood", |status| is_newer(status) && status.state == State::Paused);
+        write_with(&bench, "running", place, json!(1));
+        bench.wait_for("nothing is started", |status| is_newer(status) && status.state == State::Failed);
+        write_with(&bench, "running", "/asked/resumes", json!(9));
+        bench.wait_for("it is understood again, and runs", |status| runs(status) && status.revision == 2);
+        bench.stop().await;
+    }
+}
+
+/// Offsets that somebody else has committed, and what becomes of their partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_that_are_not_believed_stop_their_partition() {
+    for (metadata, is_believed) in [
+        ("", true),
+        (r#"{"revision":1,"since":0}"#, true),
+        ("by hand", false),
+        (r#"{"version":2,"revision":1}"#, false),
+        // A revision that the transform has never had.
+        (r#"{"revision":41,"since":0}"#, false),
+        // A state that was reset more often than this one.
+        (r#"{"revision":1,"since":0,"resets":0}"#, true),
+        (r#"{"revision":1,"since":0,"resets":1}"#, false),
+    ] {
+        let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+        let topic = "in".parse().expect("valid");
+        bench.append("in", "a", &json!("7"));
+        let offset = sandbar::ports::GroupOffset { topic, partition: 0, next_offset: 0, metadata: metadata.into() };
+        bench.log.commit_for_group(GROUP, &[offset]).expect("nobody is in it");
+        if metadata.contains("resets") {
+            bench.topic("_sandbar.dev.state.shop.fixture.sums", true);
+            bench.deploy(stateful(), json!({"config": {"mode": "fold"}, "state": {"sums": {}}}));
+        } else {
+            bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+        }
+        if is_believed {
+            bench.outputs(1);
+        } else {
+            bench.wait_for("its partition says so", |status| {
+                let error = status.partitions.first().and_then(|own| own.error.as_ref());
+                status.partitions.first().is_some_and(|own| own.state == State::Failed)
+                    && error.is_some_and(|error| error.code == Code::OffsetUnreadable)
+            });
+            let written = bench.log.group_offsets(GROUP, &["in".parse().expect("valid")]).expect("known");
+            assert_eq!((written[0].next_offset, written[0].metadata.as_str()), (0, metadata));
+        }
+        bench.stop().await;
+    }
+}

@@ -1,0 +1,4 @@
+//! A worker's task manager over an embedded log.
+
+mod refused;
+mod too_large;
