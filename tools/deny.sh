@@ -32,7 +32,7 @@ databases=${CARGO_HOME:-$HOME/.cargo}/advisory-dbs
 skipped=
 if ! timeout 120 "$deny" fetch db >"$work/fetch" 2>&1; then
     if compgen -G "$databases/advisory-db-*/crates" >/dev/null; then
-        say "the list of known holes could not be fetched: an earlier copy of it is used"
+        say "the list of advisories could not be fetched: an earlier copy of it is used"
     else
         skipped=yes
     fi
@@ -40,5 +40,5 @@ fi
 if [[ -z $skipped ]]; then
     "$deny" --offline check advisories
 else
-    say "ADVISORIES WERE NOT CHECKED: $(grep -m1 -i 'fatal\|error' "$work/fetch" || echo 'the list of known holes could not be fetched')" >&2
+    say "ADVISORIES WERE NOT CHECKED: $(grep -m1 -i 'fatal\|error' "$work/fetch" || echo 'the list of advisories could not be fetched')" >&2
 fi
