@@ -182,7 +182,7 @@ codes! {
         "docs/errors/E220.md shows how to bring it back, or to go on without it";
     PartitionsChanged = "E221", 500, "An input's number of partitions changed under a transform with stores",
         "its keys are in other partitions now: docs/errors/E221.md shows how to move them";
-    StateUnavailable = "E222", 503, "A store cannot be rebuilt now",
+    StateUnavailable = "E222", 503, "A store cannot be restored now",
         "nothing is lost and the host retries; look at the brokers and the disk";
     TableUnavailable = "E223", 503, "A table has not caught up with its topic",
         "wait; if it lasts, look at the topic and the message";
