@@ -1,7 +1,7 @@
-//! The one table of error codes: what went wrong, as a number that has a page under `docs/errors/`.
+//! The one table of error codes. Each code names a failure, and has a page under `docs/errors/`.
 //!
-//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host or what it stands on failed.
-//! A code is never used again for something else, and every code has its page (a test checks both ways).
+//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host, or the log or disk below it, failed.
+//! A code is never reused for another failure, and every code has its page (a test checks both ways).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,12 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     pub code: Code,
-    /// As it is written in answers, headers and logs: `E014`.
+    /// The code in answers, headers and logs: `E014`.
     pub text: &'static str,
-    /// The HTTP status of an answer that carries it.
+    /// The HTTP status of an answer with this code.
     pub status: u16,
     pub title: &'static str,
-    /// What the user can do.
+    /// The remedy for the user.
     pub hint: &'static str,
     /// The code's page (Markdown), which the host serves.
     pub page: &'static str,
@@ -25,7 +25,7 @@ pub struct Entry {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $hint:literal;)*) => {
-        /// What went wrong.
+        /// A kind of failure.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code { $($(#[$doc])* $name,)* }
 
@@ -213,7 +213,7 @@ impl Code {
         self.entry().hint
     }
 
-    /// Whether it may pass without anybody doing anything here: it is tried again until then.
+    /// True if the failure may pass without an action here: the host retries until then.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::LogUnavailable | Self::StateUnavailable | Self::TableUnavailable)
     }
