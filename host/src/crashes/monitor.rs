@@ -7,8 +7,8 @@ use super::counts::CallCounts;
 use super::registry::Crashes;
 use crate::model::batch::{Batch, Output};
 use crate::model::names::TransformId;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, Partition};
-use crate::state::State;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, TopicPartition};
+use crate::state::KeyedState;
 
 /// Counts the calls of one transform, and notes them. Cloning shares the counts.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl CallSlot {
         Self { counts: monitor.counts.clone(), slot: monitor.crashes.take(&monitor.id) }
     }
 
-    fn enter(&self, partition: Option<Partition>) -> CallGuard<'_> {
+    fn enter(&self, partition: Option<TopicPartition>) -> CallGuard<'_> {
         if let Some(slot) = &self.slot {
             slot.enter(partition);
         }
@@ -92,7 +92,7 @@ impl GuestFactory for MonitorFactory {
         Ok(Box::new(MonitorGuest { inner: Some(inner), slot }))
     }
 
-    fn committed(&self, partitions: &[Partition]) {
+    fn committed(&self, partitions: &[TopicPartition]) {
         let CallMonitor { id, crashes, counts } = &self.monitor;
         // Nearly never one: the host died a moment ago.
         if counts.is_suspect() {
@@ -116,11 +116,11 @@ impl MonitorGuest {
 }
 
 impl Guest for MonitorGuest {
-    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         self.call(call, |guest| guest.process(batch, call, state))
     }
 
-    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         self.call(call, |guest| guest.tick(call, state))
     }
 

@@ -15,7 +15,7 @@ use super::suspects_file;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 
 /// The file of the calls that are under way.
 const CALLS: &str = "calls";
@@ -136,7 +136,7 @@ impl Crashes {
     }
 
     /// Notes that a transaction with work on these partitions was committed. Returns true if the transform is still a suspect.
-    pub(super) fn committed(&self, id: &TransformId, partitions: &[Partition]) -> bool {
+    pub(super) fn committed(&self, id: &TransformId, partitions: &[TopicPartition]) -> bool {
         let mut registry = self.shared.registry.lock();
         let Registry { suspects, queue, .. } = &mut *registry;
         let Some(suspect) = suspects.get_mut(id) else { return false };

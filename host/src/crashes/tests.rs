@@ -8,8 +8,8 @@ use super::{CallMonitor, Crashes, Permit, calls, suspects_file};
 use crate::model::batch::{Batch, Output};
 use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, Partition};
-use crate::state::State;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, TopicPartition};
+use crate::state::KeyedState;
 
 const CALLS: &str = "calls";
 
@@ -17,11 +17,11 @@ const CALLS: &str = "calls";
 struct MarkReader(PathBuf);
 
 impl Guest for MarkReader {
-    fn process(&mut self, _: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, _: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         Err(GuestError::Returned(marks(&self.0)))
     }
 
-    fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         Err(GuestError::Returned(marks(&self.0)))
     }
 
@@ -48,7 +48,7 @@ impl GuestFactory for Factory {
 fn marks(folder: &Path) -> String {
     let last = calls::read(&folder.join(CALLS)).expect("readable").expect("there");
     let shown = last.under_way.iter().map(|(id, partitions)| {
-        let numbers = partitions.iter().map(|partition| partition.map(|partition| partition.number));
+        let numbers = partitions.iter().map(|partition| partition.map(|partition| partition.partition));
         format!("{id}: {:?}", numbers.collect::<Vec<_>>())
     });
     shown.collect::<Vec<_>>().join(" ")
@@ -67,10 +67,10 @@ fn every_call_is_marked() {
     let factory = monitor.factory(Arc::new(Factory(folder.path().to_owned())));
     let mut guest = factory.instantiate().expect("an instance");
     assert_eq!(marks(folder.path()), "");
-    let call = Call { partition: Partition { input: 0, number: 3 }, now: Timestamp(0) };
+    let call = Call { partition: TopicPartition { input: 0, partition: 3 }, now: Timestamp(0) };
     let marked = Err(GuestError::Returned("t/a: [Some(3)]".to_owned()));
-    assert_eq!(guest.process(&Batch::default(), call, &mut State::default()), marked);
-    assert_eq!(guest.tick(call, &mut State::default()), marked);
+    assert_eq!(guest.process(&Batch::default(), call, &mut KeyedState::default()), marked);
+    assert_eq!(guest.tick(call, &mut KeyedState::default()), marked);
     assert_eq!((marks(folder.path()).as_str(), guest.memory_bytes()), ("", 7));
     drop(guest);
     assert_eq!(marks(folder.path()), "");
@@ -85,7 +85,7 @@ fn die(folder: &Path, resumes: u64, commits: bool) -> Permit {
     let permit = crashes.permit(&id(), resumes);
     let monitor = CallMonitor::new(&crashes, &id());
     if commits {
-        monitor.factory(Arc::new(Factory(PathBuf::new()))).committed(&[Partition { input: 0, number: 0 }]);
+        monitor.factory(Arc::new(Factory(PathBuf::new()))).committed(&[TopicPartition { input: 0, partition: 0 }]);
     }
     // The process ends here: what it holds is never dropped.
     std::mem::forget(crashes.take(&id()).expect("a slot"));

@@ -11,7 +11,7 @@ use parking_lot::Condvar;
 use super::group::{AssignmentChange, MemberId};
 use super::metadata::Metadata;
 use super::store::{PartitionId, Topic};
-use crate::ports::{Partition, Rebalance, SessionError, SessionOptions};
+use crate::ports::{Rebalance, SessionError, SessionOptions, TopicPartition};
 
 pub struct Membership {
     id: MemberId,
@@ -63,7 +63,7 @@ impl Membership {
         metadata: &mut Metadata,
         now: Instant,
         poll_interval_max: Duration,
-        owned: impl FnOnce() -> Vec<Partition>,
+        owned: impl FnOnce() -> Vec<TopicPartition>,
     ) -> Option<Rebalance> {
         let group = metadata.groups.entry(self.group.clone()).or_default();
         group.note_poll(self.id, None);
@@ -142,20 +142,20 @@ impl Membership {
         }
     }
 
-    fn partition(&self, id: PartitionId) -> Option<Partition> {
+    fn partition(&self, id: PartitionId) -> Option<TopicPartition> {
         let input = self.inputs.iter().position(|topic| topic.id == id.topic)?;
-        Some(Partition { input: input as u32, number: id.number })
+        Some(TopicPartition { input: input as u32, partition: id.number })
     }
 
-    pub fn id_of(&self, partition: Partition) -> Result<PartitionId, SessionError> {
+    pub fn id_of(&self, partition: TopicPartition) -> Result<PartitionId, SessionError> {
         let topic = self.inputs.get(partition.input as usize);
         topic
-            .filter(|topic| (0..topic.partitions).contains(&partition.number))
-            .map(|topic| PartitionId { topic: topic.id, number: partition.number })
+            .filter(|topic| (0..topic.partitions).contains(&partition.partition))
+            .map(|topic| PartitionId { topic: topic.id, number: partition.partition })
             .ok_or_else(|| SessionError::Abort(format!("there is no input partition {partition:?}")))
     }
 
-    pub fn ids_of(&self, partitions: &[Partition]) -> Result<Vec<PartitionId>, SessionError> {
+    pub fn ids_of(&self, partitions: &[TopicPartition]) -> Result<Vec<PartitionId>, SessionError> {
         partitions.iter().map(|&partition| self.id_of(partition)).collect()
     }
 }

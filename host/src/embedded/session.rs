@@ -22,7 +22,7 @@ use super::transaction::Transaction;
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{
-    Assigned, CommitOffset, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+    CommitOffset, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -36,7 +36,7 @@ pub struct EmbeddedSession {
     /// By input: how many partitions have had an offset.
     begun: Vec<i32>,
     reader: Reader,
-    unplaced: Vec<Unplaced>,
+    unplaced: Vec<UnplacedPartition>,
     transaction: Transaction,
 }
 
@@ -116,11 +116,11 @@ impl EmbeddedSession {
     }
 
     /// Finds the offset at which this group begins a partition, or the reason why it does not.
-    fn start_of(&self, partition: Partition, id: PartitionId) -> Result<Result<Assigned, NoPlace>, Error> {
+    fn start_of(&self, partition: TopicPartition, id: PartitionId) -> Result<Result<CommitOffset, NoPlace>, Error> {
         let Extent { start: first, end, .. } = self.broker.metadata().extent(id);
         Ok(match self.broker.store.committed(self.member.group(), id)? {
             Some((next_offset, metadata)) if (first..=end).contains(&next_offset) => {
-                Ok(Assigned { partition, next_offset, metadata })
+                Ok(CommitOffset { partition, next_offset, metadata })
             }
             Some((next_offset, _)) => Err(NoPlace::Outside { next_offset, first, end }),
             None if self.begun.get(partition.input as usize).is_some_and(|&begun| id.number < begun) => {
@@ -130,7 +130,7 @@ impl EmbeddedSession {
         })
     }
 
-    fn not_read(&self, partition: Partition) -> SessionError {
+    fn not_read(&self, partition: TopicPartition) -> SessionError {
         SessionError::Abort(format!("partition {partition:?} is not assigned to this session"))
     }
 }
@@ -147,7 +147,7 @@ impl Session for EmbeddedSession {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         let deadline = Instant::now() + timeout.min(POLL_MAX);
         let rebalance = loop {
@@ -167,14 +167,14 @@ impl Session for EmbeddedSession {
     }
 
     /// Partitions that went to another member in the meantime are left out of the answer.
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.member.check_fence()?;
         let ids = self.member.ids_of(partitions)?;
         let broker = Arc::clone(&self.broker);
         // A commit of the earlier owner must be in or out before its offsets are read.
         let _writer = broker.writer();
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
-        let mut taken: Vec<(Partition, PartitionId)> = partitions.iter().copied().zip(ids).collect();
+        let mut taken: Vec<(TopicPartition, PartitionId)> = partitions.iter().copied().zip(ids).collect();
         {
             let mut metadata = broker.metadata();
             taken.retain(|&(_, id)| self.member.take(&mut metadata, id));
@@ -186,13 +186,13 @@ impl Session for EmbeddedSession {
                     self.reader.add(partition, id, start.next_offset);
                     assigned.push(start);
                 }
-                Err(reason) => self.unplaced.push(Unplaced { partition, reason }),
+                Err(reason) => self.unplaced.push(UnplacedPartition { partition, reason }),
             }
         }
         Ok(assigned)
     }
 
-    fn unplaced(&self) -> &[Unplaced] {
+    fn unplaced(&self) -> &[UnplacedPartition] {
         &self.unplaced
     }
 
@@ -207,7 +207,7 @@ impl Session for EmbeddedSession {
         Ok(false)
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         let ids = self.member.ids_of(partitions)?;
         for &partition in partitions {
             self.reader.remove(partition);
@@ -217,24 +217,24 @@ impl Session for EmbeddedSession {
         Ok(())
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         if self.reader.seek(partition, offset) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         if self.reader.pause(partition, true) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         if self.reader.pause(partition, false) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
         let id = self.member.id_of(partition).ok()?;
         Some(self.broker.metadata().extent(id).end)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         self.reader.ends()
     }
 

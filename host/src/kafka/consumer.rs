@@ -15,7 +15,9 @@ use super::raw::{
 use super::start_offsets::{self, StartOffset};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
-use crate::ports::{Assigned, CommitOffset, Damage, NoPlace, Partition, Rebalance, SessionError, SessionOptions, Unplaced};
+use crate::ports::{
+    CommitOffset, Damage, NoPlace, Rebalance, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+};
 
 /// Between two attempts at a commit that met a rebalance.
 const REBALANCE_LOOK: Duration = Duration::from_millis(20);
@@ -30,11 +32,11 @@ pub(super) struct Consumer {
     inputs: Vec<Input>,
     client: Client,
     buffer: FetchBuffer,
-    consumed_ends: Vec<(Partition, i64)>,
+    consumed_ends: Vec<(TopicPartition, i64)>,
     damaged: Vec<Damage>,
-    assigned: Vec<Partition>,
-    paused: Vec<Partition>,
-    unplaced: Vec<Unplaced>,
+    assigned: Vec<TopicPartition>,
+    paused: Vec<TopicPartition>,
+    unplaced: Vec<UnplacedPartition>,
     interrupted: Option<String>,
 }
 
@@ -81,20 +83,20 @@ impl Consumer {
         self.client.subscribe(&topics)
     }
 
-    fn topic(&self, partition: Partition) -> &TopicName {
+    fn topic(&self, partition: TopicPartition) -> &TopicName {
         &self.inputs[partition.input as usize].name
     }
 
-    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+    fn partition(&self, topic: &str, number: i32) -> Option<TopicPartition> {
         let input = self.inputs.iter().position(|input| input.name.as_str() == topic)?;
-        Some(Partition { input: input as u32, number })
+        Some(TopicPartition { input: input as u32, partition: number })
     }
 
-    fn names(&self, partitions: &[Partition]) -> Vec<(&str, i32)> {
-        partitions.iter().map(|&partition| (self.topic(partition).as_str(), partition.number)).collect()
+    fn names(&self, partitions: &[TopicPartition]) -> Vec<(&str, i32)> {
+        partitions.iter().map(|&partition| (self.topic(partition).as_str(), partition.partition)).collect()
     }
 
-    fn list(&self, partitions: &[Partition], offset: i64) -> PartitionList {
+    fn list(&self, partitions: &[TopicPartition], offset: i64) -> PartitionList {
         let mut list = PartitionList::new();
         for (topic, number) in self.names(partitions) {
             list.add(topic, number, offset, "");
@@ -107,7 +109,7 @@ impl Consumer {
         let mut list = PartitionList::new();
         for offset in offsets {
             let topic = self.topic(offset.partition).as_str();
-            list.add(topic, offset.partition.number, offset.next_offset, &offset.metadata);
+            list.add(topic, offset.partition.partition, offset.next_offset, &offset.metadata);
         }
         list
     }
@@ -124,7 +126,7 @@ impl Consumer {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         // The ends that an earlier poll saw may be behind a seek by now.
         self.consumed_ends.clear();
@@ -139,7 +141,7 @@ impl Consumer {
         let taken = self.client.consume(&mut self.buffer, timeout, records_max, &mut |message| match message {
             Fetched::Record(record) => {
                 let Some(input) = input_of(inputs, record.topic_id(), || record.topic()) else { return };
-                let partition = Partition { input: input as u32, number: record.partition() };
+                let partition = TopicPartition { input: input as u32, partition: record.partition() };
                 let mut headers = Vec::new();
                 if let Some(reason) = record.headers(&mut headers) {
                     damaged.push(Damage { partition, offset: record.offset(), reason: reason.into() });
@@ -181,7 +183,7 @@ impl Consumer {
         Ok(())
     }
 
-    pub fn consumed_ends(&self) -> &[(Partition, i64)] {
+    pub fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         &self.consumed_ends
     }
 
@@ -193,20 +195,20 @@ impl Consumer {
         self.interrupted.as_deref()
     }
 
-    pub fn end_offset(&self, partition: Partition) -> Option<i64> {
-        self.client.known_end(&self.inputs[partition.input as usize].c_name, partition.number)
+    pub fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
+        self.client.known_end(&self.inputs[partition.input as usize].c_name, partition.partition)
     }
 
-    pub fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         self.client.seek(&self.list(&[partition], offset), CALL_TIMEOUT).map_err(restart)
     }
 
-    pub fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    pub fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.paused.push(partition);
         self.client.pause(&self.list(&[partition], NO_OFFSET)).map_err(restart)
     }
 
-    pub fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    pub fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.paused.retain(|&paused| paused != partition);
         self.client.resume(&self.list(&[partition], NO_OFFSET)).map_err(restart)
     }
@@ -224,7 +226,7 @@ impl Consumer {
     }
 
     /// See [`crate::ports::Session::assign`].
-    pub fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    pub fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         if partitions.is_empty() {
             self.client.assign(&PartitionList::new()).map_err(restart)?;
@@ -244,19 +246,19 @@ impl Consumer {
             let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
             let Some(problem) = problem else {
                 self.assigned.push(partition);
-                assigned.push(Assigned { partition, next_offset: position.offset, metadata: position.metadata });
+                assigned.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
                 continue;
             };
             self.pause(partition)?;
             let begun = self.begun.get(self.topic(partition)).copied().unwrap_or(0);
-            self.unplaced.push(Unplaced { partition, reason: problem.reason(&position, begun) });
+            self.unplaced.push(UnplacedPartition { partition, reason: problem.reason(&position, begun) });
         }
         Ok(assigned)
     }
 
-    pub fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         // A pause outlives the assignment, and to resume after the next one would lose its position (librdkafka#2190).
-        let paused: Vec<Partition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
+        let paused: Vec<TopicPartition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
         for partition in paused {
             self.resume(partition)?;
         }
@@ -265,14 +267,14 @@ impl Consumer {
         self.client.unassign(&self.list(partitions, NO_OFFSET)).map_err(restart)
     }
 
-    pub fn unplaced(&self) -> &[Unplaced] {
+    pub fn unplaced(&self) -> &[UnplacedPartition] {
         &self.unplaced
     }
 
     /// See [`crate::ports::Session::finds_places`].
     pub fn finds_places(&self) -> Result<bool, SessionError> {
-        let waits = |unplaced: &&Unplaced| !matches!(unplaced.reason, NoPlace::Outside { .. });
-        let waiting: Vec<Partition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
+        let waits = |unplaced: &&UnplacedPartition| !matches!(unplaced.reason, NoPlace::Outside { .. });
+        let waiting: Vec<TopicPartition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
         if waiting.is_empty() {
             return Ok(false);
         }

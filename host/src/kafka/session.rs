@@ -15,7 +15,8 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
-    Assigned, Cause, CommitOffset, Damage, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions, Unplaced,
+    Cause, CommitOffset, Damage, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    UnplacedPartition,
 };
 
 /// Factor by which batches get smaller.
@@ -83,16 +84,16 @@ impl Session for KafkaSession {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         self.consumer.poll(timeout, records_max, on_record)
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.consumer.assign(partitions)
     }
 
-    fn unplaced(&self) -> &[Unplaced] {
+    fn unplaced(&self) -> &[UnplacedPartition] {
         self.consumer.unplaced()
     }
 
@@ -109,27 +110,27 @@ impl Session for KafkaSession {
         self.consumer.interrupted()
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         self.consumer.unassign(partitions)
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         self.consumer.seek(partition, offset)
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.consumer.pause(partition)
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.consumer.resume(partition)
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
         self.consumer.end_offset(partition)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         self.consumer.consumed_ends()
     }
 
