@@ -24,7 +24,7 @@ use crate::ports::LogError;
 use crate::record_json::{self, Form, RecordContent, RecordInput};
 use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
-use crate::task::{Failed, Settings};
+use crate::task::{RecordFailure, Settings};
 
 use self::samples::{Sample, bytes_of, out_of_time};
 use super::body::{self, Media, Received};
@@ -216,7 +216,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
             return Err(out_of_time(state, &format!("{input} of {} records were done", samples.len())));
         }
         let tried = trial.run(sample.partition, &sample.record, now).map_err(|error| {
-            let failed = Failed::of_guest(&error);
+            let failed = RecordFailure::of_guest(&error);
             Refusal::new(failed.code, failed.message)
         })?;
         answer.add(&spec, sample, tried)?;

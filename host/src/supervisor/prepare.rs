@@ -12,7 +12,7 @@ use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::model::spec::Spec;
 use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, StateOpener};
 use crate::stores::{MayOpen, TransformStores};
-use crate::task::{Failed, RunnableRevision, Settings};
+use crate::task::{RecordFailure, RunnableRevision, Settings};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// A revision, ready to run.
@@ -200,6 +200,6 @@ fn of_log(error: LogError) -> Unprepared {
 }
 
 fn of_guest(error: GuestError) -> Unprepared {
-    let failed = Failed::of_guest(&error);
+    let failed = RecordFailure::of_guest(&error);
     (failed.code, failed.message)
 }
