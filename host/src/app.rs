@@ -23,7 +23,7 @@ use crate::config::{Config, KafkaOptions};
 use crate::crashes::Crashes;
 use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
 use crate::guest::compile::{self, Compiler, Jail};
-use crate::guest::{Cache, Modules};
+use crate::guest::{ModuleOptions, Modules};
 use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
@@ -39,7 +39,8 @@ use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::transform_log::journal;
+use crate::telemetry::observer::Observers;
+use crate::telemetry::transform_log::TransformLog;
 use crate::threads;
 
 /// How long workers may take to stop: a commit, and leaving the group.
@@ -92,11 +93,11 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Cr
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let metrics = Metrics::new().with_team_log_rate(config.team_log_rate);
+    let metrics = Metrics::new();
     let server = Server {
         gate: Gate::new(config.advertise.as_deref(), &config.allowed_hosts),
         limits: server_limits(&config)?,
-        metrics: metrics.connections(),
+        metrics: metrics.http.clone(),
         routes: routes.clone(),
     };
     let server = tokio::spawn(server.serve(listener, shutdown.clone()));
@@ -144,8 +145,8 @@ async fn start(
 ) -> anyhow::Result<Started> {
     let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
     let journal_bytes_max = usize::try_from(config.journal_bytes_max)?;
-    let (journal, entries) = journal(&host, journal_bytes_max, |kind| metrics.journal_dropped(kind));
-    let metrics = metrics.with_journal(journal.clone());
+    let (journal, entries) = TransformLog::new(&host, journal_bytes_max, |kind| metrics.transform_log.dropped(kind));
+    let observers = Observers::new(metrics.clone(), config.team_log_rate, Some(journal.clone()));
     let embedded = matches!(backend, Backend::Embedded);
     let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
         Backend::Kafka { config, cluster } => (Arc::new(KafkaLog::new(config)?), cluster),
@@ -161,9 +162,13 @@ async fn start(
         artifact_bytes_max: config.compiled_module_bytes_max,
         at_once_max: config.compilers_max.map_or_else(compile::at_once_max, std::num::NonZero::get),
     };
-    let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
-    let compiled = compiled.map_err(anyhow::Error::msg)?;
-    let modules = Modules::new(compiler, compiled, config.guest_address_space_bytes_max, metrics.clone());
+    let options = ModuleOptions {
+        compiler,
+        cache_bytes_max: config.compiled_cache_bytes_max,
+        address_space_bytes_max: config.guest_address_space_bytes_max,
+        dry_run_log_rate: config.team_log_rate,
+    };
+    let modules = Modules::open(&config.data_dir.join("compiled"), options, metrics.modules.clone());
     let modules = Arc::new(modules.map_err(anyhow::Error::msg)?);
     tokio::spawn(announce_jail(modules.clone()));
     let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
@@ -188,6 +193,7 @@ async fn start(
         positions: positions.clone(),
         modules: modules.clone(),
         metrics: metrics.clone(),
+        observers,
         stores,
         tables: tables.clone(),
         crashes,
@@ -240,9 +246,9 @@ async fn start(
             upload_bytes_in_flight_max: usize::try_from(config.upload_bytes_in_flight_max)?,
             ..ApiLimits::default()
         },
-        metrics: metrics.connections(),
+        metrics: metrics.http.clone(),
         render_metrics: Arc::new(move || metrics.render()),
-        on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
+        on_request: Arc::new(move |method, route, status, seconds| http.http.answered(method, route, status, seconds)),
     };
     Ok((api::router(state), ended))
 }

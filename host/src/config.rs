@@ -11,8 +11,7 @@ use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::stores::StoreLimits;
 use crate::telemetry::logging::LogFormat;
-use crate::telemetry::metrics::TEAM_LOG_RATE;
-use crate::telemetry::rate::Rate;
+use crate::telemetry::rate::{Rate, TEAM_LOG_RATE};
 
 /// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]

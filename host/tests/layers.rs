@@ -109,7 +109,9 @@ fn every_metric_is_documented_and_no_other() {
         quoted.filter(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_')).map(str::to_owned).collect()
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let code = std::fs::read_to_string(root.join("src/telemetry/metrics.rs")).expect("readable");
+    let mut files = vec![root.join("src/telemetry/metrics.rs")];
+    sources(&root.join("src/telemetry/metrics"), &mut files);
+    let code: String = files.iter().map(|file| std::fs::read_to_string(file).expect("readable")).collect();
     let page = std::fs::read_to_string(root.join("../docs/metrics.md")).expect("readable");
     assert_eq!(names(&code, '"'), names(&page, '`'));
 }

@@ -62,7 +62,7 @@ pub async fn collect_for_ever(
     let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
     loop {
         let stored = catalog.modules();
-        metrics.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
+        metrics.catalog.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             _ = shutdown.wait_for(|&down| down) => return,
@@ -70,7 +70,7 @@ pub async fn collect_for_ever(
         let own = catalog.clone();
         let collected = tokio::task::spawn_blocking(move || own.collect(Timestamp::now(), retention)).await;
         match collected {
-            Ok(Ok(collected)) => metrics.modules_collected(collected.len()),
+            Ok(Ok(collected)) => metrics.catalog.modules_collected.inc_by(collected.len() as u64),
             Ok(Err(error)) => log_failure(&error),
             // A panic in there was reported where it happened.
             Err(_) => {}

@@ -2,7 +2,7 @@
 //!
 //! | topic | key | value |
 //! |---|---|---|
-//! | `_sandbar.<cluster>.logs` | `<team>/<name>` | [`LogEntry`](crate::model::journal::LogEntry) as JSON |
+//! | `_sandbar.<cluster>.logs` | `<team>/<name>` | [`LogEntry`](crate::model::log_entry::LogEntry) as JSON |
 //! | `_sandbar.<cluster>.samples` | `<team>/<name>` | [`Sampled`](super::sampled::Sampled) as JSON |
 //!
 //! Any host reads them for whoever asks it. A reader's place is an offset that the client has, so the host holds

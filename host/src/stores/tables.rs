@@ -159,14 +159,14 @@ impl Follower {
             let End::Failed(why) = end else { break };
             let Some(table) = self.table.upgrade() else { break };
             tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
-            self.tables.metrics.table_failed(self.topic.as_str());
+            self.tables.metrics.tables.failed(self.topic.as_str());
             *table.trouble.lock() = Some(why);
             drop(table);
             failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
             std::thread::sleep(REOPEN.after(failures));
             failures += 1;
         }
-        self.tables.metrics.forget_table(self.topic.as_str());
+        self.tables.metrics.tables.forget(self.topic.as_str());
     }
 
     /// Reads the topic from its start, beside what is in use, which stays as it is until this has caught up: a topic that
@@ -204,7 +204,7 @@ impl Follower {
                 (Ok(behind), Ok(_)) => behind,
                 (Err(error), _) | (_, Err(error)) => return failed(error),
             };
-            metrics.table(self.topic.as_str(), entries, bytes, behind);
+            metrics.tables.update(self.topic.as_str(), entries, bytes, behind);
             if behind == 0
                 && let Some(content) = catching_up.take()
             {

@@ -17,9 +17,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::host_lines::HostLines;
 use crate::model::text::{self, LineWriter};
 
-/// The target of lines that guests log. They were counted before.
-pub const GUEST: &str = "guest";
-
 /// Longest text of a field, and of all fields of an event, in bytes; the rest is cut.
 const FIELD_BYTES_MAX: usize = 4096;
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
