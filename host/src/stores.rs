@@ -50,6 +50,17 @@ pub struct StoreLimits {
     pub cleanup_delay: Duration,
 }
 
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: 64 << 20,
+            hot_bytes_max: 4 << 20,
+            // Older copies are not trusted where their changelog topic has Kafka's defaults: see `restore`.
+            cleanup_delay: Duration::from_secs(20 * 3600),
+        }
+    }
+}
+
 /// The stores of a host. Cloning shares them.
 #[derive(Clone)]
 pub struct Stores {

@@ -27,6 +27,9 @@ use super::{Catalog, CatalogError};
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
+/// Time that an unused module stays in the log by default (`module_retention`): longer than a deployment takes.
+pub const MODULE_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
 /// The modules that nobody has used for `retention`.
 pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retention: Duration) -> Vec<Digest> {
     if !all.is_understood() {

@@ -23,7 +23,7 @@ use crate::state::local::Entry;
 use crate::state::{State, StoreSettings};
 use crate::task::trial::{Put, Trial};
 use crate::task::{Failed, Settings};
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{self, LogFormat, LogOptions};
 use crate::telemetry::metrics::Metrics;
 
 /// Longest line of input.
@@ -92,7 +92,7 @@ impl RunArgs {
 
     /// Returns how many records failed.
     fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
-        logging::init(&self.log, LogFormat::Json).map_err(anyhow::Error::msg)?;
+        logging::init(&LogOptions { filter: self.log.clone(), format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;

@@ -19,6 +19,8 @@ use crate::ports::{Log, LogError, LogRecord, NewTopic};
 
 use super::tail_subscriptions::TailSubscriptions;
 
+/// Time that log lines and events stay by default (`logs_retention`).
+pub const LOGS_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// So that one transform's lines are found without reading those of all others.
 const PARTITIONS: i32 = 8;
 /// Samples are for whoever looks now.

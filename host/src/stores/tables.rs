@@ -26,6 +26,9 @@ const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Du
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: usize = 64;
 
+/// Most memory of one table by default (`table_bytes_max`).
+pub const BYTES_MAX: usize = 256 << 20;
+
 /// The tables of a host. Cloning shares them.
 #[derive(Clone)]
 pub struct Tables {

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::hostile_modules::{Hostile, mangled};
 use crate::support::guests::{Bench, PARTITION, batch, modules, modules_with, spec};
-use sandbar::guest::ModuleOptions;
-use sandbar::guest::{Modules, Tables};
+use sandbar::guest::{ModuleOptions, Modules, Tables};
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
