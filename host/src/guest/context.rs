@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::structure::Footprint;
 use crate::model::units::Timestamp;
 use crate::ports::Table;
-use crate::state::State;
+use crate::state::KeyedState;
 use crate::telemetry::GuestLog;
 
 /// Stores and tables that an instance may have open. They are meant to be opened once.
@@ -33,7 +33,7 @@ pub(super) struct Context {
     pub tables: Tables,
     pub log: GuestLog,
     /// The state of the call's partition; without stores outside of a call.
-    pub state: State,
+    pub state: KeyedState,
     /// Open stores and tables.
     pub handles: u32,
     pub memory: Memory,
@@ -56,7 +56,7 @@ impl Context {
             settings,
             tables,
             log,
-            state: State::default(),
+            state: KeyedState::default(),
             handles: 0,
             memory,
             footprint,

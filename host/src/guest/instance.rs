@@ -19,7 +19,7 @@ use crate::model::names::TopicName;
 use crate::model::text::brief;
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError};
-use crate::state::State;
+use crate::state::KeyedState;
 
 /// Messages of all failures of one call together, in bytes; those that come after are cut to nothing.
 const FAILURE_TEXT_BYTES_MAX: usize = 256 << 10;
@@ -78,7 +78,7 @@ impl Instance {
         &mut self,
         now: Timestamp,
         records: usize,
-        state: &mut State,
+        state: &mut KeyedState,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
     ) -> Result<Output, GuestError> {
         begin_call(&mut self.store, records);
@@ -110,10 +110,10 @@ fn epoch_ticks(time: Duration) -> u64 {
 }
 
 impl Guest for Instance {
-    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         let columns = types::Batch {
             input: call.partition.input,
-            partition: u32::try_from(call.partition.number).unwrap_or(0),
+            partition: u32::try_from(call.partition.partition).unwrap_or(0),
             now: call.now.0,
             first_offset: batch.first_offset,
             offset_deltas: &batch.offset_deltas,
@@ -129,8 +129,8 @@ impl Guest for Instance {
         })
     }
 
-    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
-        let partition = u32::try_from(call.partition.number).unwrap_or(0);
+    fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
+        let partition = u32::try_from(call.partition.partition).unwrap_or(0);
         let moment = ticks::Moment { input: call.partition.input, partition, now: call.now.0 };
         self.call(call.now, TICK_ROWS as usize, state, |instance| match &instance.ticker {
             Some(ticker) => ticker.sandbar_transform_ticks().call_tick(&mut instance.store, moment),
