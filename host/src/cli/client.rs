@@ -3,7 +3,6 @@
 //! Every request that changes something carries an `Idempotency-Key`, so that it is sent again when its connection
 //! breaks: the host carries it out once. It speaks plain HTTP; TLS is for a proxy in front of the host.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use ureq::http::{Request, StatusCode};
 use ureq::{Agent, BodyReader};
 
 use crate::model::codes::Code;
+use crate::model::random;
 use crate::model::units::Backoff;
 
 use super::error::{Error, Kind, ProblemDetails, Result};
@@ -118,7 +118,7 @@ impl Client {
 
     /// Makes a change, under a key of its own.
     pub fn send(&self, method: &str, path: &str, body: &Body) -> Result<Answer> {
-        let key = random_id();
+        let key = random::name();
         let mut failures = 0;
         loop {
             let request = self.change(method, path, body, &key);
@@ -130,7 +130,7 @@ impl Client {
                 // Nothing was sent before: there is nothing to find out by sending it again.
                 Err(error) if error.kind == Kind::Unreachable && failures == 0 => return Err(error),
                 Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) && failures + 1 < ATTEMPTS_MAX => {
-                    std::thread::sleep(BACKOFF.after(failures));
+                    std::thread::sleep(BACKOFF.spread(failures, random::number()));
                     failures += 1;
                 }
                 done => return done,
@@ -219,7 +219,7 @@ impl Body {
     }
 
     pub fn form(parts: &[Part<'_>]) -> Self {
-        let boundary = format!("sandbar-{}", random_id());
+        let boundary = format!("sandbar-{}", random::name());
         let mut bytes = Vec::new();
         for Part { name, content_type, content } in parts {
             let head = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"");
@@ -270,12 +270,6 @@ impl Answer {
 fn not_sandbar(url: &str, why: &str) -> Error {
     Error::new(Kind::Failed, format_args!("{url} does not answer as a host does: {why}"))
         .with_hint("is it a Sandbar host, of this binary's version? `sandbar --version` and `sandbar hosts` tell")
-}
-
-/// 128 bits that no other request has: the standard library seeds its hashers from the system's randomness.
-fn random_id() -> String {
-    let word = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", word(), word())
 }
 
 #[cfg(test)]

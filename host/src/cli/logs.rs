@@ -5,6 +5,7 @@ use clap::Args;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::model::log_entry::Level;
+use crate::model::random;
 use crate::model::text::one_line;
 use crate::model::units::{Backoff, Rfc3339, Span, Timestamp};
 
@@ -96,7 +97,7 @@ fn watch<T: DeserializeOwned>(session: &Session, path: &str, follow: bool, show:
             Err(error) if failures == 0 && error.kind == Kind::Unavailable => eprintln!("it is tried again: {error}"),
             Err(_) => {}
         }
-        std::thread::sleep(RECONNECT.after(failures));
+        std::thread::sleep(RECONNECT.spread(failures, random::number()));
         failures += 1;
     }
 }
