@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("threads", &[]),
     ("telemetry", &["model"]),
+    ("api_types", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
     ("record_json", &["model", "ports"]),
