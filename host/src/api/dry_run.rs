@@ -21,7 +21,7 @@ use crate::model::names::TransformId;
 use crate::model::spec::Spec;
 use crate::model::units::Timestamp;
 use crate::ports::LogError;
-use crate::state::{State as Stores, StoreSettings};
+use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::dry_run::DryRun;
 use crate::task::{Failed, Settings};
 

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::{Failed, Settings, failure};
 use crate::model::batch::{Batch, CheckedOutput, RecordRef};
 use crate::model::units::Timestamp;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, Partition};
-use crate::state::State;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, TopicPartition};
+use crate::state::KeyedState;
 
 /// A candidate with its instance and its stores.
 pub struct DryRun<'a> {
     guests: &'a dyn GuestFactory,
     settings: Settings,
     guest: Option<Box<dyn Guest>>,
-    state: State,
+    state: KeyedState,
     memory_bytes: usize,
 }
 
@@ -42,12 +42,17 @@ pub struct OutputRecord {
 impl<'a> DryRun<'a> {
     /// Begins a dry run. `state` has the content of the stores at the beginning; entries that a record writes stay for the
     /// next record.
-    pub fn new(guests: &'a dyn GuestFactory, settings: Settings, state: State) -> Self {
+    pub fn new(guests: &'a dyn GuestFactory, settings: Settings, state: KeyedState) -> Self {
         Self { guests, settings, guest: None, state, memory_bytes: 0 }
     }
 
     /// Runs one record. An error is not the fault of the record: there is no instance to run it.
-    pub fn run(&mut self, partition: Partition, record: &LogRecord, now: Timestamp) -> Result<RecordOutcome, GuestError> {
+    pub fn run(
+        &mut self,
+        partition: TopicPartition,
+        record: &LogRecord,
+        now: Timestamp,
+    ) -> Result<RecordOutcome, GuestError> {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let key = record.key.as_deref();
         let value = record.value.as_deref();
@@ -116,11 +121,11 @@ mod tests {
     }
 
     impl Guest for Echo {
-        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             Ok(Output::default())
         }
 
-        fn process(&mut self, batch: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn process(&mut self, batch: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             let keys = batch.keys.repeat(2);
             let values = batch.values.repeat(2);
             let mut output = Output { targets: vec![0, 1], sources: vec![0, 0], keys, values, ..Output::default() };
@@ -153,7 +158,7 @@ mod tests {
         let raw = serde_json::from_value(raw).expect("a spec");
         let spec = Spec::parse(&raw, &"t/n".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
         let guests = Echoes::default();
-        let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), vec![10; 3]), State::default());
+        let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), vec![10; 3]), KeyedState::default());
         for (value, expected, made) in [
             ("fine", Ok([0, 1]), 1),
             ("fail", Err(Code::GuestFailed), 1),
@@ -165,7 +170,8 @@ mod tests {
         ] {
             let headers = vec![("h".to_owned(), None)];
             let record = LogRecord { offset: 5, timestamp: 7, key: None, value: Some(value.into()), headers };
-            let outcome = dry_run.run(Partition { input: 0, number: 0 }, &record, Timestamp(9)).expect("an instance");
+            let outcome =
+                dry_run.run(TopicPartition { input: 0, partition: 0 }, &record, Timestamp(9)).expect("an instance");
             let found =
                 outcome.result.as_ref().map(|outputs| outputs.iter().map(|output| output.target).collect::<Vec<_>>());
             assert_eq!(found.map_err(|failed| failed.code), expected.map(|targets| targets.to_vec()), "{value}");

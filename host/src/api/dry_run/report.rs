@@ -40,7 +40,7 @@ impl Report {
         self.micros_total = self.micros_total.saturating_add(micros);
         self.records.push(RecordRun {
             topic: Line::of(&spec.inputs[sample.partition.input as usize]),
-            partition: sample.partition.number,
+            partition: sample.partition.partition,
             offset: sample.record.offset,
             micros,
             memory_bytes: outcome.memory_bytes as u64,

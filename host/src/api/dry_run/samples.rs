@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::api_types::LiveRecords;
 use crate::model::codes::Code;
 use crate::model::spec::Spec;
-use crate::ports::{LogRecord, Partition};
+use crate::ports::{LogRecord, TopicPartition};
 use crate::record_json::Incoming;
 
 use super::super::problem::Refusal;
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 1 << 20;
 /// A record with its input partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputRecord {
-    pub partition: Partition,
+    pub partition: TopicPartition,
     pub record: LogRecord,
 }
 
@@ -33,7 +33,7 @@ pub fn given(spec: &Spec, given: Vec<Incoming>) -> Result<Vec<InputRecord>, Refu
                 Refusal::of_field(Code::Record, format!("records[{index}].topic"), format!("{topic:?} is not an input"))
             })?,
         };
-        Ok(InputRecord { partition: Partition { input: input as u32, number: partition.unwrap_or(0) }, record })
+        Ok(InputRecord { partition: TopicPartition { input: input as u32, partition: partition.unwrap_or(0) }, record })
     };
     given.into_iter().enumerate().map(sample).collect()
 }
@@ -56,7 +56,7 @@ pub fn newest(state: &ApiState, spec: &Spec, live: LiveRecords, deadline: Instan
                 }
                 let page = state.log.read(topic, number, next, READ_WAIT, READ_BYTES)?;
                 next = page.next_offset;
-                let partition = Partition { input: input as u32, number };
+                let partition = TopicPartition { input: input as u32, partition: number };
                 samples.extend(page.records.into_iter().map(|record| InputRecord { partition, record }));
                 keep_newest(&mut samples, live.records, limits.records_bytes_max);
             }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn the_newest_are_kept_within_both_limits() {
         let sample = |number, offset, timestamp| InputRecord {
-            partition: Partition { input: 0, number },
+            partition: TopicPartition { input: 0, partition: number },
             record: LogRecord { offset, timestamp, key: None, value: Some(vec![0; 10]), headers: vec![] },
         };
         let all = vec![sample(1, 0, 5), sample(0, 1, 3), sample(0, 0, 9), sample(1, 1, 5)];

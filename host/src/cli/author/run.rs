@@ -18,10 +18,10 @@ use crate::model::spec::{RawSpec, Spec, StoreSpec};
 use crate::model::text;
 use crate::model::units::Timestamp;
 use crate::model::yaml;
-use crate::ports::{LogRecord, Partition, Table};
+use crate::ports::{LogRecord, Table, TopicPartition};
 use crate::record_json::{self, Form, RecordContent};
 use crate::state::local::Entry;
-use crate::state::{State, StoreSettings};
+use crate::state::{KeyedState, StoreSettings};
 use crate::task::dry_run::{DryRun, OutputRecord};
 use crate::task::{Failed, Settings};
 use crate::telemetry::logging::{self, LogFormat};
@@ -149,7 +149,7 @@ impl RunArgs {
 
 impl RunArgs {
     /// Makes the stores, each with the entries of its file.
-    fn read_state(&self, spec: &Spec) -> anyhow::Result<State> {
+    fn read_state(&self, spec: &Spec) -> anyhow::Result<KeyedState> {
         let mut stores = Vec::new();
         for ((name, store), written) in spec.state.iter().zip(&self.stores) {
             let mut entries = BTreeMap::new();
@@ -162,7 +162,7 @@ impl RunArgs {
             entries.retain(|_, entry| entry.is_some());
             stores.push((StoreSettings::of(name, store, &spec.limits), entries.into_iter().collect()));
         }
-        Ok(State::in_memory(stores)?)
+        Ok(KeyedState::in_memory(stores)?)
     }
 
     fn read_tables(&self) -> anyhow::Result<Tables> {
@@ -221,7 +221,7 @@ fn process(dry_run: &mut DryRun<'_>, number: usize, line: &[u8]) -> anyhow::Resu
         Ok(incoming) => incoming,
         Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
     };
-    let partition = Partition { input: 0, number: incoming.partition.unwrap_or(0) };
+    let partition = TopicPartition { input: 0, partition: incoming.partition.unwrap_or(0) };
     let outcome = dry_run.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;
     Ok(outcome.result)
 }

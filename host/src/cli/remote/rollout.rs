@@ -1,4 +1,4 @@
-//! Waiting until a revision runs on every host: `deploy` and `rollback` end as the rollout does.
+//! The wait until a revision runs on every host: `deploy` and `rollback` end as the rollout does.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use super::super::text;
 use super::client::Response;
 use super::session::{Session, route};
 
-/// Between two looks at the status.
+/// Time between two requests for the status.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Time for one look: a host that hangs must not outlast `--timeout` by much.
+/// Time for one request: a host that hangs must not outlast `--timeout` by much.
 const LOOK_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
@@ -25,21 +25,21 @@ pub struct WaitArgs {
     /// Do not wait until every host runs the revision
     #[arg(long)]
     no_wait: bool,
-    /// How long to wait for it
+    /// Longest wait
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     timeout: Span,
 }
 
-/// What a look at the status says.
+/// The progress that a status shows.
 enum Progress {
     Underway,
     Complete,
 }
 
 impl WaitArgs {
-    /// Ends when `revision` runs everywhere, or would if it were not paused, or cannot. `change` is the answer that
-    /// accepted it: with `--output json`, what is shown is the last answer of the host, which is `change` where nothing
-    /// is waited for.
+    /// Waits until `revision` runs everywhere, or would run if the transform were not paused, or has failed. `change` is the
+    /// answer that accepted the revision: with `--output json` the last answer of the host is shown, which is `change` if
+    /// there is no wait.
     pub fn finish(&self, session: &Session, id: &TransformId, revision: u64, change: Response) -> Result<()> {
         if self.no_wait {
             return session.json(&change);
@@ -55,7 +55,7 @@ impl WaitArgs {
     }
 
     fn wait(&self, session: &Session, id: &TransformId, revision: u64) -> Result<Response> {
-        let deadline = Instant::now() + self.timeout.0;
+        let deadline = deadline(Instant::now(), self.timeout);
         let client = session.client.within(self.timeout.0.clamp(INTERVAL, LOOK_TIME));
         let display = Display::new(id);
         loop {
@@ -69,18 +69,24 @@ impl WaitArgs {
                     }
                     line
                 }
-                // The host may be on its way back; the rollout goes on without us.
+                // The host may be on its way back; the rollout goes on without this client.
                 Err(error) if error.may_pass() => error.to_string(),
                 Err(error) => return Err(error),
             };
-            if Instant::now() >= deadline {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 let message = format!("revision {revision} of {id} does not run everywhere after {}: {last}", self.timeout);
                 let hint = format!("the rollout goes on: `sandbar status {id}` shows it, --timeout waits longer");
                 return Err(Error::new(Kind::TimedOut, message).with_hint(hint));
             }
-            std::thread::sleep(INTERVAL.min(deadline.saturating_duration_since(Instant::now())));
+            std::thread::sleep(left.map_or(INTERVAL, |left| left.min(INTERVAL)));
         }
     }
+}
+
+/// The end of the wait. `None`: the clock does not reach that far, so the wait has no end.
+fn deadline(now: Instant, timeout: Span) -> Option<Instant> {
+    now.checked_add(timeout.0)
 }
 
 fn progress(session: &Session, status: &StatusView, id: &TransformId, revision: u64) -> Result<Progress> {
@@ -99,7 +105,7 @@ fn progress(session: &Session, status: &StatusView, id: &TransformId, revision: 
     }
 }
 
-/// With what the guest said; the host serves the page of its code.
+/// The error of a failed rollout, with the guest's message and the page of its code.
 fn failed(session: &Session, rollout: &Rollout, id: &TransformId) -> Error {
     let head = format!("revision {} of {id} failed", rollout.revision);
     let goes_on = "the revision before goes on, if there is one";
@@ -120,7 +126,7 @@ fn describe(status: &StatusView) -> String {
     })
 }
 
-/// How it is coming along: a bar over the partitions on a terminal, otherwise a line for each step.
+/// Shows the progress: a bar over the partitions on a terminal, otherwise a line for each step.
 struct Display {
     bar: Option<ProgressBar>,
     id: TransformId,
@@ -154,5 +160,23 @@ impl Drop for Display {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(timeout: &str, has_end: bool) {
+        let timeout = timeout.parse().expect("a span");
+        assert_eq!(deadline(Instant::now(), timeout).is_some(), has_end);
+    }
+
+    #[test]
+    fn an_absurd_timeout_has_no_end() {
+        check("60s", true);
+        check("18446744073709551615s", false);
+        check("500000000000years", false);
     }
 }
