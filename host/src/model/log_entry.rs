@@ -1,12 +1,11 @@
 //! An entry of a transform's log: a line of its guest, or an event that the host noticed.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::units::Timestamp;
 
 /// How much a line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Debug,
@@ -27,7 +26,7 @@ impl Level {
 }
 
 /// What happened to a transform on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The host has heard of a revision, and prepares it.
@@ -78,10 +77,9 @@ impl Event {
 }
 
 /// One line of a transform's log, as the logs topic holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
     /// In ms since the Unix epoch, by the host's clock.
-    #[schema(value_type = i64)]
     pub at: Timestamp,
     pub host: String,
     pub revision: u64,

@@ -10,9 +10,8 @@ use super::text;
 const TEXT_BYTES_MAX: usize = 1000;
 
 /// A module that was compiled and fits the world.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleInfo {
-    #[schema(value_type = String, example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     pub digest: Digest,
     /// Size of the component.
     pub bytes: u64,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::codes::Code;
 use super::format::{Format, understood};
@@ -22,7 +21,7 @@ use super::units::Timestamp;
 ///      +--+----> failed <--------+            failed -> starting: it is tried again, after a backoff
 ///   any --> stopped                           stopped -> starting: deployed again
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Compiling, joining the group, or waiting for partitions.
@@ -92,30 +91,27 @@ impl std::fmt::Display for State {
 }
 
 /// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    #[schema(value_type = String, example = "E102")]
     pub code: Code,
     pub message: String,
     /// The record that it happened on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
     /// In ms since the Unix epoch.
-    #[schema(value_type = i64)]
     pub at: Timestamp,
 }
 
 /// A revision that trapped before its first commit. The one before goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub revision: u64,
     pub error: LastError,
 }
 
 /// One input partition, as the worker that owns it sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
-    #[schema(value_type = String)]
     pub topic: TopicName,
     pub partition: i32,
     /// The next offset, as committed.
@@ -140,14 +136,14 @@ pub struct PartitionStatus {
 }
 
 /// How far a restore has come. Both count places of changelogs: some hold no record any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoring {
     pub records_read: u64,
     pub records_total: u64,
 }
 
 /// One store of one partition, as of the last commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     pub name: String,
     pub entries: u64,
@@ -164,7 +160,7 @@ impl PartitionStatus {
 }
 
 /// How far the deployed revision has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutState {
     /// It could not be prepared, or it trapped before its first commit: the revision before goes on, if there is one.
@@ -178,7 +174,7 @@ pub enum RolloutState {
 }
 
 /// The way of a revision into its workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     pub revision: u64,
     pub state: RolloutState,
@@ -202,10 +198,9 @@ impl Rollout {
 }
 
 /// One transform on one host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransformStatus {
     #[serde(flatten)]
-    #[schema(value_type = TransformRef)]
     pub id: TransformId,
     pub state: State,
     /// The revision that runs here.
@@ -279,13 +274,6 @@ impl HostStatus {
         self.transforms = statuses.iter().filter(|status| !status.state.is_at_rest()).count();
         self.partitions = statuses.iter().map(|status| status.partitions.len()).sum();
     }
-}
-
-/// How a [`TransformId`] looks in JSON.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TransformRef {
-    pub team: String,
-    pub name: String,
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("threads", &[]),
     ("telemetry", &["model"]),
+    ("api_types", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
-    ("record_json", &["model", "ports"]),
+    ("record_json", &["model", "ports", "api_types"]),
     ("task", &["model", "ports", "state", "telemetry"]),
     ("guest", &["model", "ports", "state", "telemetry"]),
     ("kafka", &["model", "ports", "threads"]),
@@ -30,10 +31,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster", &["model", "ports", "record_json", "catalog", "telemetry"]),
     ("worker", &["model", "ports", "state", "task", "telemetry"]),
     ("supervisor", &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "positions", "worker", "telemetry"]),
-    ("api", &["model", "ports", "record_json", "state", "task", "catalog", "positions", "cluster", "telemetry"]),
+    (
+        "api",
+        &["model", "api_types", "ports", "record_json", "state", "task", "catalog", "positions", "cluster", "telemetry"],
+    ),
     ("fuzzing", &["model", "embedded", "catalog", "positions", "cluster", "api"]),
     ("config", &["model", "stores", "guest", "catalog", "positions", "cluster", "api", "telemetry"]),
-    ("cli", &["model", "ports", "record_json", "state", "task", "config", "guest", "telemetry"]),
+    ("cli", &["model", "api_types", "ports", "record_json", "state", "task", "config", "guest", "telemetry"]),
     (
         "app",
         &[
