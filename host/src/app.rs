@@ -1,8 +1,8 @@
 //! The composition root: puts the real parts of a host together.
 //!
-//! Order of life: log -> catalog, cluster -> supervisor -> API; at the end the API's requests are let finish, then the workers
-//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
-//! the host is alive and not ready.
+//! Order of life: log -> catalog, cluster -> supervisor -> API. At the end the API's open requests finish, then the workers
+//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that the
+//! host is alive and not ready.
 
 mod backend;
 mod control_topics;

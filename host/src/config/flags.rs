@@ -29,9 +29,9 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
     pub advertise: Option<String>,
 
-    /// A name under which clients reach the API, beside localhost, every IP address and the name of --advertise: the name of
-    /// a proxy, a container or the machine. Requests for other names are refused, since a web page can point a name of its own
-    /// here. May be given several times
+    /// A name under which clients reach the API, beside localhost, every IP address and the name of --advertise: that of a
+    /// proxy, a container or the machine. Requests for other names are refused, since a web page can point a name of its
+    /// own here. May be given several times
     #[arg(long = "allowed-host", env = "SANDBAR_ALLOWED_HOSTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
     #[serde(default)]
     pub allowed_hosts: Vec<String>,

@@ -1,7 +1,7 @@
 //! Records as flat columns: the form in which they cross to a guest and come back.
 //!
-//! A [`Batch`] holds records of one topic-partition in offset order; an [`Output`] holds the records that they became. Both mirror the
-//! WIT contract (`guest-sdk/wit/transform.wit`) field by field, so that the boundary is a block copy.
+//! A [`Batch`] holds records of one topic-partition in offset order; an [`Output`] holds the records that they became. Both
+//! mirror the WIT contract (`guest-sdk/wit/transform.wit`) field by field, so that the boundary is a block copy.
 //!
 //! Spans are validated once ([`Output::check`]) before anything reads through them.
 

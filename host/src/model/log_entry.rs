@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::Timestamp;
 
-/// How much a line matters.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -25,25 +25,25 @@ impl Level {
     }
 }
 
-/// What happened to a transform on a host.
+/// An event of a transform on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The host has heard of a revision, and prepares it.
     Deployed,
-    /// Its workers run, after they did not.
+    /// The workers run, after they did not.
     Started,
     /// Another revision runs.
     Swapped,
     /// A revision could not be prepared, or trapped before its first commit.
     Refused,
-    /// It, or one of its partitions, is paused.
+    /// The transform, or one of its partitions, is paused.
     Paused,
-    /// It works, but not as it should.
+    /// The transform works, but not as it should.
     Degraded,
-    /// It does not work, and is tried again.
+    /// The transform does not work, and is tried again.
     Failed,
-    /// It works again as it should.
+    /// The transform works again as it should.
     Recovered,
     /// Other partitions are this host's now.
     Rebalanced,
@@ -51,7 +51,7 @@ pub enum Event {
     DeadLettered,
     /// Failed records were dropped (`on_error: skip`).
     Skipped,
-    /// Log lines of its guest were dropped: too many, or too long.
+    /// Log lines of the guest were dropped: too many, or too long.
     LinesDropped,
     Stopped,
 }
@@ -84,7 +84,7 @@ pub struct LogEntry {
     pub host: String,
     pub revision: u64,
     pub level: Level,
-    /// What happened; absent: the guest logged it.
+    /// The event; absent for a line that the guest logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
     pub message: String,

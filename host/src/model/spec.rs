@@ -40,12 +40,12 @@ pub struct RawSpec {
     /// `exactly-once` (the default) or `at-least-once`.
     #[serde(default)]
     pub delivery: Delivery,
-    /// What becomes of a record that its guest refuses, traps on or runs out of time on.
+    /// The policy for a record that its guest refuses, traps on or runs out of time on.
     #[serde(default)]
     pub on_error: OnError,
     #[serde(default)]
     pub limits: Limits,
-    /// Where a partition without a committed offset begins: `latest` is the default.
+    /// The first record of a partition without a committed offset: `latest` is the default.
     #[serde(default)]
     pub start: StartSpec,
     /// Stores that the guest opens by name: keyed state, kept with its outputs in one transaction.
@@ -57,7 +57,7 @@ pub struct RawSpec {
     /// Calls the guest between batches once in each such interval, for each partition: 100ms to 1day. Without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Span>,
-    /// Permits that what this transform writes comes back to it through other transforms.
+    /// Permits that records of this transform come back to it through other transforms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_cycle: bool,
     /// Time between commits: 10ms to 5s.
@@ -72,18 +72,18 @@ pub struct RawSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreSpec {
-    /// Where a host holds it: `disk` (the default, with a cache of hot entries) or `memory`.
+    /// The place of the store on a host: `disk` (the default, with a cache of hot entries) or `memory`.
     pub store: StoreKind,
-    /// How long after its last write an entry is there: 1s to 10years. Without it, for ever.
+    /// Time that an entry stays after its last write: 1s to 10years. Without it, for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
     /// Keys and values of one partition: 1KiB to 1TiB. A record that would need more fails.
     pub max_bytes: Bytes,
-    /// Whether the API may look up entries.
+    /// True if the API may look up entries.
     pub queryable: bool,
 }
 
-/// Where a host holds a store. Either way it is rebuilt from its changelog topic.
+/// The place of a store on a host. In both places it is rebuilt from its changelog topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
@@ -123,7 +123,7 @@ pub struct OnError {
     pub dead_letter_topic: Option<TopicName>,
 }
 
-/// How often a failed record is run again. Guests are deterministic, so the default is not at all.
+/// The repetitions of a failed record. Guests are deterministic, so the default is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
@@ -145,16 +145,16 @@ impl Default for Retry {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
-    /// It goes to the dead-letter topic, in the same transaction.
+    /// The record goes to the dead-letter topic, in the same transaction.
     #[default]
     DeadLetter,
-    /// It is counted and dropped.
+    /// The record is counted and dropped.
     Skip,
-    /// Its partition stops before it until it is resumed.
+    /// The partition stops before the record until it is resumed.
     Pause,
 }
 
-/// What one instance of a transform may use.
+/// The resources that one instance of a transform may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -1,9 +1,9 @@
 //! Compiled modules in memory, of as many bytes as the cache on the disk. The modules that were used longest ago go first;
 //! a module that runs is kept by its instances.
 //!
-//! No library does this here: `quick_cache` refuses an entry that is larger than the whole (or than a shard of it), and such
-//! a module would be compiled again for each of its transforms; and it does not evict in the order of uses, as the help of
-//! `--compiled-cache-max` promises.
+//! `quick_cache` does not do this: it refuses an entry that is larger than the whole cache or a shard of it, so that such a
+//! module would be compiled again for each of its transforms, and it does not evict in the order of uses, which the help
+//! of `--compiled-cache-max` promises.
 
 use std::collections::HashMap;
 use std::sync::Arc;
