@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
 
-use crate::model::random;
+use crate::model::random::random_id;
 
 /// Folders in the data folder.
 const PARTS: [&str; 4] = ["compiled", "log", "modules", "state"];
@@ -58,7 +58,7 @@ impl DataDir {
             Err(_) => {}
         }
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
-        let name = format!("{}-{}", machine.trim(), &random::name()[..8]);
+        let name = format!("{}-{}", machine.trim(), &random_id()[..8]);
         let file = open(OpenOptions::new().write(true).create_new(true), &path);
         file.and_then(|mut file| file.write_all(name.as_bytes())).with_context(here)?;
         Ok(name)
