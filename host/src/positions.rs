@@ -35,7 +35,7 @@ use plan::Plan;
 use record::{StartEntry, StartRecords};
 
 pub use error::PositionsError;
-pub use keep_alive::keep_groups_for_ever;
+pub use keep_alive::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
 pub use record::{InputStart, StartRecord};
 
 /// How long the records may take to be read to their end.

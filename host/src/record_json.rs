@@ -15,4 +15,4 @@ mod output;
 mod tests;
 
 pub use input::{RecordError, RecordInput, one, parse};
-pub use output::{Form, HeaderOut, RecordContent, RecordOut};
+pub use crate::api_types::{Form, RecordContent, RecordOut};

@@ -23,6 +23,7 @@
 mod buffer;
 mod call;
 mod dead_letter;
+pub mod dry_run;
 mod failure;
 mod health;
 mod ledger;
@@ -33,7 +34,6 @@ mod send;
 mod step;
 mod ticks;
 mod transaction_stats;
-pub mod trial;
 mod verdicts;
 mod waits;
 

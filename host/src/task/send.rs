@@ -32,7 +32,7 @@ impl Task {
         for (row, failure) in failed {
             self.dispose(batch, *row as usize, failure, context)?;
         }
-        if self.revision.metrics.sampling.is_on() {
+        if self.revision.observer.samples.is_on() {
             self.sample(batch, done, checked, failed, context);
         }
         let filtered = done as u64 - passed - failed.len() as u64;

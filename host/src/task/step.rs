@@ -160,7 +160,7 @@ impl Task {
         let id = &self.revision.settings.id;
         let error = &failure.message;
         tracing::warn!(transform = %id, partition = self.id.partition, code = %failure.code, error, "a tick failed");
-        self.revision.metrics.failed("tick");
+        self.revision.observer.metrics.failed("tick");
         self.health.note_error(LastError { code: failure.code, message: failure.message.clone(), offset: None, at: now });
     }
 

@@ -264,8 +264,8 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     bench.append(&records[..10]);
     bench.run_until(|bench| bench.committed() == Some(10));
     let settings = Settings { revision: 2, ..bench.revision.settings.clone() };
-    let metrics = bench.revision.metrics.clone();
-    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
+    let observer = bench.revision.observer.clone();
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
     bench.manager.swap(Swap { revision, guests: Vec::new() });
     bench.append(&records[10..]);
     bench.run_until(|bench| bench.committed() == Some(50));
