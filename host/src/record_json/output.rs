@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 
 use crate::ports::LogRecord;
 
-/// How text is shown.
+/// The form in which text is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
     /// Keys and values as JSON strings.
     #[default]
     Text,
-    /// Those that are a JSON object, array, number or boolean as what they are.
+    /// JSON objects, arrays, numbers and booleans as JSON, and other text as JSON strings.
     Json,
 }
 
