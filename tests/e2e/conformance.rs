@@ -37,8 +37,8 @@ fn turn(session: &mut dyn Session) -> Option<Rebalance> {
     change
 }
 
-/// What a transaction commits under is the membership of its begin. One that was fetched at its end would be that of a
-/// later generation, of which its work knows nothing.
+/// A transaction commits under the membership of its begin. A membership that was fetched at its end would be of a later
+/// generation than its work.
 #[test]
 fn a_transaction_does_not_outlive_its_generation() {
     let (kafka, log, name) = (KafkaCluster::shared(), log(), "generations");

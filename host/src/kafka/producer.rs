@@ -1,8 +1,8 @@
-//! A producer, transactional or not: what a worker's session and the exclusive writer have in common.
+//! The producer of a worker's session, transactional or not.
 //!
 //! A producer whose transaction ended slowly or lost a connection must be replaced before the next one: librdkafka
-//! 2.12 sends again what was under way, and may have left an EndTxn on its way, which would end the next transaction
-//! (librdkafka#5423).
+//! 2.12 repeats the requests that were under way, and may have left an EndTxn on its way, which would end the next
+//! transaction (librdkafka#5423).
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
-    /// it fences an earlier owner of the id, and ends what that one left open.
+    /// the producer fences an earlier owner of the id, and ends a transaction that the owner left open.
     pub fn open(
         config: &KafkaConfig,
         transactional_id: Option<&str>,
@@ -68,7 +68,7 @@ impl Producer {
         })
     }
 
-    /// Returns true if it must not be used for another transaction.
+    /// Returns true if this producer must not be used for another transaction.
     pub fn is_tainted(&self) -> bool {
         self.tainted
     }
@@ -78,7 +78,7 @@ impl Producer {
         std::mem::take(&mut self.refused_sizes)
     }
 
-    /// Tells whether the next one needs smaller batches.
+    /// Returns true if the producer that replaces this one needs smaller batches.
     pub fn needs_smaller_batches(&self) -> bool {
         self.batch_too_large
     }
@@ -133,7 +133,7 @@ impl Producer {
     }
 
     /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over. (Of a transaction in which one failed, librdkafka drops what is queued.)
+    /// is reported, before its time is over. (librdkafka drops the queued records of a transaction in which one failed.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
         let mut ask_at = Instant::now() + ASK_AFTER;
@@ -173,8 +173,7 @@ impl Producer {
             return Ok(());
         }
         let failures = self.client.take_failures();
-        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, and the next transaction fails
-        // of that.
+        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, which fails the next transaction.
         self.tainted |= self.transactional;
         let name =
             |id: usize| self.outputs.name_of(id).map_or_else(|| "that was written before".to_owned(), TopicName::to_string);

@@ -48,7 +48,7 @@ fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &w
         if *down.borrow() {
             return;
         }
-        // This host knows no inputs of a spec that it does not understand: another host does.
+        // This host knows no inputs of a spec that it does not understand: another host knows them.
         let Ok(spec) = deployment.spec() else { continue };
         let group = spec.group(cluster);
         let kept_alive = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {
