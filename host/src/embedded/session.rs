@@ -26,7 +26,7 @@ use crate::model::batch::RecordRef;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{
-    Cause, CommitOffset, Culprit, NoPlace, Outgoing, Rebalance, Rejection, Session, SessionError, SessionOptions,
+    Cause, CommitOffset, Culprit, NoPlace, ProducerRecord, Rebalance, Rejection, Session, SessionError, SessionOptions,
     TopicPartition, UnplacedPartition,
 };
 
@@ -340,7 +340,7 @@ impl Session for EmbeddedSession {
         Ok(())
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.check_fence()?;
         if self.transaction.is_none() {
             return Err(SessionError::Abort("no transaction is open".into()));

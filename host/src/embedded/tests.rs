@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{CommitOffset, Groups, NoPlace, Outgoing, Rebalance, TopicPartition, UnplacedPartition};
+use crate::ports::{CommitOffset, Groups, NoPlace, ProducerRecord, Rebalance, TopicPartition, UnplacedPartition};
 
 const T0: TopicPartition = TopicPartition { input: 0, partition: 0 };
 
@@ -92,7 +92,7 @@ fn everything_is_there_after_reopening() {
         let mut session = session(&log, "tx", Start::Earliest);
         assigned(&mut *session);
         session.begin().expect("begins");
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
         session.send(&record).expect("sends");
         let metadata = "rev 3".to_owned();
         session.commit(&[CommitOffset { partition: T0, next_offset: 2, metadata }]).expect("commits");
@@ -221,7 +221,7 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
     let mut session = session(&log, "tx", Start::Latest);
     session.begin().expect("begins");
     let record =
-        Outgoing { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+        ProducerRecord { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
     assert!(session.has_room());
     session.send(&record).expect("fits");
     session.send(&record).expect("fits");

@@ -16,7 +16,7 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
-    Cause, CommitOffset, Damage, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    Cause, CommitOffset, Damage, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
     UnplacedPartition,
 };
 
@@ -330,7 +330,7 @@ impl Session for KafkaSession {
         self.producer()?.begin()
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.producer()?.send(record)
     }
 
@@ -338,7 +338,7 @@ impl Session for KafkaSession {
         !self.oversize.is_empty()
     }
 
-    fn foresee(&self, record: &Outgoing<'_>) -> Option<(Cause, String)> {
+    fn foresee(&self, record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
         let topic = &self.options.outputs[record.topic];
         Some((Cause::Size, self.oversize.foresee(topic, record, Instant::now())?))
     }

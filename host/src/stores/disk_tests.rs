@@ -1,4 +1,4 @@
-//! Stores on disk: what is kept, and what happens when files are not what they were.
+//! Stores on disk: what survives a restart, and the answers to broken files.
 
 use super::*;
 use std::fs;
@@ -37,7 +37,7 @@ fn what_was_applied_is_there_after_it_is_opened_again() {
 }
 
 #[test]
-fn a_database_that_cannot_be_opened_is_made_anew() {
+fn a_database_that_cannot_be_opened_is_replaced() {
     let dir = tempfile::tempdir().expect("a directory");
     let folder = dir.path().join("state");
     fs::create_dir_all(folder.join("0")).expect("made");
@@ -133,8 +133,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Bits flipped, a part overwritten, an end cut off: a store says that it is broken, or what it says is right; and it can
-/// be begun anew.
+/// A bit flips, a part is overwritten, or an end is cut off: a store says that it is broken, or its answers are right; and
+/// it can be wiped.
 #[test]
 fn broken_files_are_found_out() {
     let mut seed: u64 = std::env::var("SANDBAR_SEED").map_or(1, |seed| seed.parse().expect("a number"));
@@ -145,7 +145,9 @@ fn broken_files_are_found_out() {
     };
     let whole = tempfile::tempdir().expect("a directory");
     fill(&mut Arc::new(Disk::new(whole.path(), 1 << 20)).open("topic", 0).expect("opens"));
-    let (mut whole_still, mut older, mut begun_anew) = (0, 0, 0);
+    let mut whole = 0;
+    let mut older = 0;
+    let mut wiped = 0;
     for round in 0..8 {
         let dir = tempfile::tempdir().expect("a directory");
         copy(whole.path(), dir.path());
@@ -158,7 +160,8 @@ fn broken_files_are_found_out() {
             match random(4) {
                 0 => bytes.truncate(random(bytes.len())),
                 1 => {
-                    let (from, length) = (random(bytes.len()), random(4096));
+                    let from = random(bytes.len());
+                    let length = random(4096);
                     bytes.iter_mut().skip(from).take(length).for_each(|byte| *byte = 0);
                 }
                 _ => (0..1 + random(20)).for_each(|_| {
@@ -171,15 +174,15 @@ fn broken_files_are_found_out() {
         let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
         let position = disk.open("topic", 0).and_then(|store| check(&store).and(store.mark()));
         match position.ok().flatten().map(|mark| mark.position) {
-            Some(BATCHES) => whole_still += 1,
+            Some(BATCHES) => whole += 1,
             Some(_) => older += 1,
-            None => begun_anew += 1,
+            None => wiped += 1,
         }
         // As a restore does it: emptied, or if that fails, opened once more.
         let mut store = disk.open("topic", 0).expect("opens");
         if store.wipe().is_err() {
             drop(store);
-            store = disk.open("topic", 0).expect("opens anew");
+            store = disk.open("topic", 0).expect("opens again");
         }
         assert_eq!(store.mark(), Ok(None));
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &Mark { position: 1, ..Mark::default() }).expect("writes");
@@ -187,11 +190,11 @@ fn broken_files_are_found_out() {
         let store = Arc::new(Disk::new(dir.path(), 1 << 20)).open("topic", 0).expect("opens again");
         assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "round {round}");
     }
-    println!("{whole_still} were whole still, {older} are older copies now, {begun_anew} are begun anew");
-    assert!(begun_anew > 0, "nothing was found out");
+    println!("{whole} are whole, {older} are older copies now, {wiped} were wiped");
+    assert!(wiped > 0, "nothing was found out");
 }
 
-/// A store as 0.1 left it has no version; one of another version is begun anew.
+/// A store of 0.1 has no version; one of another version is wiped.
 #[test]
 fn copies_of_other_versions_are_told() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -355,7 +355,7 @@ fn a_host_without_memory_blames_no_record() {
     let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
     bench.task.swap(revision, None, false);
     bench.offer(&["a", "b"]);
-    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
+    let stepped = bench.try_step();
     assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
     assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }

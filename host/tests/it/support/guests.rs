@@ -10,7 +10,7 @@ use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{CommitOffset, Guest, GuestFactory, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, Guest, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings, Step, StepContext, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
@@ -212,8 +212,12 @@ impl Bench {
     }
 
     pub fn step(&mut self) -> Step {
+        self.try_step().expect("the session takes everything")
+    }
+
+    pub fn try_step(&mut self) -> Result<Step, SessionError> {
         let Self { task, now, session, state, stats, .. } = self;
-        task.step(&mut StepContext { now: *now, session, state, stats }).expect("the session takes everything")
+        task.step(&mut StepContext { now: *now, session, state, stats })
     }
 
     /// The dead letters, as offset, code and message.
@@ -229,7 +233,7 @@ impl Bench {
 }
 
 impl Session for Recorder {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.sent.push(Sent {
             topic: record.topic,
             key: record.key.map(<[u8]>::to_vec),
