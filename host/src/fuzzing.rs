@@ -1,4 +1,4 @@
-//! Parsers of this crate that read foreign bytes and that nobody outside calls, for the fuzz targets in `fuzz/`.
+//! Parsers of this crate that read foreign bytes and that nobody outside calls, for the fuzz targets in `tests/fuzz/`.
 //!
 //! Nothing in the host uses this module.
 
@@ -8,7 +8,7 @@ use crate::model::spec::RawSpec;
 
 pub use crate::catalog::encoding::{Manifests, chunk_number};
 pub use crate::cluster::fold::Statuses;
-pub use crate::positions::memory::{Entry as Remembered, Memory, encode as encode_memory};
+pub use crate::positions::record::{StartEntry, StartRecords, encode as encode_start};
 
 /// See `embedded`: records as they lie in its store.
 pub mod block {

@@ -12,7 +12,7 @@ use super::newest::{committed_revision, is_overtaken, unread};
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Order, Parts, Running, Told, order, plan};
-use crate::crashes::{ENDS_MAX, Permit, Standing};
+use crate::crashes::{ENDS_MAX, Permit, StartPhase};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
@@ -467,13 +467,13 @@ impl Actor {
     fn look(&self) {
         let workers = self.report.borrow().workers();
         let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
-        let standing = match () {
+        let phase = match () {
             () if workers.is_empty() => return,
-            () if partitions.peek().is_none() => Standing::WithoutPartitions,
-            () if partitions.any(|partition| partition.state == State::Starting) => Standing::ComingUp,
-            () => Standing::Up,
+            () if partitions.peek().is_none() => StartPhase::WithoutPartitions,
+            () if partitions.any(|partition| partition.state == State::Starting) => StartPhase::Starting,
+            () => StartPhase::Running,
         };
-        self.parts.crashes.look(&self.id, standing);
+        self.parts.crashes.look(&self.id, phase);
     }
 
     fn gauge(&self) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::catalog::CatalogError;
+use crate::crashes::CallMonitor;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
@@ -92,10 +93,10 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
     let settings = Settings { resets, ..settings };
-    let watch = parts.crashes.watch(&spec.id);
+    let monitor = CallMonitor::new(&parts.crashes, &spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
-    let factory = watch.load(load).map_err(|error| (error.code(), error.to_string()))?;
-    let factory = watch.factory(Arc::new(factory));
+    let factory = monitor.load(load).map_err(|error| (error.code(), error.to_string()))?;
+    let factory = monitor.factory(Arc::new(factory));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
     let options = SessionOptions {
         group: spec.group(&parts.cluster),
