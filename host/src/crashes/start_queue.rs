@@ -179,7 +179,7 @@ mod tests {
 
     /// The suspects that may start at a time: all of them ask, twice, since the first asks before it knows of the others.
     #[track_caller]
-    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
+    fn check(queue: &mut StartQueue, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
         let mut started = Vec::new();
         for _ in 0..2 {
             started = suspects.iter().filter(|(name, count)| queue.may_start(&id(name), *count, at(seconds))).collect();

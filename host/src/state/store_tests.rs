@@ -1,5 +1,7 @@
 //! A store against a plain map, with calls and transactions that succeed and fail.
 
+use std::collections::BTreeMap;
+
 use super::super::local::Memory;
 use super::*;
 

@@ -54,17 +54,17 @@ fn copies_that_nobody_uses_are_removed() {
     let disk = || Arc::new(Disk::new(dir.path(), 1 << 20));
     let no_claim = |_: &str, _| Some(());
     assert_eq!((disk().sweep(no_claim, |_| true), dir.path().join("0").exists()), (Ok(0), false), "nothing is made for it");
-    let fill = |disk: &Arc<Disk>, topic: &str, number, at| {
-        let mut store = disk.open(topic, number).expect("opens");
+    let fill = |disk: &Arc<Disk>, topic: &str, partition, at| {
+        let mut store = disk.open(topic, partition).expect("opens");
         let mark = Mark { at, position: 1, ..Mark::default() };
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
     };
     let first = disk();
-    for (topic, number, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
-        fill(&first, topic, number, at);
+    for (topic, partition, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
+        fill(&first, topic, partition, at);
     }
     let _never_written = first.open("c", 0).expect("opens").mark();
-    let in_use = |topic: &str, number| (topic != "a" || number != 10).then_some(());
+    let in_use = |topic: &str, partition| (topic != "a" || partition != 10).then_some(());
     assert_eq!(first.sweep(in_use, |mark| mark.at < 5), Ok(2), "the old one, and the empty one");
     let left = |disk: &Arc<Disk>| {
         let mut names = disk.database().expect("opens").database.list_keyspace_names();
@@ -145,7 +145,7 @@ fn broken_files_are_found_out() {
     };
     let whole = tempfile::tempdir().expect("a directory");
     fill(&mut Arc::new(Disk::new(whole.path(), 1 << 20)).open("topic", 0).expect("opens"));
-    let mut whole = 0;
+    let mut intact = 0;
     let mut older = 0;
     let mut wiped = 0;
     for round in 0..8 {
@@ -174,7 +174,7 @@ fn broken_files_are_found_out() {
         let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
         let position = disk.open("topic", 0).and_then(|store| check(&store).and(store.mark()));
         match position.ok().flatten().map(|mark| mark.position) {
-            Some(BATCHES) => whole += 1,
+            Some(BATCHES) => intact += 1,
             Some(_) => older += 1,
             None => wiped += 1,
         }
@@ -190,7 +190,7 @@ fn broken_files_are_found_out() {
         let store = Arc::new(Disk::new(dir.path(), 1 << 20)).open("topic", 0).expect("opens again");
         assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "round {round}");
     }
-    println!("{whole} are whole, {older} are older copies now, {wiped} were wiped");
+    println!("{intact} are intact, {older} are older copies now, {wiped} were wiped");
     assert!(wiped > 0, "nothing was found out");
 }
 
@@ -204,12 +204,12 @@ fn copies_of_other_versions_are_told() {
     let mut of_0_1: Vec<u8> = [7i64, 2, 1, 9].iter().flat_map(|number| number.to_le_bytes()).collect();
     of_0_1.extend_from_slice(b"topic");
     for (layout, expected) in [(None, true), (Some(1u32), true), (Some(2), false), (Some(0), false)] {
-        let number = layout.map_or(9, |layout| layout as i32);
-        let mut store = disk.open("topic", number).expect("opens");
-        store.entries.insert(MARK, &of_0_1).expect("written");
+        let partition = layout.map_or(9, |layout| layout as i32);
+        let mut store = disk.open("topic", partition).expect("opens");
+        store.entries.insert(MARK_KEY, &of_0_1).expect("written");
         store.entries.insert(b"da", [5, 0, 0, 0, 0, 0, 0, 0, b'1']).expect("written");
         if let Some(layout) = layout {
-            store.entries.insert(LAYOUT, layout.to_le_bytes()).expect("written");
+            store.entries.insert(LAYOUT_KEY, layout.to_le_bytes()).expect("written");
         }
         assert_eq!(store.mark().ok(), expected.then(|| Some(mark.clone())), "{layout:?}");
         if expected {
@@ -218,6 +218,6 @@ fn copies_of_other_versions_are_told() {
         store.wipe().expect("wipes");
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
         assert_eq!(store.mark(), Ok(Some(mark.clone())), "{layout:?}");
-        assert_eq!(store.entries.get(LAYOUT).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
+        assert_eq!(store.entries.get(LAYOUT_KEY).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
     }
 }

@@ -401,14 +401,14 @@ impl Broker {
 
     /// State = fold of the committed input = changelog.
     fn check_folds(&self) {
-        for (&number, wanted) in &self.folds {
-            assert_eq!(lines(&self.changelogs.lock().fold(number)), lines(wanted), "the changelog of number {number}");
+        for (&partition, wanted) in &self.folds {
+            assert_eq!(lines(&self.changelogs.lock().fold(partition)), lines(wanted), "the changelog of {partition}");
         }
     }
 
     /// The right state of a partition.
     pub fn fold(&self, partition: i32) -> Fold {
-        self.folds.get(&number).cloned().unwrap_or_default()
+        self.folds.get(&partition).cloned().unwrap_or_default()
     }
 
     /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.

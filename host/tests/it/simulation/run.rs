@@ -251,10 +251,12 @@ impl Simulation {
         let partitions: Vec<TopicPartition> = broker.inputs.keys().copied().collect();
         let at = broker.rng.pick(&partitions);
         for _ in 0..count {
-            let kind = match broker.rng.chance(poison) {
-                true if retries && broker.rng.chance(400) => Kind::Flaky,
-                true => broker.rng.pick(&Kind::BAD),
-                false => broker.rng.pick(&Kind::GOOD),
+            let kind = if !broker.rng.chance(poison) {
+                broker.rng.pick(&Kind::GOOD)
+            } else if retries && broker.rng.chance(400) {
+                Kind::Flaky
+            } else {
+                broker.rng.pick(&Kind::BAD)
             };
             put(broker, at, kind);
         }

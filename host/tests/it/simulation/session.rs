@@ -83,10 +83,10 @@ impl SimSession {
     }
 
     fn check_epoch(&self) -> Result<()> {
-        match self.broker.borrow().is_current(&self.transactional_id, self.epoch) {
-            true => Ok(()),
-            false => Err(SessionError::Restart("fenced".into())),
+        if !self.broker.borrow().is_current(&self.transactional_id, self.epoch) {
+            return Err(SessionError::Restart("fenced".into()));
         }
+        Ok(())
     }
 
     fn deliver(&mut self, records_max: usize, on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>)) -> usize {
@@ -163,10 +163,7 @@ impl Session for SimSession {
     ) -> Result<Option<Rebalance>> {
         self.ends.clear();
         self.enter("poll")?;
-        let change = match self.unanswered {
-            true => None,
-            false => self.broker.borrow_mut().next_change(self.id, &self.holds),
-        };
+        let change = if self.unanswered { None } else { self.broker.borrow_mut().next_change(self.id, &self.holds) };
         if let Some(change) = &change {
             self.unanswered = true;
             if let Rebalance::Assign(partitions) = change {
@@ -254,11 +251,11 @@ impl Session for SimSession {
         self.enter("send")?;
         self.check_epoch()?;
         assert!(self.open, "send outside of a transaction");
-        if let Some(number) = record.partition {
+        if let Some(partition) = record.partition {
             let key = record.key.expect("an entry has a key");
             let mut broker = self.broker.borrow_mut();
-            let end = broker.send_change(&self.transactional_id, number, key, record.value, record.timestamp);
-            self.written.insert(number, end);
+            let end = broker.send_change(&self.transactional_id, partition, key, record.value, record.timestamp);
+            self.written.insert(partition, end);
             return Ok(());
         }
         let value = record.value.expect("every record has a value");
@@ -278,8 +275,8 @@ impl Session for SimSession {
         self.enter("flush")
     }
 
-    fn written_end(&self, _: usize, number: i32) -> Option<i64> {
-        self.written.get(&number).copied()
+    fn written_end(&self, _: usize, partition: i32) -> Option<i64> {
+        self.written.get(&partition).copied()
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<()> {
