@@ -1,4 +1,4 @@
-"""Checks of deploy/ that need a YAML parser; called by check.sh from the repository's root.
+"""Checks of deploy/ and shop/connect/ that need a YAML parser; called by check.sh from the repository's root.
 
 All YAML and JSON parses; each bind mount of the compose file exists; connectors keep their passwords out and read
 committed records only; each alert has its texts and a test; each
@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 DEPLOY = Path("deploy")
+CONNECTORS = Path("shop/connect")
 METRICS = Path("host/src/telemetry/metrics.rs")
 SEVERITIES = {"critical", "warning", "info"}
 # Values like those that Grafana puts in place of its variables.
@@ -155,7 +156,7 @@ def main():
         if "templates" not in path.parts:
             load(path)
 
-    for path in sorted((DEPLOY / "connect").glob("*.json")):
+    for path in sorted(CONNECTORS.glob("*.json")):
         check_connector(path, (DEPLOY / "README.md").read_text())
 
     check_compose(DEPLOY / "compose/compose.yaml")

@@ -1,5 +1,5 @@
 //! Keyed state under a real guest (`tests/guests/stateful`), in wasmtime and without a log: one test per mode. What
-//! happens to state on Kafka is in `tests/tests/e2e/state.rs`, and under every fault in `simulation.rs`.
+//! happens to state on Kafka is in `tests/e2e/state.rs`, and under every fault in `simulation.rs`.
 
 use std::collections::BTreeMap;
 
