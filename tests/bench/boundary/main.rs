@@ -1,5 +1,5 @@
 //! What a record costs that crosses into a guest and back: CPU ns per record through the real sandbox, checks of the
-//! output included. `cargo bench -p sandbar-bench-boundary`; docs/benchmarks.md has figures.
+//! output included. `cargo bench -p sandbar-bench-boundary`; docs/benchmarks/results.md has figures.
 //!
 //! The lines `rows` and `one call per record` are what the contract would cost without its columns.
 

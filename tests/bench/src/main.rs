@@ -1,4 +1,4 @@
-//! `make bench`: what Sandbar costs beside the least that a client can cost. docs/benchmarks.md has figures.
+//! `make bench`: what Sandbar costs beside the least that a client can cost. docs/benchmarks/results.md has figures.
 //!
 //! One Apache Kafka, one topic of orders, and contenders that each read all of it, write what comes of it, and commit
 //! every 100 ms, exactly once. Each is a process of its own; they run one after the other, A B C A B C ..., so that
