@@ -16,17 +16,16 @@ guests := transforms/* tests/guests/*
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-# With a test among what is built, cargo gives every dependency the features that `make test` gives it: whoever runs both
-# compiles wasmtime once.
+# The test is there for the features of the dependencies: with a test among the targets cargo chooses those of `make test`,
+# so that wasmtime is compiled once for both. This test has no dependencies of its own.
 demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
-	cargo build --workspace --bin sandbar --bin sandbar-demo --test layers
+	cargo build --workspace --bin sandbar --bin sandbar-demo --test demo
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
-# The same; a test of the harness has cargo make its program.
 shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
-	cargo test --quiet --workspace --no-run --test layers --test e2e
+	cargo build --workspace --bin sandbar --bin shop --test demo
 	@$(target)/debug/shop $(if $(FOR),--for $(FOR))
 
 # One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,

@@ -43,7 +43,7 @@ fn foreign_data_is_skipped_and_said_so() {
             Message { key: None, value: Some(b"no key".to_vec()), ..Message::default() },
         ];
         let name = format!("_sandbar.foreign.{topic}");
-        // A compacted topic refuses what has no key.
+        // A compacted topic refuses records without a key.
         let compacted = matches!(topic, "deployments" | "modules" | "status");
         for message in foreign.into_iter().filter(|message| !compacted || message.key.is_some()) {
             producer.send(&name, &message.to_partition(0));
@@ -60,7 +60,7 @@ fn foreign_data_is_skipped_and_said_so() {
         let missing: Vec<_> = all.iter().filter(|topic| !said(topic)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
     });
-    // It goes on as if nothing had been, and so does a host that reads all of it from the start.
+    // The host goes on undisturbed, and so does a host that reads all of the topic from the start.
     let other = Host::start(kafka, "foreign");
     for api in [&api, &other.api()] {
         let status = api.status(&job.transform);
@@ -99,7 +99,8 @@ fn forged_records_lock_nobody_out() {
         producer.flush();
     };
     let mut all = Vec::new();
-    let (largest, beyond) = (1u64 << 53, u64::MAX);
+    let largest = 1u64 << 53;
+    let beyond = u64::MAX;
     let numbers = |number: u64| json!({"restarts": number, "resumes": number, "resets": number});
     let status = json!({
         "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
@@ -129,7 +130,7 @@ fn forged_records_lock_nobody_out() {
         deployment.as_object_mut().expect("an object").extend(forged.as_object().expect("an object").clone());
         send("deployments", "tests/echo", &deployment);
         send("deployments", &format!("tests/echo@{beyond}"), &deployment);
-        // Its work goes on, its owner deploys, and that is what runs.
+        // The transform's work goes on. Its owner deploys, and the new revision runs.
         let messages = numbered(200, 10);
         job.produce(&messages);
         job.wait_through(wait::PATIENCE);
@@ -197,7 +198,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
             });
         };
         readiness(503);
-        // Made anew, it is written again, and counts on from where it was.
+        // The new topic is written, and counts on from the last revision.
         let before = status["rollout"]["revision"].as_u64().expect("a number");
         topics::create_with(kafka, &[&name], partitions, &[("cleanup.policy", "compact")]);
         readiness(200);
@@ -212,7 +213,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
         });
         goes_on();
     }
-    // These nothing depends on: the host makes them anew by itself.
+    // Nothing depends on these topics: the host creates them again by itself.
     for topic in ["status", "logs", "samples"] {
         topics::delete(kafka, &format!("_sandbar.deleted.{topic}"));
     }
@@ -235,7 +236,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
     job.assert_output(&unchanged(&all));
 }
 
-/// The group's offsets outlive the catalog: what is deployed anew goes on from them.
+/// The group's offsets outlive the catalog: a new deployment goes on from them.
 #[test]
 fn a_cluster_whose_topics_were_lost_goes_on_counting() {
     let kafka = KafkaCluster::shared();

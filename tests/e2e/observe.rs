@@ -1,4 +1,4 @@
-//! Seeing inside, from any host: what a guest logs, what happens to a transform, and samples of its records.
+//! Observing from any host: the log lines of a guest, the events of a transform, and samples of its records.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ fn until(what: &str, holds: impl Fn() -> Result<(), String>) {
 fn logs_and_events_are_followed_from_any_host() {
     let kafka = KafkaCluster::shared();
     let hosts = [(); 2].map(|()| Host::start(kafka, "logs"));
-    let (here, there) = (hosts[0].api(), Cli::new("logs-cli", &hosts[1]));
+    let here = hosts[0].api();
+    let there = Cli::new("logs-cli", &hosts[1]);
     let mut job = Job::new("logs", "talk", 4, guests::fixture(), json!({"mode": "log-flood", "lines": 1}));
     job.spec["module"] = here.upload(&job.module).into();
     let deploy = |config: Value| {
@@ -89,7 +90,7 @@ fn samples_show_both_sides_while_somebody_looks() {
     // The one that is asked runs nothing of it: hosts never call each other.
     let watcher = hosts[2].api();
     let names = |api: &Api| {
-        // It hears of the transform a moment later than the one that took it.
+        // The other host hears of the transform a moment later than the one that took it.
         let status = api.get("/v1/teams/tests/transforms/echo/status").json();
         let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
         let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
@@ -103,7 +104,7 @@ fn samples_show_both_sides_while_somebody_looks() {
     let following = cli.start("tail tests/echo -f -o json");
     let mut sent = Vec::new();
     wait::until("samples of more than one host, and one that failed", wait::PATIENCE, || {
-        // Of a batch the first records are shown.
+        // A host shows the first records of a batch.
         let more = [vec![Message::new("k", "poison")], numbered(20, 10)].concat();
         job.produce(&more);
         sent.extend(more.into_iter().filter(|message| message.value.as_deref() != Some(b"poison")));
@@ -113,10 +114,12 @@ fn samples_show_both_sides_while_somebody_looks() {
         if hosts.len() >= 2 && failed { Ok(()) } else { Err(format!("{hosts:?}, failed: {failed}")) }
     });
     for line in following.lines() {
-        let (input, output) = (&line["input"], &line["outputs"][0]);
-        match line["failed"].is_object() {
-            true => assert!(output.is_null() && input["value"] == "poison", "{line}"),
-            false => assert!(output["topic"] == job.output && output["value"] == input["value"], "{line}"),
+        let input = &line["input"];
+        let output = &line["outputs"][0];
+        if line["failed"].is_object() {
+            assert!(output.is_null() && input["value"] == "poison", "{line}")
+        } else {
+            assert!(output["topic"] == job.output && output["value"] == input["value"], "{line}")
         }
     }
     // A few, in text.

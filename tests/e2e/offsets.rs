@@ -1,11 +1,11 @@
-//! Where a transform begins, where it is moved to, and trials of it, on real Kafka.
+//! The start of a transform, moves of its offsets, and trials, on real Kafka.
 
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Response, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
 
-/// What can be done with one transform.
+/// The calls for one transform.
 struct Control<'a> {
     api: &'a Api,
     route: String,
@@ -85,7 +85,8 @@ fn what_is_said_to_be_processed_again_is() {
     let job = Job::new("offsets", "echo", 2, guests::fixture(), json!({"mode": "echo"}));
     let control = Control::new(&api, &job);
     let messages = numbered(1_200, 50);
-    let (first, second) = (&messages[..600], &messages[600..1_000]);
+    let first = &messages[..600];
+    let second = &messages[600..1_000];
     let boundary = produce_parts(&job, first, second);
     job.deploy(&api);
     job.wait_through(wait::PATIENCE);
@@ -118,7 +119,7 @@ fn what_is_said_to_be_processed_again_is() {
     expected.extend(&messages[..1_000]);
     job.assert_output(&unchanged(expected.clone()));
 
-    // What comes during a pause is skipped.
+    // Records that come during a pause are skipped.
     control.post("pause", &json!({}));
     job.produce(&messages[1_000..1_100]);
     control.moves(&json!({"to": "latest"}), -100);
@@ -128,7 +129,7 @@ fn what_is_said_to_be_processed_again_is() {
     expected.extend(&messages[1_100..]);
     job.assert_output(&unchanged(expected.clone()));
 
-    // One partition, by offset; and what is not there.
+    // One partition is set by offset; then partitions that do not exist.
     control.post("pause", &json!({}));
     let ends = topics::ends(job.kafka, &job.input);
     let target = |partition: usize, offset: i64| json!({"topic": job.input, "partition": partition, "offset": offset});

@@ -94,7 +94,8 @@ fn wait_outputs(job: &Job, expected: &[Message]) {
 /// The partition stands still whatever `start` says, and goes on where somebody says.
 #[test]
 fn a_forgotten_offset_is_not_new() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "forgotten");
+    let kafka = KafkaCluster::shared();
+    let cluster = "forgotten";
     let host = Host::start(kafka, cluster);
     let api = host.api();
     let [latest, earliest] = ["latest", "earliest"].map(|start| echo(cluster, start, 2, start));
@@ -157,7 +158,8 @@ fn a_forgotten_offset_is_not_new() {
 /// With `start: latest` and two hosts: found at once while they run, and after a pause and after a stop.
 #[test]
 fn new_partitions_begin_at_their_first_records() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "grown");
+    let kafka = KafkaCluster::shared();
+    let cluster = "grown";
     let mut host = Host::start(kafka, cluster);
     let mut other = Host::start(kafka, cluster);
     let job = echo(cluster, "echo", 1, "latest");
@@ -213,7 +215,8 @@ fn new_partitions_begin_at_their_first_records() {
 /// Its offsets are of another topic, whether Kafka has them still or not.
 #[test]
 fn a_topic_that_is_made_anew_begins_at_its_first_records() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "anew");
+    let kafka = KafkaCluster::shared();
+    let cluster = "anew";
     let host = Host::start(kafka, cluster);
     let api = host.api();
     let jobs = ["paused", "running"].map(|name| echo(cluster, name, 2, "latest"));
@@ -228,7 +231,7 @@ fn a_topic_that_is_made_anew_begins_at_its_first_records() {
         topics::delete(kafka, &job.input);
         topics::create(kafka, &[&job.input], 2);
     }
-    // As one that Kafka has not deleted yet.
+    // The offset looks like one that Kafka has not deleted yet.
     wait::until("the group is empty", wait::PATIENCE, || {
         let status = api.status(&jobs[0].transform);
         if partitions(&status).is_empty() { Ok(()) } else { Err(status.to_string()) }
@@ -263,7 +266,8 @@ fn produce_in_transaction(kafka: &KafkaCluster, topic: &str, messages: &[Message
 
 #[test]
 fn retention_stops_the_partition_whose_records_it_took() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "retention");
+    let kafka = KafkaCluster::shared();
+    let cluster = "retention";
     let mut host = Host::start(kafka, cluster);
     let job = echo(cluster, "echo", 2, "earliest");
     begin(&host.api(), &job, 2);
@@ -283,11 +287,12 @@ fn retention_stops_the_partition_whose_records_it_took() {
     produce_in_transaction(kafka, &job.input, &to_partition(0, 10..20));
     expected.extend(to_partition(0, 10..20));
     wait_outputs(&job, &expected);
-    // Before it is committed, both say the same: of what is done, nothing is left.
+    // Before the commit, both show an equal end: no work is left.
     wait::until("status and offsets agree", wait::PATIENCE, || {
         let status = partitions(&host.api().status(&job.transform));
         let shown = shown(&host.api(), &job);
-        let (status, offsets) = (status.get(&0).and_then(|own| own.1), shown[0]["lag"].as_u64());
+        let status = status.get(&0).and_then(|own| own.1);
+        let offsets = shown[0]["lag"].as_u64();
         if (status, offsets) == (Some(0), Some(0)) { Ok(()) } else { Err(format!("{status:?} and {offsets:?}")) }
     });
     assert_eq!(host.sigterm_and_wait(), Some(0));
@@ -333,10 +338,11 @@ fn retention_stops_the_partition_whose_records_it_took() {
     assert!(status.contains(&format!("ends at {end}, and the committed offset is {}", end + 5)), "{status}");
 }
 
-/// A bad record holds a partition, and retention takes what comes after it: nobody reads on behind the gap.
+/// A bad record holds a partition, and retention takes the records after it: nobody reads on behind the gap.
 #[test]
 fn retention_overtakes_a_partition_that_is_held() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "overtaken");
+    let kafka = KafkaCluster::shared();
+    let cluster = "overtaken";
     let host = Host::start(kafka, cluster);
     let api = host.api();
     let job = Job::new(cluster, "held", 2, guests::fixture(), json!({"mode": "panic"}));
@@ -373,7 +379,8 @@ fn retention_overtakes_a_partition_that_is_held() {
 #[test]
 fn a_host_is_killed_while_it_begins() {
     const JOBS: usize = 3;
-    let (kafka, cluster) = (KafkaCluster::shared(), "begun");
+    let kafka = KafkaCluster::shared();
+    let cluster = "begun";
     let mut seed = Seed::new("a_host_is_killed_while_it_begins");
     let mut host = Host::start(kafka, cluster);
     for round in 0..2 {
@@ -400,7 +407,7 @@ fn a_host_is_killed_while_it_begins() {
         host.wait_ready();
         for (job, begun) in jobs.iter().zip(begun) {
             wait_for(&host.api(), job, &[(0, None), (1, None)]);
-            // What had not begun begins now, at `latest`.
+            // A transform that had not begun begins now, at `latest`.
             let more = to_partition(0, 5..7);
             job.produce(&more);
             let expected = if begun { [records.clone(), more].concat() } else { more };
@@ -412,7 +419,8 @@ fn a_host_is_killed_while_it_begins() {
 /// Version 0.1 remembered nothing outside of groups; and a later version may remember more than this one understands.
 #[test]
 fn memories_of_other_versions() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "versions");
+    let kafka = KafkaCluster::shared();
+    let cluster = "versions";
     let mut host = Host::start(kafka, cluster);
     let job = echo(cluster, "echo", 3, "latest");
     let records = [to_partition(0, 0..5), to_partition(1, 0..5), to_partition(2, 0..5)].concat();

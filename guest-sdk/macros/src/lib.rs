@@ -20,12 +20,12 @@ use proc_macro::TokenStream;
 ///
 /// | parameter | |
 /// |---|---|
-/// | `Record<'_, V>` | required; `V` is what the value is read as, by default `Option<&[u8]>` |
+/// | `Record<'_, V>` | required; the value is read as `V`, by default `Option<&[u8]>` |
 /// | `&C` | `C: DeserializeOwned`: the spec's `config`, parsed once for each instance; a parse error refuses it |
-/// | `&mut Output` | where to send messages, for transforms that do not just return them |
+/// | `&mut Output` | the output, for transforms that do not just return their messages |
 ///
-/// It returns `()`, `Message`, `Option<Message>`, `Vec<Message>` or a `Result` of one of these. What it returns is sent
-/// after what it has sent itself. A value that is no `V`, or an error that it returns, fails the record alone.
+/// It returns `()`, `Message`, `Option<Message>`, `Vec<Message>` or a `Result` of one of these. The returned messages
+/// follow those that it has sent itself. A value that is no `V`, or an error that it returns, fails the record alone.
 ///
 /// `'_` in its signature stands for the life of the batch, in the record, the configuration and the return type alike,
 /// so messages may borrow from both. A function that names lifetimes of its own is left as it is.

@@ -62,7 +62,7 @@ impl Record {
     }
 }
 
-/// What every client of the tests is configured with.
+/// The settings of every client of the tests.
 pub fn client(kafka: &KafkaCluster) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.brokers()).set("client.id", "sandbar-tests");
@@ -124,7 +124,7 @@ pub fn delete_records(kafka: &KafkaCluster, topic: &str, partition: i32, before:
     deleted.elements().iter().for_each(|element| element.error().expect("they are deleted"));
 }
 
-/// Deletes what a group has committed, as Kafka does after some days, once it has no members any more.
+/// Deletes the offsets of a group, as Kafka does after some days, once the group has no members any more.
 pub fn forget_group(kafka: &KafkaCluster, group: &str) {
     wait::until(&format!("{group} is forgotten"), wait::PATIENCE, || {
         let deleted = futures::executor::block_on(admin(kafka).delete_groups(&[group], &options()));
@@ -169,7 +169,7 @@ fn wait_for_leaders(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     }
 }
 
-/// How many replicas a topic's first partition has.
+/// The number of replicas of a topic's first partition.
 pub fn replicas(kafka: &KafkaCluster, topic: &str) -> usize {
     let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
     metadata.topics()[0].partitions()[0].replicas().len()
@@ -183,7 +183,7 @@ pub fn setting(kafka: &KafkaCluster, topic: &str, setting: &str) -> Option<Strin
     described.entry_map().get(setting)?.value.clone()
 }
 
-/// How many partitions a topic has; `None`: it does not exist.
+/// The number of partitions of a topic; `None`: it does not exist.
 pub fn partitions(kafka: &KafkaCluster, topic: &str) -> Option<i32> {
     let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
     let count = metadata.topics().first()?.partitions().len() as i32;
@@ -195,7 +195,7 @@ pub fn ends(kafka: &KafkaCluster, topic: &str) -> Vec<i64> {
     ends_of(&uncommitted(kafka), topic)
 }
 
-/// How far a consumer group is with a topic.
+/// The progress of a consumer group in a topic.
 pub struct Progress {
     consumer: BaseConsumer,
     group: String,
@@ -210,13 +210,13 @@ impl Progress {
         let count = partitions(kafka, topic).expect("the topic exists");
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(topic, 0, count - 1);
-        // The group is asked about, never joined. A read_uncommitted client is told what is committed; another one
-        // would wait for the transactions that are under way.
+        // This client asks about the group, and never joins it. A read_uncommitted client gets the committed offsets;
+        // another one would wait for the open transactions.
         let consumer = config(kafka, "read_uncommitted").set("group.id", group).create().expect("a valid configuration");
         Progress { consumer, group: group.to_owned(), topic: topic.to_owned(), partitions }
     }
 
-    /// What is committed for each partition; `None`: nothing yet.
+    /// The committed offset of each partition; `None`: nothing yet.
     pub fn committed(&self) -> Vec<Option<i64>> {
         let list = wait::until(&format!("the committed offsets of {}", self.group), wait::PATIENCE, || {
             self.consumer.committed_offsets(self.partitions.clone(), CALL).map_err(|error| error.to_string())
@@ -233,7 +233,7 @@ impl Progress {
         stable.committed()
     }
 
-    /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).
+    /// The number of records that the group has behind it (of a topic whose offsets begin with 0 and have no gaps).
     pub fn total(&self) -> i64 {
         self.committed().into_iter().flatten().sum()
     }
@@ -254,7 +254,7 @@ impl Progress {
         });
     }
 
-    /// Waits until all of what is in the topic now is committed.
+    /// Waits until all records that are in the topic now are committed.
     #[track_caller]
     pub fn wait_through(&self, deadline: Duration) {
         let ends = ends_of(&self.consumer, &self.topic);
@@ -268,7 +268,8 @@ impl Progress {
 
 /// Every committed record of a topic, partition by partition in offset order, up to where the topic ends now.
 ///
-/// It waits for transactions that are still open below that end. It ends by offsets, never because it was quiet.
+/// The reader waits for transactions that are still open below that end. It ends by offsets, never because the topic
+/// was quiet.
 #[track_caller]
 pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     let ends = ends(kafka, topic);
@@ -284,7 +285,7 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
         list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a valid offset");
     }
     consumer.assign(&list).expect("a valid assignment");
-    // From here on, a partition's end-of-file means that all of it below `end` was delivered.
+    // From here on, a partition's end-of-file means that all records below `end` were delivered.
     let mut open: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
     let mut records = Vec::new();
     let reading = format!("{topic} is read up to {ends:?}");
@@ -292,7 +293,7 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
-                // Where records come in all the time, there is no end of the file.
+                // A topic with a steady stream has no end of the file.
                 if message.offset() + 1 >= ends[message.partition() as usize] {
                     open.remove(&message.partition());
                 }

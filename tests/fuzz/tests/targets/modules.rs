@@ -28,7 +28,7 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     std::iter::once(Component::new().bytes()).chain(corpus).collect()
 });
 
-/// A module is refused with a code, or an instance of it is tried under the spec's limits.
+/// Refuses a module with a code, or tries an instance under the spec's limits.
 #[test]
 fn modules() {
     let raw = json!({"inputs": ["a"], "outputs": {"o": "b"}, "limits": {"memory": "1MiB", "batch_time": "10ms"}});
@@ -36,9 +36,10 @@ fn modules() {
     // Made before the clock of the first input runs.
     assert!(SEEDS.len() > 50 && MODULES.check(&SEEDS[0]).is_ok());
     sandbar_fuzz::run("modules", |entropy| {
-        let mut bytes = match entropy.once_in(16) {
-            true => [b"\0asm\x0d\0\x01\0", entropy.bytes(1024)].concat(),
-            false => entropy.pick(&SEEDS).clone(),
+        let mut bytes = if entropy.once_in(16) {
+            [b"\0asm\x0d\0\x01\0", entropy.bytes(1024)].concat()
+        } else {
+            entropy.pick(&SEEDS).clone()
         };
         let words: [&[u8]; 6] =
             [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0", b"\x0b", b"\xff\xff\xff\xff\x0f", b"process", b"@0.1.0"];
