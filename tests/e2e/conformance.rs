@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::spec::{Delivery, Start};
-use sandbar::ports::{CommitOffset, Groups, Log, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions};
+use sandbar::ports::{
+    CommitOffset, Groups, Log, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+};
 use sandbar_harness::{KafkaCluster, topics, wait};
 
 fn log() -> KafkaLog {
@@ -55,7 +57,8 @@ fn a_transaction_does_not_outlive_its_generation() {
         };
         log.open(&options).expect("it opens")
     };
-    let offset = CommitOffset { partition: Partition { input: 0, number: 0 }, next_offset: 0, metadata: String::new() };
+    let offset =
+        CommitOffset { partition: TopicPartition { input: 0, partition: 0 }, next_offset: 0, metadata: String::new() };
     let begin = |session: &mut dyn Session| {
         session.begin().expect("it begins");
         let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };

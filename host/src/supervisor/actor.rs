@@ -18,7 +18,7 @@ use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{OpenError, SessionOptions, States};
+use crate::ports::{OpenError, SessionOptions, StateOpener};
 use crate::stores::TransformStores;
 use crate::task::Settings;
 use crate::telemetry::metrics::TransformMetrics;
@@ -306,7 +306,7 @@ impl Actor {
             log: self.parts.log.clone(),
             options,
             programs: programs.clone(),
-            stores: self.stores.clone().map(|stores| Arc::new(stores) as Arc<dyn States>),
+            stores: self.stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
             commands: commands_seen,
             status,
             clock: Timestamp::now,

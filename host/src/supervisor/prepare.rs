@@ -9,7 +9,7 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, States};
+use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, StateOpener};
 use crate::stores::{MayOpen, TransformStores};
 use crate::task::{Failed, RunnableRevision, Settings};
 use crate::telemetry::metrics::TransformMetrics;

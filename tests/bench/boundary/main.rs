@@ -16,8 +16,8 @@ use sandbar::model::batch::{Batch, OutputLimits, RecordRef};
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestFactory, Partition};
-use sandbar::state::State;
+use sandbar::ports::{Call, Guest, GuestFactory, TopicPartition};
+use sandbar::state::KeyedState;
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
@@ -67,8 +67,8 @@ fn main() {
 
 /// Takes a batch through the steps of a task, up to the point where it would send.
 fn cross(guest: &mut dyn Guest, batch: &Batch, limits: &OutputLimits) {
-    let call = Call { partition: Partition { input: 0, number: 0 }, now: Timestamp(1_735_689_600_000) };
-    let output = guest.process(batch, call, &mut State::default()).expect("it does not fail");
+    let call = Call { partition: TopicPartition { input: 0, partition: 0 }, now: Timestamp(1_735_689_600_000) };
+    let output = guest.process(batch, call, &mut KeyedState::default()).expect("it does not fail");
     let checked = output.check(batch, limits).expect("it keeps to the contract");
     assert!(checked.failures().is_empty(), "{:?}", checked.failures());
     for record in checked.records() {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::Start;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{ExclusiveError, GroupOffset, LogError, LogRecord, NoPlace, Unplaced};
+use sandbar::ports::{ExclusiveError, GroupOffset, LogError, LogRecord, NoPlace, UnplacedPartition};
 
 use super::{Fixture, NOW, record, wait_for};
 
@@ -59,7 +59,7 @@ pub fn start_means_the_same(fixture: &Fixture) -> Result<()> {
         options.start = start.clone();
         let mut member = fixture.member_with(&options)?;
         member.join(2)?;
-        let mut found: Vec<_> = member.assigned.iter().map(|at| (at.partition.number, at.next_offset)).collect();
+        let mut found: Vec<_> = member.assigned.iter().map(|at| (at.partition.partition, at.next_offset)).collect();
         found.sort_unstable();
         ensure!(found == [(0, expected[0]), (1, expected[1])], "{start:?}: {found:?}");
         // It is committed at once.
@@ -90,7 +90,7 @@ pub fn offsets_are_moved_from_outside(fixture: &Fixture) -> Result<()> {
     // A member goes on from there, with the metadata; while it is one, nothing is changed from outside.
     let mut member = fixture.member_with(&options)?;
     member.join(2)?;
-    let first = member.assigned.iter().find(|at| at.partition.number == 0).context("partition 0")?;
+    let first = member.assigned.iter().find(|at| at.partition.partition == 0).context("partition 0")?;
     ensure!((first.next_offset, first.metadata.as_str()) == (3, "{\"revision\":7}"), "{first:?}");
     ensure!(log.group_members(group)? == 1, "{} members", log.group_members(group)?);
     let refused = log.commit_for_group(group, &[offset(0, 5, "")]);
@@ -161,9 +161,9 @@ pub fn without_a_place_not_read(fixture: &Fixture) -> Result<()> {
     let mut member = fixture.member_unbegun(&options)?;
     let seen: Vec<String> = member.receive(6)?.iter().map(|seen| seen.text()).collect();
     ensure!(seen == (4..10).map(|n| n.to_string()).collect::<Vec<_>>(), "{seen:?}");
-    let mut unplaced: Vec<Unplaced> = member.session.unplaced().to_vec();
+    let mut unplaced: Vec<UnplacedPartition> = member.session.unplaced().to_vec();
     unplaced.sort_by_key(|other| other.partition);
-    let reasons: Vec<(i32, NoPlace)> = unplaced.into_iter().map(|other| (other.partition.number, other.reason)).collect();
+    let reasons: Vec<(i32, NoPlace)> = unplaced.into_iter().map(|other| (other.partition.partition, other.reason)).collect();
     let outside = NoPlace::Outside { next_offset: 11, first: 0, end: 10 };
     ensure!(reasons == [(1, NoPlace::Forgotten), (2, outside), (3, NoPlace::Unbegun)], "{reasons:?}");
     // Nothing hinders the member from giving them up.

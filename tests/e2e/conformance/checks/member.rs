@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sandbar::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError};
+use sandbar::ports::{CommitOffset, Outgoing, Rebalance, Session, SessionError, TopicPartition};
 
 use super::{NOW, text, wait_for};
 
@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// A record that was delivered and had not been before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    pub partition: Partition,
+    pub partition: TopicPartition,
     pub offset: i64,
     pub timestamp: i64,
     pub key: Option<Vec<u8>>,
@@ -35,9 +35,9 @@ struct Position {
 
 pub struct Member {
     pub session: Box<dyn Session>,
-    positions: BTreeMap<Partition, Position>,
+    positions: BTreeMap<TopicPartition, Position>,
     /// What the last assignments said.
-    pub assigned: Vec<Assigned>,
+    pub assigned: Vec<CommitOffset>,
 }
 
 impl Member {
@@ -50,7 +50,7 @@ impl Member {
         self.positions.len()
     }
 
-    pub fn owns(&self, partition: Partition) -> bool {
+    pub fn owns(&self, partition: TopicPartition) -> bool {
         self.positions.contains_key(&partition)
     }
 
@@ -139,7 +139,7 @@ impl Member {
         Ok(())
     }
 
-    pub fn seek(&mut self, partition: Partition, offset: i64) -> Result<()> {
+    pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<()> {
         if let Some(position) = self.positions.get_mut(&partition) {
             position.next = offset;
         }
@@ -154,7 +154,7 @@ impl Member {
     /// The offsets up to which everything was seen.
     pub fn offsets(&self, metadata: &str) -> Vec<CommitOffset> {
         let moved = self.positions.iter().filter(|(_, position)| position.next > position.committed);
-        let offset = |(&partition, position): (&Partition, &Position)| CommitOffset {
+        let offset = |(&partition, position): (&TopicPartition, &Position)| CommitOffset {
             partition,
             next_offset: position.next,
             metadata: metadata.to_owned(),
@@ -176,7 +176,7 @@ impl Member {
         self.session.begin()?;
         let rebalance = self.poll(&mut seen)?;
         for record in &seen {
-            let place = format!("{}:{}", record.partition.number, record.offset);
+            let place = format!("{}:{}", record.partition.partition, record.offset);
             self.send(0, &place, &format!("{place} {}", record.text()))?;
         }
         let committed = match self.commit("copy") {
@@ -199,7 +199,7 @@ impl Member {
         self.poll(&mut seen)?;
         self.send(0, "zombie", "from a transaction that never ends")?;
         for record in &seen {
-            let place = format!("{}:{}", record.partition.number, record.offset);
+            let place = format!("{}:{}", record.partition.partition, record.offset);
             self.send(0, &place, &format!("{place} {}", record.text()))?;
         }
         Ok(())

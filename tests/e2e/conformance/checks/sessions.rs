@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use sandbar::model::spec::Start;
-use sandbar::ports::{Partition, Rebalance};
+use sandbar::ports::{Rebalance, TopicPartition};
 
 use super::{Fixture, PATIENCE, wait_for};
 
-const P0: Partition = Partition { input: 0, number: 0 };
-const P1: Partition = Partition { input: 0, number: 1 };
+const P0: TopicPartition = TopicPartition { input: 0, partition: 0 };
+const P1: TopicPartition = TopicPartition { input: 0, partition: 1 };
 
 pub fn order_is_kept(fixture: &Fixture) -> Result<()> {
     let (topic, output) = (fixture.topic("in", 3)?, fixture.topic("out", 1)?);
@@ -22,11 +22,11 @@ pub fn order_is_kept(fixture: &Fixture) -> Result<()> {
     let mut member = fixture.member("tx", &topic, &[&output])?;
     let seen = member.receive(3000)?;
     for number in 0..3 {
-        let of_partition: Vec<_> = seen.iter().filter(|seen| seen.partition.number == number).collect();
+        let of_partition: Vec<_> = seen.iter().filter(|seen| seen.partition.partition == number).collect();
         ensure!(of_partition.windows(2).all(|pair| pair[0].offset < pair[1].offset));
         let values: Vec<_> = of_partition.iter().map(|seen| seen.text()).collect();
         ensure!(values == (0..1000).map(|n| n.to_string()).collect::<Vec<_>>(), "partition {number}");
-        let end = member.session.end_offset(Partition { input: 0, number });
+        let end = member.session.end_offset(TopicPartition { input: 0, partition: number });
         ensure!(end.is_none_or(|end| end > of_partition[999].offset), "partition {number} ends at {end:?}");
     }
     // What is sent to one partition keeps its order as well.
@@ -139,7 +139,7 @@ pub fn shared_and_taken_over(fixture: &Fixture) -> Result<()> {
     wait_for("two partitions each", || {
         copied += b.copy()? + a.copy()?;
         let both = (0..4).filter(|&number| {
-            let partition = Partition { input: 0, number };
+            let partition = TopicPartition { input: 0, partition: number };
             a.owns(partition) && b.owns(partition)
         });
         ensure!(both.count() == 0, "a partition with two owners");

@@ -14,7 +14,7 @@ use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Partition, Rebalance, Session, SessionOptions,
+    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Rebalance, Session, SessionOptions, TopicPartition,
 };
 
 const DIR_VARIABLE: &str = "SANDBAR_TEST_DURABILITY_DIR";
@@ -92,7 +92,7 @@ fn check(dir: &Path, acknowledged: &Acknowledged) -> (usize, usize) {
     let mut session = open(&log);
     let Ok(Some(Rebalance::Assign(partitions))) = session.poll(POLL, 1, &mut |_, _| {}) else { panic!("no partitions") };
     for at in session.assign(&partitions).expect("assigns") {
-        let number = at.partition.number;
+        let number = at.partition.partition;
         // Keyed by source, a source's outputs lie in one partition: their order is the input's.
         let copied = outputs.remove(&number).unwrap_or_default();
         let offset = usize::try_from(at.next_offset).expect("positive");
@@ -177,7 +177,7 @@ fn append_for_ever(log: &EmbeddedLog, mut appended: usize) {
 fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
     loop {
         session.begin().expect("begins");
-        let mut records: Vec<(Partition, i64, Vec<u8>)> = Vec::new();
+        let mut records: Vec<(TopicPartition, i64, Vec<u8>)> = Vec::new();
         let mut collect = |partition, record: &sandbar::model::batch::RecordRef<'_>| {
             records.push((partition, record.offset, record.value.unwrap_or_default().to_vec()));
         };
@@ -187,9 +187,9 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             session.assign(&partitions).expect("assigns");
             continue;
         }
-        let mut offsets: BTreeMap<Partition, CommitOffset> = BTreeMap::new();
+        let mut offsets: BTreeMap<TopicPartition, CommitOffset> = BTreeMap::new();
         for (partition, offset, value) in &records {
-            let key = partition.number.to_string();
+            let key = partition.partition.to_string();
             let metadata = String::from_utf8(value.clone()).expect("text");
             let copy = format!("{key} {metadata}");
             let (key, value) = (Some(key.as_bytes()), Some(copy.as_bytes()));
