@@ -1,6 +1,6 @@
 //! The host's side of the columns, for tests: encodes a batch, decodes and checks an output.
 
-use super::{Failure, Input, Outcome, SentMessage};
+use super::data::{Failure, Input, Outcome, SentMessage};
 use crate::bindings::sandbar::transform::types::{Batch, Output};
 use crate::span::{self, NULL};
 

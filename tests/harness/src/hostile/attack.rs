@@ -9,7 +9,8 @@ use super::{Case, Rule};
 use crate::http::{Api, Response};
 use crate::kafka::KafkaCluster;
 use crate::producer::{Message, Producer};
-use crate::topics::{self, Progress};
+use crate::progress::Progress;
+use crate::topics;
 
 /// Records that a case is given where it is held against its rule.
 pub const RECORDS: usize = 3;
