@@ -1,6 +1,6 @@
 //! Control topics that are not as they should be: each an error with a code, and running transforms go on.
 
-use sandbar_harness::{Host, KafkaCluster, Message, Producer, guests, topics, wait};
+use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
@@ -79,6 +79,38 @@ fn foreign_data_is_skipped_and_said_so() {
     job.assert_output(&unchanged(&messages));
 }
 
+/// Writes statuses of a host that does not exist, and modules that nobody uploaded.
+fn forge_statuses_and_modules(send: impl Fn(&str, &str, &Value)) {
+    let beyond = u64::MAX;
+    let status = json!({
+        "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
+        "rollout": {"revision": beyond, "state": "failed"},
+    });
+    let forger = json!({
+        "host": "forger", "version": "", "started_at": i64::MIN, "seen_at": i64::MAX, "transforms": beyond, "partitions": 0,
+    });
+    send("status", "forger", &forger);
+    send("status", "tests/echo@forger", &status);
+    send("status", "tests/echo@other", &status);
+    for manifest in [json!({"bytes": beyond, "chunks": u32::MAX, "chunks_from": i64::MAX, "upload": "a"}), json!([])] {
+        for digest in ["a", "b"] {
+            send("modules", &format!("sha256:{}", digest.repeat(64)), &manifest);
+        }
+    }
+}
+
+/// Waits until the host that is no forger runs this revision.
+#[track_caller]
+fn wait_running(api: &Api, job: &Job, deployed: &Value) {
+    wait::until("the new revision runs", wait::PATIENCE, || {
+        let status = api.status(&job.transform);
+        let hosts = status["hosts"].as_array().expect("a list");
+        let own = hosts.iter().find(|status| status["host"] != "forger").unwrap_or(&Value::Null);
+        let runs = own["state"] == "running" && own["revision"] == *deployed && own["rollout"]["state"] == "complete";
+        if runs { Ok(()) } else { Err(format!("{deployed}: {status}")) }
+    });
+}
+
 /// Whoever may write to the control topics may write any number.
 #[test]
 fn forged_records_lock_nobody_out() {
@@ -102,21 +134,7 @@ fn forged_records_lock_nobody_out() {
     let largest = 1u64 << 53;
     let beyond = u64::MAX;
     let numbers = |number: u64| json!({"restarts": number, "resumes": number, "resets": number});
-    let status = json!({
-        "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
-        "rollout": {"revision": beyond, "state": "failed"},
-    });
-    let forger = json!({
-        "host": "forger", "version": "", "started_at": i64::MIN, "seen_at": i64::MAX, "transforms": beyond, "partitions": 0,
-    });
-    send("status", "forger", &forger);
-    send("status", "tests/echo@forger", &status);
-    send("status", "tests/echo@other", &status);
-    for manifest in [json!({"bytes": beyond, "chunks": u32::MAX, "chunks_from": i64::MAX, "upload": "a"}), json!([])] {
-        for digest in ["a", "b"] {
-            send("modules", &format!("sha256:{}", digest.repeat(64)), &manifest);
-        }
-    }
+    forge_statuses_and_modules(&send);
     for (round, forged) in [
         json!({"revision": beyond, "changes": beyond}),
         json!({"asked": numbers(beyond), "changed_at": i64::MIN}),
@@ -137,13 +155,7 @@ fn forged_records_lock_nobody_out() {
         job.spec["config"]["tag"] = json!(round.to_string());
         job.deploy(&api);
         let deployed = newest()["revision"].clone();
-        wait::until("the new revision runs", wait::PATIENCE, || {
-            let status = api.status(&job.transform);
-            let hosts = status["hosts"].as_array().expect("a list");
-            let own = hosts.iter().find(|status| status["host"] != "forger").unwrap_or(&Value::Null);
-            let runs = own["state"] == "running" && own["revision"] == deployed && own["rollout"]["state"] == "complete";
-            if runs { Ok(()) } else { Err(format!("{deployed}: {status}")) }
-        });
+        wait_running(&api, &job, &deployed);
         let more = numbered(200, 10);
         job.produce(&more);
         job.wait_through(wait::PATIENCE);

@@ -37,6 +37,27 @@ impl FormatsCluster {
         self.job.wait_through(wait::PATIENCE);
         self.all.extend(messages);
     }
+
+    /// The newer host reports itself and the transforms on it in its own format. This one shows both.
+    #[track_caller]
+    fn newer_host_is_seen(&self, api: &Api, revision: u64) {
+        let beat = json!({"host": "newer", "format": 2, "version": "9.0.0", "formats": {"spec": 7}, "load": 0.5});
+        self.send("status", "newer", &beat);
+        let told = json!({
+            "version": 2, "team": "tests", "name": "echo", "host": "newer", "state": "hibernating", "revision": revision,
+            "partitions": [{"shape": "other"}],
+        });
+        self.send("status", "tests/echo@newer", &told);
+        wait::until("the newer host is there", wait::PATIENCE, || {
+            self.send("status", "newer", &beat);
+            let hosts = api.get("/v1/hosts").success().json();
+            let found = hosts["hosts"].as_array().is_some_and(|all| all.iter().any(|host| host["formats"]["spec"] == 7));
+            let status = api.status("tests/echo").to_string();
+            if found && status.contains("host newer tells") { Ok(()) } else { Err(format!("{hosts} {status}")) }
+        });
+        self.producer.send("_sandbar.formats.status", &Message { value: None, ..Message::new("newer", "") }.to_partition(0));
+        self.producer.flush();
+    }
 }
 
 /// Waits until the status has an error of this code, or has none.
@@ -117,23 +138,7 @@ fn a_newer_host_and_this_one_share_a_cluster() {
         assert_refused(&others[0].api(), &shared.job);
     }
 
-    // The host reports itself, and the transforms on it.
-    let beat = json!({"host": "newer", "format": 2, "version": "9.0.0", "formats": {"spec": 7}, "load": 0.5});
-    shared.send("status", "newer", &beat);
-    let told = json!({
-        "version": 2, "team": "tests", "name": "echo", "host": "newer", "state": "hibernating", "revision": revision,
-        "partitions": [{"shape": "other"}],
-    });
-    shared.send("status", "tests/echo@newer", &told);
-    wait::until("the newer host is there", wait::PATIENCE, || {
-        shared.send("status", "newer", &beat);
-        let hosts = api.get("/v1/hosts").success().json();
-        let found = hosts["hosts"].as_array().is_some_and(|all| all.iter().any(|host| host["formats"]["spec"] == 7));
-        let status = api.status("tests/echo").to_string();
-        if found && status.contains("host newer tells") { Ok(()) } else { Err(format!("{hosts} {status}")) }
-    });
-    shared.producer.send("_sandbar.formats.status", &Message { value: None, ..Message::new("newer", "") }.to_partition(0));
-    shared.producer.flush();
+    shared.newer_host_is_seen(&api, revision);
 
     // The newer host goes back to a format that this one understands, and keeps a field that nobody needs to know.
     let mut back = understood;

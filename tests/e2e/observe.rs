@@ -81,6 +81,22 @@ fn logs_and_events_are_followed_from_any_host() {
     assert!(all.len() >= lines.len() && all[all.len() - lines.len()..] == lines[..] || all.starts_with(&lines), "{all:#?}");
 }
 
+/// The hosts that own partitions of the transform.
+fn owners(api: &Api) -> BTreeSet<String> {
+    // A host hears of the transform a moment later than the one that took it.
+    let status = api.get("/v1/teams/tests/transforms/echo/status").json();
+    let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
+    let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
+    owners.map(|host| host["host"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// The number of samples that a host has sent.
+fn samples(api: &Api) -> u64 {
+    let metrics = api.get("/metrics").body;
+    let line = metrics.lines().find(|line| line.starts_with("sandbar_journal_entries_total{kind=\"sample\"}"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn samples_show_both_sides_while_somebody_looks() {
     let kafka = KafkaCluster::shared();
@@ -89,15 +105,8 @@ fn samples_show_both_sides_while_somebody_looks() {
     job.deploy(&hosts[0].api());
     // The one that is asked runs nothing of it: hosts never call each other.
     let watcher = hosts[2].api();
-    let names = |api: &Api| {
-        // The other host hears of the transform a moment later than the one that took it.
-        let status = api.get("/v1/teams/tests/transforms/echo/status").json();
-        let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
-        let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
-        owners.map(|host| host["host"].as_str().expect("a name").to_owned()).collect::<BTreeSet<_>>()
-    };
     until("the partitions are on more than one host", || {
-        let owners = names(&watcher);
+        let owners = owners(&watcher);
         if owners.len() >= 2 { Ok(()) } else { Err(format!("{owners:?}")) }
     });
     let cli = Cli::new("samples-cli", &hosts[2]);
@@ -137,12 +146,7 @@ fn samples_show_both_sides_while_somebody_looks() {
 
     // Nobody looks any more, and the hosts stop showing.
     following.process.terminate(wait::PATIENCE);
-    let shown = |api: &Api| {
-        let metrics = api.get("/metrics").body;
-        let line = metrics.lines().find(|line| line.starts_with("sandbar_journal_entries_total{kind=\"sample\"}"));
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    let total = || hosts.iter().map(|host| shown(&host.api())).sum::<u64>();
+    let total = || hosts.iter().map(|host| samples(&host.api())).sum::<u64>();
     wait::until("records go through and none is shown", wait::PATIENCE, || {
         let before = total();
         let more = numbered(100, 10);

@@ -78,6 +78,24 @@ fn rfc3339(millis: i64) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
+fn target(job: &Job, partition: usize, offset: i64) -> Value {
+    json!({"topic": job.input, "partition": partition, "offset": offset})
+}
+
+/// Refused are offsets beyond the end, partitions that do not exist, and topics that are no input.
+#[track_caller]
+fn assert_wrong_targets_are_refused(control: &Control<'_>, job: &Job, end: i64) {
+    for (targets, named) in [
+        (json!([target(job, 0, end + 1)]), format!("has 0 to {end}")),
+        (json!([target(job, 0, 0), target(job, 2, 0)]), "offsets[1].partition".to_owned()),
+        (json!([{"topic": job.output, "partition": 0, "offset": 0}]), "is not an input".to_owned()),
+    ] {
+        let refused = control.patch("", &json!({"offsets": targets}));
+        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("E041")), "{refused:?}");
+        assert!(refused.body.contains(&named), "{named}: {refused:?}");
+    }
+}
+
 #[test]
 fn what_is_said_to_be_processed_again_is() {
     let host = Host::start(KafkaCluster::shared(), "offsets");
@@ -132,17 +150,8 @@ fn what_is_said_to_be_processed_again_is() {
     // One partition is set by offset; then partitions that do not exist.
     control.post("pause", &json!({}));
     let ends = topics::ends(job.kafka, &job.input);
-    let target = |partition: usize, offset: i64| json!({"topic": job.input, "partition": partition, "offset": offset});
-    for (targets, named) in [
-        (json!([target(0, ends[0] + 1)]), format!("has 0 to {}", ends[0])),
-        (json!([target(0, 0), target(2, 0)]), "offsets[1].partition".to_owned()),
-        (json!([{"topic": job.output, "partition": 0, "offset": 0}]), "is not an input".to_owned()),
-    ] {
-        let refused = control.patch("", &json!({"offsets": targets}));
-        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("E041")), "{refused:?}");
-        assert!(refused.body.contains(&named), "{named}: {refused:?}");
-    }
-    let moved = control.patch("", &json!({"offsets": [target(1, ends[1] - 5)]})).success().json();
+    assert_wrong_targets_are_refused(&control, &job, ends[0]);
+    let moved = control.patch("", &json!({"offsets": [target(&job, 1, ends[1] - 5)]})).success().json();
     assert_eq!(moved["records"], 5, "{moved}");
     control.post("resume", &json!({}));
     job.wait_through(wait::PATIENCE);

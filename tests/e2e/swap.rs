@@ -51,8 +51,8 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Deploys the config through whichever host answers, under one key, and waits until its rollout has ended so. (What
-/// traps is "complete" while no record comes.)
+/// Deploys the config through whichever host answers, under one key, and waits until its rollout has ended so. (A
+/// revision that traps is "complete" while no record comes.)
 #[track_caller]
 fn deploy(apis: &[Api], job: &Job, config: Value, expected: &str) -> u64 {
     let mut spec = job.spec.clone();

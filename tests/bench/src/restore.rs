@@ -1,8 +1,8 @@
 //! `sandbar-bench restore`: a large store, from its changelog alone, on one host.
 //!
 //! KEYS (10000000) entries of 16 + 32 bytes are written straight into the changelog topic of a store of 4 partitions;
-//! then a host starts without any local copy. What it prints is from the start of the process to the last partition's
-//! state being there, and the most memory that the process had until then. A second start has the local copy.
+//! then a host starts without any local copy. It prints the time from the start of the process until the
+//! last partition's state is there, and the most memory that the process had until then. A second start has the local copy.
 
 use std::time::{Duration, Instant};
 

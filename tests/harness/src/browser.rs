@@ -35,7 +35,7 @@ pub struct Site {
 // === impl Site ===
 
 impl Site {
-    /// Serves these pages. What a page sends to `/report` is kept.
+    /// Serves these pages, and keeps the reports that they send to `/report`.
     pub fn start(pages: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");

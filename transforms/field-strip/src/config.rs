@@ -1,4 +1,4 @@
-//! The `config` of the spec. What is in a [`Config`] has been checked, and is laid out for the work on a record.
+//! The `config` of the spec. A [`Config`] has been checked, and is laid out for the work on a record.
 
 use sandbar_debezium::condition::{Condition, ConditionSpec};
 use sandbar_debezium::decimal::SCALE_MAX;

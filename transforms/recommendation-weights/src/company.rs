@@ -76,7 +76,7 @@ impl Company {
         Ok(())
     }
 
-    /// An order of that day no longer has both. What was forgotten meanwhile cannot be taken back, and need not be.
+    /// An order of that day no longer has both. A forgotten pair cannot be taken back, and need not be.
     pub fn leave(&mut self, other: &Id, day: i64) {
         let Ok(at) = self.find(other) else { return };
         let bucket = day.div_euclid(self.bucket_days);

@@ -1,4 +1,4 @@
-//! The `config` of the spec. What is in a [`Config`] has been checked.
+//! The `config` of the spec. A [`Config`] has been checked.
 
 use crate::decay::{Decay, ONE};
 use serde::Deserialize;

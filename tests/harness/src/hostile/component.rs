@@ -42,7 +42,7 @@ const REALLOC: &str = "
 
 /// Returns `ok` without a value: there are zeros at 1024 that nothing writes to.
 pub const INIT_OK: &str = "(i32.const 1024)";
-/// Returns an output without rows: every record is filtered. What was allocated is free again.
+/// Returns an output without rows: every record is filtered. It frees its memory again.
 pub const FILTER: &str = "(global.set $top (i32.const 65536)) (i32.const 1024)";
 
 // === impl Component ===

@@ -51,7 +51,7 @@ impl Watch {
         Watch { stop, seen, threads, pids }
     }
 
-    /// Ends the watch. What was wrong: answers that were late or none, hosts that died or took too much memory.
+    /// Ends the watch, and returns the faults: late or missing answers, and hosts that died or took too much memory.
     pub fn finish(self, hosts: &[&Host], memory_bytes_max: u64) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
