@@ -10,6 +10,7 @@ pub mod journal;
 pub mod module;
 pub mod murmur2;
 pub mod names;
+pub mod random;
 pub mod revision;
 pub mod spec;
 pub mod start;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("threads", &[]),
+    ("private_file", &[]),
     ("telemetry", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
     ("record_json", &["model", "ports"]),
     ("task", &["model", "ports", "state", "telemetry"]),
-    ("guest", &["model", "ports", "state", "telemetry"]),
+    ("guest", &["model", "private_file", "ports", "state", "telemetry"]),
     ("kafka", &["model", "ports", "threads"]),
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "telemetry"]),
@@ -44,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "threads",
+            "private_file",
         ],
     ),
 ];

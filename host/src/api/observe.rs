@@ -1,7 +1,6 @@
 //! Around every request: an id, a span, a report for the metrics, and an answer even where a handler panics.
 
 use std::any::Any;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::model::codes::Code;
+use crate::model::random::random_u64;
 use crate::model::text::{cut, one_line};
 
 use super::Shared;
@@ -90,7 +90,7 @@ impl RequestId {
 
 /// Different for every request, and for every process.
 fn new_id() -> String {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static PROCESS: LazyLock<u64> = LazyLock::new(random_u64);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }

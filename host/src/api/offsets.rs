@@ -307,10 +307,10 @@ fn forgotten(state: &ApiState, spec: &Spec, places: &[Place]) -> Result<BTreeSet
     if without().next().is_none() {
         return Ok(BTreeSet::new());
     }
-    let Some(known) = state.positions.known(&spec.id)? else { return Ok(BTreeSet::new()) };
+    let Some(record) = state.positions.record(&spec.id)? else { return Ok(BTreeSet::new()) };
     let sizes = state.log.sizes(&spec.inputs)?;
     let had_one = |place: &&Place| {
-        let input = known.inputs.get(&place.topic);
+        let input = record.inputs.get(&place.topic);
         let size = sizes.get(&place.topic);
         input.zip(size).is_some_and(|(input, size)| input.is_of(&size.id) && place.partition < input.partitions)
     };

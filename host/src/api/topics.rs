@@ -16,7 +16,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::{Log, LogError, LogRecord, NewTopic, TopicInfo};
-use crate::record_json::{Form, Incoming, RecordOut, parse};
+use crate::record_json::{Form, RecordInput, RecordOut, parse};
 
 use super::body::{self, Media, Received};
 use super::problem::{ProblemDetails, Refusal};
@@ -192,11 +192,11 @@ pub async fn write(
 
 fn by_partition(
     name: &TopicName,
-    incoming: Vec<Incoming>,
+    incoming: Vec<RecordInput>,
     info: &TopicInfo,
 ) -> Result<BTreeMap<Option<i32>, Vec<LogRecord>>, Refusal> {
     let mut groups: BTreeMap<Option<i32>, Vec<LogRecord>> = BTreeMap::new();
-    for (index, Incoming { record, topic, partition }) in incoming.into_iter().enumerate() {
+    for (index, RecordInput { record, topic, partition }) in incoming.into_iter().enumerate() {
         if let Some(other) = topic.filter(|topic| topic != name.as_str()) {
             return Err(Refusal::of_field(
                 Code::Record,

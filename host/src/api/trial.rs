@@ -21,10 +21,10 @@ use crate::model::spec::{RawSpec, Spec};
 use crate::model::text::cut;
 use crate::model::units::Timestamp;
 use crate::ports::LogError;
-use crate::record_json::{self, Form, Incoming, RecordContent};
+use crate::record_json::{self, Form, RecordContent, RecordInput};
 use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
-use crate::task::{Failed, Settings};
+use crate::task::{RecordFailure, Settings};
 
 use self::samples::{Sample, bytes_of, out_of_time};
 use super::body::{self, Media, Received};
@@ -159,7 +159,7 @@ struct Wanted {
 }
 
 enum Source {
-    Given(Vec<Incoming>),
+    Given(Vec<RecordInput>),
     Live(Live),
 }
 
@@ -178,7 +178,7 @@ fn wanted_of(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usiz
     Ok(Wanted { spec, module, source: Source::of(given, live)? })
 }
 
-fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>, Refusal> {
+fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<RecordInput>, Refusal> {
     record_json::parse(bytes, lines, records_max, Timestamp::now()).map_err(|refused| match refused.is_beyond {
         true => Refusal::new(Code::BodyTooLarge, format!("{} (trial_records_max)", refused.message)),
         false => Refusal::of_field(Code::Record, format!("records[{}]", refused.index), refused.message),
@@ -186,7 +186,7 @@ fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>,
 }
 
 impl Source {
-    fn of(given: Option<Vec<Incoming>>, live: Option<Live>) -> Result<Self, Refusal> {
+    fn of(given: Option<Vec<RecordInput>>, live: Option<Live>) -> Result<Self, Refusal> {
         match (given, live) {
             (Some(given), None) => Ok(Self::Given(given)),
             (None, Some(live)) => Ok(Self::Live(live)),
@@ -216,7 +216,7 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
             return Err(out_of_time(state, &format!("{input} of {} records were done", samples.len())));
         }
         let tried = trial.run(sample.partition, &sample.record, now).map_err(|error| {
-            let failed = Failed::of_guest(&error);
+            let failed = RecordFailure::of_guest(&error);
             Refusal::new(failed.code, failed.message)
         })?;
         answer.add(&spec, sample, tried)?;

@@ -3,7 +3,6 @@
 //! Every request that changes something carries an `Idempotency-Key`, so that it is sent again when its connection
 //! breaks: the host carries it out once. It speaks plain HTTP; TLS is for a proxy in front of the host.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use ureq::http::{Request, StatusCode};
 use ureq::{Agent, BodyReader};
 
 use crate::model::codes::Code;
+use crate::model::random::random_id;
 use crate::model::units::Backoff;
 
 use super::error::{Error, Kind, ProblemDetails, Result};
@@ -270,12 +270,6 @@ impl Answer {
 fn not_sandbar(url: &str, why: &str) -> Error {
     Error::new(Kind::Failed, format_args!("{url} does not answer as a host does: {why}"))
         .with_hint("is it a Sandbar host, of this binary's version? `sandbar --version` and `sandbar hosts` tell")
-}
-
-/// 128 bits that no other request has: the standard library seeds its hashers from the system's randomness.
-fn random_id() -> String {
-    let word = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", word(), word())
 }
 
 #[cfg(test)]

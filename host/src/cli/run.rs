@@ -23,7 +23,7 @@ use crate::record_json::{self, Form, RecordContent};
 use crate::state::local::Entry;
 use crate::state::{KeyedState, StoreSettings};
 use crate::task::trial::{Put, Trial};
-use crate::task::{Failed, Settings};
+use crate::task::{RecordFailure, Settings};
 use crate::telemetry::logging::{self, LogFormat};
 use crate::telemetry::metrics::Metrics;
 
@@ -213,11 +213,11 @@ fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, number: usize) -> anyh
     Ok(read > 0)
 }
 
-fn process(trial: &mut Trial<'_>, number: usize, line: &[u8]) -> anyhow::Result<Result<Vec<Put>, Failed>> {
+fn process(trial: &mut Trial<'_>, number: usize, line: &[u8]) -> anyhow::Result<Result<Vec<Put>, RecordFailure>> {
     let now = Timestamp::now();
     let incoming = match record_json::one(number - 1, line, now) {
         Ok(incoming) => incoming,
-        Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
+        Err(refused) => return Ok(Err(RecordFailure { code: Code::Record, message: refused.message })),
     };
     let partition = TopicPartition { input: 0, partition: incoming.partition.unwrap_or(0) };
     let tried = trial.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;

@@ -17,8 +17,8 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Readable};
 
-use super::Error;
 use super::block;
+use super::error::Error;
 
 /// A partition of a topic. Topics are numbered as they are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ pub struct Topic {
     pub compacted: bool,
 }
 
-/// What a partition holds.
+/// The records of a partition, by their offsets and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The first offset that retention has left.
@@ -44,7 +44,7 @@ pub struct Extent {
     pub end: i64,
     /// Bytes of all blocks.
     pub bytes: u64,
-    /// What `bytes` was after the last compaction.
+    /// The value of `bytes` after the last compaction.
     pub clean_bytes: u64,
 }
 
@@ -60,6 +60,7 @@ const FORMAT: &[u8] = b"1";
 /// fjall's journals: they come on top of the records, so they are kept small.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
+/// See the module.
 pub struct Store {
     database: Database,
     records: Keyspace,
@@ -93,8 +94,8 @@ impl Store {
             .map(|item| {
                 let (key, value) = item.into_inner()?;
                 let name = String::from_utf8(key[1..].to_vec()).map_err(|_| Error::corrupt("a topic's name"))?;
-                let (id, partitions, compacted) = (u32_at(&value, 0)?, u32_at(&value, 4)? as i32, value.get(8) == Some(&1));
-                Ok((name, Topic { id, partitions, compacted }))
+                let partitions = u32_at(&value, 4)? as i32;
+                Ok((name, Topic { id: u32_at(&value, 0)?, partitions, compacted: value.get(8) == Some(&1) }))
             })
             .collect()
     }
@@ -109,7 +110,7 @@ impl Store {
         })
     }
 
-    /// What `group` has committed for a partition.
+    /// The offset of a group for a partition, with its metadata.
     pub fn committed(&self, group: &str, id: PartitionId) -> Result<Option<(i64, String)>, Error> {
         let Some(value) = self.meta.get(offset_key(group, id))? else { return Ok(None) };
         let metadata =

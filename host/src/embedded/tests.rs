@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use std::path::Path;
+use std::time::Duration;
+
+use super::block::Entry;
+use super::{EmbeddedLog, Options, cleanup, commit};
+use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{CommitOffset, Groups, NoPlace, Outgoing, Rebalance, TopicPartition, UnplacedPartition};
+use crate::ports::{
+    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, Outgoing, Rebalance, Session,
+    SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+};
 
 const T0: TopicPartition = TopicPartition { input: 0, partition: 0 };
 
@@ -23,8 +31,13 @@ fn topic(log: &EmbeddedLog, raw: &str, partitions: i32, compacted: bool) -> Topi
 }
 
 fn record(key: &str, value: Option<&[u8]>) -> LogRecord {
-    let (key, value) = (Some(key.as_bytes().to_vec()), value.map(<[u8]>::to_vec));
-    LogRecord { offset: 0, timestamp: 1, key, value, headers: Vec::new() }
+    LogRecord {
+        offset: 0,
+        timestamp: 1,
+        key: Some(key.as_bytes().to_vec()),
+        value: value.map(<[u8]>::to_vec),
+        headers: Vec::new(),
+    }
 }
 
 fn read_all(log: &EmbeddedLog, topic: &TopicName) -> Vec<LogRecord> {
@@ -190,7 +203,7 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key() {
     let (start, end) = log.offsets(&topic, 0).expect("there");
     assert_eq!((start, end), (0, 24_001), "offsets do not move");
     let id = log.broker.find_partition(&topic, 0).expect("there");
-    let extent = log.broker.state().extent(id);
+    let extent = log.broker.metadata().extent(id);
     assert!(extent.bytes < 3 * 1024 * 1024, "{extent:?}");
 
     let compact = |now| cleanup::compact(&log.broker, &mut log.broker.writer(), id, now).expect("compacts");
@@ -205,7 +218,7 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key() {
     let records = read_all(&log, &topic);
     assert_eq!(records.len(), 99);
     let counted: u64 = log.broker.read(id, 0, end, usize::MAX).expect("reads").iter().map(|b| b.bytes.len() as u64).sum();
-    let extent = log.broker.state().extent(id);
+    let extent = log.broker.metadata().extent(id);
     assert_eq!((extent.bytes, extent.clean_bytes), (counted, counted), "the books are right");
     let page = log.read(&topic, 0, 24_000, Duration::ZERO, 1).expect("reads");
     assert_eq!((page.records.len(), page.next_offset), (0, 24_001), "a gap at the end is passed over");
@@ -320,7 +333,7 @@ fn a_torn_journal_ends_between_two_transactions() {
                     outputs.push(0, Some(*number), &entry).expect("fits");
                 }
             }
-            log.broker.write(&mut log.broker.writer(), &mut outputs, &[]).expect("writes");
+            commit::commit(&log.broker, &mut log.broker.writer(), &mut outputs, &[]).expect("writes");
         }
         // A copy of the files as they are: what a killed process leaves behind.
         copy_dir(dir.path(), copy.path());

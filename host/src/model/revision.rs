@@ -1,13 +1,13 @@
 //! A transform's revisions, as the deployments topic holds them.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::format::{Format, Unreadable, decode, encode};
 use super::names::{Digest, TransformId};
+use super::random::random_id;
 use super::spec::{Problem, RawSpec, Spec};
 use super::units::Timestamp;
 
@@ -101,8 +101,7 @@ impl FromStr for RequestKey {
 impl RequestKey {
     /// One that nobody else has, for a request that came without.
     pub fn random() -> Self {
-        let random = RandomState::new();
-        Self(format!("host-{:016x}{:016x}", random.hash_one(0), random.hash_one(1)))
+        Self(format!("host-{}", random_id()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::rejection::{Cause, Rejection};
-use crate::model::batch::{HeaderRef, RecordRef};
+use crate::model::batch::{HeaderRef, OutRecord, RecordRef};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
@@ -48,6 +48,14 @@ pub struct Outgoing<'a> {
     pub headers: &'a [HeaderRef<'a>],
     /// In ms since the Unix epoch; -1: the log's own time.
     pub timestamp: i64,
+}
+
+impl<'a> Outgoing<'a> {
+    /// The form in which an output record of a guest is sent.
+    pub fn of(output: &'a OutRecord<'_>) -> Self {
+        let &OutRecord { target, timestamp, key, value, ref headers, .. } = output;
+        Self { topic: target as usize, partition: None, key, value, headers, timestamp }
+    }
 }
 
 /// The next offset of a partition that a group commits, or has committed, and the metadata that is stored with it.

@@ -12,7 +12,7 @@ use super::newest::{committed_revision, is_overtaken, unread};
 use super::prepare::{Prepared, Unprepared, compile, prepare, prepare_proven};
 use super::report::{Report, WorkerSeen};
 use super::{Action, Order, Parts, Running, Told, order, plan};
-use crate::crashes::{ENDS_MAX, Permit, Standing};
+use crate::crashes::{ENDS_MAX, Permit, StartPhase};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
@@ -221,7 +221,7 @@ impl Actor {
         let Prepared { program, mut guests, .. } = prepared;
         for (worker, status) in self.workers.iter().zip(self.report.borrow().workers()) {
             let own = guests.split_off(guests.len().saturating_sub(status.partitions.len()));
-            let _ = worker.commands.send(Command::Swap(Swap { program: program.clone(), guests: own }));
+            let _ = worker.commands.send(Command::Swap(Swap { revision: program.clone(), guests: own }));
         }
         tracing::info!(transform = %self.id, revision = program.settings.revision, "prepared, to be swapped in");
     }
@@ -237,10 +237,10 @@ impl Actor {
         let options = self.begin(options, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.follow(&self.id, &options.inputs);
         self.stores = stores;
-        let programs = Revisions { run: program, kept, refused: None };
+        let revisions = Revisions { current: program, previous: kept, rejected: None };
         let mut statuses = Vec::new();
         for number in 0..workers {
-            match self.spawn_worker(number, &programs, &options) {
+            match self.spawn_worker(number, &revisions, &options) {
                 Ok(seen) => statuses.push(seen),
                 Err(error) => {
                     self.stop_workers().await;
@@ -249,7 +249,7 @@ impl Actor {
                 }
             }
         }
-        tracing::info!(transform = %self.id, revision = programs.run.settings.revision, workers, "started");
+        tracing::info!(transform = %self.id, revision = revisions.current.settings.revision, workers, "started");
         self.options = Some(options);
         self.report.send_modify(|report| {
             report.state = State::Starting;
@@ -296,7 +296,7 @@ impl Actor {
         });
     }
 
-    fn spawn_worker(&mut self, number: u32, programs: &Revisions, options: &SessionOptions) -> std::io::Result<WorkerSeen> {
+    fn spawn_worker(&mut self, number: u32, revisions: &Revisions, options: &SessionOptions) -> std::io::Result<WorkerSeen> {
         let (commands, commands_seen) = std_mpsc::channel();
         let (status, status_seen) = watch::channel(WorkerStatus::default());
         let mut options = options.clone();
@@ -305,7 +305,7 @@ impl Actor {
         let worker = Worker {
             log: self.parts.log.clone(),
             options,
-            programs: programs.clone(),
+            revisions: revisions.clone(),
             stores: self.stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
             commands: commands_seen,
             status,
@@ -467,13 +467,13 @@ impl Actor {
     fn look(&self) {
         let workers = self.report.borrow().workers();
         let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
-        let standing = match () {
+        let phase = match () {
             () if workers.is_empty() => return,
-            () if partitions.peek().is_none() => Standing::WithoutPartitions,
-            () if partitions.any(|partition| partition.state == State::Starting) => Standing::ComingUp,
-            () => Standing::Up,
+            () if partitions.peek().is_none() => StartPhase::WithoutPartitions,
+            () if partitions.any(|partition| partition.state == State::Starting) => StartPhase::Starting,
+            () => StartPhase::Running,
         };
-        self.parts.crashes.look(&self.id, standing);
+        self.parts.crashes.look(&self.id, phase);
     }
 
     fn gauge(&self) {

@@ -89,9 +89,9 @@ impl Actor {
 
     fn change_of(&self, options: &SessionOptions) -> Change {
         let sizes = self.inputs.sizes(&options.inputs);
-        let Ok(known) = self.parts.positions.known(&self.id) else { return Change::None };
-        let known = known.unwrap_or_default();
-        let is_other = |topic, id: &str| known.inputs.get(topic).is_some_and(|input| !input.is_of(id));
+        let Ok(record) = self.parts.positions.record(&self.id) else { return Change::None };
+        let record = record.unwrap_or_default();
+        let is_other = |topic, id: &str| record.inputs.get(topic).is_some_and(|input| !input.is_of(id));
         // With stores, keys are elsewhere after that: it stops, and says so.
         let may_grow = self.stores.is_none();
         match () {
@@ -103,7 +103,7 @@ impl Actor {
             {
                 Change::Grown
             }
-            () if !known.covers(&sizes) => Change::Grown,
+            () if !record.covers(&sizes) => Change::Grown,
             () => Change::None,
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::catalog::CatalogError;
+use crate::crashes::CallMonitor;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::model::spec::Spec;
 use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, StateOpener};
 use crate::stores::{MayOpen, TransformStores};
-use crate::task::{Failed, RunnableRevision, Settings};
+use crate::task::{RecordFailure, RunnableRevision, Settings};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// A revision, ready to run.
@@ -92,10 +93,10 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
     let settings = Settings { resets, ..settings };
-    let watch = parts.crashes.watch(&spec.id);
+    let monitor = CallMonitor::new(&parts.crashes, &spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
-    let factory = watch.load(load).map_err(|error| (error.code(), error.to_string()))?;
-    let factory = watch.factory(Arc::new(factory));
+    let factory = monitor.load(load).map_err(|error| (error.code(), error.to_string()))?;
+    let factory = monitor.factory(Arc::new(factory));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
     let options = SessionOptions {
         group: spec.group(&parts.cluster),
@@ -199,6 +200,6 @@ fn of_log(error: LogError) -> Unprepared {
 }
 
 fn of_guest(error: GuestError) -> Unprepared {
-    let failed = Failed::of_guest(&error);
+    let failed = RecordFailure::of_guest(&error);
     (failed.code, failed.message)
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failed, Settings, failure};
+use super::{RecordFailure, Settings, failure};
 use crate::model::batch::{Batch, CheckedOutput, RecordRef};
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, TopicPartition};
@@ -23,7 +23,7 @@ pub struct Trial<'a> {
 /// What one record came to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tried {
-    pub result: Result<Vec<Put>, Failed>,
+    pub result: Result<Vec<Put>, RecordFailure>,
     /// Time of the guest's call.
     pub time: Duration,
     /// Memory of the instance after it.
@@ -58,8 +58,8 @@ impl<'a> Trial<'a> {
         let memory_bytes = guest.memory_bytes();
         self.memory_bytes = self.memory_bytes.max(memory_bytes);
         let result = match &result {
-            Ok(output) => output.check(&batch, &self.settings.output).map_err(|error| Failed::of_output(&error)),
-            Err(error) => Err(Failed::of_guest(error)),
+            Ok(output) => output.check(&batch, &self.settings.output).map_err(|error| RecordFailure::of_output(&error)),
+            Err(error) => Err(RecordFailure::of_guest(error)),
         };
         // Only an instance whose output is right meets the next record.
         if result.is_ok() {
@@ -70,7 +70,7 @@ impl<'a> Trial<'a> {
         Ok(Tried { result, time, memory_bytes })
     }
 
-    fn puts(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<Put>, Failed> {
+    fn puts(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<Put>, RecordFailure> {
         if let Some((_, failed)) = failure::of_rows(checked, &self.settings).pop() {
             return Err(failed);
         }

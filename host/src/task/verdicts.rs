@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::failure::Failed;
+use super::failure::RecordFailure;
 use crate::ports::Cause;
 
 /// The changes to a dead letter without which its topic does not take it.
@@ -34,10 +34,10 @@ pub(super) struct Verdicts {
 
 #[derive(Debug, Default)]
 struct Verdict {
-    failed: Option<Failed>,
+    failed: Option<RecordFailure>,
     mend: Mend,
     /// The reason why the partition stops: its dead letter is beyond mending.
-    stop: Option<Failed>,
+    stop: Option<RecordFailure>,
     /// The record came in only in part, which nothing mends but reading it again.
     damaged: bool,
 }
@@ -66,7 +66,7 @@ impl Mend {
 
 impl Verdicts {
     /// The record at this offset fails from now on. The first failure stays. Returns whether this is it.
-    pub fn condemn(&mut self, offset: i64, failed: Failed) -> bool {
+    pub fn condemn(&mut self, offset: i64, failed: RecordFailure) -> bool {
         let verdict = self.records.entry(offset).or_default();
         let is_new = verdict.failed.is_none();
         verdict.failed.get_or_insert(failed);
@@ -74,7 +74,7 @@ impl Verdicts {
     }
 
     /// The record at this offset fails for as long as its batch is there.
-    pub fn condemn_damaged(&mut self, offset: i64, failed: Failed) {
+    pub fn condemn_damaged(&mut self, offset: i64, failed: RecordFailure) {
         self.condemn(offset, failed);
         self.records.entry(offset).or_default().damaged = true;
     }
@@ -85,10 +85,10 @@ impl Verdicts {
         if verdict.mend.add(cause) {
             return true;
         }
-        verdict.stop.replace(Failed::dead_letter_refused(reason)).is_none()
+        verdict.stop.replace(RecordFailure::dead_letter_refused(reason)).is_none()
     }
 
-    pub fn failed(&self, offset: i64) -> Option<&Failed> {
+    pub fn failed(&self, offset: i64) -> Option<&RecordFailure> {
         self.records.get(&offset)?.failed.as_ref()
     }
 
@@ -103,7 +103,7 @@ impl Verdicts {
     }
 
     /// Returns the reason why the partition stops at this offset.
-    pub fn stop(&self, offset: i64) -> Option<&Failed> {
+    pub fn stop(&self, offset: i64) -> Option<&RecordFailure> {
         self.records.get(&offset)?.stop.as_ref()
     }
 
@@ -155,14 +155,14 @@ mod tests {
     fn a_verdict_lives_until_its_record_is_committed() {
         let mut verdicts = Verdicts::default();
         for offset in [3, 9] {
-            verdicts.condemn(offset, Failed::dead_letter_refused("first"));
-            verdicts.condemn(offset, Failed::dead_letter_refused("second"));
+            verdicts.condemn(offset, RecordFailure::dead_letter_refused("first"));
+            verdicts.condemn(offset, RecordFailure::dead_letter_refused("second"));
         }
         assert!(verdicts.failed(3).is_some_and(|failed| failed.message.contains("first")));
         assert!(verdicts.any_failed(0..=3) && verdicts.any_failed(4..=9) && !verdicts.any_failed(4..=8));
         verdicts.committed(4);
         assert!(!verdicts.any_failed(0..=8) && verdicts.failed(9).is_some());
-        verdicts.condemn_damaged(12, Failed::damaged("a header"));
+        verdicts.condemn_damaged(12, RecordFailure::damaged("a header"));
         verdicts.clear();
         assert!(verdicts.failed(9).is_none() && verdicts.failed(12).is_some());
     }

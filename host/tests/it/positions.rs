@@ -135,7 +135,7 @@ fn what_is_not_wanted_any_more_does_not_begin() {
     let refused = bench.positions.begin(inputs, &|| Ok(false));
     assert!(matches!(refused, Err(PositionsError::Unwanted)), "{refused:?}");
     bench.check(&[]);
-    assert_eq!(bench.positions.known(&bench.id).expect("readable"), None);
+    assert_eq!(bench.positions.record(&bench.id).expect("readable"), None);
     let missing: TopicName = "missing".parse().expect("valid");
     let inputs = Inputs { topics: std::slice::from_ref(&missing), ..inputs };
     assert_eq!(bench.positions.begin(inputs, &|| Ok(true)).expect_err("there is none").code().as_str(), "E207");

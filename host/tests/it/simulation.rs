@@ -29,7 +29,7 @@
 //! | task.rs | `reached_end`: believe it while paused. `skip_control_records`: with work pending; never |
 //! | task/step.rs | `conclude`: send failed rows too; rows after a pausing one; pass a pausing row; leave out dead letters; ignore send errors |
 //! | worker/cycle.rs | `step_back`: leave out `abort`; keep the refused revision. `settle`: swap while a transaction is open. `take_over`, `apply`: never `pass_trial` |
-//! | task.rs | `is_outrun`: never. `swap`: keep the program; keep `since` |
+//! | task.rs | `is_outrun`: never. `swap`: keep the revision; keep `since` |
 //! | task/step.rs | `call`: keep the instance after an error. `retry_row`: begin at row 0. `step_row`: retry for ever |
 //! | task/step.rs | `step_batch`, `step_row`, `step_tick`: keep what a failed call wrote. `step_batch`: keep the writes of a batch of which some failed |
 //! | worker/cycle.rs | `finish`: state committed before the transaction; changelogs not sent. `apply`: a task works before its state is open |

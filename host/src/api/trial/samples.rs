@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::model::codes::Code;
 use crate::model::spec::Spec;
 use crate::ports::{LogRecord, TopicPartition};
-use crate::record_json::Incoming;
+use crate::record_json::RecordInput;
 
 use super::super::ApiState;
 use super::super::problem::Refusal;
@@ -24,8 +24,8 @@ pub struct Sample {
 }
 
 /// The records that were sent, each with its input.
-pub fn given(spec: &Spec, given: Vec<Incoming>) -> Result<Vec<Sample>, Refusal> {
-    let sample = |(index, Incoming { record, topic, partition }): (usize, Incoming)| {
+pub fn given(spec: &Spec, given: Vec<RecordInput>) -> Result<Vec<Sample>, Refusal> {
+    let sample = |(index, RecordInput { record, topic, partition }): (usize, RecordInput)| {
         let input = match &topic {
             None => 0,
             Some(topic) => spec.inputs.iter().position(|input| input.as_str() == topic).ok_or_else(|| {

@@ -289,12 +289,12 @@ fn log_flood() {
         let spec = flood(limits.clone());
         let mut bench = Bench::new(&spec);
         bench.offer(&["a"]).run();
-        let metrics = bench.program.metrics.clone();
+        let metrics = bench.revision.metrics.clone();
         let passed = |of: u64| of - metrics.log_dropped.get();
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
-        let mut other = Task::new(&assigned, bench.program.clone(), false);
+        let mut other = Task::new(&assigned, bench.revision.clone(), false);
         other.offer(&support::guests::record(0, "b"));
         bench.now = Timestamp(bench.now.0 + 1_000_000);
         let stepped = other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
@@ -348,7 +348,7 @@ fn a_dead_letter_is_the_record_and_its_failure() {
     assert_eq!((dead.topic, dead.timestamp), (1, 12));
     assert_eq!((dead.key.as_deref(), dead.value.as_deref()), (key, value));
     let text = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
-    let settings = &bench.program.settings;
+    let settings = &bench.revision.settings;
     let expected = [
         ("trace".to_owned(), Some(b"\x00\xff".to_vec())),
         ("none".to_owned(), None),
@@ -404,7 +404,7 @@ fn retries_come_before_the_policy() {
         assert_eq!(bench.waits, [300, 300], "{values:?}");
         assert_eq!(bench.dead_letters().len(), 1, "{values:?}");
         assert_eq!(bench.session.values(0).len(), values.len() - 1, "{values:?}");
-        assert_eq!(bench.program.metrics.guest_call.get_sample_count(), calls, "{values:?}");
+        assert_eq!(bench.revision.metrics.guest_call.get_sample_count(), calls, "{values:?}");
     }
 }
 

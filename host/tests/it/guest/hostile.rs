@@ -351,9 +351,9 @@ fn a_host_without_memory_blames_no_record() {
         }
     }
     let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), KeyedState::default(), |_| {});
-    let (settings, metrics) = (bench.program.settings.clone(), bench.program.metrics.clone());
-    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
-    bench.task.swap(program, None, false);
+    let (settings, metrics) = (bench.revision.settings.clone(), bench.revision.metrics.clone());
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
+    bench.task.swap(revision, None, false);
     bench.offer(&["a", "b"]);
     let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
     assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
