@@ -27,7 +27,6 @@ mod transforms;
 mod trial;
 mod turns;
 mod views;
-mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +40,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::catalog::Catalog;
 use crate::cluster::LogTopics;
 use crate::model::codes::Code;
-use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
-use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
-use crate::ports::{GuestFactory, Log};
+use crate::ports::Log;
 use crate::positions::Positions;
 
 use crate::telemetry::metrics::HttpMetrics;
@@ -56,20 +53,9 @@ use logs::Follows;
 use problem::Refusal;
 use turns::Turns;
 
+pub use crate::deployment::ModuleChecker;
 pub use gate::Gate;
 pub use server::{Server, ServerLimits};
-
-/// Looks into modules. Blocking.
-pub trait ModuleChecker: Send + Sync {
-    /// Compiles the module and checks it against the world; what was found is kept by digest.
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
-
-    /// Makes an instance and runs its `init` with the spec's config.
-    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
-
-    /// What makes instances with the spec's config and limits, to be thrown away after a trial.
-    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
-}
 
 /// What runs: on this host, and as far as it was heard of, on the others.
 pub trait Runtime: Send + Sync {

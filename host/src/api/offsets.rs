@@ -6,7 +6,6 @@
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::catalog::CatalogError;
+use crate::deployment::wait_until_empty;
 use crate::model::codes::Code;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired, Progress};
@@ -31,9 +31,6 @@ use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, Params};
 use super::transforms::find_understood;
 use super::{ApiState, AppState, blocking};
-
-/// How often it is asked whether the group is empty by now.
-const LEAVE_POLL: Duration = Duration::from_millis(100);
 
 #[derive(Serialize, ToSchema)]
 pub struct OffsetList {
@@ -264,26 +261,22 @@ fn paused(state: &ApiState, id: &TransformId) -> Result<Paused, Refusal> {
     Ok(Paused { spec, revision: deployment.revision, resets: deployment.asked.resets })
 }
 
-/// Hosts need a moment to see that a transform was paused.
-pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    let deadline = Instant::now() + state.limits.leave_time;
-    loop {
-        match in_use(state, id, group) {
-            Err(refusal) if refusal.code() == Code::OffsetsInUse && Instant::now() < deadline => {
-                std::thread::sleep(LEAVE_POLL);
-            }
-            done => return done,
-        }
-    }
+/// Refuses while the group has members. Hosts need a moment to see that a transform was paused: they get it.
+fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
+    refuse_members(id, group, wait_until_empty(&*state.log, group, state.limits.leave_time)?)
 }
 
-/// Refuses while the group has members.
+/// Refuses if the group has members now.
 fn in_use(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    match state.log.group_members(group)? {
-        0 => Ok(()),
-        members => Err(Refusal::new(Code::OffsetsInUse, format!("{id} is paused, but group {group} has {members} members"))
-            .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request")),
+    refuse_members(id, group, state.log.group_members(group)?)
+}
+
+fn refuse_members(id: &TransformId, group: &str, members: usize) -> Result<(), Refusal> {
+    if members == 0 {
+        return Ok(());
     }
+    Err(Refusal::new(Code::OffsetsInUse, format!("{id} is paused, but group {group} has {members} members"))
+        .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request"))
 }
 
 /// Every input partition as it is.

@@ -11,13 +11,14 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::catalog::{CatalogError, Change, ChangeResult, Outcome};
+use crate::deployment::Deployed;
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TransformId};
 use crate::model::revision::Deployment;
 use crate::model::spec::RawSpec;
 
 use super::body::{self, Media, Received, Upload};
-use super::deploy::{self, Deployed};
+use super::deploy;
 use super::problem::{ProblemDetails, Refusal};
 use super::request::{Id, IfMatch, Name, Params};
 use super::views::{ChangeView, TransformList, TransformSummary, TransformView};
@@ -79,7 +80,7 @@ pub async fn put(
     let turn = shared.uploads.take().await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
-    let Deployed { applied, created_topics, warnings } = blocking(move || {
+    let Deployed { result: applied, created_topics, warnings } = blocking(move || {
         let _held = (turn, share);
         let upload = upload_of(&media, &headers, bytes)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })

@@ -14,13 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::catalog::CatalogError;
+use crate::deployment::CheckedCandidate;
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TransformId};
+use crate::model::names::TransformId;
 use crate::model::spec::{RawSpec, Spec};
 use crate::model::text::cut;
 use crate::model::units::Timestamp;
-use crate::ports::LogError;
 use crate::record_json::{self, Form, Incoming, RecordContent};
 use crate::state::{State as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
@@ -28,7 +27,7 @@ use crate::task::{Failed, Settings};
 
 use self::samples::{Sample, bytes_of, out_of_time};
 use super::body::{self, Media, Received};
-use super::deploy::module_of;
+use super::deploy::deployer;
 use super::problem::{ProblemDetails, Refusal, json_bytes};
 use super::request::Id;
 use super::transforms::FORM_BYTES;
@@ -197,15 +196,14 @@ impl Source {
 
 fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, Refusal> {
     let deadline = Instant::now() + state.limits.trial_time;
-    let (spec, module) = candidate(state, id, wanted.spec, wanted.module)?;
-    state.modules.check(&module)?;
-    state.modules.try_init(&spec, &module)?;
+    let candidate = deployer(state).check_candidate(id, wanted.spec, wanted.module.as_deref())?;
+    let CheckedCandidate { spec, module, record_bytes_max } = candidate;
     let samples = match wanted.source {
         Source::Given(given) => samples::given(&spec, given)?,
         Source::Live(live) => samples::newest(state, &spec, live, deadline)?,
     };
     let guests = state.modules.prepare(&spec, &module)?;
-    let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max(state, &spec)?);
+    let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max);
     let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new())).collect();
     let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     let mut trial = Trial::new(&*guests, settings, empty);
@@ -223,42 +221,6 @@ fn run(state: &ApiState, id: &TransformId, wanted: Wanted) -> Result<TrialView, 
     }
     answer.view.memory_bytes = trial.memory_bytes() as u64;
     Ok(answer.view)
-}
-
-/// The spec and module that were sent; what was not is the current revision's.
-fn candidate(
-    state: &ApiState,
-    id: &TransformId,
-    spec: Option<RawSpec>,
-    module: Option<Bytes>,
-) -> Result<(Spec, Bytes), Refusal> {
-    let current = state.catalog.deployment(id);
-    if let Some(current) = current.as_ref().filter(|_| spec.is_none() || module.is_none()) {
-        CatalogError::unless_understood(current)?;
-    }
-    let raw = match (spec, &current) {
-        (Some(spec), _) => spec,
-        (None, Some(current)) => RawSpec { module: None, ..current.spec.clone() },
-        (None, None) => {
-            let refusal = Refusal::new(Code::NoTransform, format!("there is no transform {id}, and no spec was sent"));
-            return Err(refusal.with_hint("send `spec` and `module` along: nothing needs to be deployed"));
-        }
-    };
-    let current = current.filter(|_| raw.module.is_none()).map(|current| current.module);
-    let digest = module.as_deref().map(Digest::of).or(current);
-    let spec = Spec::parse(&raw, id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
-    let module = module_of(state, &spec, module)?;
-    Ok((spec, module))
-}
-
-/// Of each topic that would be written; one that does not exist yet takes everything.
-fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal> {
-    let bytes_max = |topic| match state.log.topic(topic) {
-        Ok(info) => Ok(info.sent_bytes_max),
-        Err(LogError::NoTopic(_)) => Ok(usize::MAX),
-        Err(error) => Err(error.into()),
-    };
-    spec.written_topics().map(bytes_max).collect()
 }
 
 /// The answer as it grows.

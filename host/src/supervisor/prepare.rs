@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::Parts;
 use crate::catalog::CatalogError;
+use crate::deployment::{TopicFacts, check_start};
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TopicName};
+use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
-use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, States};
+use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions};
 use crate::stores::{MayOpen, TransformStores};
 use crate::task::{Failed, RunnableRevision, Settings};
-use crate::telemetry::metrics::TransformMetrics;
 
 /// A revision, ready to run.
 pub struct Prepared {
@@ -76,21 +75,18 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         (Code::SpecRefused, listed.join("; "))
     })?;
     let bytes = module(parts, &spec.module)?;
-    for topic in &spec.inputs {
-        parts.log.partitions(topic).map_err(of_log)?;
-    }
-    let mut record_bytes_max = Vec::new();
-    for topic in spec.written_topics() {
-        record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.sent_bytes_max);
-    }
-    let written: Vec<_> = spec.written_topics().cloned().collect();
-    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
     let resets = deployment.asked.resets;
     let changelogs = spec.changelogs(&parts.cluster, resets);
-    let stores = stores(parts, &spec, &changelogs, &metrics)?;
-    let stores = stores.map(|stores| stores.asking(may_open(parts, deployment)));
+    let topics = TopicFacts::gather(&*parts.log, &spec, changelogs.clone()).map_err(of_log)?;
+    check_start(&spec, &topics).map_err(|rejection| (rejection.first.code, rejection.to_string()))?;
+    let written: Vec<_> = spec.written_topics().cloned().collect();
+    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
+    let stores = topics.changelog_partitions().map(|partitions| {
+        let stores = parts.stores.of(&spec, &topics.changelogs(), partitions, metrics.clone());
+        stores.asking(may_open(parts, deployment))
+    });
     let tables = parts.tables.of(spec.tables.values().cloned())?;
-    let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
+    let settings = Settings::of(&spec, deployment.revision, changelogs, topics.record_bytes_max(&spec));
     let settings = Settings { resets, ..settings };
     let watch = parts.crashes.watch(&spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
@@ -131,30 +127,6 @@ fn may_open(parts: &Parts, deployment: &Deployment) -> MayOpen {
         let Deployment { id, revision, .. } = now;
         Err(OpenError::Unavailable(format!("{id} was changed meanwhile: its partitions wait for revision {revision} here")))
     })
-}
-
-/// Opens nothing yet; but that every input still has the partitions of the changelogs is looked at now.
-fn stores(
-    parts: &Parts,
-    spec: &Spec,
-    changelogs: &[TopicName],
-    metrics: &Arc<TransformMetrics>,
-) -> Result<Option<TransformStores>, Unprepared> {
-    if changelogs.is_empty() {
-        return Ok(None);
-    }
-    let (mut partitions, mut found) = (None, Vec::new());
-    for changelog in changelogs {
-        let info = parts.log.topic(changelog).map_err(|error| match error {
-            LogError::NoTopic(topic) => (Code::StateLost, format!("there is no changelog topic {topic}")),
-            error => of_log(error),
-        })?;
-        partitions.get_or_insert(info.partitions);
-        found.push((changelog.clone(), info));
-    }
-    let stores = parts.stores.of(spec, &found, partitions.unwrap_or_default(), metrics.clone());
-    stores.check_inputs().map_err(|error| (error.code(), error.to_string()))?;
-    Ok(Some(stores))
 }
 
 /// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
