@@ -100,7 +100,7 @@ impl Deployer<'_> {
     /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now.
     pub fn rollback(&self, id: &TransformId, to: Option<u64>, request: Request) -> Result<ChangeResult, DeployError> {
         debug_assert_eq!(request.change, Change::Rollback { to });
-        if let Some(earlier) = self.catalog.answered(id, &request)? {
+        if let Some(earlier) = self.catalog.earlier_result(id, &request)? {
             return Ok(earlier);
         }
         self.catalog.refresh()?;

@@ -102,6 +102,10 @@ fn lose(facts: &mut Facts, names: &[&str]) {
     }
 }
 
+fn resize(facts: &mut Facts, input: &str, partitions: i32) {
+    facts.topics.inputs.insert(topic(input), partitions);
+}
+
 fn set(facts: &mut Facts, name: &str, info: TopicInfo) {
     facts.topics.settings.insert(topic(name), info);
 }
@@ -123,7 +127,7 @@ fn topics_exist_and_fit() {
     check(&none, |facts| set(facts, "prices", info(1)), &["E051 tables.t"]);
     // Not known, as the host may not ask for it.
     check(&none, |facts| set(facts, "prices", TopicInfo { compacted: None, ..info(1) }), &[]);
-    let three = |facts: &mut Facts| drop(facts.topics.inputs.insert(topic("b"), 3));
+    let three = |facts: &mut Facts| resize(facts, "b", 3);
     check(&none, three, &["E050 inputs[0] inputs[1]"]);
     check(&json!({"state": {}}), |facts| (three(facts), facts.topics.changelogs.clear()).1, &[]);
 }
@@ -244,5 +248,5 @@ fn a_start_needs_every_topic_as_it_was() {
     check_start(|facts| lose(facts, &["a", "out", "t.n.dead-letter"]), &[gone]);
     check_start(|facts| lose(facts, &["a", "out", "t.n.dead-letter", "changelog"]), &[gone, lost]);
     let changed = ("E221", "b has 5 partitions, its changelogs have 4");
-    check_start(|facts| drop(facts.topics.inputs.insert(topic("b"), 5)), &[changed]);
+    check_start(|facts| resize(facts, "b", 5), &[changed]);
 }
