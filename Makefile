@@ -75,14 +75,14 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 # One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
 	@echo "make: building optimised (the first time takes minutes)"
-	cargo build --release -p sandbar -p sandbar-bench --bins --benches
+	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --benches
 	$(target)/release/sandbar-bench
 	@echo "make: the pause of a swap under load, and 50 transforms after a restart"
 	$(target)/release/sandbar-bench swap
 	$(target)/release/sandbar-bench restart
 	$(target)/release/sandbar-bench restore
 	@echo "make: the boundary alone"
-	cargo bench -p sandbar -p sandbar-bench --bench boundary
+	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary
 
 clean: ## removes what was built and downloaded
 	cargo clean

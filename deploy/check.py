@@ -1,4 +1,4 @@
-"""Checks of deploy/ that need a YAML parser; called by check.sh from the repository's root.
+"""Checks of deploy/ and shop/connect/ that need a YAML parser; called by check.sh from the repository's root.
 
 All YAML and JSON parses; each bind mount of the compose file exists; connectors keep their passwords out and read
 committed records only; each alert has its texts and a test; each
@@ -14,9 +14,10 @@ from pathlib import Path
 import yaml
 
 DEPLOY = Path("deploy")
+CONNECTORS = Path("shop/connect")
 METRICS = Path("host/src/telemetry/metrics.rs")
 SEVERITIES = {"critical", "warning", "info"}
-# What Grafana puts in place of its variables, or something like it.
+# Values like those that Grafana puts in place of its variables.
 GRAFANA = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
 
 problems = []
@@ -45,7 +46,7 @@ def metrics_in(query):
 
 
 def exported(name, known):
-    """Whether the host exports this series; a histogram has three."""
+    """Returns true if the host exports this series; a histogram has three."""
     return name in known or re.sub(r"_(bucket|sum|count)$", "", name) in known
 
 
@@ -64,7 +65,7 @@ def check_compose(path):
 
 
 def check_rules(path, tests):
-    """Returns where each query is, and what is recorded."""
+    """Returns the place of each query, and the recorded series."""
     queries, recorded = {}, set()
     tested = {
         name for case in tests.get("tests", [])
@@ -120,7 +121,7 @@ def check_dashboard(path):
 
 
 def check_connector(path, documented):
-    """What Connect would only say when the connector starts, or never."""
+    """Finds errors that Connect reports only when the connector starts, or never."""
     config = load(path)
     for name, value in config.items():
         expect(isinstance(value, str), f"{path}: {name} is no text, as Connect's values are")
@@ -151,11 +152,11 @@ def write_as_rules(queries, path):
 
 def main():
     for path in sorted([*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.yml"), *DEPLOY.rglob("*.json")]):
-        # Helm's templates are no YAML before they are rendered.
+        # Helm's templates are not YAML until they are rendered.
         if "templates" not in path.parts:
             load(path)
 
-    for path in sorted((DEPLOY / "connect").glob("*.json")):
+    for path in sorted(CONNECTORS.glob("*.json")):
         check_connector(path, (DEPLOY / "README.md").read_text())
 
     check_compose(DEPLOY / "compose/compose.yaml")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks all that deploy/ holds, with whichever of these tools are installed: python3 with PyYAML, promtool,
+# Checks everything in deploy/ with the installed ones of these tools: python3 with PyYAML, promtool,
 # systemd-analyze, docker compose, hadolint, shellcheck. It installs nothing and changes nothing.
-# Prints one line per check; exits with 1 when one failed. A missing tool is reported and is no failure.
+# Prints one line per check; exits with 1 if one failed. A missing tool is reported, and does not fail the run.
 # shellcheck disable=SC2317  # the functions are called, by name, through `check`
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
-# check NAME COMMAND...: runs it, and shows its output only when it fails.
+# check NAME COMMAND...: runs the command, and shows its output only if it fails.
 check() {
     local name=$1
     shift
@@ -25,7 +25,7 @@ check() {
 
 skipped() { echo "skipped: $1"; }
 
-# need TOOL: whether it is there; says so if not.
+# need TOOL: succeeds if the tool is installed; otherwise reports it as missing.
 need() {
     command -v "$1" >/dev/null 2>&1 && return
     skipped "$1 not found"
@@ -39,7 +39,7 @@ python_yaml() {
     return 1
 }
 
-# === What needs only grep ===
+# === Checks that need only grep ===
 
 image_rust_is_workspace_rust() {
     local image workspace

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Holds every dependency against deny.toml: licences, bans, sources, and known holes (advisories).
+# Checks every dependency against deny.toml: licences, bans, sources, and known vulnerabilities (advisories).
 #
 # cargo-deny is taken from the PATH, or compiled once from crates.io, with its own lock file, into .sandbar/tools (or the
-# same folder of $SANDBAR_CACHE): without optimising, which takes minutes off that and adds a second to a run.
+# same folder of $SANDBAR_CACHE). It is compiled without optimisation, which saves minutes and adds a second to a run.
 #
-# The known holes are a git repository, RustSec's. Where it cannot be fetched, an earlier copy is used; where there is none
-# either, the rest is checked all the same, and the last line says what was not.
+# The advisories are a git repository, RustSec's. If it cannot be fetched, an earlier copy is used. Without a copy, the
+# rest is checked nevertheless, and the last line reports the missing check.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ databases=${CARGO_HOME:-$HOME/.cargo}/advisory-dbs
 skipped=
 if ! timeout 120 "$deny" fetch db >"$work/fetch" 2>&1; then
     if compgen -G "$databases/advisory-db-*/crates" >/dev/null; then
-        say "the list of known holes could not be fetched: an earlier copy of it is used"
+        say "the list of advisories could not be fetched: an earlier copy of it is used"
     else
         skipped=yes
     fi
@@ -40,5 +40,5 @@ fi
 if [[ -z $skipped ]]; then
     "$deny" --offline check advisories
 else
-    say "ADVISORIES WERE NOT CHECKED: $(grep -m1 -i 'fatal\|error' "$work/fetch" || echo 'the list of known holes could not be fetched')" >&2
+    say "ADVISORIES WERE NOT CHECKED: $(grep -m1 -i 'fatal\|error' "$work/fetch" || echo 'the list of advisories could not be fetched')" >&2
 fi

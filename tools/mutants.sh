@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Changes the code of worker, task, state and stores in one place at a time, and has the tests that need no broker find it.
-# A mutant that survives is a line that no such test holds; docs/testing.md says which ones were looked at.
+# A surviving mutant shows a line that no such test checks; docs/testing.md lists the ones that were examined.
 #
 #   tools/mutants.sh [SHARD]    SHARD: 3/24, the fourth of 24 parts; without it, the part of today
 #
-# There are about a thousand mutants, each of which is compiled and tested: a night has one part of them. The work is done
-# on a copy of HEAD, and with the dependencies that are compiled in target/.
+# There are about a thousand mutants, each of which is compiled and tested, so a night runs one part of them. The work is
+# done on a copy of HEAD, with the compiled dependencies of target/.
 #
 # cargo-mutants is taken from the PATH, or compiled once from crates.io, with its own lock file, into .sandbar/tools (or the
 # same folder of $SANDBAR_CACHE).
@@ -37,7 +37,7 @@ files=()
 for part in worker task state stores; do
     files+=(--file "host/src/$part.rs" --file "host/src/$part/*.rs")
 done
-# For compiling, too: all other tests would be linked for each mutant.
+# Also for compiling: otherwise all other tests would be linked for each mutant.
 tests=(-C=--lib -C=--test=it)
 # Of those, the ones that run the worker, its tasks and their state.
 filter=(-- -- simulation stateful worker:: task:: state:: stores::)
@@ -48,5 +48,5 @@ CARGO_TARGET_DIR=$target SANDBAR_GUESTS_DIR=${SANDBAR_GUESTS_DIR:-$target/guests
     CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_INCREMENTAL=1 \
     "$mutants" mutants --in-place --package sandbar --test-workspace true --baseline skip --timeout 120 --build-timeout 600 \
     --shard "$shard" --output "$work" --colors never "${files[@]}" "${tests[@]}" "${filter[@]}" || found=$?
-# 2: some survived, 3: some ran out of time. Both are to be looked at, and are listed above.
+# 2: some survived, 3: some ran out of time. Both need a look, and are listed above.
 [[ $found == 0 || $found == 2 || $found == 3 ]]

@@ -2,19 +2,19 @@
 # Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
 #
 #   tools/setup.sh           all of these
-#   tools/setup.sh build     what `cargo build` and transforms need: gcc, g++, make, perl, the target wasm32-unknown-unknown
-#   tools/setup.sh kafka     what the tests need: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
-#   tools/setup.sh shop      what the shop needs (`make shop`, and its test): all of kafka, the package postgresql, and from
+#   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, perl, the target wasm32-unknown-unknown
+#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
+#   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
-#   tools/setup.sh browser   what the test with a web page needs: the package chromium (about 110 MiB, 450 MiB unpacked)
+#   tools/setup.sh browser   needs of the test with a web page: the package chromium (about 110 MiB, 450 MiB unpacked)
 #
-# Packages are installed where this runs as root or sudo asks for no password; otherwise it says what to run.
+# Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to .sandbar/kafka and .sandbar/connect in this checkout, or to the same folders of $SANDBAR_CACHE.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 wasm=wasm32-unknown-unknown
-# What we built ourselves into rustc's sysroot carries this file: such a directory we may replace.
+# Marks a directory in rustc's sysroot that this script built: it may replace such a directory.
 marker='built-by-sandbar-setup'
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbar-setup.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -61,7 +61,7 @@ compilers() {
 
 # === the wasm target ===
 
-# Whether rustc can compile for the target: asks it to, as a directory that is there may be another rustc's.
+# Succeeds if rustc can compile for the target. It compiles a probe, because an existing directory may be another rustc's.
 target_works() {
     echo 'pub fn probe() -> String { format!("{}", 1) }' |
         rustc --target "$wasm" --crate-type cdylib --crate-name probe -o "$work/probe.wasm" - >/dev/null 2>&1
@@ -108,7 +108,7 @@ build_std() {
     printf '[package]\nname = "sandbar-std"\nversion = "0.0.0"\nedition = "2024"\n[lib]\npath = "lib.rs"\n' >"$work/std/Cargo.toml"
     : >"$work/std/lib.rs"
     local built=0
-    # RUSTC_BOOTSTRAP: -Zbuild-std is not stable. Embedded bitcode is what lets a guest be built with LTO.
+    # RUSTC_BOOTSTRAP: -Zbuild-std is not stable. A guest can be built with LTO only with embedded bitcode.
     (cd "$work/std" && env -u CARGO_ENCODED_RUSTFLAGS -u RUSTC_WRAPPER -u CARGO_BUILD_TARGET \
         CARGO_TARGET_DIR="$work/std/target" RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes \
         cargo build --quiet --release -Zbuild-std=std,panic_abort --target "$wasm") >"$work/cargo" 2>&1 </dev/null || built=$?
@@ -127,7 +127,7 @@ build_std() {
     mv "$lib.new" "$lib"
 }
 
-# Whether the sysroot has this rustc's sources already: as rustup's component, or with a version that says so.
+# Succeeds if the sysroot already has this rustc's sources: as rustup's component, or with a matching version file.
 sources_fit() {
     local src=$1 sysroot=$2 version=$3
     [[ -f $src/library/std/Cargo.toml ]] || return 1
@@ -137,8 +137,8 @@ sources_fit() {
 
 # distribution_sources VERSION: leaves the sources at $work/library.
 #
-# Taken from the distribution's package, by apt itself: so its mirrors and proxies, its checks of signatures and
-# SHA256, but with directories of our own, so that nothing about this machine's packages changes.
+# apt itself takes them from the distribution's package, with its mirrors and proxies, and its checks of signatures and
+# SHA256. It uses directories of our own, so that nothing about this machine's packages changes.
 distribution_sources() {
     local version=$1 apt=$work/apt-root id codename keyring options='' mirror mirrors suite package found
     has apt-get || die "rustc lacks the target $wasm, and this is no Debian or Ubuntu, from which" \
@@ -248,7 +248,7 @@ browser() {
     has chromium || has chromium-browser || install_packages "a test opens a web page in it" chromium
 }
 
-# === what to do ===
+# === main ===
 
 (($# > 0)) || set -- build kafka shop browser
 for part in "$@"; do

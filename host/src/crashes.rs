@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 use calls::{Calls, Slot};
 use ends::{Ends, Suspect};
 use turns::Turns;
@@ -163,7 +163,7 @@ impl Crashes {
     }
 
     /// A transaction with work on these partitions was committed. Returns whether the transform is still a suspect.
-    fn committed(&self, id: &TransformId, partitions: &[Partition]) -> bool {
+    fn committed(&self, id: &TransformId, partitions: &[TopicPartition]) -> bool {
         let mut state = self.shared.state.lock();
         let State { ends, turns, .. } = &mut *state;
         let Some(suspect) = ends.suspects.get_mut(id) else { return false };
@@ -239,11 +239,11 @@ mod tests {
     struct Looks(PathBuf);
 
     impl Guest for Looks {
-        fn process(&mut self, _: &Batch, _: Call, _: &mut crate::state::State) -> Result<Output, GuestError> {
+        fn process(&mut self, _: &Batch, _: Call, _: &mut crate::state::KeyedState) -> Result<Output, GuestError> {
             Err(GuestError::Returned(marks(&self.0)))
         }
 
-        fn tick(&mut self, _: Call, _: &mut crate::state::State) -> Result<Output, GuestError> {
+        fn tick(&mut self, _: Call, _: &mut crate::state::KeyedState) -> Result<Output, GuestError> {
             Err(GuestError::Returned(marks(&self.0)))
         }
 
@@ -270,7 +270,7 @@ mod tests {
     fn marks(folder: &Path) -> String {
         let last = calls::read(&folder.join(CALLS)).expect("readable").expect("there");
         let shown = last.under_way.iter().map(|(id, partitions)| {
-            let numbers = partitions.iter().map(|partition| partition.map(|partition| partition.number));
+            let numbers = partitions.iter().map(|partition| partition.map(|partition| partition.partition));
             format!("{id}: {:?}", numbers.collect::<Vec<_>>())
         });
         shown.collect::<Vec<_>>().join(" ")
@@ -289,10 +289,10 @@ mod tests {
         let factory = watch.factory(Arc::new(Factory(folder.path().to_owned())));
         let mut guest = factory.instantiate().expect("an instance");
         assert_eq!(marks(folder.path()), "");
-        let call = Call { partition: Partition { input: 0, number: 3 }, now: Timestamp(0) };
+        let call = Call { partition: TopicPartition { input: 0, partition: 3 }, now: Timestamp(0) };
         let marked = Err(GuestError::Returned("t/a: [Some(3)]".to_owned()));
-        assert_eq!(guest.process(&Batch::default(), call, &mut crate::state::State::default()), marked);
-        assert_eq!(guest.tick(call, &mut crate::state::State::default()), marked);
+        assert_eq!(guest.process(&Batch::default(), call, &mut crate::state::KeyedState::default()), marked);
+        assert_eq!(guest.tick(call, &mut crate::state::KeyedState::default()), marked);
         assert_eq!((marks(folder.path()).as_str(), guest.memory_bytes()), ("", 7));
         drop(guest);
         assert_eq!(marks(folder.path()), "");
@@ -307,7 +307,7 @@ mod tests {
         let permit = crashes.permit(&id(), resumes);
         let watch = crashes.watch(&id());
         if commits {
-            watch.factory(Arc::new(Factory(PathBuf::new()))).committed(&[Partition { input: 0, number: 0 }]);
+            watch.factory(Arc::new(Factory(PathBuf::new()))).committed(&[TopicPartition { input: 0, partition: 0 }]);
         }
         // The process ends here: what it holds is never dropped.
         std::mem::forget(crashes.take(&id()).expect("a slot"));

@@ -1,4 +1,4 @@
-//! Parsers of this crate that read foreign bytes and that nobody outside calls, for the fuzz targets in `fuzz/`.
+//! Parsers of this crate that read foreign bytes and that nobody outside calls, for the fuzz targets in `tests/fuzz/`.
 //!
 //! Nothing in the host uses this module.
 

@@ -1,11 +1,11 @@
 //! The keyed state of one partition number of a transform: its stores, as its tasks' guests see them.
 //!
 //! A plain value owned by one worker thread. It reads no clock and knows neither Kafka nor wasmtime: a local store
-//! ([`LocalStore`]) is under each of its stores, and the worker sends what [`State::changes`] says to the changelog
+//! ([`LocalStore`]) is under each of its stores, and the worker sends what [`KeyedState::changes`] says to the changelog
 //! topics, inside the transaction.
 //!
-//! Invariants: what a call wrote is kept whole or not at all ([`State::end_call`]); what a transaction wrote reaches the
-//! local stores only after it was committed ([`State::committed`]); after a fault of a local store the state is of no
+//! Invariants: what a call wrote is kept whole or not at all ([`KeyedState::end_call`]); what a transaction wrote reaches the
+//! local stores only after it was committed ([`KeyedState::committed`]); after a fault of a local store the state is of no
 //! more use, until it was rebuilt.
 
 pub mod local;
@@ -26,7 +26,7 @@ pub enum StateError {
     /// It would go over a limit: its record is to blame.
     #[error("{0}")]
     Limit(String),
-    /// The local store is to blame: no record is. See [`State::fault`].
+    /// The local store is to blame: no record is. See [`KeyedState::fault`].
     #[error(transparent)]
     Local(#[from] LocalError),
     /// There is no such store now: outside of a call there is none at all.
@@ -36,14 +36,14 @@ pub enum StateError {
 
 /// See the module. The default has no stores.
 #[derive(Default)]
-pub struct State {
+pub struct KeyedState {
     stores: Vec<Store>,
     fault: Option<LocalError>,
     /// Let go after the stores: fields are dropped in their order.
     _held: Option<Box<dyn Any + Send>>,
 }
 
-impl State {
+impl KeyedState {
     /// `stores` in the order of the spec.
     pub fn new(stores: Vec<Store>) -> Self {
         Self { stores, fault: None, _held: None }

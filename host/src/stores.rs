@@ -1,7 +1,7 @@
 //! Where stores live on a host: opening them for the partitions that its workers own, in threads of their own.
 //!
 //! ```text
-//! worker: States::open(number) --thread--> claim -> local store (disk or memory) -> restore from the changelog --> State
+//! worker: StateOpener::open(number) --thread--> claim -> local store (disk or memory) -> restore from the changelog --> KeyedState
 //!            poll() ... None, None ... Some(state)
 //! ```
 //!
@@ -25,13 +25,13 @@ use tokio::sync::watch;
 use crate::model::names::TopicName;
 use crate::model::spec::{Spec, StoreKind};
 use crate::model::units::Timestamp;
-use crate::ports::{Log, OpenError, Opening, Positions, States, TopicInfo};
+use crate::ports::{Log, OpenError, Positions, Restore, StateOpener, TopicInfo};
 use crate::state::local::{LocalError, Memory};
-use crate::state::{LocalStore, State, Store, StoreSettings};
+use crate::state::{KeyedState, LocalStore, Store, StoreSettings};
 use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
 use disk::{Disk, DiskStore};
-use restore::{Changelog, Restore};
+use restore::{Changelog, StoreRestore};
 
 /// How long one read of a changelog waits for records, before it is looked whether it is still wanted.
 const READ_WAIT: Duration = Duration::from_millis(200);
@@ -151,7 +151,7 @@ impl TransformStores {
         (&self.stores, self.partitions) == (&other.stores, other.partitions)
     }
 
-    fn build(&self, number: i32, committed: &Positions, afresh: bool, progress: &Progress) -> Result<State, OpenError> {
+    fn build(&self, number: i32, committed: &Positions, afresh: bool, progress: &Progress) -> Result<KeyedState, OpenError> {
         if number >= self.partitions {
             let message = format!("partition {number} is new, the changelogs have {} partitions", self.partitions);
             return Err(OpenError::Partitions(message));
@@ -166,7 +166,7 @@ impl TransformStores {
             let committed = committed.get(&settings.name).copied();
             let (log, copy_age_max) = (&*self.host.log, *copy_age_max);
             let changelog = Changelog { log, topic, number, committed, copy_age_max };
-            let mut restore = Restore::begin(&changelog, local, afresh, Timestamp::now())?;
+            let mut restore = StoreRestore::begin(&changelog, local, afresh, Timestamp::now())?;
             progress.total.fetch_add(restore.left(), Ordering::Relaxed);
             while restore.left() > 0 {
                 progress.check()?;
@@ -185,7 +185,7 @@ impl TransformStores {
         }
         // Last, so that it is true when the first record comes.
         self.may_open.as_ref().map_or(Ok(()), |may_open| may_open())?;
-        Ok(State::new(stores).holding(claims))
+        Ok(KeyedState::new(stores).holding(claims))
     }
 
     fn local(&self, kind: StoreKind, topic: &TopicName, number: i32) -> Result<Box<dyn LocalStore>, OpenError> {
@@ -199,8 +199,8 @@ impl TransformStores {
     }
 }
 
-impl States for TransformStores {
-    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening> {
+impl StateOpener for TransformStores {
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Restore> {
         let (sent, done) = sync_channel(1);
         let progress = Arc::new(Progress::default());
         let (own, seen) = (self.clone(), progress.clone());
@@ -246,12 +246,12 @@ impl Progress {
 }
 
 struct Opened {
-    done: Receiver<Result<State, OpenError>>,
+    done: Receiver<Result<KeyedState, OpenError>>,
     progress: Arc<Progress>,
 }
 
-impl Opening for Opened {
-    fn poll(&mut self) -> Option<Result<State, OpenError>> {
+impl Restore for Opened {
+    fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
         match self.done.try_recv() {
             Ok(built) => Some(built),
             Err(TryRecvError::Empty) => None,

@@ -47,7 +47,7 @@ use crate::model::revision::{COUNT_MAX, Progress};
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::text::brief;
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Assigned, Cause, CommitOffset, Guest, Partition, Positions};
+use crate::ports::{Cause, CommitOffset, Guest, Positions, TopicPartition};
 
 /// After so many culprits in a row, a partition backs off before the next.
 const CULPRITS_IN_A_ROW: u32 = 5;
@@ -59,7 +59,7 @@ const REASON_BYTES_MAX: usize = 256;
 
 /// See the module.
 pub struct Task {
-    partition: Partition,
+    partition: TopicPartition,
     program: Arc<RunnableRevision>,
     /// The revision that its committed offset names, and since where that one ran.
     committed: Progress,
@@ -128,8 +128,8 @@ pub enum Step {
 }
 
 impl Task {
-    pub fn new(assigned: &Assigned, program: Arc<RunnableRevision>, on_trial: bool) -> Self {
-        let &Assigned { partition, next_offset, .. } = assigned;
+    pub fn new(assigned: &CommitOffset, program: Arc<RunnableRevision>, on_trial: bool) -> Self {
+        let &CommitOffset { partition, next_offset, .. } = assigned;
         let read = Progress::parse(&assigned.metadata, next_offset);
         let unreadable = read.as_ref().err().map(ToString::to_string);
         let mut committed = read.unwrap_or_else(|_| Progress::unknown(next_offset));
@@ -181,7 +181,7 @@ impl Task {
     pub fn unreadable(&self, now: Timestamp) -> Option<LastError> {
         let reason = self.unreadable.as_ref().filter(|_| self.stopped.is_none())?;
         let offset = self.committed_offset;
-        let place = format!("{}/{}", self.topic(), self.partition.number);
+        let place = format!("{}/{}", self.topic(), self.partition.partition);
         let reason = brief(reason, REASON_BYTES_MAX);
         let message = format!("{place} has an offset, {offset}, with metadata that is not believed: {reason}");
         Some(LastError { code: Code::OffsetUnreadable, message, offset: Some(offset), at: now })
@@ -438,7 +438,7 @@ impl Task {
         }
     }
 
-    pub fn partition(&self) -> Partition {
+    pub fn partition(&self) -> TopicPartition {
         self.partition
     }
 
@@ -500,7 +500,7 @@ impl Task {
     pub fn status(&self, end_offset: Option<i64>) -> PartitionStatus {
         PartitionStatus {
             topic: self.topic().clone(),
-            partition: self.partition.number,
+            partition: self.partition.partition,
             committed_offset: Some(self.committed_offset),
             end_offset,
             lag: PartitionStatus::lag(Some(self.committed_offset), end_offset),

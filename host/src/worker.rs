@@ -28,7 +28,7 @@ pub use task_manager::{Revisions, Swap, TaskManager};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Log, SessionError, SessionOptions, States};
+use crate::ports::{Log, SessionError, SessionOptions, StateOpener};
 
 /// First and longest time between two attempts to open a session.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
@@ -100,7 +100,7 @@ pub struct Worker {
     pub options: SessionOptions,
     pub programs: Revisions,
     /// What opens its stores, where it has any.
-    pub stores: Option<Arc<dyn States>>,
+    pub stores: Option<Arc<dyn StateOpener>>,
     pub commands: Receiver<Command>,
     pub status: watch::Sender<WorkerStatus>,
     /// The clock, read between calls and passed on.

@@ -1,7 +1,6 @@
 //! What a change event says, in each of the shapes that Debezium gives it: with and without
 //! `{"schema": .., "payload": ..}` around it, as an envelope or flattened by `ExtractNewRecordState`.
 
-use crate::columns::Columns;
 use crate::json::{Kind, Malformed, Value};
 
 /// A change of one row, or what else stands among the changes.
@@ -13,7 +12,8 @@ pub struct Event<'a> {
     pub before: Option<Value<'a>>,
     /// The row after the change.
     pub after: Option<Value<'a>>,
-    schema: Option<Value<'a>>,
+    /// The schema of the event, where it came with one.
+    pub(crate) schema: Option<Value<'a>>,
 }
 
 /// What happened to a row.
@@ -33,18 +33,6 @@ pub enum Op {
     Message,
     /// A row without an envelope: what happened to it stands in the row, if at all.
     Flat,
-}
-
-/// How a column's values are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// As they are.
-    Plain,
-    /// As a decimal: the base64 of an unscaled value, or a number.
-    Decimal {
-        /// How many of its digits are decimals.
-        scale: u32,
-    },
 }
 
 /// Why something is not a change event.
@@ -99,21 +87,6 @@ impl<'a> Event<'a> {
         let op = Op::parse(op).ok_or_else(|| EventError::UnknownOp(String::from_utf8_lossy(op).into_owned()))?;
         Ok(Event { op, before: row(parts.before), after: row(parts.after), schema })
     }
-
-    /// How the wanted columns are read, by their numbers, where the event says so itself.
-    pub fn forms(&self, columns: &Columns) -> Result<Option<Vec<Form>>, EventError> {
-        let Some(schema) = self.schema else { return Ok(None) };
-        let row = if self.op == Op::Flat { Some(schema) } else { find_field(schema, b"after")? };
-        let mut forms = vec![Form::Plain; columns.numbers().len()];
-        let Some(fields) = row.map(|row| row.member(b"fields")).transpose()?.flatten() else { return Ok(Some(forms)) };
-        let mut fields = fields.elements().ok_or(Malformed::Structure)?;
-        while let Some(field) = fields.next()? {
-            if let Some((column, form)) = decimal_field(field, columns)? {
-                forms[column] = form;
-            }
-        }
-        Ok(Some(forms))
-    }
 }
 
 // === impl Op ===
@@ -165,40 +138,4 @@ impl<'a> Parts<'a> {
             _ => None,
         }
     }
-}
-
-/// The field of this name in a struct's schema.
-fn find_field<'a>(schema: Value<'a>, wanted: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
-    let Some(fields) = schema.member(b"fields")? else { return Ok(None) };
-    let mut fields = fields.elements().ok_or(Malformed::Structure)?;
-    while let Some(field) = fields.next()? {
-        if matches!(field.member(b"field")?.map(Value::kind), Some(Kind::Text(name)) if name == wanted) {
-            return Ok(Some(field));
-        }
-    }
-    Ok(None)
-}
-
-/// The column that a field's schema describes and its form, where that is a wanted decimal.
-fn decimal_field(field: Value<'_>, columns: &Columns) -> Result<Option<(usize, Form)>, Malformed> {
-    let text = |name: &[u8]| Ok::<_, Malformed>(field.member(name)?.map(Value::kind));
-    let Some(Kind::Text(name)) = text(b"name")? else { return Ok(None) };
-    let scale = match name {
-        b"org.apache.kafka.connect.data.Decimal" => schema_scale(field)?,
-        // Each value brings its own scale.
-        b"io.debezium.data.VariableScaleDecimal" => 0,
-        _ => return Ok(None),
-    };
-    let Some(Kind::Text(column)) = text(b"field")? else { return Ok(None) };
-    Ok(columns.find(column).map(|column| (column, Form::Decimal { scale })))
-}
-
-/// A field's scale. Kafka Connect writes it as a text.
-fn schema_scale(field: Value<'_>) -> Result<u32, Malformed> {
-    let parameters = field.member(b"parameters")?.ok_or(Malformed::Structure)?;
-    let scale = match parameters.member(b"scale")?.map(Value::kind) {
-        Some(Kind::Text(scale) | Kind::Number(scale)) => str::from_utf8(scale).ok().and_then(|scale| scale.parse().ok()),
-        _ => None,
-    };
-    scale.ok_or(Malformed::Word)
 }

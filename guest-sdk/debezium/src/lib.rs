@@ -37,11 +37,13 @@ pub mod decimal;
 pub mod envelope;
 pub mod id;
 pub mod json;
+pub mod schema;
 pub mod typed;
 
 pub use columns::{Columns, Completed, Row, RowError};
 pub use condition::Condition;
 pub use decimal::{Decimal, DecimalError};
-pub use envelope::{Event, EventError, Form, Op};
+pub use envelope::{Event, EventError, Op};
 pub use id::{Id, key_id};
+pub use schema::Form;
 pub use typed::Change;

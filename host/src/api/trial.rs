@@ -21,7 +21,7 @@ use crate::model::spec::{RawSpec, Spec};
 use crate::model::text::cut;
 use crate::model::units::Timestamp;
 use crate::record_json::{self, Form, Incoming, RecordContent};
-use crate::state::{State as Stores, StoreSettings};
+use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::trial::{Trial, Tried};
 use crate::task::{Failed, Settings};
 
@@ -244,7 +244,7 @@ impl Answer {
         self.view.micros_total = self.view.micros_total.saturating_add(micros);
         self.view.records.push(TriedView {
             topic: spec.inputs[sample.partition.input as usize].to_string(),
-            partition: sample.partition.number,
+            partition: sample.partition.partition,
             offset: sample.record.offset,
             micros,
             memory_bytes: tried.memory_bytes as u64,

@@ -18,10 +18,10 @@ use crate::model::spec::{RawSpec, Spec, StoreSpec};
 use crate::model::text;
 use crate::model::units::Timestamp;
 use crate::model::yaml;
-use crate::ports::{LogRecord, Partition, Table};
+use crate::ports::{LogRecord, Table, TopicPartition};
 use crate::record_json::{self, Form, RecordContent};
 use crate::state::local::Entry;
-use crate::state::{State, StoreSettings};
+use crate::state::{KeyedState, StoreSettings};
 use crate::task::trial::{Put, Trial};
 use crate::task::{Failed, Settings};
 use crate::telemetry::logging::{self, LogFormat};
@@ -147,7 +147,7 @@ impl RunArgs {
 
 impl RunArgs {
     /// Every store begins with what its file has.
-    fn read_state(&self, spec: &Spec) -> anyhow::Result<State> {
+    fn read_state(&self, spec: &Spec) -> anyhow::Result<KeyedState> {
         let mut stores = Vec::new();
         for ((name, store), written) in spec.state.iter().zip(&self.stores) {
             let mut entries = BTreeMap::new();
@@ -160,7 +160,7 @@ impl RunArgs {
             entries.retain(|_, entry| entry.is_some());
             stores.push((StoreSettings::of(name, store, &spec.limits), entries.into_iter().collect()));
         }
-        Ok(State::in_memory(stores)?)
+        Ok(KeyedState::in_memory(stores)?)
     }
 
     fn read_tables(&self) -> anyhow::Result<Tables> {
@@ -219,7 +219,7 @@ fn process(trial: &mut Trial<'_>, number: usize, line: &[u8]) -> anyhow::Result<
         Ok(incoming) => incoming,
         Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
     };
-    let partition = Partition { input: 0, number: incoming.partition.unwrap_or(0) };
+    let partition = TopicPartition { input: 0, partition: incoming.partition.unwrap_or(0) };
     let tried = trial.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;
     Ok(tried.result)
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 
 const MAGIC: &[u8; 16] = b"sandbar calls 1\n";
 const SLOT_BYTES: usize = 256;
@@ -37,7 +37,7 @@ pub struct LastRun {
     pub ended_orderly: bool,
     /// The transforms that were in a call, and the partitions that they worked on: none while an instance is made,
     /// dropped, or its module loaded.
-    pub under_way: BTreeMap<TransformId, BTreeSet<Option<Partition>>>,
+    pub under_way: BTreeMap<TransformId, BTreeSet<Option<TopicPartition>>>,
 }
 
 /// Reads the file of the last run. `None`: there is none.
@@ -65,7 +65,7 @@ fn parse(bytes: &[u8]) -> Result<LastRun, String> {
         let id = std::str::from_utf8(id).ok().and_then(|id| id.parse::<TransformId>().ok()).ok_or("a slot is damaged")?;
         let (input, rest) = slot[4..].split_first_chunk().expect("a slot is longer");
         let (number, _) = rest.split_first_chunk().expect("a slot is longer");
-        let partition = Partition { input: u32::from_le_bytes(*input), number: i32::from_le_bytes(*number) };
+        let partition = TopicPartition { input: u32::from_le_bytes(*input), partition: i32::from_le_bytes(*number) };
         last.under_way.entry(id).or_default().insert((slot[1] != 0).then_some(partition));
     }
     Ok(last)
@@ -133,9 +133,9 @@ impl Calls {
     }
 }
 
-fn mark(id_length: usize, under_way: bool, partition: Option<Partition>) -> [u8; MARK_BYTES] {
+fn mark(id_length: usize, under_way: bool, partition: Option<TopicPartition>) -> [u8; MARK_BYTES] {
     let id_length = u8::try_from(id_length).expect("a team and a name have at most 63 bytes each");
-    let Partition { input, number } = partition.unwrap_or(Partition { input: 0, number: 0 });
+    let TopicPartition { input, partition: number } = partition.unwrap_or(TopicPartition { input: 0, partition: 0 });
     let mut mark = [u8::from(under_way), u8::from(partition.is_some()), id_length, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     mark[4..8].copy_from_slice(&input.to_le_bytes());
     mark[8..].copy_from_slice(&number.to_le_bytes());
@@ -152,7 +152,7 @@ pub struct Slot {
 
 impl Slot {
     /// A call begins.
-    pub fn enter(&self, partition: Option<Partition>) {
+    pub fn enter(&self, partition: Option<TopicPartition>) {
         self.calls.write(&mark(self.id_length, true, partition), self.offset());
     }
 
@@ -185,7 +185,7 @@ mod tests {
     fn check(path: &Path, ended_orderly: bool, under_way: &[(&str, &[Option<i32>])]) {
         let last = read(path).expect("readable").expect("there");
         let expected = under_way.iter().map(|(raw, numbers)| {
-            let partition = |number: &Option<i32>| number.map(|number| Partition { input: 1, number });
+            let partition = |number: &Option<i32>| number.map(|number| TopicPartition { input: 1, partition: number });
             (id(raw), numbers.iter().map(partition).collect())
         });
         assert_eq!(last, LastRun { run: 7, ended_orderly, under_way: expected.collect() });
@@ -202,7 +202,7 @@ mod tests {
         let second = calls.take(&id("team/longer-name")).expect("a slot");
         check(&path, false, &[("t/a", &[None]), ("team/longer-name", &[None])]);
         first.leave();
-        second.enter(Some(Partition { input: 1, number: 3 }));
+        second.enter(Some(TopicPartition { input: 1, partition: 3 }));
         check(&path, false, &[("team/longer-name", &[Some(3)])]);
         let third = calls.take(&id("team/longer-name")).expect("a slot");
         check(&path, false, &[("team/longer-name", &[None, Some(3)])]);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::calls::LastRun;
 use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 
 /// So many abnormal ends in a row put a transform in quarantine.
 pub const ENDS_MAX: u32 = 3;
@@ -52,7 +52,7 @@ impl Suspect {
     }
 
     /// Takes note of a commit with these partitions. Returns whether a count was cleared.
-    pub fn committed(&mut self, partitions: impl Iterator<Item = Partition>) -> bool {
+    pub fn committed(&mut self, partitions: impl Iterator<Item = TopicPartition>) -> bool {
         let before = self.ends.len();
         self.ends.remove(ANY);
         for partition in partitions {
@@ -62,8 +62,8 @@ impl Suspect {
     }
 }
 
-fn place(partition: Partition) -> String {
-    format!("{}/{}", partition.input, partition.number)
+fn place(partition: TopicPartition) -> String {
+    format!("{}/{}", partition.input, partition.partition)
 }
 
 impl Ends {
@@ -111,8 +111,8 @@ impl Ends {
 mod tests {
     use super::*;
 
-    fn partition(number: i32) -> Partition {
-        Partition { input: 0, number }
+    fn partition(number: i32) -> TopicPartition {
+        TopicPartition { input: 0, partition: number }
     }
 
     /// One run of the host: `a:0,1 b` were in calls at its end (a on two partitions), `+a:0` had committed, `.` ends it

@@ -7,8 +7,8 @@ use super::calls::Slot;
 use super::{Crashes, Seen, Standing};
 use crate::model::batch::{Batch, Output};
 use crate::model::names::TransformId;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, Partition};
-use crate::state::State;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, TopicPartition};
+use crate::state::KeyedState;
 
 /// Counts the calls of one transform, and notes them. It lives as long as the host.
 pub struct Watch {
@@ -47,7 +47,7 @@ impl Watch {
         Seen { standing, calls, is_in_call: self.under_way.load(Ordering::Relaxed) > 0 }
     }
 
-    fn committed(&self, partitions: &[Partition]) {
+    fn committed(&self, partitions: &[TopicPartition]) {
         // Nearly never one: the host died a moment ago.
         if self.is_suspect.load(Ordering::Relaxed) {
             let is_suspect = self.crashes.committed(&self.id, partitions);
@@ -68,7 +68,7 @@ impl Marked {
         Self { watch: watch.clone(), slot: watch.crashes.take(&watch.id) }
     }
 
-    fn enter(&self, partition: Option<Partition>) -> UnderWay<'_> {
+    fn enter(&self, partition: Option<TopicPartition>) -> UnderWay<'_> {
         if let Some(slot) = &self.slot {
             slot.enter(partition);
         }
@@ -112,7 +112,7 @@ impl GuestFactory for WatchedFactory {
         Ok(Box::new(Watched { inner: Some(made), marked }))
     }
 
-    fn committed(&self, partitions: &[Partition]) {
+    fn committed(&self, partitions: &[TopicPartition]) {
         self.watch.committed(partitions);
     }
 }
@@ -132,11 +132,11 @@ impl Watched {
 }
 
 impl Guest for Watched {
-    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         self.call(call, |guest| guest.process(batch, call, state))
     }
 
-    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         self.call(call, |guest| guest.tick(call, state))
     }
 

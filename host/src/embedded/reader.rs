@@ -10,14 +10,14 @@ use super::Error;
 use super::block::Records;
 use super::store::{Block, Extent, PartitionId, Store};
 use crate::model::batch::RecordRef;
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 
 /// Where a partition's reading-ahead stops.
 const AHEAD_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Debug)]
 struct Cursor {
-    partition: Partition,
+    partition: TopicPartition,
     id: PartitionId,
     /// The offset to be handed over next.
     next: i64,
@@ -38,16 +38,16 @@ pub struct Reader {
     cursors: Vec<Cursor>,
     /// The cursor that begins the next delivery.
     turn: usize,
-    ends: Vec<(Partition, i64)>,
+    ends: Vec<(TopicPartition, i64)>,
 }
 
 impl Reader {
-    pub fn partitions(&self) -> impl Iterator<Item = (Partition, PartitionId)> {
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, PartitionId)> {
         self.cursors.iter().map(|cursor| (cursor.partition, cursor.id))
     }
 
     /// Reads `partition` from `next` on. One that is read already starts anew.
-    pub fn add(&mut self, partition: Partition, id: PartitionId, next: i64) {
+    pub fn add(&mut self, partition: TopicPartition, id: PartitionId, next: i64) {
         self.remove(partition);
         let (end, position, ahead) = (i64::MAX, 0, VecDeque::new());
         self.cursors.push(Cursor {
@@ -63,12 +63,12 @@ impl Reader {
         });
     }
 
-    pub fn remove(&mut self, partition: Partition) {
+    pub fn remove(&mut self, partition: TopicPartition) {
         self.cursors.retain(|cursor| cursor.partition != partition);
     }
 
     /// Returns whether the partition is read here.
-    pub fn seek(&mut self, partition: Partition, offset: i64) -> bool {
+    pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> bool {
         self.change(partition, |cursor| {
             cursor.next = offset;
             cursor.told = false;
@@ -78,11 +78,11 @@ impl Reader {
     }
 
     /// Returns whether the partition is read here.
-    pub fn pause(&mut self, partition: Partition, paused: bool) -> bool {
+    pub fn pause(&mut self, partition: TopicPartition, paused: bool) -> bool {
         self.change(partition, |cursor| cursor.paused = paused)
     }
 
-    fn change(&mut self, partition: Partition, change: impl FnOnce(&mut Cursor)) -> bool {
+    fn change(&mut self, partition: TopicPartition, change: impl FnOnce(&mut Cursor)) -> bool {
         self.cursors.iter_mut().find(|cursor| cursor.partition == partition).map(change).is_some()
     }
 
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     /// Partitions that came to their end since the last [`Reader::find_ends`] before this, and where they go on.
-    pub fn ends(&self) -> &[(Partition, i64)] {
+    pub fn ends(&self) -> &[(TopicPartition, i64)] {
         &self.ends
     }
 
@@ -120,7 +120,7 @@ impl Reader {
         &mut self,
         store: &Store,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<usize, Error> {
         let mut delivered = 0;
         self.turn = (self.turn + 1) % self.cursors.len().max(1);
@@ -149,7 +149,7 @@ impl Cursor {
         &mut self,
         store: &Store,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<usize, Error> {
         let mut delivered = 0;
         self.told = false;

@@ -26,8 +26,8 @@ use crate::model::batch::RecordRef;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{
-    Assigned, Cause, CommitOffset, Culprit, NoPlace, Outgoing, Partition, Rebalance, Rejection, Session, SessionError,
-    SessionOptions, Unplaced,
+    Cause, CommitOffset, Culprit, NoPlace, Outgoing, Rebalance, Rejection, Session, SessionError, SessionOptions,
+    TopicPartition, UnplacedPartition,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -47,7 +47,7 @@ pub struct EmbeddedSession {
     co_partitioned: bool,
     inputs: Vec<Topic>,
     reader: Reader,
-    unplaced: Vec<Unplaced>,
+    unplaced: Vec<UnplacedPartition>,
     joined: bool,
     /// The group's generation as the open transaction began; None outside of a transaction.
     transaction: Option<Option<u64>>,
@@ -143,16 +143,16 @@ impl EmbeddedSession {
         })
     }
 
-    fn partition(&self, id: PartitionId) -> Option<Partition> {
+    fn partition(&self, id: PartitionId) -> Option<TopicPartition> {
         let input = self.inputs.iter().position(|topic| topic.id == id.topic)?;
-        Some(Partition { input: input as u32, number: id.number })
+        Some(TopicPartition { input: input as u32, partition: id.number })
     }
 
-    fn id_of(&self, partition: Partition) -> Result<PartitionId, SessionError> {
+    fn id_of(&self, partition: TopicPartition) -> Result<PartitionId, SessionError> {
         let topic = self.inputs.get(partition.input as usize);
         topic
-            .filter(|topic| (0..topic.partitions).contains(&partition.number))
-            .map(|topic| PartitionId { topic: topic.id, number: partition.number })
+            .filter(|topic| (0..topic.partitions).contains(&partition.partition))
+            .map(|topic| PartitionId { topic: topic.id, number: partition.partition })
             .ok_or_else(|| SessionError::Abort(format!("there is no input partition {partition:?}")))
     }
 
@@ -191,11 +191,11 @@ impl EmbeddedSession {
     }
 
     /// Finds the place at which this group begins a partition, or the reason for which it does not.
-    fn place(&self, partition: Partition, id: PartitionId) -> Result<Result<Assigned, NoPlace>, Error> {
+    fn place(&self, partition: TopicPartition, id: PartitionId) -> Result<Result<CommitOffset, NoPlace>, Error> {
         let Extent { start: first, end, .. } = self.broker.state().extent(id);
         Ok(match self.broker.store.committed(&self.group, id)? {
             Some((next_offset, metadata)) if (first..=end).contains(&next_offset) => {
-                Ok(Assigned { partition, next_offset, metadata })
+                Ok(CommitOffset { partition, next_offset, metadata })
             }
             Some((next_offset, _)) => Err(NoPlace::Outside { next_offset, first, end }),
             None if self.begun.get(partition.input as usize).is_some_and(|&begun| id.number < begun) => {
@@ -205,7 +205,7 @@ impl EmbeddedSession {
         })
     }
 
-    fn not_read(&self, partition: Partition) -> SessionError {
+    fn not_read(&self, partition: TopicPartition) -> SessionError {
         SessionError::Abort(format!("partition {partition:?} is not assigned to this session"))
     }
 }
@@ -222,7 +222,7 @@ impl Session for EmbeddedSession {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         let deadline = Instant::now() + timeout.min(POLL_MAX);
         let rebalance = loop {
@@ -244,7 +244,7 @@ impl Session for EmbeddedSession {
     }
 
     /// Partitions that went to another member in the meantime are left out of the answer.
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.check_fence()?;
         let ids = partitions.iter().map(|&partition| self.id_of(partition)).collect::<Result<Vec<_>, _>>()?;
         let broker = Arc::clone(&self.broker);
@@ -268,13 +268,13 @@ impl Session for EmbeddedSession {
                     self.reader.add(partition, id, place.next_offset);
                     assigned.push(place);
                 }
-                Err(reason) => self.unplaced.push(Unplaced { partition, reason }),
+                Err(reason) => self.unplaced.push(UnplacedPartition { partition, reason }),
             }
         }
         Ok(assigned)
     }
 
-    fn unplaced(&self) -> &[Unplaced] {
+    fn unplaced(&self) -> &[UnplacedPartition] {
         &self.unplaced
     }
 
@@ -289,7 +289,7 @@ impl Session for EmbeddedSession {
         Ok(false)
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         let ids = partitions.iter().map(|&partition| self.id_of(partition)).collect::<Result<Vec<_>, _>>()?;
         let broker = Arc::clone(&self.broker);
         let mut state = broker.state();
@@ -305,24 +305,24 @@ impl Session for EmbeddedSession {
         Ok(())
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         if self.reader.seek(partition, offset) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         if self.reader.pause(partition, true) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         if self.reader.pause(partition, false) { Ok(()) } else { Err(self.not_read(partition)) }
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
         let id = self.id_of(partition).ok()?;
         Some(self.broker.state().extent(id).end)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         self.reader.ends()
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{Assigned, CommitOffset, Groups, NoPlace, Outgoing, Partition, Rebalance, Unplaced};
+use crate::ports::{CommitOffset, Groups, NoPlace, Outgoing, Rebalance, TopicPartition, UnplacedPartition};
 
-const T0: Partition = Partition { input: 0, number: 0 };
+const T0: TopicPartition = TopicPartition { input: 0, partition: 0 };
 
 fn name(raw: &str) -> TopicName {
     raw.parse().expect("valid")
@@ -61,7 +61,7 @@ fn begin(log: &EmbeddedLog, options: &SessionOptions) {
     }
 }
 
-fn assigned(session: &mut dyn Session) -> Vec<Assigned> {
+fn assigned(session: &mut dyn Session) -> Vec<CommitOffset> {
     match session.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls") {
         Some(Rebalance::Assign(partitions)) => session.assign(&partitions).expect("assigns"),
         other => panic!("{other:?}"),
@@ -103,7 +103,7 @@ fn everything_is_there_after_reopening() {
     assert_eq!(read_all(&log, &name("in")).len(), 2);
     assert_eq!(read_all(&log, &name("out")).len(), 1, "the open transaction is gone");
     let mut session = session(&log, "tx", Start::Latest);
-    assert_eq!(assigned(&mut *session), [Assigned { partition: T0, next_offset: 2, metadata: "rev 3".into() }]);
+    assert_eq!(assigned(&mut *session), [CommitOffset { partition: T0, next_offset: 2, metadata: "rev 3".into() }]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_session_is_overtaken_by_retention() {
     let mut session = session(&log, "tx", Start::Earliest);
     assert_eq!(assigned(&mut *session), []);
     let reason = NoPlace::Outside { next_offset: 0, first: 2, end: 3 };
-    assert_eq!(session.unplaced(), [Unplaced { partition: T0, reason }]);
+    assert_eq!(session.unplaced(), [UnplacedPartition { partition: T0, reason }]);
 }
 
 #[test]
@@ -285,15 +285,15 @@ fn polling_is_fair_and_tells_where_partitions_end() {
     let mut session = session(&log, "tx", Start::Earliest);
     assigned(&mut *session);
     let mut counts = [0; 3];
-    session.poll(Duration::ZERO, 300, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    session.poll(Duration::ZERO, 300, &mut |partition, _| counts[partition.partition as usize] += 1).expect("polls");
     assert_eq!(counts, [100; 3]);
     session.pause(T0).expect("pauses");
-    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.partition as usize] += 1).expect("polls");
     assert_eq!(counts, [100, 1000, 1000]);
-    let end = |number| (Partition { input: 0, number }, 1000);
+    let end = |number| (TopicPartition { input: 0, partition: number }, 1000);
     assert_eq!(session.consumed_ends(), [end(1), end(2)]);
     session.resume(T0).expect("resumes");
-    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.number as usize] += 1).expect("polls");
+    session.poll(Duration::ZERO, 10_000, &mut |partition, _| counts[partition.partition as usize] += 1).expect("polls");
     assert_eq!((counts, session.consumed_ends()), ([1000; 3], &[end(0)][..]));
     session.poll(Duration::ZERO, 10, &mut |_, _| panic!("nothing is left")).expect("polls");
     assert_eq!(session.consumed_ends(), []);

@@ -26,7 +26,7 @@ use crate::model::names::TopicName;
 use crate::model::text::brief;
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, Table, TrapKind};
-use crate::state::State;
+use crate::state::KeyedState;
 use crate::telemetry::metrics::TransformMetrics;
 use crate::telemetry::rate::Allowance;
 
@@ -60,7 +60,7 @@ pub(super) struct Context {
     pub metrics: Option<Arc<TransformMetrics>>,
     pub allowance: Arc<Allowance>,
     /// That of the call's partition; without stores outside of a call.
-    pub state: State,
+    pub state: KeyedState,
     /// Open stores and tables.
     pub handles: u32,
     pub memory: Memory,
@@ -147,7 +147,7 @@ impl Prepared {
             tables: self.tables.clone(),
             metrics: self.metrics.clone(),
             allowance: self.allowance.clone(),
-            state: State::default(),
+            state: KeyedState::default(),
             handles: 0,
             memory,
             footprint: self.footprint,
@@ -203,7 +203,7 @@ impl Instance {
         &mut self,
         now: Timestamp,
         records: usize,
-        state: &mut State,
+        state: &mut KeyedState,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
     ) -> Result<Output, GuestError> {
         begin(&mut self.store, records);
@@ -220,10 +220,10 @@ impl Instance {
 }
 
 impl Guest for Instance {
-    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         let columns = types::Batch {
             input: call.partition.input,
-            partition: u32::try_from(call.partition.number).unwrap_or(0),
+            partition: u32::try_from(call.partition.partition).unwrap_or(0),
             now: call.now.0,
             first_offset: batch.first_offset,
             offset_deltas: &batch.offset_deltas,
@@ -239,8 +239,8 @@ impl Guest for Instance {
         })
     }
 
-    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
-        let partition = u32::try_from(call.partition.number).unwrap_or(0);
+    fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
+        let partition = u32::try_from(call.partition.partition).unwrap_or(0);
         let moment = ticks::Moment { input: call.partition.input, partition, now: call.now.0 };
         self.call(call.now, TICK_ROWS as usize, state, |instance| match &instance.ticker {
             Some(ticker) => ticker.sandbar_transform_ticks().call_tick(&mut instance.store, moment),

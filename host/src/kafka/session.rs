@@ -16,8 +16,8 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
-    Assigned, Cause, CommitOffset, Damage, NoPlace, Outgoing, Partition, Rebalance, Session, SessionError, SessionOptions,
-    Unplaced,
+    Cause, CommitOffset, Damage, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    UnplacedPartition,
 };
 
 /// How often a commit that met a rebalance is tried again.
@@ -38,14 +38,14 @@ pub(super) struct KafkaSession {
     input_handles: Vec<TopicHandle>,
     consumer: Client,
     fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
-    consumed_ends: Vec<(Partition, i64)>,
+    consumed_ends: Vec<(TopicPartition, i64)>,
     damaged: Vec<Damage>,
     oversize: Oversize,
     /// See [`Session::isolate`]: a producer that is made anew has to know.
     alone: bool,
-    assigned: Vec<Partition>,
-    paused: Vec<Partition>,
-    unplaced: Vec<Unplaced>,
+    assigned: Vec<TopicPartition>,
+    paused: Vec<TopicPartition>,
+    unplaced: Vec<UnplacedPartition>,
     interrupted: Option<String>,
 }
 
@@ -95,21 +95,21 @@ impl KafkaSession {
         self.producer.as_mut().ok_or_else(|| SessionError::Restart("the producer could not be replaced".into()))
     }
 
-    fn list(&self, partitions: &[Partition], offset: impl Fn(Partition) -> i64) -> PartitionList {
+    fn list(&self, partitions: &[TopicPartition], offset: impl Fn(TopicPartition) -> i64) -> PartitionList {
         let mut list = PartitionList::new();
         for &partition in partitions {
-            list.add(self.topic(partition), partition.number, offset(partition), "");
+            list.add(self.topic(partition), partition.partition, offset(partition), "");
         }
         list
     }
 
-    fn topic(&self, partition: Partition) -> &str {
+    fn topic(&self, partition: TopicPartition) -> &str {
         self.options.inputs[partition.input as usize].as_str()
     }
 
-    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+    fn partition(&self, topic: &str, number: i32) -> Option<TopicPartition> {
         let input = self.options.inputs.iter().position(|input| input.as_str() == topic)?;
-        Some(Partition { input: input as u32, number })
+        Some(TopicPartition { input: input as u32, partition: number })
     }
 
     fn take_rebalance(&self) -> Option<Rebalance> {
@@ -155,7 +155,7 @@ impl Session for KafkaSession {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         // What an earlier poll saw may be behind a seek by now.
         self.consumed_ends.clear();
@@ -178,7 +178,7 @@ impl Session for KafkaSession {
                 });
                 let Some(input) = input else { return };
                 let mut own = Vec::new();
-                let partition = Partition { input: input as u32, number: record.partition() };
+                let partition = TopicPartition { input: input as u32, partition: record.partition() };
                 if let Some(reason) = record.headers(&mut own) {
                     damaged.push(Damage { partition, offset: record.offset(), reason: reason.into() });
                 }
@@ -215,13 +215,13 @@ impl Session for KafkaSession {
         }
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         if partitions.is_empty() {
             self.consumer.assign(&PartitionList::new()).map_err(restart)?;
             return Ok(Vec::new());
         }
-        let named: Vec<(&str, i32)> = partitions.iter().map(|&at| (self.topic(at), at.number)).collect();
+        let named: Vec<(&str, i32)> = partitions.iter().map(|&at| (self.topic(at), at.partition)).collect();
         let places = places::find(&self.consumer, &self.config, &named).map_err(restart)?;
         let mut list = PartitionList::new();
         for (position, reason) in &places {
@@ -235,28 +235,28 @@ impl Session for KafkaSession {
             let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
             let Some(reason) = reason else {
                 self.assigned.push(partition);
-                assigned.push(Assigned { partition, next_offset: position.offset, metadata: position.metadata });
+                assigned.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
                 continue;
             };
             self.pause(partition)?;
             let begun = self.options.begun.get(&self.options.inputs[partition.input as usize]);
             let reason = reason.of(&position, begun.copied().unwrap_or(0));
-            self.unplaced.push(Unplaced { partition, reason });
+            self.unplaced.push(UnplacedPartition { partition, reason });
         }
         Ok(assigned)
     }
 
-    fn unplaced(&self) -> &[Unplaced] {
+    fn unplaced(&self) -> &[UnplacedPartition] {
         &self.unplaced
     }
 
     fn finds_places(&mut self) -> Result<bool, SessionError> {
-        let waits = |unplaced: &&Unplaced| !matches!(unplaced.reason, NoPlace::Outside { .. });
-        let waiting: Vec<Partition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
+        let waits = |unplaced: &&UnplacedPartition| !matches!(unplaced.reason, NoPlace::Outside { .. });
+        let waiting: Vec<TopicPartition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
         if waiting.is_empty() {
             return Ok(false);
         }
-        let named: Vec<(&str, i32)> = waiting.iter().map(|&at| (self.topic(at), at.number)).collect();
+        let named: Vec<(&str, i32)> = waiting.iter().map(|&at| (self.topic(at), at.partition)).collect();
         let committed = places::committed(&self.consumer, &named).map_err(restart)?;
         Ok(committed.iter().any(|position| position.offset >= 0))
     }
@@ -275,9 +275,9 @@ impl Session for KafkaSession {
         self.interrupted.as_deref()
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         // A pause outlives the assignment, and to resume after the next one would lose its position (librdkafka#2190).
-        let paused: Vec<Partition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
+        let paused: Vec<TopicPartition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
         for partition in paused {
             self.resume(partition)?;
         }
@@ -286,25 +286,25 @@ impl Session for KafkaSession {
         self.consumer.unassign(&self.list(partitions, |_| -1001)).map_err(restart)
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         self.consumer.seek(&self.list(&[partition], |_| offset), CALL_TIMEOUT).map_err(restart)
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.paused.push(partition);
         self.consumer.pause(&self.list(&[partition], |_| -1001)).map_err(restart)
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.paused.retain(|&paused| paused != partition);
         self.consumer.resume(&self.list(&[partition], |_| -1001)).map_err(restart)
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
-        self.consumer.known_end(&self.inputs[partition.input as usize], partition.number)
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
+        self.consumer.known_end(&self.inputs[partition.input as usize], partition.partition)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         &self.consumed_ends
     }
 
@@ -361,7 +361,7 @@ impl Session for KafkaSession {
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
         let mut list = PartitionList::new();
         for offset in offsets {
-            list.add(self.topic(offset.partition), offset.partition.number, offset.next_offset, &offset.metadata);
+            list.add(self.topic(offset.partition), offset.partition.partition, offset.next_offset, &offset.metadata);
         }
         let group = self.group.take();
         self.producer()?.drain()?;

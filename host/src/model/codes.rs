@@ -1,7 +1,7 @@
-//! The one table of error codes: what went wrong, as a number that has a page under `docs/errors/`.
+//! The one table of error codes. Each code names a failure, and has a page under `docs/errors/`.
 //!
-//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host or what it stands on failed.
-//! A code is never used again for something else, and every code has its page (a test checks both ways).
+//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host, or the log or disk below it, failed.
+//! A code is never reused for another failure, and every code has its page (a test checks both ways).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,12 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     pub code: Code,
-    /// As it is written in answers, headers and logs: `E014`.
+    /// The code in answers, headers and logs: `E014`.
     pub text: &'static str,
-    /// The HTTP status of an answer that carries it.
+    /// The HTTP status of an answer with this code.
     pub status: u16,
     pub title: &'static str,
-    /// What the user can do.
+    /// The remedy for the user.
     pub hint: &'static str,
     /// The code's page (Markdown), which the host serves.
     pub page: &'static str,
@@ -25,7 +25,7 @@ pub struct Entry {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $hint:literal;)*) => {
-        /// What went wrong.
+        /// A kind of failure.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code { $($(#[$doc])* $name,)* }
 
@@ -45,17 +45,19 @@ macro_rules! codes {
 
 codes! {
     BadName = "E001", 400, "A name in the URL is not valid",
-        "names have 1 to 63 of a-z, 0-9 and '-', and begin and end with a letter or digit; topics follow Kafka's rule";
-    NoRoute = "E002", 404, "There is no such route", "see /openapi.json for every route";
-    Method = "E003", 405, "The route does not take this method", "the Allow header names the methods it takes";
-    BodyTooLarge = "E004", 413, "The request's body is too large", "send less, or have the limit that is named raised";
-    BodyCutOff = "E005", 400, "The request's body ended early", "send it again; look at the client and at proxies between";
-    ContentType = "E006", 415, "The body's content type is not one that this route takes", "set the Content-Type header";
-    Malformed = "E007", 400, "The body cannot be read", "correct the place that is named; unknown fields are refused";
+        "use 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends; topics follow Kafka's rule";
+    NoRoute = "E002", 404, "There is no such route", "/openapi.json lists every route";
+    Method = "E003", 405, "The route does not accept this method", "use a method of the Allow header";
+    BodyTooLarge = "E004", 413, "The request's body is too large",
+        "send less, or raise the limit that the message names";
+    BodyCutOff = "E005", 400, "The request's body ended early",
+        "send it again; if it returns, check the client and the proxies in between";
+    ContentType = "E006", 415, "The route does not accept the body's content type", "set the Content-Type header";
+    Malformed = "E007", 400, "The body cannot be read", "correct the named place; unknown fields are refused";
     Conflict = "E008", 409, "The transform is at another revision than the request expects",
-        "GET it again, look at what changed, and repeat with If-Match set to its ETag";
+        "GET the transform, compare, and repeat with If-Match set to its ETag";
     Internal = "E009", 500, "Sandbar failed: this is a bug", "report it with the request id and the host's log";
-    NotWasm = "E010", 422, "The module is not WebAssembly", "send the .wasm file itself, as it was built";
+    NotWasm = "E010", 422, "The module is not WebAssembly", "send the .wasm file that the build wrote";
     CoreModule = "E011", 422, "The module is a core module, not a component",
         "build it with `sandbar build`, or wrap it with `wasm-tools component new`";
     WrongWorld = "E012", 422, "The module was built for another version of the Sandbar world",
@@ -64,103 +66,134 @@ codes! {
         "build it with sandbar-sdk and mark the function with #[transform]";
     ForbiddenImport = "E014", 422, "The module imports something that transforms may not use",
         "remove the dependency that needs it: a transform has no network, files, clock or randomness";
-    ModuleTooLarge = "E015", 413, "The module is too large", "build it optimised and stripped, or have the limit that is named raised";
-    ModuleInvalid = "E016", 422, "The module is not valid WebAssembly", "rebuild it; `wasm-tools validate` names the same fault";
-    CompileTime = "E017", 422, "The module takes too long to compile", "make its largest function smaller, or build it optimised";
-    CompileMemory = "E018", 422, "The module takes too much memory to compile", "make its largest function smaller, or build it optimised";
-    Init = "E019", 422, "The transform's init refused its configuration", "correct the spec's config as the message says";
-    Spec = "E020", 422, "The spec is not valid", "correct the fields that are listed";
-    TopicMissing = "E021", 422, "A topic of the spec does not exist", "create it, or correct its name";
+    ModuleTooLarge = "E015", 413, "The module is too large",
+        "build it with optimisation and without debug information, or raise the limit that the message names";
+    ModuleInvalid = "E016", 422, "The module is not valid WebAssembly",
+        "rebuild it; `wasm-tools validate` shows the same error";
+    CompileTime = "E017", 422, "The module takes too long to compile",
+        "split its largest function, or build it with optimisation";
+    CompileMemory = "E018", 422, "The module takes too much memory to compile",
+        "split its largest function, or build it with optimisation";
+    Init = "E019", 422, "The transform's init refused its configuration",
+        "correct the spec's config as the message says";
+    Spec = "E020", 422, "The spec is not valid", "correct the listed fields";
+    TopicMissing = "E021", 422, "A topic of the spec does not exist", "create the topic, or correct its name";
     ModuleMissing = "E022", 422, "The spec names a module that was never uploaded",
-        "upload it first (POST /v1/modules), or send it along as multipart/form-data";
-    NoTransform = "E023", 404, "There is no such transform", "GET /v1/transforms lists those that exist";
-    NoModule = "E024", 404, "There is no such module", "GET /v1/modules lists those that exist";
-    NoTopic = "E025", 404, "There is no such topic", "GET /v1/topics lists those that exist";
-    TopicInternal = "E026", 403, "The topic is Sandbar's own", "its content is what the API serves; use another topic";
-    Record = "E027", 400, "A record cannot be read", "correct the record that is named; docs/api.md shows the form";
-    Query = "E028", 400, "A query parameter or header is not valid", "correct the one that is named";
-    TopicDiffers = "E029", 409, "The topic exists with other settings", "use it as it is, or another name";
-    Partition = "E030", 404, "The topic has no such partition", "GET /v1/topics shows how many it has";
+        "upload it first (POST /v1/modules), or send it with the spec as multipart/form-data";
+    NoTransform = "E023", 404, "There is no such transform", "GET /v1/transforms lists all transforms";
+    NoModule = "E024", 404, "There is no such module", "GET /v1/modules lists all modules";
+    NoTopic = "E025", 404, "There is no such topic", "GET /v1/topics lists all topics";
+    TopicInternal = "E026", 403, "The topic is Sandbar's own",
+        "read its content through the API's other routes, and use another topic for your records";
+    Record = "E027", 400, "A record cannot be read", "correct the named record; docs/api.md shows the form";
+    Query = "E028", 400, "A query parameter or header is not valid", "correct the named parameter or header";
+    TopicDiffers = "E029", 409, "The topic exists with other settings",
+        "use the topic as it is, or choose another name";
+    Partition = "E030", 404, "The topic has no such partition", "GET /v1/topics shows the number of partitions";
     Multipart = "E031", 400, "The form is not as expected",
-        "send a part `spec` (JSON or YAML) and a part `module` (the .wasm file), each once";
-    Busy = "E032", 503, "The host has too many requests of this kind", "try again in a moment";
-    NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at its status";
-    NoRevision = "E034", 404, "There is no such revision", "GET .../revisions lists those that are kept";
+        "send one part `spec` (JSON or YAML) and one part `module` (the .wasm file)";
+    Busy = "E032", 503, "The host has too many requests of this kind", "retry in a moment";
+    NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at the transform's status";
+    NoRevision = "E034", 404, "There is no such revision", "GET .../revisions lists the kept revisions";
     RevisionModule = "E035", 409, "The revision's module is no longer stored",
-        "upload that module again (POST /v1/modules), then repeat the rollback";
-    KeyReused = "E036", 422, "The idempotency key was used for another request", "use a new key for every request that is not a repeat";
+        "upload the module again (POST /v1/modules), then repeat the rollback";
+    KeyReused = "E036", 422, "The idempotency key was used for another request", "use a new key for each new request";
     Cycle = "E037", 422, "The transform would feed itself through others",
-        "break the path that is named, or set allow_cycle: true if it is meant so";
-    Contended = "E038", 503, "Other hosts were changing the catalog all the time", "nothing was changed: repeat the request";
+        "break the named path, or set allow_cycle: true if the cycle is intended";
+    Contended = "E038", 503, "Other hosts kept changing the catalog", "nothing was changed: repeat the request";
     OffsetsInUse = "E040", 409, "The transform's offsets are in use",
         "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
-    Offsets = "E041", 422, "The offsets are not valid", "correct the ones that are listed; GET .../offsets shows the range of each";
-    TrialLimit = "E042", 422, "The trial went over its limits", "send fewer or smaller records";
-    LogsTime = "E043", 503, "The logs could not be looked through in time", "ask for less with since=10m, or follow from now on";
+    Offsets = "E041", 422, "The offsets are not valid",
+        "correct the listed offsets; GET .../offsets shows the range of each partition";
+    TrialLimit = "E042", 422, "The dry run went over its limits", "send fewer or smaller records";
+    LogsTime = "E043", 503, "The search of the logs took too long",
+        "ask for less with since=10m, or follow new lines only";
     ModuleStructure = "E044", 422, "The module's structure goes over a limit",
-        "split what is named, or build the module with the tools that docs/modules.md lists";
+        "split the named part, or build the module with a tool that docs/modules.md lists";
     HostName = "E045", 421, "The request is meant for another host",
         "call the host by localhost, an IP address or the name of --advertise, or start it with --allowed-host NAME";
     ForeignOrigin = "E046", 403, "A web page of another origin sent the request",
-        "web pages may not use the API; use the command line, curl or a page of this very host";
-    PageRequest = "E048", 403, "The request lacks what a web page cannot send",
+        "web pages may not use the API; use the command line, curl or a page of this host";
+    PageRequest = "E048", 403, "The request could have come from a web page",
         "add a header: curl -X POST -H 'sandbar-request: 1'; or an Idempotency-Key, an If-Match or a JSON body";
     CoPartition = "E050", 422, "Topics that share state have different numbers of partitions",
-        "give them the same number, or re-key through a topic that has it; docs/guide.md says how";
-    TableTopic = "E051", 422, "The topic of a table is not compacted", "set cleanup.policy=compact on it, or use another topic";
-    Changelog = "E052", 409, "A changelog topic does not fit its inputs", "docs/errors/E052.md says what to do with each";
-    NoStore = "E053", 404, "There is no such store to be asked", "name a store of the spec that has queryable: true";
-    NoEntry = "E054", 404, "The store has no such entry", "look for another key; docs/api.md says how a key is written";
-    StateElsewhere = "E055", 503, "No host has this part of the state now", "it is being moved or rebuilt: ask again in a moment";
+        "give them the same number, or re-key through a topic that has it; docs/guide.md shows how";
+    TableTopic = "E051", 422, "The topic of a table is not compacted",
+        "set cleanup.policy=compact on it, or use another topic";
+    Changelog = "E052", 409, "A changelog topic does not match the spec",
+        "docs/errors/E052.md has a remedy for each difference";
+    NoStore = "E053", 404, "There is no such queryable store", "name a store of the spec that has queryable: true";
+    NoEntry = "E054", 404, "The store has no such entry", "try another key; docs/api.md shows how a key is written";
+    StateElsewhere = "E055", 503, "No host serves this partition of the state now",
+        "it is being moved or restored: ask again in a moment";
     CompileCrash = "E056", 422, "The compiler crashed on the module",
         "build it again with another version of its language's tools, and report the module: no module should crash a compiler";
-    InputsInUse = "E057", 409, "The inputs of a transform with stores change while it may run",
-        "pause it, deploy the change, and resume it: sandbar pause TEAM/NAME";
+    InputsInUse = "E057", 409, "Inputs of a transform with stores can change only while no host runs it",
+        "pause the transform, deploy the change, and resume it: sandbar pause TEAM/NAME";
     FieldUnsupported = "E058", 409, "Not every host of the cluster understands a field of the spec",
-        "upgrade the hosts that are named, or leave the field out";
+        "upgrade the named hosts, or leave the field out";
 
-    GuestFailed = "E101", 422, "The transform refused a record", "the message is the transform's own; correct the record or the transform";
-    Trap = "E102", 422, "The transform trapped", "the message names the trap: a panic, an index out of bounds, a stack overflow";
+    GuestFailed = "E101", 422, "The transform refused a record",
+        "the message is the transform's own; correct the record or the transform";
+    Trap = "E102", 422, "The transform trapped",
+        "the message names the trap: a panic, an index out of bounds, a stack overflow";
     Timeout = "E103", 422, "The transform ran out of time", "look for an endless loop, or raise limits.batch_time";
-    Memory = "E104", 422, "The transform ran out of memory", "look for what it keeps between records, or raise limits.memory";
-    OutputLimit = "E105", 422, "A record became more output than its limit allows",
-        "raise limits.output_per_record or limits.output_bytes_per_record, or put out less";
-    Contract = "E106", 422, "The transform's output breaks the contract", "use sandbar-sdk, or correct the columns that are named";
-    RecordTooLarge = "E107", 422, "An output record is larger than its topic takes",
-        "raise the topic's max.message.bytes, or put out smaller records";
-    StateLimit = "E108", 422, "A store went over its limit", "raise state.NAME.max_bytes, give its entries a ttl, or keep less";
-    RecordRefused = "E109", 422, "A record cannot be passed on as it is",
-        "the message names the topic and its reason; docs/errors/E109.md lists them";
+    Memory = "E104", 422, "The transform ran out of memory",
+        "look for data that it keeps between records, or raise limits.memory";
+    OutputLimit = "E105", 422, "The output of a record is over its limit",
+        "raise limits.output_per_record or limits.output_bytes_per_record, or write less output";
+    Contract = "E106", 422, "The transform's output breaks the contract",
+        "use sandbar-sdk, or correct the named columns";
+    RecordTooLarge = "E107", 422, "An output record is too large for its topic",
+        "raise the topic's max.message.bytes, or write smaller records";
+    StateLimit = "E108", 422, "A store went over its limit",
+        "raise state.NAME.max_bytes, give its entries a ttl, or keep less";
+    RecordRefused = "E109", 422, "A record cannot be written as it is",
+        "the message names the topic and its reason; docs/errors/E109.md lists the reasons";
     DeadLetterRefused = "E110", 502, "A topic refused a dead letter",
-        "mend the dead-letter topic as the message says, then: sandbar resume TEAM/NAME";
+        "correct the dead-letter topic as the message says, then: sandbar resume TEAM/NAME";
 
-    LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now", "nothing is lost; it is tried again, look at the brokers";
-    LogRefused = "E202", 502, "The log (Kafka) refused an operation", "the message is the broker's; look at its log and settings";
-    Fenced = "E203", 503, "Another owner took over", "none needed, unless it goes on: then two hosts share one identity";
-    Unauthorized = "E204", 502, "The log (Kafka) does not permit this to the host", "give the host's principal the right that is named";
+    LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now",
+        "nothing is lost and the host retries; look at the brokers";
+    LogRefused = "E202", 502, "The log (Kafka) refused an operation",
+        "the message is the broker's; look at its log and settings";
+    Fenced = "E203", 503, "Another owner took over",
+        "nothing to do; if it continues, two hosts use the same --host name";
+    Unauthorized = "E204", 502, "The host is not authorized in the log (Kafka)",
+        "grant the named permission to the host's principal";
     ControlRecord = "E205", 500, "A record of a control topic cannot be read",
-        "it is skipped; find out what else writes to _sandbar topics";
-    ModuleCorrupt = "E206", 500, "A module's stored bytes do not fit its digest", "upload the module again";
-    TopicGone = "E207", 503, "A topic of a running transform does not exist", "create it again, or change the spec";
-    SpecRefused = "E208", 500, "This host cannot run a spec that was accepted before", "run hosts of one version, or correct the spec";
-    HostResources = "E209", 503, "The host lacks the resources for another instance", "give it more memory, or add a host";
-    ControlTopic = "E210", 502, "A control topic has the wrong settings", "recreate it as docs/errors/E210.md shows";
-    ControlWrite = "E211", 503, "A change was sent but not seen to arrive", "GET the transform: it holds the change or it does not; then repeat";
-    LocalDisk = "E212", 500, "The host's data directory cannot be used", "look at its space and rights; it is only a cache";
+        "the host skipped it; find the program that writes to _sandbar topics";
+    ModuleCorrupt = "E206", 500, "A module's stored bytes do not match its digest", "upload the module again";
+    TopicGone = "E207", 503, "A topic of a running transform does not exist",
+        "create the topic again, or change the spec";
+    SpecRefused = "E208", 500, "This host cannot run a spec that was accepted before",
+        "run hosts of one version, or correct the spec";
+    HostResources = "E209", 503, "The host lacks the resources for another instance",
+        "give it more memory, or add a host";
+    ControlTopic = "E210", 502, "A control topic has the wrong settings",
+        "recreate the topic as docs/errors/E210.md shows";
+    ControlWrite = "E211", 503, "A change was sent, but its outcome is unknown",
+        "GET the transform; if it lacks the change, repeat the request";
+    LocalDisk = "E212", 500, "The host's data directory cannot be used",
+        "check its free space and permissions; it is only a cache";
     Quarantined = "E213", 503, "The transform is quarantined on this host",
         "look at the host's log and the records at the committed offsets, then: sandbar resume TEAM/NAME";
-    StateLost = "E220", 500, "A changelog topic has lost what a store was built from", "docs/errors/E220.md says how to get it back, or to go on without";
+    StateLost = "E220", 500, "A changelog topic has lost records of a store",
+        "docs/errors/E220.md shows how to bring it back, or to go on without it";
     PartitionsChanged = "E221", 500, "An input's number of partitions changed under a transform with stores",
-        "its keys are elsewhere now: docs/errors/E221.md says how to move them";
-    StateUnavailable = "E222", 503, "A store cannot be rebuilt now", "nothing is lost; it is tried again, look at the brokers and the disk";
-    TableUnavailable = "E223", 503, "A table has not caught up with its topic", "wait; if it stays so, look at the topic and the message";
+        "its keys are in other partitions now: docs/errors/E221.md shows how to move them";
+    StateUnavailable = "E222", 503, "A store cannot be restored now",
+        "nothing is lost and the host retries; look at the brokers and the disk";
+    TableUnavailable = "E223", 503, "A table has not caught up with its topic",
+        "wait; if it lasts, look at the topic and the message";
     OffsetForgotten = "E224", 409, "A partition's committed offset was forgotten",
-        "pause the transform, say where it goes on (sandbar offsets set, or reset), and resume it: docs/errors/E224.md";
-    OffsetOutside = "E225", 409, "A partition does not have the records from its committed offset on",
-        "pause the transform, say where it goes on (sandbar offsets set), and resume it: docs/errors/E225.md";
-    NewerFormat = "E226", 409, "A newer host wrote what this host does not understand", "use a host of that version; upgrade this one";
-    OffsetUnreadable = "E227", 500, "A committed offset says what this host does not believe",
-        "pause the transform, set the offset of the partition (sandbar offsets set), and resume it";
+        "pause the transform, set its position (sandbar offsets set, or reset), and resume it: docs/errors/E224.md";
+    OffsetOutside = "E225", 409, "The committed offset is outside the partition",
+        "pause the transform, set its position (sandbar offsets set), and resume it: docs/errors/E225.md";
+    NewerFormat = "E226", 409, "A newer host wrote data that this host does not understand",
+        "use a host of that version, and upgrade this one";
+    OffsetUnreadable = "E227", 500, "The metadata of a committed offset is not valid",
+        "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
 }
 
 impl Code {
@@ -180,7 +213,7 @@ impl Code {
         self.entry().hint
     }
 
-    /// Whether it may pass without anybody doing anything here: it is tried again until then.
+    /// True if the failure may pass without an action here: the host retries until then.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::LogUnavailable | Self::StateUnavailable | Self::TableUnavailable)
     }

@@ -37,7 +37,7 @@ pub struct Changelog<'a> {
 }
 
 /// A local store on its way. See the module.
-pub struct Restore {
+pub struct StoreRestore {
     local: Box<dyn LocalStore>,
     mark: Mark,
     end: i64,
@@ -49,7 +49,7 @@ pub struct Restore {
     pub wiped: Option<&'static str>,
 }
 
-impl Restore {
+impl StoreRestore {
     /// `afresh`: what the local store has is not to be trusted.
     pub fn begin(
         changelog: &Changelog<'_>,

@@ -151,22 +151,42 @@ enum End {
     Failed(String),
 }
 
+/// Runs a reader until nobody uses it any more, or `pause` returns false. The pauses between failed runs grow; after a run
+/// that was longer than the longest of them they begin again with the first.
+fn run_until_unused(
+    clock: impl Fn() -> Instant,
+    mut run: impl FnMut() -> End,
+    mut pause: impl FnMut(String, Duration) -> bool,
+) {
+    let mut failures: u32 = 0;
+    loop {
+        let started = clock();
+        let End::Failed(why) = run() else { return };
+        if clock().duration_since(started) > REOPEN.longest {
+            failures = 0;
+        }
+        if !pause(why, REOPEN.after(failures)) {
+            return;
+        }
+        failures = failures.saturating_add(1);
+    }
+}
+
 impl Follower {
     fn run(self) {
-        let mut failures = 0;
-        loop {
-            let (end, started) = (self.follow(), Instant::now());
-            let End::Failed(why) = end else { break };
-            let Some(table) = self.table.upgrade() else { break };
-            tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
-            self.tables.metrics.table_failed(self.topic.as_str());
-            *table.trouble.lock() = Some(why);
-            drop(table);
-            failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
-            std::thread::sleep(REOPEN.after(failures));
-            failures += 1;
-        }
+        run_until_unused(Instant::now, || self.follow(), |why, pause| self.pause(why, pause));
         self.tables.metrics.forget_table(self.topic.as_str());
+    }
+
+    /// Says why the table cannot be read, and waits. Returns false if nobody has the table any more.
+    fn pause(&self, why: String, pause: Duration) -> bool {
+        let Some(table) = self.table.upgrade() else { return false };
+        tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
+        self.tables.metrics.table_failed(self.topic.as_str());
+        *table.trouble.lock() = Some(why);
+        drop(table);
+        std::thread::sleep(pause);
+        true
     }
 
     /// Reads the topic from its start, beside what is in use, which stays as it is until this has caught up: a topic that
@@ -212,5 +232,45 @@ impl Follower {
                 table.publish(content);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    /// The pauses, in ms, after runs of these lengths that all failed.
+    #[track_caller]
+    fn check(runs: &[Duration], expected: &[u128]) {
+        let now = Cell::new(Instant::now());
+        let left = RefCell::new(runs.iter());
+        let mut pauses = Vec::new();
+        let run = || match left.borrow_mut().next() {
+            Some(&length) => {
+                now.set(now.get() + length);
+                End::Failed("no broker".into())
+            }
+            None => End::Unused,
+        };
+        run_until_unused(
+            || now.get(),
+            run,
+            |_, pause| {
+                now.set(now.get() + pause);
+                pauses.push(pause.as_millis());
+                true
+            },
+        );
+        assert_eq!(pauses, expected);
+    }
+
+    #[test]
+    fn a_reader_that_ran_well_begins_again_with_the_first_pause() {
+        let well = REOPEN.longest + Duration::from_millis(1);
+        check(&[Duration::ZERO; 3], &[200, 400, 800]);
+        check(&[Duration::ZERO, Duration::ZERO, well, Duration::ZERO], &[200, 400, 200, 400]);
+        check(&[Duration::ZERO, REOPEN.longest, well], &[200, 400, 200]);
     }
 }

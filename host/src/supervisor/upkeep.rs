@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use crate::model::codes::Code;
 use crate::model::revision::Deployment;
 use crate::model::units::Timestamp;
-use crate::ports::{OpenError, States};
+use crate::ports::{OpenError, StateOpener};
 
 use super::actor::Actor;
 use super::begin::{InputChange, begin, input_change};

@@ -12,7 +12,7 @@ use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::States;
+use crate::ports::StateOpener;
 use crate::stores::TransformStores;
 use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
 
@@ -108,7 +108,7 @@ impl Workers {
                 log: parts.log.clone(),
                 options: sessions.membership.session(&parts.host, number, &sessions.begun),
                 programs: programs.clone(),
-                stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn States>),
+                stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
                 commands: received,
                 status,
                 clock: Timestamp::now,

@@ -3,7 +3,7 @@
 //! One run stands for sends whose offsets ascend evenly: all that a pass-through sends of a batch, or all that one row
 //! became. So it costs nothing for each send but a comparison.
 
-use crate::ports::Partition;
+use crate::ports::TopicPartition;
 
 /// The kind of a record that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Part {
 /// The row that a record was sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    pub partition: Partition,
+    pub partition: TopicPartition,
     /// The record's offset; for a tick the next offset as it was.
     pub offset: i64,
     pub part: Part,
@@ -84,8 +84,11 @@ mod tests {
     /// Sends as (partition, offset, part): each is found again, in so many runs.
     #[track_caller]
     fn check(sends: &[(i32, i64, Part)], runs: usize) {
-        let source =
-            |&(number, offset, part): &(i32, i64, Part)| Source { partition: Partition { input: 0, number }, offset, part };
+        let source = |&(number, offset, part): &(i32, i64, Part)| Source {
+            partition: TopicPartition { input: 0, partition: number },
+            offset,
+            part,
+        };
         let mut ledger = Ledger::default();
         sends.iter().for_each(|sent| ledger.sent(source(sent)));
         for (send, sent) in sends.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::model::batch::{Batch, HeaderRef};
 use crate::model::text::cut;
-use crate::ports::{Outgoing, Partition};
+use crate::ports::{Outgoing, TopicPartition};
 
 use super::Settings;
 use super::failure::Failed;
@@ -34,7 +34,7 @@ impl<'a> Letter<'a> {
     pub fn new(
         topic: usize,
         settings: &Settings,
-        partition: Partition,
+        partition: TopicPartition,
         batch: &'a Batch,
         row: usize,
         failed: &Failed,
@@ -43,7 +43,7 @@ impl<'a> Letter<'a> {
         let offset = batch.offset(row);
         let timestamp = batch.timestamps[row];
         let input = &settings.inputs[partition.input as usize];
-        let made_key = || Cow::Owned(format!("{input}/{}/{offset}", partition.number).into_bytes());
+        let made_key = || Cow::Owned(format!("{input}/{}/{offset}", partition.partition).into_bytes());
         let key = match batch.key(row) {
             None if mend.key => Some(made_key()),
             key => key.map(Cow::Borrowed),
@@ -72,7 +72,7 @@ fn renamed(name: &str) -> Cow<'_, str> {
 /// The headers that a dead letter gains, without [`OURS`].
 fn own(
     settings: &Settings,
-    partition: Partition,
+    partition: TopicPartition,
     offset: i64,
     timestamp: i64,
     failed: &Failed,
@@ -84,7 +84,7 @@ fn own(
         ("revision", settings.revision.to_string()),
         ("module", settings.module.to_string()),
         ("topic", settings.inputs[partition.input as usize].to_string()),
-        ("partition", partition.number.to_string()),
+        ("partition", partition.partition.to_string()),
         ("offset", offset.to_string()),
         ("code", failed.code.to_string()),
         ("message", message.to_owned()),

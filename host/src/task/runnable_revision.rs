@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Delivery, Retry, Spec, Then};
-use crate::ports::{GuestFactory, Partition};
+use crate::ports::{GuestFactory, TopicPartition};
 use crate::telemetry::metrics::TransformMetrics;
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
@@ -75,7 +75,7 @@ impl Settings {
     }
 
     /// Whether the partition's task is called between batches. With stores, one task for each number is enough.
-    pub fn ticks(&self, partition: Partition) -> Option<Duration> {
+    pub fn ticks(&self, partition: TopicPartition) -> Option<Duration> {
         self.tick.filter(|_| self.changelogs.is_empty() || partition.input == 0)
     }
 }

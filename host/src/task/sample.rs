@@ -53,7 +53,7 @@ impl Task {
             at: now,
             revision: self.program.settings.revision,
             topic: self.topic().clone(),
-            partition: self.partition.number,
+            partition: self.partition.partition,
             offset: batch.offset(row),
             input: Content::of(batch.timestamps[row], batch.key(row), batch.value(row), &batch.headers(row)),
             outputs: Vec::new(),

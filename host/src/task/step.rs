@@ -6,7 +6,7 @@ use crate::model::spec::Then;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, Outgoing, Session, SessionError};
-use crate::state::State;
+use crate::state::KeyedState;
 
 use super::failure::{self, Failed};
 use super::ledger::{Part, Source};
@@ -19,7 +19,7 @@ impl Task {
         &mut self,
         now: Timestamp,
         session: &mut dyn Session,
-        state: &mut State,
+        state: &mut KeyedState,
         stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let tick = self.is_tick_due(now);
@@ -41,7 +41,7 @@ impl Task {
         &mut self,
         now: Timestamp,
         session: &mut dyn Session,
-        state: &mut State,
+        state: &mut KeyedState,
         stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let batch = self.pending.pop_front().expect("checked in step");
@@ -87,7 +87,7 @@ impl Task {
         row: usize,
         attempts: u32,
         session: &mut dyn Session,
-        state: &mut State,
+        state: &mut KeyedState,
         stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let one = self.pending.front().expect("checked in step").row(row);
@@ -125,7 +125,7 @@ impl Task {
         &mut self,
         now: Timestamp,
         session: &mut dyn Session,
-        state: &mut State,
+        state: &mut KeyedState,
         stats: &mut TransactionStats,
     ) -> Result<Step, SessionError> {
         let due = self.tick_at;
@@ -167,7 +167,7 @@ impl Task {
     /// A tick that failed has changed nothing.
     pub(super) fn tick_failed(&mut self, failed: &Failed, now: Timestamp) {
         let (id, error) = (&self.program.settings.id, &failed.message);
-        tracing::warn!(transform = %id, partition = self.partition.number, code = %failed.code, error, "a tick failed");
+        tracing::warn!(transform = %id, partition = self.partition.partition, code = %failed.code, error, "a tick failed");
         self.program.metrics.failed("tick");
         self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: None, at: now });
     }
@@ -178,7 +178,12 @@ impl Task {
     }
 
     /// Runs the batch.
-    fn call(&mut self, batch: &Batch, now: Timestamp, state: &mut State) -> Result<Result<Output, Failed>, SessionError> {
+    fn call(
+        &mut self,
+        batch: &Batch,
+        now: Timestamp,
+        state: &mut KeyedState,
+    ) -> Result<Result<Output, Failed>, SessionError> {
         self.called = Some(batch.first_offset);
         if let Some(failed) = self.verdicts.failed(batch.first_offset).filter(|_| batch.len() == 1) {
             return Ok(Err(failed.clone()));
@@ -191,8 +196,8 @@ impl Task {
     /// records: the transaction is aborted, and the state opened anew.
     fn run(
         &mut self,
-        state: &mut State,
-        call: impl FnOnce(&mut dyn Guest, Call, &mut State) -> Result<Output, GuestError>,
+        state: &mut KeyedState,
+        call: impl FnOnce(&mut dyn Guest, Call, &mut KeyedState) -> Result<Output, GuestError>,
         now: Timestamp,
     ) -> Result<Result<Output, Failed>, SessionError> {
         let guest = self.guest.as_mut().expect("ensured in step");
@@ -297,7 +302,7 @@ impl Task {
             self.note_failure(offset, &failed, now);
             self.pause_at(offset);
             tracing::error!(
-                transform = %settings.id, topic = %self.topic(), partition = self.partition.number,
+                transform = %settings.id, topic = %self.topic(), partition = self.partition.partition,
                 offset = self.next_offset, code = %failed.code, error = failed.message,
                 "a record failed: its partition is paused until it is resumed"
             );
@@ -334,7 +339,7 @@ impl Task {
         let offset = batch.offset(row);
         self.note_failure(offset, failed, now);
         tracing::debug!(
-            transform = %settings.id, topic = %self.topic(), partition = self.partition.number, offset,
+            transform = %settings.id, topic = %self.topic(), partition = self.partition.partition, offset,
             code = %failed.code, error = failed.message, "a record failed"
         );
         stats.failed(failed.reason());

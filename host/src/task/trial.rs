@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::{Failed, Settings, failure};
 use crate::model::batch::{Batch, CheckedOutput, RecordRef};
 use crate::model::units::Timestamp;
-use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, Partition};
-use crate::state::State;
+use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, TopicPartition};
+use crate::state::KeyedState;
 
 /// A candidate under trial.
 pub struct Trial<'a> {
     guests: &'a dyn GuestFactory,
     settings: Settings,
     guest: Option<Box<dyn Guest>>,
-    state: State,
+    state: KeyedState,
     memory_bytes: usize,
 }
 
@@ -41,12 +41,12 @@ pub struct Put {
 
 impl<'a> Trial<'a> {
     /// `state`: what its stores hold at the beginning. What a record writes there stays for the next.
-    pub fn new(guests: &'a dyn GuestFactory, settings: Settings, state: State) -> Self {
+    pub fn new(guests: &'a dyn GuestFactory, settings: Settings, state: KeyedState) -> Self {
         Self { guests, settings, guest: None, state, memory_bytes: 0 }
     }
 
     /// Runs one record. An error is nobody's output: there is no instance to run it.
-    pub fn run(&mut self, partition: Partition, record: &LogRecord, now: Timestamp) -> Result<Tried, GuestError> {
+    pub fn run(&mut self, partition: TopicPartition, record: &LogRecord, now: Timestamp) -> Result<Tried, GuestError> {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let mut batch = Batch::default();
@@ -114,11 +114,11 @@ mod tests {
     }
 
     impl Guest for Echo {
-        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             Ok(Output::default())
         }
 
-        fn process(&mut self, batch: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn process(&mut self, batch: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             let (keys, values) = (batch.keys.repeat(2), batch.values.repeat(2));
             let mut output = Output { targets: vec![0, 1], sources: vec![0, 0], keys, values, ..Output::default() };
             match batch.value(0) {
@@ -150,7 +150,7 @@ mod tests {
         let raw = serde_json::from_value(raw).expect("a spec");
         let spec = Spec::parse(&raw, &"t/n".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
         let guests = Echoes::default();
-        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, Vec::new(), vec![10; 3]), State::default());
+        let mut trial = Trial::new(&guests, Settings::of(&spec, 0, Vec::new(), vec![10; 3]), KeyedState::default());
         for (value, expected, made) in [
             ("fine", Ok([0, 1]), 1),
             ("fail", Err(Code::GuestFailed), 1),
@@ -162,7 +162,7 @@ mod tests {
         ] {
             let headers = vec![("h".to_owned(), None)];
             let record = LogRecord { offset: 5, timestamp: 7, key: None, value: Some(value.into()), headers };
-            let tried = trial.run(Partition { input: 0, number: 0 }, &record, Timestamp(9)).expect("an instance");
+            let tried = trial.run(TopicPartition { input: 0, partition: 0 }, &record, Timestamp(9)).expect("an instance");
             let found = tried.result.as_ref().map(|puts| puts.iter().map(|put| put.target).collect::<Vec<_>>());
             assert_eq!(found.map_err(|failed| failed.code), expected.map(|targets| targets.to_vec()), "{value}");
             for put in tried.result.iter().flatten() {

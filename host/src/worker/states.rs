@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use crate::model::status::{LastError, Restoring, StoreStatus};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{OpenError, Opening, Outgoing, Positions, Session, SessionError, States};
-use crate::state::State;
+use crate::ports::{OpenError, Outgoing, Positions, Restore, Session, SessionError, StateOpener};
+use crate::state::KeyedState;
 
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
 
 /// See the module.
 pub(super) struct PartitionStates {
-    stores: Option<Arc<dyn States>>,
+    stores: Option<Arc<dyn StateOpener>>,
     slots: BTreeMap<i32, Slot>,
-    none: State,
+    none: KeyedState,
 }
 
 struct Slot {
@@ -37,8 +37,8 @@ struct Slot {
 
 enum Phase {
     Closed { open_at: Timestamp },
-    Opening(Box<dyn Opening>),
-    Open(State),
+    Opening(Box<dyn Restore>),
+    Open(KeyedState),
 }
 
 /// What became of a state.
@@ -50,8 +50,8 @@ pub(super) enum Opened {
 }
 
 impl PartitionStates {
-    pub fn new(stores: Option<Arc<dyn States>>) -> Self {
-        Self { stores, slots: BTreeMap::new(), none: State::default() }
+    pub fn new(stores: Option<Arc<dyn StateOpener>>) -> Self {
+        Self { stores, slots: BTreeMap::new(), none: KeyedState::default() }
     }
 
     /// Whether tasks wait for a state.
@@ -88,7 +88,7 @@ impl PartitionStates {
     }
 
     /// The state that a task of this number works on. Its task does not work before it is open.
-    pub fn get_mut(&mut self, number: i32) -> &mut State {
+    pub fn get_mut(&mut self, number: i32) -> &mut KeyedState {
         match self.slots.get_mut(&number).map(|slot| &mut slot.phase) {
             Some(Phase::Open(state)) => state,
             _ => &mut self.none,
@@ -158,7 +158,7 @@ impl PartitionStates {
 
     /// How far the changelogs of each number reach with the transaction.
     pub fn reach(&self, session: &dyn Session, first: usize) -> BTreeMap<i32, Positions> {
-        let positions = |(number, state): (i32, &State)| {
+        let positions = |(number, state): (i32, &KeyedState)| {
             let mut reach = state.positions();
             for (index, store) in state.stores().iter().enumerate() {
                 if let Some(end) = session.written_end(first + index, number) {
@@ -209,7 +209,7 @@ impl PartitionStates {
         reopened
     }
 
-    fn open(&self) -> impl Iterator<Item = (i32, &State)> {
+    fn open(&self) -> impl Iterator<Item = (i32, &KeyedState)> {
         self.slots.iter().filter_map(|(&number, slot)| match &slot.phase {
             Phase::Open(state) => Some((number, state)),
             _ => None,
@@ -266,8 +266,8 @@ mod tests {
 
     struct Endless;
 
-    impl Opening for Endless {
-        fn poll(&mut self) -> Option<Result<State, OpenError>> {
+    impl Restore for Endless {
+        fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
             None
         }
 
@@ -276,8 +276,8 @@ mod tests {
         }
     }
 
-    impl States for Openings {
-        fn open(&self, number: i32, committed: Positions, _: bool) -> Box<dyn Opening> {
+    impl StateOpener for Openings {
+        fn open(&self, number: i32, committed: Positions, _: bool) -> Box<dyn Restore> {
             self.0.lock().push((number, committed));
             Box::new(Endless)
         }

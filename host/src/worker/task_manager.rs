@@ -16,7 +16,9 @@ use crate::model::codes::Code;
 use crate::model::spec::Delivery;
 use crate::model::status::{LastError, PartitionStatus, Refused, State};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{CommitOffset, Guest, OpenError, Partition, Positions, Rebalance, Session, SessionError, States};
+use crate::ports::{
+    CommitOffset, Guest, OpenError, Positions, Rebalance, Session, SessionError, StateOpener, TopicPartition,
+};
 use crate::task::{Failed, RunnableRevision, Step, Task, TransactionStats};
 
 /// Records taken from the session in one poll.
@@ -69,16 +71,16 @@ pub struct TaskManager {
     next: Option<Swap>,
     /// Runs from there until a task makes its first call with the new revision.
     swap_timer: Option<HistogramTimer>,
-    tasks: BTreeMap<Partition, Task>,
+    tasks: BTreeMap<TopicPartition, Task>,
     unplaced: UnplacedPartitions,
     /// By partition number: what tasks of several inputs share.
     states: PartitionStates,
     /// Partitions that the session was told to hold back, because their task waits.
-    held: Vec<Partition>,
+    held: Vec<TopicPartition>,
     /// A change that waits until the open transaction has ended, well or not: the session tells it once.
     change: Option<Rebalance>,
     /// The task that had the last step: the next one is another's.
-    stepped: Option<Partition>,
+    stepped: Option<TopicPartition>,
     stats: TransactionStats,
     portion: Portion,
     open: bool,
@@ -96,7 +98,7 @@ pub struct TaskManager {
 
 impl TaskManager {
     /// `stores` where the transform has any.
-    pub fn new(session: Box<dyn Session>, programs: Revisions, stores: Option<Arc<dyn States>>) -> Self {
+    pub fn new(session: Box<dyn Session>, programs: Revisions, stores: Option<Arc<dyn StateOpener>>) -> Self {
         Self {
             session,
             programs,
@@ -257,7 +259,7 @@ impl TaskManager {
             match opened {
                 Opened::Ready => {
                     tracing::info!(transform = %id, partition = number, "state is up to date");
-                    for task in self.tasks.values_mut().filter(|task| task.partition().number == number) {
+                    for task in self.tasks.values_mut().filter(|task| task.partition().partition == number) {
                         task.state_opened();
                         if self.held.contains(&task.partition()) {
                             self.session.seek(task.partition(), task.expected_offset()).map_err(as_restart)?;
@@ -266,7 +268,7 @@ impl TaskManager {
                 }
                 Opened::Failed(error) => {
                     tracing::error!(transform = %id, partition = number, code = %error.code, error = error.message, "no state");
-                    let own = self.tasks.values_mut().filter(|task| task.partition().number == number);
+                    let own = self.tasks.values_mut().filter(|task| task.partition().partition == number);
                     own.for_each(|task| task.state_failed(error.clone()));
                 }
                 Opened::Stopped(error) => {
@@ -299,7 +301,7 @@ impl TaskManager {
                 return Ok(());
             }
             let overdue = self.deadline.is_some_and(|deadline| now >= deadline);
-            let mut ready: Vec<Partition> =
+            let mut ready: Vec<TopicPartition> =
                 self.tasks.iter().filter(|(_, task)| task.is_ready(now, overdue)).map(|(&partition, _)| partition).collect();
             if ready.is_empty() {
                 return Ok(());
@@ -312,7 +314,7 @@ impl TaskManager {
                 // It observes as it is dropped.
                 self.swap_timer = None;
                 let task = self.tasks.get_mut(&partition).expect("collected above");
-                let state = self.states.get_mut(partition.number);
+                let state = self.states.get_mut(partition.partition);
                 let stepped = task.step(clock(), &mut *self.session, state, &mut self.stats)?;
                 if let Step::Refused(failed) = stepped {
                     return self.step_back(failed, partition, clock());
@@ -360,11 +362,11 @@ impl TaskManager {
         self.states.send(&mut *self.session, first)?;
         let reach = self.states.reach(&*self.session, first);
         let none = Positions::new();
-        let reach_of = |task: &Task| reach.get(&task.partition().number).unwrap_or(&none);
+        let reach_of = |task: &Task| reach.get(&task.partition().partition).unwrap_or(&none);
         let offsets: Vec<CommitOffset> = self.tasks.values().filter_map(|task| task.commit_offset(reach_of(task))).collect();
         self.session.commit(&offsets)?;
         timer.observe_duration();
-        let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
+        let partitions: Vec<TopicPartition> = offsets.iter().map(|offset| offset.partition).collect();
         self.program().guests.committed(&partitions);
         self.open = false;
         self.aborts_in_a_row = 0;
@@ -462,13 +464,13 @@ impl TaskManager {
     }
 
     fn hold_for_state(&mut self, numbers: &[i32]) {
-        let own = self.tasks.values_mut().filter(|task| numbers.contains(&task.partition().number));
+        let own = self.tasks.values_mut().filter(|task| numbers.contains(&task.partition().partition));
         own.for_each(|task| task.hold(true));
     }
 
     /// Gives up the states that no task has any more.
     fn keep_states(&mut self) {
-        let numbers: BTreeSet<i32> = self.tasks.keys().map(|partition| partition.number).collect();
+        let numbers: BTreeSet<i32> = self.tasks.keys().map(|partition| partition.partition).collect();
         self.states.retain(&numbers);
     }
 
@@ -482,13 +484,13 @@ impl TaskManager {
     }
 
     /// The revision on trial trapped: nothing of it was committed, and the one before goes on.
-    fn step_back(&mut self, failed: Failed, at: Partition, now: Timestamp) -> Result<(), SessionError> {
+    fn step_back(&mut self, failed: Failed, at: TopicPartition, now: Timestamp) -> Result<(), SessionError> {
         let kept = self.programs.kept.take().expect("a step is refused on trial only");
         let refused = std::mem::replace(&mut self.programs.run, kept);
         let offset = self.tasks[&at].next_offset();
         tracing::warn!(
             transform = %refused.settings.id, revision = refused.settings.revision, goes_on = self.revision(),
-            topic = %self.tasks[&at].topic(), partition = at.number, offset, code = %failed.code, error = failed.message,
+            topic = %self.tasks[&at].topic(), partition = at.partition, offset, code = %failed.code, error = failed.message,
             "the new revision trapped before its first commit: the one before goes on"
         );
         refused.metrics.swapped("refused");
@@ -533,7 +535,7 @@ impl TaskManager {
         }
     }
 
-    fn lose(&mut self, partitions: &[Partition], now: Timestamp) -> Result<(), SessionError> {
+    fn lose(&mut self, partitions: &[TopicPartition], now: Timestamp) -> Result<(), SessionError> {
         tracing::warn!(transform = %self.program().settings.id, ?partitions, "partitions lost: what was not committed is dropped");
         self.program().metrics.rebalances.inc();
         self.program().metrics.aborted("lost");
@@ -558,12 +560,12 @@ impl TaskManager {
                     task.plan_tick(now);
                     task.limit_rows(self.portion.rows_max());
                     if self.states.are_needed() {
-                        let number = assigned.partition.number;
+                        let number = assigned.partition.partition;
                         self.states.need(number, task.committed_changelogs());
                         task.hold(!self.states.is_open(number));
                     }
                     tracing::info!(
-                        transform = %id, topic = %task.topic(), partition = assigned.partition.number,
+                        transform = %id, topic = %task.topic(), partition = assigned.partition.partition,
                         offset = assigned.next_offset, "partition assigned"
                     );
                     self.tasks.insert(assigned.partition, task);
@@ -655,13 +657,14 @@ impl TaskManager {
 
     /// Stops partitions whose offsets say what this host does not understand, and with them those that share their state.
     fn stop_unreadable(&mut self, now: Timestamp) {
-        let unreadable: Vec<(Partition, LastError)> =
+        let unreadable: Vec<(TopicPartition, LastError)> =
             self.tasks.values().filter_map(|task| Some((task.partition(), task.unreadable(now)?))).collect();
         for (partition, error) in unreadable {
             let id = &self.programs.run.settings.id;
-            tracing::error!(transform = %id, partition = partition.number, code = %error.code, error = error.message, "stopped");
+            tracing::error!(transform = %id, partition = partition.partition, code = %error.code, error = error.message, "stopped");
             let shares = |task: &&mut Task| {
-                task.partition() == partition || (self.states.are_needed() && task.partition().number == partition.number)
+                task.partition() == partition
+                    || (self.states.are_needed() && task.partition().partition == partition.partition)
             };
             self.tasks.values_mut().filter(shares).for_each(|task| task.stop(error.clone()));
         }
@@ -681,8 +684,8 @@ impl TaskManager {
         let of_task = |task: &Task| {
             let partition = task.partition();
             let status = task.status(self.session.end_offset(partition));
-            let stores = if partition.input == 0 { self.states.stores_of(partition.number) } else { Vec::new() };
-            PartitionStatus { restoring: self.states.restoring(partition.number), stores, ..status }
+            let stores = if partition.input == 0 { self.states.stores_of(partition.partition) } else { Vec::new() };
+            PartitionStatus { restoring: self.states.restoring(partition.partition), stores, ..status }
         };
         let unplaced = self.unplaced.statuses(&self.program().settings);
         let partitions: Vec<_> = self.tasks.values().map(of_task).chain(unplaced).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::Timestamp;
-use crate::ports::{NoPlace, Partition, Unplaced};
+use crate::ports::{NoPlace, TopicPartition, UnplacedPartition};
 use crate::task::Settings;
 
 /// The time between two questions for the offset of a partition that never had one: its host is about to begin it.
@@ -16,7 +16,7 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct UnplacedPartitions {
-    all: BTreeMap<Partition, Held>,
+    all: BTreeMap<TopicPartition, Held>,
     ask_at: Timestamp,
     /// The time of the last call that was told it.
     now: Timestamp,
@@ -37,11 +37,11 @@ impl Default for UnplacedPartitions {
 
 impl UnplacedPartitions {
     /// Takes over what a session says after an assignment.
-    pub fn follow(&mut self, unplaced: &[Unplaced], settings: &Settings, now: Timestamp) {
+    pub fn follow(&mut self, unplaced: &[UnplacedPartition], settings: &Settings, now: Timestamp) {
         self.now = now;
-        let is_there = |partition: &Partition| unplaced.iter().any(|other| other.partition == *partition);
+        let is_there = |partition: &TopicPartition| unplaced.iter().any(|other| other.partition == *partition);
         self.all.retain(|partition, _| is_there(partition));
-        for Unplaced { partition, reason } in unplaced {
+        for UnplacedPartition { partition, reason } in unplaced {
             if self.all.contains_key(partition) {
                 continue;
             }
@@ -53,7 +53,7 @@ impl UnplacedPartitions {
         }
     }
 
-    pub fn remove(&mut self, partitions: &[Partition]) {
+    pub fn remove(&mut self, partitions: &[TopicPartition]) {
         self.all.retain(|partition, _| !partitions.contains(partition));
     }
 
@@ -75,10 +75,10 @@ impl UnplacedPartitions {
 // === impl Held ===
 
 impl Held {
-    fn error(&self, partition: Partition, settings: &Settings, now: Timestamp) -> Option<LastError> {
+    fn error(&self, partition: TopicPartition, settings: &Settings, now: Timestamp) -> Option<LastError> {
         let topic = &settings.inputs[partition.input as usize];
         let id = &settings.id;
-        let number = partition.number;
+        let number = partition.partition;
         let (code, message) = match self.reason {
             NoPlace::Unbegun if now < self.since.after(BEGUN_WITHIN) => return None,
             NoPlace::Unbegun => {
@@ -120,7 +120,7 @@ impl Held {
         }
     }
 
-    fn status(&self, partition: Partition, settings: &Settings, now: Timestamp) -> PartitionStatus {
+    fn status(&self, partition: TopicPartition, settings: &Settings, now: Timestamp) -> PartitionStatus {
         let end_offset = match self.reason {
             NoPlace::Outside { end, .. } => Some(end),
             NoPlace::Unbegun | NoPlace::Forgotten => None,
@@ -128,7 +128,7 @@ impl Held {
         let error = self.error(partition, settings, now);
         PartitionStatus {
             topic: settings.inputs[partition.input as usize].clone(),
-            partition: partition.number,
+            partition: partition.partition,
             committed_offset: self.offset(),
             end_offset,
             // Nobody can say how many records it is.
@@ -149,7 +149,7 @@ mod tests {
     use crate::model::names::Digest;
     use crate::model::spec::{RawSpec, Spec};
 
-    const AT: Partition = Partition { input: 0, number: 1 };
+    const AT: TopicPartition = TopicPartition { input: 0, partition: 1 };
 
     fn settings() -> Settings {
         let raw: RawSpec = serde_json::from_str(r#"{"inputs":["in"],"outputs":{"out":"out"}}"#).expect("a spec");
@@ -160,7 +160,7 @@ mod tests {
     #[track_caller]
     fn check(reason: NoPlace, waited: Duration, code: Option<Code>, named: &[&str]) {
         let (settings, mut all) = (settings(), UnplacedPartitions::default());
-        all.follow(&[Unplaced { partition: AT, reason }], &settings, Timestamp(1000));
+        all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, Timestamp(1000));
         all.is_due(Timestamp(1000).after(waited));
         let [status] = &all.statuses(&settings)[..] else { panic!("one partition") };
         let message = status.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
@@ -194,7 +194,7 @@ mod tests {
             (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, false),
         ] {
             let mut all = UnplacedPartitions::default();
-            all.follow(&[Unplaced { partition: AT, reason }], &settings, Timestamp(1000));
+            all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, Timestamp(1000));
             let asked = [1000, 1500, 2000].map(|now| all.is_due(Timestamp(now)));
             assert_eq!(asked, [asks, false, asks]);
         }

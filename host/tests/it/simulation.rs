@@ -50,7 +50,7 @@ mod session;
 
 use sandbar::model::revision::Progress;
 use sandbar::model::spec::Then;
-use sandbar::ports::Partition;
+use sandbar::ports::TopicPartition;
 use sandbar::task::Settings;
 
 use guests::{Kind, Quality, TICK_MS};
@@ -97,7 +97,7 @@ fn seeds() {
 /// A partition whose every batch takes longer than the commit interval has its turn, and no more.
 #[test]
 fn a_slow_partition_starves_no_other() {
-    let [slow, quick] = [0, 1].map(|number| Partition { input: 0, number });
+    let [slow, quick] = [0, 1].map(|number| TopicPartition { input: 0, partition: number });
     let mut simulation = Simulation::new(Rng::new(1), run::settings(Then::DeadLetter, 0, 6), vec![slow, quick], 1);
     let mut broker = simulation.broker.borrow_mut();
     (0..600).for_each(|_| run::put(&mut broker, slow, Kind::Slow));
@@ -115,7 +115,7 @@ fn a_slow_partition_starves_no_other() {
 fn only_ticks(aborts: usize, steps: usize) -> (u64, u64) {
     let tick = Some(std::time::Duration::from_millis(TICK_MS as u64));
     let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
-    let mut simulation = Simulation::new(Rng::new(1), settings, vec![Partition { input: 0, number: 0 }], 1);
+    let mut simulation = Simulation::new(Rng::new(1), settings, vec![TopicPartition { input: 0, partition: 0 }], 1);
     simulation.broker.borrow_mut().faults.aborts = aborts;
     let started = clock::now();
     (0..steps).for_each(|_| simulation.step(0));
@@ -140,7 +140,7 @@ fn ticks_that_were_undone_are_due_again() {
 
 /// Ten records are done by revision 7, then another is swapped in; who processed what comes after?
 fn swap_into(quality: Quality) -> (Simulation, u64) {
-    let at = Partition { input: 0, number: 0 };
+    let at = TopicPartition { input: 0, partition: 0 };
     let mut simulation = Simulation::new(Rng::new(1), run::settings(Then::DeadLetter, 0, 6), vec![at], 1);
     let put = |simulation: &Simulation, count: usize| {
         let mut broker = simulation.broker.borrow_mut();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::codes::Code;
 use crate::model::spec::Spec;
-use crate::ports::{LogRecord, Partition};
+use crate::ports::{LogRecord, TopicPartition};
 use crate::record_json::Incoming;
 
 use super::super::ApiState;
@@ -19,7 +19,7 @@ const READ_BYTES: usize = 1 << 20;
 /// A record, and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    pub partition: Partition,
+    pub partition: TopicPartition,
     pub record: LogRecord,
 }
 
@@ -32,7 +32,7 @@ pub fn given(spec: &Spec, given: Vec<Incoming>) -> Result<Vec<Sample>, Refusal> 
                 Refusal::of_field(Code::Record, format!("records[{index}].topic"), format!("{topic:?} is not an input"))
             })?,
         };
-        Ok(Sample { partition: Partition { input: input as u32, number: partition.unwrap_or(0) }, record })
+        Ok(Sample { partition: TopicPartition { input: input as u32, partition: partition.unwrap_or(0) }, record })
     };
     given.into_iter().enumerate().map(sample).collect()
 }
@@ -55,7 +55,7 @@ pub fn newest(state: &ApiState, spec: &Spec, live: Live, deadline: Instant) -> R
                 }
                 let page = state.log.read(topic, number, next, READ_WAIT, READ_BYTES)?;
                 next = page.next_offset;
-                let partition = Partition { input: input as u32, number };
+                let partition = TopicPartition { input: input as u32, partition: number };
                 samples.extend(page.records.into_iter().map(|record| Sample { partition, record }));
                 keep_newest(&mut samples, live.records, limits.records_bytes_max);
             }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_newest_are_kept_within_both_limits() {
         let sample = |number, offset, timestamp| Sample {
-            partition: Partition { input: 0, number },
+            partition: TopicPartition { input: 0, partition: number },
             record: LogRecord { offset, timestamp, key: None, value: Some(vec![0; 10]), headers: vec![] },
         };
         let all = vec![sample(1, 0, 5), sample(0, 1, 3), sample(0, 0, 9), sample(1, 1, 5)];

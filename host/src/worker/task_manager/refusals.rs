@@ -77,7 +77,7 @@ impl TaskManager {
         }
         let at = self.stepped.filter(|_| was_one).and_then(|partition| Some((partition, self.tasks.get(&partition)?)));
         let place = at.and_then(|(partition, task)| {
-            Some(format!(", at {}/{} offset {}", task.topic(), partition.number, task.called()?))
+            Some(format!(", at {}/{} offset {}", task.topic(), partition.partition, task.called()?))
         });
         self.roll_back(Code::LogRefused, &format!("{reason}{}", place.unwrap_or_default()), now)?;
         self.limit_rows();

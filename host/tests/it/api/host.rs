@@ -74,11 +74,11 @@ impl GuestFactory for Echoes {
 }
 
 impl Guest for Echo {
-    fn tick(&mut self, _: Call, _: &mut sandbar::state::State) -> Result<Output, GuestError> {
+    fn tick(&mut self, _: Call, _: &mut sandbar::state::KeyedState) -> Result<Output, GuestError> {
         Ok(Output::default())
     }
 
-    fn process(&mut self, batch: &Batch, _: Call, _: &mut sandbar::state::State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, _: Call, _: &mut sandbar::state::KeyedState) -> Result<Output, GuestError> {
         if batch.value(0) == Some(b"bad") {
             return Err(GuestError::Returned("bad as can be".into()));
         }

@@ -13,7 +13,7 @@ use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
 use sandbar::model::status::State;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Assigned, Call, GuestError, GuestFactory, TrapKind};
+use sandbar::ports::{Call, CommitOffset, GuestError, GuestFactory, TrapKind};
 use sandbar::task::{Step, Task};
 use serde_json::json;
 
@@ -143,7 +143,7 @@ fn memory_bomb() {
     let limits = json!({ "memory": "8MiB" });
     check_culprit("memory-bomb", limits.clone(), "E104", "limits.memory");
     let mut guest = instance(&spec(mode("memory-bomb"), json!({ "limits": limits })));
-    let error = guest.process(&batch(&["poison"]), CALL, &mut sandbar::state::State::default()).expect_err("it traps");
+    let error = guest.process(&batch(&["poison"]), CALL, &mut sandbar::state::KeyedState::default()).expect_err("it traps");
     assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Memory, .. }), "{error:?}");
     assert!(guest.memory_bytes() <= 8 << 20, "{} bytes", guest.memory_bytes());
 }
@@ -156,7 +156,8 @@ fn a_call_ends_in_time() {
         .map(|_| {
             let mut guest = instance(&spec);
             let began = thread_time();
-            let error = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
+            let error =
+                guest.process(&batch(&["a"]), CALL, &mut sandbar::state::KeyedState::default()).expect_err("it loops");
             assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Timeout, .. }), "{error:?}");
             thread_time() - began
         })
@@ -183,7 +184,7 @@ fn a_calls_time_is_the_processors() {
         let used = (0..3).map(|_| {
             let mut guest = instance(&spec);
             let began = thread_time();
-            guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("it loops");
+            guest.process(&batch(&["a"]), CALL, &mut sandbar::state::KeyedState::default()).expect_err("it loops");
             thread_time() - began
         });
         let used = used.max().expect("three");
@@ -242,11 +243,12 @@ fn lifted_bytes_are_limited_per_call() {
         let limits = json!({ "memory": "1GiB", "batch_time": "5s" });
         instance(&spec(json!({ "mode": "fat-output", "bytes": bytes }), json!({ "limits": limits })))
     };
-    let error = fat(150 << 20).process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()).expect_err("too much");
+    let error =
+        fat(150 << 20).process(&batch(&["a"]), CALL, &mut sandbar::state::KeyedState::default()).expect_err("too much");
     assert!(matches!(error, GuestError::Output { limit: true, .. }), "{error:?}");
     let mut guest = fat(12 << 20);
     for call in 0..12 {
-        let output = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default());
+        let output = guest.process(&batch(&["a"]), CALL, &mut sandbar::state::KeyedState::default());
         assert_eq!(output.map(|output| output.data.len()), Ok(12 << 20), "call {call}");
     }
 }
@@ -291,7 +293,7 @@ fn log_flood() {
         let passed = |of: u64| of - metrics.log_dropped.get();
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
-        let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
+        let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let mut other = Task::new(&assigned, bench.program.clone(), false);
         other.offer(&support::guests::record(0, "b"));
         bench.now = Timestamp(bench.now.0 + 1_000_000);
@@ -522,7 +524,7 @@ fn a_child_process_compiles() {
     let prepared = made.prepare(&plain("echo"), 1, fixture(), Tables::default(), None).expect("prepared");
     let output = prepared
         .instantiate()
-        .and_then(|mut guest| guest.process(&batch(&["a"]), CALL, &mut sandbar::state::State::default()))
+        .and_then(|mut guest| guest.process(&batch(&["a"]), CALL, &mut sandbar::state::KeyedState::default()))
         .expect("it runs");
     assert_eq!((output.targets, output.keys), (vec![0], vec![NULL, NULL]));
 }

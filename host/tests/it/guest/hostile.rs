@@ -11,7 +11,7 @@ use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, SessionError, TrapKind};
-use sandbar::state::State;
+use sandbar::state::KeyedState;
 use sandbar::task::RunnableRevision;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ fn instance(guest: &Hostile, memory: &str) -> Result<Box<dyn Guest>, GuestError>
 /// The first batch of an instance fails so.
 fn failed(guest: &Hostile, memory: &str) -> GuestError {
     let mut guest = instance(guest, memory).expect("an instance");
-    guest.process(&batch(&["a"]), CALL, &mut State::default()).expect_err("it fails")
+    guest.process(&batch(&["a"]), CALL, &mut KeyedState::default()).expect_err("it fails")
 }
 
 /// A dry run refuses the module, quickly, with a text that is short and of one line.
@@ -153,7 +153,7 @@ fn messages_are_cut_where_they_leave() {
 fn messages_of_failures_are_bounded_together() {
     let guest = Hostile::process("(call $failed (i32.const 400) (i32.const 4096) (i32.const 60000))");
     let mut guest = instance(&guest, "64MiB").expect("an instance");
-    let output = guest.process(&batch(&["a"; 400]), CALL, &mut State::default()).expect("failures are an output");
+    let output = guest.process(&batch(&["a"; 400]), CALL, &mut KeyedState::default()).expect("failures are an output");
     assert_eq!(output.failures.len(), 400);
     let bytes: usize = output.failures.iter().map(|failure| failure.message.capacity()).sum();
     assert!(bytes <= MIB, "{bytes}");
@@ -168,14 +168,14 @@ fn records_and_headers_without_bytes_go_over_a_limit() {
         let started = Instant::now();
         let guest = Hostile::process(format!("(call $one (i32.const {headers}))"));
         let limits = json!({ "limits": { "memory": "256MiB", "batch_time": "2s" } });
-        let mut bench = Bench::of(&guest.build(), &spec(json!({}), limits), State::default(), |_| {});
+        let mut bench = Bench::of(&guest.build(), &spec(json!({}), limits), KeyedState::default(), |_| {});
         bench.offer(&["a"]).run();
         assert_eq!(bench.dead_letters().iter().map(|dead| dead.1).collect::<Vec<_>>(), ["E105"], "{headers}");
         assert!(started.elapsed() < TIME_MAX, "{:?}", started.elapsed());
     }
     // One within the limits is put out.
     let guest = Hostile::process("(call $one (i32.const 100))");
-    let mut bench = Bench::of(&guest.build(), &spec(json!({}), json!({})), State::default(), |_| {});
+    let mut bench = Bench::of(&guest.build(), &spec(json!({}), json!({})), KeyedState::default(), |_| {});
     bench.offer(&["a"]).run();
     assert_eq!(bench.session.sent.iter().map(|sent| sent.headers.len()).collect::<Vec<_>>(), [100]);
     assert!(bench.stats.held_bytes() >= 3200, "{}", bench.stats.held_bytes());
@@ -226,7 +226,7 @@ fn growth_ends_at_the_limit() {
     };
     for (pages, limit, mib) in [(1, "8MiB", 8), (7, "8MiB", 8), (65_535, "64MiB", 64), (u64::from(u32::MAX), "64MiB", 64)] {
         let mut guest = instance(&grow(pages), limit).expect("an instance");
-        guest.process(&batch(&["a"]), CALL, &mut State::default()).expect("it goes on without");
+        guest.process(&batch(&["a"]), CALL, &mut KeyedState::default()).expect("it goes on without");
         assert!(guest.memory_bytes() <= mib * MIB, "{pages}: {}", guest.memory_bytes());
         if pages == 1 {
             assert!(guest.memory_bytes() > mib * MIB - 65_536, "{}", guest.memory_bytes());
@@ -239,13 +239,13 @@ fn growth_ends_at_the_limit() {
         ..Hostile::module("(table $t 0 funcref)")
     };
     let mut guest = instance(&table, "2MiB").expect("an instance");
-    guest.process(&batch(&["a"]), CALL, &mut State::default()).expect("it goes on without");
+    guest.process(&batch(&["a"]), CALL, &mut KeyedState::default()).expect("it goes on without");
     assert!((2 * MIB - 8000..=2 * MIB).contains(&guest.memory_bytes()), "{}", guest.memory_bytes());
     // A memory's own maximum is the module's matter: nothing is counted for what it refuses.
     let own = Hostile { memory: "4 4".into(), ..grow(1) };
     let mut guest = instance(&own, "2MiB").expect("an instance");
     let before = guest.memory_bytes();
-    guest.process(&batch(&["a"]), CALL, &mut State::default()).expect("it goes on without");
+    guest.process(&batch(&["a"]), CALL, &mut KeyedState::default()).expect("it goes on without");
     assert_eq!(guest.memory_bytes(), before);
 }
 
@@ -340,17 +340,17 @@ fn a_host_without_memory_blames_no_record() {
         }
     }
     impl Guest for Short {
-        fn process(&mut self, _: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn process(&mut self, _: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             Err(GuestError::Host("the system gave no memory".into()))
         }
-        fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+        fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
             Err(GuestError::Host("the system gave no memory".into()))
         }
         fn memory_bytes(&self) -> usize {
             0
         }
     }
-    let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), State::default(), |_| {});
+    let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), KeyedState::default(), |_| {});
     let (settings, metrics) = (bench.program.settings.clone(), bench.program.metrics.clone());
     let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
     bench.task.swap(program, None, false);
@@ -376,7 +376,7 @@ fn every_entry_point_ends() {
     let limits = json!({ "memory": "8MiB", "batch_time": "100ms" });
     let error = instance_of(modules(), &late.build(), limits)
         .expect("an instance")
-        .process(&batch(&["a"]), CALL, &mut State::default())
+        .process(&batch(&["a"]), CALL, &mut KeyedState::default())
         .expect_err("it never ends");
     assert!(matches!(error, GuestError::Trapped { kind: TrapKind::Timeout, .. }), "{error:?}");
     check_refused(&Hostile::init(format!("{forever} unreachable")), timeout);

@@ -1,5 +1,5 @@
 //! Keyed state under a real guest (`tests/guests/stateful`), in wasmtime and without a log: one test per mode. What
-//! happens to state on Kafka is in `tests/tests/e2e/state.rs`, and under every fault in `simulation.rs`.
+//! happens to state on Kafka is in `tests/e2e/state.rs`, and under every fault in `simulation.rs`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::support::guests::{Bench, mode, modules, spec, stateful};
 use sandbar::model::module::ModuleError;
 use sandbar::model::spec::Spec;
 use sandbar::model::units::Timestamp;
-use sandbar::state::{State, StoreSettings};
+use sandbar::state::{KeyedState, StoreSettings};
 use serde_json::{Value, json};
 
 /// The spec of a mode with the store `sums`; `changes` are merged into it.
@@ -20,11 +20,11 @@ fn spec_of(config: Value, changes: Value) -> Spec {
 
 fn bench(spec: &Spec) -> Bench {
     let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new()));
-    Bench::of(stateful(), spec, State::in_memory(stores.collect()).expect("memory"), |_| {})
+    Bench::of(stateful(), spec, KeyedState::in_memory(stores.collect()).expect("memory"), |_| {})
 }
 
 /// What the open transaction changes: key to entry, as text.
-fn changes(state: &State) -> BTreeMap<String, Option<String>> {
+fn changes(state: &KeyedState) -> BTreeMap<String, Option<String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     state.changes().map(|(_, key, entry)| (text(key), entry.map(|entry| text(&entry.value)))).collect()
 }

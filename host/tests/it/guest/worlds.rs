@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::guests::{Bench, mode, modules, spec};
-use sandbar::state::{State, StoreSettings};
+use sandbar::state::{KeyedState, StoreSettings};
 use serde_json::json;
 
 #[test]
@@ -20,7 +20,7 @@ fn a_kept_component_of_each_world_runs() {
         let spec = spec(mode("fold"), json!({ "state": { "sums": {} }, "tick": "1s" }));
         modules().try_init(&spec, &module).unwrap_or_else(|error| panic!("{world}: {error}"));
         let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new()));
-        let mut bench = Bench::of(&module, &spec, State::in_memory(stores.collect()).expect("memory"), |_| {});
+        let mut bench = Bench::of(&module, &spec, KeyedState::in_memory(stores.collect()).expect("memory"), |_| {});
         bench.offer_keyed(&[("a", Some("5")), ("a", Some("-2"))]).run();
         assert_eq!(bench.session.values(0), ["1 5", "2 3"], "{world}");
     }

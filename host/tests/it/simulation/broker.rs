@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sandbar::model::revision::Progress;
-use sandbar::ports::{CommitOffset, Partition, Rebalance};
+use sandbar::ports::{CommitOffset, Rebalance, TopicPartition};
 use sandbar::task::Settings;
 
 use super::changelog::{Changelogs, Fold};
@@ -76,8 +76,8 @@ pub fn partition_of(key: Option<&[u8]>, value: &[u8]) -> usize {
 struct Member {
     /// The generation that it joined: brought up to date inside poll.
     generation: u64,
-    owned: BTreeSet<Partition>,
-    target: BTreeSet<Partition>,
+    owned: BTreeSet<TopicPartition>,
+    target: BTreeSet<TopicPartition>,
     seen: i64,
 }
 
@@ -114,12 +114,12 @@ pub struct Broker {
     pub faults: Faults,
     pub settings: Arc<Settings>,
     pub world: Arc<Mutex<World>>,
-    pub inputs: BTreeMap<Partition, InputLog>,
+    pub inputs: BTreeMap<TopicPartition, InputLog>,
     pub outputs: BTreeMap<(usize, usize), Vec<Sent>>,
-    committed: BTreeMap<Partition, i64>,
+    committed: BTreeMap<TopicPartition, i64>,
     /// Which revision processed what: each entry is the offset before which it did.
-    ran: BTreeMap<Partition, Vec<(i64, u64)>>,
-    pub metadata: BTreeMap<Partition, String>,
+    ran: BTreeMap<TopicPartition, Vec<(i64, u64)>>,
+    pub metadata: BTreeMap<TopicPartition, String>,
     pub changelogs: Arc<Mutex<Changelogs>>,
     /// What the state of each number must be: the fold of what was committed of its inputs.
     folds: BTreeMap<i32, Fold>,
@@ -137,7 +137,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub fn new(rng: Rng, settings: Arc<Settings>, world: Arc<Mutex<World>>, partitions: Vec<Partition>) -> Self {
+    pub fn new(rng: Rng, settings: Arc<Settings>, world: Arc<Mutex<World>>, partitions: Vec<TopicPartition>) -> Self {
         Self {
             rng,
             faults: Faults::default(),
@@ -186,14 +186,17 @@ impl Broker {
     /// Deals the partitions out anew. Those that move are given up by their owners first.
     pub fn rebalance(&mut self) {
         self.generation += 1;
-        let mut partitions: Vec<Partition> = self.inputs.keys().copied().collect();
+        let mut partitions: Vec<TopicPartition> = self.inputs.keys().copied().collect();
         self.rng.shuffle(&mut partitions);
         self.members.values_mut().for_each(|member| member.target.clear());
         let members: Vec<u64> = self.members.keys().copied().collect();
         for (i, partition) in partitions.into_iter().enumerate() {
             // Those of a number share their state, so they go together.
-            let i =
-                if self.settings.changelogs.is_empty() { i } else { partition.number as usize + self.generation as usize };
+            let i = if self.settings.changelogs.is_empty() {
+                i
+            } else {
+                partition.partition as usize + self.generation as usize
+            };
             if let Some(id) = members.get(i % members.len().max(1)) {
                 self.members.get_mut(id).expect("listed").target.insert(partition);
             }
@@ -215,12 +218,12 @@ impl Broker {
         self.members.contains_key(&session)
     }
 
-    pub fn owner(&self, partition: Partition) -> Option<u64> {
+    pub fn owner(&self, partition: TopicPartition) -> Option<u64> {
         self.members.iter().find(|(_, member)| member.owned.contains(&partition)).map(|(&id, _)| id)
     }
 
     /// What the group wants of a member that polls. `holds`: what it believes to own.
-    pub fn next_change(&mut self, session: u64, holds: &BTreeSet<Partition>) -> Option<Rebalance> {
+    pub fn next_change(&mut self, session: u64, holds: &BTreeSet<TopicPartition>) -> Option<Rebalance> {
         let is_member = self.members.contains_key(&session);
         if !is_member && !holds.is_empty() {
             return Some(Rebalance::Lost(holds.iter().copied().collect()));
@@ -233,12 +236,12 @@ impl Broker {
         let member = self.members.get_mut(&session).expect("joined above");
         member.seen = clock::now().0;
         member.generation = generation;
-        let revoked: Vec<Partition> = member.owned.difference(&member.target).copied().collect();
+        let revoked: Vec<TopicPartition> = member.owned.difference(&member.target).copied().collect();
         if !revoked.is_empty() {
             return Some(Rebalance::Revoke(revoked));
         }
         let wanted = member.target.clone();
-        let free: Vec<Partition> = wanted.into_iter().filter(|&partition| self.owner(partition).is_none()).collect();
+        let free: Vec<TopicPartition> = wanted.into_iter().filter(|&partition| self.owner(partition).is_none()).collect();
         if free.is_empty() {
             return None;
         }
@@ -246,11 +249,11 @@ impl Broker {
         Some(Rebalance::Assign(free))
     }
 
-    pub fn committed_offset(&self, partition: Partition) -> i64 {
+    pub fn committed_offset(&self, partition: TopicPartition) -> i64 {
         self.committed.get(&partition).copied().unwrap_or(0)
     }
 
-    pub fn released(&mut self, session: u64, partitions: &[Partition]) {
+    pub fn released(&mut self, session: u64, partitions: &[TopicPartition]) {
         if let Some(member) = self.members.get_mut(&session) {
             member.owned.retain(|partition| !partitions.contains(partition));
             // The follow-up rebalance that hands them on.
@@ -268,7 +271,7 @@ impl Broker {
     }
 
     /// Committed offsets, read as a stable read: it waits for transactions that are about to change them.
-    pub fn position(&mut self, partition: Partition) -> i64 {
+    pub fn position(&mut self, partition: TopicPartition) -> i64 {
         loop {
             self.tick();
             let pending = self.producers.values().filter_map(|producer| producer.open.as_ref());
@@ -357,7 +360,7 @@ impl Broker {
     fn apply(&mut self, transaction: Transaction) {
         self.commits += 1;
         let Transaction { sent, offsets, .. } = transaction;
-        let mut of_sources: BTreeMap<Partition, Vec<Sent>> = BTreeMap::new();
+        let mut of_sources: BTreeMap<TopicPartition, Vec<Sent>> = BTreeMap::new();
         for one in &sent {
             of_sources.entry(source_of(&one.value)).or_default().push(one.clone());
         }
@@ -371,7 +374,7 @@ impl Broker {
             let world = self.world.lock();
             let wanted = records.iter().flat_map(|record| expected(record, partition, &self.settings, &world, revision));
             if self.is_stateful() {
-                fold(self.folds.entry(partition.number).or_default(), records, partition, &world, revision);
+                fold(self.folds.entry(partition.partition).or_default(), records, partition, &world, revision);
             }
             let (mut wanted, mut found) = (wanted.collect::<Vec<_>>(), of_sources.remove(&partition).unwrap_or_default());
             // Order counts within a topic.
@@ -408,7 +411,7 @@ impl Broker {
     }
 
     /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.
-    fn check_revision(&mut self, partition: Partition, from: i64, next_offset: i64, metadata: &str) -> u64 {
+    fn check_revision(&mut self, partition: TopicPartition, from: i64, next_offset: i64, metadata: &str) -> u64 {
         let Progress { revision, since, .. } = Progress::parse(metadata, -1).expect("a host wrote it");
         let ran = self.ran.entry(partition).or_default();
         let (_, before) = ran.last().copied().unwrap_or_default();

@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, OpenError, Opening, Page,
-    Positions, Session, SessionError, SessionOptions, States, TopicInfo, TopicReader,
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, OpenError, Page, Positions,
+    Restore, Session, SessionError, SessionOptions, StateOpener, TopicInfo, TopicReader,
 };
 use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
-use sandbar::state::{State, Store, StoreSettings};
-use sandbar::stores::restore::{Changelog, Restore, copy_age_max};
+use sandbar::state::{KeyedState, Store, StoreSettings};
+use sandbar::stores::restore::{Changelog, StoreRestore, copy_age_max};
 
 use super::clock;
 
@@ -132,13 +132,13 @@ struct SimOpening {
     committed: Option<i64>,
     afresh: bool,
     local: Option<Box<dyn LocalStore>>,
-    restore: Option<Restore>,
+    restore: Option<StoreRestore>,
 }
 
 pub const STORE: &str = "s";
 
-impl States for SimStates {
-    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Opening> {
+impl StateOpener for SimStates {
+    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Restore> {
         Box::new(SimOpening {
             log: ChangelogLog(self.changelogs.clone()),
             topic: "changelog".parse().expect("valid"),
@@ -155,14 +155,14 @@ impl States for SimStates {
     }
 }
 
-impl Opening for SimOpening {
-    fn poll(&mut self) -> Option<Result<State, OpenError>> {
+impl Restore for SimOpening {
+    fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
         let copy_age_max = copy_age_max(None);
         let (log, topic, number, committed) = (&self.log, &self.topic, self.number, self.committed);
         let changelog = Changelog { log, topic, number, committed, copy_age_max };
         let now = clock::now();
         if let Some(local) = self.local.take() {
-            match Restore::begin(&changelog, local, self.afresh, now) {
+            match StoreRestore::begin(&changelog, local, self.afresh, now) {
                 Ok(restore) => self.restore = Some(restore),
                 Err(OpenError::Lost(what)) => panic!("this broker loses nothing: {what}"),
                 Err(error) => return Some(Err(error)),
@@ -186,11 +186,11 @@ impl Opening for SimOpening {
             hot_bytes_max: 500,
         };
         let restored = self.restore.take()?.finish();
-        Some(Ok(State::new(vec![Store::new(settings, restored).expect("memory does not fail")])))
+        Some(Ok(KeyedState::new(vec![Store::new(settings, restored).expect("memory does not fail")])))
     }
 
     fn progress(&self) -> (u64, u64) {
-        (0, self.restore.as_ref().map_or(0, Restore::left))
+        (0, self.restore.as_ref().map_or(0, StoreRestore::left))
     }
 }
 
@@ -310,7 +310,7 @@ fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
     let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
     let copy_age_max = copy_age_max(None);
     let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
-    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
+    let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
     assert_eq!(restore.wiped, Some("ahead of the changelog"));
     while restore.left() > 0 {
         restore.step(&changelog, Duration::ZERO).expect("readable");
@@ -336,7 +336,7 @@ fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
     let copy_age_max = copy_age_max(None);
     let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
     let copy = OnDisk { disk: disk.clone(), number: 0 };
-    let mut restore = Restore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
+    let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
     let at = || disk.lock()[&0].mark().expect("memory does not fail").map(|mark| mark.at);
     restore.step(&changelog, Duration::ZERO).expect("readable");
     assert!(restore.left() > 0 && at() == Some(5));

@@ -8,8 +8,8 @@ use sandbar::model::batch::{Batch, Failure, NULL, Output};
 use sandbar::model::codes::Code;
 use sandbar::model::spec::Then;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Partition, TrapKind};
-use sandbar::state::State;
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, TopicPartition, TrapKind};
+use sandbar::state::KeyedState;
 use sandbar::task::Settings;
 
 use super::broker::{Header, Input, Sent, partition_of};
@@ -87,9 +87,9 @@ pub struct World {
     /// Revisions that are not good.
     pub qualities: BTreeMap<u64, Quality>,
     /// Bad records that were mended (as an operator does before he resumes).
-    pub healed: BTreeSet<(Partition, i64)>,
+    pub healed: BTreeSet<(TopicPartition, i64)>,
     /// How often flaky records trapped.
-    pub flaked: BTreeMap<(Partition, i64), u32>,
+    pub flaked: BTreeMap<(TopicPartition, i64), u32>,
     /// The next instances that cannot be made.
     pub no_instances: u32,
     pub retry_attempts: u32,
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// How a record behaves under a revision.
-    fn kind(&self, value: &[u8], at: (Partition, i64), revision: u64) -> Kind {
+    fn kind(&self, value: &[u8], at: (TopicPartition, i64), revision: u64) -> Kind {
         let kind = if self.healed.contains(&at) { Echo } else { Kind::of(value) };
         match (self.quality(revision), kind) {
             (Quality::Broken, _) | (Quality::Fragile, Two) => Trap,
@@ -121,7 +121,7 @@ struct Simulated {
     world: Arc<Mutex<World>>,
     revision: u64,
     broken: bool,
-    last: Option<(Partition, i64)>,
+    last: Option<(TopicPartition, i64)>,
 }
 
 impl GuestFactory for Factory {
@@ -136,7 +136,7 @@ impl GuestFactory for Factory {
 }
 
 impl Guest for Simulated {
-    fn process(&mut self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         assert!(!self.broken, "an instance that failed is called again");
         assert!(!batch.is_empty(), "an empty batch crosses");
         assert!(self.last.is_none_or(|(partition, _)| partition == call.partition), "two partitions share an instance");
@@ -146,7 +146,7 @@ impl Guest for Simulated {
         result
     }
 
-    fn tick(&mut self, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         assert!(!self.broken, "an instance that failed is called again");
         assert_eq!(call.now.0 / TICK_MS, clock::now().0 / TICK_MS, "a tick comes late by a whole interval");
         if self.world.lock().quality(self.revision) == Quality::Broken {
@@ -169,7 +169,7 @@ impl Guest for Simulated {
 }
 
 impl Simulated {
-    fn run(&self, batch: &Batch, call: Call, state: &mut State) -> Result<Output, GuestError> {
+    fn run(&self, batch: &Batch, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         let trapped = |kind, message: &str| Err(GuestError::Trapped { kind, message: message.into() });
         let mut output = Output::default();
         for row in 0..batch.len() {
@@ -223,7 +223,7 @@ impl Simulated {
 
 /// What a record does to the state: it is counted, for its input and for all; its key's last offset is kept, unless it is
 /// filtered.
-fn write(state: &mut State, key: Option<&[u8]>, kind: Kind, at: (Partition, i64), now: Timestamp) {
+fn write(state: &mut KeyedState, key: Option<&[u8]>, kind: Kind, at: (TopicPartition, i64), now: Timestamp) {
     let (counted, last) = keys(at.0, key);
     for counted in counted {
         let before = state.get(0, &counted, now).expect("memory does not fail");
@@ -237,7 +237,7 @@ fn write(state: &mut State, key: Option<&[u8]>, kind: Kind, at: (Partition, i64)
     assert!(!found.is_empty(), "what a call wrote is there to be read");
 }
 
-fn keys(at: Partition, key: Option<&[u8]>) -> ([Vec<u8>; 2], Vec<u8>) {
+fn keys(at: TopicPartition, key: Option<&[u8]>) -> ([Vec<u8>; 2], Vec<u8>) {
     let last = [format!("last/{}/", at.input).as_bytes(), key.unwrap_or(b"none")].concat();
     ([b"count".to_vec(), format!("count/{}", at.input).into_bytes()], last)
 }
@@ -248,7 +248,7 @@ fn increased(number: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// What the records of a partition, once committed, must have done to its state.
-pub fn fold(fold: &mut Fold, records: &[Input], at: Partition, world: &World, revision: u64) {
+pub fn fold(fold: &mut Fold, records: &[Input], at: TopicPartition, world: &World, revision: u64) {
     for record in records {
         let kind = world.kind(&record.value, (at, record.offset), revision);
         if kind.failure().is_some() {
@@ -295,17 +295,17 @@ fn push(output: &mut Output, batch: &Batch, row: usize, target: u32, value: &[u8
 }
 
 /// The source of an output or a dead letter, which its value tells: kind, input, partition, offset.
-pub fn source_of(value: &[u8]) -> Partition {
+pub fn source_of(value: &[u8]) -> TopicPartition {
     let value = value.strip_prefix(b"made of ").unwrap_or(value);
     let text = std::str::from_utf8(value).expect("values are text");
     let text = text.split_once(" by ").map_or(text, |(source, _)| source);
     let mut numbers = text[1..].split('/').skip(1).map(|part| part.parse::<i32>().expect("a number"));
     let (input, number) = (numbers.next().expect("input"), numbers.next().expect("partition"));
-    Partition { input: input as u32, number }
+    TopicPartition { input: input as u32, partition: number }
 }
 
 /// What must come of a record under a revision.
-pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &World, revision: u64) -> Vec<Sent> {
+pub fn expected(record: &Input, at: TopicPartition, settings: &Settings, world: &World, revision: u64) -> Vec<Sent> {
     let kind = world.kind(&record.value, (at, record.offset), revision);
     let sent = |topic: usize, value: Vec<u8>, headers: Vec<Header>| {
         let partition = partition_of(record.key.as_deref(), &value);
@@ -324,7 +324,7 @@ pub fn expected(record: &Input, at: Partition, settings: &Settings, world: &Worl
                 own("revision", revision.to_string());
                 own("module", settings.module.to_string());
                 own("topic", settings.inputs[at.input as usize].to_string());
-                own("partition", at.number.to_string());
+                own("partition", at.partition.to_string());
                 own("offset", record.offset.to_string());
                 own("code", code.to_string());
                 own("message", message.unwrap_or("*").to_owned());

@@ -12,7 +12,7 @@ use sandbar::model::names::Digest;
 use sandbar::model::spec::{Delivery, Retry, Then};
 use sandbar::model::status::State;
 use sandbar::model::units::Span;
-use sandbar::ports::{Partition, SessionError, States};
+use sandbar::ports::{SessionError, StateOpener, TopicPartition};
 use sandbar::state::local::Memory;
 use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
@@ -94,7 +94,7 @@ pub fn stateful(mut settings: Settings) -> Settings {
 }
 
 impl Simulation {
-    pub fn new(rng: Rng, settings: Settings, partitions: Vec<Partition>, workers: usize) -> Self {
+    pub fn new(rng: Rng, settings: Settings, partitions: Vec<TopicPartition>, workers: usize) -> Self {
         clock::set(START_MS);
         let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
         let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
@@ -127,10 +127,10 @@ impl Simulation {
         let then = rng.pick(&[Then::DeadLetter, Then::DeadLetter, Then::Skip, Then::Pause]);
         let retry_attempts = rng.pick(&[0, 0, 1, 3]);
         let batch_records = rng.pick(&[1, 3, 8, 50]);
-        let mut partitions: Vec<Partition> =
-            (0..rng.between(1, 4) as i32).map(|number| Partition { input: 0, number }).collect();
+        let mut partitions: Vec<TopicPartition> =
+            (0..rng.between(1, 4) as i32).map(|number| TopicPartition { input: 0, partition: number }).collect();
         if rng.chance(300) {
-            partitions.extend((0..2).map(|number| Partition { input: 1, number }));
+            partitions.extend((0..2).map(|number| TopicPartition { input: 1, partition: number }));
         }
         let workers = 1 + rng.below(3);
         let mut faults = Faults {
@@ -248,7 +248,7 @@ impl Simulation {
     pub fn produce(&mut self, count: usize, poison: usize) {
         let retries = self.settings.retry.attempts > 0;
         let broker = &mut *self.broker.borrow_mut();
-        let partitions: Vec<Partition> = broker.inputs.keys().copied().collect();
+        let partitions: Vec<TopicPartition> = broker.inputs.keys().copied().collect();
         let at = broker.rng.pick(&partitions);
         for _ in 0..count {
             let kind = match broker.rng.chance(poison) {
@@ -324,7 +324,7 @@ impl Simulation {
             let Some((_, cycle)) = cycle else { continue };
             for partition in cycle.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
                 let input = self.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
-                let at = Partition { input: input as u32, number: partition.partition };
+                let at = TopicPartition { input: input as u32, partition: partition.partition };
                 let offset = partition.error.as_ref().and_then(|error| error.offset).expect("it says where it stopped");
                 if self.broker.borrow_mut().rng.chance(800) {
                     self.world.lock().healed.insert((at, offset));
@@ -377,7 +377,7 @@ impl Simulation {
         });
         let stores = (!self.settings.changelogs.is_empty()).then(|| {
             let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
-            Arc::new(SimStates { changelogs, disk }) as Arc<dyn States>
+            Arc::new(SimStates { changelogs, disk }) as Arc<dyn StateOpener>
         });
         self.workers[worker].cycle = Some((session.id, TaskManager::new(Box::new(session), programs, stores)));
     }
@@ -432,7 +432,7 @@ impl Simulation {
         let broker = self.broker.borrow();
         for (session, cycle) in self.workers.iter_mut().filter_map(|worker| worker.cycle.as_mut()) {
             let owned: Vec<i32> =
-                broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.number).collect();
+                broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.partition).collect();
             for number in owned {
                 let fold = broker.fold(number);
                 for key in broker.changelogs.lock().keys(number) {
@@ -462,17 +462,17 @@ impl Simulation {
     fn is_done(&self) -> bool {
         let broker = self.broker.borrow();
         let cycles = || self.workers.iter().filter_map(|worker| worker.cycle.as_ref()).chain(&self.zombies);
-        let no_lag = |at: Partition| {
+        let no_lag = |at: TopicPartition| {
             let owner = cycles().find(|(session, _)| broker.owner(at) == Some(*session));
             let topic = &self.settings.inputs[at.input as usize];
             let status = owner.and_then(|(_, cycle)| {
                 let mut partitions = cycle.status().partitions.into_iter();
-                partitions.find(|partition| partition.topic == *topic && partition.partition == at.number)
+                partitions.find(|partition| partition.topic == *topic && partition.partition == at.partition)
             });
             // Its state may be still to be opened.
             status.is_some_and(|status| status.lag == Some(0) && status.state != State::Starting)
         };
-        let left = |at: &Partition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
+        let left = |at: &TopicPartition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
         // Nobody stays outside for ever: the next time it would be all that is left.
         let joined = self.workers.iter().all(|worker| worker.cycle.as_ref().is_some_and(|(id, _)| broker.has_member(*id)));
         joined && broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
@@ -487,7 +487,7 @@ impl Simulation {
 }
 
 /// Appends one record.
-pub fn put(broker: &mut Broker, at: Partition, kind: Kind) {
+pub fn put(broker: &mut Broker, at: TopicPartition, kind: Kind) {
     let rng = &mut broker.rng;
     let log = broker.inputs.get_mut(&at).expect("an input partition");
     let offset = log.end;
@@ -497,7 +497,7 @@ pub fn put(broker: &mut Broker, at: Partition, kind: Kind) {
         _ => Vec::new(),
     };
     let letter = char::from(kind.letter());
-    let value = format!("{letter}/{}/{}/{offset}", at.input, at.number).into_bytes();
+    let value = format!("{letter}/{}/{}/{offset}", at.input, at.partition).into_bytes();
     log.records.push(Input { offset, timestamp: clock::now().0, key, value, headers });
     log.end += 1;
 }

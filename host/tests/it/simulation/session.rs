@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sandbar::model::batch::{HeaderRef, RecordRef};
 use sandbar::model::names::TopicName;
-use sandbar::ports::{Assigned, CommitOffset, Outgoing, Partition, Rebalance, Session, SessionError};
+use sandbar::ports::{CommitOffset, Outgoing, Rebalance, Session, SessionError, TopicPartition};
 
 use super::broker::{Broker, InputLog, Sent, partition_of};
 use super::clock;
@@ -20,15 +20,15 @@ pub struct SimSession {
     transactional_id: String,
     epoch: u32,
     /// What it believes to own: from the event on, until it gave it up.
-    holds: BTreeSet<Partition>,
-    positions: BTreeMap<Partition, i64>,
+    holds: BTreeSet<TopicPartition>,
+    positions: BTreeMap<TopicPartition, i64>,
     /// Paused partitions, with how many fetched records may still come.
-    paused: BTreeMap<Partition, usize>,
+    paused: BTreeMap<TopicPartition, usize>,
     /// Given up, but with fetched records that may still come.
-    ghosts: Vec<(Partition, i64)>,
+    ghosts: Vec<(TopicPartition, i64)>,
     /// Ends that were told already.
-    told: BTreeMap<Partition, i64>,
-    ends: Vec<(Partition, i64)>,
+    told: BTreeMap<TopicPartition, i64>,
+    ends: Vec<(TopicPartition, i64)>,
     /// A change that was told and not answered: none is told again.
     unanswered: bool,
     open: bool,
@@ -89,13 +89,13 @@ impl SimSession {
         }
     }
 
-    fn deliver(&mut self, records_max: usize, on_record: &mut dyn FnMut(Partition, &RecordRef<'_>)) -> usize {
+    fn deliver(&mut self, records_max: usize, on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>)) -> usize {
         let broker = &mut *self.broker.borrow_mut();
         let Broker { rng, faults, inputs, .. } = broker;
         for (partition, from) in self.ghosts.drain(..) {
             hand_over(&inputs[&partition], from, 3, partition, on_record);
         }
-        let mut partitions: Vec<Partition> = self.positions.keys().copied().collect();
+        let mut partitions: Vec<TopicPartition> = self.positions.keys().copied().collect();
         rng.shuffle(&mut partitions);
         let mut delivered = 0;
         for partition in partitions {
@@ -137,8 +137,8 @@ fn hand_over(
     log: &InputLog,
     from: i64,
     count: usize,
-    partition: Partition,
-    on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+    partition: TopicPartition,
+    on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
 ) {
     for record in log.records[log.find(from)..].iter().take(count) {
         let headers: Vec<HeaderRef<'_>> =
@@ -154,7 +154,7 @@ impl Session for SimSession {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>> {
         self.ends.clear();
         self.enter("poll")?;
@@ -175,7 +175,7 @@ impl Session for SimSession {
         Ok(change)
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>> {
         self.enter("assign")?;
         assert!(!self.open, "a partition is taken over in mid-transaction");
         self.unanswered = false;
@@ -187,12 +187,12 @@ impl Session for SimSession {
             self.paused.remove(&partition);
             self.ghosts.retain(|(ghost, _)| *ghost != partition);
             let metadata = self.broker.borrow().metadata.get(&partition).cloned().unwrap_or_default();
-            assigned.push(Assigned { partition, next_offset, metadata });
+            assigned.push(CommitOffset { partition, next_offset, metadata });
         }
         Ok(assigned)
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.enter("unassign")?;
         self.unanswered = false;
         for partition in partitions {
@@ -205,7 +205,7 @@ impl Session for SimSession {
         Ok(())
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<()> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<()> {
         self.enter("seek")?;
         let position = self.positions.get_mut(&partition).ok_or_else(|| SessionError::Abort("not assigned".into()))?;
         *position = offset;
@@ -213,24 +213,24 @@ impl Session for SimSession {
         Ok(())
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<()> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<()> {
         self.enter("pause")?;
         let fetched = self.broker.borrow_mut().rng.below(6);
         self.paused.insert(partition, fetched);
         Ok(())
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<()> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<()> {
         self.enter("resume")?;
         self.paused.remove(&partition);
         Ok(())
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
         Some(self.broker.borrow().inputs[&partition].end)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         &self.ends
     }
 

@@ -10,13 +10,13 @@ use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Assigned, CommitOffset, Guest, GuestFactory, Outgoing, Partition, Rebalance, Session, SessionError};
-use sandbar::state::State;
+use sandbar::ports::{CommitOffset, Guest, GuestFactory, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings, Step, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
-pub const PARTITION: Partition = Partition { input: 0, number: 3 };
+pub const PARTITION: TopicPartition = TopicPartition { input: 0, partition: 3 };
 /// Most steps of one test: more means that a task spins.
 const STEPS_MAX: usize = 1000;
 
@@ -145,7 +145,7 @@ pub struct Bench {
     pub task: Task,
     pub program: Arc<RunnableRevision>,
     pub session: Recorder,
-    pub state: State,
+    pub state: KeyedState,
     pub stats: TransactionStats,
     pub now: Timestamp,
     /// How long the task waited, each time.
@@ -160,18 +160,18 @@ impl Bench {
 
     /// With settings that a spec cannot have.
     pub fn with(spec: &Spec, change: impl FnOnce(&mut Settings)) -> Self {
-        Self::of(fixture(), spec, State::default(), change)
+        Self::of(fixture(), spec, KeyedState::default(), change)
     }
 
     /// Of any module, with the state of its partition.
-    pub fn of(module: &[u8], spec: &Spec, state: State, change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn of(module: &[u8], spec: &Spec, state: KeyedState, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
         let topics: Vec<_> = spec.written_topics().cloned().collect();
         let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
         let guests = modules().prepare(spec, 5, module, Tables::default(), Some(metrics.clone())).expect("prepared");
         let program = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), metrics });
-        let assigned = Assigned { partition: PARTITION, next_offset: 0, metadata: String::new() };
+        let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, program.clone(), false);
         let (session, stats) = (Recorder::default(), TransactionStats::default());
         Self { task, program, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
@@ -243,36 +243,36 @@ impl Session for Recorder {
         &mut self,
         _: Duration,
         _: usize,
-        _: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        _: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         Ok(None)
     }
 
-    fn assign(&mut self, _: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, _: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         Ok(Vec::new())
     }
 
-    fn unassign(&mut self, _: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, _: &[TopicPartition]) -> Result<(), SessionError> {
         Ok(())
     }
 
-    fn seek(&mut self, _: Partition, _: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, _: TopicPartition, _: i64) -> Result<(), SessionError> {
         Ok(())
     }
 
-    fn pause(&mut self, _: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, _: TopicPartition) -> Result<(), SessionError> {
         Ok(())
     }
 
-    fn resume(&mut self, _: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, _: TopicPartition) -> Result<(), SessionError> {
         Ok(())
     }
 
-    fn end_offset(&self, _: Partition) -> Option<i64> {
+    fn end_offset(&self, _: TopicPartition) -> Option<i64> {
         None
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         &[]
     }
 

@@ -12,10 +12,10 @@ use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::status::State as Condition;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    Assigned, Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, Outgoing, Partition,
-    Rebalance, Rejection, Session, SessionError, SessionOptions,
+    Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, Outgoing, Rebalance, Rejection,
+    Session, SessionError, SessionOptions, TopicPartition,
 };
-use sandbar::state::State;
+use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::Metrics;
 use sandbar::worker::{Revisions, Swap, TaskManager};
@@ -30,7 +30,7 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 struct Forward;
 
 impl Guest for Forward {
-    fn process(&mut self, batch: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         let mut output = Output::default();
         let mut header = 0;
         for row in 0..batch.len() {
@@ -56,7 +56,7 @@ impl Guest for Forward {
         Ok(output)
     }
 
-    fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         // One record, with a null key.
         let nulls = vec![u32::MAX; 2];
         Ok(Output { targets: vec![0], sources: vec![0], keys: nulls.clone(), values: nulls, ..Output::default() })
@@ -373,36 +373,36 @@ impl Session for Vague {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        on_record: &mut dyn FnMut(Partition, &RecordRef<'_>),
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError> {
         self.inner.poll(timeout, records_max, on_record)
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<Vec<Assigned>, SessionError> {
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.inner.assign(partitions)
     }
 
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), SessionError> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         self.inner.unassign(partitions)
     }
 
-    fn seek(&mut self, partition: Partition, offset: i64) -> Result<(), SessionError> {
+    fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
         self.inner.seek(partition, offset)
     }
 
-    fn pause(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.inner.pause(partition)
     }
 
-    fn resume(&mut self, partition: Partition) -> Result<(), SessionError> {
+    fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.inner.resume(partition)
     }
 
-    fn end_offset(&self, partition: Partition) -> Option<i64> {
+    fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
         self.inner.end_offset(partition)
     }
 
-    fn consumed_ends(&self) -> &[(Partition, i64)] {
+    fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
         self.inner.consumed_ends()
     }
 

@@ -10,7 +10,7 @@ use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
-use sandbar::state::State;
+use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::metrics::Metrics;
 use sandbar::worker::{Revisions, TaskManager};
@@ -27,7 +27,7 @@ struct Multiplier {
 }
 
 impl Guest for Multiplier {
-    fn process(&mut self, batch: &Batch, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn process(&mut self, batch: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         let rows = (0..batch.len()).flat_map(|row| {
             let value = std::str::from_utf8(batch.value(row).expect("a value")).expect("text");
             std::iter::repeat_n(row as u32, value.parse::<usize>().expect("a number"))
@@ -35,7 +35,7 @@ impl Guest for Multiplier {
         Ok(outputs(rows.collect(), batch.data.len()))
     }
 
-    fn tick(&mut self, _: Call, _: &mut State) -> Result<Output, GuestError> {
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
         Ok(outputs(vec![0; self.for_a_tick], 0))
     }
 

@@ -1,0 +1,39 @@
+//! The right to write, held by the newest writer of an id.
+
+use super::groups::GroupOffset;
+use super::topic::{LogError, LogRecord};
+use crate::model::names::TopicName;
+
+/// A failed call of an [`ExclusiveWriter`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExclusiveError {
+    /// A newer writer took over. A commit whose answer was lost before that may be in the log all the same.
+    #[error("{0}")]
+    Fenced(String),
+    /// Nobody knows how the commit ended. A newer writer of the same id ends it, one way or the other.
+    #[error("{0}")]
+    Unknown(String),
+    /// Nothing was written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The right to write, held by the newest writer of an id: see [`crate::ports::Log::exclusive`].
+pub trait ExclusiveWriter: Send {
+    /// One past the last record of a partition that only writers of this id write to, readable or not. A reader that has
+    /// read up to there knows every record that earlier writers will ever have written.
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
+
+    /// Writes the records, in order and in one transaction: all of them, or none.
+    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError>;
+
+    /// Writes a record, and commits offsets for a group in the same transaction. The group may have members.
+    fn commit_with_offsets(
+        self: Box<Self>,
+        topic: &TopicName,
+        partition: i32,
+        record: LogRecord,
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), ExclusiveError>;
+}

@@ -1,0 +1,97 @@
+//! The log that a host works on: topics, and sessions on them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::exclusive::{ExclusiveError, ExclusiveWriter};
+use super::groups::{GroupOffset, Groups};
+use super::session::{Session, SessionError, SessionOptions};
+use super::topic::{LogError, LogRecord, NewTopic, Page, TopicInfo, TopicSize};
+use crate::model::batch::RecordRef;
+use crate::model::names::TopicName;
+use crate::model::spec::Start;
+
+/// Reads every partition of a topic from its start on, outside of any group.
+pub trait TopicReader: Send {
+    /// Waits up to `wait` for committed records, then hands over those that are there: partition and record, without
+    /// headers. After an error the reader is of no more use.
+    fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError>;
+
+    /// The number of offsets of the topic that it has not read yet.
+    fn behind(&self) -> Result<u64, LogError>;
+}
+
+/// The log that a host works on: topics, and sessions on them. Every call blocks for one exchange with the log, within its
+/// configured timeouts, unless it says otherwise; a failed one is classed by [`LogError`].
+pub trait Log: Groups + Send + Sync + 'static {
+    /// Opens a worker's session. Fences an earlier one with the same transactional id.
+    fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError>;
+
+    /// The topic, or [`LogError::NoTopic`].
+    fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError>;
+
+    /// The number of partitions of a topic. Cheaper than [`Log::topic`], for frequent questions.
+    fn partitions(&self, name: &TopicName) -> Result<i32, LogError>;
+
+    /// Identity and size of these topics, asked all at once. Leaves out those that do not exist.
+    fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
+        let mut sizes = BTreeMap::new();
+        for name in names {
+            match self.topic(name) {
+                Ok(TopicInfo { partitions, id, .. }) => {
+                    sizes.insert(name.clone(), TopicSize { id: id.unwrap_or_default(), partitions });
+                }
+                Err(LogError::NoTopic(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// All topics except the log's own internal ones.
+    fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError>;
+
+    /// Creates a topic. Leaves one that exists already unchanged. On Kafka the topic has a replica on each of up to three
+    /// brokers and, with three, `min.insync.replicas=2`.
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
+
+    /// Appends records in order; each to the partition that its key hashes to (murmur2, as Java clients do), or to
+    /// `partition` if given. Returns when they are durable. After an error a first part of them may be there.
+    fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError>;
+
+    /// Becomes the one writer of `id`, over all processes: an older one is fenced, and a transaction that it left open is
+    /// over when this returns.
+    fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError>;
+
+    /// Reads committed records from `offset` on (from the first that is left, if that is later). Waits up to `wait` for
+    /// the first, then returns the records that are there, about `bytes_max` at most.
+    fn read(
+        &self,
+        topic: &TopicName,
+        partition: i32,
+        offset: i64,
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError>;
+
+    /// A reader of the whole topic.
+    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError>;
+
+    /// First and end offset of a partition (committed records).
+    fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
+
+    /// One past the last record of a partition, committed or not (Kafka's high watermark).
+    fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
+
+    /// The offset in each partition of a topic that `start` means now.
+    fn start_offsets(&self, topic: &TopicName, start: &Start) -> Result<Vec<GroupOffset>, LogError> {
+        let partitions = self.partitions(topic)?;
+        let found = start.moment().map(|at| self.offsets_at(topic, at)).transpose()?.unwrap_or_default();
+        let offset = |partition: i32| {
+            let found = found.get(partition as usize).copied().flatten();
+            let next_offset = start.offset(topic, partition, self.offsets(topic, partition)?, found);
+            Ok(GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() })
+        };
+        (0..partitions).map(offset).collect()
+    }
+}

@@ -1,0 +1,133 @@
+//! How far a task is in its partition, and how far that is committed.
+
+use crate::model::revision::{COUNT_MAX, Progress};
+use crate::ports::{CommitOffset, Positions};
+
+use super::Settings;
+
+/// See the module. `next >= committed >= stored`, but for a `next` that a pause moves back to a bad record.
+pub(super) struct Offsets {
+    /// Every record before it is done in the open transaction, or committed.
+    next: i64,
+    /// Every record before it is done and committed.
+    committed: i64,
+    /// The offset that the group has. Control records that were passed since may lie before `committed`.
+    stored: i64,
+    /// The metadata that came with `stored`, until the task commits metadata of its own.
+    stored_metadata: Option<String>,
+    /// The revision that the committed offset names, with the first offset of that revision.
+    progress: Progress,
+    /// The first offset of the revision that runs.
+    since: i64,
+}
+
+impl Offsets {
+    /// The offsets of a task that begins with a revision. The second value is the reason for which the metadata of its
+    /// committed offset is not believed.
+    pub fn new(assigned: &CommitOffset, settings: &Settings) -> (Self, Option<String>) {
+        let &CommitOffset { next_offset, ref metadata, .. } = assigned;
+        let parsed = Progress::parse(metadata, next_offset);
+        let foreign = parsed.as_ref().err().map(ToString::to_string);
+        let mut progress = parsed.unwrap_or_else(|_| Progress::unknown(next_offset));
+        // The metadata names a state that never was, or one that this host has not heard of yet.
+        let is_beyond = !settings.changelogs.is_empty() && progress.resets > settings.resets;
+        let beyond =
+            is_beyond.then(|| format!("it is of a state after {} resets, and there were {}", progress.resets, settings.resets));
+        if progress.resets != settings.resets {
+            // They are positions in changelogs that are given up.
+            progress.changelogs.clear();
+        }
+        // Somebody may have moved the offset back since.
+        let is_continued = progress.revision == settings.revision;
+        let since = if is_continued { progress.since.min(next_offset) } else { next_offset };
+        let offsets = Self {
+            next: next_offset,
+            committed: next_offset,
+            stored: next_offset,
+            stored_metadata: Some(metadata.clone()),
+            progress,
+            since,
+        };
+        (offsets, foreign.or(beyond))
+    }
+
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    pub fn committed(&self) -> i64 {
+        self.committed
+    }
+
+    /// The first offset of the revision that runs.
+    pub fn since(&self) -> i64 {
+        self.since
+    }
+
+    /// Positions in changelogs that were committed with the offset.
+    pub fn changelogs(&self) -> &Positions {
+        &self.progress.changelogs
+    }
+
+    /// The revision that the committed offset names; 0 if no revision can follow that one.
+    pub fn revision(&self) -> u64 {
+        if self.progress.revision < COUNT_MAX { self.progress.revision } else { 0 }
+    }
+
+    /// Goes on with another revision from the next record on.
+    pub fn swap(&mut self, revision: u64) {
+        self.since = if self.progress.revision == revision { self.progress.since } else { self.next };
+    }
+
+    pub fn move_to(&mut self, next: i64) {
+        self.next = next;
+    }
+
+    /// Returns true if the open transaction has records of the task.
+    pub fn have_moved(&self) -> bool {
+        self.next != self.committed
+    }
+
+    /// Counts control records up to `end` as done, with no transaction open.
+    pub fn pass(&mut self, end: i64) {
+        self.next = end;
+        self.committed = end;
+    }
+
+    /// Returns true if control records were passed that the group's offset does not have.
+    pub fn have_passed(&self) -> bool {
+        self.next > self.stored
+    }
+
+    /// The metadata of the next commit, if the open transaction has work of the task.
+    pub fn own_metadata(&self, settings: &Settings, changelogs: &Positions) -> String {
+        self.own_progress(settings, changelogs).to_string()
+    }
+
+    /// The metadata that goes with control records: that of the last commit, since no revision has worked.
+    pub fn stored_metadata(&self) -> String {
+        self.stored_metadata.clone().unwrap_or_else(|| self.progress.to_string())
+    }
+
+    /// Notes that `next` was committed with metadata of the task's own.
+    pub fn work_was_committed(&mut self, settings: &Settings, changelogs: &Positions) {
+        self.progress = self.own_progress(settings, changelogs);
+        self.stored_metadata = None;
+    }
+
+    /// Notes that `next` was committed.
+    pub fn were_committed(&mut self) {
+        self.stored = self.next;
+        self.committed = self.next;
+    }
+
+    /// Notes that the control records were committed that were passed.
+    pub fn were_stored(&mut self) {
+        self.stored = self.next;
+    }
+
+    fn own_progress(&self, settings: &Settings, changelogs: &Positions) -> Progress {
+        let &Settings { revision, resets, .. } = settings;
+        Progress { revision, since: self.since, changelogs: changelogs.clone(), resets }
+    }
+}

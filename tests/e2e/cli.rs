@@ -1,0 +1,82 @@
+//! Every verb of the command line against a host on Kafka, in text and as JSON.
+
+use sandbar_harness::{Cli, Host, KafkaCluster, guests, topics};
+use serde_json::json;
+
+use crate::job::numbered;
+
+#[test]
+fn every_verb_works_on_kafka() {
+    let kafka = KafkaCluster::shared();
+    let host = Host::start(kafka, "cli");
+    topics::create(kafka, &["cli.in", "cli.out"], 2);
+    let cli = Cli::new("cli", &host);
+    let write = |mode: &str| {
+        let spec = format!(
+            "team: shop\nname: echo\nmodule: module.wasm\ninputs: [cli.in]\noutputs: {{ out: cli.out }}\nstart: earliest\nconfig: {{ mode: {mode} }}\n"
+        );
+        std::fs::write(cli.folder.join("transform.yaml"), spec).expect("writable");
+    };
+    std::fs::write(cli.folder.join("module.wasm"), &*guests::fixture()).expect("writable");
+    let records = "{\"key\":\"a\",\"value\":\"1\"}\n";
+    std::fs::write(cli.folder.join("in.ndjson"), records).expect("writable");
+    write("echo");
+    sandbar_harness::Producer::new(kafka).send_all("cli.in", &numbered(20, 5));
+
+    assert!(cli.succeeds("deploy").ends_with("shop/echo runs revision 1\n"));
+    write("filter-odd");
+    assert_eq!(cli.json("deploy")["rollout"]["state"], "complete");
+    assert_eq!(cli.json("list shop")["transforms"][0]["revision"], 2);
+    assert!(cli.succeeds("list").contains("shop/echo"));
+    assert_eq!(cli.json("describe shop/echo")["revision"], 2);
+    assert!(cli.succeeds("describe").contains("mode: filter-odd"));
+    assert_eq!(cli.json("status")["rollout"]["state"], "complete");
+    assert!(cli.succeeds("status shop/echo").contains("revision 2 complete"));
+    assert_eq!(cli.json("hosts")["hosts"].as_array().map(Vec::len), Some(1));
+    assert!(cli.succeeds("hosts").contains("HOST"));
+    assert_eq!(cli.json("revisions")["revisions"].as_array().map(Vec::len), Some(2));
+    assert!(cli.succeeds("revisions").contains("deploy"));
+    let diff = cli.run("diff shop/echo 1 2");
+    assert!(diff.code == Some(1) && diff.out.contains("+  mode: filter-odd"), "{diff:?}");
+    assert_eq!(cli.run("diff 1 2 -o json").code, Some(1));
+    let tried = cli.json("test shop/echo --live 5");
+    assert_eq!(tried["records"].as_array().map(Vec::len), Some(5), "{tried}");
+    assert!(cli.succeeds("test shop/echo --records in.ndjson").contains("1 record"));
+    assert_eq!(cli.json("rollback --to 1")["rollout"]["revision"], 3);
+    // Lines of JSON, not one document.
+    let logged = cli.succeeds("logs shop/echo -o json");
+    assert!(logged.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{logged}");
+    sandbar_harness::wait::until("the log tells of the swap", sandbar_harness::wait::PATIENCE, || {
+        let log = cli.succeeds("logs --since 10m --level info");
+        if log.contains("SWAPPED") && log.contains("revision 3 runs") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(cli.succeeds("tail --limit 1 --wait 100ms"), "", "nothing goes through now");
+
+    assert!(cli.succeeds("pause").contains("pauses"));
+    let offsets = cli.json("offsets get");
+    assert_eq!(offsets["offsets"].as_array().map(Vec::len), Some(2), "{offsets}");
+    assert!(cli.succeeds("offsets set --to earliest --dry-run").contains("20"));
+    assert_eq!(cli.json("offsets set --offset cli.in:0:0")["dry_run"], json!(false));
+    assert!(cli.run("offsets reset").code == Some(0));
+    let refused = cli.run("restart");
+    assert!(refused.code == Some(1) && refused.err.contains("error[E033]") && refused.err.contains("hint: "), "{refused:?}");
+    assert_eq!(cli.json("resume")["desired"], "running");
+    let refused = cli.run("offsets reset");
+    assert!(refused.code == Some(1) && refused.err.contains("error[E040]"), "{refused:?}");
+    assert!(cli.succeeds("restart").contains("starts again"));
+    let refused = cli.run("deploy --if-revision 1");
+    assert!(refused.code == Some(1) && refused.err.contains("error[E008]"), "{refused:?}");
+    let refused = cli.run("rollback --to 99");
+    assert!(refused.code == Some(1) && refused.err.contains("error[E034]"), "{refused:?}");
+
+    // A cluster by its name, and completion for the shells that people have.
+    cli.succeeds(&format!("context set kafka --url http://{}", host.address()));
+    assert!(cli.succeeds("context list").contains("kafka"));
+    assert!(cli.succeeds("status shop/echo --context kafka").contains("shop/echo"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(cli.succeeds(&format!("completion {shell}")).contains("rollback"), "{shell}");
+    }
+    assert!(cli.succeeds("delete --yes").contains("is deleted"));
+    let gone = cli.run("status");
+    assert!(gone.code == Some(1) && gone.err.contains("error[E023]"), "{gone:?}");
+}

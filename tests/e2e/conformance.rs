@@ -1,0 +1,94 @@
+//! The suite that every log must pass ([`checks`]), over Apache Kafka and over the embedded log ([`embedded`]). A check that
+//! needs Kafka's own group protocol follows here.
+
+mod checks;
+mod embedded;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sandbar::kafka::{KafkaConfig, KafkaLog};
+use sandbar::model::spec::{Delivery, Start};
+use sandbar::ports::{
+    CommitOffset, Groups, Log, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+};
+use sandbar_harness::{KafkaCluster, topics, wait};
+
+fn log() -> KafkaLog {
+    let brokers = KafkaCluster::shared().brokers().to_owned();
+    KafkaLog::new(KafkaConfig { brokers, ..KafkaConfig::default() }).expect("a client")
+}
+
+#[test]
+fn kafka_conforms() {
+    checks::run(Arc::new(log()), "conformance");
+}
+
+/// One poll; a change is carried out.
+fn turn(session: &mut dyn Session) -> Option<Rebalance> {
+    let change = session.poll(Duration::from_millis(50), 100, &mut |_, _| {}).expect("it goes on");
+    match &change {
+        Some(Rebalance::Assign(partitions)) => drop(session.assign(partitions).expect("they are its own")),
+        Some(Rebalance::Revoke(partitions)) => session.unassign(partitions).expect("they were its own"),
+        Some(Rebalance::Lost(partitions)) => panic!("it polls all the time, and lost {partitions:?}"),
+        None => {}
+    }
+    change
+}
+
+/// What a transaction commits under is the membership of its begin. One that was fetched at its end would be that of a
+/// later generation, of which its work knows nothing.
+#[test]
+fn a_transaction_does_not_outlive_its_generation() {
+    let (kafka, log, name) = (KafkaCluster::shared(), log(), "generations");
+    topics::create(kafka, &["generations.in", "generations.out"], 2);
+    let topic = |name: &str| name.parse().expect("valid");
+    let open = |id: &str| {
+        let options = SessionOptions {
+            group: name.to_owned(),
+            transactional_id: format!("{name}.{id}"),
+            inputs: vec![topic("generations.in")],
+            outputs: vec![topic("generations.out")],
+            delivery: Delivery::ExactlyOnce,
+            start: Start::Earliest,
+            begun: BTreeMap::new(),
+            co_partitioned: false,
+        };
+        log.open(&options).expect("it opens")
+    };
+    let offset =
+        CommitOffset { partition: TopicPartition { input: 0, partition: 0 }, next_offset: 0, metadata: String::new() };
+    let begin = |session: &mut dyn Session| {
+        session.begin().expect("it begins");
+        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
+        session.send(&record).expect("it is taken");
+    };
+    let begun = log.start_offsets(&topic("generations.in"), &Start::Earliest).expect("there");
+    log.commit_for_group(name, &begun).expect("nobody is a member");
+    let mut first = open("first");
+    wait::until("the first member owns both partitions", wait::PATIENCE, || match turn(&mut *first) {
+        Some(Rebalance::Assign(partitions)) if partitions.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    begin(&mut *first);
+    first.commit(std::slice::from_ref(&offset)).expect("nothing has happened");
+
+    begin(&mut *first);
+    let mut second = open("second");
+    wait::until("there is a second member", wait::PATIENCE, || {
+        turn(&mut *second);
+        let members = log.group_members(name).map_err(|error| error.to_string())?;
+        if members == 2 { Ok(()) } else { Err(format!("{members}")) }
+    });
+    // The first one's client follows the group by itself, at its next heartbeat (2 s).
+    let followed = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < followed {
+        turn(&mut *second);
+    }
+    let refused = first.commit(&[offset]);
+    assert!(matches!(refused, Err(SessionError::Abort(_))), "{refused:?}");
+    first.abort().expect("it ends");
+    let out = topics::read_committed(kafka, "generations.out");
+    assert_eq!(out.len(), 1, "of the first transaction, and nothing of the second");
+}

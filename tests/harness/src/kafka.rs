@@ -1,0 +1,209 @@
+//! Apache Kafka in JVMs of its own, from the jars that `tools/setup.sh kafka` downloads.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::child::Process;
+use crate::jvm::{self, java};
+use crate::ports::free_port;
+use crate::proxy::{self, Faults};
+use crate::{dirs, topics, wait};
+
+const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// One or more nodes, each broker and controller. Killed when dropped.
+#[derive(Debug)]
+pub struct KafkaCluster {
+    brokers: String,
+    proxied: String,
+    faults: Faults,
+    nodes: Mutex<Vec<Node>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: usize,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+/// Where a node listens.
+struct Ports {
+    broker: u16,
+    controller: u16,
+    /// Where clients find its proxy, and where the proxy finds it.
+    proxy: u16,
+    proxied: u16,
+}
+
+// === impl KafkaCluster ===
+
+impl KafkaCluster {
+    /// The one node that the tests of this binary share; they keep apart by their topics' and clusters' names.
+    pub fn shared() -> &'static KafkaCluster {
+        static SHARED: LazyLock<KafkaCluster> = LazyLock::new(|| KafkaCluster::start(1));
+        &SHARED
+    }
+
+    /// Starts `count` nodes on fresh storage, and waits until all have joined.
+    pub fn start(count: usize) -> KafkaCluster {
+        Self::start_with(count, "")
+    }
+
+    /// Starts nodes with more lines in their properties.
+    pub fn start_with(count: usize, properties: &str) -> KafkaCluster {
+        let faults = Faults::default();
+        let ports: Vec<Ports> = (0..count).map(|_| Ports::with_proxy(&faults)).collect();
+        let mut nodes: Vec<Node> = (1..=count).map(|id| Node { id, dir: dirs::fresh("kafka"), process: None }).collect();
+        for node in &mut nodes {
+            node.lay_out(&ports, properties);
+            node.launch();
+        }
+        let list = |port: fn(&Ports) -> u16| {
+            ports.iter().map(|ports| format!("127.0.0.1:{}", port(ports))).collect::<Vec<_>>().join(",")
+        };
+        let (brokers, proxied) = (list(|ports| ports.broker), list(|ports| ports.proxy));
+        let cluster = KafkaCluster { brokers, proxied, faults, nodes: Mutex::new(nodes) };
+        cluster.wait_for(count);
+        cluster
+    }
+
+    /// The bootstrap servers.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// The bootstrap servers for whoever is to meet faults.
+    pub fn proxied(&self) -> &str {
+        &self.proxied
+    }
+
+    /// What happens to requests on their way through the proxies.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// SIGKILL to a node (they count from 1).
+    pub fn kill9(&self, id: usize) {
+        self.take(id).kill9();
+    }
+
+    /// SIGTERM to a node, and waits until it has ended.
+    pub fn stop(&self, id: usize) {
+        self.take(id).terminate(UP_WITHIN);
+    }
+
+    /// The first segment of a partition on a node (they count from 1), as Kafka keeps it.
+    pub fn segment(&self, id: usize, topic: &str, partition: i32) -> PathBuf {
+        self.nodes()[id - 1].dir.join(format!("data/{topic}-{partition}/00000000000000000000.log"))
+    }
+
+    /// Starts a node again on its data, and waits until it has joined.
+    pub fn restart(&self, id: usize) {
+        let running = {
+            let mut nodes = self.nodes();
+            nodes[id - 1].launch();
+            nodes.iter().filter(|node| node.process.is_some()).count()
+        };
+        self.wait_for(running);
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
+        self.nodes.lock().expect("no test panics while it holds the nodes")
+    }
+
+    fn take(&self, id: usize) -> Process {
+        self.nodes()[id - 1].process.take().expect("the node runs")
+    }
+
+    /// Waits until `count` brokers are in the metadata, and none of our processes has ended.
+    fn wait_for(&self, count: usize) {
+        let client: BaseConsumer = topics::client(self).create().expect("a valid configuration");
+        wait::until(&format!("Kafka with {count} node(s)"), UP_WITHIN, || {
+            for node in self.nodes().iter_mut() {
+                node.assert_alive();
+            }
+            let metadata = client.fetch_metadata(None, Duration::from_secs(2)).map_err(|error| error.to_string())?;
+            let seen = metadata.brokers().len();
+            if seen == count { Ok(()) } else { Err(format!("{seen} node(s) are up")) }
+        });
+    }
+}
+
+// === impl Ports ===
+
+impl Ports {
+    /// With the proxy, which listens from now on.
+    fn with_proxy(faults: &Faults) -> Ports {
+        let [broker, controller, proxy, proxied] = [(); 4].map(|()| free_port());
+        let listener = TcpListener::bind(("127.0.0.1", proxy)).expect("the port is free");
+        proxy::start(listener, SocketAddr::from(([127, 0, 0, 1], proxied)), faults.clone());
+        Ports { broker, controller, proxy, proxied }
+    }
+
+    /// Beside the listener of `server.properties` one that advertises the proxy. (The last of a name counts.)
+    fn listeners(&self) -> String {
+        let Ports { broker, controller, proxy, proxied } = self;
+        let local = |name: &str, port: &u16| format!("{name}://127.0.0.1:{port}");
+        let [own, behind, before] =
+            [("PLAINTEXT", broker), ("PROXIED", proxied), ("PROXIED", proxy)].map(|(n, p)| local(n, p));
+        format!(
+            "\nlisteners={own},{behind},{}\nadvertised.listeners={own},{before}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
+            local("CONTROLLER", controller)
+        )
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Writes the node's properties and formats its storage.
+    fn lay_out(&self, ports: &[Ports], more: &str) {
+        let replicas = ports.len().min(3);
+        let voter = |(i, ports): (usize, &Ports)| format!("{}@127.0.0.1:{}", i + 1, ports.controller);
+        let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
+        let properties = include_str!("../../../tools/kafka/server.properties")
+            .replace("@ID@", &self.id.to_string())
+            .replace("@PORT@", &ports[self.id - 1].broker.to_string())
+            .replace("@CONTROLLER_PORT@", &ports[self.id - 1].controller.to_string())
+            .replace("@VOTERS@", &voters.join(","))
+            .replace("@DATA@", self.dir.join("data").to_str().expect("the path is UTF-8"))
+            .replace("@REPLICAS@", &replicas.to_string())
+            .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
+        let properties = properties + &ports[self.id - 1].listeners() + more;
+        fs::write(self.properties(), properties).expect("target is writable");
+        let output = java(&jvm::SMALL)
+            .arg("-Xmx256m")
+            .args(["kafka.tools.StorageTool", "format", "-t", "sandbar-tests-kafka-00", "-c"])
+            .arg(self.properties())
+            .output()
+            .expect("java is on the PATH (tools/setup.sh kafka)");
+        assert!(output.status.success(), "Kafka's storage: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn launch(&mut self) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let mut command = java(&["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]);
+        command.arg("kafka.Kafka").arg(self.properties());
+        self.process = Some(Process::start("kafka", command, &self.log()));
+    }
+
+    fn assert_alive(&mut self) {
+        let ended = self.process.as_mut().and_then(Process::ended);
+        assert!(ended.is_none(), "Kafka ended ({ended:?}):\n{}", dirs::tail(&self.log(), 40));
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.dir.join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+}
