@@ -33,7 +33,7 @@ mod writer;
 
 pub use crate::model::revision::Outcome;
 pub use change::{Change, ChangeResult, Precondition, Request};
-pub use collection::collect_for_ever;
+pub use collection::{MODULE_RETENTION, collect_for_ever};
 pub use control_topic::ensure_topic;
 pub use deployments::Deployments;
 pub use error::CatalogError;

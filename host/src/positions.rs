@@ -28,7 +28,7 @@ use crate::model::spec::Start;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, Log, LogError, NewTopic, TopicSize};
 
-pub use kept::keep_groups_for_ever;
+pub use kept::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
 use memory::{Entry, Memory};
 pub use memory::{Known, KnownInput};
 use plan::{Begin, Plan};

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::catalog::CatalogError;
 use crate::cluster::{LogTopic, Position, Sampled};
 use crate::model::codes::Code;
-use crate::model::journal::{Level, LogEntry};
+use crate::model::log_entry::{Level, LogEntry};
 use crate::model::names::TransformId;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::LogRecord;

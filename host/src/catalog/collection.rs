@@ -11,6 +11,8 @@ use crate::telemetry::metrics::Metrics;
 use super::error::CatalogError;
 use super::service::Catalog;
 
+/// Time that an unused module stays in the log by default (`module_retention`): longer than a deployment takes.
+pub const MODULE_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// How often is looked, between these two: a part of the retention.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
@@ -25,7 +27,7 @@ pub async fn collect_for_ever(
     let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
     loop {
         let stored = catalog.modules();
-        metrics.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
+        metrics.catalog.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             _ = shutdown.wait_for(|&down| down) => return,
@@ -33,7 +35,7 @@ pub async fn collect_for_ever(
         let own = catalog.clone();
         let collected = tokio::task::spawn_blocking(move || own.collect(Timestamp::now(), retention)).await;
         match collected {
-            Ok(Ok(collected)) => metrics.modules_collected(collected.len()),
+            Ok(Ok(collected)) => metrics.catalog.modules_collected.inc_by(collected.len() as u64),
             Ok(Err(error)) => log_failure(&error),
             // A panic in there was reported where it happened.
             Err(_) => {}

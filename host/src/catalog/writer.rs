@@ -96,7 +96,7 @@ impl Writer {
             Err(error) if error.code().entry().status < 500 => "refused",
             Err(_) => "failed",
         };
-        self.metrics.catalog_change(outcome, started.elapsed());
+        self.metrics.catalog.changed(outcome, started.elapsed());
         result.map(|(result, _)| result)
     }
 }
@@ -170,7 +170,7 @@ impl Attempt<'_> {
                 Err(TurnError::Refused(error)) => ("unknown", error.to_string()),
                 Err(TurnError::Again { reason, error }) => (reason, error),
             };
-            self.writer.metrics.catalog_turn_repeated(reason);
+            self.writer.metrics.catalog.turn_repeated(reason);
             debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
             let wait = FENCED.after(failures);
             if Instant::now() + wait > deadline {

@@ -4,7 +4,7 @@
 use clap::Args;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::model::journal::Level;
+use crate::model::log_entry::Level;
 use crate::model::text::one_line;
 use crate::model::units::{Backoff, Rfc3339, Span, Timestamp};
 

@@ -7,6 +7,7 @@ mod kept;
 mod refusals;
 mod turns;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,25 +18,54 @@ use wasmtime::component::Component;
 use self::kept::Kept;
 use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turns};
+use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
 use super::cache::{Cache, Cached};
 use super::check::{Surface, check_header};
 use super::compile::{Compiler, Jail, is_out_of_memory};
+use super::context::Tables;
+use super::engine::Engine;
 use super::error::root_text;
-use super::instance::Tables;
-use super::{AddressSpace, Engine, Prepared, Settings};
+use super::prepared::Prepared;
+use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
 use crate::model::spec::Spec;
 use crate::model::text::{self, OneLine};
 use crate::ports::{GuestError, GuestFactory, TrapKind};
-use crate::telemetry::metrics::{Metrics, TransformMetrics};
+use crate::telemetry::GuestLog;
+use crate::telemetry::metrics::ModuleMetrics;
+use crate::telemetry::observer::TransformObserver;
+use crate::telemetry::rate::{Allowance, Rate, Rates, TEAM_LOG_RATE};
 
 /// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
 const LOADS_AT_ONCE_MAX: usize = 16;
 /// How long such a load waits for somebody who loads or compiles the same module.
 const LOAD_WAIT: Duration = Duration::from_secs(1);
 
-/// Compiles modules and hands out what runs them. Cloning shares it; every call may block.
+/// The options of a host's modules.
+#[derive(Debug, Clone)]
+pub struct ModuleOptions {
+    pub compiler: Compiler,
+    /// Most bytes of compiled modules on the disk, and in memory. Default 1 GiB (`--compiled-cache-max`).
+    pub cache_bytes_max: u64,
+    /// Most address space of all instances together. Default 32 TiB (`--guest-address-space-max`).
+    pub address_space_bytes_max: u64,
+    /// Log lines of all dry runs together. Default: those of a team (`--team-log-lines-max`, `--team-log-bytes-max`).
+    pub dry_run_log_rate: Rate,
+}
+
+impl Default for ModuleOptions {
+    fn default() -> Self {
+        Self {
+            compiler: Compiler::default(),
+            cache_bytes_max: 1 << 30,
+            address_space_bytes_max: ADDRESS_SPACE_BYTES_MAX,
+            dry_run_log_rate: TEAM_LOG_RATE,
+        }
+    }
+}
+
+/// Compiles modules and makes instances of them. Cloning shares it; every call may block.
 #[derive(Clone)]
 pub struct Modules {
     shared: Arc<Shared>,
@@ -47,7 +77,9 @@ struct Shared {
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
-    metrics: Metrics,
+    metrics: ModuleMetrics,
+    /// The log lines of all dry runs: no team pays for them.
+    dry_run_allowance: Arc<Allowance>,
     kept: Mutex<Kept>,
     refusals: Mutex<Refusals>,
     turns: Turns,
@@ -64,17 +96,18 @@ struct Compiled {
 }
 
 impl Modules {
-    /// Keeps artifacts in `cache`, and makes no more instances than fit into so much address space. Calls wait among
-    /// deployments, without a limit of time.
-    pub fn new(compiler: Compiler, cache: Cache, address_space_bytes_max: u64, metrics: Metrics) -> Result<Self, String> {
+    /// Opens the cache of compiled modules in `folder`. Calls wait among deployments, without a limit of time.
+    pub fn open(folder: &Path, options: ModuleOptions, metrics: ModuleMetrics) -> Result<Self, String> {
+        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, dry_run_log_rate } = options;
         let space = AddressSpace::new(address_space_bytes_max, Some(metrics.clone()));
         let engine = Engine::new()?.with_address_space(space);
-        let cache = cache.of_build(&engine.engine.precompile_compatibility_hash());
+        let cache = Cache::open(folder, cache_bytes_max)?.of_build(&engine.engine.precompile_compatibility_hash());
         let turns = Turns::new(compiler.at_once_max, metrics.clone());
         let shared = Shared {
             engine,
             cache,
             metrics,
+            dry_run_allowance: Rates::new(dry_run_log_rate, 1).apart(),
             kept: Mutex::default(),
             refusals: Mutex::default(),
             turns,
@@ -102,7 +135,7 @@ impl Modules {
         Ok(self.compiled(bytes)?.info)
     }
 
-    /// Instantiates once with the spec's config: what a bad configuration would fail on, before it is accepted.
+    /// Instantiates a module once with the spec's config, so that a bad configuration is refused before it is deployed.
     pub fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
         let prepared = self.prepare(spec, 0, bytes, Tables::default(), None)?;
         match prepared.instantiate() {
@@ -115,19 +148,20 @@ impl Modules {
         }
     }
 
-    /// What makes the instances of one revision.
+    /// Prepares a module to make the instances of one revision. Without an observer it is a dry run, which counts for
+    /// nobody.
     pub fn prepare(
         &self,
         spec: &Spec,
         revision: u64,
         bytes: &[u8],
         tables: Tables,
-        metrics: Option<Arc<TransformMetrics>>,
+        observer: Option<&TransformObserver>,
     ) -> Result<Prepared, ModuleError> {
         let Compiled { component, surface, .. } = self.compiled(bytes)?;
-        let allowance = metrics.as_ref().map_or_else(|| self.shared.metrics.tried(), |metrics| metrics.allowance.clone());
-        let settings = Settings::of(spec, revision);
-        Prepared::new(&self.shared.engine, &component, &surface, settings, tables, metrics, allowance)
+        let dry_run_log = || GuestLog::of_dry_run(spec.id.clone(), self.shared.dry_run_allowance.clone());
+        let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
+        Prepared::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, log)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
@@ -233,7 +267,7 @@ impl Shared {
     fn keep(&self, compiled: &Compiled) {
         let Compiled { info, artifact_bytes, .. } = compiled;
         let bytes = self.kept.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
-        self.metrics.compiled_kept(bytes);
+        self.metrics.in_memory(bytes);
     }
 
     #[expect(unsafe_code, reason = "machine code: only this host's own is loaded")]

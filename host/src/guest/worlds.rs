@@ -6,8 +6,8 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
-use super::bindings::Transformer;
-use super::instance::Context;
+use super::bindings::transformer::Transformer;
+use super::context::Context;
 
 /// The package whose world a module must fit.
 pub const PACKAGE: &str = "sandbar:transform";

@@ -54,7 +54,7 @@ impl Actor {
         desired: watch::Receiver<Option<Deployment>>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let metrics = parts.metrics.transform(&id, &[], &[]);
+        let metrics = parts.metrics.transform(&id);
         Self {
             id,
             parts,
@@ -155,7 +155,7 @@ impl Actor {
         self.metrics.quarantined(is_quarantined);
         match state {
             // Deleted: its gauges would stand still for ever.
-            State::Stopped => self.parts.metrics.forget(&self.id),
+            State::Stopped => self.metrics.forget(),
             _ => self.gauge(),
         }
     }
@@ -164,6 +164,6 @@ impl Actor {
         let report = self.report.borrow();
         let memory = report.workers().iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
         self.metrics.state(report.status(&self.id).state);
-        self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+        self.metrics.guest.memory(memory as u64);
     }
 }

@@ -11,6 +11,7 @@ use crate::positions::Positions;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observer::Observers;
 
 /// Starts a thread; the system may refuse.
 pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
@@ -23,6 +24,7 @@ pub struct Parts {
     pub positions: Arc<Positions>,
     pub modules: Arc<Modules>,
     pub metrics: Metrics,
+    pub observers: Observers,
     pub stores: Stores,
     pub tables: Tables,
     pub crashes: Crashes,

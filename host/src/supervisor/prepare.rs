@@ -70,9 +70,9 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let topics = TopicFacts::gather(&*parts.log, &spec, changelogs.clone())?;
     check_start(&spec, &topics)?;
     let written: Vec<_> = spec.written_topics().cloned().collect();
-    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
+    let observer = parts.observers.transform(&spec.id, &spec.inputs, &written);
     let stores = topics.changelog_partitions().map(|partitions| {
-        let stores = parts.stores.of(&spec, &topics.changelogs(), partitions, metrics.clone());
+        let stores = parts.stores.of(&spec, &topics.changelogs(), partitions, observer.metrics.clone());
         stores.asking(may_open(parts, deployment))
     });
     let tables = parts.tables.of(spec.tables.values().cloned());
@@ -80,7 +80,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let settings = Settings::of(&spec, deployment.revision, changelogs, topics.record_bytes_max(&spec));
     let settings = Settings { resets, ..settings };
     let watch = parts.crashes.watch(&spec.id);
-    let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
+    let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
     let factory = watch.factory(Arc::new(watch.load(load)?));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>()?;
     let membership = Membership {
@@ -91,7 +91,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         start: spec.start.resolve(deployment.changed_at),
         co_partitioned: spec.shares_state(),
     };
-    let program = Arc::new(RunnableRevision { settings, guests: factory, metrics });
+    let program = Arc::new(RunnableRevision { settings, guests: factory, observer });
     Ok(PreparedRevision { program, membership, workers: spec.workers, stores, guests })
 }
 

@@ -42,6 +42,6 @@ impl Actor {
             }
         }
         self.stop_workers().await;
-        self.parts.metrics.forget(&self.id);
+        self.metrics.forget();
     }
 }

@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::logging::GUEST;
+use super::guest_log::GUEST;
 use super::metrics::HOST_LINES_DROPPED;
 use super::rate::{Bucket, Rate, Rates};
 use crate::model::names::TransformId;

@@ -17,16 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::host_lines::HostLines;
 use crate::model::text::{self, LineWriter};
 
-/// The target of lines that guests log. They were counted before.
-pub const GUEST: &str = "guest";
-
 /// Longest text of a field, and of all fields of an event, in bytes; the rest is cut.
 const FIELD_BYTES_MAX: usize = 4096;
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// Longest line of JSON, in bytes; of a longer one the beginning is shown, as text.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -35,8 +32,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is in the syntax of `tracing_subscriber::EnvFilter`: `info`, `sandbar=debug`.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+/// The options of the host's own log.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// In the syntax of `tracing_subscriber::EnvFilter`: `info`, `sandbar=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::default() }
+    }
+}
+
+/// Starts logging.
+pub fn init(options: &LogOptions) -> Result<(), String> {
+    let LogOptions { filter, format } = options;
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter).with(HostLines::default());
     let lines = tracing_subscriber::fmt::layer();

@@ -19,6 +19,10 @@ pub struct Rate {
     pub bytes: u64,
 }
 
+/// Log lines of all guests of a team on a host, by default (`team_log_lines_max`, `team_log_bytes_max`): ten times the
+/// default of one transform.
+pub const TEAM_LOG_RATE: Rate = Rate { lines: 1000, bytes: 256 * 1024 };
+
 /// The rates of a host's transforms. Cloning shares them.
 #[derive(Clone)]
 pub struct Rates(Arc<Shared>);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ModuleMetrics;
 
 /// Threads of one queue that wait.
 const WAITING_MAX: usize = 64;
@@ -57,7 +57,7 @@ pub struct Turns {
 
 struct Shared {
     at_once_max: usize,
-    metrics: Metrics,
+    metrics: ModuleMetrics,
     lines: Mutex<[Line; 2]>,
 }
 
@@ -89,7 +89,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    pub fn new(at_once_max: usize, metrics: Metrics) -> Self {
+    pub fn new(at_once_max: usize, metrics: ModuleMetrics) -> Self {
         let lines = Mutex::default();
         Self { shared: Arc::new(Shared { at_once_max: at_once_max.max(1), metrics, lines }) }
     }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use sandbar::guest::compile::{Compiler, Jail, Protection};
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules};
+use sandbar::guest::{ModuleOptions, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
 use sandbar::telemetry::metrics::Metrics;
@@ -66,8 +66,8 @@ fn real() -> Compiler {
 fn modules(compiler: Compiler) -> (Modules, Metrics) {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let metrics = Metrics::new();
-    let cache = Cache::open(&folder, 1 << 30).expect("a folder");
-    (Modules::new(compiler, cache, ADDRESS_SPACE_BYTES_MAX, metrics.clone()).expect("an engine"), metrics)
+    let options = ModuleOptions { compiler, ..ModuleOptions::default() };
+    (Modules::open(&folder, options, metrics.modules.clone()).expect("an engine"), metrics)
 }
 
 /// The value of a metric, as it is shown.

@@ -289,8 +289,8 @@ fn log_flood() {
         let spec = flood(limits.clone());
         let mut bench = Bench::new(&spec);
         bench.offer(&["a"]).run();
-        let metrics = bench.program.metrics.clone();
-        let passed = |of: u64| of - metrics.log_dropped.get();
+        let metrics = bench.program.observer.metrics.clone();
+        let passed = |of: u64| of - metrics.guest.log_lines_dropped.get();
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
@@ -404,7 +404,7 @@ fn retries_come_before_the_policy() {
         assert_eq!(bench.waits, [300, 300], "{values:?}");
         assert_eq!(bench.dead_letters().len(), 1, "{values:?}");
         assert_eq!(bench.session.values(0).len(), values.len() - 1, "{values:?}");
-        assert_eq!(bench.program.metrics.guest_call.get_sample_count(), calls, "{values:?}");
+        assert_eq!(bench.program.observer.metrics.guest.call_time.get_sample_count(), calls, "{values:?}");
     }
 }
 

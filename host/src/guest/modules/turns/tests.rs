@@ -1,9 +1,10 @@
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
+use crate::telemetry::metrics::Metrics;
 
 fn turns(at_once_max: usize) -> Turns {
-    Turns::new(at_once_max, Metrics::new())
+    Turns::new(at_once_max, Metrics::new().modules)
 }
 
 /// Starts a thread that waits for a turn, and returns once it waits.
