@@ -1,8 +1,8 @@
 //! The composition root: puts the real parts of a host together.
 //!
-//! Order of life: log -> catalog, cluster -> supervisor -> API; at the end the API's requests are let finish, then the workers
-//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
-//! the host is alive and not ready.
+//! Order of life: log -> catalog, cluster -> supervisor -> API. At the end the API's open requests finish, then the workers
+//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that the
+//! host is alive and not ready.
 
 mod backend;
 mod control_topics;
@@ -42,9 +42,9 @@ use crate::telemetry::observer::Observers;
 use crate::telemetry::transform_log::TransformLog;
 use crate::threads;
 
-/// How long workers may take to stop: a commit, and leaving the group.
+/// Time for workers to stop: to commit, and to leave the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long open requests may take after the signal.
+/// Time for open requests to end after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Threads of the control plane; blocking calls have threads of their own.

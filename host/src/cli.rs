@@ -1,25 +1,10 @@
-//! The command line: one binary for the host, for authors and for whoever is on call.
+//! The command line: one binary for the host, for authors of transforms (`author`), and for everybody who works with a
+//! running cluster (`remote`, a client of the HTTP API).
 
-mod build;
-mod client;
-mod context;
-mod control;
-mod deploy;
+mod author;
 mod error;
-mod logs;
-mod look;
-mod manifest;
-mod new;
-mod offsets;
-mod revisions;
-mod rollout;
-mod run;
-mod session;
-mod state;
+mod remote;
 mod text;
-mod trial;
-mod verbs;
-mod wire;
 
 use std::process::ExitCode;
 
@@ -27,12 +12,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Flags, KafkaFlags};
 
-pub use build::BuildArgs;
-pub use context::ContextArgs;
+pub use author::{BuildArgs, NewArgs, RunArgs};
 pub use error::Error;
-pub use new::NewArgs;
-pub use run::RunArgs;
-pub use verbs::Verb;
+pub use remote::{ContextArgs, Verb};
 
 /// Runs teams' sandboxed WebAssembly transforms next to Kafka, exactly once
 #[derive(Debug, Parser)]
@@ -84,7 +66,7 @@ pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
 }
 
-/// The exit code of a verb; says why where it did not succeed.
+/// The exit code of a verb; prints the error of one that failed.
 pub fn ended(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("{error}");

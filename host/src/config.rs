@@ -1,6 +1,6 @@
 //! The configuration of a host: flags, environment and a TOML file, in this order of precedence, then the defaults.
 //!
-//! Each component has a struct of options of its own, whose `Default` says what holds where nothing is given.
+//! Each component has a struct of options of its own, whose `Default` has the values of options that nobody gave.
 
 mod flags;
 
@@ -76,7 +76,7 @@ const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
 const GROUP_KEEP_ALIVE_LEAST: Duration = Duration::from_secs(1);
 
 impl Flags {
-    /// Fills in what flags and environment leave open: from the file, then by default.
+    /// Completes the flags from the file, then by default.
     pub fn resolve(self, kafka: Option<&mut KafkaFlags>, default_dir: &str) -> Result<Config, String> {
         let flags = self.with_file(kafka)?;
         let transform_log = flags.transform_log();

@@ -41,7 +41,7 @@ mod topic_facts;
 mod topic_rules;
 
 pub use candidate::Candidate;
-pub use deployer::{CheckedCandidate, Deployed, Deployer, ModuleChecker, wait_until_empty};
+pub use deployer::{CheckedCandidate, DeployResult, Deployer, ModuleChecker, wait_until_empty};
 pub use error::DeployError;
 pub use rejection::{Rejection, Violation};
 pub use topic_facts::TopicFacts;

@@ -19,6 +19,7 @@
 //! or failed is dropped; order within the partition holds through every failure; no revision runs on a partition that
 //! is lower than the one that its committed offset names.
 
+pub mod dry_run;
 mod failure;
 mod ledger;
 mod letter;
@@ -26,7 +27,6 @@ mod runnable_revision;
 mod sample;
 mod step;
 mod transaction_stats;
-pub mod trial;
 mod verdicts;
 
 use std::collections::VecDeque;

@@ -1,17 +1,17 @@
 //! A deployment as a request asks for it. Its rules and steps are [`crate::deployment`]'s. Blocking.
 
 use crate::catalog::{Change, ChangeResult};
-use crate::deployment::{Candidate, DeployError, Deployed, Deployer, Rejection, Violation};
+use crate::deployment::{Candidate, DeployError, DeployResult, Deployer, Rejection, Violation};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::spec::Problem;
 
-use super::ApiState;
 use super::body::Upload;
 use super::problem::Refusal;
 use super::request::IfMatch;
+use super::shared::ApiState;
 
-/// A deployment that was asked for.
+/// A request for a deployment.
 pub struct Request {
     pub id: TransformId,
     pub upload: Upload,
@@ -19,7 +19,7 @@ pub struct Request {
     pub dry_run: bool,
 }
 
-pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
+pub fn deploy(state: &ApiState, request: Request) -> Result<DeployResult, Refusal> {
     let Request { id, upload: Upload { spec, module }, precondition, dry_run } = request;
     let candidate = Candidate::parse(&id, spec, module.as_deref())?;
     let change = precondition.of(candidate.change());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::model::names::TransformId;
+use crate::model::random;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, LogRecord};
 use crate::telemetry::metrics::Metrics;
@@ -101,7 +102,7 @@ impl Recorder {
                 Written::NotNow(part) => {
                     parts.push(part);
                     tokio::select! {
-                        () = tokio::time::sleep(RETRY.after(failures)) => failures += 1,
+                        () = tokio::time::sleep(RETRY.spread(failures, random::number())) => failures += 1,
                         _ = ended.wait_for(|&ended| ended) => return,
                     }
                 }

@@ -1,7 +1,6 @@
 //! A sample as the samples topic holds it and the API shows it: the record that went in, and what came of it.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::model::codes::Code;
 use crate::model::sample::{Content, Sample};
@@ -10,10 +9,9 @@ use crate::ports::LogRecord;
 use crate::record_json::{Form, RecordContent};
 
 /// See the module.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct Sampled {
     /// In ms since the Unix epoch, by the host's clock.
-    #[schema(value_type = i64)]
     at: Timestamp,
     host: String,
     revision: u64,
@@ -31,7 +29,7 @@ pub struct Sampled {
     failed: Option<SampledFailure>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledRecord {
     timestamp: i64,
     #[serde(flatten)]
@@ -41,16 +39,15 @@ struct SampledRecord {
     cut: bool,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledOutput {
     topic: String,
     #[serde(flatten)]
     record: SampledRecord,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledFailure {
-    #[schema(value_type = String, example = "E101")]
     code: Code,
     message: String,
 }

@@ -24,14 +24,14 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
-    /// Where other hosts' clients find this one's API, as http://host:port: they are sent there for what only this host
-    /// has, such as its part of a store [default: none]
+    /// URL of this host's API for clients of other hosts, as http://host:port: they are sent here for answers that only
+    /// this host has, such as entries of its part of a store [default: none]
     #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
     pub advertise: Option<String>,
 
-    /// A name under which the API is asked, beside localhost, every IP address and the name of --advertise: that of a proxy,
-    /// of a container, of the machine. Requests for other names are refused, since a web page can point a name of its own
-    /// here. May be given several times
+    /// A name under which clients reach the API, beside localhost, every IP address and the name of --advertise: that of a
+    /// proxy, a container or the machine. Requests for other names are refused, since a web page can point a name of its
+    /// own here. May be given several times
     #[arg(long = "allowed-host", env = "SANDBAR_ALLOWED_HOSTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
@@ -63,11 +63,11 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_HOST", value_name = "NAME")]
     pub host: Option<String>,
 
-    /// What to log, as tracing's EnvFilter has it: info, sandbar=debug, ... [default: info]
+    /// Filter of the log, in the syntax of tracing's EnvFilter: info, sandbar=debug, ... [default: info]
     #[arg(long, env = "SANDBAR_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// How log lines look [default: text]
+    /// Form of log lines [default: text]
     #[arg(long, env = "SANDBAR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 
@@ -111,8 +111,8 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
     pub state_hot_max: Option<Bytes>,
 
-    /// How long the local copy of a partition's store stays on disk that no worker of this host has open any more, because
-    /// the partition moved or the transform is gone; the changelog topic has it all [default: 20h]
+    /// Time that the local copy of a partition's store stays on disk after no worker of this host has it open any more,
+    /// because the partition moved or the transform is gone; the changelog topic has all of it [default: 20h]
     #[arg(long, env = "SANDBAR_STATE_CLEANUP_DELAY", value_name = "DURATION")]
     pub state_cleanup_delay: Option<Span>,
 
@@ -120,16 +120,16 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
 
-    /// How long a module stays in the log that no transform uses and no kept revision names [default: 1day]
+    /// Time that a module stays in the log after no transform uses it and no kept revision names it [default: 1day]
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
 
-    /// How often the consumer groups of transforms that nobody runs are kept alive, paused ones for example: Kafka forgets
+    /// Time between two visits to the consumer groups of transforms that nobody runs, such as paused ones: Kafka forgets
     /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
     #[arg(long, env = "SANDBAR_GROUP_KEEP_ALIVE_INTERVAL", value_name = "DURATION")]
     pub group_keep_alive_interval: Option<Span>,
 
-    /// How long log lines and events of transforms are kept, set when their topic is made [default: 1day]
+    /// Time that log lines and events of transforms are kept, set when their topic is made [default: 1day]
     #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
     pub logs_retention: Option<Span>,
 
@@ -142,7 +142,7 @@ pub struct Flags {
     pub team_log_bytes_max: Option<Bytes>,
 
     /// Most memory for events, log lines and samples that wait to be written: a quarter, a half and a quarter of it. Each
-    /// team has a share; what does not fit is dropped [default: 8MiB]
+    /// team has a share; entries that do not fit are dropped [default: 8MiB]
     #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
     pub journal_max: Option<Bytes>,
 }
@@ -187,7 +187,7 @@ struct File {
 }
 
 impl Flags {
-    /// Fills in from the file what flags and environment leave open.
+    /// Completes the flags from the file.
     pub(super) fn with_file(self, kafka: Option<&mut KafkaFlags>) -> Result<Self, String> {
         let (file, file_kafka) = match &self.config {
             Some(path) => read_file(path)?,

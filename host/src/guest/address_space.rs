@@ -35,7 +35,7 @@ impl AddressSpace {
         Self { taken: AtomicU64::new(0), bytes_max, metrics }
     }
 
-    /// Takes the share of an instance with so many linear memories, if there is as much left.
+    /// Takes the share of an instance with this number of linear memories, if there is room for it.
     pub(super) fn reserve(self: &Arc<Self>, memories: u64) -> Result<Reservation, String> {
         let bytes = memories.saturating_mul(LINEAR_BYTES + 2 * GUARD_BYTES);
         let more = |taken: u64| taken.checked_add(bytes).filter(|&total| total <= self.bytes_max);

@@ -61,7 +61,7 @@ impl Engine {
     }
 }
 
-/// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); what differs has its reason.
+/// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); each other setting has its reason.
 fn config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     // A deadline for every call.
@@ -80,7 +80,7 @@ fn config() -> wasmtime::Config {
     config
 }
 
-/// The proposals that are on: docs/modules.md says what needs each. wasmtime knows many more, and each of them is more of
+/// The proposals that are on: docs/modules.md names a user of each. wasmtime knows many more, and each of them is more of
 /// the compiler and of the runtime for a module to try: 64-bit memories, whose sizes a sum of 64 bits is too small for,
 /// relaxed vectors, whose results differ from machine to machine, tail calls, garbage collection, ...
 const PROPOSALS: WasmFeatures = WasmFeatures::COMPONENT_MODEL

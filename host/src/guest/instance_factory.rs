@@ -19,7 +19,7 @@ use crate::ports::{Guest, GuestError, GuestFactory, TrapKind};
 use crate::telemetry::GuestLog;
 
 /// See the module.
-pub struct Prepared {
+pub struct InstanceFactory {
     engine: Engine,
     module: TransformerPre<Context>,
     footprint: Footprint,
@@ -28,7 +28,7 @@ pub struct Prepared {
     log: GuestLog,
 }
 
-impl Prepared {
+impl InstanceFactory {
     /// Links a component with its imports. `log` takes the lines of all instances.
     pub fn new(
         engine: &Engine,
@@ -55,7 +55,7 @@ impl Prepared {
     }
 }
 
-impl GuestFactory for Prepared {
+impl GuestFactory for InstanceFactory {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
         let reserved = self.engine.address_space.reserve(self.footprint.memories);
         let address_space = reserved.map_err(GuestError::Host)?;

@@ -3,7 +3,7 @@
 //! A module is looked for in memory, among the refusals that are remembered, in the cache on the disk, and only then
 //! compiled, when its turn comes ([`turns`]).
 
-mod kept;
+mod memory_cache;
 mod refusals;
 mod turns;
 
@@ -15,17 +15,17 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 
-use self::kept::Kept;
+use self::memory_cache::MemoryCache;
 use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turns};
 use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
-use super::cache::{Cache, Cached};
+use super::cache::{Cache, CacheEntry};
 use super::check::{Surface, check_header};
 use super::compile::{Compiler, Jail, is_out_of_memory};
 use super::context::Tables;
 use super::engine::Engine;
 use super::error::root_text;
-use super::prepared::Prepared;
+use super::instance_factory::InstanceFactory;
 use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
@@ -39,7 +39,7 @@ use crate::telemetry::rate::{Allowance, Rate, Rates, TEAM_LOG_RATE};
 
 /// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
 const LOADS_AT_ONCE_MAX: usize = 16;
-/// How long such a load waits for somebody who loads or compiles the same module.
+/// Time that such a load waits for a thread that loads or compiles the same module.
 const LOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// The options of a host's modules.
@@ -80,7 +80,7 @@ struct Shared {
     metrics: ModuleMetrics,
     /// The log lines of all dry runs: no team pays for them.
     dry_run_allowance: Arc<Allowance>,
-    kept: Mutex<Kept>,
+    memory_cache: Mutex<MemoryCache>,
     refusals: Mutex<Refusals>,
     turns: Turns,
     loads: Arc<Semaphore>,
@@ -88,7 +88,7 @@ struct Shared {
 }
 
 #[derive(Clone)]
-struct Compiled {
+struct CompiledModule {
     component: Component,
     info: ModuleInfo,
     surface: Surface,
@@ -108,7 +108,7 @@ impl Modules {
             cache,
             metrics,
             dry_run_allowance: Rates::new(dry_run_log_rate, 1).apart(),
-            kept: Mutex::default(),
+            memory_cache: Mutex::default(),
             refusals: Mutex::default(),
             turns,
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE_MAX)),
@@ -157,11 +157,11 @@ impl Modules {
         bytes: &[u8],
         tables: Tables,
         observer: Option<&TransformObserver>,
-    ) -> Result<Prepared, ModuleError> {
-        let Compiled { component, surface, .. } = self.compiled(bytes)?;
+    ) -> Result<InstanceFactory, ModuleError> {
+        let CompiledModule { component, surface, .. } = self.compiled(bytes)?;
         let dry_run_log = || GuestLog::of_dry_run(spec.id.clone(), self.shared.dry_run_allowance.clone());
         let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
-        Prepared::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, log)
+        InstanceFactory::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, log)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
@@ -174,7 +174,7 @@ impl Modules {
         let modules = self.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let lock = modules.shared.kept.lock().lock(digest);
+            let lock = modules.shared.memory_cache.lock().lock(digest);
             let _one = lock.try_lock_for(LOAD_WAIT)?;
             modules.shared.known(&digest).map(drop).or_else(|| modules.shared.cached(digest).map(drop))
         });
@@ -186,7 +186,7 @@ impl Modules {
         self.shared.compiles.clone().acquire_owned().await.ok()
     }
 
-    fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+    fn compiled(&self, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
         check_header(bytes)?;
         let shared = &*self.shared;
         let digest = Digest::of(bytes);
@@ -198,7 +198,7 @@ impl Modules {
             ModuleError::Busy
         };
         let place = shared.turns.enter(self.queue).map_err(busy)?;
-        let lock = shared.kept.lock().lock(digest);
+        let lock = shared.memory_cache.lock().lock(digest);
         let _one = place.lock(&lock).map_err(busy)?;
         // Somebody else may have compiled it meanwhile.
         if let Some(known) = shared.known(&digest) {
@@ -214,8 +214,8 @@ impl Modules {
 
 impl Shared {
     /// The module or its refusal, as far as that is in memory.
-    fn known(&self, digest: &Digest) -> Option<Result<Compiled, ModuleError>> {
-        if let Some(compiled) = self.kept.lock().get(digest) {
+    fn known(&self, digest: &Digest) -> Option<Result<CompiledModule, ModuleError>> {
+        if let Some(compiled) = self.memory_cache.lock().get(digest) {
             return Some(Ok(compiled));
         }
         let refused = self.refusals.lock().get(digest, Instant::now())?;
@@ -224,9 +224,9 @@ impl Shared {
     }
 
     /// Loads a module from the disk.
-    fn cached(&self, digest: Digest) -> Option<Compiled> {
+    fn cached(&self, digest: Digest) -> Option<CompiledModule> {
         let started = Instant::now();
-        let Cached { surface, bytes, artifact } = self.cache.get(&digest)?;
+        let CacheEntry { surface, bytes, artifact } = self.cache.get(&digest)?;
         // Made by another build after all, perhaps: then it is made again.
         let compiled = self.load(digest, bytes, surface, &artifact).ok()?;
         self.keep(&compiled);
@@ -234,7 +234,7 @@ impl Shared {
         Some(compiled)
     }
 
-    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
         let started = Instant::now();
         let made = self.compiler.compile(&self.engine, bytes).and_then(|made| {
             let loaded = self.load(digest, bytes.len() as u64, made.surface.clone(), made.artifact());
@@ -264,19 +264,19 @@ impl Shared {
         made
     }
 
-    fn keep(&self, compiled: &Compiled) {
-        let Compiled { info, artifact_bytes, .. } = compiled;
-        let bytes = self.kept.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
+    fn keep(&self, compiled: &CompiledModule) {
+        let CompiledModule { info, artifact_bytes, .. } = compiled;
+        let bytes = self.memory_cache.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
         self.metrics.in_memory(bytes);
     }
 
     #[expect(unsafe_code, reason = "machine code: only this host's own is loaded")]
-    fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
+    fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<CompiledModule, ModuleError> {
         // SAFETY: our own compiler made these bytes: a moment ago, or earlier, which the cache has proved.
         let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
         let component = component.map_err(|error| ModuleError::Host(root_text(&error)))?;
         let Surface { imports, exports, .. } = surface.clone();
         let info = ModuleInfo { digest, bytes, imports, exports };
-        Ok(Compiled { component, info, surface, artifact_bytes: artifact.len() as u64 })
+        Ok(CompiledModule { component, info, surface, artifact_bytes: artifact.len() as u64 })
     }
 }

@@ -1,12 +1,11 @@
 //! An entry of a transform's log: a line of its guest, or an event that the host noticed.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::units::Timestamp;
 
-/// How much a line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+/// The severity of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Debug,
@@ -26,25 +25,25 @@ impl Level {
     }
 }
 
-/// What happened to a transform on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// An event of a transform on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The host has heard of a revision, and prepares it.
     Deployed,
-    /// Its workers run, after they did not.
+    /// The workers run, after they did not.
     Started,
     /// Another revision runs.
     Swapped,
     /// A revision could not be prepared, or trapped before its first commit.
     Refused,
-    /// It, or one of its partitions, is paused.
+    /// The transform, or one of its partitions, is paused.
     Paused,
-    /// It works, but not as it should.
+    /// The transform works, but not as it should.
     Degraded,
-    /// It does not work, and is tried again.
+    /// The transform does not work, and is tried again.
     Failed,
-    /// It works again as it should.
+    /// The transform works again as it should.
     Recovered,
     /// Other partitions are this host's now.
     Rebalanced,
@@ -52,7 +51,7 @@ pub enum Event {
     DeadLettered,
     /// Failed records were dropped (`on_error: skip`).
     Skipped,
-    /// Log lines of its guest were dropped: too many, or too long.
+    /// Log lines of the guest were dropped: too many, or too long.
     LinesDropped,
     Stopped,
 }
@@ -78,15 +77,14 @@ impl Event {
 }
 
 /// One line of a transform's log, as the logs topic holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
     /// In ms since the Unix epoch, by the host's clock.
-    #[schema(value_type = i64)]
     pub at: Timestamp,
     pub host: String,
     pub revision: u64,
     pub level: Level,
-    /// What happened; absent: the guest logged it.
+    /// The event; absent for a line that the guest logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
     pub message: String,

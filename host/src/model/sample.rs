@@ -4,7 +4,7 @@ use super::names::TopicName;
 use super::text;
 use super::units::Timestamp;
 
-/// A record that went in, and all that came of it, as it was committed.
+/// An input record with its outputs, as they were committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     pub at: Timestamp,
@@ -14,7 +14,7 @@ pub struct Sample {
     pub offset: i64,
     pub input: Content,
     pub outputs: Vec<SampledOutput>,
-    /// How many more outputs it had than are shown.
+    /// Number of further outputs, which are not shown.
     pub outputs_more: usize,
     /// Code and message, where the record failed.
     pub failed: Option<(super::codes::Code, String)>,
@@ -34,7 +34,7 @@ pub struct Content {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Some of it was cut off.
+    /// True if a part of the record was cut off.
     pub cut: bool,
 }
 
@@ -103,17 +103,17 @@ mod tests {
         let max = Content::PART_BYTES_MAX;
         let odd = format!("a{}", "é".repeat(max));
         let binary = vec![0xff; max + 1];
-        for (value, length, cut) in [
-            (b"short".as_slice(), 5, false),
-            (&vec![b'x'; max], max, false),
-            (&vec![b'x'; max + 1], max, true),
-            (odd.as_bytes(), max - 1, true),
-            (&binary, max, true),
-        ] {
+        #[track_caller]
+        fn check(value: &[u8], length: usize, cut: bool) {
             let content = Content::of(0, None, Some(value), &[]);
             let shown = content.value.as_ref().map_or(0, Vec::len);
             assert_eq!((shown, content.cut), (length, cut), "{} bytes", value.len());
         }
+        check(b"short".as_slice(), 5, false);
+        check(&vec![b'x'; max], max, false);
+        check(&vec![b'x'; max + 1], max, true);
+        check(odd.as_bytes(), max - 1, true);
+        check(&binary, max, true);
         let headers = vec![("h", Some(b"v".as_slice())); Content::HEADERS_MAX + 1];
         let content = Content::of(0, None, None, &headers);
         assert_eq!((content.headers.len(), content.cut), (Content::HEADERS_MAX, true));

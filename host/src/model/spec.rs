@@ -8,7 +8,6 @@ mod valid;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::names::TopicName;
 use super::units::{Bytes, Span};
@@ -17,7 +16,7 @@ pub use super::start::{Start, StartSpec};
 pub use valid::Spec;
 
 /// A spec as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawSpec {
     /// Owner. In a request it may be left out: the URL has it.
@@ -34,68 +33,58 @@ pub struct RawSpec {
     pub inputs: Vec<String>,
     /// Alias (which the guest uses) to topic. They must exist. The first is the default of a record that names none.
     #[serde(default)]
-    #[schema(value_type = std::collections::HashMap<String, String>)]
     pub outputs: IndexMap<String, String>,
     /// Handed to the guest's `init`. Any JSON object.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub config: serde_json::Map<String, serde_json::Value>,
     /// `exactly-once` (the default) or `at-least-once`.
     #[serde(default)]
     pub delivery: Delivery,
-    /// What becomes of a record that its guest refuses, traps on or runs out of time on.
+    /// The policy for a record that its guest refuses, traps on or runs out of time on.
     #[serde(default)]
     pub on_error: OnError,
     #[serde(default)]
     pub limits: Limits,
-    /// Where a partition without a committed offset begins: `latest` is the default.
+    /// The first record of a partition without a committed offset: `latest` is the default.
     #[serde(default)]
     pub start: StartSpec,
     /// Stores that the guest opens by name: keyed state, kept with its outputs in one transaction.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    #[schema(value_type = std::collections::HashMap<String, StoreSpec>)]
     pub state: IndexMap<String, StoreSpec>,
     /// Name (which the guest uses) to compacted topic: look-ups. They must exist.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    #[schema(value_type = std::collections::HashMap<String, String>)]
     pub tables: IndexMap<String, String>,
     /// Calls the guest between batches once in each such interval, for each partition: 100ms to 1day. Without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub tick: Option<Span>,
-    /// Permits that what this transform writes comes back to it through other transforms.
+    /// Permits that records of this transform come back to it through other transforms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schema(default = false)]
     pub allow_cycle: bool,
     /// Time between commits: 10ms to 5s.
     #[serde(default = "default_commit_interval")]
-    #[schema(value_type = String, default = "100ms")]
     pub commit_interval: Span,
     /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
     #[serde(default = "default_workers")]
-    #[schema(default = 1)]
     pub workers: u32,
 }
 
 /// One store of a transform. There is one for each partition number of its inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreSpec {
-    /// Where a host holds it: `disk` (the default, with a cache of hot entries) or `memory`.
+    /// The place of the store on a host: `disk` (the default, with a cache of hot entries) or `memory`.
     pub store: StoreKind,
-    /// How long after its last write an entry is there: 1s to 10years. Without it, for ever.
+    /// Time that an entry stays after its last write: 1s to 10years. Without it, for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub ttl: Option<Span>,
     /// Keys and values of one partition: 1KiB to 1TiB. A record that would need more fails.
-    #[schema(value_type = String, default = "1GiB")]
     pub max_bytes: Bytes,
-    /// Whether the API may look up entries.
+    /// True if the API may look up entries.
     pub queryable: bool,
 }
 
-/// Where a host holds a store. Either way it is rebuilt from its changelog topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The place of a store on a host. In both places it is rebuilt from its changelog topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
     #[default]
@@ -110,7 +99,7 @@ impl Default for StoreSpec {
 }
 
 /// The guarantee of a transform's outputs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// Outputs, dead letters and input offsets are committed in one transaction.
@@ -121,7 +110,7 @@ pub enum Delivery {
 }
 
 /// The error policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnError {
     #[serde(default)]
@@ -131,21 +120,18 @@ pub struct OnError {
     pub then: Then,
     /// Topic of the dead letters; by default `<team>.<name>.dead-letter`. It is created where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub dead_letter_topic: Option<TopicName>,
 }
 
-/// How often a failed record is run again. Guests are deterministic, so the default is not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The repetitions of a failed record. Guests are deterministic, so the default is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// 0 to 10.
     #[serde(default)]
-    #[schema(default = 0)]
     pub attempts: u32,
     /// 1ms to 10s. The record's partition waits, others go on.
     #[serde(default = "default_backoff")]
-    #[schema(value_type = String, default = "200ms")]
     pub backoff: Span,
 }
 
@@ -156,51 +142,42 @@ impl Default for Retry {
 }
 
 /// The way of a record that failed for good.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
-    /// It goes to the dead-letter topic, in the same transaction.
+    /// The record goes to the dead-letter topic, in the same transaction.
     #[default]
     DeadLetter,
-    /// It is counted and dropped.
+    /// The record is counted and dropped.
     Skip,
-    /// Its partition stops before it until it is resumed.
+    /// The partition stops before the record until it is resumed.
     Pause,
 }
 
-/// What one instance of a transform may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The resources that one instance of a transform may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Memory of one instance (one per partition), its tables and own size in the host too: 1MiB to 1GiB.
-    #[schema(value_type = String, default = "64MiB")]
     pub memory: Bytes,
     /// Time of the processor for one call of the guest: 10ms to 5s. On the clock it is five times as much at most.
-    #[schema(value_type = String, default = "2s")]
     pub batch_time: Span,
     /// Records that cross to the guest at once: 1 to 4096.
-    #[schema(default = 400)]
     pub batch_records: u32,
     /// Bytes that cross to the guest at once (one larger record crosses alone): 1KiB to 1MiB.
-    #[schema(value_type = String, default = "256KiB")]
     pub batch_bytes: Bytes,
     /// Records that one input record may become: 1 to 100000.
-    #[schema(default = 64)]
     pub output_per_record: u32,
     /// Bytes that one input record may become: 1KiB to 64MiB. Keys, values and headers count, and 32 bytes for each record
     /// and each header.
-    #[schema(value_type = String, default = "4MiB")]
     pub output_bytes_per_record: Bytes,
     /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
     /// host's memory.
-    #[schema(value_type = String, default = "16MiB")]
     pub state_bytes_per_call: Bytes,
     /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
     /// for all transforms of a team, too.
-    #[schema(default = 100)]
     pub log_lines_per_second: u32,
     /// Bytes of these lines a second: 1KiB to 1MiB.
-    #[schema(value_type = String, default = "64KiB")]
     pub log_bytes_per_second: Bytes,
 }
 
@@ -233,7 +210,7 @@ fn default_workers() -> u32 {
 }
 
 /// One thing that is wrong with a spec.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The field, as a path: `limits.memory`.
     pub field: String,

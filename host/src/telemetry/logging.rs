@@ -1,7 +1,7 @@
 //! The process's own log: lines on stderr, as text or JSON.
 //!
 //! An event is one line, whatever its fields hold: they are escaped and cut where they are formatted, so that no place
-//! that logs has to think of it. Lines that a transform can cause are bounded ([`HostLines`]).
+//! that logs has to escape anything. Lines that a transform can cause are bounded ([`HostLines`]).
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
@@ -68,7 +68,8 @@ pub fn init(options: &LogOptions) -> Result<(), String> {
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        let (thread, message) = (thread.name().unwrap_or("unnamed"), panic.payload_as_str().unwrap_or("of no text"));
+        let thread = thread.name().unwrap_or("unnamed");
+        let message = panic.payload_as_str().unwrap_or("of no text");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
         if tracing::enabled!(tracing::Level::ERROR) {
@@ -120,11 +121,10 @@ struct JsonLines<W>(W);
 impl<W: io::Write> io::Write for JsonLines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line.trim_ascii_end());
-        let shown = match text.len() > JSON_BYTES_MAX {
-            true => {
-                serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string()
-            }
-            false => text.into_owned(),
+        let shown = if text.len() > JSON_BYTES_MAX {
+            serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string()
+        } else {
+            text.into_owned()
         };
         self.0.write_all((text::json(&shown).into_owned() + "\n").as_bytes())?;
         Ok(line.len())

@@ -135,7 +135,7 @@ impl Checker {
         tables
     }
 
-    /// What is declared under valid names.
+    /// Returns the values that are declared under valid names.
     pub fn named<'a, T>(&mut self, field: &str, raw: &'a IndexMap<String, T>) -> Vec<(Alias, &'a T)> {
         if raw.len() > STORES_MAX {
             self.problem(field, format!("must name at most {STORES_MAX}"));

@@ -24,37 +24,38 @@ fn a_small_spec_takes_the_defaults() {
 
 #[test]
 fn each_problem_names_its_field() {
-    for (yaml, field) in [
-        ("outputs: {o: b}", "inputs"),
-        ("inputs: [a]", "outputs"),
-        ("inputs: [a, a]\noutputs: {o: b}", "inputs[1]"),
-        ("inputs: ['a b']\noutputs: {o: b}", "inputs[0]"),
-        ("inputs: [a]\noutputs: {o: a}", "outputs.o"),
-        ("inputs: [_sandbar.x.deployments]\noutputs: {o: b}", "inputs[0]"),
-        ("inputs: [a]\noutputs: {'O o': b}", "outputs.O o"),
-        ("inputs: [a]\noutputs: {o: b}\nlimits: {memory: 1KiB}", "limits.memory"),
-        ("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time"),
-        ("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers"),
-        ("inputs: [a]\noutputs: {o: b}\nteam: stock", "team"),
-        ("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b"),
-        ("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl"),
-        ("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes"),
-        ("inputs: [a]\noutputs: {o: b}\nstate: {s: {}}\ndelivery: at-least-once", "delivery"),
-        ("inputs: [a]\noutputs: {o: b}\ntables: {t: __consumer_offsets}", "tables.t"),
-        ("inputs: [a]\noutputs: {o: b}\ntick: 1ms", "tick"),
-        ("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic"),
-        ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c"),
-        ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1"),
-        ("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0"),
-    ] {
+    #[track_caller]
+    fn check(yaml: &str, field: &str) {
         let problems = parse(yaml).expect_err(yaml);
         assert_eq!(problems[0].field, field, "{yaml}: {problems:?}");
     }
+    check("outputs: {o: b}", "inputs");
+    check("inputs: [a]", "outputs");
+    check("inputs: [a, a]\noutputs: {o: b}", "inputs[1]");
+    check("inputs: ['a b']\noutputs: {o: b}", "inputs[0]");
+    check("inputs: [a]\noutputs: {o: a}", "outputs.o");
+    check("inputs: [_sandbar.x.deployments]\noutputs: {o: b}", "inputs[0]");
+    check("inputs: [a]\noutputs: {'O o': b}", "outputs.O o");
+    check("inputs: [a]\noutputs: {o: b}\nlimits: {memory: 1KiB}", "limits.memory");
+    check("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time");
+    check("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers");
+    check("inputs: [a]\noutputs: {o: b}\nteam: stock", "team");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {}}\ndelivery: at-least-once", "delivery");
+    check("inputs: [a]\noutputs: {o: b}\ntables: {t: __consumer_offsets}", "tables.t");
+    check("inputs: [a]\noutputs: {o: b}\ntick: 1ms", "tick");
+    check("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0");
 }
 
 #[test]
 fn a_config_is_as_deep_as_its_records_can_hold() {
-    for (depth, fits) in [(CONFIG_DEPTH_MAX, true), (CONFIG_DEPTH_MAX + 1, false)] {
+    #[track_caller]
+    fn check(depth: usize, fits: bool) {
         let json = format!(
             r#"{{"inputs": ["a"], "outputs": {{"o": "b"}}, "config": {{"x": {}{}}}}}"#,
             "[".repeat(depth),
@@ -64,6 +65,8 @@ fn a_config_is_as_deep_as_its_records_can_hold() {
         let problems = Spec::parse(&raw, &id(), Some(Digest::of(b""))).err().unwrap_or_default();
         assert_eq!(problems.is_empty(), fits, "{depth}: {problems:?}");
     }
+    check(CONFIG_DEPTH_MAX, true);
+    check(CONFIG_DEPTH_MAX + 1, false);
 }
 
 #[test]

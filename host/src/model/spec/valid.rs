@@ -78,18 +78,18 @@ impl Spec {
         })
     }
 
-    /// The consumer group, named after the transform and never after its revision.
+    /// Returns the consumer group, named after the transform and never after its revision.
     pub fn group(&self, cluster: &ClusterName) -> String {
         format!("sandbar.{cluster}.{}.{}", self.id.team, self.id.name)
     }
 
-    /// Whether partitions of several inputs meet in the same stores: those of one number must be in the same hands.
+    /// Returns true if partitions of several inputs share stores: one worker must own all partitions of a number.
     pub fn shares_state(&self) -> bool {
         !self.state.is_empty() && self.inputs.len() > 1
     }
 
-    /// The changelog topics of its stores, in their order. They belong to the transform's name: a revision finds what
-    /// the one before it kept. `resets`: how often its state was reset; each time it gets new topics.
+    /// Returns the changelog topics of the stores, in their order. They belong to the transform's name: a revision finds
+    /// the state of the one before it. With each of the `resets` of its state a transform gets new topics.
     pub fn changelogs(&self, cluster: &ClusterName, resets: u64) -> Vec<TopicName> {
         let again = if resets == 0 { String::new() } else { format!(".{resets}") };
         let topic = |store: &Alias| format!("_sandbar.{cluster}.state.{}.{}.{store}{again}", self.id.team, self.id.name);
@@ -97,7 +97,7 @@ impl Spec {
         self.state.keys().map(|store| parse(topic(store))).collect()
     }
 
-    /// Every topic that this transform writes to.
+    /// Returns every topic that this transform writes to.
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
         let dead_letters = (self.then == Then::DeadLetter).then_some(&self.dead_letter_topic);
         self.outputs.values().chain(dead_letters)

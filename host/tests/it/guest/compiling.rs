@@ -1,5 +1,5 @@
-//! The compiler's process and who it is run for: how it ends, that its end is told for what it is, that so many run at once
-//! and no more, and that a refusal costs once.
+//! The compiler's process: each way in which it ends has its error, a bounded number of processes run at once, and a refusal
+//! costs once.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ fn fixture() -> Vec<u8> {
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()))
 }
 
-/// A component with functions of so many instructions each: the larger they are, the more memory and time each takes.
+/// Makes a component with functions of `instructions` each: the larger they are, the more memory and time each takes.
 fn large(functions: usize, instructions: usize) -> Vec<u8> {
     let mut text = String::from("(component (core module\n");
     for function in 0..functions {

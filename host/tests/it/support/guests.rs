@@ -1,4 +1,4 @@
-//! What the tests of guests share: the fixture module, a task with its program, a session that records.
+//! Helpers for tests of guests: the fixture module, a task with its revision, a session that records.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -148,7 +148,7 @@ pub struct Bench {
     pub state: KeyedState,
     pub stats: TransactionStats,
     pub now: Timestamp,
-    /// How long the task waited, each time.
+    /// The waits of the task, in order.
     pub waits: Vec<u64>,
     offset: i64,
 }
@@ -163,7 +163,7 @@ impl Bench {
         Self::of(fixture(), spec, KeyedState::default(), change)
     }
 
-    /// Of any module, with the state of its partition.
+    /// Makes a bench of any module, with the state of its partition.
     pub fn of(module: &[u8], spec: &Spec, state: KeyedState, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
