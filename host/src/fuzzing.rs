@@ -7,7 +7,7 @@ use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 
 pub use crate::catalog::manifests::{Manifests, chunk_number};
-pub use crate::cluster::fold::Statuses;
+pub use crate::cluster::cluster_status::ClusterStatus;
 pub use crate::positions::memory::{Entry as Remembered, Memory, encode as encode_memory};
 
 /// See `embedded`: records as they lie in its store.

@@ -96,8 +96,8 @@ impl Actor {
         }
     }
 
-    /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now; or where
-    /// nothing runs, with the revision that ran last.
+    /// Prepares a revision while another runs, with an instance for each partition that is owned now. Where
+    /// nothing runs, it prepares the revision that ran last as well.
     pub async fn prepare(
         &self,
         deployment: &Deployment,

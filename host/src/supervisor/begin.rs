@@ -12,13 +12,13 @@ use super::inputs::InputWatch;
 use super::membership::{BegunPartitions, Membership};
 use super::parts::Parts;
 
-/// The difference between the inputs and what workers know of them.
+/// The difference between the inputs and the partitions that workers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputChange {
     None,
     /// One has more partitions than workers were told of.
     Grown,
-    /// One was deleted and created again: what workers know of it is of another topic.
+    /// One was deleted and created again: the offsets that workers know are of another topic.
     Recreated,
 }
 

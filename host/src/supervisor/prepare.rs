@@ -24,7 +24,7 @@ pub struct PreparedRevision {
     pub workers: u32,
     /// The opener of its stores, where it has any.
     pub stores: Option<TransformStores>,
-    /// As many instances as were asked for.
+    /// The instances, one for each partition that is owned now.
     pub guests: Vec<Box<dyn Guest>>,
 }
 

@@ -1,4 +1,4 @@
-//! The worker threads of one transform on this host, and what they were started with.
+//! The worker threads of one transform on this host, with the sessions and stores that they were started with.
 //!
 //! Owned by the transform's actor. At most one set of workers per transform runs on a host: they share transactional ids.
 

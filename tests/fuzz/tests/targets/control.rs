@@ -2,7 +2,7 @@
 
 use sandbar::catalog::{Deployments, Fold};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
-use sandbar::fuzzing::{Manifests, Memory, Remembered, Statuses, chunk_number, encode_memory};
+use sandbar::fuzzing::{ClusterStatus, Manifests, Memory, Remembered, chunk_number, encode_memory};
 use sandbar::model::names::Digest;
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
@@ -120,7 +120,7 @@ fn control_manifests() {
 #[test]
 fn control_statuses() {
     sandbar_fuzz::run("control_statuses", |entropy| {
-        let view = fold(Statuses::default(), &records(entropy, &STATUSES));
+        let view = fold(ClusterStatus::default(), &records(entropy, &STATUSES));
         let now = std::time::Instant::now();
         view.hosts.values().for_each(|heard| assert!(heard.is_alive(now) || !heard.is_alive(now)));
     });
