@@ -107,7 +107,7 @@ impl Supervisor {
     /// Blocks for as long as the worker's turn takes.
     pub fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        let look = LookUp { number, store: store.to_owned(), key: key.to_owned(), answer };
+        let look = LookUp { partition: number, store: store.to_owned(), key: key.to_owned(), answer };
         let commands = {
             let actors = self.actors.lock();
             let report = actors.get(id)?.report.borrow();

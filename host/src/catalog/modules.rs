@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
 
@@ -190,7 +190,7 @@ impl Modules {
         let (_, chunks_from) = self.log.offsets(&self.topic, CHUNKS)?;
         let now = Timestamp::now();
         // No other upload has this name.
-        let upload = format!("{:016x}", random::number());
+        let upload = format!("{:016x}", random_u64());
         let parts = bytes.chunks(CHUNK_BYTES).enumerate();
         let mut chunks: Vec<_> = parts.map(|(number, part)| chunk(digest, &upload, number, part, now)).collect();
         let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload };

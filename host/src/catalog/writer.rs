@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
@@ -173,7 +173,7 @@ impl Attempt<'_> {
             };
             self.writer.metrics.catalog.turn_repeated(reason);
             debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
-            let wait = FENCED.spread(failures, random::number());
+            let wait = FENCED.spread(failures, random_u64());
             if Instant::now() + wait > deadline {
                 return Err(if self.sent.is_some() { CatalogError::Unseen } else { CatalogError::Contended(error) });
             }

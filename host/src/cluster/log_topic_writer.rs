@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::model::names::TransformId;
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, LogRecord};
 use crate::telemetry::metrics::Metrics;
@@ -102,7 +102,7 @@ impl LogTopicWriter {
                 WriteResult::Retry(part) => {
                     parts.push(part);
                     tokio::select! {
-                        () = tokio::time::sleep(RETRY.spread(failures, random::number())) => failures += 1,
+                        () = tokio::time::sleep(RETRY.spread(failures, random_u64())) => failures += 1,
                         _ = ended.wait_for(|&ended| ended) => return,
                     }
                 }

@@ -115,7 +115,7 @@ impl Actor {
     }
 
     pub fn swap(&self, prepared: PreparedRevision) {
-        let revision = prepared.program.settings.revision;
+        let revision = prepared.runnable.settings.revision;
         self.workers.swap(prepared, &self.report.borrow().workers());
         tracing::info!(transform = %self.id, revision, "prepared, to be swapped in");
     }

@@ -1,6 +1,6 @@
 //! The report of an actor: a [`TransformStatus`] is made of it at any time.
 
-use crate::crashes::{ENDS_MAX, Permit, Standing};
+use crate::crashes::{ENDS_MAX, Permit, StartPhase};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
@@ -100,17 +100,17 @@ impl Report {
     }
 
     /// The progress of a start, for the host's order of starts. None while no worker runs.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn phase(&self) -> Option<StartPhase> {
         let workers = self.workers();
         let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
         if workers.is_empty() {
             None
         } else if partitions.peek().is_none() {
-            Some(Standing::WithoutPartitions)
+            Some(StartPhase::WithoutPartitions)
         } else if partitions.any(|partition| partition.state == State::Starting) {
-            Some(Standing::ComingUp)
+            Some(StartPhase::Starting)
         } else {
-            Some(Standing::Up)
+            Some(StartPhase::Running)
         }
     }
 

@@ -37,9 +37,9 @@ impl Actor {
         }
         self.begin_new_partitions().await;
         self.catch_up(desired).await;
-        let standing = self.report.borrow().standing();
-        if let Some(standing) = standing {
-            self.parts.crashes.look(&self.id, standing);
+        let phase = self.report.borrow().phase();
+        if let Some(phase) = phase {
+            self.parts.crashes.look(&self.id, phase);
         }
         if self.state != RunState::Idle {
             self.gauge();

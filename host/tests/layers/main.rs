@@ -15,13 +15,14 @@ use crate::sources::Source;
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("threads", &[]),
+    ("private_file", &[]),
     ("telemetry", &["model"]),
     ("api_types", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
     ("record_json", &["model", "ports", "api_types"]),
     ("task", &["model", "ports", "state", "telemetry"]),
-    ("guest", &["model", "ports", "state", "telemetry"]),
+    ("guest", &["model", "private_file", "ports", "state", "telemetry"]),
     ("kafka", &["model", "ports", "threads"]),
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "telemetry"]),
@@ -85,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "threads",
+            "private_file",
         ],
     ),
 ];

@@ -20,19 +20,19 @@ const OTHERS_MAX: Duration = Duration::from_secs(30);
 /// Time for which a suspect that could not be started lets the others go first.
 const SET_BACK: Duration = Duration::from_secs(10);
 
-/// How far a started transform is.
+/// The phase of a transform that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    ComingUp,
+pub enum StartPhase {
+    Starting,
     /// The transform has partitions, and all of them work or wait for records.
-    Up,
+    Running,
     WithoutPartitions,
 }
 
-/// A look at a suspect that has its turn.
+/// The activity of a suspect that has its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    pub standing: Standing,
+pub struct Activity {
+    pub phase: StartPhase,
     /// Calls that it has made in all.
     pub calls: u64,
     pub is_in_call: bool,
@@ -40,7 +40,7 @@ pub struct Seen {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Turns {
+pub struct StartQueue {
     began: Instant,
     /// Suspects that wait, by their counts, and since when they may be chosen.
     waiting: BTreeMap<TransformId, (u32, Instant)>,
@@ -60,7 +60,7 @@ struct Turn {
     quiet: Option<(u64, Instant)>,
 }
 
-impl Turns {
+impl StartQueue {
     pub fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -85,7 +85,7 @@ impl Turns {
         self.settled.insert(id.clone());
     }
 
-    /// Tells whether a suspect with this count may be started now.
+    /// Decides whether a suspect with this count may be started now.
     pub fn may_start(&mut self, id: &TransformId, count: u32, now: Instant) -> bool {
         if self.done.contains(id) {
             return true;
@@ -112,18 +112,22 @@ impl Turns {
         is_chosen
     }
 
-    /// Takes a look at a suspect. Returns whether this ends its turn.
-    pub fn look(&mut self, id: &TransformId, seen: Seen, now: Instant) -> bool {
+    /// Takes a look at a suspect. Returns true if this ends its turn.
+    pub fn look(&mut self, id: &TransformId, activity: Activity, now: Instant) -> bool {
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *id) else { return false };
         let since = match turn.quiet {
-            Some((calls, since)) if calls == seen.calls && !seen.is_in_call && seen.standing != Standing::ComingUp => since,
+            Some((calls, since))
+                if calls == activity.calls && !activity.is_in_call && activity.phase != StartPhase::Starting =>
+            {
+                since
+            }
             _ => now,
         };
-        turn.quiet = Some((seen.calls, since));
-        let quiet = match seen.standing {
-            Standing::ComingUp => None,
-            Standing::Up => Some(QUIET),
-            Standing::WithoutPartitions => Some(WITHOUT_PARTITIONS),
+        turn.quiet = Some((activity.calls, since));
+        let quiet = match activity.phase {
+            StartPhase::Starting => None,
+            StartPhase::Running => Some(QUIET),
+            StartPhase::WithoutPartitions => Some(WITHOUT_PARTITIONS),
         };
         let is_over = quiet.is_some_and(|quiet| now >= since + quiet) || now >= turn.since + TURN_MAX;
         if is_over {
@@ -169,16 +173,16 @@ mod tests {
         *BEGAN + Duration::from_secs(seconds)
     }
 
-    fn seen(standing: Standing, calls: u64, is_in_call: bool) -> Seen {
-        Seen { standing, calls, is_in_call }
+    fn activity(phase: StartPhase, calls: u64, is_in_call: bool) -> Activity {
+        Activity { phase, calls, is_in_call }
     }
 
     /// The suspects that may start at a time: all of them ask, twice, since the first asks before it knows of the others.
     #[track_caller]
-    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
+    fn check(queue: &mut StartQueue, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
         let mut started = Vec::new();
         for _ in 0..2 {
-            started = suspects.iter().filter(|(name, count)| turns.may_start(&id(name), *count, at(seconds))).collect();
+            started = suspects.iter().filter(|(name, count)| queue.may_start(&id(name), *count, at(seconds))).collect();
         }
         let names: Vec<_> = started.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.join(" "), expected, "at {seconds} s");
@@ -186,49 +190,52 @@ mod tests {
 
     #[test]
     fn suspects_wait_for_the_others() {
-        let mut turns = Turns::new(at(0));
-        turns.start_other(&id("x"));
+        let mut queue = StartQueue::new(at(0));
+        queue.start_other(&id("x"));
         for (seconds, expected) in [(0, ""), (2, ""), (29, "")] {
-            check(&mut turns, &[("a", 1)], seconds, expected);
+            check(&mut queue, &[("a", 1)], seconds, expected);
         }
-        turns.settle(&id("x"));
-        turns.start_other(&id("x"));
-        check(&mut turns, &[("a", 1)], 29, "a");
-        let mut turns = Turns::new(at(0));
-        turns.start_other(&id("never-ends"));
-        check(&mut turns, &[("a", 1)], 30, "a");
+        queue.settle(&id("x"));
+        queue.start_other(&id("x"));
+        check(&mut queue, &[("a", 1)], 29, "a");
+        let mut queue = StartQueue::new(at(0));
+        queue.start_other(&id("never-ends"));
+        check(&mut queue, &[("a", 1)], 30, "a");
     }
 
     #[test]
     fn the_most_suspicious_goes_first_and_one_at_a_time() {
         let all = [("a", 1), ("b", 2), ("c", 2)];
-        let mut turns = Turns::new(at(0));
+        let mut queue = StartQueue::new(at(0));
         for (name, count) in all {
-            assert!(!turns.may_start(&id(name), count, at(0)));
+            assert!(!queue.may_start(&id(name), count, at(0)));
         }
-        check(&mut turns, &all, 2, "b");
-        turns.clear(&id("b"));
-        check(&mut turns, &all, 3, "b c");
-        turns.clear(&id("c"));
-        check(&mut turns, &all, 4, "a b c");
+        check(&mut queue, &all, 2, "b");
+        queue.clear(&id("b"));
+        check(&mut queue, &all, 3, "b c");
+        queue.clear(&id("c"));
+        check(&mut queue, &all, 4, "a b c");
     }
 
     #[test]
     fn a_turn_ends_when_its_suspect_is_quiet() {
-        for (standing, looks) in [
-            (Standing::Up, &[(2, 0, false, false), (7, 0, false, true)][..]),
-            (Standing::Up, &[(2, 0, false, false), (6, 1, false, false), (10, 1, false, false), (11, 1, false, true)]),
+        for (phase, looks) in [
+            (StartPhase::Running, &[(2, 0, false, false), (7, 0, false, true)][..]),
+            (
+                StartPhase::Running,
+                &[(2, 0, false, false), (6, 1, false, false), (10, 1, false, false), (11, 1, false, true)],
+            ),
             // A call that does not end is not quiet.
-            (Standing::Up, &[(2, 1, true, false), (30, 1, true, false), (31, 1, false, false), (36, 1, false, true)]),
-            (Standing::ComingUp, &[(2, 0, false, false), (100, 0, false, false), (122, 0, false, true)]),
-            (Standing::WithoutPartitions, &[(2, 0, false, false), (61, 0, false, false), (62, 0, false, true)]),
+            (StartPhase::Running, &[(2, 1, true, false), (30, 1, true, false), (31, 1, false, false), (36, 1, false, true)]),
+            (StartPhase::Starting, &[(2, 0, false, false), (100, 0, false, false), (122, 0, false, true)]),
+            (StartPhase::WithoutPartitions, &[(2, 0, false, false), (61, 0, false, false), (62, 0, false, true)]),
         ] {
-            let mut turns = Turns::new(at(0));
-            check(&mut turns, &[("a", 1), ("b", 1)], 2, "a");
+            let mut queue = StartQueue::new(at(0));
+            check(&mut queue, &[("a", 1), ("b", 1)], 2, "a");
             for &(seconds, calls, is_in_call, ends) in looks {
-                let seen = seen(standing, calls, is_in_call);
-                assert_eq!(turns.look(&id("a"), seen, at(seconds)), ends, "{seen:?} at {seconds} s");
-                check(&mut turns, &[("a", 1), ("b", 1)], seconds, if ends { "a b" } else { "a" });
+                let activity = activity(phase, calls, is_in_call);
+                assert_eq!(queue.look(&id("a"), activity, at(seconds)), ends, "{activity:?} at {seconds} s");
+                check(&mut queue, &[("a", 1), ("b", 1)], seconds, if ends { "a b" } else { "a" });
             }
         }
     }
@@ -236,18 +243,18 @@ mod tests {
     #[test]
     fn no_suspect_holds_up_the_others() {
         let all = [("a", 1), ("b", 1)];
-        let mut turns = Turns::new(at(0));
-        check(&mut turns, &all, 2, "a");
+        let mut queue = StartQueue::new(at(0));
+        check(&mut queue, &all, 2, "a");
         // It could not be started, or was paused.
-        turns.set_back(&id("a"), at(3));
-        check(&mut turns, &all, 3, "b");
-        turns.clear(&id("b"));
-        check(&mut turns, &all, 12, "b");
-        check(&mut turns, &all, 13, "a b");
+        queue.set_back(&id("a"), at(3));
+        check(&mut queue, &all, 3, "b");
+        queue.clear(&id("b"));
+        check(&mut queue, &all, 12, "b");
+        check(&mut queue, &all, 13, "a b");
         // Nobody looked at it any more.
-        let mut turns = Turns::new(at(0));
-        check(&mut turns, &all, 2, "a");
-        check(&mut turns, &[("b", 1)], 121, "");
-        check(&mut turns, &[("b", 1)], 122, "b");
+        let mut queue = StartQueue::new(at(0));
+        check(&mut queue, &all, 2, "a");
+        check(&mut queue, &[("b", 1)], 121, "");
+        check(&mut queue, &[("b", 1)], 122, "b");
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::config::KafkaConfig;
-use super::log::{CALL_TIMEOUT, READER_GROUP, unavailable};
-use super::raw::{Client, Fetched, PartitionList};
+use super::config::{CALL_TIMEOUT, KafkaConfig, READER_GROUP};
+use super::error::unavailable;
+use super::raw::{Client, FetchBuffer, Fetched, PartitionList};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, TopicReader};
@@ -17,40 +17,46 @@ pub(super) struct KafkaTopicReader {
     topic: TopicName,
     /// By partition: the offset to go on from.
     positions: Vec<i64>,
-    fetched: Vec<*mut rdkafka_sys::bindings::rd_kafka_message_t>,
+    buffer: FetchBuffer,
 }
-
-// SAFETY: `fetched` is a buffer whose pointers are used within one call of poll() only.
-#[expect(unsafe_code, reason = "a buffer of pointers that are null between calls")]
-unsafe impl Send for KafkaTopicReader {}
 
 impl KafkaTopicReader {
     pub fn open(config: &KafkaConfig, topic: &TopicName, partitions: i32) -> Result<Self, LogError> {
         let client = Client::consumer(&config.reader(READER_GROUP)).map_err(unavailable)?;
-        let (mut list, mut positions) = (PartitionList::new(), Vec::new());
+        let mut list = PartitionList::new();
+        let mut positions = Vec::new();
         for partition in 0..partitions {
             let (start, _) = client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
             list.add(topic.as_str(), partition, start, "");
             positions.push(start);
         }
         client.assign_only(&list).map_err(unavailable)?;
-        Ok(Self { client, topic: topic.clone(), positions, fetched: Vec::new() })
+        Ok(Self { client, topic: topic.clone(), positions, buffer: FetchBuffer::default() })
     }
 }
 
 impl TopicReader for KafkaTopicReader {
     fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError> {
-        let (positions, mut failed) = (&mut self.positions, None);
-        self.client.consume(&mut self.fetched, wait, RECORDS_MAX, &mut |message| match message {
+        let positions = &mut self.positions;
+        let mut failed = None;
+        self.client.consume(&mut self.buffer, wait, RECORDS_MAX, &mut |message| match message {
             // A record before it may be missing.
             Fetched::Record(_) | Fetched::End { .. } if failed.is_some() => {}
             Fetched::Record(record) => {
-                let (partition, offset) = (record.partition(), record.offset());
+                let partition = record.partition();
                 if let Some(position) = positions.get_mut(partition as usize) {
-                    *position = offset + 1;
+                    *position = record.offset() + 1;
                 }
-                let (key, value, timestamp) = (record.key(), record.value(), record.timestamp());
-                on_record(partition, &RecordRef { offset, timestamp, key, value, headers: &[] });
+                on_record(
+                    partition,
+                    &RecordRef {
+                        offset: record.offset(),
+                        timestamp: record.timestamp(),
+                        key: record.key(),
+                        value: record.value(),
+                        headers: &[],
+                    },
+                );
             }
             Fetched::End { partition, offset } => {
                 if let Some(position) = positions.get_mut(partition as usize) {

@@ -1,26 +1,29 @@
 //! Reads every partition of a topic from its start on, outside of any group.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::EmbeddedLog;
+use super::broker::Broker;
+use super::page;
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogError, TopicReader};
+use crate::ports::{LogError, TopicReader};
 
+/// Bytes of a partition that are read at once.
 const READ_BYTES: usize = 1 << 20;
-/// How often partitions are looked at while all are read to their ends.
+/// Between two looks at the partitions while all are read to their ends.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) struct EmbeddedTopicReader {
-    log: EmbeddedLog,
+    broker: Arc<Broker>,
     topic: TopicName,
     /// By partition: the offset to go on from.
     positions: Vec<i64>,
 }
 
 impl EmbeddedTopicReader {
-    pub fn new(log: EmbeddedLog, topic: &TopicName, partitions: i32) -> Self {
-        Self { log, topic: topic.clone(), positions: vec![0; partitions.max(0) as usize] }
+    pub fn new(broker: Arc<Broker>, topic: &TopicName, partitions: i32) -> Self {
+        Self { broker, topic: topic.clone(), positions: vec![0; partitions.max(0) as usize] }
     }
 }
 
@@ -30,13 +33,20 @@ impl TopicReader for EmbeddedTopicReader {
         loop {
             let mut any = false;
             for (partition, position) in (0..).zip(&mut self.positions) {
-                let page = self.log.read(&self.topic, partition, *position, Duration::ZERO, READ_BYTES)?;
+                let page = page::read(&self.broker, (&self.topic, partition, *position), Duration::ZERO, READ_BYTES)?;
                 *position = page.next_offset;
                 for record in &page.records {
                     any = true;
-                    let (key, value) = (record.key.as_deref(), record.value.as_deref());
-                    let (offset, timestamp) = (record.offset, record.timestamp);
-                    on_record(partition, &RecordRef { offset, timestamp, key, value, headers: &[] });
+                    on_record(
+                        partition,
+                        &RecordRef {
+                            offset: record.offset,
+                            timestamp: record.timestamp,
+                            key: record.key.as_deref(),
+                            value: record.value.as_deref(),
+                            headers: &[],
+                        },
+                    );
                 }
             }
             if any || Instant::now() >= deadline {
@@ -49,7 +59,9 @@ impl TopicReader for EmbeddedTopicReader {
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
         for (partition, position) in (0..).zip(&self.positions) {
-            behind += u64::try_from(self.log.offsets(&self.topic, partition)?.1 - position).unwrap_or(0);
+            let id = self.broker.find_partition(&self.topic, partition)?;
+            let end = self.broker.metadata().extent(id).end;
+            behind += u64::try_from(end - position).unwrap_or(0);
         }
         Ok(behind)
     }

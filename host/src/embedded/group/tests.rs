@@ -1,17 +1,19 @@
-//! Tests of [`super::Group`]: who is told what, and that a partition never has two owners.
+//! Tests of [`super::Group`]: the changes of its members, and that a partition never has two owners.
 
 use super::*;
 
-fn p(number: i32) -> PartitionId {
-    PartitionId { topic: 1, number }
+fn p(partition: i32) -> PartitionId {
+    PartitionId { topic: 1, partition }
 }
 
-/// Lets `id` do what it is told until it is told nothing.
+/// Lets a member carry out its changes until there are no more.
 fn settle(group: &mut Group, id: MemberId) {
     while let Some(change) = group.next_change(id) {
         match change {
-            Change::Take(partitions) => partitions.iter().for_each(|&partition| assert!(group.take(id, partition))),
-            Change::Release(partitions) => partitions.iter().for_each(|&partition| group.release(id, partition)),
+            AssignmentChange::Assign(partitions) => {
+                partitions.iter().for_each(|&partition| assert!(group.take(id, partition)))
+            }
+            AssignmentChange::Revoke(partitions) => partitions.iter().for_each(|&partition| group.release(id, partition)),
         }
     }
 }
@@ -24,16 +26,16 @@ fn owned(group: &Group, id: MemberId) -> Vec<i32> {
 fn a_partition_moves_only_after_its_owner_released_it() {
     let mut group = Group::default();
     group.join(1, vec![(1, 4)], false);
-    assert_eq!(group.next_change(1), Some(Change::Take((0..4).map(p).collect())));
+    assert_eq!(group.next_change(1), Some(AssignmentChange::Assign((0..4).map(p).collect())));
     settle(&mut group, 1);
     group.join(2, vec![(1, 4)], false);
     assert_eq!(group.next_change(2), None, "1 still owns all");
-    let Some(Change::Release(released)) = group.next_change(1) else { panic!("nothing to release") };
+    let Some(AssignmentChange::Revoke(released)) = group.next_change(1) else { panic!("nothing to release") };
     assert_eq!(released.len(), 2);
-    assert_eq!(group.next_change(1), Some(Change::Release(released.clone())), "told again until done");
+    assert_eq!(group.next_change(1), Some(AssignmentChange::Revoke(released.clone())), "the same until it is done");
     assert!(!group.take(2, released[0]), "not free yet");
     group.release(1, released[0]);
-    assert_eq!(group.next_change(2), Some(Change::Take(vec![released[0]])));
+    assert_eq!(group.next_change(2), Some(AssignmentChange::Assign(vec![released[0]])));
     settle(&mut group, 1);
     settle(&mut group, 2);
     assert_eq!((owned(&group, 1).len(), owned(&group, 2).len()), (2, 2));
@@ -70,11 +72,12 @@ fn every_change_begins_a_generation_and_only_members_have_one() {
 
 #[test]
 fn silent_members_are_evicted_and_polling_ones_never() {
-    let (start, max) = (Instant::now(), Duration::from_secs(45));
+    let start = Instant::now();
+    let max = Duration::from_secs(45);
     let mut group = Group::default();
     group.join(1, vec![(1, 2)], false);
     group.join(2, vec![(1, 2)], false);
-    group.saw(1, Some(start));
+    group.note_poll(1, Some(start));
     assert_eq!(group.next_eviction(max), Some(start + max));
     assert!(!group.evict(start + max, max));
     assert!(group.evict(start + max + Duration::from_millis(1), max));

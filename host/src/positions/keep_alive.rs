@@ -48,13 +48,13 @@ fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &w
         if *down.borrow() {
             return;
         }
-        // Of a spec that this host does not understand, it knows no inputs: another host does.
+        // This host knows no inputs of a spec that it does not understand: another host knows them.
         let Ok(spec) = deployment.spec() else { continue };
         let group = spec.group(cluster);
-        let kept = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {
+        let kept_alive = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {
             if offsets.is_empty() { Ok(()) } else { log.keep_group(&group, &spec.inputs, spec.shares_state()) }
         });
-        if let Err(error) = kept {
+        if let Err(error) = kept_alive {
             tracing::warn!(transform = %deployment.id, %error, "its group could not be kept alive, tried again later");
         }
     }

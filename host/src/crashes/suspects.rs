@@ -13,7 +13,7 @@ use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
 use crate::ports::TopicPartition;
 
-/// So many abnormal ends in a row put a transform in quarantine.
+/// Abnormal ends in a row that put a transform in quarantine.
 pub const ENDS_MAX: u32 = 3;
 const VERSION: u32 = 1;
 /// The count of a transform, whatever it was doing.
@@ -21,10 +21,10 @@ const ANY: &str = "any";
 
 /// The suspects of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct Suspects {
     /// The newest run of the host that is counted.
     pub run: u64,
-    pub suspects: BTreeMap<TransformId, Suspect>,
+    suspects: BTreeMap<TransformId, Suspect>,
 }
 
 /// A transform that was in a call when the host died, and has not committed since.
@@ -39,7 +39,7 @@ pub struct Suspect {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OnDisk {
+struct SuspectsFile {
     version: u32,
     run: u64,
     suspects: BTreeMap<String, Suspect>,
@@ -51,7 +51,7 @@ impl Suspect {
         self.ends.values().copied().max().unwrap_or(0)
     }
 
-    /// Takes note of a commit with these partitions. Returns whether a count was cleared.
+    /// Takes note of a commit with these partitions. Returns true if a count was cleared.
     pub fn committed(&mut self, partitions: impl Iterator<Item = TopicPartition>) -> bool {
         let before = self.ends.len();
         self.ends.remove(ANY);
@@ -66,7 +66,23 @@ fn place(partition: TopicPartition) -> String {
     format!("{}/{}", partition.input, partition.partition)
 }
 
-impl Ends {
+impl Suspects {
+    pub fn iter(&self) -> impl Iterator<Item = (&TransformId, &Suspect)> {
+        self.suspects.iter()
+    }
+
+    pub fn contains(&self, id: &TransformId) -> bool {
+        self.suspects.contains_key(id)
+    }
+
+    pub fn get_mut(&mut self, id: &TransformId) -> Option<&mut Suspect> {
+        self.suspects.get_mut(id)
+    }
+
+    pub fn remove(&mut self, id: &TransformId) {
+        self.suspects.remove(id);
+    }
+
     /// Counts the end of the last run.
     pub fn after(mut self, last: Option<&LastRun>, now: Timestamp) -> Self {
         let Some(last) = last.filter(|last| last.run != self.run) else { return self };
@@ -90,9 +106,9 @@ impl Ends {
         self
     }
 
-    /// Reads the output of [`Ends::to_json`].
+    /// Reads the output of [`Suspects::to_json`].
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let OnDisk { version, run, suspects } = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let SuspectsFile { version, run, suspects } = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if version != VERSION {
             return Err(format!("it has version {version}, this host reads {VERSION}"));
         }
@@ -103,7 +119,7 @@ impl Ends {
 
     pub fn to_json(&self) -> Vec<u8> {
         let suspects = self.suspects.iter().map(|(id, suspect)| (id.to_string(), suspect.clone())).collect();
-        serde_json::to_vec_pretty(&OnDisk { version: VERSION, run: self.run, suspects }).expect("plain data")
+        serde_json::to_vec_pretty(&SuspectsFile { version: VERSION, run: self.run, suspects }).expect("plain data")
     }
 }
 
@@ -117,9 +133,8 @@ mod tests {
 
     /// One run of the host: `a:0,1 b` were in calls at its end (a on two partitions), `+a:0` had committed, `.` ends it
     /// orderly.
-    fn run(ends: Ends, text: &str) -> Ends {
-        let mut ends = ends;
-        let mut last = LastRun { run: ends.run + 1, ..LastRun::default() };
+    fn run(mut suspects: Suspects, text: &str) -> Suspects {
+        let mut last = LastRun { run: suspects.run + 1, ..LastRun::default() };
         for word in text.split_whitespace() {
             let committed = word.strip_prefix('+');
             let (name, numbers) = committed.unwrap_or(word).split_once(':').unwrap_or((committed.unwrap_or(word), ""));
@@ -127,7 +142,7 @@ mod tests {
             let id: TransformId = format!("t/{name}").parse().unwrap_or_else(|_| "t/none".parse().expect("valid"));
             match (word, committed) {
                 (".", _) => last.ended_orderly = true,
-                (_, Some(_)) => drop(ends.suspects.get_mut(&id).map(|suspect| suspect.committed(numbers))),
+                (_, Some(_)) => drop(suspects.get_mut(&id).map(|suspect| suspect.committed(numbers))),
                 (_, None) => {
                     let marks = last.under_way.entry(id).or_default();
                     let before = marks.len();
@@ -138,18 +153,18 @@ mod tests {
                 }
             }
         }
-        ends.after(Some(&last), Timestamp(9))
+        suspects.after(Some(&last), Timestamp(9))
     }
 
     #[track_caller]
     fn check(runs: &[&str], expected: &str) {
-        let ends = runs.iter().fold(Ends::default(), |ends, text| run(ends, text));
-        let shown = ends.suspects.iter().map(|(id, suspect)| {
+        let suspects = runs.iter().fold(Suspects::default(), |suspects, text| run(suspects, text));
+        let shown = suspects.iter().map(|(id, suspect)| {
             let mark = if suspect.quarantined_at.is_some() { "!" } else { "" };
             format!("{}{mark}{}", id.name, suspect.count())
         });
         assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{runs:?}");
-        assert_eq!(Ends::parse(&ends.to_json()), Ok(ends));
+        assert_eq!(Suspects::parse(&suspects.to_json()), Ok(suspects));
     }
 
     #[test]
@@ -164,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_between_begins_the_count_anew() {
+    fn a_commit_between_begins_the_count_again() {
         check(&["a:0", "a:0", "+a:0 a:0"], "a1");
         check(&["a:0", "a:0", "+a:0"], "");
         check(&["a:0", "+a:0 a:0", "a:0", "a:0"], "a!3");
@@ -196,7 +211,7 @@ mod tests {
     fn a_run_is_counted_once() {
         let last =
             LastRun { run: 1, under_way: [("t/a".parse().expect("valid"), [None].into())].into(), ..LastRun::default() };
-        let once = Ends::default().after(Some(&last), Timestamp(0));
+        let once = Suspects::default().after(Some(&last), Timestamp(0));
         assert_eq!(once.clone().after(Some(&last), Timestamp(0)), once);
         assert_eq!(once.clone().after(None, Timestamp(0)), once);
     }
@@ -206,12 +221,12 @@ mod tests {
         for json in
             ["", "[]", "{}", r#"{"version":2,"run":1,"suspects":{}}"#, r#"{"version":1,"run":1,"suspects":{"x":{}}}"#]
         {
-            assert!(Ends::parse(json.as_bytes()).is_err(), "{json}");
+            assert!(Suspects::parse(json.as_bytes()).is_err(), "{json}");
         }
         let extremes = r#"{"version":1,"run":18446744073709551615,"suspects":{"t/a":{"ends":{"any":4294967295},"resumes":18446744073709551615,"quarantined_at":-9223372036854775808}}}"#;
-        let ends = Ends::parse(extremes.as_bytes()).expect("readable");
+        let suspects = Suspects::parse(extremes.as_bytes()).expect("readable");
         let last =
             LastRun { run: 1, under_way: [("t/a".parse().expect("valid"), [None].into())].into(), ..LastRun::default() };
-        assert_eq!(ends.after(Some(&last), Timestamp(0)).suspects.len(), 1);
+        assert_eq!(suspects.after(Some(&last), Timestamp(0)).suspects.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The cycle's answer to records that topics refuse.
+//! The answer of the task manager to records that topics refuse.
 //!
 //! ```text
 //!   refused, culprits known ----> abort; these records fail, the others are processed again
@@ -14,11 +14,11 @@ use super::TaskManager;
 use crate::model::codes::Code;
 use crate::model::units::Timestamp;
 use crate::ports::{Cause, Culprit, Rejection, SessionError};
-use crate::task::{Failed, Source};
+use crate::task::{RecordFailure, Source};
 
-/// After so many aborts in a row without a reason, smaller transactions are tried.
+/// Aborts in a row without a reason after which smaller transactions are tried.
 const UNCLEAR_ABORTS_MAX: u32 = 3;
-/// After so many transactions in a row that a record ended, smaller ones, so that the others are committed in between.
+/// Transactions in a row that a record ended, after which smaller ones are tried: the others are committed in between.
 const REJECTIONS_MAX: u32 = 4;
 
 impl TaskManager {
@@ -29,8 +29,8 @@ impl TaskManager {
         let blamed: Vec<(Source, Culprit)> = culprits.into_iter().filter_map(blamed).collect();
         match cause {
             None => self.narrow(&reason, now),
-            // A change of a store is no row's own: the row is found by doing less at once.
-            Some(cause) if blamed.is_empty() => self.split("rejected", Failed::refused(cause, &reason), now),
+            // A change of a store is no row's own: smaller transactions find the row.
+            Some(cause) if blamed.is_empty() => self.split("rejected", RecordFailure::refused(cause, &reason), now),
             Some(cause) => self.blame(blamed, cause, &reason, now),
         }
     }
@@ -42,16 +42,15 @@ impl TaskManager {
         reason: &str,
         now: Timestamp,
     ) -> Result<(), SessionError> {
-        let id = &self.program().settings.id;
+        let id = &self.revision().settings.id;
         let records = blamed.len();
         tracing::info!(transform = %id, reason, records, "transaction aborted, the records that were refused in it fail");
-        self.program().observer.metrics.aborted("rejected");
-        self.note_abort(Failed::refused(cause, reason).code, reason, now);
-        self.rejections_in_a_row = self.rejections_in_a_row.saturating_add(1);
-        if self.rejections_in_a_row >= REJECTIONS_MAX {
-            self.portion.shrink(self.program().settings.batch_records);
+        self.revision().observer.metrics.aborted("rejected");
+        self.aborts.note(RecordFailure::refused(cause, reason).code, reason, now);
+        if self.aborts.note_rejection() >= REJECTIONS_MAX {
+            self.portion.shrink(self.rollout.current().settings.batch_records);
         }
-        self.abort()?;
+        self.abort(now)?;
         self.limit_rows();
         let mut done = BTreeSet::new();
         let mut is_new = false;
@@ -62,23 +61,22 @@ impl TaskManager {
             }
         }
         if !is_new {
-            // Never expected: it would be met again at once.
+            // Never expected: the same refusal would follow at once.
             self.back_off(now);
         }
         Ok(())
     }
 
-    /// Aborts and backs off as after an outage. No record is known to be at fault, so none fails; but the others must go
-    /// on, and whoever looks has to see where it stands.
+    /// Aborts and backs off as after an outage. No record is known to be at fault, so none fails; but the others go on,
+    /// and the status shows where the partition stands.
     fn narrow(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
         let was_one = self.portion.rows_max() == 1;
-        if self.aborts_in_a_row >= UNCLEAR_ABORTS_MAX {
-            self.portion.shrink(self.program().settings.batch_records);
+        if self.aborts.backed_off() >= UNCLEAR_ABORTS_MAX {
+            self.portion.shrink(self.rollout.current().settings.batch_records);
         }
-        let at = self.stepped.filter(|_| was_one).and_then(|partition| Some((partition, self.tasks.get(&partition)?)));
-        let place = at.and_then(|(partition, task)| {
-            Some(format!(", at {}/{} offset {}", task.topic(), partition.partition, task.called()?))
-        });
+        let stepped = self.last_stepped.filter(|_| was_one).and_then(|partition| self.tasks.get(&partition));
+        let place = stepped
+            .and_then(|task| Some(format!(", at {}/{} offset {}", task.topic(), task.id().partition, task.called()?)));
         self.roll_back(Code::LogRefused, &format!("{reason}{}", place.unwrap_or_default()), now)?;
         self.limit_rows();
         Ok(())
