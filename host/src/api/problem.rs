@@ -54,6 +54,12 @@ impl Refusal {
     /// A problem of several fields: all of them at once, as far as an answer holds them.
     pub fn of_fields(code: Code, errors: Vec<Problem>) -> Self {
         let count = errors.len();
+        Self::of_problems(code, errors, count)
+    }
+
+    /// Problems of several rules. The first `own` of them are those of the code, and make up the detail.
+    pub fn of_problems(code: Code, errors: Vec<Problem>, own: usize) -> Self {
+        let count = errors.len();
         let mut left = ERRORS_BYTES_MAX;
         let mut kept = Vec::new();
         for Problem { field, message } in errors {
@@ -69,7 +75,7 @@ impl Refusal {
             "" => error.message.clone(),
             field => format!("{field}: {}", error.message),
         };
-        let detail = kept.iter().map(told).collect::<Vec<_>>().join("; ");
+        let detail = kept.iter().take(own).map(told).collect::<Vec<_>>().join("; ");
         if kept.len() < count {
             kept.push(Problem { field: String::new(), message: format!("and {} more", count - kept.len()) });
         }

@@ -10,10 +10,11 @@ use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, TransformView};
 use crate::catalog::{Change, Outcome};
+use crate::deployment::DeployResult;
 use crate::model::names::{TeamName, TransformId};
 
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
-use super::deploy::{self, DeployResult};
+use super::deploy;
 use super::deployments::{change, etag, find_understood, location};
 use super::openapi::{NoTransform, OtherRevision};
 use super::problem::Refusal;

@@ -1,6 +1,6 @@
 //! One look at the inputs of all transforms that run here, every few seconds: their ids and numbers of partitions.
 //!
-//! Owned by the supervisor; actors tell it what they read, and look at what it found. With one request a look, a host asks
+//! Owned by the supervisor; actors name their inputs to it, and read its last result. With one request a look, a host asks
 //! as often with hundreds of transforms as with one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ pub struct InputWatch {
 
 impl InputWatch {
     /// From now on these topics are looked at.
-    pub fn follow(&self, id: &TransformId, topics: &[TopicName]) {
+    pub fn add(&self, id: &TransformId, topics: &[TopicName]) {
         self.read.lock().insert(id.clone(), topics.to_vec());
     }
 

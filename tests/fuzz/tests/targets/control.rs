@@ -1,8 +1,8 @@
 //! Content of topics and files that anybody may write: control records, offsets' metadata, blocks of the embedded log.
 
-use sandbar::catalog::{Fold, State};
+use sandbar::catalog::{Deployments, Fold};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
-use sandbar::fuzzing::{Manifests, StartEntry, StartRecords, Statuses, chunk_number, encode_start};
+use sandbar::fuzzing::{ClusterStatus, Manifests, StartEntry, StartRecords, chunk_number, encode_start};
 use sandbar::model::names::Digest;
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
@@ -94,7 +94,7 @@ fn fold<F: Fold>(mut fold: F, records: &[LogRecord]) -> F::Snapshot {
 #[test]
 fn control_deployments() {
     sandbar_fuzz::run("control_deployments", |entropy| {
-        let view = fold(State::default(), &records(entropy, &DEPLOYMENTS));
+        let view = fold(Deployments::default(), &records(entropy, &DEPLOYMENTS));
         for (id, deployment) in view.iter() {
             let _ = deployment.spec();
             for revision in view.revisions(id) {
@@ -109,9 +109,9 @@ fn control_manifests() {
     sandbar_fuzz::run("control_manifests", |entropy| {
         let records = records(entropy, &MANIFESTS);
         let view = fold(Manifests::default(), &records);
-        for (digest, held) in &view.held {
+        for (digest, module) in &view.stored {
             records.iter().for_each(|record| {
-                let _ = chunk_number(digest, &held.manifest.upload, record);
+                let _ = chunk_number(digest, &module.manifest.upload, record);
             });
         }
     });
@@ -120,7 +120,7 @@ fn control_manifests() {
 #[test]
 fn control_statuses() {
     sandbar_fuzz::run("control_statuses", |entropy| {
-        let view = fold(Statuses::default(), &records(entropy, &STATUSES));
+        let view = fold(ClusterStatus::default(), &records(entropy, &STATUSES));
         let now = std::time::Instant::now();
         view.hosts.values().for_each(|heard| assert!(heard.is_alive(now) || !heard.is_alive(now)));
     });

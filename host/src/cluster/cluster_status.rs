@@ -1,4 +1,4 @@
-//! The fold of the status topic.
+//! The hosts of the cluster and their transforms: the fold of the status topic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,39 +9,39 @@ use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::LogRecord;
 
-use super::SILENT_MAX;
 use super::newer::{read_host, read_status};
+use super::times::SILENT_MAX;
 
-/// What the topic says. Records are kept until their host clears them or has been silent for long.
+/// The records of the topic. They are kept until their host clears them or has been silent for long.
 #[derive(Clone, Default)]
-pub struct Statuses {
-    pub hosts: Arc<BTreeMap<String, Heard>>,
+pub struct ClusterStatus {
+    pub hosts: Arc<BTreeMap<String, HostRecord>>,
     pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
-    /// When a host was last heard to want samples of a transform.
+    /// The last time that a host was heard to want samples of a transform.
     pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
     /// While the topic is read for the first time: when each host and tail was written, in ms since the Unix epoch.
     written: BTreeMap<String, i64>,
     is_loaded: bool,
 }
 
-/// How the keys of those who want samples begin.
+/// The beginning of the keys of hosts that want samples.
 pub const TAIL: &str = "tail:";
 
-/// A host, and when it was heard of last: by this host's own clock, as the hosts' clocks may differ.
+/// A host, and the time at which it was heard of last: by this host's own clock, as the hosts' clocks may differ.
 #[derive(Clone)]
-pub struct Heard {
+pub struct HostRecord {
     pub status: HostStatus,
     at: Instant,
 }
 
-impl Heard {
+impl HostRecord {
     pub fn is_alive(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) < SILENT_MAX
     }
 }
 
-impl Fold for Statuses {
-    type Snapshot = Statuses;
+impl Fold for ClusterStatus {
+    type Snapshot = ClusterStatus;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
@@ -62,7 +62,7 @@ impl Fold for Statuses {
         }
     }
 
-    /// What was found was not heard just now, but so long before the newest record.
+    /// Records that were there at the start were heard of as long ago as their times are before the newest record's.
     fn loaded(&mut self) {
         let written = std::mem::take(&mut self.written);
         let newest = written.values().copied().max().unwrap_or(0);
@@ -84,7 +84,7 @@ impl Fold for Statuses {
     }
 }
 
-impl Statuses {
+impl ClusterStatus {
     fn take_host(&mut self, host: &str, value: Option<&[u8]>) -> Result<(), String> {
         let hosts = Arc::make_mut(&mut self.hosts);
         match value {
@@ -93,7 +93,7 @@ impl Statuses {
                 if status.host != host {
                     return Err(format!("its key says {host:?}, its value {:?}", status.host));
                 }
-                hosts.insert(host.to_owned(), Heard { status, at: Instant::now() });
+                hosts.insert(host.to_owned(), HostRecord { status, at: Instant::now() });
             }
             None => drop(hosts.remove(host)),
         }
@@ -102,9 +102,10 @@ impl Statuses {
 
     fn take_tail(&mut self, tail: (TransformId, String), wanted: bool) {
         let tails = Arc::make_mut(&mut self.tails);
-        match wanted {
-            true => drop(tails.insert(tail, Instant::now())),
-            false => drop(tails.remove(&tail)),
+        if wanted {
+            tails.insert(tail, Instant::now());
+        } else {
+            tails.remove(&tail);
         }
     }
 
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn forged_times_and_numbers_end_nothing() {
-        let mut statuses = Statuses::default();
+        let mut statuses = ClusterStatus::default();
         let times = [i64::MIN, -1, 0, i64::MAX];
         for (name, timestamp) in ["a", "b", "c", "d"].into_iter().zip(times) {
             statuses.apply(&LogRecord { timestamp, ..record(name, Some(host(name))) }).expect("a host");
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn hosts_come_and_go() {
-        let mut statuses = Statuses::default();
+        let mut statuses = ClusterStatus::default();
         statuses.apply(&record("a", Some(host("a")))).expect("a host");
         statuses.apply(&record("b", Some(host("b")))).expect("a host");
         statuses.apply(&record("b", None)).expect("a farewell");
@@ -185,8 +186,8 @@ mod tests {
     }
 
     #[test]
-    fn who_was_silent_before_this_host_began_is_not_there() {
-        let mut statuses = Statuses::default();
+    fn a_host_that_was_silent_before_this_host_began_is_not_there() {
+        let mut statuses = ClusterStatus::default();
         let at = |timestamp, record| LogRecord { timestamp, ..record };
         statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
         statuses.apply(&at(1_000, record("tail:shop/x@dead", Some(serde_json::json!({}))))).expect("a wish");
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn times_that_nobody_wrote_do_not_add_up() {
         for (first, second) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (-1, i64::MAX)] {
-            let mut statuses = Statuses::default();
+            let mut statuses = ClusterStatus::default();
             for (name, timestamp) in [("a", first), ("b", second)] {
                 let record = LogRecord { timestamp, ..record(name, Some(host(name))) };
                 statuses.apply(&record).expect("a host");
@@ -215,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_is_heard_until_he_looks_away() {
-        let mut statuses = Statuses::default();
+    fn a_tail_is_wanted_until_its_host_says_otherwise() {
+        let mut statuses = ClusterStatus::default();
         for host in ["a", "b"] {
             statuses.apply(&record(&format!("tail:shop/x@{host}"), Some(serde_json::json!({})))).expect("a wish");
         }
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn strange_records_change_nothing() {
-        let mut statuses = Statuses::default();
+        let mut statuses = ClusterStatus::default();
         for (key, value) in [
             ("a", serde_json::json!({})),
             ("shop/x@a", serde_json::json!(7)),

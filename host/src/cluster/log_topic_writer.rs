@@ -1,9 +1,9 @@
-//! Writes what transforms say to the log: takes entries out of the journal's queue, a moment's worth at a time.
+//! Writes the transforms' log lines, events and samples to their topics, in batches of a moment.
 //!
-//! There is one recorder for lines and events, and one for samples, so that neither waits for the other's topic. While
+//! There is one writer for lines and events, and one for samples, so that neither waits for the other's topic. While
 //! the log is away the last batch is tried again and the queue fills up; an entry that finds no room then is dropped and
 //! counted there. A record that the log refuses for its own sake (too large for its topic) is dropped and counted too: it would
-//! hold up all that come after it. A topic that was deleted is made anew. After a failure an entry may be there twice.
+//! hold up all that come after it. A topic that was deleted is created again. After a failure an entry may be there twice.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::transform_log::{Entry, EntryKind, EntryReader};
 
 use super::log_topic::{LogTopic, LogTopics};
-use super::sampled::Sampled;
+use super::sample::SampleValue;
 
-/// How long entries are gathered for one write.
+/// Time for which entries are gathered for one write.
 const LINGER: Duration = Duration::from_millis(100);
 /// Bytes of one kind that are written at once, about.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(10) };
 
 /// See the module. Two per host.
-pub struct Recorder {
-    feeds: LogTopics,
+pub struct LogTopicWriter {
+    topics: LogTopics,
     entries: EntryReader,
     metrics: Metrics,
     failing: bool,
@@ -35,18 +35,18 @@ pub struct Recorder {
 
 type Batch = Vec<(EntryKind, LogRecord)>;
 
-/// The ends of a write.
-enum Written {
+/// The result of a write.
+enum WriteResult {
     All,
     /// Not now: it is to be tried again.
-    NotNow(Batch),
+    Retry(Batch),
     /// The log does not take something of it.
     Refused(Batch),
 }
 
-impl Recorder {
-    pub fn new(feeds: LogTopics, entries: EntryReader, metrics: Metrics) -> Self {
-        Self { feeds, entries, metrics, failing: false }
+impl LogTopicWriter {
+    pub fn new(topics: LogTopics, entries: EntryReader, metrics: Metrics) -> Self {
+        Self { topics, entries, metrics, failing: false }
     }
 
     /// Writes until `ended` becomes true, which is when nobody has anything to tell any more.
@@ -66,7 +66,7 @@ impl Recorder {
         // What was told at the very end, if the log takes it now.
         loop {
             let batch = self.gather();
-            if batch.is_empty() || matches!(self.write(batch).await, Written::NotNow(_)) {
+            if batch.is_empty() || matches!(self.write(batch).await, WriteResult::Retry(_)) {
                 break;
             }
         }
@@ -80,7 +80,7 @@ impl Recorder {
             }
             Entry::Sample(sample) => {
                 let at = sample.at;
-                (EntryKind::Sample, record(&id, at, &Sampled::of(*sample, self.entries.host())))
+                (EntryKind::Sample, record(&id, at, &SampleValue::of(*sample, self.entries.host())))
             }
         });
         let mut batch: Batch = taken.collect();
@@ -96,10 +96,10 @@ impl Recorder {
         let mut failures = 0;
         while let Some(part) = parts.pop() {
             match self.write(part).await {
-                Written::All => failures = 0,
-                Written::Refused(part) if part.len() == 1 => self.entries.lost(part[0].0, 1),
-                Written::Refused(part) => parts.extend(part.into_iter().rev().map(|record| vec![record])),
-                Written::NotNow(part) => {
+                WriteResult::All => failures = 0,
+                WriteResult::Refused(part) if part.len() == 1 => self.entries.lost(part[0].0, 1),
+                WriteResult::Refused(part) => parts.extend(part.into_iter().rev().map(|record| vec![record])),
+                WriteResult::Retry(part) => {
                     parts.push(part);
                     tokio::select! {
                         () = tokio::time::sleep(RETRY.spread(failures, random_u64())) => failures += 1,
@@ -110,19 +110,19 @@ impl Recorder {
         }
     }
 
-    async fn write(&mut self, batch: Batch) -> Written {
-        let feeds = self.feeds.clone();
+    async fn write(&mut self, batch: Batch) -> WriteResult {
+        let topics = self.topics.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let feed = feed_of(&feeds, &batch);
-            let result = feed.append(batch.iter().map(|(_, record)| record.clone()).collect());
+            let topic = topic_of(&topics, &batch);
+            let result = topic.append(batch.iter().map(|(_, record)| record.clone()).collect());
             if result.is_err() {
                 // Deleted, perhaps. If it cannot be made either, the next attempt says so.
-                let _ = feeds.ensure();
+                let _ = topics.ensure();
             }
             (batch, result)
         });
         // A panic was reported where it happened; what it was about is lost.
-        let Ok((batch, result)) = written.await else { return Written::All };
+        let Ok((batch, result)) = written.await else { return WriteResult::All };
         match result {
             Ok(()) => {
                 self.failing = false;
@@ -130,28 +130,28 @@ impl Recorder {
                     let count = batch.iter().filter(|(own, _)| *own == kind).count();
                     self.metrics.transform_log.written(kind, count);
                 }
-                Written::All
+                WriteResult::All
             }
-            Err(LogError::Refused(_)) => Written::Refused(batch),
+            Err(LogError::Refused(_)) => WriteResult::Refused(batch),
             Err(error) => {
                 self.report(&batch, &error);
-                Written::NotNow(batch)
+                WriteResult::Retry(batch)
             }
         }
     }
 
     fn report(&mut self, batch: &Batch, error: &LogError) {
         if !std::mem::replace(&mut self.failing, true) {
-            let topic = feed_of(&self.feeds, batch).topic();
+            let topic = topic_of(&self.topics, batch).topic();
             tracing::warn!(%topic, %error, "the log of the transforms cannot be written, trying again");
         }
     }
 }
 
-fn feed_of<'a>(feeds: &'a LogTopics, batch: &Batch) -> &'a LogTopic {
+fn topic_of<'a>(topics: &'a LogTopics, batch: &Batch) -> &'a LogTopic {
     match batch.first() {
-        Some((EntryKind::Sample, _)) => &feeds.samples,
-        _ => &feeds.logs,
+        Some((EntryKind::Sample, _)) => &topics.samples,
+        _ => &topics.logs,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A sample as the samples topic holds it and the API shows it: the record that went in, and what came of it.
+//! A sample as the samples topic holds it and the API shows it: an input record with its outputs, or its failure.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::record_json::{Form, RecordContent};
 
 /// See the module.
 #[derive(Debug, Serialize)]
-pub struct Sampled {
+pub struct SampleValue {
     /// In ms since the Unix epoch, by the host's clock.
     at: Timestamp,
     host: String,
@@ -19,18 +19,18 @@ pub struct Sampled {
     topic: String,
     partition: i32,
     offset: i64,
-    input: SampledRecord,
-    outputs: Vec<SampledOutput>,
+    input: ContentValue,
+    outputs: Vec<OutputValue>,
     /// Outputs that are not shown.
     #[serde(skip_serializing_if = "is_zero")]
     outputs_more: usize,
     /// Why nothing came of it: it was dead-lettered or skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<SampledFailure>,
+    failed: Option<FailureValue>,
 }
 
 #[derive(Debug, Serialize)]
-struct SampledRecord {
+struct ContentValue {
     timestamp: i64,
     #[serde(flatten)]
     content: RecordContent,
@@ -40,19 +40,19 @@ struct SampledRecord {
 }
 
 #[derive(Debug, Serialize)]
-struct SampledOutput {
+struct OutputValue {
     topic: String,
     #[serde(flatten)]
-    record: SampledRecord,
+    record: ContentValue,
 }
 
 #[derive(Debug, Serialize)]
-struct SampledFailure {
+struct FailureValue {
     code: Code,
     message: String,
 }
 
-/// What every sample has: what else is in the topic is none.
+/// The fields of every sample. A record without them is no sample.
 #[derive(Deserialize)]
 struct Head {
     #[serde(rename = "at")]
@@ -63,7 +63,7 @@ struct Head {
     _offset: i64,
 }
 
-impl Sampled {
+impl SampleValue {
     pub fn of(sample: Sample, host: &str) -> Self {
         let outputs = sample.outputs.into_iter();
         Self {
@@ -73,25 +73,25 @@ impl Sampled {
             topic: sample.topic.to_string(),
             partition: sample.partition,
             offset: sample.offset,
-            input: SampledRecord::of(sample.input),
+            input: ContentValue::of(sample.input),
             outputs: outputs
-                .map(|output| SampledOutput { topic: output.topic.to_string(), record: SampledRecord::of(output.content) })
+                .map(|output| OutputValue { topic: output.topic.to_string(), record: ContentValue::of(output.content) })
                 .collect(),
             outputs_more: sample.outputs_more,
-            failed: sample.failed.map(|(code, message)| SampledFailure { code, message }),
+            failed: sample.failed.map(|(code, message)| FailureValue { code, message }),
         }
     }
 
-    /// Whether a record's value is a sample, on one line.
+    /// Returns true if a record's value is a sample, on one line.
     pub fn is_in(value: &str) -> bool {
         serde_json::from_str::<Head>(value).is_ok() && !value.contains(['\n', '\r'])
     }
 }
 
-impl SampledRecord {
+impl ContentValue {
     fn of(content: Content) -> Self {
         let Content { timestamp, key, value, headers, cut } = content;
-        // What was cut is no JSON any more, or looks like other JSON.
+        // A value that was cut is no JSON any more, or looks like other JSON.
         let form = if cut { Form::Text } else { Form::Json };
         let record = LogRecord { offset: 0, timestamp, key, value, headers };
         Self { timestamp, content: RecordContent::of(record, form), cut }
@@ -128,14 +128,14 @@ mod tests {
             outputs_more: 0,
             failed: None,
         };
-        let text = serde_json::to_string(&Sampled::of(sample, "a")).expect("plain data");
-        assert!(Sampled::is_in(&text) && text.contains("10.10"), "{text}");
+        let text = serde_json::to_string(&SampleValue::of(sample, "a")).expect("plain data");
+        assert!(SampleValue::is_in(&text) && text.contains("10.10"), "{text}");
         let shown: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(shown["input"]["headers"], json!([{"name": "h", "value_base64": "/w=="}]));
         assert_eq!((&shown["outputs"][0]["cut"], &shown["outputs"][0]["topic"]), (&json!(true), &json!("out")));
         assert!(shown["outputs"][0]["value"].is_string() && shown.get("failed").is_none(), "{text}");
         for foreign in ["", "{}", "hello", "{\"at\":1,\"host\":\"a\"}"] {
-            assert!(!Sampled::is_in(foreign), "{foreign}");
+            assert!(!SampleValue::is_in(foreign), "{foreign}");
         }
     }
 }
