@@ -1,13 +1,13 @@
 //! The gate before every route: a request must be meant for this host, and no web page of another origin may have sent it.
 //!
-//! There is no login, so whoever reaches the API may use it. A browser reaches it on behalf of every page that it shows:
+//! There is no login: everybody who reaches the API may use it. A browser reaches it on behalf of every page that it shows:
 //! directly, with requests that need no permission (a form, an image, `fetch` with `no-cors`), or through a name of the
 //! page's own that is pointed at this host after the page was loaded (DNS rebinding). Three checks come before every
 //! route:
 //! - the Host is an address, or a name that is known to be this host's (E045);
 //! - neither `Origin` nor `Sec-Fetch-Site` names another origin (E046);
-//! - a request that changes something has a part that a browser sends to another origin only with permission, and nobody
-//!   ever is (E048): the Fetch standard calls the others CORS-safelisted.
+//! - a request that changes something has a part that a browser sends to another origin only with permission, which no
+//!   origin ever gets (E048): the Fetch standard calls requests without such a part CORS-safelisted.
 
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
@@ -17,27 +17,27 @@ use crate::model::text::{cut, one_line};
 
 use super::problem::Refusal;
 
-/// The header of a client that has no other reason for one: any value does.
+/// The header of a client whose request has no other such part. It may have any value.
 const SANDBAR_REQUEST: HeaderName = HeaderName::from_static("sandbar-request");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Longest part of a header that a refusal repeats.
 const SHOWN_BYTES_MAX: usize = 100;
 
-/// The names under which this host is asked, beside its addresses.
+/// The names of this host, beside its addresses.
 #[derive(Debug, Clone)]
 pub struct Gate {
     /// A name without a port stands for every port.
     names: Vec<Authority>,
-    /// Where a page may be from although the request's Host is another, as behind a proxy. One without a port stands for
-    /// the usual port of the page's scheme.
+    /// Origins of pages that may use this host although the request's Host is another, as behind a proxy. An origin without
+    /// a port stands for the usual port of its scheme.
     origins: Vec<Authority>,
 }
 
 // === impl Gate ===
 
 impl Gate {
-    /// `advertise`: this host's own URL, as other hosts tell it their clients.
+    /// Makes the gate of a host. `advertise` is the URL that other hosts give their clients.
     pub fn new(advertise: Option<&str>, allowed: &[Authority]) -> Self {
         let localhost = Authority { host: HostName::Name("localhost".into()), port: None };
         let own = advertise.and_then(Authority::of_url).map(|(own, _)| own);
@@ -55,7 +55,7 @@ impl Gate {
         changing(method, headers)
     }
 
-    /// The Host of the request. One that names its target as a whole URL must be meant for this host in both places.
+    /// Checks the Host of the request. A request whose target is a whole URL must name this host in both places.
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
         let refuse = |detail: String| Refusal::new(Code::HostName, detail);
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -66,16 +66,17 @@ impl Gate {
             let raw = String::from_utf8_lossy(raw);
             let host: Authority =
                 raw.parse().map_err(|why: &str| refuse(format!("the request's Host {} {why}", shown(&raw))))?;
-            match self.is_own(&host) {
-                true => Ok(host),
-                false => Err(refuse(format!("this host is not known as {}", shown(&raw)))),
+            if self.is_own(&host) {
+                Ok(host)
+            } else {
+                Err(refuse(format!("this host is not known as {}", shown(&raw))))
             }
         };
         let host = known(raw.as_bytes())?;
         uri.authority().map_or(Ok(host), |authority| known(authority.as_str().as_bytes()))
     }
 
-    /// An address cannot be pointed elsewhere by the owner of a name.
+    /// An address is always this host's own: the owner of a name cannot point it elsewhere.
     fn is_own(&self, host: &Authority) -> bool {
         let same = |name: &Authority| name.host == host.host && (name.port.is_none() || name.port == host.port);
         matches!(host.host, HostName::Address(_)) || self.names.iter().any(same)
@@ -101,12 +102,12 @@ impl Gate {
     }
 }
 
-/// Browsers say how the page that sends a request is related to its target.
+/// Checks the header in which browsers name the relation of a page to the target of its request.
 fn site(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     for raw in headers.get_all(SEC_FETCH_SITE) {
         let own = match raw.as_bytes() {
             b"same-origin" | b"none" => true,
-            // Another port or name of the same site may look, as with a link.
+            // A page of another port or name of the same site may read, as with a link.
             b"same-site" => is_safe(method),
             _ => false,
         };
@@ -122,8 +123,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// A page may send POST, and no other method that changes something, without being permitted: then only with a content
-/// type that a form has.
+/// Checks that no page can have sent the change. Without permission a page may send POST, and no other method that changes
+/// something, and only with a content type that a form has.
 fn changing(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     if *method != Method::POST
         || [SANDBAR_REQUEST, IDEMPOTENCY_KEY, header::IF_MATCH].iter().any(|name| headers.contains_key(name))
@@ -141,7 +142,7 @@ fn changing(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Tells content types that a page may send anywhere. One that is none counts as such.
+/// Returns true for content types that a page may send anywhere, and for a text that is not a content type.
 fn is_safelisted(raw: &[u8]) -> bool {
     let raw = String::from_utf8_lossy(raw);
     let essence = raw.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

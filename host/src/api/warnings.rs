@@ -1,4 +1,4 @@
-//! Warnings that come with a deployment: it is accepted, and may do something else than its author means.
+//! Warnings of a deployment: it is accepted, and may do something else than its author means.
 
 use crate::model::names::TopicName;
 use crate::model::spec::{Spec, Then};
@@ -7,7 +7,7 @@ use crate::ports::LogError;
 use super::problem::Refusal;
 use super::shared::ApiState;
 
-/// Looks at every topic that the spec writes. One that is missing is nobody's warning.
+/// Checks every topic that the spec writes. A missing topic causes no warning.
 pub fn of(state: &ApiState, spec: &Spec) -> Result<Vec<String>, Refusal> {
     let mut warnings = Vec::new();
     for (alias, topic) in &spec.outputs {
