@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{KafkaOptions, Options};
+use crate::config::{Flags, KafkaFlags};
 
 pub use author::{BuildArgs, NewArgs, RunArgs};
 pub use error::Error;
@@ -29,14 +29,14 @@ pub enum Command {
     /// Run a host on a Kafka cluster
     Serve {
         #[command(flatten)]
-        options: Box<Options>,
+        options: Box<Flags>,
         #[command(flatten)]
-        kafka: KafkaOptions,
+        kafka: KafkaFlags,
     },
     /// Run a host on an embedded log: no Kafka needed, for one process, topics are reached over HTTP
     Dev {
         #[command(flatten)]
-        options: Box<Options>,
+        options: Box<Flags>,
     },
     /// Make a folder with a transform that builds and tests at once
     New(NewArgs),

@@ -24,11 +24,12 @@ use std::time::Duration;
 use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, TopicName, TransformId};
+use crate::model::random;
 use crate::model::spec::Start;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, Log, LogError, NewTopic, TopicSize};
 
-pub use kept::keep_groups_for_ever;
+pub use kept::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
 use memory::{Entry, Memory};
 pub use memory::{Known, KnownInput};
 use plan::{Begin, Plan};
@@ -122,7 +123,7 @@ fn until_won<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Po
             Ok(done) => return Ok(done),
             Err(Failure::Failed(error)) => return Err(error),
             Err(Failure::Again(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
-            Err(Failure::Again(_)) => std::thread::sleep(CONTENDED.after(failures)),
+            Err(Failure::Again(_)) => std::thread::sleep(CONTENDED.spread(failures, random::number())),
         }
         failures += 1;
     }

@@ -50,6 +50,17 @@ pub struct StoreLimits {
     pub cleanup_delay: Duration,
 }
 
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: 64 << 20,
+            hot_bytes_max: 4 << 20,
+            // Older copies are not trusted where their changelog topic has Kafka's defaults: see `restore`.
+            cleanup_delay: Duration::from_secs(20 * 3600),
+        }
+    }
+}
+
 /// The stores of a host. Cloning shares them.
 #[derive(Clone)]
 pub struct Stores {
@@ -117,7 +128,7 @@ impl Stores {
             }
             let own = self.clone();
             match tokio::task::spawn_blocking(move || own.clean_up(Timestamp::now())).await {
-                Ok(Ok(removed)) => metrics.store_copies_removed(removed),
+                Ok(Ok(removed)) => metrics.store_copies_removed.inc_by(removed as u64),
                 Ok(Err(error)) => tracing::warn!(%error, "local copies that nobody uses were not removed"),
                 // A panic in there was reported where it happened.
                 Err(_) => {}
@@ -175,7 +186,7 @@ impl TransformStores {
                 progress.read.fetch_add(before.saturating_sub(restore.left()), Ordering::Relaxed);
             }
             let (records, took) = (restore.records, started.elapsed());
-            self.metrics.restored(records, took, restore.wiped);
+            self.metrics.stores.restored(records, took, restore.wiped);
             if records > 0 {
                 tracing::info!(%topic, partition = number, records, ?took, "a store was brought up to date");
             }

@@ -18,7 +18,7 @@ use crate::api_types::{Level, LogLine, Sample};
 use crate::catalog::CatalogError;
 use crate::cluster::{LogTopic, Position, Sampled};
 use crate::model::codes::Code;
-use crate::model::journal::LogEntry;
+use crate::model::log_entry::LogEntry;
 use crate::model::names::TransformId;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::LogRecord;

@@ -1,7 +1,6 @@
 //! The layers around every request: an id, a span, a report for the metrics, and an answer also when a handler panics.
 
 use std::any::Any;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, info_span, warn};
 
+use crate::model::random;
 use crate::model::text::{cut, one_line};
 
 use super::problem::{self, Refusal};
@@ -83,7 +83,7 @@ impl RequestId {
 
 /// Makes an id that no other request of any process has.
 fn new_id() -> String {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static PROCESS: LazyLock<u64> = LazyLock::new(random::number);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Line, Lines, Word};
-use crate::model::journal;
+use crate::model::log_entry;
 
 /// A line of a transform's log.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -76,9 +76,9 @@ pub enum Event {
     Stopped,
 }
 
-impl From<journal::LogEntry> for LogEntry {
-    fn from(entry: journal::LogEntry) -> Self {
-        let journal::LogEntry { at, host, revision, level, event, message } = entry;
+impl From<log_entry::LogEntry> for LogEntry {
+    fn from(entry: log_entry::LogEntry) -> Self {
+        let log_entry::LogEntry { at, host, revision, level, event, message } = entry;
         Self {
             at: at.0,
             host: host.into(),
@@ -90,33 +90,33 @@ impl From<journal::LogEntry> for LogEntry {
     }
 }
 
-impl From<journal::Level> for Level {
-    fn from(level: journal::Level) -> Self {
+impl From<log_entry::Level> for Level {
+    fn from(level: log_entry::Level) -> Self {
         match level {
-            journal::Level::Debug => Self::Debug,
-            journal::Level::Info => Self::Info,
-            journal::Level::Warn => Self::Warn,
-            journal::Level::Error => Self::Error,
+            log_entry::Level::Debug => Self::Debug,
+            log_entry::Level::Info => Self::Info,
+            log_entry::Level::Warn => Self::Warn,
+            log_entry::Level::Error => Self::Error,
         }
     }
 }
 
-impl From<journal::Event> for Event {
-    fn from(event: journal::Event) -> Self {
+impl From<log_entry::Event> for Event {
+    fn from(event: log_entry::Event) -> Self {
         match event {
-            journal::Event::Deployed => Self::Deployed,
-            journal::Event::Started => Self::Started,
-            journal::Event::Swapped => Self::Swapped,
-            journal::Event::Refused => Self::Refused,
-            journal::Event::Paused => Self::Paused,
-            journal::Event::Degraded => Self::Degraded,
-            journal::Event::Failed => Self::Failed,
-            journal::Event::Recovered => Self::Recovered,
-            journal::Event::Rebalanced => Self::Rebalanced,
-            journal::Event::DeadLettered => Self::DeadLettered,
-            journal::Event::Skipped => Self::Skipped,
-            journal::Event::LinesDropped => Self::LinesDropped,
-            journal::Event::Stopped => Self::Stopped,
+            log_entry::Event::Deployed => Self::Deployed,
+            log_entry::Event::Started => Self::Started,
+            log_entry::Event::Swapped => Self::Swapped,
+            log_entry::Event::Refused => Self::Refused,
+            log_entry::Event::Paused => Self::Paused,
+            log_entry::Event::Degraded => Self::Degraded,
+            log_entry::Event::Failed => Self::Failed,
+            log_entry::Event::Recovered => Self::Recovered,
+            log_entry::Event::Rebalanced => Self::Rebalanced,
+            log_entry::Event::DeadLettered => Self::DeadLettered,
+            log_entry::Event::Skipped => Self::Skipped,
+            log_entry::Event::LinesDropped => Self::LinesDropped,
+            log_entry::Event::Stopped => Self::Stopped,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The host's data folder: its rights, its lock and its identity. The rest of it belongs to others, each with a subfolder.
+//! The host's data folder: its rights, its lock and its identity. Its subfolders belong to other modules.
 //!
 //! The folder holds machine code that the host runs and records of every team: only the host's user may look into it.
 //! Other users' folders are refused; rights of others to one's own are taken away.
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
+
+use crate::model::random;
 
 /// Folders in the data folder.
 const PARTS: [&str; 4] = ["compiled", "log", "modules", "state"];
@@ -41,7 +43,7 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The machine's name with a suffix that is made once per data folder.
+    /// Returns the machine's name with a suffix that is made once per data folder.
     pub fn host_name(&self) -> anyhow::Result<String> {
         let path = self.path.join("host");
         let here = || path.display().to_string();
@@ -51,13 +53,12 @@ impl DataDir {
                 file.take(NAME_BYTES_MAX).read_to_string(&mut name).with_context(here)?;
                 return Ok(name.trim().to_owned());
             }
-            // A name that cannot be read is not made anew: it is part of transactional ids.
+            // A name that cannot be read is not replaced: it is part of transactional ids.
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(here),
             Err(_) => {}
         }
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
-        let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("a random identity")?;
-        let name = format!("{}-{}", machine.trim(), &uuid[..8]);
+        let name = format!("{}-{}", machine.trim(), &random::name()[..8]);
         let file = open(OpenOptions::new().write(true).create_new(true), &path);
         file.and_then(|mut file| file.write_all(name.as_bytes())).with_context(here)?;
         Ok(name)

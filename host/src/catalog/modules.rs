@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
+use crate::model::random;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
 
@@ -189,7 +190,9 @@ impl Modules {
 
     fn write_chunks(&self, digest: &Digest, bytes: &[u8]) -> Result<Manifest, CatalogError> {
         let (_, chunks_from) = self.log.offsets(&self.topic, CHUNKS)?;
-        let (now, upload) = (Timestamp::now(), random_name());
+        let now = Timestamp::now();
+        // No other upload has this name.
+        let upload = format!("{:016x}", random::number());
         let parts = bytes.chunks(CHUNK_BYTES).enumerate();
         let mut chunks: Vec<_> = parts.map(|(number, part)| chunk(digest, &upload, number, part, now)).collect();
         let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload };
@@ -252,11 +255,6 @@ impl Modules {
 
 fn chunk(digest: &Digest, upload: &str, number: usize, part: &[u8], now: Timestamp) -> LogRecord {
     record(chunk_key(digest, upload, number), part.to_vec(), now)
-}
-
-/// One that no other upload has: the standard library seeds its hashers from the system's randomness.
-fn random_name() -> String {
-    format!("{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
 }
 
 /// Makes the directory, and clears it of what a killed host had not finished.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::codes::Code;
-use crate::model::journal::{Content, Sample};
+use crate::model::sample::{Content, Sample};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 use crate::record_json::{Form, RecordContent};
@@ -109,7 +109,7 @@ fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::journal::SampledOutput;
+    use crate::model::sample::SampledOutput;
     use serde_json::json;
 
     #[test]

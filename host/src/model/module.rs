@@ -1,4 +1,4 @@
-//! What the host knows of a module, and why it refuses one.
+//! A module as the host knows it, and the reasons to refuse one.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct ModuleInfo {
     pub bytes: u64,
     /// Interfaces that it imports, all of them the world's.
     pub imports: Vec<String>,
-    /// What it exports.
+    /// The interfaces that the module exports.
     pub exports: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub enum ModuleError {
     MissingExport { name: String },
     #[error("the module has {bytes} bytes, the limit is {bytes_max} (module_bytes_max)")]
     TooLarge { bytes: u64, bytes_max: u64 },
-    /// What the validator says.
+    /// The validator's message.
     #[error("the module is not valid: {0}")]
     Invalid(String),
     /// Checked before anything is compiled: see `guest::structure`.

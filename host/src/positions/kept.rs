@@ -15,6 +15,9 @@ use crate::ports::Log;
 /// The first round of a host, where the interval is longer: hosts may live for less than that.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 
+/// Time between two rounds by default (`group_keep_alive_interval`): Kafka keeps the offsets of such a group for a week.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 /// Does a round every `interval`, until `shutdown` becomes true.
 pub async fn keep_groups_for_ever(
     log: Arc<dyn Log>,

@@ -26,6 +26,9 @@ const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Du
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: usize = 64;
 
+/// Most memory of one table by default (`table_bytes_max`).
+pub const BYTES_MAX: usize = 256 << 20;
+
 /// The tables of a host. Cloning shares them.
 #[derive(Clone)]
 pub struct Tables {
@@ -175,14 +178,14 @@ fn run_until_unused(
 impl Follower {
     fn run(self) {
         run_until_unused(Instant::now, || self.follow(), |why, pause| self.pause(why, pause));
-        self.tables.metrics.forget_table(self.topic.as_str());
+        self.tables.metrics.tables.forget(self.topic.as_str());
     }
 
     /// Says why the table cannot be read, and waits. Returns false if nobody has the table any more.
     fn pause(&self, why: String, pause: Duration) -> bool {
         let Some(table) = self.table.upgrade() else { return false };
         tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
-        self.tables.metrics.table_failed(self.topic.as_str());
+        self.tables.metrics.tables.failed(self.topic.as_str());
         *table.trouble.lock() = Some(why);
         drop(table);
         std::thread::sleep(pause);
@@ -224,7 +227,7 @@ impl Follower {
                 (Ok(behind), Ok(_)) => behind,
                 (Err(error), _) | (_, Err(error)) => return failed(error),
             };
-            metrics.table(self.topic.as_str(), entries, bytes, behind);
+            metrics.tables.update(self.topic.as_str(), entries, bytes, behind);
             if behind == 0
                 && let Some(content) = catching_up.take()
             {

@@ -8,13 +8,13 @@ use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Delivery, Retry, Spec, Then};
 use crate::ports::{GuestFactory, TopicPartition};
-use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::observer::TransformObserver;
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
 pub struct RunnableRevision {
     pub settings: Settings,
     pub guests: Arc<dyn GuestFactory>,
-    pub metrics: Arc<TransformMetrics>,
+    pub observer: Arc<TransformObserver>,
 }
 
 /// What a task needs of a spec.

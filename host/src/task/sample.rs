@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::model::batch::{Batch, CheckedOutput};
-use crate::model::journal::{Content, Sample, SampledOutput};
+use crate::model::sample::{Content, Sample, SampledOutput};
 use crate::model::units::Timestamp;
 
 use super::failure::Failed;
@@ -24,7 +24,7 @@ impl Task {
         stats: &mut TransactionStats,
     ) {
         let settings = &self.program.settings;
-        let rows = self.program.metrics.sampling.take(done, Instant::now());
+        let rows = self.program.observer.samples.take(done, Instant::now());
         let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, now)).collect();
         // Sources ascend.
         let outputs = checked.iter().flat_map(|checked| checked.records());

@@ -168,7 +168,7 @@ impl Task {
     pub(super) fn tick_failed(&mut self, failed: &Failed, now: Timestamp) {
         let (id, error) = (&self.program.settings.id, &failed.message);
         tracing::warn!(transform = %id, partition = self.partition.partition, code = %failed.code, error, "a tick failed");
-        self.program.metrics.failed("tick");
+        self.program.observer.metrics.failed("tick");
         self.error = Some(LastError { code: failed.code, message: failed.message.clone(), offset: None, at: now });
     }
 
@@ -188,7 +188,7 @@ impl Task {
         if let Some(failed) = self.verdicts.failed(batch.first_offset).filter(|_| batch.len() == 1) {
             return Ok(Err(failed.clone()));
         }
-        self.program.metrics.batch_records.observe(batch.len() as f64);
+        self.program.observer.metrics.guest.batch_records.observe(batch.len() as f64);
         self.run(state, |guest, call, state| guest.process(batch, call, state), now)
     }
 
@@ -201,8 +201,8 @@ impl Task {
         now: Timestamp,
     ) -> Result<Result<Output, Failed>, SessionError> {
         let guest = self.guest.as_mut().expect("ensured in step");
-        let metrics = &self.program.metrics;
-        let timer = metrics.guest_call.start_timer();
+        let metrics = &self.program.observer.metrics.guest;
+        let timer = metrics.call_time.start_timer();
         let result = call(&mut **guest, Call { partition: self.partition, now }, state);
         timer.observe_duration();
         if let Some(fault) = state.fault() {
@@ -292,7 +292,7 @@ impl Task {
         for (row, failed) in failed {
             self.dispose(batch, *row as usize, failed, now, session, stats)?;
         }
-        if program.metrics.sampling.is_on() {
+        if program.observer.samples.is_on() {
             self.sample(batch, done, checked, failed, now, stats);
         }
         stats.processed(self.partition.input as usize, batch, done, done as u64 - passed - failed.len() as u64);

@@ -1,10 +1,10 @@
 //! What one transaction did, counted when it is committed: an aborted one counts nothing.
 
 use crate::model::batch::{Batch, held_bytes};
-use crate::model::journal::Sample;
+use crate::model::sample::Sample;
 use crate::model::units::Timestamp;
 use crate::ports::Outgoing;
-use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::observer::TransformObserver;
 
 use super::ledger::{Ledger, Source};
 
@@ -61,13 +61,14 @@ impl TransactionStats {
         self.inputs.iter().map(|(records, _)| records).sum()
     }
 
-    /// Adds everything to the metrics and begins anew.
-    pub fn count(&mut self, metrics: &TransformMetrics, now: Timestamp) {
-        for (counters, (records, bytes)) in metrics.inputs.iter().zip(&self.inputs) {
+    /// Reports everything to the observer, and becomes empty.
+    pub fn count(&mut self, observer: &TransformObserver, now: Timestamp) {
+        let metrics = &observer.metrics;
+        for (counters, (records, bytes)) in observer.inputs.iter().zip(&self.inputs) {
             counters.records.inc_by(*records);
             counters.bytes.inc_by(*bytes);
         }
-        for (counters, (records, bytes)) in metrics.outputs.iter().zip(&self.outputs) {
+        for (counters, (records, bytes)) in observer.outputs.iter().zip(&self.outputs) {
             counters.records.inc_by(*records);
             counters.bytes.inc_by(*bytes);
         }
@@ -78,7 +79,7 @@ impl TransactionStats {
         metrics.dead_lettered.inc_by(self.dead_lettered);
         metrics.skipped.inc_by(self.skipped);
         metrics.filtered.inc_by(self.filtered);
-        self.samples.drain(..).for_each(|sample| metrics.sampled(sample));
+        self.samples.drain(..).for_each(|sample| observer.samples.show(sample));
         self.clear();
     }
 

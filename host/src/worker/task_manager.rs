@@ -246,7 +246,7 @@ impl TaskManager {
             return Ok(());
         }
         if let Some(next) = self.next.take() {
-            self.swap_timer = Some(next.program.metrics.swap_pause.start_timer());
+            self.swap_timer = Some(next.program.observer.metrics.swap_pause.start_timer());
             self.take_over(next, now).map_err(as_restart)?;
         }
         self.change.take().map_or(Ok(()), |change| self.apply(change, now).map_err(as_restart))
@@ -351,8 +351,8 @@ impl TaskManager {
             self.abort_error = None;
             return self.session.abort().map_err(as_restart);
         }
-        let metrics = self.program().metrics.clone();
-        let timer = metrics.commit_time.start_timer();
+        let observer = self.program().observer.clone();
+        let timer = observer.metrics.commit_time.start_timer();
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; where it was a moment's error, all goes on.
             OpenError::Partitions(message) => SessionError::Restart(message),
@@ -378,8 +378,8 @@ impl TaskManager {
         }
         let faulty = self.states.committed(&*self.session, first, now);
         self.hold_for_state(&faulty);
-        metrics.committed.inc();
-        self.stats.count(&metrics, now);
+        observer.metrics.committed.inc();
+        self.stats.count(&observer, now);
         self.pass_trial();
         if self.portion.committed(self.program().settings.batch_records) {
             self.limit_rows();
@@ -397,7 +397,7 @@ impl TaskManager {
         let id = &self.program().settings.id;
         let reason = &failed.message;
         tracing::info!(transform = %id, reason, rows_max = self.portion.rows_max(), "transaction aborted, done again in smaller ones");
-        self.program().metrics.aborted(label);
+        self.program().observer.metrics.aborted(label);
         self.note_abort(failed.code, reason, now);
         self.abort()?;
         self.limit_rows();
@@ -417,7 +417,7 @@ impl TaskManager {
     fn roll_back(&mut self, code: Code, reason: &str, now: Timestamp) -> Result<(), SessionError> {
         let id = &self.program().settings.id;
         tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
-        self.program().metrics.aborted("abort");
+        self.program().observer.metrics.aborted("abort");
         self.note_abort(code, reason, now);
         self.abort()?;
         self.back_off(now);
@@ -458,7 +458,7 @@ impl TaskManager {
     fn forget_work(&mut self) {
         let program = self.program();
         if program.settings.delivery == Delivery::AtLeastOnce {
-            program.metrics.repeated.inc_by(self.stats.records());
+            program.observer.metrics.repeated.inc_by(self.stats.records());
         }
         self.stats.clear();
     }
@@ -493,8 +493,8 @@ impl TaskManager {
             topic = %self.tasks[&at].topic(), partition = at.partition, offset, code = %failed.code, error = failed.message,
             "the new revision trapped before its first commit: the one before goes on"
         );
-        refused.metrics.swapped("refused");
-        refused.metrics.aborted("refused");
+        refused.observer.metrics.swapped("refused");
+        refused.observer.metrics.aborted("refused");
         let error = LastError { code: failed.code, message: failed.message, offset: Some(offset), at: now };
         self.programs.refused = Some(Refused { revision: refused.settings.revision, error });
         self.abort()?;
@@ -524,7 +524,7 @@ impl TaskManager {
     fn pass_trial(&mut self) {
         self.tasks.values_mut().for_each(Task::pass_trial);
         if self.programs.kept.take().is_some() {
-            self.program().metrics.swapped("ok");
+            self.program().observer.metrics.swapped("ok");
         }
     }
 
@@ -537,8 +537,8 @@ impl TaskManager {
 
     fn lose(&mut self, partitions: &[TopicPartition], now: Timestamp) -> Result<(), SessionError> {
         tracing::warn!(transform = %self.program().settings.id, ?partitions, "partitions lost: what was not committed is dropped");
-        self.program().metrics.rebalances.inc();
-        self.program().metrics.aborted("lost");
+        self.program().observer.metrics.rebalances.inc();
+        self.program().observer.metrics.aborted("lost");
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.unplaced.remove(partitions);
         self.held.retain(|partition| !partitions.contains(partition));
@@ -551,7 +551,7 @@ impl TaskManager {
     }
 
     fn apply(&mut self, change: Rebalance, now: Timestamp) -> Result<(), SessionError> {
-        self.program().metrics.rebalances.inc();
+        self.program().observer.metrics.rebalances.inc();
         let id = self.program().settings.id.clone();
         match change {
             Rebalance::Assign(partitions) => {

@@ -134,7 +134,7 @@ mod tests {
 
     fn admission(all: usize, of_one: usize) -> Arc<Admission> {
         let limits = ServerLimits { connections_max: all, connections_per_address_max: of_one, ..ServerLimits::default() };
-        Arc::new(Admission::new(limits, Metrics::new().connections()))
+        Arc::new(Admission::new(limits, Metrics::new().http))
     }
 
     fn address(last: u8) -> IpAddr {

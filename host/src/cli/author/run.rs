@@ -10,8 +10,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::super::text::json_line;
-use crate::guest::compile::Compiler;
-use crate::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules, Tables};
+use crate::guest::{ModuleOptions, Modules, Tables};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
 use crate::model::spec::{RawSpec, Spec, StoreSpec};
@@ -24,7 +23,7 @@ use crate::state::local::Entry;
 use crate::state::{KeyedState, StoreSettings};
 use crate::task::dry_run::{DryRun, OutputRecord};
 use crate::task::{Failed, Settings};
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging::{self, LogFormat, LogOptions};
 use crate::telemetry::metrics::Metrics;
 
 /// Longest line of input.
@@ -93,13 +92,11 @@ impl RunArgs {
 
     /// Returns the number of failed records.
     fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
-        logging::init(&self.log, LogFormat::Json).map_err(anyhow::Error::msg)?;
+        logging::init(&LogOptions { filter: self.log.clone(), format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;
-        let cache = Cache::open(scratch.path(), u64::MAX);
-        let modules =
-            cache.and_then(|cache| Modules::new(Compiler::default(), cache, ADDRESS_SPACE_BYTES_MAX, Metrics::new()));
+        let modules = Modules::open(scratch.path(), ModuleOptions::default(), Metrics::new().modules);
         let modules = modules.map_err(anyhow::Error::msg)?;
         let tables = self.read_tables()?;
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));

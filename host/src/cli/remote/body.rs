@@ -1,6 +1,6 @@
 //! Bodies of requests.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use crate::model::random;
 
 /// The body of a request, and the revision that it expects.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Body {
     }
 
     pub fn form(parts: &[Part<'_>]) -> Self {
-        let boundary = format!("sandbar-{}", random_id());
+        let boundary = format!("sandbar-{}", random::name());
         let mut bytes = Vec::new();
         for Part { name, content_type, content } in parts {
             let head = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"");
@@ -37,10 +37,4 @@ impl Body {
         bytes.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Self { content_type: format!("multipart/form-data; boundary={boundary}"), bytes, if_revision: None }
     }
-}
-
-/// A random text of 128 bits: the standard library seeds its hashers from the system's randomness.
-pub fn random_id() -> String {
-    let word = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", word(), word())
 }

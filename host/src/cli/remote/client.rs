@@ -12,10 +12,11 @@ use ureq::http::{Request, StatusCode};
 
 use crate::api_types::ProblemDetails;
 use crate::model::codes::Code;
+use crate::model::random;
 use crate::model::units::Backoff;
 
 use super::super::error::{Error, Kind, Result};
-use super::body::{Body, random_id};
+use super::body::Body;
 use super::event_stream::EventStream;
 
 /// The header by which a host knows that no web page sent the request: a browser would ask for permission first, and get
@@ -97,7 +98,7 @@ impl Client {
 
     /// Makes a change, under a key of its own.
     pub fn send(&self, method: &str, path: &str, body: &Body) -> Result<Response> {
-        let key = random_id();
+        let key = random::name();
         let mut failures = 0;
         loop {
             let request = self.change(method, path, body, &key);
@@ -109,7 +110,7 @@ impl Client {
                 // No request was sent before: another attempt would find out nothing.
                 Err(error) if error.kind == Kind::Unreachable && failures == 0 => return Err(error),
                 Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) && failures + 1 < ATTEMPTS_MAX => {
-                    std::thread::sleep(BACKOFF.after(failures));
+                    std::thread::sleep(BACKOFF.spread(failures, random::number()));
                     failures += 1;
                 }
                 done => return done,

@@ -45,7 +45,7 @@ impl TaskManager {
         let id = &self.program().settings.id;
         let records = blamed.len();
         tracing::info!(transform = %id, reason, records, "transaction aborted, the records that were refused in it fail");
-        self.program().metrics.aborted("rejected");
+        self.program().observer.metrics.aborted("rejected");
         self.note_abort(Failed::refused(cause, reason).code, reason, now);
         self.rejections_in_a_row = self.rejections_in_a_row.saturating_add(1);
         if self.rejections_in_a_row >= REJECTIONS_MAX {

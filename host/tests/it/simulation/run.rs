@@ -15,7 +15,7 @@ use sandbar::model::units::Span;
 use sandbar::ports::{SessionError, StateOpener, TopicPartition};
 use sandbar::state::local::Memory;
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
+use sandbar::telemetry::observer::{Observers, TransformObserver};
 use sandbar::worker::{Revisions, Swap, TaskManager};
 
 use super::broker::{Broker, Faults, Input};
@@ -51,7 +51,7 @@ pub struct Simulation {
     pub broker: Rc<RefCell<Broker>>,
     pub world: Arc<Mutex<World>>,
     pub settings: Settings,
-    metrics: Arc<TransformMetrics>,
+    observer: Arc<TransformObserver>,
     /// The newest revision that was deployed.
     deployed: u64,
     pub workers: Vec<SimWorker>,
@@ -97,7 +97,7 @@ impl Simulation {
     pub fn new(rng: Rng, settings: Settings, partitions: Vec<TopicPartition>, workers: usize) -> Self {
         clock::set(START_MS);
         let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
-        let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
+        let observer = Observers::default().transform(&settings.id, &settings.inputs, &settings.inputs);
         let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
         let deployed = settings.revision;
         let worker = |i| SimWorker {
@@ -114,7 +114,7 @@ impl Simulation {
             broker: Rc::new(RefCell::new(broker)),
             world,
             settings,
-            metrics,
+            observer,
             deployed,
             workers: (0..workers).map(worker).collect(),
             zombies: Vec::new(),
@@ -203,7 +203,7 @@ impl Simulation {
     fn program(&self, revision: u64) -> Arc<RunnableRevision> {
         let settings = Settings { revision, ..self.settings.clone() };
         let guests = Arc::new(Factory { world: self.world.clone(), revision });
-        Arc::new(RunnableRevision { settings, guests, metrics: self.metrics.clone() })
+        Arc::new(RunnableRevision { settings, guests, observer: self.observer.clone() })
     }
 
     /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its

@@ -17,7 +17,7 @@ use sandbar::ports::{
 };
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Revisions, Swap, TaskManager};
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl Setup {
         let raw = serde_json::from_value(raw).expect("a spec");
         let spec = Spec::parse(&raw, &id, Some(Digest::of(b""))).expect("valid");
         let settings = Settings::of(&spec, 1, Vec::new(), vec![usize::MAX; 2]);
-        let metrics = Metrics::new().transform(&id, &settings.inputs, &settings.outputs);
+        let observer = Observers::default().transform(&id, &settings.inputs, &settings.outputs);
         let session = SessionOptions {
             group: "g".into(),
             transactional_id: "w".into(),
@@ -126,7 +126,7 @@ impl Setup {
         };
         let first = log.start_offsets(&input, &session.start).expect("there");
         log.commit_for_group("g", &first).expect("nobody is a member");
-        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
+        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
         let programs = Revisions { run: program.clone(), kept: None, refused: None };
         let cycle = TaskManager::new(session_of(log.open(&session).expect("opens")), programs, None);
         Setup { _dir: dir, log, input, output, dead, program, cycle }
@@ -331,8 +331,8 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     setup.append(&records[..10]);
     setup.turn_until(|setup| setup.committed() == Some(10));
     let settings = Settings { revision: 2, ..setup.program.settings.clone() };
-    let metrics = setup.program.metrics.clone();
-    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
+    let observer = setup.program.observer.clone();
+    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
     setup.cycle.swap(Swap { program, guests: Vec::new() });
     setup.append(&records[10..]);
     setup.turn_until(|setup| setup.committed() == Some(50));

@@ -12,7 +12,7 @@ use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, SessionOptions};
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Revisions, TaskManager};
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn check(spec: serde_json::Value, for_a_tick: usize, values: &[usize], outputs: 
     let raw = serde_json::from_value(raw).expect("a spec");
     let spec = Spec::parse(&raw, &id, Some(Digest::of(b""))).expect("valid");
     let settings = Settings::of(&spec, 1, Vec::new(), vec![1 << 20; 2]);
-    let metrics = Metrics::new().transform(&id, &settings.inputs, &settings.outputs);
+    let observer = Observers::default().transform(&id, &settings.inputs, &settings.outputs);
     let session = SessionOptions {
         group: "g".into(),
         transactional_id: "w".into(),
@@ -108,7 +108,7 @@ fn check(spec: serde_json::Value, for_a_tick: usize, values: &[usize], outputs: 
         begun: BTreeMap::new(),
         co_partitioned: false,
     };
-    let run = Arc::new(RunnableRevision { settings, guests: Arc::new(Multipliers { for_a_tick }), metrics });
+    let run = Arc::new(RunnableRevision { settings, guests: Arc::new(Multipliers { for_a_tick }), observer });
     let programs = Revisions { run, kept: None, refused: None };
     let first = log.start_offsets(&input, &session.start).expect("there");
     log.commit_for_group("g", &first).expect("nobody is a member");

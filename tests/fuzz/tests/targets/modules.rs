@@ -2,8 +2,7 @@
 
 use std::sync::LazyLock;
 
-use sandbar::guest::compile::Compiler;
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules};
+use sandbar::guest::{ModuleOptions, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
@@ -18,8 +17,8 @@ const CACHE_BYTES_MAX: u64 = 16 << 20;
 
 static MODULES: LazyLock<Modules> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    let cache = Cache::open(&folder, CACHE_BYTES_MAX).expect("a folder");
-    Modules::new(Compiler::default(), cache, ADDRESS_SPACE_BYTES_MAX, Metrics::new()).expect("an engine")
+    let options = ModuleOptions { cache_bytes_max: CACHE_BYTES_MAX, ..ModuleOptions::default() };
+    Modules::open(&folder, options, Metrics::new().modules).expect("an engine")
 });
 
 /// One that behaves, and the small ones of the hostile corpus.

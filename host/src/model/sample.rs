@@ -1,98 +1,10 @@
-//! What is told of a transform while it runs: its guest's log lines, what happened to it, and samples of its records.
-
-use serde::{Deserialize, Serialize};
+//! A sample: a record with its outputs, as a tail shows it.
 
 use super::names::TopicName;
 use super::text;
 use super::units::Timestamp;
 
-/// How much a line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl Level {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// What happened to a transform on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Event {
-    /// The host has heard of a revision, and prepares it.
-    Deployed,
-    /// Its workers run, after they did not.
-    Started,
-    /// Another revision runs.
-    Swapped,
-    /// A revision could not be prepared, or trapped before its first commit.
-    Refused,
-    /// It, or one of its partitions, is paused.
-    Paused,
-    /// It works, but not as it should.
-    Degraded,
-    /// It does not work, and is tried again.
-    Failed,
-    /// It works again as it should.
-    Recovered,
-    /// Other partitions are this host's now.
-    Rebalanced,
-    /// Records were dead-lettered.
-    DeadLettered,
-    /// Failed records were dropped (`on_error: skip`).
-    Skipped,
-    /// Log lines of its guest were dropped: too many, or too long.
-    LinesDropped,
-    Stopped,
-}
-
-impl Event {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployed => "deployed",
-            Self::Started => "started",
-            Self::Swapped => "swapped",
-            Self::Refused => "refused",
-            Self::Paused => "paused",
-            Self::Degraded => "degraded",
-            Self::Failed => "failed",
-            Self::Recovered => "recovered",
-            Self::Rebalanced => "rebalanced",
-            Self::DeadLettered => "dead-lettered",
-            Self::Skipped => "skipped",
-            Self::LinesDropped => "lines-dropped",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// One line of a transform's log, as the logs topic holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogEntry {
-    /// In ms since the Unix epoch, by the host's clock.
-    pub at: Timestamp,
-    pub host: String,
-    pub revision: u64,
-    pub level: Level,
-    /// What happened; absent: the guest logged it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<Event>,
-    pub message: String,
-}
-
-/// A record that went in, and all that came of it, as it was committed.
+/// An input record with its outputs, as they were committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     pub at: Timestamp,
@@ -102,7 +14,7 @@ pub struct Sample {
     pub offset: i64,
     pub input: Content,
     pub outputs: Vec<SampledOutput>,
-    /// How many more outputs it had than are shown.
+    /// Number of further outputs, which are not shown.
     pub outputs_more: usize,
     /// Code and message, where the record failed.
     pub failed: Option<(super::codes::Code, String)>,
@@ -122,7 +34,7 @@ pub struct Content {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Some of it was cut off.
+    /// True if a part of the record was cut off.
     pub cut: bool,
 }
 
@@ -191,17 +103,17 @@ mod tests {
         let max = Content::PART_BYTES_MAX;
         let odd = format!("a{}", "é".repeat(max));
         let binary = vec![0xff; max + 1];
-        for (value, length, cut) in [
-            (b"short".as_slice(), 5, false),
-            (&vec![b'x'; max], max, false),
-            (&vec![b'x'; max + 1], max, true),
-            (odd.as_bytes(), max - 1, true),
-            (&binary, max, true),
-        ] {
+        #[track_caller]
+        fn check(value: &[u8], length: usize, cut: bool) {
             let content = Content::of(0, None, Some(value), &[]);
             let shown = content.value.as_ref().map_or(0, Vec::len);
             assert_eq!((shown, content.cut), (length, cut), "{} bytes", value.len());
         }
+        check(b"short".as_slice(), 5, false);
+        check(&vec![b'x'; max], max, false);
+        check(&vec![b'x'; max + 1], max, true);
+        check(odd.as_bytes(), max - 1, true);
+        check(&binary, max, true);
         let headers = vec![("h", Some(b"v".as_slice())); Content::HEADERS_MAX + 1];
         let content = Content::of(0, None, None, &headers);
         assert_eq!((content.headers.len(), content.cut), (Content::HEADERS_MAX, true));
