@@ -34,10 +34,11 @@ mod state;
 mod topics;
 mod transforms;
 mod views;
-mod warnings;
 
 pub use gate::Gate;
 pub use limits::ApiLimits;
 pub use routes::router;
 pub use server::{Server, ServerLimits};
-pub use shared::{ApiState, ModuleChecker, OnRequest, Runtime};
+pub use shared::{ApiState, OnRequest, Runtime};
+
+pub use crate::deployment::ModuleChecker;

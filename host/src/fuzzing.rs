@@ -6,7 +6,7 @@ use crate::api::body::{Media, spec_of};
 use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 
-pub use crate::catalog::encoding::{Manifests, chunk_number};
+pub use crate::catalog::manifests::{Manifests, chunk_number};
 pub use crate::cluster::fold::Statuses;
 pub use crate::positions::memory::{Entry as Remembered, Memory, encode as encode_memory};
 

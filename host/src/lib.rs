@@ -11,6 +11,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod crashes;
+pub mod deployment;
 pub mod embedded;
 pub mod fuzzing;
 pub mod guest;

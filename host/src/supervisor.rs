@@ -10,11 +10,18 @@
 
 mod actor;
 mod begin;
+mod error;
 mod inputs;
+mod membership;
 mod newest;
+mod parts;
 mod plan;
 mod prepare;
 mod report;
+mod run;
+mod start;
+mod upkeep;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,20 +30,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use plan::{Action, Order, Running, Told, order, plan};
+pub use parts::{Parts, Spawn};
 
-use crate::catalog::Catalog;
-use crate::crashes::Crashes;
-use crate::guest::Modules;
-use crate::model::names::{ClusterName, TransformId};
+use crate::model::names::TransformId;
 use crate::model::revision::Deployment;
 use crate::model::status::{State, TransformStatus};
-use crate::ports::Log;
-use crate::positions::Positions;
-use crate::stores::Stores;
-use crate::stores::tables::Tables;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::observer::Observers;
 use crate::worker::{Command, LookUp};
 
 use actor::Actor;
@@ -46,36 +44,14 @@ use report::Report;
 /// How long a look into a store may take: its worker may be in a call of its guest.
 const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 
-/// Starts a thread; the system may refuse.
-pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
-
-/// What the actors work with.
-#[derive(Clone)]
-pub struct Parts {
-    pub log: Arc<dyn Log>,
-    pub catalog: Arc<Catalog>,
-    pub positions: Arc<Positions>,
-    pub modules: Arc<Modules>,
-    pub metrics: Metrics,
-    pub observers: Observers,
-    pub stores: Stores,
-    pub tables: Tables,
-    pub crashes: Crashes,
-    pub cluster: ClusterName,
-    /// Starts a worker's thread.
-    pub spawn: Spawn,
-    /// This host's name: part of transactional ids, so it is stable over restarts and its own within the cluster.
-    pub host: String,
-}
-
 /// The handle: asks how the running transforms are doing. Cloning shares it.
 #[derive(Clone)]
 pub struct Supervisor {
-    actors: Arc<Mutex<BTreeMap<TransformId, Handle>>>,
+    actors: Arc<Mutex<BTreeMap<TransformId, ActorHandle>>>,
     inputs: InputWatch,
 }
 
-struct Handle {
+struct ActorHandle {
     desired: watch::Sender<Option<Deployment>>,
     report: watch::Receiver<Report>,
     ended: tokio::task::JoinHandle<()>,
@@ -87,7 +63,7 @@ impl Supervisor {
         let supervisor = Self { actors: Arc::default(), inputs: InputWatch::default() };
         tokio::spawn(supervisor.inputs.clone().look_for_ever(parts.log.clone(), shutdown.clone()));
         let own = supervisor.clone();
-        let follow = async move {
+        let pass_changes_on = async move {
             let mut deployments = parts.catalog.watch();
             loop {
                 let desired = deployments.borrow_and_update().clone();
@@ -99,14 +75,15 @@ impl Supervisor {
             }
             own.stop_all().await;
         };
-        (supervisor, tokio::spawn(follow))
+        (supervisor, tokio::spawn(pass_changes_on))
     }
 
     fn pass_on(&self, desired: &BTreeMap<TransformId, Deployment>, parts: &Parts) {
         let mut actors = self.actors.lock();
         for (id, deployment) in desired {
-            let handle =
-                actors.entry(id.clone()).or_insert_with(|| Handle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
+            let handle = actors
+                .entry(id.clone())
+                .or_insert_with(|| ActorHandle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
             handle.desired.send_if_modified(|current| {
                 let changed = current.as_ref() != Some(deployment);
                 *current = Some(deployment.clone());
@@ -152,7 +129,7 @@ impl Supervisor {
     }
 }
 
-impl Handle {
+impl ActorHandle {
     fn spawn(id: TransformId, parts: Parts, inputs: InputWatch) -> Self {
         let (desired, desired_seen) = watch::channel(None);
         let (report_sent, report) = watch::channel(Report::new(&parts.host));

@@ -1,9 +1,9 @@
 //! The dry run of a candidate: it runs over given records, or over the newest of its real inputs, in an instance that is
 //! thrown away. Nothing is produced, committed or kept.
 
-mod candidate;
 mod limits;
 mod report;
+mod request;
 mod samples;
 
 use std::time::Instant;
@@ -16,19 +16,19 @@ use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 
 use crate::api_types::{DryRunForm, DryRunReport, DryRunRequest};
+use crate::deployment::CheckedCandidate;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
-use crate::model::spec::Spec;
 use crate::model::units::Timestamp;
-use crate::ports::LogError;
 use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::dry_run::DryRun;
 use crate::task::{Failed, Settings};
 
-use self::candidate::{Candidate, Source};
 use self::limits::out_of_time;
 use self::report::Report;
+use self::request::{Request, Source};
 use super::body::{FORM_BYTES, Media, RequestBody};
+use super::deploy::deployer;
 use super::problem::Refusal;
 use super::request::Id;
 use super::shared::{ApiState, AppState, blocking};
@@ -55,24 +55,23 @@ pub async fn dry_run(State(shared): AppState, Id(id): Id, headers: HeaderMap, bo
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);
-        let candidate = Candidate::read(&media, &headers, bytes, limits.trial_records_max)?;
-        Ok(Json(run(&state, &id, candidate)?).into_response())
+        let request = Request::read(&media, &headers, bytes, limits.trial_records_max)?;
+        Ok(Json(run(&state, &id, request)?).into_response())
     })
     .await
 }
 
-fn run(state: &ApiState, id: &TransformId, candidate: Candidate) -> Result<DryRunReport<Box<RawValue>>, Refusal> {
+fn run(state: &ApiState, id: &TransformId, request: Request) -> Result<DryRunReport<Box<RawValue>>, Refusal> {
     let deadline = Instant::now() + state.limits.trial_time;
-    let Candidate { spec, module, source } = candidate;
-    let (spec, module) = candidate::complete(state, id, spec, module)?;
-    state.modules.check(&module)?;
-    state.modules.try_init(&spec, &module)?;
+    let Request { spec, module, source } = request;
+    let checked = deployer(state).check_candidate(id, spec, module.as_deref())?;
+    let CheckedCandidate { spec, module, record_bytes_max } = checked;
     let samples = match source {
         Source::Given(given) => samples::given(&spec, given)?,
         Source::Live(live) => samples::newest(state, &spec, live, deadline)?,
     };
     let guests = state.modules.prepare(&spec, &module)?;
-    let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max(state, &spec)?);
+    let settings = Settings::of(&spec, 0, Vec::new(), record_bytes_max);
     let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new())).collect();
     let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     let mut dry_run = DryRun::new(&*guests, settings, empty);
@@ -89,14 +88,4 @@ fn run(state: &ApiState, id: &TransformId, candidate: Candidate) -> Result<DryRu
         report.add(&spec, sample, outcome)?;
     }
     Ok(report.finish(dry_run.memory_bytes()))
-}
-
-/// The limits of the topics that the candidate writes. A topic that does not exist yet takes everything.
-fn record_bytes_max(state: &ApiState, spec: &Spec) -> Result<Vec<usize>, Refusal> {
-    let bytes_max = |topic| match state.log.topic(topic) {
-        Ok(info) => Ok(info.sent_bytes_max),
-        Err(LogError::NoTopic(_)) => Ok(usize::MAX),
-        Err(error) => Err(error.into()),
-    };
-    spec.written_topics().map(bytes_max).collect()
 }

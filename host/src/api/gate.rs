@@ -66,11 +66,7 @@ impl Gate {
             let raw = String::from_utf8_lossy(raw);
             let host: Authority =
                 raw.parse().map_err(|why: &str| refuse(format!("the request's Host {} {why}", shown(&raw))))?;
-            if self.is_own(&host) {
-                Ok(host)
-            } else {
-                Err(refuse(format!("this host is not known as {}", shown(&raw))))
-            }
+            if self.is_own(&host) { Ok(host) } else { Err(refuse(format!("this host is not known as {}", shown(&raw)))) }
         };
         let host = known(raw.as_bytes())?;
         uri.authority().map_or(Ok(host), |authority| known(authority.as_str().as_bytes()))

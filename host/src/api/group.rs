@@ -1,35 +1,27 @@
-//! The members of a transform's consumer group: some changes need a group without any.
+//! The members of a transform's consumer group: offsets change only while there are none.
 
-use std::time::{Duration, Instant};
-
+use crate::deployment::wait_until_empty;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 
 use super::problem::Refusal;
 use super::shared::ApiState;
 
-/// Time between two questions whether the group is empty.
-const LEAVE_POLL: Duration = Duration::from_millis(100);
-
 /// Waits until the group has no members: hosts need a moment to see that a transform was paused. Refuses after
 /// `leave_time`.
 pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    let deadline = Instant::now() + state.limits.leave_time;
-    loop {
-        match refuse_members(state, id, group) {
-            Err(refusal) if refusal.code() == Code::OffsetsInUse && Instant::now() < deadline => {
-                std::thread::sleep(LEAVE_POLL);
-            }
-            done => return done,
-        }
-    }
+    refuse(id, group, wait_until_empty(&*state.log, group, state.limits.leave_time)?)
 }
 
-/// Refuses while the group has members.
+/// Refuses if the group has members now.
 pub fn refuse_members(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    match state.log.group_members(group)? {
-        0 => Ok(()),
-        members => Err(Refusal::new(Code::OffsetsInUse, format!("{id} is paused, but group {group} has {members} members"))
-            .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request")),
+    refuse(id, group, state.log.group_members(group)?)
+}
+
+fn refuse(id: &TransformId, group: &str, members: usize) -> Result<(), Refusal> {
+    if members == 0 {
+        return Ok(());
     }
+    Err(Refusal::new(Code::OffsetsInUse, format!("{id} is paused, but group {group} has {members} members"))
+        .with_hint("a host that is stopping, or has just crashed, leaves within seconds: repeat the request"))
 }

@@ -54,6 +54,13 @@ impl Refusal {
     /// A refusal with the problems of several fields, as many as an answer holds.
     pub fn of_fields(code: Code, errors: Vec<Problem>) -> Self {
         let count = errors.len();
+        Self::of_problems(code, errors, count)
+    }
+
+    /// A refusal with the problems of several rules. The first `own` problems are those of the code, and make up the
+    /// detail.
+    pub fn of_problems(code: Code, errors: Vec<Problem>, own: usize) -> Self {
+        let count = errors.len();
         let mut left = ERRORS_BYTES_MAX;
         let mut kept = Vec::new();
         for Problem { field, message } in errors {
@@ -70,7 +77,7 @@ impl Refusal {
             "" => error.message.clone(),
             field => format!("{field}: {}", error.message),
         };
-        let detail = kept.iter().map(shown).collect::<Vec<_>>().join("; ");
+        let detail = kept.iter().take(own).map(shown).collect::<Vec<_>>().join("; ");
         if kept.len() < count {
             kept.push(Problem { field: String::new(), message: format!("and {} more", count - kept.len()) });
         }

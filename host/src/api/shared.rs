@@ -7,12 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::catalog::Catalog;
 use crate::cluster::LogTopics;
+use crate::deployment::ModuleChecker;
 use crate::model::codes::Code;
-use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TransformId};
-use crate::model::spec::Spec;
 use crate::model::status::{HostStatus, TransformStatus};
-use crate::ports::{GuestFactory, Log};
+use crate::ports::Log;
 use crate::positions::Positions;
 use crate::telemetry::metrics::HttpMetrics;
 
@@ -22,18 +21,6 @@ use super::follow_permits::FollowPermits;
 use super::limits::ApiLimits;
 use super::permits::Permits;
 use super::problem::{self, Refusal};
-
-/// Checks modules, and makes guests of them. Every method blocks, up to the limits of the compiler.
-pub trait ModuleChecker: Send + Sync {
-    /// Compiles the module and checks it against the world; the result is kept by digest.
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
-
-    /// Makes an instance and runs its `init` with the spec's config.
-    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
-
-    /// Prepares instances with the spec's config and limits, for a dry run.
-    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
-}
 
 /// The running transforms of this host, and the status of those on other hosts.
 pub trait Runtime: Send + Sync {

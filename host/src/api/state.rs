@@ -14,13 +14,12 @@ use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
 use crate::catalog::Change;
+use crate::deployment::changelog_topic;
 use crate::model::codes::Code;
 use crate::model::murmur2::partition_for;
 use crate::model::names::TransformId;
 use crate::model::revision::{Desired, count_on};
-use crate::ports::NewTopic;
 
-use super::deploy;
 use super::deployments::{accepted, change, find_understood};
 use super::problem::Refusal;
 use super::request::{Entry, Id, IfMatch, Params};
@@ -138,8 +137,7 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -
         let partitions = state.log.partitions(&spec.inputs[0])?;
         let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));
         for (name, store) in names.into_iter().zip(spec.state.values()) {
-            let retention = deploy::changelog_retention(store);
-            state.log.create_topic(&NewTopic { name, partitions, compacted: true, retention })?;
+            state.log.create_topic(&changelog_topic(name, store, partitions))?;
         }
         Ok(())
     })

@@ -10,10 +10,11 @@ use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, TransformView};
 use crate::catalog::{Change, Outcome};
+use crate::deployment::Deployed;
 use crate::model::names::{TeamName, TransformId};
 
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
-use super::deploy::{self, DeployResult};
+use super::deploy;
 use super::deployments::{change, etag, find_understood, location};
 use super::openapi::{NoTransform, OtherRevision};
 use super::problem::Refusal;
@@ -61,7 +62,7 @@ pub async fn put(
     let permit = shared.uploads.take().await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
-    let DeployResult { change, created_topics, warnings } = blocking(move || {
+    let Deployed { result: change, created_topics, warnings } = blocking(move || {
         let _held = (permit, share);
         let upload = upload_of(&media, &headers, bytes)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })

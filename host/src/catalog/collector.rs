@@ -10,28 +10,17 @@
 //! hits those of another one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use crate::model::names::Digest;
 use crate::model::revision::Desired;
 use crate::model::units::Timestamp;
-use crate::telemetry::metrics::Metrics;
 
-use super::encoding::{Held, State};
-use super::{Catalog, CatalogError};
-
-/// How often is looked, between these two: a part of the retention.
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
-const INTERVAL_MAX: Duration = Duration::from_secs(3600);
-
-/// Time that an unused module stays in the log by default (`module_retention`): longer than a deployment takes.
-pub const MODULE_RETENTION: Duration = Duration::from_secs(24 * 3600);
+use super::deployments::Deployments;
+use super::manifests::StoredModule;
 
 /// The modules that nobody has used for `retention`.
-pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retention: Duration) -> Vec<Digest> {
+pub fn unused(all: &Deployments, held: &BTreeMap<Digest, StoredModule>, now: Timestamp, retention: Duration) -> Vec<Digest> {
     if !all.is_understood() {
         // Nobody here knows which modules a newer host's transforms use.
         return Vec::new();
@@ -48,48 +37,18 @@ pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retent
             Desired::Running | Desired::Paused => used.extend(modules),
         }
     }
-    let since = |digest: &Digest, held: &Held| used_until.get(digest).map_or(held.at, |&until| until.max(held.at));
+    let since = |digest: &Digest, held: &StoredModule| used_until.get(digest).map_or(held.at, |&until| until.max(held.at));
     let old = held.iter().filter(|(digest, held)| {
         !used.contains(digest) && u128::from(now.millis_since(since(digest, held))) >= retention.as_millis()
     });
     old.map(|(digest, _)| *digest).collect()
 }
 
-/// Collects now and then until `shutdown` becomes true.
-pub async fn collect_for_ever(
-    catalog: Arc<Catalog>,
-    retention: Duration,
-    metrics: Metrics,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
-    loop {
-        let stored = catalog.modules();
-        metrics.catalog.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
-        tokio::select! {
-            () = tokio::time::sleep(interval) => {}
-            _ = shutdown.wait_for(|&down| down) => return,
-        }
-        let own = catalog.clone();
-        let collected = tokio::task::spawn_blocking(move || own.collect(Timestamp::now(), retention)).await;
-        match collected {
-            Ok(Ok(collected)) => metrics.catalog.modules_collected.inc_by(collected.len() as u64),
-            Ok(Err(error)) => log_failure(&error),
-            // A panic in there was reported where it happened.
-            Err(_) => {}
-        }
-    }
-}
-
-/// What is not collected now is when it is looked for again.
-fn log_failure(error: &CatalogError) {
-    tracing::warn!(code = %error.code(), %error, "modules that nobody uses were not collected");
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::change::{Change, Precondition, Request, decide};
-    use super::super::encoding::Manifest;
+    use super::super::change::{Change, Precondition, Request};
+    use super::super::decide::decide;
+    use super::super::manifests::Manifest;
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -99,8 +58,8 @@ mod tests {
     }
 
     /// A catalog in which these changes were made: transform, the module or none to delete it, at which hour.
-    fn state(changes: &[(&str, Option<&str>, i64)]) -> State {
-        let mut state = State::default();
+    fn state(changes: &[(&str, Option<&str>, i64)]) -> Deployments {
+        let mut state = Deployments::default();
         for (name, module, at) in changes {
             let id = format!("t/{name}").parse().expect("valid");
             let spec = serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}});
@@ -136,8 +95,8 @@ mod tests {
             ("its deleted transform was deployed again", &back, 1000, ""),
         ] {
             let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: String::new() };
-            let held =
-                ["a", "b"].map(|name| (Digest::of(name.as_bytes()), Held { manifest: manifest.clone(), at: hours(0) }));
+            let held = ["a", "b"]
+                .map(|name| (Digest::of(name.as_bytes()), StoredModule { manifest: manifest.clone(), at: hours(0) }));
             let found = unused(&state(changes), &held.into(), hours(now), DAY);
             let names: String = ["a", "b"].into_iter().filter(|name| found.contains(&Digest::of(name.as_bytes()))).collect();
             assert_eq!(names, gone, "{what}");

@@ -17,7 +17,7 @@ use crate::model::names::TopicName;
 use crate::model::text::{OneLine, cut};
 use crate::ports::{Log, LogError, LogRecord, Page};
 
-use super::CatalogError;
+use super::error::CatalogError;
 
 /// How long one read waits for news; also how long a stop may take.
 const POLL_WAIT: Duration = Duration::from_millis(500);
@@ -64,12 +64,21 @@ impl<F: Fold> MaterializedTopic<F> {
     pub fn start(log: Arc<dyn Log>, topic: TopicName, partition: i32, fold: F) -> Result<Self, CatalogError> {
         let shared = Arc::new(Shared::default());
         let (sender, view) = watch::channel(fold.snapshot());
-        let mut follow =
-            Follow { log, topic, partition, fold, position: 0, gone: false, quiet_until: 0, sender, shared: shared.clone() };
-        follow.load()?;
+        let mut thread = FoldThread {
+            log,
+            topic,
+            partition,
+            fold,
+            position: 0,
+            gone: false,
+            quiet_until: 0,
+            sender,
+            shared: shared.clone(),
+        };
+        thread.load()?;
         let thread = std::thread::Builder::new()
             .name(format!("follow-{partition}"))
-            .spawn(move || follow.run())
+            .spawn(move || thread.run())
             .map_err(|error| CatalogError::Host(format!("starting a thread: {error}")))?;
         Ok(Self { view, shared, thread: Some(thread) })
     }
@@ -135,7 +144,7 @@ impl<F: Fold> Drop for MaterializedTopic<F> {
 }
 
 /// What the thread owns.
-struct Follow<F: Fold> {
+struct FoldThread<F: Fold> {
     log: Arc<dyn Log>,
     topic: TopicName,
     partition: i32,
@@ -149,7 +158,7 @@ struct Follow<F: Fold> {
     shared: Arc<Shared>,
 }
 
-impl<F: Fold> Follow<F> {
+impl<F: Fold> FoldThread<F> {
     fn load(&mut self) -> Result<(), CatalogError> {
         let (_, end_offset) = self.log.offsets(&self.topic, self.partition)?;
         let deadline = Instant::now() + LOAD_TIMEOUT;

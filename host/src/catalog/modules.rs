@@ -17,31 +17,29 @@ use crate::model::random;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
 
-use super::encoding::{Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest, record};
+use super::change::SEEN_TIMEOUT;
+use super::encoding::record;
+use super::error::CatalogError;
+use super::manifests::{
+    CHUNK_BYTES, MODULE_BYTES_MAX, Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest,
+};
 use super::materialized_topic::MaterializedTopic;
-use super::{CatalogError, SEEN_TIMEOUT};
 
 /// Manifests and chunks.
 pub const PARTITIONS: i32 = 2;
 pub const MANIFESTS: i32 = 0;
 const CHUNKS: i32 = 1;
-/// Half of what Kafka takes as a record by default.
-const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks that are handed to the log at once.
 const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
-/// Far above any limit on uploads: a manifest that says more is not ours.
-pub(super) const MODULE_BYTES_MAX: u64 = 1 << 30;
-/// Most chunks of a module.
-pub(super) const CHUNKS_MAX: u64 = MODULE_BYTES_MAX / CHUNK_BYTES as u64 + 1;
 
 /// How names of copies begin that are being written.
 const UNFINISHED: &str = ".unfinished-";
 
 /// A module that the log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct UploadResult {
     pub digest: Digest,
     /// It was not there before.
     pub new: bool,
@@ -68,11 +66,11 @@ impl Modules {
     }
 
     pub fn list(&self) -> BTreeMap<Digest, u64> {
-        self.manifests.current().held.iter().map(|(digest, held)| (*digest, held.manifest.bytes)).collect()
+        self.manifests.current().stored.iter().map(|(digest, stored)| (*digest, stored.manifest.bytes)).collect()
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
-        self.manifests.current().held.contains_key(digest)
+        self.manifests.current().stored.contains_key(digest)
     }
 
     /// Why the manifests cannot be read now, if so.
@@ -98,20 +96,20 @@ impl Modules {
         }
     }
 
-    pub fn put(&self, bytes: &[u8]) -> Result<Stored, CatalogError> {
+    pub fn put(&self, bytes: &[u8]) -> Result<UploadResult, CatalogError> {
         let digest = Digest::of(bytes);
         let _upload = self.upload.lock();
         self.check_understood(&digest)?;
-        if let Some(held) = self.manifests.current().held.get(&digest) {
-            match self.read_log(&digest, &held.manifest) {
+        if let Some(stored) = self.manifests.current().stored.get(&digest) {
+            match self.read_log(&digest, &stored.manifest) {
                 // Written again: a module that nobody uses is kept for a while from here on.
                 Ok(_) => {
-                    self.publish(&digest, &held.manifest)?;
+                    self.publish(&digest, &stored.manifest)?;
                     // Collected between the two: its chunks may be cleared, and are written again.
                     let left_behind =
-                        |(other, upload): &(Digest, Manifest)| (other, &upload.upload) == (&digest, &held.manifest.upload);
+                        |(other, upload): &(Digest, Manifest)| (other, &upload.upload) == (&digest, &stored.manifest.upload);
                     if !self.manifests.current().left_behind.iter().any(left_behind) {
-                        return Ok(Stored { digest, new: false });
+                        return Ok(UploadResult { digest, new: false });
                     }
                 }
                 Err(CatalogError::Corrupt(_)) => warn!(%digest, "the log's copy is damaged, writing it again"),
@@ -124,12 +122,12 @@ impl Modules {
         self.publish(&digest, &manifest)?;
         self.cache(&digest, bytes);
         info!(%digest, bytes = manifest.bytes, chunks = manifest.chunks, "module stored");
-        Ok(Stored { digest, new: true })
+        Ok(UploadResult { digest, new: true })
     }
 
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
         self.check_understood(digest)?;
-        let Some(manifest) = self.manifests.current().held.get(digest).map(|held| held.manifest.clone()) else {
+        let Some(manifest) = self.manifests.current().stored.get(digest).map(|stored| stored.manifest.clone()) else {
             return Ok(None);
         };
         if let Some(bytes) = self.cached(digest) {
@@ -178,7 +176,7 @@ impl Modules {
         }
         drop(cleared);
         let Ok(entries) = std::fs::read_dir(&self.cache_dir) else { return Ok(()) };
-        let kept: std::collections::BTreeSet<PathBuf> = current.held.keys().map(|digest| self.path(digest)).collect();
+        let kept: std::collections::BTreeSet<PathBuf> = current.stored.keys().map(|digest| self.path(digest)).collect();
         let copies = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("wasm".as_ref()));
         for path in copies.filter(|path| !kept.contains(path)) {
             if let Err(error) = std::fs::remove_file(&path) {

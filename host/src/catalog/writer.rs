@@ -1,7 +1,7 @@
 //! The one way to write the deployments topic: compare and set, exact over all hosts.
 //!
 //! A turn makes this host the cluster's one writer ([`Log::exclusive`]: whoever wrote until now is fenced), asks where
-//! the topic ends after that, waits until the follower has read up to there, decides the request on what is there, and
+//! the topic ends after that, waits until the deployments has read up to there, decides the request on what is there, and
 //! commits its records in one transaction. A turn that is fenced, or whose commit nobody knows the end of, is taken
 //! again: the new turn finds what the last one wrote by the key of the request, so nothing is written twice.
 //! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through.
@@ -19,12 +19,14 @@ use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
 use crate::telemetry::metrics::Metrics;
 
-use super::change::{Change, ChangeResult, Request, answered, decide};
+use super::change::{Change, ChangeResult, Request, SEEN_TIMEOUT};
 use super::collector::unused;
-use super::encoding::State;
+use super::control_topic::check_topic;
+use super::decide::{decide, earlier_result};
+use super::deployments::Deployments;
+use super::error::CatalogError;
 use super::materialized_topic::MaterializedTopic;
 use super::modules::{MANIFESTS, Modules};
-use super::{CatalogError, SEEN_TIMEOUT, check_topic};
 
 /// How long a change is tried while other hosts fence it.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
@@ -40,7 +42,7 @@ pub struct Writer {
 }
 
 /// Why a turn ended without an answer.
-enum Failure {
+enum TurnError {
     Refused(CatalogError),
     /// Take another turn.
     Again {
@@ -49,13 +51,13 @@ enum Failure {
     },
 }
 
-impl<E: Into<CatalogError>> From<E> for Failure {
+impl<E: Into<CatalogError>> From<E> for TurnError {
     fn from(error: E) -> Self {
         Self::Refused(error.into())
     }
 }
 
-impl From<ExclusiveError> for Failure {
+impl From<ExclusiveError> for TurnError {
     fn from(error: ExclusiveError) -> Self {
         match error {
             ExclusiveError::Fenced(error) => Self::Again { reason: "fenced", error },
@@ -80,12 +82,12 @@ impl Writer {
         &self,
         id: &TransformId,
         request: Request,
-        follower: &MaterializedTopic<State>,
+        deployments: &MaterializedTopic<Deployments>,
         modules: &Modules,
     ) -> Result<ChangeResult, CatalogError> {
         let started = Instant::now();
         let _turn = self.turn.lock();
-        let mut attempt = Attempt { writer: self, id, request, follower, modules, sent: None };
+        let mut attempt = Attempt { writer: self, id, request, deployments, modules, sent: None };
         let result = attempt.run(Instant::now() + CHANGE_TIME_MAX);
         let outcome = match &result {
             Ok((_, true)) => "repeated",
@@ -96,18 +98,18 @@ impl Writer {
             Err(_) => "failed",
         };
         self.metrics.catalog.changed(outcome, started.elapsed());
-        result.map(|(applied, _)| applied)
+        result.map(|(result, _)| result)
     }
 }
 
 impl Writer {
     /// From here on nobody else changes the catalog, or this host's commit fails; all changes before are seen.
-    fn acquire(&self, follower: &MaterializedTopic<State>) -> Result<Box<dyn ExclusiveWriter>, Failure> {
+    fn acquire(&self, deployments: &MaterializedTopic<Deployments>) -> Result<Box<dyn ExclusiveWriter>, TurnError> {
         let Self { log, topic, transactional_id, .. } = self;
         check_topic(&**log, topic, 1, true)?;
         let exclusive = log.exclusive(transactional_id)?;
         let end_offset = exclusive.end_offset(topic, 0)?;
-        match follower.wait_for(end_offset, SEEN_TIMEOUT) {
+        match deployments.wait_for(end_offset, SEEN_TIMEOUT) {
             true => Ok(exclusive),
             false => Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into()),
         }
@@ -117,16 +119,16 @@ impl Writer {
     /// have used one.
     pub fn collect(
         &self,
-        follower: &MaterializedTopic<State>,
+        deployments: &MaterializedTopic<Deployments>,
         modules: &Modules,
         now: Timestamp,
         retention: Duration,
     ) -> Result<Vec<Digest>, CatalogError> {
         let _turn = self.turn.lock();
-        let collect = || -> Result<Vec<Digest>, Failure> {
-            let exclusive = self.acquire(follower)?;
+        let collect = || -> Result<Vec<Digest>, TurnError> {
+            let exclusive = self.acquire(deployments)?;
             modules.catch_up()?;
-            let unused = unused(&follower.current(), &modules.current().held, now, retention);
+            let unused = unused(&deployments.current(), &modules.current().stored, now, retention);
             if !unused.is_empty() {
                 exclusive.commit(modules.topic(), MANIFESTS, modules.ends(&unused, now))?;
                 modules.catch_up()?;
@@ -135,8 +137,8 @@ impl Writer {
         };
         match collect() {
             Ok(collected) => Ok(collected),
-            Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::Again { reason, error }) => {
+            Err(TurnError::Refused(error)) => Err(error),
+            Err(TurnError::Again { reason, error }) => {
                 debug!(reason, error, "a collection of modules is left for later");
                 Ok(Vec::new())
             }
@@ -149,7 +151,7 @@ struct Attempt<'a> {
     writer: &'a Writer,
     id: &'a TransformId,
     request: Request,
-    follower: &'a MaterializedTopic<State>,
+    deployments: &'a MaterializedTopic<Deployments>,
     modules: &'a Modules,
     /// A record was sent, under this key and as this change of the transform, and may be in the topic.
     sent: Option<(RequestKey, u64)>,
@@ -162,12 +164,12 @@ impl Attempt<'_> {
         loop {
             let (reason, error) = match self.turn() {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Refused(error)) if self.sent.is_none() || matches!(error, CatalogError::Unseen) => {
+                Err(TurnError::Refused(error)) if self.sent.is_none() || matches!(error, CatalogError::Unseen) => {
                     return Err(error);
                 }
                 // What was sent may be there: whoever is told of a refusal would believe that it is not.
-                Err(Failure::Refused(error)) => ("unknown", error.to_string()),
-                Err(Failure::Again { reason, error }) => (reason, error),
+                Err(TurnError::Refused(error)) => ("unknown", error.to_string()),
+                Err(TurnError::Again { reason, error }) => (reason, error),
             };
             self.writer.metrics.catalog.turn_repeated(reason);
             debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
@@ -180,32 +182,32 @@ impl Attempt<'_> {
         }
     }
 
-    fn turn(&mut self) -> Result<(ChangeResult, bool), Failure> {
+    fn turn(&mut self) -> Result<(ChangeResult, bool), TurnError> {
         let topic = &self.writer.topic;
-        let exclusive = self.writer.acquire(self.follower)?;
+        let exclusive = self.writer.acquire(self.deployments)?;
         if matches!(self.request.change, Change::Put { .. } | Change::Rollback { .. }) {
             // None that it names is deleted from here on, without somebody becoming the one writer instead.
             self.modules.catch_up()?;
         }
-        let all = self.follower.current();
+        let all = self.deployments.current();
         if let Some(answer) = self.earlier_answer(&all)? {
             return Ok(answer);
         }
-        let decided = match decide(&all, self.id, &self.request, &|module| self.modules.has(module)) {
-            Ok(decided) => decided,
+        let decision = match decide(&all, self.id, &self.request, &|module| self.modules.has(module)) {
+            Ok(decision) => decision,
             // Nothing was written, and by now it is certain.
             Err(error) => {
                 self.sent = None;
                 return Err(error.into());
             }
         };
-        if decided.records.is_empty() {
-            return Ok((decided.applied, false));
+        if decision.records.is_empty() {
+            return Ok((decision.result, false));
         }
-        let deployment = &decided.applied.deployment;
+        let deployment = &decision.result.deployment;
         let answer = deployment.requests.last().expect("the request that made the record is noted in it");
         self.sent = Some((answer.key.clone(), deployment.changes));
-        match exclusive.commit(topic, 0, decided.records) {
+        match exclusive.commit(topic, 0, decision.records) {
             Ok(()) => {}
             Err(ExclusiveError::Log(error)) => {
                 self.sent = None;
@@ -215,18 +217,18 @@ impl Attempt<'_> {
         }
         let (id, changes) = (self.id, deployment.changes);
         // It is there: if this host does not see it in time, it will soon.
-        let _ = self.follower.wait_until(SEEN_TIMEOUT, |all| all.get(id).is_some_and(|now| now.changes >= changes));
-        Ok((decided.applied, false))
+        let _ = self.deployments.wait_until(SEEN_TIMEOUT, |all| all.get(id).is_some_and(|now| now.changes >= changes));
+        Ok((decision.result, false))
     }
 
     /// What was answered to this request before: by whichever host, or by a turn whose end was not known.
-    fn earlier_answer(&mut self, all: &State) -> Result<Option<(ChangeResult, bool)>, Failure> {
+    fn earlier_answer(&mut self, all: &Deployments) -> Result<Option<(ChangeResult, bool)>, TurnError> {
         let Some((key, change)) = &self.sent else {
-            return Ok(answered(all, self.id, &self.request)?.map(|applied| (applied, true)));
+            return Ok(earlier_result(all, self.id, &self.request)?.map(|result| (result, true)));
         };
         let request = Request { key: Some(key.clone()), ..self.request.clone() };
-        if let Some(applied) = answered(all, self.id, &request)? {
-            return Ok(Some((applied, false)));
+        if let Some(result) = earlier_result(all, self.id, &request)? {
+            return Ok(Some((result, false)));
         }
         // Since then there were so many changes that it may have been among them: nobody can say any more.
         if all.get(self.id).is_some_and(|now| now.changes >= change.saturating_add(REQUESTS_MAX as u64)) {

@@ -29,7 +29,7 @@ pub struct InputWatch {
 
 impl InputWatch {
     /// From now on these topics are looked at.
-    pub fn follow(&self, id: &TransformId, topics: &[TopicName]) {
+    pub fn add(&self, id: &TransformId, topics: &[TopicName]) {
         self.read.lock().insert(id.clone(), topics.to_vec());
     }
 

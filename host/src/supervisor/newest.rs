@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::prepare::Unprepared;
 use crate::catalog::{Catalog, CatalogError};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Revision};
 use crate::model::status::LastError;
+
+use super::error::PrepareError;
 
 /// Tells whether another deployment is desired than `wanted`. A worker that joined its group all the same would commit
 /// where to start, after somebody has paused the transform and forgotten its offsets.
@@ -22,7 +23,11 @@ pub fn is_overtaken(catalog: &Catalog, wanted: &Deployment) -> bool {
 
 /// Finds a revision that some offset was committed with; None while the catalog does not show it. An error: this host will
 /// never have it.
-pub fn committed_revision(catalog: &Catalog, id: &TransformId, revision: u64) -> Result<Option<Arc<Revision>>, Unprepared> {
+pub fn committed_revision(
+    catalog: &Catalog,
+    id: &TransformId,
+    revision: u64,
+) -> Result<Option<Arc<Revision>>, PrepareError> {
     // No revision commits before the catalog has it: one that is not there when all is read was made up.
     if catalog.revision(id, revision).is_err() && catalog.see_changes().is_err() {
         return Ok(None);
@@ -31,13 +36,13 @@ pub fn committed_revision(catalog: &Catalog, id: &TransformId, revision: u64) ->
     let newest = known.as_ref().map_or(0, |known| known.revision);
     match catalog.revision(id, revision) {
         Ok(revision) => Ok(Some(revision)),
-        Err(error @ CatalogError::Newer { .. }) => Err((error.code(), error.to_string())),
+        Err(error @ CatalogError::Newer { .. }) => Err(error.into()),
         Err(_) if revision > newest => {
             let message = format!("its offset was committed by revision {revision}, and {newest} is the newest of {id}");
-            Err((Code::OffsetUnreadable, message))
+            Err(PrepareError::new(Code::OffsetUnreadable, message))
         }
         Err(_) => match known.as_ref().map(CatalogError::unless_understood) {
-            Some(Err(newer)) => Err((newer.code(), newer.to_string())),
+            Some(Err(newer)) => Err(newer.into()),
             // Too old to be kept: the one that is deployed is newer, and comes.
             _ => Ok(None),
         },

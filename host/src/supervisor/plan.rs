@@ -9,11 +9,11 @@ use crate::model::units::Timestamp;
 /// How soon a suspect asks again for its turn.
 const TURN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What runs of a transform on this host.
+/// The revision of a transform that runs on this host.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Running {
-    Nothing,
-    Revision(u64),
+pub enum RunState {
+    Idle,
+    Runs(u64),
     /// Preparing `revision` failed; `kept` is the revision that goes on meanwhile.
     Failed {
         revision: u64,
@@ -32,23 +32,23 @@ pub enum Action {
     Wait(Option<Duration>),
 }
 
-/// A deployment, as far as its workers were told of it.
+/// The generations of a deployment and the time of its last change: the part that workers act on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct DeploymentStamp {
     asked: Generations,
     changed_at: Timestamp,
 }
 
-impl Told {
+impl DeploymentStamp {
     pub fn of(deployment: &Deployment) -> Self {
         Self { asked: deployment.asked, changed_at: deployment.changed_at }
     }
 }
 
-/// An order to workers that run, beside the one to run another revision.
+/// A signal to workers that run, beside the one to swap in another revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    GoOn,
+pub enum WorkerSignal {
+    None,
     /// Take up the partitions that stopped before a bad record.
     Resume,
     /// End. Others are started in their place, from the committed offsets, where some are desired.
@@ -57,41 +57,43 @@ pub enum Order {
 
 /// Compares two deployments that a host saw one after the other. Changes between the two are not seen: a pause and a
 /// resume may have come together, and offsets or state been moved while the transform was paused elsewhere.
-pub fn order(before: Told, now: Told) -> Order {
+pub fn signal(before: DeploymentStamp, now: DeploymentStamp) -> WorkerSignal {
     let is_resumed = now.asked.resumes != before.asked.resumes;
     // Resuming what is not paused does not change when it was changed last.
     let was_paused = is_resumed && now.changed_at != before.changed_at;
-    match () {
-        () if now.asked.restarts != before.asked.restarts || now.asked.resets != before.asked.resets => Order::Stop,
-        () if was_paused => Order::Stop,
-        () if is_resumed => Order::Resume,
-        () => Order::GoOn,
+    let is_restarted = now.asked.restarts != before.asked.restarts || now.asked.resets != before.asked.resets;
+    if is_restarted || was_paused {
+        WorkerSignal::Stop
+    } else if is_resumed {
+        WorkerSignal::Resume
+    } else {
+        WorkerSignal::None
     }
 }
 
 /// Decides. Called again after each action, change or time-out. `permit` is about a start where nothing runs yet.
-pub fn plan(desired: Option<&Deployment>, running: &Running, permit: Permit, now: Timestamp) -> Action {
-    let runs = match running {
-        Running::Nothing => None,
-        Running::Revision(revision) => Some(*revision),
-        Running::Failed { kept, .. } => *kept,
+pub fn plan(desired: Option<&Deployment>, state: &RunState, permit: Permit, now: Timestamp) -> Action {
+    let runs = match state {
+        RunState::Idle => None,
+        RunState::Runs(revision) => Some(*revision),
+        RunState::Failed { kept, .. } => *kept,
     };
     let Some(deployment) = desired.filter(|deployment| deployment.desired == Desired::Running) else {
-        return match (runs, running) {
-            (None, Running::Nothing) => Action::Wait(None),
+        return match (runs, state) {
+            (None, RunState::Idle) => Action::Wait(None),
             _ => Action::Stop,
         };
     };
     if deployment.unread.is_some() {
         // Whatever runs goes on, and nothing is started that is not the newest.
-        return match (runs, running) {
-            (None, Running::Failed { .. }) => Action::Stop,
+        return match (runs, state) {
+            (None, RunState::Failed { .. }) => Action::Stop,
             _ => Action::Wait(None),
         };
     }
-    match running {
-        Running::Revision(revision) if *revision == deployment.revision => Action::Wait(None),
-        Running::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
+    match state {
+        RunState::Runs(revision) if *revision == deployment.revision => Action::Wait(None),
+        RunState::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
             Action::Wait(Some(Duration::from_millis(retry_at.millis_since(now))))
         }
         _ => match permit {
@@ -132,21 +134,21 @@ mod tests {
     #[test]
     fn each_case_has_one_action() {
         let start = |revision| Action::Start(Box::new(deployment(revision, Desired::Running)));
-        let failed = |kept| Running::Failed { revision: 2, retry_at: Timestamp(1000), kept };
+        let failed = |kept| RunState::Failed { revision: 2, retry_at: Timestamp(1000), kept };
         let wait = Action::Wait;
         for (desired, running, now, expected) in [
-            (None, Running::Nothing, 0, wait(None)),
-            (Some((1, Desired::Running)), Running::Nothing, 0, start(1)),
-            (Some((1, Desired::Running)), Running::Revision(1), 0, wait(None)),
-            (Some((2, Desired::Running)), Running::Revision(1), 0, start(2)),
+            (None, RunState::Idle, 0, wait(None)),
+            (Some((1, Desired::Running)), RunState::Idle, 0, start(1)),
+            (Some((1, Desired::Running)), RunState::Runs(1), 0, wait(None)),
+            (Some((2, Desired::Running)), RunState::Runs(1), 0, start(2)),
             (Some((2, Desired::Running)), failed(Some(1)), 900, wait(Some(Duration::from_millis(100)))),
             (Some((2, Desired::Running)), failed(None), 1000, start(2)),
             (Some((3, Desired::Running)), failed(Some(1)), 0, start(3)),
-            (Some((1, Desired::Paused)), Running::Revision(1), 0, Action::Stop),
+            (Some((1, Desired::Paused)), RunState::Runs(1), 0, Action::Stop),
             (Some((2, Desired::Paused)), failed(None), 0, Action::Stop),
-            (Some((1, Desired::Deleted)), Running::Revision(1), 0, Action::Stop),
-            (Some((1, Desired::Paused)), Running::Nothing, 0, wait(None)),
-            (None, Running::Revision(1), 0, Action::Stop),
+            (Some((1, Desired::Deleted)), RunState::Runs(1), 0, Action::Stop),
+            (Some((1, Desired::Paused)), RunState::Idle, 0, wait(None)),
+            (None, RunState::Runs(1), 0, Action::Stop),
         ] {
             let desired = desired.map(|(revision, desired)| deployment(revision, desired));
             let planned = plan(desired.as_ref(), &running, Permit::Granted, Timestamp(now));
@@ -157,8 +159,8 @@ mod tests {
     #[test]
     fn a_suspect_waits_and_a_quarantined_one_stays_off() {
         let desired = deployment(2, Desired::Running);
-        let failed = Running::Failed { revision: 2, retry_at: Timestamp(0), kept: None };
-        for running in [Running::Nothing, failed] {
+        let failed = RunState::Failed { revision: 2, retry_at: Timestamp(0), kept: None };
+        for running in [RunState::Idle, failed] {
             for (permit, expected) in [
                 (Permit::Granted, Action::Start(Box::new(desired.clone()))),
                 (Permit::Waits, Action::Wait(Some(TURN_INTERVAL))),
@@ -169,29 +171,29 @@ mod tests {
         }
         let paused = deployment(2, Desired::Paused);
         let quarantined = Permit::Quarantined { since: Timestamp(0) };
-        assert_eq!(plan(Some(&paused), &Running::Nothing, quarantined, Timestamp(0)), Action::Wait(None));
+        assert_eq!(plan(Some(&paused), &RunState::Idle, quarantined, Timestamp(0)), Action::Wait(None));
     }
 
     #[test]
     fn changes_that_come_together_stop_what_one_of_them_would() {
         let asked = |restarts, resumes, resets| Generations { restarts, resumes, resets };
         for (name, now, changed_at, expected) in [
-            ("nothing", asked(1, 1, 1), 5, Order::GoOn),
-            ("deploy", asked(1, 1, 1), 6, Order::GoOn),
-            ("resume", asked(1, 2, 1), 5, Order::Resume),
-            ("two resumes", asked(1, 3, 1), 5, Order::Resume),
-            ("restart", asked(2, 1, 1), 5, Order::Stop),
-            ("restart, resume", asked(2, 2, 1), 5, Order::Stop),
-            ("pause, resume", asked(1, 2, 1), 6, Order::Stop),
-            ("pause, state reset", asked(1, 1, 2), 6, Order::Stop),
-            ("pause, state reset, resume", asked(1, 2, 2), 6, Order::Stop),
-            ("pause, two state resets, resume", asked(1, 2, 3), 6, Order::Stop),
+            ("nothing", asked(1, 1, 1), 5, WorkerSignal::None),
+            ("deploy", asked(1, 1, 1), 6, WorkerSignal::None),
+            ("resume", asked(1, 2, 1), 5, WorkerSignal::Resume),
+            ("two resumes", asked(1, 3, 1), 5, WorkerSignal::Resume),
+            ("restart", asked(2, 1, 1), 5, WorkerSignal::Stop),
+            ("restart, resume", asked(2, 2, 1), 5, WorkerSignal::Stop),
+            ("pause, resume", asked(1, 2, 1), 6, WorkerSignal::Stop),
+            ("pause, state reset", asked(1, 1, 2), 6, WorkerSignal::Stop),
+            ("pause, state reset, resume", asked(1, 2, 2), 6, WorkerSignal::Stop),
+            ("pause, two state resets, resume", asked(1, 2, 3), 6, WorkerSignal::Stop),
             // A count that was forged begins again.
-            ("state reset, to a lower count", asked(1, 1, 0), 5, Order::Stop),
+            ("state reset, to a lower count", asked(1, 1, 0), 5, WorkerSignal::Stop),
         ] {
-            let before = Told { asked: asked(1, 1, 1), changed_at: Timestamp(5) };
-            let now = Told { asked: now, changed_at: Timestamp(changed_at) };
-            assert_eq!(order(before, now), expected, "{name}");
+            let before = DeploymentStamp { asked: asked(1, 1, 1), changed_at: Timestamp(5) };
+            let now = DeploymentStamp { asked: now, changed_at: Timestamp(changed_at) };
+            assert_eq!(signal(before, now), expected, "{name}");
         }
     }
 }

@@ -1,44 +1,35 @@
-//! Everything that a revision needs before it runs: its module compiled, its topics looked at, instances made.
+//! Everything that a revision needs before it runs: its module is compiled, its topics are looked at, instances are made.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Parts;
-use crate::catalog::CatalogError;
-use crate::model::codes::Code;
-use crate::model::names::{Digest, TopicName};
-use crate::model::revision::{Deployment, Desired, Generations, Progress};
-use crate::model::spec::Spec;
-use crate::ports::{Guest, GuestError, LogError, OpenError, SessionOptions, StateOpener};
-use crate::stores::{MayOpen, TransformStores};
-use crate::task::{Failed, RunnableRevision, Settings};
-use crate::telemetry::metrics::TransformMetrics;
+use tokio::task::spawn_blocking;
 
-/// A revision, ready to run.
-pub struct Prepared {
+use crate::catalog::CatalogError;
+use crate::deployment::{TopicFacts, check_start};
+use crate::model::codes::Code;
+use crate::model::names::Digest;
+use crate::model::revision::{Deployment, Desired, Generations, Progress};
+use crate::ports::{Guest, LogError, OpenError};
+use crate::stores::{MayOpen, TransformStores};
+use crate::task::{RunnableRevision, Settings};
+
+use super::error::PrepareError;
+use super::membership::Membership;
+use super::parts::Parts;
+
+/// A revision that can run, with all that its workers need.
+pub struct PreparedRevision {
     pub program: Arc<RunnableRevision>,
-    /// What to go back to if it traps before its first commit.
-    pub kept: Option<Arc<RunnableRevision>>,
-    /// Without the transactional id, which is each worker's own.
-    pub options: SessionOptions,
+    pub membership: Membership,
     pub workers: u32,
-    /// What opens its stores, where it has any.
+    /// The opener of its stores, where it has any.
     pub stores: Option<TransformStores>,
     /// As many instances as were asked for.
     pub guests: Vec<Box<dyn Guest>>,
 }
 
-/// Why a revision cannot run now.
-pub type Unprepared = (Code, String);
-
-impl Prepared {
-    /// Whether workers of `other` can go on with this without leaving their group.
-    pub fn can_follow(&self, other: &SessionOptions, workers: usize) -> bool {
-        let SessionOptions { group, inputs, delivery, .. } = &self.options;
-        (group, inputs, delivery) == (&other.group, &other.inputs, &other.delivery) && self.workers as usize == workers
-    }
-
-    /// Whether its stores are the same as those.
+impl PreparedRevision {
+    /// Returns true if both open the same stores, or none.
     pub fn has_same_stores(&self, other: Option<&TransformStores>) -> bool {
         match (&self.stores, other) {
             (Some(own), Some(other)) => own.is_same(other),
@@ -49,66 +40,59 @@ impl Prepared {
 
 /// Compiles a deployment's module, unless that was done before, so that preparing it has none to wait for. After a restart
 /// with an empty cache hundreds wait here: without a thread each, and each only for as long as its deployment is desired.
-pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), Unprepared> {
+pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), PrepareError> {
     let digest = deployment.module;
     if parts.modules.load_ahead(digest).await {
         return Ok(());
     }
     let permit = parts.modules.compile_permit().await;
     let parts = parts.clone();
-    let compiled = tokio::task::spawn_blocking(move || {
+    let compiled = spawn_blocking(move || {
         let _permit = permit;
         let bytes = module(&parts, &digest)?;
-        parts.modules.check(&bytes).map(drop).map_err(|error| (error.code(), error.to_string()))
+        parts.modules.check(&bytes)?;
+        Ok(())
     });
-    compiled.await.unwrap_or_else(|error| Err((Code::Internal, error.to_string())))
+    compiled.await?
 }
 
-fn module(parts: &Parts, digest: &Digest) -> Result<Vec<u8>, Unprepared> {
-    let bytes = parts.catalog.module(digest).map_err(|error| (error.code(), error.to_string()))?;
-    bytes.ok_or_else(|| (Code::ModuleMissing, format!("module {digest} is not in the catalog")))
+fn module(parts: &Parts, digest: &Digest) -> Result<Vec<u8>, PrepareError> {
+    let bytes = parts.catalog.module(digest)?;
+    bytes.ok_or_else(|| PrepareError::new(Code::ModuleMissing, format!("module {digest} is not in the catalog")))
 }
 
 /// Prepares a deployment, with `instances` of its guest. Blocks.
-pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Result<Prepared, Unprepared> {
-    let spec = deployment.spec().map_err(|problems| {
-        let listed: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
-        (Code::SpecRefused, listed.join("; "))
-    })?;
+pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Result<PreparedRevision, PrepareError> {
+    let spec = deployment.spec().map_err(|problems| PrepareError::of_spec(&problems))?;
     let bytes = module(parts, &spec.module)?;
-    for topic in &spec.inputs {
-        parts.log.partitions(topic).map_err(of_log)?;
-    }
-    let mut record_bytes_max = Vec::new();
-    for topic in spec.written_topics() {
-        record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.sent_bytes_max);
-    }
-    let written: Vec<_> = spec.written_topics().cloned().collect();
-    let observer = parts.observers.transform(&spec.id, &spec.inputs, &written);
     let resets = deployment.asked.resets;
     let changelogs = spec.changelogs(&parts.cluster, resets);
-    let stores = stores(parts, &spec, &changelogs, &observer.metrics)?;
-    let stores = stores.map(|stores| stores.asking(may_open(parts, deployment)));
-    let tables = parts.tables.of(spec.tables.values().cloned())?;
-    let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
+    let topics = TopicFacts::gather(&*parts.log, &spec, changelogs.clone())?;
+    check_start(&spec, &topics)?;
+    let written: Vec<_> = spec.written_topics().cloned().collect();
+    let observer = parts.observers.transform(&spec.id, &spec.inputs, &written);
+    let stores = topics.changelog_partitions().map(|partitions| {
+        let stores = parts.stores.of(&spec, &topics.changelogs(), partitions, observer.metrics.clone());
+        stores.asking(may_open(parts, deployment))
+    });
+    let tables = parts.tables.of(spec.tables.values().cloned());
+    let tables = tables.map_err(|(code, message)| PrepareError::new(code, message))?;
+    let settings = Settings::of(&spec, deployment.revision, changelogs, topics.record_bytes_max(&spec));
     let settings = Settings { resets, ..settings };
     let watch = parts.crashes.watch(&spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
-    let factory = watch.load(load).map_err(|error| (error.code(), error.to_string()))?;
-    let factory = watch.factory(Arc::new(factory));
-    let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
-    let options = SessionOptions {
+    let factory = watch.factory(Arc::new(watch.load(load)?));
+    let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>()?;
+    let membership = Membership {
         group: spec.group(&parts.cluster),
-        transactional_id: String::new(),
         inputs: spec.inputs.clone(),
         outputs: settings.outputs.clone(),
         delivery: spec.delivery,
         start: spec.start.resolve(deployment.changed_at),
-        begun: BTreeMap::new(),
         co_partitioned: spec.shares_state(),
     };
     let program = Arc::new(RunnableRevision { settings, guests: factory, observer });
-    Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
+    Ok(PreparedRevision { program, membership, workers: spec.workers, stores, guests })
 }
 
 /// Asks the catalog whether this is still how the transform's stores are used. A host that was cut off, or stood still,
@@ -133,72 +117,35 @@ fn may_open(parts: &Parts, deployment: &Deployment) -> MayOpen {
     })
 }
 
-/// Opens nothing yet; but that every input still has the partitions of the changelogs is looked at now.
-fn stores(
+/// The revision that the group committed with last, where that is an earlier one: new workers go back to it if the newer
+/// one fails its trial. An error may pass, so it is no reason to go on without. Blocks.
+pub fn prepare_previous(
     parts: &Parts,
-    spec: &Spec,
-    changelogs: &[TopicName],
-    metrics: &Arc<TransformMetrics>,
-) -> Result<Option<TransformStores>, Unprepared> {
-    if changelogs.is_empty() {
-        return Ok(None);
-    }
-    let (mut partitions, mut found) = (None, Vec::new());
-    for changelog in changelogs {
-        let info = parts.log.topic(changelog).map_err(|error| match error {
-            LogError::NoTopic(topic) => (Code::StateLost, format!("there is no changelog topic {topic}")),
-            error => of_log(error),
-        })?;
-        partitions.get_or_insert(info.partitions);
-        found.push((changelog.clone(), info));
-    }
-    let stores = parts.stores.of(spec, &found, partitions.unwrap_or_default(), metrics.clone());
-    stores.check_inputs().map_err(|error| (error.code(), error.to_string()))?;
-    Ok(Some(stores))
-}
-
-/// The revision that the group has committed with last, where that is an earlier one: new workers go back to it, as
-/// workers do that were there before. An error may pass: it is no reason to go on without. Blocks.
-pub fn prepare_proven(
-    parts: &Parts,
-    prepared: &Prepared,
+    prepared: &PreparedRevision,
     asked: Generations,
-) -> Result<Option<Arc<RunnableRevision>>, Unprepared> {
-    let Prepared { program, options, .. } = prepared;
+) -> Result<Option<Arc<RunnableRevision>>, PrepareError> {
+    let PreparedRevision { program, membership, .. } = prepared;
     let Settings { id, revision, .. } = &program.settings;
     if *revision == 1 {
         return Ok(None);
     }
-    let Ok(committed) = parts.log.group_offsets(&options.group, &options.inputs) else { return Ok(None) };
+    let Ok(committed) = parts.log.group_offsets(&membership.group, &membership.inputs) else { return Ok(None) };
     let newest = Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())).revision;
     if newest == 0 || newest >= *revision {
         return Ok(None);
     }
-    let proven = parts.catalog.revision(id, newest).map_err(|error| (error.code(), error.to_string()));
-    match proven.and_then(|proven| prepare(parts, &proven.to_deployment(asked), 0)) {
+    let previous = parts.catalog.revision(id, newest).map_err(PrepareError::from);
+    match previous.and_then(|previous| prepare(parts, &previous.to_deployment(asked), 0)) {
         // Partitions count by input.
-        Ok(proven) => {
-            let alike = proven.options.inputs == options.inputs && proven.has_same_stores(prepared.stores.as_ref());
-            Ok(alike.then_some(proven.program))
+        Ok(previous) => {
+            let has_same_inputs = previous.membership.inputs == membership.inputs;
+            let is_alike = has_same_inputs && previous.has_same_stores(prepared.stores.as_ref());
+            Ok(is_alike.then_some(previous.program))
         }
-        Err((code @ Code::Busy, error)) => Err((code, error)),
-        Err((code, error)) => {
-            tracing::warn!(transform = %id, revision = newest, %code, error, "there is no revision to go back to");
+        Err(error) if error.code == Code::Busy => Err(error),
+        Err(PrepareError { code, message }) => {
+            tracing::warn!(transform = %id, revision = newest, %code, error = message, "there is no revision to go back to");
             Ok(None)
         }
     }
-}
-
-fn of_log(error: LogError) -> Unprepared {
-    let code = match error {
-        LogError::NoTopic(_) => Code::TopicGone,
-        LogError::Refused(_) => Code::LogRefused,
-        LogError::Unavailable(_) => Code::LogUnavailable,
-    };
-    (code, error.to_string())
-}
-
-fn of_guest(error: GuestError) -> Unprepared {
-    let failed = Failed::of_guest(&error);
-    (failed.code, failed.message)
 }

@@ -1,19 +1,15 @@
 //! What an actor shows: enough to make up a [`TransformStatus`] at any time.
 
-use std::sync::mpsc::Sender;
-
-use tokio::sync::watch;
-
+use crate::crashes::{ENDS_MAX, Permit, Standing};
+use crate::model::codes::Code;
 use crate::model::names::TransformId;
+use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
-use crate::worker::{Command, WorkerStatus};
+use crate::model::units::Timestamp;
+use crate::worker::WorkerStatus;
 
-/// A worker, from outside.
-#[derive(Clone)]
-pub struct WorkerSeen {
-    pub status: watch::Receiver<WorkerStatus>,
-    pub commands: Sender<Command>,
-}
+use super::newest::unread;
+use super::workers::WorkerHandle;
 
 /// See the module.
 #[derive(Clone)]
@@ -27,7 +23,7 @@ pub struct Report {
     pub prepared: bool,
     /// Why it is not.
     pub error: Option<LastError>,
-    pub workers: Vec<WorkerSeen>,
+    pub workers: Vec<WorkerHandle>,
 }
 
 impl Report {
@@ -42,8 +38,80 @@ impl Report {
     }
 
     /// The worker that has the state of a partition number, if one here has it.
-    pub fn owner(&self, number: i32) -> Option<&WorkerSeen> {
+    pub fn owner(&self, number: i32) -> Option<&WorkerHandle> {
         self.workers.iter().find(|worker| worker.status.borrow().partitions.iter().any(|own| own.partition == number))
+    }
+
+    /// A revision begins to be prepared.
+    pub fn begin(&mut self, revision: u64) {
+        self.target = revision;
+        self.prepared = false;
+        if self.error.take_if(|error| error.code == Code::Quarantined).is_some() {
+            self.state = State::Starting;
+        }
+    }
+
+    /// The revision runs, or waits to be swapped in.
+    pub fn complete(&mut self) {
+        self.prepared = true;
+        self.error = None;
+    }
+
+    pub fn fail(&mut self, error: LastError) {
+        self.state = State::Failed;
+        self.error = Some(error);
+    }
+
+    /// No worker runs any more.
+    pub fn stop(&mut self) {
+        self.workers.clear();
+        self.state = State::Stopped;
+        self.prepared = false;
+    }
+
+    /// Nothing runs: shows why, by the deployment that is desired and the permit to start it.
+    pub fn rest(&mut self, desired: Option<&Deployment>, permit: Permit) {
+        let live = desired.filter(|deployment| deployment.desired != Desired::Deleted);
+        let quarantine = match permit {
+            Permit::Quarantined { since } => Some(quarantined(since)),
+            Permit::Granted | Permit::Waits => None,
+        };
+        self.error = live.and_then(unread).or(quarantine);
+        self.state = match desired.map(|deployment| deployment.desired) {
+            Some(Desired::Paused) => State::Paused,
+            Some(Desired::Running) if self.error.is_some() => State::Failed,
+            Some(Desired::Running) => State::Starting,
+            Some(Desired::Deleted) | None => State::Stopped,
+        };
+        self.target = desired.map_or(0, |deployment| deployment.revision);
+    }
+
+    /// Shows that the revision that runs is not the newest, where this host does not understand the newest. Returns true
+    /// if that is news.
+    pub fn show_unread(&mut self, desired: Option<&Deployment>) -> bool {
+        let unread = desired.and_then(unread);
+        let is_shown = self.error.as_ref().is_some_and(|error| error.code == Code::NewerFormat);
+        if self.error == unread || (unread.is_none() && !is_shown) {
+            return false;
+        }
+        self.target = desired.map_or(self.target, |deployment| deployment.revision);
+        self.error = unread;
+        true
+    }
+
+    /// The progress of a start, for the host's order of starts. None while no worker runs.
+    pub fn standing(&self) -> Option<Standing> {
+        let workers = self.workers();
+        let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
+        if workers.is_empty() {
+            None
+        } else if partitions.peek().is_none() {
+            Some(Standing::WithoutPartitions)
+        } else if partitions.any(|partition| partition.state == State::Starting) {
+            Some(Standing::ComingUp)
+        } else {
+            Some(Standing::Up)
+        }
     }
 
     pub fn status(&self, id: &TransformId) -> TransformStatus {
@@ -76,6 +144,13 @@ impl Report {
         };
         Rollout { revision: self.target, state, error }
     }
+}
+
+/// The error of a transform that stays off. It does not change while that is so.
+fn quarantined(since: Timestamp) -> LastError {
+    let message =
+        format!("it was in a call at {ENDS_MAX} abnormal ends of this host in a row, and had not committed between");
+    LastError { code: Code::Quarantined, message, offset: None, at: since }
 }
 
 /// Whether a worker runs the revision for good. On trial it does where no record waits that it could fail on.

@@ -1,6 +1,6 @@
 //! Content of topics and files that anybody may write: control records, offsets' metadata, blocks of the embedded log.
 
-use sandbar::catalog::{Fold, State};
+use sandbar::catalog::{Deployments, Fold};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
 use sandbar::fuzzing::{Manifests, Memory, Remembered, Statuses, chunk_number, encode_memory};
 use sandbar::model::names::Digest;
@@ -94,7 +94,7 @@ fn fold<F: Fold>(mut fold: F, records: &[LogRecord]) -> F::Snapshot {
 #[test]
 fn control_deployments() {
     sandbar_fuzz::run("control_deployments", |entropy| {
-        let view = fold(State::default(), &records(entropy, &DEPLOYMENTS));
+        let view = fold(Deployments::default(), &records(entropy, &DEPLOYMENTS));
         for (id, deployment) in view.iter() {
             let _ = deployment.spec();
             for revision in view.revisions(id) {
@@ -109,9 +109,9 @@ fn control_manifests() {
     sandbar_fuzz::run("control_manifests", |entropy| {
         let records = records(entropy, &MANIFESTS);
         let view = fold(Manifests::default(), &records);
-        for (digest, held) in &view.held {
+        for (digest, module) in &view.stored {
             records.iter().for_each(|record| {
-                let _ = chunk_number(digest, &held.manifest.upload, record);
+                let _ = chunk_number(digest, &module.manifest.upload, record);
             });
         }
     });

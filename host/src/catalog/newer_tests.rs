@@ -1,9 +1,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::change::{Change, Precondition, Request, decide};
+use crate::catalog::change::{Change, Precondition, Request};
 use crate::catalog::collector::unused;
-use crate::catalog::encoding::{Manifests, State};
+use crate::catalog::decide::decide;
+use crate::catalog::deployments::Deployments;
+use crate::catalog::manifests::{Manifests, StoredModule};
 use crate::catalog::{CatalogError, Fold};
 use crate::model::codes::Code;
 use crate::model::revision::Progress;
@@ -32,11 +34,11 @@ fn record(key: &str, value: Option<String>) -> LogRecord {
 
 #[test]
 fn what_0_1_wrote_is_read() {
-    let Ok(Read::Whole(deployment)) = read_deployment(&id(), DEPLOYMENT.as_bytes()) else { panic!("not read") };
+    let Ok(ReadResult::Whole(deployment)) = read_deployment(&id(), DEPLOYMENT.as_bytes()) else { panic!("not read") };
     assert_eq!((deployment.revision, deployment.asked.resets, deployment.changes), (7, 1, 9));
     assert_eq!((deployment.requests.len(), deployment.rest.len()), (1, 0));
     assert!(deployment.spec().is_ok() && deployment.is_whole());
-    let Ok(Read::Whole(revision)) = read_revision(&id(), 6, REVISION.as_bytes()) else { panic!("not read") };
+    let Ok(ReadResult::Whole(revision)) = read_revision(&id(), 6, REVISION.as_bytes()) else { panic!("not read") };
     assert_eq!((revision.revision, revision.rolled_back_to), (6, Some(2)));
 }
 
@@ -48,10 +50,10 @@ enum Class {
 }
 
 #[track_caller]
-fn class<W, O>(read: Result<Read<W, O>, String>) -> Class {
+fn class<W, O>(read: Result<ReadResult<W, O>, String>) -> Class {
     match read {
-        Ok(Read::Whole(_)) => Class::Whole,
-        Ok(Read::Outline(_)) => Class::Newer,
+        Ok(ReadResult::Whole(_)) => Class::Whole,
+        Ok(ReadResult::Outline(_)) => Class::Newer,
         Err(_) => Class::Nobodys,
     }
 }
@@ -131,7 +133,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
     let newest = with(DEPLOYMENT, "/version", json!(2));
     for newer in [newer, newest, json!({"version": 2})] {
         for is_known in [false, true] {
-            let mut state = State::default();
+            let mut state = Deployments::default();
             let earlier = is_known.then(|| record("t/n", Some(DEPLOYMENT.into())));
             let all = earlier.into_iter().chain([record("t/n", Some(newer.to_string()))]);
             all.for_each(|record| state.take(&record).expect("kept"));
@@ -141,7 +143,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
                 assert_eq!(refused.code(), Code::NewerFormat, "{change:?} {newer}");
             }
             assert!(state.revisions(&id()).is_empty(), "its content is not known");
-            let held = super::super::encoding::Held {
+            let held = StoredModule {
                 manifest: serde_json::from_value(json!({"bytes": 1, "chunks": 1, "chunks_from": 0})).expect("a manifest"),
                 at: Timestamp(0),
             };
@@ -152,7 +154,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
             state.take(&record("t/n", None)).expect("cleared");
             let revision = decide(&state, &id(), &request(every_change()[0].clone()), &|_| true).expect("made again");
             let before = newer["revision"].as_u64().unwrap_or(if is_known { 7 } else { 0 });
-            assert_eq!(revision.applied.deployment.revision, before + 1);
+            assert_eq!(revision.result.deployment.revision, before + 1);
             state.take(&record("t/n", Some(DEPLOYMENT.into()))).expect("understood");
             decide(&state, &id(), &request(Change::Pause), &|_| true).expect("understood again");
         }
@@ -161,7 +163,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
 
 #[test]
 fn a_newer_hosts_pause_and_reset_are_understood() {
-    let mut state = State::default();
+    let mut state = Deployments::default();
     state.take(&record("t/n", Some(DEPLOYMENT.into()))).expect("understood");
     let paused = with(DEPLOYMENT, "/version", json!(2)).to_string();
     let paused = with(&with(&paused, "/desired", json!("paused")).to_string(), "/asked/resets", json!(4)).to_string();
@@ -172,7 +174,7 @@ fn a_newer_hosts_pause_and_reset_are_understood() {
 
 #[test]
 fn an_unread_revision_is_named_and_not_gone_over() {
-    let mut state = State::default();
+    let mut state = Deployments::default();
     state.take(&record("t/n@5", Some(with(REVISION, "/revision", json!(5)).to_string()))).expect("understood");
     state.take(&record("t/n@6", Some(with(REVISION, "/version", json!(2)).to_string()))).expect("kept");
     state.take(&record("t/n", Some(DEPLOYMENT.into()))).expect("understood");
@@ -188,12 +190,12 @@ fn an_unread_revision_is_named_and_not_gone_over() {
 
 #[test]
 fn unknown_fields_are_written_back() {
-    let mut state = State::default();
+    let mut state = Deployments::default();
     state.take(&record("t/n", Some(with(DEPLOYMENT, "/more", json!({"a": 1})).to_string()))).expect("understood");
     for change in [Change::Pause, every_change()[0].clone()] {
-        let decided = decide(&state, &id(), &request(change), &|_| true).expect("accepted");
+        let decision = decide(&state, &id(), &request(change), &|_| true).expect("accepted");
         let written: Value =
-            serde_json::from_slice(decided.records.last().and_then(|last| last.value.as_deref()).expect("one"))
+            serde_json::from_slice(decision.records.last().and_then(|last| last.value.as_deref()).expect("one"))
                 .expect("JSON");
         assert_eq!((&written["more"], &written["version"]), (&json!({"a": 1}), &json!(1)));
     }
@@ -210,7 +212,7 @@ fn manifests_are_kept_likewise() {
         (json!({"version": 1, "bytes": 1, "chunks": 1, "chunks_from": 0, "upload": "a", "more": 1}), 1, 0),
     ] {
         fold.apply(&record(&digest, Some(manifest.to_string()))).expect("kept");
-        assert_eq!((fold.held.len(), fold.unread.len()), (held, unread), "{manifest}");
+        assert_eq!((fold.stored.len(), fold.unread.len()), (held, unread), "{manifest}");
     }
     fold.apply(&record(&digest, Some(json!({"version": "x"}).to_string()))).expect_err("nobody's");
 }

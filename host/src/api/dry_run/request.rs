@@ -1,23 +1,19 @@
-//! The candidate of a dry run: its parts as a request has them, completed from the current revision.
+//! The request for a dry run, taken apart.
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 
 use crate::api_types::{DryRunRequest, LiveRecords};
-use crate::catalog::CatalogError;
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TransformId};
-use crate::model::spec::{RawSpec, Spec};
+use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
 use crate::record_json::{self, Incoming};
 
 use super::super::body::{self, Media};
-use super::super::deploy::module_of;
 use super::super::problem::Refusal;
-use super::super::shared::ApiState;
 
 /// The parts of a request.
-pub struct Candidate {
+pub struct Request {
     pub spec: Option<RawSpec>,
     pub module: Option<Bytes>,
     pub source: Source,
@@ -29,9 +25,9 @@ pub enum Source {
     Live(LiveRecords),
 }
 
-// === impl Candidate ===
+// === impl Request ===
 
-impl Candidate {
+impl Request {
     /// Takes a request apart. Blocks for as long as the parts take to be parsed.
     pub fn read(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usize) -> Result<Self, Refusal> {
         if *media == Media::Json {
@@ -69,30 +65,4 @@ impl Source {
             _ => Err(Refusal::new(Code::Malformed, "send either `records` or `live`")),
         }
     }
-}
-
-/// Validates the spec and finds the module. A part that the request does not have is that of the current revision.
-pub fn complete(
-    state: &ApiState,
-    id: &TransformId,
-    spec: Option<RawSpec>,
-    module: Option<Bytes>,
-) -> Result<(Spec, Bytes), Refusal> {
-    let current = state.catalog.deployment(id);
-    if let Some(current) = current.as_ref().filter(|_| spec.is_none() || module.is_none()) {
-        CatalogError::unless_understood(current)?;
-    }
-    let raw = match (spec, &current) {
-        (Some(spec), _) => spec,
-        (None, Some(current)) => RawSpec { module: None, ..current.spec.clone() },
-        (None, None) => {
-            let refusal = Refusal::new(Code::NoTransform, format!("there is no transform {id}, and no spec was sent"));
-            return Err(refusal.with_hint("send `spec` and `module` along: nothing needs to be deployed"));
-        }
-    };
-    let current = current.filter(|_| raw.module.is_none()).map(|current| current.module);
-    let digest = module.as_deref().map(Digest::of).or(current);
-    let spec = Spec::parse(&raw, id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
-    let module = module_of(state, &spec, module)?;
-    Ok((spec, module))
 }

@@ -11,7 +11,7 @@ use crate::model::units::Timestamp;
 
 /// A record that was read: whole, or as far as this host understands it.
 #[derive(Debug, PartialEq)]
-pub enum Read<W, O> {
+pub enum ReadResult<W, O> {
     Whole(W),
     Outline(O),
 }
@@ -29,7 +29,7 @@ pub struct Outline {
 }
 
 /// Reads a record under the key of a transform; an error says why it is nobody's.
-pub fn read_deployment(id: &TransformId, value: &[u8]) -> Result<Read<Deployment, Outline>, String> {
+pub fn read_deployment(id: &TransformId, value: &[u8]) -> Result<ReadResult<Deployment, Outline>, String> {
     let error = match decode::<Deployment>(Format::Deployment, value) {
         Ok(mut deployment) => {
             if deployment.id != *id {
@@ -39,14 +39,14 @@ pub fn read_deployment(id: &TransformId, value: &[u8]) -> Result<Read<Deployment
                 return Err(format!("a number in it is above {COUNT_MAX}, so far nobody has counted"));
             }
             deployment.rest.remove("version");
-            return Ok(Read::Whole(deployment));
+            return Ok(ReadResult::Whole(deployment));
         }
         Err(error) => error,
     };
     let head = Head::of(value);
     let revision = head.get("revision");
     let reason = newer(error, &head, id, revision)?;
-    Ok(Read::Outline(Outline {
+    Ok(ReadResult::Outline(Outline {
         revision,
         module: head.get("module"),
         desired: head.get("desired"),
@@ -58,9 +58,9 @@ pub fn read_deployment(id: &TransformId, value: &[u8]) -> Result<Read<Deployment
 }
 
 /// Reads a record under the key of a revision. An outline is only why this host does not understand it.
-pub fn read_revision(id: &TransformId, number: u64, value: &[u8]) -> Result<Read<Revision, String>, String> {
+pub fn read_revision(id: &TransformId, number: u64, value: &[u8]) -> Result<ReadResult<Revision, String>, String> {
     let error = match decode::<Revision>(Format::Revision, value) {
-        Ok(revision) if (&revision.id, revision.revision) == (id, number) => return Ok(Read::Whole(revision)),
+        Ok(revision) if (&revision.id, revision.revision) == (id, number) => return Ok(ReadResult::Whole(revision)),
         Ok(revision) => return Err(format!("its key says {id}@{number}, its value {}@{}", revision.id, revision.revision)),
         Err(error) => error,
     };
@@ -69,7 +69,7 @@ pub fn read_revision(id: &TransformId, number: u64, value: &[u8]) -> Result<Read
     if let Some(revision) = revision.filter(|revision| *revision != number) {
         return Err(format!("its key says {id}@{number}, its value {revision}"));
     }
-    newer(error, &head, id, revision).map(Read::Outline)
+    newer(error, &head, id, revision).map(ReadResult::Outline)
 }
 
 /// Tells why a newer host's record is not understood; an error if no host wrote it.
@@ -85,5 +85,5 @@ fn newer(error: Unreadable, head: &Head, id: &TransformId, revision: Option<u64>
 }
 
 #[cfg(test)]
-#[path = "unread_tests.rs"]
+#[path = "newer_tests.rs"]
 mod tests;

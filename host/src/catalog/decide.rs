@@ -1,0 +1,192 @@
+//! Decides a request: a pure function from the catalog's state and the request to the records that are written.
+//!
+//! A change of spec or module spends a revision; pausing, resuming and deleting spend none. The revision of a deleted
+//! transform stays, so that no lower revision than the committed one ever runs.
+
+use crate::model::names::{Digest, TransformId};
+use crate::model::revision::{
+    COUNT_MAX, Cause, Deployment, Desired, Generations, IdempotencyEntry, Outcome, Progress, REQUESTS_MAX, RequestKey,
+    Revision, count_on,
+};
+use crate::model::spec::RawSpec;
+use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
+
+use super::change::{Change, ChangeResult, Precondition, Request};
+use super::cycle;
+use super::deployments::Deployments;
+use super::encoding::encode_deployment;
+use super::error::CatalogError;
+use super::history::{history, rollback_target};
+
+/// What a request makes of the catalog: its answer, and the records that have to be written for it, in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub result: ChangeResult,
+    pub records: Vec<LogRecord>,
+}
+
+/// The answer to a request that was carried out before. Refused if its key stands for another one.
+pub fn earlier_result(all: &Deployments, id: &TransformId, request: &Request) -> Result<Option<ChangeResult>, CatalogError> {
+    let Some(key) = &request.key else { return Ok(None) };
+    let Some(latest) = all.get(id) else { return Ok(None) };
+    let Some(first) = latest.requests.iter().rev().find(|first| first.key == *key) else { return Ok(None) };
+    if first.request != request.digest() {
+        return Err(CatalogError::KeyReused);
+    }
+    let mut deployment = latest.clone();
+    if let Some(then) = all.revision(id, first.revision) {
+        let (module, spec) = (then.module, then.spec.clone());
+        deployment = Deployment { revision: then.revision, module, spec, changed_at: then.changed_at, ..deployment };
+    }
+    Ok(Some(ChangeResult { deployment, outcome: first.outcome }))
+}
+
+/// Decides a request on the catalog's content. `has_module` says which modules are stored.
+pub fn decide(
+    all: &Deployments,
+    id: &TransformId,
+    request: &Request,
+    has_module: &dyn Fn(&Digest) -> bool,
+) -> Result<Decision, CatalogError> {
+    let latest = all.get(id);
+    latest.map_or(Ok(()), CatalogError::unless_understood)?;
+    check(request.expected, all.live(id))?;
+    let live = || all.live(id).ok_or_else(|| CatalogError::NoTransform(id.clone()));
+    let mut rolled_back_to = None;
+    let mut result = match &request.change {
+        Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request),
+        Change::Rollback { to } => {
+            let target = rollback_target(all, id, *to)?;
+            if !has_module(&target.module) {
+                return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module });
+            }
+            rolled_back_to = Some(target.revision);
+            put(id, latest, target.spec.clone(), target.module, request)
+        }
+        Change::Pause => desire(live()?, Desired::Paused, request.now),
+        Change::Resume => {
+            let resumed = desire(live()?, Desired::Running, request.now).deployment;
+            ask(&resumed, |asked| Generations { resumes: count_on(asked.resumes), ..asked })
+        }
+        Change::Restart => ask(live()?, |asked| Generations { restarts: count_on(asked.restarts), ..asked }),
+        Change::ResetState => ask(live()?, |asked| Generations { resets: count_on(asked.resets), ..asked }),
+        Change::Delete => desire(live()?, Desired::Deleted, request.now),
+    };
+    if result.outcome == Outcome::Unchanged && request.key.is_none() {
+        return Ok(Decision { result, records: Vec::new() });
+    }
+    let mut records = Vec::new();
+    let next = &mut result.deployment;
+    if latest.is_none_or(|latest| latest.revision != next.revision) {
+        check_new_revision(all, latest, next, has_module)?;
+        let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
+        records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
+    }
+    next.changes = count_on(next.changes);
+    let key = request.key.clone().unwrap_or_else(RequestKey::random);
+    let entry = IdempotencyEntry { key, request: request.digest(), revision: next.revision, outcome: result.outcome };
+    next.requests.push(entry);
+    next.requests.drain(..next.requests.len().saturating_sub(REQUESTS_MAX));
+    // Last, so that whoever sees it finds the history complete.
+    records.push(encode_deployment(next, request.now));
+    Ok(Decision { result, records })
+}
+
+/// Checks a new revision against all other transforms, and against the stores that may be open.
+fn check_new_revision(
+    all: &Deployments,
+    latest: Option<&Deployment>,
+    next: &Deployment,
+    has_module: &dyn Fn(&Digest) -> bool,
+) -> Result<(), CatalogError> {
+    let running = latest.filter(|latest| latest.desired == Desired::Running);
+    let inputs = next.spec.inputs.iter().map(String::as_str);
+    let has_stores = !next.spec.state.is_empty();
+    if running.is_some_and(|running| running.gives_stores_other_inputs(inputs, has_stores)) {
+        return Err(CatalogError::InputsInUse(next.id.clone()));
+    }
+    if let Some(path) = cycle::closed_by(next, all.values()) {
+        // One that there is already is another's, who has allowed it.
+        let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
+        if before.as_ref() != Some(&path) {
+            return Err(CatalogError::Cycle { path });
+        }
+    }
+    if has_module(&next.module) { Ok(()) } else { Err(CatalogError::NoModule(next.module)) }
+}
+
+/// Whether the transform (`None`: absent or deleted) is what was expected.
+fn check(expected: Precondition, live: Option<&Deployment>) -> Result<(), CatalogError> {
+    let found = live.map(|deployment| deployment.revision);
+    let fits = match expected {
+        Precondition::Any => true,
+        Precondition::Present => found.is_some(),
+        Precondition::Revision(revision) => found == Some(revision),
+        Precondition::Absent => found.is_none(),
+    };
+    if fits { Ok(()) } else { Err(CatalogError::Conflict { expected, found }) }
+}
+
+fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, request: &Request) -> ChangeResult {
+    let spec = complete(spec, id, module);
+    let live = latest.filter(|latest| latest.desired != Desired::Deleted);
+    if let Some(live) = live.filter(|live| live.module == module && live.spec == spec) {
+        return ChangeResult { deployment: live.clone(), outcome: Outcome::Unchanged };
+    }
+    let deployment = Deployment {
+        id: id.clone(),
+        revision: next_revision(latest, &request.committed),
+        module,
+        spec,
+        desired: live.map_or(Desired::Running, |live| live.desired),
+        asked: latest.map_or_else(
+            || Generations { resets: request.committed.resets, ..Generations::default() },
+            |latest| latest.asked,
+        ),
+        changed_at: request.now,
+        // Counted and noted by the caller, for every kind of change.
+        changes: latest.map_or(0, |latest| latest.changes),
+        requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
+        rest: latest.map_or_else(serde_json::Map::new, |latest| latest.rest.clone()),
+        unread: None,
+    };
+    ChangeResult { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
+}
+
+/// The revision after the latest one. A forged one that has no successor counts for nothing: then it goes on from what the
+/// group has committed with.
+fn next_revision(latest: Option<&Deployment>, committed: &Progress) -> u64 {
+    let latest = latest.map_or(committed.revision, |latest| latest.revision);
+    if latest < COUNT_MAX {
+        return count_on(latest);
+    }
+    // Never the number that it has, or its content would not be seen to change.
+    let next = count_on(committed.revision);
+    if next == latest { 1 } else { next }
+}
+
+fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> ChangeResult {
+    if latest.desired == desired {
+        return ChangeResult { deployment: latest.clone(), outcome: Outcome::Unchanged };
+    }
+    ChangeResult { deployment: Deployment { desired, changed_at: now, ..latest.clone() }, outcome: Outcome::Updated }
+}
+
+/// Asks the workers for something: they see another generation.
+fn ask(latest: &Deployment, next: impl FnOnce(Generations) -> Generations) -> ChangeResult {
+    let deployment = Deployment { asked: next(latest.asked), ..latest.clone() };
+    ChangeResult { deployment, outcome: Outcome::Updated }
+}
+
+/// The spec with its names and its module's digest written out, so that what is read can be sent back as it is.
+fn complete(mut spec: RawSpec, id: &TransformId, module: Digest) -> RawSpec {
+    spec.team = Some(id.team.to_string());
+    spec.name = Some(id.name.to_string());
+    spec.module = Some(module.to_string());
+    spec
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

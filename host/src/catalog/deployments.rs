@@ -1,0 +1,180 @@
+//! The state of the deployments topic: the fold of its records.
+//!
+//! Records that cannot be read are logged with their place and skipped: a topic is open to the world, and a host that
+//! stopped at an unreadable record would stop for good.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::model::names::{Digest, TransformId};
+use crate::model::revision::{COUNT_MAX, Deployment, Desired, Generations, Revision};
+use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
+
+use super::encoding::key;
+use super::materialized_topic::Fold;
+use super::newer::{Outline, ReadResult, read_deployment, read_revision};
+
+/// What the deployments topic says: the fold of its records.
+#[derive(Debug, Clone, Default)]
+pub struct Deployments {
+    current: BTreeMap<TransformId, Deployment>,
+    history: BTreeMap<TransformId, BTreeMap<u64, Arc<Revision>>>,
+    /// Revisions that this host does not understand, and why not.
+    unread: BTreeMap<(TransformId, u64), String>,
+}
+
+impl Deref for Deployments {
+    type Target = BTreeMap<TransformId, Deployment>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.current
+    }
+}
+
+impl Deployments {
+    /// A deployment that is not deleted.
+    pub fn live(&self, id: &TransformId) -> Option<&Deployment> {
+        self.current.get(id).filter(|deployment| deployment.desired != Desired::Deleted)
+    }
+
+    /// The revisions that were written as such, oldest first.
+    pub fn kept(&self, id: &TransformId) -> &BTreeMap<u64, Arc<Revision>> {
+        static NONE: BTreeMap<u64, Arc<Revision>> = BTreeMap::new();
+        self.history.get(id).unwrap_or(&NONE)
+    }
+
+    /// Every revision that there still is, newest first.
+    pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
+        let kept = self.kept(id);
+        let unwritten = self.whole(id).filter(|current| !kept.contains_key(&current.revision));
+        unwritten.map(|current| Arc::new(current.to_revision())).into_iter().chain(kept.values().rev().cloned()).collect()
+    }
+
+    pub fn revision(&self, id: &TransformId, revision: u64) -> Option<Arc<Revision>> {
+        let current = || self.whole(id).filter(|current| current.revision == revision);
+        self.kept(id).get(&revision).cloned().or_else(|| Some(Arc::new(current()?.to_revision())))
+    }
+
+    fn whole(&self, id: &TransformId) -> Option<&Deployment> {
+        self.current
+            .get(id)
+            .filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
+    }
+
+    /// The revisions that this host does not understand, newest first, and why not.
+    pub fn unread(&self, id: &TransformId) -> impl Iterator<Item = (u64, &str)> {
+        let all = self.unread.range((id.clone(), 0)..=(id.clone(), u64::MAX)).rev();
+        all.map(|((_, revision), reason)| (*revision, reason.as_str()))
+    }
+
+    /// Tells whether this host understands everything that there is.
+    pub fn is_understood(&self) -> bool {
+        self.unread.is_empty() && self.current.values().all(|current| current.unread.is_none())
+    }
+
+    /// Takes one record; an error says why it was skipped.
+    pub fn take(&mut self, record: &LogRecord) -> Result<(), String> {
+        let key = key(record)?;
+        let (name, revision) = match key.split_once('@') {
+            None => (key, None),
+            Some((name, revision)) => {
+                (name, Some(revision.parse().map_err(|_| format!("{key:?} is not a revision's key"))?))
+            }
+        };
+        let id: TransformId = name.parse().map_err(|error| format!("{error}"))?;
+        match revision {
+            None => self.take_current(id, record.value.as_deref()),
+            Some(revision) => self.take_revision(id, revision, record.value.as_deref()),
+        }
+    }
+
+    fn take_current(&mut self, id: TransformId, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(value) = value else {
+            // Sandbar writes no tombstones here: somebody cleared the key by hand. The revision outlives that.
+            if let Some(deployment) = self.current.get_mut(&id) {
+                deployment.desired = Desired::Deleted;
+                deployment.unread = None;
+            }
+            return Ok(());
+        };
+        let deployment = match read_deployment(&id, value)? {
+            ReadResult::Whole(deployment) => deployment,
+            ReadResult::Outline(outline) => self.unread_deployment(&id, outline),
+        };
+        self.current.insert(id, deployment);
+        Ok(())
+    }
+
+    /// Keeps what was known before, under what is known of the new record.
+    fn unread_deployment(&self, id: &TransformId, outline: Outline) -> Deployment {
+        let before = self.current.get(id).cloned();
+        let asked = before.as_ref().map(|before| before.asked).unwrap_or_default();
+        let Outline { revision, module, desired, resets, changed_at, changes, reason } = outline;
+        let before = before.unwrap_or_else(|| Deployment {
+            id: id.clone(),
+            revision: 0,
+            module: Digest::of(&[]),
+            spec: serde_json::from_str("{}").expect("every field of a spec has a default"),
+            desired: Desired::Running,
+            asked,
+            changed_at: Timestamp(0),
+            changes: 0,
+            requests: Vec::new(),
+            rest: serde_json::Map::new(),
+            unread: None,
+        });
+        Deployment {
+            revision: revision.unwrap_or(0).max(before.revision),
+            module: module.unwrap_or(before.module),
+            desired: desired.unwrap_or(before.desired),
+            // Stores that were reset are no longer written to. All else that is asked for is the newer host's.
+            asked: Generations { resets: resets.unwrap_or(asked.resets), ..asked },
+            changed_at: changed_at.unwrap_or(before.changed_at),
+            changes: changes.unwrap_or(before.changes),
+            unread: Some(reason),
+            ..before
+        }
+    }
+
+    fn take_revision(&mut self, id: TransformId, number: u64, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(value) = value else {
+            if let Some(history) = self.history.get_mut(&id) {
+                history.remove(&number);
+            }
+            self.unread.remove(&(id, number));
+            return Ok(());
+        };
+        if number > COUNT_MAX {
+            return Err(format!("its number is above {COUNT_MAX}, so far nobody has counted"));
+        }
+        match read_revision(&id, number, value)? {
+            ReadResult::Whole(revision) => {
+                self.unread.remove(&(id.clone(), number));
+                self.history.entry(id).or_default().insert(number, Arc::new(revision));
+            }
+            ReadResult::Outline(reason) => {
+                self.history.get_mut(&id).and_then(|history| history.remove(&number));
+                self.unread.insert((id, number), reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fold for Deployments {
+    type Snapshot = Arc<Deployments>;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        self.take(record)
+    }
+
+    fn snapshot(&self) -> Self::Snapshot {
+        Arc::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+#[path = "deployments_tests.rs"]
+mod tests;

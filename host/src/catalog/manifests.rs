@@ -1,0 +1,127 @@
+//! The manifests of the modules topic, the fold of them, and the keys of the chunks that they name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::format::{Format, Unreadable, decode, encode};
+use crate::model::names::Digest;
+use crate::model::units::Timestamp;
+use crate::ports::LogRecord;
+
+use super::encoding::{key, record};
+use super::materialized_topic::Fold;
+
+/// Half of the record that Kafka takes by default.
+pub const CHUNK_BYTES: usize = 512 * 1024;
+/// Far above any limit on uploads: a manifest that says more is forged.
+pub const MODULE_BYTES_MAX: u64 = 1 << 30;
+/// Most chunks of a module.
+pub const CHUNKS_MAX: u64 = MODULE_BYTES_MAX / CHUNK_BYTES as u64 + 1;
+/// Longest name of an upload; those that this host makes have 16 bytes.
+const UPLOAD_BYTES_MAX: usize = 64;
+
+/// Written after a module's chunks: only now does the module exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub bytes: u64,
+    pub chunks: u32,
+    /// Offset (in the chunks' partition) from which on all chunks are found.
+    pub chunks_from: i64,
+    /// Part of the chunks' keys: those of another upload of the same module are others.
+    #[serde(default)]
+    pub upload: String,
+}
+
+impl Manifest {
+    /// Refuses numbers that no module has: they are added up, and chunks are made for them.
+    fn check(&self) -> Result<(), String> {
+        let Self { bytes, chunks, chunks_from, upload } = self;
+        if *bytes > MODULE_BYTES_MAX || u64::from(*chunks) > CHUNKS_MAX || *chunks_from < 0 {
+            return Err(format!("a module of {bytes} bytes in {chunks} chunks from {chunks_from} on is none"));
+        }
+        let fits = upload.len() <= UPLOAD_BYTES_MAX;
+        if fits { Ok(()) } else { Err("its upload's name is too long".to_owned()) }
+    }
+}
+
+pub fn encode_manifest(digest: &Digest, manifest: &Manifest, now: Timestamp) -> LogRecord {
+    record(digest.to_string(), encode(Format::Manifest, manifest), now)
+}
+
+/// The end of a module.
+pub fn drop_manifest(digest: &Digest, now: Timestamp) -> LogRecord {
+    LogRecord { value: None, ..record(digest.to_string(), Vec::new(), now) }
+}
+
+/// A module that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredModule {
+    pub manifest: Manifest,
+    /// When it was uploaded last.
+    pub at: Timestamp,
+}
+
+/// The fold of the manifests: which modules there are.
+#[derive(Debug, Clone, Default)]
+pub struct Manifests {
+    pub stored: BTreeMap<Digest, StoredModule>,
+    /// Uploads whose manifest was deleted or replaced: what is left of them are chunks.
+    pub left_behind: Vec<(Digest, Manifest)>,
+    /// Modules of which this host does not understand where they are, and why not.
+    pub unread: BTreeMap<Digest, String>,
+}
+
+impl Fold for Manifests {
+    type Snapshot = Arc<Manifests>;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
+        let Some(value) = &record.value else {
+            self.left_behind.extend(self.stored.remove(&digest).map(|stored| (digest, stored.manifest)));
+            self.unread.remove(&digest);
+            return Ok(());
+        };
+        let manifest: Manifest = match decode(Format::Manifest, value) {
+            Ok(manifest) => manifest,
+            Err(Unreadable::Newer(newer)) => {
+                // Its chunks may be there still, and be used: they are not taken for left behind.
+                self.stored.remove(&digest);
+                self.unread.insert(digest, newer.to_string());
+                return Ok(());
+            }
+            Err(Unreadable::Unknown(reason) | Unreadable::Foreign(reason)) => return Err(reason),
+        };
+        manifest.check()?;
+        self.unread.remove(&digest);
+        let upload = manifest.upload.clone();
+        let before = self.stored.insert(digest, StoredModule { manifest, at: Timestamp(record.timestamp) });
+        self.left_behind.extend(before.filter(|before| before.manifest.upload != upload).map(|it| (digest, it.manifest)));
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Self::Snapshot {
+        Arc::new(self.clone())
+    }
+}
+
+/// `digest/upload/number`.
+pub fn chunk_key(digest: &Digest, upload: &str, number: usize) -> String {
+    match upload {
+        // As it was before uploads had names.
+        "" => format!("{digest}/{number}"),
+        upload => format!("{digest}/{upload}/{number}"),
+    }
+}
+
+/// The chunk's number, if the record is a chunk of this upload of the module.
+pub fn chunk_number(digest: &Digest, upload: &str, record: &LogRecord) -> Option<usize> {
+    let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
+    let number = key.rsplit_once('/')?.1.parse().ok()?;
+    (key == chunk_key(digest, upload, number)).then_some(number)
+}
+
+#[cfg(test)]
+#[path = "manifests_tests.rs"]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+#[test]
+fn chunks_are_told_apart() {
+    let (ours, other) = (Digest::of(b"a"), Digest::of(b"b"));
+    for (upload, digest, asked, number) in [
+        ("u1", ours, "u1", Some(12)),
+        ("u1", other, "u1", None),
+        ("u1", ours, "u2", None),
+        ("u1", ours, "", None),
+        ("", ours, "", Some(12)),
+        ("", ours, "u1", None),
+    ] {
+        let record = record(chunk_key(&ours, upload, 12), vec![], Timestamp(0));
+        assert_eq!(chunk_number(&digest, asked, &record), number, "{upload:?} asked for {asked:?}");
+    }
+}
+
+#[test]
+fn a_forged_manifest_is_refused() {
+    let digest = Digest::of(b"a");
+    let good = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: "u".into() };
+    for (forged, accepted) in [
+        (good.clone(), true),
+        (Manifest { bytes: MODULE_BYTES_MAX, ..good.clone() }, true),
+        (Manifest { bytes: u64::MAX, ..good.clone() }, false),
+        // As many chunks would be cleared, once another manifest takes its place.
+        (Manifest { bytes: MODULE_BYTES_MAX, chunks: u32::MAX, ..good.clone() }, false),
+        (Manifest { chunks_from: i64::MAX, ..good.clone() }, true),
+        (Manifest { chunks_from: i64::MIN, ..good.clone() }, false),
+        (Manifest { upload: "u".repeat(10_000), ..good }, false),
+    ] {
+        let taken = Manifests::default().apply(&encode_manifest(&digest, &forged, Timestamp(0)));
+        assert_eq!(taken.is_ok(), accepted, "{forged:?}");
+    }
+}
+
+#[test]
+fn what_an_upload_leaves_behind_is_known() {
+    let digest = Digest::of(b"a");
+    let manifest = |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into() };
+    let mut fold = Manifests::default();
+    let left = |fold: &Manifests| fold.left_behind.iter().map(|(_, it)| it.upload.clone()).collect::<Vec<_>>().join(" ");
+    for (written, at, left_behind) in
+        [(Some("u1"), 1, ""), (Some("u1"), 2, ""), (Some("u2"), 3, "u1"), (None, 4, "u1 u2"), (None, 5, "u1 u2")]
+    {
+        let record = match written {
+            Some(upload) => encode_manifest(&digest, &manifest(upload), Timestamp(at)),
+            None => drop_manifest(&digest, Timestamp(at)),
+        };
+        fold.apply(&record).expect("readable");
+        assert_eq!(left(&fold), left_behind, "after {at}");
+        assert_eq!(fold.stored.get(&digest).map(|stored| stored.at), written.map(|_| Timestamp(at)));
+    }
+}

@@ -1,0 +1,183 @@
+//! The catalog, as its callers see it: reads are answered from what was followed, changes go through the one writer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::model::names::{ClusterName, Digest, TransformId};
+use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::units::Timestamp;
+use crate::ports::{Log, LogError};
+use crate::telemetry::metrics::Metrics;
+
+use super::change::{Change, ChangeResult, Request, SEEN_TIMEOUT};
+use super::collector;
+use super::control_topic::{compacted, ensure_topic};
+use super::decide::{decide, earlier_result};
+use super::deployments::Deployments;
+use super::error::CatalogError;
+use super::history::{no_revision, rollback_target};
+use super::materialized_topic::MaterializedTopic;
+use super::modules::{self, Modules, UploadResult};
+use super::writer::Writer;
+
+/// The catalog of one cluster, as one host sees and changes it.
+pub struct Catalog {
+    deployments: MaterializedTopic<Deployments>,
+    writer: Writer,
+    modules: Modules,
+}
+
+impl Catalog {
+    /// Creates the control topics that are missing, reads the catalog to its end and follows it from there on.
+    /// Copies of modules are kept in `cache_dir`.
+    pub fn open(
+        log: Arc<dyn Log>,
+        cluster: &ClusterName,
+        cache_dir: PathBuf,
+        metrics: Metrics,
+    ) -> Result<Catalog, CatalogError> {
+        let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
+        let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
+        let deployments = MaterializedTopic::start(log.clone(), topic.clone(), 0, Deployments::default())?;
+        let modules = Modules::open(log.clone(), modules_topic, cache_dir)?;
+        let catalog = Catalog { deployments, writer: Writer::new(log, cluster, topic, metrics), modules };
+        info!(%cluster, transforms = catalog.list().len(), modules = catalog.modules().len(), "catalog read");
+        Ok(catalog)
+    }
+
+    /// All deployments, as they change.
+    pub fn watch(&self) -> watch::Receiver<Arc<Deployments>> {
+        self.deployments.watch()
+    }
+
+    /// All deployments that are not deleted.
+    pub fn list(&self) -> Vec<Deployment> {
+        let all = self.deployments.current();
+        all.values().filter(|deployment| deployment.desired != Desired::Deleted).cloned().collect()
+    }
+
+    /// Why the control topics cannot be read now, if so.
+    pub fn trouble(&self) -> Vec<String> {
+        self.deployments.trouble().into_iter().chain(self.modules.trouble()).collect()
+    }
+
+    /// One deployment, unless it is deleted.
+    pub fn deployment(&self, id: &TransformId) -> Option<Deployment> {
+        self.deployments.current().live(id).cloned()
+    }
+
+    /// One deployment, also of a transform that was deleted.
+    pub fn known(&self, id: &TransformId) -> Option<Deployment> {
+        self.deployments.current().get(id).cloned()
+    }
+
+    /// Carries out one request, exactly as decided on everything before it, and waits until this host sees it.
+    pub fn change(&self, id: &TransformId, request: Request) -> Result<ChangeResult, CatalogError> {
+        self.writer.change(id, request, &self.deployments, &self.modules)
+    }
+
+    /// What a request would make of the catalog now.
+    pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
+        self.refresh()?;
+        // A module may come along with the request itself, and is not stored for a try.
+        let has_module = |module: &Digest| matches!(request.change, Change::Put { .. }) || self.modules.has(module);
+        let decision = decide(&self.deployments.current(), id, request, &has_module);
+        decision.map(|decision| decision.result)
+    }
+
+    /// The answer to a request with a key that was carried out before, by whichever host.
+    pub fn earlier_result(&self, id: &TransformId, request: &Request) -> Result<Option<ChangeResult>, CatalogError> {
+        if request.key.is_none() {
+            return Ok(None);
+        }
+        self.refresh()?;
+        earlier_result(&self.deployments.current(), id, request)
+    }
+
+    /// The revision that a rollback would go back to.
+    pub fn rollback_target(&self, id: &TransformId, to: Option<u64>) -> Result<Arc<Revision>, CatalogError> {
+        rollback_target(&self.deployments.current(), id, to)
+    }
+
+    /// Every revision of a transform that is kept, newest first.
+    pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
+        self.deployments.current().revisions(id)
+    }
+
+    pub fn revision(&self, id: &TransformId, revision: u64) -> Result<Arc<Revision>, CatalogError> {
+        let all = self.deployments.current();
+        let missing = || no_revision(&all, id, Some(revision));
+        all.revision(id, revision).ok_or_else(missing)
+    }
+
+    /// Waits until this host has seen everything that was written before now, modules too.
+    pub fn refresh(&self) -> Result<(), CatalogError> {
+        self.modules.catch_up()?;
+        self.see_changes()
+    }
+
+    /// Waits until this host has seen every change of a transform that was written before now.
+    pub fn see_changes(&self) -> Result<(), CatalogError> {
+        self.catch_up(self.writer.end_offset()?)
+    }
+
+    fn catch_up(&self, end_offset: i64) -> Result<(), CatalogError> {
+        match self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {
+            true => Ok(()),
+            false => Err(LogError::Unavailable("the deployments topic cannot be read to its end".into()).into()),
+        }
+    }
+
+    /// Stores a module: written and read back from the log before this returns. Storing it again changes nothing.
+    pub fn put_module(&self, bytes: &[u8]) -> Result<UploadResult, CatalogError> {
+        self.modules.put(bytes)
+    }
+
+    /// A module's bytes: from the disk, else from the log, where one that is not known is looked for: another host may have
+    /// stored it a moment ago. `None`: it is not stored.
+    pub fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
+        if let Some(known) = self.modules.get(digest)? {
+            return Ok(Some(known));
+        }
+        self.modules.catch_up()?;
+        self.modules.get(digest)
+    }
+
+    /// Whether a module is stored.
+    pub fn has_module(&self, digest: &Digest) -> bool {
+        self.modules.has(digest)
+    }
+
+    /// Deletes the modules that nobody has used for `retention`: see `collector`.
+    pub fn collect(&self, now: Timestamp, retention: Duration) -> Result<Vec<Digest>, CatalogError> {
+        let unused = collector::unused(&self.deployments.current(), &self.modules.current().stored, now, retention);
+        let collected = match unused.is_empty() {
+            // Nothing that is worth a turn as the one writer.
+            true => Vec::new(),
+            false => self.writer.collect(&self.deployments, &self.modules, now, retention)?,
+        };
+        if !collected.is_empty() {
+            info!(modules = ?collected.iter().map(ToString::to_string).collect::<Vec<_>>(), "collected modules that nobody used");
+        }
+        self.modules.clear()?;
+        Ok(collected)
+    }
+
+    /// Every stored module with its size.
+    pub fn modules(&self) -> BTreeMap<Digest, u64> {
+        self.modules.list()
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        // Both followers end at the same time, instead of one after the other.
+        self.deployments.stop();
+        self.modules.stop();
+    }
+}

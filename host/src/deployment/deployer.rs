@@ -1,0 +1,241 @@
+//! Gathers the facts of a deployment, has them checked, and carries the deployment out.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use crate::catalog::{Catalog, CatalogError, Change, ChangeResult, Request};
+use crate::model::codes::Code;
+use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::{ClusterName, TopicName, TransformId};
+use crate::model::revision::{COUNT_MAX, Deployment, Desired, Progress};
+use crate::model::spec::{RawSpec, Spec, Start};
+use crate::model::status::HostStatus;
+use crate::model::units::Timestamp;
+use crate::ports::{GuestFactory, Log, LogError};
+
+use super::candidate::Candidate;
+use super::error::DeployError;
+use super::facts::{Facts, ModuleFacts, OffsetRanges, changes_store_inputs};
+use super::rejection::{Rejection, Violation};
+use super::rules::{self, Plan};
+use super::topic_facts::TopicFacts;
+
+/// Time between two looks at a group whose members leave: each is a request to the brokers, and a person waits.
+const LEAVE_POLL: Duration = Duration::from_millis(100);
+
+/// Checks modules and makes instances of them. Every call blocks, for as long as compiling may take.
+pub trait ModuleChecker: Send + Sync {
+    /// Compiles the module and checks it against the world; the result is kept by digest.
+    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
+
+    /// Makes an instance and runs its `init` with the spec's config.
+    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
+
+    /// Makes the factory of instances with the spec's config and limits, which are thrown away after a dry run.
+    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
+}
+
+/// See the module. It borrows the services that one request needs.
+pub struct Deployer<'a> {
+    pub log: &'a dyn Log,
+    pub catalog: &'a Catalog,
+    pub modules: &'a dyn ModuleChecker,
+    pub cluster: &'a ClusterName,
+    /// The hosts that are alive.
+    pub hosts: Vec<HostStatus>,
+    /// Largest uploaded module.
+    pub module_bytes_max: usize,
+    /// Longest wait for the members of a group to leave it.
+    pub leave_time: Duration,
+}
+
+/// An accepted deployment, or one that a dry run found acceptable.
+#[derive(Debug)]
+pub struct Deployed {
+    pub result: ChangeResult,
+    pub created_topics: Vec<TopicName>,
+    pub warnings: Vec<String>,
+}
+
+/// A candidate that can run, with all that a dry run over records needs.
+pub struct CheckedCandidate<'a> {
+    pub spec: Spec,
+    pub module: Cow<'a, [u8]>,
+    /// The largest record of each topic that would be written.
+    pub record_bytes_max: Vec<usize>,
+}
+
+// === impl Deployer ===
+
+impl Deployer<'_> {
+    /// Deploys the candidate: creates topics, stores the module, and makes the change.
+    pub fn deploy(&self, candidate: &Candidate<'_>, request: Request) -> Result<Deployed, DeployError> {
+        let (facts, plan) = self.plan(candidate, &request)?;
+        for topic in &plan.new_topics {
+            self.log.create_topic(topic)?;
+        }
+        if let Some(module) = candidate.upload {
+            self.catalog.put_module(module)?;
+        }
+        let id = &candidate.spec.id;
+        let request = Request { committed: facts.committed, ..request };
+        let result = match (self.catalog.change(id, request.clone()), candidate.upload) {
+            // Collected between the two: nobody had used it for long.
+            (Err(CatalogError::NoModule(_)), Some(module)) => {
+                self.catalog.put_module(module)?;
+                self.catalog.change(id, request)?
+            }
+            (result, _) => result?,
+        };
+        Ok(plan.deployed(result))
+    }
+
+    /// Checks everything that [`Self::deploy`] does, and writes nothing.
+    pub fn dry_run(&self, candidate: &Candidate<'_>, request: Request) -> Result<Deployed, DeployError> {
+        let (facts, plan) = self.plan(candidate, &request)?;
+        let request = Request { committed: facts.committed, ..request };
+        Ok(plan.deployed(self.catalog.try_change(&candidate.spec.id, &request)?))
+    }
+
+    /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now.
+    pub fn rollback(&self, id: &TransformId, to: Option<u64>, request: Request) -> Result<ChangeResult, DeployError> {
+        debug_assert_eq!(request.change, Change::Rollback { to });
+        if let Some(earlier) = self.catalog.earlier_result(id, &request)? {
+            return Ok(earlier);
+        }
+        self.catalog.refresh()?;
+        let target = self.catalog.rollback_target(id, to)?;
+        if !self.catalog.has_module(&target.module) {
+            return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
+        }
+        let candidate = Candidate::parse(id, target.spec.clone(), None)?;
+        Ok(self.deploy(&candidate, request)?.result)
+    }
+
+    /// Completes and checks a candidate for a dry run over records. Its topics need not exist.
+    pub fn check_candidate<'c>(
+        &self,
+        id: &TransformId,
+        spec: Option<RawSpec>,
+        upload: Option<&'c [u8]>,
+    ) -> Result<CheckedCandidate<'c>, DeployError> {
+        let Candidate { spec, upload, .. } = Candidate::complete(self.catalog, id, spec, upload)?;
+        let module = self.module(&spec, upload)?;
+        let facts = self.module_facts(&spec, upload, module.as_deref());
+        let violation = rules::check_module(&spec.module, &facts).or_else(|| rules::check_init(&facts));
+        if let Some(violation) = violation {
+            return Err(violation.into());
+        }
+        let topics = TopicFacts::gather_written(self.log, &spec)?;
+        let module = module.expect("a missing module is a violation");
+        Ok(CheckedCandidate { record_bytes_max: topics.record_bytes_max(&spec), spec, module })
+    }
+
+    /// Gathers the facts and checks the rules. If members of the group are all that is in the way, it waits for them.
+    fn plan(&self, candidate: &Candidate<'_>, request: &Request) -> Result<(Facts, Plan), DeployError> {
+        let mut facts = self.gather(candidate)?;
+        let mut checked = rules::check(candidate, &facts, request.now);
+        let is_single = checked.as_ref().is_err_and(|rejection| rejection.others.is_empty());
+        if is_single && facts.waits_for_group(&candidate.spec) {
+            facts.group_members = wait_until_empty(self.log, &facts.group, self.leave_time)?;
+            checked = rules::check(candidate, &facts, request.now);
+        }
+        match checked {
+            Ok(plan) => Ok((facts, plan)),
+            Err(rejection) => Err(self.with_change_refusal(rejection, candidate, request).into()),
+        }
+    }
+
+    /// Adds the rule on other deployments that the change would break as well.
+    fn with_change_refusal(&self, rejection: Rejection, candidate: &Candidate<'_>, request: &Request) -> Rejection {
+        let Rejection { first, mut others } = rejection;
+        let refusal = self.catalog.try_change(&candidate.spec.id, request).err().filter(|error| {
+            let code = error.code();
+            code.entry().status < 500 && code != Code::InputsInUse
+        });
+        others.extend(refusal.map(|error| Violation::of_transform(error.code(), error.to_string())));
+        Rejection { first, others }
+    }
+
+    fn gather(&self, candidate: &Candidate<'_>) -> Result<Facts, DeployError> {
+        let Candidate { spec, upload, .. } = candidate;
+        let module = self.module(spec, *upload)?;
+        let module = self.module_facts(spec, *upload, module.as_deref());
+        self.catalog.see_changes()?;
+        let known = self.catalog.known(&spec.id);
+        let live = known.as_ref().filter(|known| known.desired != Desired::Deleted);
+        let changelogs = spec.changelogs(self.cluster, live.map_or(0, |live| live.asked.resets));
+        let topics = TopicFacts::gather(self.log, spec, changelogs)?.with_tables(self.log, spec)?;
+        let start_ranges = if live.is_none() { self.start_ranges(spec, &topics)? } else { OffsetRanges::new() };
+        let group = spec.group(self.cluster);
+        let is_asked = changes_store_inputs(spec, known.as_ref());
+        let group_members = if is_asked { self.log.group_members(&group)? } else { 0 };
+        let committed = self.committed(live, &group, topics.inputs.keys().cloned().collect())?;
+        let hosts = self.hosts.clone();
+        Ok(Facts { hosts, module, topics, start_ranges, known, group, group_members, committed })
+    }
+
+    /// The module that came along, or the stored one that the spec names.
+    fn module<'c>(&self, spec: &Spec, upload: Option<&'c [u8]>) -> Result<Option<Cow<'c, [u8]>>, CatalogError> {
+        match upload {
+            Some(upload) => Ok(Some(Cow::Borrowed(upload))),
+            None => Ok(self.catalog.module(&spec.module)?.map(Cow::Owned)),
+        }
+    }
+
+    fn module_facts(&self, spec: &Spec, upload: Option<&[u8]>, module: Option<&[u8]>) -> ModuleFacts {
+        let Some(module) = module else { return ModuleFacts::Missing };
+        let bytes_max = self.module_bytes_max as u64;
+        if let Some(upload) = upload.filter(|upload| upload.len() as u64 > bytes_max) {
+            return ModuleFacts::Refused(ModuleError::TooLarge { bytes: upload.len() as u64, bytes_max });
+        }
+        match self.modules.check(module) {
+            Ok(_) => ModuleFacts::Sound { init: self.modules.try_init(spec, module) },
+            Err(error) => ModuleFacts::Refused(error),
+        }
+    }
+
+    /// First and end offset of each existing partition that `start` names.
+    fn start_ranges(&self, spec: &Spec, topics: &TopicFacts) -> Result<OffsetRanges, LogError> {
+        let mut ranges = OffsetRanges::new();
+        // Offsets mean the same at any time.
+        let Start::Offsets(offsets) = spec.start.resolve(Timestamp(0)) else { return Ok(ranges) };
+        for (topic, of_topic) in offsets {
+            let partitions = topics.inputs.get(&topic).copied().unwrap_or(0);
+            for partition in of_topic.into_keys().filter(|partition| (0..partitions).contains(partition)) {
+                let range = self.log.offsets(&topic, partition)?;
+                ranges.insert((topic.clone(), partition), range);
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// The progress that the group committed, where the catalog may have forgotten the transform: its topic may be lost.
+    fn committed(&self, live: Option<&Deployment>, group: &str, inputs: Vec<TopicName>) -> Result<Progress, LogError> {
+        if live.is_some_and(|live| live.revision < COUNT_MAX) {
+            return Ok(Progress::default());
+        }
+        let committed = self.log.group_offsets(group, &inputs)?;
+        Ok(Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())))
+    }
+}
+
+impl Plan {
+    fn deployed(self, result: ChangeResult) -> Deployed {
+        let created_topics = self.new_topics.into_iter().map(|topic| topic.name).collect();
+        Deployed { result, created_topics, warnings: self.warnings }
+    }
+}
+
+/// Waits at most `leave_time` for the members of a group to leave it, as hosts do that see a pause. Returns the number of
+/// members that are left.
+pub fn wait_until_empty(log: &dyn Log, group: &str, leave_time: Duration) -> Result<usize, LogError> {
+    let deadline = Instant::now() + leave_time;
+    loop {
+        let members = log.group_members(group)?;
+        if members == 0 || Instant::now() >= deadline {
+            return Ok(members);
+        }
+        std::thread::sleep(LEAVE_POLL);
+    }
+}

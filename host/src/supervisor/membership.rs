@@ -1,0 +1,43 @@
+//! A transform's place in its consumer group: the part of a session's options that all of its workers have in common.
+
+use std::collections::BTreeMap;
+
+use crate::model::names::TopicName;
+use crate::model::spec::{Delivery, Start};
+use crate::ports::SessionOptions;
+
+/// The numbers of partitions that have begun, by input.
+pub type BegunPartitions = BTreeMap<TopicName, i32>;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    pub group: String,
+    pub inputs: Vec<TopicName>,
+    pub outputs: Vec<TopicName>,
+    pub delivery: Delivery,
+    pub start: Start,
+    pub co_partitioned: bool,
+}
+
+impl Membership {
+    /// Returns true if workers of `other` keep their place in the group with this one.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (&self.group, &self.inputs, &self.delivery) == (&other.group, &other.inputs, &other.delivery)
+    }
+
+    /// The options of one worker's session.
+    pub fn session(&self, host: &str, worker: u32, begun: &BegunPartitions) -> SessionOptions {
+        SessionOptions {
+            group: self.group.clone(),
+            // Stable over restarts: opening the same id again ends what a crashed host left open.
+            transactional_id: format!("{}.{host}.{worker}", self.group),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+            delivery: self.delivery,
+            start: self.start.clone(),
+            begun: begun.clone(),
+            co_partitioned: self.co_partitioned,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The services that the supervisor's actors work with.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::crashes::Crashes;
+use crate::guest::Modules;
+use crate::model::names::ClusterName;
+use crate::ports::Log;
+use crate::positions::Positions;
+use crate::stores::Stores;
+use crate::stores::tables::Tables;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observer::Observers;
+
+/// Starts a thread; the system may refuse.
+pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
+
+/// See the module. Cloning shares the services.
+#[derive(Clone)]
+pub struct Parts {
+    pub log: Arc<dyn Log>,
+    pub catalog: Arc<Catalog>,
+    pub positions: Arc<Positions>,
+    pub modules: Arc<Modules>,
+    pub metrics: Metrics,
+    pub observers: Observers,
+    pub stores: Stores,
+    pub tables: Tables,
+    pub crashes: Crashes,
+    pub cluster: ClusterName,
+    /// Starts a worker's thread.
+    pub spawn: Spawn,
+    /// This host's name. It is a part of transactional ids, so it is stable over restarts and unique in the cluster.
+    pub host: String,
+}
