@@ -34,7 +34,7 @@ use super::request::Id;
 use super::shared::{ApiState, AppState, blocking};
 
 /// Run a candidate over records without any effect: shows outputs, failures, time and memory.
-#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/test", tag = "transforms",
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/test", operation_id = "test", tag = "transforms",
     params(Id),
     request_body(content((DryRunRequest = "application/json"), (DryRunForm = "multipart/form-data"))),
     responses((status = 200, description = "Outputs and failures", body = DryRunReport),

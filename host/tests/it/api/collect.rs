@@ -1,4 +1,4 @@
-//! Collection of modules that nobody uses: what goes and what stays, and that no deployment ever loses its module.
+//! The collection of unused modules: unused ones go, used ones stay, and no deployment ever loses its module.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,9 +32,12 @@ fn put(catalog: &Catalog, id: &str, module: Digest) -> Result<(), CatalogError> 
 }
 
 #[test]
-fn what_is_used_stays_and_the_rest_goes_with_its_chunks_and_copies() {
-    let (log, dir, other) = (shop_log(), tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
-    let (here, there) = (open(&log, dir.path()), open(&log, other.path()));
+fn used_modules_stay_and_others_go_with_their_chunks_and_copies() {
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    let other = tempfile::tempdir().expect("dir");
+    let here = open(&log, dir.path());
+    let there = open(&log, other.path());
     let [used, unused] = [1u8, 2].map(|byte| here.put_module(&vec![byte; 700_000]).expect("stored").digest);
     put(&here, "t/x", used).expect("accepted");
     assert!(there.module(&unused).expect("readable").is_some(), "there is a copy on both disks");
@@ -66,9 +69,13 @@ fn what_is_used_stays_and_the_rest_goes_with_its_chunks_and_copies() {
 
 #[test]
 fn a_deployment_has_its_module_whoever_collects_meanwhile() {
-    let (log, dir, other) = (shop_log(), tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
-    let (here, there) = (open(&log, dir.path()), open(&log, other.path()));
-    let (ended, collected) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    let other = tempfile::tempdir().expect("dir");
+    let here = open(&log, dir.path());
+    let there = open(&log, other.path());
+    let ended = AtomicBool::new(false);
+    let collected = AtomicUsize::new(0);
     let refused = std::thread::scope(|scope| {
         let collecting = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
