@@ -40,5 +40,3 @@ pub use limits::ApiLimits;
 pub use routes::router;
 pub use server::{Server, ServerLimits};
 pub use shared::{ApiState, OnRequest, Runtime};
-
-pub use crate::deployment::ModuleChecker;

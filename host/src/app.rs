@@ -27,7 +27,7 @@ use self::modules::ModuleCandidates;
 use self::runtime::HostRuntime;
 use crate::api::{self, ApiState, Gate, Server};
 use crate::catalog::collect_for_ever;
-use crate::cluster::{LogTopics, Publisher, Recorder};
+use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
 use crate::config::{Config, ServerOptions};
 use crate::crashes::Crashes;
 use crate::model::codes::Code;
@@ -180,7 +180,7 @@ impl Start {
         tokio::spawn(collect_for_ever(topics.catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
         let interval = config.group_keep_alive_interval;
         tokio::spawn(keep_groups_for_ever(log.clone(), topics.catalog.clone(), cluster.clone(), interval, shutdown.clone()));
-        let recorders = readers.map(|reader| Recorder::new(log_topics.clone(), reader, metrics.clone()));
+        let recorders = readers.map(|reader| LogTopicWriter::new(log_topics.clone(), reader, metrics.clone()));
         let ended = tokio::spawn(end([workers, publishing], recorders));
         let http = metrics.http.clone();
         let state = ApiState {
@@ -204,7 +204,7 @@ impl Start {
 }
 
 /// Records log lines and samples until the host's work has ended, and the rest of them after it.
-async fn end(work: [JoinHandle<()>; 2], recorders: [Recorder; 2]) {
+async fn end(work: [JoinHandle<()>; 2], recorders: [LogTopicWriter; 2]) {
     let (work_ended, nothing_more) = watch::channel(false);
     let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
     for ended in work {

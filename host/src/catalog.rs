@@ -1,4 +1,4 @@
-//! Desired state, kept in the log and nowhere else: which transforms there are, and the bytes of their modules.
+//! Desired state, kept in the log and nowhere else: the deployments of all transforms, and the bytes of their modules.
 //!
 //! | topic | partitions | key | value |
 //! |---|---|---|---|
@@ -7,8 +7,8 @@
 //! | `_sandbar.<cluster>.modules` | 0: manifests | digest | size, chunk count, where its chunks begin |
 //! | | 1: chunks | `digest/upload/number` | up to 512 KiB of the module |
 //!
-//! Both are compacted. The state is the fold of the topic: two followers read them for as long as the catalog lives,
-//! publish what they see and never end because of what they read or cannot read. Everything here may block.
+//! Both topics are compacted, and the catalog is the fold of their records. Two threads read them for as long as the
+//! catalog lives, and publish each state; no unreadable record ends them. Everything here may block.
 //!
 //! Invariants: a change is decided on all changes before it, of whichever host, and is there as a whole or not at all
 //! (see `writer`); a deployment is visible only after the log has it; a manifest is written after its chunks; bytes that

@@ -7,7 +7,7 @@
 //! supervisor: prepare   --> TopicFacts (log) --------------------------> rules::check_start
 //! ```
 //!
-//! The rules, in the order in which an author would mend what breaks them. A deployment is checked against all of them
+//! The rules, in the order in which an author would mend violations. A deployment is checked against all of them
 //! before anything is written, and its [`Rejection`] names every rule that it breaks.
 //!
 //! | rule | at a deployment | at the start of a revision |
@@ -41,7 +41,7 @@ mod topic_facts;
 mod topic_rules;
 
 pub use candidate::Candidate;
-pub use deployer::{CheckedCandidate, Deployed, Deployer, ModuleChecker, wait_until_empty};
+pub use deployer::{CheckedCandidate, DeployResult, Deployer, ModuleChecker, wait_until_empty};
 pub use error::DeployError;
 pub use rejection::{Rejection, Violation};
 pub use topic_facts::TopicFacts;

@@ -7,8 +7,8 @@ use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 
 pub use crate::catalog::manifests::{Manifests, chunk_number};
-pub use crate::cluster::fold::Statuses;
-pub use crate::positions::memory::{Entry as Remembered, Memory, encode as encode_memory};
+pub use crate::cluster::cluster_status::ClusterStatus;
+pub use crate::positions::record::{StartEntry, StartRecords, encode as encode_start};
 
 /// See `embedded`: records as they lie in its store.
 pub mod block {

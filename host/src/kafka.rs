@@ -1,26 +1,45 @@
 //! Apache Kafka: the only user of librdkafka.
 //!
-//! `raw` is a thin safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2);
-//! `producer` is what writes, transactional or not; `refusal` the table of whose fault a failed delivery is; `session` a
-//! worker's consumer and its producer; `places` where its partitions begin; `exclusive` a writer
-//! of one transaction, the only one of its id; `log` is topics, and reading and writing outside a session; `groups`
-//! committed offsets from outside of their group; `oversize` the sizes that topics have refused of late; `config` the properties that all start from.
+//! | file | duty |
+//! |---|---|
+//! | `log` | a cluster as a `Log`: opens all that follows, and appends outside of sessions |
+//! | `session` | a worker's session: `consumer` and `producer` together |
+//! | `consumer`, `start_offsets` | its member of the group, and where the partitions of that begin |
+//! | `producer`, `outputs` | its producer, transactional or not, and the topics that it writes |
+//! | `refusal`, `fault` | whose fault a failed delivery is |
+//! | `oversize` | the sizes that topics have refused of late |
+//! | `exclusive` | a writer of one transaction, the only one of its id |
+//! | `reader`, `topic_reader` | readers outside of any group: of a page, of a whole topic |
+//! | `deliver`, `retry` | loops that wait for librdkafka: until records are delivered, and while a call is retriable |
+//! | `groups` | committed offsets, from outside of their group |
+//! | `topics` | topics listed, described and created |
+//! | `error` | the recovery policy: the remedy of each error, by the call that met it |
+//! | `config` | the properties that all clients start from |
+//! | `raw` | a thin, safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2) |
 //!
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).
 
 mod config;
+mod consumer;
+mod deliver;
+mod error;
 mod exclusive;
-mod follow;
+mod fault;
 mod groups;
 mod log;
+mod outputs;
 mod oversize;
-mod places;
 mod producer;
 #[expect(unsafe_code, reason = "librdkafka is C")]
 mod raw;
+mod reader;
 mod refusal;
+mod retry;
 mod session;
+mod start_offsets;
+mod topic_reader;
+mod topics;
 
 pub use config::KafkaConfig;
 pub use log::KafkaLog;

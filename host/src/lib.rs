@@ -19,6 +19,7 @@ pub mod kafka;
 pub mod model;
 pub mod ports;
 pub mod positions;
+pub mod private_file;
 pub mod record_json;
 pub mod state;
 pub mod stores;

@@ -1,11 +1,11 @@
-//! Makes what runs on this host what the catalog says should run.
+//! Runs the transforms on this host that the catalog desires.
 //!
 //! One actor (a tokio task) per transform, so that a slow compile or a slow stop of one holds up no other. Each
 //! compares desired with running through [`plan`], a pure function, and does the one action that it names.
 //!
 //! Invariants: at most one set of workers per transform runs on a host, since they share transactional ids; a
 //! revision is prepared (fetched, compiled, instantiated) while the one before goes on, and the workers swap it in
-//! themselves; they are stopped and started anew only where their place in the group changes (other inputs, another
+//! themselves; they are stopped and started again only where their place in the group changes (other inputs, another
 //! delivery, another number of them).
 
 mod actor;
@@ -41,7 +41,7 @@ use actor::Actor;
 use inputs::InputWatch;
 use report::Report;
 
-/// How long a look into a store may take: its worker may be in a call of its guest.
+/// Longest time of a look into a store: its worker may be in a call of its guest.
 const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 
 /// The handle: asks how the running transforms are doing. Cloning shares it.
@@ -103,11 +103,11 @@ impl Supervisor {
         }
     }
 
-    /// What is committed under a key of a store, where a worker of this host has that partition number's state. Blocks for
-    /// as long as the worker's turn takes.
+    /// Looks up the committed value of a key in a store, where a worker of this host has that partition number's state.
+    /// Blocks for as long as the worker's turn takes.
     pub fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        let look = LookUp { number, store: store.to_owned(), key: key.to_owned(), answer };
+        let look = LookUp { partition: number, store: store.to_owned(), key: key.to_owned(), answer };
         let commands = {
             let actors = self.actors.lock();
             let report = actors.get(id)?.report.borrow();

@@ -1,45 +1,51 @@
 //! One transform's loop on one thread: poll, process, commit.
 //!
 //! ```text
-//! run:   open session -> TaskManager -> turn, turn, turn ... -> stop
-//!             ^            |  SessionError::Restart
-//!             +-- backoff -+
-//! turn:  poll -> full batches -> (deadline: what is left, commit) -> rebalance, if one waits
+//! run:       open session -> TaskManager -> run_once, run_once ... -> stop
+//!                 ^            |  SessionError::Restart
+//!                 +-- back-off +
+//! run_once:  poll -> full batches -> (deadline: the rest, commit) -> rebalance or swap, if one waits
 //! ```
 //!
-//! Invariants: one transaction spans all tasks of the worker; a partition is taken over or given up only between two
-//! transactions; after an abort every task is back at its committed offset with a fresh instance; after a restart
-//! nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or abort never
-//! touches another's.
+//! Invariants: one transaction spans all tasks of the worker; a partition is taken over or given up, and a revision swapped
+//! in, only between two transactions; after an abort every task is back at its committed offset with a fresh instance;
+//! after a restart nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or
+//! abort never touches another's.
 
+mod partition_states;
 mod portion;
-mod states;
+mod rollout;
+mod status;
 mod task_manager;
+mod transaction;
 mod unplaced;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-pub use task_manager::{Revisions, Swap, TaskManager};
+pub use rollout::{Revisions, RolloutStage, Swap};
+pub use status::WorkerStatus;
+pub use task_manager::TaskManager;
 
 use crate::model::codes::Code;
-use crate::model::status::{LastError, PartitionStatus, Refused, State};
+use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, SessionError, SessionOptions, StateOpener};
 
-/// First and longest time between two attempts to open a session.
+/// First and longest time between two attempts to open a session. A session that lasted longer than the longest one
+/// resets the back-off.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
-/// How long a worker without work waits in poll: the longest time until it sees a command.
+/// The time that a worker without work waits in a poll: the longest time until it sees a command.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// How often status is published while nothing happens to it.
+/// The time between two reports of the status while no rollout goes on.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a worker can be told.
+/// The commands to a worker.
 pub enum Command {
-    /// Commit what is open, leave the group, end.
+    /// Commit the open work, leave the group, end.
     Stop,
     /// Go on with the partitions that a bad record stopped.
     Resume,
@@ -47,59 +53,26 @@ pub enum Command {
     Swap(Swap),
     /// Look for partitions that the inputs have got since.
     LookForPartitions,
-    /// Say of the partitions that wait for another revision why it does not come.
+    /// Show why the revision does not come that some partitions wait for.
     Strand(LastError),
-    /// Say what is committed in a store.
+    /// Answer with the committed value of a key.
     LookUp(LookUp),
 }
 
-/// A look into a store. Not answered where the worker does not have that partition's state.
+/// A look into a store. A worker that does not have that partition's state drops it without an answer.
 pub struct LookUp {
-    /// Partition number.
-    pub number: i32,
+    pub partition: i32,
     pub store: String,
     pub key: Vec<u8>,
     pub answer: SyncSender<Option<Vec<u8>>>,
-}
-
-/// How a worker is doing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkerStatus {
-    pub state: State,
-    pub error: Option<LastError>,
-    pub partitions: Vec<PartitionStatus>,
-    /// Memory of its largest instance.
-    pub memory_bytes: usize,
-    pub revision: u64,
-    /// The revision has not committed yet: the one before is kept.
-    pub on_trial: bool,
-    pub refused: Option<Refused>,
-    /// A newer revision that another host has committed with, on partitions that are this worker's now: they wait
-    /// for it.
-    pub outrun_by: Option<u64>,
-}
-
-impl Default for WorkerStatus {
-    fn default() -> Self {
-        Self {
-            state: State::Starting,
-            error: None,
-            partitions: Vec::new(),
-            memory_bytes: 0,
-            revision: 0,
-            on_trial: false,
-            refused: None,
-            outrun_by: None,
-        }
-    }
 }
 
 /// See the module. Runs on its own thread.
 pub struct Worker {
     pub log: Arc<dyn Log>,
     pub options: SessionOptions,
-    pub programs: Revisions,
-    /// What opens its stores, where it has any.
+    pub revisions: Revisions,
+    /// Opens the stores of a transform that has any.
     pub stores: Option<Arc<dyn StateOpener>>,
     pub commands: Receiver<Command>,
     pub status: watch::Sender<WorkerStatus>,
@@ -107,86 +80,98 @@ pub struct Worker {
     pub clock: fn() -> Timestamp,
 }
 
-/// Why a cycle ended.
+/// The end of a session, or of the attempt to open one.
 enum End {
     Stopped,
-    Failed(SessionError),
+    /// `lasted` is zero if no session was opened.
+    Failed {
+        error: SessionError,
+        lasted: Duration,
+    },
 }
 
 impl Worker {
-    /// Runs until it is told to stop, or nobody is left to tell it.
+    /// Runs until a command stops it, or nobody is left to send one.
     pub fn run(mut self) {
-        let mut failures = 0;
-        loop {
-            self.options.outputs.clone_from(&self.programs.run.settings.outputs);
-            let ended = match self.log.open(&self.options) {
-                Ok(session) => {
-                    let started = Instant::now();
-                    let mut cycle = TaskManager::new(session, self.programs.clone(), self.stores.clone());
-                    let end = self.serve(&mut cycle);
-                    self.programs = cycle.into_revisions();
-                    // A session that worked for a while failed of something new.
-                    failures = if started.elapsed() > REOPEN.longest { 0 } else { failures };
-                    end
-                }
-                Err(error) => End::Failed(error),
-            };
-            let End::Failed(error) = ended else { break };
+        let mut failures: u32 = 0;
+        while let End::Failed { error, lasted } = self.run_session() {
+            // A session that worked for a while failed of something new.
+            if lasted > REOPEN.longest {
+                failures = 0;
+            }
             let pause = REOPEN.after(failures);
-            failures += 1;
+            failures = failures.saturating_add(1);
             self.report_failure(&error, pause);
             if self.stopped_while_waiting(pause) {
                 break;
             }
         }
-        self.publish(WorkerStatus { state: State::Stopped, ..WorkerStatus::default() });
+        self.publish(WorkerStatus::without_session(State::Stopped, None));
     }
 
-    fn serve(&mut self, cycle: &mut TaskManager) -> End {
-        let (mut published, mut standing) = (Instant::now(), cycle.standing());
+    fn run_session(&mut self) -> End {
+        self.options.outputs.clone_from(&self.revisions.current.settings.outputs);
+        let session = match self.log.open(&self.options) {
+            Ok(session) => session,
+            Err(error) => return End::Failed { error, lasted: Duration::ZERO },
+        };
+        let started = Instant::now();
+        let mut manager = TaskManager::new(session, self.revisions.clone(), self.stores.clone());
+        let served = self.serve(&mut manager);
+        self.revisions = manager.into_revisions();
+        match served {
+            Ok(()) => End::Stopped,
+            Err(error) => End::Failed { error, lasted: started.elapsed() },
+        }
+    }
+
+    /// Runs the session until a command stops it. An error means that the session is of no more use.
+    fn serve(&self, manager: &mut TaskManager) -> Result<(), SessionError> {
+        let mut published_at = Instant::now();
+        let mut stage = manager.rollout_stage();
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Resume) => {
-                    if let Err(error) = cycle.resume() {
-                        return End::Failed(error);
-                    }
-                }
-                Ok(Command::Swap(next)) => cycle.swap(next),
-                Ok(Command::LookForPartitions) => {
-                    if let Err(error) = cycle.look_for_partitions() {
-                        return End::Failed(error);
-                    }
-                }
-                Ok(Command::Strand(error)) => cycle.strand(&error),
-                Ok(Command::LookUp(LookUp { number, store, key, answer })) => {
-                    if let Some(found) = cycle.look_up(number, &store, &key, (self.clock)()) {
-                        let _ = answer.send(found);
-                    }
-                    continue;
-                }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
-                    if let Err(error) = cycle.stop(self.clock) {
-                        // Whoever takes over processes again what was not committed.
-                        let id = &self.programs.run.settings.id;
-                        tracing::warn!(transform = %id, %error, "stopped without its last commit");
-                    }
-                    return End::Stopped;
+                    self.stop(manager);
+                    return Ok(());
+                }
+                Ok(Command::Resume) => manager.resume()?,
+                Ok(Command::Swap(next)) => manager.swap(next),
+                Ok(Command::LookForPartitions) => manager.look_for_partitions()?,
+                Ok(Command::Strand(error)) => manager.strand(&error),
+                Ok(Command::LookUp(look_up)) => {
+                    self.answer(manager, look_up);
+                    continue;
                 }
                 Err(TryRecvError::Empty) => {}
             }
-            if let Err(error) = cycle.turn(self.clock, IDLE_WAIT) {
-                return End::Failed(error);
-            }
-            // How a swap goes is told at once.
-            if published.elapsed() >= STATUS_INTERVAL || standing != cycle.standing() {
-                self.publish(cycle.status());
-                (published, standing) = (Instant::now(), cycle.standing());
+            manager.run_once(self.clock, IDLE_WAIT)?;
+            // A rollout shows at once.
+            if published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage() {
+                self.publish(manager.status());
+                published_at = Instant::now();
+                stage = manager.rollout_stage();
             }
         }
     }
 
+    fn stop(&self, manager: &mut TaskManager) {
+        if let Err(error) = manager.stop(self.clock) {
+            // The next owner processes the uncommitted records again.
+            let id = &self.revisions.current.settings.id;
+            tracing::warn!(transform = %id, %error, "stopped without its last commit");
+        }
+    }
+
+    fn answer(&self, manager: &mut TaskManager, look_up: LookUp) {
+        let LookUp { partition, store, key, answer } = look_up;
+        if let Some(found) = manager.look_up(partition, &store, &key, (self.clock)()) {
+            let _ = answer.send(found);
+        }
+    }
+
     fn publish(&self, status: WorkerStatus) {
-        let metrics = &self.programs.run.observer.metrics;
+        let metrics = &self.revisions.current.observer.metrics;
         for partition in &status.partitions {
             metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
             let left = partition.restoring.map(|restoring| restoring.records_total - restoring.records_read);
@@ -210,21 +195,21 @@ impl Worker {
     }
 
     fn report_failure(&self, error: &SessionError, pause: Duration) {
-        self.programs.run.observer.metrics.aborted("restart");
-        tracing::warn!(transform = %self.programs.run.settings.id, %error, ?pause, "the worker's session failed and is opened again");
+        let revision = &self.revisions.current;
+        revision.observer.metrics.aborted("restart");
+        tracing::warn!(transform = %revision.settings.id, %error, ?pause, "the worker's session failed and is opened again");
         let code = if let SessionError::Withheld { code, .. } = error { *code } else { Code::LogUnavailable };
         let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)() };
-        self.publish(WorkerStatus { state: State::Failed, error: Some(error), ..WorkerStatus::default() });
+        self.publish(WorkerStatus::without_session(State::Failed, Some(error)));
     }
 
     fn stopped_while_waiting(&mut self, pause: Duration) -> bool {
-        use std::sync::mpsc::RecvTimeoutError;
         let deadline = Instant::now() + pause;
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Ok(Command::Resume | Command::LookForPartitions | Command::LookUp(_) | Command::Strand(_)) => {}
-                Ok(Command::Swap(next)) => self.programs.replace(next.program),
+                Ok(Command::Swap(next)) => self.revisions.replace(next.revision),
                 Err(RecvTimeoutError::Timeout) => return false,
             }
         }

@@ -212,7 +212,7 @@ fn new_partitions_begin_at_their_first_records() {
 
 /// Its offsets are of another topic, whether Kafka has them still or not.
 #[test]
-fn a_topic_that_is_made_anew_begins_at_its_first_records() {
+fn a_recreated_topic_begins_at_its_first_records() {
     let (kafka, cluster) = (KafkaCluster::shared(), "anew");
     let host = Host::start(kafka, cluster);
     let api = host.api();
@@ -283,7 +283,7 @@ fn retention_stops_the_partition_whose_records_it_took() {
     produce_in_transaction(kafka, &job.input, &to_partition(0, 10..20));
     expected.extend(to_partition(0, 10..20));
     wait_outputs(&job, &expected);
-    // Before it is committed, both say the same: of what is done, nothing is left.
+    // Before it is committed, both say the same: no work is left.
     wait::until("status and offsets agree", wait::PATIENCE, || {
         let status = partitions(&host.api().status(&job.transform));
         let shown = shown(&host.api(), &job);
@@ -333,7 +333,7 @@ fn retention_stops_the_partition_whose_records_it_took() {
     assert!(status.contains(&format!("ends at {end}, and the committed offset is {}", end + 5)), "{status}");
 }
 
-/// A bad record holds a partition, and retention takes what comes after it: nobody reads on behind the gap.
+/// A bad record holds a partition, and retention takes the records after it: nobody reads on behind the gap.
 #[test]
 fn retention_overtakes_a_partition_that_is_held() {
     let (kafka, cluster) = (KafkaCluster::shared(), "overtaken");
@@ -400,7 +400,7 @@ fn a_host_is_killed_while_it_begins() {
         host.wait_ready();
         for (job, begun) in jobs.iter().zip(begun) {
             wait_for(&host.api(), job, &[(0, None), (1, None)]);
-            // What had not begun begins now, at `latest`.
+            // Partitions that had not begun begin now, at `latest`.
             let more = to_partition(0, 5..7);
             job.produce(&more);
             let expected = if begun { [records.clone(), more].concat() } else { more };

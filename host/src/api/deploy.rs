@@ -1,7 +1,7 @@
 //! The deployments that requests ask for. [`crate::deployment`] has their rules and steps. Everything here blocks.
 
 use crate::catalog::{Change, ChangeResult};
-use crate::deployment::{Candidate, DeployError, Deployed, Deployer, Rejection, Violation};
+use crate::deployment::{Candidate, DeployError, DeployResult, Deployer, Rejection, Violation};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::spec::Problem;
@@ -19,7 +19,7 @@ pub struct Request {
     pub dry_run: bool,
 }
 
-pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
+pub fn deploy(state: &ApiState, request: Request) -> Result<DeployResult, Refusal> {
     let Request { id, upload: Upload { spec, module }, precondition, dry_run } = request;
     let candidate = Candidate::parse(&id, spec, module.as_deref())?;
     let change = precondition.of(candidate.change());

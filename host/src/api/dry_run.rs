@@ -22,7 +22,7 @@ use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
 use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::dry_run::DryRun;
-use crate::task::{Failed, Settings};
+use crate::task::{RecordFailure, Settings};
 
 use self::limits::out_of_time;
 use self::report::Report;
@@ -82,7 +82,7 @@ fn run(state: &ApiState, id: &TransformId, request: Request) -> Result<DryRunRep
             return Err(out_of_time(state, &format!("{input} of {} records were done", samples.len())));
         }
         let outcome = dry_run.run(sample.partition, &sample.record, now).map_err(|error| {
-            let failed = Failed::of_guest(&error);
+            let failed = RecordFailure::of_guest(&error);
             Refusal::new(failed.code, failed.message)
         })?;
         report.add(&spec, sample, outcome)?;

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use crate::api_types::{Level, LogLine, Sample};
 use crate::catalog::CatalogError;
-use crate::cluster::{LogTopic, Position, Sampled};
+use crate::cluster::{LogPosition, LogTopic, SampleValue};
 use crate::model::codes::Code;
 use crate::model::log_entry::LogEntry;
 use crate::model::names::TransformId;
@@ -165,7 +165,7 @@ pub async fn tail(
     Ok(stream::respond(Framing::of(&headers), source, end, shared.state.shutdown.clone()))
 }
 
-fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<Position, Refusal> {
+fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<LogPosition, Refusal> {
     // A control topic that is missing is not the fault of the request.
     let position = feed.position(id, since).map_err(CatalogError::from)?;
     Ok(match after {
@@ -185,7 +185,7 @@ fn log_line(record: LogRecord, level: Level) -> Option<StreamLine> {
 }
 
 fn sample_line(record: LogRecord) -> Option<StreamLine> {
-    let json = String::from_utf8(record.value?).ok().filter(|json| Sampled::is_in(json))?;
+    let json = String::from_utf8(record.value?).ok().filter(|json| SampleValue::is_in(json))?;
     Some(StreamLine { offset: record.offset, kind: "sample", json })
 }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::text::{cut, one_line};
 
 use super::problem::{self, Refusal};
@@ -83,7 +83,7 @@ impl RequestId {
 
 /// Makes an id that no other request of any process has.
 fn new_id() -> String {
-    static PROCESS: LazyLock<u64> = LazyLock::new(random::number);
+    static PROCESS: LazyLock<u64> = LazyLock::new(random_u64);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, TransformView};
 use crate::catalog::{Change, Outcome};
-use crate::deployment::Deployed;
+use crate::deployment::DeployResult;
 use crate::model::names::{TeamName, TransformId};
 
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
@@ -62,7 +62,7 @@ pub async fn put(
     let permit = shared.uploads.take().await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
-    let Deployed { result: change, created_topics, warnings } = blocking(move || {
+    let DeployResult { change, created_topics, warnings } = blocking(move || {
         let _held = (permit, share);
         let upload = upload_of(&media, &headers, bytes)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })

@@ -3,20 +3,19 @@
 //! The folder holds machine code that the host runs and records of every team: only the host's user may look into it.
 //! Other users' folders are refused; rights of others to one's own are taken away.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
 
-use crate::model::random;
+use crate::model::random::random_u64;
+use crate::private_file::{OTHERS, create_folder, open_with, own_user, take_rights_of_others};
 
 /// Folders in the data folder.
 const PARTS: [&str; 4] = ["compiled", "log", "modules", "state"];
-/// Rights of group and others.
-const OTHERS: u32 = 0o077;
 /// Longest name of a host that the folder holds.
 const NAME_BYTES_MAX: u64 = 1024;
 
@@ -47,7 +46,7 @@ impl DataDir {
     pub fn host_name(&self) -> anyhow::Result<String> {
         let path = self.path.join("host");
         let here = || path.display().to_string();
-        match open(OpenOptions::new().read(true), &path) {
+        match open_with(OpenOptions::new().read(true), &path) {
             Ok(file) => {
                 let mut name = String::new();
                 file.take(NAME_BYTES_MAX).read_to_string(&mut name).with_context(here)?;
@@ -58,8 +57,8 @@ impl DataDir {
             Err(_) => {}
         }
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
-        let name = format!("{}-{}", machine.trim(), &random::name()[..8]);
-        let file = open(OpenOptions::new().write(true).create_new(true), &path);
+        let name = format!("{}-{:08x}", machine.trim(), random_u64() as u32);
+        let file = open_with(OpenOptions::new().write(true).create_new(true), &path);
         file.and_then(|mut file| file.write_all(name.as_bytes())).with_context(here)?;
         Ok(name)
     }
@@ -68,19 +67,15 @@ impl DataDir {
 /// Makes a folder for this user alone.
 fn make_private(path: &Path) -> anyhow::Result<()> {
     let here = || path.display().to_string();
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(here)?;
+    create_folder(path).with_context(here)?;
     let metadata = std::fs::metadata(path).with_context(here)?;
-    let own = rustix::process::geteuid().as_raw();
-    let mode = metadata.mode() & 0o7777;
+    let own = own_user();
     match metadata.uid() {
-        owner if owner == own && mode & OTHERS == 0 => {}
-        owner if owner == own => {
-            tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others had rights to this folder: they are taken away");
-            std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(here)?;
-        }
+        owner if owner == own => take_rights_of_others(path, &metadata).with_context(here)?,
         // A mounted volume is often so. Its parts are this user's own, and each is looked at.
         0 => {
-            tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "this folder belongs to root: give the host a folder of its own in it");
+            let mode = format!("{:o}", metadata.mode() & 0o7777);
+            tracing::warn!(path = %path.display(), mode, "this folder belongs to root: give the host a folder of its own in it");
         }
         owner => bail!(
             "{} belongs to user {owner}, and the host runs as user {own}: chown it, or give the host another --data-dir",
@@ -92,20 +87,18 @@ fn make_private(path: &Path) -> anyhow::Result<()> {
 
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join("lock");
-    let file = open(OpenOptions::new().write(true).create(true), &path).with_context(|| path.display().to_string())?;
+    let file = open_with(OpenOptions::new().write(true).create(true), &path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => bail!("{} is in use by another process; give each host a --data-dir of its own", folder.display()),
     }
 }
 
-/// Opens a file of the folder, which may not be a link that somebody put there.
-fn open(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
-    options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// Opens a data folder of this mode, with such a subfolder, and looks at both modes afterwards.

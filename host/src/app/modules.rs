@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::api::ModuleChecker;
+use crate::deployment::ModuleChecker;
 use crate::guest::compile::{Compiler, Jail};
 use crate::guest::{ModuleOptions, Modules};
 use crate::model::module::{ModuleError, ModuleInfo};

@@ -13,14 +13,14 @@ use crate::model::units::Timestamp;
 /// Longest wait for the log to show a record that was written: far above the lag of a healthy cluster.
 pub const SEEN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What the caller takes the transform to be (`If-Match`, `If-None-Match`).
+/// The state that the caller expects the transform to be in (`If-Match`, `If-None-Match`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Precondition {
     Any,
-    /// It exists, at whatever revision (`If-Match: *`).
+    /// The transform exists, at whatever revision (`If-Match: *`).
     Present,
     Revision(u64),
-    /// It does not exist (`If-None-Match: *`).
+    /// The transform does not exist (`If-None-Match: *`).
     Absent,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Precondition {
 /// One change of one transform.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Change {
-    /// The spec and module that it shall have. A paused transform stays paused.
+    /// Sets the spec and the module. A paused transform stays paused.
     Put {
         spec: Box<RawSpec>,
         module: Digest,
@@ -50,7 +50,7 @@ pub enum Change {
     Pause,
     /// Run again; also those partitions that stopped before a bad record.
     Resume,
-    /// Have every host's workers stop and start anew.
+    /// Every host stops its workers, and starts others.
     Restart,
     /// Begin with empty stores.
     ResetState,
@@ -62,22 +62,22 @@ pub enum Change {
 pub struct Request {
     pub expected: Precondition,
     pub change: Change,
-    /// What the client calls this request: one that comes again is answered as it was the first time.
+    /// The client's name for this request: a repeated request gets the answer of the first.
     pub key: Option<RequestKey>,
     pub now: Timestamp,
-    /// What the transform's group has committed with. A transform that the catalog does not know goes on counting there:
-    /// no lower revision may go on from those offsets.
+    /// The newest progress that the transform's group committed. A transform that the catalog does not know counts on from
+    /// there: no lower revision may go on from those offsets.
     pub committed: Progress,
 }
 
 impl Request {
-    /// Tells what is asked from anything else; what the host adds is no part of it.
+    /// Tells one request from another by what the client sent; fields that the host adds are no part of it.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(&(&self.expected, &self.change)).expect("a request is plain data"))
     }
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeResult {
     /// The deployment as it is now.

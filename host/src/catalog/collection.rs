@@ -13,7 +13,8 @@ use super::service::Catalog;
 
 /// Time that an unused module stays in the log by default (`module_retention`): longer than a deployment takes.
 pub const MODULE_RETENTION: Duration = Duration::from_secs(24 * 3600);
-/// How often is looked, between these two: a part of the retention.
+/// Bounds of the time between two collections, which is a 24th of the retention: a test's retention is seconds, and an hour
+/// more or less is no matter for a day.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
@@ -43,7 +44,7 @@ pub async fn collect_for_ever(
     }
 }
 
-/// What is not collected now is when it is looked for again.
+/// The next collection finds the same modules.
 fn log_failure(error: &CatalogError) {
     tracing::warn!(code = %error.code(), %error, "modules that nobody uses were not collected");
 }

@@ -23,7 +23,7 @@ pub fn ensure_topic(log: &dyn Log, wanted: NewTopic) -> Result<TopicName, Catalo
     Ok(wanted.name)
 }
 
-/// Whether a control topic is there, with the settings that Sandbar relies on. `for_ever`: nothing in it is deleted by age.
+/// Checks that a control topic has the settings that Sandbar relies on. With `for_ever`, nothing in it is deleted by age.
 pub fn check_topic(log: &dyn Log, topic: &TopicName, partitions: i32, for_ever: bool) -> Result<(), CatalogError> {
     let problem = match log.topic(topic) {
         Err(LogError::NoTopic(_)) => "does not exist any more".to_owned(),

@@ -1,4 +1,4 @@
-//! Whether a deployment would make transforms feed themselves: a path from it through topics and others back to it.
+//! Finds deployments that would make transforms feed themselves: a path from one through topics and others back to it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,8 +7,8 @@ use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::Spec;
 
 /// The cycle that `next` would close among `all` (its own earlier state aside), unless its spec allows one:
-/// `a/x -> topic -> b/y -> topic -> a/x`. Paused transforms count, as they may be resumed at any time; what this host
-/// cannot read, and so does not run, is left out.
+/// `a/x -> topic -> b/y -> topic -> a/x`. Paused transforms count, as they may be resumed at any time; specs that this
+/// host cannot read, and so does not run, are left out.
 pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment>) -> Option<String> {
     let next = next.spec().ok().filter(|spec| !spec.allow_cycle)?;
     let live = all.filter(|other| other.desired != Desired::Deleted && other.id != next.id);
@@ -16,7 +16,7 @@ pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment
     path_back(&next, &others)
 }
 
-/// The way from what `home` writes to its inputs. Each transform is looked at once, and none within another: the way
+/// The way from the outputs of `home` to its inputs. Each transform is looked at once, and none within another: the way
 /// may be as long as there are transforms.
 fn path_back(home: &Spec, others: &[Spec]) -> Option<String> {
     let mut readers: BTreeMap<&TopicName, Vec<&Spec>> = BTreeMap::new();

@@ -19,7 +19,7 @@ use super::encoding::encode_deployment;
 use super::error::CatalogError;
 use super::history::{history, rollback_target};
 
-/// What a request makes of the catalog: its answer, and the records that have to be written for it, in one transaction.
+/// A decided request: its result, and the records to write for it in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     pub result: ChangeResult,
@@ -36,8 +36,13 @@ pub fn earlier_result(all: &Deployments, id: &TransformId, request: &Request) ->
     }
     let mut deployment = latest.clone();
     if let Some(then) = all.revision(id, first.revision) {
-        let (module, spec) = (then.module, then.spec.clone());
-        deployment = Deployment { revision: then.revision, module, spec, changed_at: then.changed_at, ..deployment };
+        deployment = Deployment {
+            revision: then.revision,
+            module: then.module,
+            spec: then.spec.clone(),
+            changed_at: then.changed_at,
+            ..deployment
+        };
     }
     Ok(Some(ChangeResult { deployment, outcome: first.outcome }))
 }
@@ -116,7 +121,7 @@ fn check_new_revision(
     if has_module(&next.module) { Ok(()) } else { Err(CatalogError::NoModule(next.module)) }
 }
 
-/// Whether the transform (`None`: absent or deleted) is what was expected.
+/// Checks the precondition on the live deployment (`None`: absent or deleted).
 fn check(expected: Precondition, live: Option<&Deployment>) -> Result<(), CatalogError> {
     let found = live.map(|deployment| deployment.revision);
     let fits = match expected {
@@ -154,8 +159,8 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
     ChangeResult { deployment, outcome: if live.is_some() { Outcome::Updated } else { Outcome::Created } }
 }
 
-/// The revision after the latest one. A forged one that has no successor counts for nothing: then it goes on from what the
-/// group has committed with.
+/// The revision after the latest one. A forged revision that has no successor counts for nothing: then the count goes on
+/// from the group's committed progress.
 fn next_revision(latest: Option<&Deployment>, committed: &Progress) -> u64 {
     let latest = latest.map_or(committed.revision, |latest| latest.revision);
     if latest < COUNT_MAX {
@@ -179,7 +184,7 @@ fn ask(latest: &Deployment, next: impl FnOnce(Generations) -> Generations) -> Ch
     ChangeResult { deployment, outcome: Outcome::Updated }
 }
 
-/// The spec with its names and its module's digest written out, so that what is read can be sent back as it is.
+/// The spec with its names and its module's digest written out, so that an answer can be sent back as a request.
 fn complete(mut spec: RawSpec, id: &TransformId, module: Digest) -> RawSpec {
     spec.team = Some(id.team.to_string());
     spec.name = Some(id.name.to_string());

@@ -112,7 +112,7 @@ fn a_repeated_request_is_answered_as_the_first() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_by_name() {
+fn impossible_changes_are_refused_by_name() {
     let mut state = Deployments::default();
     let nothing = [Change::Pause, Change::Resume, Change::Delete, Change::Rollback { to: None }];
     for change in nothing {
@@ -214,7 +214,7 @@ fn a_forged_record_locks_nobody_out() {
 }
 
 #[test]
-fn a_revision_without_a_successor_goes_on_from_what_was_committed() {
+fn a_revision_without_a_successor_goes_on_from_the_committed_one() {
     let mut state = Deployments::default();
     after(&mut state, &request(put_of("a"))).expect("accepted");
     let mut forged = state[&id()].clone();

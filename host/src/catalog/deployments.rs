@@ -16,7 +16,7 @@ use super::encoding::key;
 use super::materialized_topic::Fold;
 use super::newer::{Outline, ReadResult, read_deployment, read_revision};
 
-/// What the deployments topic says: the fold of its records.
+/// The current deployment of every transform, deleted ones too, and the revisions that are kept.
 #[derive(Debug, Clone, Default)]
 pub struct Deployments {
     current: BTreeMap<TransformId, Deployment>,
@@ -69,7 +69,7 @@ impl Deployments {
         all.map(|((_, revision), reason)| (*revision, reason.as_str()))
     }
 
-    /// Tells whether this host understands everything that there is.
+    /// Returns true if this host understands every record of the topic.
     pub fn is_understood(&self) -> bool {
         self.unread.is_empty() && self.current.values().all(|current| current.unread.is_none())
     }
@@ -107,7 +107,7 @@ impl Deployments {
         Ok(())
     }
 
-    /// Keeps what was known before, under what is known of the new record.
+    /// Completes the outline of a newer host's record with the content of the record before.
     fn unread_deployment(&self, id: &TransformId, outline: Outline) -> Deployment {
         let before = self.current.get(id).cloned();
         let asked = before.as_ref().map(|before| before.asked).unwrap_or_default();

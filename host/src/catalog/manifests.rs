@@ -55,19 +55,19 @@ pub fn drop_manifest(digest: &Digest, now: Timestamp) -> LogRecord {
     LogRecord { value: None, ..record(digest.to_string(), Vec::new(), now) }
 }
 
-/// A module that is there.
+/// A module that the log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredModule {
     pub manifest: Manifest,
-    /// When it was uploaded last.
+    /// The time of its last upload.
     pub at: Timestamp,
 }
 
-/// The fold of the manifests: which modules there are.
+/// The fold of the manifests: the modules that the log holds.
 #[derive(Debug, Clone, Default)]
 pub struct Manifests {
     pub stored: BTreeMap<Digest, StoredModule>,
-    /// Uploads whose manifest was deleted or replaced: what is left of them are chunks.
+    /// Uploads whose manifest was deleted or replaced: their chunks are left.
     pub left_behind: Vec<(Digest, Manifest)>,
     /// Modules of which this host does not understand where they are, and why not.
     pub unread: BTreeMap<Digest, String>,

@@ -2,7 +2,8 @@ use super::*;
 
 #[test]
 fn chunks_are_told_apart() {
-    let (ours, other) = (Digest::of(b"a"), Digest::of(b"b"));
+    let ours = Digest::of(b"a");
+    let other = Digest::of(b"b");
     for (upload, digest, asked, number) in [
         ("u1", ours, "u1", Some(12)),
         ("u1", other, "u1", None),
@@ -36,7 +37,7 @@ fn a_forged_manifest_is_refused() {
 }
 
 #[test]
-fn what_an_upload_leaves_behind_is_known() {
+fn chunks_that_an_upload_leaves_behind_are_known() {
     let digest = Digest::of(b"a");
     let manifest = |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into() };
     let mut fold = Manifests::default();

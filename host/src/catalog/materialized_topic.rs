@@ -19,7 +19,7 @@ use crate::ports::{Log, LogError, LogRecord, Page};
 
 use super::error::CatalogError;
 
-/// How long one read waits for news; also how long a stop may take.
+/// Longest wait of one read for news: a stop takes as long.
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,13 +30,13 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// State made of records, one after the other.
 pub trait Fold: Send + 'static {
-    /// What is published: cheap to clone.
+    /// The published state: cheap to clone.
     type Snapshot: Clone + Send + Sync;
 
     /// Takes one record; an error says why it was skipped.
     fn apply(&mut self, record: &LogRecord) -> Result<(), String>;
 
-    /// What has been applied is all that was there.
+    /// Every record that the topic had at the start has been applied.
     fn loaded(&mut self) {}
 
     fn snapshot(&self) -> Self::Snapshot;
@@ -44,7 +44,7 @@ pub trait Fold: Send + 'static {
 
 /// A running follower. Dropping it ends its thread.
 pub struct MaterializedTopic<F: Fold> {
-    view: watch::Receiver<F::Snapshot>,
+    snapshot: watch::Receiver<F::Snapshot>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -52,9 +52,9 @@ pub struct MaterializedTopic<F: Fold> {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// The offset up to which the view is complete.
+    /// The offset up to which the snapshot is complete.
     position: Mutex<i64>,
-    /// Why the log cannot be read now.
+    /// The reason why the log cannot be read now.
     trouble: Mutex<Option<String>>,
     moved: Condvar,
 }
@@ -63,7 +63,7 @@ impl<F: Fold> MaterializedTopic<F> {
     /// Reads the partition to its end, then starts the thread that follows it.
     pub fn start(log: Arc<dyn Log>, topic: TopicName, partition: i32, fold: F) -> Result<Self, CatalogError> {
         let shared = Arc::new(Shared::default());
-        let (sender, view) = watch::channel(fold.snapshot());
+        let (sender, snapshot) = watch::channel(fold.snapshot());
         let mut thread = FoldThread {
             log,
             topic,
@@ -80,23 +80,23 @@ impl<F: Fold> MaterializedTopic<F> {
             .name(format!("follow-{partition}"))
             .spawn(move || thread.run())
             .map_err(|error| CatalogError::Host(format!("starting a thread: {error}")))?;
-        Ok(Self { view, shared, thread: Some(thread) })
+        Ok(Self { snapshot, shared, thread: Some(thread) })
     }
 
     pub fn watch(&self) -> watch::Receiver<F::Snapshot> {
-        self.view.clone()
+        self.snapshot.clone()
     }
 
     pub fn current(&self) -> F::Snapshot {
-        self.view.borrow().clone()
+        self.snapshot.borrow().clone()
     }
 
-    /// Why the log cannot be read now, if so: the view is what was known before.
+    /// The reason why the log cannot be read now, if there is one: the snapshot is of the time before.
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().clone()
     }
 
-    /// Waits until the view holds every record before `offset`; whether it does.
+    /// Waits until the snapshot holds every record before `offset`. Returns false if it does not in time.
     #[must_use]
     pub fn wait_for(&self, offset: i64, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
@@ -109,14 +109,14 @@ impl<F: Fold> MaterializedTopic<F> {
         true
     }
 
-    /// Waits until the view is as wanted; whether it is.
+    /// Waits until the snapshot is as wanted. Returns false if it is not in time.
     #[must_use]
     pub fn wait_until(&self, timeout: Duration, wanted: impl Fn(&F::Snapshot) -> bool) -> bool {
         let deadline = Instant::now() + timeout;
         let mut position = self.shared.position.lock();
-        while !wanted(&self.view.borrow()) {
+        while !wanted(&self.snapshot.borrow()) {
             if self.shared.moved.wait_until(&mut position, deadline).timed_out() {
-                return wanted(&self.view.borrow());
+                return wanted(&self.snapshot.borrow());
             }
         }
         true
@@ -143,7 +143,7 @@ impl<F: Fold> Drop for MaterializedTopic<F> {
     }
 }
 
-/// What the thread owns.
+/// The fold and its position, owned by the thread.
 struct FoldThread<F: Fold> {
     log: Arc<dyn Log>,
     topic: TopicName,
@@ -152,7 +152,7 @@ struct FoldThread<F: Fold> {
     position: i64,
     /// The topic was not there: one that is there again is another one.
     gone: bool,
-    /// Below, what is read was known before, or is older than what is: it is not published.
+    /// Records below this offset were known before, or are older than the known ones: they are not published.
     quiet_until: i64,
     sender: watch::Sender<F::Snapshot>,
     shared: Arc<Shared>,
@@ -205,12 +205,12 @@ impl<F: Fold> FoldThread<F> {
         self.log.read(&self.topic, self.partition, self.position, POLL_WAIT, READ_BYTES_MAX)
     }
 
-    /// Takes a page over; whether anything changed.
+    /// Applies a page. Returns true if the position moved.
     fn take(&mut self, page: Page) -> bool {
         if std::mem::take(&mut self.gone) || (page.end_offset < self.position && self.was_cut()) {
             // What is known stays: running transforms go on. The new topic's records come on top.
             warn!(topic = %self.topic, code = %Code::ControlTopic, position = self.position, end_offset = page.end_offset,
-                "control topic was cut short or made anew, reading it from its beginning");
+                "control topic was cut short or recreated, reading it from its beginning");
             self.position = 0;
             self.quiet_until = page.end_offset;
             *self.shared.position.lock() = 0;
@@ -227,12 +227,12 @@ impl<F: Fold> FoldThread<F> {
         moved
     }
 
-    /// Whether the partition really ends before what was read; a page's own end may be an old one.
+    /// Returns true if the partition ends before the position. A page's own end may be an old one.
     fn was_cut(&self) -> bool {
         self.log.offsets(&self.topic, self.partition).is_ok_and(|(_, end_offset)| end_offset < self.position)
     }
 
-    /// The view first, then the position: who waits for an offset finds it in the view.
+    /// Publishes the snapshot first, then the position: whoever waits for an offset finds it in the snapshot.
     fn publish(&self) {
         self.sender.send_replace(self.fold.snapshot());
         *self.shared.position.lock() = self.position;

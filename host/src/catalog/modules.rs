@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName};
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
 
@@ -34,14 +34,14 @@ const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
 
-/// How names of copies begin that are being written.
+/// The beginning of the names of unfinished copies.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A module that the log holds.
+/// A module that was uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadResult {
     pub digest: Digest,
-    /// It was not there before.
+    /// True if the log did not hold the module before.
     pub new: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct Modules {
     cache_dir: PathBuf,
     /// One upload at a time, so that the same module is not written twice.
     upload: Mutex<()>,
-    /// How many of the uploads that were left behind have had their chunks cleared.
+    /// The number of left-behind uploads whose chunks are cleared.
     cleared: Mutex<usize>,
 }
 
@@ -73,7 +73,7 @@ impl Modules {
         self.manifests.current().stored.contains_key(digest)
     }
 
-    /// Why the manifests cannot be read now, if so.
+    /// The reason why the manifests cannot be read now, if there is one.
     pub fn trouble(&self) -> Option<String> {
         self.manifests.trouble()
     }
@@ -90,10 +90,10 @@ impl Modules {
     /// Waits until this host knows of every module that was stored or deleted before now.
     pub fn catch_up(&self) -> Result<(), CatalogError> {
         let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
-        match self.manifests.wait_for(end_offset, SEEN_TIMEOUT) {
-            true => Ok(()),
-            false => Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)).into()),
+        if self.manifests.wait_for(end_offset, SEEN_TIMEOUT) {
+            return Ok(());
         }
+        Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)).into())
     }
 
     pub fn put(&self, bytes: &[u8]) -> Result<UploadResult, CatalogError> {
@@ -190,7 +190,7 @@ impl Modules {
         let (_, chunks_from) = self.log.offsets(&self.topic, CHUNKS)?;
         let now = Timestamp::now();
         // No other upload has this name.
-        let upload = format!("{:016x}", random::number());
+        let upload = format!("{:016x}", random_u64());
         let parts = bytes.chunks(CHUNK_BYTES).enumerate();
         let mut chunks: Vec<_> = parts.map(|(number, part)| chunk(digest, &upload, number, part, now)).collect();
         let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload };
@@ -255,7 +255,7 @@ fn chunk(digest: &Digest, upload: &str, number: usize, part: &[u8], now: Timesta
     record(chunk_key(digest, upload, number), part.to_vec(), now)
 }
 
-/// Makes the directory, and clears it of what a killed host had not finished.
+/// Makes the directory, and removes the unfinished copies of a killed host.
 fn prepare(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     for entry in std::fs::read_dir(dir)? {

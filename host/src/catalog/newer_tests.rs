@@ -33,7 +33,7 @@ fn record(key: &str, value: Option<String>) -> LogRecord {
 }
 
 #[test]
-fn what_0_1_wrote_is_read() {
+fn records_of_0_1_are_read() {
     let Ok(ReadResult::Whole(deployment)) = read_deployment(&id(), DEPLOYMENT.as_bytes()) else { panic!("not read") };
     assert_eq!((deployment.revision, deployment.asked.resets, deployment.changes), (7, 1, 9));
     assert_eq!((deployment.requests.len(), deployment.rest.len()), (1, 0));

@@ -1,4 +1,4 @@
-//! The catalog, as its callers see it: reads are answered from what was followed, changes go through the one writer.
+//! The catalog, as its callers see it: reads are answered from memory, changes go through the one writer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ impl Catalog {
         all.values().filter(|deployment| deployment.desired != Desired::Deleted).cloned().collect()
     }
 
-    /// Why the control topics cannot be read now, if so.
+    /// The reasons why the control topics cannot be read now, if there are any.
     pub fn trouble(&self) -> Vec<String> {
         self.deployments.trouble().into_iter().chain(self.modules.trouble()).collect()
     }
@@ -81,7 +81,7 @@ impl Catalog {
         self.writer.change(id, request, &self.deployments, &self.modules)
     }
 
-    /// What a request would make of the catalog now.
+    /// Decides a request on the catalog as it is now, and writes nothing.
     pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
         self.refresh()?;
         // A module may come along with the request itself, and is not stored for a try.
@@ -127,10 +127,10 @@ impl Catalog {
     }
 
     fn catch_up(&self, end_offset: i64) -> Result<(), CatalogError> {
-        match self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {
-            true => Ok(()),
-            false => Err(LogError::Unavailable("the deployments topic cannot be read to its end".into()).into()),
+        if self.deployments.wait_for(end_offset, SEEN_TIMEOUT) {
+            return Ok(());
         }
+        Err(LogError::Unavailable("the deployments topic cannot be read to its end".into()).into())
     }
 
     /// Stores a module: written and read back from the log before this returns. Storing it again changes nothing.
@@ -148,7 +148,7 @@ impl Catalog {
         self.modules.get(digest)
     }
 
-    /// Whether a module is stored.
+    /// Returns true if the module is stored, as far as this host has seen.
     pub fn has_module(&self, digest: &Digest) -> bool {
         self.modules.has(digest)
     }
@@ -156,10 +156,11 @@ impl Catalog {
     /// Deletes the modules that nobody has used for `retention`: see `collector`.
     pub fn collect(&self, now: Timestamp, retention: Duration) -> Result<Vec<Digest>, CatalogError> {
         let unused = collector::unused(&self.deployments.current(), &self.modules.current().stored, now, retention);
-        let collected = match unused.is_empty() {
+        let collected = if unused.is_empty() {
             // Nothing that is worth a turn as the one writer.
-            true => Vec::new(),
-            false => self.writer.collect(&self.deployments, &self.modules, now, retention)?,
+            Vec::new()
+        } else {
+            self.writer.collect(&self.deployments, &self.modules, now, retention)?
         };
         if !collected.is_empty() {
             info!(modules = ?collected.iter().map(ToString::to_string).collect::<Vec<_>>(), "collected modules that nobody used");

@@ -1,9 +1,9 @@
 //! The one way to write the deployments topic: compare and set, exact over all hosts.
 //!
 //! A turn makes this host the cluster's one writer ([`Log::exclusive`]: whoever wrote until now is fenced), asks where
-//! the topic ends after that, waits until the deployments has read up to there, decides the request on what is there, and
+//! the topic ends after that, waits until this host has read up to there, decides the request on the state there, and
 //! commits its records in one transaction. A turn that is fenced, or whose commit nobody knows the end of, is taken
-//! again: the new turn finds what the last one wrote by the key of the request, so nothing is written twice.
+//! again: the new turn finds the records of the last one by the key of the request, so nothing is written twice.
 //! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
@@ -28,7 +28,7 @@ use super::error::CatalogError;
 use super::materialized_topic::MaterializedTopic;
 use super::modules::{MANIFESTS, Modules};
 
-/// How long a change is tried while other hosts fence it.
+/// Longest time that a change is tried while other hosts fence it.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
 /// The first wait is longer than a turn usually takes: whoever fenced this host gets done in it.
 const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
@@ -41,7 +41,7 @@ pub struct Writer {
     turn: Mutex<()>,
 }
 
-/// Why a turn ended without an answer.
+/// The error of a turn that ended without an answer, classed by its remedy.
 enum TurnError {
     Refused(CatalogError),
     /// Take another turn.
@@ -109,10 +109,10 @@ impl Writer {
         check_topic(&**log, topic, 1, true)?;
         let exclusive = log.exclusive(transactional_id)?;
         let end_offset = exclusive.end_offset(topic, 0)?;
-        match deployments.wait_for(end_offset, SEEN_TIMEOUT) {
-            true => Ok(exclusive),
-            false => Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into()),
+        if deployments.wait_for(end_offset, SEEN_TIMEOUT) {
+            return Ok(exclusive);
         }
+        Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into())
     }
 
     /// Deletes the modules that nobody has used for `retention`. One attempt: another host that gets in the way may
@@ -167,13 +167,13 @@ impl Attempt<'_> {
                 Err(TurnError::Refused(error)) if self.sent.is_none() || matches!(error, CatalogError::Unseen) => {
                     return Err(error);
                 }
-                // What was sent may be there: whoever is told of a refusal would believe that it is not.
+                // The sent record may be there: a refusal would say that it is not.
                 Err(TurnError::Refused(error)) => ("unknown", error.to_string()),
                 Err(TurnError::Again { reason, error }) => (reason, error),
             };
             self.writer.metrics.catalog.turn_repeated(reason);
             debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
-            let wait = FENCED.spread(failures, random::number());
+            let wait = FENCED.spread(failures, random_u64());
             if Instant::now() + wait > deadline {
                 return Err(if self.sent.is_some() { CatalogError::Unseen } else { CatalogError::Contended(error) });
             }
@@ -215,13 +215,14 @@ impl Attempt<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        let (id, changes) = (self.id, deployment.changes);
+        let id = self.id;
+        let changes = deployment.changes;
         // It is there: if this host does not see it in time, it will soon.
         let _ = self.deployments.wait_until(SEEN_TIMEOUT, |all| all.get(id).is_some_and(|now| now.changes >= changes));
         Ok((decision.result, false))
     }
 
-    /// What was answered to this request before: by whichever host, or by a turn whose end was not known.
+    /// Finds the earlier answer to this request: of whichever host, or of a turn whose end was not known.
     fn earlier_answer(&mut self, all: &Deployments) -> Result<Option<(ChangeResult, bool)>, TurnError> {
         let Some((key, change)) = &self.sent else {
             return Ok(earlier_result(all, self.id, &self.request)?.map(|result| (result, true)));

@@ -1,4 +1,4 @@
-//! Tells what happens to transforms on this host, from how their status changes: the same that the API shows.
+//! Records the events of the transforms on this host, from changes of the status that the API shows.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::model::status::{LastError, PartitionStatus, RolloutState, State, Tran
 use crate::telemetry::metrics::{Metrics, TransformCounts};
 use crate::telemetry::transform_log::TransformLog;
 
-/// How often failed records are told of, as a sum.
+/// Time between two events on failed records and dropped lines, which name sums.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 /// The reasons for which lines are dropped.
 const LINES_DROPPED: &str = "log lines of its guest were dropped: more than limits.log_lines_per_second or \
@@ -18,8 +18,8 @@ const LINES_DROPPED: &str = "log lines of its guest were dropped: more than limi
 /// Most partitions that one line names.
 const NAMED_MAX: usize = 16;
 
-/// One thing that happened.
-type Happened = (Level, Event, String);
+/// An event with its level and its message.
+type EventLine = (Level, Event, String);
 
 /// See the module.
 pub struct EventRecorder {
@@ -36,7 +36,7 @@ impl EventRecorder {
         Self { journal, metrics, known: BTreeMap::new(), told: BTreeMap::new(), counted: Instant::now() }
     }
 
-    /// What this host runs now: tells what has changed.
+    /// Records the events between the last look at these statuses and this one.
     pub fn tell(&mut self, statuses: &[TransformStatus], now: Instant) {
         for status in statuses {
             let before = self.known.get(&status.id);
@@ -95,10 +95,11 @@ impl EventRecorder {
     }
 }
 
-/// What happened between two looks at a transform.
-fn changes(before: Option<&TransformStatus>, now: &TransformStatus) -> Vec<Happened> {
+/// The events between two looks at a transform.
+fn changes(before: Option<&TransformStatus>, now: &TransformStatus) -> Vec<EventLine> {
     let mut all = Vec::new();
-    let (rollout, was) = (&now.rollout, before.map(|before| &before.rollout));
+    let rollout = &now.rollout;
+    let was = before.map(|before| &before.rollout);
     if rollout.revision > 0 && was.is_none_or(|was| was.revision != rollout.revision) && !now.state.is_at_rest() {
         all.push((Level::Info, Event::Deployed, format!("revision {} is to run here", rollout.revision)));
     }
@@ -124,7 +125,7 @@ fn runs(state: State) -> bool {
     matches!(state, State::Running | State::Degraded)
 }
 
-fn state(before: Option<State>, now: &TransformStatus) -> Option<Happened> {
+fn state(before: Option<State>, now: &TransformStatus) -> Option<EventLine> {
     if before == Some(now.state) {
         return None;
     }
@@ -146,9 +147,10 @@ fn state(before: Option<State>, now: &TransformStatus) -> Option<Happened> {
     }
 }
 
-fn partitions(before: &[PartitionStatus], now: &[PartitionStatus]) -> Vec<Happened> {
+fn partitions(before: &[PartitionStatus], now: &[PartitionStatus]) -> Vec<EventLine> {
     let named = |all: &[PartitionStatus]| all.iter().map(name).collect::<Vec<_>>();
-    let (had, has) = (named(before), named(now));
+    let had = named(before);
+    let has = named(now);
     let mut all = Vec::new();
     if had != has {
         let more = if has.len() > NAMED_MAX { ", ..." } else { "" };
@@ -226,13 +228,14 @@ mod tests {
         let (journal, [entries, _]) = TransformLog::new("a", 1 << 20, |kind| metrics.transform_log.dropped(kind));
         let status = status(State::Running, 1, 1, RolloutState::Complete, &[]);
         let dropped = metrics.transform(&status.id).guest.log_lines_dropped.clone();
-        let (mut narrator, now) = (EventRecorder::new(journal, metrics), Instant::now());
+        let mut recorder = EventRecorder::new(journal, metrics);
+        let now = Instant::now();
         let statuses = [status];
         let mut told = Vec::new();
         for (more, at) in [(7, now), (5, now + COUNT_INTERVAL), (0, now + COUNT_INTERVAL * 2), (1, now + COUNT_INTERVAL * 3)]
         {
             dropped.inc_by(more);
-            narrator.tell(&statuses, at);
+            recorder.tell(&statuses, at);
             for (_, entry) in entries.take(1 << 20) {
                 if let Entry::Log(entry) = entry
                     && entry.event == Some(Event::LinesDropped)

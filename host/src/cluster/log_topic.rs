@@ -1,13 +1,13 @@
-//! The topics of what transforms say: log lines and events for a day, samples of records for minutes.
+//! The topics of the transforms' log lines and events, which stay for a day, and of samples of records, for minutes.
 //!
 //! | topic | key | value |
 //! |---|---|---|
 //! | `_sandbar.<cluster>.logs` | `<team>/<name>` | [`LogEntry`](crate::model::log_entry::LogEntry) as JSON |
-//! | `_sandbar.<cluster>.samples` | `<team>/<name>` | [`Sampled`](super::sampled::Sampled) as JSON |
+//! | `_sandbar.<cluster>.samples` | `<team>/<name>` | [`SampleValue`](super::sample::SampleValue) as JSON |
 //!
 //! Any host reads them for whoever asks it. A reader's place is an offset that the client has, so the host holds
 //! nothing for it: a client that comes back, to whichever host, goes on where it was. All of a transform is in one
-//! partition, that of its key. Nothing depends on these topics but what people see.
+//! partition, that of its key. Nothing but the API's answers depends on these topics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,18 @@ use super::tail_subscriptions::TailSubscriptions;
 
 /// Time that log lines and events stay by default (`logs_retention`).
 pub const LOGS_RETENTION: Duration = Duration::from_secs(24 * 3600);
-/// So that one transform's lines are found without reading those of all others.
+/// Lines of one transform are found without reading those of all others; eight are few to create on each cluster.
 const PARTITIONS: i32 = 8;
 /// Samples are for whoever looks now.
 const SAMPLES_RETENTION: Duration = Duration::from_secs(600);
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// What a host reads and writes of them.
+/// The topics, as a host reads and writes them.
 #[derive(Clone)]
 pub struct LogTopics {
     pub logs: LogTopic,
     pub samples: LogTopic,
-    /// Who looks at samples through this host.
+    /// The clients that look at samples through this host.
     pub tails: Arc<TailSubscriptions>,
 }
 
@@ -44,19 +44,19 @@ pub struct LogTopic {
     retention: Duration,
 }
 
-/// A place in a feed, for one transform.
+/// A place in one of the topics, for one transform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
+pub struct LogPosition {
     partition: i32,
     offset: i64,
     key: Vec<u8>,
 }
 
-/// What a read found.
-pub struct Found {
-    /// Those of the transform, with values.
+/// The records of one read.
+pub struct LogPage {
+    /// The records of the transform that have values.
     pub records: Vec<LogRecord>,
-    /// Where the partition ended.
+    /// The end of the partition at the time of the read.
     pub end_offset: i64,
 }
 
@@ -65,23 +65,23 @@ pub struct Found {
 impl LogTopics {
     /// Log lines are kept for `retention`.
     pub fn new(log: &Arc<dyn Log>, cluster: &ClusterName, retention: Duration) -> Self {
-        let feed = |name: &str, retention| {
+        let topic_of = |name: &str, retention| {
             let topic = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
             LogTopic { log: log.clone(), topic, retention }
         };
-        Self { logs: feed("logs", retention), samples: feed("samples", SAMPLES_RETENTION), tails: Arc::default() }
+        Self { logs: topic_of("logs", retention), samples: topic_of("samples", SAMPLES_RETENTION), tails: Arc::default() }
     }
 
-    /// Creates what is missing.
+    /// Creates the topics that are missing.
     pub fn ensure(&self) -> Result<(), LogError> {
         self.logs.ensure()?;
         self.samples.ensure()
     }
 }
 
-// === impl Position ===
+// === impl LogPosition ===
 
-impl Position {
+impl LogPosition {
     /// Moves to the record at `offset`.
     pub fn at(self, offset: i64) -> Self {
         Self { offset, ..self }
@@ -108,7 +108,8 @@ impl LogTopic {
         match self.log.topic(&self.topic) {
             Err(LogError::NoTopic(_)) => {
                 tracing::info!(topic = %self.topic, "creating control topic");
-                let (name, retention) = (self.topic.clone(), Some(self.retention));
+                let name = self.topic.clone();
+                let retention = Some(self.retention);
                 self.log.create_topic(&NewTopic { name, partitions: PARTITIONS, compacted: false, retention })
             }
             found => found.map(drop),
@@ -119,8 +120,8 @@ impl LogTopic {
         self.log.append(&self.topic, None, records)
     }
 
-    /// Where a transform's records from `since` on begin; without, those that are still to come.
-    pub fn position(&self, id: &TransformId, since: Option<Timestamp>) -> Result<Position, LogError> {
+    /// The place of a transform's first record from `since` on; without `since`, of its next record.
+    pub fn position(&self, id: &TransformId, since: Option<Timestamp>) -> Result<LogPosition, LogError> {
         let key = id.to_string().into_bytes();
         let partition = partition_for(&key, self.log.topic(&self.topic)?.partitions);
         let found = match since {
@@ -128,21 +129,21 @@ impl LogTopic {
             None => None,
         };
         let offset = found.map_or_else(|| Ok(self.log.offsets(&self.topic, partition)?.1), Ok)?;
-        Ok(Position { partition, offset, key })
+        Ok(LogPosition { partition, offset, key })
     }
 
-    /// Where the partition of a position ends now.
-    pub fn end_offset(&self, position: &Position) -> Result<i64, LogError> {
+    /// The present end of a position's partition.
+    pub fn end_offset(&self, position: &LogPosition) -> Result<i64, LogError> {
         Ok(self.log.offsets(&self.topic, position.partition)?.1)
     }
 
     /// Reads on, and moves the position: waits up to `wait` for a first record, of whichever transform.
-    pub fn read(&self, position: &mut Position, wait: Duration) -> Result<Found, LogError> {
+    pub fn read(&self, position: &mut LogPosition, wait: Duration) -> Result<LogPage, LogError> {
         let page = self.log.read(&self.topic, position.partition, position.offset, wait, PAGE_BYTES_MAX)?;
-        // A topic that was made anew begins again.
-        let anew = page.records.is_empty() && page.end_offset < position.offset;
-        position.offset = if anew { page.end_offset } else { page.next_offset };
+        // A topic that was recreated begins again.
+        let is_recreated = page.records.is_empty() && page.end_offset < position.offset;
+        position.offset = if is_recreated { page.end_offset } else { page.next_offset };
         let ours = |record: &LogRecord| record.key.as_ref() == Some(&position.key) && record.value.is_some();
-        Ok(Found { records: page.records.into_iter().filter(ours).collect(), end_offset: page.end_offset })
+        Ok(LogPage { records: page.records.into_iter().filter(ours).collect(), end_offset: page.end_offset })
     }
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-/// As hosts of 0.1 wrote them.
+/// Records of hosts of version 0.1.
 const HOST: &str =
     r#"{"host":"a","url":"http://a:8080","version":"0.1.0","started_at":5,"seen_at":6,"transforms":1,"partitions":2}"#;
 const STATUS: &str = r#"{"team":"t","name":"n","state":"degraded","revision":3,"rollout":{"revision":3,"state":"complete"},"host":"a","error":{"code":"E102","message":"it traps","at":7},"partitions":[{"topic":"in","partition":0,"committed_offset":5,"end_offset":9,"lag":4,"state":"running","revision":3,"revision_since":1,"stores":[{"name":"s","entries":1,"bytes":2}]}]}"#;

@@ -1,4 +1,4 @@
-//! Writes what this host has to say to the status topic.
+//! Writes the status of this host and its transforms to the status topic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,57 +14,71 @@ use crate::ports::{Log, LogRecord};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::transform_log::TransformLog;
 
-use super::fold::TAIL;
-use super::tail_subscriptions::Asked;
-use super::{BEAT, Cluster, EventRecorder, TailSubscriptions, ensure_status};
+use super::cluster_status::TAIL;
+use super::event_recorder::EventRecorder;
+use super::tail_subscriptions::{TailRequests, TailSubscriptions};
+use super::times::BEAT;
+use super::view::{Cluster, ensure_status};
 
-/// How soon a change of state, revision or error is told.
+/// Longest time until a change of state, revision or error is written.
 const TURN: Duration = Duration::from_millis(250);
-/// How often offsets and lag are told while they change.
+/// Time between two records of offsets and lag that change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
 /// Largest status of a transform that is told whole. Brokers take records of 1 MiB by default, and one that is refused
 /// would keep all others from being told.
 const STATUS_BYTES_MAX: usize = 512 * 1024;
-/// How often a status is told that does not change: the log drops old ones, and the topic may have been made anew.
+/// Time between two records of a status that does not change: the log drops old ones, and the topic may be recreated.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What this host runs, at any time.
-pub type Statuses = Box<dyn Fn() -> Vec<TransformStatus> + Send>;
+/// Gives the statuses of the transforms that this host runs.
+pub type StatusSource = Box<dyn Fn() -> Vec<TransformStatus> + Send>;
 
 /// See the module. One per host.
 pub struct Publisher {
     log: Arc<dyn Log>,
     cluster: Arc<Cluster>,
     host: HostStatus,
-    statuses: Statuses,
+    statuses: StatusSource,
     tails: Arc<TailSubscriptions>,
     journal: TransformLog,
-    narrator: EventRecorder,
-    /// What was told last, and when.
+    events: EventRecorder,
+    /// The last record of each status, and its time.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
     /// The transforms of which samples were asked for, and when last.
-    asked: Asked,
+    asked: TailRequests,
     beat: Option<Instant>,
     failing: bool,
 }
 
 impl Publisher {
-    /// The host by its name, and where its API is for others. `tails` are those who look through this host; what happens on it goes to the journal.
+    /// Makes the publisher of a host with this name, and the address of its API for others. `tails` are the clients that look
+    /// through this host; events go to the journal.
     pub fn new(
         log: Arc<dyn Log>,
         cluster: Arc<Cluster>,
         (host, url): (&str, Option<String>),
-        statuses: Statuses,
+        statuses: StatusSource,
         tails: Arc<TailSubscriptions>,
         (journal, metrics): (TransformLog, Metrics),
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
-        let narrator = EventRecorder::new(journal.clone(), metrics);
-        let (told, asked) = (BTreeMap::new(), Asked::default());
-        Self { log, cluster, host, statuses, tails, journal, narrator, told, asked, beat: None, failing: false }
+        let events = EventRecorder::new(journal.clone(), metrics);
+        Self {
+            log,
+            cluster,
+            host,
+            statuses,
+            tails,
+            journal,
+            events,
+            told: BTreeMap::new(),
+            asked: TailRequests::default(),
+            beat: None,
+            failing: false,
+        }
     }
 
-    /// Tells until `shutdown` becomes true; then clears what was told.
+    /// Writes until `shutdown` becomes true; then clears the keys of this host.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         loop {
             tokio::select! {
@@ -85,7 +99,7 @@ impl Publisher {
 
     fn tell(&mut self, now: Instant) {
         let statuses = (self.statuses)();
-        self.narrator.tell(&statuses, now);
+        self.events.tell(&statuses, now);
         self.journal.switches().turn_on_only(&self.cluster.sampled(now));
         let (mut records, asked) = self.ask(now);
         let gone = self.told.keys().filter(|id| !statuses.iter().any(|status| status.id == **id));
@@ -109,7 +123,7 @@ impl Publisher {
     }
 
     /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does.
-    fn ask(&self, now: Instant) -> (Vec<LogRecord>, Asked) {
+    fn ask(&self, now: Instant) -> (Vec<LogRecord>, TailRequests) {
         let mut asked = self.asked.clone();
         let turn = asked.turn(&self.tails.wanted(), now);
         let record = |(id, wanted): (TransformId, bool)| {
@@ -119,7 +133,7 @@ impl Publisher {
     }
 
     fn clear(mut self) {
-        self.narrator.farewell();
+        self.events.farewell();
         let told = std::mem::take(&mut self.told);
         let mut records: Vec<LogRecord> = told.keys().map(|id| self.record(Some(id), None)).collect();
         let asked = self.asked.ids().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
@@ -137,26 +151,26 @@ impl Publisher {
         LogRecord { offset: 0, timestamp: Timestamp::now().0, key: Some(key.into_bytes()), value, headers: Vec::new() }
     }
 
-    /// Whether it was written. What was not is told again in the next turn.
+    /// Returns false if the log did not take the records: they are written in the next turn.
     fn write(&mut self, records: Vec<LogRecord>) -> bool {
-        let Err(error) = self.log.append(&self.cluster.topic, Some(0), records) else {
+        let Err(error) = self.log.append(self.cluster.topic(), Some(0), records) else {
             self.failing = false;
             return true;
         };
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(topic = %self.cluster.topic, %error, "the status topic cannot be written, trying again");
+            tracing::warn!(topic = %self.cluster.topic(), %error, "the status topic cannot be written, trying again");
         }
         // Deleted, perhaps: a new one knows nothing of what was told.
-        if ensure_status(&*self.log, &self.cluster.topic).is_ok() {
+        if ensure_status(&*self.log, self.cluster.topic()).is_ok() {
             self.told.clear();
-            self.asked = Asked::default();
+            self.asked = TailRequests::default();
             self.beat = None;
         }
         false
     }
 }
 
-/// Whether a status is to be told now: at once where it matters, offsets now and then, and all before it grows old.
+/// Returns true if a status is to be written now: at once if more than offsets changed, and always before it grows old.
 fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, now: Instant) -> bool {
     let Some((told, at)) = told else { return true };
     let age = now.duration_since(*at);

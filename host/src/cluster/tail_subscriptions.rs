@@ -1,4 +1,4 @@
-//! Who looks at samples of a transform's records through this host.
+//! The clients that look at samples of a transform's records through this host.
 //!
 //! Hosts never call each other: a host whose API is asked for samples says so in the status topic, and says it again
 //! for as long as somebody looks; hosts that run the transform publish samples until that is too long ago.
@@ -9,14 +9,15 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::BEAT;
 use crate::model::names::TransformId;
+
+use super::times::BEAT;
 
 /// Transforms whose samples a host asks for at once, and those of one team.
 const ASKED_MAX: usize = 64;
 const ASKED_PER_TEAM_MAX: usize = 16;
 
-/// How many look at each transform.
+/// The number of clients that look at each transform.
 #[derive(Default)]
 pub struct TailSubscriptions(Mutex<BTreeMap<TransformId, usize>>);
 
@@ -28,11 +29,11 @@ pub struct TailSubscription {
 
 /// The transforms whose samples this host has asked for, and when last.
 #[derive(Debug, Clone, Default)]
-pub struct Asked(BTreeMap<TransformId, Instant>);
+pub struct TailRequests(BTreeMap<TransformId, Instant>);
 
-impl Asked {
-    /// Decides which transforms are asked for now, and which no longer: by id, wanted or not. Each transform is told of twice in a beat
-    /// at most, however often somebody comes and goes; so many are asked for at once, and the others have to wait.
+impl TailRequests {
+    /// Decides which transforms are asked for now, and which no longer: by id, wanted or not. Each transform has two records
+    /// in a beat at most, however often clients come and go; a limited number is asked for at once, and others wait.
     pub fn turn(&mut self, wanted: &BTreeSet<TransformId>, now: Instant) -> Vec<(TransformId, bool)> {
         let is_fresh = |at: &Instant| now.duration_since(*at) < BEAT;
         let mut turn = Vec::new();
@@ -92,8 +93,10 @@ mod tests {
 
     /// Runs turns, of which each wants these transforms a quarter of a second after the one before; counts the records.
     #[track_caller]
-    fn check(turns: &[&[&str]], told: usize, asked: usize) -> Asked {
-        let (mut own, mut count, mut now) = (Asked::default(), 0, Instant::now());
+    fn check(turns: &[&[&str]], told: usize, asked: usize) -> TailRequests {
+        let mut own = TailRequests::default();
+        let mut count = 0;
+        let mut now = Instant::now();
         for wanted in turns {
             let wanted = wanted.iter().map(|id| id.parse().expect("valid")).collect();
             count += own.turn(&wanted, now).len();
@@ -125,7 +128,8 @@ mod tests {
     fn a_transform_is_wanted_until_the_last_has_looked_away() {
         let tails: Arc<TailSubscriptions> = Arc::default();
         let id: TransformId = "t/n".parse().expect("valid");
-        let (first, second) = (tails.look(id.clone()), tails.look(id.clone()));
+        let first = tails.look(id.clone());
+        let second = tails.look(id.clone());
         drop(first);
         assert_eq!(tails.wanted(), BTreeSet::from([id]));
         drop(second);

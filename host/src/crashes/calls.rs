@@ -1,7 +1,7 @@
 //! The file of the guests' calls that are under way. It outlives the process.
 //!
 //! An instance has a slot. A call sets the slot's mark before it begins and takes it back when it ends, by one small write
-//! each: what is in the page cache survives `kill -9`, an abort and the system's OOM killer. Plain writes and no mapped
+//! each: the page cache survives `kill -9`, an abort and the system's OOM killer. Plain writes and no mapped
 //! memory: on a full disk a write fails, and a store to a mapped page ends the process.
 //!
 //! Layout, little-endian: a header of one slot's size (`magic [16], state u8, pad [7], run u64`), then slots of 256 bytes
@@ -30,7 +30,7 @@ const RUN_AT: usize = 24;
 const ENDED_ORDERLY: u8 = 1;
 const MARK_BYTES: usize = 12;
 
-/// The end of a run of the host, as its file tells it.
+/// The end of a run of the host, as its file has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastRun {
     pub run: u64,
@@ -76,14 +76,14 @@ fn parse(bytes: &[u8]) -> Result<LastRun, String> {
 pub struct Calls {
     file: Option<File>,
     slots: Mutex<Slots>,
-    /// A write failed, which was said.
+    /// A write failed, and a log line said so.
     failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
     free: Vec<u32>,
-    /// How many there are.
+    /// The number of slots that were made.
     made: u32,
 }
 

@@ -23,7 +23,7 @@ use super::topic_facts::TopicFacts;
 /// Time between two looks at a group whose members leave: each is a request to the brokers, and a person waits.
 const LEAVE_POLL: Duration = Duration::from_millis(100);
 
-/// Checks modules and makes instances of them. Every call blocks, for as long as compiling may take.
+/// Checks modules, and makes guests of them. Every method blocks, up to the limits of the compiler.
 pub trait ModuleChecker: Send + Sync {
     /// Compiles the module and checks it against the world; the result is kept by digest.
     fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
@@ -31,7 +31,7 @@ pub trait ModuleChecker: Send + Sync {
     /// Makes an instance and runs its `init` with the spec's config.
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
 
-    /// Makes the factory of instances with the spec's config and limits, which are thrown away after a dry run.
+    /// Prepares instances with the spec's config and limits, for a dry run.
     fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
 }
 
@@ -51,8 +51,8 @@ pub struct Deployer<'a> {
 
 /// An accepted deployment, or one that a dry run found acceptable.
 #[derive(Debug)]
-pub struct Deployed {
-    pub result: ChangeResult,
+pub struct DeployResult {
+    pub change: ChangeResult,
     pub created_topics: Vec<TopicName>,
     pub warnings: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub struct CheckedCandidate<'a> {
 
 impl Deployer<'_> {
     /// Deploys the candidate: creates topics, stores the module, and makes the change.
-    pub fn deploy(&self, candidate: &Candidate<'_>, request: Request) -> Result<Deployed, DeployError> {
+    pub fn deploy(&self, candidate: &Candidate<'_>, request: Request) -> Result<DeployResult, DeployError> {
         let (facts, plan) = self.plan(candidate, &request)?;
         for topic in &plan.new_topics {
             self.log.create_topic(topic)?;
@@ -87,14 +87,14 @@ impl Deployer<'_> {
             }
             (result, _) => result?,
         };
-        Ok(plan.deployed(result))
+        Ok(plan.result(result))
     }
 
     /// Checks everything that [`Self::deploy`] does, and writes nothing.
-    pub fn dry_run(&self, candidate: &Candidate<'_>, request: Request) -> Result<Deployed, DeployError> {
+    pub fn dry_run(&self, candidate: &Candidate<'_>, request: Request) -> Result<DeployResult, DeployError> {
         let (facts, plan) = self.plan(candidate, &request)?;
         let request = Request { committed: facts.committed, ..request };
-        Ok(plan.deployed(self.catalog.try_change(&candidate.spec.id, &request)?))
+        Ok(plan.result(self.catalog.try_change(&candidate.spec.id, &request)?))
     }
 
     /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now.
@@ -109,7 +109,7 @@ impl Deployer<'_> {
             return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
         }
         let candidate = Candidate::parse(id, target.spec.clone(), None)?;
-        Ok(self.deploy(&candidate, request)?.result)
+        Ok(self.deploy(&candidate, request)?.change)
     }
 
     /// Completes and checks a candidate for a dry run over records. Its topics need not exist.
@@ -221,9 +221,9 @@ impl Deployer<'_> {
 }
 
 impl Plan {
-    fn deployed(self, result: ChangeResult) -> Deployed {
+    fn result(self, change: ChangeResult) -> DeployResult {
         let created_topics = self.new_topics.into_iter().map(|topic| topic.name).collect();
-        Deployed { result, created_topics, warnings: self.warnings }
+        DeployResult { change, created_topics, warnings: self.warnings }
     }
 }
 

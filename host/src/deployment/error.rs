@@ -9,7 +9,7 @@ use super::rejection::{Rejection, Violation};
 /// A deployment that was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DeployError {
-    /// It breaks rules: its author mends them.
+    /// The candidate breaks rules: its author mends them.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The catalog refuses the change, or cannot be read or written.

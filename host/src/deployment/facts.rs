@@ -35,11 +35,11 @@ pub struct Facts {
 /// A candidate's module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModuleFacts {
-    /// It was neither sent along nor stored.
+    /// The module was neither sent along nor stored.
     Missing,
-    /// It does not compile, or does not fit a world or a limit.
+    /// The module does not compile, or does not fit a world or a limit.
     Refused(ModuleError),
-    /// It can run; `init` ran with the spec's config.
+    /// The module can run; `init` ran with the spec's config.
     Sound { init: Result<(), ModuleError> },
 }
 

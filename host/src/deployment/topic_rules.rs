@@ -141,7 +141,8 @@ fn unfit_changelog(name: &TopicName, info: &TopicInfo, store: (&Alias, &StoreSpe
     }
     // It may keep entries for longer, not for less.
     let (kept, needed) = info.deleted_after.zip(changelog_retention(store)).filter(|(kept, needed)| kept < needed)?;
-    let (kept, needed) = (kept.as_millis(), needed.as_millis());
+    let kept = kept.as_millis();
+    let needed = needed.as_millis();
     let message = format!("{name} keeps entries for {kept} ms, too short for this ttl: set its retention.ms to {needed}");
     Some(Problem { field: format!("state.{alias}.ttl"), message })
 }

@@ -1,8 +1,8 @@
-//! Blocks: how records lie in the store. One block is what one transaction wrote to one partition, cut at 256 KiB.
+//! Blocks: the form of records in the store. One block has the records of one transaction in one partition, cut at 256 KiB.
 //!
 //! Layout, little-endian: `span u32, count u32, written_at i64`, then per record
 //! `size u32, delta u32, timestamp i64, key u32, value u32, headers u32` and the bytes of key, value and headers
-//! (each `name u32, value u32` and their bytes). A length of `u32::MAX` stands for null. `size` counts what follows it.
+//! (each `name u32, value u32` and their bytes). A length of `u32::MAX` stands for null. `size` counts the bytes after it.
 //!
 //! A block is stored under its last offset; the first is that minus `span`, and a record's is the first plus `delta`.
 //! So compaction may drop records from a block, and nobody else's offset moves. Bytes that are not a block give
@@ -48,7 +48,7 @@ impl Builder {
         self.bytes.len() >= BLOCK_BYTES_MAX
     }
 
-    /// How far the last record is from the first.
+    /// The distance from the first record to the last.
     pub fn span(&self) -> u32 {
         self.span
     }
@@ -93,7 +93,8 @@ impl Builder {
         bytes[0..4].copy_from_slice(&self.span.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.count.to_le_bytes());
         bytes[8..16].copy_from_slice(&written_at.to_le_bytes());
-        (self.count, self.span) = (0, 0);
+        self.count = 0;
+        self.span = 0;
         bytes
     }
 
@@ -106,12 +107,12 @@ fn length(bytes: Option<&[u8]>) -> u32 {
     bytes.map_or(NULL, |bytes| bytes.len() as u32)
 }
 
-/// What a block says about itself.
+/// The header of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     pub span: u32,
     pub count: u32,
-    /// When it was written, in ms since the Unix epoch: what retention goes by.
+    /// The time of the write, in ms since the Unix epoch: retention goes by it.
     pub written_at: i64,
 }
 
@@ -123,7 +124,7 @@ pub fn head(block: &[u8]) -> Result<Head, Corrupt> {
 
 /// A record in a block. Its headers were put into the caller's vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored<'a> {
+pub struct BlockRecord<'a> {
     pub delta: u32,
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
@@ -143,13 +144,13 @@ impl<'a> Records<'a> {
         Self { block, position: position.max(BLOCK_HEADER_BYTES) }
     }
 
-    /// Where the next record lies.
+    /// The position of the next record.
     pub fn position(&self) -> usize {
         self.position
     }
 
     /// The next record, or None at the end of the block. `headers` is overwritten.
-    pub fn next(&mut self, headers: &mut Vec<HeaderRef<'a>>) -> Result<Option<Stored<'a>>, Corrupt> {
+    pub fn next(&mut self, headers: &mut Vec<HeaderRef<'a>>) -> Result<Option<BlockRecord<'a>>, Corrupt> {
         if self.position >= self.block.len() {
             return Ok(None);
         }
@@ -158,25 +159,29 @@ impl<'a> Records<'a> {
         let mut bytes = Bytes(rest.get(4..4 + size).ok_or(Corrupt)?);
         let delta = bytes.u32()?;
         let timestamp = bytes.i64()?;
-        let (key, value, count) = (bytes.u32()?, bytes.u32()?, bytes.u32()?);
-        let record = Stored { delta, timestamp, key: bytes.take(key)?, value: bytes.take(value)? };
+        let key_length = bytes.u32()?;
+        let value_length = bytes.u32()?;
+        let header_count = bytes.u32()?;
+        let key = bytes.take(key_length)?;
+        let value = bytes.take(value_length)?;
         headers.clear();
-        for _ in 0..count {
-            let (name, value) = (bytes.u32()?, bytes.u32()?);
-            let name = std::str::from_utf8(bytes.take(name)?.ok_or(Corrupt)?).map_err(|_| Corrupt)?;
-            headers.push((name, bytes.take(value)?));
+        for _ in 0..header_count {
+            let name_length = bytes.u32()?;
+            let value_length = bytes.u32()?;
+            let name = std::str::from_utf8(bytes.take(name_length)?.ok_or(Corrupt)?).map_err(|_| Corrupt)?;
+            headers.push((name, bytes.take(value_length)?));
         }
         self.position += 4 + size;
-        Ok(Some(record))
+        Ok(Some(BlockRecord { delta, timestamp, key, value }))
     }
 }
 
-/// How many bytes an entry takes in a block.
+/// Bytes that an entry takes in a block.
 pub fn entry_bytes(entry: &Entry<'_>) -> usize {
     RECORD_HEADER_BYTES + payload_bytes(entry) + 8 * entry.headers.len()
 }
 
-/// Bytes of key, value and headers: what a topic's record limit counts.
+/// Bytes of key, value and headers, which a topic's limit for a record counts.
 pub fn payload_bytes(entry: &Entry<'_>) -> usize {
     let headers: usize = entry.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
     entry.key.map_or(0, <[u8]>::len) + entry.value.map_or(0, <[u8]>::len) + headers
@@ -231,10 +236,12 @@ mod tests {
     fn a_block_reads_back() {
         let block = sealed();
         assert_eq!(head(&block), Ok(Head { span: 6, count: 3, written_at: 77 }));
-        let (mut records, mut headers) = (Records::new(&block, 0), Vec::new());
+        let mut records = Records::new(&block, 0);
+        let mut headers = Vec::new();
         for (i, entry) in entries().iter().enumerate() {
             let record = records.next(&mut headers).expect("intact").expect("there");
-            let expected = Stored { delta: 3 * i as u32, timestamp: entry.timestamp, key: entry.key, value: entry.value };
+            let expected =
+                BlockRecord { delta: 3 * i as u32, timestamp: entry.timestamp, key: entry.key, value: entry.value };
             assert_eq!(record, expected);
             assert_eq!(headers, entry.headers);
         }
@@ -258,7 +265,8 @@ mod tests {
     }
 
     fn read_all(block: &[u8]) {
-        let (mut records, mut headers) = (Records::new(block, 0), Vec::new());
+        let mut records = Records::new(block, 0);
+        let mut headers = Vec::new();
         while let Ok(Some(_)) = records.next(&mut headers) {}
     }
 }

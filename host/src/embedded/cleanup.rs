@@ -1,4 +1,4 @@
-//! What keeps the log bounded: retention deletes the oldest blocks, compaction keeps the last value of each key.
+//! Bounds the log: retention deletes the oldest blocks, compaction keeps the last value of each key.
 //!
 //! Runs under the writer lock, on the thread that wrote last (and when the log is opened); readers go on meanwhile.
 //! Every batch that it writes leaves a log that is right, so it may be killed at any point.
@@ -10,21 +10,21 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Error;
 use super::block::{self, Builder, Entry, Records};
 use super::broker::{Broker, Writer};
+use super::error::Error;
 use super::store::{Block, Extent, PartitionId};
 use crate::model::units::Timestamp;
 
 /// A compacted partition below this size is left alone.
 const COMPACT_BYTES_MIN: u64 = 1024 * 1024;
-/// How much is read and rewritten at once.
+/// Bytes that are read and rewritten at once.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Blocks are merged only within such a span of time, so that they keep their age.
 const MERGE_SPAN_MS: i64 = 3_600_000;
 const EXPIRE_INTERVAL_MS: u64 = 60_000;
 
-/// Cleans up what a write has made due.
+/// Cleans up the partitions that a write has made due.
 pub fn after_write(
     broker: &Broker,
     writer: &mut Writer,
@@ -35,7 +35,7 @@ pub fn after_write(
         return all(broker, writer, now);
     }
     for (id, extent) in written {
-        let compacted = broker.state().is_compacted(*id);
+        let compacted = broker.metadata().is_compacted(*id);
         if compacted && is_dirty(extent) {
             compact(broker, writer, *id, now)?;
         }
@@ -49,13 +49,13 @@ pub fn after_write(
 /// Cleans up every partition.
 pub fn all(broker: &Broker, writer: &mut Writer, now: Timestamp) -> Result<(), Error> {
     writer.expired_at = Some(now);
-    let topics: Vec<_> = broker.state().topics.values().copied().collect();
+    let topics: Vec<_> = broker.metadata().topics.values().copied().collect();
     for topic in topics {
-        for number in 0..topic.partitions {
-            let id = PartitionId { topic: topic.id, number };
+        for partition in 0..topic.partitions {
+            let id = PartitionId { topic: topic.id, partition };
             if !topic.compacted {
                 expire(broker, writer, id, now)?;
-            } else if is_dirty(&broker.state().extent(id)) {
+            } else if is_dirty(&broker.metadata().extent(id)) {
                 compact(broker, writer, id, now)?;
             }
         }
@@ -70,13 +70,12 @@ fn is_dirty(extent: &Extent) -> bool {
 /// Deletes the oldest blocks of a partition.
 fn expire(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Timestamp) -> Result<(), Error> {
     let limit = broker.options.retention_bytes;
-    let extent = broker.state().extent(id);
+    let extent = broker.metadata().extent(id);
     let mut left = extent;
-    let (goal, mut step_bytes) = match extent.bytes > limit {
-        true => (limit - limit / 16, STEP_BYTES),
-        // A look at the oldest block: this is what is done for every partition once a minute.
-        false => (extent.bytes, 1),
-    };
+    let is_over = extent.bytes > limit;
+    let goal = if is_over { limit - limit / 16 } else { extent.bytes };
+    // Once a minute every partition comes here: a look at its oldest block is enough, unless it is over its limit.
+    let mut step_bytes = if is_over { STEP_BYTES } else { 1 };
     loop {
         let mut write = broker.store.write();
         let before = left;
@@ -95,18 +94,19 @@ fn expire(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Timestamp)
         }
         write.extent(id, &left);
         writer.run(write.commit())?;
-        broker.state().publish(&[(id, left)]);
+        broker.metadata().publish(&[(id, left)]);
     }
 }
 
 /// Keeps the last record of each key.
 pub fn compact(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Timestamp) -> Result<(), Error> {
-    let mut extent = broker.state().extent(id);
+    let mut extent = broker.metadata().extent(id);
     let mut newest: HashMap<Box<[u8]>, i64> = HashMap::new();
     let mut from = extent.start;
     while let Some(blocks) = step(broker, id, &mut from, extent.end)? {
         for block in &blocks {
-            let (mut records, mut headers) = (Records::new(&block.bytes, 0), Vec::new());
+            let mut records = Records::new(&block.bytes, 0);
+            let mut headers = Vec::new();
             while let Some(record) = records.next(&mut headers)? {
                 let offset = block.first + i64::from(record.delta);
                 newest.insert(record.key.unwrap_or_default().into(), offset);
@@ -121,24 +121,25 @@ pub fn compact(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Times
     let mut from = extent.start;
     while let Some(blocks) = step(broker, id, &mut from, extent.end)? {
         let mut write = broker.store.write();
-        let mut merged = Merged::default();
+        let mut merger = BlockMerger::default();
         let mut after = Vec::new();
         for block in &blocks {
             let written_at = block::head(&block.bytes)?.written_at;
-            let (mut records, mut headers) = (Records::new(&block.bytes, 0), Vec::new());
+            let mut records = Records::new(&block.bytes, 0);
+            let mut headers = Vec::new();
             while let Some(record) = records.next(&mut headers)? {
                 let offset = block.first + i64::from(record.delta);
                 if !keeps(offset, record.key, record.value.is_none(), written_at) {
                     continue;
                 }
-                if !merged.takes(offset, written_at) {
-                    after.extend(merged.finish());
+                if !merger.takes(offset, written_at) {
+                    after.extend(merger.finish());
                 }
-                let (timestamp, key, value) = (record.timestamp, record.key, record.value);
-                merged.push(offset, written_at, &Entry { timestamp, key, value, headers: &headers });
+                let entry = Entry { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
+                merger.push(offset, written_at, &entry);
             }
         }
-        after.extend(merged.finish());
+        after.extend(merger.finish());
         // A batch must not name a key twice: a block that is replaced under its own key is not removed.
         for block in blocks.iter().filter(|block| after.iter().all(|(last, _)| *last != block.last)) {
             write.remove_block(id, block.last);
@@ -150,13 +151,13 @@ pub fn compact(broker: &Broker, writer: &mut Writer, id: PartitionId, now: Times
         }
         write.extent(id, &extent);
         writer.run(write.commit())?;
-        broker.state().publish(&[(id, extent)]);
+        broker.metadata().publish(&[(id, extent)]);
     }
     extent.clean_bytes = extent.bytes;
     let mut write = broker.store.write();
     write.extent(id, &extent);
     writer.run(write.commit())?;
-    broker.state().publish(&[(id, extent)]);
+    broker.metadata().publish(&[(id, extent)]);
     Ok(())
 }
 
@@ -170,14 +171,14 @@ fn step(broker: &Broker, id: PartitionId, from: &mut i64, end: i64) -> Result<Op
 
 /// A block that gathers the records left of several.
 #[derive(Default)]
-struct Merged {
+struct BlockMerger {
     builder: Builder,
     first: i64,
     last: i64,
     written_at: i64,
 }
 
-impl Merged {
+impl BlockMerger {
     fn takes(&self, offset: i64, written_at: i64) -> bool {
         let same_span = written_at.div_euclid(MERGE_SPAN_MS) == self.written_at.div_euclid(MERGE_SPAN_MS);
         self.builder.is_empty() || (!self.builder.is_full() && same_span && u32::try_from(offset - self.first).is_ok())
@@ -185,7 +186,8 @@ impl Merged {
 
     fn push(&mut self, offset: i64, written_at: i64, entry: &Entry<'_>) {
         if self.builder.is_empty() {
-            (self.first, self.written_at) = (offset, written_at);
+            self.first = offset;
+            self.written_at = written_at;
         }
         self.last = offset;
         self.written_at = self.written_at.max(written_at);

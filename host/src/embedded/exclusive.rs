@@ -1,9 +1,10 @@
-//! The one writer of an id: the newest. One process, so a number per id is all that it takes.
+//! The one writer of an id: the newest. There is one process, so a number per id is enough.
 
 use std::sync::Arc;
 
-use super::broker::{Broker, GroupOffset as Written};
-use super::unavailable;
+use super::broker::Broker;
+use super::commit::{self, OffsetWrite};
+use super::error::unavailable;
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
 
@@ -18,8 +19,8 @@ impl EmbeddedExclusive {
         // A commit of the writer that is fenced must be in or out before this one looks at the end.
         let writer = broker.writer();
         let epoch = {
-            let mut state = broker.state();
-            let epoch = state.exclusive.entry(id.to_owned()).or_default();
+            let mut metadata = broker.metadata();
+            let epoch = metadata.exclusive.entry(id.to_owned()).or_default();
             *epoch += 1;
             *epoch
         };
@@ -32,25 +33,25 @@ impl EmbeddedExclusive {
         topic: &TopicName,
         partition: i32,
         records: &[LogRecord],
-        offsets: &[Written<'_>],
+        offsets: &[OffsetWrite<'_>],
     ) -> Result<(), ExclusiveError> {
-        let (mut outputs, taken) = self.broker.outputs(topic, Some(partition), records, 0)?;
+        let (mut outputs, taken) = commit::buffer(&self.broker, topic, Some(partition), records, 0)?;
         if taken < records.len() {
             let message = format!("{} records are more than one transaction takes", records.len());
             return Err(LogError::Refused(message).into());
         }
         let mut writer = self.broker.writer();
-        if self.broker.state().exclusive.get(&self.id) != Some(&self.epoch) {
+        if self.broker.metadata().exclusive.get(&self.id) != Some(&self.epoch) {
             return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));
         }
-        Ok(self.broker.write(&mut writer, &mut outputs, offsets).map_err(unavailable)?)
+        Ok(commit::commit(&self.broker, &mut writer, &mut outputs, offsets).map_err(unavailable)?)
     }
 }
 
 impl ExclusiveWriter for EmbeddedExclusive {
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
         let id = self.broker.find_partition(topic, partition)?;
-        Ok(self.broker.state().extent(id).end)
+        Ok(self.broker.metadata().extent(id).end)
     }
 
     fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
@@ -68,7 +69,7 @@ impl ExclusiveWriter for EmbeddedExclusive {
         let mut written = Vec::new();
         for GroupOffset { topic, partition, next_offset, metadata } in offsets {
             let id = self.broker.find_partition(topic, *partition)?;
-            written.push(Written { group, id, next_offset: *next_offset, metadata });
+            written.push(OffsetWrite { group, id, next_offset: *next_offset, metadata });
         }
         self.write(topic, partition, &[record], &written)
     }

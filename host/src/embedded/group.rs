@@ -1,13 +1,14 @@
-//! A consumer group: its members, its generation, and who reads which partition. A plain value; time is passed in.
+//! A consumer group: its members, its generation, and the member that reads each partition. A plain value; time is passed in.
 //!
-//! A partition has a target (who shall read it) and an owner (who reads it). They differ while it moves:
+//! A partition has a target (the member that shall read it) and an owner (the member that reads it). They differ while it
+//! moves:
 //! ```text
-//!   owner = A, target = A  --membership changes-->  owner = A, target = B   A is told Revoke
-//!     ^                                                | A releases it
-//!     +----  B takes it (now A in the picture)  ----  owner = -, target = B   B is told Assign
+//!   owner = A, target = A  --membership changes-->  owner = A, target = B   A has to Revoke
+//!     ^                                                | A gives it up
+//!     +----  B takes it (now A in the picture)  ----  owner = -, target = B   B has to Assign
 //! ```
-//! A partition never has two owners. What a member is told follows from this state alone, so it is told again until it
-//! has done it. Every change of membership begins a new generation.
+//! A partition never has two owners. A member's next change follows from this state alone, so it is the same until the member
+//! has carried it out. Every change of membership begins a new generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,21 +17,21 @@ use super::store::PartitionId;
 
 pub type MemberId = u64;
 
-/// What a member has to do next.
+/// The next change that a member has to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    Take(Vec<PartitionId>),
-    Release(Vec<PartitionId>),
+pub enum AssignmentChange {
+    Assign(Vec<PartitionId>),
+    Revoke(Vec<PartitionId>),
 }
 
 #[derive(Debug)]
 struct Member {
     /// Topics it reads: id and number of partitions.
     topics: Vec<(u32, i32)>,
-    /// It wants partitions of the same number together.
+    /// True if partitions of the same number go to one member.
     co_partitioned: bool,
-    /// When it was last seen polling; None while it is in a poll.
-    seen: Option<Instant>,
+    /// The end of its last poll; None while it is in a poll.
+    polled_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -44,11 +45,11 @@ pub struct Group {
 impl Group {
     /// Adds a member that is about to poll.
     pub fn join(&mut self, id: MemberId, topics: Vec<(u32, i32)>, co_partitioned: bool) {
-        self.members.insert(id, Member { topics, co_partitioned, seen: None });
+        self.members.insert(id, Member { topics, co_partitioned, polled_at: None });
         self.rebalance();
     }
 
-    /// Removes a member with all that it owns. Returns whether it was there.
+    /// Removes a member with all that it owns. Returns true if it was there.
     pub fn leave(&mut self, id: MemberId) -> bool {
         if self.members.remove(&id).is_none() {
             return false;
@@ -58,9 +59,10 @@ impl Group {
         true
     }
 
-    /// Removes the members that have not polled for `poll_interval_max`. Returns whether there were any.
+    /// Removes the members that have not polled for `poll_interval_max`. Returns true if there were any.
     pub fn evict(&mut self, now: Instant, poll_interval_max: Duration) -> bool {
-        let late = |member: &Member| member.seen.is_some_and(|seen| now.saturating_duration_since(seen) > poll_interval_max);
+        let late =
+            |member: &Member| member.polled_at.is_some_and(|at| now.saturating_duration_since(at) > poll_interval_max);
         let evicted: Vec<MemberId> = self.members.iter().filter(|(_, member)| late(member)).map(|(id, _)| *id).collect();
         for &id in &evicted {
             self.leave(id);
@@ -68,15 +70,15 @@ impl Group {
         !evicted.is_empty()
     }
 
-    /// When the next member will have been silent for too long.
+    /// The time at which the next member will have been silent for too long.
     pub fn next_eviction(&self, poll_interval_max: Duration) -> Option<Instant> {
-        self.members.values().filter_map(|member| member.seen).min().and_then(|seen| seen.checked_add(poll_interval_max))
+        self.members.values().filter_map(|member| member.polled_at).min().and_then(|at| at.checked_add(poll_interval_max))
     }
 
-    /// A member is in a poll (None), or was until now.
-    pub fn saw(&mut self, id: MemberId, seen: Option<Instant>) {
+    /// Notes that a member is in a poll (None), or was in one until now.
+    pub fn note_poll(&mut self, id: MemberId, polled_at: Option<Instant>) {
         if let Some(member) = self.members.get_mut(&id) {
-            member.seen = seen;
+            member.polled_at = polled_at;
         }
     }
 
@@ -93,20 +95,20 @@ impl Group {
         self.owners.get(&partition) == Some(&id)
     }
 
-    /// What `id` has to do next: releasing comes first.
-    pub fn next_change(&self, id: MemberId) -> Option<Change> {
+    /// The next change of a member: it gives partitions up before it takes others.
+    pub fn next_change(&self, id: MemberId) -> Option<AssignmentChange> {
         let target = |partition: &PartitionId| self.targets.get(partition) == Some(&id);
         let owned = self.owners.iter().filter(|(_, owner)| **owner == id).map(|(partition, _)| *partition);
         let release: Vec<PartitionId> = owned.filter(|partition| !target(partition)).collect();
         if !release.is_empty() {
-            return Some(Change::Release(release));
+            return Some(AssignmentChange::Revoke(release));
         }
         let free = |partition: &&PartitionId| target(partition) && !self.owners.contains_key(partition);
         let take: Vec<PartitionId> = self.targets.keys().filter(free).copied().collect();
-        (!take.is_empty()).then_some(Change::Take(take))
+        (!take.is_empty()).then_some(AssignmentChange::Assign(take))
     }
 
-    /// Makes a member the owner of a partition that is free (or its own). Returns whether it is.
+    /// Makes a member the owner of a partition that is free (or its own). Returns true if it is.
     pub fn take(&mut self, id: MemberId, partition: PartitionId) -> bool {
         let known = self.members.contains_key(&id) && self.targets.contains_key(&partition);
         known && *self.owners.entry(partition).or_insert(id) == id
@@ -131,7 +133,7 @@ impl Group {
         }
         let mut targets: BTreeMap<PartitionId, MemberId> = BTreeMap::new();
         let mut load: BTreeMap<MemberId, usize> = self.members.keys().map(|id| (*id, 0)).collect();
-        // Everybody keeps what is theirs: what they read, or else what they were promised.
+        // Each member keeps its partitions: those that it reads, or else those that it shall read.
         for partition in &all {
             let keeper = self.owners.get(partition).or_else(|| self.targets.get(partition));
             if let Some(&keeper) = keeper.filter(|keeper| reads(&self.members, **keeper, partition)) {
@@ -139,7 +141,7 @@ impl Group {
                 *load.entry(keeper).or_default() += 1;
             }
         }
-        // What is left goes to whoever has least.
+        // The others go to the member that has least.
         for partition in &all {
             let candidates = load.iter().filter(|(id, _)| reads(&self.members, **id, partition));
             let Some((&least, _)) = candidates.min_by_key(|(_, n)| **n) else { continue };
@@ -168,14 +170,13 @@ impl Group {
 
 /// Partitions of the same number go to the same member, whatever their topic.
 fn by_number(all: &BTreeSet<PartitionId>, members: Vec<MemberId>) -> BTreeMap<PartitionId, MemberId> {
-    let of = |id: &PartitionId| members.get(id.number as usize % members.len().max(1)).map(|member| (*id, *member));
+    let of = |id: &PartitionId| members.get(id.partition as usize % members.len().max(1)).map(|member| (*id, *member));
     all.iter().filter_map(of).collect()
 }
 
 fn partitions(topics: &[(u32, i32)]) -> impl Iterator<Item = PartitionId> {
-    topics.iter().flat_map(|&(topic, partitions)| (0..partitions).map(move |number| PartitionId { topic, number }))
+    topics.iter().flat_map(|&(topic, partitions)| (0..partitions).map(move |partition| PartitionId { topic, partition }))
 }
 
 #[cfg(test)]
-#[path = "group_tests.rs"]
 mod tests;

@@ -1,17 +1,17 @@
-//! What a transaction has written so far: encoded blocks in memory, which become visible all at once or never.
+//! The records of an open transaction: encoded blocks in memory, which become visible all at once or never.
 //!
-//! Owned by one session (or one append). Bounded: [`Outputs::push`] refuses what goes over the limit.
+//! Owned by one session (or one append). Bounded: [`Outputs::push`] refuses records beyond the limit.
 
 use std::time::Duration;
 
-use super::Options;
 use super::block::{self, Builder, Entry};
+use super::options::Options;
 use super::store::{PartitionId, Topic};
 use crate::model::murmur2::partition_for;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 
-/// Why a record was not taken.
+/// The reason why a record was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("there is no output topic {0}")]
@@ -26,7 +26,7 @@ pub enum Refusal {
     Full { limit: usize },
 }
 
-/// How far ahead of the clock a timestamp may be: Kafka's default of `message.timestamp.after.max.ms`.
+/// Time by which a timestamp may be ahead of the clock: Kafka's default of `message.timestamp.after.max.ms`.
 const TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The buffered records of one transaction, by topic and partition.
@@ -58,21 +58,29 @@ struct Buffer {
 
 /// Blocks of one partition that are ready to be written, with their spans.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct PartitionBlocks {
     pub id: PartitionId,
     pub blocks: Vec<(u32, Vec<u8>)>,
 }
 
 impl Outputs {
     pub fn new(options: &Options) -> Self {
-        let (bytes_max, record_bytes_max) = (options.transaction_bytes_max, options.record_bytes_max);
-        Self { targets: Vec::new(), timestamp_max: 0, bytes: 0, bytes_max, record_bytes_max }
+        Self {
+            targets: Vec::new(),
+            timestamp_max: 0,
+            bytes: 0,
+            bytes_max: options.transaction_bytes_max,
+            record_bytes_max: options.record_bytes_max,
+        }
     }
 
     /// Adds a topic; [`Outputs::push`] counts them in this order. `turn` is where records without a key begin.
     pub fn add_topic(&mut self, name: &TopicName, topic: &Topic, turn: usize) {
-        let buffer =
-            |number| Buffer { id: PartitionId { topic: topic.id, number }, full: Vec::new(), open: Builder::default() };
+        let buffer = |partition| Buffer {
+            id: PartitionId { topic: topic.id, partition },
+            full: Vec::new(),
+            open: Builder::default(),
+        };
         let partitions = (0..topic.partitions).map(buffer).collect();
         self.targets.push(Target { name: name.clone(), compacted: topic.compacted, partitions, turn });
     }
@@ -87,7 +95,8 @@ impl Outputs {
                 return Err(Refusal::Timestamp { topic: target.name.clone(), timestamp: entry.timestamp });
             }
         }
-        let (bytes, limit) = (block::payload_bytes(entry), self.record_bytes_max);
+        let bytes = block::payload_bytes(entry);
+        let limit = self.record_bytes_max;
         if bytes > limit {
             return Err(Refusal::RecordTooLarge { topic: target.name.clone(), bytes, limit });
         }
@@ -97,8 +106,8 @@ impl Outputs {
         if self.bytes + block::entry_bytes(entry) > self.bytes_max {
             return Err(Refusal::Full { limit: self.bytes_max });
         }
-        let number = match (partition, entry.key) {
-            (Some(number), _) => number as usize,
+        let partition = match (partition, entry.key) {
+            (Some(partition), _) => partition as usize,
             (None, Some(key)) => partition_for(key, target.partitions.len() as i32) as usize,
             (None, None) => {
                 target.turn += 1;
@@ -106,7 +115,7 @@ impl Outputs {
             }
         };
         let timestamp = if entry.timestamp == -1 { Timestamp::now().0 } else { entry.timestamp };
-        let buffer = &mut target.partitions[number];
+        let buffer = &mut target.partitions[partition];
         self.bytes += buffer.open.push(buffer.open.next_delta(), &Entry { timestamp, ..*entry });
         if buffer.open.is_full() {
             buffer.full.push(std::mem::take(&mut buffer.open));
@@ -114,7 +123,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Tells whether it is filled to less than a half.
+    /// Returns true if it is filled to less than a half.
     pub fn has_room(&self) -> bool {
         self.bytes < self.bytes_max / 2
     }
@@ -126,7 +135,7 @@ impl Outputs {
     }
 
     /// Hands the records over for writing; the buffer is empty again.
-    pub fn seal(&mut self, written_at: i64) -> Vec<Sealed> {
+    pub fn seal(&mut self, written_at: i64) -> Vec<PartitionBlocks> {
         self.bytes = 0;
         let partitions = self.targets.iter_mut().flat_map(|target| &mut target.partitions);
         let touched = partitions.filter(|buffer| !buffer.full.is_empty() || !buffer.open.is_empty());
@@ -135,7 +144,7 @@ impl Outputs {
                 let open = Some(std::mem::take(&mut buffer.open)).filter(|open| !open.is_empty());
                 let builders = std::mem::take(&mut buffer.full).into_iter().chain(open);
                 let blocks = builders.map(|mut builder| (builder.span(), builder.seal(written_at))).collect();
-                Sealed { id: buffer.id, blocks }
+                PartitionBlocks { id: buffer.id, blocks }
             })
             .collect()
     }
@@ -173,11 +182,11 @@ mod tests {
         let value = vec![0; 1000];
         let taken = (0..2000).take_while(|_| outputs.push(0, Some(1), &entry(&value)).is_ok()).count();
         assert_eq!(taken, (1 << 20) / 1028);
-        let sealed = outputs.seal(5);
-        assert_eq!(sealed.len(), 1);
-        assert_eq!(sealed[0].id, PartitionId { topic: 7, number: 1 });
-        let records: usize = sealed[0].blocks.iter().map(|(span, _)| *span as usize + 1).sum();
-        assert_eq!((sealed[0].blocks.len(), records), (4, taken));
+        let written = outputs.seal(5);
+        assert_eq!(written.len(), 1);
+        assert_eq!(written[0].id, PartitionId { topic: 7, partition: 1 });
+        let records: usize = written[0].blocks.iter().map(|(span, _)| *span as usize + 1).sum();
+        assert_eq!((written[0].blocks.len(), records), (4, taken));
         assert_eq!(outputs.push(0, None, &entry(&value)), Ok(()), "sealing makes room");
         outputs.clear();
         assert!(outputs.seal(6).is_empty());
@@ -189,7 +198,7 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(outputs.push(0, None, &entry(b"v")), Ok(()));
         }
-        let spans: Vec<u32> = outputs.seal(0).iter().map(|sealed| sealed.blocks[0].0).collect();
+        let spans: Vec<u32> = outputs.seal(0).iter().map(|partition| partition.blocks[0].0).collect();
         assert_eq!(spans, [1, 1]);
     }
 

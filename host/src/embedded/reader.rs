@@ -1,18 +1,18 @@
 //! A session's place in its partitions: reads ahead in blocks and hands records over, fair over partitions.
 //!
-//! Owned by one session. Takes no lock while it reads: the ends that it may read up to were told by [`Reader::refresh`],
-//! and everything before an end is committed and never changes its offset. Bounded: at most [`AHEAD_BYTES_MAX`] and one
+//! Owned by one session. Takes no lock while it reads: [`Reader::refresh`] gives it the ends that it may read up to,
+//! and each record before an end is committed and never changes its offset. Bounded: at most [`AHEAD_BYTES_MAX`] and one
 //! block are held per partition.
 
 use std::collections::VecDeque;
 
-use super::Error;
 use super::block::Records;
+use super::error::Error;
 use super::store::{Block, Extent, PartitionId, Store};
 use crate::model::batch::RecordRef;
 use crate::ports::TopicPartition;
 
-/// Where a partition's reading-ahead stops.
+/// Bytes of a partition at which its reading-ahead stops.
 const AHEAD_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Debug)]
@@ -26,10 +26,10 @@ struct Cursor {
     paused: bool,
     /// Retention deleted the record that was to be handed over next.
     overtaken: bool,
-    /// Whether [`Reader::ends`] has told that it is read to its end.
-    told: bool,
+    /// True if [`Reader::ends`] has reported that it is read to its end.
+    end_reported: bool,
     ahead: VecDeque<Block>,
-    /// Where the next record lies in the first block of `ahead`.
+    /// The position of the next record in the first block of `ahead`.
     position: usize,
 }
 
@@ -46,20 +46,19 @@ impl Reader {
         self.cursors.iter().map(|cursor| (cursor.partition, cursor.id))
     }
 
-    /// Reads `partition` from `next` on. One that is read already starts anew.
+    /// Reads `partition` from `next` on, also where it is read already.
     pub fn add(&mut self, partition: TopicPartition, id: PartitionId, next: i64) {
         self.remove(partition);
-        let (end, position, ahead) = (i64::MAX, 0, VecDeque::new());
         self.cursors.push(Cursor {
             partition,
             id,
             next,
-            end,
+            end: i64::MAX,
             paused: false,
             overtaken: false,
-            told: false,
-            ahead,
-            position,
+            end_reported: false,
+            ahead: VecDeque::new(),
+            position: 0,
         });
     }
 
@@ -67,17 +66,17 @@ impl Reader {
         self.cursors.retain(|cursor| cursor.partition != partition);
     }
 
-    /// Returns whether the partition is read here.
+    /// Returns true if the partition is read here.
     pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> bool {
         self.change(partition, |cursor| {
             cursor.next = offset;
-            cursor.told = false;
+            cursor.end_reported = false;
             cursor.position = 0;
             cursor.ahead.clear();
         })
     }
 
-    /// Returns whether the partition is read here.
+    /// Returns true if the partition is read here.
     pub fn pause(&mut self, partition: TopicPartition, paused: bool) -> bool {
         self.change(partition, |cursor| cursor.paused = paused)
     }
@@ -86,7 +85,7 @@ impl Reader {
         self.cursors.iter_mut().find(|cursor| cursor.partition == partition).map(change).is_some()
     }
 
-    /// Learns what the partitions hold now. Returns whether there is something to deliver.
+    /// Takes over the present extents of the partitions. Returns true if there is something to deliver.
     pub fn refresh(&mut self, extent: impl Fn(PartitionId) -> Extent) -> bool {
         for cursor in &mut self.cursors {
             let Extent { start, end, .. } = extent(cursor.id);
@@ -96,7 +95,7 @@ impl Reader {
         self.cursors.iter().any(Cursor::is_ready)
     }
 
-    /// Tells whether retention has deleted what a partition was to be read from.
+    /// Returns true if retention has deleted the next record of a partition.
     pub fn is_overtaken(&self) -> bool {
         self.cursors.iter().any(|cursor| cursor.overtaken)
     }
@@ -109,13 +108,13 @@ impl Reader {
     /// Looks for partitions that have come to their end.
     pub fn find_ends(&mut self) {
         self.ends.clear();
-        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.next >= cursor.end && !cursor.told) {
-            cursor.told = true;
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.next >= cursor.end && !cursor.end_reported) {
+            cursor.end_reported = true;
             self.ends.push((cursor.partition, cursor.next));
         }
     }
 
-    /// Hands over what is there, `records_max` at most. Returns how many that were: 0 if only gaps were left.
+    /// Hands over the records that are there, `records_max` at most. Returns their number: 0 if only gaps were left.
     pub fn deliver(
         &mut self,
         store: &Store,
@@ -129,7 +128,7 @@ impl Reader {
             if ready == 0 || delivered >= records_max {
                 return Ok(delivered);
             }
-            // Everybody gets a share; what they leave is shared out again.
+            // Each partition gets a share; a rest of it is shared out again.
             let share = ((records_max - delivered) / ready).max(1);
             let (before, after) = self.cursors.split_at_mut(self.turn);
             for cursor in after.iter_mut().chain(before).filter(|cursor| cursor.is_ready()) {
@@ -152,7 +151,7 @@ impl Cursor {
         on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<usize, Error> {
         let mut delivered = 0;
-        self.told = false;
+        self.end_reported = false;
         while delivered < records_max {
             if self.ahead.is_empty() {
                 store.read(self.id, self.next, self.end, AHEAD_BYTES_MAX, &mut self.ahead)?;
@@ -172,8 +171,16 @@ impl Cursor {
                 if offset < self.next {
                     continue;
                 }
-                let (timestamp, key, value) = (record.timestamp, record.key, record.value);
-                on_record(self.partition, &RecordRef { offset, timestamp, key, value, headers: &headers });
+                on_record(
+                    self.partition,
+                    &RecordRef {
+                        offset,
+                        timestamp: record.timestamp,
+                        key: record.key,
+                        value: record.value,
+                        headers: &headers,
+                    },
+                );
                 self.next = offset + 1;
                 delivered += 1;
             }

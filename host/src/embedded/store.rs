@@ -9,7 +9,7 @@
 //! | meta | `format` | version of this layout |
 //!
 //! Everything that one transaction changes goes through one [`Write`], which fjall's journal keeps whole or not at all.
-//! It is handed to the operating system before `commit` returns, so it survives a kill of the process; it is not synced
+//! The batch is handed to the operating system before `commit` returns, so it survives a kill of the process; it is not synced
 //! to the disk, so a power cut may lose the last moments (a whole number of transactions, never a part of one).
 
 use std::collections::VecDeque;
@@ -17,14 +17,14 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Readable};
 
-use super::Error;
 use super::block;
+use super::error::Error;
 
 /// A partition of a topic. Topics are numbered as they are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionId {
     pub topic: u32,
-    pub number: i32,
+    pub partition: i32,
 }
 
 /// A topic, as it is stored.
@@ -35,7 +35,7 @@ pub struct Topic {
     pub compacted: bool,
 }
 
-/// What a partition holds.
+/// The records of a partition, by their offsets and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The first offset that retention has left.
@@ -44,7 +44,7 @@ pub struct Extent {
     pub end: i64,
     /// Bytes of all blocks.
     pub bytes: u64,
-    /// What `bytes` was after the last compaction.
+    /// The value of `bytes` after the last compaction.
     pub clean_bytes: u64,
 }
 
@@ -60,6 +60,7 @@ const FORMAT: &[u8] = b"1";
 /// fjall's journals: they come on top of the records, so they are kept small.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
+/// See the module.
 pub struct Store {
     database: Database,
     records: Keyspace,
@@ -93,8 +94,8 @@ impl Store {
             .map(|item| {
                 let (key, value) = item.into_inner()?;
                 let name = String::from_utf8(key[1..].to_vec()).map_err(|_| Error::corrupt("a topic's name"))?;
-                let (id, partitions, compacted) = (u32_at(&value, 0)?, u32_at(&value, 4)? as i32, value.get(8) == Some(&1));
-                Ok((name, Topic { id, partitions, compacted }))
+                let partitions = u32_at(&value, 4)? as i32;
+                Ok((name, Topic { id: u32_at(&value, 0)?, partitions, compacted: value.get(8) == Some(&1) }))
             })
             .collect()
     }
@@ -109,7 +110,7 @@ impl Store {
         })
     }
 
-    /// What `group` has committed for a partition.
+    /// The offset of a group for a partition, with its metadata.
     pub fn committed(&self, group: &str, id: PartitionId) -> Result<Option<(i64, String)>, Error> {
         let Some(value) = self.meta.get(offset_key(group, id))? else { return Ok(None) };
         let metadata =
@@ -200,7 +201,7 @@ impl Write<'_> {
 fn partition_key(kind: u8, id: PartitionId) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&id.topic.to_be_bytes());
-    key.extend_from_slice(&id.number.to_be_bytes());
+    key.extend_from_slice(&id.partition.to_be_bytes());
     key
 }
 
@@ -213,7 +214,7 @@ fn offset_key(group: &str, id: PartitionId) -> Vec<u8> {
 fn record_key(id: PartitionId, last: i64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..4].copy_from_slice(&id.topic.to_be_bytes());
-    key[4..8].copy_from_slice(&id.number.to_be_bytes());
+    key[4..8].copy_from_slice(&id.partition.to_be_bytes());
     key[8..].copy_from_slice(&last.max(0).to_be_bytes());
     key
 }

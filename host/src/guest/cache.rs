@@ -2,11 +2,9 @@
 //!
 //! A host loads its own artifacts only: each file begins with a MAC (HMAC-SHA256) over the module's digest, the build of
 //! the compiler, and all that follows, under a key that the host made for itself and that nobody else could read or
-//! write ([`private`]). A file that was cut off, changed, or brought from elsewhere does not fit and is dropped; files of
+//! write (`private_file`). A file that was cut off, changed, or brought from elsewhere does not fit and is dropped; files of
 //! another build (wasmtime's version, the engine's settings, the processor) have other names and are not looked at. Either
 //! way the module is compiled again. The disk is bounded: files that were used longest ago go first.
-
-mod private;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
@@ -18,6 +16,7 @@ use sha2::Sha256;
 use super::check::Surface;
 use crate::model::names::Digest;
 use crate::model::units::Timestamp;
+use crate::private_file;
 
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
@@ -54,7 +53,7 @@ impl Cache {
     /// user's own; a key that somebody else could have read or written is replaced, and no artifact made under it is used.
     pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the cache of compiled modules, {}: {error}", folder.display());
-        private::make_folder(folder).map_err(failed)?;
+        private_file::make_folder(folder).map_err(failed)?;
         let key = key(&folder.join("key")).map_err(failed)?;
         let cache = Self { folder: folder.to_owned(), key, bytes_max, build: String::new() };
         cache.clean_up().map_err(failed)?;
@@ -77,7 +76,7 @@ impl Cache {
     /// Returns the artifact of a module, if it is there and this host made it.
     pub fn get(&self, digest: &Digest) -> Option<CacheEntry> {
         let path = self.path(digest);
-        let read = private::open(&path).and_then(|mut file| {
+        let read = private_file::open(&path).and_then(|mut file| {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             // Used now: files that were used longest ago are dropped first.
@@ -176,7 +175,7 @@ impl Cache {
 
 /// The key in `path`, if nobody but this user can have read or written it; else a new one.
 fn key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
-    let known = private::open(path).and_then(|file| {
+    let known = private_file::open(path).and_then(|file| {
         let mut bytes = Vec::new();
         file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         bytes.try_into().map_err(|_| std::io::Error::other("it has not the length of a key"))
@@ -191,7 +190,7 @@ fn key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
     }
     let mut key = [0; KEY_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    private::replace(path, &key)?;
+    private_file::replace(path, &key)?;
     Ok(key)
 }
 

@@ -1,20 +1,20 @@
-//! The properties that consumers and producers start from, and what a person may override.
+//! The properties that consumers and producers start from; a user's own are applied last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ports::SessionOptions;
-
 /// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
 /// back read_committed readers for no longer.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// The same for a writer of one small transaction.
+/// The time of [`TRANSACTION_TIMEOUT`] for a writer of one small transaction.
 pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time of one call to a broker.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A host that is silent for this long loses its partitions.
-pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest record that is sent, in bytes of key, value and headers before compression. It waits in the producer's queue,
-/// which holds as much (`queue.buffering.max.kbytes`); what a topic takes is said by its broker.
+/// which holds as much (`queue.buffering.max.kbytes`); a topic's own limit is its broker's to tell.
 pub(super) const RECORD_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of records that are sent as one batch, before compression. A topic's `max.message.bytes` is for batches: where
@@ -23,10 +23,13 @@ pub(super) const RECORD_BYTES_MAX: usize = 32 << 20;
 pub(super) const BATCH_BYTES_MAX: usize = 512 << 10;
 pub(super) const BATCH_BYTES_MIN: usize = 1 << 10;
 
+/// The group's name of a reader that belongs to no group.
+pub(super) const READER_GROUP: &str = "sandbar-reader";
+
 /// To such a client a partition ends at its high watermark, not at its last stable offset.
 const UNCOMMITTED: [&str; 2] = ["isolation.level", "read_uncommitted"];
 
-/// How to reach a Kafka cluster.
+/// The address of a Kafka cluster, and the properties of its clients.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaConfig {
     /// `host:port,host:port`.
@@ -52,11 +55,11 @@ impl KafkaConfig {
     }
 
     /// A worker's consumer. Queues are small: a host has a consumer for each worker.
-    pub(super) fn consumer(&self, options: &SessionOptions) -> Vec<(String, String)> {
+    pub(super) fn consumer(&self, group: &str, co_partitioned: bool) -> Vec<(String, String)> {
         self.build(&[
-            ("group.id", options.group.clone()),
+            ("group.id", group.to_owned()),
             // Range gives partitions of one number to one member, the sticky one moves fewer of them.
-            ("partition.assignment.strategy", (if options.co_partitioned { "range" } else { "cooperative-sticky" }).into()),
+            ("partition.assignment.strategy", (if co_partitioned { "range" } else { "cooperative-sticky" }).into()),
             ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
             ("heartbeat.interval.ms", "2000".into()),
             ("max.poll.interval.ms", "60000".into()),
@@ -111,7 +114,7 @@ impl KafkaConfig {
         self.build(&own)
     }
 
-    /// A reader of single partitions, and of what `group` has committed: it never joins it.
+    /// A reader of single partitions, and of the offsets of `group`, which it never joins.
     pub(super) fn reader(&self, group: &str) -> Vec<(String, String)> {
         self.build(&[
             ("group.id", group.to_owned()),
@@ -135,7 +138,7 @@ impl KafkaConfig {
             ("message.timeout.ms", "15000".into()),
             ("delivery.report.only.error", "true".into()),
             ("linger.ms", "0".into()),
-            // Not the default, which counts before compression: the broker knows what its topic takes.
+            // Not the default, which counts before compression: the broker knows its topic's limit.
             ("message.max.bytes", (2 * RECORD_BYTES_MAX).to_string()),
         ])
     }
@@ -173,7 +176,6 @@ impl KafkaConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::spec::{Delivery, Start};
 
     #[test]
     fn batches_are_within_the_topics_limits() {
@@ -186,19 +188,9 @@ mod tests {
     #[test]
     fn no_client_makes_topics_by_looking_at_them() {
         let config = KafkaConfig::default();
-        let options = SessionOptions {
-            group: "g".into(),
-            transactional_id: "t".into(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            delivery: Delivery::ExactlyOnce,
-            start: Start::Earliest,
-            begun: BTreeMap::new(),
-            co_partitioned: false,
-        };
         let off = ("allow.auto.create.topics".to_owned(), "false".to_owned());
         for properties in [
-            config.consumer(&options),
+            config.consumer("g", false),
             config.producer(Some("t"), true, BATCH_BYTES_MAX),
             config.reader("g"),
             config.writer(),

@@ -1,21 +1,21 @@
 //! The one writer of an id over all hosts: a producer that is made, writes one transaction, and is dropped.
 //!
-//! Initialising its transactional id fences every older producer of it, and waits until a transaction that one of them
+//! Initialising its transactional id fences every older producer of that id, and waits until a transaction that one of them
 //! left open is over. So the high watermark that is asked for after that is past all that they will ever have written.
 //! A fresh producer for each transaction also keeps a delayed EndTxn of the last one from ending the next
 //! (librdkafka#5423): it has another epoch.
 
 use std::time::{Duration, Instant};
 
-use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
-
 use super::config::{EXCLUSIVE_TIMEOUT, KafkaConfig};
-use super::log::{deliver, unavailable};
+use super::deliver::deliver;
+use super::error::{at_commit, before_commit, is_fenced, unavailable};
 use super::raw::{Client, GroupMetadata, PartitionList, RawError};
+use super::retry::resumed;
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
 
-/// How long one call to a broker may take.
+/// Longest time of one call to a broker: shorter than elsewhere, since a whole change of the catalog waits for it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct KafkaExclusive {
@@ -26,11 +26,7 @@ impl KafkaExclusive {
     pub fn open(config: &KafkaConfig, id: &str) -> Result<Self, ExclusiveError> {
         let client = Client::producer(&config.exclusive(id)).map_err(unavailable)?;
         let deadline = Instant::now() + 2 * EXCLUSIVE_TIMEOUT;
-        while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
-            if !error.retriable || Instant::now() > deadline {
-                return Err(unwritten(error));
-            }
-        }
+        resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(before_commit)?;
         Ok(Self { client })
     }
 
@@ -43,8 +39,8 @@ impl KafkaExclusive {
         offsets: Option<(&str, &[GroupOffset])>,
     ) -> Result<(), ExclusiveError> {
         let client = &self.client;
-        let handle = client.topic(topic.as_str()).map_err(unwritten)?;
-        client.begin_transaction().map_err(unwritten)?;
+        let handle = client.topic(topic.as_str()).map_err(before_commit)?;
+        client.begin_transaction().map_err(before_commit)?;
         let mut sent = deliver(client, &handle, Some(partition), records);
         if let (Ok(()), Some((group, offsets))) = (&sent, offsets) {
             sent = self.send_offsets(group, offsets);
@@ -54,17 +50,10 @@ impl KafkaExclusive {
                 // Else it would hold readers back until its time-out, or the next writer.
                 let _ = client.abort_transaction(CALL_TIMEOUT);
             }
-            return Err(unwritten(error));
+            return Err(before_commit(error));
         }
         let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
-        loop {
-            match client.commit_transaction(CALL_TIMEOUT) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.retriable && Instant::now() < deadline => client.poll(Duration::from_millis(1)),
-                Err(error) if is_fenced(&error) => return Err(ExclusiveError::Fenced(error.to_string())),
-                Err(error) => return Err(ExclusiveError::Unknown(error.to_string())),
-            }
-        }
+        resumed(client, deadline, || client.commit_transaction(CALL_TIMEOUT)).map_err(|error| at_commit(&error))
     }
 
     /// A broker takes offsets in a transaction from whoever is no member also while the group has members.
@@ -78,12 +67,7 @@ impl KafkaExclusive {
         }
         let outsider = GroupMetadata::of_outsider(group);
         let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
-        loop {
-            match self.client.send_offsets(&list, &outsider, CALL_TIMEOUT) {
-                Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
-                sent => return sent,
-            }
-        }
+        resumed(&self.client, deadline, || self.client.send_offsets(&list, &outsider, CALL_TIMEOUT))
     }
 }
 
@@ -110,21 +94,4 @@ impl ExclusiveWriter for KafkaExclusive {
     ) -> Result<(), ExclusiveError> {
         self.write(topic, partition, &[record], Some((group, offsets)))
     }
-}
-
-/// An error before the commit: nothing of the transaction will ever show.
-fn unwritten(error: RawError) -> ExclusiveError {
-    if is_fenced(&error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Log(unavailable(error)) }
-}
-
-/// A newer writer took over. It may show only in that what was to be sent is purged: nobody else purges here.
-fn is_fenced(error: &RawError) -> bool {
-    matches!(
-        error.code,
-        Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE
-            | Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
-            | Code::RD_KAFKA_RESP_ERR__FENCED
-            | Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-            | Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
-    )
 }

@@ -3,20 +3,20 @@
 //! By a consumer that is configured with the group's name and never joins it. A broker takes a commit from outside only
 //! while the group has no member, so a member that comes between a look and a change is safe.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::types::RDKafkaErrorCode;
-use rdkafka_sys::bindings::rd_kafka_resp_err_t as Code;
+use futures::executor::block_on;
 
-use super::log::{CALL_TIMEOUT, KafkaLog, READER_GROUP, unavailable};
-use super::raw::{Client, NO_OFFSET, PartitionList, Position, RawError};
+use super::config::{CALL_TIMEOUT, READER_GROUP};
+use super::error::{of_group, of_group_deletion, unavailable};
+use super::log::KafkaLog;
+use super::raw::{Client, FetchBuffer, NO_OFFSET, PartitionList, Position};
+use super::topics::Topics;
 use crate::model::names::TopicName;
-use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
-use crate::ports::{GroupOffset, Groups, Log, LogError, SessionOptions};
+use crate::ports::{GroupOffset, Groups, LogError};
 
-/// How long joining an empty group may take: brokers wait for more members first.
+/// Longest time to join an empty group: brokers wait for more members first.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl KafkaLog {
@@ -29,7 +29,7 @@ impl Groups for KafkaLog {
     fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
         let mut list = PartitionList::new();
         for topic in topics {
-            for partition in 0..self.partitions(topic)? {
+            for partition in 0..self.topics.partitions(topic)? {
                 list.add(topic.as_str(), partition, NO_OFFSET, "");
             }
         }
@@ -43,7 +43,7 @@ impl Groups for KafkaLog {
     }
 
     fn group_members(&self, group: &str) -> Result<usize, LogError> {
-        let asked = self.admin.inner().fetch_group_list(Some(group), CALL_TIMEOUT);
+        let asked = self.topics.client().fetch_group_list(Some(group), CALL_TIMEOUT);
         let found = asked.map_err(|error| LogError::Unavailable(error.to_string()))?;
         Ok(found.groups().iter().map(|group| group.members().len()).sum())
     }
@@ -53,7 +53,7 @@ impl Groups for KafkaLog {
         for offset in offsets {
             list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
         }
-        self.outsider(group)?.commit_sync(&list).map_err(|error| refused(group, error))
+        self.outsider(group)?.commit_sync(&list).map_err(|error| of_group(group, error))
     }
 
     /// Kafka counts the days from when the group became empty, whenever its offsets were committed: a commit from outside
@@ -62,61 +62,36 @@ impl Groups for KafkaLog {
         if self.group_members(group)? > 0 {
             return Ok(());
         }
-        let options = SessionOptions {
-            group: group.to_owned(),
-            transactional_id: String::new(),
-            inputs: topics.to_vec(),
-            outputs: Vec::new(),
-            delivery: Delivery::AtLeastOnce,
-            start: Start::Latest,
-            begun: BTreeMap::new(),
-            co_partitioned,
-        };
-        let client = Client::consumer(&self.config.consumer(&options)).map_err(unavailable)?;
+        let client = Client::consumer(&self.config.consumer(group, co_partitioned)).map_err(unavailable)?;
         let mut list = PartitionList::new();
         for topic in topics {
             list.add(topic.as_str(), -1, NO_OFFSET, "");
         }
         client.subscribe(&list).map_err(unavailable)?;
         let deadline = Instant::now() + JOIN_TIMEOUT;
-        let mut fetched = Vec::new();
+        let mut buffer = FetchBuffer::default();
         // Nothing is taken over, so nothing is read, and dropping the client leaves.
         while client.next_rebalance().is_none() {
             if Instant::now() > deadline {
                 return Err(LogError::Unavailable(format!("group {group} could not be joined in time")));
             }
-            client.consume(&mut fetched, Duration::from_millis(100), 1, &mut |_| {});
+            client.consume(&mut buffer, Duration::from_millis(100), 1, &mut |_| {});
         }
         Ok(())
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
-        let deleted = futures::executor::block_on(self.admin.delete_groups(&[group], &Self::options()));
+        let deleted = block_on(self.topics.admin().delete_groups(&[group], &Topics::options()));
         let deleted = deleted.map_err(|error| LogError::Unavailable(error.to_string()))?;
         match deleted.into_iter().next() {
-            Some(Ok(_)) | Some(Err((_, RDKafkaErrorCode::GroupIdNotFound))) | None => Ok(()),
-            Some(Err((_, RDKafkaErrorCode::NonEmptyGroup))) => Err(has_members(group)),
-            Some(Err((_, code))) => Err(LogError::Unavailable(format!("deleting group {group}: {code}"))),
+            Some(Err((_, code))) => of_group_deletion(group, code),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
-        let partitions = self.partitions(topic)?;
+        let partitions = self.topics.partitions(topic)?;
         let client = self.outsider(READER_GROUP)?;
         client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT).map_err(unavailable)
     }
-}
-
-/// What a broker says to an outsider while the group has members, and what it says otherwise.
-fn refused(group: &str, error: RawError) -> LogError {
-    match error.code {
-        Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
-        | Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
-        | Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS => has_members(group),
-        _ => unavailable(error),
-    }
-}
-
-fn has_members(group: &str) -> LogError {
-    LogError::Refused(format!("group {group} has members"))
 }

@@ -1,31 +1,31 @@
-//! A producer, transactional or not: what a worker's session and the exclusive writer have in common.
+//! The producer of a worker's session, transactional or not.
 //!
 //! A producer whose transaction ended slowly or lost a connection must be replaced before the next one: librdkafka
-//! 2.12 sends again what was under way, and may have left an EndTxn on its way, which would end the next transaction
-//! (librdkafka#5423).
+//! 2.12 repeats the requests that were under way, and may have left an EndTxn on its way, which would end the next
+//! transaction (librdkafka#5423).
 
 use std::time::{Duration, Instant};
 
-use super::config::{KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::config::{CALL_TIMEOUT, KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::error::{of_open, of_transaction, restart};
+use super::fault::{Fault, fault};
+use super::outputs::OutputTopics;
 use super::oversize::Size;
-use super::raw::{Client, ErrorCode, FailedDelivery, GroupMetadata, PartitionList, Produced, RawError, TopicHandle};
-use super::refusal::{self, Fault};
+use super::raw::{Client, CodeName, Enqueued, FailedDelivery, GroupMetadata, PartitionList, RawError};
+use super::refusal;
+use super::retry::resumed;
 use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Cause, Outgoing, SessionError};
+use crate::ports::{Cause, ProducerRecord, SessionError};
 
-/// How long one call to a broker may take.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so long without a delivery the topics are asked about, and each may take so long to answer.
+/// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
-const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A transaction whose end took longer may have left an EndTxn on its way.
 const SLOW_END: Duration = Duration::from_secs(1);
 
 /// Fields drop in order: handles before their client.
 pub(super) struct Producer {
-    topics: Vec<TopicHandle>,
-    names: Vec<TopicName>,
+    outputs: OutputTopics,
     client: Client,
     transactional: bool,
     tainted: bool,
@@ -42,7 +42,7 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
-    /// it fences an earlier owner of the id, and ends what that one left open.
+    /// the producer fences an earlier owner of the id, and ends a transaction that the owner left open.
     pub fn open(
         config: &KafkaConfig,
         transactional_id: Option<&str>,
@@ -53,20 +53,12 @@ impl Producer {
         let client = Client::producer(&config.producer(transactional_id, reports, batch_bytes)).map_err(restart)?;
         if transactional_id.is_some() {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-            while let Err(error) = client.init_transactions(CALL_TIMEOUT) {
-                if !error.retriable || Instant::now() > deadline {
-                    return Err(withheld(&error).unwrap_or_else(|| restart(error)));
-                }
-            }
+            resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(of_open)?;
         }
-        let names = topics.to_vec();
-        let topics = handles(&client, topics)?;
-        let transactional = transactional_id.is_some();
         Ok(Self {
-            topics,
-            names,
+            outputs: OutputTopics::new(&client, topics)?,
             client,
-            transactional,
+            transactional: transactional_id.is_some(),
             tainted: false,
             sends: 0,
             alone: false,
@@ -76,7 +68,7 @@ impl Producer {
         })
     }
 
-    /// Whether it must not be used for another transaction.
+    /// Returns true if this producer must not be used for another transaction.
     pub fn is_tainted(&self) -> bool {
         self.tainted
     }
@@ -86,15 +78,14 @@ impl Producer {
         std::mem::take(&mut self.refused_sizes)
     }
 
-    /// Tells whether the next one needs smaller batches.
+    /// Returns true if the producer that replaces this one needs smaller batches.
     pub fn needs_smaller_batches(&self) -> bool {
         self.batch_too_large
     }
 
-    /// From now on [`Outgoing::topic`] counts these.
+    /// From now on [`ProducerRecord::topic`] counts these.
     pub fn set_topics(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
-        self.topics = handles(&self.client, topics)?;
-        self.names = topics.to_vec();
+        self.outputs = OutputTopics::new(&self.client, topics)?;
         Ok(())
     }
 
@@ -106,38 +97,35 @@ impl Producer {
     pub fn begin(&mut self) -> Result<(), SessionError> {
         self.disconnects_before = self.client.disconnects();
         self.sends = 0;
-        match self.transactional {
-            true => self.client.begin_transaction().map_err(restart),
-            false => Ok(()),
-        }
+        if self.transactional { self.client.begin_transaction().map_err(restart) } else { Ok(()) }
     }
 
     /// Hands a record over.
-    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
-        let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+    pub fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
+        let &ProducerRecord { topic, partition, key, value, headers, timestamp } = record;
         let number = self.sends;
         self.sends += 1;
         if let Some((cause, reason)) = unsendable(record) {
-            return Err(refusal::rejected(number, cause, format!("topic {}: {reason}", self.names[topic])));
+            return Err(refusal::rejected(number, cause, format!("topic {}: {reason}", self.outputs.name(topic))));
         }
         // The clock is read only where it is needed: this is called for every record.
         let mut full_since = None;
         loop {
-            match self.client.produce(number, &self.topics[topic], partition, key, value, headers, timestamp) {
-                Ok(Produced::Queued) if self.alone => return self.drain(),
-                Ok(Produced::Queued) => return Ok(()),
+            match self.client.produce(number, self.outputs.handle(topic), partition, key, value, headers, timestamp) {
+                Ok(Enqueued::Yes) if self.alone => return self.drain(),
+                Ok(Enqueued::Yes) => return Ok(()),
                 // A transaction in which a delivery failed is carried on by nobody.
-                Ok(Produced::Full) if self.client.has_failures() => return self.drain(),
-                Ok(Produced::Full) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
+                Ok(Enqueued::QueueFull) if self.client.has_failures() => return self.drain(),
+                Ok(Enqueued::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
                     self.client.poll(Duration::from_millis(1));
                 }
-                Ok(Produced::Full) => return Err(SessionError::Abort("the producer's queue stays full".into())),
+                Ok(Enqueued::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
                 Err(error) => {
                     // The reason why it takes no more is told by the deliveries that failed before.
                     self.drain()?;
-                    let refused = refusal::of_send(number, self.names[topic].as_str(), &error);
-                    self.note_withheld(&refused, &[self.topics[topic].id()]);
+                    let refused = refusal::of_send(number, self.outputs.name(topic).as_str(), &error);
+                    self.note_withheld(&refused, &[self.outputs.handle(topic).id()]);
                     return Err(refused);
                 }
             }
@@ -145,7 +133,7 @@ impl Producer {
     }
 
     /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over. (Of a transaction in which one failed, librdkafka drops what is queued.)
+    /// is reported, before its time is over. (librdkafka drops the queued records of a transaction in which one failed.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
         let mut ask_at = Instant::now() + ASK_AFTER;
@@ -166,17 +154,9 @@ impl Producer {
 
     /// Asks for each topic, since its records do not get through.
     fn check_topics(&mut self) -> Result<(), SessionError> {
-        for (topic, name) in self.topics.iter().zip(&self.names) {
-            // Where nobody answers, there is no use in asking for the others.
-            let Ok(error) = self.client.topic_error(topic, ASK_TIMEOUT) else { break };
-            let Some(error) = error else { continue };
-            if let Fault::Topic(code) = refusal::fault(error) {
-                self.tainted = true;
-                let message = format!("topic {name}: {}", RawError::of("metadata", error).message);
-                return Err(SessionError::Withheld { code, message });
-            }
-        }
-        Ok(())
+        let checked = self.outputs.check(&self.client);
+        self.tainted |= checked.is_err();
+        checked
     }
 
     /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
@@ -193,19 +173,16 @@ impl Producer {
             return Ok(());
         }
         let failures = self.client.take_failures();
-        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, and the next transaction fails
-        // of that.
+        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, which fails the next transaction.
         self.tainted |= self.transactional;
-        let name = |id: usize| {
-            let index = self.topics.iter().position(|topic| topic.id() == id);
-            index.map_or_else(|| "that was written before".to_owned(), |index| self.names[index].to_string())
-        };
+        let name =
+            |id: usize| self.outputs.name_of(id).map_or_else(|| "that was written before".to_owned(), TopicName::to_string);
         let error = refusal::of_deliveries(&failures, name);
         if matches!(error, SessionError::Abort(_)) && failures.iter().any(is_late) {
             // That says nothing of the topic, which may be gone, or forbidden.
             self.check_topics()?;
         }
-        if self.transactional && failures.iter().all(|failed| refusal::fault(failed.code) == Fault::Neighbour) {
+        if self.transactional && failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour) {
             // They were dropped with a transaction that failed for a reason of its own: a missing right, say.
             return Err(self.transaction_error().unwrap_or(error));
         }
@@ -221,13 +198,7 @@ impl Producer {
     /// The reason why the open transaction has failed. To begin another in it is never carried out, and answered with that.
     fn transaction_error(&self) -> Option<SessionError> {
         let error = self.client.begin_transaction().err()?;
-        match () {
-            () if error.fatal => Some(restart(error)),
-            () if error.requires_abort => {
-                Some(withheld(&error).unwrap_or_else(|| SessionError::Abort(error.message.clone())))
-            }
-            () => None,
-        }
+        (error.fatal || error.requires_abort).then(|| of_transaction(error))
     }
 
     fn note_sizes(&mut self, failures: &[FailedDelivery]) {
@@ -235,29 +206,25 @@ impl Producer {
             let Some(size) = failed.size else { continue };
             let is_beside =
                 |other: &&FailedDelivery| (other.topic_id, other.partition) == (failed.topic_id, failed.partition);
-            let topic = self.topics.iter().position(|topic| topic.id() == failed.topic_id);
+            let topic = self.outputs.name_of(failed.topic_id);
             // One that was refused among others may have been small enough.
             if let Some(topic) = topic.filter(|_| failures.iter().filter(is_beside).count() == 1) {
-                self.refused_sizes.push((self.names[topic].clone(), size));
+                self.refused_sizes.push((topic.clone(), size));
             }
         }
     }
 
-    /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's, and
-    /// it believes for long that there is none, unless it asks.
+    /// A topic that takes nothing now may be another one when it is back: this producer's numbers are not that one's.
     fn note_withheld(&mut self, error: &SessionError, topic_ids: &[usize]) {
-        if !matches!(error, SessionError::Withheld { .. }) {
-            return;
-        }
-        self.tainted = true;
-        for topic in self.topics.iter().filter(|topic| topic_ids.contains(&topic.id())) {
-            let _ = self.client.topic_error(topic, ASK_TIMEOUT);
+        if matches!(error, SessionError::Withheld { .. }) {
+            self.tainted = true;
+            self.outputs.refresh(&self.client, topic_ids);
         }
     }
 
     /// One past the last record that was delivered to a partition.
     pub fn delivered_end(&self, topic: usize, partition: i32) -> Option<i64> {
-        self.client.delivered_end(self.topics.get(topic)?, partition)
+        self.client.delivered_end(self.outputs.find(topic)?, partition)
     }
 
     /// Makes offsets a part of the transaction, under a membership that was captured before it.
@@ -290,47 +257,22 @@ impl Producer {
         self.tainted |= started.elapsed() > SLOW_END || self.client.disconnects() > self.disconnects_before;
     }
 
-    /// Calls again while the call is retriable: librdkafka resumes it.
-    fn resumed(&self, mut call: impl FnMut() -> Result<(), RawError>) -> Result<(), SessionError> {
-        let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-        loop {
-            match call() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.retriable && Instant::now() < deadline => self.client.poll(Duration::from_millis(1)),
-                Err(error) if error.requires_abort => {
-                    return Err(withheld(&error).unwrap_or_else(|| SessionError::Abort(error.to_string())));
-                }
-                // Fatal, or nobody knows how it ended.
-                Err(error) => return Err(restart(error)),
-            }
-        }
+    /// Makes a call of the transaction, again for as long as its error is retriable.
+    fn resumed(&self, call: impl FnMut() -> Result<(), RawError>) -> Result<(), SessionError> {
+        resumed(&self.client, Instant::now() + 2 * TRANSACTION_TIMEOUT, call).map_err(of_transaction)
     }
 }
 
-/// Returns the error with a code of its own where a right is missing, say.
-fn withheld(error: &RawError) -> Option<SessionError> {
-    let Fault::Topic(code) = refusal::fault(error.code) else { return None };
-    Some(SessionError::Withheld { code, message: error.to_string() })
-}
-
 fn is_late(failed: &FailedDelivery) -> bool {
-    failed.code == ErrorCode::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
+    failed.code == CodeName::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
 }
 
 /// Returns the reason why librdkafka cannot send a record as it is.
-fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
+fn unsendable(record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
     if record.timestamp == 0 {
         return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
     }
     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(record.headers);
     (bytes > RECORD_BYTES_MAX)
         .then(|| (Cause::Size, format!("a record of {bytes} bytes is larger than a host sends ({RECORD_BYTES_MAX})")))
-}
-
-pub(super) fn handles(client: &Client, topics: &[TopicName]) -> Result<Vec<TopicHandle>, SessionError> {
-    topics.iter().map(|topic| client.topic(topic.as_str()).map_err(restart)).collect()
-}
-
-pub(super) fn restart(error: RawError) -> SessionError {
-    SessionError::Restart(error.to_string())
 }

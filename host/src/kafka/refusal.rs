@@ -1,4 +1,4 @@
-//! The one table that says whose fault a failed delivery is: the record's, the topic's, or the log's.
+//! Failed deliveries: which records are to blame, and the error that a session answers.
 //!
 //! A broker refuses whole batches. Since KIP-467 it names the records that it refuses for their content or their timestamp.
 //! librdkafka 2.12 gives their neighbours a code of their own, but only where there are several culprits: with a single
@@ -7,122 +7,13 @@
 //! are freed before the delivery is reported, so their addresses are compared, and nothing is read.
 //!
 //! For its size no record is named: one that was refused alone is known to be too large, and of several no one is.
-//!
-//! Only a record-kind code ever blames a record. An outage, a missing right or a missing topic blames none.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::raw::{ErrorCode as E, FailedDelivery, RawError};
-use crate::model::codes::Code;
+use super::fault::{Fault, fault};
+use super::raw::{CodeName as E, FailedDelivery, RawError};
 use crate::ports::{Cause, Culprit, Rejection, SessionError};
-
-/// The fault that a code stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The record with this code is refused for what it is.
-    Record(Cause),
-    /// The batch is refused; each of its records has this code.
-    Batch(Cause),
-    /// Refused or dropped with others, without a fault of its own.
-    Neighbour,
-    /// The topic takes nothing now.
-    Topic(Code),
-    /// The log could not carry it out: an outage, a fence, a time-out.
-    Log,
-    /// The broker does not say why.
-    Unclear,
-}
-
-/// Names every code that a produce request, or the producer itself, can give a record.
-pub(super) fn fault(code: E) -> Fault {
-    match code {
-        E::RD_KAFKA_RESP_ERR_INVALID_RECORD => Fault::Record(Cause::Content),
-        E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP => Fault::Record(Cause::Timestamp),
-
-        E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
-        | E::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
-        | E::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE => Fault::Batch(Cause::Size),
-        // Brokers with policies of their own on records.
-        E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION => Fault::Batch(Cause::Content),
-
-        E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD
-        | E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
-        | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT => Fault::Neighbour,
-
-        E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-        | E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
-        | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-        | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Fault::Topic(Code::TopicGone),
-        E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_DELEGATION_TOKEN_AUTHORIZATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
-        | E::RD_KAFKA_RESP_ERR_SECURITY_DISABLED
-        | E::RD_KAFKA_RESP_ERR__AUTHENTICATION => Fault::Topic(Code::Unauthorized),
-        // Settings of the topic or the broker that no record fits.
-        E::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION
-        | E::RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS
-        | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION
-        | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
-        | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE
-        | E::RD_KAFKA_RESP_ERR_INVALID_CONFIG
-        | E::RD_KAFKA_RESP_ERR_INVALID_REQUEST
-        | E::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE
-        | E::RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED => Fault::Topic(Code::LogRefused),
-
-        E::RD_KAFKA_RESP_ERR_INVALID_MSG
-        | E::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
-        | E::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
-        | E::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT
-        | E::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE
-        | E::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE
-        | E::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION
-        | E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS
-        | E::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE
-        | E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR
-        | E::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS
-        | E::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND
-        | E::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR
-        | E::RD_KAFKA_RESP_ERR_LOG_DIR_NOT_FOUND
-        | E::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH
-        | E::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH
-        | E::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED
-        | E::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER
-        | E::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER
-        | E::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID
-        | E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
-        | E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-        | E::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE
-        | E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING
-        | E::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS
-        | E::RD_KAFKA_RESP_ERR_TRANSACTION_COORDINATOR_FENCED
-        | E::RD_KAFKA_RESP_ERR_REBOOTSTRAP_REQUIRED
-        | E::RD_KAFKA_RESP_ERR__TRANSPORT
-        | E::RD_KAFKA_RESP_ERR__RESOLVE
-        | E::RD_KAFKA_RESP_ERR__SSL
-        | E::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
-        | E::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
-        | E::RD_KAFKA_RESP_ERR__TIMED_OUT
-        | E::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE
-        | E::RD_KAFKA_RESP_ERR__ISR_INSUFF
-        | E::RD_KAFKA_RESP_ERR__WAIT_COORD
-        | E::RD_KAFKA_RESP_ERR__RETRY
-        | E::RD_KAFKA_RESP_ERR__STATE
-        | E::RD_KAFKA_RESP_ERR__FENCED
-        | E::RD_KAFKA_RESP_ERR__FATAL
-        | E::RD_KAFKA_RESP_ERR__INCONSISTENT
-        | E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE
-        | E::RD_KAFKA_RESP_ERR__QUEUE_FULL
-        | E::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE
-        | E::RD_KAFKA_RESP_ERR__DESTROY
-        | E::RD_KAFKA_RESP_ERR__DESTROY_BROKER => Fault::Log,
-
-        _ => Fault::Unclear,
-    }
-}
 
 /// The error of a record that the producer refused to take, as the `send`th of its transaction.
 pub(super) fn of_send(send: u64, topic: &str, error: &RawError) -> SessionError {
@@ -179,7 +70,7 @@ pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -
 /// The address of the neighbours' text, once it was told from the culprits' texts; 0 before.
 static NEIGHBOURS_TEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// The records that are known to be refused for what they are, partition by partition.
+/// The records that are known to be to blame, partition by partition.
 fn culprits(failures: &[FailedDelivery], told: impl Fn(&FailedDelivery) -> String) -> Vec<Culprit> {
     let mut partitions: BTreeMap<(usize, i32), Vec<&FailedDelivery>> = BTreeMap::new();
     for failed in failures {
@@ -244,6 +135,7 @@ fn without_neighbours<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::codes::Code;
 
     const INVALID: E = E::RD_KAFKA_RESP_ERR_INVALID_RECORD;
     const OTHER: E = E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
@@ -261,7 +153,7 @@ mod tests {
             number: number as u64,
             topic_id: 7,
             partition,
-            code,
+            code: code.into(),
             has_key: false,
             size: None,
             text_id: 0,
@@ -298,7 +190,7 @@ mod tests {
             number: number as u64,
             topic_id: 7,
             partition: 0,
-            code: INVALID,
+            code: INVALID.into(),
             has_key: true,
             size: None,
             text_id,

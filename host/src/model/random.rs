@@ -1,15 +1,16 @@
-//! Random numbers and names that nobody else has.
+//! Random ids. The standard library seeds its hashers from the system's randomness, which is enough for ids, and not for
+//! keys.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Returns a random number: the standard library seeds its hashers from the system's randomness.
-pub fn number() -> u64 {
+/// A random number.
+pub fn random_u64() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// Returns a name of 128 random bits, as 32 hexadecimal digits.
-pub fn name() -> String {
-    format!("{:016x}{:016x}", number(), number())
+/// An id of 128 bits in hexadecimal digits: nobody else has it.
+pub fn random_id() -> String {
+    format!("{:016x}{:016x}", random_u64(), random_u64())
 }
 
 #[cfg(test)]
@@ -17,8 +18,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_differ() {
-        let names: std::collections::BTreeSet<String> = (0..100).map(|_| name()).collect();
-        assert!(names.len() == 100 && names.iter().all(|name| name.len() == 32), "{names:?}");
+    fn ids_differ() {
+        let ids: std::collections::BTreeSet<String> = (0..1000).map(|_| random_id()).collect();
+        assert!(ids.len() == 1000 && ids.iter().all(|id| id.len() == 32));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Format, Unreadable, decode, encode};
 use super::names::{Digest, TransformId};
-use super::random;
+use super::random::random_id;
 use super::spec::{Problem, RawSpec, Spec};
 use super::units::Timestamp;
 
@@ -101,7 +101,7 @@ impl FromStr for RequestKey {
 impl RequestKey {
     /// Makes a key that nobody else has, for a request that came without one.
     pub fn random() -> Self {
-        Self(format!("host-{}", random::name()))
+        Self(format!("host-{}", random_id()))
     }
 }
 

@@ -9,17 +9,21 @@ use super::format::{Format, understood};
 use super::names::{TopicName, TransformId};
 use super::units::Timestamp;
 
-/// A transform, or one of its partitions.
+/// The state of a transform, or of one of its partitions.
+///
+/// The edges are those of a partition, and its task holds itself to them. A transform's state is that of its parts
+/// ([`State::over`]) or of a request.
 ///
 /// ```text
-///            +-----------------------------+
-///            v                             |
-///   starting --> running <--> degraded     |
-///      |  ^        |  |          |         |
-///      |  |        |  +--> paused <--------+   (a partition that stopped before a bad record, or by request)
-///      |  |        v             |
-///      +--+----> failed <--------+            failed -> starting: it is tried again, after a backoff
-///   any --> stopped                           stopped -> starting: deployed again
+///   starting <----> running <----> degraded        each of these three may become each of the others
+///       ^              |               |
+///       |              v               v
+///       |            paused <----------+            a bad record, which only a partition that works can meet
+///       |              |
+///       v              v
+///     failed <---------+                            failed, paused -> any of the first three
+///
+///   any --> stopped --> starting                    stopped by request; deployed again
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,10 +79,8 @@ impl State {
         use State::*;
         match (self, next) {
             (_, Stopped) => true,
-            (from, to) if from == to => true,
-            (Stopped, to) => to == Starting || to == Paused,
-            (Paused, Degraded) => false,
-            (Failed, to) => to == Starting || to == Paused,
+            (Stopped, to) => to == Stopped || to == Starting,
+            (Starting | Failed, Paused) => false,
             _ => true,
         }
     }
@@ -325,7 +327,8 @@ mod tests {
         assert!(State::Starting.can_become(State::Running));
         assert!(State::Failed.can_become(State::Starting));
         assert!(!State::Stopped.can_become(State::Running));
-        assert!(!State::Failed.can_become(State::Running));
+        assert!(State::Failed.can_become(State::Running), "an instance could be made at last");
+        assert!(!State::Failed.can_become(State::Paused) && !State::Starting.can_become(State::Paused));
         assert!(State::ALL.iter().all(|state| state.can_become(State::Stopped) && state.can_become(*state)));
     }
 }

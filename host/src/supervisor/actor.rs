@@ -96,8 +96,8 @@ impl Actor {
         }
     }
 
-    /// Prepares a revision while what runs goes on, with an instance for each partition that is owned now; or where
-    /// nothing runs, with the revision that ran last.
+    /// Prepares a revision while another runs, with an instance for each partition that is owned now. Where
+    /// nothing runs, it prepares the revision that ran last as well.
     pub async fn prepare(
         &self,
         deployment: &Deployment,
@@ -115,7 +115,7 @@ impl Actor {
     }
 
     pub fn swap(&self, prepared: PreparedRevision) {
-        let revision = prepared.program.settings.revision;
+        let revision = prepared.runnable.settings.revision;
         self.workers.swap(prepared, &self.report.borrow().workers());
         tracing::info!(transform = %self.id, revision, "prepared, to be swapped in");
     }

@@ -12,13 +12,13 @@ use super::inputs::InputWatch;
 use super::membership::{BegunPartitions, Membership};
 use super::parts::Parts;
 
-/// The difference between the inputs and what workers know of them.
+/// The difference between the inputs and the partitions that workers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputChange {
     None,
     /// One has more partitions than workers were told of.
     Grown,
-    /// One was deleted and created again: what workers know of it is of another topic.
+    /// One was deleted and created again: the offsets that workers know are of another topic.
     Recreated,
 }
 
@@ -62,13 +62,13 @@ pub fn input_change(
     has_stores: bool,
 ) -> InputChange {
     let sizes = watch.sizes(inputs);
-    let Ok(known) = positions.known(id) else { return InputChange::None };
-    let known = known.unwrap_or_default();
-    let is_other = |topic, id: &str| known.inputs.get(topic).is_some_and(|input| !input.is_of(id));
+    let Ok(record) = positions.record(id) else { return InputChange::None };
+    let record = record.unwrap_or_default();
+    let is_other = |topic, id: &str| record.inputs.get(topic).is_some_and(|input| !input.is_of(id));
     if sizes.iter().any(|(topic, size)| is_other(topic, &size.id)) {
         return InputChange::Recreated;
     }
     let has_grown = |topic, partitions: i32| begun.get(topic).is_none_or(|&begun| partitions > begun);
-    let is_grown = sizes.iter().any(|(topic, size)| has_grown(topic, size.partitions)) || !known.covers(&sizes);
+    let is_grown = sizes.iter().any(|(topic, size)| has_grown(topic, size.partitions)) || !record.covers(&sizes);
     if is_grown && !has_stores { InputChange::Grown } else { InputChange::None }
 }

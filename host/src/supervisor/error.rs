@@ -7,7 +7,7 @@ use crate::model::module::ModuleError;
 use crate::model::spec::Problem;
 use crate::ports::{GuestError, LogError, OpenError};
 use crate::positions::PositionsError;
-use crate::task::Failed;
+use crate::task::RecordFailure;
 
 /// A failed preparation or start. It is tried again after a back-off; the code says whether that is likely to help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ impl From<LogError> for PrepareError {
 
 impl From<GuestError> for PrepareError {
     fn from(error: GuestError) -> Self {
-        let failed = Failed::of_guest(&error);
+        let failed = RecordFailure::of_guest(&error);
         Self::new(failed.code, failed.message)
     }
 }

@@ -1,6 +1,6 @@
 //! One look at the inputs of all transforms that run here, every few seconds: their ids and numbers of partitions.
 //!
-//! Owned by the supervisor; actors tell it what they read, and look at what it found. With one request a look, a host asks
+//! Owned by the supervisor; actors name their inputs to it, and read its last result. With one request a look, a host asks
 //! as often with hundreds of transforms as with one.
 
 use std::collections::{BTreeMap, BTreeSet};

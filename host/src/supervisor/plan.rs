@@ -1,4 +1,4 @@
-//! What is to be done about one transform: a pure function of what is desired, what runs, and the time.
+//! Plans the next action for one transform: a pure function of the desired deployment, the running revision and the time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::crashes::Permit;
 use crate::model::revision::{Deployment, Desired, Generations};
 use crate::model::units::Timestamp;
 
-/// How soon a suspect asks again for its turn.
+/// Time until a suspect asks again for its turn: short beside a start, which its turn waits for.
 const TURN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The revision of a transform that runs on this host.
@@ -25,7 +25,7 @@ pub enum RunState {
 /// The one thing to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Prepare this deployment, then stop what runs, then start it.
+    /// Prepare this deployment, then have the workers swap it in or start others.
     Start(Box<Deployment>),
     Stop,
     /// Nothing, until something changes or this time has passed.
@@ -114,7 +114,8 @@ mod tests {
     fn deployment(revision: u64, desired: Desired) -> Deployment {
         let spec: RawSpec = serde_json::from_str("{}").expect("all fields have defaults");
         let id = "orders/strip".parse().expect("valid");
-        let (module, changed_at) = (Digest::of(b""), Timestamp(0));
+        let module = Digest::of(b"");
+        let changed_at = Timestamp(0);
         let asked = Generations::default();
         Deployment {
             id,

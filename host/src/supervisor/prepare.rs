@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use crate::catalog::CatalogError;
+use crate::crashes::CallMonitor;
 use crate::deployment::{TopicFacts, check_start};
 use crate::model::codes::Code;
 use crate::model::names::Digest;
@@ -19,12 +20,12 @@ use super::parts::Parts;
 
 /// A revision that can run, with all that its workers need.
 pub struct PreparedRevision {
-    pub program: Arc<RunnableRevision>,
+    pub runnable: Arc<RunnableRevision>,
     pub membership: Membership,
     pub workers: u32,
     /// The opener of its stores, where it has any.
     pub stores: Option<TransformStores>,
-    /// As many instances as were asked for.
+    /// The instances, one for each partition that is owned now.
     pub guests: Vec<Box<dyn Guest>>,
 }
 
@@ -79,9 +80,9 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let tables = tables.map_err(|(code, message)| PrepareError::new(code, message))?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, topics.record_bytes_max(&spec));
     let settings = Settings { resets, ..settings };
-    let watch = parts.crashes.watch(&spec.id);
+    let monitor = CallMonitor::new(&parts.crashes, &spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
-    let factory = watch.factory(Arc::new(watch.load(load)?));
+    let factory = monitor.factory(Arc::new(monitor.load(load)?));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>()?;
     let membership = Membership {
         group: spec.group(&parts.cluster),
@@ -91,8 +92,8 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         start: spec.start.resolve(deployment.changed_at),
         co_partitioned: spec.shares_state(),
     };
-    let program = Arc::new(RunnableRevision { settings, guests: factory, observer });
-    Ok(PreparedRevision { program, membership, workers: spec.workers, stores, guests })
+    let runnable = Arc::new(RunnableRevision { settings, guests: factory, observer });
+    Ok(PreparedRevision { runnable, membership, workers: spec.workers, stores, guests })
 }
 
 /// Asks the catalog whether this is still how the transform's stores are used. A host that was cut off, or stood still,
@@ -124,8 +125,8 @@ pub fn prepare_previous(
     prepared: &PreparedRevision,
     asked: Generations,
 ) -> Result<Option<Arc<RunnableRevision>>, PrepareError> {
-    let PreparedRevision { program, membership, .. } = prepared;
-    let Settings { id, revision, .. } = &program.settings;
+    let PreparedRevision { runnable, membership, .. } = prepared;
+    let Settings { id, revision, .. } = &runnable.settings;
     if *revision == 1 {
         return Ok(None);
     }
@@ -140,7 +141,7 @@ pub fn prepare_previous(
         Ok(previous) => {
             let has_same_inputs = previous.membership.inputs == membership.inputs;
             let is_alike = has_same_inputs && previous.has_same_stores(prepared.stores.as_ref());
-            Ok(is_alike.then_some(previous.program))
+            Ok(is_alike.then_some(previous.runnable))
         }
         Err(error) if error.code == Code::Busy => Err(error),
         Err(PrepareError { code, message }) => {

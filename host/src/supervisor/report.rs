@@ -1,6 +1,6 @@
-//! What an actor shows: enough to make up a [`TransformStatus`] at any time.
+//! The report of an actor: a [`TransformStatus`] is made of it at any time.
 
-use crate::crashes::{ENDS_MAX, Permit, Standing};
+use crate::crashes::{ENDS_MAX, Permit, StartPhase};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
@@ -19,9 +19,9 @@ pub struct Report {
     pub state: State,
     /// The revision that this host is to run.
     pub target: u64,
-    /// It is ready to run.
+    /// True if that revision is ready to run.
     pub prepared: bool,
-    /// Why it is not.
+    /// The reason why it is not.
     pub error: Option<LastError>,
     pub workers: Vec<WorkerHandle>,
 }
@@ -32,7 +32,7 @@ impl Report {
         Self { host, state: State::Starting, target: 0, prepared: false, error: None, workers: Vec::new() }
     }
 
-    /// How the workers are doing.
+    /// The present status of each worker.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         self.workers.iter().map(|worker| worker.status.borrow().clone()).collect()
     }
@@ -100,17 +100,17 @@ impl Report {
     }
 
     /// The progress of a start, for the host's order of starts. None while no worker runs.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn phase(&self) -> Option<StartPhase> {
         let workers = self.workers();
         let mut partitions = workers.iter().flat_map(|worker| &worker.partitions).peekable();
         if workers.is_empty() {
             None
         } else if partitions.peek().is_none() {
-            Some(Standing::WithoutPartitions)
+            Some(StartPhase::WithoutPartitions)
         } else if partitions.any(|partition| partition.state == State::Starting) {
-            Some(Standing::ComingUp)
+            Some(StartPhase::Starting)
         } else {
-            Some(Standing::Up)
+            Some(StartPhase::Running)
         }
     }
 
@@ -153,7 +153,7 @@ fn quarantined(since: Timestamp) -> LastError {
     LastError { code: Code::Quarantined, message, offset: None, at: since }
 }
 
-/// Whether a worker runs the revision for good. On trial it does where no record waits that it could fail on.
+/// Returns true if a worker runs the revision for good. A revision on trial counts if no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
     // One that stands still without a place has no record that waits either.
     let is_idle = |partition: &PartitionStatus| match partition.lag {

@@ -8,7 +8,7 @@ use crate::model::units::Timestamp;
 use super::actor::Actor;
 use super::plan::{Action, plan};
 
-/// How often gauges follow the workers' status: once a second, as metrics are scraped more rarely than that.
+/// Time between two looks at the workers' status for the gauges: once a second, as metrics are scraped more rarely than that.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Actor {

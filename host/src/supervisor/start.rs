@@ -81,14 +81,14 @@ impl Actor {
         if self.is_overtaken(deployment).await {
             return Ok(false);
         }
-        let PreparedRevision { program, membership, workers, stores, .. } = prepared;
-        let Settings { outputs, changelogs, revision, .. } = &program.settings;
+        let PreparedRevision { runnable, membership, workers, stores, .. } = prepared;
+        let Settings { outputs, changelogs, revision, .. } = &runnable.settings;
         let revision = *revision;
         let begun = begin(&self.parts, &self.id, &membership, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.add(&self.id, &membership.inputs);
-        let programs = Revisions { run: program.clone(), kept: previous, refused: None };
+        let revisions = Revisions { current: runnable.clone(), previous, rejected: None };
         let sessions = WorkerSessions { membership, begun };
-        match self.workers.start(&self.parts, &self.id, workers, &programs, sessions, stores) {
+        match self.workers.start(&self.parts, &self.id, workers, &revisions, sessions, stores) {
             Ok(handles) => self.report.send_modify(|report| {
                 report.state = State::Starting;
                 report.workers = handles;

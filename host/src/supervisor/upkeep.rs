@@ -16,14 +16,14 @@ use super::newest::committed_revision;
 use super::plan::RunState;
 use super::workers::WorkerSessions;
 
-/// How often the partitions of inputs are counted, for transforms with stores; workers that commit count them before each
-/// commit.
+/// Time between two counts of the partitions of inputs, for transforms with stores. Workers that commit count them before
+/// each commit, so this one is for idle workers.
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time until new partitions are begun again after a failure.
 const BEGIN_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Actor {
-    /// Looks after what runs.
+    /// Looks after the workers.
     pub async fn inspect(&mut self, desired: Option<&Deployment>) {
         let target = self.report.borrow().target;
         if self.workers.has_ended() {
@@ -37,9 +37,9 @@ impl Actor {
         }
         self.begin_new_partitions().await;
         self.catch_up(desired).await;
-        let standing = self.report.borrow().standing();
-        if let Some(standing) = standing {
-            self.parts.crashes.look(&self.id, standing);
+        let phase = self.report.borrow().phase();
+        if let Some(phase) = phase {
+            self.parts.crashes.look(&self.id, phase);
         }
         if self.state != RunState::Idle {
             self.gauge();
@@ -72,7 +72,7 @@ impl Actor {
         match input_change(&self.parts.positions, &self.inputs, &self.id, &membership.inputs, &begun, has_stores) {
             InputChange::None => {}
             InputChange::Recreated => {
-                tracing::warn!(transform = %self.id, "an input was made anew: it is begun at its first records");
+                tracing::warn!(transform = %self.id, "an input was recreated: it is begun at its first records");
                 // Workers are started again, and begin first.
                 self.stop_workers().await;
             }

@@ -1,4 +1,4 @@
-//! The worker threads of one transform on this host, and what they were started with.
+//! The worker threads of one transform on this host, with the sessions and stores that they were started with.
 //!
 //! Owned by the transform's actor. At most one set of workers per transform runs on a host: they share transactional ids.
 
@@ -83,10 +83,10 @@ impl Workers {
 
     /// Hands the revision to the workers, with an instance for each partition that they own.
     pub fn swap(&self, prepared: PreparedRevision, statuses: &[WorkerStatus]) {
-        let PreparedRevision { program, mut guests, .. } = prepared;
+        let PreparedRevision { runnable, mut guests, .. } = prepared;
         for (worker, status) in self.threads.iter().zip(statuses) {
             let own = guests.split_off(guests.len().saturating_sub(status.partitions.len()));
-            let _ = worker.commands.send(Command::Swap(Swap { program: program.clone(), guests: own }));
+            let _ = worker.commands.send(Command::Swap(Swap { revision: runnable.clone(), guests: own }));
         }
     }
 
@@ -96,7 +96,7 @@ impl Workers {
         parts: &Parts,
         id: &TransformId,
         count: u32,
-        programs: &Revisions,
+        revisions: &Revisions,
         sessions: WorkerSessions,
         stores: Option<TransformStores>,
     ) -> Result<Vec<WorkerHandle>, PrepareError> {
@@ -107,7 +107,7 @@ impl Workers {
             let worker = Worker {
                 log: parts.log.clone(),
                 options: sessions.membership.session(&parts.host, number, &sessions.begun),
-                programs: programs.clone(),
+                revisions: revisions.clone(),
                 stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
                 commands: received,
                 status,

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failed, Settings, failure};
+use super::{RecordFailure, Settings, failure};
 use crate::model::batch::{Batch, CheckedOutput, RecordRef};
 use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, GuestFactory, LogRecord, TopicPartition};
@@ -23,7 +23,7 @@ pub struct DryRun<'a> {
 /// The outcome of one record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RecordOutcome {
-    pub result: Result<Vec<OutputRecord>, Failed>,
+    pub result: Result<Vec<OutputRecord>, RecordFailure>,
     /// Time of the guest's call.
     pub time: Duration,
     /// Memory of the instance after the record.
@@ -65,8 +65,8 @@ impl<'a> DryRun<'a> {
         let memory_bytes = guest.memory_bytes();
         self.memory_bytes = self.memory_bytes.max(memory_bytes);
         let result = match &result {
-            Ok(output) => output.check(&batch, &self.settings.output).map_err(|error| Failed::of_output(&error)),
-            Err(error) => Err(Failed::of_guest(error)),
+            Ok(output) => output.check(&batch, &self.settings.output).map_err(|error| RecordFailure::of_output(&error)),
+            Err(error) => Err(RecordFailure::of_guest(error)),
         };
         // Only an instance whose output is valid gets the next record.
         if result.is_ok() {
@@ -77,7 +77,7 @@ impl<'a> DryRun<'a> {
         Ok(RecordOutcome { result, time, memory_bytes })
     }
 
-    fn outputs(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<OutputRecord>, Failed> {
+    fn outputs(&self, checked: &CheckedOutput<'_>, offset: i64) -> Result<Vec<OutputRecord>, RecordFailure> {
         if let Some((_, failed)) = failure::of_rows(checked, &self.settings).pop() {
             return Err(failed);
         }

@@ -1,23 +1,23 @@
-//! A failed record: its code and message.
+//! The failure of a record: its code and its message.
 
-use crate::model::batch::{CheckedOutput, OutRecord, OutputError, header_bytes};
+use crate::model::batch::{CheckedOutput, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::model::text::cut;
-use crate::ports::{Cause, GuestError, Outgoing, Session, TrapKind};
+use crate::ports::{Cause, GuestError, ProducerRecord, Session, TrapKind};
 
 use super::Settings;
 
-/// Longest error message that is kept, in bytes.
+/// Longest error message that is kept, in bytes: enough for a panic with its place.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
-/// Why a record failed for good.
+/// The reason for which a record failed for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct RecordFailure {
     pub code: Code,
     pub message: String,
 }
 
-impl Failed {
+impl RecordFailure {
     pub fn of_guest(error: &GuestError) -> Self {
         let code = match error {
             GuestError::Returned(_) => Code::GuestFailed,
@@ -37,12 +37,12 @@ impl Failed {
         Self::new(if error.is_limit() { Code::OutputLimit } else { Code::Contract }, error.to_string())
     }
 
-    /// One record became more than the log takes at once.
+    /// The outputs of one record are more than the log takes at once.
     pub fn too_large(reason: &str) -> Self {
         Self::new(Code::OutputLimit, format!("what one record became is too large: {reason}"))
     }
 
-    /// A topic does not take a record that this one became.
+    /// A topic refused an output of the record.
     pub fn refused(cause: Cause, reason: &str) -> Self {
         let code = if cause == Cause::Size { Code::RecordTooLarge } else { Code::RecordRefused };
         Self::new(code, format!("an output record was refused: {reason}"))
@@ -53,7 +53,7 @@ impl Failed {
         Self::new(Code::RecordRefused, format!("the record cannot be passed on whole: {reason}"))
     }
 
-    /// The dead-letter topic does not take what this one became, mended or not.
+    /// The dead-letter topic refused the record's dead letter, mended or not.
     pub(super) fn dead_letter_refused(reason: &str) -> Self {
         Self::new(Code::DeadLetterRefused, format!("its dead letter was refused: {reason}"))
     }
@@ -62,13 +62,13 @@ impl Failed {
         Self { code, message: cut(&message, MESSAGE_BYTES_MAX).to_owned() }
     }
 
-    /// Not a refusal by the guest's own choice.
+    /// Returns true if neither the guest chose to fail the record, nor a topic refused it.
     pub fn is_trap(&self) -> bool {
         use Code::{DeadLetterRefused, GuestFailed, RecordRefused, RecordTooLarge};
         !matches!(self.code, GuestFailed | RecordTooLarge | RecordRefused | DeadLetterRefused)
     }
 
-    /// A trap that the module has to answer for, and not the host.
+    /// Returns true for a trap that is the module's fault, and not the host's.
     pub fn is_the_modules(&self) -> bool {
         self.is_trap() && self.code != Code::HostResources
     }
@@ -91,19 +91,34 @@ impl Failed {
     }
 }
 
-/// The rows that failed, ascending. Of a call that failed whole it is the first that is blamed.
-pub(super) fn of_outcome(outcome: &Result<CheckedOutput<'_>, Failed>, settings: &Settings) -> Vec<(u32, Failed)> {
-    match outcome {
-        Ok(checked) => of_rows(checked, settings),
-        Err(failed) => vec![(0, failed.clone())],
+/// The rows that failed, ascending. Of a call that failed whole, the first row is blamed. A row with an output that is
+/// sure to be refused fails as well.
+pub(super) fn all_of(
+    outcome: &Result<CheckedOutput<'_>, RecordFailure>,
+    settings: &Settings,
+    session: &dyn Session,
+) -> Vec<(u32, RecordFailure)> {
+    let checked = match outcome {
+        Ok(checked) => checked,
+        Err(failure) => return vec![(0, failure.clone())],
+    };
+    let mut failures = of_rows(checked, settings);
+    if session.is_wary() {
+        for record in checked.records() {
+            if let Some((cause, reason)) = session.foresee(&ProducerRecord::of(&record)) {
+                failures.push((record.source, RecordFailure::refused(cause, &reason)));
+            }
+        }
+        keep_first_of_each_row(&mut failures);
     }
+    failures
 }
 
 /// The rows that the guest names, and those with an output that is larger than any that is sent to its topic.
-pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, Failed)> {
+pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, RecordFailure)> {
     let named = checked.failures().iter();
     let mut failures: Vec<_> =
-        named.map(|failure| (failure.row, Failed::new(Code::GuestFailed, failure.message.clone()))).collect();
+        named.map(|failure| (failure.row, RecordFailure::new(Code::GuestFailed, failure.message.clone()))).collect();
     let all_fit = |bytes| settings.record_bytes_max.iter().all(|&limit| bytes <= limit);
     // Nearly always: no record is looked at, and failures ascend already.
     if checked.record_bytes_bound().is_some_and(all_fit) {
@@ -115,28 +130,14 @@ pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(
         if bytes > limit {
             let message =
                 format!("an output record of {bytes} bytes is larger than its topic takes or a host sends ({limit})");
-            failures.push((record.source, Failed::new(Code::RecordTooLarge, message)));
+            failures.push((record.source, RecordFailure::new(Code::RecordTooLarge, message)));
         }
     }
-    failures.sort_by_key(|(row, _)| *row);
-    failures.dedup_by_key(|(row, _)| *row);
+    keep_first_of_each_row(&mut failures);
     failures
 }
 
-/// Adds the rows with an output that is sure to be refused.
-pub(super) fn foreseen(
-    session: &dyn Session,
-    outcome: &Result<CheckedOutput<'_>, Failed>,
-    mut failures: Vec<(u32, Failed)>,
-) -> Vec<(u32, Failed)> {
-    let Some(checked) = outcome.as_ref().ok().filter(|_| session.is_wary()) else { return failures };
-    for OutRecord { target, source, timestamp, key, value, headers } in checked.records() {
-        let record = Outgoing { topic: target as usize, partition: None, key, value, headers: &headers, timestamp };
-        if let Some((cause, reason)) = session.foresee(&record) {
-            failures.push((source, Failed::refused(cause, &reason)));
-        }
-    }
+fn keep_first_of_each_row(failures: &mut Vec<(u32, RecordFailure)>) {
     failures.sort_by_key(|(row, _)| *row);
     failures.dedup_by_key(|(row, _)| *row);
-    failures
 }

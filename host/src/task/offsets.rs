@@ -1,4 +1,4 @@
-//! How far a task is in its partition, and how far that is committed.
+//! The offsets of a task in its partition: processed, committed, stored.
 
 use crate::model::revision::{COUNT_MAX, Progress};
 use crate::ports::{CommitOffset, Positions};
@@ -31,8 +31,8 @@ impl Offsets {
         let mut progress = parsed.unwrap_or_else(|_| Progress::unknown(next_offset));
         // The metadata names a state that never was, or one that this host has not heard of yet.
         let is_beyond = !settings.changelogs.is_empty() && progress.resets > settings.resets;
-        let beyond =
-            is_beyond.then(|| format!("it is of a state after {} resets, and there were {}", progress.resets, settings.resets));
+        let beyond = is_beyond
+            .then(|| format!("it is of a state after {} resets, and there were {}", progress.resets, settings.resets));
         if progress.resets != settings.resets {
             // They are positions in changelogs that are given up.
             progress.changelogs.clear();

@@ -1,7 +1,7 @@
-//! Records that are shown to whoever looks (`tail`): what went in and what came of it, side by side.
+//! Records that `tail` shows: an input and its outputs, side by side.
 //!
-//! Nothing of this runs unless somebody looks at the transform. Samples wait in the stats for their transaction: what
-//! was aborted is never shown.
+//! Nothing of this runs unless somebody looks at the transform. Samples wait in the stats for their transaction: an
+//! aborted one is never shown.
 
 use std::time::Instant;
 
@@ -9,23 +9,23 @@ use crate::model::batch::{Batch, CheckedOutput};
 use crate::model::sample::{Content, Sample, SampledOutput};
 use crate::model::units::Timestamp;
 
-use super::failure::Failed;
-use super::{Task, TransactionStats};
+use super::Task;
+use super::failure::RecordFailure;
+use super::step::StepContext;
 
 impl Task {
-    /// Keeps the first of the rows that are `done`, as many as may be shown now.
+    /// Keeps the first of the `done` rows, as many as may be shown now.
     pub(super) fn sample(
         &self,
         batch: &Batch,
         done: usize,
         checked: Option<&CheckedOutput<'_>>,
-        failed: &[(u32, Failed)],
-        now: Timestamp,
-        stats: &mut TransactionStats,
+        failures: &[(u32, RecordFailure)],
+        context: &mut StepContext<'_>,
     ) {
-        let settings = &self.program.settings;
-        let rows = self.program.observer.samples.take(done, Instant::now());
-        let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, now)).collect();
+        let settings = &self.revision.settings;
+        let rows = self.revision.observer.samples.take(done, Instant::now());
+        let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, context.now)).collect();
         // Sources ascend.
         let outputs = checked.iter().flat_map(|checked| checked.records());
         for record in outputs.take_while(|record| (record.source as usize) < rows) {
@@ -38,22 +38,23 @@ impl Task {
             let content = Content::of(record.timestamp, record.key, record.value, &record.headers);
             sample.outputs.push(SampledOutput { topic, content });
         }
-        for (row, failed) in failed {
+        for (row, failure) in failures {
             if let Some(sample) = samples.get_mut(*row as usize) {
-                // What it put out before it failed was not sent.
-                (sample.outputs, sample.outputs_more) = (Vec::new(), 0);
-                sample.failed = Some((failed.code, failed.message.clone()));
+                // Its outputs were not sent.
+                sample.outputs.clear();
+                sample.outputs_more = 0;
+                sample.failed = Some((failure.code, failure.message.clone()));
             }
         }
-        stats.samples.extend(samples);
+        context.stats.samples.extend(samples);
     }
 
     fn input(&self, batch: &Batch, row: usize, now: Timestamp) -> Sample {
         Sample {
             at: now,
-            revision: self.program.settings.revision,
+            revision: self.revision.settings.revision,
             topic: self.topic().clone(),
-            partition: self.partition.partition,
+            partition: self.id.partition,
             offset: batch.offset(row),
             input: Content::of(batch.timestamps[row], batch.key(row), batch.value(row), &batch.headers(row)),
             outputs: Vec::new(),

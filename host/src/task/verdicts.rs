@@ -6,13 +6,13 @@
 //!   dead letter refused -> mended: key, timestamp, headers --(refused for a cause that was mended)--> the partition stops
 //! ```
 //!
-//! Each refusal adds something here, so none is met for ever. It lives as long as the record is uncommitted; a resume
+//! Each refusal adds something here, so none is met for ever. A verdict lives until its record is committed. A resume
 //! forgets it, since the topic may have been mended meanwhile.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::failure::Failed;
+use super::failure::RecordFailure;
 use crate::ports::Cause;
 
 /// The changes to a dead letter without which its topic does not take it.
@@ -34,10 +34,10 @@ pub(super) struct Verdicts {
 
 #[derive(Debug, Default)]
 struct Verdict {
-    failed: Option<Failed>,
+    failed: Option<RecordFailure>,
     mend: Mend,
     /// The reason why the partition stops: its dead letter is beyond mending.
-    stop: Option<Failed>,
+    stop: Option<RecordFailure>,
     /// The record came in only in part, which nothing mends but reading it again.
     damaged: bool,
 }
@@ -45,7 +45,7 @@ struct Verdict {
 // === impl Mend ===
 
 impl Mend {
-    /// Adds what helps against a cause. Returns false where that was done already.
+    /// Adds the change that helps against a cause. Returns false if it was there already.
     fn add(&mut self, cause: Cause) -> bool {
         let part = match cause {
             Cause::Size => &mut self.headers,
@@ -65,8 +65,8 @@ impl Mend {
 // === impl Verdicts ===
 
 impl Verdicts {
-    /// The record at this offset fails from now on. The first failure stays. Returns whether this is it.
-    pub fn condemn(&mut self, offset: i64, failed: Failed) -> bool {
+    /// The record at this offset fails from now on. The first failure stays: returns true if it is this one.
+    pub fn condemn(&mut self, offset: i64, failed: RecordFailure) -> bool {
         let verdict = self.records.entry(offset).or_default();
         let is_new = verdict.failed.is_none();
         verdict.failed.get_or_insert(failed);
@@ -74,27 +74,27 @@ impl Verdicts {
     }
 
     /// The record at this offset fails for as long as its batch is there.
-    pub fn condemn_damaged(&mut self, offset: i64, failed: Failed) {
+    pub fn condemn_damaged(&mut self, offset: i64, failed: RecordFailure) {
         self.condemn(offset, failed);
         self.records.entry(offset).or_default().damaged = true;
     }
 
-    /// The dead letter of the record at this offset was refused. Returns whether something is different now.
+    /// The dead letter of the record at this offset was refused. Returns true if the next one is sent differently.
     pub fn refuse_dead_letter(&mut self, offset: i64, cause: Cause, reason: &str) -> bool {
         let verdict = self.records.entry(offset).or_default();
         if verdict.mend.add(cause) {
             return true;
         }
-        verdict.stop.replace(Failed::dead_letter_refused(reason)).is_none()
+        verdict.stop.replace(RecordFailure::dead_letter_refused(reason)).is_none()
     }
 
-    pub fn failed(&self, offset: i64) -> Option<&Failed> {
+    pub fn failed(&self, offset: i64) -> Option<&RecordFailure> {
         self.records.get(&offset)?.failed.as_ref()
     }
 
-    /// Tells whether a record among these fails without a call.
+    /// Returns true if a record among these fails without a call.
     pub fn any_failed(&self, offsets: RangeInclusive<i64>) -> bool {
-        // Nearly always.
+        // Nearly always it is empty.
         !self.records.is_empty() && self.records.range(offsets).any(|(_, verdict)| verdict.failed.is_some())
     }
 
@@ -103,7 +103,7 @@ impl Verdicts {
     }
 
     /// Returns the reason why the partition stops at this offset.
-    pub fn stop(&self, offset: i64) -> Option<&Failed> {
+    pub fn stop(&self, offset: i64) -> Option<&RecordFailure> {
         self.records.get(&offset)?.stop.as_ref()
     }
 
@@ -128,8 +128,7 @@ impl Verdicts {
 mod tests {
     use super::*;
 
-    /// The causes for which the dead letter was refused, one after the other; then its mended parts, and whether the
-    /// partition stops.
+    /// A dead letter that was refused for these causes, one after the other, has these mended parts.
     #[track_caller]
     fn check(causes: &[Cause], names: &[&str], stops: bool) {
         let mut verdicts = Verdicts::default();
@@ -155,14 +154,14 @@ mod tests {
     fn a_verdict_lives_until_its_record_is_committed() {
         let mut verdicts = Verdicts::default();
         for offset in [3, 9] {
-            verdicts.condemn(offset, Failed::dead_letter_refused("first"));
-            verdicts.condemn(offset, Failed::dead_letter_refused("second"));
+            verdicts.condemn(offset, RecordFailure::dead_letter_refused("first"));
+            verdicts.condemn(offset, RecordFailure::dead_letter_refused("second"));
         }
         assert!(verdicts.failed(3).is_some_and(|failed| failed.message.contains("first")));
         assert!(verdicts.any_failed(0..=3) && verdicts.any_failed(4..=9) && !verdicts.any_failed(4..=8));
         verdicts.committed(4);
         assert!(!verdicts.any_failed(0..=8) && verdicts.failed(9).is_some());
-        verdicts.condemn_damaged(12, Failed::damaged("a header"));
+        verdicts.condemn_damaged(12, RecordFailure::damaged("a header"));
         verdicts.clear();
         assert!(verdicts.failed(9).is_none() && verdicts.failed(12).is_some());
     }

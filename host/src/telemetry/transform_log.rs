@@ -2,7 +2,7 @@
 //!
 //! Each kind has a lane of its own, so that lines never push out events, nor samples lines; within a lane each
 //! transform and team has its share ([`Lane`]). An entry that finds no room is dropped and counted. Two tasks take
-//! entries out and write them to Kafka (`cluster::recorder`); a log that is slow or away costs lines, never throughput.
+//! entries out and write them to Kafka (`cluster::log_topic_writer`); a log that is slow or away costs lines, never throughput.
 
 use std::sync::Arc;
 use std::time::Instant;

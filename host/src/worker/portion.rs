@@ -1,4 +1,4 @@
-//! How many records a step takes, where the log did not take all that a transaction held.
+//! The part of a batch that a step takes, after the log did not take a whole transaction.
 //!
 //! ```text
 //!   whole batches --(too large)--> an eighth --(too large)--> ... --> one record --(too large)--> the record fails
@@ -10,9 +10,9 @@
 
 use std::num::NonZeroUsize;
 
-/// Factor by which it shrinks and grows.
+/// Factor by which it shrinks and grows: 4 transactions go from a batch of 4096 to one record.
 const SHRINK: usize = 8;
-/// Commits after which it grows.
+/// Commits after which it grows: one in 64 transactions, at most, is too large again.
 const COMMITS: u32 = 64;
 
 /// See the module.
@@ -33,7 +33,7 @@ impl Portion {
         self.rows.map_or(usize::MAX, NonZeroUsize::get)
     }
 
-    /// Takes less, after a transaction was too large. Returns false where one record was too much already.
+    /// Takes less, after a transaction was too large. Returns false if one record was too much already.
     pub fn shrink(&mut self, batch_records: usize) -> bool {
         let was_one = self.rows_max() == 1;
         self.commits = 0;
@@ -41,7 +41,7 @@ impl Portion {
         !was_one
     }
 
-    /// A transaction was committed: after some of them it takes more again. Returns whether it does now.
+    /// Counts a commit. After some of them it takes more again: returns true if that is now.
     pub fn committed(&mut self, batch_records: usize) -> bool {
         let Some(rows) = self.rows else { return false };
         self.commits += 1;

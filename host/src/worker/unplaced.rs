@@ -9,20 +9,21 @@ use crate::model::units::Timestamp;
 use crate::ports::{NoPlace, TopicPartition, UnplacedPartition};
 use crate::task::Settings;
 
-/// The time between two questions for the offset of a partition that never had one: its host is about to begin it.
+/// The time between two questions for the offset of a partition that never had one. Its host commits one within a second
+/// or two.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// A partition that nobody has begun for so long is an error.
+/// The time after which a partition that nobody has begun is an error.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct UnplacedPartitions {
-    all: BTreeMap<TopicPartition, Held>,
+    all: BTreeMap<TopicPartition, Entry>,
     ask_at: Timestamp,
-    /// The time of the last call that was told it.
+    /// The time of the last call that had one.
     now: Timestamp,
 }
 
-struct Held {
+struct Entry {
     reason: NoPlace,
     since: Timestamp,
 }
@@ -36,7 +37,7 @@ impl Default for UnplacedPartitions {
 }
 
 impl UnplacedPartitions {
-    /// Takes over what a session says after an assignment.
+    /// Takes over the unplaced partitions of a session after an assignment.
     pub fn follow(&mut self, unplaced: &[UnplacedPartition], settings: &Settings, now: Timestamp) {
         self.now = now;
         let is_there = |partition: &TopicPartition| unplaced.iter().any(|other| other.partition == *partition);
@@ -45,11 +46,11 @@ impl UnplacedPartitions {
             if self.all.contains_key(partition) {
                 continue;
             }
-            let held = Held { reason: reason.clone(), since: now };
-            if let Some(LastError { code, message, .. }) = held.error(*partition, settings, now) {
+            let entry = Entry { reason: reason.clone(), since: now };
+            if let Some(LastError { code, message, .. }) = entry.error(*partition, settings, now) {
                 tracing::error!(transform = %settings.id, %code, error = message, "a partition stands still");
             }
-            self.all.insert(*partition, held);
+            self.all.insert(*partition, entry);
         }
     }
 
@@ -57,10 +58,10 @@ impl UnplacedPartitions {
         self.all.retain(|partition, _| !partitions.contains(partition));
     }
 
-    /// Tells whether it is time to ask for offsets of those that nobody has begun yet.
+    /// Returns true if it is time to ask for the offsets of partitions that nobody has begun yet.
     pub fn is_due(&mut self, now: Timestamp) -> bool {
         self.now = now;
-        let waits = now >= self.ask_at && self.all.values().any(|held| held.reason == NoPlace::Unbegun);
+        let waits = now >= self.ask_at && self.all.values().any(|entry| entry.reason == NoPlace::Unbegun);
         if waits {
             self.ask_at = now.after(ASK_INTERVAL);
         }
@@ -68,44 +69,44 @@ impl UnplacedPartitions {
     }
 
     pub fn statuses(&self, settings: &Settings) -> Vec<PartitionStatus> {
-        self.all.iter().map(|(partition, held)| held.status(*partition, settings, self.now)).collect()
+        self.all.iter().map(|(partition, entry)| entry.status(*partition, settings, self.now)).collect()
     }
 }
 
-// === impl Held ===
+// === impl Entry ===
 
-impl Held {
+impl Entry {
     fn error(&self, partition: TopicPartition, settings: &Settings, now: Timestamp) -> Option<LastError> {
         let topic = &settings.inputs[partition.input as usize];
         let id = &settings.id;
-        let number = partition.partition;
+        let index = partition.partition;
         let (code, message) = match self.reason {
             NoPlace::Unbegun if now < self.since.after(BEGUN_WITHIN) => return None,
             NoPlace::Unbegun => {
                 let waited = BEGUN_WITHIN.as_secs();
-                (Code::OffsetForgotten, format!("{topic}/{number} has no offset, and no host gave it one in {waited} s"))
+                (Code::OffsetForgotten, format!("{topic}/{index} has no offset, and no host gave it one in {waited} s"))
             }
             NoPlace::Forgotten => (
                 Code::OffsetForgotten,
                 format!(
-                    "{topic}/{number} had a committed offset and has none any more: pause {id}, and say where it goes on \
-                     with `sandbar offsets set {id} --offset {topic}:{number}:OFFSET` or `sandbar offsets reset {id}`"
+                    "{topic}/{index} had a committed offset and has none any more: pause {id}, and say where it goes on \
+                     with `sandbar offsets set {id} --offset {topic}:{index}:OFFSET` or `sandbar offsets reset {id}`"
                 ),
             ),
             NoPlace::Outside { next_offset, first, .. } if next_offset < first => (
                 Code::OffsetOutside,
                 format!(
-                    "{topic}/{number}: offsets {next_offset} to {} were deleted before they were read; to go on without \
-                     them, pause {id} and run `sandbar offsets set {id} --offset {topic}:{number}:{first}`",
+                    "{topic}/{index}: offsets {next_offset} to {} were deleted before they were read; to go on without \
+                     them, pause {id} and run `sandbar offsets set {id} --offset {topic}:{index}:{first}`",
                     first - 1
                 ),
             ),
             NoPlace::Outside { next_offset, end, .. } => (
                 Code::OffsetOutside,
                 format!(
-                    "{topic}/{number} ends at {end}, and the committed offset is {next_offset}: the partition was cut \
+                    "{topic}/{index} ends at {end}, and the committed offset is {next_offset}: the partition was cut \
                      short or made anew; offsets {end} to {} are not there. To go on, pause {id} and run `sandbar offsets \
-                     set {id} --offset {topic}:{number}:OFFSET`",
+                     set {id} --offset {topic}:{index}:OFFSET`",
                     next_offset - 1
                 ),
             ),
@@ -131,7 +132,7 @@ impl Held {
             partition: partition.partition,
             committed_offset: self.offset(),
             end_offset,
-            // Nobody can say how many records it is.
+            // Nobody knows the number of records.
             lag: None,
             state: if error.is_some() { State::Failed } else { State::Starting },
             revision: settings.revision,
@@ -159,7 +160,8 @@ mod tests {
 
     #[track_caller]
     fn check(reason: NoPlace, waited: Duration, code: Option<Code>, named: &[&str]) {
-        let (settings, mut all) = (settings(), UnplacedPartitions::default());
+        let settings = settings();
+        let mut all = UnplacedPartitions::default();
         all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, Timestamp(1000));
         all.is_due(Timestamp(1000).after(waited));
         let [status] = &all.statuses(&settings)[..] else { panic!("one partition") };
@@ -175,7 +177,8 @@ mod tests {
 
     #[test]
     fn an_error_says_which_offsets_and_the_way_out() {
-        let (none, long) = (Duration::ZERO, BEGUN_WITHIN);
+        let none = Duration::ZERO;
+        let long = BEGUN_WITHIN;
         check(NoPlace::Unbegun, none, None, &[]);
         check(NoPlace::Unbegun, long, Some(Code::OffsetForgotten), &["in/1", "60 s"]);
         check(NoPlace::Forgotten, none, Some(Code::OffsetForgotten), &["in/1", "sandbar offsets set team/name", "reset"]);

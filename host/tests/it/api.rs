@@ -3,6 +3,7 @@
 mod catalog;
 mod collect;
 mod connections;
+mod deployment;
 mod dry_run;
 mod host;
 mod http;

@@ -101,7 +101,8 @@ impl Bench {
     /// Appends a record, with `value` as JSON or as the text that it is.
     fn append(&self, topic: &str, key: &str, value: &Value) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes();
-        let (key, headers) = (Some(key.as_bytes().to_vec()), Vec::new());
+        let key = Some(key.as_bytes().to_vec());
+        let headers = Vec::new();
         let record = LogRecord { offset: 0, timestamp: Timestamp::now().0, key, value: Some(value), headers };
         self.log.append(&topic.parse().expect("valid"), Some(0), vec![record]).expect("appended");
     }
@@ -215,7 +216,7 @@ const GROUP: &str = "sandbar.dev.shop.fixture";
 
 /// A worker that joined its group all the same would commit where to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_paused_or_deleted_while_it_is_prepared_starts_no_worker() {
+async fn a_transform_that_is_paused_or_deleted_while_it_is_prepared_starts_no_worker() {
     for end in [Change::Pause, Change::Delete] {
         let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
         bench.log.shut();
@@ -288,7 +289,7 @@ fn write_with(bench: &Bench, desired: &str, place: &str, value: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_newer_host_deployed_is_shown_and_what_ran_goes_on() {
+async fn a_newer_hosts_deployment_is_shown_and_the_one_before_goes_on() {
     let is_newer = |status: &TransformStatus| {
         let code = status.rollout.error.as_ref().map(|error| error.code);
         code == Some(Code::NewerFormat) && status.rollout.state == RolloutState::Failed
@@ -312,7 +313,7 @@ async fn what_a_newer_host_deployed_is_shown_and_what_ran_goes_on() {
     }
 }
 
-/// Offsets that somebody else has committed, and what becomes of their partition.
+/// Offsets that somebody else has committed: their partition stops, or goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offsets_that_are_not_believed_stop_their_partition() {
     for (metadata, is_believed) in [

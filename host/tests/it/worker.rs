@@ -1,4 +1,5 @@
 //! A worker's task manager over an embedded log.
 
+mod bench;
 mod refused;
 mod too_large;

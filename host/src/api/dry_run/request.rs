@@ -7,7 +7,7 @@ use crate::api_types::{DryRunRequest, LiveRecords};
 use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
-use crate::record_json::{self, Incoming};
+use crate::record_json::{self, RecordInput};
 
 use super::super::body::{self, Media};
 use super::super::problem::Refusal;
@@ -21,7 +21,7 @@ pub struct Request {
 
 /// The origin of the records.
 pub enum Source {
-    Given(Vec<Incoming>),
+    Given(Vec<RecordInput>),
     Live(LiveRecords),
 }
 
@@ -45,7 +45,7 @@ impl Request {
     }
 }
 
-fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>, Refusal> {
+fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<RecordInput>, Refusal> {
     record_json::parse(bytes, lines, records_max, Timestamp::now()).map_err(|refused| {
         if refused.is_beyond {
             Refusal::new(Code::BodyTooLarge, format!("{} (trial_records_max)", refused.message))
@@ -58,7 +58,7 @@ fn parse(bytes: &[u8], lines: bool, records_max: usize) -> Result<Vec<Incoming>,
 // === impl Source ===
 
 impl Source {
-    fn of(given: Option<Vec<Incoming>>, live: Option<LiveRecords>) -> Result<Self, Refusal> {
+    fn of(given: Option<Vec<RecordInput>>, live: Option<LiveRecords>) -> Result<Self, Refusal> {
         match (given, live) {
             (Some(given), None) => Ok(Self::Given(given)),
             (None, Some(live)) => Ok(Self::Live(live)),

@@ -6,7 +6,7 @@ use crate::api_types::LiveRecords;
 use crate::model::codes::Code;
 use crate::model::spec::Spec;
 use crate::ports::{LogRecord, TopicPartition};
-use crate::record_json::Incoming;
+use crate::record_json::RecordInput;
 
 use super::super::problem::Refusal;
 use super::super::shared::ApiState;
@@ -25,8 +25,8 @@ pub struct InputRecord {
 }
 
 /// The records of the request, each with its input.
-pub fn given(spec: &Spec, given: Vec<Incoming>) -> Result<Vec<InputRecord>, Refusal> {
-    let sample = |(index, Incoming { record, topic, partition }): (usize, Incoming)| {
+pub fn given(spec: &Spec, given: Vec<RecordInput>) -> Result<Vec<InputRecord>, Refusal> {
+    let sample = |(index, RecordInput { record, topic, partition }): (usize, RecordInput)| {
         let input = match &topic {
             None => 0,
             Some(topic) => spec.inputs.iter().position(|input| input.as_str() == topic).ok_or_else(|| {

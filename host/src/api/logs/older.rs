@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{LogTopic, Position};
+use crate::cluster::{LogPosition, LogTopic};
 use crate::model::codes::Code;
 use crate::ports::LogRecord;
 
@@ -28,7 +28,7 @@ pub struct Search<'a> {
 
 impl Search<'_> {
     /// Finds the newest lines after `from`, within a number of lines and of bytes.
-    pub fn newest(&self, from: Position, lines_max: usize, bytes_max: usize) -> Result<Position, Refusal> {
+    pub fn newest(&self, from: LogPosition, lines_max: usize, bytes_max: usize) -> Result<LogPosition, Refusal> {
         let mut kept = VecDeque::new();
         let mut bytes = 0;
         let position = self.each_page(from, |page| {
@@ -48,7 +48,7 @@ impl Search<'_> {
     }
 
     /// Finds the first line after `from`.
-    pub fn first(&self, from: Position) -> Result<Position, Refusal> {
+    pub fn first(&self, from: LogPosition) -> Result<LogPosition, Refusal> {
         let mut found = None;
         let position = self.each_page(from, |page| {
             found = page.first().map(|line| line.offset);
@@ -58,7 +58,11 @@ impl Search<'_> {
     }
 
     /// Reads up to the end, or until `see` returns false; returns the last position.
-    fn each_page(&self, mut position: Position, mut see: impl FnMut(&[StreamLine]) -> bool) -> Result<Position, Refusal> {
+    fn each_page(
+        &self,
+        mut position: LogPosition,
+        mut see: impl FnMut(&[StreamLine]) -> bool,
+    ) -> Result<LogPosition, Refusal> {
         while position.offset() < self.end {
             if Instant::now() > self.deadline {
                 let message = "there is more to look through than there was time for (logs_time)";

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::watch;
 
-use crate::cluster::{LogTopic, Position, TailSubscription};
+use crate::cluster::{LogPosition, LogTopic, TailSubscription};
 use crate::ports::{LogError, LogRecord};
 
 use super::super::follow_permits::FollowPermit;
@@ -42,7 +42,7 @@ pub struct StreamLine {
 /// The source of lines.
 pub struct Source {
     pub feed: LogTopic,
-    pub position: Position,
+    pub position: LogPosition,
     /// Makes a line of a record, if the record is one.
     pub line: Box<dyn Fn(LogRecord) -> Option<StreamLine> + Send>,
     /// Given back when the stream ends.

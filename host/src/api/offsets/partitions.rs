@@ -37,10 +37,10 @@ pub fn forgotten(
     if without_offset().next().is_none() {
         return Ok(BTreeSet::new());
     }
-    let Some(known) = state.positions.known(&spec.id)? else { return Ok(BTreeSet::new()) };
+    let Some(record) = state.positions.record(&spec.id)? else { return Ok(BTreeSet::new()) };
     let sizes = state.log.sizes(&spec.inputs)?;
     let had_offset = |input: &&InputPartition| {
-        let begun = known.inputs.get(&input.topic);
+        let begun = record.inputs.get(&input.topic);
         let size = sizes.get(&input.topic);
         begun.zip(size).is_some_and(|(begun, size)| begun.is_of(&size.id) && input.partition < begun.partitions)
     };

@@ -12,7 +12,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{LogRecord, TopicInfo};
-use crate::record_json::{Incoming, parse};
+use crate::record_json::{RecordInput, parse};
 
 use super::super::body::{Media, RequestBody};
 use super::super::openapi::NoPartition;
@@ -69,11 +69,11 @@ pub async fn write(
 /// Checks the records, and groups them by the partition that they name.
 fn by_partition(
     name: &TopicName,
-    incoming: Vec<Incoming>,
+    incoming: Vec<RecordInput>,
     info: &TopicInfo,
 ) -> Result<BTreeMap<Option<i32>, Vec<LogRecord>>, Refusal> {
     let mut groups: BTreeMap<Option<i32>, Vec<LogRecord>> = BTreeMap::new();
-    for (index, Incoming { record, topic, partition }) in incoming.into_iter().enumerate() {
+    for (index, RecordInput { record, topic, partition }) in incoming.into_iter().enumerate() {
         if let Some(other) = topic.filter(|topic| topic != name.as_str()) {
             return Err(Refusal::of_field(
                 Code::Record,

@@ -22,7 +22,7 @@ use crate::record_json::{self, Form, RecordContent};
 use crate::state::local::Entry;
 use crate::state::{KeyedState, StoreSettings};
 use crate::task::dry_run::{DryRun, OutputRecord};
-use crate::task::{Failed, Settings};
+use crate::task::{RecordFailure, Settings};
 use crate::telemetry::logging::{self, LogFormat, LogOptions};
 use crate::telemetry::metrics::Metrics;
 
@@ -212,11 +212,15 @@ fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, number: usize) -> anyh
     Ok(read > 0)
 }
 
-fn process(dry_run: &mut DryRun<'_>, number: usize, line: &[u8]) -> anyhow::Result<Result<Vec<OutputRecord>, Failed>> {
+fn process(
+    dry_run: &mut DryRun<'_>,
+    number: usize,
+    line: &[u8],
+) -> anyhow::Result<Result<Vec<OutputRecord>, RecordFailure>> {
     let now = Timestamp::now();
     let incoming = match record_json::one(number - 1, line, now) {
         Ok(incoming) => incoming,
-        Err(refused) => return Ok(Err(Failed { code: Code::Record, message: refused.message })),
+        Err(refused) => return Ok(Err(RecordFailure { code: Code::Record, message: refused.message })),
     };
     let partition = TopicPartition { input: 0, partition: incoming.partition.unwrap_or(0) };
     let outcome = dry_run.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;

@@ -1,6 +1,6 @@
 //! Bodies of requests.
 
-use crate::model::random;
+use crate::model::random::random_id;
 
 /// The body of a request, and the revision that it expects.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Body {
     }
 
     pub fn form(parts: &[Part<'_>]) -> Self {
-        let boundary = format!("sandbar-{}", random::name());
+        let boundary = format!("sandbar-{}", random_id());
         let mut bytes = Vec::new();
         for Part { name, content_type, content } in parts {
             let head = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"");

@@ -12,7 +12,7 @@ use ureq::http::{Request, StatusCode};
 
 use crate::api_types::ProblemDetails;
 use crate::model::codes::Code;
-use crate::model::random;
+use crate::model::random::{random_id, random_u64};
 use crate::model::units::Backoff;
 
 use super::super::error::{Error, Kind, Result};
@@ -98,7 +98,7 @@ impl Client {
 
     /// Makes a change, under a key of its own.
     pub fn send(&self, method: &str, path: &str, body: &Body) -> Result<Response> {
-        let key = random::name();
+        let key = random_id();
         let mut failures = 0;
         loop {
             let request = self.change(method, path, body, &key);
@@ -110,7 +110,7 @@ impl Client {
                 // No request was sent before: another attempt would find out nothing.
                 Err(error) if error.kind == Kind::Unreachable && failures == 0 => return Err(error),
                 Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) && failures + 1 < ATTEMPTS_MAX => {
-                    std::thread::sleep(BACKOFF.spread(failures, random::number()));
+                    std::thread::sleep(BACKOFF.spread(failures, random_u64()));
                     failures += 1;
                 }
                 done => return done,

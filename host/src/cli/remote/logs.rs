@@ -5,7 +5,7 @@ use clap::Args;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::api_types::{JsonOrText, Level, Line, LogLine, Sample, SampleRecord, Word};
-use crate::model::random;
+use crate::model::random::random_u64;
 use crate::model::units::{Backoff, Rfc3339, Span, Timestamp};
 
 use super::super::error::{Kind, Result};
@@ -97,7 +97,7 @@ fn watch<T: DeserializeOwned>(session: &Session, path: &str, follow: bool, show:
             Err(error) if failures == 0 && error.kind == Kind::Unavailable => eprintln!("trying again: {error}"),
             Err(_) => {}
         }
-        std::thread::sleep(RECONNECT.spread(failures, random::number()));
+        std::thread::sleep(RECONNECT.spread(failures, random_u64()));
         failures += 1;
     }
 }

@@ -36,13 +36,13 @@ fn only_the_hosts_own_artifacts_are_given_out() {
         ("too short", cache.path(&digest), &good[..10]),
         ("of another module", cache.path(&other), &good),
     ] {
-        private::replace(&path, bytes).expect("written");
+        private_file::replace(&path, bytes).expect("written");
         let of = if path == cache.path(&other) { &other } else { &digest };
         assert!(cache.get(of).is_none(), "{what}");
         assert!(!path.exists(), "{what}: it is dropped");
     }
     let stranger = tempfile::tempdir().expect("a directory");
-    private::replace(&cache.path(&digest), &good).expect("written");
+    private_file::replace(&cache.path(&digest), &good).expect("written");
     let stranger = open(stranger.path());
     std::fs::copy(cache.path(&digest), stranger.path(&digest)).expect("copied");
     assert!(stranger.get(&digest).is_none(), "another host's");
@@ -106,7 +106,7 @@ fn a_planted_key_or_artifact_is_not_used() {
         },
         false,
     );
-    check("the key is too long", |folder, _| private::replace(&folder.join("key"), &[0; 33]).expect("written"), false);
+    check("the key is too long", |folder, _| private_file::replace(&folder.join("key"), &[0; 33]).expect("written"), false);
     check(
         "the key is a folder",
         |folder, _| {

@@ -5,28 +5,29 @@ use std::ptr;
 use std::time::Duration;
 
 use rdkafka::client::{Client as CrateClient, DefaultClientContext};
-use rdkafka_sys::bindings::*;
 
-use super::{Err, RawError, c_string, check, ms, text};
+use super::convert::{c_string, ms, text};
+use super::error::{CodeName, ErrorCode, RawError, check};
+use super::sys::*;
 
 /// The id of a topic whose broker knows no ids: 16 bytes of 0.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 /// One topic of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Described {
+pub struct TopicDescription {
     pub topic: String,
-    /// As Kafka's own tools write it. A topic that was made anew has another one. Empty: the broker does not tell.
+    /// The topic's id, as Kafka's own tools write it. A recreated topic has another one. Empty: the broker does not tell.
     pub id: String,
     pub partitions: i32,
 }
 
 /// Describes the topics that exist; those that do not are left out.
-pub(in super::super) fn describe_topics(
+pub fn describe_topics(
     client: &CrateClient<DefaultClientContext>,
     topics: &[&str],
     timeout: Duration,
-) -> Result<Vec<Described>, RawError> {
+) -> Result<Vec<TopicDescription>, RawError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -39,9 +40,9 @@ pub(in super::super) fn describe_topics(
     unsafe {
         let options = rd_kafka_AdminOptions_new(rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let set = rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
-        if let Result::Err(error) = check("describe_topics", set) {
+        if let Err(error) = check("describe_topics", set) {
             rd_kafka_AdminOptions_destroy(options);
-            return Result::Err(error);
+            return Err(error);
         }
         let queue = rd_kafka_queue_new(rk);
         let collection = rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
@@ -49,7 +50,7 @@ pub(in super::super) fn describe_topics(
         // The request itself times out before.
         let event = rd_kafka_queue_poll(queue, ms(timeout + timeout));
         let answer = if event.is_null() {
-            Result::Err(RawError::of("describe_topics", Err::RD_KAFKA_RESP_ERR__TIMED_OUT))
+            Err(RawError::of("describe_topics", CodeName::RD_KAFKA_RESP_ERR__TIMED_OUT))
         } else {
             answer_of(event)
         };
@@ -63,15 +64,17 @@ pub(in super::super) fn describe_topics(
     }
 }
 
+/// Reads the answer to a request.
+///
 /// # Safety
 /// `event` is live.
-unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<Described>, RawError> {
-    // SAFETY: the caller's promise; what an event lends lives as long as it does.
+unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<TopicDescription>, RawError> {
+    // SAFETY: the caller's promise; the parts of an event live as long as the event.
     unsafe {
         check("describe_topics", rd_kafka_event_error(event))?;
         let result = rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return Result::Err(RawError::of("describe_topics", Err::RD_KAFKA_RESP_ERR__BAD_MSG));
+            return Err(RawError::of("describe_topics", CodeName::RD_KAFKA_RESP_ERR__BAD_MSG));
         }
         let mut count = 0;
         let first = rd_kafka_DescribeTopics_result_topics(result, &mut count);
@@ -79,14 +82,14 @@ unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<Described>, RawE
         for index in 0..count {
             let topic = *first.add(index);
             let error = rd_kafka_TopicDescription_error(topic);
-            let code = if error.is_null() { Err::RD_KAFKA_RESP_ERR_NO_ERROR } else { rd_kafka_error_code(error) };
-            if matches!(code, Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | Err::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
+            let code = if error.is_null() { 0 } else { rd_kafka_error_code(error) };
+            if is_missing(ErrorCode::new(code)) {
                 continue;
             }
             check("describe_topics", code)?;
             let mut partitions = 0;
             let _ = rd_kafka_TopicDescription_partitions(topic, &mut partitions);
-            described.push(Described {
+            described.push(TopicDescription {
                 topic: text(rd_kafka_TopicDescription_name(topic)),
                 id: id_of(rd_kafka_TopicDescription_topic_id(topic)),
                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
@@ -96,6 +99,14 @@ unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<Described>, RawE
     }
 }
 
+/// Returns true if there is no such topic.
+fn is_missing(code: ErrorCode) -> bool {
+    use CodeName::{RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
+    matches!(code.name(), Some(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION))
+}
+
+/// Writes an id as Kafka's own tools do.
+///
 /// # Safety
 /// `id` is null or live.
 unsafe fn id_of(id: *const rd_kafka_Uuid_t) -> String {

@@ -1,16 +1,21 @@
 //! An owned `rd_kafka_topic_partition_list_t`.
 
-use std::ffi::{CStr, c_int};
+use super::convert::{bytes, c_string, text};
+use super::error::{ErrorCode, RawError};
+use super::sys::*;
 
-use rdkafka_sys::bindings::*;
+/// Stands for the first offset of a partition where a time is asked for.
+pub const FIRST: i64 = RD_KAFKA_OFFSET_BEGINNING as i64;
+/// Stands for a partition's end: the last stable offset, to a client that reads committed records.
+pub const END: i64 = RD_KAFKA_OFFSET_END as i64;
+/// Stands for a missing offset.
+pub const NO_OFFSET: i64 = RD_KAFKA_OFFSET_INVALID as i64;
 
-use super::{Err, RawError, c_string, check, text};
-
-pub(in super::super) struct PartitionList(*mut rd_kafka_topic_partition_list_t);
+pub struct PartitionList(*mut rd_kafka_topic_partition_list_t);
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Position {
+pub struct Position {
     pub topic: String,
     pub partition: i32,
     /// A real offset, or one of librdkafka's negative markers.
@@ -41,31 +46,32 @@ impl PartitionList {
         }
     }
 
-    pub fn ptr(&self) -> *mut rd_kafka_topic_partition_list_t {
+    pub(super) fn ptr(&self) -> *mut rd_kafka_topic_partition_list_t {
         self.0
     }
 
     pub fn entries(&self) -> Vec<Position> {
-        entries(self.0)
-            .iter()
-            .map(|entry| {
-                // SAFETY: pointers and sizes of the list's own entries.
-                let metadata = unsafe { super::bytes(entry.metadata, entry.metadata_size) }.unwrap_or_default();
+        let position = |entry: *const rd_kafka_topic_partition_t| {
+            // SAFETY: an entry of the live list, with pointers and sizes of its own. Its code is not looked at.
+            unsafe {
+                let metadata = bytes((*entry).metadata, (*entry).metadata_size).unwrap_or_default();
                 Position {
-                    // SAFETY: every entry has a NUL-terminated name.
-                    topic: unsafe { text(entry.topic) },
-                    partition: entry.partition,
-                    offset: entry.offset,
+                    topic: text((*entry).topic),
+                    partition: (*entry).partition,
+                    offset: (*entry).offset,
                     metadata: String::from_utf8_lossy(metadata).into_owned(),
                 }
-            })
-            .collect()
+            }
+        };
+        entries(self.0).map(position).collect()
     }
 
     /// The first error that a call left in an entry.
-    pub fn first_error(&self, call: &'static str) -> Result<(), RawError> {
-        let failed = entries(self.0).iter().find(|entry| entry.err != Err::RD_KAFKA_RESP_ERR_NO_ERROR);
-        failed.map_or(Ok(()), |entry| check(call, entry.err))
+    pub(super) fn first_error(&self, call: &'static str) -> Result<(), RawError> {
+        // SAFETY: an entry of the live list.
+        let code = |entry: *const rd_kafka_topic_partition_t| unsafe { ErrorCode::read(&raw const (*entry).err) };
+        let failed = entries(self.0).map(code).find(|code| !code.is_success());
+        failed.map_or(Ok(()), |code| Err(RawError::of(call, code)))
     }
 }
 
@@ -76,12 +82,12 @@ impl Drop for PartitionList {
     }
 }
 
-fn entries<'a>(list: *mut rd_kafka_topic_partition_list_t) -> &'a [rd_kafka_topic_partition_t] {
+/// The entries of a live list, as pointers: a reference would vouch for the code that is in each.
+fn entries(list: *mut rd_kafka_topic_partition_list_t) -> impl Iterator<Item = *const rd_kafka_topic_partition_t> {
     // SAFETY: `list` is live while its owner is, and says itself how many entries it has.
-    unsafe {
-        let count = usize::try_from((*list).cnt as c_int).unwrap_or(0);
-        if count == 0 { &[] } else { std::slice::from_raw_parts((*list).elems, count) }
-    }
+    let (first, count) = unsafe { ((*list).elems.cast_const(), usize::try_from((*list).cnt).unwrap_or(0)) };
+    // SAFETY: within the list.
+    (0..count).map(move |index| unsafe { first.add(index) })
 }
 
 /// Topics and partitions of a list that librdkafka lends.
@@ -93,8 +99,5 @@ pub(super) unsafe fn names(list: *mut rd_kafka_topic_partition_list_t) -> Vec<(S
         return Vec::new();
     }
     // SAFETY: every entry has a NUL-terminated name.
-    entries(list)
-        .iter()
-        .map(|entry| (unsafe { CStr::from_ptr(entry.topic) }.to_string_lossy().into_owned(), entry.partition))
-        .collect()
+    entries(list).map(|entry| unsafe { (text((*entry).topic), (*entry).partition) }).collect()
 }

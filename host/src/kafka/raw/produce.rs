@@ -1,15 +1,18 @@
-//! Producing, and transactions.
+//! Producing, and the reports of deliveries.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
 use std::time::Duration;
 
-use rdkafka_sys::bindings::*;
-
-use super::{Client, Err, GroupMetadata, PartitionList, RawError, c_string, ms};
+use super::client::Client;
+use super::convert::{c_string, ms};
+use super::error::{CodeName, ErrorCode, RawError, check};
+use super::events::FailedDelivery;
+use super::sys::*;
 use crate::model::batch::HeaderRef;
 
 /// A topic by handle: saves the look-up by name of every record.
-pub(in super::super) struct TopicHandle(*mut rd_kafka_topic_t);
+pub struct TopicHandle(*mut rd_kafka_topic_t);
 
 // SAFETY: a reference-counted handle without ties to a thread.
 unsafe impl Send for TopicHandle {}
@@ -27,23 +30,23 @@ impl Drop for TopicHandle {
     }
 }
 
-/// What became of a record that was handed to the producer.
-pub(in super::super) enum Produced {
-    Queued,
+/// The producer's answer to a record that was handed to it.
+pub enum Enqueued {
+    Yes,
     /// The queue is full: serve the producer, then try the same record again.
-    Full,
+    QueueFull,
 }
 
 impl Client {
     pub fn topic(&self, name: &str) -> Result<TopicHandle, RawError> {
         let name = c_string(name);
-        // SAFETY: live handle, NUL-terminated name; null configuration means the client's own.
-        let topic = unsafe { rd_kafka_topic_new(self.rk, name.as_ptr(), std::ptr::null_mut()) };
-        match topic.is_null() {
+        // SAFETY: live handle, NUL-terminated name; a null configuration stands for the client's own.
+        let topic = unsafe { rd_kafka_topic_new(self.rk, name.as_ptr(), ptr::null_mut()) };
+        if topic.is_null() {
             // SAFETY: reads the thread's last error.
-            true => Err(RawError::of("topic", unsafe { rd_kafka_last_error() })),
-            false => Ok(TopicHandle(topic)),
+            return Err(RawError::of("topic", ErrorCode::new(unsafe { rd_kafka_last_error() })));
         }
+        Ok(TopicHandle(topic))
     }
 
     /// Copies the record into the producer's queue. `partition` None: by the key's hash. `number`: a failed delivery names
@@ -58,12 +61,12 @@ impl Client {
         value: Option<&[u8]>,
         headers: &[HeaderRef<'_>],
         timestamp: i64,
-    ) -> Result<Produced, RawError> {
+    ) -> Result<Enqueued, RawError> {
         use rd_kafka_vtype_t as V;
         let vu = |vtype, u| rd_kafka_vu_t { vtype, u };
         let mem = |bytes: Option<&[u8]>| rd_kafka_vu_s__bindgen_ty_1 {
             mem: rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-                ptr: bytes.map_or(std::ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut().cast()),
+                ptr: bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut().cast()),
                 size: bytes.map_or(0, <[u8]>::len),
             },
         };
@@ -89,8 +92,8 @@ impl Client {
             unsafe { rd_kafka_headers_destroy(built) };
         }
         match sent {
-            Ok(()) => Ok(Produced::Queued),
-            Err(error) if error.code == Err::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(Produced::Full),
+            Ok(()) => Ok(Enqueued::Yes),
+            Err(error) if error.code == CodeName::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(Enqueued::QueueFull),
             Err(error) => Err(error),
         }
     }
@@ -103,7 +106,7 @@ impl Client {
 
     /// Serves callbacks for up to `timeout`, or until all is delivered; meanwhile no record waits for others (`linger.ms`).
     pub fn flush(&self, timeout: Duration) {
-        // SAFETY: live handle. It says whether there is more: see `in_flight`.
+        // SAFETY: live handle. Its answer, that there is more, is also the one of `in_flight`.
         unsafe { rd_kafka_flush(self.rk, ms(timeout)) };
     }
 
@@ -113,77 +116,55 @@ impl Client {
         usize::try_from(unsafe { rd_kafka_outq_len(self.rk) }).unwrap_or(0)
     }
 
-    /// The error of a topic, asked of a broker; None where it has none. What the client knows of the topic is brought up to
+    /// Returns true if deliveries have failed since the failures were taken last. Costs no lock.
+    pub fn has_failures(&self) -> bool {
+        self.events().has_failures()
+    }
+
+    /// The failed deliveries since the last call, in the order of their reports.
+    pub fn take_failures(&self) -> Vec<FailedDelivery> {
+        self.events().take_failures()
+    }
+
+    /// One past the last record that was delivered to a partition, as far as deliveries are reported.
+    pub fn delivered_end(&self, topic: &TopicHandle, partition: i32) -> Option<i64> {
+        self.events().delivered_end(topic.id(), partition)
+    }
+
+    /// Connections, or attempts at one, that have ended so far: counted before any request that they had under way is sent
+    /// again. (Error events come when the client is polled, which may be later, and not every time.)
+    pub fn disconnects(&self) -> u64 {
+        self.events().disconnects()
+    }
+
+    /// The error of a topic, asked of a broker; None where it has none. The client's own view of the topic is brought up to
     /// date with it.
-    pub fn topic_error(&self, topic: &TopicHandle, timeout: Duration) -> Result<Option<Err>, RawError> {
-        let mut metadata = std::ptr::null();
+    pub fn topic_error(&self, topic: &TopicHandle, timeout: Duration) -> Result<Option<ErrorCode>, RawError> {
+        let mut metadata = ptr::null();
         // SAFETY: live handles, valid out pointer.
         let code = unsafe { rd_kafka_metadata(self.rk, 0, topic.0, &mut metadata, ms(timeout)) };
-        super::check("metadata", code)?;
+        check("metadata", code)?;
         // SAFETY: made by the call above, read while it lives, destroyed once.
         let error = unsafe {
-            let topics = std::slice::from_raw_parts((*metadata).topics, (*metadata).topic_cnt as usize);
-            let error = topics.first().map(|topic| topic.err);
+            let has_topic = (*metadata).topic_cnt > 0;
+            let error = has_topic.then(|| ErrorCode::read(&raw const (*(*metadata).topics).err));
             rd_kafka_metadata_destroy(metadata);
             error
         };
-        Ok(error.filter(|error| *error != Err::RD_KAFKA_RESP_ERR_NO_ERROR))
-    }
-
-    /// Waits until a broker is connected, or for `timeout`: what is called next says why none is. librdkafka 2.12 looks for
-    /// one to find the transaction coordinator by, and if none is connected yet, looks again after 500 ms. The first answer
-    /// may be of the bootstrap server, whose connection ends with it; so this asks twice.
-    fn connect(&self, timeout: Duration) {
-        for _ in 0..2 {
-            let mut metadata = std::ptr::null();
-            // SAFETY: live handle, valid out pointer; no topic is asked for.
-            let code = unsafe { rd_kafka_metadata(self.rk, 0, std::ptr::null_mut(), &mut metadata, ms(timeout)) };
-            if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return;
-            }
-            // SAFETY: made by the call above, destroyed once.
-            unsafe { rd_kafka_metadata_destroy(metadata) };
-        }
-    }
-
-    pub fn init_transactions(&self, timeout: Duration) -> Result<(), RawError> {
-        self.connect(timeout);
-        // SAFETY: live handle; the error object is taken over. So for the calls below.
-        unsafe { RawError::check("init_transactions", rd_kafka_init_transactions(self.rk, ms(timeout))) }
-    }
-
-    pub fn begin_transaction(&self) -> Result<(), RawError> {
-        // SAFETY: see init_transactions.
-        unsafe { RawError::check("begin_transaction", rd_kafka_begin_transaction(self.rk)) }
-    }
-
-    pub fn send_offsets(&self, offsets: &PartitionList, group: &GroupMetadata, timeout: Duration) -> Result<(), RawError> {
-        // SAFETY: see init_transactions; list and metadata are only read.
-        let error = unsafe { rd_kafka_send_offsets_to_transaction(self.rk, offsets.ptr(), group.0, ms(timeout)) };
-        // SAFETY: as above.
-        unsafe { RawError::check("send_offsets", error) }
-    }
-
-    pub fn commit_transaction(&self, timeout: Duration) -> Result<(), RawError> {
-        // SAFETY: see init_transactions.
-        unsafe { RawError::check("commit_transaction", rd_kafka_commit_transaction(self.rk, ms(timeout))) }
-    }
-
-    pub fn abort_transaction(&self, timeout: Duration) -> Result<(), RawError> {
-        // SAFETY: see init_transactions.
-        unsafe { RawError::check("abort_transaction", rd_kafka_abort_transaction(self.rk, ms(timeout))) }
+        Ok(error.filter(|error| !error.is_success()))
     }
 }
 
 fn build_headers(headers: &[HeaderRef<'_>]) -> *mut rd_kafka_headers_t {
     if headers.is_empty() {
-        return std::ptr::null_mut();
+        return ptr::null_mut();
     }
     // SAFETY: names and values are copied; a null value is a null header value.
     unsafe {
         let built = rd_kafka_headers_new(headers.len());
         for (name, value) in headers {
-            let (start, size) = value.map_or((std::ptr::null(), 0), |value| (value.as_ptr(), value.len() as isize));
+            let start = value.map_or(ptr::null(), <[u8]>::as_ptr);
+            let size = value.map_or(0, <[u8]>::len) as isize;
             rd_kafka_header_add(built, name.as_ptr().cast::<c_char>(), name.len() as isize, start.cast(), size);
         }
         built

@@ -1,4 +1,4 @@
-//! The catalog over a log: what it keeps, what it survives, and how changes of one host take turns.
+//! The catalog over a log: it keeps deployments and modules, survives outages, and takes changes of one host in turns.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use super::host::{open, shop_log};
 
 const DEPLOYMENTS: &str = "_sandbar.test.deployments";
 const MODULES: &str = "_sandbar.test.modules";
-/// What [`put`] deploys.
+/// The module that [`put`] deploys.
 const MODULE: &[u8] = b"m";
 
 fn id() -> TransformId {
@@ -53,7 +53,9 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn a_restart_finds_what_was_deployed() {
-    let (log, dir, other) = (shop_log(), tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    let other = tempfile::tempdir().expect("dir");
     let module = vec![7u8; 1_300_000];
     let before = {
         let catalog = open(&log, dir.path());
@@ -93,7 +95,8 @@ fn the_embedded_log_keeps_it_over_a_restart() {
 
 #[test]
 fn a_deleted_transform_keeps_counting() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     {
         let catalog = open(&log, dir.path());
         put(&catalog, Precondition::Any, 1).expect("accepted");
@@ -110,7 +113,8 @@ fn a_deleted_transform_keeps_counting() {
 
 #[test]
 fn damaged_copies_are_replaced_or_refused_never_handed_out() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     let catalog = open(&log, dir.path());
     let digest = catalog.put_module(b"module").expect("stored").digest;
     let file = dir.path().join("modules").join(format!("{}.wasm", digest.hex()));
@@ -127,7 +131,9 @@ fn damaged_copies_are_replaced_or_refused_never_handed_out() {
 
 #[test]
 fn another_host_follows_through_outages_and_foreign_records() {
-    let (log, here, there) = (shop_log(), tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let here = tempfile::tempdir().expect("dir");
+    let there = tempfile::tempdir().expect("dir");
     let topic = |name: &str| name.parse().expect("valid");
     {
         let catalog = open(&log, here.path());
@@ -143,7 +149,8 @@ fn another_host_follows_through_outages_and_foreign_records() {
         log.append(&topic(MODULES), Some(0), vec![record.clone()]).expect("written");
         log.append(&topic(MODULES), Some(1), vec![record]).expect("written");
     }
-    let (ours, theirs) = (open(&log, here.path()), open(&log, there.path()));
+    let ours = open(&log, here.path());
+    let theirs = open(&log, there.path());
     assert_eq!(theirs.deployment(&id()).expect("there").revision, 1);
     log.unavailable.store(true, Ordering::Relaxed);
     let failed = put(&ours, Precondition::Any, 2);
@@ -160,7 +167,8 @@ fn another_host_follows_through_outages_and_foreign_records() {
 
 #[test]
 fn changes_of_one_host_take_turns() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     let catalog = Arc::new(open(&log, dir.path()));
     let conditional: usize = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
@@ -190,7 +198,8 @@ fn changes_of_one_host_take_turns() {
 
 #[test]
 fn a_control_topic_with_other_settings_is_refused() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     let name = DEPLOYMENTS.parse().expect("valid");
     log.create_topic(&NewTopic { name, partitions: 3, compacted: false, retention: None }).expect("created");
     let log: Arc<dyn Log> = log;
@@ -201,7 +210,8 @@ fn a_control_topic_with_other_settings_is_refused() {
 
 #[test]
 fn a_change_whose_commit_was_not_answered_is_written_once() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     let catalog = open(&log, dir.path());
     log.unanswered.store(1, Ordering::Relaxed);
     let applied = put(&catalog, Precondition::Absent, 1).expect("found by the next turn");
@@ -212,7 +222,8 @@ fn a_change_whose_commit_was_not_answered_is_written_once() {
 
 #[test]
 fn a_deleted_control_topic_refuses_changes_and_keeps_what_is_known() {
-    let (log, dir) = (shop_log(), tempfile::tempdir().expect("dir"));
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
     let catalog = open(&log, dir.path());
     put(&catalog, Precondition::Any, 1).expect("accepted");
     log.delete(DEPLOYMENTS);

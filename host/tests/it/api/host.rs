@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
-use sandbar::api::{ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits, router};
+use sandbar::api::{ApiLimits, ApiState, Gate, Runtime, Server, ServerLimits, router};
 use sandbar::catalog::Catalog;
 use sandbar::cluster::LogTopics;
+use sandbar::deployment::ModuleChecker;
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};

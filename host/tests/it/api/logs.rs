@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sandbar::cluster::{LogTopics, Recorder};
+use sandbar::cluster::{LogTopicWriter, LogTopics};
 use sandbar::model::log_entry::Level;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord};
@@ -288,7 +288,7 @@ async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
     let metrics = Metrics::new();
     let (journal, [entries, _]) = TransformLog::new("a", 1 << 20, |kind| metrics.transform_log.dropped(kind));
     let (end, ended) = tokio::sync::watch::channel(false);
-    let recording = tokio::spawn(Recorder::new(feeds, entries, metrics.clone()).run(ended));
+    let recording = tokio::spawn(LogTopicWriter::new(feeds, entries, metrics.clone()).run(ended));
     let id = "orders/strip".parse().expect("valid");
     for message in ["one", &"x".repeat(4000), "two"] {
         assert!(journal.log(&id, 1, Level::Info, message));

@@ -289,16 +289,16 @@ fn log_flood() {
         let spec = flood(limits.clone());
         let mut bench = Bench::new(&spec);
         bench.offer(&["a"]).run();
-        let metrics = bench.program.observer.metrics.clone();
+        let metrics = bench.revision.observer.metrics.clone();
         let passed = |of: u64| of - metrics.guest.log_lines_dropped.get();
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
-        let mut other = Task::new(&assigned, bench.program.clone(), false);
+        let mut other = Task::new(&assigned, bench.revision.clone(), false);
         other.offer(&support::guests::record(0, "b"));
         bench.now = Timestamp(bench.now.0 + 1_000_000);
-        let stepped = other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
-        stepped.expect("the session takes everything");
+        bench.task = other;
+        bench.step();
         assert!(passed(10_000) <= most * 2, "{limits}: {} passed", passed(10_000));
     }
 }
@@ -349,7 +349,7 @@ fn a_dead_letter_is_the_record_and_its_failure() {
     assert_eq!((dead.topic, dead.timestamp), (1, 12));
     assert_eq!((dead.key.as_deref(), dead.value.as_deref()), (key, value));
     let text = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
-    let settings = &bench.program.settings;
+    let settings = &bench.revision.settings;
     let expected = [
         ("trace".to_owned(), Some(b"\x00\xff".to_vec())),
         ("none".to_owned(), None),
@@ -405,7 +405,7 @@ fn retries_come_before_the_policy() {
         assert_eq!(bench.waits, [300, 300], "{values:?}");
         assert_eq!(bench.dead_letters().len(), 1, "{values:?}");
         assert_eq!(bench.session.values(0).len(), values.len() - 1, "{values:?}");
-        assert_eq!(bench.program.observer.metrics.guest.call_time.get_sample_count(), calls, "{values:?}");
+        assert_eq!(bench.revision.observer.metrics.guest.call_time.get_sample_count(), calls, "{values:?}");
     }
 }
 

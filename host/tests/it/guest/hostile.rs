@@ -350,12 +350,12 @@ fn a_host_without_memory_blames_no_record() {
         }
     }
     let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), KeyedState::default(), |_| {});
-    let settings = bench.program.settings.clone();
-    let observer = bench.program.observer.clone();
-    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), observer });
-    bench.task.swap(program, None, false);
+    let settings = bench.revision.settings.clone();
+    let observer = bench.revision.observer.clone();
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), observer });
+    bench.task.swap(revision, None, false);
     bench.offer(&["a", "b"]);
-    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
+    let stepped = bench.try_step();
     assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
     assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }

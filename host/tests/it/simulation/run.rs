@@ -1,4 +1,4 @@
-//! One run: workers, a scheduler that steps them, the faults, and what must hold at the end.
+//! One run: workers, a scheduler that steps them, the faults, and the checks at the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,20 +27,20 @@ use super::session::SimSession;
 
 const START_MS: i64 = 1_700_000_000_000;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// Within this virtual time, and so many turns, all must be done once nothing fails any more.
+/// The virtual time, and the number of turns, within which all must be done once nothing fails any more.
 const CALM_MS_MAX: i64 = 6 * 3_600_000;
 const CALM_STEPS_MAX: usize = 300_000;
 
 /// A worker as `worker::Worker` runs it, its thread replaced by steps.
 pub struct SimWorker {
     transactional_id: String,
-    /// What its process keeps between two of its lives.
+    /// The disk that its process keeps between two of its lives.
     disk: Disk,
     /// An older state of the disk.
     snapshot: BTreeMap<i32, Memory>,
-    cycle: Option<(u64, TaskManager)>,
+    manager: Option<(u64, TaskManager)>,
     /// The revisions at hand, between two sessions. None: it is a new process, which is told.
-    programs: Option<Revisions>,
+    revisions: Option<Revisions>,
     /// The newest revision that it was told of.
     told: u64,
     opens_at: i64,
@@ -85,7 +85,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
     }
 }
 
-/// The same with a store.
+/// Settings with a store.
 pub fn stateful(mut settings: Settings) -> Settings {
     let first = settings.outputs.len();
     settings.outputs.push("changelog".parse().expect("valid"));
@@ -104,8 +104,8 @@ impl Simulation {
             transactional_id: format!("sim-{i}"),
             disk: Disk::default(),
             snapshot: BTreeMap::new(),
-            cycle: None,
-            programs: None,
+            manager: None,
+            revisions: None,
             told: deployed,
             opens_at: 0,
             stalled_until: 0,
@@ -200,7 +200,7 @@ impl Simulation {
         self.world.lock().qualities.insert(self.deployed, quality);
     }
 
-    fn program(&self, revision: u64) -> Arc<RunnableRevision> {
+    fn runnable(&self, revision: u64) -> Arc<RunnableRevision> {
         let settings = Settings { revision, ..self.settings.clone() };
         let guests = Arc::new(Factory { world: self.world.clone(), revision });
         Arc::new(RunnableRevision { settings, guests, observer: self.observer.clone() })
@@ -209,18 +209,18 @@ impl Simulation {
     /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its
     /// tasks.
     pub fn tell(&mut self, worker: usize) {
-        let SimWorker { cycle, told, .. } = &self.workers[worker];
-        let outrun_by = cycle.as_ref().and_then(|(_, cycle)| cycle.status().outrun_by);
+        let SimWorker { manager, told, .. } = &self.workers[worker];
+        let outrun_by = manager.as_ref().and_then(|(_, manager)| manager.status().outrun_by);
         if *told == self.deployed && outrun_by.is_none() {
             return;
         }
-        let program = self.program(if *told < self.deployed { self.deployed } else { outrun_by.expect("seen above") });
-        let guests = (0..self.chance_below(4)).filter_map(|_| program.guests.instantiate().ok()).collect();
+        let revision = self.runnable(if *told < self.deployed { self.deployed } else { outrun_by.expect("seen above") });
+        let guests = (0..self.chance_below(4)).filter_map(|_| revision.guests.instantiate().ok()).collect();
         let worker = &mut self.workers[worker];
         worker.told = self.deployed;
-        match (&mut worker.cycle, &mut worker.programs) {
-            (Some((_, cycle)), _) => cycle.swap(Swap { program, guests }),
-            (None, Some(programs)) => programs.replace(program),
+        match (&mut worker.manager, &mut worker.revisions) {
+            (Some((_, manager)), _) => manager.swap(Swap { revision, guests }),
+            (None, Some(revisions)) => revisions.replace(revision),
             (None, None) => {}
         }
     }
@@ -229,19 +229,19 @@ impl Simulation {
     fn tell_zombies(&mut self) {
         for zombie in 0..self.zombies.len() {
             if let Some(outrun_by) = self.zombies[zombie].1.status().outrun_by {
-                let program = self.program(outrun_by);
-                self.zombies[zombie].1.swap(Swap { program, guests: Vec::new() });
+                let revision = self.runnable(outrun_by);
+                self.zombies[zombie].1.swap(Swap { revision, guests: Vec::new() });
             }
         }
     }
 
-    /// What a new process runs: what is deployed, on trial if it has not committed yet.
-    fn first_programs(&self) -> Revisions {
-        let mut programs = Revisions { run: self.program(self.deployed), kept: None, refused: None };
+    /// The revisions of a new process: it runs the deployed one, on trial if that has not committed yet.
+    fn first_revisions(&self) -> Revisions {
+        let mut revisions = Revisions { current: self.runnable(self.deployed), previous: None, rejected: None };
         let proven = self.broker.borrow().newest_revision();
         let proven = proven.max(self.settings.revision);
-        programs.kept = (proven < self.deployed).then(|| self.program(proven));
-        programs
+        revisions.previous = (proven < self.deployed).then(|| self.runnable(proven));
+        revisions
     }
 
     /// Appends records, and now and then offsets that no record takes.
@@ -251,10 +251,12 @@ impl Simulation {
         let partitions: Vec<TopicPartition> = broker.inputs.keys().copied().collect();
         let at = broker.rng.pick(&partitions);
         for _ in 0..count {
-            let kind = match broker.rng.chance(poison) {
-                true if retries && broker.rng.chance(400) => Kind::Flaky,
-                true => broker.rng.pick(&Kind::BAD),
-                false => broker.rng.pick(&Kind::GOOD),
+            let kind = if !broker.rng.chance(poison) {
+                broker.rng.pick(&Kind::GOOD)
+            } else if retries && broker.rng.chance(400) {
+                Kind::Flaky
+            } else {
+                broker.rng.pick(&Kind::BAD)
             };
             put(broker, at, kind);
         }
@@ -265,10 +267,10 @@ impl Simulation {
 
     /// The process dies: no goodbye.
     fn crash(&mut self, worker: usize) {
-        if let Some((session, cycle)) = self.workers[worker].cycle.take() {
+        if let Some((session, manager)) = self.workers[worker].manager.take() {
             self.broker.borrow_mut().crashed.insert(session);
-            drop(cycle);
-            self.workers[worker].programs = None;
+            drop(manager);
+            self.workers[worker].revisions = None;
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
             self.age_disk(worker);
         }
@@ -285,9 +287,9 @@ impl Simulation {
         }
     }
 
-    /// It is away for so long that the group throws it out, now or while it is away.
+    /// Holds a process up for so long that the group throws it out, now or meanwhile.
     fn stall(&mut self, worker: usize) {
-        let Some((session, _)) = &self.workers[worker].cycle else { return };
+        let Some((session, _)) = &self.workers[worker].manager else { return };
         let mut broker = self.broker.borrow_mut();
         if broker.rng.chance(500) {
             broker.evict(*session);
@@ -297,32 +299,32 @@ impl Simulation {
     }
 
     fn stop(&mut self, worker: usize) {
-        if let Some((_, mut cycle)) = self.workers[worker].cycle.take() {
-            let _ = cycle.stop(clock::now);
-            self.workers[worker].programs = None;
+        if let Some((_, mut manager)) = self.workers[worker].manager.take() {
+            let _ = manager.stop(clock::now);
+            self.workers[worker].revisions = None;
             self.workers[worker].opens_at = clock::now().0 + self.chance_below(5000) as i64;
         }
     }
 
     /// Another process takes this one's place, while it still runs.
     fn replace(&mut self, worker: usize) {
-        self.zombies.extend(self.workers[worker].cycle.take());
+        self.zombies.extend(self.workers[worker].manager.take());
         // No two processes share a disk: this one has a copy.
         let copy = self.workers[worker].disk.lock().clone();
         self.workers[worker].disk = Arc::new(Mutex::new(copy));
-        self.workers[worker].programs = None;
+        self.workers[worker].revisions = None;
         self.workers[worker].opens_at = 0;
     }
 
     /// Somebody looks at the status, mends the records that stopped a partition (mostly), and resumes.
     fn operate(&mut self) {
         for index in 0..self.workers.len() + self.zombies.len() {
-            let cycle = match index.checked_sub(self.workers.len()) {
-                None => self.workers[index].cycle.as_mut(),
+            let manager = match index.checked_sub(self.workers.len()) {
+                None => self.workers[index].manager.as_mut(),
                 Some(zombie) => self.zombies.get_mut(zombie),
             };
-            let Some((_, cycle)) = cycle else { continue };
-            for partition in cycle.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
+            let Some((_, manager)) = manager else { continue };
+            for partition in manager.status().partitions.iter().filter(|partition| partition.state == State::Paused) {
                 let input = self.settings.inputs.iter().position(|input| *input == partition.topic).expect("an input");
                 let at = TopicPartition { input: input as u32, partition: partition.partition };
                 let offset = partition.error.as_ref().and_then(|error| error.offset).expect("it says where it stopped");
@@ -330,7 +332,7 @@ impl Simulation {
                     self.world.lock().healed.insert((at, offset));
                 }
             }
-            let resumed = cycle.resume();
+            let resumed = manager.resume();
             match index.checked_sub(self.workers.len()) {
                 None => self.ended(index, resumed),
                 Some(zombie) if resumed.is_err() => drop(self.zombies.swap_remove(zombie)),
@@ -342,7 +344,7 @@ impl Simulation {
     fn step_one(&mut self) {
         if !self.zombies.is_empty() && self.chance_below(4) == 0 {
             let which = self.chance_below(self.zombies.len());
-            if self.zombies[which].1.turn(clock::now, IDLE_WAIT).is_err() {
+            if self.zombies[which].1.run_once(clock::now, IDLE_WAIT).is_err() {
                 drop(self.zombies.swap_remove(which));
             }
             return;
@@ -355,13 +357,13 @@ impl Simulation {
     pub fn step(&mut self, worker: usize) {
         let now = clock::now().0;
         let one = &mut self.workers[worker];
-        if now < one.stalled_until || (one.cycle.is_none() && now < one.opens_at) {
+        if now < one.stalled_until || (one.manager.is_none() && now < one.opens_at) {
             clock::advance(10);
             return;
         }
-        match &mut one.cycle {
-            Some((_, cycle)) => {
-                let turned = cycle.turn(clock::now, IDLE_WAIT);
+        match &mut one.manager {
+            Some((_, manager)) => {
+                let turned = manager.run_once(clock::now, IDLE_WAIT);
                 self.ended(worker, turned);
             }
             None => self.open(worker),
@@ -370,30 +372,31 @@ impl Simulation {
 
     fn open(&mut self, worker: usize) {
         let session = SimSession::open(self.broker.clone(), &self.workers[worker].transactional_id);
-        let programs = self.workers[worker].programs.take();
-        let programs = programs.unwrap_or_else(|| {
+        let revisions = self.workers[worker].revisions.take();
+        let revisions = revisions.unwrap_or_else(|| {
             self.workers[worker].told = self.deployed;
-            self.first_programs()
+            self.first_revisions()
         });
         let stores = (!self.settings.changelogs.is_empty()).then(|| {
-            let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
+            let changelogs = self.broker.borrow().changelogs.clone();
+            let disk = self.workers[worker].disk.clone();
             Arc::new(SimStates { changelogs, disk }) as Arc<dyn StateOpener>
         });
-        self.workers[worker].cycle = Some((session.id, TaskManager::new(Box::new(session), programs, stores)));
+        self.workers[worker].manager = Some((session.id, TaskManager::new(Box::new(session), revisions, stores)));
     }
 
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
         match result {
             Ok(()) => {}
             Err(SessionError::Restart(_)) => {
-                let ended = self.workers[worker].cycle.take();
+                let ended = self.workers[worker].manager.take();
                 // Its process may have died in a call: then nothing of it is left.
-                let (session, cycle) = ended.expect("it has just turned");
+                let (session, manager) = ended.expect("it has just run");
                 let died = self.broker.borrow().crashed.contains(&session);
-                self.workers[worker].programs = (!died).then(|| cycle.into_revisions());
+                self.workers[worker].revisions = (!died).then(|| manager.into_revisions());
                 self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
             }
-            Err(error) => panic!("an abort is the cycle's own matter: {error}"),
+            Err(error) => panic!("the task manager handles an abort itself: {error}"),
         }
     }
 
@@ -430,19 +433,19 @@ impl Simulation {
             return;
         }
         let broker = self.broker.borrow();
-        for (session, cycle) in self.workers.iter_mut().filter_map(|worker| worker.cycle.as_mut()) {
+        for (session, manager) in self.workers.iter_mut().filter_map(|worker| worker.manager.as_mut()) {
             let owned: Vec<i32> =
                 broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.partition).collect();
-            for number in owned {
-                let fold = broker.fold(number);
-                for key in broker.changelogs.lock().keys(number) {
+            for partition in owned {
+                let fold = broker.fold(partition);
+                for key in broker.changelogs.lock().keys(partition) {
                     // What ticks write depends on the time.
                     if key == b"tick" {
                         continue;
                     }
-                    let found = cycle.look_up(number, STORE, &key, clock::now()).expect("it is open");
+                    let found = manager.look_up(partition, STORE, &key, clock::now()).expect("it is open");
                     let key_text = String::from_utf8_lossy(&key);
-                    assert_eq!(found.as_ref(), fold.get(&key), "number {number}, key {key_text:?}");
+                    assert_eq!(found.as_ref(), fold.get(&key), "partition {partition}, key {key_text:?}");
                 }
             }
         }
@@ -453,20 +456,20 @@ impl Simulation {
     }
 
     pub fn has_refused(&self) -> bool {
-        let cycles = self.workers.iter().filter_map(|worker| worker.cycle.as_ref());
-        cycles.map(|(_, cycle)| cycle.status()).any(|status| status.refused.is_some())
+        let managers = self.workers.iter().filter_map(|worker| worker.manager.as_ref());
+        managers.map(|(_, manager)| manager.status()).any(|status| status.refused.is_some())
     }
 
     /// Every partition's owner sees no lag, and no record is left. A zombie that finds nothing to do is not found out,
     /// and does no harm.
     fn is_done(&self) -> bool {
         let broker = self.broker.borrow();
-        let cycles = || self.workers.iter().filter_map(|worker| worker.cycle.as_ref()).chain(&self.zombies);
+        let managers = || self.workers.iter().filter_map(|worker| worker.manager.as_ref()).chain(&self.zombies);
         let no_lag = |at: TopicPartition| {
-            let owner = cycles().find(|(session, _)| broker.owner(at) == Some(*session));
+            let owner = managers().find(|(session, _)| broker.owner(at) == Some(*session));
             let topic = &self.settings.inputs[at.input as usize];
-            let status = owner.and_then(|(_, cycle)| {
-                let mut partitions = cycle.status().partitions.into_iter();
+            let status = owner.and_then(|(_, manager)| {
+                let mut partitions = manager.status().partitions.into_iter();
                 partitions.find(|partition| partition.topic == *topic && partition.partition == at.partition)
             });
             // Its state may be still to be opened.
@@ -474,14 +477,14 @@ impl Simulation {
         };
         let left = |at: &TopicPartition| broker.inputs[at].records_from(broker.committed_offset(*at)).len();
         // Nobody stays outside for ever: the next time it would be all that is left.
-        let joined = self.workers.iter().all(|worker| worker.cycle.as_ref().is_some_and(|(id, _)| broker.has_member(*id)));
+        let joined = self.workers.iter().all(|worker| worker.manager.as_ref().is_some_and(|(id, _)| broker.has_member(*id)));
         joined && broker.inputs.keys().all(|at| left(at) == 0 && no_lag(*at))
     }
 
     fn describe(&self) -> String {
-        let cycles = self.workers.iter().map(|worker| worker.cycle.as_ref()).chain(self.zombies.iter().map(Some));
-        let lines =
-            cycles.map(|cycle| cycle.map_or("none".to_owned(), |(_, cycle)| format!("{:?}", cycle.status().partitions)));
+        let managers = self.workers.iter().map(|worker| worker.manager.as_ref()).chain(self.zombies.iter().map(Some));
+        let lines = managers
+            .map(|manager| manager.map_or("none".to_owned(), |(_, manager)| format!("{:?}", manager.status().partitions)));
         format!("{}\n{}", lines.collect::<Vec<_>>().join("\n"), self.broker.borrow().describe_group())
     }
 }

@@ -10,9 +10,9 @@ use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{CommitOffset, Guest, GuestFactory, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, Guest, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 use sandbar::state::KeyedState;
-use sandbar::task::{RunnableRevision, Settings, Step, Task, TransactionStats};
+use sandbar::task::{RunnableRevision, Settings, Step, StepContext, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
 use sandbar::telemetry::observer::Observers;
 use serde_json::json;
@@ -143,7 +143,7 @@ impl Recorder {
 /// One task of the fixture, run by hand in virtual time (the guest's own limits are in real time).
 pub struct Bench {
     pub task: Task,
-    pub program: Arc<RunnableRevision>,
+    pub revision: Arc<RunnableRevision>,
     pub session: Recorder,
     pub state: KeyedState,
     pub stats: TransactionStats,
@@ -170,11 +170,11 @@ impl Bench {
         let topics: Vec<_> = spec.written_topics().cloned().collect();
         let observer = Observers::default().transform(&spec.id, &spec.inputs, &topics);
         let guests = modules().prepare(spec, 5, module, Tables::default(), Some(&observer)).expect("prepared");
-        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
+        let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
-        let task = Task::new(&assigned, program.clone(), false);
+        let task = Task::new(&assigned, revision.clone(), false);
         let (session, stats) = (Recorder::default(), TransactionStats::default());
-        Self { task, program, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
+        Self { task, revision, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
 
     pub fn offer(&mut self, values: &[&str]) -> &mut Self {
@@ -212,12 +212,17 @@ impl Bench {
     }
 
     pub fn step(&mut self) -> Step {
-        self.task.step(self.now, &mut self.session, &mut self.state, &mut self.stats).expect("the session takes everything")
+        self.try_step().expect("the session takes everything")
+    }
+
+    pub fn try_step(&mut self) -> Result<Step, SessionError> {
+        let Self { task, now, session, state, stats, .. } = self;
+        task.step(&mut StepContext { now: *now, session, state, stats })
     }
 
     /// The dead letters, as offset, code and message.
     pub fn dead_letters(&self) -> Vec<(&str, &str, &str)> {
-        assert_eq!(self.program.settings.then, Then::DeadLetter);
+        assert_eq!(self.revision.settings.then, Then::DeadLetter);
         let dead = self.session.sent.iter().filter(|sent| sent.topic == 1);
         dead.map(|sent| {
             let get = |name: &str| sent.header(&format!("sandbar.error.{name}"));
@@ -228,7 +233,7 @@ impl Bench {
 }
 
 impl Session for Recorder {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.sent.push(Sent {
             topic: record.topic,
             key: record.key.map(<[u8]>::to_vec),

@@ -1,28 +1,25 @@
-//! A worker on a log that refuses records for what they are: each goes the way of the policy, and no other does.
+//! A worker on a log that refuses records for their content: each goes the way of the policy, and no other does.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sandbar::embedded::{EmbeddedLog, Options};
-use sandbar::model::batch::RecordRef;
-use sandbar::model::batch::{Batch, Failure, Output};
-use sandbar::model::names::{Digest, TopicName, TransformId};
-use sandbar::model::spec::{Delivery, Spec, Start};
-use sandbar::model::status::State as Condition;
+use sandbar::embedded::Options;
+use sandbar::model::batch::{Batch, Failure, Output, RecordRef};
+use sandbar::model::names::TopicName;
+use sandbar::model::status::State;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, Log, LogRecord, NewTopic, Outgoing, Rebalance, Rejection,
-    Session, SessionError, SessionOptions, TopicPartition,
+    Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, LogRecord, ProducerRecord, Rebalance, Rejection, Session,
+    SessionError, TopicPartition,
 };
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::observer::Observers;
-use sandbar::worker::{Revisions, Swap, TaskManager};
+use sandbar::worker::Swap;
 use serde_json::{Value, json};
 
+use super::bench::{Bench, Setup};
+
 const RECORD_BYTES: usize = 1000;
-const PATIENCE: Duration = Duration::from_secs(60);
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// Forwards every record, twice where its value begins with "twice", the second time without a key; fails those that
@@ -75,84 +72,19 @@ impl GuestFactory for Forwards {
     }
 }
 
-/// A worker of one transform from `in` to `out`, on an embedded log.
-struct Setup {
-    _dir: tempfile::TempDir,
-    log: Arc<dyn Log>,
-    input: TopicName,
-    output: TopicName,
-    dead: TopicName,
-    program: Arc<RunnableRevision>,
-    cycle: TaskManager,
+fn setup(spec: &Value, compacted: [bool; 2]) -> Setup<'_> {
+    Setup {
+        spec,
+        options: |options| Options { record_bytes_max: RECORD_BYTES, ..options },
+        compacted,
+        record_bytes_max: usize::MAX,
+        guests: Arc::new(Forwards),
+    }
 }
 
-impl Setup {
-    fn new(spec: &Value, compacted: bool, compacted_dead: bool) -> Setup {
-        Self::with(spec, compacted, compacted_dead, |session| session)
-    }
-
-    fn with(
-        spec: &Value,
-        compacted: bool,
-        compacted_dead: bool,
-        session_of: impl FnOnce(Box<dyn Session>) -> Box<dyn Session>,
-    ) -> Setup {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = Options { record_bytes_max: RECORD_BYTES, ..Options::new(dir.path()) };
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(options).expect("opens"));
-        let topic = |name: &str, compacted| {
-            let name: TopicName = name.parse().expect("valid");
-            log.create_topic(&NewTopic { name: name.clone(), partitions: 1, compacted, retention: None }).expect("made");
-            name
-        };
-        let (input, output) = (topic("in", false), topic("out", compacted));
-        let dead = topic("t.n.dead-letter", compacted_dead);
-        let mut raw = json!({"inputs": ["in"], "outputs": {"out": "out"}, "start": "earliest", "commit_interval": "10ms"});
-        raw.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
-        let id: TransformId = "t/n".parse().expect("valid");
-        let raw = serde_json::from_value(raw).expect("a spec");
-        let spec = Spec::parse(&raw, &id, Some(Digest::of(b""))).expect("valid");
-        let settings = Settings::of(&spec, 1, Vec::new(), vec![usize::MAX; 2]);
-        let observer = Observers::default().transform(&id, &settings.inputs, &settings.outputs);
-        let session = SessionOptions {
-            group: "g".into(),
-            transactional_id: "w".into(),
-            inputs: settings.inputs.clone(),
-            outputs: settings.outputs.clone(),
-            delivery: Delivery::ExactlyOnce,
-            start: Start::Earliest,
-            begun: BTreeMap::new(),
-            co_partitioned: false,
-        };
-        let first = log.start_offsets(&input, &session.start).expect("there");
-        log.commit_for_group("g", &first).expect("nobody is a member");
-        let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
-        let programs = Revisions { run: program.clone(), kept: None, refused: None };
-        let cycle = TaskManager::new(session_of(log.open(&session).expect("opens")), programs, None);
-        Setup { _dir: dir, log, input, output, dead, program, cycle }
-    }
-
-    fn append(&self, records: &[LogRecord]) {
-        self.log.append(&self.input, None, records.to_vec()).expect("appended");
-    }
-
-    /// Turns until `done`.
-    #[track_caller]
-    fn turn_until(&mut self, done: impl Fn(&Setup) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done(self) {
-            assert!(Instant::now() < deadline, "at {:?}: {:?}", self.committed(), self.cycle.status());
-            self.cycle.turn(Timestamp::now, Duration::from_millis(10)).expect("the session goes on");
-        }
-    }
-
-    fn committed(&self) -> Option<i64> {
-        self.log.group_offsets("g", std::slice::from_ref(&self.input)).expect("there").first().map(|at| at.next_offset)
-    }
-
-    fn read(&self, topic: &TopicName) -> Vec<LogRecord> {
-        self.log.read(topic, 0, 0, Duration::ZERO, 1 << 24).expect("read").records
-    }
+/// A bench with the default spec. `compacted` is true for topics that are: output, dead letters.
+fn bench(compacted: [bool; 2]) -> Bench {
+    Bench::new(setup(&json!({}), compacted))
 }
 
 fn record(key: Option<&str>, value: impl Into<Vec<u8>>) -> LogRecord {
@@ -175,20 +107,20 @@ fn values(records: &[LogRecord]) -> Vec<&[u8]> {
 /// in order, and the others come out as they were.
 #[track_caller]
 fn check(spec: Value, compacted: [bool; 2], records: &[LogRecord], refused: &[(usize, &str, Option<&str>)]) {
-    let mut setup = Setup::new(&spec, compacted[0], compacted[1]);
-    setup.append(records);
-    setup.turn_until(|setup| setup.committed() == Some(records.len() as i64));
+    let mut bench = Bench::new(setup(&spec, compacted));
+    bench.append(records);
+    bench.run_until(|bench| bench.committed() == Some(records.len() as i64));
     let is_refused = |offset: &usize| refused.iter().any(|(other, ..)| other == offset);
     let passed: Vec<LogRecord> = (0..records.len()).filter(|at| !is_refused(at)).map(|at| records[at].clone()).collect();
-    let outputs = setup.read(&setup.output);
+    let outputs = bench.read(&bench.output);
     assert_eq!(values(&outputs), values(&passed));
     for (output, record) in outputs.iter().zip(&passed) {
         assert_eq!((&output.key, &output.headers, output.timestamp), (&record.key, &record.headers, record.timestamp));
     }
-    if setup.program.settings.dead_letters.is_none() {
+    if bench.revision.settings.dead_letters.is_none() {
         return;
     }
-    let letters = setup.read(&setup.dead);
+    let letters = bench.read(&bench.dead);
     let told = |letter: &LogRecord| {
         let offset = header(letter, "offset").expect("an offset").parse::<usize>().expect("a number");
         (offset, header(letter, "code").expect("a code").to_owned(), header(letter, "mended").map(str::to_owned))
@@ -210,7 +142,7 @@ fn check(spec: Value, compacted: [bool; 2], records: &[LogRecord], refused: &[(u
     }
     // A tick may have failed since, or not.
     if spec["tick"].is_null() {
-        let error = setup.cycle.status().error;
+        let error = bench.manager.status().error;
         assert_eq!(error.map(|error| error.code.to_string()), refused.last().map(|(_, code, _)| (*code).to_owned()));
     }
 }
@@ -223,7 +155,8 @@ fn good(count: usize) -> Vec<LogRecord> {
 fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     let mut records = good(1000);
     records[417] = record(None, "null");
-    let (one, none) = ([(417, "E109", None)], []);
+    let one = [(417, "E109", None)];
+    let none = [];
     check(json!({}), [true, false], &records, &one);
     check(json!({"on_error": {"then": "skip"}}), [true, false], &records, &one);
     check(json!({"on_error": {"retry": {"attempts": 2, "backoff": "1ms"}}}), [true, false], &records, &one);
@@ -256,10 +189,10 @@ fn a_record_that_is_too_large_fails_and_its_dead_letter_is_mended() {
     let mut records = good(20);
     records[3] = record(Some("k"), vec![b'x'; RECORD_BYTES - 1]);
     // It fits; the dead letter of it does not.
-    let mut setup = Setup::new(&json!({}), false, false);
-    setup.append(&records);
-    setup.turn_until(|setup| setup.committed() == Some(20));
-    assert_eq!(setup.read(&setup.output).len(), 20);
+    let mut bench = bench([false, false]);
+    bench.append(&records);
+    bench.run_until(|bench| bench.committed() == Some(20));
+    assert_eq!(bench.read(&bench.output).len(), 20);
 
     records[3] = record(Some("k"), "fail");
     records[3].headers = vec![("h".into(), Some(vec![b'x'; RECORD_BYTES - 100]))];
@@ -280,18 +213,18 @@ fn check_pause(spec: Value, compacted: [bool; 2], bad: LogRecord, code: &str) {
     const AT: usize = 57;
     let mut records = good(100);
     records[AT] = bad;
-    let mut setup = Setup::new(&spec, compacted[0], compacted[1]);
-    setup.append(&records);
+    let mut bench = Bench::new(setup(&spec, compacted));
+    bench.append(&records);
     for _ in 0..2 {
-        setup.turn_until(|setup| setup.cycle.status().state == Condition::Paused);
-        assert_eq!(setup.committed(), Some(AT as i64));
-        assert_eq!(values(&setup.read(&setup.output)), values(&records[..AT]));
-        let error = setup.cycle.status().error.expect("it says why");
+        bench.run_until(|bench| bench.manager.status().state == State::Paused);
+        assert_eq!(bench.committed(), Some(AT as i64));
+        assert_eq!(values(&bench.read(&bench.output)), values(&records[..AT]));
+        let error = bench.manager.status().error.expect("it says why");
         assert_eq!((error.code.to_string().as_str(), error.offset), (code, Some(AT as i64)));
-        assert!(setup.read(&setup.dead).is_empty());
+        assert!(bench.read(&bench.dead).is_empty());
         // The topic is as it was.
-        setup.cycle.resume().expect("resumed");
-        assert_ne!(setup.cycle.status().state, Condition::Paused);
+        bench.manager.resume().expect("resumed");
+        assert_ne!(bench.manager.status().state, State::Paused);
     }
 }
 
@@ -307,38 +240,38 @@ fn a_partition_stops_where_the_policy_says_so_or_a_dead_letter_is_beyond_mending
 #[test]
 fn a_tick_whose_output_is_refused_fails_and_the_records_go_on() {
     check(json!({"tick": "100ms"}), [true, false], &good(300), &[]);
-    let mut setup = Setup::new(&json!({"tick": "100ms"}), true, false);
-    setup.turn_until(|setup| setup.cycle.status().error.is_some_and(|error| error.code.to_string() == "E109"));
-    assert!(setup.read(&setup.output).is_empty());
+    let mut bench = Bench::new(setup(&json!({"tick": "100ms"}), [true, false]));
+    bench.run_until(|bench| bench.manager.status().error.is_some_and(|error| error.code.to_string() == "E109"));
+    assert!(bench.read(&bench.output).is_empty());
 }
 
 #[test]
 fn a_timestamp_ahead_of_the_clock_fails_as_on_kafka() {
     let ahead = Timestamp::now().0 + 2 * HOUR_MS;
     // A log of before, which took them.
-    let mut setup = Setup::new(&json!({}), false, false);
-    let refused = setup.log.append(&setup.input, None, vec![LogRecord { timestamp: ahead, ..record(None, "x") }]);
+    let mut bench = bench([false, false]);
+    let refused = bench.log.append(&bench.input, None, vec![LogRecord { timestamp: ahead, ..record(None, "x") }]);
     assert!(refused.is_err_and(|error| error.to_string().contains("an hour ahead")));
-    setup.append(&good(3));
-    setup.turn_until(|setup| setup.committed() == Some(3));
+    bench.append(&good(3));
+    bench.run_until(|bench| bench.committed() == Some(3));
 }
 
 #[test]
 fn a_revision_on_trial_is_not_refused_for_a_record() {
     let mut records = good(50);
     records[20] = record(None, "null");
-    let mut setup = Setup::new(&json!({}), true, false);
-    setup.append(&records[..10]);
-    setup.turn_until(|setup| setup.committed() == Some(10));
-    let settings = Settings { revision: 2, ..setup.program.settings.clone() };
-    let observer = setup.program.observer.clone();
-    let program = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
-    setup.cycle.swap(Swap { program, guests: Vec::new() });
-    setup.append(&records[10..]);
-    setup.turn_until(|setup| setup.committed() == Some(50));
-    let status = setup.cycle.status();
+    let mut bench = bench([true, false]);
+    bench.append(&records[..10]);
+    bench.run_until(|bench| bench.committed() == Some(10));
+    let settings = Settings { revision: 2, ..bench.revision.settings.clone() };
+    let observer = bench.revision.observer.clone();
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
+    bench.manager.swap(Swap { revision, guests: Vec::new() });
+    bench.append(&records[10..]);
+    bench.run_until(|bench| bench.committed() == Some(50));
+    let status = bench.manager.status();
     assert_eq!((status.revision, status.on_trial, status.refused), (2, false, None));
-    assert_eq!((setup.read(&setup.output).len(), setup.read(&setup.dead).len()), (49, 1));
+    assert_eq!((bench.read(&bench.output).len(), bench.read(&bench.dead).len()), (49, 1));
 }
 
 /// A session whose log refuses a whole transaction for one of its records, and does not say which.
@@ -351,7 +284,7 @@ struct Vague {
 }
 
 impl Session for Vague {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.has_bad |= (record.topic, record.value) == (self.bad.0, Some(self.bad.1));
         self.inner.send(record)
     }
@@ -423,8 +356,9 @@ impl Session for Vague {
     }
 }
 
-fn vague(cause: Option<Cause>, bad: (usize, &'static [u8])) -> Setup {
-    Setup::with(&json!({}), false, false, |inner| Box::new(Vague { inner, cause, bad, has_bad: false }))
+fn vague(cause: Option<Cause>, bad: (usize, &'static [u8])) -> Bench {
+    let wrap = |inner| Box::new(Vague { inner, cause, bad, has_bad: false }) as Box<dyn Session>;
+    Bench::with_session(setup(&json!({}), [false, false]), wrap)
 }
 
 #[test]
@@ -432,11 +366,11 @@ fn a_culprit_that_nobody_names_is_found_by_doing_less_at_once() {
     for (cause, code) in [(Cause::Size, "E107"), (Cause::Content, "E109")] {
         let mut records = good(1000);
         records[723] = record(Some("k"), "bad");
-        let mut setup = vague(Some(cause), (0, b"bad"));
-        setup.append(&records);
-        setup.turn_until(|setup| setup.committed() == Some(1000));
-        assert_eq!(setup.read(&setup.output).len(), 999);
-        let letters = setup.read(&setup.dead);
+        let mut bench = vague(Some(cause), (0, b"bad"));
+        bench.append(&records);
+        bench.run_until(|bench| bench.committed() == Some(1000));
+        assert_eq!(bench.read(&bench.output).len(), 999);
+        let letters = bench.read(&bench.dead);
         let [letter] = &letters[..] else { panic!("{letters:?}") };
         assert_eq!((header(letter, "code"), header(letter, "offset")), (Some(code), Some("723")));
     }
@@ -446,29 +380,29 @@ fn a_culprit_that_nobody_names_is_found_by_doing_less_at_once() {
 fn a_dead_letter_that_nobody_names_stops_its_partition() {
     let mut records = good(300);
     records[123] = record(Some("k"), "fail");
-    let mut setup = vague(Some(Cause::Size), (1, b"fail"));
-    setup.append(&records);
-    setup.turn_until(|setup| setup.cycle.status().state == Condition::Paused);
-    assert_eq!((setup.committed(), setup.read(&setup.output).len()), (Some(123), 123));
-    assert_eq!(setup.cycle.status().error.map(|error| error.code.to_string()), Some("E110".into()));
+    let mut bench = vague(Some(Cause::Size), (1, b"fail"));
+    bench.append(&records);
+    bench.run_until(|bench| bench.manager.status().state == State::Paused);
+    assert_eq!((bench.committed(), bench.read(&bench.output).len()), (Some(123), 123));
+    assert_eq!(bench.manager.status().error.map(|error| error.code.to_string()), Some("E110".into()));
 }
 
 #[test]
 fn nobody_is_blamed_where_the_log_does_not_say_why() {
     let mut records = good(300);
     records[123] = record(Some("k"), "bad");
-    let mut setup = vague(None, (0, b"bad"));
-    setup.append(&records);
+    let mut bench = vague(None, (0, b"bad"));
+    bench.append(&records);
     // All before it are done, and it is shown.
-    setup.turn_until(|setup| {
-        let error = setup.cycle.status().error;
+    bench.run_until(|bench| {
+        let error = bench.manager.status().error;
         error.is_some_and(|error| error.message.contains("in/0 offset 123"))
     });
-    let status = setup.cycle.status();
-    assert_eq!(status.state, Condition::Degraded);
+    let status = bench.manager.status();
+    assert_eq!(status.state, State::Degraded);
     assert_eq!(status.error.map(|error| error.code.to_string()), Some("E202".into()));
-    assert_eq!((setup.committed(), setup.read(&setup.output).len()), (Some(123), 123));
-    assert!(setup.read(&setup.dead).is_empty());
+    assert_eq!((bench.committed(), bench.read(&bench.output).len()), (Some(123), 123));
+    assert!(bench.read(&bench.dead).is_empty());
 }
 
 #[test]
@@ -477,10 +411,10 @@ fn a_dead_letter_of_a_dead_letter_names_its_own_failure() {
     records[1] = record(Some("k"), "fail");
     let of_before = ("sandbar.error.code".to_owned(), Some(b"E999".to_vec()));
     records[1].headers = vec![of_before, ("other".to_owned(), None)];
-    let mut setup = Setup::new(&json!({}), false, false);
-    setup.append(&records);
-    setup.turn_until(|setup| setup.committed() == Some(3));
-    let letters = setup.read(&setup.dead);
+    let mut bench = bench([false, false]);
+    bench.append(&records);
+    bench.run_until(|bench| bench.committed() == Some(3));
+    let letters = bench.read(&bench.dead);
     let [letter] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(header(letter, "code"), Some("E101"));
     let kept = [("was.sandbar.error.code".to_owned(), Some(b"E999".to_vec())), ("other".to_owned(), None)];

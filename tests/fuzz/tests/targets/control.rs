@@ -2,7 +2,7 @@
 
 use sandbar::catalog::{Deployments, Fold};
 use sandbar::fuzzing::block::{Builder, Entry, Records, head};
-use sandbar::fuzzing::{Manifests, Memory, Remembered, Statuses, chunk_number, encode_memory};
+use sandbar::fuzzing::{ClusterStatus, Manifests, StartEntry, StartRecords, chunk_number, encode_start};
 use sandbar::model::names::Digest;
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
@@ -120,21 +120,21 @@ fn control_manifests() {
 #[test]
 fn control_statuses() {
     sandbar_fuzz::run("control_statuses", |entropy| {
-        let view = fold(Statuses::default(), &records(entropy, &STATUSES));
+        let view = fold(ClusterStatus::default(), &records(entropy, &STATUSES));
         let now = std::time::Instant::now();
         view.hosts.values().for_each(|heard| assert!(heard.is_alive(now) || !heard.is_alive(now)));
     });
 }
 
-/// A memory that is understood is written as it was read.
+/// A start record that is understood is written as it was read.
 #[test]
 fn control_positions() {
     sandbar_fuzz::run("control_positions", |entropy| {
-        let view = fold(Memory::default(), &records(entropy, &POSITIONS));
-        for (id, remembered) in view.iter() {
-            let Remembered::Known(known) = remembered else { continue };
-            let again = fold(Memory::default(), &[encode_memory(id, known, Timestamp(1))]);
-            assert_eq!(again.get(id), Some(remembered));
+        let view = fold(StartRecords::default(), &records(entropy, &POSITIONS));
+        for (id, entry) in view.iter() {
+            let StartEntry::Readable(record) = entry else { continue };
+            let again = fold(StartRecords::default(), &[encode_start(id, record, Timestamp(1))]);
+            assert_eq!(again.get(id), Some(entry));
         }
     });
 }

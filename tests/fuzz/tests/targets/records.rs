@@ -7,7 +7,7 @@ use sandbar::model::names::{ClusterName, Digest, TopicName, TransformId};
 use sandbar::model::revision::RequestKey;
 use sandbar::model::text;
 use sandbar::model::units::{Bytes, Rfc3339, Span, Timestamp};
-use sandbar::record_json::{self, Form, Incoming, RecordOut};
+use sandbar::record_json::{self, Form, RecordInput, RecordOut};
 use sandbar_fuzz::{Entropy, mutate};
 
 const SEEDS: [&[u8]; 6] = [
@@ -49,7 +49,7 @@ fn records() {
     });
 }
 
-fn check_shown(incoming: Incoming) {
+fn check_shown(incoming: RecordInput) {
     let record = incoming.record;
     for form in [Form::Text, Form::Json] {
         let line = serde_json::to_string(&RecordOut::of(1, record.clone(), form)).expect("plain data");

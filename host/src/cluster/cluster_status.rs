@@ -1,0 +1,247 @@
+//! The hosts of the cluster and their transforms: the fold of the status topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Fold;
+use crate::model::names::TransformId;
+use crate::model::status::{HostStatus, TransformStatus};
+use crate::ports::LogRecord;
+
+use super::newer::{read_host, read_status};
+use super::times::SILENT_MAX;
+
+/// The records of the topic. They are kept until their host clears them or has been silent for long.
+#[derive(Clone, Default)]
+pub struct ClusterStatus {
+    pub hosts: Arc<BTreeMap<String, HostRecord>>,
+    pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
+    /// The last time that a host was heard to want samples of a transform.
+    pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
+    /// While the topic is read for the first time: when each host and tail was written, in ms since the Unix epoch.
+    written: BTreeMap<String, i64>,
+    is_loaded: bool,
+}
+
+/// The beginning of the keys of hosts that want samples.
+pub const TAIL: &str = "tail:";
+
+/// A host, and the time at which it was heard of last: by this host's own clock, as the hosts' clocks may differ.
+#[derive(Clone)]
+pub struct HostRecord {
+    pub status: HostStatus,
+    at: Instant,
+}
+
+impl HostRecord {
+    pub fn is_alive(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < SILENT_MAX
+    }
+}
+
+impl Fold for ClusterStatus {
+    type Snapshot = ClusterStatus;
+
+    fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
+        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
+        if !self.is_loaded {
+            self.written.insert(key.to_owned(), record.timestamp);
+        }
+        match key.split_once('@') {
+            None => self.take_host(key, record.value.as_deref()),
+            Some((id, host)) if id.starts_with(TAIL) => {
+                let id = id[TAIL.len()..].parse().map_err(|error| format!("{error}"))?;
+                self.take_tail((id, host.to_owned()), record.value.is_some());
+                Ok(())
+            }
+            Some((id, host)) => {
+                let id = id.parse().map_err(|error| format!("{error}"))?;
+                self.take_transform(id, host, record.value.as_deref())
+            }
+        }
+    }
+
+    /// Records that were there at the start were heard of as long ago as their times are before the newest record's.
+    fn loaded(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        let newest = written.values().copied().max().unwrap_or(0);
+        let heard = |key: &str, at: Instant| {
+            let age = written.get(key).and_then(|written| u64::try_from(newest.saturating_sub(*written)).ok()).unwrap_or(0);
+            at.checked_sub(Duration::from_millis(age)).unwrap_or(at)
+        };
+        for (host, status) in Arc::make_mut(&mut self.hosts) {
+            status.at = heard(host, status.at);
+        }
+        for ((id, host), at) in Arc::make_mut(&mut self.tails) {
+            *at = heard(&format!("{TAIL}{id}@{host}"), *at);
+        }
+        self.is_loaded = true;
+    }
+
+    fn snapshot(&self) -> Self::Snapshot {
+        self.clone()
+    }
+}
+
+impl ClusterStatus {
+    fn take_host(&mut self, host: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let hosts = Arc::make_mut(&mut self.hosts);
+        match value {
+            Some(value) => {
+                let status = read_host(host, value)?;
+                if status.host != host {
+                    return Err(format!("its key says {host:?}, its value {:?}", status.host));
+                }
+                hosts.insert(host.to_owned(), HostRecord { status, at: Instant::now() });
+            }
+            None => drop(hosts.remove(host)),
+        }
+        Ok(())
+    }
+
+    fn take_tail(&mut self, tail: (TransformId, String), wanted: bool) {
+        let tails = Arc::make_mut(&mut self.tails);
+        if wanted {
+            tails.insert(tail, Instant::now());
+        } else {
+            tails.remove(&tail);
+        }
+    }
+
+    fn take_transform(&mut self, id: TransformId, host: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let status = value.map(|value| read_status(&id, host, value)).transpose()?;
+        if let Some(status) = status.as_ref().filter(|status| (&status.id, status.host.as_str()) != (&id, host)) {
+            return Err(format!("its key says {id}@{host}, its value {}@{}", status.id, status.host));
+        }
+        let transforms = Arc::make_mut(&mut self.transforms);
+        let hosts = transforms.entry(id.clone()).or_default();
+        match status {
+            Some(status) => drop(hosts.insert(host.to_owned(), Arc::new(status))),
+            None => drop(hosts.remove(host)),
+        }
+        if hosts.is_empty() {
+            transforms.remove(&id);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: Option<serde_json::Value>) -> LogRecord {
+        let value = value.map(|value| value.to_string().into_bytes());
+        LogRecord { offset: 0, timestamp: 0, key: Some(key.as_bytes().to_vec()), value, headers: Vec::new() }
+    }
+
+    fn host(name: &str) -> serde_json::Value {
+        serde_json::json!({"host": name, "version": "1", "started_at": 5, "seen_at": 6, "transforms": 1, "partitions": 2})
+    }
+
+    fn status(id: &str, host: &str) -> serde_json::Value {
+        let (team, name) = id.split_once('/').expect("team/name");
+        serde_json::json!({
+            "team": team, "name": name, "host": host, "state": "running", "revision": 1, "partitions": [],
+            "rollout": {"revision": 1, "state": "complete"},
+        })
+    }
+
+    #[test]
+    fn forged_times_and_numbers_end_nothing() {
+        let mut statuses = ClusterStatus::default();
+        let times = [i64::MIN, -1, 0, i64::MAX];
+        for (name, timestamp) in ["a", "b", "c", "d"].into_iter().zip(times) {
+            statuses.apply(&LogRecord { timestamp, ..record(name, Some(host(name))) }).expect("a host");
+            statuses
+                .apply(&LogRecord { timestamp, ..record(&format!("tail:shop/x@{name}"), Some(host(name))) })
+                .expect("a wish");
+        }
+        statuses.loaded();
+        assert_eq!(statuses.hosts.len(), 4);
+        for extreme in [u64::MAX.into(), i64::MIN.into(), serde_json::json!(1e300)] {
+            for field in ["/seen_at", "/started_at", "/transforms", "/partitions"] {
+                let mut forged = host("a");
+                *forged.pointer_mut(field).expect(field) = extreme.clone();
+                let _ = statuses.apply(&record("a", Some(forged)));
+            }
+            for field in ["/revision", "/rollout/revision"] {
+                let mut forged = status("shop/x", "a");
+                *forged.pointer_mut(field).expect(field) = extreme.clone();
+                let _ = statuses.apply(&record("shop/x@a", Some(forged)));
+            }
+        }
+    }
+
+    #[test]
+    fn hosts_come_and_go() {
+        let mut statuses = ClusterStatus::default();
+        statuses.apply(&record("a", Some(host("a")))).expect("a host");
+        statuses.apply(&record("b", Some(host("b")))).expect("a host");
+        statuses.apply(&record("b", None)).expect("a farewell");
+        assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["a"]);
+        let heard = &statuses.hosts["a"];
+        assert!(heard.is_alive(Instant::now()) && !heard.is_alive(Instant::now() + SILENT_MAX));
+    }
+
+    #[test]
+    fn a_host_that_was_silent_before_this_host_began_is_not_there() {
+        let mut statuses = ClusterStatus::default();
+        let at = |timestamp, record| LogRecord { timestamp, ..record };
+        statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
+        statuses.apply(&at(1_000, record("tail:shop/x@dead", Some(serde_json::json!({}))))).expect("a wish");
+        statuses.apply(&at(30_000, record("b", Some(host("b"))))).expect("a host");
+        statuses.loaded();
+        let now = Instant::now();
+        let alive: Vec<_> = statuses.hosts.iter().filter(|(_, heard)| heard.is_alive(now)).map(|(name, _)| name).collect();
+        assert_eq!(alive, ["b"]);
+        assert!(statuses.tails.values().all(|at| now.duration_since(*at) > SILENT_MAX));
+        // From here on it is this host's clock that counts.
+        statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
+        assert!(statuses.hosts["dead"].is_alive(Instant::now()));
+    }
+
+    #[test]
+    fn times_that_nobody_wrote_do_not_add_up() {
+        for (first, second) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (-1, i64::MAX)] {
+            let mut statuses = ClusterStatus::default();
+            for (name, timestamp) in [("a", first), ("b", second)] {
+                let record = LogRecord { timestamp, ..record(name, Some(host(name))) };
+                statuses.apply(&record).expect("a host");
+            }
+            statuses.loaded();
+            assert_eq!(statuses.hosts.len(), 2, "{first} {second}");
+        }
+    }
+
+    #[test]
+    fn a_tail_is_wanted_until_its_host_says_otherwise() {
+        let mut statuses = ClusterStatus::default();
+        for host in ["a", "b"] {
+            statuses.apply(&record(&format!("tail:shop/x@{host}"), Some(serde_json::json!({})))).expect("a wish");
+        }
+        statuses.apply(&record("tail:shop/x@a", None)).expect("the end of a wish");
+        let left: Vec<String> = statuses.tails.keys().map(|(id, host)| format!("{id} {host}")).collect();
+        assert_eq!(left, ["shop/x b"]);
+        assert!(statuses.hosts.is_empty() && statuses.transforms.is_empty());
+    }
+
+    #[test]
+    fn strange_records_change_nothing() {
+        let mut statuses = ClusterStatus::default();
+        for (key, value) in [
+            ("a", serde_json::json!({})),
+            ("shop/x@a", serde_json::json!(7)),
+            ("no id@a", host("a")),
+            ("tail:no id@a", host("a")),
+            // Of another key.
+            ("b", host("a")),
+            ("shop/x@a", status("shop/y", "a")),
+            ("shop/x@a", status("shop/x", "b")),
+        ] {
+            assert!(statuses.apply(&record(key, Some(value))).is_err(), "{key}");
+        }
+        assert!(statuses.hosts.is_empty() && statuses.transforms.is_empty());
+    }
+}

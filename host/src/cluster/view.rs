@@ -1,0 +1,71 @@
+//! The cluster as this host sees it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
+use crate::model::names::{ClusterName, TopicName, TransformId};
+use crate::model::status::{HostStatus, TransformStatus};
+use crate::ports::{Log, NewTopic};
+
+use super::cluster_status::ClusterStatus;
+use super::times::SILENT_MAX;
+
+/// The log drops older records; each host writes its own again before.
+const RETENTION: Duration = Duration::from_secs(3600);
+
+/// The status topic, and its records as far as this host has read them.
+pub struct Cluster {
+    topic: TopicName,
+    status: MaterializedTopic<ClusterStatus>,
+}
+
+impl Cluster {
+    /// Creates the status topic where it is missing, reads it and follows it from there on.
+    pub fn open(log: &Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
+        let topic = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
+        ensure_status(&**log, &topic)?;
+        let status = MaterializedTopic::start(log.clone(), topic.clone(), 0, ClusterStatus::default())?;
+        Ok(Self { topic, status })
+    }
+
+    /// The reason why the status topic cannot be read now, if there is one.
+    pub fn trouble(&self) -> Option<String> {
+        self.status.trouble()
+    }
+
+    /// The status topic.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The transforms whose samples somebody looks at, through whichever host.
+    pub fn sampled(&self, now: Instant) -> BTreeSet<TransformId> {
+        let view = self.status.current();
+        let asked = view.tails.iter().filter(|(_, at)| now.saturating_duration_since(**at) < SILENT_MAX);
+        asked.map(|((id, _), _)| id.clone()).collect()
+    }
+
+    /// The hosts that are there, by name.
+    pub fn hosts(&self) -> Vec<HostStatus> {
+        let view = self.status.current();
+        view.hosts.values().filter(|host| host.is_alive(Instant::now())).map(|host| host.status.clone()).collect()
+    }
+
+    /// The statuses of a transform on other hosts than `this`, in the order of their names.
+    pub fn elsewhere(&self, id: &TransformId, this: &str) -> Vec<TransformStatus> {
+        let view = self.status.current();
+        let Some(statuses) = view.transforms.get(id) else { return Vec::new() };
+        let now = Instant::now();
+        let is_alive = |host: &str| view.hosts.get(host).is_some_and(|host| host.is_alive(now));
+        let others = statuses.iter().filter(|(host, _)| *host != this && is_alive(host));
+        others.map(|(_, status)| TransformStatus::clone(status)).collect()
+    }
+}
+
+/// Creates the status topic where it is missing.
+pub fn ensure_status(log: &dyn Log, topic: &TopicName) -> Result<(), CatalogError> {
+    let wanted = NewTopic { name: topic.clone(), partitions: 1, compacted: true, retention: Some(RETENTION) };
+    ensure_topic(log, wanted).map(drop)
+}

@@ -1,0 +1,68 @@
+//! Reads every partition of a topic from its start on, outside of any group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker::Broker;
+use super::page;
+use crate::model::batch::RecordRef;
+use crate::model::names::TopicName;
+use crate::ports::{LogError, TopicReader};
+
+/// Bytes of a partition that are read at once.
+const READ_BYTES: usize = 1 << 20;
+/// Between two looks at the partitions while all are read to their ends.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+pub(super) struct EmbeddedTopicReader {
+    broker: Arc<Broker>,
+    topic: TopicName,
+    /// By partition: the offset to go on from.
+    positions: Vec<i64>,
+}
+
+impl EmbeddedTopicReader {
+    pub fn new(broker: Arc<Broker>, topic: &TopicName, partitions: i32) -> Self {
+        Self { broker, topic: topic.clone(), positions: vec![0; partitions.max(0) as usize] }
+    }
+}
+
+impl TopicReader for EmbeddedTopicReader {
+    fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let mut any = false;
+            for (partition, position) in (0..).zip(&mut self.positions) {
+                let page = page::read(&self.broker, (&self.topic, partition, *position), Duration::ZERO, READ_BYTES)?;
+                *position = page.next_offset;
+                for record in &page.records {
+                    any = true;
+                    on_record(
+                        partition,
+                        &RecordRef {
+                            offset: record.offset,
+                            timestamp: record.timestamp,
+                            key: record.key.as_deref(),
+                            value: record.value.as_deref(),
+                            headers: &[],
+                        },
+                    );
+                }
+            }
+            if any || Instant::now() >= deadline {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_INTERVAL.min(deadline.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn behind(&self) -> Result<u64, LogError> {
+        let mut behind = 0;
+        for (partition, position) in (0..).zip(&self.positions) {
+            let id = self.broker.find_partition(&self.topic, partition)?;
+            let end = self.broker.metadata().extent(id).end;
+            behind += u64::try_from(end - position).unwrap_or(0);
+        }
+        Ok(behind)
+    }
+}

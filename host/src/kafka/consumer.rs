@@ -1,0 +1,323 @@
+//! The reading side of a worker's session: a member of the transform's group.
+//!
+//! After `assign` every position is explicit; a partition without a start offset is owned and not read.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use super::config::{CALL_TIMEOUT, KafkaConfig};
+use super::error::{PollRemedy, is_rebalance, of_poll, restart};
+use super::raw::{
+    Client, END, FetchBuffer, Fetched, GroupMetadata, NO_OFFSET, PartitionList, RawError, RebalanceKind, TopicHandle,
+    c_string,
+};
+use super::start_offsets::{self, StartOffset};
+use crate::model::batch::RecordRef;
+use crate::model::names::TopicName;
+use crate::ports::{
+    CommitOffset, Damage, NoPlace, Rebalance, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+};
+
+/// Between two attempts at a commit that met a rebalance.
+const REBALANCE_LOOK: Duration = Duration::from_millis(20);
+/// Longest time of a look for new partitions: the worker's records wait for it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Fields drop in order: handles before their client.
+pub(super) struct Consumer {
+    config: KafkaConfig,
+    group: String,
+    begun: BTreeMap<TopicName, i32>,
+    inputs: Vec<Input>,
+    client: Client,
+    buffer: FetchBuffer,
+    consumed_ends: Vec<(TopicPartition, i64)>,
+    damaged: Vec<Damage>,
+    assigned: Vec<TopicPartition>,
+    paused: Vec<TopicPartition>,
+    unplaced: Vec<UnplacedPartition>,
+    interrupted: Option<String>,
+}
+
+struct Input {
+    name: TopicName,
+    c_name: CString,
+    handle: TopicHandle,
+}
+
+// === impl Consumer ===
+
+impl Consumer {
+    /// Opens a consumer and subscribes it to its inputs.
+    pub fn open(config: &KafkaConfig, options: &SessionOptions) -> Result<Self, SessionError> {
+        let client = Client::consumer(&config.consumer(&options.group, options.co_partitioned)).map_err(restart)?;
+        let input = |name: &TopicName| {
+            let handle = client.topic(name.as_str()).map_err(restart)?;
+            Ok(Input { name: name.clone(), c_name: c_string(name.as_str()), handle })
+        };
+        let inputs = options.inputs.iter().map(input).collect::<Result<_, SessionError>>()?;
+        let consumer = Self {
+            config: config.clone(),
+            group: options.group.clone(),
+            begun: options.begun.clone(),
+            inputs,
+            client,
+            buffer: FetchBuffer::default(),
+            consumed_ends: Vec::new(),
+            damaged: Vec::new(),
+            assigned: Vec::new(),
+            paused: Vec::new(),
+            unplaced: Vec::new(),
+            interrupted: None,
+        };
+        consumer.subscribe().map_err(restart)?;
+        Ok(consumer)
+    }
+
+    fn subscribe(&self) -> Result<(), RawError> {
+        let mut topics = PartitionList::new();
+        for input in &self.inputs {
+            topics.add(input.name.as_str(), -1, 0, "");
+        }
+        self.client.subscribe(&topics)
+    }
+
+    fn topic(&self, partition: TopicPartition) -> &TopicName {
+        &self.inputs[partition.input as usize].name
+    }
+
+    fn partition(&self, topic: &str, number: i32) -> Option<TopicPartition> {
+        let input = self.inputs.iter().position(|input| input.name.as_str() == topic)?;
+        Some(TopicPartition { input: input as u32, partition: number })
+    }
+
+    fn names(&self, partitions: &[TopicPartition]) -> Vec<(&str, i32)> {
+        partitions.iter().map(|&partition| (self.topic(partition).as_str(), partition.partition)).collect()
+    }
+
+    fn list(&self, partitions: &[TopicPartition], offset: i64) -> PartitionList {
+        let mut list = PartitionList::new();
+        for (topic, number) in self.names(partitions) {
+            list.add(topic, number, offset, "");
+        }
+        list
+    }
+
+    /// Offsets with their metadata, as librdkafka commits them.
+    pub fn offset_list(&self, offsets: &[CommitOffset]) -> PartitionList {
+        let mut list = PartitionList::new();
+        for offset in offsets {
+            let topic = self.topic(offset.partition).as_str();
+            list.add(topic, offset.partition.partition, offset.next_offset, &offset.metadata);
+        }
+        list
+    }
+
+    /// None for a consumer that is no member: its metadata would be accepted by the broker for anything.
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        self.client.group_metadata()
+    }
+
+    // === records ===
+
+    /// See [`crate::ports::Session::poll`].
+    pub fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
+    ) -> Result<Option<Rebalance>, SessionError> {
+        // The ends that an earlier poll saw may be behind a seek by now.
+        self.consumed_ends.clear();
+        self.damaged.clear();
+        if let Some(waiting) = self.take_rebalance() {
+            return Ok(Some(waiting));
+        }
+        let mut failed = None;
+        let inputs = &self.inputs;
+        let damaged = &mut self.damaged;
+        let interrupted = &mut self.interrupted;
+        let taken = self.client.consume(&mut self.buffer, timeout, records_max, &mut |message| match message {
+            Fetched::Record(record) => {
+                let Some(input) = input_of(inputs, record.topic_id(), || record.topic()) else { return };
+                let partition = TopicPartition { input: input as u32, partition: record.partition() };
+                let mut headers = Vec::new();
+                if let Some(reason) = record.headers(&mut headers) {
+                    damaged.push(Damage { partition, offset: record.offset(), reason: reason.into() });
+                }
+                on_record(
+                    partition,
+                    &RecordRef {
+                        offset: record.offset(),
+                        timestamp: record.timestamp(),
+                        key: record.key(),
+                        value: record.value(),
+                        headers: &headers,
+                    },
+                );
+            }
+            Fetched::Error { error, of_partition } => match of_poll(&error, of_partition) {
+                PollRemedy::Interrupt => drop(interrupted.get_or_insert_with(|| error.to_string())),
+                remedy => failed = Some((error, remedy)),
+            },
+            Fetched::End { .. } => {}
+        });
+        if taken == 0 {
+            self.note_positions()?;
+        }
+        match failed {
+            Some((error, PollRemedy::Restart)) => return Err(restart(error)),
+            Some((error, _)) => tracing::debug!(group = self.group, %error, "consumer error"),
+            None => {}
+        }
+        Ok(self.take_rebalance())
+    }
+
+    /// Notes how far each partition was read, control records at its end included: nothing more is there now.
+    fn note_positions(&mut self) -> Result<(), SessionError> {
+        let list = self.list(&self.assigned, NO_OFFSET);
+        self.client.position(&list).map_err(restart)?;
+        let read = list.entries().into_iter().filter(|position| position.offset >= 0);
+        self.consumed_ends = read.filter_map(|at| Some((self.partition(&at.topic, at.partition)?, at.offset))).collect();
+        Ok(())
+    }
+
+    pub fn consumed_ends(&self) -> &[(TopicPartition, i64)] {
+        &self.consumed_ends
+    }
+
+    pub fn damaged(&self) -> &[Damage] {
+        &self.damaged
+    }
+
+    pub fn interrupted(&self) -> Option<&str> {
+        self.interrupted.as_deref()
+    }
+
+    pub fn end_offset(&self, partition: TopicPartition) -> Option<i64> {
+        self.client.known_end(&self.inputs[partition.input as usize].c_name, partition.partition)
+    }
+
+    pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
+        self.client.seek(&self.list(&[partition], offset), CALL_TIMEOUT).map_err(restart)
+    }
+
+    pub fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
+        self.paused.push(partition);
+        self.client.pause(&self.list(&[partition], NO_OFFSET)).map_err(restart)
+    }
+
+    pub fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
+        self.paused.retain(|&paused| paused != partition);
+        self.client.resume(&self.list(&[partition], NO_OFFSET)).map_err(restart)
+    }
+
+    // === the assignment ===
+
+    fn take_rebalance(&self) -> Option<Rebalance> {
+        let event = self.client.next_rebalance()?;
+        let partitions = event.partitions.iter().filter_map(|(topic, number)| self.partition(topic, *number)).collect();
+        Some(match event.kind {
+            RebalanceKind::Assign => Rebalance::Assign(partitions),
+            RebalanceKind::Revoke => Rebalance::Revoke(partitions),
+            RebalanceKind::Lost => Rebalance::Lost(partitions),
+        })
+    }
+
+    /// See [`crate::ports::Session::assign`].
+    pub fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
+        if partitions.is_empty() {
+            self.client.assign(&PartitionList::new()).map_err(restart)?;
+            return Ok(Vec::new());
+        }
+        let found = start_offsets::find(&self.client, &self.config, &self.names(partitions)).map_err(restart)?;
+        let mut list = PartitionList::new();
+        for StartOffset { position, problem } in &found {
+            // Without a start offset a partition is taken over all the same, so that it can be given up like the others, and
+            // held back.
+            let offset = if problem.is_some() { END } else { position.offset };
+            list.add(&position.topic, position.partition, offset, "");
+        }
+        self.client.assign(&list).map_err(restart)?;
+        let mut assigned = Vec::new();
+        for StartOffset { position, problem } in found {
+            let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
+            let Some(problem) = problem else {
+                self.assigned.push(partition);
+                assigned.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
+                continue;
+            };
+            self.pause(partition)?;
+            let begun = self.begun.get(self.topic(partition)).copied().unwrap_or(0);
+            self.unplaced.push(UnplacedPartition { partition, reason: problem.reason(&position, begun) });
+        }
+        Ok(assigned)
+    }
+
+    pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
+        // A pause outlives the assignment, and to resume after the next one would lose its position (librdkafka#2190).
+        let paused: Vec<TopicPartition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
+        for partition in paused {
+            self.resume(partition)?;
+        }
+        self.assigned.retain(|assigned| !partitions.contains(assigned));
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
+        self.client.unassign(&self.list(partitions, NO_OFFSET)).map_err(restart)
+    }
+
+    pub fn unplaced(&self) -> &[UnplacedPartition] {
+        &self.unplaced
+    }
+
+    /// See [`crate::ports::Session::finds_places`].
+    pub fn finds_places(&self) -> Result<bool, SessionError> {
+        let waits = |unplaced: &&UnplacedPartition| !matches!(unplaced.reason, NoPlace::Outside { .. });
+        let waiting: Vec<TopicPartition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let committed = start_offsets::committed(&self.client, &self.names(&waiting)).map_err(restart)?;
+        Ok(committed.iter().any(|position| position.offset >= 0))
+    }
+
+    /// See [`crate::ports::Session::look_for_partitions`].
+    pub fn look_for_partitions(&self) {
+        // With the new metadata there, to subscribe to the same topics again makes the consumer compare the two, and join
+        // its group again where they differ. A failure is made up for by the client itself, later.
+        let looked = self.client.refresh_metadata(LOOK_TIMEOUT).and_then(|()| self.subscribe());
+        if let Err(error) = looked {
+            tracing::debug!(group = self.group, %error, "no metadata now");
+        }
+    }
+
+    // === offsets ===
+
+    /// Commits offsets outside of a transaction. A rebalance that is under way refuses them for a moment and takes no
+    /// partition that this member has not given up, so they are committed again after it. Once the assignment is lost, the
+    /// next poll says so: the next owner sends the records again.
+    pub fn commit(&self, offsets: &[CommitOffset]) -> Result<(), SessionError> {
+        let list = self.offset_list(offsets);
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match self.client.commit_sync(&list) {
+                Ok(()) => return Ok(()),
+                Err(error) if !is_rebalance(&error) => return Err(restart(error)),
+                Err(error) if self.client.is_assignment_lost() || Instant::now() > deadline => {
+                    return Err(SessionError::Abort(error.to_string()));
+                }
+                Err(_) => std::thread::sleep(REBALANCE_LOOK),
+            }
+        }
+    }
+}
+
+/// The input of a record by its topic's handle, else by its name: librdkafka may have made the handle again.
+fn input_of(inputs: &[Input], topic_id: usize, name: impl FnOnce() -> String) -> Option<usize> {
+    let by_handle = inputs.iter().position(|input| input.handle.id() == topic_id);
+    by_handle.or_else(|| {
+        let name = name();
+        inputs.iter().position(|input| input.name.as_str() == name)
+    })
+}

@@ -1,0 +1,234 @@
+//! The recovery policy: the remedy that an error calls for, by the call that met it.
+//!
+//! | the call | the answer | decided by |
+//! |---|---|---|
+//! | reads, appends, questions about topics | [`LogError`] | [`of_topic`], [`of_watermarks`], [`of_creation`], [`unavailable`] |
+//! | changes of a group from outside | [`LogError`] | [`of_group`], [`of_group_deletion`] |
+//! | the one transaction of an exclusive writer | [`ExclusiveError`] | [`before_commit`], [`at_commit`] |
+//! | a session's polls and its commits outside of transactions | [`SessionError`] | [`of_poll`], [`is_rebalance`] |
+//! | a session's transactions | [`SessionError`] | [`of_open`], [`of_transaction`], [`restart`] |
+//! | a session's deliveries | [`SessionError`] | `refusal`, by the faults of `fault` |
+//!
+//! A retriable error of a transaction's call comes here only after its time is over: see `retry`.
+
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::fault::{Fault, fault};
+use super::raw::{CodeName as E, RawError};
+use crate::model::names::TopicName;
+use crate::ports::{ExclusiveError, LogError, SessionError};
+
+// === calls of the log ===
+
+/// An error of which nothing more is known than that the call may be made again.
+pub(super) fn unavailable(error: RawError) -> LogError {
+    LogError::Unavailable(error.to_string())
+}
+
+/// An error of a read from a topic, or an append to it. A missing topic is told apart from a missing broker: to wait for it
+/// does not help.
+pub(super) fn of_topic(topic: &TopicName, error: RawError) -> LogError {
+    match error.code.name() {
+        Some(
+            E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+        ) => LogError::NoTopic(topic.to_string()),
+        // Another attempt would be refused again.
+        Some(
+            E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+            | E::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
+            | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
+            | E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+        ) => LogError::Refused(format!("topic {topic}: {error}")),
+        _ => unavailable(error),
+    }
+}
+
+/// An error of the question where a partition begins and ends.
+pub(super) fn of_watermarks(topic: &TopicName, error: &KafkaError) -> LogError {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    match error.rdkafka_error_code() {
+        Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => LogError::NoTopic(topic.to_string()),
+        _ => LogError::Unavailable(error.to_string()),
+    }
+}
+
+/// The answer to the creation of a topic.
+pub(super) fn of_creation(topic: &str, code: RDKafkaErrorCode) -> Result<(), LogError> {
+    match code {
+        RDKafkaErrorCode::TopicAlreadyExists => Ok(()),
+        code => Err(LogError::Refused(format!("creating topic {topic}: {code}"))),
+    }
+}
+
+// === changes of a group from outside ===
+
+/// An error of an outsider's commit for a group. A broker answers an outsider as a member of another generation while the
+/// group has members.
+pub(super) fn of_group(group: &str, error: RawError) -> LogError {
+    if is_rebalance(&error) { has_members(group) } else { unavailable(error) }
+}
+
+/// The answer to the deletion of a group.
+pub(super) fn of_group_deletion(group: &str, code: RDKafkaErrorCode) -> Result<(), LogError> {
+    match code {
+        RDKafkaErrorCode::GroupIdNotFound => Ok(()),
+        RDKafkaErrorCode::NonEmptyGroup => Err(has_members(group)),
+        code => Err(LogError::Unavailable(format!("deleting group {group}: {code}"))),
+    }
+}
+
+fn has_members(group: &str) -> LogError {
+    LogError::Refused(format!("group {group} has members"))
+}
+
+// === the one transaction of an exclusive writer ===
+
+/// An error before the commit: nothing of the transaction will ever show.
+pub(super) fn before_commit(error: RawError) -> ExclusiveError {
+    if is_fenced(&error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Log(unavailable(error)) }
+}
+
+/// An error of the commit: the transaction may be in the log.
+pub(super) fn at_commit(error: &RawError) -> ExclusiveError {
+    if is_fenced(error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Unknown(error.to_string()) }
+}
+
+/// Returns true if a newer writer took over. This may show only in that queued records are purged: nobody else purges here.
+pub(super) fn is_fenced(error: &RawError) -> bool {
+    matches!(
+        error.code.name(),
+        Some(
+            E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
+                | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
+                | E::RD_KAFKA_RESP_ERR__FENCED
+                | E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+                | E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+        )
+    )
+}
+
+// === a session's polls, and its commits outside of transactions ===
+
+/// The remedy of an error that a poll has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PollRemedy {
+    /// A partition does not have the offset at which it was to be read. The session goes on with the others, and the next
+    /// session finds out more.
+    Interrupt,
+    /// Another poll will not mend it, or a record was skipped.
+    Restart,
+    /// librdkafka mends it by itself.
+    GoOn,
+}
+
+/// `of_partition`: see [`super::raw::Fetched::Error`].
+pub(super) fn of_poll(error: &RawError, of_partition: bool) -> PollRemedy {
+    match error.code.name() {
+        Some(E::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | E::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) => PollRemedy::Interrupt,
+        Some(
+            E::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED
+            | E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
+            | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        ) => PollRemedy::Restart,
+        _ if error.fatal || of_partition => PollRemedy::Restart,
+        _ => PollRemedy::GoOn,
+    }
+}
+
+/// Returns true for the errors of a commit that a rebalance is the reason of.
+pub(super) fn is_rebalance(error: &RawError) -> bool {
+    matches!(
+        error.code.name(),
+        Some(
+            E::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS
+                | E::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
+                | E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
+        )
+    )
+}
+
+// === a session's transactions ===
+
+/// An error that ends the session: it is fatal, or nobody knows how the call ended.
+pub(super) fn restart(error: RawError) -> SessionError {
+    SessionError::Restart(error.to_string())
+}
+
+/// An error of a producer that is opened.
+pub(super) fn of_open(error: RawError) -> SessionError {
+    withheld(&error).unwrap_or_else(|| restart(error))
+}
+
+/// An error of a call within a transaction.
+pub(super) fn of_transaction(error: RawError) -> SessionError {
+    if error.fatal || !error.requires_abort {
+        return restart(error);
+    }
+    withheld(&error).unwrap_or_else(|| SessionError::Abort(error.to_string()))
+}
+
+/// The error with a code of its own, where a right is missing, say.
+fn withheld(error: &RawError) -> Option<SessionError> {
+    let Fault::Topic(code) = fault(error.code) else { return None };
+    Some(SessionError::Withheld { code, message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(name: E) -> RawError {
+        RawError::of("call", name)
+    }
+
+    #[track_caller]
+    fn check_poll(name: E, of_partition: bool, expected: PollRemedy) {
+        assert_eq!(of_poll(&error(name), of_partition), expected, "{name:?}, of a partition: {of_partition}");
+    }
+
+    #[test]
+    fn a_poll_goes_on_only_where_no_record_is_missing() {
+        check_poll(E::RD_KAFKA_RESP_ERR__TRANSPORT, false, PollRemedy::GoOn);
+        check_poll(E::RD_KAFKA_RESP_ERR__TRANSPORT, true, PollRemedy::Restart);
+        check_poll(E::RD_KAFKA_RESP_ERR__BAD_MSG, true, PollRemedy::Restart);
+        check_poll(E::RD_KAFKA_RESP_ERR__FATAL, false, PollRemedy::Restart);
+        check_poll(E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, false, PollRemedy::Restart);
+        check_poll(E::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, true, PollRemedy::Interrupt);
+    }
+
+    /// `flags`: whether the error requires an abort, and whether it is fatal.
+    #[track_caller]
+    fn check_transaction(name: E, flags: (bool, bool), expected: &str) {
+        let (requires_abort, fatal) = flags;
+        let found = match of_transaction(RawError { requires_abort, fatal, ..error(name) }) {
+            SessionError::Withheld { code, .. } => code.to_string(),
+            SessionError::Abort(_) => "abort".to_owned(),
+            SessionError::Restart(_) => "restart".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{name:?} {flags:?}");
+    }
+
+    #[test]
+    fn a_transaction_is_aborted_only_where_librdkafka_says_so() {
+        check_transaction(E::RD_KAFKA_RESP_ERR__TIMED_OUT, (false, false), "restart");
+        check_transaction(E::RD_KAFKA_RESP_ERR__FENCED, (false, true), "restart");
+        check_transaction(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, (true, false), "abort");
+        check_transaction(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, (true, false), "E204");
+    }
+
+    #[test]
+    fn a_fenced_writer_is_told_from_one_that_knows_nothing() {
+        for name in [E::RD_KAFKA_RESP_ERR__PURGE_QUEUE, E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED] {
+            assert!(matches!(before_commit(error(name)), ExclusiveError::Fenced(_)), "{name:?}");
+            assert!(matches!(at_commit(&error(name)), ExclusiveError::Fenced(_)), "{name:?}");
+        }
+        assert!(matches!(before_commit(error(E::RD_KAFKA_RESP_ERR__TIMED_OUT)), ExclusiveError::Log(_)));
+        assert!(matches!(at_commit(&error(E::RD_KAFKA_RESP_ERR__TIMED_OUT)), ExclusiveError::Unknown(_)));
+    }
+}

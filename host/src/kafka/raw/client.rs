@@ -1,0 +1,129 @@
+//! A client's life: it is configured, made and closed. Its calls are in the files beside this one.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use super::assignment::{assign, unassign};
+use super::callbacks;
+use super::convert::{c_string, text};
+use super::error::{CodeName, RawError, check};
+use super::events::{Events, RebalanceKind};
+use super::list::{NO_OFFSET, PartitionList};
+use super::sys::*;
+use crate::threads;
+
+/// Threads that a new client starts: its own, those of the coordinator and of internal requests, and of some brokers.
+pub const CLIENT_THREADS: usize = 8;
+/// Bytes of a reason that librdkafka writes.
+const REASON_BYTES: usize = 512;
+
+pub struct Client {
+    pub(super) rk: *mut rd_kafka_t,
+    /// The consumer's queue; null for a producer.
+    pub(super) queue: *mut rd_kafka_queue_t,
+    /// Owned by this client and seen by its callbacks, so it is freed after `rk`.
+    events: *mut Events,
+}
+
+// SAFETY: librdkafka's handles may move between threads; `Events` is Sync.
+unsafe impl Send for Client {}
+
+impl Client {
+    pub fn consumer(properties: &[(String, String)]) -> Result<Self, RawError> {
+        let mut client = Self::new(rd_kafka_type_t::RD_KAFKA_CONSUMER, properties)?;
+        // SAFETY: `rk` is a live consumer; the queue handle is destroyed in drop.
+        unsafe {
+            check("poll_set_consumer", rd_kafka_poll_set_consumer(client.rk))?;
+            client.queue = rd_kafka_queue_get_consumer(client.rk);
+        }
+        Ok(client)
+    }
+
+    pub fn producer(properties: &[(String, String)]) -> Result<Self, RawError> {
+        Self::new(rd_kafka_type_t::RD_KAFKA_PRODUCER, properties)
+    }
+
+    fn new(kind: rd_kafka_type_t, properties: &[(String, String)]) -> Result<Self, RawError> {
+        let mut reason = [0 as c_char; REASON_BYTES];
+        let conf = configured(properties)?;
+        let events = Box::into_raw(Box::<Events>::default());
+        let is_consumer = matches!(kind, rd_kafka_type_t::RD_KAFKA_CONSUMER);
+        // SAFETY: the configuration is owned here until rd_kafka_new succeeds and takes it over; `events`
+        // outlives `rk` (see drop).
+        unsafe {
+            callbacks::set(conf, events, is_consumer);
+            let made = threads::with_room(CLIENT_THREADS, || rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len()));
+            let (code, message) = match made {
+                Ok(rk) if !rk.is_null() => return Ok(Self { rk, queue: ptr::null_mut(), events }),
+                Ok(_) => (CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG, text(reason.as_ptr())),
+                Err(error) => (CodeName::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, error.to_string()),
+            };
+            rd_kafka_conf_destroy(conf);
+            drop(Box::from_raw(events));
+            Err(RawError { message, ..RawError::of("create client", code) })
+        }
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        // SAFETY: allocated in new(), freed in drop().
+        unsafe { &*self.events }
+    }
+
+    /// Answers the rebalances that nobody answered: the group would wait for it, and closing with it, for ever.
+    fn answer_rebalances(&self) {
+        for event in self.events().take_unanswered() {
+            let mut list = PartitionList::new();
+            let answered = match event.kind {
+                // None of them: a partition that was not taken over need not be given up.
+                // SAFETY: live handles.
+                RebalanceKind::Assign => unsafe { assign(self.rk, list.ptr()) },
+                RebalanceKind::Revoke | RebalanceKind::Lost => {
+                    event.partitions.iter().for_each(|(topic, number)| list.add(topic, *number, NO_OFFSET, ""));
+                    // SAFETY: live handles.
+                    unsafe { unassign(self.rk, list.ptr()) }
+                }
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "a rebalance was not answered before closing");
+            }
+        }
+    }
+}
+
+/// An owned configuration with these properties.
+fn configured(properties: &[(String, String)]) -> Result<*mut rd_kafka_conf_t, RawError> {
+    let mut reason = [0 as c_char; REASON_BYTES];
+    // SAFETY: the configuration is owned here; names and values are NUL-terminated, and copied.
+    unsafe {
+        let conf = rd_kafka_conf_new();
+        for (name, value) in properties {
+            let c_name = c_string(name);
+            let c_value = c_string(value);
+            let set = rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), reason.as_mut_ptr(), reason.len());
+            if set != rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+                let message = text(reason.as_ptr());
+                rd_kafka_conf_destroy(conf);
+                return Err(RawError { message, ..RawError::of("configure", CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG) });
+            }
+        }
+        Ok(conf)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.answer_rebalances();
+        self.events().close();
+        // SAFETY: handles are destroyed once, here; `events` goes last, because destroying runs callbacks.
+        unsafe {
+            if !self.queue.is_null() {
+                rd_kafka_queue_destroy(self.queue);
+                rd_kafka_consumer_close(self.rk);
+            } else {
+                rd_kafka_purge(self.rk, (RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT) as c_int);
+            }
+            rd_kafka_destroy(self.rk);
+            drop(Box::from_raw(self.events));
+        }
+    }
+}

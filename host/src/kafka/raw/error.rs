@@ -1,0 +1,120 @@
+//! Error codes and failed calls.
+
+use std::ffi::c_int;
+
+use super::convert::text;
+use super::sys::*;
+
+/// The names of the codes that this librdkafka knows.
+pub use super::sys::rd_kafka_resp_err_t as CodeName;
+
+/// The number of an error, of librdkafka or of a broker. A broker that is newer than this librdkafka may answer with a number
+/// that has no name here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(c_int);
+
+impl ErrorCode {
+    pub(super) fn new(number: c_int) -> Self {
+        Self(number)
+    }
+
+    /// Reads a code from a struct that librdkafka has filled.
+    ///
+    /// # Safety
+    /// `field` points to a code that librdkafka wrote.
+    pub(super) unsafe fn read(field: *const rd_kafka_resp_err_t) -> Self {
+        // SAFETY: the caller's promise; the enum of the bindings is `repr(i32)`.
+        Self(unsafe { field.cast::<c_int>().read() })
+    }
+
+    /// The name of the code; None where this librdkafka does not know it.
+    pub fn name(self) -> Option<CodeName> {
+        CodeName::try_from(self.0).ok()
+    }
+
+    pub fn is_success(self) -> bool {
+        self == CodeName::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+}
+
+impl From<CodeName> for ErrorCode {
+    fn from(name: CodeName) -> Self {
+        Self(name as c_int)
+    }
+}
+
+impl PartialEq<CodeName> for ErrorCode {
+    fn eq(&self, name: &CodeName) -> bool {
+        *self == Self::from(*name)
+    }
+}
+
+/// A failed call, with librdkafka's own class of remedy.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{call}: {message}")]
+pub struct RawError {
+    pub call: &'static str,
+    pub code: ErrorCode,
+    pub message: String,
+    pub retriable: bool,
+    pub requires_abort: bool,
+    pub fatal: bool,
+}
+
+impl RawError {
+    pub fn of(call: &'static str, code: impl Into<ErrorCode>) -> Self {
+        let code = code.into();
+        // SAFETY: rd_kafka_err2str returns a static string for any number.
+        let message = unsafe { text(rd_kafka_err2str(code.0)) };
+        let fatal = code == CodeName::RD_KAFKA_RESP_ERR__FATAL;
+        Self { call, code, message, retriable: false, requires_abort: false, fatal }
+    }
+
+    /// Takes over an error object; null stands for success.
+    ///
+    /// # Safety
+    /// `error` is null or an owned `rd_kafka_error_t`.
+    pub(super) unsafe fn check(call: &'static str, error: *mut rd_kafka_error_t) -> Result<(), Self> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: not null, and owned by us until it is destroyed at the end.
+        unsafe {
+            let raw = Self {
+                call,
+                code: ErrorCode(rd_kafka_error_code(error)),
+                message: text(rd_kafka_error_string(error)),
+                retriable: rd_kafka_error_is_retriable(error) != 0,
+                requires_abort: rd_kafka_error_txn_requires_abort(error) != 0,
+                fatal: rd_kafka_error_is_fatal(error) != 0,
+            };
+            rd_kafka_error_destroy(error);
+            Err(raw)
+        }
+    }
+}
+
+/// Turns the code that a call returned into a result.
+pub(super) fn check(call: &'static str, code: c_int) -> Result<(), RawError> {
+    match ErrorCode(code) {
+        code if code.is_success() => Ok(()),
+        code => Err(RawError::of(call, code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_without_a_name_is_an_error_like_any_other() {
+        // Far above every code of Kafka's protocol.
+        let code = ErrorCode::new(30_000);
+        assert_eq!(code.name(), None);
+        let error = check("commit", 30_000).expect_err("no success");
+        assert_eq!((error.code, error.fatal), (code, false));
+        assert!(error.to_string().starts_with("commit: "), "{error}");
+        assert_eq!(ErrorCode::from(CodeName::RD_KAFKA_RESP_ERR__FATAL).name(), Some(CodeName::RD_KAFKA_RESP_ERR__FATAL));
+        assert!(check("commit", 0).is_ok());
+    }
+}

@@ -1,0 +1,155 @@
+//! Reads pages of single partitions, outside of any group.
+//!
+//! A client needs time to connect, so a reader is kept for the next read, which mostly goes on where this one ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::config::{KafkaConfig, READER_GROUP};
+use super::error::{of_topic, unavailable};
+use super::raw::{Client, FetchBuffer, Fetched, PartitionList, RawError};
+use crate::model::names::TopicName;
+use crate::ports::{LogError, LogRecord, Page};
+
+/// Messages that are taken from librdkafka at a time.
+const FETCH_RECORDS_MAX: usize = 1024;
+/// Bytes that a record of a page counts beside its key and value.
+const RECORD_BYTES: usize = 16;
+/// Readers that are kept for the next read; each is a client with threads of its own.
+const READERS_MAX: usize = 24;
+
+/// The place that a reader reads next: topic, partition, offset.
+type Place = (TopicName, i32, i64);
+
+/// The readers between two reads: several may follow one partition. Those that were used last.
+#[derive(Default)]
+pub(super) struct ReaderCache {
+    idle: Mutex<HashMap<Place, IdleReader>>,
+}
+
+struct IdleReader {
+    since: Instant,
+    reader: PartitionReader,
+}
+
+/// Reads one partition from an offset on.
+struct PartitionReader {
+    client: Client,
+    next_offset: i64,
+    /// Fetched, and left over from a page that was full.
+    left: VecDeque<LogRecord>,
+    /// The end of the partition, as it was seen last.
+    end_seen: i64,
+    buffer: FetchBuffer,
+}
+
+// === impl ReaderCache ===
+
+impl ReaderCache {
+    /// Reads a page, whose `end_offset` is left to the caller: this reader's connection is busy with the next fetch, which
+    /// waits for records.
+    pub fn read(
+        &self,
+        config: &KafkaConfig,
+        (topic, partition, offset): (&TopicName, i32, i64),
+        wait: Duration,
+        bytes_max: usize,
+    ) -> Result<Page, LogError> {
+        let kept = self.idle.lock().remove(&(topic.clone(), partition, offset)).map(|idle| idle.reader);
+        let mut reader = match kept {
+            Some(reader) => reader,
+            None => PartitionReader::open(config, topic, partition, offset).map_err(unavailable)?,
+        };
+        let page = reader.page(wait, bytes_max).map_err(|error| of_topic(topic, error))?;
+        self.keep((topic.clone(), partition, reader.next_offset), reader);
+        Ok(page)
+    }
+
+    /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
+    fn keep(&self, place: Place, reader: PartitionReader) {
+        let mut idle = self.idle.lock();
+        idle.insert(place, IdleReader { since: Instant::now(), reader });
+        let oldest = idle.iter().min_by_key(|(_, reader)| reader.since).map(|(place, _)| place.clone());
+        let dropped = oldest.filter(|_| idle.len() > READERS_MAX).and_then(|place| idle.remove(&place));
+        drop(idle);
+        // Closing a client takes a moment: not while others wait for the lock.
+        drop(dropped);
+    }
+}
+
+// === impl PartitionReader ===
+
+impl PartitionReader {
+    fn open(config: &KafkaConfig, topic: &TopicName, partition: i32, offset: i64) -> Result<Self, RawError> {
+        let client = Client::consumer(&config.reader(READER_GROUP))?;
+        let mut list = PartitionList::new();
+        list.add(topic.as_str(), partition, offset, "");
+        client.assign_only(&list)?;
+        Ok(Self { client, next_offset: offset, left: VecDeque::new(), end_seen: 0, buffer: FetchBuffer::default() })
+    }
+
+    fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {
+        let deadline = Instant::now() + wait;
+        // That the end was reached is news too: past records that are not shown.
+        while self.left.is_empty() && self.end_seen <= self.next_offset {
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            self.fetch(time_left)?;
+            if time_left.is_zero() {
+                break;
+            }
+        }
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        loop {
+            while let Some(record) = self.left.pop_front_if(|_| bytes < bytes_max) {
+                bytes += RECORD_BYTES + record.value.as_ref().map_or(0, Vec::len) + record.key.as_ref().map_or(0, Vec::len);
+                self.next_offset = record.offset + 1;
+                records.push(record);
+            }
+            // A page costs a question to the broker, so it takes all that is there already. (An error drops this reader, and
+            // the next read begins where this one did.)
+            if bytes >= bytes_max || self.fetch(Duration::ZERO)? == 0 {
+                break;
+            }
+        }
+        if self.left.is_empty() {
+            // Control records at the end are read too.
+            self.next_offset = self.next_offset.max(self.end_seen);
+        }
+        Ok(Page { records, next_offset: self.next_offset, ..Page::default() })
+    }
+
+    /// Returns the number of messages: records, and ends.
+    fn fetch(&mut self, wait: Duration) -> Result<usize, RawError> {
+        let left = &mut self.left;
+        let end_seen = &mut self.end_seen;
+        let mut failed = None;
+        let taken = self.client.consume(&mut self.buffer, wait, FETCH_RECORDS_MAX, &mut |message| match message {
+            Fetched::Record(record) => {
+                let mut headers = Vec::new();
+                record.headers(&mut headers);
+                let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
+                left.push_back(LogRecord {
+                    offset: record.offset(),
+                    timestamp: record.timestamp(),
+                    key: owned(record.key()),
+                    value: owned(record.value()),
+                    headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
+                });
+            }
+            Fetched::End { offset, .. } => *end_seen = offset,
+            Fetched::Error { error, of_partition } if failed.is_none() || of_partition => {
+                failed = Some((error, of_partition))
+            }
+            Fetched::Error { .. } => {}
+        });
+        match failed {
+            // Records that came with it may be from behind a gap, whichever side of it they were taken from.
+            Some((error, true)) => Err(error),
+            Some((error, false)) if self.left.is_empty() => Err(error),
+            Some(_) | None => Ok(taken),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Start offsets of a session's partitions: their committed offsets, where those lie within the partition.
+//!
+//! A session gives no partition its first offset: `positions` does, before a session opens. So a partition without an
+//! offset is not read, and neither is one whose committed offset lies outside of the partition: before its first offset records were
+//! deleted unread, and behind its end the log was cut short, or another topic was made under the name.
+
+use std::time::Duration;
+
+use super::config::{CALL_TIMEOUT, KafkaConfig};
+use super::raw::{Client, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
+use crate::ports::NoPlace;
+
+/// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
+/// leader that has just been elected may not know its partition's end yet.
+const ASKED_MAX: usize = 2;
+/// Longest time for the partitions' ends: the group waits for them.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A partition with its committed offset, and the problem with that, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StartOffset {
+    pub position: Position,
+    pub problem: Option<OffsetProblem>,
+}
+
+/// The reason why a partition cannot be read from its committed offset: see [`NoPlace`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OffsetProblem {
+    Missing,
+    OutOfRange { first: i64, end: i64 },
+}
+
+impl OffsetProblem {
+    /// `begun`: the number of partitions of the topic that have had an offset.
+    pub fn reason(&self, position: &Position, begun: i32) -> NoPlace {
+        match *self {
+            Self::Missing if position.partition < begun => NoPlace::Forgotten,
+            Self::Missing => NoPlace::Unbegun,
+            Self::OutOfRange { first, end } => NoPlace::Outside { next_offset: position.offset, first, end },
+        }
+    }
+}
+
+/// Finds the start offsets of these partitions, in their order.
+pub(super) fn find(
+    consumer: &Client,
+    config: &KafkaConfig,
+    partitions: &[(&str, i32)],
+) -> Result<Vec<StartOffset>, RawError> {
+    let committed = committed(consumer, partitions)?;
+    let mut found = Vec::new();
+    for _ in 0..ASKED_MAX {
+        found = match compared(consumer, config, &committed) {
+            Ok(compared) => compared,
+            // A partition without a leader holds up no other: an offset that is not in it shows when it is fetched.
+            Err(error) => {
+                tracing::debug!(%error, "the ends of partitions are not known");
+                return Ok(committed.into_iter().map(uncompared).collect());
+            }
+        };
+        if !found.iter().any(|start| matches!(start.problem, Some(OffsetProblem::OutOfRange { .. }))) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn uncompared(position: Position) -> StartOffset {
+    let problem = (position.offset < 0).then_some(OffsetProblem::Missing);
+    StartOffset { position, problem }
+}
+
+/// The committed offset of each partition; negative for none.
+pub(super) fn committed(consumer: &Client, partitions: &[(&str, i32)]) -> Result<Vec<Position>, RawError> {
+    let mut committed = Vec::new();
+    for _ in 0..ASKED_MAX {
+        let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
+        consumer.committed(&list, CALL_TIMEOUT)?;
+        committed = list.entries();
+        if committed.iter().all(|position| position.offset >= 0) {
+            break;
+        }
+    }
+    Ok(committed)
+}
+
+/// Compares committed offsets with the partitions' first offsets and ends.
+fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> Result<Vec<StartOffset>, RawError> {
+    let with_offset = || committed.iter().filter(|position| position.offset >= 0);
+    let ask = |bound: i64| -> Result<Vec<Position>, RawError> {
+        let list = list_of(with_offset().map(|position| (position.topic.as_str(), position.partition, bound)));
+        if with_offset().next().is_some() {
+            consumer.look_up_offsets(&list, ENDS_TIMEOUT)?;
+        }
+        Ok(list.entries())
+    };
+    let firsts = ask(FIRST)?;
+    let ends = ask(END)?;
+    let bound_of = |bounds: &[Position], position: &Position| {
+        let is_own = |other: &&Position| (&other.topic, other.partition) == (&position.topic, position.partition);
+        bounds.iter().find(is_own).map(|bound| bound.offset)
+    };
+    let mut found = Vec::new();
+    for position in committed.iter().cloned() {
+        let problem = match (bound_of(&firsts, &position), bound_of(&ends, &position)) {
+            (Some(first), Some(stable_end)) => {
+                // An open transaction holds back the end that this consumer sees, and not the offsets that others commit.
+                let is_behind = position.offset > stable_end;
+                let end = if is_behind { high_watermark(config, &position)?.max(stable_end) } else { stable_end };
+                let is_outside = !(first..=end).contains(&position.offset);
+                is_outside.then_some(OffsetProblem::OutOfRange { first, end })
+            }
+            _ => Some(OffsetProblem::Missing),
+        };
+        found.push(StartOffset { position, problem });
+    }
+    Ok(found)
+}
+
+fn high_watermark(config: &KafkaConfig, position: &Position) -> Result<i64, RawError> {
+    let client = Client::producer(&config.uncommitted())?;
+    client.query_watermarks(&position.topic, position.partition, ENDS_TIMEOUT).map(|(_, end)| end)
+}
+
+fn list_of<'a>(partitions: impl Iterator<Item = (&'a str, i32, i64)>) -> PartitionList {
+    let mut list = PartitionList::new();
+    for (topic, partition, offset) in partitions {
+        list.add(topic, partition, offset, "");
+    }
+    list
+}

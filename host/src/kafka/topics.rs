@@ -1,0 +1,214 @@
+//! Topics of the cluster: listed, described and created, through the administration client of the rdkafka crate.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::{Client as RdClient, DefaultClientContext};
+use rdkafka::metadata::Metadata;
+
+use super::config::{CALL_TIMEOUT, KafkaConfig, RECORD_BYTES_MAX};
+use super::error::{of_creation, of_watermarks, unavailable};
+use super::raw::{CLIENT_THREADS, TopicDescription, describe_topics};
+use crate::model::names::TopicName;
+use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
+use crate::threads;
+
+/// Largest record that a topic takes by the default of Kafka (`message.max.bytes`), less the batch's own header.
+const RECORD_BYTES_DEFAULT: usize = 1_048_588 - BATCH_HEADER_BYTES;
+/// More than the header of a batch, and of a record in it, may take.
+const BATCH_HEADER_BYTES: usize = 1024;
+/// Replicas of a topic that Sandbar creates, where there are as many brokers; fewer brokers have one each.
+const REPLICAS_MAX: usize = 3;
+/// `min.insync.replicas` of a topic with [`REPLICAS_MAX`] replicas: one broker may be down, and an acknowledged record is on
+/// two.
+const IN_SYNC_MIN: &str = "2";
+/// `segment.bytes` of a compacted topic of Sandbar's own. Kafka compacts no segment that is written to, and its default of
+/// 1 GiB would keep every change of a small store. Kafka Streams' changelogs have 50 MiB, too.
+const SEGMENT_BYTES: &str = "52428800";
+/// Between two looks at whether a created topic is known.
+const CREATED_LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Topics {
+    brokers: String,
+    admin: AdminClient<DefaultClientContext>,
+}
+
+impl Topics {
+    /// Makes the client; the brokers need not be there yet.
+    pub fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+        let admin = threads::with_room(CLIENT_THREADS, || config.admin().create());
+        let admin = admin.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let admin = admin.map_err(|error| LogError::Refused(error.to_string()))?;
+        Ok(Self { brokers: config.brokers.clone(), admin })
+    }
+
+    pub fn admin(&self) -> &AdminClient<DefaultClientContext> {
+        &self.admin
+    }
+
+    pub fn client(&self) -> &RdClient<DefaultClientContext> {
+        self.admin.inner()
+    }
+
+    pub fn options() -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+    }
+
+    /// The topic with its settings, or [`LogError::NoTopic`].
+    pub fn info(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        let partitions = self.partitions(name)?;
+        let settings = self.settings(name);
+        let size = self.sizes(std::slice::from_ref(name))?.remove(name);
+        let id = size.map(|size| size.id).filter(|id| !id.is_empty());
+        Ok(TopicInfo { id, ..settings.info(partitions) })
+    }
+
+    /// All topics except Kafka's own. Their settings are not asked for.
+    pub fn list(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
+        let metadata = self.metadata(None)?;
+        let topics = metadata.topics().iter().filter_map(|topic| {
+            let name: TopicName = topic.name().parse().ok()?;
+            let info = Settings::default().info(topic.partitions().len() as i32);
+            (!name.as_str().starts_with("__")).then_some((name, info))
+        });
+        Ok(topics.collect())
+    }
+
+    pub fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
+        let metadata = self.metadata(Some(name))?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name.as_str());
+        let partitions = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
+        if partitions == 0 {
+            return Err(LogError::NoTopic(name.to_string()));
+        }
+        Ok(partitions as i32)
+    }
+
+    pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
+        let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
+        let described = describe_topics(self.client(), &topics, CALL_TIMEOUT).map_err(unavailable)?;
+        let size = |topic: TopicDescription| {
+            let name = topic.topic.parse().ok()?;
+            // A topic that is being made has none yet.
+            (topic.partitions > 0).then_some((name, TopicSize { id: topic.id, partitions: topic.partitions }))
+        };
+        Ok(described.into_iter().filter_map(size).collect())
+    }
+
+    /// The smallest limit of these topics, as far as it is known: a topic that is gone keeps nobody from writing the others.
+    pub fn least_record_bytes_max(&self, topics: &[TopicName]) -> usize {
+        let mut least = usize::MAX;
+        for topic in topics {
+            match self.info(topic) {
+                Ok(info) => least = least.min(info.record_bytes_max),
+                Err(LogError::NoTopic(_) | LogError::Refused(_)) => {}
+                // Each of the others would take a time-out, too.
+                Err(LogError::Unavailable(_)) => break,
+            }
+        }
+        least
+    }
+
+    /// First offset and end of a partition, as a read_committed client sees it: the last stable offset.
+    pub fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        let ask = || {
+            let ends = self.client().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+            ends.map_err(|error| of_watermarks(topic, &error))
+        };
+        match ask() {
+            // The client believes that for long, also where the topic was made meanwhile, unless it is asked about it.
+            Err(LogError::NoTopic(_)) => self.partitions(topic).and_then(|_| ask()),
+            answer => answer,
+        }
+    }
+
+    /// Creates a topic, unless it is there, and waits until brokers know it.
+    pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
+        let brokers = self.metadata(None)?.brokers().len();
+        let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
+        let new = creation(topic, brokers, retention.as_ref());
+        let created = block_on(self.admin.create_topics(&[new], &Self::options()));
+        let created = created.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        if let Some(Err((name, code))) = created.into_iter().next() {
+            of_creation(&name, code)?;
+        }
+        // A topic that was just created is not at once known to every broker.
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match self.info(&topic.name) {
+                Err(LogError::NoTopic(_)) if Instant::now() < deadline => std::thread::sleep(CREATED_LOOK),
+                found => return found.map(drop),
+            }
+        }
+    }
+
+    fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {
+        let asked = self.client().fetch_metadata(topic.map(TopicName::as_str), CALL_TIMEOUT);
+        asked.map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.brokers)))
+    }
+
+    /// Without the right to describe a topic's settings, none are known.
+    fn settings(&self, name: &TopicName) -> Settings {
+        let topic = [ResourceSpecifier::Topic(name.as_str())];
+        let answers = block_on(self.admin.describe_configs(&topic, &Self::options())).unwrap_or_default();
+        let resource = answers.into_iter().next().and_then(Result::ok);
+        let setting = |name: &str| resource.as_ref()?.entry_map().get(name)?.value.clone();
+        // -1, for ever, is no number of milliseconds.
+        let time = |name| setting(name).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        Settings {
+            message_bytes_max: setting("max.message.bytes").and_then(|value| value.parse().ok()),
+            cleanup_policy: setting("cleanup.policy"),
+            retention: time("retention.ms"),
+            tombstone_retention: time("delete.retention.ms"),
+        }
+    }
+}
+
+/// The settings of a topic, as far as they are known.
+#[derive(Debug, Default)]
+struct Settings {
+    message_bytes_max: Option<usize>,
+    cleanup_policy: Option<String>,
+    retention: Option<Duration>,
+    tombstone_retention: Option<Duration>,
+}
+
+impl Settings {
+    fn info(self, partitions: i32) -> TopicInfo {
+        let policy = self.cleanup_policy.as_deref();
+        TopicInfo {
+            partitions,
+            record_bytes_max: self
+                .message_bytes_max
+                .map_or(RECORD_BYTES_DEFAULT, |bytes| bytes.saturating_sub(BATCH_HEADER_BYTES)),
+            sent_bytes_max: RECORD_BYTES_MAX,
+            deleted_after: policy.filter(|policy| policy.contains("delete")).and(self.retention),
+            needs_keys: policy.map(|policy| policy.contains("compact")),
+            compacted: policy.map(|policy| policy == "compact"),
+            tombstones_kept: self.tombstone_retention,
+            id: None,
+        }
+    }
+}
+
+/// The request for a topic. `retention`: `retention.ms` and `segment.ms`.
+fn creation<'a>(topic: &'a NewTopic, brokers: usize, retention: Option<&'a [String; 2]>) -> RdNewTopic<'a> {
+    let replicas = brokers.clamp(1, REPLICAS_MAX);
+    let mut new = RdNewTopic::new(topic.name.as_str(), topic.partitions, TopicReplication::Fixed(replicas as i32));
+    if topic.compacted {
+        new = new.set("cleanup.policy", if retention.is_some() { "compact,delete" } else { "compact" });
+    }
+    if let Some([retention, segment]) = retention {
+        // Only whole segments are dropped, and never the one that is written.
+        new = new.set("retention.ms", retention).set("segment.ms", segment);
+    }
+    if replicas == REPLICAS_MAX {
+        new = new.set("min.insync.replicas", IN_SYNC_MIN);
+    }
+    if topic.compacted && topic.name.is_internal() {
+        new = new.set("segment.bytes", SEGMENT_BYTES);
+    }
+    new
+}

@@ -1,0 +1,51 @@
+//! Records as the host shows them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
+
+use crate::api_types::{Form, HeaderOut, JsonOrText, Line, RecordContent, RecordOut};
+use crate::ports::LogRecord;
+
+impl RecordOut {
+    pub fn of(partition: i32, record: LogRecord, form: Form) -> Self {
+        Self { partition, offset: record.offset, timestamp: record.timestamp, content: RecordContent::of(record, form) }
+    }
+}
+
+impl RecordContent {
+    pub fn of(record: LogRecord, form: Form) -> Self {
+        let (key, key_base64) = shown(record.key, form);
+        let (value, value_base64) = shown(record.value, form);
+        let headers = record.headers.into_iter().map(|(name, value)| {
+            let (value, value_base64) = shown(value, Form::Text);
+            HeaderOut { name: name.into(), value, value_base64 }
+        });
+        Self { key, key_base64, value, value_base64, headers: headers.collect() }
+    }
+}
+
+fn shown(bytes: Option<Vec<u8>>, form: Form) -> (Option<JsonOrText>, Option<Line>) {
+    match bytes.map(String::from_utf8) {
+        None => (Some(JsonOrText::Null), None),
+        Some(Err(error)) => (None, Some(STANDARD.encode(error.as_bytes()).into())),
+        Some(Ok(text)) if form == Form::Json => (Some(as_json(text)), None),
+        Some(Ok(text)) => (Some(JsonOrText::Text(text)), None),
+    }
+}
+
+/// JSON text as JSON, on one line: outside of strings, which cannot hold line breaks, they mean nothing. A text that is
+/// a JSON string or `null` stays text: read back, those would be other bytes.
+fn as_json(text: String) -> JsonOrText {
+    let start = text.trim_ascii_start();
+    if start.starts_with('"') || start.starts_with("null") {
+        return JsonOrText::Text(text);
+    }
+    match serde_json::from_str::<&RawValue>(&text) {
+        Ok(_) => {
+            let line = text.replace(['\n', '\r'], " ");
+            RawValue::from_string(line).map_or(JsonOrText::Text(text), JsonOrText::Json)
+        }
+        Err(_) => JsonOrText::Text(text),
+    }
+}

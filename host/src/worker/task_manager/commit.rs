@@ -1,0 +1,201 @@
+//! The transaction over all tasks: begin, commit, abort.
+
+use std::time::Duration;
+
+use super::{TaskManager, as_restart};
+use crate::model::codes::Code;
+use crate::model::spec::Delivery;
+use crate::model::units::Timestamp;
+use crate::ports::{CommitOffset, OpenError, Positions, SessionError, TopicPartition};
+use crate::task::{RecordFailure, Task};
+
+/// Sent bytes after which a transaction is committed before its time: they wait in memory.
+const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
+/// Changed bytes in stores after which a transaction is committed before its time: they wait in memory as well.
+const STATE_BYTES_MAX: usize = 16 << 20;
+/// The time for which passed control records wait for a transaction to be committed with; then they get one of their own.
+/// Without it, retention could delete the records before them, and the partition would be out of range for ever.
+const PASSED_WAIT: Duration = Duration::from_secs(10);
+
+impl TaskManager {
+    pub(super) fn begin(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if !self.transaction.is_open() {
+            self.session.begin()?;
+            self.transaction.begun(now, self.rollout.current().settings.commit_interval);
+        }
+        Ok(())
+    }
+
+    /// Returns true if the open transaction is to be committed before its time: its work waits in memory.
+    pub(super) fn is_large(&self) -> bool {
+        let is_split = self.transaction.is_open() && !self.portion.is_whole();
+        is_split
+            || !self.session.has_room()
+            || self.stats.held_bytes() > TRANSACTION_BYTES_MAX
+            || self.states.pending_bytes() > STATE_BYTES_MAX
+    }
+
+    /// Commits the open transaction, if there is one, with the offsets of every task that went on.
+    pub(super) fn commit(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if !self.transaction.is_open() {
+            self.transaction.clear_deadline();
+            return Ok(());
+        }
+        if !self.tasks.values().any(Task::has_worked) {
+            // A task waits for a retry, or was paused, and nothing was done: no transaction waits for its turn.
+            self.transaction.ended(now);
+            self.aborts.forget_error();
+            return self.session.abort().map_err(as_restart);
+        }
+        let observer = self.revision().observer.clone();
+        let timer = observer.metrics.commit_time.start_timer();
+        self.states.check_inputs().map_err(|error| match error {
+            // The supervisor finds the same, and stops the transform; after a passing error all goes on.
+            OpenError::Partitions(message) => SessionError::Restart(message),
+            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
+        })?;
+        let first_changelog = self.revision().settings.changelogs.start;
+        self.states.send(&mut *self.session, first_changelog)?;
+        let positions = self.states.changelog_positions(&*self.session, first_changelog);
+        let none = Positions::new();
+        let positions_of = |task: &Task| positions.get(&task.id().partition).unwrap_or(&none);
+        let offsets = self.tasks.values().filter_map(|task| task.commit_offset(positions_of(task)));
+        let offsets: Vec<CommitOffset> = offsets.collect();
+        self.session.commit(&offsets)?;
+        timer.observe_duration();
+
+        let partitions: Vec<TopicPartition> = offsets.iter().map(|offset| offset.partition).collect();
+        self.revision().guests.committed(&partitions);
+        self.transaction.ended(now);
+        self.aborts = super::Aborts::default();
+        for task in self.tasks.values_mut() {
+            task.committed(positions_of(task));
+        }
+        let faulty = self.states.committed(&*self.session, first_changelog, now);
+        self.wait_for_states(&faulty);
+        observer.metrics.committed.inc();
+        self.stats.count(&observer, now);
+        self.pass_trial();
+        if self.portion.committed(self.revision().settings.batch_records) {
+            self.limit_rows();
+        }
+        if self.tasks.values().any(Task::has_pending) {
+            self.transaction.set_deadline(now.after(self.revision().settings.commit_interval));
+        }
+        Ok(())
+    }
+
+    // === Control records ===
+
+    /// Commits the positions of passed control records, in a transaction that has nothing else.
+    pub(super) fn commit_passed(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        self.commit_passed_at = None;
+        // An open transaction takes them along.
+        let waits = self.transaction.is_open() || self.transaction.is_backing_off(now);
+        if waits || !self.tasks.values().any(Task::has_passed) {
+            return Ok(());
+        }
+        self.session.begin()?;
+        let passed = self.tasks.values().filter_map(|task| task.commit_offset(&Positions::new()));
+        let passed: Vec<CommitOffset> = passed.collect();
+        match self.session.commit(&passed) {
+            Ok(()) => {
+                self.tasks.values_mut().for_each(Task::passed);
+                Ok(())
+            }
+            // They are committed with the next transaction, or by the next owner of the partitions.
+            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => {
+                tracing::debug!(transform = %self.revision().settings.id, reason, "passed positions were not committed");
+                self.session.abort().map_err(as_restart)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives passed control records some time to wait for a transaction.
+    pub(super) fn plan_passed(&mut self, now: Timestamp) {
+        if self.commit_passed_at.is_none() && self.tasks.values().any(Task::has_passed) {
+            self.commit_passed_at = Some(now.after(PASSED_WAIT));
+        }
+    }
+
+    // === Aborts ===
+
+    /// Goes back to the committed offsets, and backs off: the transaction failed for no fault of a record.
+    pub(super) fn roll_back(&mut self, code: Code, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+        let id = &self.revision().settings.id;
+        tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
+        self.revision().observer.metrics.aborted("abort");
+        self.aborts.note(code, reason, now);
+        self.abort(now)?;
+        self.back_off(now);
+        Ok(())
+    }
+
+    pub(super) fn back_off(&mut self, now: Timestamp) {
+        let until = now.after(self.aborts.next_backoff());
+        self.transaction.back_off(until, now);
+    }
+
+    /// Aborts, and goes on with smaller transactions: it was more than the log takes, or was refused for one of many
+    /// records. A record that is too much alone fails.
+    pub(super) fn split(&mut self, label: &str, failure: RecordFailure, now: Timestamp) -> Result<(), SessionError> {
+        let can_shrink = self.portion.shrink(self.revision().settings.batch_records);
+        let id = &self.revision().settings.id;
+        let reason = &failure.message;
+        let rows_max = self.portion.rows_max();
+        tracing::info!(transform = %id, reason, rows_max, "transaction aborted, done again in smaller ones");
+        self.revision().observer.metrics.aborted(label);
+        self.aborts.note(failure.code, reason, now);
+        self.abort(now)?;
+        self.limit_rows();
+        let single = self.last_stepped.filter(|_| !can_shrink);
+        if let Some(task) = single.and_then(|partition| self.tasks.get_mut(&partition)) {
+            task.condemn(failure, now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn limit_rows(&mut self) {
+        let rows_max = self.portion.rows_max();
+        self.session.isolate(rows_max == 1);
+        self.tasks.values_mut().for_each(|task| task.limit_rows(rows_max));
+    }
+
+    /// Aborts the open transaction, if there is one, and takes every task back to its committed offset.
+    pub(super) fn abort(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if self.transaction.is_open() {
+            self.transaction.ended(now);
+            self.session.abort().map_err(as_restart)?;
+        }
+        self.transaction.clear_deadline();
+        self.forget_work();
+        let faulty = self.states.roll_back();
+        self.wait_for_states(&faulty);
+        for task in self.tasks.values_mut() {
+            let was_paused = task.is_paused();
+            task.rewind();
+            self.session.seek(task.id(), task.committed_offset()).map_err(as_restart)?;
+            if was_paused {
+                self.session.resume(task.id()).map_err(as_restart)?;
+                self.paused.retain(|&paused| paused != task.id());
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the work of the transaction. With at-least-once delivery it is in the log all the same.
+    pub(super) fn forget_work(&mut self) {
+        let revision = self.rollout.current();
+        if revision.settings.delivery == Delivery::AtLeastOnce {
+            revision.observer.metrics.repeated.inc_by(self.stats.records());
+        }
+        self.stats.clear();
+    }
+
+    /// Lets the tasks of these partitions wait for their state.
+    fn wait_for_states(&mut self, partitions: &[i32]) {
+        let own = self.tasks.values_mut().filter(|task| partitions.contains(&task.id().partition));
+        own.for_each(|task| task.wait_for_state(true));
+    }
+}
