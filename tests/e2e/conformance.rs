@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    CommitOffset, Groups, Log, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
 };
 use sandbar_harness::{KafkaCluster, topics, wait};
 
@@ -61,7 +61,7 @@ fn a_transaction_does_not_outlive_its_generation() {
         CommitOffset { partition: TopicPartition { input: 0, partition: 0 }, next_offset: 0, metadata: String::new() };
     let begin = |session: &mut dyn Session| {
         session.begin().expect("it begins");
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
         session.send(&record).expect("it is taken");
     };
     let begun = log.start_offsets(&topic("generations.in"), &Start::Earliest).expect("there");

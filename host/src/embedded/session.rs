@@ -22,7 +22,8 @@ use super::transaction::Transaction;
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{
-    CommitOffset, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+    CommitOffset, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    UnplacedPartition,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -248,7 +249,7 @@ impl Session for EmbeddedSession {
         self.transaction.begin(generation)
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.member.check_fence()?;
         self.transaction.send(record)
     }

@@ -11,7 +11,7 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
 use crate::ports::{
-    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, Outgoing, Rebalance, Session,
+    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, ProducerRecord, Rebalance, Session,
     SessionError, SessionOptions, TopicPartition, UnplacedPartition,
 };
 
@@ -105,7 +105,7 @@ fn everything_is_there_after_reopening() {
         let mut session = session(&log, "tx", Start::Earliest);
         assigned(&mut *session);
         session.begin().expect("begins");
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
         session.send(&record).expect("sends");
         let metadata = "rev 3".to_owned();
         session.commit(&[CommitOffset { partition: T0, next_offset: 2, metadata }]).expect("commits");
@@ -234,7 +234,7 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
     let mut session = session(&log, "tx", Start::Latest);
     session.begin().expect("begins");
     let record =
-        Outgoing { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+        ProducerRecord { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
     assert!(session.has_room());
     session.send(&record).expect("fits");
     session.send(&record).expect("fits");

@@ -11,7 +11,7 @@ use crate::ports::SessionError;
 /// Longest time for an answer about one topic.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The topics, in the order in which `Outgoing::topic` counts. To be dropped before their client.
+/// The topics, in the order in which `ProducerRecord::topic` counts. To be dropped before their client.
 pub(super) struct OutputTopics(Vec<OutputTopic>);
 
 struct OutputTopic {

@@ -16,7 +16,7 @@ use super::refusal;
 use super::retry::resumed;
 use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Cause, Outgoing, SessionError};
+use crate::ports::{Cause, ProducerRecord, SessionError};
 
 /// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ impl Producer {
         self.batch_too_large
     }
 
-    /// From now on [`Outgoing::topic`] counts these.
+    /// From now on [`ProducerRecord::topic`] counts these.
     pub fn set_topics(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
         self.outputs = OutputTopics::new(&self.client, topics)?;
         Ok(())
@@ -101,8 +101,8 @@ impl Producer {
     }
 
     /// Hands a record over.
-    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
-        let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+    pub fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
+        let &ProducerRecord { topic, partition, key, value, headers, timestamp } = record;
         let number = self.sends;
         self.sends += 1;
         if let Some((cause, reason)) = unsendable(record) {
@@ -268,7 +268,7 @@ fn is_late(failed: &FailedDelivery) -> bool {
 }
 
 /// Returns the reason why librdkafka cannot send a record as it is.
-fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
+fn unsendable(record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
     if record.timestamp == 0 {
         return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
     }

@@ -23,7 +23,7 @@ fn bench(spec: &Spec) -> Bench {
     Bench::of(stateful(), spec, KeyedState::in_memory(stores.collect()).expect("memory"), |_| {})
 }
 
-/// The changes of the open transaction: key to entry, as text.
+/// The changes of the open transaction, by key, as text.
 fn changes(state: &KeyedState) -> BTreeMap<String, Option<String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     state.changes().map(|(_, key, entry)| (text(key), entry.map(|entry| text(&entry.value)))).collect()
@@ -85,7 +85,7 @@ fn nothing_is_kept_of_a_failed_record() {
     }
 }
 
-/// Over `max_bytes` the record is a dead letter; the store's entries stay, and smaller records go on.
+/// Over `max_bytes` the record is a dead letter; the entries of the store stay, and smaller records go on.
 #[test]
 fn fat() {
     let limits = json!({ "state": { "sums": { "max_bytes": "1KiB" } } });
@@ -135,8 +135,7 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     (0..3).for_each(|_| tick(&mut bench));
     assert_eq!(bench.session.values(0), ["1 5", "1", "2", "3"]);
     let ticked = &bench.session.sent[3];
-    let key = "tick-3";
-    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some(key.as_bytes()), bench.now.0));
+    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some("tick-3".as_bytes()), bench.now.0));
     assert_eq!(bench.state.changes().count(), 2);
     bench.state.roll_back();
     bench.task.rewind();
@@ -146,7 +145,7 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     assert_eq!(bench.session.values(0)[4..], ["1"], "it is due again, and its count was undone");
 }
 
-/// A tick that fails changes nothing and fails no record, and the next one comes.
+/// A failed tick changes nothing, fails no record, and the next one comes.
 #[test]
 fn tick_panic() {
     let mut bench = bench(&spec_of(mode("tick-panic"), json!({ "tick": "1s" })));

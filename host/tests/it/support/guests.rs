@@ -10,7 +10,7 @@ use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{CommitOffset, Guest, GuestFactory, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, Guest, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings, Step, StepContext, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
@@ -233,7 +233,7 @@ impl Bench {
 }
 
 impl Session for Recorder {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.sent.push(Sent {
             topic: record.topic,
             key: record.key.map(<[u8]>::to_vec),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sandbar::ports::{CommitOffset, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 
 use super::{NOW, text, wait_for};
 
@@ -148,7 +148,7 @@ impl Member {
 
     pub fn send(&mut self, topic: usize, key: &str, value: &str) -> Result<(), SessionError> {
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-        self.session.send(&Outgoing { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
+        self.session.send(&ProducerRecord { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
     }
 
     /// The offsets up to which everything was seen.

@@ -14,7 +14,7 @@ use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Rebalance, Session, SessionOptions, TopicPartition,
+    CommitOffset, Groups, Log, LogRecord, NewTopic, ProducerRecord, Rebalance, Session, SessionOptions, TopicPartition,
 };
 
 const DIR_VARIABLE: &str = "SANDBAR_TEST_DURABILITY_DIR";
@@ -193,7 +193,9 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             let metadata = String::from_utf8(value.clone()).expect("text");
             let copy = format!("{key} {metadata}");
             let (key, value) = (Some(key.as_bytes()), Some(copy.as_bytes()));
-            session.send(&Outgoing { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 }).expect("sends");
+            session
+                .send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 })
+                .expect("sends");
             offsets.insert(*partition, CommitOffset { partition: *partition, next_offset: offset + 1, metadata });
         }
         session.commit(&offsets.into_values().collect::<Vec<_>>()).expect("commits");
