@@ -1,32 +1,31 @@
-# Everything that a person or CI does with this repository. `make` alone says what there is.
+# Everything that a person or CI does with this repository. `make` alone lists the targets.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo shop test lint deny nightly bench clean setup-build setup-kafka setup-all guests
 
-# How long the fuzz targets run together in `make nightly`.
+# The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
 
-# How long `make demo` and `make shop` run: FOR=10s ends by itself, without it Ctrl-C ends it.
+# The time that `make demo` and `make shop` run: with FOR=10s they end by themselves, without it Ctrl-C ends them.
 FOR ?=
 
 target := $(or $(CARGO_TARGET_DIR),target)
 guests := transforms/* tests/guests/*
 
-help: ## what there is
+help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-# With a test among what is built, cargo gives every dependency the features that `make test` gives it: whoever runs both
-# compiles wasmtime once.
+# The test is there for the features of the dependencies: with a test among the targets cargo chooses those of `make test`,
+# so that wasmtime is compiled once for both. This test has no dependencies of its own.
 demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
-	cargo build --workspace --bin sandbar --bin sandbar-demo --test layers
+	cargo build --workspace --bin sandbar --bin sandbar-demo --test demo
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
-# The same; a test of the harness has cargo make its program.
 shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
-	cargo test --quiet --workspace --no-run --test layers --test e2e
+	cargo build --workspace --bin sandbar --bin shop --test demo
 	@$(target)/debug/shop $(if $(FOR),--for $(FOR))
 
 # One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,
@@ -56,8 +55,8 @@ lint: ## formatting, clippy, scripts, deploy/
 deny: ## licences, sources, bans and known holes of every dependency
 	tools/deny.sh
 
-# What is too long for every change. The hostile corpus once more on the optimised host: sums that wrap, and stacks and
-# times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
+# Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
+# stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
 nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
@@ -73,7 +72,7 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	tools/mutants.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
-bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
+bench: setup-kafka ## the cost of Sandbar beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --benches
 	$(target)/release/sandbar-bench
@@ -84,7 +83,7 @@ bench: setup-kafka ## what Sandbar costs beside bare clients (RECORDS=1000000, R
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary
 
-clean: ## removes what was built and downloaded
+clean: ## removes all builds and downloads
 	cargo clean
 	rm -rf .sandbar
 

@@ -39,7 +39,7 @@ for part in worker task state stores; do
 done
 # Also for compiling: otherwise all other tests would be linked for each mutant.
 tests=(-C=--lib -C=--test=it)
-# Of those, the ones that run the worker, its tasks and their state.
+# The tests of them that run the worker, its tasks and their state.
 filter=(-- -- simulation stateful worker:: task:: state:: stores::)
 say "part $shard (each mutant takes about a minute)"
 cd "$work/tree"

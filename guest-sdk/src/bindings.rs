@@ -2,8 +2,8 @@
 //! must speak the columns themselves.
 //!
 //! There are two worlds, so that a module without a tick neither exports nor mentions `ticks`: wit-bindgen describes
-//! what a world exports in its `export!` macro, which only the crates expand that have a tick. What is imported and not
-//! used is dropped when the module becomes a component.
+//! the exports of a world in its `export!` macro, which only crates with a tick expand. An unused import is dropped
+//! when the module becomes a component.
 
 #![allow(missing_docs, reason = "generated: the documentation is that of the WIT file")]
 

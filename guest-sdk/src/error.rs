@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-/// Why a record failed. It is a message for people: the transform's error policy takes the record, and writes this
-/// beside it.
+/// The reason for which a record failed. It is a message for people: the transform's error policy takes the record, and
+/// writes this beside it.
 ///
 /// Every `std::error::Error` converts into it, so `?` works; [`bail!`](crate::bail) and [`ensure!`](crate::ensure)
 /// are shorthands.
@@ -40,7 +40,7 @@ impl Error {
         Error { message: message.to_string() }
     }
 
-    /// The same error with "context: " before its message.
+    /// Puts "context: " before the message.
     pub fn context(self, context: impl Display) -> Self {
         Error { message: format!("{context}: {}", self.message) }
     }

@@ -1,8 +1,5 @@
-//! Where stores and tables are: behind the module's imports, or in the memory of a test. Both sides of this seam have
-//! the same names.
-//!
-//! Which ones a transform uses is known from its attribute, so that one that the attribute does not name is found by
-//! the first test, and one that the spec does not declare at deployment.
+//! Stores and tables, behind the module's imports or in the memory of a test. Both sides of this seam have the same
+//! names.
 
 #[cfg(target_arch = "wasm32")]
 mod imports;
@@ -25,13 +22,13 @@ thread_local! {
     static NAMES: Cell<(Names, Names)> = const { Cell::new((&[], &[])) };
 }
 
-/// From now on `T` runs.
+/// Makes `T` the transform whose stores and tables can be opened.
 pub(crate) fn enter<T: Transform>() {
     NAMES.set((T::STORES, T::TABLES));
 }
 
-/// Opens all that `T` uses, so that what the spec does not declare refuses the deployment: with the host's words, which
-/// say what to add.
+/// Opens all stores and tables of `T`, so that one that the spec does not declare refuses the deployment, with the
+/// host's words.
 pub(crate) fn open_all<T: Transform>() -> Result<(), String> {
     enter::<T>();
     for &name in T::STORES {

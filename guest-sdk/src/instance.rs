@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 /// A transform. [`#[transform]`](crate::transform) implements it, on a type of the function's name.
 pub trait Transform {
-    /// What the spec's `config` is read as: once for each instance, before its first batch. An error refuses the
+    /// The type of the spec's `config`. It is read once for each instance, before its first batch; an error refuses the
     /// configuration.
     type Config: DeserializeOwned;
 
@@ -25,7 +25,7 @@ pub trait Transform {
     /// Transforms one record.
     ///
     /// # Errors
-    /// Fail this record alone; what it has sent before is taken back.
+    /// An error fails this record alone, and takes back its messages.
     fn apply<'a>(record: Record<'a>, config: &'a Self::Config, out: &mut Output<'_>) -> Result<()>;
 }
 
@@ -43,8 +43,8 @@ impl<T: Transform> Instance<T> {
     /// Reads the configuration, and opens the stores and tables.
     ///
     /// # Errors
-    /// Where the configuration is not what the transform expects, or the spec does not declare a store or a table; the
-    /// message is for the user who wrote it.
+    /// Fails if the transform does not take the configuration, or if the spec does not declare a store or a table. The
+    /// message is for the author of the spec.
     pub fn new(setup: Setup) -> Result<Self, String> {
         host::open_all::<T>()?;
         let config = serde_json::from_str(&setup.config).map_err(|error| format!("config: {error}"))?;
@@ -54,7 +54,7 @@ impl<T: Transform> Instance<T> {
     /// Transforms a batch.
     ///
     /// # Errors
-    /// Where the batch contradicts the contract. What a record fails with is among the output's failures.
+    /// Fails if the batch contradicts the contract. The failures of single records are in the output.
     pub fn process(&mut self, batch: &Batch) -> Result<Columns, String> {
         rows::check(batch, &self.setup)?;
         host::enter::<T>();

@@ -13,14 +13,13 @@ use std::borrow::Cow;
 /// | `i8` to `i128` | big-endian, the sign bit turned over, so that -1 comes before 0 |
 /// | pairs and triples of these | one after the other; texts and bytes that are not the last have each zero byte followed by 0xFF, and end with 0x00 0x01 |
 ///
-/// In all of them the order of the bytes is the order of the keys, which is what
-/// [`Store::scan`](crate::Store::scan) goes by.
+/// The order of the bytes is the order of the keys. [`Store::scan`](crate::Store::scan) follows it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key of a store",
     note = "use `str`, `String`, `[u8]`, `Vec<u8>`, an integer, or a pair or triple of these"
 )]
 pub trait Key {
-    /// What a scan returns: `String` for `str`, `Vec<u8>` for `[u8]`, for others the type itself.
+    /// The type that a scan returns: `String` for `str`, `Vec<u8>` for `[u8]`, for others the type itself.
     type Owned;
 
     /// The bytes.
@@ -29,20 +28,20 @@ pub trait Key {
     /// The key of these bytes.
     ///
     /// # Errors
-    /// Where they are no such key: the store was written with keys of another type.
+    /// Fails if the bytes are no such key: the store was written with keys of another type.
     fn from_bytes(bytes: &[u8]) -> Result<Self::Owned>;
 
-    /// Appends the bytes that it has before other parts of a key.
+    /// Appends the bytes of this part of a key; other parts follow.
     fn write_part(&self, out: &mut Vec<u8>);
 
-    /// Reads what [`Key::write_part`] has written, and what follows it.
+    /// Reads one part that [`Key::write_part`] has written, and returns the bytes after it.
     ///
     /// # Errors
-    /// As [`Key::from_bytes`].
+    /// Fails like [`Key::from_bytes`].
     fn read_part(bytes: &[u8]) -> Result<(Self::Owned, &[u8])>;
 }
 
-/// What stands for a zero byte in a text that is not the last part, and what ends it. The end sorts first.
+/// The escape for a zero byte in a text that is not the last part, and the end of such a text. The end sorts first.
 const ZERO: [u8; 2] = [0x00, 0xFF];
 const END: [u8; 2] = [0x00, 0x01];
 

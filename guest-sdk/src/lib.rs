@@ -26,7 +26,7 @@
 //!     total_cents: u64,
 //! }
 //!
-//! /// Keeps the paid orders from some amount on, and of these what billing needs.
+//! /// Keeps the paid orders from some amount on, and of these the fields that billing needs.
 //! #[transform]
 //! fn slim(order: Record<'_, Json<Order<'_>>>, config: &Config) -> Result<Option<Message<'_>>> {
 //!     let Order { id, total_cents, status } = &*order.value;
@@ -87,11 +87,11 @@
 //! # }
 //! ```
 //!
-//! [`transform`](macro@transform) says which functions will do, [`testing`] how to test one without a host.
+//! [`transform`](macro@transform) lists the signatures, [`testing`] shows how to test a transform without a host.
 //!
 //! A transform is deterministic: same configuration, same records, same messages. There is no clock but
-//! [`Record::now_ms`], no randomness, no network and no files. An instance may be replaced at any time, so what a
-//! function keeps in a `static` is a cache at best; what must stay goes into a [`Store`].
+//! [`Record::now_ms`], no randomness, no network and no files. The host may replace an instance at any time, so that a
+//! `static` is a cache at best. A value that must stay belongs into a [`Store`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -132,7 +132,7 @@ pub use table::Table;
 pub use tick::{Tick, Ticks};
 pub use value::{FromValue, Json};
 
-/// What a transform needs: `use sandbar_sdk::prelude::*;`.
+/// The names that a transform needs: `use sandbar_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{Error, Header, Json, Message, Output, Record, Result, Store, Table, Tick};
     pub use crate::{bail, ensure, log, transform};
@@ -140,7 +140,7 @@ pub mod prelude {
     pub use std::borrow::Cow;
 }
 
-/// What the macro's expansion needs. Not for people.
+/// The names that the macro's expansion needs. They are not for people.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::instance::{Exports, TickExports};

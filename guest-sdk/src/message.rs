@@ -35,7 +35,7 @@ impl<'a> Message<'a> {
     /// [`Output::send_json`](crate::Output::send_json) is faster: it writes the JSON where the host reads it.
     ///
     /// # Errors
-    /// Where `T` refuses to be serialised.
+    /// Fails if `T` refuses to be serialised.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         Message::new().with_json(value)
     }
@@ -43,7 +43,7 @@ impl<'a> Message<'a> {
     /// Replaces the value by this one in JSON.
     ///
     /// # Errors
-    /// Where `T` refuses to be serialised.
+    /// Fails if `T` refuses to be serialised.
     pub fn with_json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self> {
         Ok(self.value(serde_json::to_vec(value)?))
     }
@@ -97,7 +97,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Compares what would be written, whether borrowed or owned.
+/// Compares the bytes, whether borrowed or owned.
 impl PartialEq for Message<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
@@ -108,8 +108,7 @@ impl PartialEq for Message<'_> {
     }
 }
 
-/// What a key, a value or a header's value can be made from: bytes, text, or an `Option` of these, where `None` is
-/// null.
+/// A source of a key, a value or a header's value: bytes, text, or an `Option` of these, where `None` is null.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither bytes nor text",
     note = "use `&[u8]`, `Vec<u8>`, `&str`, `String`, a `Cow` or an `Option` of these; for JSON `Message::json(&value)`"

@@ -1,14 +1,14 @@
 //! Writes messages into the output's columns. Pure.
 //!
-//! Bytes that are slices of the input's data become spans into it, all others are appended to the output's own data.
-//! A record writes between `begin` and `end`; if it fails, what it has written is taken back.
+//! Bytes that are slices of the input's data become spans into it, all others are appended to the output's own data. A
+//! record writes between `begin` and `end`; if it fails, its writes are taken back.
 
 use crate::bindings::sandbar::transform::types::{Batch, Failure, Output as Columns, Setup};
 use crate::span::NULL;
 use crate::{Error, Message, Result};
 use serde::Serialize;
 
-/// Where a transform sends its messages, if it does not just return them.
+/// The messages of a transform that does not just return them.
 ///
 /// A transform that returns an error after it has sent messages takes them back: the record fails as a whole.
 pub struct Output<'b> {
@@ -20,7 +20,7 @@ pub struct Output<'b> {
     source: u32,
 }
 
-/// How much there was before a record or a message, so that it can be taken back.
+/// The lengths of the columns before a record or a message, so that its writes can be taken back.
 #[derive(Clone, Copy)]
 struct Mark {
     data: usize,
@@ -50,7 +50,7 @@ impl<'b> Output<'b> {
     /// Sends a message.
     ///
     /// # Errors
-    /// Where the spec has no output of the message's alias, or the batch's bytes would exceed 4 GiB.
+    /// Fails if the spec has no output of the message's alias, or if the batch's bytes would exceed 4 GiB.
     pub fn send(&mut self, message: Message<'_>) -> Result<()> {
         self.whole(|out| {
             let value = out.bytes(message.value.as_deref())?;
@@ -62,7 +62,7 @@ impl<'b> Output<'b> {
     /// the JSON is written where the host reads it, and nothing is allocated for it.
     ///
     /// # Errors
-    /// As [`Output::send`], and where `T` refuses to be serialised.
+    /// Fails like [`Output::send`], and if `T` refuses to be serialised.
     pub fn send_json<T: Serialize + ?Sized>(&mut self, message: Message<'_>, value: &T) -> Result<()> {
         self.whole(|out| {
             let start = out.columns.data.len();
@@ -91,7 +91,7 @@ impl<'b> Output<'b> {
         self.columns
     }
 
-    /// Runs `write`, and takes back what it has written if it fails.
+    /// Runs `write`, and takes back its writes if it fails.
     fn whole(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let mark = self.mark();
         write(self).inspect_err(|_| self.take_back(mark))

@@ -21,10 +21,10 @@ impl<'a> Record<'a> {
         Record { value: row.value(), row }
     }
 
-    /// The same record with its value read as `V`.
+    /// Reads the value as `V`, and returns the record with it.
     ///
     /// # Errors
-    /// Where the value is no `V`; the message says why.
+    /// Fails if the value is no `V`. The message gives the reason.
     pub fn typed<V: FromValue<'a>>(self) -> Result<Record<'a, V>> {
         let value = V::from_value(self.value).map_err(|error| error.context("value"))?;
         Ok(Record { value, row: self.row })
@@ -32,7 +32,7 @@ impl<'a> Record<'a> {
 }
 
 impl<'a, V> Record<'a, V> {
-    /// The key's bytes; `None` for null, which is not the same as empty.
+    /// The key's bytes. `None` is null; an empty key is `Some` of no bytes.
     pub fn key(&self) -> Option<&'a [u8]> {
         self.row.key()
     }
@@ -40,7 +40,7 @@ impl<'a, V> Record<'a, V> {
     /// The key read as `K`, for example `record.key_as::<&str>()?`.
     ///
     /// # Errors
-    /// Where the key is no `K`; the message says why.
+    /// Fails if the key is no `K`. The message gives the reason.
     pub fn key_as<K: FromValue<'a>>(&self) -> Result<K> {
         K::from_value(self.key()).map_err(|error| error.context("key"))
     }
@@ -65,7 +65,7 @@ impl<'a, V> Record<'a, V> {
         self.row.timestamp_ms()
     }
 
-    /// The name of the topic that it comes from.
+    /// The name of the record's topic.
     pub fn topic(&self) -> &'a str {
         self.row.topic()
     }
@@ -75,22 +75,23 @@ impl<'a, V> Record<'a, V> {
         self.row.input()
     }
 
-    /// The partition that it comes from.
+    /// The record's partition.
     pub fn partition(&self) -> u32 {
         self.row.partition()
     }
 
-    /// Its offset in the partition.
+    /// The record's offset in its partition.
     pub fn offset(&self) -> i64 {
         self.row.offset()
     }
 
-    /// When the host made up the batch, in ms since the Unix epoch. A transform has no other clock.
+    /// The time at which the host made up the batch, in ms since the Unix epoch. A transform has no other clock.
     pub fn now_ms(&self) -> i64 {
         self.row.now_ms()
     }
 
-    /// A message of the same key, value, headers and timestamp. Unless you replace them no byte of it is copied.
+    /// Makes a message with the key, value, headers and timestamp of this record. No byte of them is copied unless you
+    /// replace it.
     pub fn forward(&self) -> Message<'a> {
         Message::new().key(self.key()).value(self.raw_value()).headers(self.headers())
     }

@@ -1,9 +1,9 @@
-//! What a transform may return.
+//! The types that a transform may return.
 
 use crate::{Error, Message, Output, Result};
 use std::fmt::Display;
 
-/// What a transform may return: `()`, a [`Message`], an `Option` or a `Vec` of messages, or a `Result` of one of
+/// A type that a transform may return: `()`, a [`Message`], an `Option` or a `Vec` of messages, or a `Result` of one of
 /// these whose error can be displayed.
 #[diagnostic::on_unimplemented(
     message = "a transform cannot return `{Self}`",
@@ -13,7 +13,7 @@ pub trait Returned {
     /// Sends the messages.
     ///
     /// # Errors
-    /// The transform's own, or that of [`Output::send`].
+    /// Fails with the transform's own error, or with that of [`Output::send`].
     fn send(self, out: &mut Output<'_>) -> Result<()>;
 }
 

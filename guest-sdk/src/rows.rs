@@ -1,4 +1,4 @@
-//! Reads a batch's columns as rows. Pure; what it returns borrows from the batch.
+//! Reads a batch's columns as rows. The module is pure, and its rows borrow from the batch.
 //!
 //! [`check`] is called once for each batch; after it every span lies within the data.
 

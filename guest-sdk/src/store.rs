@@ -11,13 +11,13 @@ use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToIncl
 
 /// State that outlives a record: entries by key, kept by the host and in a changelog topic.
 ///
-/// A transform has one of each of its stores for every partition number of its inputs, and sees the one of the partition
-/// that its record comes from. So count by the key by which the topic is partitioned; what is to be counted by another
-/// key is first sent to a topic that is keyed by it.
+/// A transform has one of each of its stores for every partition number of its inputs, and sees the one of its record's
+/// partition. So count by the key by which the topic is partitioned. To count by another key, send the records to a
+/// topic that is keyed by it first.
 ///
-/// What a record writes is kept with what it sends, exactly once: a record that fails leaves neither.
+/// The writes of a record are kept together with its messages, exactly once: a record that fails leaves neither.
 ///
-/// Keys are as [`Key`] says; values are JSON, so that the changelog can be read.
+/// [`Key`] describes the keys. Values are JSON, so that the changelog can be read.
 ///
 /// ```
 /// use sandbar_sdk::prelude::*;
@@ -60,7 +60,7 @@ pub trait KeyRange<K: ?Sized> {
     fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>);
 }
 
-/// As many entries as the host gives at once,
+/// The entries that the host returns at most for one page of a scan,
 const SCAN_MAX: usize = 4096;
 /// and the bytes of keys and values after which it gives no more.
 const SCAN_BYTES_MAX: usize = 1 << 20;
@@ -71,7 +71,7 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// The store of this name. It costs little: call it where you need it.
     ///
     /// # Errors
-    /// Where `#[transform(stores = [..])]` does not name it.
+    /// Fails if `#[transform(stores = [..])]` does not name the store.
     pub fn open(name: &str) -> Result<Self> {
         let (name, handle) = host::open_store(name)?;
         Ok(Store { name, handle, types: PhantomData })
@@ -80,7 +80,7 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// The value of `key`, if there is one.
     ///
     /// # Errors
-    /// Where the value that is there is no `V`: it was written by an earlier revision, say.
+    /// Fails if the value is no `V`: an earlier revision has written it, for example.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         let key = key.to_bytes();
         self.handle.get(&key).map(|value| self.read(&key, &value)).transpose()
@@ -92,7 +92,7 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// until there is room.
     ///
     /// # Errors
-    /// Where `V` refuses to be serialised.
+    /// Fails if `V` refuses to be serialised.
     pub fn put(&self, key: &K, value: &V) -> Result<()> {
         let value = serde_json::to_vec(value).map_err(|error| self.error(error))?;
         self.handle.put(&key.to_bytes(), &value);
@@ -102,16 +102,16 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// Removes `key`, if it is there.
     ///
     /// # Errors
-    /// None today.
+    /// The method never fails today.
     pub fn delete(&self, key: &K) -> Result<()> {
         self.handle.delete(&key.to_bytes());
         Ok(())
     }
 
-    /// Replaces the value of `key` by what `change` makes of it, and returns that; `None` deletes it.
+    /// Replaces the value of `key` by the result of `change`, and returns that. `None` deletes the entry.
     ///
     /// # Errors
-    /// As [`Store::get`] and [`Store::put`].
+    /// Fails like [`Store::get`] and [`Store::put`].
     pub fn update(&self, key: &K, change: impl FnOnce(Option<V>) -> Option<V>) -> Result<Option<V>> {
         let value = change(self.get(key)?);
         match &value {
@@ -121,8 +121,8 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
         Ok(value)
     }
 
-    /// The entries of these keys in the order of their bytes, `limit` at most. What the transform has written is among
-    /// them.
+    /// Returns at most `limit` entries of these keys, in the order of their bytes, with the transform's own writes
+    /// among them.
     ///
     /// ```
     /// # use sandbar_sdk::prelude::*;
@@ -136,7 +136,7 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// ```
     ///
     /// # Errors
-    /// Where a key is no `K`, or a value no `V`.
+    /// Fails if a key is no `K`, or a value no `V`.
     pub fn scan(&self, keys: impl KeyRange<K>, limit: usize) -> Result<Vec<(K::Owned, V)>> {
         let (mut start, end) = keys.to_bytes();
         let mut found = Vec::new();

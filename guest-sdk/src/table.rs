@@ -7,15 +7,14 @@ use crate::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A look-up: a compacted topic that every host holds whole, the last value of each key. Also those of other
-/// partitions.
+/// A look-up: a compacted topic that every host holds whole, with the last value of each key, for all partitions.
 ///
 /// The key is the key of the topic's records, byte for byte: for a topic of Kafka Connect's JSON converter a text such
 /// as `{"product_id":7}`. The value is read as a record's value is: `Table<str, Json<Product>>`, or
 /// `Table<[u8], Vec<u8>>` for the bytes.
 ///
-/// The transform starts when its tables have caught up; after that they follow their topics at their own pace, so that a
-/// look-up says what is known by now.
+/// The transform starts when its tables have caught up. After that they follow their topics at their own pace, so that
+/// a look-up returns the value that the host has read so far.
 pub struct Table<K: ?Sized, V> {
     name: &'static str,
     handle: TableHandle,
@@ -28,7 +27,7 @@ impl<K: Key + ?Sized, V: for<'a> FromValue<'a>> Table<K, V> {
     /// The table of this name. It costs little: call it where you need it.
     ///
     /// # Errors
-    /// Where `#[transform(tables = [..])]` does not name it.
+    /// Fails if `#[transform(tables = [..])]` does not name the table.
     pub fn open(name: &str) -> Result<Self> {
         let (name, handle) = host::open_table(name)?;
         Ok(Table { name, handle, types: PhantomData })
@@ -37,13 +36,14 @@ impl<K: Key + ?Sized, V: for<'a> FromValue<'a>> Table<K, V> {
     /// The value of `key`, if there is one.
     ///
     /// # Errors
-    /// Where the value that is there is no `V`.
+    /// Fails if the value is no `V`.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         let key = key.to_bytes();
         let Some(value) = self.handle.get(&key) else { return Ok(None) };
         let value = V::from_value(Some(&value));
         value.map(Some).map_err(|error| {
-            let (name, key) = (self.name, String::from_utf8_lossy(&key));
+            let name = self.name;
+            let key = String::from_utf8_lossy(&key);
             Error::new(format_args!("table {name:?}: the value of {key:?}: {error}"))
         })
     }

@@ -1,6 +1,6 @@
 //! Runs transforms in plain unit tests, without wasm and without a host.
 //!
-//! Records pass through the same columns as in a module, so a test sees what the host would see.
+//! Records pass through the same columns as in a module, so that a test sees the host's view.
 //!
 //! ```
 //! use sandbar_sdk::prelude::*;
@@ -26,6 +26,7 @@
 //! ```
 
 mod columns;
+mod data;
 
 use crate::bindings::sandbar::transform::types::{Batch, Setup};
 use crate::host::memory::{self, Memory};
@@ -36,66 +37,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+pub use data::{Failure, Input, Outcome, SentMessage};
 pub use serde_json::{Value, json};
-
-/// An input record: by default with a null key, no headers and no timestamp.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Input {
-    /// The key; `None` is null.
-    pub key: Option<Vec<u8>>,
-    /// The value; `None` is null.
-    pub value: Option<Vec<u8>>,
-    /// Names and values; a value of `None` is null.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// In ms since the Unix epoch.
-    pub timestamp_ms: Option<i64>,
-}
-
-/// A message that a transform has sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// The alias of the output that it is for.
-    pub output: String,
-    /// The index of the input record that it comes from.
-    pub source: usize,
-    /// The key; `None` is null.
-    pub key: Option<Vec<u8>>,
-    /// The value; `None` is null.
-    pub value: Option<Vec<u8>>,
-    /// Names and values; a value of `None` is null.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// In ms since the Unix epoch: its own, or that of the input record.
-    pub timestamp_ms: Option<i64>,
-    /// How many of its bytes the transform has written; those that come from the input count nothing.
-    pub bytes_written: usize,
-}
-
-/// An input record that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// Its index.
-    pub source: usize,
-    /// Why.
-    pub message: String,
-}
-
-/// What a batch of records became.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The messages, in the order in which they were sent.
-    pub messages: Vec<Sent>,
-    /// The records that failed, in the order of the input.
-    pub failures: Vec<Failed>,
-}
 
 /// A transform under test, with its configuration. By default it reads the topic "input" and writes the output
 /// "output"; offsets count from 0 over all runs, and its clock stands at 0.
 ///
-/// Its stores are in memory, for each partition number their own, and keep what the runs write. By default the spec
-/// declares those that the attribute names; its tables are empty.
+/// Its stores are in memory, for each partition number their own, and keep the writes of all runs. By default the spec
+/// declares the stores that the attribute names; its tables are empty.
 ///
-/// As on a host a run is all or nothing: where records have failed and state was written, all of it is taken back and the
-/// records are run again one by one, so that only what the failed ones have written is missing.
+/// A run is all or nothing, like on a host: if records have failed and state was written, the harness takes back all of
+/// the run and runs its records again one by one, so that only the writes of the failed ones are missing.
 pub struct Harness<T: Transform> {
     instance: Instance<T>,
     memory: Rc<RefCell<Memory>>,
@@ -110,7 +62,7 @@ impl<T: Transform> Harness<T> {
     /// Reads the configuration as a module does.
     ///
     /// # Panics
-    /// Where the transform refuses it: [`Harness::try_new`] tells instead.
+    /// Panics if the transform refuses the configuration. [`Harness::try_new`] returns the error instead.
     pub fn new(config: impl Serialize) -> Self {
         Self::try_new(config).unwrap_or_else(|message| panic!("the transform refuses its configuration: {message}"))
     }
@@ -118,7 +70,7 @@ impl<T: Transform> Harness<T> {
     /// Reads the configuration as a module does.
     ///
     /// # Errors
-    /// Where the transform refuses it.
+    /// Fails if the transform refuses the configuration.
     pub fn try_new(config: impl Serialize) -> Result<Self, String> {
         let config = serde_json::to_string(&config).map_err(|error| error.to_string())?;
         let memory = Rc::new(RefCell::new(Memory::default()));
@@ -128,13 +80,13 @@ impl<T: Transform> Harness<T> {
         Ok(Harness { instance, memory, input: 0, now_ms: 0, offset_next: 0 })
     }
 
-    /// Sets the topics that it reads.
+    /// Sets the input topics.
     pub fn inputs<S: Into<String>>(mut self, topics: impl IntoIterator<Item = S>) -> Self {
         self.instance.setup.inputs = topics.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets the aliases of its outputs.
+    /// Sets the aliases of the outputs.
     pub fn outputs<S: Into<String>>(mut self, aliases: impl IntoIterator<Item = S>) -> Self {
         self.instance.setup.outputs = aliases.into_iter().map(Into::into).collect();
         self
@@ -143,7 +95,7 @@ impl<T: Transform> Harness<T> {
     /// Sets the stores that the spec declares.
     ///
     /// # Panics
-    /// Where one is missing that the attribute names: the deployment would be refused.
+    /// Panics if a store of the attribute is missing: a host would refuse the deployment.
     pub fn stores<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         self.memory.borrow_mut().declared = names.into_iter().map(Into::into).collect();
         memory::within(&self.memory, host::open_all::<T>)
@@ -151,7 +103,7 @@ impl<T: Transform> Harness<T> {
         self
     }
 
-    /// Sets what a table holds, by the keys of its topic.
+    /// Sets the entries of a table, by the keys of its topic.
     pub fn table<K: Into<Vec<u8>>, V: Into<Vec<u8>>>(self, name: &str, entries: impl IntoIterator<Item = (K, V)>) -> Self {
         let entries = entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         self.memory.borrow_mut().tables.insert(name.to_owned(), entries);
@@ -170,15 +122,15 @@ impl<T: Transform> Harness<T> {
         self
     }
 
-    /// What a store of the partition holds, as the host keeps it.
+    /// The entries of a store of the partition, as the host keeps them.
     pub fn state(&self, store: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
         self.memory.borrow().entries(store)
     }
 
-    /// What a store of the partition holds, in the order of its keys' bytes.
+    /// The entries of a store of the partition, in the order of their keys' bytes.
     ///
     /// # Panics
-    /// Where a key is no `K`, or a value no `V`.
+    /// Panics if a key is no `K`, or a value no `V`.
     pub fn entries<K: Key + ?Sized, V: DeserializeOwned>(&self, store: &str) -> Vec<(K::Owned, V)> {
         let read = |(key, value): (Vec<u8>, Vec<u8>)| {
             let value = serde_json::from_slice(&value).expect("the store has values of the type that is asked for");
@@ -187,8 +139,8 @@ impl<T: Transform> Harness<T> {
         self.state(store).into_iter().map(read).collect()
     }
 
-    /// Runs `call` where the stores and tables are those of the transform: to call its functions without a record's way
-    /// through the columns, or to put state there before a run. What it writes stays.
+    /// Runs `call` with the stores and tables of the transform, to call its functions without the columns, or to put
+    /// state there before a run. The writes of `call` stay.
     pub fn within<R>(&mut self, call: impl FnOnce() -> R) -> R {
         host::enter::<T>();
         let returned = memory::within(&self.memory, call);
@@ -212,12 +164,12 @@ impl<T: Transform> Harness<T> {
     /// Transforms the records, as one batch.
     ///
     /// # Panics
-    /// Where the transform does, or where its output contradicts the contract.
+    /// Panics if the transform panics, or if its output contradicts the contract.
     pub fn run(&mut self, records: impl IntoIterator<Item = Input>) -> Outcome {
         let records: Vec<Input> = records.into_iter().collect();
         let offset = self.offset_next;
         self.offset_next += records.len() as i64;
-        // What a run that panicked has left.
+        // A run that panicked may have left writes.
         self.memory.borrow_mut().take_back();
         let outcome = self.process(&records, offset);
         if outcome.failures.is_empty() || !self.memory.borrow().has_written() {
@@ -228,12 +180,13 @@ impl<T: Transform> Harness<T> {
         let mut outcome = Outcome::default();
         for (source, record) in records.iter().enumerate() {
             let one = self.process(std::slice::from_ref(record), offset + source as i64);
-            match one.failures.is_empty() {
-                true => self.memory.borrow_mut().keep(),
-                false => self.memory.borrow_mut().take_back(),
+            if one.failures.is_empty() {
+                self.memory.borrow_mut().keep()
+            } else {
+                self.memory.borrow_mut().take_back()
             }
-            outcome.messages.extend(one.messages.into_iter().map(|sent| Sent { source, ..sent }));
-            outcome.failures.extend(one.failures.into_iter().map(|failed| Failed { source, ..failed }));
+            outcome.messages.extend(one.messages.into_iter().map(|sent| SentMessage { source, ..sent }));
+            outcome.failures.extend(one.failures.into_iter().map(|failed| Failure { source, ..failed }));
         }
         outcome
     }
@@ -250,11 +203,11 @@ impl<T: Transform> Harness<T> {
 }
 
 impl<T: Ticks> Harness<T> {
-    /// Sets the clock, in ms since the Unix epoch, and calls the tick function for the partition that
-    /// [`Harness::read_from`] says. An error is the failure of row 0, and takes back what was sent and written.
+    /// Sets the clock, in ms since the Unix epoch, and calls the tick function for the partition of
+    /// [`Harness::read_from`]. An error is the failure of row 0, and takes back its messages and writes.
     ///
     /// # Panics
-    /// Where the function does, or where its output contradicts the contract.
+    /// Panics if the function panics, or if its output contradicts the contract.
     pub fn tick(&mut self, now_ms: i64) -> Outcome {
         self.now_ms = now_ms;
         let partition = self.memory.borrow().partition;
@@ -268,7 +221,7 @@ impl<T: Ticks> Harness<T> {
             }
             Err(message) => {
                 self.memory.borrow_mut().take_back();
-                Outcome { messages: Vec::new(), failures: vec![Failed { source: 0, message }] }
+                Outcome { messages: Vec::new(), failures: vec![Failure { source: 0, message }] }
             }
         }
     }
@@ -292,7 +245,7 @@ impl Records {
     /// The record at `index`; [`Record::typed`] reads its value.
     ///
     /// # Panics
-    /// Where there are fewer.
+    /// Panics if there are fewer records.
     pub fn get(&self, index: usize) -> Record<'_> {
         Record::raw(rows::rows(&self.batch, &self.setup).nth(index).expect("there are more records than `index`"))
     }
@@ -300,69 +253,4 @@ impl Records {
 
 fn setup(config: String) -> Setup {
     Setup { config, inputs: vec!["input".to_owned()], outputs: vec!["output".to_owned()] }
-}
-
-// === impl Input ===
-
-impl Input {
-    /// A record of this value.
-    pub fn bytes(value: impl Into<Vec<u8>>) -> Self {
-        Input { value: Some(value.into()), ..Input::default() }
-    }
-
-    /// A record of this value.
-    pub fn text(value: &str) -> Self {
-        Input::bytes(value)
-    }
-
-    /// A record of this value in JSON.
-    ///
-    /// # Panics
-    /// Where it refuses to be serialised.
-    pub fn json(value: &impl Serialize) -> Self {
-        Input::bytes(serde_json::to_vec(value).expect("a test's value can be serialised"))
-    }
-
-    /// A record of a null value.
-    pub fn tombstone() -> Self {
-        Input::default()
-    }
-
-    /// Sets the key.
-    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    /// Adds a header; a value of `None` is null.
-    pub fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.map(<[u8]>::to_vec)));
-        self
-    }
-
-    /// Sets the timestamp, in ms since the Unix epoch.
-    pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
-        self.timestamp_ms = Some(timestamp_ms);
-        self
-    }
-}
-
-// === impl Sent ===
-
-impl Sent {
-    /// The value as text.
-    ///
-    /// # Panics
-    /// Where it is null or no UTF-8.
-    pub fn text(&self) -> &str {
-        str::from_utf8(self.value.as_deref().expect("the value is null")).expect("the value is no UTF-8")
-    }
-
-    /// The value as JSON.
-    ///
-    /// # Panics
-    /// Where it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(self.text()).expect("the value is no JSON")
-    }
 }

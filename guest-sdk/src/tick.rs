@@ -1,12 +1,12 @@
-//! Work that time asks for, not a record.
+//! Work at intervals, without a record.
 
 use crate::bindings::sandbar::transform::types::{Batch, Setup};
 use crate::returned::Returned;
 use crate::span::NULL;
 use crate::{Output, Result, Transform};
 
-/// When and for which partition a tick function is called: once in each interval that the spec's `tick` says, between
-/// batches, for each partition.
+/// A call of a tick function: its time and its partition. The host calls the function once in each interval of the
+/// spec's `tick`, between batches, for each partition.
 #[derive(Clone, Copy)]
 pub struct Tick<'a> {
     setup: &'a Setup,
@@ -17,10 +17,10 @@ pub struct Tick<'a> {
 
 /// A transform with a tick. [`#[transform(tick = ..)]`](macro@crate::transform) implements it.
 pub trait Ticks: Transform {
-    /// What the time asks for.
+    /// Does the work of one tick.
     ///
     /// # Errors
-    /// Undo the tick, with what it has sent and written; the next one comes at its time.
+    /// An error undoes the tick, with its messages and writes. The next tick comes at its time.
     fn tick(tick: Tick<'_>, config: &Self::Config, out: &mut Output<'_>) -> Result<()>;
 }
 
@@ -73,7 +73,7 @@ impl<'a> Tick<'a> {
         self.input
     }
 
-    /// What a tick's output is written against: one row without data.
+    /// The batch behind a tick's output: one row without data.
     pub(crate) fn batch(self) -> Batch {
         Batch {
             input: self.input as u32,
@@ -103,7 +103,7 @@ impl std::fmt::Debug for Tick<'_> {
 
 // === impl TickFunction ===
 
-/// The forms of a tick function by what it takes beside the tick: they keep the implementations apart.
+/// The forms of a tick function by its parameters beside the tick. They keep the implementations apart.
 #[doc(hidden)]
 pub enum Alone {}
 #[doc(hidden)]

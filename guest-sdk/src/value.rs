@@ -1,4 +1,4 @@
-//! What a key or a value can be read as.
+//! The types of a key or a value.
 
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub trait FromValue<'a>: Sized {
     /// Reads the bytes, which are `None` for null.
     ///
     /// # Errors
-    /// Where they are no such value.
+    /// Fails if the bytes are no such value.
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self>;
 }
 

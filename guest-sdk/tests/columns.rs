@@ -1,4 +1,4 @@
-//! What passes through the columns, over seeded random records.
+//! Seeded random records that pass through the columns.
 
 use sandbar_sdk::prelude::*;
 use sandbar_sdk::testing::{Harness, Input, Outcome, json};
@@ -77,7 +77,7 @@ fn for_random_batches(check: impl Fn(Vec<Input>)) {
 }
 
 fn as_inputs(outcome: &Outcome) -> Vec<Input> {
-    let input = |sent: &sandbar_sdk::testing::Sent| Input {
+    let input = |sent: &sandbar_sdk::testing::SentMessage| Input {
         key: sent.key.clone(),
         value: sent.value.clone(),
         headers: sent.headers.clone(),

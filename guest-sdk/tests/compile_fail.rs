@@ -1,4 +1,4 @@
-//! What `#[transform]` refuses, and how it says so: see `ui/`. `TRYBUILD=overwrite` takes over new messages.
+//! The refusals of `#[transform]` and their messages: see `ui/`. `TRYBUILD=overwrite` takes over new messages.
 
 #[test]
 fn wrong_signatures_are_refused_with_a_hint() {

@@ -1,10 +1,10 @@
-//! Stores, tables and ticks as a transform sees them, and what a failed record leaves behind: nothing.
+//! Stores, tables and ticks as a transform sees them. A failed record leaves nothing behind.
 
 use sandbar_sdk::prelude::*;
 use sandbar_sdk::testing::{Harness, Input, Outcome, Records, json};
 use std::collections::BTreeMap;
 
-/// What a record asks for: it writes in this order, and fails at the end if it is told to.
+/// The orders of a record to the transform: it writes in this order, and fails at the end if it is told to.
 #[derive(Clone, Deserialize, Serialize)]
 struct Script {
     add: Vec<(String, i64)>,
@@ -193,7 +193,7 @@ struct Product {
     name: String,
 }
 
-/// Names what was sold.
+/// Names the product of a sale.
 #[transform(tables = ["products"])]
 fn name_products(sold: Record<'_>) -> Result<Message<'_>> {
     let products = Table::<str, Json<Product>>::open("products")?;

@@ -1,4 +1,4 @@
-//! The signatures that `#[transform]` takes, and what a transform can see and say.
+//! The signatures that `#[transform]` takes, and the transform's view of a record.
 
 use sandbar_sdk::prelude::*;
 use sandbar_sdk::testing::{Harness, Input, Records, json};

@@ -1,4 +1,4 @@
--- What the table `recommendations` must hold while all orders are of one span of days, so that each weighs the same: for
+-- The expected rows of the table `recommendations` while all orders are of one span of days, so that all weigh alike: for
 -- each product the five others that are in most orders with it, and the five categories of these.
 WITH bought AS (
   SELECT DISTINCT order_id, (item ->> 'product_id')::int AS product_id

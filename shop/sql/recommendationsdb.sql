@@ -1,6 +1,6 @@
 -- The database behind the shop's pages: a sink connector keeps this table.
 
--- For each product what is most often bought together with it, the best first.
+-- For each product the products that are most often bought together with it, the best first.
 CREATE TABLE recommendations (
   product_id int PRIMARY KEY,
   others     jsonb NOT NULL,

@@ -5,9 +5,9 @@ CREATE TABLE products (
   name              text NOT NULL,
   category          text NOT NULL,
   price             numeric(10,2) NOT NULL,
-  -- In the warehouse at the last stocktaking; what was sold and delivered since is in the other two tables.
+  -- The pieces in the warehouse at the last stocktaking; later sales and deliveries are in the other two tables.
   stock             int NOT NULL,
-  -- Below the threshold the product is ordered anew, so much of it.
+  -- Below the threshold this quantity of the product is ordered.
   reorder_threshold int NOT NULL,
   reorder_quantity  int NOT NULL
 );
@@ -48,7 +48,7 @@ CREATE TABLE restocks (
 -- Their records are keyed by product (message.key.columns of the connector): a delete, too, has to know it.
 ALTER TABLE restocks REPLICA IDENTITY FULL;
 
--- What the connector may: read the tables, and follow their changes. It needs no superuser.
+-- The connector may read the tables, and follow their changes. It needs no superuser.
 CREATE ROLE shop_cdc LOGIN REPLICATION;
 GRANT SELECT ON products, new_orders, restocks TO shop_cdc;
 CREATE PUBLICATION shop FOR TABLE products, new_orders, restocks;

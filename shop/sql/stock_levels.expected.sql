@@ -1,4 +1,4 @@
--- What the table `stock_levels` must hold: what the stocktaking found, less what is ordered, and what was delivered.
+-- The expected rows of the table `stock_levels`: the stocktaking, less the orders, plus the deliveries.
 WITH ordered AS (
   SELECT (item ->> 'product_id')::int AS product_id, sum((item ->> 'qty')::bigint)::bigint AS pieces
   FROM new_orders, jsonb_array_elements(items) AS item WHERE status <> 'cancelled' GROUP BY 1

@@ -1,5 +1,5 @@
 //! `delivery: at-least-once` under the faults that exactly-once withstands: nothing is lost, each key's records come in
-//! order, and what comes twice is what was under way when a host was killed or lost its partitions.
+//! order, and only records that were under way when a host was killed or lost its partitions come twice.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn is_in(key: Option<&[u8]>, partitions: &[u64]) -> bool {
     partitions.contains(&(sandbar_shop::partition_for(key.expect("each has a key"), PARTITIONS) as u64))
 }
 
-/// How many messages of these partitions' keys are in the output.
+/// The number of messages of these partitions' keys in the output.
 fn sent_of(job: &Job, partitions: &[u64]) -> usize {
     let outputs = job.outputs();
     let own = outputs.iter().filter(|record| is_in(record.key.as_deref(), partitions));
@@ -83,9 +83,10 @@ fn hosts_are_killed_and_stopped() {
     let messages = numbered(60_000, KEYS);
     run(&job, &messages, AHEAD as i64, &mut seed, 4, |number| {
         let host = &mut hosts[number as usize % 2];
-        match number < KILLS {
-            true => host.kill9(),
-            false => assert_eq!(host.sigterm_and_wait(), Some(0)),
+        if number < KILLS {
+            host.kill9()
+        } else {
+            assert_eq!(host.sigterm_and_wait(), Some(0))
         }
         host.start_again();
         host.wait_ready();
@@ -118,9 +119,10 @@ fn commits_meet_rebalances() {
         let own = partitions_of(&other);
         let wanted = messages[..round * ROUND].iter().filter(|message| is_in(message.key.as_deref(), &own)).count();
         let stalled = kafka.faults().stall(&[JOIN_GROUP], "sandbar.alo-rebalance.tests.copy");
-        match is_there {
-            true => assert_eq!(third.sigterm_and_wait(), Some(0)),
-            false => third.start_again(),
+        if is_there {
+            assert_eq!(third.sigterm_and_wait(), Some(0))
+        } else {
+            third.start_again()
         }
         is_there = !is_there;
         stalled.wait_caught();

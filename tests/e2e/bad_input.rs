@@ -1,4 +1,4 @@
-//! What a host is sent by mistake, or to hurt it: each gets an answer that says what to do, and nothing breaks.
+//! Input that reaches a host by mistake, or to hurt it. Each request gets an answer with a remedy, and nothing breaks.
 
 use sandbar_harness::{Api, Host, KafkaCluster, Response, guests, topics, wait};
 use serde_json::{Value, json};

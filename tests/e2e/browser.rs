@@ -47,7 +47,7 @@ impl Dev {
     fn state(&self) -> Value {
         let get = |path: &str| self.api.get(path).success().json();
         let mut transform = get(ROUTE);
-        // It says when it was read.
+        // The transform logs the time at which the page was read.
         transform.as_object_mut().expect("an object").remove("changed_at");
         json!([
             transform,
@@ -140,7 +140,7 @@ fn a_page_of_another_origin_changes_nothing() {
         site.reports().pop().ok_or_else(|| "no report yet".to_owned())
     });
     drop(opened);
-    // What was sent has reached the host, and none of it did anything.
+    // The requests have reached the host, and none of them had an effect.
     assert_eq!(dev.state(), before, "{report}");
     assert!(dev.refused("E046") >= 40, "{} were refused as of another origin:\n{report}", dev.refused("E046"));
     for line in report.lines() {
@@ -149,7 +149,7 @@ fn a_page_of_another_origin_changes_nothing() {
     }
     assert_eq!(report.lines().filter(|line| line.starts_with("delete: TypeError")).count(), 2, "{report}");
 
-    // The same requests, from those who may.
+    // Clients that may send the requests send them.
     let bare = |verb: &str| dev.api.try_send("POST", &format!("{ROUTE}/{verb}"), &[("idempotency-key", verb)], &json!({}));
     assert_eq!(bare("pause").expect("an answer").status, 202);
     assert_eq!(dev.api.get(ROUTE).success().json()["desired"], "paused");

@@ -18,10 +18,10 @@ const REQUESTS: usize = 6;
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 const PATH: &str = "/v1/teams/tests/transforms/contended";
 
-/// How a request ended, as far as its writer was told.
+/// The end of a request, as its writer knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It is this revision.
+    /// The change is this revision.
     Accepted(u64),
     Refused,
     /// Told that nobody knows (E211).
@@ -105,7 +105,7 @@ fn writers_through_hosts_that_die() {
     let mut hosts: Vec<Host> = (0..HOSTS).map(|_| Host::start(kafka, "writers")).collect();
     let job = Job::new("writers", "contended", 1, guests::fixture(), json!({"mode": "echo", "tag": "first"}));
     job.deploy(&hosts[0].api());
-    // This is about what is written: nothing has to run.
+    // This test is about the writes: nothing has to run.
     assert_eq!(hosts[0].api().send("POST", &format!("{PATH}/pause"), "application/json", b"").status, 202);
     let mut spec = job.spec.clone();
     spec["module"] = hosts[0].api().get(PATH).json()["module"].clone();
@@ -113,11 +113,13 @@ fn writers_through_hosts_that_die() {
     let apis: Vec<Api> = hosts.iter().map(|host| Api::waiting(host.address(), ANSWER_WITHIN)).collect();
     let writing = AtomicUsize::new(WRITERS);
     let (ends, faults) = std::thread::scope(|scope| {
-        let (apis, spec, writing) = (&apis, &spec, &writing);
+        let apis = &apis;
+        let spec = &spec;
+        let writing = &writing;
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 scope.spawn(move || {
-                    let _ended = Ended(writing);
+                    let _ended = EndGuard(writing);
                     write(apis, writer, spec)
                 })
             })
@@ -167,9 +169,9 @@ fn writers_through_hosts_that_die() {
 }
 
 /// Counts a writer off, also one that panics.
-struct Ended<'a>(&'a AtomicUsize);
+struct EndGuard<'a>(&'a AtomicUsize);
 
-impl Drop for Ended<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

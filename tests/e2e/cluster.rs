@@ -41,7 +41,8 @@ fn any_host_answers_for_the_cluster() {
     job.wait_through(wait::PATIENCE);
 
     until("both hosts list both, and say the same of all 4 partitions", || {
-        let (status, other) = (apis[0].status("tests/echo"), apis[1].status("tests/echo"));
+        let status = apis[0].status("tests/echo");
+        let other = apis[1].status("tests/echo");
         let shared = status["hosts"].as_array().is_some_and(|hosts| hosts.len() == 2);
         let listed = apis.iter().all(|api| hosts(api).len() == 2);
         let complete = [&status, &other].iter().all(|status| status["rollout"]["state"] == "complete");
@@ -58,7 +59,7 @@ fn any_host_answers_for_the_cluster() {
         if fits { Ok(()) } else { Err(status.to_string()) }
     });
 
-    // It comes back, and is killed: silence is noticed too.
+    // The host comes back, and is killed: silence is noticed too.
     pair[0].start_again();
     pair[0].wait_ready();
     until("it is listed again", || if hosts(&apis[1]).len() == 2 { Ok(()) } else { Err("not yet".into()) });
@@ -67,7 +68,7 @@ fn any_host_answers_for_the_cluster() {
     job.assert_output(&unchanged(&messages));
 }
 
-/// Cooperative rebalancing: what stays with a host is not taken from it for a moment.
+/// Cooperative rebalancing: a partition that stays with a host is not taken from it for a moment.
 #[test]
 fn only_partitions_that_move_are_given_up() {
     const PARTITIONS: i32 = 6;

@@ -1,4 +1,4 @@
-//! Modules that nobody uses are collected; what is used, or may be gone back to, stays.
+//! Unused modules are collected. Modules that are used, or that a rollback may need, stay.
 
 use sandbar_harness::{Api, Host, KafkaCluster, guests, wait};
 use serde_json::json;
@@ -36,7 +36,7 @@ fn modules_that_nobody_uses_go_on_every_host() {
     job.produce(&messages);
     job.wait_through(wait::PATIENCE);
 
-    // Deleted, it is used no more; what comes after it under its name cannot go back.
+    // A deleted transform uses its modules no more, and a new one under its name cannot go back to them.
     apis[1].delete("/v1/teams/tests/transforms/echo").success();
     wait::until("the deleted transform's module is gone", wait::PATIENCE, || {
         if apis.iter().any(|api| has(api, &used)) { Err("it is there".into()) } else { Ok(()) }

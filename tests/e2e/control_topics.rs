@@ -1,6 +1,6 @@
 //! Control topics that are not as they should be: each an error with a code, and running transforms go on.
 
-use sandbar_harness::{Host, KafkaCluster, Message, Producer, guests, topics, wait};
+use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
@@ -43,7 +43,7 @@ fn foreign_data_is_skipped_and_said_so() {
             Message { key: None, value: Some(b"no key".to_vec()), ..Message::default() },
         ];
         let name = format!("_sandbar.foreign.{topic}");
-        // A compacted topic refuses what has no key.
+        // A compacted topic refuses records without a key.
         let compacted = matches!(topic, "deployments" | "modules" | "status");
         for message in foreign.into_iter().filter(|message| !compacted || message.key.is_some()) {
             producer.send(&name, &message.to_partition(0));
@@ -60,7 +60,7 @@ fn foreign_data_is_skipped_and_said_so() {
         let missing: Vec<_> = all.iter().filter(|topic| !said(topic)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
     });
-    // It goes on as if nothing had been, and so does a host that reads all of it from the start.
+    // The host goes on undisturbed, and so does a host that reads all of the topic from the start.
     let other = Host::start(kafka, "foreign");
     for api in [&api, &other.api()] {
         let status = api.status(&job.transform);
@@ -77,6 +77,38 @@ fn foreign_data_is_skipped_and_said_so() {
     job.produce(&messages);
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(&messages));
+}
+
+/// Writes statuses of a host that does not exist, and modules that nobody uploaded.
+fn forge_statuses_and_modules(send: impl Fn(&str, &str, &Value)) {
+    let beyond = u64::MAX;
+    let status = json!({
+        "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
+        "rollout": {"revision": beyond, "state": "failed"},
+    });
+    let forger = json!({
+        "host": "forger", "version": "", "started_at": i64::MIN, "seen_at": i64::MAX, "transforms": beyond, "partitions": 0,
+    });
+    send("status", "forger", &forger);
+    send("status", "tests/echo@forger", &status);
+    send("status", "tests/echo@other", &status);
+    for manifest in [json!({"bytes": beyond, "chunks": u32::MAX, "chunks_from": i64::MAX, "upload": "a"}), json!([])] {
+        for digest in ["a", "b"] {
+            send("modules", &format!("sha256:{}", digest.repeat(64)), &manifest);
+        }
+    }
+}
+
+/// Waits until the host that is no forger runs this revision.
+#[track_caller]
+fn wait_running(api: &Api, job: &Job, deployed: &Value) {
+    wait::until("the new revision runs", wait::PATIENCE, || {
+        let status = api.status(&job.transform);
+        let hosts = status["hosts"].as_array().expect("a list");
+        let own = hosts.iter().find(|status| status["host"] != "forger").unwrap_or(&Value::Null);
+        let runs = own["state"] == "running" && own["revision"] == *deployed && own["rollout"]["state"] == "complete";
+        if runs { Ok(()) } else { Err(format!("{deployed}: {status}")) }
+    });
 }
 
 /// Whoever may write to the control topics may write any number.
@@ -99,23 +131,10 @@ fn forged_records_lock_nobody_out() {
         producer.flush();
     };
     let mut all = Vec::new();
-    let (largest, beyond) = (1u64 << 53, u64::MAX);
+    let largest = 1u64 << 53;
+    let beyond = u64::MAX;
     let numbers = |number: u64| json!({"restarts": number, "resumes": number, "resets": number});
-    let status = json!({
-        "team": "tests", "name": "echo", "host": "forger", "state": "failed", "revision": beyond, "partitions": [],
-        "rollout": {"revision": beyond, "state": "failed"},
-    });
-    let forger = json!({
-        "host": "forger", "version": "", "started_at": i64::MIN, "seen_at": i64::MAX, "transforms": beyond, "partitions": 0,
-    });
-    send("status", "forger", &forger);
-    send("status", "tests/echo@forger", &status);
-    send("status", "tests/echo@other", &status);
-    for manifest in [json!({"bytes": beyond, "chunks": u32::MAX, "chunks_from": i64::MAX, "upload": "a"}), json!([])] {
-        for digest in ["a", "b"] {
-            send("modules", &format!("sha256:{}", digest.repeat(64)), &manifest);
-        }
-    }
+    forge_statuses_and_modules(send);
     for (round, forged) in [
         json!({"revision": beyond, "changes": beyond}),
         json!({"asked": numbers(beyond), "changed_at": i64::MIN}),
@@ -129,20 +148,14 @@ fn forged_records_lock_nobody_out() {
         deployment.as_object_mut().expect("an object").extend(forged.as_object().expect("an object").clone());
         send("deployments", "tests/echo", &deployment);
         send("deployments", &format!("tests/echo@{beyond}"), &deployment);
-        // Its work goes on, its owner deploys, and that is what runs.
+        // The transform's work goes on. Its owner deploys, and the new revision runs.
         let messages = numbered(200, 10);
         job.produce(&messages);
         job.wait_through(wait::PATIENCE);
         job.spec["config"]["tag"] = json!(round.to_string());
         job.deploy(&api);
         let deployed = newest()["revision"].clone();
-        wait::until("the new revision runs", wait::PATIENCE, || {
-            let status = api.status(&job.transform);
-            let hosts = status["hosts"].as_array().expect("a list");
-            let own = hosts.iter().find(|status| status["host"] != "forger").unwrap_or(&Value::Null);
-            let runs = own["state"] == "running" && own["revision"] == deployed && own["rollout"]["state"] == "complete";
-            if runs { Ok(()) } else { Err(format!("{deployed}: {status}")) }
-        });
+        wait_running(&api, &job, &deployed);
         let more = numbered(200, 10);
         job.produce(&more);
         job.wait_through(wait::PATIENCE);
@@ -197,7 +210,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
             });
         };
         readiness(503);
-        // Made anew, it is written again, and counts on from where it was.
+        // The new topic is written, and counts on from the last revision.
         let before = status["rollout"]["revision"].as_u64().expect("a number");
         topics::create_with(kafka, &[&name], partitions, &[("cleanup.policy", "compact")]);
         readiness(200);
@@ -212,7 +225,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
         });
         goes_on();
     }
-    // These nothing depends on: the host makes them anew by itself.
+    // Nothing depends on these topics: the host creates them again by itself.
     for topic in ["status", "logs", "samples"] {
         topics::delete(kafka, &format!("_sandbar.deleted.{topic}"));
     }
@@ -235,7 +248,7 @@ fn a_topic_deleted_while_running_stops_changes_and_nothing_else() {
     job.assert_output(&unchanged(&all));
 }
 
-/// The group's offsets outlive the catalog: what is deployed anew goes on from them.
+/// The group's offsets outlive the catalog: a new deployment goes on from them.
 #[test]
 fn a_cluster_whose_topics_were_lost_goes_on_counting() {
     let kafka = KafkaCluster::shared();

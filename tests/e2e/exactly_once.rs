@@ -8,10 +8,10 @@ use crate::faults::run;
 use crate::job::{ByKey, Job};
 
 const RECORDS: usize = 200_000;
-/// How far the producer is ahead of the hosts.
+/// The lead of the producer before the hosts.
 const AHEAD: i64 = 40_000;
 
-/// The shop's change events, field-strip as it is shipped, and what the shop says must come out.
+/// The shop's change events, field-strip as it is shipped, and the outputs that the shop expects.
 fn workload(cluster: &str, seed: &Seed) -> (Job, Vec<Message>, ByKey) {
     let spec = include_str!("../../transforms/field-strip/transform.yaml");
     let spec: Value = serde_norway::from_str(spec).expect("the shipped spec is YAML");

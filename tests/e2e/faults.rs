@@ -7,15 +7,15 @@ use sandbar_harness::{Message, Seed, wait};
 
 use crate::job::Job;
 
-/// When a fault is due, as numbers of records.
+/// The time of a fault, as numbers of records.
 struct Moment {
-    /// So many are committed by then.
+    /// The number of committed records at that time.
     committed: i64,
     /// No more are produced before it.
     produced: i64,
 }
 
-/// `count` moments of a run, one at random in each part of it.
+/// Returns `count` moments of a run, one at random in each part of it.
 fn moments(records: i64, ahead: i64, seed: &mut Seed, count: u64) -> Vec<Moment> {
     let part = (records - ahead) as u64 / count;
     let moment =
@@ -32,8 +32,8 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Runs the job, and calls `fault` at `count` moments, when the job is in mid-flight. The producer is `ahead` of what is
-/// committed, but waits for each fault: there is always work left for the next, however quick the machine is.
+/// Runs the job, and calls `fault` at `count` moments, when the job is in mid-flight. The producer is `ahead` of the
+/// commits, but waits for each fault: there is always work left for the next, however quick the machine is.
 pub fn run(job: &Job, messages: &[Message], ahead: i64, seed: &mut Seed, count: u64, mut fault: impl FnMut(u64)) {
     let allowed = AtomicI64::new(ahead);
     let records = messages.len() as i64;
@@ -44,7 +44,7 @@ pub fn run(job: &Job, messages: &[Message], ahead: i64, seed: &mut Seed, count: 
         let mut last = 0;
         for (number, moment) in (0..).zip(moments) {
             let go_on = |total: i64| allowed.store(moment.produced.min(total + ahead), Ordering::Relaxed);
-            // There is progress between any two faults: each meets a host at work, not one that starts.
+            // The job makes progress between any two faults: each meets a host at work, not one that starts.
             job.wait_total(moment.committed.max(last + 1), go_on);
             // Anywhere within a commit interval: in a poll, a guest, a transaction, a commit.
             std::thread::sleep(seed.duration(Duration::from_millis(150)));

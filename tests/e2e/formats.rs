@@ -1,5 +1,5 @@
-//! A newer host and this one share a cluster: what the newer one wrote is kept, and said. The newer one is played by the
-//! test, which writes the topics by hand.
+//! A newer host and this one share a cluster. This one keeps the records of the newer one, and reports them. The test
+//! plays the newer host, and writes the topics by hand.
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -11,13 +11,13 @@ use crate::job::{Job, numbered, unchanged};
 const PATH: &str = "/v1/teams/tests/transforms/echo";
 
 /// The cluster `formats`, with a transform.
-struct Shared {
+struct FormatsCluster {
     job: Job,
     producer: Producer,
     all: Vec<Message>,
 }
 
-impl Shared {
+impl FormatsCluster {
     fn newest(&self) -> Value {
         let records = topics::read_committed(self.job.kafka, "_sandbar.formats.deployments");
         let newest = records.into_iter().rfind(|record| record.key_text() == "tests/echo").expect("it was deployed");
@@ -36,6 +36,27 @@ impl Shared {
         self.job.produce(&messages);
         self.job.wait_through(wait::PATIENCE);
         self.all.extend(messages);
+    }
+
+    /// The newer host reports itself and the transforms on it in its own format. This one shows both.
+    #[track_caller]
+    fn newer_host_is_seen(&self, api: &Api, revision: u64) {
+        let beat = json!({"host": "newer", "format": 2, "version": "9.0.0", "formats": {"spec": 7}, "load": 0.5});
+        self.send("status", "newer", &beat);
+        let told = json!({
+            "version": 2, "team": "tests", "name": "echo", "host": "newer", "state": "hibernating", "revision": revision,
+            "partitions": [{"shape": "other"}],
+        });
+        self.send("status", "tests/echo@newer", &told);
+        wait::until("the newer host is there", wait::PATIENCE, || {
+            self.send("status", "newer", &beat);
+            let hosts = api.get("/v1/hosts").success().json();
+            let found = hosts["hosts"].as_array().is_some_and(|all| all.iter().any(|host| host["formats"]["spec"] == 7));
+            let status = api.status("tests/echo").to_string();
+            if found && status.contains("host newer tells") { Ok(()) } else { Err(format!("{hosts} {status}")) }
+        });
+        self.producer.send("_sandbar.formats.status", &Message { value: None, ..Message::new("newer", "") }.to_partition(0));
+        self.producer.flush();
     }
 }
 
@@ -74,7 +95,7 @@ fn a_newer_host_and_this_one_share_a_cluster() {
     let api = host.api();
     let job = Job::new("formats", "echo", 2, guests::fixture(), json!({"mode": "echo"}));
     job.deploy(&api);
-    let mut shared = Shared { job, producer: Producer::new(kafka), all: Vec::new() };
+    let mut shared = FormatsCluster { job, producer: Producer::new(kafka), all: Vec::new() };
     shared.goes_on();
     let first = shared.newest();
     assert_eq!(first["version"], 1);
@@ -109,7 +130,7 @@ fn a_newer_host_and_this_one_share_a_cluster() {
         assert_refused(&api, &shared.job);
         shared.goes_on();
         assert_eq!(shared.newest(), newer, "it was written over");
-        // A host that knew nothing before starts none of it.
+        // A host that knew nothing before starts none of these transforms.
         if others.is_empty() {
             others.push(Host::start(kafka, "formats"));
         }
@@ -117,25 +138,9 @@ fn a_newer_host_and_this_one_share_a_cluster() {
         assert_refused(&others[0].api(), &shared.job);
     }
 
-    // What it says of itself, and of transforms on it.
-    let beat = json!({"host": "newer", "format": 2, "version": "9.0.0", "formats": {"spec": 7}, "load": 0.5});
-    shared.send("status", "newer", &beat);
-    let told = json!({
-        "version": 2, "team": "tests", "name": "echo", "host": "newer", "state": "hibernating", "revision": revision,
-        "partitions": [{"shape": "other"}],
-    });
-    shared.send("status", "tests/echo@newer", &told);
-    wait::until("the newer host is there", wait::PATIENCE, || {
-        shared.send("status", "newer", &beat);
-        let hosts = api.get("/v1/hosts").success().json();
-        let found = hosts["hosts"].as_array().is_some_and(|all| all.iter().any(|host| host["formats"]["spec"] == 7));
-        let status = api.status("tests/echo").to_string();
-        if found && status.contains("host newer tells") { Ok(()) } else { Err(format!("{hosts} {status}")) }
-    });
-    shared.producer.send("_sandbar.formats.status", &Message { value: None, ..Message::new("newer", "") }.to_partition(0));
-    shared.producer.flush();
+    shared.newer_host_is_seen(&api, revision);
 
-    // It goes back to what this one understands, and keeps a field that nobody needs to know.
+    // The newer host goes back to a format that this one understands, and keeps a field that nobody needs to know.
     let mut back = understood;
     back["revision"] = json!(revision + 1);
     back["more"] = json!({"kept": true});
@@ -191,7 +196,8 @@ fn an_offset_that_somebody_else_wrote_stops_its_partition_until_it_is_set() {
         let status = wait_for(&api, &job.transform, Some("E227"));
         assert!(status.to_string().contains("\"failed\""), "{status}");
         wait::until("the other partition goes on", wait::PATIENCE, || {
-            let (committed, ends) = (job.progress.committed(), topics::ends(kafka, &job.input));
+            let committed = job.progress.committed();
+            let ends = topics::ends(kafka, &job.input);
             if committed[1] == Some(ends[1]) { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }
         });
         assert_eq!(job.progress.committed()[0], Some(offset), "the partition stands where it was");

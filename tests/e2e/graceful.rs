@@ -21,7 +21,7 @@ fn a_stopped_host_exits_0_and_its_deployments_come_back() {
     assert_eq!(host.sigterm_and_wait(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
 
-    // The same host, on its data.
+    // The host starts again on its data.
     host.start_again();
     host.wait_ready();
     job.produce(&messages[10_000..20_000]);

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests trust.
+//! The tests of the harness, which the other tests trust.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ fn keys_nulls_and_headers_arrive_as_they_were() {
     assert_eq!(read, sent);
 }
 
-/// Creates a changelog as a host does, and looks at what Kafka has made.
+/// Creates a changelog as a host does, and looks at the topic that Kafka has made.
 #[track_caller]
 fn assert_created(kafka: &KafkaCluster, name: &str, replicas: usize, settings: &[(&str, &str)]) {
     let log = KafkaLog::new(KafkaConfig { brokers: kafka.brokers().to_owned(), ..KafkaConfig::default() });

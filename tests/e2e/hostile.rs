@@ -39,7 +39,7 @@ fn sorted<'a>(messages: impl Iterator<Item = &'a Message>) -> Vec<Parts> {
     all
 }
 
-/// Records as they were sent: without what Sandbar has added.
+/// The records as they were sent: without the additions of Sandbar.
 fn sorted_read(records: &[Record]) -> Vec<Parts> {
     let own = |headers: &[(String, Option<Vec<u8>>)]| {
         headers.iter().filter(|(name, _)| !name.starts_with("sandbar.")).cloned().collect::<Vec<_>>()

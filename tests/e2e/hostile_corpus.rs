@@ -1,4 +1,5 @@
-//! The hostile corpus against two hosts on Kafka: each module costs its owner what its rule says, and nobody else anything.
+//! The hostile corpus against two hosts on Kafka: each module costs its owner the price of its rule, and nobody else
+//! anything.
 //!
 //! Beside the corpus a transform works that behaves, the victim: its output is exact. How fast it is, alone and beside, is
 //! printed here; the claim about it is measured by `sandbar-bench victim`, with optimised hosts.
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sandbar_harness::hostile::attack::{Attack, RECORDS};
 use sandbar_harness::hostile::watch::Watch;
-use sandbar_harness::hostile::web::{self, Held};
+use sandbar_harness::hostile::web::{self, OpenConnections};
 use sandbar_harness::hostile::{self, Case};
 use sandbar_harness::{Api, Host, KafkaCluster, Message, guests, topics, wait};
 use serde_json::{Value, json};
@@ -66,11 +67,11 @@ fn try_all(attack: &Attack<'_>, corpus: &[Case]) {
     in_lanes(corpus, |_, case| attack.try_out(case));
 }
 
-/// Deploys what a host takes, group by group; the first group under connections without end.
+/// Deploys the modules that a host takes, group by group; the first group under connections without end.
 fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
     let running: Vec<&Case> = corpus.iter().filter(|case| case.runs()).collect();
-    let mut held: Vec<Held> = hosts.iter().map(|host| Held::open(host.address())).collect();
-    let count: usize = held.iter().map(Held::count).sum();
+    let mut held: Vec<OpenConnections> = hosts.iter().map(|host| OpenConnections::open(host.address())).collect();
+    let count: usize = held.iter().map(OpenConnections::count).sum();
     for group in running.chunks(GROUP) {
         let deployed = Mutex::new(Vec::new());
         in_lanes(group, |through, case| {
@@ -78,7 +79,7 @@ fn run_all(attack: &Attack<'_>, corpus: &[Case], hosts: &[Host]) {
                 deployed.lock().expect("nobody panics with it").push(*case);
             }
         });
-        held.iter_mut().for_each(Held::drip);
+        held.iter_mut().for_each(OpenConnections::drip);
         let deployed = deployed.into_inner().expect("nobody panicked with it");
         attack.settle(&deployed);
         in_lanes(&deployed, |_, case| attack.delete(case));
@@ -164,7 +165,7 @@ impl Victim {
         Victim { job, sent: AtomicUsize::new(0) }
     }
 
-    /// LogTopics one round, and waits until all of it is through; records a second.
+    /// Sends one round of records, waits until all of them are through, and returns the records a second.
     fn round(&self) -> f64 {
         let first = self.sent.fetch_add(ROUND, Ordering::Relaxed);
         let started = Instant::now();
@@ -176,7 +177,8 @@ impl Victim {
     /// LogTopics rounds for as long as `attack` takes, and returns their mean rate.
     fn beside(&self, attack: impl FnOnce()) -> f64 {
         let ends = AtomicBool::new(false);
-        let (started, before) = (Instant::now(), self.sent.load(Ordering::Relaxed));
+        let started = Instant::now();
+        let before = self.sent.load(Ordering::Relaxed);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !ends.load(Ordering::Relaxed) {

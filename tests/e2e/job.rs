@@ -1,4 +1,4 @@
-//! A transform with its topics, what goes in, and what must come out.
+//! A transform with its topics, its input, and its expected output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use sandbar_harness::{Api, KafkaCluster, Message, Producer, Progress, Record, topics, wait};
 use serde_json::{Value, json};
 
-/// What came out for a key, in order; `None` is a tombstone.
+/// The outputs for a key, in order; `None` is a tombstone.
 pub type ByKey = BTreeMap<Option<Vec<u8>>, Vec<Option<Vec<u8>>>>;
 
 /// One transform of a cluster. Its topics are `<cluster>.<name>.in` and `.out`.
@@ -96,7 +96,7 @@ impl Job {
         });
     }
 
-    /// Waits until so many hosts have partitions.
+    /// Waits until this number of hosts have partitions.
     #[track_caller]
     pub fn wait_for_hosts(&self, api: &Api, count: usize) {
         wait::until(&format!("{count} hosts have partitions"), wait::PATIENCE, || {
@@ -133,7 +133,8 @@ impl Job {
         let none = Vec::new();
         let keys: std::collections::BTreeSet<_> = actual.keys().chain(expected.keys()).collect();
         for key in keys {
-            let (got, want) = (actual.get(key).unwrap_or(&none), expected.get(key).unwrap_or(&none));
+            let got = actual.get(key).unwrap_or(&none);
+            let want = expected.get(key).unwrap_or(&none);
             if got != want {
                 let at = got.iter().zip(want).take_while(|(got, want)| got == want).count();
                 println!("key {:?}: {} instead of {}, first difference at {at}:", text(key), got.len(), want.len());
@@ -148,7 +149,7 @@ fn text(bytes: &Option<Vec<u8>>) -> String {
     bytes.as_ref().map_or_else(|| "null".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// What an identity transform makes of `messages`.
+/// The outputs of an identity transform for `messages`.
 pub fn unchanged<'a>(messages: impl IntoIterator<Item = &'a Message>) -> ByKey {
     let mut all = ByKey::new();
     for message in messages {

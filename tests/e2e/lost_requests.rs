@@ -13,8 +13,8 @@ use crate::stateful::{Stateful, messages};
 
 const KEYS: u64 = 100;
 
-/// A host behind the proxy, with a job whose transactions take so long; and what its requests contain: group and
-/// transactional id both begin with it.
+/// A host behind the proxy, with a job whose transactions take this long, and the text that its requests contain: group
+/// and transactional id both begin with it.
 fn start(cluster: &str, commit_interval: &str) -> (Stateful, Host, String) {
     let fields = json!({ "commit_interval": commit_interval });
     let stateful = Stateful::new(cluster, 4, json!({"mode": "fold"}), fields);
@@ -53,14 +53,16 @@ fn requests_and_replies_of_a_transaction_are_lost() {
 fn a_delayed_commit_ends_no_other_transaction() {
     let mut seed = Seed::new("a_delayed_commit_ends_no_other_transaction");
     let (stateful, mut host, own) = start("late-commit", "4s");
-    let (kafka, job) = (KafkaCluster::shared(), &stateful.job);
+    let kafka = KafkaCluster::shared();
+    let job = &stateful.job;
     let written = || topics::ends(kafka, &job.output).iter().sum::<i64>();
     let late = kafka.faults().hold(END_TXN, &own);
     job.produce(&messages(&mut seed, 4_000, KEYS));
     late.wait_caught();
     job.wait_through(wait::PATIENCE);
     // The next transaction: its outputs are with Kafka, and it is not committed.
-    let (before, committed) = (written(), job.progress.total());
+    let before = written();
+    let committed = job.progress.total();
     job.produce(&messages(&mut seed, 4_000, KEYS));
     wait::until("the next transaction has written", wait::PATIENCE, || {
         let more = written() - before;
@@ -77,12 +79,13 @@ fn a_delayed_commit_ends_no_other_transaction() {
     stateful.assert_exact();
 }
 
-/// The same of offsets: they would take the group back behind what the next transaction has done.
+/// Delayed offsets do no harm either: they would take the group back behind the next transaction.
 #[test]
 fn delayed_offsets_take_no_group_back() {
     let mut seed = Seed::new("delayed_offsets_take_no_group_back");
     let (stateful, mut host, own) = start("late-offsets", "1s");
-    let (kafka, job) = (KafkaCluster::shared(), &stateful.job);
+    let kafka = KafkaCluster::shared();
+    let job = &stateful.job;
     let late = kafka.faults().hold(TXN_OFFSET_COMMIT, &own);
     job.produce(&messages(&mut seed, 2_000, KEYS));
     late.wait_caught();
@@ -106,7 +109,8 @@ fn delayed_offsets_take_no_group_back() {
 fn a_host_that_was_cut_off_commits_nothing_more() {
     let mut seed = Seed::new("a_host_that_was_cut_off_commits_nothing_more");
     let (stateful, host, own) = start("cut-off", "100ms");
-    let (kafka, job) = (KafkaCluster::shared(), &stateful.job);
+    let kafka = KafkaCluster::shared();
+    let job = &stateful.job;
     let mut other = Host::start(kafka, "cut-off");
     job.produce(&messages(&mut seed, 2_000, KEYS));
     job.wait_through(wait::PATIENCE);
@@ -129,13 +133,14 @@ fn a_host_that_was_cut_off_commits_nothing_more() {
 /// those of the member that it was when it began are refused.
 #[test]
 fn a_host_that_was_thrown_out_and_knows_it_commits_nothing_more() {
-    // So that the session ends well before the records' time does (`kafka/config.rs`).
+    // The session ends well before the records' time does (`kafka/config.rs`).
     const HEAD_START: Duration = Duration::from_secs(6);
     // Two of its heartbeats.
     const HEARD: Duration = Duration::from_secs(4);
     let mut seed = Seed::new("a_host_that_was_thrown_out_and_knows_it_commits_nothing_more");
     let (stateful, host, own) = start("thrown-out", "100ms");
-    let (kafka, job) = (KafkaCluster::shared(), &stateful.job);
+    let kafka = KafkaCluster::shared();
+    let job = &stateful.job;
     let mut other = Host::start(kafka, "thrown-out");
     job.produce(&messages(&mut seed, 2_000, KEYS));
     job.wait_through(wait::PATIENCE);
@@ -159,8 +164,8 @@ fn a_host_that_was_thrown_out_and_knows_it_commits_nothing_more() {
 
 #[test]
 fn requests_lost_at_random() {
-    // Those above, and Fetch, ListOffsets, Metadata, OffsetFetch, FindCoordinator, JoinGroup, SyncGroup,
-    // InitProducerId, AddOffsetsToTxn.
+    // These are the requests above, and Fetch, ListOffsets, Metadata, OffsetFetch, FindCoordinator, JoinGroup,
+    // SyncGroup, InitProducerId, AddOffsetsToTxn.
     const API_KEYS: [i16; 14] =
         [PRODUCE, HEARTBEAT, ADD_PARTITIONS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT, 1, 2, 3, 9, 10, 11, 14, 22, 25];
     let mut seed = Seed::new("requests_lost_at_random");

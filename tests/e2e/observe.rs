@@ -1,4 +1,4 @@
-//! Seeing inside, from any host: what a guest logs, what happens to a transform, and samples of its records.
+//! Observing from any host: the log lines of a guest, the events of a transform, and samples of its records.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ fn until(what: &str, holds: impl Fn() -> Result<(), String>) {
 fn logs_and_events_are_followed_from_any_host() {
     let kafka = KafkaCluster::shared();
     let hosts = [(); 2].map(|()| Host::start(kafka, "logs"));
-    let (here, there) = (hosts[0].api(), Cli::new("logs-cli", &hosts[1]));
+    let here = hosts[0].api();
+    let there = Cli::new("logs-cli", &hosts[1]);
     let mut job = Job::new("logs", "talk", 4, guests::fixture(), json!({"mode": "log-flood", "lines": 1}));
     job.spec["module"] = here.upload(&job.module).into();
     let deploy = |config: Value| {
@@ -80,6 +81,22 @@ fn logs_and_events_are_followed_from_any_host() {
     assert!(all.len() >= lines.len() && all[all.len() - lines.len()..] == lines[..] || all.starts_with(&lines), "{all:#?}");
 }
 
+/// The hosts that own partitions of the transform.
+fn owners(api: &Api) -> BTreeSet<String> {
+    // A host hears of the transform a moment later than the one that took it.
+    let status = api.get("/v1/teams/tests/transforms/echo/status").json();
+    let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
+    let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
+    owners.map(|host| host["host"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// The number of samples that a host has sent.
+fn samples(api: &Api) -> u64 {
+    let metrics = api.get("/metrics").body;
+    let line = metrics.lines().find(|line| line.starts_with("sandbar_journal_entries_total{kind=\"sample\"}"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn samples_show_both_sides_while_somebody_looks() {
     let kafka = KafkaCluster::shared();
@@ -88,22 +105,15 @@ fn samples_show_both_sides_while_somebody_looks() {
     job.deploy(&hosts[0].api());
     // The one that is asked runs nothing of it: hosts never call each other.
     let watcher = hosts[2].api();
-    let names = |api: &Api| {
-        // It hears of the transform a moment later than the one that took it.
-        let status = api.get("/v1/teams/tests/transforms/echo/status").json();
-        let owns = |host: &&Value| host["partitions"].as_array().is_some_and(|all| !all.is_empty());
-        let owners = status["hosts"].as_array().into_iter().flatten().filter(owns);
-        owners.map(|host| host["host"].as_str().expect("a name").to_owned()).collect::<BTreeSet<_>>()
-    };
     until("the partitions are on more than one host", || {
-        let owners = names(&watcher);
+        let owners = owners(&watcher);
         if owners.len() >= 2 { Ok(()) } else { Err(format!("{owners:?}")) }
     });
     let cli = Cli::new("samples-cli", &hosts[2]);
     let following = cli.start("tail tests/echo -f -o json");
     let mut sent = Vec::new();
     wait::until("samples of more than one host, and one that failed", wait::PATIENCE, || {
-        // Of a batch the first records are shown.
+        // A host shows the first records of a batch.
         let more = [vec![Message::new("k", "poison")], numbered(20, 10)].concat();
         job.produce(&more);
         sent.extend(more.into_iter().filter(|message| message.value.as_deref() != Some(b"poison")));
@@ -113,10 +123,12 @@ fn samples_show_both_sides_while_somebody_looks() {
         if hosts.len() >= 2 && failed { Ok(()) } else { Err(format!("{hosts:?}, failed: {failed}")) }
     });
     for line in following.lines() {
-        let (input, output) = (&line["input"], &line["outputs"][0]);
-        match line["failed"].is_object() {
-            true => assert!(output.is_null() && input["value"] == "poison", "{line}"),
-            false => assert!(output["topic"] == job.output && output["value"] == input["value"], "{line}"),
+        let input = &line["input"];
+        let output = &line["outputs"][0];
+        if line["failed"].is_object() {
+            assert!(output.is_null() && input["value"] == "poison", "{line}")
+        } else {
+            assert!(output["topic"] == job.output && output["value"] == input["value"], "{line}")
         }
     }
     // A few, in text.
@@ -134,12 +146,7 @@ fn samples_show_both_sides_while_somebody_looks() {
 
     // Nobody looks any more, and the hosts stop showing.
     following.process.terminate(wait::PATIENCE);
-    let shown = |api: &Api| {
-        let metrics = api.get("/metrics").body;
-        let line = metrics.lines().find(|line| line.starts_with("sandbar_journal_entries_total{kind=\"sample\"}"));
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    let total = || hosts.iter().map(|host| shown(&host.api())).sum::<u64>();
+    let total = || hosts.iter().map(|host| samples(&host.api())).sum::<u64>();
     wait::until("records go through and none is shown", wait::PATIENCE, || {
         let before = total();
         let more = numbered(100, 10);

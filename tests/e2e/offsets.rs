@@ -1,11 +1,11 @@
-//! Where a transform begins, where it is moved to, and trials of it, on real Kafka.
+//! The start of a transform, moves of its offsets, and trials, on real Kafka.
 
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Response, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
 
-/// What can be done with one transform.
+/// The calls for one transform.
 struct Control<'a> {
     api: &'a Api,
     route: String,
@@ -78,6 +78,24 @@ fn rfc3339(millis: i64) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
+fn target(job: &Job, partition: usize, offset: i64) -> Value {
+    json!({"topic": job.input, "partition": partition, "offset": offset})
+}
+
+/// Refused are offsets beyond the end, partitions that do not exist, and topics that are no input.
+#[track_caller]
+fn assert_wrong_targets_are_refused(control: &Control<'_>, job: &Job, end: i64) {
+    for (targets, named) in [
+        (json!([target(job, 0, end + 1)]), format!("has 0 to {end}")),
+        (json!([target(job, 0, 0), target(job, 2, 0)]), "offsets[1].partition".to_owned()),
+        (json!([{"topic": job.output, "partition": 0, "offset": 0}]), "is not an input".to_owned()),
+    ] {
+        let refused = control.patch("", &json!({"offsets": targets}));
+        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("E041")), "{refused:?}");
+        assert!(refused.body.contains(&named), "{named}: {refused:?}");
+    }
+}
+
 #[test]
 fn what_is_said_to_be_processed_again_is() {
     let host = Host::start(KafkaCluster::shared(), "offsets");
@@ -85,7 +103,8 @@ fn what_is_said_to_be_processed_again_is() {
     let job = Job::new("offsets", "echo", 2, guests::fixture(), json!({"mode": "echo"}));
     let control = Control::new(&api, &job);
     let messages = numbered(1_200, 50);
-    let (first, second) = (&messages[..600], &messages[600..1_000]);
+    let first = &messages[..600];
+    let second = &messages[600..1_000];
     let boundary = produce_parts(&job, first, second);
     job.deploy(&api);
     job.wait_through(wait::PATIENCE);
@@ -118,7 +137,7 @@ fn what_is_said_to_be_processed_again_is() {
     expected.extend(&messages[..1_000]);
     job.assert_output(&unchanged(expected.clone()));
 
-    // What comes during a pause is skipped.
+    // Records that come during a pause are skipped.
     control.post("pause", &json!({}));
     job.produce(&messages[1_000..1_100]);
     control.moves(&json!({"to": "latest"}), -100);
@@ -128,20 +147,11 @@ fn what_is_said_to_be_processed_again_is() {
     expected.extend(&messages[1_100..]);
     job.assert_output(&unchanged(expected.clone()));
 
-    // One partition, by offset; and what is not there.
+    // One partition is set by offset; then partitions that do not exist.
     control.post("pause", &json!({}));
     let ends = topics::ends(job.kafka, &job.input);
-    let target = |partition: usize, offset: i64| json!({"topic": job.input, "partition": partition, "offset": offset});
-    for (targets, named) in [
-        (json!([target(0, ends[0] + 1)]), format!("has 0 to {}", ends[0])),
-        (json!([target(0, 0), target(2, 0)]), "offsets[1].partition".to_owned()),
-        (json!([{"topic": job.output, "partition": 0, "offset": 0}]), "is not an input".to_owned()),
-    ] {
-        let refused = control.patch("", &json!({"offsets": targets}));
-        assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("E041")), "{refused:?}");
-        assert!(refused.body.contains(&named), "{named}: {refused:?}");
-    }
-    let moved = control.patch("", &json!({"offsets": [target(1, ends[1] - 5)]})).success().json();
+    assert_wrong_targets_are_refused(&control, &job, ends[0]);
+    let moved = control.patch("", &json!({"offsets": [target(&job, 1, ends[1] - 5)]})).success().json();
     assert_eq!(moved["records"], 5, "{moved}");
     control.post("resume", &json!({}));
     job.wait_through(wait::PATIENCE);

@@ -1,18 +1,17 @@
 //! Committed offsets that are lost, partitions and topics that are new, records that are gone: nothing is skipped and
 //! nothing counts twice, and the other partitions go on.
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, Seed, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
 use crate::stateful::{Stateful, messages};
-
-const CALL: Duration = Duration::from_secs(20);
 
 fn echo(cluster: &str, name: &str, partitions: i32, start: &str) -> Job {
     Job::new(cluster, name, partitions, guests::fixture(), json!({"mode": "echo"})).with(json!({ "start": start }))
@@ -94,7 +93,8 @@ fn wait_outputs(job: &Job, expected: &[Message]) {
 /// The partition stands still whatever `start` says, and goes on where somebody says.
 #[test]
 fn a_forgotten_offset_is_not_new() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "forgotten");
+    let kafka = KafkaCluster::shared();
+    let cluster = "forgotten";
     let host = Host::start(kafka, cluster);
     let api = host.api();
     let [latest, earliest] = ["latest", "earliest"].map(|start| echo(cluster, start, 2, start));
@@ -157,7 +157,8 @@ fn a_forgotten_offset_is_not_new() {
 /// With `start: latest` and two hosts: found at once while they run, and after a pause and after a stop.
 #[test]
 fn new_partitions_begin_at_their_first_records() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "grown");
+    let kafka = KafkaCluster::shared();
+    let cluster = "grown";
     let mut host = Host::start(kafka, cluster);
     let mut other = Host::start(kafka, cluster);
     let job = echo(cluster, "echo", 1, "latest");
@@ -213,7 +214,8 @@ fn new_partitions_begin_at_their_first_records() {
 /// Its offsets are of another topic, whether Kafka has them still or not.
 #[test]
 fn a_recreated_topic_begins_at_its_first_records() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "anew");
+    let kafka = KafkaCluster::shared();
+    let cluster = "anew";
     let host = Host::start(kafka, cluster);
     let api = host.api();
     let jobs = ["paused", "running"].map(|name| echo(cluster, name, 2, "latest"));
@@ -228,7 +230,7 @@ fn a_recreated_topic_begins_at_its_first_records() {
         topics::delete(kafka, &job.input);
         topics::create(kafka, &[&job.input], 2);
     }
-    // As one that Kafka has not deleted yet.
+    // The offset looks like one that Kafka has not deleted yet.
     wait::until("the group is empty", wait::PATIENCE, || {
         let status = api.status(&jobs[0].transform);
         if partitions(&status).is_empty() { Ok(()) } else { Err(status.to_string()) }
@@ -241,139 +243,12 @@ fn a_recreated_topic_begins_at_its_first_records() {
     jobs.iter().for_each(|job| wait_outputs(job, &expected));
 }
 
-/// Writes messages in a transaction of its own: a marker follows them.
-fn produce_in_transaction(kafka: &KafkaCluster, topic: &str, messages: &[Message]) {
-    let mut config = topics::client(kafka);
-    config.set("transactional.id", format!("tests.{topic}"));
-    let producer: BaseProducer = config.create().expect("valid");
-    producer.init_transactions(CALL).expect("Kafka answers");
-    producer.begin_transaction().expect("none is open");
-    for message in messages {
-        let record = BaseRecord::<[u8], [u8]> {
-            key: message.key.as_deref(),
-            payload: message.value.as_deref(),
-            partition: message.partition,
-            ..BaseRecord::to(topic)
-        };
-        producer.send(record).map_err(|(error, _)| error).expect("room");
-    }
-    producer.flush(CALL).expect("Kafka answers");
-    producer.commit_transaction(CALL).expect("Kafka answers");
-}
-
-#[test]
-fn retention_stops_the_partition_whose_records_it_took() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "retention");
-    let mut host = Host::start(kafka, cluster);
-    let job = echo(cluster, "echo", 2, "earliest");
-    begin(&host.api(), &job, 2);
-    let other = echo(cluster, "other", 2, "earliest").with(json!({"delivery": "at-least-once"}));
-    begin(&host.api(), &other, 2);
-    let mut expected = [to_partition(0, 0..10), to_partition(1, 0..10)].concat();
-    produce_in_transaction(kafka, &job.input, &expected);
-    produce_in_transaction(kafka, &other.input, &expected);
-    // The marker is passed, and that is committed: by an idle worker too.
-    job.wait_through(wait::PATIENCE);
-    other.wait_through(wait::PATIENCE);
-    assert_eq!(topics::ends(kafka, &job.input), [11, 11]);
-    let lags: Vec<Value> = shown(&host.api(), &job).iter().map(|at| at["lag"].clone()).collect();
-    assert_eq!(lags, [0, 0]);
-    let metadata = shown(&host.api(), &job)[0]["metadata"].as_str().expect("text").to_owned();
-    assert!(metadata.contains("\"revision\":1"), "{metadata}");
-    produce_in_transaction(kafka, &job.input, &to_partition(0, 10..20));
-    expected.extend(to_partition(0, 10..20));
-    wait_outputs(&job, &expected);
-    // Before it is committed, both say the same: no work is left.
-    wait::until("status and offsets agree", wait::PATIENCE, || {
-        let status = partitions(&host.api().status(&job.transform));
-        let shown = shown(&host.api(), &job);
-        let (status, offsets) = (status.get(&0).and_then(|own| own.1), shown[0]["lag"].as_u64());
-        if (status, offsets) == (Some(0), Some(0)) { Ok(()) } else { Err(format!("{status:?} and {offsets:?}")) }
-    });
-    assert_eq!(host.sigterm_and_wait(), Some(0));
-    assert_eq!(job.progress.committed(), [Some(22), Some(11)], "committed at the stop");
-    topics::delete_records(kafka, &job.input, 0, 22);
-    topics::delete_records(kafka, &job.input, 1, 11);
-    host.start_again();
-    host.wait_ready();
-    wait_for(&host.api(), &job, &[(0, None), (1, None)]);
-
-    // Records that nobody has read are lost: that partition stands still, and names them.
-    post(&host.api(), &job, "pause");
-    let more = [to_partition(0, 20..30), to_partition(1, 20..30)].concat();
-    produce_in_transaction(kafka, &job.input, &more);
-    topics::delete_records(kafka, &job.input, 0, 26);
-    post(&host.api(), &job, "resume");
-    let status = wait_for(&host.api(), &job, &[(0, Some("E225")), (1, None)]).to_string();
-    let command = format!("sandbar offsets set {} --offset {}:0:26", job.transform, job.input);
-    for named in ["offsets 22 to 25 were deleted", &command] {
-        assert!(status.contains(named), "{named}: {status}");
-    }
-    expected.extend(to_partition(1, 20..30));
-    wait_outputs(&job, &expected);
-    job.produce(&to_partition(1, 30..35));
-    expected.extend(to_partition(1, 30..35));
-    wait_outputs(&job, &expected);
-    post(&host.api(), &job, "pause");
-    set(&host.api(), &job, &[(0, 26)]);
-    post(&host.api(), &job, "resume");
-    expected.extend(to_partition(0, 24..30));
-    wait_outputs(&job, &expected);
-
-    // An offset that the partition does not have any more, or not yet.
-    post(&host.api(), &job, "pause");
-    let end = topics::ends(kafka, &job.input)[1];
-    wait::until("the group is empty", wait::PATIENCE, || {
-        let status = host.api().status(&job.transform);
-        if partitions(&status).is_empty() { Ok(()) } else { Err(status.to_string()) }
-    });
-    topics::commit(kafka, &group(cluster, &job), &job.input, 1, end + 5);
-    post(&host.api(), &job, "resume");
-    let status = wait_for(&host.api(), &job, &[(0, None), (1, Some("E225"))]).to_string();
-    assert!(status.contains(&format!("ends at {end}, and the committed offset is {}", end + 5)), "{status}");
-}
-
-/// A bad record holds a partition, and retention takes the records after it: nobody reads on behind the gap.
-#[test]
-fn retention_overtakes_a_partition_that_is_held() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "overtaken");
-    let host = Host::start(kafka, cluster);
-    let api = host.api();
-    let job = Job::new(cluster, "held", 2, guests::fixture(), json!({"mode": "panic"}));
-    let job = job.with(json!({"on_error": {"then": "pause"}}));
-    let mut expected = [to_partition(0, 0..3), to_partition(1, 0..3)].concat();
-    begin(&api, &job, 2);
-    job.produce(&expected);
-    wait_outputs(&job, &expected);
-    job.produce(&[Message::new("key-0", "poison").to_partition(0)]);
-    job.produce(&to_partition(0, 3..8));
-    wait::until("a bad record holds partition 0", wait::PATIENCE, || {
-        let status = api.status(&job.transform);
-        match partitions(&status).get(&0) {
-            Some((state, ..)) if state == "paused" => Ok(()),
-            _ => Err(status.to_string()),
-        }
-    });
-    topics::delete_records(kafka, &job.input, 0, 6);
-    post(&api, &job, "resume");
-    let status = wait_for(&api, &job, &[(0, Some("E225")), (1, None)]).to_string();
-    assert!(status.contains("offsets 3 to 5 were deleted"), "{status}");
-    let more = to_partition(1, 3..6);
-    job.produce(&more);
-    expected.extend(more);
-    wait_outputs(&job, &expected);
-    post(&api, &job, "pause");
-    set(&api, &job, &[(0, 6)]);
-    post(&api, &job, "resume");
-    expected.extend(to_partition(0, 5..8));
-    wait_outputs(&job, &expected);
-}
-
 /// The memory and the first offsets are there together, or neither is.
 #[test]
 fn a_host_is_killed_while_it_begins() {
     const JOBS: usize = 3;
-    let (kafka, cluster) = (KafkaCluster::shared(), "begun");
+    let kafka = KafkaCluster::shared();
+    let cluster = "begun";
     let mut seed = Seed::new("a_host_is_killed_while_it_begins");
     let mut host = Host::start(kafka, cluster);
     for round in 0..2 {
@@ -400,7 +275,7 @@ fn a_host_is_killed_while_it_begins() {
         host.wait_ready();
         for (job, begun) in jobs.iter().zip(begun) {
             wait_for(&host.api(), job, &[(0, None), (1, None)]);
-            // Partitions that had not begun begin now, at `latest`.
+            // A transform that had not begun begins now, at `latest`.
             let more = to_partition(0, 5..7);
             job.produce(&more);
             let expected = if begun { [records.clone(), more].concat() } else { more };
@@ -412,7 +287,8 @@ fn a_host_is_killed_while_it_begins() {
 /// Version 0.1 remembered nothing outside of groups; and a later version may remember more than this one understands.
 #[test]
 fn memories_of_other_versions() {
-    let (kafka, cluster) = (KafkaCluster::shared(), "versions");
+    let kafka = KafkaCluster::shared();
+    let cluster = "versions";
     let mut host = Host::start(kafka, cluster);
     let job = echo(cluster, "echo", 3, "latest");
     let records = [to_partition(0, 0..5), to_partition(1, 0..5), to_partition(2, 0..5)].concat();

@@ -88,7 +88,7 @@ fn a_culprit_is_found_and_the_others_run() {
     let gauges: Vec<&str> = metrics.lines().filter(|line| line.starts_with("sandbar_quarantined{")).collect();
     assert_eq!(gauges, [r#"sandbar_quarantined{team="tests",transform="loops"} 1"#]);
 
-    // It stays so through a restart that somebody wants, and through a deployment of a mended module.
+    // The transform stays so through a restart that somebody wants, and through a deployment of a mended module.
     assert_eq!(host.sigterm_and_wait(), Some(0));
     host.start_again();
     host.wait_ready();

@@ -29,7 +29,7 @@ fn entry(api: &Api, stateful: &Stateful, key: &str) -> Result<((i64, i64), Strin
     Ok((numbers(&String::from_utf8(bytes).expect("text")), host))
 }
 
-/// Every key is answered with what is committed. Returns which hosts answered.
+/// Every key is answered with its committed value. Returns the hosts that answered.
 fn ask_for_all(api: &Api, stateful: &Stateful, sums: &Sums) -> Result<BTreeSet<String>, String> {
     let mut hosts = BTreeSet::new();
     for number in 0..KEYS {
@@ -50,7 +50,8 @@ fn ask_for_all(api: &Api, stateful: &Stateful, sums: &Sums) -> Result<BTreeSet<S
 #[test]
 fn any_host_answers_for_every_key() {
     let mut seed = Seed::new("any_host_answers_for_every_key");
-    let (kafka, stateful) = (KafkaCluster::shared(), queryable("query"));
+    let kafka = KafkaCluster::shared();
+    let stateful = queryable("query");
     let mut hosts = [(); 2].map(|()| Host::start(kafka, "query"));
     stateful.job.deploy(&hosts[0].api());
     stateful.job.wait_for_hosts(&hosts[0].api(), 2);
@@ -72,7 +73,8 @@ fn any_host_answers_for_every_key() {
 #[test]
 fn a_state_that_is_reset_begins_empty() {
     let mut seed = Seed::new("a_state_that_is_reset_begins_empty");
-    let (kafka, mut stateful) = (KafkaCluster::shared(), queryable("state-reset"));
+    let kafka = KafkaCluster::shared();
+    let mut stateful = queryable("state-reset");
     let host = Host::start(kafka, "state-reset");
     let cli = Cli::new("state-reset", &host);
     stateful.job.deploy(&host.api());

@@ -68,9 +68,12 @@ fn wait_paused(api: &Api, job: &Job, at: i64, code: &str) {
     wait::until(&format!("{} stands at partition {at}, {code}", job.transform), wait::PATIENCE, || {
         let status = api.status(&job.transform);
         let partitions = partitions(&status);
-        let is_right = |(number, partition): (&i64, &Value)| match *number == at {
-            true => partition["state"] == "paused" && partition["error"]["code"] == code,
-            false => partition["lag"] == 0,
+        let is_right = |(number, partition): (&i64, &Value)| {
+            if *number == at {
+                partition["state"] == "paused" && partition["error"]["code"] == code
+            } else {
+                partition["lag"] == 0
+            }
         };
         if !partitions.is_empty() && partitions.iter().all(is_right) { Ok(()) } else { Err(status.to_string()) }
     });
@@ -121,7 +124,7 @@ fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     assert_eq!(told(letters), std::slice::from_ref(&letter));
     assert!(dead_letters(letters)[0].header("sandbar.error.message").is_some_and(|text| text.contains("the key is null")));
     assert_eq!(told(at_least_once), [letter]);
-    // Each once at least: what was sent beside the null key is sent again.
+    // Each record comes at least once: those beside the null key are sent again.
     let seen: std::collections::BTreeSet<_> = at_least_once.outputs().into_iter().map(|record| record.value).collect();
     assert_eq!(seen, good().map(|message| message.value.clone()).collect());
 
@@ -152,7 +155,7 @@ fn the_broker_decides_on_sizes() {
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(&all));
 
-    // Less than the producer's batches: what is small enough passes.
+    // The limit is below the producer's batches: a record that is small enough passes.
     topics::configure(job.kafka, &job.output, &[("max.message.bytes", "20000")]);
     let small: Vec<Message> = (0..600).map(|i| Message::new(format!("k{}", i % 30), noise(200 + i))).collect();
     let large = Message::new("k7", noise(30_000));

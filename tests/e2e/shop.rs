@@ -1,4 +1,4 @@
-//! The whole shop: what SQL over the source says is what the sinks hold, whatever happened on the way.
+//! The whole shop: the sinks equal the result of SQL over the source, whatever happened on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ fn assert_reordered_once(kafka: &KafkaCluster) {
     assert!(!last.is_empty(), "no product has run low");
 }
 
-/// Where a change stands in the database's log occurs once for each key: the source is exactly once, too.
+/// A place in the database's log occurs once for each key: the source is exactly once, too.
 fn assert_captured_once(kafka: &KafkaCluster, topic: &str) {
     let mut seen = BTreeSet::new();
     for record in topics::read_committed(kafka, topic).iter().filter(|record| record.value.is_some()) {

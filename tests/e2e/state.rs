@@ -1,5 +1,5 @@
-//! Keyed state on real Kafka: whatever is done to hosts, to their local stores and to the changelog, what comes out is
-//! the fold of the committed input, and so are the changelog and the local store.
+//! Keyed state on real Kafka. The output, the changelog and the local store are the fold of the committed input,
+//! whatever is done to hosts, to their local stores and to the changelog.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,10 +51,10 @@ fn state_moves_between_two_hosts() {
     stateful.assert_exact();
 }
 
-/// What is done to a local store between two lives of its host: folder, an older copy of it, randomness.
+/// Damage to a local store between two lives of its host: folder, an older copy of it, randomness.
 type Tamper = fn(&Path, &Path, &mut Seed);
 
-/// A local store is a cache: whatever becomes of it is found out, or does no harm.
+/// A local store is a cache: damage to it is found, or does no harm.
 #[test]
 fn a_local_store_that_was_tampered_with() {
     const TAMPERS: [(&str, Tamper); 7] = [
@@ -71,7 +71,7 @@ fn a_local_store_that_was_tampered_with() {
     ];
     const KEYS: u64 = 2_000;
     let mut seed = Seed::new("a_local_store_that_was_tampered_with");
-    // So much that it does not all lie in memory, or in one file.
+    // There are enough records that they do not all lie in memory, or in one file.
     let stateful = Stateful::new("state-local", 1, json!({"mode": "fold", "bytes": 1500}), json!({}));
     let mut host = Host::start(KafkaCluster::shared(), "state-local");
     stateful.job.deploy(&host.api());
@@ -111,7 +111,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Flips some bytes in so many of the files, the largest first.
+/// Flips some bytes in `count` of the files, the largest first.
 fn flip(files: &[PathBuf], count: usize, seed: &mut Seed) {
     let mut all: Vec<(PathBuf, Vec<u8>)> =
         files.iter().map(|file| (file.clone(), fs::read(file).expect("readable"))).collect();
@@ -133,15 +133,15 @@ fn cut(file: &Path) {
     fs::File::options().write(true).open(file).expect("writable").set_len(half).expect("writable");
 }
 
-/// Values that were overwritten, and keys that were deleted, are gone from the changelog: what is left is the state all
-/// the same. And a local copy from before that is not to be trusted: it would keep what was deleted.
+/// Values that were overwritten, and keys that were deleted, are gone from the changelog; the rest still is the state.
+/// A local copy from before must not be trusted: it would keep the deleted keys.
 #[test]
 fn a_changelog_whose_older_part_was_compacted() {
     const KEYS: u64 = 100;
     let mut seed = Seed::new("a_changelog_whose_older_part_was_compacted");
     let (kafka, stateful) =
         (KafkaCluster::shared(), Stateful::new("state-compacted", 2, json!({"mode": "fold"}), json!({})));
-    // As soon and as much as Kafka can.
+    // The topic is compacted as soon and as much as Kafka can.
     let settings = [
         ("cleanup.policy", "compact"),
         ("segment.ms", "300"),
@@ -185,7 +185,8 @@ fn a_changelog_whose_older_part_was_compacted() {
 fn two_inputs_share_a_store() {
     const KEYS: u64 = 50;
     let mut seed = Seed::new("two_inputs_share_a_store");
-    let (kafka, other) = (KafkaCluster::shared(), "state-shared.other");
+    let kafka = KafkaCluster::shared();
+    let other = "state-shared.other";
     topics::create(kafka, &[other], 4);
     let mut stateful = Stateful::new("state-shared", 4, json!({"mode": "fold"}), json!({}));
     let inputs = json!([stateful.job.input, other]);
@@ -209,7 +210,7 @@ fn two_inputs_share_a_store() {
     feed.flush();
     sandbar_harness::Progress::new(kafka, "sandbar.state-shared.tests.state-shared", other).wait_through(wait::PATIENCE);
 
-    // In which order the inputs meet is open; but each record is counted once, on top of what was there.
+    // The order in which the inputs meet is open, but each record is counted once, on top of the state before.
     let mut expected = std::collections::BTreeMap::new();
     for message in own.iter().chain(&others) {
         let (count, sum): &mut (i64, i64) = expected.entry(text(message.key.as_deref())).or_default();

@@ -1,4 +1,4 @@
-//! Where state would go wrong, a transform is refused or stops, and says why. And ticks.
+//! Faults that would damage state: a transform is refused or stops, with the reason. And ticks.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use crate::stateful::{Stateful, messages};
 /// Waits until the transform's status has an error of this code. Returns the status.
 #[track_caller]
 fn wait_for_error(host: &Host, stateful: &Stateful, code: &str) -> Value {
-    let (api, name) = (host.api(), stateful.job.transform.replace('/', "/transforms/"));
+    let api = host.api();
+    let name = stateful.job.transform.replace('/', "/transforms/");
     wait::until(&format!("the status says {code}"), wait::PATIENCE, || {
         let status = api.try_get(&format!("/v1/teams/{name}/status"))?.body;
         if status.contains(&format!("\"{code}\"")) { Ok(serde_json::from_str(&status).expect("JSON")) } else { Err(status) }
@@ -92,7 +93,7 @@ fn an_input_gets_more_partitions() {
     assert!(status.contains("changelogs have 4"), "{status}");
 
     let stopped = stateful.job.outputs().len();
-    // It is tried again, and refused again: also by a host that starts.
+    // The transform is tried again, and refused again, also by a host that starts.
     let other = Host::start(kafka, "state-raised");
     wait_for_error(&other, &stateful, "E221");
     assert_eq!((stopped, stateful.job.outputs().len()), (KEYS as usize, KEYS as usize));
@@ -128,7 +129,7 @@ fn a_changelog_topic_that_was_deleted() {
     assert_eq!(stateful.job.outputs().len(), KEYS as usize, "it went on");
 }
 
-/// Each tick counts on from the one before, and what it puts out is there once: also when its host is killed.
+/// Each tick counts on from the one before, and its output is there once, also when its host is killed.
 #[test]
 fn ticks_are_exact() {
     let mut seed = Seed::new("ticks_are_exact");

@@ -1,5 +1,5 @@
-//! What the guest `stateful` must make of its input, and the three places where that shows: what it puts out, its
-//! changelog, and its local store (by what the next records put out).
+//! The oracle of the guest `stateful`, and the three places that show its state: its outputs, its changelog, and its
+//! local store (by the outputs of the next records).
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ pub struct Stateful {
 /// By key: how many records, and their sum.
 pub type Sums = BTreeMap<String, (i64, i64)>;
 
-/// What records of one partition come to, in their order.
+/// The fold of one partition's records, in their order.
 #[derive(Debug, Default)]
-struct Folded {
+struct FoldResult {
     outputs: Vec<(String, String)>,
     /// Count and sum of each key.
     sums: Sums,
@@ -41,7 +41,7 @@ impl Stateful {
         Stateful { job, changelog: format!("_sandbar.{cluster}.state.tests.{cluster}.sums"), partitions }
     }
 
-    /// Reads every key, and lists every partition: what comes of it is compared like all else.
+    /// Reads every key, and lists every partition. The answers are outputs, and compared like all others.
     pub fn probe(&self, keys: u64) {
         let producer = Producer::new(self.job.kafka);
         let touch = (0..keys).map(|key| Message::new(format!("key-{key}"), "0"));
@@ -51,10 +51,10 @@ impl Stateful {
         self.job.wait_through(wait::PATIENCE);
     }
 
-    /// Outputs and changelog are, partition by partition, what the fold of the input is.
+    /// Asserts that outputs and changelog are, partition by partition, the fold of the input.
     #[track_caller]
     pub fn assert_exact(&self) {
-        let mut expected: Vec<Folded> = (0..self.partitions).map(|_| Folded::default()).collect();
+        let mut expected: Vec<FoldResult> = (0..self.partitions).map(|_| FoldResult::default()).collect();
         for record in topics::read_committed(self.job.kafka, &self.job.input) {
             expected[record.partition as usize].take(&record);
         }
@@ -66,7 +66,8 @@ impl Stateful {
         for (partition, (expected, outputs)) in expected.iter().zip(&outputs).enumerate() {
             if outputs != &expected.outputs {
                 let at = outputs.iter().zip(&expected.outputs).take_while(|(got, want)| got == want).count();
-                let (got, want) = (outputs.get(at), expected.outputs.get(at));
+                let got = outputs.get(at);
+                let want = expected.outputs.get(at);
                 let counts = (outputs.len(), expected.outputs.len());
                 panic!("partition {partition}: {} outputs of {}, output {at}: {got:?}, not {want:?}", counts.0, counts.1);
             }
@@ -78,7 +79,7 @@ impl Stateful {
         println!("{}: {count} outputs and {failed} dead letters are right", self.job.transform);
     }
 
-    /// What each partition of the changelog holds: the entries, and how many ticks.
+    /// The contents of each partition of the changelog: the entries, and the number of ticks.
     pub fn fold_changelog(&self) -> Vec<(Sums, u64)> {
         let mut folded: Vec<(BTreeMap<_, _>, u64)> = (0..self.partitions).map(|_| Default::default()).collect();
         for record in topics::read_committed(self.job.kafka, &self.changelog) {
@@ -99,9 +100,9 @@ pub fn numbers(text: &str) -> (i64, i64) {
     (numbers.next().expect("a count"), numbers.next().expect("a sum"))
 }
 
-// === impl Folded ===
+// === impl FoldResult ===
 
-impl Folded {
+impl FoldResult {
     fn take(&mut self, record: &Record) {
         let key = record.key_text();
         let answer = match record.value.as_deref() {

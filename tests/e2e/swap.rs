@@ -13,15 +13,15 @@ use crate::job::{Job, unchanged};
 const SWAPS: u64 = 500;
 /// Transforms that are swapped at the same time, each with 4 partitions over two hosts.
 const JOBS: u64 = 4;
-/// A host is killed each time that so many swaps were made. Kafka gives its partitions to the other one only when its
-/// session is over (10 s), so each takes its time.
+/// A host is killed each time that this number of swaps is made. Kafka gives its partitions to the other one only when
+/// its session is over (10 s), so each kill takes its time.
 const SWAPS_PER_KILL: u64 = 90;
-/// After so many swaps they are asked for at the other host.
+/// After this number of swaps the other host is asked for them.
 const SWAPS_PER_HOST: u64 = 40;
 /// Records of a transform that may wait: enough that there is always work under way, and few enough to be counted.
 const AHEAD: usize = 400;
 
-/// Produces for as long as it is asked to, never far ahead of what came through.
+/// Produces as long as it is told to, never far ahead of the outputs.
 fn produce(job: &Job, ends: &AtomicBool) -> Vec<Message> {
     let producer = Producer::new(job.kafka);
     let mut messages = Vec::new();
@@ -51,8 +51,8 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Deploys the config through whichever host answers, under one key, and waits until its rollout has ended so. (What
-/// traps is "complete" while no record comes.)
+/// Deploys the config through whichever host answers, under one key, and waits until its rollout has ended so. (A
+/// revision that traps is "complete" while no record comes.)
 #[track_caller]
 fn deploy(apis: &[Api], job: &Job, config: Value, expected: &str) -> u64 {
     let mut spec = job.spec.clone();
@@ -99,8 +99,8 @@ fn assert_revisions(job: &Job, broken: &[u64]) {
     assert!(idle.is_empty(), "nothing came out of the revisions {idle:?}");
 }
 
-/// How long tasks stood still for swaps, in a host that may have been started again on the way: to look at, on a
-/// machine that does much else. `make bench` has the figures.
+/// Returns the times for which tasks stood still for swaps, in a host that may have been started again on the way. They
+/// are to look at, on a machine that does much else; `make bench` has the figures.
 fn pauses(api: &Api) -> String {
     let metrics = api.get("/metrics").body;
     let mut buckets: BTreeMap<u64, (String, u64)> = BTreeMap::new();
@@ -130,8 +130,8 @@ fn swap(job: &Job, apis: &[Api], swaps: u64, mut seed: Seed, made: &AtomicU64) -
         let panics = seed.within(0..8) == 0;
         let (mode, expected) = if panics { ("panic-all", "failed") } else { ("echo", "complete") };
         let mut apis = apis.to_vec();
-        // Mostly all through one host at a time: hosts that write at the same time fence each other, which takes seconds, and
-        // which the tests of the catalog look at.
+        // Mostly all through one host at a time: hosts that write at once fence each other, which takes seconds. The
+        // tests of the catalog cover that.
         let turn = made.load(Ordering::Relaxed) / SWAPS_PER_HOST + u64::from(seed.within(0..24) == 0);
         apis.rotate_left((turn % 2) as usize);
         let revision = deploy(&apis, job, json!({"mode": mode, "tag": number.to_string()}), expected);
@@ -150,7 +150,8 @@ fn kill_now_and_then(hosts: &mut [Host; 2], mut seed: Seed, made: &AtomicU64, al
     let mut next = SWAPS_PER_KILL / 4;
     loop {
         let ended = wait::until("swaps are made", 3 * wait::PATIENCE, || {
-            let (made, ended) = (made.load(Ordering::Relaxed), all_made.load(Ordering::Relaxed));
+            let made = made.load(Ordering::Relaxed);
+            let ended = all_made.load(Ordering::Relaxed);
             if ended || made >= next { Ok(ended) } else { Err(format!("{made}")) }
         });
         if ended {
@@ -180,11 +181,18 @@ fn revisions_swapped_under_load() {
         })
         .collect();
     let started = Instant::now();
-    let (ends, all_made, made) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let ends = AtomicBool::new(false);
+    let all_made = AtomicBool::new(false);
+    let made = AtomicU64::new(0);
     let (messages, broken): (Vec<Vec<Message>>, Vec<Vec<u64>>) = std::thread::scope(|scope| {
         // Both, also where a test fails.
-        let (release, _killer) = (Release(&ends), Release(&all_made));
-        let (ends, all_made, made, apis, hosts) = (&ends, &all_made, &made, &apis, &mut hosts);
+        let release = Release(&ends);
+        let _killer = Release(&all_made);
+        let ends = &ends;
+        let all_made = &all_made;
+        let made = &made;
+        let apis = &apis;
+        let hosts = &mut hosts;
         let producing: Vec<_> = jobs.iter().map(|job| scope.spawn(move || produce(job, ends))).collect();
         let swapping: Vec<_> = jobs
             .iter()

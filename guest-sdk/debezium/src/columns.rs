@@ -2,7 +2,7 @@
 
 use crate::envelope::{EventError, Op};
 use crate::json::text::unescape;
-use crate::json::{Kind, Malformed, Members, Value};
+use crate::json::{JsonError, Kind, Members, Value};
 
 /// Names of columns, each with a number.
 #[derive(Clone, Debug, Default)]
@@ -16,14 +16,15 @@ pub struct Columns {
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
     values: Vec<Option<Value<'a>>>,
-    /// What `ExtractNewRecordState` adds to a row: `__deleted` if deletes are rewritten, `__op` if `add.fields` asks.
+    /// The members that `ExtractNewRecordState` adds to a row: `__deleted` if deletes are rewritten, `__op` if
+    /// `add.fields` asks for it.
     deleted: bool,
     op: Option<&'a [u8]>,
 }
 
 /// A row after a change, with the row before it where that has values which the change did not send.
 #[derive(Clone, Debug)]
-pub struct Completed<'a> {
+pub struct CompleteRow<'a> {
     columns: &'a Columns,
     row: Row<'a>,
     before: Option<Row<'a>>,
@@ -43,8 +44,8 @@ pub enum RowError {
     Unavailable(String),
 }
 
-/// What Debezium sends in place of a large value that did not change: as a text, in an array, in a map, and as the
-/// base64 or hexadecimal form of a `bytea`.
+/// The placeholders that Debezium sends for a large value that did not change: as a text, in an array, in a map, and as
+/// the base64 or hexadecimal form of a `bytea`.
 const PLACEHOLDERS: [&[u8]; 5] = [
     b"\"__debezium_unavailable_value\"",
     b"[\"__debezium_unavailable_value\"]",
@@ -86,7 +87,7 @@ impl Columns {
     }
 
     /// Finds the wanted columns of a row. Of a name that is there twice the last one counts, as in every JSON library.
-    pub fn pick<'a>(&self, row: Members<'a>) -> Result<Row<'a>, Malformed> {
+    pub fn pick<'a>(&self, row: Members<'a>) -> Result<Row<'a>, JsonError> {
         let mut picked = Row { values: vec![None; self.names.len()], deleted: false, op: None };
         let mut members = row.clone();
         let mut found = 0;
@@ -107,7 +108,7 @@ impl Columns {
 
     /// Looks once more, for names that are written with escapes. Debezium writes none, some libraries do.
     #[cold]
-    fn pick_escaped<'a>(&self, mut row: Members<'a>, values: &mut [Option<Value<'a>>]) -> Result<(), Malformed> {
+    fn pick_escaped<'a>(&self, mut row: Members<'a>, values: &mut [Option<Value<'a>>]) -> Result<(), JsonError> {
         while let Some((name, value)) = row.next()? {
             if name.contains(&b'\\') {
                 let mut plain = Vec::new();
@@ -129,12 +130,9 @@ impl<'a> Row<'a> {
         self.values[column]
     }
 
-    /// What happened to the row, as far as it says so itself. A row that does not is taken for an update.
+    /// The op, if the row has one. A row without an op counts as an update.
     pub fn op(&self) -> Op {
-        match self.deleted {
-            true => Op::Delete,
-            false => self.op.and_then(Op::parse).unwrap_or(Op::Update),
-        }
+        if self.deleted { Op::Delete } else { self.op.and_then(Op::parse).unwrap_or(Op::Update) }
     }
 
     fn note(&mut self, name: &[u8], value: Kind<'a>) {
@@ -146,20 +144,20 @@ impl<'a> Row<'a> {
     }
 }
 
-// === impl Completed ===
+// === impl CompleteRow ===
 
-impl<'a> Completed<'a> {
+impl<'a> CompleteRow<'a> {
     /// Finds the wanted columns of the row `after`, and looks into `before` if one was not sent.
     pub fn new(columns: &'a Columns, after: Value<'a>, before: Option<Value<'a>>) -> Result<Self, EventError> {
         let row = columns.pick(after.members().ok_or(EventError::NotAnObject)?)?;
-        let mut completed = Completed { columns, row, before: None };
+        let mut completed = CompleteRow { columns, row, before: None };
         if columns.numbers().any(|column| completed.row.get(column).is_some_and(is_placeholder)) {
             completed.before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
         }
         Ok(completed)
     }
 
-    /// What happened to the row, as far as it says so itself.
+    /// The op, if the row has one. A row without an op counts as an update.
     pub fn op(&self) -> Op {
         self.row.op()
     }

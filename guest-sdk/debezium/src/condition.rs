@@ -5,7 +5,7 @@ use crate::json::text::unescape;
 use crate::json::{Kind, Value};
 use serde::Deserialize;
 
-/// Whether a column has one of some values. Its column is numbered in the [`Columns`] that it was made with.
+/// A condition: a column has one of some values. The [`Columns`] that it was made with number its column.
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// The number of the column.
@@ -30,12 +30,13 @@ pub struct ConditionSpec {
 // === impl Condition ===
 
 impl Condition {
-    /// Checks a condition, and adds its column. `name` is what the configuration calls it, for the error.
+    /// Checks a condition, and adds its column. `name` is its name in the configuration, for the error.
     pub fn new(name: &str, spec: ConditionSpec, columns: &mut Columns) -> Result<Self, String> {
         if spec.r#in.is_empty() {
             return Err(format!("`{name}.in` is empty, so that it would never hold"));
         }
-        let (mut texts, mut words) = (Vec::new(), Vec::new());
+        let mut texts = Vec::new();
+        let mut words = Vec::new();
         for value in spec.r#in {
             match value {
                 serde_json::Value::String(text) => texts.push(text.into_bytes()),
@@ -48,7 +49,8 @@ impl Condition {
         Ok(Condition { column: columns.add(&spec.field), texts, words })
     }
 
-    /// Whether it holds for this value of its column. Numbers are compared as they are written: 1.0 is not 1.
+    /// Returns true if the condition holds for this value of its column. Numbers are compared as they are written: 1.0
+    /// is not 1.
     pub fn holds(&self, value: Value<'_>) -> bool {
         match value.kind() {
             Kind::Text(text) if text.contains(&b'\\') => {

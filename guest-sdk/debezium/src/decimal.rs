@@ -1,7 +1,7 @@
 //! Exact decimals: money never passes through a float.
 //!
-//! 128 bits hold every number of up to 38 digits, which is what a Debezium `NUMERIC(38, s)` needs; `rust_decimal` ends
-//! at 28 digits. What does not fit is an error, never a rounding.
+//! 128 bits hold every number of up to 38 digits, as many as a Debezium `NUMERIC(38, s)` has; `rust_decimal` ends at 28
+//! digits. A number that does not fit is an error, never a rounding.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ pub enum DecimalError {
     Base64,
 }
 
-/// Debezium's own limit is PostgreSQL's; this is what the digits of an `i128` can be worth.
+/// The largest scale: as many digits as an `i128` can need. Debezium's own limit is PostgreSQL's.
 pub const SCALE_MAX: u32 = 38;
 
 // === impl Decimal ===
@@ -40,7 +40,7 @@ impl Decimal {
     /// Zero, without decimals.
     pub const ZERO: Decimal = Decimal { unscaled: 0, scale: 0 };
 
-    /// A decimal from what Kafka Connect writes: the base64 of the unscaled value in big-endian two's complement.
+    /// Reads Kafka Connect's form of a decimal: the base64 of the unscaled value in big-endian two's complement.
     pub fn from_base64(text: &[u8], scale: u32) -> Result<Self, DecimalError> {
         if is_not_finite(text) {
             return Err(DecimalError::NotFinite);
@@ -62,9 +62,10 @@ impl Decimal {
         let mut wide = [sign; 16];
         wide[16 - low.len()..].copy_from_slice(low);
         let unscaled = i128::from_be_bytes(wide);
-        match scale <= SCALE_MAX && (unscaled < 0) == (sign != 0) {
-            true => Ok(Decimal { unscaled, scale }),
-            false => Err(DecimalError::TooLong),
+        if scale <= SCALE_MAX && (unscaled < 0) == (sign != 0) {
+            Ok(Decimal { unscaled, scale })
+        } else {
+            Err(DecimalError::TooLong)
         }
     }
 
@@ -120,7 +121,7 @@ impl Decimal {
         self.checked_add(Decimal { unscaled: other.unscaled.checked_neg()?, ..other })
     }
 
-    /// Whether it is zero, whatever its scale.
+    /// Returns true for zero of any scale.
     pub fn is_zero(self) -> bool {
         self.unscaled == 0
     }
@@ -185,7 +186,7 @@ impl From<i128> for Decimal {
     }
 }
 
-/// What PostgreSQL, Java and Debezium write for what is not a number.
+/// The words that PostgreSQL, Java and Debezium write for a value that is not a number.
 fn is_not_finite(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     if !matches!(text.first(), Some(b'n' | b'N' | b'i' | b'I')) {

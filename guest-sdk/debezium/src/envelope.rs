@@ -1,12 +1,12 @@
-//! What a change event says, in each of the shapes that Debezium gives it: with and without
-//! `{"schema": .., "payload": ..}` around it, as an envelope or flattened by `ExtractNewRecordState`.
+//! A change event in each of the shapes that Debezium gives it: with and without `{"schema": .., "payload": ..}` around
+//! it, as an envelope or flattened by `ExtractNewRecordState`.
 
-use crate::json::{Kind, Malformed, Value};
+use crate::json::{JsonError, Kind, Value};
 
-/// A change of one row, or what else stands among the changes.
+/// A change of one row, or another event that stands among the changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// What happened.
+    /// The kind of change.
     pub op: Op,
     /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
     pub before: Option<Value<'a>>,
@@ -16,7 +16,7 @@ pub struct Event<'a> {
     pub(crate) schema: Option<Value<'a>>,
 }
 
-/// What happened to a row.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `c`: the row is new.
@@ -31,7 +31,7 @@ pub enum Op {
     Truncate,
     /// `m`: a message that a program wrote to PostgreSQL's log.
     Message,
-    /// A row without an envelope: what happened to it stands in the row, if at all.
+    /// A row without an envelope. The row itself may have an op.
     Flat,
 }
 
@@ -40,7 +40,7 @@ pub enum Op {
 pub enum EventError {
     /// The reason is the source of the error.
     #[error("the value is not JSON")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] JsonError),
     /// JSON, but no event and no row.
     #[error("the value is not a JSON object")]
     NotAnObject,

@@ -1,9 +1,9 @@
-//! What names a row: the value of its key column.
+//! The name of a row: the value of its key column.
 
 use crate::columns::Columns;
 use crate::json::scan::Index;
 use crate::json::text::unescape;
-use crate::json::{self, Kind, Malformed, Value};
+use crate::json::{self, JsonError, Kind, Value};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub fn key_id<'a>(
     column: usize,
     key: &'a [u8],
     index: &'a mut Index,
-) -> Result<Option<Value<'a>>, Malformed> {
+) -> Result<Option<Value<'a>>, JsonError> {
     let root = match json::read(key, index) {
         Ok(root) => root,
         // A key of one number or text, say: JSON, but no struct of columns.
@@ -58,7 +58,8 @@ impl Id {
     /// The key of a record about it, as Kafka Connect's JSON converter writes one without a schema, for example
     /// `{"product_id":7}`: byte for byte, so that records of the connector and of transforms go to the same partition.
     pub fn key(&self, column: &str) -> String {
-        let (column, id) = (serde_json::Value::from(column), self.json());
+        let column = serde_json::Value::from(column);
+        let id = self.json();
         format!("{{{column}:{id}}}")
     }
 
@@ -71,7 +72,7 @@ impl Id {
     }
 }
 
-/// The number or the text alone: what a store's key is made of.
+/// The number or the text alone, as in a store's key.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,7 +90,7 @@ mod tests {
     fn the_key_says_which_row_it_is() {
         let mut columns = Columns::default();
         let column = columns.add("product_id");
-        let check = |key: &str, expected: Result<Option<Id>, Malformed>| {
+        let check = |key: &str, expected: Result<Option<Id>, JsonError>| {
             let mut index = Index::default();
             let found = key_id(&columns, column, key.as_bytes(), &mut index);
             assert_eq!(found.map(|value| value.and_then(Id::read)), expected, "{key}");
@@ -104,7 +105,7 @@ mod tests {
         check(r#"{"product_id":null}"#, Ok(None));
         check("7", Ok(None));
         check("[7]", Ok(None));
-        check("{", Err(Malformed::Ends));
+        check("{", Err(JsonError::Ends));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! A lazy reader of JSON text: it finds where members and elements begin and end, and parses nothing else.
 //!
-//! A service needs perhaps 8 of the 45 values of a change event, so what counts is how fast the others are skipped. One
-//! pass ([`scan`]) looks at 64 bytes a step, and notes where quotes, commas and brackets are that do not stand inside a
-//! string. To step over a value is then a look into that index.
+//! A service needs perhaps 8 of the 45 values of a change event, so the speed of skipping the others counts. One pass
+//! ([`scan`]) looks at 64 bytes a step, and notes the quotes, commas and brackets that stand outside of strings. To
+//! step over a value is then a look into that index.
 //!
-//! What is skipped is only checked to be balanced and in closed strings; who copies a value into an output calls
-//! [`Value::check`] on it first.
+//! Skipped values are only checked to be balanced and in closed strings. A caller that copies a value into an output
+//! calls [`Value::check`] on it first.
 
 pub mod scan;
 pub mod text;
@@ -15,7 +15,7 @@ use std::fmt;
 
 /// Why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum JsonError {
     /// A string or a bracket is not closed.
     #[error("the text ends too early")]
     Ends,
@@ -49,15 +49,15 @@ pub struct Value<'a> {
 pub enum Kind<'a> {
     /// `null`
     Null,
-    /// What stands between the quotes, escapes and all.
+    /// The text between the quotes, with its escapes.
     Text(&'a [u8]),
-    /// A number, or what claims to be one.
+    /// A number, or a word in the place of one.
     Number(&'a [u8]),
     /// `true` or `false`
     Bool(bool),
-    /// `[..]`: [`Value::elements`] has what is in it.
+    /// `[..]`: [`Value::elements`] has its elements.
     Array,
-    /// `{..}`: [`Value::members`] has what is in it.
+    /// `{..}`: [`Value::members`] has its members.
     Object,
 }
 
@@ -81,24 +81,21 @@ struct Place<'a> {
 #[derive(Clone)]
 struct Walk<'a> {
     next: Place<'a>,
-    /// Where the last value, or the opening bracket, ended.
+    /// The end of the last value, or of the opening bracket.
     at: usize,
     first: bool,
 }
 
 /// Reads the object or array that a text consists of.
-pub fn read<'a>(text: &'a [u8], index: &'a mut Index) -> Result<Value<'a>, Malformed> {
+pub fn read<'a>(text: &'a [u8], index: &'a mut Index) -> Result<Value<'a>, JsonError> {
     index.fill(text)?;
     let start = skip_space(text, 0);
     let mut place = Place { whole: text, index, token: 0, bracket: 0 };
     if !matches!(byte(text, start), b'{' | b'[') {
-        return Err(if start >= text.len() { Malformed::Ends } else { Malformed::Structure });
+        return Err(if start >= text.len() { JsonError::Ends } else { JsonError::Structure });
     }
     let value = place.take(start)?;
-    match skip_space(text, start + value.text.len()) == text.len() {
-        true => Ok(value),
-        false => Err(Malformed::Structure),
-    }
+    if skip_space(text, start + value.text.len()) == text.len() { Ok(value) } else { Err(JsonError::Structure) }
 }
 
 // === impl Value ===
@@ -109,7 +106,7 @@ impl<'a> Value<'a> {
         self.text
     }
 
-    /// What it is, by its first byte.
+    /// The kind of the value, by its first byte.
     pub fn kind(self) -> Kind<'a> {
         match self.text {
             [b'"', text @ .., b'"'] => Kind::Text(text),
@@ -122,21 +119,21 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is `null`.
+    /// Returns true for `null`.
     pub fn is_null(self) -> bool {
         self.text == b"null"
     }
 
     /// Checks the whole value but for its encoding, so that it may be copied into an output.
-    pub fn check(self) -> Result<(), Malformed> {
+    pub fn check(self) -> Result<(), JsonError> {
         match self.kind() {
             Kind::Null | Kind::Bool(_) => Ok(()),
             Kind::Text(text) => text::check_escapes(text),
             Kind::Number(text) if text::is_number(text) => Ok(()),
-            Kind::Number(_) => Err(Malformed::Word),
+            Kind::Number(_) => Err(JsonError::Word),
             Kind::Array | Kind::Object => match serde_json::from_slice::<serde::de::IgnoredAny>(self.text) {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Malformed::Structure),
+                Err(_) => Err(JsonError::Structure),
             },
         }
     }
@@ -152,7 +149,7 @@ impl<'a> Value<'a> {
     }
 
     /// The value of a member, where it is an object that has one of this name.
-    pub fn member(self, wanted: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
+    pub fn member(self, wanted: &[u8]) -> Result<Option<Value<'a>>, JsonError> {
         let Some(mut members) = self.members() else { return Ok(None) };
         let mut found = None;
         while let Some((name, value)) = members.next()? {
@@ -182,18 +179,18 @@ impl<'a> Members<'a> {
     /// The next name (as written, without its quotes) and value.
     #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = members.next()?`")]
     #[inline(always)]
-    pub fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
+    pub fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, JsonError> {
         let whole = self.0.next.whole;
         let Some(start) = self.0.advance(b'}')? else { return Ok(None) };
         if byte(whole, start) != b'"' || self.0.next.position() != start {
-            return Err(Malformed::Structure);
+            return Err(JsonError::Structure);
         }
         self.0.next.token += 1;
         let name_end = self.0.next.position();
         self.0.next.token += 1;
         let colon = skip_space(whole, name_end + 1);
         if byte(whole, colon) != b':' {
-            return Err(Malformed::Structure);
+            return Err(JsonError::Structure);
         }
         let value = self.0.take(skip_space(whole, colon + 1))?;
         Ok(Some((slice(whole, start + 1, name_end)?, value)))
@@ -206,7 +203,7 @@ impl<'a> Elements<'a> {
     /// The next element.
     #[expect(clippy::should_implement_trait, reason = "callers need `while let Some(..) = elements.next()?`")]
     #[inline(always)]
-    pub fn next(&mut self) -> Result<Option<Value<'a>>, Malformed> {
+    pub fn next(&mut self) -> Result<Option<Value<'a>>, JsonError> {
         let Some(start) = self.0.advance(b']')? else { return Ok(None) };
         self.0.take(start).map(Some)
     }
@@ -217,7 +214,7 @@ impl<'a> Elements<'a> {
 impl<'a> Walk<'a> {
     /// Goes past a comma to where the next member begins, or to the end.
     #[inline(always)]
-    fn advance(&mut self, close: u8) -> Result<Option<usize>, Malformed> {
+    fn advance(&mut self, close: u8) -> Result<Option<usize>, JsonError> {
         let at = skip_space(self.next.whole, self.at);
         let first = std::mem::replace(&mut self.first, false);
         match byte(self.next.whole, at) {
@@ -227,13 +224,13 @@ impl<'a> Walk<'a> {
                 self.next.token += 1;
                 Ok(Some(skip_space(self.next.whole, at + 1)))
             }
-            _ if at >= self.next.whole.len() => Err(Malformed::Ends),
-            _ => Err(Malformed::Structure),
+            _ if at >= self.next.whole.len() => Err(JsonError::Ends),
+            _ => Err(JsonError::Structure),
         }
     }
 
     #[inline(always)]
-    fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
+    fn take(&mut self, start: usize) -> Result<Value<'a>, JsonError> {
         let value = self.next.take(start)?;
         self.at = start + value.text.len();
         Ok(value)
@@ -243,7 +240,7 @@ impl<'a> Walk<'a> {
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    /// Where the next token is; the text's end where there is none.
+    /// The place of the next token; the text's end if there is none.
     #[inline]
     fn position(self) -> usize {
         self.index.token(self.token)
@@ -251,7 +248,7 @@ impl<'a> Place<'a> {
 
     /// Goes past the value that begins at `start`.
     #[inline(always)]
-    fn take(&mut self, start: usize) -> Result<Value<'a>, Malformed> {
+    fn take(&mut self, start: usize) -> Result<Value<'a>, JsonError> {
         let place = *self;
         let end = match byte(self.whole, start) {
             b'"' => {
@@ -263,13 +260,13 @@ impl<'a> Place<'a> {
             _ => start + slice(self.whole, start, self.position())?.trim_ascii_end().len(),
         };
         match slice(self.whole, start, end)? {
-            [] => Err(Malformed::Structure),
+            [] => Err(JsonError::Structure),
             text => Ok(Value { text, place }),
         }
     }
 
     /// Goes past the container that begins at the next token, and returns where it ends.
-    fn take_container(&mut self) -> Result<usize, Malformed> {
+    fn take_container(&mut self) -> Result<usize, JsonError> {
         let mut depth = 0_usize;
         while let Some(token) = self.index.bracket(self.bracket) {
             let at = self.index.token(token);
@@ -283,7 +280,7 @@ impl<'a> Place<'a> {
                 return Ok(at + 1);
             }
         }
-        Err(Malformed::Ends)
+        Err(JsonError::Ends)
     }
 }
 
@@ -297,8 +294,8 @@ fn byte(text: &[u8], at: usize) -> u8 {
 
 /// A part of the text. Tokens come from the input, so that a place out of order is the input's fault.
 #[inline]
-fn slice(text: &[u8], start: usize, end: usize) -> Result<&[u8], Malformed> {
-    text.get(start..end).ok_or(Malformed::Ends)
+fn slice(text: &[u8], start: usize, end: usize) -> Result<&[u8], JsonError> {
+    text.get(start..end).ok_or(JsonError::Ends)
 }
 
 #[inline]

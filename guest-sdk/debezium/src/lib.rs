@@ -1,5 +1,5 @@
-//! What transforms over Debezium's change events share: reading an event in any of its shapes, the columns that are
-//! wanted of a row, ids in keys, exact decimals. Nothing here knows a table.
+//! The common parts of transforms over Debezium's change events: reading an event in any of its shapes, the wanted
+//! columns of a row, ids in keys, exact decimals. Nothing here knows a table.
 //!
 //! There are two ways in. [`Change<T>`] is a record's (or a table's) value with typed rows, by serde:
 //!
@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! Where the names of the columns are configuration, or speed counts, [`Event::read`] finds the rows in the text,
+//! If the names of the columns are configuration, or if speed counts, [`Event::read`] finds the rows in the text,
 //! [`Columns::pick`] the values in a row, and nothing else is parsed ([`json`]).
 
 #![forbid(unsafe_code)]
@@ -40,7 +40,7 @@ pub mod json;
 pub mod schema;
 pub mod typed;
 
-pub use columns::{Columns, Completed, Row, RowError};
+pub use columns::{Columns, CompleteRow, Row, RowError};
 pub use condition::Condition;
 pub use decimal::{Decimal, DecimalError};
 pub use envelope::{Event, EventError, Op};

@@ -2,7 +2,7 @@
 
 use crate::columns::Columns;
 use crate::envelope::{Event, EventError, Op};
-use crate::json::{Kind, Malformed, Value};
+use crate::json::{JsonError, Kind, Value};
 
 /// The encoding of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Event<'_> {
         let row = if self.op == Op::Flat { Some(schema) } else { find_field(schema, b"after")? };
         let mut forms = vec![Form::Plain; columns.numbers().len()];
         let Some(fields) = row.map(|row| row.member(b"fields")).transpose()?.flatten() else { return Ok(Some(forms)) };
-        let mut fields = fields.elements().ok_or(Malformed::Structure)?;
+        let mut fields = fields.elements().ok_or(JsonError::Structure)?;
         while let Some(field) = fields.next()? {
             if let Some((column, form)) = decimal_field(field, columns)? {
                 forms[column] = form;
@@ -37,9 +37,9 @@ impl Event<'_> {
 }
 
 /// The field of this name in a struct's schema.
-fn find_field<'a>(schema: Value<'a>, wanted: &[u8]) -> Result<Option<Value<'a>>, Malformed> {
+fn find_field<'a>(schema: Value<'a>, wanted: &[u8]) -> Result<Option<Value<'a>>, JsonError> {
     let Some(fields) = schema.member(b"fields")? else { return Ok(None) };
-    let mut fields = fields.elements().ok_or(Malformed::Structure)?;
+    let mut fields = fields.elements().ok_or(JsonError::Structure)?;
     while let Some(field) = fields.next()? {
         if matches!(field.member(b"field")?.map(Value::kind), Some(Kind::Text(name)) if name == wanted) {
             return Ok(Some(field));
@@ -49,8 +49,8 @@ fn find_field<'a>(schema: Value<'a>, wanted: &[u8]) -> Result<Option<Value<'a>>,
 }
 
 /// The column that a field's schema describes and its form, where that is a wanted decimal.
-fn decimal_field(field: Value<'_>, columns: &Columns) -> Result<Option<(usize, Form)>, Malformed> {
-    let text = |name: &[u8]| Ok::<_, Malformed>(field.member(name)?.map(Value::kind));
+fn decimal_field(field: Value<'_>, columns: &Columns) -> Result<Option<(usize, Form)>, JsonError> {
+    let text = |name: &[u8]| Ok::<_, JsonError>(field.member(name)?.map(Value::kind));
     let Some(Kind::Text(name)) = text(b"name")? else { return Ok(None) };
     let scale = match name {
         b"org.apache.kafka.connect.data.Decimal" => schema_scale(field)?,
@@ -63,11 +63,11 @@ fn decimal_field(field: Value<'_>, columns: &Columns) -> Result<Option<(usize, F
 }
 
 /// A field's scale. Kafka Connect writes it as a text.
-fn schema_scale(field: Value<'_>) -> Result<u32, Malformed> {
-    let parameters = field.member(b"parameters")?.ok_or(Malformed::Structure)?;
+fn schema_scale(field: Value<'_>) -> Result<u32, JsonError> {
+    let parameters = field.member(b"parameters")?.ok_or(JsonError::Structure)?;
     let scale = match parameters.member(b"scale")?.map(Value::kind) {
         Some(Kind::Text(scale) | Kind::Number(scale)) => str::from_utf8(scale).ok().and_then(|scale| scale.parse().ok()),
         _ => None,
     };
-    scale.ok_or(Malformed::Word)
+    scale.ok_or(JsonError::Word)
 }

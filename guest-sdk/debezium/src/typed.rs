@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 /// Under REPLICA IDENTITY DEFAULT `before` has little more than the key, so that its type needs options or defaults.
 #[derive(Clone, Debug)]
 pub struct Change<T> {
-    /// What happened.
+    /// The kind of change.
     pub op: Op,
     /// The row before the change.
     pub before: Option<T>,

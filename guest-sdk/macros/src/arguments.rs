@@ -1,4 +1,4 @@
-//! What stands in the brackets of `#[transform(..)]`.
+//! The arguments in the brackets of `#[transform(..)]`.
 
 use proc_macro2::TokenStream;
 use syn::parse::Parser;

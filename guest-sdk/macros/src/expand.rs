@@ -1,4 +1,4 @@
-//! What `#[transform]` becomes: the function, and a type of its name that implements `Transform`.
+//! The expansion of `#[transform]`: the function, and a type of its name that implements `Transform`.
 
 use crate::arguments::{self, Arguments};
 use crate::lifetimes;
@@ -28,7 +28,7 @@ fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
 }
 
 fn implementation(function: &ItemFn, signature: &Signature<'_>, arguments: &Arguments) -> TokenStream {
-    // What the expansion names cannot collide with what the user names, and errors point at the user's types.
+    // Names of the expansion cannot collide with the user's names, and errors point at the user's types.
     let site = Span::mixed_site();
     let at = |node: &dyn Spanned| site.located_at(node.span());
 

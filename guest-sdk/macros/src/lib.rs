@@ -20,12 +20,12 @@ use proc_macro::TokenStream;
 ///
 /// | parameter | |
 /// |---|---|
-/// | `Record<'_, V>` | required; `V` is what the value is read as, by default `Option<&[u8]>` |
+/// | `Record<'_, V>` | required; the value is read as `V`, by default `Option<&[u8]>` |
 /// | `&C` | `C: DeserializeOwned`: the spec's `config`, parsed once for each instance; a parse error refuses it |
-/// | `&mut Output` | where to send messages, for transforms that do not just return them |
+/// | `&mut Output` | the output, for transforms that do not just return their messages |
 ///
-/// It returns `()`, `Message`, `Option<Message>`, `Vec<Message>` or a `Result` of one of these. What it returns is sent
-/// after what it has sent itself. A value that is no `V`, or an error that it returns, fails the record alone.
+/// The function returns `()`, `Message`, `Option<Message>`, `Vec<Message>` or a `Result` of one of these. The returned
+/// messages follow those that it has sent itself. A value that is no `V`, or a returned error, fails the record alone.
 ///
 /// `'_` in its signature stands for the life of the batch, in the record, the configuration and the return type alike,
 /// so messages may borrow from both. A function that names lifetimes of its own is left as it is.
@@ -40,7 +40,7 @@ use proc_macro::TokenStream;
 /// |---|---|
 /// | `stores` | the names of the stores that it opens. Each must be in the spec (`state`), or the deployment is refused |
 /// | `tables` | those of the tables that it opens, likewise (`tables` of the spec) |
-/// | `tick` | a function that the host calls in the interval that the spec says (`tick: 10s`): `fn on_tick(tick: Tick, config: &Config, out: &mut Output) -> Result<()>`, of which configuration and output may be left out, as the transform's. It returns what a transform may return, but nothing borrowed. An error undoes what it has sent and written |
+/// | `tick` | a function that the host calls in the interval that the spec says (`tick: 10s`): `fn on_tick(tick: Tick, config: &Config, out: &mut Output) -> Result<()>`, of which configuration and output may be left out, as the transform's. It returns one of the types that a transform may return, but nothing borrowed. An error undoes its messages and writes |
 ///
 /// The function stays an ordinary one. Beside it there is a type of the same name that implements `Transform`, for
 /// `testing::Harness`; where the function is public, its configuration must be too. A module has one transform: it is

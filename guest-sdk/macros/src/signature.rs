@@ -1,4 +1,4 @@
-//! Which functions will do. Every refusal points at what to change.
+//! The signatures that the attribute takes. Every refusal points at the part to change.
 
 use syn::{Error, FnArg, GenericParam, ItemFn, Pat, PatType, Result, Type, TypeReference};
 

@@ -11,7 +11,7 @@ pub(crate) struct StoreHandle(&'static Store);
 #[derive(Clone, Copy)]
 pub(crate) struct TableHandle(&'static Table);
 
-/// What has been opened, by name.
+/// The open stores and tables, by name.
 type Opened<T> = RefCell<Vec<(String, &'static T)>>;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! Stores and tables of a test, in memory. A [`Memory`] belongs to a harness; while one of its calls runs it is the
-//! thread's current one, and what the call writes can be taken back.
+//! Stores and tables of a test, in memory. A [`Memory`] belongs to a harness. While one of its calls runs it is the
+//! thread's current one, and the writes of the call can be taken back.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) struct Memory {
     /// The partition whose stores a call sees.
     pub(crate) partition: u32,
     stores: BTreeMap<(u32, String), Entries>,
-    /// What was there before each write since the last [`Memory::keep`].
+    /// The entries before each write since the last [`Memory::keep`].
     undo: Vec<Before>,
 }
 
@@ -29,7 +29,7 @@ struct Before {
     value: Option<Vec<u8>>,
 }
 
-/// As many entries as the host gives at once.
+/// The entries that one page of a scan returns at most, as on a host.
 const SCAN_MAX: usize = 4096;
 
 thread_local! {
@@ -38,7 +38,7 @@ thread_local! {
 
 /// Runs `call` with this memory as the current one.
 pub(crate) fn within<R>(memory: &Rc<RefCell<Memory>>, call: impl FnOnce() -> R) -> R {
-    /// Also where `call` panics, the memory before is the current one again.
+    /// Makes the previous memory the current one again, also when `call` panics.
     struct Restore(Option<Rc<RefCell<Memory>>>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -64,17 +64,17 @@ impl Memory {
         self.stores.get(&(self.partition, store.to_owned())).cloned().unwrap_or_default()
     }
 
-    /// Whether something has been written since the last [`Memory::keep`].
+    /// Returns true if a write has happened since the last [`Memory::keep`].
     pub(crate) fn has_written(&self) -> bool {
         !self.undo.is_empty()
     }
 
-    /// What has been written stays.
+    /// Keeps all writes.
     pub(crate) fn keep(&mut self) {
         self.undo.clear();
     }
 
-    /// What has been written since the last [`Memory::keep`] is as if it had never been.
+    /// Takes back all writes since the last [`Memory::keep`].
     pub(crate) fn take_back(&mut self) {
         while let Some(Before { partition, store, key, value }) = self.undo.pop() {
             let entries = self.stores.entry((partition, store)).or_default();
@@ -91,7 +91,9 @@ impl Memory {
             Some(value) => entries.insert(key.to_vec(), value.to_vec()),
             None => entries.remove(key),
         };
-        let (partition, store, key) = (self.partition, store.to_owned(), key.to_vec());
+        let partition = self.partition;
+        let store = store.to_owned();
+        let key = key.to_vec();
         self.undo.push(Before { partition, store, key, value: before });
     }
 }
@@ -114,9 +116,10 @@ impl StoreHandle {
     pub(crate) fn open(name: &str) -> Result<Self, String> {
         let memory = current()?;
         let declared = memory.borrow().declared.iter().any(|declared| declared == name);
-        match declared {
-            true => Ok(StoreHandle { name: name.to_owned(), memory }),
-            false => Err(format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})")),
+        if declared {
+            Ok(StoreHandle { name: name.to_owned(), memory })
+        } else {
+            Err(format!("the spec declares no store {name:?} (state: {{{name}: {{}}}})"))
         }
     }
 
@@ -149,9 +152,10 @@ impl TableHandle {
     pub(crate) fn open(name: &str) -> Result<Self, String> {
         let memory = current()?;
         let declared = memory.borrow().tables.contains_key(name);
-        match declared {
-            true => Ok(TableHandle { name: name.to_owned(), memory }),
-            false => Err(format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})")),
+        if declared {
+            Ok(TableHandle { name: name.to_owned(), memory })
+        } else {
+            Err(format!("the spec declares no table {name:?} (tables: {{{name}: TOPIC}})"))
         }
     }
 

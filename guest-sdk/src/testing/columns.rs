@@ -1,6 +1,6 @@
 //! The host's side of the columns, for tests: encodes a batch, decodes and checks an output.
 
-use super::{Failed, Input, Outcome, Sent};
+use super::data::{Failure, Input, Outcome, SentMessage};
 use crate::bindings::sandbar::transform::types::{Batch, Output};
 use crate::span::{self, NULL};
 
@@ -48,17 +48,17 @@ fn append(data: &mut Vec<u8>, bytes: Option<&[u8]>) -> [u32; 2] {
     [start, data.len() as u32]
 }
 
-/// What `output` says, with the outputs of failed records dropped as the host drops them. Panics where it contradicts
-/// the contract.
+/// Reads `output`, and drops the outputs of failed records like the host. Panics if the output contradicts the
+/// contract.
 pub(super) fn decode(batch: &Batch, output: &Output, aliases: &[String]) -> Outcome {
     check(batch, output, aliases);
     let mut space = batch.data.clone();
     space.extend_from_slice(&output.data);
 
-    let failures: Vec<Failed> = output
+    let failures: Vec<Failure> = output
         .failures
         .iter()
-        .map(|failure| Failed { source: failure.row as usize, message: failure.message.clone() })
+        .map(|failure| Failure { source: failure.row as usize, message: failure.message.clone() })
         .collect();
     let mut messages = Vec::new();
     let mut header = 0;
@@ -82,7 +82,7 @@ pub(super) fn decode(batch: &Batch, output: &Output, aliases: &[String]) -> Outc
             headers.push((name, owned(&output.headers, 2 * header + 1)));
             header += 1;
         }
-        messages.push(Sent {
+        messages.push(SentMessage {
             output: aliases[output.targets[row] as usize].clone(),
             source,
             key,

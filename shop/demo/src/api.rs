@@ -49,7 +49,7 @@ impl Api {
         self.send("POST", &format!("/v1/topics/{topic}/records"), "application/x-ndjson", ndjson.as_bytes()).map(drop)
     }
 
-    /// What `curl -X PUT -F spec=@.. -F module=@..` sends.
+    /// Uploads as `curl -X PUT -F spec=@.. -F module=@..` does.
     pub fn deploy(&self, path: &str, spec: &str, module: &[u8]) -> anyhow::Result<Value> {
         const BOUNDARY: &str = "sandbar-demo-7d1c4f";
         let mut body = format!(

@@ -58,7 +58,7 @@ impl Host {
     }
 
     #[expect(unsafe_code, reason = "a signal to a child")]
-    /// As systemd or Kubernetes would: SIGTERM, and it ends in good order.
+    /// Stops the host as systemd or Kubernetes would: with SIGTERM, so that it ends in good order.
     pub fn stop(mut self) -> anyhow::Result<()> {
         // SAFETY: a signal to our own child, which was not waited for yet.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };

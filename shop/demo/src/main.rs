@@ -1,8 +1,8 @@
 //! `make demo`: builds field-strip, starts `sandbar dev`, lets a made-up web shop write its change events, uploads the
 //! transform as a team would, and shows records going in and coming out.
 //!
-//! At its end (Ctrl-C, or `--for`) it stops the shop, waits until everything is through, and compares all that came
-//! out with what the shop knows should have: the exit code says whether they are equal.
+//! At its end (Ctrl-C, or `--for`) it stops the shop, waits until everything is through, and compares all outputs with
+//! the shop's expectation. The exit code is 0 if they are equal.
 
 mod api;
 mod host;
@@ -26,7 +26,7 @@ const OUTPUT: &str = "orders.orders";
 const PARTITIONS: u32 = 4;
 const TRANSFORM: &str = "/v1/teams/orders/transforms/field-strip";
 
-/// A web shop's orders, stripped of what the orders service does not need
+/// A web shop's orders, without the fields that the orders service does not need
 #[derive(Debug, Parser)]
 struct Arguments {
     /// End by itself after this time, such as 10s; without it, Ctrl-C ends it
@@ -35,7 +35,7 @@ struct Arguments {
     /// Change events a second
     #[arg(long, default_value_t = 500)]
     rate: u32,
-    /// Where the shop's random numbers begin
+    /// The seed of the shop's random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

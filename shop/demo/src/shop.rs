@@ -1,4 +1,4 @@
-//! The made-up shop: writes its change events at a steady rate, and remembers what should become of them.
+//! The made-up shop: it writes change events at a steady rate, and keeps the expected outputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::api::Api;
 /// Per key, the values in order; None is a tombstone.
 pub type PerKey = BTreeMap<String, Vec<Option<String>>>;
 
-/// What the shop wrote.
+/// The events that the shop has written.
 #[derive(Default)]
 pub struct Written {
     pub events: u64,
@@ -78,7 +78,7 @@ fn line(event: &ChangeEvent) -> String {
         "key": text(event.key.clone()),
         "value": event.value.clone().map(text),
         "headers": event.headers.iter().map(header).collect::<Vec<_>>(),
-        // As if it happened now, so that latency means something.
+        // The time is now, so that latencies mean something.
         "timestamp": now_ms(),
     })
     .to_string()

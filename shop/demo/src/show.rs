@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The lines that the demo prints.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

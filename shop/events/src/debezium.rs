@@ -7,7 +7,7 @@ use crate::time::{days, iso};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// How events are written.
+/// The form of the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// `schemas.enable=false`
@@ -17,7 +17,7 @@ pub enum Format {
     WithSchema,
 }
 
-/// Where in PostgreSQL's log a change stands.
+/// The place of a change in PostgreSQL's log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {
     pub now_us: i64,
@@ -66,14 +66,15 @@ impl Format {
 // === impl Source ===
 
 impl Source {
-    /// When the connector has seen the change.
+    /// The time at which the connector has read the change.
     pub(crate) fn captured_us(self) -> i64 {
         self.now_us + 142_845
     }
 
     fn json(self, snapshot: bool) -> String {
         let Source { now_us, transaction, lsn } = self;
-        let (now_ms, now_ns) = (now_us / 1000, now_us * 1000);
+        let now_ms = now_us / 1000;
+        let now_ns = now_us * 1000;
         format!(
             r#"{{"version":"3.6.3.Final","connector":"postgresql","name":"shop","ts_ms":{now_ms},"snapshot":"{snapshot}","db":"shopdb","sequence":"[null,\"{lsn}\"]","ts_us":{now_us},"ts_ns":{now_ns},"schema":"public","table":"new_orders","txId":{transaction},"lsn":{lsn},"xmin":null,"origin":null,"origin_lsn":null}}"#
         )
@@ -137,7 +138,8 @@ mod tests {
         }
     }
 
-    /// Member for member what the connector has written for the same row, but for the columns that the shop leaves null.
+    /// The expected text is the connector's for the same row, member for member, but for the columns that the shop
+    /// leaves null.
     #[test]
     fn a_row_is_written_as_the_connector_does() {
         let order = Order {

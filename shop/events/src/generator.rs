@@ -1,4 +1,4 @@
-//! What happens in the shop: orders come in, change, change their number and go.
+//! The life of the shop: orders come in, change, change their number and go.
 
 use crate::change::Change;
 use crate::debezium::{Format, Source};
@@ -32,7 +32,7 @@ pub struct Generator {
     pending: VecDeque<ChangeEvent>,
 }
 
-/// How many orders the shop knows at once. The oldest ones are never touched again.
+/// The number of orders that the shop knows at once. The oldest ones are never touched again.
 const LIVE_MAX: usize = 500;
 const SNAPSHOT: u32 = 20;
 /// 2026-03-01, 00:00 UTC.
@@ -128,7 +128,8 @@ impl Generator {
         self.order_id_next += 1;
         let new = self.live[at].clone();
         let header = |name: &str, key: Vec<u8>| vec![(name.to_owned(), Some(key))];
-        let (old_key, new_key) = (self.format.key(old.order_id), self.format.key(new.order_id));
+        let old_key = self.format.key(old.order_id);
+        let new_key = self.format.key(new.order_id);
         self.record_delete(old, header("__debezium.newkey", new_key));
         self.record(Change::Created(new), header("__debezium.oldkey", old_key));
     }

@@ -1,7 +1,7 @@
 //! A web shop's orders and the change events that Debezium would write of them, made up from a seed.
 //!
-//! The same seed gives the same events, byte for byte. Beside each event there is what `field-strip` must make of it
-//! ([`ChangeEvent::expected`]): it comes from the order that the generator had in mind and never from the event, so
+//! A seed gives the same events each time, byte for byte. Beside each event stands the expected output of `field-strip`
+//! ([`ChangeEvent::expected`]). It comes from the order that the generator had in mind and never from the event, so
 //! that tests may compare the two.
 //!
 //! ```
@@ -20,9 +20,9 @@
 //! |---|---|
 //! | `order` | an order, and how one comes about |
 //! | `change` | a change of an order |
-//! | `generator` | what happens to the orders |
+//! | `generator` | the life of the orders |
 //! | `debezium` | events as bytes |
-//! | `oracle` | what field-strip must make of them |
+//! | `oracle` | the expected outputs of field-strip |
 //! | `sql` | the same as statements, for a database that Debezium captures |
 //! | `plain` | orders without an envelope, for benchmarks |
 //! | `murmur2` | the partition of a key, as Java clients compute it |
@@ -44,6 +44,6 @@ mod time;
 pub use debezium::Format;
 pub use generator::{ChangeEvent, Generator};
 pub use murmur2::{murmur2, partition_for};
-pub use oracle::Expected;
+pub use oracle::ExpectedOutput;
 pub use plain::{PlainOrder, PlainOrders};
 pub use sql::{Kind, Statement, Statements};

@@ -12,10 +12,10 @@ use std::io::{self, BufWriter, Write};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many records
+    /// The number of records
     #[arg(long, default_value_t = 10)]
     count: usize,
-    /// Where the random numbers begin
+    /// The seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// With {"schema": .., "payload": ..} around keys and values
@@ -29,12 +29,11 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let Arguments { count, seed, schema, plain } = Arguments::parse();
     let format = if schema { Format::WithSchema } else { Format::Plain };
-    let lines: Box<dyn Iterator<Item = Value>> = match plain {
-        true => Box::new(PlainOrders::new(seed).map(|order| line(&order.key, Some(&order.value), &[], order.timestamp_ms))),
-        false => Box::new(
-            Generator::with_format(seed, format)
-                .map(|event| line(&event.key, event.value.as_deref(), &event.headers, event.timestamp_ms)),
-        ),
+    let lines: Box<dyn Iterator<Item = Value>> = if plain {
+        Box::new(PlainOrders::new(seed).map(|order| line(&order.key, Some(&order.value), &[], order.timestamp_ms)))
+    } else {
+        let events = Generator::with_format(seed, format);
+        Box::new(events.map(|event| line(&event.key, event.value.as_deref(), &event.headers, event.timestamp_ms)))
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let written = lines.take(count).try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());

@@ -1,11 +1,12 @@
-//! Where Java clients put a key: tests place records as the shop's connector does, and check where outputs land.
+//! The partition of a key, as Java clients compute it: tests place records as the shop's connector does, and check the
+//! partitions of outputs.
 //!
-//! The host has its own copy: this crate is what it is tested with, so neither may lean on the other.
+//! The host has a copy of its own: tests hold the two against each other, so neither may use the other.
 
 /// The partition of a key in a topic of `partitions` partitions: Kafka's `toPositive(murmur2(key)) % partitions`.
 ///
 /// # Panics
-/// Where there are no partitions.
+/// Panics if there are no partitions.
 pub fn partition_for(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) as u32 & 0x7FFF_FFFF) % partitions
 }

@@ -1,5 +1,5 @@
-//! What field-strip must put out for an event under the configuration that it is shipped with (its `transform.yaml`),
-//! told from the order and not from the event.
+//! The expected outputs of field-strip under its shipped configuration (its `transform.yaml`), made from the order and
+//! not from the event.
 
 use crate::change::Change;
 use crate::generator::ChangeEvent;
@@ -8,7 +8,7 @@ use crate::time::iso;
 
 /// A record of field-strip's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedOutput {
     pub key: Vec<u8>,
     /// `None` is a tombstone.
     pub value: Option<Vec<u8>>,
@@ -17,8 +17,8 @@ pub struct Expected {
 // === impl ChangeEvent ===
 
 impl ChangeEvent {
-    /// What field-strip must put out for it; `None` is nothing.
-    pub fn expected(&self) -> Option<Expected> {
+    /// The expected output of field-strip for this event; `None` is no output.
+    pub fn expected(&self) -> Option<ExpectedOutput> {
         let value = match &self.change {
             // Under this number there is nothing to take back.
             Change::Created(order) if order.status == Status::Cancelled => return None,
@@ -27,7 +27,7 @@ impl ChangeEvent {
             Change::Deleted(_) | Change::Forgotten { .. } => None,
         };
         let key = format!(r#"{{"order_id":{}}}"#, self.change.order_id()).into_bytes();
-        Some(Expected { key, value })
+        Some(ExpectedOutput { key, value })
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Order {
     pub city: &'static str,
     pub items: Vec<Item>,
     pub status: Status,
-    /// What the items cost, and the postage.
+    /// The price of the items, and the postage.
     pub total_cents: u64,
     pub currency: &'static str,
     pub gift: bool,
@@ -36,13 +36,13 @@ pub enum Status {
     Cancelled,
 }
 
-/// How many products the shop sells; they are numbered from 1.
+/// The number of products that the shop sells; they are numbered from 1.
 pub const PRODUCTS: u64 = 900;
 
 const FIRST_NAMES: [&str; 8] = ["Ada", "Björn", "Chloé", "Dimitri", "Elif", "Fatou", "Gustavo", "Hana"];
 const LAST_NAMES: [&str; 6] = ["Example", "O'Sample", "Müster", "Test-Person", "Nobody", "Placeholder"];
 const CITIES: [&str; 6] = ["Köln", "Lyon", "Porto", "Kraków", "Århus", "Gent"];
-/// What breaks careless JSON.
+/// Texts that break careless JSON.
 const NOTES: [&str; 5] = ["ring twice", "the \"blue\" one", "line1\nline2 \\ \u{2603}", "{\"order_id\": 1}, [", ""];
 
 // === impl Order ===
@@ -73,7 +73,7 @@ impl Order {
         }
     }
 
-    /// What happens to it next.
+    /// Takes the next step in the life of the order.
     pub fn update(&mut self, random: &mut Random) {
         self.version += 1;
         match (self.status, random.below(100)) {

@@ -1,7 +1,7 @@
 //! Orders as flat JSON of about 600 bytes, without an envelope: the load of the benchmarks.
 
 use crate::debezium::json_text;
-use crate::oracle::{Expected, stripped};
+use crate::oracle::{ExpectedOutput, stripped};
 use crate::order::{Item, Order, Status, euros};
 use crate::random::Random;
 use crate::time::iso;
@@ -49,9 +49,9 @@ impl Iterator for PlainOrders {
 // === impl PlainOrder ===
 
 impl PlainOrder {
-    /// What field-strip must put out for it.
-    pub fn expected(&self) -> Expected {
-        Expected { key: self.key.clone(), value: stripped(&self.order) }
+    /// The expected output of field-strip for this order.
+    pub fn expected(&self) -> ExpectedOutput {
+        ExpectedOutput { key: self.key.clone(), value: stripped(&self.order) }
     }
 }
 
@@ -72,7 +72,7 @@ fn value(order: &Order) -> Vec<u8> {
         iso(order.ordered_at_us),
         order.version,
     );
-    // What nobody reads makes every order as long as the next: five items are longer, and stay so.
+    // A filler makes all orders equally long; an order of five items is longer, and stays so.
     let trail = ["ref", "/shop", "/cart", "/checkout"].iter().cycle().flat_map(|step| step.chars());
     value.extend(trail.take((VALUE_BYTES - 2).saturating_sub(value.len())));
     value.push_str("\"}");

@@ -1,5 +1,5 @@
-//! The same shop as SQL, for a database whose changes a real Debezium captures: the tables are those of
-//! `sql/shopdb.sql`.
+//! The shop's changes as SQL, for a database whose changes a real Debezium captures. The tables are those of
+//! `shop/sql/shopdb.sql`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::order::{Order, PRODUCTS, euros};
 use crate::random::Random;
 use crate::time::iso;
 
-/// What a statement does.
+/// The kind of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Insert,
@@ -29,7 +29,7 @@ pub struct Statement {
     pub sql: String,
 }
 
-/// Statements without end: what happens to the [`Generator`]'s orders, and between it deliveries and new prices.
+/// Statements without end: the changes of the [`Generator`]'s orders, with deliveries and new prices among them.
 #[derive(Clone, Debug)]
 pub struct Statements {
     orders: Generator,

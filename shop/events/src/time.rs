@@ -10,8 +10,11 @@ pub fn days(timestamp_us: i64) -> i64 {
 pub fn iso(timestamp_us: i64) -> String {
     let (year, month, day) = civil(days(timestamp_us));
     let us = timestamp_us.rem_euclid(DAY_US);
-    let (seconds, us) = (us / 1_000_000, us % 1_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let seconds = us / 1_000_000;
+    let us = us % 1_000_000;
+    let hour = seconds / 3600;
+    let minute = seconds / 60 % 60;
+    let second = seconds % 60;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
 }
 

@@ -2,7 +2,7 @@
 
 use field_strip::field_strip;
 use sandbar_sdk::testing::{Harness, Input, Value};
-use sandbar_shop::{ChangeEvent, Expected, Format, Generator, PlainOrders};
+use sandbar_shop::{ChangeEvent, ExpectedOutput, Format, Generator, PlainOrders};
 use std::collections::BTreeMap;
 
 const EVENTS: usize = 20_000;
@@ -32,7 +32,7 @@ fn field_strip_puts_out_what_the_oracle_says() {
             let outcome = harness.run(events.iter().map(input));
             assert_eq!(outcome.failures, [], "seed {seed}, batch {batch}");
             let sent = outcome.messages.into_iter().map(|sent| {
-                let expected = Expected { key: sent.key.unwrap_or_default(), value: sent.value };
+                let expected = ExpectedOutput { key: sent.key.unwrap_or_default(), value: sent.value };
                 (sent.source, expected)
             });
             let expected = events.iter().enumerate().filter_map(|(at, event)| Some((at, event.expected()?)));
@@ -46,7 +46,8 @@ fn plain_orders_are_stripped_alike() {
     let orders: Vec<_> = PlainOrders::new(3).take(2_000).collect();
     let outcome = shipped().run(orders.iter().map(|order| Input::bytes(order.value.clone()).key(order.key.clone())));
     assert_eq!(outcome.failures, []);
-    let sent = outcome.messages.into_iter().map(|sent| Expected { key: sent.key.unwrap_or_default(), value: sent.value });
+    let sent =
+        outcome.messages.into_iter().map(|sent| ExpectedOutput { key: sent.key.unwrap_or_default(), value: sent.value });
     assert!(sent.eq(orders.iter().map(|order| order.expected())));
 }
 

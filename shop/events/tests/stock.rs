@@ -1,11 +1,11 @@
-//! The stateful transforms of the shop, one after the other, over partitioned topics: what they end at is what the
-//! table of orders says.
+//! The stateful transforms of the shop, one after the other, over partitioned topics. Their last outputs equal a
+//! computation over the table of orders.
 
 use order_lines::order_lines;
 use recommendation_weights::recommendation_weights;
 use reorder_trigger::reorder_trigger;
 use sandbar_sdk::Transform;
-use sandbar_sdk::testing::{Harness, Input, Outcome, Sent, Value, json};
+use sandbar_sdk::testing::{Harness, Input, Outcome, SentMessage, Value, json};
 use sandbar_shop::{Format, Generator, partition_for};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const PARTITIONS: u32 = 4;
 const EVENTS: usize = 12_000;
 const BATCH: usize = 97;
-/// When the made-up orders are placed: 2026-03-01.
+/// The time of the made-up orders: 2026-03-01.
 const NOW_MS: i64 = 1_772_323_200_000;
 
 /// Records by partition, keyed as the records of every topic here.
@@ -48,12 +48,12 @@ fn put(topic: &mut Topic, input: Input) {
     topic[partition as usize].push(input);
 }
 
-fn as_input(sent: Sent) -> Input {
+fn as_input(sent: SentMessage) -> Input {
     Input { key: sent.key, value: sent.value, headers: sent.headers, timestamp_ms: sent.timestamp_ms }
 }
 
-/// Runs a topic's records, and hands on what is sent.
-fn run<T: Transform>(harness: &mut Harness<T>, input: usize, topic: &Topic, mut send: impl FnMut(Sent)) {
+/// Runs a topic's records, and passes the outputs on.
+fn run<T: Transform>(harness: &mut Harness<T>, input: usize, topic: &Topic, mut send: impl FnMut(SentMessage)) {
     for (partition, records) in topic.iter().enumerate() {
         for batch in records.chunks(BATCH) {
             let Outcome { messages, failures } = harness.read_from(input, partition as u32).run(batch.iter().cloned());
@@ -63,8 +63,8 @@ fn run<T: Transform>(harness: &mut Harness<T>, input: usize, topic: &Topic, mut 
     }
 }
 
-/// What a compacted topic holds in the end, by product.
-fn keep(last: &mut BTreeMap<i64, Value>, sent: &Sent) {
+/// Keeps the last record of a product, as a compacted topic does.
+fn keep(last: &mut BTreeMap<i64, Value>, sent: &SentMessage) {
     let key: Value = serde_json::from_slice(sent.key.as_deref().expect("a key")).expect("a key is JSON");
     let product = key["product_id"].as_i64().expect("a number");
     match &sent.value {
@@ -124,7 +124,10 @@ fn levels_and_recommendations_are_what_the_orders_say() {
             })
             .collect();
         let new_topic = || vec![Vec::new(); PARTITIONS as usize];
-        let (mut changes, mut lines, mut pairs, mut restocks) = (new_topic(), new_topic(), new_topic(), new_topic());
+        let mut changes = new_topic();
+        let mut lines = new_topic();
+        let mut pairs = new_topic();
+        let mut restocks = new_topic();
         events.iter().cloned().for_each(|event| put(&mut changes, event));
         run(&mut harness::<order_lines>("order-lines"), 0, &changes, |sent| {
             put(if sent.output == "lines" { &mut lines } else { &mut pairs }, as_input(sent));
@@ -140,8 +143,9 @@ fn levels_and_recommendations_are_what_the_orders_say() {
         let products = || (1..=900).map(|id| (key(id), product(id)));
 
         let mut stock = harness::<reorder_trigger>("reorder-trigger").table("products", products());
-        let (mut levels, mut reorders) = (BTreeMap::new(), BTreeSet::new());
-        let mut collect = |sent: Sent| match sent.output.as_str() {
+        let mut levels = BTreeMap::new();
+        let mut reorders = BTreeSet::new();
+        let mut collect = |sent: SentMessage| match sent.output.as_str() {
             "levels" => keep(&mut levels, &sent),
             _ => assert!(reorders.insert(sent.json()["reorder_id"].to_string()), "seed {seed}: {}", sent.text()),
         };
@@ -197,7 +201,7 @@ fn the_shop_deploys_what_each_transform_ships() {
     for text in shipped {
         let mut spec: Value = serde_norway::from_str(text).expect("a spec is YAML");
         let mut in_one = specs[spec["name"].as_str().expect("a name")].clone();
-        // Where the module is depends on where the file is.
+        // The path of the module depends on the place of the file.
         let paths = [&mut spec, &mut in_one].map(|spec| spec["module"].take().as_str().expect("a path").to_owned());
         assert_eq!(paths[0], format!("../{}", paths[1]));
         assert_eq!(in_one, spec);

@@ -1,4 +1,4 @@
-//! A sink's table beside what SQL over the source says.
+//! A sink's table beside the result of SQL over the source.
 
 use std::collections::BTreeSet;
 use std::fmt;

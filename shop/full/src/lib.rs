@@ -1,7 +1,8 @@
 //! The web shop with all its real parts: PostgreSQL -> Debezium -> Kafka -> transforms -> JDBC sinks -> PostgreSQL.
 //!
-//! [`plan`] says what there is. `make shop` (`src/main.rs`) and the test (`tests/e2e/shop.rs`) are two ways to use
-//! the [`Shop`] of this crate.
+//! [`plan`] lists its parts. `make shop` (`src/main.rs`) and the test (`tests/e2e/shop.rs`) are two ways to use the
+//! [`Shop`] of this crate. The crate stands above `sandbar-harness`, which starts the processes, and `sandbar-shop`,
+//! which makes up the changes; neither knows it.
 
 pub mod compare;
 pub mod plan;
@@ -36,7 +37,7 @@ pub struct Shop<'k> {
     pub postgres: Postgres,
     kafka: &'k KafkaCluster,
     statements: Statements,
-    /// What was done to the shop's tables so far.
+    /// The number of changes of the shop's tables so far, by kind.
     pub done: BTreeMap<Kind, usize>,
 }
 
@@ -85,7 +86,7 @@ impl<'k> Shop<'k> {
         shop
     }
 
-    /// Changes so many rows of the shop's tables, each in a transaction of its own.
+    /// Changes `count` rows of the shop's tables, each in a transaction of its own.
     #[track_caller]
     pub fn trade(&mut self, count: usize) {
         let mut script = String::new();
@@ -113,7 +114,7 @@ impl<'k> Shop<'k> {
         let progress = Progress::new(self.kafka, &group(first), &inputs(first.manifest)[0]);
         let before = progress.total();
         self.trade(WORK);
-        // Some of it is committed, so the host is at work and not still starting; there is more behind it.
+        // A part is committed, so the host is at work and not still starting, and there is more behind it.
         wait::until("the host works", wait::PATIENCE, || {
             if progress.total() > before { Ok(()) } else { Err(format!("{} has committed {before}", first.name)) }
         });
@@ -133,7 +134,7 @@ impl<'k> Shop<'k> {
         self.wait_streaming();
     }
 
-    /// A RUNNING connector may still be far from streaming: what counts is who holds the replication slot.
+    /// A RUNNING connector may still be far from streaming: the holder of the replication slot counts.
     fn wait_streaming(&self) {
         let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{SLOT}'");
         wait::until("Debezium streams", wait::PATIENCE, || {
@@ -159,8 +160,8 @@ impl<'k> Shop<'k> {
         }
     }
 
-    /// Waits until the connector has written the last change, which is one of our own: it writes them in the order in
-    /// which they were committed.
+    /// Waits until the connector has written the last change, which is one of our own: the connector writes the changes
+    /// in the order of their commits.
     fn wait_captured(&self) {
         let insert = "INSERT INTO restocks (product_id, quantity) VALUES (1, 1) RETURNING restock_id";
         let last = format!("\"restock_id\":{},", self.postgres.value(SOURCE.name, insert));
@@ -172,8 +173,8 @@ impl<'k> Shop<'k> {
         });
     }
 
-    /// Each sink's table beside what SQL over the source says, once all has settled. A transform that ticks may still have
-    /// something to say after that, so what differs is looked at again for a while.
+    /// Reads each sink's table beside the result of SQL over the source, once all has settled. A transform that ticks
+    /// may still send something after that, so a difference is looked at again for a while.
     #[track_caller]
     pub fn compare(&self) -> Vec<Comparison> {
         let deadline = Instant::now() + TICKS;

@@ -1,7 +1,7 @@
 //! `make shop`: the whole shop on this machine, with all its real parts, traffic, and a host that may be killed.
 //!
 //! At its end (Ctrl-C, or `--for`) it stops the traffic, waits until everything is through, and compares each sink's
-//! table with what SQL over the source says: the exit code tells whether they are equal.
+//! table with the result of SQL over the source. The exit code is 0 if they are equal.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ struct Arguments {
     /// Changed rows a second
     #[arg(long, default_value_t = 40)]
     rate: usize,
-    /// Where the shop's random numbers begin
+    /// The seed of the shop's random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// What `--for` does on the way, each at its part of the time.
+/// The events of a run with `--for`, each at its part of the time.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     KillHost,
@@ -123,7 +123,8 @@ fn report(shop: &Shop<'_>, elapsed: Duration) {
 
 fn show_addresses(shop: &Shop<'_>, kafka: &KafkaCluster) {
     let psql = |database: &str| format!("psql -h 127.0.0.1 -p {} -U postgres {database}", shop.postgres.port());
-    let (host, connect) = (shop.host.address(), shop.connect.address());
+    let host = shop.host.address();
+    let connect = shop.connect.address();
     println!("shop: it is open. Kafka: {}, its logs: {}", kafka.brokers(), shop.host.log().display());
     println!("\nTry (in another terminal):");
     println!("    {} -c \"UPDATE new_orders SET status = 'cancelled' WHERE order_id % 10 = 0\"", psql(SOURCE.name));

@@ -1,4 +1,4 @@
-//! What the shop consists of. A new transform or sink is an entry here, and nothing else in this crate.
+//! The parts of the shop. A new transform or sink is an entry here, and nothing else in this crate.
 
 /// A database, with the script that fills it.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Transform {
     pub manifest: &'static str,
 }
 
-/// A table that a sink connector keeps, and what it must hold in the end.
+/// A table that a sink connector keeps, and its expected rows.
 #[derive(Debug)]
 pub struct Sink {
     pub connector: &'static str,
@@ -41,7 +41,7 @@ pub const SOURCE: Database = Database { name: "shopdb", script: include_str!("..
 pub const SOURCE_CONNECTOR: (&str, &str) = ("shop-source", include_str!("../../connect/shop-source.json"));
 /// The replication slot of the source connector.
 pub const SLOT: &str = "shop";
-/// Where the source connector writes deliveries to the warehouse.
+/// The topic for deliveries to the warehouse.
 pub const RESTOCKS: &str = "shop.public.restocks";
 
 /// The databases of the services behind the sinks.
@@ -115,7 +115,7 @@ pub const SINKS: &[Sink] = &[
     },
 ];
 
-/// What the connectors' configurations name as `${env:..}`. `{port}` is the server's.
+/// The variables of the connectors' configurations (`${env:..}`). `{port}` is the server's port.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("SHOP_DB_HOST", "127.0.0.1"),
     ("SHOP_DB_PORT", "{port}"),

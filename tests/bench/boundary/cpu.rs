@@ -52,7 +52,7 @@ impl ValueFormatter for Nanoseconds {
         "ns CPU"
     }
 
-    /// Per record, which is what counts.
+    /// The time per record counts.
     fn scale_throughputs(&self, _: f64, throughput: &Throughput, values: &mut [f64]) -> &'static str {
         if let Throughput::Elements(records) = throughput {
             values.iter_mut().for_each(|value| *value /= *records as f64);

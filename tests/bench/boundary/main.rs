@@ -1,7 +1,7 @@
-//! What a record costs that crosses into a guest and back: CPU ns per record through the real sandbox, checks of the
-//! output included. `cargo bench -p sandbar-bench-boundary`; docs/benchmarks.md has figures.
+//! The cost of a record that crosses into a guest and back: CPU ns per record through the real sandbox, checks of the
+//! output included. `cargo bench -p sandbar-bench-boundary` runs it; docs/benchmarks/results.md has figures.
 //!
-//! The lines `rows` and `one call per record` are what the contract would cost without its columns.
+//! The lines `rows` and `one call per record` are the cost of the contract without its columns.
 
 mod alternatives;
 mod cpu;
@@ -58,7 +58,7 @@ fn main() {
     print(&table);
 }
 
-/// What a task does with a batch, up to where it would send.
+/// Takes a batch through the steps of a task, up to the point where it would send.
 fn cross(guest: &mut dyn Guest, batch: &Batch, limits: &OutputLimits) {
     let call = Call { partition: TopicPartition { input: 0, partition: 0 }, now: Timestamp(1_735_689_600_000) };
     let output = guest.process(batch, call, &mut KeyedState::default()).expect("it does not fail");

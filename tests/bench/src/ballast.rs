@@ -1,6 +1,6 @@
 //! Modules of a wanted size: a guest with code beside it that is compiled and loaded, and never called.
 //!
-//! A component may hold core modules that nobody instantiates. So the guest stays what it is, and the size is code, not
+//! A component may hold core modules that nobody instantiates. So the guest is unchanged, and the size is code, not
 //! padding that a compiler skips.
 
 /// `component` with so much code added that it has `bytes` at least. Another `variant` is another module.

@@ -1,4 +1,4 @@
-//! Who takes part, and how each is started.
+//! The contenders, and the start of each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,8 @@ fn run_sandbar(
 ) -> anyhow::Result<Figures> {
     let module = guests::component(module);
     let cluster = output.replace('.', "-");
-    let (folder, address) = (dirs::fresh(&cluster), format!("127.0.0.1:{}", ports::free_port()));
+    let folder = dirs::fresh(&cluster);
+    let address = format!("127.0.0.1:{}", ports::free_port());
     let log = folder.join("log");
     let mut command = Command::new(dirs::sandbar());
     command.args(["serve", "--brokers", kafka.brokers(), "--cluster", &cluster, "--listen", &address, "--data-dir"]);

@@ -1,8 +1,8 @@
-//! One run's figures, taken from outside: what the kernel says of the process, and what its group has committed.
+//! One run's figures, taken from outside: the kernel's for the process, and the commits of its group.
 //!
-//! The window opens with the first commit that is seen and closes with the last, so that starting (clients, joining
-//! the group, loading a module) and stopping count for nobody. Both ends lag behind the work by the same: what was
-//! fetched ahead when the window opened is not in it, for any contender.
+//! The window opens with the first commit that is seen and closes with the last, so that starting (clients, joining the
+//! group, loading a module) and stopping count for nobody. Both ends lag behind the work by an equal time: records that
+//! were fetched ahead when the window opened are not in it, for any contender.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -32,7 +32,9 @@ pub fn watch(pid: u32, progress: &Progress, records: u64) -> anyhow::Result<Figu
     let started = Instant::now();
     let mut first = None;
     loop {
-        let (cpu, at, total) = (cpu_ns(pid)?, Instant::now(), progress.total() as u64);
+        let cpu = cpu_ns(pid)?;
+        let at = Instant::now();
+        let total = progress.total() as u64;
         if total > 0 {
             let (cpu_0, at_0, total_0) = *first.get_or_insert((cpu, at, total));
             if total >= records {

@@ -1,5 +1,5 @@
-//! The orders. They are made from a counter, so that every run has the same ones; what does not repeat in real orders
-//! (names, streets, traces) does not repeat here either, or lz4 would be too cheap.
+//! The orders. They are made from a counter, so that every run has equal ones. Parts that do not repeat in real orders
+//! (names, streets, traces) do not repeat here either, or lz4 would be too cheap.
 
 use std::fmt::Write;
 
@@ -34,7 +34,8 @@ impl Random {
 /// Produces the orders; answers with the bytes of their values.
 pub fn produce(kafka: &KafkaCluster, topic: &str, records: u64) -> u64 {
     let producer = Producer::new(kafka);
-    let (mut random, mut bytes) = (Random(0x9E37_79B9_7F4A_7C15), 0);
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut bytes = 0;
     for i in 0..records {
         let id = 100_000_000 + i;
         let order = order(&mut random, id);
@@ -48,13 +49,19 @@ pub fn produce(kafka: &KafkaCluster, topic: &str, records: u64) -> u64 {
 fn order(r: &mut Random, id: u64) -> String {
     let mut order = String::with_capacity(700);
     let created_at_ms = 1_735_689_600_000 + (id - 100_000_000) * 7;
-    let (first, last) = (r.of(&FIRST), r.of(&LAST));
+    let first = r.of(&FIRST);
+    let last = r.of(&LAST);
     let customer = r.below(1_000_000);
-    let (number, house, zip) = (r.below(10_000), r.below(300), r.below(9000) + 1000);
-    let (quantity, cents) = (r.below(5) + 1, r.below(20_000) + 99);
-    let (quantity_2, cents_2) = (r.below(5) + 1, r.below(20_000) + 99);
+    let number = r.below(10_000);
+    let house = r.below(300);
+    let zip = r.below(9000) + 1000;
+    let quantity = r.below(5) + 1;
+    let cents = r.below(20_000) + 99;
+    let quantity_2 = r.below(5) + 1;
+    let cents_2 = r.below(20_000) + 99;
     let total_cents = quantity * cents + quantity_2 * cents_2;
-    let (trace, span) = (r.next(), r.next());
+    let trace = r.next();
+    let span = r.next();
     write!(
         order,
         "{{\"id\":{id},\"customer\":{{\"id\":{customer},\"name\":\"{first} {last}\",\"email\":\"{first}.{last}{number}@example.com\",\

@@ -1,4 +1,4 @@
-//! What the native loop does to an order: the same as the module that it is compared with.
+//! The work of the native loop on an order, equal to that of the module beside it.
 
 use std::borrow::Cow;
 

@@ -1,12 +1,12 @@
-//! `make bench`: what Sandbar costs beside the least that a client can cost. docs/benchmarks.md has figures.
+//! `make bench`: the cost of Sandbar beside the least that a client can cost. docs/benchmarks/results.md has figures.
 //!
-//! One Apache Kafka, one topic of orders, and contenders that each read all of it, write what comes of it, and commit
+//! One Apache Kafka, one topic of orders, and contenders that each read all of it, write their results, and commit
 //! every 100 ms, exactly once. Each is a process of its own; they run one after the other, A B C A B C ..., so that
-//! what else happens on the machine hits all alike. The figures are medians over the rounds, the ratios are medians
-//! of the ratios within a round.
+//! other load on the machine hits all alike. The figures are medians over the rounds, the ratios are medians of the
+//! ratios within a round.
 //!
-//! `swap`, `restart`, `restore` and `victim` measure what their files say: the pause of a swap under load, 50 transforms
-//! after a restart, a large store from its changelog, and a transform beside the hostile corpus.
+//! `swap`, `restart`, `restore` and `victim` are described in their files: the pause of a swap under load, 50
+//! transforms after a restart, a large store from its changelog, and a transform beside the hostile corpus.
 //!
 //! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
 //! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.

@@ -8,7 +8,9 @@ pub fn print(contenders: &[Contender], measured: &[Vec<Figures>]) {
     println!("\n{:30}{:>16}{:>12}{:>12}", "medians", "ns CPU/record", "records/s", "peak RSS");
     for (i, contender) in contenders.iter().enumerate() {
         let of = |figure: fn(&Figures) -> f64| median(measured.iter().map(|round| figure(&round[i])).collect());
-        let (cpu, rate, rss) = (of(|f| f.cpu_ns), of(|f| f.records_per_second), of(|f| f.rss_mib));
+        let cpu = of(|f| f.cpu_ns);
+        let rate = of(|f| f.records_per_second);
+        let rss = of(|f| f.rss_mib);
         println!("{:30}{cpu:>16.0}{rate:>12.0}{rss:>8.0} MiB", contender.title);
     }
     println!("\n{:64}{:>6}{:>10}", "CPU per record, as a ratio (medians over the rounds)", "", "at most");
@@ -23,6 +25,7 @@ pub fn print(contenders: &[Contender], measured: &[Vec<Figures>]) {
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    let low = values[(values.len() - 1) / 2];
+    let high = values[values.len() / 2];
     (low + high) / 2.0
 }

@@ -34,9 +34,10 @@ pub fn run() -> anyhow::Result<()> {
     println!("{transforms} transforms deployed, each with a module of its own, and running after {:?}", started.elapsed());
     for round in 1..=rounds {
         for killed in [false, true] {
-            match killed {
-                false => ensure!(host.sigterm_and_wait() == Some(0), "the host did not end well"),
-                true => host.kill9(),
+            if killed {
+                host.kill9()
+            } else {
+                ensure!(host.sigterm_and_wait() == Some(0), "the host did not end well")
             }
             let started = Instant::now();
             host.start_again();

@@ -1,8 +1,8 @@
 //! `sandbar-bench restore`: a large store, from its changelog alone, on one host.
 //!
 //! KEYS (10000000) entries of 16 + 32 bytes are written straight into the changelog topic of a store of 4 partitions;
-//! then a host starts without any local copy. What it prints is from the start of the process to the last partition's
-//! state being there, and the most memory that the process had until then. A second start has the local copy.
+//! then a host starts without any local copy. It prints the time from the start of the process until the
+//! last partition's state is there, and the most memory that the process had until then. A second start has the local copy.
 
 use std::time::{Duration, Instant};
 
@@ -62,9 +62,10 @@ fn fill(kafka: &KafkaCluster, keys: u64) -> anyhow::Result<()> {
         .set("batch.size", "1000000")
         .create_with_context(DefaultProducerContext)?;
     for n in 0..keys {
-        // As good as random, so that keys do not come in order.
+        // The keys look random, so that they do not come in order.
         let key = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let (key, value) = (format!("{key:016x}"), format!("{n:032}"));
+        let key = format!("{key:016x}");
+        let value = format!("{n:032}");
         let mut record = BaseRecord::to(CHANGELOG).partition((n % PARTITIONS as u64) as i32).key(&key).payload(&value);
         while let Err((error, again)) = producer.send(record) {
             ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");

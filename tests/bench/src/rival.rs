@@ -1,8 +1,8 @@
-//! What Sandbar is measured against: loops that do nothing that is not needed, straight on librdkafka, with the
-//! guarantee and the client settings of Sandbar's own worker.
+//! The rivals of Sandbar: loops that do only the necessary work, straight on librdkafka, with the guarantee and the
+//! client settings of Sandbar's own worker.
 //!
-//! They forward key and value only; timestamps, headers, error policies, revisions, metrics and rebalances are what a
-//! host has on top.
+//! They forward key and value only. A host has timestamps, headers, error policies, revisions, metrics and rebalances
+//! on top.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
@@ -20,12 +20,12 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const CALL_TIMEOUT_MS: c_int = 10_000;
 const POLL_RECORDS_MAX: usize = 4096;
 
-/// What becomes of a record.
+/// The work on a record.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
-    /// It is written as it is.
+    /// The record is written unchanged.
     Forward,
-    /// Its JSON is parsed, and some of it written.
+    /// The record's JSON is parsed, and some of it written.
     Strip,
 }
 
@@ -107,7 +107,7 @@ struct Rival {
     input: CString,
     fetched: Vec<*mut rd_kafka_message_t>,
     next_offsets: Vec<i64>,
-    /// When the open transaction is to be committed, and the membership that it began under.
+    /// The time at which the open transaction is to be committed, and the membership that it began under.
     open: Option<(Instant, *mut rd_kafka_consumer_group_metadata_t)>,
 }
 
@@ -119,7 +119,8 @@ impl Rival {
         let common = [own(&COMMON), own(&[("bootstrap.servers", brokers)])].concat();
         let consumer = [common.clone(), own(&CONSUMER), own(&[("group.id", group)])].concat();
         let producer = [common, own(&PRODUCER), own(&[("transactional.id", group)])].concat();
-        let (input, output) = (CString::new(input)?, CString::new(output)?);
+        let input = CString::new(input)?;
+        let output = CString::new(output)?;
         // SAFETY: handles are live until the process ends; every string is NUL-terminated.
         unsafe {
             let producer = client(rd_kafka_type_t::RD_KAFKA_PRODUCER, &producer)?;
@@ -235,24 +236,22 @@ impl Rival {
 }
 
 /// # Safety
-/// None: what it makes is live until it is destroyed, which nobody does.
+/// No requirement: the client lives until it is destroyed, which nobody does.
 unsafe fn client(kind: rd_kafka_type_t, properties: &[(String, String)]) -> anyhow::Result<*mut rd_kafka_t> {
     let mut reason: [c_char; 512] = [0; 512];
     // SAFETY: strings are NUL-terminated, the buffer's length is told, the configuration is taken over.
     unsafe {
         let conf = rd_kafka_conf_new();
         for (name, value) in properties.iter().chain(&overrides()) {
-            let (name, value) = (CString::new(name.as_str())?, CString::new(value.as_str())?);
+            let name = CString::new(name.as_str())?;
+            let value = CString::new(value.as_str())?;
             let set = rd_kafka_conf_set(conf, name.as_ptr(), value.as_ptr(), reason.as_mut_ptr(), reason.len());
             if set != rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
                 bail!("{}", CStr::from_ptr(reason.as_ptr()).to_string_lossy());
             }
         }
         let client = rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
-        match client.is_null() {
-            true => bail!("{}", CStr::from_ptr(reason.as_ptr()).to_string_lossy()),
-            false => Ok(client),
-        }
+        if client.is_null() { bail!("{}", CStr::from_ptr(reason.as_ptr()).to_string_lossy()) } else { Ok(client) }
     }
 }
 

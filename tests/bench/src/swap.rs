@@ -2,8 +2,8 @@
 //!
 //! One host, one transform of two workers over four partitions, records all the time, modules of 1 MiB. First each swap
 //! brings a new module, which is compiled meanwhile; then the swaps go back and forth between two that are compiled.
-//! The figures are the host's own (`sandbar_swap_pause_seconds`), interpolated within its buckets. Beside them: how long
-//! a deployment takes, and what of it is the change of the catalog.
+//! The figures are the host's own (`sandbar_swap_pause_seconds`), interpolated within its buckets. Beside them stand
+//! the time of a deployment, and the part of it that is the change of the catalog.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -39,9 +39,12 @@ pub fn run() -> anyhow::Result<()> {
             ("changes of the catalog", "sandbar_catalog_change_seconds"),
         ];
         let now = || METRICS.map(|(_, metric)| Buckets::of(&api, metric));
-        let (mut before, mut revision) = (now(), 0);
+        let mut before = now();
+        let mut revision = 0;
         for (what, fresh) in [("each with a new module", true), ("between two known modules", false)] {
-            let (started, records, mut deployments) = (Instant::now(), processed(&api), Vec::new());
+            let started = Instant::now();
+            let records = processed(&api);
+            let mut deployments = Vec::new();
             for number in 0..swaps {
                 revision += 1;
                 let variant = if fresh { revision } else { 1 + number % 2 };
@@ -84,7 +87,8 @@ fn deploy(api: &Api, digest: &str, number: u32) {
 fn load(kafka: &KafkaCluster, ends: &AtomicBool) {
     let producer = Producer::new(kafka);
     let progress = Progress::new(kafka, "sandbar.bench-swap.bench.swap", INPUT);
-    let (value, mut sent) = ("v".repeat(500), 0);
+    let value = "v".repeat(500);
+    let mut sent = 0;
     while !ends.load(Ordering::Relaxed) {
         for number in 0..1_000 {
             producer.send(INPUT, &Message::new(format!("key-{number}"), value.as_str()));
@@ -111,7 +115,8 @@ struct Buckets(Vec<(f64, f64)>);
 
 impl Buckets {
     fn of(api: &Api, metric: &str) -> Self {
-        let (metrics, metric) = (api.get("/metrics").body, format!("{metric}_bucket{{"));
+        let metrics = api.get("/metrics").body;
+        let metric = format!("{metric}_bucket{{");
         let lines = metrics.lines().filter_map(|line| line.strip_prefix(&metric));
         let bucket = |line: &str| {
             let (labels, count) = line.rsplit_once(' ')?;
@@ -133,7 +138,8 @@ impl Buckets {
     /// In ms.
     fn quantile(&self, q: f64) -> f64 {
         let rank = q * self.count();
-        let (mut low, mut below) = (0.0, 0.0);
+        let mut low = 0.0;
+        let mut below = 0.0;
         for &(bound, count) in &self.0 {
             if count >= rank && count > below {
                 return 1000.0 * (low + (bound - low) * (rank - below) / (count - below));

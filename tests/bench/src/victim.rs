@@ -1,9 +1,9 @@
 //! `sandbar-bench victim`: a transform that behaves, alone and beside the whole hostile corpus, on two hosts.
 //!
-//! The victim is offered RATE records a second for SECONDS; its throughput is what it has committed in the time that it
-//! needed. Beside it every module of the corpus that a host takes runs over a queue of records, and a client sends the
-//! others again and again. The target is on the ratio of the two. Then it is offered all at once: how fast it is then
-//! depends on the processors that are left, and has no target.
+//! The victim is offered RATE records a second for SECONDS. Its throughput is the number of committed records over the
+//! time that it needed. Beside it every module of the corpus that a host takes runs over a queue of records, and a
+//! client sends the others again and again. The target is on the ratio of the two. Then the victim is offered all
+//! records at once: its speed then depends on the processors that are left, and has no target.
 //!
 //! RATE (2000), SECONDS (20) and ROUNDS (3) are read from the environment.
 

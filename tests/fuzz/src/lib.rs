@@ -2,8 +2,8 @@
 //!
 //! The engine is [bolero](https://docs.rs/bolero)'s, on stable Rust, under `cargo test`. It draws inputs until a target's
 //! share of the time is over, shrinks one that fails, and prints the seed that repeats it (`BOLERO_RANDOM_SEED`).
-//! `SANDBAR_FUZZ_SECONDS` is the time for all targets together: 30 s where it is not set. What is found becomes a test
-//! of its own beside the code that was wrong.
+//! `SANDBAR_FUZZ_SECONDS` is the time for all targets together: 30 s if it is not set. A finding becomes a test of its own
+//! beside the code that was wrong.
 
 #![forbid(unsafe_code)]
 

@@ -35,15 +35,17 @@ pub struct Site {
 // === impl Site ===
 
 impl Site {
-    /// Serves these pages. What a page sends to `/report` is kept.
+    /// Serves these pages, and keeps the reports that they send to `/report`.
     pub fn start(pages: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let (pages, reports) = (Arc::new(pages.into_iter().collect::<HashMap<_, _>>()), Arc::default());
+        let pages = Arc::new(pages.into_iter().collect::<HashMap<_, _>>());
+        let reports = Arc::default();
         let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&reports);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (pages, kept) = (pages.clone(), kept.clone());
+                let pages = pages.clone();
+                let kept = kept.clone();
                 std::thread::spawn(move || answer(stream, &pages, &kept));
             }
         });
@@ -92,7 +94,7 @@ fn answer(mut stream: TcpStream, pages: &HashMap<&str, String>, reports: &Mutex<
 pub fn open(url: &str) -> Process {
     let folder = dirs::fresh("browser");
     let mut command = chromium(&folder.join("profile"));
-    // With a port for its debugger it does not end when the page is loaded.
+    // Chromium with a debugging port does not end when the page is loaded.
     command.args(["--remote-debugging-port=0", url]);
     Process::start("chromium", command, &folder.join("log"))
 }

@@ -22,7 +22,7 @@ pub struct Process {
 // === impl Process ===
 
 impl Process {
-    /// Starts `command`, appending what it prints to `log`.
+    /// Starts `command`, and appends its output to `log`.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Process {
         let mut file = append(log);
         writeln!(file, "--- {name}: {command:?}").expect("the log is writable");
@@ -68,7 +68,7 @@ impl Process {
     }
 
     #[expect(unsafe_code, reason = "a signal to a child")]
-    /// Asks it to end with a signal, and kills it where it does not. For drops: it never panics.
+    /// Sends a signal to the process, and kills it if it does not end. Drops call this: it never panics.
     pub fn end(mut self, signal: libc::c_int, within: Duration) {
         if let Ok(None) = self.child.try_wait() {
             // SAFETY: as in `signal`.

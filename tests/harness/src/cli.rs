@@ -15,16 +15,16 @@ pub struct Cli {
     url: String,
 }
 
-/// What a verb did.
+/// The result of a verb.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandResult {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
 /// A verb that goes on, and all that it has printed.
-pub struct Going {
+pub struct RunningCommand {
     pub process: Process,
     file: PathBuf,
 }
@@ -46,13 +46,13 @@ impl Cli {
         command
     }
 
-    pub fn run(&self, words: &str) -> Ran {
+    pub fn run(&self, words: &str) -> CommandResult {
         let output = self.command(words).output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        CommandResult { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// It succeeds; its output.
+    /// Runs a verb that must succeed, and returns its output.
     #[track_caller]
     pub fn succeeds(&self, words: &str) -> String {
         let ran = self.run(words);
@@ -60,7 +60,7 @@ impl Cli {
         ran.out
     }
 
-    /// It succeeds with `-o json`; its output.
+    /// Runs a verb with `-o json` that must succeed, and returns its output.
     #[track_caller]
     pub fn json(&self, words: &str) -> Value {
         let out = self.succeeds(&format!("{words} -o json"));
@@ -68,17 +68,17 @@ impl Cli {
     }
 
     /// Starts a verb that goes on.
-    pub fn start(&self, words: &str) -> Going {
+    pub fn start(&self, words: &str) -> RunningCommand {
         let file = self.folder.join(format!("{}.out", words.replace(['/', ' '], "_")));
-        Going { process: Process::start(words, self.command(words), &file), file }
+        RunningCommand { process: Process::start(words, self.command(words), &file), file }
     }
 }
 
-impl Going {
+impl RunningCommand {
     /// The lines of JSON that it has printed.
     pub fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.file).expect("its output is there");
-        // What is being written ends without a line break.
+        // A line that is still being written has no line break.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }

@@ -15,12 +15,12 @@ use crate::{dirs, wait};
 
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// A worker in distributed mode: what it runs and how far it is are in Kafka. Killed when dropped.
+/// A worker in distributed mode: Kafka has its connectors and their progress. It is killed when dropped.
 #[derive(Debug)]
 pub struct Connect {
     address: SocketAddr,
     dir: PathBuf,
-    /// What the connectors' configurations name as `${env:..}`.
+    /// The variables of the connectors' configurations (`${env:..}`).
     variables: Vec<(String, String)>,
     process: Option<Process>,
 }
@@ -94,7 +94,7 @@ impl Connect {
         });
     }
 
-    /// Panics with a connector's own words where it or a task of it has failed: it does not get up by itself.
+    /// Panics with the connector's own words if it or one of its tasks has failed: it does not start again by itself.
     #[track_caller]
     pub fn assert_alive(&self, connector: &str) {
         // A worker that does not answer is waited for elsewhere.

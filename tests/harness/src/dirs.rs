@@ -1,4 +1,4 @@
-//! Where things are: the checkout, the built binaries, and a directory for what this test process leaves.
+//! The paths of the checkout, of the built binaries, and of a directory for the files of this test process.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -55,7 +55,7 @@ pub fn temporary(name: &str) -> PathBuf {
     path
 }
 
-/// Removes what ended processes left.
+/// Removes the directories of ended processes.
 fn remove_ended(all: &Path) {
     for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();

@@ -90,7 +90,7 @@ impl Host {
         });
     }
 
-    /// Waits until it ends by itself; what it wrote last.
+    /// Waits until the host ends by itself, and returns its last lines.
     #[track_caller]
     pub fn wait_ended(&mut self) -> String {
         let process = self.process.as_mut().expect("the host was started");
@@ -113,7 +113,7 @@ impl Host {
         self.dir.join("data")
     }
 
-    /// What it keeps of the stores of its transforms.
+    /// The folder of the local stores.
     pub fn state_dir(&self) -> PathBuf {
         self.data_dir().join("state")
     }
@@ -127,7 +127,7 @@ impl Host {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Whether it has ended, though nobody here asked it to. It can be started again.
+    /// Returns true if the host has ended without being told to. It can be started again.
     pub fn has_ended(&mut self) -> bool {
         let ended = self.process.as_mut().is_some_and(|process| process.ended().is_some());
         if ended {

@@ -1,7 +1,7 @@
 //! The hostile corpus: modules that their authors made to hurt, each with its rule.
 //!
-//! A rule says what a module costs its owner, as the codes of the refusals that the owner gets. Everybody else pays
-//! nothing: that is the same for all, and `tests/e2e/hostile_corpus.rs` holds two hosts against it.
+//! A rule gives the cost of a module for its owner, as the codes of the refusals that the owner gets. Nobody else pays:
+//! that holds for all cases, and `tests/e2e/hostile_corpus.rs` holds two hosts against it.
 //!
 //! The modules are built from source: most by hand ([`Component`]), as no compiler writes such code. [`corpus`] has them
 //! all, over every entry point and every resource.
@@ -34,7 +34,7 @@ pub struct Case {
     pub spec: Value,
 }
 
-/// Where its author's code, or text, begins to act.
+/// The entry point at which the author's code, or text, begins to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entry {
     Compile,
@@ -43,12 +43,12 @@ pub enum Entry {
     Init,
     Process,
     Tick,
-    /// The allocator that the host calls for what it hands over.
+    /// The allocator that the host calls for the values that it passes.
     Realloc,
     PostReturn,
 }
 
-/// What it goes for.
+/// The target of the attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     Cpu,
@@ -66,11 +66,11 @@ pub enum Resource {
     Outputs,
     Headers,
     Handles,
-    /// What crosses the boundary: pointers, lengths, discriminants.
+    /// Values that cross the boundary: pointers, lengths, discriminants.
     Contract,
 }
 
-/// What it costs its owner.
+/// The cost for the module's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// The upload is refused with one of these codes.
@@ -82,7 +82,7 @@ pub enum Rule {
     Instance(&'static [&'static str]),
     /// Each of its records becomes a dead letter with one of these codes.
     Record(&'static [&'static str]),
-    /// It processes its records; for what is too much it loses lines, time or ticks of its own.
+    /// The module processes its records. Beyond a limit it loses lines, time or ticks of its own.
     Runs,
 }
 
@@ -119,7 +119,8 @@ impl Resource {
 
 impl Case {
     fn new(name: &'static str, (entry, resource): (Entry, Resource), rule: Rule, module: Vec<u8>) -> Self {
-        // Short, so that a corpus of endless loops is through soon; others are not to run out of it on a busy machine.
+        // The limit is short, so that a corpus of endless loops is through soon. Others must not reach it on a busy
+        // machine.
         let batch_time = if resource == Resource::Cpu { "100ms" } else { "1s" };
         let spec = json!({"limits": {"batch_time": batch_time, "memory": "32MiB"}, "start": "earliest"});
         Case { name, entry, resource, rule, module, spec }
@@ -139,7 +140,7 @@ impl Case {
         self
     }
 
-    /// Tells whether a host takes a deployment of it.
+    /// Returns true if a host takes a deployment of the module.
     pub fn runs(&self) -> bool {
         matches!(self.rule, Rule::Record(_) | Rule::Runs)
     }

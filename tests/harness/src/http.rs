@@ -64,7 +64,7 @@ impl Api {
         self.try_deploy_files(transform, ("application/json", &spec.to_string()), module)
     }
 
-    /// Deploys what is in a `transform.yaml`, with its module, as a team does with curl.
+    /// Deploys a `transform.yaml` with its module, as a team does with curl.
     #[track_caller]
     pub fn deploy_manifest(&self, transform: &str, manifest: &str, module: &[u8]) {
         self.try_deploy_files(transform, ("application/yaml", manifest), module).success();
@@ -157,7 +157,8 @@ impl Api {
         self.answer(self.agent.run(request.body(body.to_string()).expect("a valid request")))
     }
 
-    /// Announces a body of `announced` bytes, sends `body`, then hangs up our side; what the host answered, if it did.
+    /// Announces a body of `announced` bytes, sends `body`, then hangs up our side. Returns the host's answer, if there
+    /// was one.
     pub fn send_cut_off(&self, method: &str, path: &str, announced: usize, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).expect("the host listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");

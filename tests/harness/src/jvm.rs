@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::dirs;
 
 const QUIET: [&str; 2] = ["-Xshare:auto", "-Djava.awt.headless=true"];
-/// For what lives shortly, or does little: a quick start, and little memory.
+/// Flags for a JVM that lives shortly or does little: a quick start, and little memory.
 pub const SMALL: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
 
 /// A JVM with Kafka's jars, which `tools/setup.sh kafka` downloads.
@@ -18,7 +18,7 @@ pub fn java(options: &[&str]) -> Command {
     command
 }
 
-/// A directory of what `tools/setup.sh <mode>` downloads.
+/// The directory of the downloads of `tools/setup.sh <mode>`.
 pub fn cached(directory: &str, mode: &str) -> PathBuf {
     let cache = std::env::var_os("SANDBAR_CACHE").map_or_else(|| dirs::root().join(".sandbar"), PathBuf::from);
     let path = cache.join(directory);

@@ -32,11 +32,11 @@ struct Node {
     process: Option<Process>,
 }
 
-/// Where a node listens.
+/// The ports of a node.
 struct Ports {
     broker: u16,
     controller: u16,
-    /// Where clients find its proxy, and where the proxy finds it.
+    /// The ports of its proxy: for clients, and towards the node.
     proxy: u16,
     proxied: u16,
 }
@@ -67,7 +67,8 @@ impl KafkaCluster {
         let list = |port: fn(&Ports) -> u16| {
             ports.iter().map(|ports| format!("127.0.0.1:{}", port(ports))).collect::<Vec<_>>().join(",")
         };
-        let (brokers, proxied) = (list(|ports| ports.broker), list(|ports| ports.proxy));
+        let brokers = list(|ports| ports.broker);
+        let proxied = list(|ports| ports.proxy);
         let cluster = KafkaCluster { brokers, proxied, faults, nodes: Mutex::new(nodes) };
         cluster.wait_for(count);
         cluster
@@ -83,7 +84,7 @@ impl KafkaCluster {
         &self.proxied
     }
 
-    /// What happens to requests on their way through the proxies.
+    /// The faults that the proxies add to requests.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }

@@ -1,15 +1,16 @@
-//! The harness of the end-to-end tests: real processes on this machine's loopback, and what is needed to look at them
-//! from outside.
+//! The harness of the end-to-end tests: real processes on this machine's loopback, and clients that look at them from
+//! outside. It stands below `sandbar-shop-full`, `sandbar-e2e`, `sandbar-bench` and `sandbar-fuzz`, and uses no other
+//! crate of this workspace: a test does not trust the code that it tests.
 //!
-//! [`KafkaCluster`] runs Apache Kafka, [`Host`] the `sandbar` binary, [`Postgres`] and [`Connect`] what they say; they can
-//! be killed, frozen and started again, and none outlives the test that started it. Between Kafka and a host there can be
-//! a [`proxy`] that loses requests and replies. [`Producer`] and [`topics`] are the
-//! tests' own clients: what a test claims about a topic was read by them, never told by the host.
+//! [`KafkaCluster`] runs Apache Kafka, [`Host`] the `sandbar` binary, [`Postgres`] and [`Connect`] the servers of their
+//! names. They can be killed, frozen and started again, and none outlives the test that started it. Between Kafka and a
+//! host there can be a [`proxy`] that loses requests and replies. [`Producer`] and [`topics`] are the tests' own
+//! clients: they have read every record that a test makes a claim about, and no host is asked.
 //!
-//! Nothing here sleeps and hopes: [`wait::until`] waits for a condition, and says what it waited for when time is up.
-//! A test's randomness comes from [`Seed`], which is printed when the test fails.
+//! Nothing here sleeps and hopes: [`wait::until`] waits for a condition, and names it when time is up. A test's
+//! randomness comes from [`Seed`], which is printed when the test fails.
 //!
-//! What a run leaves (logs, data) is under `target/e2e/`, and is removed by the next run. PostgreSQL's data is in the
+//! The files of a run (logs, data) are under `target/e2e/`, and the next run removes them. PostgreSQL's data is in the
 //! system's directory for temporary files: as root, it runs as a user who may not reach into the checkout.
 
 pub mod browser;
@@ -26,6 +27,7 @@ pub mod kafka;
 pub mod ports;
 pub mod postgres;
 pub mod producer;
+pub mod progress;
 pub mod proxy;
 pub mod seed;
 pub mod topics;
@@ -38,5 +40,6 @@ pub use http::{Api, Response};
 pub use kafka::KafkaCluster;
 pub use postgres::Postgres;
 pub use producer::{Message, Producer};
+pub use progress::Progress;
 pub use seed::Seed;
-pub use topics::{Progress, Record};
+pub use topics::Record;

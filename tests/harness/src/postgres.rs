@@ -1,7 +1,7 @@
 //! PostgreSQL as a process of its own, with logical replication, and `psql` to talk to it.
 //!
-//! `psql` and not a client library: it comes with the server, costs no dependency, and what it is told here is what a
-//! person would type.
+//! The tests use `psql` and not a client library: it comes with the server, costs no dependency, and takes the words
+//! that a person would type.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -39,7 +39,9 @@ impl Postgres {
     /// Starts a server, and waits until it answers.
     #[track_caller]
     pub fn start() -> Postgres {
-        let (port, programs, data) = (free_port(), programs(), dirs::temporary("postgres"));
+        let port = free_port();
+        let programs = programs();
+        let data = dirs::temporary("postgres");
         let log = dirs::fresh("postgres").join("log");
         let user = User::for_postgres();
         if let Some(user) = user {
@@ -58,7 +60,7 @@ impl Postgres {
             "unix_socket_directories=",
             "wal_level=logical",
             "shared_buffers=64MB",
-            // What is lost when the machine fails was made up anyway.
+            // A lost write of made-up data does no harm when the machine fails.
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
@@ -113,7 +115,7 @@ impl Postgres {
 
     fn psql(&self, database: &str, statements: &str) -> Result<String, String> {
         let mut command = Command::new(self.programs.join("psql"));
-        // Not what a person has set for their own servers.
+        // The settings of a person for their own servers do not count.
         command.env_clear().env("LC_ALL", "C.UTF-8").env("PGCONNECT_TIMEOUT", "10");
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
         command.args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);
@@ -124,9 +126,10 @@ impl Postgres {
         // One that could not connect has hung up already; it says why on its stderr.
         let _ = child.stdin.take().expect("it was piped").write_all(statements.as_bytes());
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => String::from_utf8(output.stdout).map_err(|error| error.to_string()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        if output.status.success() {
+            String::from_utf8(output.stdout).map_err(|error| error.to_string())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     }
 }
@@ -160,7 +163,7 @@ impl User {
     }
 }
 
-/// Where the server's programs are: Debian's newest, or those on the PATH.
+/// The folder of the server's programs: Debian's newest, or that on the PATH.
 fn programs() -> PathBuf {
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     let version = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());

@@ -1,8 +1,9 @@
-//! A proxy before a broker that holds, delays or loses single requests and replies: what networks do, at the moment
-//! that a test wants.
+//! A proxy before a broker that holds, delays or loses single requests and replies, like a network, at the moment that
+//! a test wants.
 //!
-//! It knows of Kafka's protocol what is before each message: its length, the request's api key, and the correlation id
-//! that request and reply share. A broker has a listener that advertises the proxy's address, so nothing is rewritten.
+//! The proxy knows the first bytes of each message of Kafka's protocol: its length, the request's api key, and the
+//! correlation id that request and reply share. A broker has a listener that advertises the proxy's address, so nothing
+//! is rewritten.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ pub const TXN_OFFSET_COMMIT: i16 = 28;
 /// Larger than any message of these tests.
 const FRAME_BYTES_MAX: usize = 100 << 20;
 
-/// What is to be done to requests; over all proxies of a cluster.
+/// The faults for requests, over all proxies of a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Vec<Arc<Rule>>>>);
 
@@ -79,8 +80,10 @@ impl Faults {
     }
 
     fn add(&self, api_keys: &[i16], containing: &str, kind: Kind) -> Fault {
-        let (api_keys, containing) = (api_keys.to_vec(), containing.as_bytes().to_vec());
-        let (state, changed) = (Mutex::default(), Condvar::new());
+        let api_keys = api_keys.to_vec();
+        let containing = containing.as_bytes().to_vec();
+        let state = Mutex::default();
+        let changed = Condvar::new();
         let rule = Arc::new(Rule { api_keys, containing, kind, state, changed });
         self.rules().push(rule.clone());
         Fault { faults: self.clone(), rule }
@@ -176,7 +179,8 @@ fn connect(client: TcpStream, upstream: TcpStream, broker: SocketAddr, faults: F
     let [client_again, upstream_again] = [&client, &upstream].map(|stream| stream.try_clone().expect("a second handle"));
     let seen = doomed.clone();
     spawn(move || {
-        let (mut from, mut to) = (&client, &upstream);
+        let mut from = &client;
+        let mut to = &upstream;
         while let Some(request) = read_frame(&mut from) {
             let mut met = faults.meet(&request, broker);
             while let Some(stall) = met.as_ref().filter(|rule| rule.kind == Kind::Stall) {
@@ -198,7 +202,8 @@ fn connect(client: TcpStream, upstream: TcpStream, broker: SocketAddr, faults: F
         cut(&client, &upstream);
     });
     spawn(move || {
-        let (mut from, mut to) = (&upstream_again, &client_again);
+        let mut from = &upstream_again;
+        let mut to = &client_again;
         while let Some(reply) = read_frame(&mut from) {
             let is_lost = doomed.lock().expect("nobody panics with it").contains_key(&reply[4..8]);
             if is_lost || to.write_all(&reply).is_err() {
@@ -214,7 +219,7 @@ fn spawn(run: impl FnOnce() + Send + 'static) {
 }
 
 fn cut(client: &TcpStream, upstream: &TcpStream) {
-    // It may have ended already.
+    // The peer may have ended already.
     let _ = client.shutdown(Shutdown::Both);
     let _ = upstream.shutdown(Shutdown::Both);
 }

@@ -1,6 +1,6 @@
-//! The tests' own look at topics: create, read to the end, ask for ends and committed offsets.
+//! The tests' own look at topics: create, read to the end, ask for ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::kafka::KafkaCluster;
 use crate::wait;
 
-const CALL: Duration = Duration::from_secs(10);
+pub(crate) const CALL: Duration = Duration::from_secs(10);
 
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Record {
     }
 }
 
-/// What every client of the tests is configured with.
+/// The settings of every client of the tests.
 pub fn client(kafka: &KafkaCluster) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.brokers()).set("client.id", "sandbar-tests");
@@ -124,7 +124,7 @@ pub fn delete_records(kafka: &KafkaCluster, topic: &str, partition: i32, before:
     deleted.elements().iter().for_each(|element| element.error().expect("they are deleted"));
 }
 
-/// Deletes what a group has committed, as Kafka does after some days, once it has no members any more.
+/// Deletes the offsets of a group, as Kafka does after some days, once the group has no members any more.
 pub fn forget_group(kafka: &KafkaCluster, group: &str) {
     wait::until(&format!("{group} is forgotten"), wait::PATIENCE, || {
         let deleted = futures::executor::block_on(admin(kafka).delete_groups(&[group], &options()));
@@ -169,7 +169,7 @@ fn wait_for_leaders(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     }
 }
 
-/// How many replicas a topic's first partition has.
+/// The number of replicas of a topic's first partition.
 pub fn replicas(kafka: &KafkaCluster, topic: &str) -> usize {
     let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
     metadata.topics()[0].partitions()[0].replicas().len()
@@ -183,7 +183,7 @@ pub fn setting(kafka: &KafkaCluster, topic: &str, setting: &str) -> Option<Strin
     described.entry_map().get(setting)?.value.clone()
 }
 
-/// How many partitions a topic has; `None`: it does not exist.
+/// The number of partitions of a topic; `None`: it does not exist.
 pub fn partitions(kafka: &KafkaCluster, topic: &str) -> Option<i32> {
     let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
     let count = metadata.topics().first()?.partitions().len() as i32;
@@ -195,80 +195,10 @@ pub fn ends(kafka: &KafkaCluster, topic: &str) -> Vec<i64> {
     ends_of(&uncommitted(kafka), topic)
 }
 
-/// How far a consumer group is with a topic.
-pub struct Progress {
-    consumer: BaseConsumer,
-    group: String,
-    topic: String,
-    partitions: TopicPartitionList,
-}
-
-// === impl Progress ===
-
-impl Progress {
-    pub fn new(kafka: &KafkaCluster, group: &str, topic: &str) -> Self {
-        let count = partitions(kafka, topic).expect("the topic exists");
-        let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_range(topic, 0, count - 1);
-        // The group is asked about, never joined. A read_uncommitted client is told what is committed; another one
-        // would wait for the transactions that are under way.
-        let consumer = config(kafka, "read_uncommitted").set("group.id", group).create().expect("a valid configuration");
-        Progress { consumer, group: group.to_owned(), topic: topic.to_owned(), partitions }
-    }
-
-    /// What is committed for each partition; `None`: nothing yet.
-    pub fn committed(&self) -> Vec<Option<i64>> {
-        let list = wait::until(&format!("the committed offsets of {}", self.group), wait::PATIENCE, || {
-            self.consumer.committed_offsets(self.partitions.clone(), CALL).map_err(|error| error.to_string())
-        });
-        let offset = |offset| if let Offset::Offset(next) = offset { Some(next) } else { None };
-        list.elements().iter().map(|element| offset(element.offset())).collect()
-    }
-
-    /// The committed offset of each partition, once no open transaction may change it any more.
-    pub fn stable(&self, kafka: &KafkaCluster) -> Vec<Option<i64>> {
-        let consumer = config(kafka, "read_committed").set("group.id", &self.group).create().expect("valid");
-        let stable =
-            Progress { consumer, group: self.group.clone(), topic: self.topic.clone(), partitions: self.partitions.clone() };
-        stable.committed()
-    }
-
-    /// How many records the group has behind it (of a topic whose offsets begin with 0 and have no gaps).
-    pub fn total(&self) -> i64 {
-        self.committed().into_iter().flatten().sum()
-    }
-
-    /// Waits until it has every record that is in the topic now behind it. Unlike [`Progress::wait_through`] this holds
-    /// for topics that were written in transactions, and for groups that commit the offset after the last record
-    /// instead of their position: neither ever commits the end, where a transaction's marker is.
-    #[track_caller]
-    pub fn wait_records(&self, kafka: &KafkaCluster, deadline: Duration, mut assert_alive: impl FnMut()) {
-        let mut last = BTreeMap::new();
-        last.extend(read_committed(kafka, &self.topic).iter().map(|record| (record.partition, record.offset)));
-        wait::until(&format!("{} has all records of {}", self.group, self.topic), deadline, || {
-            assert_alive();
-            let committed = self.committed();
-            let next = |partition: i32| committed[partition as usize].unwrap_or(0);
-            let through = last.iter().all(|(&partition, &offset)| next(partition) > offset);
-            if through { Ok(()) } else { Err(format!("{committed:?} after {last:?}")) }
-        });
-    }
-
-    /// Waits until all of what is in the topic now is committed.
-    #[track_caller]
-    pub fn wait_through(&self, deadline: Duration) {
-        let ends = ends_of(&self.consumer, &self.topic);
-        wait::until(&format!("{} is through with {}", self.group, self.topic), deadline, || {
-            let committed = self.committed();
-            let through = committed.iter().zip(&ends).all(|(next, end)| next.unwrap_or(0) >= *end);
-            if through { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }
-        });
-    }
-}
-
 /// Every committed record of a topic, partition by partition in offset order, up to where the topic ends now.
 ///
-/// It waits for transactions that are still open below that end. It ends by offsets, never because it was quiet.
+/// The reader waits for transactions that are still open below that end. It ends by offsets, never because the topic
+/// was quiet.
 #[track_caller]
 pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     let ends = ends(kafka, topic);
@@ -284,7 +214,7 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
         list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a valid offset");
     }
     consumer.assign(&list).expect("a valid assignment");
-    // From here on, a partition's end-of-file means that all of it below `end` was delivered.
+    // From here on, a partition's end-of-file means that all records below `end` were delivered.
     let mut open: BTreeSet<i32> = list.elements().iter().map(|element| element.partition()).collect();
     let mut records = Vec::new();
     let reading = format!("{topic} is read up to {ends:?}");
@@ -292,7 +222,7 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     while !open.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
-                // Where records come in all the time, there is no end of the file.
+                // A topic with a steady stream has no end of the file.
                 if message.offset() + 1 >= ends[message.partition() as usize] {
                     open.remove(&message.partition());
                 }
@@ -307,7 +237,7 @@ pub fn read_committed(kafka: &KafkaCluster, topic: &str) -> Vec<Record> {
     records
 }
 
-fn ends_of(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
+pub(crate) fn ends_of(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
     wait::until(&format!("the ends of {topic}"), wait::PATIENCE, || {
         let metadata = consumer.fetch_metadata(Some(topic), CALL).map_err(|error| error.to_string())?;
         let partitions = metadata.topics()[0].partitions().len() as i32;
@@ -317,7 +247,7 @@ fn ends_of(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
     })
 }
 
-fn config(kafka: &KafkaCluster, isolation: &str) -> ClientConfig {
+pub(crate) fn config(kafka: &KafkaCluster, isolation: &str) -> ClientConfig {
     let mut config = client(kafka);
     // rdkafka's consumers want a group; this one is never joined.
     config.set("group.id", "sandbar-tests").set("isolation.level", isolation);

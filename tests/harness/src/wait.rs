@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that takes milliseconds on an idle machine and seconds on a loaded one.
+/// The time that a test waits for a step that takes milliseconds on an idle machine and seconds on a loaded one.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Asks `probe` until it answers `Ok`. Panics at the deadline, with what was waited for and the last answer.
+/// Calls `probe` until it returns `Ok`. Panics at the deadline, with the name of the condition and the last answer.
 #[track_caller]
 pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
     let started = Instant::now();

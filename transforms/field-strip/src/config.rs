@@ -1,4 +1,4 @@
-//! The `config` of the spec. What is in a [`Config`] has been checked, and is laid out for the work on a record.
+//! The `config` of the spec. A [`Config`] has been checked, and is laid out for the work on a record.
 
 use sandbar_debezium::condition::{Condition, ConditionSpec};
 use sandbar_debezium::decimal::SCALE_MAX;
@@ -16,22 +16,22 @@ pub const ITEM_COUNT: &str = "item_count";
 pub struct Config {
     /// Every column that is looked for in a row.
     pub columns: Columns,
-    /// What the output begins with, in its order.
-    pub keep: Vec<Kept>,
+    /// The first fields of the output, in its order.
+    pub keep: Vec<OutputField>,
     pub key: KeyField,
     /// The column that holds the items; with none there are no totals.
     pub items: Option<usize>,
-    /// When an order is none of the service's business.
+    /// The condition under which the service does not need an order.
     pub drop_when: Option<Condition>,
 }
 
 /// A column that is kept.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct OutputField {
     pub column: usize,
-    /// What the output says before the value, for example `"status":`.
+    /// The text before the value in the output, for example `"status":`.
     pub label: Vec<u8>,
-    /// How its values are read where the event has no schema.
+    /// The form of its values if the event has no schema.
     pub form: Form,
 }
 
@@ -39,7 +39,7 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct KeyField {
     pub column: usize,
-    /// What a key begins with, for example `{"order_id":`.
+    /// The beginning of a key, for example `{"order_id":`.
     pub label: Vec<u8>,
 }
 
@@ -73,7 +73,7 @@ impl TryFrom<Spec> for Config {
     fn try_from(spec: Spec) -> Result<Self, String> {
         spec.check()?;
         let mut columns = Columns::default();
-        let keep = spec.keep.iter().map(|name| Kept {
+        let keep = spec.keep.iter().map(|name| OutputField {
             column: columns.add(name),
             label: [json_text(name).as_slice(), b":"].concat(),
             form: match spec.decimals.get(name) {

@@ -2,10 +2,10 @@
 
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::text::unescape;
-use sandbar_debezium::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::json::{self, JsonError, Kind, Value};
 use sandbar_debezium::{Decimal, DecimalError};
 
-/// What an order's items come to.
+/// The sums over an order's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// The sum of quantity times unit price, with as many decimals as the prices have.
@@ -18,7 +18,7 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemsError {
     #[error("not JSON: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] JsonError),
     #[error("not a JSON array")]
     NotAnArray,
     #[error("item {0} is not an object")]
@@ -60,7 +60,8 @@ fn sum(items: Value<'_>) -> Result<Totals, ItemsError> {
     let mut number = 0;
     while let Some(item) = items.next()? {
         number += 1;
-        let (mut quantity, mut price) = (None, None);
+        let mut quantity = None;
+        let mut price = None;
         let mut members = item.members().ok_or(ItemsError::NotAnObject(number))?;
         while let Some((name, value)) = members.next()? {
             match name {
@@ -96,8 +97,9 @@ mod tests {
     fn items_are_summed_up_exactly_or_not_at_all() {
         #[track_caller]
         fn check(items: &str, expected: Result<(&str, i128), &str>) {
-            let (mut index, mut scratch) = (Index::default(), Scratch::default());
-            // As the column's value, and as Debezium writes it: in a text.
+            let mut index = Index::default();
+            let mut scratch = Scratch::default();
+            // The items as the column's value, and in a text, as Debezium writes it.
             let texts = [format!("{{\"items\":{items}}}"), format!("{{\"items\":{}}}", serde_json::Value::from(items))];
             for text in texts {
                 let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");

@@ -1,6 +1,6 @@
 //! Keeps the fields of change events that a service needs: the seed case is "the orders service does not need some of
-//! the fields". See README.md for what it does; [`strip`](strip::strip) is the whole of it, this file connects it. Events,
-//! rows and decimals are read by `sandbar-debezium`.
+//! the fields". README.md describes it; [`strip`](strip::strip) is the whole of it, this file connects it.
+//! `sandbar-debezium` reads events, rows and decimals.
 //!
 //! Measured in wasmtime (simd128, epoch interruption, a busy machine: ratios of CPU time within one run), finding seven
 //! columns of an event: this reader 0.4-0.5 of serde_json (typed, `RawValue`), sonic-rs 2.7-3.3, its unchecked iterators
@@ -17,14 +17,14 @@ pub mod strip;
 use config::Config;
 use sandbar_sdk::prelude::*;
 use std::cell::RefCell;
-use strip::{Action, Ignored, Scratch};
+use strip::{Action, IgnoreReason, Scratch};
 
 thread_local! {
     /// Kept from record to record for its memory only.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Sends what a change event means to a service, keyed by order.
+/// Translates a change event for a service, keyed by order.
 #[transform]
 pub fn field_strip(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut Output) -> Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -43,14 +43,14 @@ pub fn field_strip(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut
     })
 }
 
-fn log_ignored(why: Ignored, offset: i64) {
+fn log_ignored(why: IgnoreReason, offset: i64) {
     match why {
-        Ignored::Truncate => log::debug!(
+        IgnoreReason::Truncate => log::debug!(
             "offset {offset}: TRUNCATE is ignored, the orders stay: it names no keys, and Kafka can only delete by key"
         ),
-        Ignored::ForeignTombstone => {
+        IgnoreReason::ForeignTombstone => {
             log::debug!("offset {offset}: a tombstone whose key does not say which order it is for")
         }
-        Ignored::Message | Ignored::DroppedAtOnce => {}
+        IgnoreReason::Message | IgnoreReason::DroppedAtOnce => {}
     }
 }

@@ -1,14 +1,14 @@
 //! From a change event to the order that a service keeps. Pure: a configuration and a record in, a verdict out.
 
-use crate::config::{Config, ITEM_COUNT, Kept, ORDER_TOTAL};
+use crate::config::{Config, ITEM_COUNT, ORDER_TOTAL, OutputField};
 use crate::items::{self, ItemsError};
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::text::{is_number, unescape};
-use sandbar_debezium::json::{self, Kind, Malformed, Value};
-use sandbar_debezium::{Completed, Decimal, DecimalError, Event, EventError, Form, Op, RowError, key_id};
+use sandbar_debezium::json::{self, JsonError, Kind, Value};
+use sandbar_debezium::{CompleteRow, Decimal, DecimalError, Event, EventError, Form, Op, RowError, key_id};
 use std::borrow::Cow;
 
-/// What becomes of a record.
+/// The outcome for a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict<'a> {
     /// A key that the order has left, so that it is to be deleted first.
@@ -22,12 +22,12 @@ pub enum Action<'a> {
     Put(Cow<'a, [u8]>),
     /// Write a tombstone under this key.
     Delete(Cow<'a, [u8]>),
-    Ignore(Ignored),
+    Ignore(IgnoreReason),
 }
 
 /// Why a record leads to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ignored {
+pub enum IgnoreReason {
     /// The order is to be dropped, and was never written.
     DroppedAtOnce,
     Truncate,
@@ -46,11 +46,11 @@ pub enum StripError {
     #[error("neither the record's key nor the row has a number or a text as `{0}`")]
     NoKey(String),
     #[error("the record's key is not JSON: {0}")]
-    Key(Malformed),
+    Key(JsonError),
     #[error(transparent)]
     Row(#[from] RowError),
     #[error("column `{0}`: {1}")]
-    Column(String, Malformed),
+    Column(String, JsonError),
     #[error("column `{0}`: {1:?} {2}")]
     Decimal(String, String, DecimalError),
     #[error("column `{0}`: {1}")]
@@ -72,10 +72,10 @@ pub struct Scratch {
 /// A row to be written.
 struct Change<'a> {
     config: &'a Config,
-    row: Completed<'a>,
+    row: CompleteRow<'a>,
 }
 
-/// Decides what becomes of a record.
+/// Decides the outcome for a record.
 pub fn strip<'a>(
     config: &Config,
     key: Option<&'a [u8]>,
@@ -90,8 +90,8 @@ pub fn strip<'a>(
     let key = key.map(|key| read_key(config, key, key_index)).transpose();
     let Some(event) = event else { return tombstone(key) };
     match event.op {
-        Op::Truncate => Ok(Verdict::ignore(Ignored::Truncate)),
-        Op::Message => Ok(Verdict::ignore(Ignored::Message)),
+        Op::Truncate => Ok(Verdict::ignore(IgnoreReason::Truncate)),
+        Op::Message => Ok(Verdict::ignore(IgnoreReason::Message)),
         Op::Delete => {
             let key = match key?.flatten() {
                 Some(key) => key,
@@ -111,7 +111,7 @@ fn upsert<'a, 'e>(
     items: &mut items::Scratch,
 ) -> Result<Verdict<'a>, StripError> {
     let after = event.after.ok_or(StripError::NoRow(event.op, "after"))?;
-    let row = Completed::new(&config.columns, after, event.before)?;
+    let row = CompleteRow::new(&config.columns, after, event.before)?;
     let op = if event.op == Op::Flat { row.op() } else { event.op };
     let change = Change { config, row };
     let (key, moved_from) = match key {
@@ -126,7 +126,7 @@ fn upsert<'a, 'e>(
         Op::Delete => Action::Delete(key),
         // Under a new key nothing has been written. After a snapshot or an update something may have been: under an
         // earlier status, or an earlier configuration.
-        Op::Create if change.is_dropped()? => Action::Ignore(Ignored::DroppedAtOnce),
+        Op::Create if change.is_dropped()? => Action::Ignore(IgnoreReason::DroppedAtOnce),
         _ if change.is_dropped()? => Action::Delete(key),
         _ => {
             let forms = event.forms(&config.columns)?;
@@ -142,14 +142,14 @@ fn upsert<'a, 'e>(
 fn tombstone<'a>(key: Result<Option<Option<Cow<'a, [u8]>>>, StripError>) -> Result<Verdict<'a>, StripError> {
     match key?.flatten() {
         Some(key) => Ok(Verdict { moved_from: None, action: Action::Delete(key) }),
-        None => Ok(Verdict::ignore(Ignored::ForeignTombstone)),
+        None => Ok(Verdict::ignore(IgnoreReason::ForeignTombstone)),
     }
 }
 
 // === impl Verdict ===
 
 impl Verdict<'_> {
-    fn ignore(why: Ignored) -> Self {
+    fn ignore(why: IgnoreReason) -> Self {
         Verdict { moved_from: None, action: Action::Ignore(why) }
     }
 }
@@ -193,11 +193,11 @@ impl Change<'_> {
             out.pop();
         }
         out.push(b'}');
-        // Names and totals are UTF-8, so that what is not comes from the record.
+        // Names and totals are UTF-8, so that any other bytes come from the record.
         str::from_utf8(out).map(drop).map_err(|_| StripError::Utf8)
     }
 
-    fn write_value(&self, kept: &Kept, form: Form, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StripError> {
+    fn write_value(&self, kept: &OutputField, form: Form, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StripError> {
         let name = || self.config.columns.name(kept.column).to_owned();
         match form {
             Form::Plain => {
@@ -222,7 +222,7 @@ fn write_decimal(value: Value<'_>, scale: u32, out: &mut Vec<u8>) -> Result<(), 
             out.extend_from_slice(b"null");
             return Ok(());
         }
-        // Not a digit is changed: `double` has already lost what it loses.
+        // Not a digit is changed: `double` has lost its digits already.
         Kind::Number(text) if is_number(text) => {
             extend(out, &[b"\"", text, b"\""]);
             return Ok(());
@@ -261,7 +261,7 @@ fn variable_scale(value: Value<'_>) -> Result<Decimal, DecimalError> {
 
 // === Keys ===
 
-/// Reads a record's key: with or without a schema around it. `None`: it does not hold the key field.
+/// Reads a record's key, with or without a schema around it. `None`: the key does not hold the key field.
 fn read_key<'a>(config: &Config, key: &'a [u8], index: &mut Index) -> Result<Option<Cow<'a, [u8]>>, StripError> {
     let id = key.strip_prefix(config.key.label.as_slice()).and_then(|rest| rest.strip_suffix(b"}"));
     if id.is_some_and(is_number) {

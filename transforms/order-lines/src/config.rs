@@ -1,10 +1,10 @@
-//! The `config` of the spec. What is in a [`Config`] has been checked.
+//! The `config` of the spec. A [`Config`] has been checked.
 
 use sandbar_debezium::Columns;
 use sandbar_debezium::condition::{Condition, ConditionSpec};
 use serde::Deserialize;
 
-/// The column that names a product in an item, and in the keys of what is sent.
+/// The column that names a product, in an item and in the keys of the outputs.
 pub const PRODUCT_FIELD: &str = "product_id";
 
 /// A checked configuration.
@@ -19,11 +19,11 @@ pub struct Config {
     pub items: usize,
     /// The column that says when the order was placed.
     pub at: usize,
-    /// When an order does not count: its lines are retracted.
+    /// The condition under which an order does not count: its lines are retracted.
     pub uncounted_when: Option<Condition>,
-    /// Whether it is also said which products were bought together.
+    /// True if the transform also sends the products that were bought together.
     pub has_pairs: bool,
-    /// Orders of more products say nothing about what goes together.
+    /// The largest order that counts for pairs: products of larger orders do not go together.
     pub pairs_products_max: usize,
 }
 

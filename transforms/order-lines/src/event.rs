@@ -1,16 +1,16 @@
-//! What a record says about which order. Pure: a configuration and a record in.
+//! The content of a record about an order. Pure: a configuration and a record in.
 
 use crate::config::Config;
 use crate::items::{self, ItemsError, Line};
 use crate::time;
 use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::{self, Kind, Malformed, Value};
-use sandbar_debezium::{Completed, Event, EventError, Id, Op, RowError, key_id};
+use sandbar_debezium::json::{self, JsonError, Kind, Value};
+use sandbar_debezium::{CompleteRow, Event, EventError, Id, Op, RowError, key_id};
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// The order is there, and this is known of it.
+pub enum RecordContent {
+    /// The order exists, in this state.
     Is {
         order_id: Id,
         /// The id that the order has left, where the record's key does not say it.
@@ -23,12 +23,12 @@ pub enum Said {
     Nothing(&'static str),
 }
 
-/// What a change event says about an order.
+/// The state of an order in a change event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Whether it counts.
+    /// True if the order counts.
     pub counted: bool,
-    /// When it was placed, in ms since the Unix epoch, where that can be read.
+    /// The time of the order, in ms since the Unix epoch, if it can be read.
     pub at_ms: Option<i64>,
     /// Its lines by product; `None`: they were not sent, because they did not change.
     pub lines: Option<Vec<Line>>,
@@ -42,7 +42,7 @@ pub enum SaidError {
     #[error(transparent)]
     Row(#[from] RowError),
     #[error("the record's key is not JSON: {0}")]
-    Key(Malformed),
+    Key(JsonError),
     #[error("the event's op is {0:?}, but it has no row `{1}`")]
     NoRow(Op, &'static str),
     #[error("neither the record's key nor the row has a whole number or a text as `{0}`")]
@@ -60,7 +60,12 @@ pub struct Scratch {
 }
 
 /// Reads a record.
-pub fn read(config: &Config, key: Option<&[u8]>, value: Option<&[u8]>, scratch: &mut Scratch) -> Result<Said, SaidError> {
+pub fn read(
+    config: &Config,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    scratch: &mut Scratch,
+) -> Result<RecordContent, SaidError> {
     let key_id = match key {
         Some(key) => key_id(&config.columns, config.order, key, &mut scratch.key).map_err(SaidError::Key)?,
         None => None,
@@ -71,27 +76,35 @@ pub fn read(config: &Config, key: Option<&[u8]>, value: Option<&[u8]>, scratch: 
         None => None,
     };
     let Some(event) = event else {
-        return Ok(key_id.map_or(Said::Nothing("a tombstone whose key does not say which order it is for"), Said::Gone));
+        return Ok(key_id.map_or(
+            RecordContent::Nothing("a tombstone whose key does not say which order it is for"),
+            RecordContent::Gone,
+        ));
     };
     match event.op {
-        // It names no keys, and only one partition hears of it.
-        Op::Truncate => Ok(Said::Nothing("a TRUNCATE, which does not say which orders are gone")),
-        Op::Message => Ok(Said::Nothing("a message")),
+        // A truncate names no keys, and only one partition hears of it.
+        Op::Truncate => Ok(RecordContent::Nothing("a TRUNCATE, which does not say which orders are gone")),
+        Op::Message => Ok(RecordContent::Nothing("a message")),
         Op::Delete => {
             let before = || event.before.ok_or(SaidError::NoRow(event.op, "before"));
             let order_id = match key_id {
                 Some(order_id) => order_id,
                 None => row_id(config, before()?)?.ok_or_else(|| no_id(config))?,
             };
-            Ok(Said::Gone(order_id))
+            Ok(RecordContent::Gone(order_id))
         }
         Op::Create | Op::Read | Op::Update | Op::Flat => is(config, key_id, event, &mut scratch.items),
     }
 }
 
-fn is(config: &Config, key_id: Option<Id>, event: Event<'_>, scratch: &mut items::Scratch) -> Result<Said, SaidError> {
+fn is(
+    config: &Config,
+    key_id: Option<Id>,
+    event: Event<'_>,
+    scratch: &mut items::Scratch,
+) -> Result<RecordContent, SaidError> {
     let after = event.after.ok_or(SaidError::NoRow(event.op, "after"))?;
-    let row = Completed::new(&config.columns, after, event.before)?;
+    let row = CompleteRow::new(&config.columns, after, event.before)?;
     let (order_id, moved_from) = match key_id {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(order_id) => (order_id, None),
@@ -103,7 +116,7 @@ fn is(config: &Config, key_id: Option<Id>, event: Event<'_>, scratch: &mut items
         }
     };
     if event.op == Op::Flat && row.op() == Op::Delete {
-        return Ok(Said::Gone(order_id));
+        return Ok(RecordContent::Gone(order_id));
     }
     let counted = match &config.uncounted_when {
         Some(condition) => !condition.holds(row.need(condition.column)?),
@@ -121,7 +134,7 @@ fn is(config: &Config, key_id: Option<Id>, event: Event<'_>, scratch: &mut items
         Err(RowError::Unavailable(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(Said::Is { order_id, moved_from, known: Known { counted, at_ms, lines } })
+    Ok(RecordContent::Is { order_id, moved_from, known: Known { counted, at_ms, lines } })
 }
 
 fn row_id(config: &Config, row: Value<'_>) -> Result<Option<Id>, SaidError> {

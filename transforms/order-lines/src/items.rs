@@ -3,11 +3,11 @@
 use crate::config::PRODUCT_FIELD;
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::text::unescape;
-use sandbar_debezium::json::{self, Kind, Malformed, Value};
+use sandbar_debezium::json::{self, JsonError, Kind, Value};
 use sandbar_debezium::{Decimal, DecimalError, Id};
 use std::collections::BTreeMap;
 
-/// How much of a product an order has.
+/// The quantity of a product in an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub product_id: Id,
@@ -20,7 +20,7 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemsError {
     #[error("not JSON: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] JsonError),
     #[error("not a JSON array")]
     NotAnArray,
     #[error("item {0} is not an object")]
@@ -51,7 +51,7 @@ struct Item<'a> {
 }
 
 /// The lines of an items column: an array, a text that holds one (as Debezium writes `jsonb`), or null, which counts as
-/// no items. They come in the order of their products; what sums up to nothing is no line.
+/// no items. They come in the order of their products; a sum of zero is no line.
 pub fn lines(items: Value<'_>, scratch: &mut Scratch) -> Result<Vec<Line>, ItemsError> {
     match items.kind() {
         Kind::Null => Ok(Vec::new()),
@@ -140,8 +140,9 @@ mod tests {
     fn items_are_summed_up_by_product_or_refused() {
         #[track_caller]
         fn check(items: &str, expected: Result<&str, &str>) {
-            let (mut index, mut scratch) = (Index::default(), Scratch::default());
-            // As the column's value, and as Debezium writes it: in a text.
+            let mut index = Index::default();
+            let mut scratch = Scratch::default();
+            // The items as the column's value, and in a text, as Debezium writes it.
             for text in [format!("[{items}]"), format!("[{}]", serde_json::Value::from(items))] {
                 let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
                 let items = root.elements().expect("an array").next().expect("JSON").expect("one");

@@ -1,12 +1,12 @@
-//! Turns each change of an order into signed lines keyed by product, so that what counts by product can count: state
-//! belongs to a partition, and orders are partitioned by order. See README.md for what it does.
+//! Turns each change of an order into signed lines keyed by product, so that later stages can count by product: state
+//! belongs to a partition, and orders are partitioned by order. README.md describes it.
 //!
 //! | module | |
 //! |---|---|
 //! | `config` | the `config` of the spec, checked |
-//! | `event` | what a record says about which order |
+//! | `event` | the content of a record about an order |
 //! | `items` | the lines of an order |
-//! | `order` | what is remembered of an order, and what changes when it does |
+//! | `order` | the stored state of an order, and the differences between two states |
 //! | `time` | when an order was placed |
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,7 @@ pub mod order;
 pub mod time;
 
 use config::Config;
-use event::{Known, Said, Scratch};
+use event::{Known, RecordContent, Scratch};
 use order::{Difference, Order};
 use sandbar_debezium::Id;
 use sandbar_sdk::prelude::*;
@@ -40,7 +40,7 @@ struct LineValue<'a> {
     at_ms: i64,
 }
 
-/// A change of what a product was bought with, as it is sent.
+/// A change of a product's company in orders, in the form of the output.
 #[derive(Serialize)]
 struct CompanyValue<'a> {
     order_id: &'a Id,
@@ -50,15 +50,15 @@ struct CompanyValue<'a> {
     at_ms: i64,
 }
 
-/// Sends what a change event changes about an order's lines, and remembers these.
+/// Sends the changes of an order's lines that a change event causes, and stores the lines.
 #[transform(stores = ["orders"])]
 pub fn order_lines(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut Output) -> Result<()> {
     let said = SCRATCH.with_borrow_mut(|scratch| event::read(config, record.key(), record.value, scratch))?;
     let recorded_ms = record.timestamp_ms().unwrap_or(0);
     match said {
-        Said::Nothing(why) => log::debug!("offset {}: ignored, as it is {why}", record.offset()),
-        Said::Gone(order_id) => change(config, &order_id, None, recorded_ms, out)?,
-        Said::Is { order_id, moved_from, known } => {
+        RecordContent::Nothing(why) => log::debug!("offset {}: ignored, as it is {why}", record.offset()),
+        RecordContent::Gone(order_id) => change(config, &order_id, None, recorded_ms, out)?,
+        RecordContent::Is { order_id, moved_from, known } => {
             if let Some(old_id) = moved_from {
                 change(config, &old_id, None, recorded_ms, out)?;
             }
@@ -68,14 +68,14 @@ pub fn order_lines(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut
     Ok(())
 }
 
-/// Takes an order from what is remembered to what is known now; `None`: it is gone.
+/// Takes an order from its stored state to its new one; `None`: the order is gone.
 fn change(config: &Config, order_id: &Id, known: Option<Known>, recorded_ms: i64, out: &mut Output<'_>) -> Result<()> {
     let orders = Store::<str, Order>::open("orders")?;
     // The key of the records of this order: so that it can be looked up where they are.
     let key = order_id.key(config.columns.name(config.order));
     let before = orders.get(&key)?;
     let after = known.map(|known| Order::after(config, before.as_ref(), known, recorded_ms)).transpose()?;
-    // Both are of the same moment: what is retracted must be what was counted.
+    // Both are of one moment: a line is retracted with the time at which it was counted.
     let at_ms = before.as_ref().or(after.as_ref()).map_or(0, |order| order.at_ms);
     for Difference { product_id, quantity, amount } in order::differences(before.as_ref(), after.as_ref())? {
         let amount = amount.map(|amount| amount.to_string());

@@ -1,4 +1,4 @@
-//! What is remembered of an order, and what changes when the order does. Pure.
+//! The stored state of an order, and the differences between two states. Pure.
 
 use crate::config::Config;
 use crate::event::Known;
@@ -8,25 +8,25 @@ use sandbar_sdk::{Error, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An order as it is remembered: also where it does not count, because a later event may count it again without sending
-/// its lines.
+/// The stored state of an order. An order that does not count is stored too, because a later event may count it again
+/// without sending its lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     pub counted: bool,
-    /// When it was placed, in ms since the Unix epoch. It stays what it was when the order was first seen: what is
-    /// retracted is then what was counted.
+    /// The time of the order, in ms since the Unix epoch. It stays that of the first event, so that a retraction equals
+    /// the count before it.
     pub at_ms: i64,
-    /// Whether it was said which of its products were bought together: what is taken back is what was said, also under
-    /// another configuration.
+    /// True if the order's pairs of products were sent. The pairs that were sent are taken back, also under another
+    /// configuration.
     #[serde(default)]
     paired: bool,
     /// In the order of their products.
-    lines: Vec<Kept>,
+    lines: Vec<StoredLine>,
 }
 
 /// A line as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct StoredLine {
     product_id: Id,
     quantity: i64,
     /// A decimal in text.
@@ -34,7 +34,7 @@ struct Kept {
     amount: Option<String>,
 }
 
-/// How a product's share of an order has changed.
+/// The change of a product's share of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub product_id: Id,
@@ -43,23 +43,23 @@ pub struct Difference {
     pub amount: Option<Decimal>,
 }
 
-/// How the company of a product in an order has changed.
+/// The change of a product's company in an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Company {
     pub product_id: Id,
     /// Products that it is bought together with from now on.
     pub joined: Vec<Id>,
-    /// Those that it no longer is.
+    /// The products that it is no longer bought with.
     pub left: Vec<Id>,
 }
 
 // === impl Order ===
 
 impl Order {
-    /// The order after an event. Lines that the event did not send are what they were.
+    /// The order after an event. Lines that the event did not send stay.
     pub fn after(config: &Config, before: Option<&Order>, known: Known, recorded_ms: i64) -> Result<Order> {
-        let lines: Vec<Kept> = match (known.lines, before) {
-            (Some(lines), _) => lines.into_iter().map(Kept::new).collect(),
+        let lines: Vec<StoredLine> = match (known.lines, before) {
+            (Some(lines), _) => lines.into_iter().map(StoredLine::new).collect(),
             (None, Some(before)) => before.lines.clone(),
             (None, None) => {
                 return Err(Error::new(
@@ -74,14 +74,14 @@ impl Order {
     }
 
     /// The lines that count.
-    fn counted(order: Option<&Order>) -> &[Kept] {
+    fn counted(order: Option<&Order>) -> &[StoredLine] {
         order.filter(|order| order.counted).map_or(&[], |order| &order.lines)
     }
 }
 
-impl Kept {
+impl StoredLine {
     fn new(Line { product_id, quantity, amount }: Line) -> Self {
-        Kept { product_id, quantity, amount: amount.map(|amount| amount.to_string()) }
+        StoredLine { product_id, quantity, amount: amount.map(|amount| amount.to_string()) }
     }
 
     fn amount(&self) -> Result<Option<Decimal>> {
@@ -91,7 +91,7 @@ impl Kept {
 
 // === Changes ===
 
-/// What is to be added to each product so that the sum of all differences of the order is what counts now.
+/// The amounts to add to each product, so that the sum of all differences of the order is its present count.
 pub fn differences(before: Option<&Order>, after: Option<&Order>) -> Result<Vec<Difference>> {
     let mut sums: BTreeMap<&Id, (i64, Option<Decimal>)> = BTreeMap::new();
     for (lines, sign) in [(Order::counted(before), -1), (Order::counted(after), 1)] {
@@ -115,13 +115,14 @@ pub fn differences(before: Option<&Order>, after: Option<&Order>) -> Result<Vec<
     Ok(sums.into_iter().filter(changed).map(difference).collect())
 }
 
-/// How the company of each product changes.
+/// The changes of each product's company.
 pub fn companies(before: Option<&Order>, after: Option<&Order>) -> Vec<Company> {
     let products = |order: Option<&'_ Order>| -> BTreeSet<Id> {
         let lines = Order::counted(order.filter(|order| order.paired)).iter().filter(|line| line.quantity > 0);
         lines.map(|line| line.product_id.clone()).collect()
     };
-    let (before, after) = (products(before), products(after));
+    let before = products(before);
+    let after = products(after);
     let company = |product_id: &Id| {
         let others = |of: &BTreeSet<Id>, not: &BTreeSet<Id>| -> Vec<Id> {
             if !of.contains(product_id) {
@@ -142,7 +143,7 @@ mod tests {
 
     fn order(counted: bool, lines: &[(i64, i64)]) -> Order {
         let lines =
-            lines.iter().map(|&(product, quantity)| Kept { product_id: Id::Number(product), quantity, amount: None });
+            lines.iter().map(|&(product, quantity)| StoredLine { product_id: Id::Number(product), quantity, amount: None });
         Order { counted, at_ms: 0, paired: lines.len() <= 3, lines: lines.collect() }
     }
 
@@ -155,7 +156,8 @@ mod tests {
             let found = found.into_iter().map(|difference| (difference.product_id, difference.quantity));
             assert!(found.eq(expected), "{before:?} {after:?}");
         }
-        let (one, two) = (order(true, &[(1, 2)]), order(true, &[(1, 3), (2, 1)]));
+        let one = order(true, &[(1, 2)]);
+        let two = order(true, &[(1, 3), (2, 1)]);
         check(None, Some(&two), &[(1, 3), (2, 1)]);
         check(Some(&one), Some(&two), &[(1, 1), (2, 1)]);
         check(Some(&two), Some(&one), &[(1, -1), (2, -1)]);

@@ -1,15 +1,18 @@
-//! When something happened, from the texts in which Debezium writes a `timestamptz`.
+//! Reads the texts in which Debezium writes a `timestamptz`.
 
-/// ms since the Unix epoch of a time such as `2026-03-01T10:34:56.789012Z`, or with an offset such as `+02:00`; `None`
-/// where it is no such text.
+/// The ms since the Unix epoch of a time such as `2026-03-01T10:34:56.789012Z`, or with an offset such as `+02:00`;
+/// `None` for other texts.
 pub fn parse_ms(text: &[u8]) -> Option<i64> {
     let (date, rest) = text.split_at_checked(11)?;
     let (time, rest) = rest.split_at_checked(8)?;
     let ([year @ .., b'-', m1, m2, b'-', d1, d2, b'T'], [h1, h2, b':', n1, n2, b':', s1, s2]) = (date, time) else {
         return None;
     };
-    let (month, day) = (within(&[*m1, *m2], 1, 12)?, within(&[*d1, *d2], 1, 31)?);
-    let (hour, minute, second) = (within(&[*h1, *h2], 0, 23)?, within(&[*n1, *n2], 0, 59)?, within(&[*s1, *s2], 0, 60)?);
+    let month = within(&[*m1, *m2], 1, 12)?;
+    let day = within(&[*d1, *d2], 1, 31)?;
+    let hour = within(&[*h1, *h2], 0, 23)?;
+    let minute = within(&[*n1, *n2], 0, 59)?;
+    let second = within(&[*s1, *s2], 0, 60)?;
     let (fraction, zone) = match rest {
         [b'.', rest @ ..] => rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count()),
         rest => (&[][..], rest),

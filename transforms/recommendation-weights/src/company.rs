@@ -1,7 +1,7 @@
-//! What a product was bought with, and what follows from it. Pure.
+//! The company of a product in orders, and its recommendations. Pure.
 //!
-//! Purchases are counted by other product and span of days. A weight is made of the counts when it is asked for, so that
-//! nothing is rounded before, the order of records does not matter, and what is taken back leaves no trace.
+//! Purchases are counted by other product and span of days. A weight is made of the counts when it is needed. So
+//! nothing is rounded before, the order of records does not matter, and a purchase that is taken back leaves no trace.
 
 use crate::config::Config;
 use sandbar_debezium::Id;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// What a product was bought with.
+/// The other products in the orders of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Company {
     pub product_id: Id,
-    /// How many days are counted as one.
+    /// The number of days that are counted as one.
     bucket_days: i64,
     /// In the order of their ids.
     others: Vec<Other>,
-    /// What was recommended last.
+    /// The last recommendation.
     pub top: Top,
 }
 
@@ -26,14 +26,14 @@ pub struct Company {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Other {
     product_id: Id,
-    /// As the table of products said last.
+    /// The category, by the last look into the table of products.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     category: Option<String>,
     /// Spans of days, ascending, and how many orders of each there are.
     counts: Vec<(i64, u32)>,
 }
 
-/// What is recommended with a product, best first.
+/// The recommendation for a product, best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Top {
     pub others: Vec<Id>,
@@ -47,7 +47,7 @@ impl Company {
         Company { product_id, bucket_days, others: Vec::new(), top: Top::default() }
     }
 
-    /// Whether there is nothing to remember.
+    /// Returns true if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.others.is_empty() && self.top == Top::default()
     }
@@ -76,7 +76,7 @@ impl Company {
         Ok(())
     }
 
-    /// An order of that day no longer has both. What was forgotten meanwhile cannot be taken back, and need not be.
+    /// An order of that day no longer has both. A forgotten pair cannot be taken back, and need not be.
     pub fn leave(&mut self, other: &Id, day: i64) {
         let Ok(at) = self.find(other) else { return };
         let bucket = day.div_euclid(self.bucket_days);
@@ -92,7 +92,7 @@ impl Company {
         }
     }
 
-    /// Asks for the categories anew.
+    /// Reads the categories again.
     pub fn categorise(&mut self, category: impl Fn(&Id) -> Result<Option<String>>) -> Result<()> {
         for other in &mut self.others {
             other.category = category(&other.product_id)?;
@@ -100,7 +100,7 @@ impl Company {
         Ok(())
     }
 
-    /// Forgets what weighs too little on this day, or is too much, and says what is best.
+    /// Forgets purchases that weigh too little on this day, and products over the limit, and returns the best.
     pub fn follow(&mut self, config: &Config, today: i64) -> Top {
         let bucket_days = self.bucket_days;
         let weight = |other: &Other| -> u128 {
@@ -112,7 +112,7 @@ impl Company {
         };
         self.others.retain(|other| weight(other) >= config.least_weight);
         for other in &mut self.others {
-            // What weighs nothing any more goes even if the pair stays.
+            // A purchase without weight goes, even if the pair stays.
             other
                 .counts
                 .retain(|&(bucket, _)| config.decay.weight(today.saturating_sub(bucket.saturating_mul(bucket_days))) > 0);
@@ -198,7 +198,7 @@ mod tests {
         known.leave(&Id::Number(1), 10);
         known.leave(&Id::Number(3), 10);
         assert_eq!(known, before);
-        // What is not remembered is not taken back.
+        // A purchase that is not stored is not taken back.
         known.leave(&Id::Number(9), 10);
         known.leave(&Id::Number(2), 100);
         assert_eq!(known, before);

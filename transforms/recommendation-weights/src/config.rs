@@ -1,4 +1,4 @@
-//! The `config` of the spec. What is in a [`Config`] has been checked.
+//! The `config` of the spec. A [`Config`] has been checked.
 
 use crate::decay::{Decay, ONE};
 use serde::Deserialize;
@@ -8,15 +8,15 @@ use serde::Deserialize;
 #[serde(try_from = "Spec")]
 pub struct Config {
     pub decay: Decay,
-    /// How many days are counted as one. A product keeps that with which it began.
+    /// The number of days that are counted as one. A product keeps its first one.
     pub bucket_days: i64,
-    /// How many products, and categories, are recommended.
+    /// The number of products, and of categories, in a recommendation.
     pub top: usize,
-    /// How many other products are remembered of a product.
+    /// The number of other products that are stored for a product.
     pub pairs_max: usize,
     /// A pair of a lower weight is forgotten; in units of [`ONE`].
     pub least_weight: u128,
-    /// How many products a tick looks at.
+    /// The number of products that a tick looks at.
     pub recheck_products_max: usize,
 }
 
@@ -51,9 +51,12 @@ impl TryFrom<Spec> for Config {
     type Error = String;
 
     fn try_from(spec: Spec) -> Result<Self, String> {
-        let within = |name: &str, value: u64, least: u64, most: u64| match (least..=most).contains(&value) {
-            true => Ok(()),
-            false => Err(format!("`{name}` is {least} to {most}, and not {value}")),
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("`{name}` is {least} to {most}, and not {value}"))
+            }
         };
         within("half_life_days", spec.half_life_days.into(), 1, 3650)?;
         within("bucket_days", spec.bucket_days.into(), 1, spec.half_life_days.into())?;

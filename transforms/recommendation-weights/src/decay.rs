@@ -1,4 +1,4 @@
-//! What a purchase weighs by its age: `2^(-age / half life)`, in integers, so that every machine finds the same.
+//! The weight of a purchase by its age: `2^(-age / half life)`, in integers, so that every machine computes the same.
 
 /// The weight of a purchase of today.
 pub const ONE: u64 = 1 << 32;
@@ -13,13 +13,14 @@ pub struct Decay {
 // === impl Decay ===
 
 impl Decay {
-    /// Weights that halve in so many days, at least 1.
+    /// Weights that halve in this number of days, at least 1.
     pub fn new(half_life_days: u32) -> Self {
         let half_life = u64::from(half_life_days.max(1));
         Decay { weights: (0..half_life).map(|age| power(age, half_life)).collect() }
     }
 
-    /// The weight of a purchase of this age in days, to about one unit; what is of the future weighs as what is of today.
+    /// The weight of a purchase of this age in days, to about one unit. A purchase of the future weighs like one of
+    /// today.
     pub fn weight(&self, age_days: i64) -> u64 {
         let age = u64::try_from(age_days).unwrap_or(0);
         let half_life = self.weights.len() as u64;
@@ -66,7 +67,7 @@ mod tests {
         }
     }
 
-    /// The same digits everywhere: written down once.
+    /// The digits are written down once: every machine must compute them.
     #[test]
     fn weights_are_these() {
         let decay = Decay::new(7);

@@ -1,10 +1,10 @@
-//! Says which products are bought together, what was bought lately counting more. See README.md for what it does.
+//! Recommends products that are bought together; recent purchases count more. README.md describes it.
 //!
 //! | module | |
 //! |---|---|
 //! | `config` | the `config` of the spec, checked |
-//! | `decay` | what a purchase weighs by its age, in integers |
-//! | `company` | what a product was bought with, and what follows from it: pure |
+//! | `decay` | the weight of a purchase by its age, in integers |
+//! | `company` | the company of a product in orders, and its recommendations: pure |
 
 #![forbid(unsafe_code)]
 
@@ -21,17 +21,17 @@ use sandbar_sdk::prelude::*;
 const PRODUCT_FIELD: &str = "product_id";
 const DAY_MS: i64 = 86_400_000;
 
-/// A change of what a product was bought with, as order-lines writes it.
+/// A change of a product's company in orders, as order-lines writes it.
 #[derive(Debug, Deserialize)]
 pub struct Pairs {
     pub product_id: Id,
     pub joined: Vec<Id>,
     pub left: Vec<Id>,
-    /// When the order was placed: what leaves takes back the weight of that day.
+    /// The time of the order. A product that leaves takes back the weight of that day.
     pub at_ms: i64,
 }
 
-/// What the table of products says of one.
+/// A row of the table of products.
 #[derive(Deserialize)]
 struct Product {
     #[serde(default)]
@@ -66,9 +66,10 @@ pub fn recommendation_weights(pairs: Record<'_, Json<Pairs>>, config: &Config, o
     follow(before, company, config, now_ms, at_ms, out)
 }
 
-/// Looks again at products, because time has passed: so many at a time.
+/// Looks at some products again, because time has passed.
 fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
-    let (companies, place) = (Store::<str, Company>::open("companies")?, Store::<str, String>::open("recheck")?);
+    let companies = Store::<str, Company>::open("companies")?;
+    let place = Store::<str, String>::open("recheck")?;
     let next = place.get("next")?;
     let from = next.as_deref().unwrap_or("");
     let mut found = companies.scan(from.., config.recheck_products_max + 1)?;
@@ -85,7 +86,7 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     }
 }
 
-/// Forgets what no longer counts, and sends what has changed about the top.
+/// Forgets old purchases, and sends the change of the recommendation.
 fn follow(
     before: Option<Company>,
     mut company: Company,
@@ -102,7 +103,8 @@ fn follow(
         match &top {
             Top { others, .. } if others.is_empty() => out.send(message.tombstone())?,
             Top { others, categories } => {
-                let (others, categories) = (serde_json::to_string(others)?, serde_json::to_string(categories)?);
+                let others = serde_json::to_string(others)?;
+                let categories = serde_json::to_string(categories)?;
                 out.send_json(message, &TopValue { product_id, others, categories, at_ms })?;
             }
         }

@@ -125,27 +125,29 @@ fn change(orders: &mut Orders, random: &mut Random, today: i64) -> Vec<Input> {
     let (day, before) = orders.get(&number).cloned().unwrap_or((today - random.below(40), BTreeSet::new()));
     let after = some_products(random);
     let records = records(day, &before, &after);
-    match after.is_empty() {
-        true => drop(orders.remove(&number)),
-        false => drop(orders.insert(number, (day, after))),
+    if after.is_empty() {
+        drop(orders.remove(&number))
+    } else {
+        drop(orders.insert(number, (day, after)))
     }
     records
 }
 
-/// What order-lines sends when the products of an order change.
+/// The outputs of order-lines when the products of an order change.
 fn records(day: i64, before: &BTreeSet<i64>, after: &BTreeSet<i64>) -> Vec<Input> {
     let records = before.union(after).filter_map(|product| {
         let others = |of: &BTreeSet<i64>, not: &BTreeSet<i64>| -> Vec<i64> {
             let has = |set: &BTreeSet<i64>, other: &i64| set.contains(product) && set.contains(other) && product != other;
             of.iter().copied().filter(|other| has(of, other) && !has(not, other)).collect()
         };
-        let (joined, left) = (others(after, before), others(before, after));
+        let joined = others(after, before);
+        let left = others(before, after);
         (!joined.is_empty() || !left.is_empty()).then(|| pairs(*product, &joined, &left, day))
     });
     records.collect()
 }
 
-/// The best others of each product, by what the orders hold.
+/// The best others of each product, by the present orders.
 fn oracle(orders: &Orders, today: i64) -> BTreeMap<i64, String> {
     let mut weights: BTreeMap<i64, BTreeMap<i64, u128>> = BTreeMap::new();
     for (day, products) in orders.values() {
@@ -170,7 +172,8 @@ fn the_top_is_that_of_the_orders_whatever_came_in_between() {
     for seed in 1..=150 {
         let mut random = Random(seed);
         let mut harness = with_config(&config());
-        let (mut orders, mut shown) = (Orders::new(), BTreeMap::new());
+        let mut orders = Orders::new();
+        let mut shown = BTreeMap::new();
         // Ages are whole half lives: the day on which one ends.
         let mut today = 40;
         for step in 0..40 {
@@ -206,7 +209,8 @@ fn the_order_in_which_orders_change_does_not_matter() {
         let mut random = Random(seed);
         // Each order's records in their order; those of different orders in any.
         let life = |random: &mut Random| {
-            let (day, mut products) = (random.below(40), BTreeSet::new());
+            let day = random.below(40);
+            let mut products = BTreeSet::new();
             let changes = (0..4).flat_map(|_| {
                 let before = std::mem::replace(&mut products, some_products(random));
                 records(day, &before, &products)

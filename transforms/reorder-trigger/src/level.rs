@@ -1,4 +1,4 @@
-//! What is known of a product, and what follows from it. Pure.
+//! The stored state of a product, and the outputs that follow from it. Pure.
 //!
 //! ```text
 //!                  level < threshold: order
@@ -15,7 +15,7 @@ use sandbar_debezium::Id;
 use sandbar_sdk::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// What the table of products says of one.
+/// A row of the table of products.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Product {
     /// Pieces in the warehouse before all lines and deliveries.
@@ -26,7 +26,7 @@ pub struct Product {
     pub reorder_quantity: i64,
 }
 
-/// What is known of a product.
+/// The stored state of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
     pub product_id: Id,
@@ -34,15 +34,15 @@ pub struct Level {
     sold: i64,
     /// The sum of all deliveries.
     restocked: i64,
-    /// How many reorders there were.
+    /// The number of reorders so far.
     reorders: u64,
-    /// Whether one is on its way.
+    /// True while a reorder is on its way.
     is_open: bool,
-    /// What was said last; nothing while the table does not know the product.
+    /// The last output; nothing while the table does not know the product.
     pub shown: Option<Shown>,
 }
 
-/// What is said of a product.
+/// The output for a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     pub level: i64,
@@ -83,7 +83,7 @@ impl Level {
         Ok(())
     }
 
-    /// What follows, by what the table says of the product now.
+    /// The outputs that follow from the table's present row of the product.
     pub fn follow(&mut self, product: Option<&Product>) -> Result<Option<Reorder>> {
         let Some(&Product { stock, reorder_threshold, reorder_quantity }) = product else {
             self.shown = None;
@@ -91,7 +91,7 @@ impl Level {
         };
         let level = i128::from(stock) - i128::from(self.sold) + i128::from(self.restocked);
         let level = i64::try_from(level).map_err(|_| too_large())?;
-        // More by the row itself: counted anew, or a lower threshold. A row that was not there says all anew.
+        // The row itself may have changed: a new count, or a lower threshold. A new row sends everything again.
         let row_lifts = self.shown.as_ref().is_none_or(|shown| {
             stock.saturating_sub(reorder_threshold) > shown.stock.saturating_sub(shown.reorder_threshold)
         });

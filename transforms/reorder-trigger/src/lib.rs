@@ -1,8 +1,8 @@
-//! Keeps the stock level of each product, and orders it anew once when it runs low. See README.md for what it does.
+//! Keeps the stock level of each product, and orders it once when it runs low. README.md describes it.
 //!
 //! | module | |
 //! |---|---|
-//! | `level` | what is known of a product, and what follows from it: pure |
+//! | `level` | the stored state of a product, and the outputs that follow from it: pure |
 //! | `restocks` | deliveries, each counted once |
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,7 @@ use sandbar_sdk::prelude::*;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How many products a tick looks at: the next one goes on from there.
+    /// The number of products that a tick looks at; the next tick goes on from there.
     pub recheck_products_max: usize,
 }
 
@@ -30,7 +30,7 @@ impl Default for Config {
 
 /// The column that names a product.
 const PRODUCT_FIELD: &str = "product_id";
-/// Which of the inputs brings deliveries; all others are lines.
+/// The input that brings deliveries; all others are lines.
 const RESTOCKS_INPUT: usize = 1;
 
 /// A line of an order, as order-lines writes it.
@@ -39,7 +39,7 @@ struct Line {
     quantity: i64,
 }
 
-/// What a key says.
+/// The product in a key.
 #[derive(Deserialize)]
 struct Key {
     product_id: Id,
@@ -71,7 +71,7 @@ pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Resu
     let at_ms = record.timestamp_ms().unwrap_or(record.now_ms());
     if record.input() == RESTOCKS_INPUT {
         let Some(change) = record.value else {
-            // What follows a delete: it does not say which delivery is gone.
+            // The tombstone after a delete does not name the delivery.
             return Ok(());
         };
         let product_id = product_id(record.key()).map_err(|error| {
@@ -89,7 +89,8 @@ pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Resu
 
 /// Looks again at products, because the table of products may say something else by now. So many at a time.
 fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
-    let (levels, place) = (Store::<str, Level>::open("levels")?, Store::<str, String>::open("recheck")?);
+    let levels = Store::<str, Level>::open("levels")?;
+    let place = Store::<str, String>::open("recheck")?;
     let next = place.get("next")?;
     let from = next.as_deref().unwrap_or("");
     let mut found = levels.scan(from.., config.recheck_products_max.max(1) + 1)?;
@@ -104,7 +105,7 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     }
 }
 
-/// Changes what is known of a product, and sends what follows from it.
+/// Changes the stored state of a product, and sends the outputs that follow from it.
 fn update(product_id: Id, at_ms: i64, out: &mut Output<'_>, change: impl FnOnce(&mut Level) -> Result<()>) -> Result<()> {
     let levels = Store::<str, Level>::open("levels")?;
     let products = Table::<str, Change<Product>>::open("products")?;

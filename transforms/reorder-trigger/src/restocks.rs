@@ -1,5 +1,5 @@
-//! Deliveries, each counted once. A connector repeats events, and reads all rows again in a snapshot: what is counted is
-//! the difference to what is remembered of a delivery.
+//! Deliveries, each counted once. A connector repeats events, and reads all rows again in a snapshot, so the difference
+//! to the stored delivery counts.
 
 use sandbar_debezium::{Change, Id, Op};
 use sandbar_sdk::{Error, FromValue, Result, Store};
@@ -13,7 +13,7 @@ struct Row {
     quantity: Option<i64>,
 }
 
-/// What a change of a delivery adds to the product's stock; `None`: nothing, as it was counted before.
+/// The amount that a change of a delivery adds to the product's stock; `None`: the change was counted before.
 pub fn count(event: &[u8]) -> Result<Option<i64>> {
     let change = Change::<Row>::from_value(Some(event))?;
     let (restock_id, quantity) = match (change.op, change.before, change.after) {

@@ -1,4 +1,4 @@
-//! reorder-trigger from records to records, in the harness: what a day looks like, and random days against an oracle.
+//! reorder-trigger from records to records, in the harness: a day of a product, and random days against an oracle.
 
 use reorder_trigger::reorder_trigger;
 use sandbar_sdk::testing::{Harness, Input, Outcome, Value, json};
@@ -45,7 +45,7 @@ fn product(stock: i64, threshold: i64, quantity: i64) -> Vec<u8> {
 
 fn sent(outcome: &Outcome) -> Vec<(&str, Value)> {
     assert_eq!(outcome.failures, []);
-    let value = |sent: &sandbar_sdk::testing::Sent| sent.value.as_ref().map_or(Value::Null, |_| sent.json());
+    let value = |sent: &sandbar_sdk::testing::SentMessage| sent.value.as_ref().map_or(Value::Null, |_| sent.json());
     outcome.messages.iter().map(|sent| (sent.output.as_str(), value(sent))).collect()
 }
 
@@ -116,7 +116,7 @@ fn deliveries_are_counted_as_they_are_now() {
     assert_eq!(restocked(restock("d", 1, 7, 40)), [5]);
     assert_eq!(restocked(restock("d", 1, 7, 40)), NONE);
     assert_eq!(restocked(Input::tombstone().key(key(7))), NONE);
-    // Of a delete there is little under REPLICA IDENTITY DEFAULT.
+    // A delete has little under REPLICA IDENTITY DEFAULT.
     let bare = envelope("d", json!({"restock_id": 2, "product_id": 0, "quantity": 0}), Value::Null);
     assert_eq!(restocked(Input::json(&bare).key(key(7))), [0]);
     assert_eq!(restocked(Input::text(r#"{"op":"t","before":null,"after":null,"source":{}}"#).key(key(7))), NONE);
@@ -135,7 +135,7 @@ fn what_the_table_says_later_is_taken_up_by_the_tick() {
     assert_eq!(sent(&harness.tick(300)), [], "nothing new");
     harness.set_table_entry("products", key(7), Some(product(12, 6, 3)));
     assert_eq!(sent(&harness.tick(400))[0].1["reorder_open"], json!(false));
-    // The product is gone: its row in the sink too, but not what was counted.
+    // The product is gone, and its row in the sink too; the counts stay.
     for gone in [Some(envelope("d", json!({"stock": 0, "reorder_threshold": 0, "reorder_quantity": 0}), Value::Null)), None]
     {
         harness.set_table_entry("products", key(7), gone.map(|event| event.to_string().into_bytes()));
@@ -193,7 +193,7 @@ impl Random {
     }
 }
 
-/// What the oracle knows of a product.
+/// The oracle's state of a product.
 #[derive(Default)]
 struct Truth {
     sold: i64,
@@ -217,7 +217,8 @@ fn levels_are_stock_less_lines_plus_deliveries_and_no_two_reorders_are_open() {
         let mut harness = shipped();
         let mut truth: BTreeMap<i64, Truth> = BTreeMap::new();
         let mut shown: BTreeMap<i64, i64> = BTreeMap::new();
-        // Whether a reorder of the product may be sent: since the last one there was a delivery, or enough by the table.
+        // True if a reorder of the product may be sent: since the last one there was a delivery, or enough by the
+        // table.
         let mut armed: BTreeMap<i64, bool> = BTreeMap::new();
         for step in 0..80 {
             let product_id = random.below(PRODUCTS);
@@ -250,7 +251,8 @@ fn levels_are_stock_less_lines_plus_deliveries_and_no_two_reorders_are_open() {
                     harness.read_from(1, 0).run([input])
                 }
                 7 => {
-                    let (stock, threshold) = (random.below(30), random.below(15));
+                    let stock = random.below(30);
+                    let threshold = random.below(15);
                     let is_known = random.below(5) > 0;
                     let table = &mut truth.entry(product_id).or_default().table;
                     is_lifted = is_known && table.is_none_or(|(was, least)| stock - threshold > was - least);
@@ -289,7 +291,7 @@ fn levels_are_stock_less_lines_plus_deliveries_and_no_two_reorders_are_open() {
                 let armed = *armed.entry(id).or_insert(true);
                 let expected = truth.level().filter(|_| is_seen);
                 assert_eq!(shown.get(&id), expected.as_ref(), "seed {seed}, step {step}, product {id}");
-                // What is too little has been ordered.
+                // A level that is too low has led to a reorder.
                 assert!(!is_seen || truth.table.is_none() || is_enough || !armed, "seed {seed}, step {step}");
             }
         }

@@ -1,17 +1,17 @@
 //! The pass that finds the tokens of a text: quotes around strings, and commas and brackets outside of them.
 //!
-//! It follows simdjson's first stage (Langdale and Lemire, "Parsing Gigabytes of JSON per Second"): 64 bytes become a
-//! few 64-bit masks, and whether a byte stands in a string is then arithmetic instead of a branch for each byte.
+//! The index follows simdjson's first stage (Langdale and Lemire, "Parsing Gigabytes of JSON per Second"): 64 bytes
+//! become a few 64-bit masks, so that arithmetic finds the bytes inside strings, instead of a branch for each byte.
 
-use super::Malformed;
+use super::JsonError;
 
-/// Where the tokens of a text are. It is reused from text to text, so that it is allocated once.
+/// The places of a text's tokens. It is reused from text to text, so that it is allocated once.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    /// Positions of the tokens in the text. Only the first `token_count` count; what follows is left from longer texts.
+    /// Positions of the tokens in the text. Only the first `token_count` count; the rest is left from longer texts.
     tokens: Vec<u32>,
     token_count: usize,
-    /// Which of the tokens are brackets.
+    /// The numbers of those tokens that are brackets.
     brackets: Vec<u32>,
 }
 
@@ -25,7 +25,7 @@ struct Masks {
     control: u64,
 }
 
-/// What goes on from one block into the next.
+/// The state that goes on from one block into the next.
 #[derive(Clone, Copy, Debug, Default)]
 struct Carry {
     /// All bits where the last block ended inside a string.
@@ -43,9 +43,9 @@ const TEXT_BYTES_MAX: usize = 1 << 30;
 
 impl Index {
     /// Finds the tokens of a text, forgetting those of the last one.
-    pub(super) fn fill(&mut self, text: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn fill(&mut self, text: &[u8]) -> Result<(), JsonError> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(Malformed::Long);
+            return Err(JsonError::Long);
         }
         self.token_count = 0;
         self.brackets.clear();
@@ -69,8 +69,8 @@ impl Index {
         self.tokens[self.token_count..][..SPARE].fill(text.len() as u32);
         match (control, carry.in_string) {
             (0, 0) => Ok(()),
-            (0, _) => Err(Malformed::Ends),
-            _ => Err(Malformed::Text),
+            (0, _) => Err(JsonError::Ends),
+            _ => Err(JsonError::Text),
         }
     }
 
@@ -80,7 +80,7 @@ impl Index {
         self.tokens[token] as usize
     }
 
-    /// Which token a bracket is.
+    /// The number of the token that a bracket is.
     #[inline]
     pub(super) fn bracket(&self, bracket: usize) -> Option<usize> {
         self.brackets.get(bracket).map(|&token| token as usize)
@@ -224,9 +224,11 @@ mod simd {
 mod tests {
     use super::*;
 
-    /// What the masks must come to, a byte at a time.
+    /// The expected masks, made a byte at a time.
     fn tokens_slowly(text: &[u8]) -> (Vec<u32>, bool) {
-        let (mut tokens, mut in_string, mut escape) = (Vec::new(), false, false);
+        let mut tokens = Vec::new();
+        let mut in_string = false;
+        let mut escape = false;
         for (at, &byte) in text.iter().enumerate() {
             let is_escaped = std::mem::take(&mut escape);
             match byte {

@@ -1,9 +1,9 @@
 use super::text::{is_number, unescape};
 use super::*;
 
-fn members(text: &str) -> Result<Vec<(String, String)>, Malformed> {
+fn members(text: &str) -> Result<Vec<(String, String)>, JsonError> {
     let mut index = Index::default();
-    let mut members = read(text.as_bytes(), &mut index)?.members().ok_or(Malformed::Structure)?;
+    let mut members = read(text.as_bytes(), &mut index)?.members().ok_or(JsonError::Structure)?;
     let mut read = Vec::new();
     while let Some((name, value)) = members.next()? {
         read.push((String::from_utf8_lossy(name).into_owned(), format!("{value:?}")));
@@ -99,7 +99,7 @@ fn elements_are_found() {
     assert_eq!(found, ["1", r#""a,b""#, "[2,3]", r#"{"c":[4]}"#, "null"]);
 }
 
-/// What serde_json reads this reader reads alike, value for value.
+/// This reader reads the texts that serde_json reads, with equal values.
 #[test]
 fn it_agrees_with_serde_json() {
     fn same(value: Value<'_>, expected: &serde_json::Value) {
@@ -155,7 +155,7 @@ fn escapes_are_resolved_as_serde_json_does() {
         assert_eq!(unescaped, expected.as_bytes(), "{text}");
     }
     for text in [r"\ud83d", r"\ud83d\u0041", r"\ude00", r"\q", r"\", r"\u12", r"\u12g4", r"\u+123"] {
-        assert_eq!(unescape(text.as_bytes(), &mut Vec::new()), Err(Malformed::Text), "{text}");
+        assert_eq!(unescape(text.as_bytes(), &mut Vec::new()), Err(JsonError::Text), "{text}");
     }
 }
 

@@ -19,7 +19,7 @@ fn settle(group: &mut Group, id: MemberId) {
 }
 
 fn owned(group: &Group, id: MemberId) -> Vec<i32> {
-    group.owners.iter().filter(|(_, owner)| **owner == id).map(|(partition, _)| partition.number).collect()
+    group.owners.iter().filter(|(_, owner)| **owner == id).map(|(partition, _)| partition.partition).collect()
 }
 
 #[test]

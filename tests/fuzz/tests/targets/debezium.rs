@@ -1,9 +1,9 @@
 //! The lazy reader of JSON beside serde_json, and change events.
 
-use sandbar_debezium::columns::{Columns, Completed};
+use sandbar_debezium::columns::{Columns, CompleteRow};
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::text::unescape;
-use sandbar_debezium::json::{self, Kind, Malformed};
+use sandbar_debezium::json::{self, JsonError, Kind};
 use sandbar_debezium::{Decimal, Event, Id};
 use sandbar_fuzz::{Entropy, mutate};
 use serde_json::Value;
@@ -61,17 +61,17 @@ mod serde {
 }
 
 /// A value, member by member.
-fn walked(value: json::Value<'_>) -> Result<Value, Malformed> {
+fn walked(value: json::Value<'_>) -> Result<Value, JsonError> {
     let text = |escaped: &[u8]| {
         let mut plain = Vec::new();
         unescape(escaped, &mut plain)?;
-        String::from_utf8(plain).map_err(|_| Malformed::Utf8)
+        String::from_utf8(plain).map_err(|_| JsonError::Utf8)
     };
     Ok(match value.kind() {
         Kind::Null => Value::Null,
         Kind::Bool(is) => Value::Bool(is),
         Kind::Text(escaped) => Value::String(text(escaped)?),
-        Kind::Number(digits) => serde_json::from_slice(digits).map_err(|_| Malformed::Word)?,
+        Kind::Number(digits) => serde_json::from_slice(digits).map_err(|_| JsonError::Word)?,
         Kind::Array => {
             let mut elements = value.elements().expect("an array");
             let mut all = Vec::new();
@@ -152,7 +152,7 @@ fn debezium_events() {
 fn check_event(columns: &Columns, event: &Event<'_>) {
     let _ = event.forms(columns);
     let Some(after) = event.after else { return };
-    let Ok(row) = Completed::new(columns, after, event.before) else { return };
+    let Ok(row) = CompleteRow::new(columns, after, event.before) else { return };
     for column in columns.numbers() {
         let Ok(Some(value)) = row.get(column) else { continue };
         let _ = value.check();

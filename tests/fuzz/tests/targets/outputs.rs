@@ -1,4 +1,4 @@
-//! Outputs of a guest: near the contract, and now and then outside of it.
+//! Outputs of a guest: near the contract, and sometimes outside of the contract.
 
 use std::collections::BTreeMap;
 

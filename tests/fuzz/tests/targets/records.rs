@@ -69,9 +69,10 @@ fn check_shown(incoming: RecordInput) {
 fn names() {
     sandbar_fuzz::run("names", |entropy| {
         let seeds = ["shop/orders", "shop.orders", "16MiB", "1h 30m", "2026-01-01T00:00:00Z", "prod-1", "1.5GiB", "10ms"];
-        let mut bytes = match entropy.once_in(20) {
-            true => Digest::of(b"").to_string().into_bytes(),
-            false => entropy.pick(&seeds).as_bytes().to_vec(),
+        let mut bytes = if entropy.once_in(20) {
+            Digest::of(b"").to_string().into_bytes()
+        } else {
+            entropy.pick(&seeds).as_bytes().to_vec()
         };
         mutate(&mut bytes, &[b"999999999999999999999", b"KiB", b"/", b".", b"-", b"day", b"\xe2\x80\xae"], entropy);
         let raw = String::from_utf8_lossy(&bytes);

@@ -1,4 +1,4 @@
-//! What records do to the store.
+//! The work of a record on the store.
 //!
 //! | value | does | puts out, under the record's key |
 //! |---|---|---|
@@ -77,7 +77,10 @@ fn parse(value: &[u8]) -> Result<i64> {
 }
 
 fn scan(sums: &Store) -> (usize, i64, i64) {
-    let (mut entries, mut count, mut sum, mut from) = (0, 0, 0, Vec::new());
+    let mut entries = 0;
+    let mut count = 0;
+    let mut sum = 0;
+    let mut from = Vec::new();
     loop {
         let page = sums.scan(&from, Some(OWN), PAGE);
         for entry in &page {

@@ -1,7 +1,7 @@
 //! One module with the store `sums` that behaves as its config says, `{"mode": "..."}`, and as its records' values say.
 //!
-//! It speaks the raw state of the contract: what it does to an entry is seen in what it puts out, so that outputs prove
-//! what the store had. Each mode has a test in `host/tests/stateful.rs`.
+//! The module speaks the raw state of the contract. Each write to an entry shows in an output, so that outputs prove
+//! the contents of the store. Each mode has a test in `host/tests/it/guest/stateful.rs`.
 
 mod fold;
 mod ticks;
@@ -14,7 +14,7 @@ use sandbar_sdk::bindings::sandbar::transform::state::Store;
 use sandbar_sdk::bindings::sandbar::transform::types::{Batch, Output, Setup};
 use serde::Deserialize;
 
-/// How the module behaves.
+/// The behaviour of the module.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
@@ -34,7 +34,7 @@ enum Mode {
 #[serde(deny_unknown_fields)]
 struct Config {
     mode: Mode,
-    /// Of an entry: of all in mode `fat`, beside the numbers in mode `fold`.
+    /// The bytes of an entry: all of them in mode `fat`, beside the numbers in mode `fold`.
     #[serde(default)]
     bytes: usize,
 }
@@ -43,13 +43,13 @@ struct Config {
 pub struct Stateful;
 
 /// The instance under way.
-struct Running {
+struct ActiveInstance {
     mode: Mode,
     fold: Instance<fold::Fold>,
 }
 
 thread_local! {
-    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+    static RUNNING: RefCell<Option<ActiveInstance>> = const { RefCell::new(None) };
     static SUMS: RefCell<Option<Store>> = const { RefCell::new(None) };
 }
 
@@ -68,7 +68,7 @@ impl Guest for Stateful {
             with_sums(|sums| sums.get(b"key"));
         }
         let fold = Instance::new(setup)?;
-        RUNNING.set(Some(Running { mode: config.mode, fold }));
+        RUNNING.set(Some(ActiveInstance { mode: config.mode, fold }));
         Ok(())
     }
 

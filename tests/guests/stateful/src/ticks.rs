@@ -24,8 +24,10 @@ impl Guest for Stateful {
         });
         let mode = RUNNING.with_borrow(|running| running.as_ref().map(|running| running.mode));
         assert_ne!(mode, Some(Mode::TickPanic), "this mode panics on every tick");
-        let (key, value) = (format!("tick-{}", at.partition), ticks.to_string());
-        let (middle, end) = (key.len() as u32, (key.len() + value.len()) as u32);
+        let key = format!("tick-{}", at.partition);
+        let value = ticks.to_string();
+        let middle = key.len() as u32;
+        let end = (key.len() + value.len()) as u32;
         Ok(Output {
             data: [key.into_bytes(), value.into_bytes()].concat(),
             targets: vec![0],

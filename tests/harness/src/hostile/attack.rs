@@ -9,7 +9,8 @@ use super::{Case, Rule};
 use crate::http::{Api, Response};
 use crate::kafka::KafkaCluster;
 use crate::producer::{Message, Producer};
-use crate::topics::{self, Progress};
+use crate::progress::Progress;
+use crate::topics;
 
 /// Records that a case is given where it is held against its rule.
 pub const RECORDS: usize = 3;
@@ -24,7 +25,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const TEAM: &str = "hostile";
 
-/// The hosts, and what was wrong so far.
+/// The hosts, and the faults found so far.
 pub struct Attack<'a> {
     kafka: &'a KafkaCluster,
     cluster: String,
@@ -45,7 +46,7 @@ impl<'a> Attack<'a> {
         topics::create(self.kafka, &names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
     }
 
-    /// Uploads a module, has a deployment of it checked, and tries it over a record, each through every host.
+    /// Uploads a module, has its deployment checked, and tries the module over a record, each through every host.
     pub fn try_out(&self, case: &Case) {
         let spec = self.spec(case);
         for number in 0..self.hosts.len() {
@@ -63,7 +64,8 @@ impl<'a> Attack<'a> {
         }
     }
 
-    /// Deploys it through one of the hosts, and gives it so many records. False, and noted: it was not taken.
+    /// Deploys the module through one of the hosts, and sends records to it. Returns false, and notes it, if the host
+    /// refused.
     pub fn deploy(&self, case: &Case, through: usize, records: usize) -> bool {
         let host = &self.hosts[through % self.hosts.len()];
         let spec = self.spec(case).to_string();
@@ -86,7 +88,7 @@ impl<'a> Attack<'a> {
         true
     }
 
-    /// Waits until they are through with their records, and compares what became of them with their rules.
+    /// Waits until the modules are through with their records, and compares the outcomes with their rules.
     pub fn settle(&self, cases: &[&Case]) {
         let deadline = Instant::now() + SETTLED_WITHIN;
         cases.iter().for_each(|case| self.settle_one(case, deadline));
@@ -133,9 +135,10 @@ impl<'a> Attack<'a> {
         let Some(answer) = self.answered(case, what, answer) else { return };
         let codes = codes(case);
         let code = code_of(&answer);
-        let right = match refused {
-            true => (400..500).contains(&answer.status) && code.as_deref().is_some_and(|code| codes.contains(&code)),
-            false => (200..300).contains(&answer.status),
+        let right = if refused {
+            (400..500).contains(&answer.status) && code.as_deref().is_some_and(|code| codes.contains(&code))
+        } else {
+            (200..300).contains(&answer.status)
         };
         if !right {
             let body: String = answer.body.chars().take(300).collect();

@@ -1,4 +1,5 @@
-//! Modules that break the contract where values cross: the allocator, pointers, lengths, and what runs afterwards.
+//! Modules that break the contract where values cross: the allocator, pointers, lengths, and the code that runs
+//! afterwards.
 
 use super::processing::{EAT_MEMORY, RECURSE, SPIN};
 use super::{Case, Component, Entry, Resource, Rule};

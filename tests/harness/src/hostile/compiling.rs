@@ -19,7 +19,7 @@ fn repeated(count: usize, line: &str) -> String {
 
 pub fn cases() -> Vec<Case> {
     let case = |name, resource, module: Component| Case::new(name, (Entry::Compile, resource), REFUSED, module.bytes());
-    // It is more work than it is worth, and within every limit.
+    // The module costs more work than it is worth, and is within every limit.
     let runs = |name, resource, module: Component| Case::new(name, (Entry::Compile, resource), Rule::Runs, module.bytes());
     let raw = |name, resource, text: &str| {
         let module = wat::parse_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -1,7 +1,7 @@
 //! Components of the Sandbar world whose core code is written by hand, as text.
 //!
 //! Each has two core modules: `$Base` has the memory and its allocator, so that imports can be lowered before `$Main`,
-//! which has the exports, is there. Around them stand the world's types.
+//! which has the exports, exists. Around them stand the world's types.
 
 mod world;
 
@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use world::{IMPORTS, Import, interface, types};
 
-/// A core module's parts, in the text format; what is not set behaves.
+/// The parts of a core module, in the text format. A part that is not set behaves.
 #[derive(Debug, Clone)]
 pub struct Component {
     imports: Vec<&'static str>,
@@ -42,7 +42,7 @@ const REALLOC: &str = "
 
 /// Returns `ok` without a value: there are zeros at 1024 that nothing writes to.
 pub const INIT_OK: &str = "(i32.const 1024)";
-/// Returns an output without rows: every record is filtered. What was allocated is free again.
+/// Returns an output without rows: every record is filtered. It frees its memory again.
 pub const FILTER: &str = "(global.set $top (i32.const 65536)) (i32.const 1024)";
 
 // === impl Component ===

@@ -13,7 +13,7 @@ pub const COUNT_UP: &str = "(global.set $top (i32.const 0))
       (br_if $count (i32.lt_u (global.get $top) (i32.const 4000000000))))";
 /// A function `$down` that calls itself.
 pub const RECURSE: &str = "(func $down (call $down) (call $down))";
-/// Grows the memory for as long as it may, writes to all of it, and traps.
+/// Grows the memory up to its limit, writes to all of it, and traps.
 pub const EAT_MEMORY: &str = "
     (loop $more
       (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
@@ -102,7 +102,7 @@ fn grows_a_table() -> Component {
         .process("(loop $more (br_if $more (i32.ne (table.grow $grown (ref.null func) (i32.const 4096)) (i32.const -1)))) unreachable")
 }
 
-/// An error of so many bytes.
+/// Returns an error of `length` bytes.
 fn error(length: u32) -> Component {
     Component::new().process(format!(
         "(local $at i32)

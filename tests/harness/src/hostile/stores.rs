@@ -1,4 +1,4 @@
-//! Modules that turn against what the host keeps for them: stores, and the handles to them.
+//! Modules that turn against the objects that the host keeps for them: stores, and the handles to them.
 
 use serde_json::json;
 

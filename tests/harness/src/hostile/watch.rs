@@ -1,4 +1,4 @@
-//! An eye on hosts that are under attack: do they live, do they answer, what do they take?
+//! An eye on hosts that are under attack: their lives, their answers, their memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,13 +15,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Asks each host for its health all the time, in a thread of its own.
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Answers>>,
     threads: Vec<JoinHandle<()>>,
     pids: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Answers {
     longest: Duration,
     asked: usize,
     wrong: Vec<String>,
@@ -32,10 +32,11 @@ struct Seen {
 impl Watch {
     pub fn start(hosts: &[&Host]) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(Answers::default()));
         let began = Instant::now();
         let watched = |host: &&Host| {
-            let (stop, seen) = (stop.clone(), seen.clone());
+            let stop = stop.clone();
+            let seen = seen.clone();
             let address = host.address();
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -50,7 +51,7 @@ impl Watch {
         Watch { stop, seen, threads, pids }
     }
 
-    /// Ends the watch. What was wrong: answers that were late or none, hosts that died or took too much memory.
+    /// Ends the watch, and returns the faults: late or missing answers, and hosts that died or took too much memory.
     pub fn finish(self, hosts: &[&Host], memory_bytes_max: u64) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
@@ -74,7 +75,7 @@ impl Watch {
     }
 }
 
-fn look(api: &Api, began: Instant, seen: &Mutex<Seen>) {
+fn look(api: &Api, began: Instant, seen: &Mutex<Answers>) {
     let asked = Instant::now();
     let answer = api.try_get("/healthz");
     let took = asked.elapsed();

@@ -1,4 +1,4 @@
-//! Attacks that need no module: connections, requests, specs, and what a web page can send.
+//! Attacks that need no module: connections, requests, specs, and the requests of a web page.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -16,16 +16,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// Connections that are held open until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct OpenConnections {
     streams: Vec<TcpStream>,
 }
 
-// === impl Held ===
+// === impl OpenConnections ===
 
-impl Held {
+impl OpenConnections {
     /// Opens, from each of the attackers' addresses: connections that say nothing, requests whose head or body does not
     /// end, and clients that do not read their answers.
-    pub fn open(host: SocketAddr) -> Held {
+    pub fn open(host: SocketAddr) -> OpenConnections {
         let upload = format!(
             "POST /v1/modules HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/wasm\r\nContent-Length: 30000000\r\n\r\n\0asm"
         );
@@ -46,10 +46,10 @@ impl Held {
             open(HALF_OPEN, &head);
             open(SLOW_READERS, &greedy);
         }
-        Held { streams }
+        OpenConnections { streams }
     }
 
-    /// How many of them were taken.
+    /// The number of connections that the host took.
     pub fn count(&self) -> usize {
         self.streams.len()
     }

@@ -1,10 +1,10 @@
-//! What the tests share: the shipped configuration, and records run through the transform as a module would.
+//! The common parts of the tests: the shipped configuration, and records run through the transform as in a module.
 
 use field_strip::field_strip;
 use sandbar_sdk::testing::{Harness, Input, Value};
 
-/// What a record became: keys and values in order, or why it failed.
-pub type Sent = Result<Vec<(String, Option<String>)>, String>;
+/// The outputs of a record: keys and values in order, or the reason of its failure.
+pub type Outputs = Result<Vec<(String, Option<String>)>, String>;
 
 /// The `config` of the spec that is shipped.
 pub fn shipped_config() -> Value {
@@ -13,7 +13,7 @@ pub fn shipped_config() -> Value {
 }
 
 /// Runs one record.
-pub fn run(config: &Value, input: Input) -> Sent {
+pub fn run(config: &Value, input: Input) -> Outputs {
     let outcome = Harness::<field_strip>::new(config).run([input]);
     match outcome.failures.into_iter().next() {
         Some(failure) => Err(failure.message),
@@ -28,11 +28,11 @@ fn text(bytes: Option<Vec<u8>>) -> Option<String> {
 }
 
 /// `Ok` with one message.
-pub fn put(key: &str, value: &str) -> Sent {
+pub fn put(key: &str, value: &str) -> Outputs {
     Ok(vec![(key.to_owned(), Some(value.to_owned()))])
 }
 
 /// `Ok` with one tombstone.
-pub fn deleted(key: &str) -> Sent {
+pub fn deleted(key: &str) -> Outputs {
     Ok(vec![(key.to_owned(), None)])
 }

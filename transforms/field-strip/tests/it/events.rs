@@ -1,6 +1,6 @@
-//! What the captured events do not show: drops, missing values, foreign keys, and input that is wrong.
+//! Cases that the captured events do not show: drops, missing values, foreign keys, and wrong input.
 
-use crate::common::{Sent, deleted, put, run, shipped_config};
+use crate::common::{Outputs, deleted, put, run, shipped_config};
 use sandbar_sdk::testing::{Input, Value, json};
 
 const KEY: &str = r#"{"order_id":7}"#;
@@ -23,7 +23,7 @@ fn event(op: &str, before: &str, after: &str) -> String {
 }
 
 #[track_caller]
-fn check(config: &Value, key: Option<&str>, value: &str, expected: Sent) {
+fn check(config: &Value, key: Option<&str>, value: &str, expected: Outputs) {
     let input = Input { key: key.map(|key| key.as_bytes().to_vec()), ..Input::text(value) };
     assert_eq!(run(config, input), expected, "key {key:?}, value {value}");
 }
@@ -31,7 +31,8 @@ fn check(config: &Value, key: Option<&str>, value: &str, expected: Sent) {
 #[test]
 fn an_order_that_is_to_be_dropped_leaves_nothing_behind() {
     let config = shipped_config();
-    let (paid, cancelled) = (row("paid"), row("cancelled"));
+    let paid = row("paid");
+    let cancelled = row("cancelled");
     check(&config, Some(KEY), &event("u", &paid, &paid), put(KEY, &stripped("paid")));
     check(&config, Some(KEY), &event("u", &paid, &cancelled), deleted(KEY));
     check(&config, Some(KEY), &event("u", "null", &cancelled), deleted(KEY));
@@ -65,7 +66,8 @@ fn an_order_that_is_to_be_dropped_leaves_nothing_behind() {
 #[test]
 fn the_key_is_the_order_whatever_the_records_key_is() {
     let config = shipped_config();
-    let (paid, value) = (row("paid"), stripped("paid"));
+    let paid = row("paid");
+    let value = stripped("paid");
     let update = event("u", "null", &paid);
     for key in [
         None,
@@ -149,7 +151,7 @@ fn a_value_that_was_not_sent_is_taken_from_before_or_refused() {
         &event("u", "null", &rows(r#""X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==""#, "2", "[]")),
         refused("note"),
     );
-    // Of a column that is not kept nobody needs to know.
+    // A column that is not kept may be unavailable.
     check(
         &json!({"keep": ["order_id"]}),
         Some(KEY),

@@ -1,6 +1,7 @@
-//! Events as Debezium 3.6 wrote them (`samples/events.ndjson` of `sandbar-debezium`), and what must come out of each, written out.
+//! Events as Debezium 3.6 wrote them (`samples/events.ndjson` of `sandbar-debezium`), and the expected output of each,
+//! written out.
 
-use crate::common::{Sent, deleted, put, run, shipped_config};
+use crate::common::{Outputs, deleted, put, run, shipped_config};
 use sandbar_sdk::testing::{Input, Value, json};
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ fn samples() -> HashMap<String, Input> {
 }
 
 #[track_caller]
-fn check(config: &Value, cases: &[(&str, Sent)]) {
+fn check(config: &Value, cases: &[(&str, Outputs)]) {
     let samples = samples();
     for (name, expected) in cases {
         let input = samples.get(*name).unwrap_or_else(|| panic!("there is no sample {name}"));
@@ -55,8 +56,8 @@ fn orders_without_a_schema() {
             ("plain/shop.new_orders/07-tombstone", deleted(KEY_5002)),
             // A column has been added, which changes nothing.
             ("plain/shop.new_orders/08-u", put(KEY_1001, PAID_1001)),
-            // `total` has become NUMERIC(14,4). Without a schema nothing in the event says so, and the configured scale of 2
-            // makes 27.80 into 2780.00: README.md says what to do about it.
+            // `total` has become NUMERIC(14,4). Without a schema the event does not show it, and the configured scale
+            // of 2 makes 27.80 into 2780.00: README.md has the remedy.
             (
                 "plain/shop.new_orders/09-u",
                 put(

@@ -1,5 +1,5 @@
-//! What the tests share: the shipped configuration, events in the shapes that Debezium gives them, and what the output
-//! sums up to.
+//! The common parts of the tests: the shipped configuration, events in the shapes that Debezium gives them, and the
+//! sums of the output.
 
 use order_lines::order_lines;
 use sandbar_sdk::testing::{Harness, Input, Outcome, Value, json};
@@ -39,12 +39,12 @@ pub fn tombstone(order_id: i64) -> Input {
     Input::tombstone().key(json!({"order_id": order_id}).to_string())
 }
 
-/// What all output so far sums up to.
+/// The sums of all output so far.
 #[derive(Default)]
 pub struct Sums {
     /// Quantity and amount in cents by order and product.
     pub lines: BTreeMap<(i64, i64), (i64, i64)>,
-    /// How often an order has been said to hold both products.
+    /// The number of orders that hold both products, by the output.
     pub pairs: BTreeMap<(i64, i64, i64), i64>,
 }
 
@@ -60,7 +60,8 @@ impl Sums {
         for sent in &outcome.messages {
             let value = sent.json();
             let number = |name: &str| value[name].as_i64().unwrap_or_else(|| panic!("{name} of {value}"));
-            let (order, product) = (number("order_id"), number("product_id"));
+            let order = number("order_id");
+            let product = number("product_id");
             assert_eq!(sent.key.as_deref(), Some(json!({"product_id": product}).to_string().as_bytes()));
             assert!(seen.insert((sent.source, sent.output.clone(), order, product)), "twice: {value}");
             assert_eq!(value["at_ms"], 1_772_361_296_789_i64);

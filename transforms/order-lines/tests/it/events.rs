@@ -3,7 +3,7 @@
 use crate::common::{Sums, envelope, record, row, shipped, tombstone, with_config, with_schema};
 use sandbar_sdk::testing::{Harness, Input, Outcome, Value, json};
 
-/// What was sent, short: `+2x1` for two more of product 1, `1+2,3-4` for its company.
+/// The outputs in short: `+2x1` for two more of product 1, `1+2,3-4` for its company.
 fn short(outcome: &Outcome) -> Result<String, String> {
     if let Some(failed) = outcome.failures.first() {
         return Err(failed.message.clone());
@@ -60,10 +60,10 @@ fn an_order_is_counted_as_it_is_now_and_never_twice() {
     let new = |items| row(1, "new", items);
     let first = envelope("c", &NULL, &new(&[(7, 2), (9, 1)]));
     check(&mut harness, record(1, &first), "+2x7 +1x9 7+9- 9+7-");
-    // A connector that starts again sends what it has sent before, or takes a snapshot.
+    // A connector that starts again repeats its events, or takes a snapshot.
     check(&mut harness, record(1, &first), "");
     check(&mut harness, record(1, &envelope("r", &NULL, &new(&[(7, 2), (9, 1)]))), "");
-    // What changes nothing about the lines.
+    // These events change nothing about the lines.
     check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "paid", &[(7, 2), (9, 1)]))), "");
     // Without a before image.
     check(
@@ -71,7 +71,7 @@ fn an_order_is_counted_as_it_is_now_and_never_twice() {
         record(1, &with_schema(&envelope("u", &NULL, &new(&[(7, 1), (8, 1)])))),
         "-1x7 +1x8 -1x9 7+8-9 8+7- 9+-7",
     );
-    // A before image that is not what was counted changes nothing: what is remembered counts.
+    // A wrong before image changes nothing: the stored lines count.
     let wrong = new(&[(1, 100)]);
     check(&mut harness, record(1, &envelope("u", &wrong, &new(&[(7, 1)]))), "-1x8 7+-8 8+-7");
     check(&mut harness, record(1, &envelope("u", &NULL, &row(1, "cancelled", &[(7, 1)]))), "-1x7");
@@ -89,7 +89,8 @@ fn a_change_of_the_primary_key_moves_the_lines() {
     let header =
         |name, order| move |input: Input| input.header(name, Some(json!({"order_id": order}).to_string().as_bytes()));
     check(&mut harness, record(1, &envelope("c", &NULL, &row(1, "new", &[(7, 2)]))), "+2x7");
-    let (to, from) = (header("__debezium.newkey", 2), header("__debezium.oldkey", 1));
+    let to = header("__debezium.newkey", 2);
+    let from = header("__debezium.oldkey", 1);
     check(&mut harness, to(record(1, &envelope("d", &row(1, "new", &[(7, 2)]), &NULL))), "-2x7");
     check(&mut harness, to(tombstone(1)), "");
     check(&mut harness, from(record(2, &envelope("c", &NULL, &row(2, "new", &[(7, 2)])))), "+2x7");
@@ -166,11 +167,13 @@ fn what_is_no_order_leads_to_nothing_or_fails_alone() {
 
 #[test]
 fn another_configuration_takes_back_what_was_said_under_the_one_before() {
-    let (wide, narrow) = (json!({"pairs_products_max": 20}), json!({"pairs_products_max": 2}));
+    let wide = json!({"pairs_products_max": 20});
+    let narrow = json!({"pairs_products_max": 2});
     let three = record(1, &envelope("c", &NULL, &row(1, "new", &[(1, 1), (2, 1), (3, 1)])));
     for (first, second) in [(&wide, &narrow), (&narrow, &wide), (&json!({"pairs": false}), &wide)] {
         let mut sums = Sums::default();
-        let (mut before, mut after) = (with_config(first), with_config(second));
+        let mut before = with_config(first);
+        let mut after = with_config(second);
         sums.add(&before.run([three.clone()]));
         let remembered: Vec<(String, Value)> = before.entries::<str, Value>("orders");
         after.within(|| {

@@ -1,4 +1,4 @@
-//! Random lives of orders against a plain oracle: the sum of all lines is what the orders hold now.
+//! Random lives of orders against a plain oracle: the sum of all lines equals the present orders.
 
 use crate::common::{Sums, envelope, record, row, shipped, tombstone, with_schema};
 use sandbar_sdk::testing::{Input, Value};
@@ -128,14 +128,16 @@ fn the_sum_of_all_lines_is_what_the_orders_hold() {
             order_id_next: 0,
             has_before: seed % 2 == 0,
         };
-        let (mut harness, mut sums) = (shipped(), Sums::default());
-        let (mut sent, mut has_repeated) = (0, false);
+        let mut harness = shipped();
+        let mut sums = Sums::default();
+        let mut sent = 0;
+        let mut has_repeated = false;
         for round in 0..12 {
             for _ in 0..shop.random.below(12) {
                 shop.step();
             }
             if shop.random.below(3) == 0 {
-                // A connector that has crashed goes back: it repeats what it had sent, in its order.
+                // A connector that has crashed goes back, and repeats its events in their order.
                 has_repeated = true;
                 sent = shop.random.below(sent as u64 + 1) as usize;
             }
@@ -143,7 +145,7 @@ fn the_sum_of_all_lines_is_what_the_orders_hold() {
                 let batch = 1 + shop.random.below(7) as usize;
                 let batch = &shop.topic[sent..(sent + batch).min(shop.topic.len())];
                 let mut outcome = harness.run(batch.iter().cloned());
-                // Of an order that is gone by now, what is repeated may begin with an update that lacks the items.
+                // The repeated events of a deleted order may begin with an update that lacks the items.
                 let is_expected = |message: &str| !shop.has_before && message.starts_with("the items were not sent");
                 outcome.failures.retain(|failed| !(has_repeated && is_expected(&failed.message)));
                 sums.add(&outcome);
