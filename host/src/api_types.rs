@@ -40,7 +40,7 @@ pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
 pub use status::{
-    LastError, PartitionStatus, Restoring, Rollout, RolloutState, State, StatusView, StoreStatus, TransformRef,
+    LastError, PartitionStatus, RestoreProgress, Rollout, RolloutState, State, StatusView, StoreStatus, TransformRef,
     TransformStatus,
 };
 pub use text::{Line, Lines, Word};

@@ -1,6 +1,7 @@
-//! Request bodies: read whole, within a limit, a time and a budget of all of them, and told apart by content type.
+//! Request bodies: each is read as a whole, within a limit, a time and the budget of all bodies, and parsed by its content
+//! type.
 //!
-//! A body has arrived before anything else is taken for its request. It is parsed where blocking is allowed.
+//! A request takes nothing else before its body has arrived. Bodies are parsed on threads that may block.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use super::problem::Refusal;
 
 /// Room for the own lines of a form around its parts.
 pub const FORM_BYTES: usize = 64 * 1024;
-/// Much more of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+/// Bytes of a body that is too large that are read and thrown away, so that its sender gets to read the answer.
 const DRAIN_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Time for these bytes.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// The content types that some route takes.
@@ -54,7 +56,7 @@ impl Media {
         }
     }
 
-    /// The answer where a route does not take this type.
+    /// The refusal of a route that does not take this type.
     pub fn refuse(&self, taken: &str) -> Refusal {
         let found = match self {
             Self::Absent => "the request has no Content-Type".to_owned(),
@@ -67,10 +69,10 @@ impl Media {
     }
 }
 
-/// A body that is there as a whole, with its share of the bytes in flight.
+/// A whole body, with its share of the bytes in flight.
 pub struct RequestBody {
     pub bytes: Bytes,
-    /// The share, to be kept for as long as anything that was made of the body.
+    /// The share, which is kept for as long as any value that was made of the body.
     pub share: Share,
 }
 
@@ -78,13 +80,14 @@ pub struct RequestBody {
 pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<RequestBody, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut stream = body.into_data_stream();
-    let read = match announced > bytes_max {
-        true => Ok(Err(too_large(bytes_max))),
-        false => tokio::time::timeout(time, read_within(intake, &mut stream, bytes_max)).await,
+    let read = if announced > bytes_max {
+        Ok(Err(too_large(bytes_max)))
+    } else {
+        tokio::time::timeout(time, read_within(intake, &mut stream, bytes_max)).await
     };
     match read {
         Ok(Err(refusal)) if matches!(refusal.code(), Code::BodyTooLarge | Code::Busy) => {
-            // Nothing is held any more: the rest is thrown away.
+            // The share is given back by now: the rest is thrown away.
             drain(stream).await;
             Err(refusal)
         }
@@ -100,7 +103,7 @@ fn too_large(bytes_max: usize) -> Refusal {
 async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: usize) -> Result<RequestBody, Refusal> {
     let (ask, mut asked) = oneshot::channel();
     let mut share = intake.share(Kind::Growing, move || {
-        // Nobody listens any more where the body has just arrived.
+        // There is no listener any more if the body has just arrived.
         let _ = ask.send(());
     });
     let mut bytes = Vec::new();
@@ -141,18 +144,18 @@ async fn drain(mut stream: BodyDataStream) {
             }
         }
     };
-    // Whether it ended or not, the answer goes out now.
+    // The answer goes out now, also if the body has not ended.
     let _ = tokio::time::timeout(DRAIN_TIME, all).await;
 }
 
-/// What a PUT of a transform brings.
+/// The parts of a deployment.
 #[derive(Debug)]
 pub struct Upload {
     pub spec: RawSpec,
     pub module: Option<Bytes>,
 }
 
-/// Takes the form of a deployment apart: a part `spec` and a part `module`. Blocking.
+/// Reads the form of a deployment: a part `spec` and a part `module`. Blocks for as long as the parsing takes.
 pub fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
     let mut parts = parts(headers, body, &["spec", "module"])?;
     let spec = parts.remove("spec").ok_or_else(|| Refusal::new(Code::Multipart, "the form has no part \"spec\""))?;
@@ -166,9 +169,9 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
-/// Takes a form apart: each of the parts that are known at most once, and no others. Blocking.
+/// Reads a form: each of the known parts at most once, and no others. Blocks for as long as the parsing takes.
 pub fn parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<BTreeMap<String, Part>, Refusal> {
-    // All of it is there: nothing is waited for.
+    // The whole body is there: no read waits.
     futures::executor::block_on(read_parts(headers, body, known))
 }
 
@@ -194,8 +197,8 @@ async fn read_parts(headers: &HeaderMap, body: Bytes, known: &[&str]) -> Result<
     Ok(found)
 }
 
-/// Reads a spec: JSON or YAML; where the type does not say which, by its looks. Blocking: a spec of a megabyte takes its
-/// time.
+/// Reads a spec: JSON or YAML. Without a content type, a spec that begins with `{` is JSON. Blocks: a spec of a megabyte
+/// takes some time.
 pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
     let json = match media {
         Media::Json => true,
@@ -211,7 +214,7 @@ pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
     })
 }
 
-/// Reads JSON. `code` is for what is well-formed, but not what is expected.
+/// Reads JSON. `code` is the code for JSON that does not fit the type.
 pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Result<T, Refusal> {
     let axum::Json(value) = axum::Json::from_bytes(bytes).map_err(|rejection| {
         // "Failed to ...: " comes first, then the place.
@@ -220,7 +223,7 @@ pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Resu
         match rejection {
             axum::extract::rejection::JsonRejection::JsonDataError(_) => {
                 let (place, message) = placed(text);
-                // The place says it better, and the text may be a part of what was sent.
+                // The field is a better place than line and column, and the rest of the text may repeat the body.
                 of_place(code, place, message.split(" at line ").next().unwrap_or(message))
             }
             _ => Refusal::new(Code::Malformed, format!("not JSON: {text}")),
@@ -229,7 +232,7 @@ pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Resu
     Ok(value)
 }
 
-/// `a.b[0]: message`, as serde's errors put it, taken apart.
+/// Parts an error of serde, `a.b[0]: message`, into field and message.
 fn placed(text: &str) -> (&str, &str) {
     match text.split_once(": ") {
         Some((place, message)) if !place.is_empty() && !place.contains([' ', '`', '"']) => (place, message),

@@ -1,8 +1,8 @@
-//! Bytes that requests hold in memory at once: bodies while they arrive and are worked on, answers until they are taken.
+//! Bytes that requests hold in memory at once: bodies while they arrive and are in work, answers until they are taken.
 //!
-//! Every share of a budget says when it last moved on by a step. A budget that is used up asks the one that has stood still
-//! for the longest to give way, so bytes are held only by those who send or take them: a body that stops half way, or an
-//! answer that nobody reads, costs nobody else anything but a moment.
+//! Every share of a budget notes the time of its last step. A budget without room asks the share that has stood still for
+//! the longest to give way, so only shares that move on hold bytes: a body that stops half way, or an answer that nobody
+//! reads, costs other requests only a moment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,21 +13,23 @@ use prometheus::IntGauge;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-/// The first bytes of every share are free: small requests wait for nobody. How many there are is bounded by the
-/// connections.
+/// The first bytes of every share are free: small requests never wait. The number of connections bounds these bytes.
 pub const FREE_BYTES: usize = 64 * 1024;
-/// Shares grow by so much at once. Who does not need a step in [`STILL`] stands still.
+/// Bytes of one step of a share.
 const STEP_BYTES: usize = 64 * 1024;
+/// A share that takes no step for this time stands still: a peer with 64 KiB/s is slow enough to wait for.
 const STILL: Duration = Duration::from_secs(1);
-/// Time for others to give way to a share.
+/// Time for other shares to give way to a share.
 const WAIT: Duration = Duration::from_secs(10);
-/// A budget of which nobody has got anything for so long is held by shares that wait for each other.
+/// Time without a grant after which the shares of a budget wait for each other: twice the time in which a share stands
+/// still.
 const STUCK: Duration = Duration::from_secs(2);
+/// Time between two attempts of a share that waits.
 const POLL: Duration = Duration::from_millis(100);
-/// Whole shares that wait: their bytes are there already, so more of them are refused at once.
+/// Whole shares that wait at once. More of them are refused at once, since their bytes are in memory already.
 const WHOLE_WAITING_MAX: usize = 8;
 
-/// A number of bytes that shares divide among themselves. Cloning shares it.
+/// A number of bytes that shares divide among themselves. A clone is the same budget.
 #[derive(Clone)]
 pub struct Budget {
     inner: Arc<Inner>,
@@ -44,18 +46,18 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     used: usize,
-    /// The last time that a share got bytes.
+    /// The time of the last grant.
     granted_at: Option<Instant>,
     next: u64,
     shares: HashMap<u64, Entry>,
 }
 
-/// The way in which a share comes by its bytes.
+/// The way in which a share takes its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Step by step, as a body arrives: it may hold some while it waits for more.
+    /// Step by step, as a body arrives: the share may hold bytes while it waits for more.
     Growing,
-    /// At once, as an answer is made: it never waits while it holds any.
+    /// All at once, as an answer is made: the share never waits while it holds bytes.
     Whole,
 }
 
@@ -63,9 +65,9 @@ struct Entry {
     kind: Kind,
     bytes: usize,
     moved_at: Instant,
-    /// The moment at which its holder was asked to give way.
+    /// The time at which the holder was asked to give way.
     asked_at: Option<Instant>,
-    /// Asks its holder to give way; None: it has been asked, or moves no more.
+    /// Asks the holder to give way. `None` after that, and for a body that has arrived.
     give_way: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -103,7 +105,7 @@ impl Budget {
 // === impl Share ===
 
 impl Share {
-    /// Holds `bytes` in all from now on, as soon as there is room for them.
+    /// Grows to `bytes` in all, as soon as there is room for them.
     pub async fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(STEP_BYTES) * STEP_BYTES;
         if wanted <= self.held {
@@ -131,7 +133,7 @@ impl Share {
         }
     }
 
-    /// Gives back all but `bytes`: others have taken the rest.
+    /// Gives back all but `bytes`: the peer has taken the rest.
     pub fn shrink_to(&mut self, bytes: usize) {
         let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(STEP_BYTES) * STEP_BYTES;
         if wanted < self.held {
@@ -140,7 +142,7 @@ impl Share {
         }
     }
 
-    /// Everything has arrived: from now on nobody waits for a peer, and the share stays until it is dropped.
+    /// Ends the growth: the body has arrived, and the share stays until it is dropped.
     pub fn settle(&mut self) {
         if let Some(entry) = self.inner.table.lock().shares.get_mut(&self.id) {
             entry.give_way = None;
@@ -158,9 +160,9 @@ impl Drop for Share {
 // === impl Inner ===
 
 impl Inner {
-    /// Takes the bytes if they are there; else asks another share to give way: the one that stands still for the longest.
-    /// Where none does and nobody has got anything for a while, growing shares wait for each other: then the youngest gives
-    /// way to those that are older.
+    /// Takes the bytes if there is room. Else it asks the share that has stood still for the longest to give way. If all move
+    /// on and none has got bytes for a while, growing shares wait for each other: then the youngest gives way to the older
+    /// ones.
     fn take(&self, id: u64, bytes: usize) -> bool {
         let now = Instant::now();
         let mut table = self.table.lock();
@@ -174,11 +176,11 @@ impl Inner {
             }
             return true;
         }
-        // Who waits here moves on as soon as it may.
+        // A share that waits here does not stand still.
         if let Some(own) = table.shares.get_mut(&id) {
             own.moved_at = now;
         }
-        // One at a time: it needs a moment to go.
+        // Only one share at a time gives way: it needs a moment for that.
         let is_leaving = |entry: &Entry| entry.bytes > 0 && entry.asked_at.is_some_and(|at| now.duration_since(at) < STILL);
         if table.shares.values().any(is_leaving) {
             return false;
@@ -216,105 +218,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    fn budget(bytes_max: usize) -> (Budget, IntGauge) {
-        let gauge = IntGauge::new("bytes", "bytes").expect("a gauge");
-        (Budget::new(bytes_max, gauge.clone()), gauge)
-    }
-
-    fn asked(budget: &Budget) -> (Share, Arc<AtomicBool>) {
-        let asked = Arc::new(AtomicBool::new(false));
-        let flag = asked.clone();
-        (budget.share(Kind::Growing, move || flag.store(true, Ordering::Relaxed)), asked)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn small_shares_are_free_and_all_is_given_back() {
-        let (budget, gauge) = budget(MIB);
-        let (mut small, _) = asked(&budget);
-        assert_eq!(small.grow_to(FREE_BYTES).await, Ok(()));
-        assert_eq!(gauge.get(), 0);
-        let (mut large, _) = asked(&budget);
-        assert_eq!(large.grow_to(MIB + FREE_BYTES).await, Ok(()));
-        assert_eq!(gauge.get(), MIB as i64);
-        large.shrink_to(MIB / 2);
-        assert_eq!(gauge.get(), (MIB / 2 - FREE_BYTES) as i64);
-        drop((small, large));
-        assert_eq!(gauge.get(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_stands_still_for_longest_gives_way() {
-        let (budget, _) = budget(2 * MIB);
-        let (mut first, first_asked) = asked(&budget);
-        first.grow_to(MIB).await.expect("room");
-        tokio::time::sleep(STILL / 2).await;
-        let (mut second, second_asked) = asked(&budget);
-        second.grow_to(MIB).await.expect("room");
-        tokio::time::sleep(STILL * 2).await;
-        let holder = tokio::spawn(async move {
-            while !first_asked.load(Ordering::Relaxed) {
-                tokio::time::sleep(POLL).await;
-            }
-            drop(first);
-        });
-        let (mut third, _) = asked(&budget);
-        assert_eq!(third.grow_to(MIB).await, Ok(()));
-        holder.await.expect("it gave way");
-        assert!(!second_asked.load(Ordering::Relaxed));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn few_whole_shares_wait() {
-        let (budget, _) = budget(MIB);
-        let mut held = budget.share(Kind::Whole, || ());
-        held.grow_to(MIB).await.expect("room");
-        let more = (0..WHOLE_WAITING_MAX + 3).map(|_| async {
-            let started = Instant::now();
-            let refused = budget.share(Kind::Whole, || ()).grow_to(MIB).await.is_err();
-            (refused, started.elapsed() < POLL)
-        });
-        let ended = futures::future::join_all(more).await;
-        assert!(ended.iter().all(|(refused, _)| *refused));
-        assert_eq!(ended.iter().filter(|(_, at_once)| *at_once).count(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_goes_on() {
-        let (budget, _) = budget(2 * MIB);
-        let (mut old, old_asked) = asked(&budget);
-        old.grow_to(MIB).await.expect("room");
-        let (mut young, young_asked) = asked(&budget);
-        young.grow_to(MIB).await.expect("room");
-        let waiting = tokio::spawn(async move { old.grow_to(2 * MIB).await });
-        while !young_asked.load(Ordering::Relaxed) {
-            tokio::time::sleep(POLL / 10).await;
-            // It sends all the time, and still gives way.
-            young.inner.table.lock().shares.get_mut(&young.id).expect("there").moved_at = Instant::now();
-        }
-        drop(young);
-        assert_eq!(waiting.await.expect("no panic"), Ok(()));
-        assert!(!old_asked.load(Ordering::Relaxed));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_has_arrived_stays_and_the_next_is_told_after_a_time() {
-        let (budget, gauge) = budget(MIB);
-        let (mut arrived, arrived_asked) = asked(&budget);
-        arrived.grow_to(MIB).await.expect("room");
-        arrived.settle();
-        let (mut next, _) = asked(&budget);
-        assert_eq!(next.grow_to(MIB).await, Err(NoRoom));
-        assert!(!arrived_asked.load(Ordering::Relaxed));
-        drop(arrived);
-        assert_eq!(next.grow_to(MIB).await, Ok(()));
-        drop(next);
-        assert_eq!(gauge.get(), 0);
-    }
-}
+mod tests;

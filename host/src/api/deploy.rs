@@ -1,4 +1,4 @@
-//! A deployment as a request asks for it. Its rules and steps are [`crate::deployment`]'s. Blocking.
+//! The deployments that requests ask for. [`crate::deployment`] has their rules and steps. Everything here blocks.
 
 use crate::catalog::{Change, ChangeResult};
 use crate::deployment::{Candidate, DeployError, DeployResult, Deployer, Rejection, Violation};

@@ -1,9 +1,9 @@
 //! The dry run of a candidate: it runs over given records, or over the newest of its real inputs, in an instance that is
 //! thrown away. Nothing is produced, committed or kept.
 
-mod candidate;
 mod limits;
 mod report;
+mod request;
 mod samples;
 
 use std::time::Instant;
@@ -24,9 +24,9 @@ use crate::state::{KeyedState as Stores, StoreSettings};
 use crate::task::dry_run::DryRun;
 use crate::task::{RecordFailure, Settings};
 
-use self::candidate::{Candidate, Source};
 use self::limits::out_of_time;
 use self::report::Report;
+use self::request::{Request, Source};
 use super::body::{FORM_BYTES, Media, RequestBody};
 use super::deploy::deployer;
 use super::problem::Refusal;
@@ -34,7 +34,7 @@ use super::request::Id;
 use super::shared::{ApiState, AppState, blocking};
 
 /// Run a candidate over records without any effect: shows outputs, failures, time and memory.
-#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/test", tag = "transforms",
+#[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/test", operation_id = "test", tag = "transforms",
     params(Id),
     request_body(content((DryRunRequest = "application/json"), (DryRunForm = "multipart/form-data"))),
     responses((status = 200, description = "Outputs and failures", body = DryRunReport),
@@ -55,17 +55,17 @@ pub async fn dry_run(State(shared): AppState, Id(id): Id, headers: HeaderMap, bo
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);
-        let candidate = Candidate::read(&media, &headers, bytes, limits.trial_records_max)?;
-        Ok(Json(run(&state, &id, candidate)?).into_response())
+        let request = Request::read(&media, &headers, bytes, limits.trial_records_max)?;
+        Ok(Json(run(&state, &id, request)?).into_response())
     })
     .await
 }
 
-fn run(state: &ApiState, id: &TransformId, candidate: Candidate) -> Result<DryRunReport<Box<RawValue>>, Refusal> {
+fn run(state: &ApiState, id: &TransformId, request: Request) -> Result<DryRunReport<Box<RawValue>>, Refusal> {
     let deadline = Instant::now() + state.limits.trial_time;
-    let Candidate { spec, module, source } = candidate;
-    let candidate = deployer(state).check_candidate(id, spec, module.as_deref())?;
-    let CheckedCandidate { spec, module, record_bytes_max } = candidate;
+    let Request { spec, module, source } = request;
+    let checked = deployer(state).check_candidate(id, spec, module.as_deref())?;
+    let CheckedCandidate { spec, module, record_bytes_max } = checked;
     let samples = match source {
         Source::Given(given) => samples::given(&spec, given)?,
         Source::Live(live) => samples::newest(state, &spec, live, deadline)?,

@@ -1,13 +1,13 @@
 //! The gate before every route: a request must be meant for this host, and no web page of another origin may have sent it.
 //!
-//! There is no login, so whoever reaches the API may use it. A browser reaches it on behalf of every page that it shows:
+//! There is no login: everybody who reaches the API may use it. A browser reaches it on behalf of every page that it shows:
 //! directly, with requests that need no permission (a form, an image, `fetch` with `no-cors`), or through a name of the
 //! page's own that is pointed at this host after the page was loaded (DNS rebinding). Three checks come before every
 //! route:
 //! - the Host is an address, or a name that is known to be this host's (E045);
 //! - neither `Origin` nor `Sec-Fetch-Site` names another origin (E046);
-//! - a request that changes something has a part that a browser sends to another origin only with permission, and nobody
-//!   ever is (E048): the Fetch standard calls the others CORS-safelisted.
+//! - a request that changes something has a part that a browser sends to another origin only with permission, which no
+//!   origin ever gets (E048): the Fetch standard calls requests without such a part CORS-safelisted.
 
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
@@ -17,27 +17,27 @@ use crate::model::text::{cut, one_line};
 
 use super::problem::Refusal;
 
-/// The header of a client that has no other reason for one: any value does.
+/// The header of a client whose request has no other such part. It may have any value.
 const SANDBAR_REQUEST: HeaderName = HeaderName::from_static("sandbar-request");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Longest part of a header that a refusal repeats.
 const SHOWN_BYTES_MAX: usize = 100;
 
-/// The names under which this host is asked, beside its addresses.
+/// The names of this host, beside its addresses.
 #[derive(Debug, Clone)]
 pub struct Gate {
     /// A name without a port stands for every port.
     names: Vec<Authority>,
-    /// Where a page may be from although the request's Host is another, as behind a proxy. One without a port stands for
-    /// the usual port of the page's scheme.
+    /// Origins of pages that may use this host although the request's Host is another, as behind a proxy. An origin without
+    /// a port stands for the usual port of its scheme.
     origins: Vec<Authority>,
 }
 
 // === impl Gate ===
 
 impl Gate {
-    /// `advertise`: this host's own URL, as other hosts tell it their clients.
+    /// Makes the gate of a host. `advertise` is the URL that other hosts give their clients.
     pub fn new(advertise: Option<&str>, allowed: &[Authority]) -> Self {
         let localhost = Authority { host: HostName::Name("localhost".into()), port: None };
         let own = advertise.and_then(Authority::of_url).map(|(own, _)| own);
@@ -55,7 +55,7 @@ impl Gate {
         changing(method, headers)
     }
 
-    /// The Host of the request. One that names its target as a whole URL must be meant for this host in both places.
+    /// Checks the Host of the request. A request whose target is a whole URL must name this host in both places.
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
         let refuse = |detail: String| Refusal::new(Code::HostName, detail);
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -66,16 +66,13 @@ impl Gate {
             let raw = String::from_utf8_lossy(raw);
             let host: Authority =
                 raw.parse().map_err(|why: &str| refuse(format!("the request's Host {} {why}", shown(&raw))))?;
-            match self.is_own(&host) {
-                true => Ok(host),
-                false => Err(refuse(format!("this host is not known as {}", shown(&raw)))),
-            }
+            if self.is_own(&host) { Ok(host) } else { Err(refuse(format!("this host is not known as {}", shown(&raw)))) }
         };
         let host = known(raw.as_bytes())?;
         uri.authority().map_or(Ok(host), |authority| known(authority.as_str().as_bytes()))
     }
 
-    /// An address cannot be pointed elsewhere by the owner of a name.
+    /// An address is always this host's own: the owner of a name cannot point it elsewhere.
     fn is_own(&self, host: &Authority) -> bool {
         let same = |name: &Authority| name.host == host.host && (name.port.is_none() || name.port == host.port);
         matches!(host.host, HostName::Address(_)) || self.names.iter().any(same)
@@ -101,12 +98,12 @@ impl Gate {
     }
 }
 
-/// Browsers say how the page that sends a request is related to its target.
+/// Checks the header in which browsers name the relation of a page to the target of its request.
 fn site(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     for raw in headers.get_all(SEC_FETCH_SITE) {
         let own = match raw.as_bytes() {
             b"same-origin" | b"none" => true,
-            // Another port or name of the same site may look, as with a link.
+            // A page of another port or name of the same site may read, as with a link.
             b"same-site" => is_safe(method),
             _ => false,
         };
@@ -122,8 +119,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// A page may send POST, and no other method that changes something, without being permitted: then only with a content
-/// type that a form has.
+/// Checks that no page can have sent the change. Without permission a page may send POST, and no other method that changes
+/// something, and only with a content type that a form has.
 fn changing(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     if *method != Method::POST
         || [SANDBAR_REQUEST, IDEMPOTENCY_KEY, header::IF_MATCH].iter().any(|name| headers.contains_key(name))
@@ -141,7 +138,7 @@ fn changing(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Tells content types that a page may send anywhere. One that is none counts as such.
+/// Returns true for content types that a page may send anywhere, and for a text that is not a content type.
 fn is_safelisted(raw: &[u8]) -> bool {
     let raw = String::from_utf8_lossy(raw);
     let essence = raw.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -161,167 +158,4 @@ fn shown_bytes(raw: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn gate() -> Gate {
-        let allowed = ["sandbar.example", "proxy:8443"].map(|name| name.parse().expect("valid"));
-        Gate::new(Some("http://host-a:8080"), &allowed)
-    }
-
-    #[track_caller]
-    fn check(request: &str, headers: &[(&str, &str)], refused: Option<Code>) {
-        let (method, uri) = request.split_once(' ').expect("method and target");
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let name: HeaderName = name.parse().expect("a name");
-            map.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
-        }
-        let checked = gate().check(&method.parse().expect("a method"), &uri.parse().expect("a target"), &map);
-        assert_eq!(checked.as_ref().err().map(Refusal::code), refused, "{request} {headers:?}: {checked:?}");
-    }
-
-    #[test]
-    fn a_host_is_an_address_or_a_name_of_this_host() {
-        for own in [
-            "localhost",
-            "localhost:9999",
-            "LOCALHOST:8080",
-            "localhost.:8080",
-            "host-a",
-            "host-a:1",
-            "sandbar.example:8080",
-            "proxy:8443",
-            "127.0.0.1:8080",
-            "10.1.2.3",
-            "[::1]:8080",
-            "[fe80::1]",
-            "localhost:",
-        ] {
-            check("GET /", &[("host", own)], None);
-        }
-        for other in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "evil.example:8080",
-            "notlocalhost",
-            "proxy",
-            "proxy:1",
-            "a@localhost",
-            "localhost@evil.example",
-            "localhost:80:80",
-            "localhost:99999",
-            "127.1",
-            "2130706433",
-            "[fe80::1%lo]:80",
-            "[::1",
-            "::1",
-            "localhost evil",
-            "foo.localhost",
-            "127.0.0.1.evil.example",
-            "127.0.0.1.",
-            "localhost\u{e4}",
-            "localhost/",
-            "host-a.",
-        ] {
-            let expected = if other == "host-a." { None } else { Some(Code::HostName) };
-            check("GET /", &[("host", other)], expected);
-            check("DELETE /v1", &[("host", other)], expected);
-        }
-        check("GET /", &[], Some(Code::HostName));
-        check("GET /", &[("host", "localhost"), ("host", "localhost")], Some(Code::HostName));
-        check("GET /", &[("host", "localhost"), ("host", "evil.example")], Some(Code::HostName));
-        check("GET http://localhost:8080/healthz", &[("host", "localhost")], None);
-        check("GET http://evil.example/healthz", &[("host", "localhost")], Some(Code::HostName));
-        check("GET http://localhost/healthz", &[("host", "evil.example")], Some(Code::HostName));
-        check("GET http://a@localhost/healthz", &[("host", "localhost")], Some(Code::HostName));
-    }
-
-    #[test]
-    fn an_origin_is_where_the_request_goes() {
-        let delete = |host: &str, origin: &str, own: bool| {
-            let refused = (!own).then_some(Code::ForeignOrigin);
-            check("DELETE /v1/x", &[("host", host), ("origin", origin)], refused);
-            check("GET /v1/x", &[("host", host), ("origin", origin)], refused);
-        };
-        delete("localhost:8080", "http://localhost:8080", true);
-        delete("localhost:8080", "http://LOCALHOST:8080", true);
-        delete("127.0.0.1:8080", "http://127.0.0.1:8080", true);
-        delete("[::1]:8080", "http://[::1]:8080", true);
-        delete("sandbar.example", "https://sandbar.example", true);
-        delete("sandbar.example:443", "https://sandbar.example", true);
-        delete("127.0.0.1:8080", "https://sandbar.example", true);
-        delete("127.0.0.1:8080", "https://proxy:8443", true);
-        delete("127.0.0.1:8080", "http://host-a:8080", true);
-        delete("127.0.0.1:8080", "http://host-a", false);
-        delete("localhost:8080", "http://localhost:8081", false);
-        delete("localhost:8080", "http://localhost", false);
-        delete("localhost:8080", "http://127.0.0.1:8080", false);
-        delete("127.0.0.1:8080", "http://sandbar.example:9999", false);
-        delete("127.0.0.1:8080", "http://evil.example", false);
-        delete("127.0.0.1:8080", "http://evil.example@127.0.0.1:8080", false);
-        delete("127.0.0.1:8080", "null", false);
-        delete("127.0.0.1:8080", "", false);
-        delete("127.0.0.1:8080", "file://", false);
-        delete("127.0.0.1:8080", "chrome-extension://127.0.0.1:8080", false);
-        delete("127.0.0.1:8080", "http://127.0.0.1:8080/", false);
-        delete("127.0.0.1:8080", "http://127.0.0.1:8080 http://evil.example", false);
-        let twice = [("host", "localhost:1"), ("origin", "http://localhost:1"), ("origin", "http://evil.example")];
-        check("GET /", &twice, Some(Code::ForeignOrigin));
-    }
-
-    #[test]
-    fn browsers_say_where_a_request_comes_from() {
-        for (site, look, change) in [
-            ("same-origin", true, true),
-            ("none", true, true),
-            ("same-site", true, false),
-            ("cross-site", false, false),
-            ("x", false, false),
-        ] {
-            let headers = [("host", "localhost"), ("sec-fetch-site", site)];
-            check("GET /", &headers, (!look).then_some(Code::ForeignOrigin));
-            check("PUT /", &headers, (!change).then_some(Code::ForeignOrigin));
-        }
-    }
-
-    #[test]
-    fn a_post_has_what_a_page_cannot_send() {
-        let post = |headers: &[(&str, &str)], refused: bool| {
-            let all: Vec<_> = [("host", "localhost")].iter().chain(headers).copied().collect();
-            check("POST /v1/x", &all, refused.then_some(Code::PageRequest));
-        };
-        for simple in [
-            "text/plain",
-            "TEXT/PLAIN; charset=utf-8",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            " multipart/form-data",
-            "text/plain;application/json",
-            "",
-            "json",
-            "application/",
-            "/json",
-            "text/plain, application/json",
-        ] {
-            post(&[("content-type", simple)], true);
-            post(&[("content-type", simple), ("sandbar-request", "1")], false);
-            post(&[("content-type", simple), ("idempotency-key", "k")], false);
-            post(&[("content-type", simple), ("if-match", "*")], false);
-        }
-        post(&[], true);
-        post(&[("content-type", "application/json"), ("content-type", "text/plain")], true);
-        post(&[("if-none-match", "*"), ("accept", "application/json")], true);
-        for own in
-            ["application/json", "application/wasm", "application/x-ndjson; charset=utf-8", "application/octet-stream"]
-        {
-            post(&[("content-type", own)], false);
-        }
-        for method in ["PUT", "PATCH", "DELETE", "BREW"] {
-            check(&format!("{method} /v1/x"), &[("host", "localhost")], None);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The members of a transform's consumer group: some changes need a group without any.
+//! The members of a transform's consumer group: offsets change only while there are none.
 
 use crate::deployment::wait_until_empty;
 use crate::model::codes::Code;
@@ -13,7 +13,7 @@ pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result
     refuse(id, group, wait_until_empty(&*state.log, group, state.limits.leave_time)?)
 }
 
-/// Refuses while the group has members.
+/// Refuses if the group has members now.
 pub fn refuse_members(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
     refuse(id, group, state.log.group_members(group)?)
 }

@@ -21,8 +21,8 @@ use super::shared::{AppState, blocking};
 
 /// Upload a module.
 ///
-/// It is compiled and checked against the world, then stored under the SHA-256 of its bytes. Uploading it again
-/// changes nothing.
+/// The host compiles the module and checks it against the world, then stores it under the SHA-256 of its bytes. A repeated
+/// upload changes nothing.
 #[utoipa::path(post, path = "/v1/modules", tag = "modules",
     request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream")), description = "The component"),
     responses((status = 201, description = "Stored", body = ModuleView),

@@ -1,4 +1,4 @@
-//! Around every request: an id, a span, a report for the metrics, and an answer even where a handler panics.
+//! The layers around every request: an id, a span, a report for the metrics, and an answer also when a handler panics.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
 // === impl RequestId ===
 
 impl RequestId {
-    /// The caller's where it is a short word, else one of our own.
+    /// Takes the caller's id if it is a short word, else makes one.
     pub fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let fits =
@@ -81,14 +81,14 @@ impl RequestId {
     }
 }
 
-/// Different for every request, and for every process.
+/// Makes an id that no other request of any process has.
 fn new_id() -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(random_u64);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A label has few values, whatever clients send.
+/// The label of a method. A label has few values, also if clients send others.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -125,7 +125,7 @@ pub async fn alter(
 
 /// Forget the committed offsets of a paused transform: its spec's `start` decides again when it is resumed.
 ///
-/// `to` is what `start` means at the time of the request.
+/// `to` is the position that `start` has at the time of the request.
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
     params(Id, MoveParams),
     responses((status = 200, description = "Forgotten, or the effect of that", body = MoveList),

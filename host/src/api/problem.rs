@@ -1,4 +1,4 @@
-//! Answers that refuse: RFC 9457 problem details, each with a code, its hint and a page that this host serves.
+//! Answers that refuse a request: RFC 9457 problem details, each with a code, its hint and a page that this host serves.
 
 use std::borrow::Cow;
 
@@ -14,21 +14,21 @@ use crate::model::text::{cut, one_line};
 use crate::ports::LogError;
 use crate::positions::PositionsError;
 
-/// Largest body of a refusal. Each part has its share, as JSON writes it: a message may be a guest's, and a spec may have
-/// as many problems as fields.
+/// Largest body of a refusal. Each part has its own limit, counted as JSON: a guest may have written a message, and each
+/// field of a spec may have a problem.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 const HINT_BYTES_MAX: usize = 1024;
 const ERRORS_BYTES_MAX: usize = 9 * 1024;
 const FIELD_BYTES_MAX: usize = 512;
 const MESSAGE_BYTES_MAX: usize = 2 * 1024;
-/// The fields that are the host's own words.
+/// Bytes of the fields that the host writes by itself.
 const OWN_BYTES: usize = 1024;
 /// Longest message of a panic that a line of the log repeats.
 const LOGGED_BYTES_MAX: usize = 512;
 const _: () = assert!(DETAIL_BYTES_MAX + HINT_BYTES_MAX + ERRORS_BYTES_MAX + OWN_BYTES < BODY_BYTES_MAX);
 
-/// A refused request with its reasons, which the answer shows as [`ProblemDetails`].
+/// The refusal of a request. The answer shows it as [`ProblemDetails`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     code: Code,
@@ -46,24 +46,26 @@ impl Refusal {
         Self { code, detail, hint, errors: Vec::new(), expected_revision: None, current_revision: None }
     }
 
-    /// A problem of one field.
+    /// A refusal with the problem of one field.
     pub fn of_field(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::of_fields(code, vec![Problem { field: field.into(), message: message.into() }])
     }
 
-    /// A problem of several fields: all of them at once, as far as an answer holds them.
+    /// A refusal with the problems of several fields, as many as an answer holds.
     pub fn of_fields(code: Code, errors: Vec<Problem>) -> Self {
         let count = errors.len();
         Self::of_problems(code, errors, count)
     }
 
-    /// Problems of several rules. The first `own` of them are those of the code, and make up the detail.
+    /// A refusal with the problems of several rules. The first `own` problems are those of the code, and make up the
+    /// detail.
     pub fn of_problems(code: Code, errors: Vec<Problem>, own: usize) -> Self {
         let count = errors.len();
         let mut left = ERRORS_BYTES_MAX;
         let mut kept = Vec::new();
         for Problem { field, message } in errors {
-            let (field, message) = (within(field, FIELD_BYTES_MAX), within(message, MESSAGE_BYTES_MAX));
+            let field = within(field, FIELD_BYTES_MAX);
+            let message = within(message, MESSAGE_BYTES_MAX);
             let bytes = json_bytes(&field) + json_bytes(&message) + r#"{"field":"","message":""},"#.len();
             if bytes > left {
                 break;
@@ -71,11 +73,11 @@ impl Refusal {
             left -= bytes;
             kept.push(Problem { field, message });
         }
-        let told = |error: &Problem| match error.field.as_str() {
+        let shown = |error: &Problem| match error.field.as_str() {
             "" => error.message.clone(),
             field => format!("{field}: {}", error.message),
         };
-        let detail = kept.iter().take(own).map(told).collect::<Vec<_>>().join("; ");
+        let detail = kept.iter().take(own).map(shown).collect::<Vec<_>>().join("; ");
         if kept.len() < count {
             kept.push(Problem { field: String::new(), message: format!("and {} more", count - kept.len()) });
         }
@@ -117,7 +119,7 @@ pub fn panicked(message: &str) -> Refusal {
     Refusal::new(Code::Internal, "the request could not be completed")
 }
 
-/// The text, cut where JSON would take more than `bytes_max` for it.
+/// Cuts the text to `bytes_max` bytes of JSON.
 fn within(text: String, bytes_max: usize) -> String {
     if text.len() <= bytes_max && json_bytes(&text) <= bytes_max {
         return text;
@@ -128,11 +130,11 @@ fn within(text: String, bytes_max: usize) -> String {
         bytes <= bytes_max
     };
     let end = text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
-    // A copy: what is cut off is given back.
+    // A copy, so that the memory of the rest is given back.
     format!("{}...", cut(&text, end))
 }
 
-/// Bytes of a text within a JSON string.
+/// The number of bytes of a text within a JSON string.
 pub fn json_bytes(text: &str) -> usize {
     text.chars().map(json_char_bytes).sum()
 }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_kept_whole() {
+    fn a_short_refusal_is_kept_whole() {
         let problems = vec![
             Problem { field: "inputs[0]".into(), message: "\"a b\" is no topic".into() },
             Problem { field: String::new(), message: "too large".into() },

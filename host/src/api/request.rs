@@ -1,4 +1,4 @@
-//! What a request names, parsed: a transform, a team, a topic, a digest, an expected revision, query parameters.
+//! The parts of a request, parsed: names in the path, the expected revision, query parameters.
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -16,7 +16,7 @@ use crate::model::units::Timestamp;
 use super::openapi::{header_parameter, path_parameter};
 use super::problem::Refusal;
 
-/// The header by which a request that is sent again is recognised.
+/// The header by which the host recognises a request that is sent again.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The transform of `/v1/teams/{team}/transforms/{name}`.
@@ -78,7 +78,7 @@ fn id(team: &str, name: &str) -> Result<TransformId, Refusal> {
     Ok(TransformId { team: team.parse().map_err(refused("team"))?, name: name.parse().map_err(refused("name"))? })
 }
 
-/// The one name in the path, of whichever kind.
+/// The only name in the path, of any kind.
 pub struct Name<T>(pub T);
 
 impl<S: Send + Sync, T: std::str::FromStr<Err = NameError>> FromRequestParts<S> for Name<T> {
@@ -95,7 +95,7 @@ async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, sta
     parsed.map_err(|rejection| Refusal::new(Code::BadName, rejection.body_text()))
 }
 
-/// The query parameters; unknown ones are refused by their types.
+/// The query parameters; their types refuse unknown ones.
 pub struct Params<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -111,15 +111,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// What the caller takes the transform to be, from `If-Match` and `If-None-Match`, and what it calls this request, from
-/// `Idempotency-Key`.
+/// The precondition of a change (`If-Match`, `If-None-Match`), and the name of the request (`Idempotency-Key`).
 pub struct IfMatch {
     expected: Precondition,
     key: Option<RequestKey>,
 }
 
 impl IfMatch {
-    /// The request for this change, made now.
+    /// Makes the request for this change, with the current time.
     pub fn of(self, change: Change) -> catalog::Request {
         catalog::Request {
             expected: self.expected,
@@ -161,7 +160,7 @@ fn expected(headers: &HeaderMap) -> Result<Precondition, Refusal> {
         (None, Some("*")) => Ok(Precondition::Absent),
         (Some("*"), None) => Ok(Precondition::Present),
         (Some(tag), None) => {
-            // A proxy that compresses marks the tag as weak; it is still the revision.
+            // A proxy that compresses marks the tag as weak; the tag is still the revision.
             let quoted = tag.strip_prefix("W/").unwrap_or(tag);
             let revision = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
             let revision = revision.parse().map_err(|_| {

@@ -20,7 +20,7 @@ use super::problem::Refusal;
 use super::request::{Id, IdRevision, IfMatch};
 use super::shared::{AppState, blocking};
 
-/// Largest body of a rollback.
+/// Largest body of a rollback, which holds a number.
 const BODY_BYTES_MAX: usize = 4096;
 
 /// List a transform's revisions, newest first. The newest 50 are kept.
@@ -39,7 +39,7 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
 /// Show a transform as it was at a revision.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions/{revision}", tag = "transforms",
     params(Id, ("revision" = u64, Path)),
-    responses((status = 200, description = "Its spec and module", body = TransformView),
+    responses((status = 200, description = "The spec and module of the revision", body = TransformView),
         (status = 404, description = "No such transform (E023) or revision (E034)")))]
 pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
     let current = find(&shared, &id).await?;
@@ -49,7 +49,7 @@ pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision)
 
 /// Roll a transform back: a new revision with the spec and module of an earlier one.
 ///
-/// It is checked like any deployment. A paused transform stays paused.
+/// The host checks the revision like any deployment. A paused transform stays paused.
 #[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/rollback", tag = "transforms",
     params(Id, IfMatch),
     request_body(content = Option<RollbackRequest>, content_type = "application/json"),

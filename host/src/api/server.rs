@@ -2,7 +2,7 @@
 //!
 //! A connection has a time for each head, a time for taking an answer, and its slot among the others ([`admission`]).
 //! A request passes the [`Gate`], gets its id, and goes to the routes, or while the host starts to [`pages::starting`].
-//! Large answers hold their bytes within a budget until they are taken. `/healthz` and `/readyz` answer through all of it.
+//! Large answers hold their bytes within a budget until they are taken. `/healthz` and `/readyz` are answered in any case.
 
 mod admission;
 mod bodies;
@@ -44,7 +44,7 @@ use super::problem::Refusal;
 
 pub use self::limits::ServerLimits;
 
-/// Largest head of a request; reads and writes are about as large.
+/// Largest head of a request; also the size of one read or write, about.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Time between two checks of all connections.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -144,7 +144,8 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let peer = slot.peer.clone();
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            let (frontend, peer) = (frontend.clone(), peer.clone());
+            let frontend = frontend.clone();
+            let peer = peer.clone();
             async move { Ok::<_, Infallible>(frontend.answer(request, &peer).await) }
         });
         let mut builder = http1::Builder::new();
@@ -199,7 +200,8 @@ impl Frontend {
 
     async fn respond(&self, request: Request, is_extra: bool) -> Response {
         if let Err(refusal) = self.gate.check(request.method(), request.uri(), request.headers()) {
-            let (code, detail) = (refusal.code(), refusal.detail());
+            let code = refusal.code();
+            let detail = refusal.detail();
             tracing::debug!(%code, detail, "request refused");
             self.metrics.request_refused(code);
             return refusal.into_response();

@@ -1,7 +1,7 @@
-//! A transform's state: an entry of a store, as it is committed; and to begin with empty stores.
+//! A transform's state: look up a committed entry of a store, and reset the stores.
 //!
-//! Only the host that owns a partition has its state. Any host says which that is, and sends the client there: hosts
-//! never call each other.
+//! Only the host that owns a partition has its state. Any other host redirects the client to it: hosts never call each
+//! other.
 
 use axum::Json;
 use axum::extract::State;
@@ -29,26 +29,27 @@ use super::shared::{ApiState, AppState, blocking};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EntryParams {
-    /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).
+    /// The encoding of the key in the path: `text` (the default) or `base64` (URL-encoded).
     #[serde(default)]
     #[param(inline)]
     encoding: KeyEncoding,
     /// The partition number that has the entry.
     partition: Option<i32>,
-    /// A record's key, as text: the entry is where Kafka's partitioner puts that record. By default the entry's own key.
+    /// A record's key, as text: Kafka's partitioner gives the record the partition that has the entry. By default the entry's
+    /// own key.
     record_key: Option<String>,
 }
 
 /// Look up an entry of a store.
 ///
-/// Answered by the host that owns its partition, from committed state; any other host redirects there (hosts are started
-/// with `--advertise` for that). The store's `queryable` must be true.
+/// The host that owns the partition answers from committed state; any other host redirects to it (hosts are started with
+/// `--advertise` for that). The store's `queryable` must be true.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/state/{store}/{key}", tag = "transforms",
     params(Entry, EntryParams),
     responses((status = 200, description = "The entry", body = EntryView),
-        (status = 307, description = "Another host owns it: its address is in `Location`"),
+        (status = 307, description = "Another host owns the entry: its address is in `Location`"),
         (status = 404, description = "No such transform (E023), store (E053) or entry (E054)"),
-        (status = 503, description = "No host has it now (E055)")))]
+        (status = 503, description = "No host has the entry now (E055)")))]
 pub async fn show(
     State(shared): AppState,
     Entry { id, store, key }: Entry,
@@ -86,7 +87,7 @@ pub async fn show(
     .await
 }
 
-/// The host that owns a partition number, if one is known to and says where it is.
+/// Redirects to the host that owns a partition number, if one is known with its URL.
 fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Result<Response, Refusal> {
     let statuses = state.runtime.statuses(id);
     let owns = |status: &&crate::model::status::TransformStatus| {
@@ -112,10 +113,10 @@ fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
     EntryView { store: Line::from(store), partition, host: Line::from(host), value: json, value_base64 }
 }
 
-/// Reset a transform's state: it begins with empty stores.
+/// Reset a transform's state: its stores are empty after that.
 ///
 /// The transform must be paused. It gets new changelog topics; the old ones stay, and may be deleted by hand. Its offsets
-/// stay too: move them (`DELETE .../offsets`, say) to build the state again from its inputs.
+/// stay too: move them (`DELETE .../offsets`, say) to build the state again from the inputs.
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/state", tag = "transforms",
     params(Id, IfMatch),
     responses((status = 202, description = "Accepted", body = ChangeView),

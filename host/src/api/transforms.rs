@@ -33,8 +33,8 @@ pub struct PutParams {
 
 /// Deploy a transform.
 ///
-/// Validates the spec, the module, the topics and a trial of `init`, then accepts the change; the hosts take it over.
-/// An identical request changes nothing.
+/// Checks the spec, the module, the topics and a run of `init`, then accepts the change; the hosts take it over. An
+/// identical request changes nothing.
 #[utoipa::path(put, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
     params(Id, PutParams, IfMatch,
         ("If-None-Match" = Option<String>, Header, description = "`*`: the transform must not exist")),

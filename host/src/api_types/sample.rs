@@ -1,4 +1,4 @@
-//! A sampled record, and all that came of it. Hosts write samples to a topic (`cluster`), and the API passes them on as
+//! A sampled record with its outputs or its failure. Hosts write samples to a topic (`cluster`), and the API passes them on as
 //! they are, so the types here only describe them and read them.
 
 use serde::{Deserialize, Serialize};

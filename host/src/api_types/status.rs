@@ -59,7 +59,7 @@ pub struct PartitionStatus {
     pub revision_since: i64,
     /// The progress of the restore, while the stores are brought up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restoring: Option<Restoring>,
+    pub restoring: Option<RestoreProgress>,
     /// The content of the stores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<StoreStatus>,
@@ -69,7 +69,8 @@ pub struct PartitionStatus {
 
 /// The progress of a restore. Both numbers count offsets of changelogs: some hold no record any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Restoring {
+#[schema(as = Restoring)]
+pub struct RestoreProgress {
     pub records_read: u64,
     pub records_total: u64,
 }
@@ -192,7 +193,7 @@ impl From<status::LastError> for LastError {
 
 impl From<status::PartitionStatus> for PartitionStatus {
     fn from(partition: status::PartitionStatus) -> Self {
-        let restoring = |status::Restoring { records_read, records_total }| Restoring { records_read, records_total };
+        let restoring = |status::Restoring { records_read, records_total }| RestoreProgress { records_read, records_total };
         let store = |status::StoreStatus { name, entries, bytes }| StoreStatus { name: name.into(), entries, bytes };
         Self {
             topic: Line::of(partition.topic),

@@ -243,7 +243,7 @@ impl Deployment {
         Spec::parse(&self.spec, &self.id, Some(self.module))
     }
 
-    /// Returns true if workers of `other` do what this deployment wants: no request came between the two.
+    /// Returns true if workers of `other` serve this deployment too: no request came between the two.
     pub fn wants_same(&self, other: &Self) -> bool {
         (self.revision, self.desired, self.asked, self.changed_at)
             == (other.revision, other.desired, other.asked, other.changed_at)
@@ -285,35 +285,35 @@ mod tests {
         let known = |revision, since| Ok(Progress { revision, since, ..Progress::default() });
         const NEWER: Result<Progress, bool> = Err(true);
         const FOREIGN: Result<Progress, bool> = Err(false);
-        for (metadata, expected) in [
-            (r#"{"revision":3,"since":40}"#, known(3, 40)),
-            (r#"{"revision":3}"#, known(3, 0)),
-            (r#"{"version":1,"revision":3,"since":40}"#, known(3, 40)),
-            (r#"{"revision":3,"since":40,"more":[1]}"#, known(3, 40)),
-            (r#"{"revision":9007199254740991}"#, known(COUNT_MAX - 1, 0)),
-            ("", known(0, 7)),
-            (r#"{"version":2}"#, NEWER),
-            (r#"{"version":2,"revision":3,"since":"a"}"#, NEWER),
-            ("by hand", FOREIGN),
-            ("{}", FOREIGN),
-            ("null", FOREIGN),
-            ("[3,40]", FOREIGN),
-            (r#"{"since":40}"#, FOREIGN),
-            (r#"{"version":"x","revision":3}"#, FOREIGN),
-            (r#"{"version":null,"revision":3}"#, FOREIGN),
-            (r#"{"version":0,"revision":3}"#, FOREIGN),
-            (r#"{"version":18446744073709551616,"revision":3}"#, FOREIGN),
-            // Forged.
-            (r#"{"version":1001,"revision":3}"#, FOREIGN),
-            (r#"{"revision":18446744073709551615}"#, FOREIGN),
-            (r#"{"revision":9007199254740992}"#, FOREIGN),
-            (r#"{"revision":3,"resets":18446744073709551615}"#, FOREIGN),
-            (r#"{"revision":3,"since":-9223372036854775808}"#, FOREIGN),
-            (r#"{"revision":-1}"#, FOREIGN),
-        ] {
+        #[track_caller]
+        fn check(metadata: &str, expected: Result<Progress, bool>) {
             let found = Progress::parse(metadata, 7).map_err(|error| matches!(error, Unreadable::Newer(_)));
             assert_eq!(found, expected, "{metadata}");
         }
+        check(r#"{"revision":3,"since":40}"#, known(3, 40));
+        check(r#"{"revision":3}"#, known(3, 0));
+        check(r#"{"version":1,"revision":3,"since":40}"#, known(3, 40));
+        check(r#"{"revision":3,"since":40,"more":[1]}"#, known(3, 40));
+        check(r#"{"revision":9007199254740991}"#, known(COUNT_MAX - 1, 0));
+        check("", known(0, 7));
+        check(r#"{"version":2}"#, NEWER);
+        check(r#"{"version":2,"revision":3,"since":"a"}"#, NEWER);
+        check("by hand", FOREIGN);
+        check("{}", FOREIGN);
+        check("null", FOREIGN);
+        check("[3,40]", FOREIGN);
+        check(r#"{"since":40}"#, FOREIGN);
+        check(r#"{"version":"x","revision":3}"#, FOREIGN);
+        check(r#"{"version":null,"revision":3}"#, FOREIGN);
+        check(r#"{"version":0,"revision":3}"#, FOREIGN);
+        check(r#"{"version":18446744073709551616,"revision":3}"#, FOREIGN);
+        // Forged.
+        check(r#"{"version":1001,"revision":3}"#, FOREIGN);
+        check(r#"{"revision":18446744073709551615}"#, FOREIGN);
+        check(r#"{"revision":9007199254740992}"#, FOREIGN);
+        check(r#"{"revision":3,"resets":18446744073709551615}"#, FOREIGN);
+        check(r#"{"revision":3,"since":-9223372036854775808}"#, FOREIGN);
+        check(r#"{"revision":-1}"#, FOREIGN);
         let changelogs = [("levels".to_owned(), 7)].into();
         let progress = Progress { revision: 3, since: 40, changelogs, resets: 1 };
         assert_eq!(Progress::parse(&progress.to_string(), 7), Ok(progress));

@@ -158,63 +158,62 @@ mod tests {
 
     #[test]
     fn each_form_is_read_from_json_and_yaml_and_written_back() {
-        for (json, yaml, start) in [
-            (r#""latest""#, "latest", StartSpec::Latest),
-            (r#""earliest""#, "earliest", StartSpec::Earliest),
-            (
-                r#"{"timestamp":"1970-01-01T00:00:01.500Z"}"#,
-                "timestamp: 1970-01-01T00:00:01.500Z",
-                StartSpec::Timestamp(Rfc3339(Timestamp(1500))),
-            ),
-            (r#"{"ago":"1h 30m"}"#, "{ago: 1h 30m}", StartSpec::Ago(Span::ms(5_400_000))),
-            (r#"{"offsets":{"t":{"3":17}}}"#, "{offsets: {t: {3: 17}}}", offsets(3, 17)),
-        ] {
+        #[track_caller]
+        fn check(json: &str, yaml: &str, start: StartSpec) {
             assert_eq!(serde_json::from_str::<StartSpec>(json).expect(json), start);
             assert_eq!(crate::model::yaml::one::<StartSpec>(yaml.as_bytes()).expect(yaml), start);
             assert_eq!(serde_json::to_string(&start).expect("plain data"), json);
             let written = serde_norway::to_string(&start).expect("plain data");
             assert_eq!(crate::model::yaml::one::<StartSpec>(written.as_bytes()).expect(&written), start);
         }
+        check(r#""latest""#, "latest", StartSpec::Latest);
+        check(r#""earliest""#, "earliest", StartSpec::Earliest);
+        check(
+            r#"{"timestamp":"1970-01-01T00:00:01.500Z"}"#,
+            "timestamp: 1970-01-01T00:00:01.500Z",
+            StartSpec::Timestamp(Rfc3339(Timestamp(1500))),
+        );
+        check(r#"{"ago":"1h 30m"}"#, "{ago: 1h 30m}", StartSpec::Ago(Span::ms(5_400_000)));
+        check(r#"{"offsets":{"t":{"3":17}}}"#, "{offsets: {t: {3: 17}}}", offsets(3, 17));
     }
 
     #[test]
     fn other_forms_are_refused() {
-        for (json, named) in [
-            (r#""now""#, "latest, earliest"),
-            ("3", "latest, earliest"),
-            ("{}", "latest, earliest"),
-            (r#"{"ago":"1h","timestamp":"2026-01-01T00:00:00Z"}"#, "one of"),
-            (r#"{"since":"1h"}"#, "since"),
-            (r#"{"ago":"soon"}"#, "soon"),
-            (r#"{"timestamp":"yesterday"}"#, "yesterday"),
-            (r#"{"offsets":{"t":{"x":1}}}"#, ""),
-            (r#"{"offsets":{"t":[1]}}"#, ""),
-        ] {
+        #[track_caller]
+        fn check(json: &str, named: &str) {
             let error = serde_json::from_str::<StartSpec>(json).expect_err(json).to_string();
             assert!(error.contains(named), "{json}: {error}");
         }
+        check(r#""now""#, "latest, earliest");
+        check("3", "latest, earliest");
+        check("{}", "latest, earliest");
+        check(r#"{"ago":"1h","timestamp":"2026-01-01T00:00:00Z"}"#, "one of");
+        check(r#"{"since":"1h"}"#, "since");
+        check(r#"{"ago":"soon"}"#, "soon");
+        check(r#"{"timestamp":"yesterday"}"#, "yesterday");
+        check(r#"{"offsets":{"t":{"x":1}}}"#, "");
+        check(r#"{"offsets":{"t":[1]}}"#, "");
     }
 
     #[test]
     fn a_start_becomes_an_offset_within_the_partition() {
-        let now = Timestamp(10_000);
-        for (start, at, expected) in [
-            (StartSpec::Latest, None, 9),
-            (StartSpec::Earliest, None, 2),
-            (StartSpec::Timestamp(Rfc3339(Timestamp(4_000))), Some((4_000, Some(5))), 5),
-            (StartSpec::Ago(Span::ms(6_000)), Some((4_000, Some(5))), 5),
-            (StartSpec::Ago(Span::ms(20_000)), Some((-10_000, Some(2))), 2),
-            (StartSpec::Ago(Span::ms(0)), Some((10_000, None)), 9),
-            (offsets(0, 4), None, 4),
-            (offsets(0, 1), None, 2),
-            (offsets(0, 10), None, 9),
-            (offsets(1, 4), None, 2),
-        ] {
-            let start = start.resolve(now);
+        #[track_caller]
+        fn check(start: StartSpec, at: Option<(i64, Option<i64>)>, expected: i64) {
+            let start = start.resolve(Timestamp(10_000));
             let (moment, found) = at.unzip();
             assert_eq!(start.moment(), moment.map(Timestamp), "{start:?}");
             let topic = "t".parse().expect("valid");
             assert_eq!(start.offset(&topic, 0, (2, 9), found.flatten()), expected, "{start:?}");
         }
+        check(StartSpec::Latest, None, 9);
+        check(StartSpec::Earliest, None, 2);
+        check(StartSpec::Timestamp(Rfc3339(Timestamp(4_000))), Some((4_000, Some(5))), 5);
+        check(StartSpec::Ago(Span::ms(6_000)), Some((4_000, Some(5))), 5);
+        check(StartSpec::Ago(Span::ms(20_000)), Some((-10_000, Some(2))), 2);
+        check(StartSpec::Ago(Span::ms(0)), Some((10_000, None)), 9);
+        check(offsets(0, 4), None, 4);
+        check(offsets(0, 1), None, 2);
+        check(offsets(0, 10), None, 9);
+        check(offsets(1, 4), None, 2);
     }
 }

@@ -283,43 +283,47 @@ mod tests {
 
     #[test]
     fn lag_is_the_number_of_records_to_go() {
-        for (committed, end, lag) in [(Some(3), Some(10), Some(7)), (Some(10), Some(3), Some(0)), (None, Some(3), None)] {
+        #[track_caller]
+        fn check(committed: Option<i64>, end: Option<i64>, lag: Option<u64>) {
             assert_eq!(PartitionStatus::lag(committed, end), lag);
         }
+        check(Some(3), Some(10), Some(7));
+        check(Some(10), Some(3), Some(0));
+        check(None, Some(3), None);
     }
 
     #[test]
     fn a_rollout_is_as_far_as_its_slowest_host() {
         use RolloutState::*;
-        for (hosts, expected) in [
-            (vec![], InProgress),
-            (vec![(2, Complete)], Complete),
-            (vec![(2, Complete), (2, Ready)], Ready),
-            (vec![(2, Ready), (2, InProgress)], InProgress),
-            (vec![(2, Complete), (1, Complete)], InProgress),
-            (vec![(2, Complete), (2, Failed), (2, InProgress)], Failed),
-            (vec![(1, Failed), (2, Complete)], InProgress),
-        ] {
+        #[track_caller]
+        fn check(hosts: Vec<(u64, RolloutState)>, expected: RolloutState) {
             let hosts: Vec<Rollout> =
                 hosts.into_iter().map(|(revision, state)| Rollout { revision, state, error: None }).collect();
             assert_eq!(Rollout::over(2, hosts.iter()).state, expected, "{hosts:?}");
         }
+        check(vec![], InProgress);
+        check(vec![(2, Complete)], Complete);
+        check(vec![(2, Complete), (2, Ready)], Ready);
+        check(vec![(2, Ready), (2, InProgress)], InProgress);
+        check(vec![(2, Complete), (1, Complete)], InProgress);
+        check(vec![(2, Complete), (2, Failed), (2, InProgress)], Failed);
+        check(vec![(1, Failed), (2, Complete)], InProgress);
     }
 
     #[test]
     fn a_part_that_needs_attention_shows() {
         use State::*;
-        for (parts, expected) in [
-            (vec![], None),
-            (vec![Paused, Paused], Some(Paused)),
-            (vec![Running, Paused], Some(Degraded)),
-            (vec![Starting, Running], Some(Running)),
-            (vec![Failed, Running], Some(Degraded)),
-            (vec![Failed], Some(Failed)),
-            (vec![Stopped, Starting], Some(Starting)),
-        ] {
+        #[track_caller]
+        fn check(parts: Vec<State>, expected: Option<State>) {
             assert_eq!(State::over(parts.iter().copied()), expected, "{parts:?}");
         }
+        check(vec![], None);
+        check(vec![Paused, Paused], Some(Paused));
+        check(vec![Running, Paused], Some(Degraded));
+        check(vec![Starting, Running], Some(Running));
+        check(vec![Failed, Running], Some(Degraded));
+        check(vec![Failed], Some(Failed));
+        check(vec![Stopped, Starting], Some(Starting));
     }
 
     #[test]

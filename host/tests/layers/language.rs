@@ -3,12 +3,12 @@
 use crate::sources::{self, Source};
 
 /// Doc lines of a thousand that may have a "what" in place of a noun.
-const WHAT_PER_MILLE_MAX: usize = 130;
+const WHAT_PER_MILLE_MAX: usize = 75;
 /// Doc lines of a thousand that may open a block without a subject.
-const HEADLESS_PER_MILLE_MAX: usize = 120;
+const HEADLESS_PER_MILLE_MAX: usize = 62;
 /// Lines that may bind several values at once from several expressions. Two values that belong together are a pattern of
 /// their own: a swap, or a `match` on both.
-const PARALLEL_LETS_MAX: usize = 310;
+const PARALLEL_LETS_MAX: usize = 210;
 
 /// First words of a doc block that has no subject.
 const HEADLESS: [&str; 12] = ["what", "whether", "of", "the same", "those", "it", "how", "where", "when", "who", "as", "if"];

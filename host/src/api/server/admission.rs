@@ -67,9 +67,10 @@ impl Admission {
         let peer = Arc::new(Peer::new(address, is_extra));
         let id = table.next;
         table.next += 1;
-        match is_extra {
-            true => table.extra += 1,
-            false => *table.by_address.entry(address).or_default() += 1,
+        if is_extra {
+            table.extra += 1;
+        } else {
+            *table.by_address.entry(address).or_default() += 1;
         }
         table.open.insert(id, peer.clone());
         self.metrics.connections.set(table.open.len() as i64);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A wait of the host for the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The wait for a request: its head has not come, or not all of it.
+    /// The wait for the head of a request, or for the rest of the head.
     Head,
     /// The wait for more of a request's body.
     Body,

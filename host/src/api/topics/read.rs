@@ -42,10 +42,10 @@ pub struct ReadParams {
     /// `earliest` (the default), `latest`, an offset, or -n for the last n.
     #[serde(default)]
     offset: Option<String>,
-    /// Records at most: 1 to 10000, by default 100.
+    /// The number of records: 1 to 10000, by default 100.
     #[serde(default)]
     limit: Option<usize>,
-    /// How long to wait for a first record, such as `5s`: up to 30s, by default not at all.
+    /// The time to wait for a first record, such as `5s`: up to 30s, by default no time.
     #[serde(default)]
     wait: Option<String>,
     /// `json`: keys and values that are JSON are shown as such; `text` (the default): as strings.

@@ -121,8 +121,8 @@ impl Contexts {
         }
     }
 
-    /// Replaces the file as a whole, so that no reader sees half of it. Only its owner may read it (mode 0600): it is
-    /// where credentials would go.
+    /// Replaces the whole file, so that no reader sees a part. Only the owner may read the file (mode 0600): credentials
+    /// would be in it.
     fn write(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;

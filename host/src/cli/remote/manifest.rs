@@ -1,4 +1,4 @@
-//! `transform.yaml`: one or more specs, one YAML document each, and the modules that they name by file.
+//! `transform.yaml`: one or more specs, one YAML document each, and the files of their modules.
 
 use std::path::{Path, PathBuf};
 
@@ -16,14 +16,14 @@ pub const FILE: &str = "transform.yaml";
 #[derive(Debug)]
 pub struct Manifest {
     pub id: TransformId,
-    /// As it is sent: `module` is a digest or absent.
+    /// The spec for the request: its `module` is a digest or absent.
     pub spec: RawSpec,
-    /// Where the spec names its module by path: that path.
+    /// The path of the module, if the spec names the module by path.
     pub module: Option<PathBuf>,
 }
 
 impl Manifest {
-    /// Reads every document; team and name must be in each.
+    /// Reads every document; each must have team and name.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
         let text = std::fs::read(path).map_err(|error| {
             let error = Error::file(path, error);
@@ -32,10 +32,10 @@ impl Manifest {
         let specs: Vec<RawSpec> = yaml::all(&text)
             .map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint()))?;
         let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
-        match manifests.is_empty() {
-            true => Err(Error::file(path, "there is no spec in it")),
-            false => Ok(manifests),
+        if manifests.is_empty() {
+            return Err(Error::file(path, "there is no spec in it"));
         }
+        Ok(manifests)
     }
 
     fn of(mut spec: RawSpec, path: &Path) -> Result<Self> {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_deployed_says_why() {
+    fn a_file_that_cannot_be_deployed_is_refused_with_the_reason() {
         for (text, expected) in [
             ("", "there is no spec"),
             ("team: [", "transform.yaml: "),

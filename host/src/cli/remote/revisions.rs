@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn a_diff_shows_what_changed_and_nothing_where_nothing_did() {
         let id = "a/x".parse().expect("valid");
-        let (one, two) = (transform(1, "sha256:1", r#"{"keep":1}"#), transform(2, "sha256:2", r#"{"keep":2}"#));
+        let one = transform(1, "sha256:1", r#"{"keep":1}"#);
+        let two = transform(2, "sha256:2", r#"{"keep":2}"#);
         assert_eq!(
             difference(&id, &one, &two),
             "--- a/x revision 1 (then)\n+++ a/x revision 2 (then)\n@@ -1,5 +1,5 @@\n-module: sha256:1\n+module: sha256:2\n \

@@ -1,4 +1,4 @@
-//! Collection of modules that nobody uses: no deployment ever loses its module.
+//! The collection of unused modules: unused ones go, used ones stay, and no deployment ever loses its module.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn put(catalog: &Catalog, id: &str, module: Digest) -> Result<(), CatalogError> 
 }
 
 #[test]
-fn what_is_used_stays_and_the_rest_goes_with_its_chunks_and_copies() {
+fn used_modules_stay_and_others_go_with_their_chunks_and_copies() {
     let log = shop_log();
     let dir = tempfile::tempdir().expect("dir");
     let other = tempfile::tempdir().expect("dir");

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::host::{Answer, GOOD, Host, shop_log};
 
 const STRIP: &str = "/v1/teams/orders/transforms/strip";
-/// Time for health to answer in, whatever goes on.
+/// Time for health to answer in, during all attacks.
 const SOON: Duration = Duration::from_secs(1);
 
 fn address(host: &Host) -> String {
@@ -261,7 +261,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
     assert!(metric(&host, "sandbar_http_connections_closed_total{reason=\"head_time\"}").await >= 2);
 }
 
-/// Where every place is worked for, health still answers, and the rest is refused with a reason.
+/// Health still answers while the host works for every connection, and other requests are refused with a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn health_answers_beside_connections_that_are_worked_for() {
     let follows = |limits| ApiLimits { follows_max: 8, follows_per_team_max: 8, ..limits };
@@ -407,7 +407,7 @@ async fn a_request_that_a_page_can_send_changes_nothing() {
     assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"));
 }
 
-/// No answer is larger than its limit, whatever a guest says.
+/// No answer is larger than its limit, also with a long message of a guest.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_refuse_are_small() {
     let host =

@@ -1,4 +1,4 @@
-//! Trials of a candidate over HTTP: what they answer, and that they change nothing.
+//! Dry runs of a candidate over HTTP: their reports, and that they change nothing.
 
 use reqwest::multipart::{Form, Part};
 use sandbar::ports::{Log, LogRecord};
@@ -58,7 +58,7 @@ async fn given_records_run_through_the_current_revision() {
     let total: u64 = view["records"].as_array().expect("records").iter().filter_map(|at| at["micros"].as_u64()).sum();
     assert_eq!((&view["micros_total"], &view["memory_bytes"]), (&json!(total), &json!(65536)));
     assert_eq!(view["records"][0]["memory_bytes"], 65536);
-    assert!((0..4).all(|partition| host.log.all("orders.out", partition).is_empty()), "a trial produces nothing");
+    assert!((0..4).all(|partition| host.log.all("orders.out", partition).is_empty()), "a dry run produces nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +114,7 @@ async fn the_newest_real_records_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_and_large_trials_are_refused() {
+async fn wrong_and_large_dry_runs_are_refused() {
     let host = deployed().await;
     let spec_with = |field: &str, value: Value| {
         let mut spec = spec();

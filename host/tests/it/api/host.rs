@@ -1,4 +1,4 @@
-//! The API on a free port, over a log in memory and fakes of what runs modules.
+//! The API on a free port, over a log in memory, with fakes of the compiler and of the guests.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -83,7 +83,8 @@ impl Guest for Echo {
         if batch.value(0) == Some(b"bad") {
             return Err(GuestError::Returned("bad as can be".into()));
         }
-        let (keys, values) = (batch.keys.clone(), batch.values.clone());
+        let keys = batch.keys.clone();
+        let values = batch.values.clone();
         Ok(Output { targets: vec![0], sources: vec![0], keys, values, ..Output::default() })
     }
 
@@ -95,7 +96,7 @@ impl Guest for Echo {
 #[derive(Default)]
 pub struct Running {
     pub not_ready: Mutex<Vec<String>>,
-    /// Where host b is, which has partition 1 then.
+    /// The URL of host b, which has partition 1 then.
     pub neighbour: Mutex<Option<String>>,
 }
 
@@ -184,7 +185,7 @@ fn positions<L: Log>(log: &Arc<L>) -> Positions {
     Positions::open(log, &"test".parse().expect("valid")).expect("opens")
 }
 
-/// The topics of what transforms say.
+/// The topics of log lines and samples.
 fn feeds<L: Log>(log: &Arc<L>) -> LogTopics {
     let log: Arc<dyn Log> = log.clone();
     let feeds = LogTopics::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
@@ -206,7 +207,8 @@ impl<L: Log> Host<L> {
     /// Starts a host with other limits.
     pub async fn start_within(log: Arc<L>, limits: ServerLimits, api_limits: impl FnOnce(ApiLimits) -> ApiLimits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (running, requests) = (Arc::new(Running::default()), Arc::new(Mutex::new(Vec::new())));
+        let running = Arc::new(Running::default());
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let reported = requests.clone();
         let metrics = Metrics::new();
         let (down, shutdown) = tokio::sync::watch::channel(false);
@@ -281,7 +283,8 @@ pub struct Answer {
 impl Answer {
     pub async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
-        let (status, headers) = (response.status(), response.headers().clone());
+        let status = response.status();
+        let headers = response.headers().clone();
         Self { status, headers, text: response.text().await.expect("a body") }
     }
 

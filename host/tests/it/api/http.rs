@@ -16,7 +16,7 @@ fn spec(digest: &str) -> Value {
     json!({"module": digest, "inputs": ["shop.orders", "shop.restocks"], "outputs": {"orders": "orders.out"}})
 }
 
-/// The same spec with one thing changed.
+/// Changes one field of the spec.
 fn with(mut spec: Value, field: &str, value: Value) -> Value {
     spec[field] = value;
     spec
@@ -174,7 +174,7 @@ async fn bad_specs_name_every_field_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_feeds_itself_is_refused_unless_it_is_meant_so() {
+async fn a_cycle_is_refused_unless_it_is_allowed() {
     let (host, digest) = deployed().await;
     let back = with(with(spec(&digest), "inputs", json!(["orders.out"])), "outputs", json!({"back": "shop.restocks"}));
     let other = "/v1/teams/stock/transforms/back";
@@ -265,7 +265,8 @@ async fn a_stale_change_is_told_both_revisions() {
 async fn concurrent_deployments_get_contiguous_revisions() {
     let (host, digest) = deployed().await;
     let puts = (0..24).map(|n| {
-        let (host, changed) = (&host, with(spec(&digest), "config", json!({"n": n})));
+        let host = &host;
+        let changed = with(spec(&digest), "config", json!({"n": n}));
         async move { host.put(STRIP, &changed).await.expect(202)["revision"].as_u64() }
     });
     let mut revisions: Vec<_> = futures::future::join_all(puts).await.into_iter().flatten().collect();
@@ -425,7 +426,7 @@ async fn bad_topic_requests_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_is_served() {
+async fn described_routes_are_served() {
     let host = Host::start().await;
     let document = host.get("/openapi.json").await.expect(200);
     assert!(document["components"]["schemas"]["ProblemDetails"]["properties"]["hint"].is_object());

@@ -20,7 +20,7 @@ pub struct MemoryLog {
     compacted: Arc<Mutex<BTreeSet<TopicName>>>,
     /// The number of the newest exclusive writer.
     epoch: Arc<AtomicU64>,
-    /// So many commits are carried out and then not answered.
+    /// The number of commits that are carried out and then not answered.
     pub unanswered: Arc<AtomicU64>,
     appended: Arc<Condvar>,
     pub unavailable: Arc<AtomicBool>,
@@ -60,10 +60,10 @@ impl MemoryLog {
     }
 
     fn available(&self) -> Result<(), LogError> {
-        match self.unavailable.load(Ordering::Relaxed) {
-            true => Err(LogError::Unavailable("the brokers are away".into())),
-            false => Ok(()),
+        if self.unavailable.load(Ordering::Relaxed) {
+            return Err(LogError::Unavailable("the brokers are away".into()));
         }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Logs and samples over HTTP: what is shown, in which form, and from where on.
+//! Logs and samples over HTTP: the lines that are shown, their form, and their first offset.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,9 +37,10 @@ fn sample(offset: i64) -> Value {
         "input": {"timestamp": 5, "key": "k", "value": {"total": 1}}, "outputs": []})
 }
 
-/// Writes what another host would.
+/// Writes a record as another host would.
 fn write(host: &Host, topic: &str, key: &str, age: Duration, value: Value) {
-    let (key, value) = (Some(key.as_bytes().to_vec()), Some(value.to_string().into_bytes()));
+    let key = Some(key.as_bytes().to_vec());
+    let value = Some(value.to_string().into_bytes());
     let record = LogRecord { offset: 0, timestamp: Timestamp::now().before(age).0, key, value, headers: vec![] };
     host.log.append(&topic.parse().expect("a topic"), None, vec![record]).expect("written");
 }

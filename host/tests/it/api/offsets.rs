@@ -211,7 +211,7 @@ async fn a_start_is_checked_against_the_topics() {
         spec["start"] = start.clone();
         assert_eq!(host.put(fresh, &spec).await.expect(202)["spec"]["start"], start);
     }
-    // Once deployed, retention may have deleted what a start names: it has no effect any more.
+    // After the deployment, retention may have deleted the offset of a start: the start has no effect any more.
     spec["start"] = json!({"offsets": {"shop.orders": {"0": 99}}});
     host.put(fresh, &spec).await.expect(202);
 }

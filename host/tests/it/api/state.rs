@@ -1,4 +1,4 @@
-//! State over the API: what a spec with stores and tables needs, looking into a store, and resetting it.
+//! State over the API: the topics of stores and tables, look-ups in a store, and its reset.
 
 use sandbar::model::murmur2::partition_for;
 use sandbar::ports::Log;
@@ -24,7 +24,7 @@ fn spec(digest: &str, changes: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stores_and_tables_need_is_checked_and_made() {
+async fn topics_of_stores_and_tables_are_checked_and_made() {
     let (host, digest) = uploaded().await;
     let plan = host.put(&format!("{STRIP}?dry_run=true"), &spec(&digest, json!({}))).await.expect(200);
     let creates = json!([
@@ -116,8 +116,10 @@ async fn stores_get_other_inputs_only_while_nobody_has_them_open() {
         })
         .expect("made");
     let of = |inputs: &[&str], state: Value| spec(&digest, json!({"inputs": inputs, "state": state}));
-    let (one, both) = (["shop.orders"], ["shop.orders", "shop.more"]);
-    let (none, some) = (json!({}), json!({"levels": {}}));
+    let one = ["shop.orders"];
+    let both = ["shop.orders", "shop.more"];
+    let none = json!({});
+    let some = json!({"levels": {}});
     host.put(STRIP, &of(&one, none.clone())).await.expect(202);
     // Nothing is shared yet.
     host.put(STRIP, &of(&both, none.clone())).await.expect(202);

@@ -1,4 +1,4 @@
-//! A host that answers with what a test gives it, for what a real one cannot be brought to say at will.
+//! A host with given replies, for answers that a real host does not give at will.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,16 +17,16 @@ pub struct Reply {
 }
 
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub route: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 /// A server on a port of its own. It lives as long as the test process.
-pub struct Canned {
+pub struct CannedHost {
     pub url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 // === impl Reply ===
@@ -41,22 +41,23 @@ impl Reply {
     }
 }
 
-// === impl Seen ===
+// === impl RecordedRequest ===
 
-impl Seen {
+impl RecordedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 }
 
-// === impl Canned ===
+// === impl CannedHost ===
 
-impl Canned {
+impl CannedHost {
     pub fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (log, mut replies) = (seen.clone(), replies.into_iter().collect::<Vec<_>>());
+        let log = seen.clone();
+        let mut replies = replies.into_iter().collect::<Vec<_>>();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 answer(stream.expect("a connection"), &mut replies, &log);
@@ -66,13 +67,13 @@ impl Canned {
     }
 
     /// The requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<RecordedRequest> {
         self.seen.lock().expect("unpoisoned").clone()
     }
 }
 
 /// One request a connection.
-fn answer(mut stream: TcpStream, replies: &mut Vec<Reply>, log: &Mutex<Vec<Seen>>) {
+fn answer(mut stream: TcpStream, replies: &mut Vec<Reply>, log: &Mutex<Vec<RecordedRequest>>) {
     let Some(request) = read(&stream) else {
         return;
     };
@@ -91,7 +92,7 @@ fn answer(mut stream: TcpStream, replies: &mut Vec<Reply>, log: &Mutex<Vec<Seen>
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Seen> {
+fn read(stream: &TcpStream) -> Option<RecordedRequest> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -104,7 +105,8 @@ fn read(stream: &TcpStream) -> Option<Seen> {
     }
     let route = lines.first()?.rsplit_once(' ')?.0.to_owned();
     let header = |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-    let mut request = Seen { route, headers: lines[1..].iter().filter_map(header).collect(), body: String::new() };
+    let mut request =
+        RecordedRequest { route, headers: lines[1..].iter().filter_map(header).collect(), body: String::new() };
     let length = request.header("content-length").map_or(0, |length| length.parse().expect("a number"));
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a host may take to be ready.
+/// Longest time for a host to be ready.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -17,9 +17,9 @@ pub struct Cli<'a> {
     pub url: &'a str,
 }
 
-/// What it did.
+/// The exit code and the output of a run.
 #[derive(Debug)]
-pub struct Ran {
+pub struct RunResult {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -31,7 +31,7 @@ pub struct Dev {
     process: Child,
 }
 
-/// The binary, without what the environment of the test would tell it.
+/// The binary, without the settings of the test's environment.
 pub fn sandbar(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
     command.current_dir(folder).env_remove("SANDBAR_URL").env("XDG_CONFIG_HOME", folder.join("config"));
@@ -43,11 +43,11 @@ pub fn sandbar(folder: &Path) -> Command {
 
 impl Cli<'_> {
     /// Runs with these words, split at spaces.
-    pub fn run(&self, words: &str) -> Ran {
-        Ran::of(sandbar(self.folder).args(words.split(' ')).env("SANDBAR_URL", self.url))
+    pub fn run(&self, words: &str) -> RunResult {
+        RunResult::of(sandbar(self.folder).args(words.split(' ')).env("SANDBAR_URL", self.url))
     }
 
-    /// It succeeds; its output.
+    /// Runs with success; returns the output.
     #[track_caller]
     pub fn succeeds(&self, words: &str) -> String {
         let ran = self.run(words);
@@ -55,14 +55,14 @@ impl Cli<'_> {
         ran.out
     }
 
-    /// It succeeds with `-o json`; its output.
+    /// Runs with success and `-o json`; returns the output.
     #[track_caller]
     pub fn json(&self, words: &str) -> Value {
         let out = self.succeeds(&format!("{words} -o json"));
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error} in {out}"))
     }
 
-    /// It ends with this code, and standard error holds all of these.
+    /// Runs and ends with this code; standard error has all of these parts.
     #[track_caller]
     pub fn fails(&self, words: &str, code: i32, parts: &[&str]) {
         let ran = self.run(words);
@@ -73,9 +73,9 @@ impl Cli<'_> {
     }
 }
 
-// === impl Ran ===
+// === impl RunResult ===
 
-impl Ran {
+impl RunResult {
     pub fn of(command: &mut Command) -> Self {
         let Output { status, stdout, stderr } = command.output().expect("the binary starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");

@@ -1,9 +1,9 @@
-//! Text that somebody else wrote acts neither on the terminal of whoever runs a verb, nor as a line of the verb's own.
+//! Text that somebody else wrote never acts on the terminal of a verb, and never looks like a line of the verb itself.
 
 use std::path::Path;
 
-use super::canned::{Canned, Reply};
-use super::command::{Ran, sandbar};
+use super::canned::{CannedHost, Reply};
+use super::command::{RunResult, sandbar};
 use serde_json::{Value, json};
 
 /// Clears the screen, sets the title, forges a line, and turns text around: with ESC, OSC, C1, DEL and bidi controls.
@@ -11,7 +11,7 @@ const BAD: &str = "x\x1b[2J\x1b]0;t\x07\r\nerror[E000]: forged\r\u{9b}1m\u{85}\u
 
 const X: &str = "/v1/teams/a/transforms/x";
 
-/// Every string `?` becomes the text.
+/// Replaces every string `?` by the text.
 fn bad(value: Value) -> Value {
     match value {
         Value::String(text) if text == "?" => BAD.into(),
@@ -135,7 +135,7 @@ fn is_safe(c: char) -> bool {
 }
 
 #[track_caller]
-fn check_safe(ran: &Ran, words: &str) {
+fn check_safe(ran: &RunResult, words: &str) {
     for (name, text) in [("stdout", &ran.out), ("stderr", &ran.err)] {
         let unsafe_ones: String = text.chars().filter(|&c| !is_safe(c)).collect();
         assert_eq!(unsafe_ones, "", "{words}: {name} has controls: {text:?}");
@@ -154,13 +154,14 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn run(folder: &Path, url: &str, words: &str) -> Ran {
-    Ran::of(sandbar(folder).args(words.split(' ')).env("SANDBAR_URL", url))
+fn run(folder: &Path, url: &str, words: &str) -> RunResult {
+    RunResult::of(sandbar(folder).args(words.split(' ')).env("SANDBAR_URL", url))
 }
 
 #[test]
 fn answers_of_a_host_are_shown_safely() {
-    let (folder, server) = (folder(), Canned::start(answers()));
+    let folder = folder();
+    let server = CannedHost::start(answers());
     let verbs = VERBS.iter().map(|(words, lines)| (*words, Some(*lines))).chain(LONG.iter().map(|words| (*words, None)));
     for (words, lines) in verbs {
         let ran = run(folder.path(), &server.url, words);
@@ -184,9 +185,10 @@ fn refusals_are_shown_safely() {
         "errors": [{ "field": "?", "message": "?" }, { "field": "?", "message": "?" }] }));
     for (status, body) in [(422, problem.to_string()), (503, problem.to_string()), (200, BAD.into()), (500, BAD.into())] {
         let replies = answers().into_iter().map(|reply| Reply { status, body: body.clone(), ..reply });
-        let (folder, server) = (folder(), Canned::start(replies));
+        let folder = folder();
+        let server = CannedHost::start(replies);
         for words in VERBS.iter().map(|(words, _)| words).chain(LONG) {
-            // One that is tried again until its time is over would take a minute.
+            // A verb that tries again until its time is over would take a minute.
             let wait = if words.starts_with("deploy") || words.starts_with("rollback") { " --timeout 300ms" } else { "" };
             for form in ["", " -o json"] {
                 let ran = run(folder.path(), &server.url, &format!("{words}{wait}{form}"));
@@ -198,11 +200,11 @@ fn refusals_are_shown_safely() {
 
 #[test]
 fn a_rollout_that_fails_is_shown_safely() {
-    let replies = answers().into_iter().map(|reply| match reply.route.ends_with("/status") {
-        true => Reply { body: bad(status("failed")).to_string(), ..reply },
-        false => reply,
+    let replies = answers().into_iter().map(|reply| {
+        if reply.route.ends_with("/status") { Reply { body: bad(status("failed")).to_string(), ..reply } } else { reply }
     });
-    let (folder, server) = (folder(), Canned::start(replies));
+    let folder = folder();
+    let server = CannedHost::start(replies);
     for words in ["deploy", "rollback a/x"] {
         let ran = run(folder.path(), &server.url, words);
         check_safe(&ran, words);
@@ -212,7 +214,7 @@ fn a_rollout_that_fails_is_shown_safely() {
 
 /// A spec file may come from anywhere.
 #[test]
-fn what_is_wrong_with_a_file_is_shown_safely() {
+fn errors_in_a_file_are_shown_safely() {
     let folder = folder();
     for text in [
         format!("{BAD}: 1"),

@@ -47,7 +47,7 @@ fn records_go_in_and_come_out() {
     ];
     assert_eq!(lines(&done.stdout), expected);
     assert!(String::from_utf8_lossy(&done.stdout).contains("{\"n\": 1.50}"), "byte for byte");
-    // What came out can go in again.
+    // Output lines are valid input lines.
     let again = run(&fixture(), "mode: echo", &["--output", "strips"], &String::from_utf8_lossy(&done.stdout));
     assert_eq!((again.status.code(), &again.stdout), (Some(0), &done.stdout));
 }
@@ -66,7 +66,7 @@ fn failures_name_their_line_and_the_rest_comes_out() {
 }
 
 #[test]
-fn what_cannot_run_is_said() {
+fn a_module_that_cannot_run_is_an_error() {
     let text = std::env::current_exe().expect("known");
     let fixture = fixture();
     for (module, config, args, named) in [

@@ -1,8 +1,8 @@
-//! The command line, as the real binary: against a real `sandbar dev`, and against a server that says what a real host
-//! cannot be brought to say at will.
+//! The command line, as the real binary: against a real `sandbar dev`, and against a server with given replies, which a
+//! real host does not give at will.
 
-use super::canned::{Canned, Reply};
-use super::command::{Cli, Dev, Ran, sandbar};
+use super::canned::{CannedHost, Reply};
+use super::command::{Cli, Dev, RunResult, sandbar};
 use serde_json::{Value, json};
 
 fn folder() -> tempfile::TempDir {
@@ -46,10 +46,10 @@ fn without_a_host_it_says_which_url_and_how_to_name_another() {
 }
 
 #[test]
-fn what_a_host_refuses_is_shown_with_code_and_hint() {
+fn a_refusal_is_shown_with_code_and_hint() {
     let folder = folder();
     let odd = Reply { route: "GET /v1/hosts".into(), status: 200, body: "<html>".into() };
-    let server = Canned::start([problem(404, "GET /v1/teams/a/transforms/x/status", "E999"), odd]);
+    let server = CannedHost::start([problem(404, "GET /v1/teams/a/transforms/x/status", "E999"), odd]);
     let cli = Cli { folder: folder.path(), url: &server.url };
     cli.fails("status a/x", 1, &["error[E999]: what happened\nhint: what to do"]);
     cli.fails("hosts", 1, &["does not answer as a host does"]);
@@ -57,8 +57,9 @@ fn what_a_host_refuses_is_shown_with_code_and_hint() {
 
 #[test]
 fn a_change_whose_connection_breaks_is_sent_again_with_the_same_key() {
-    let (folder, route) = (folder(), "POST /v1/teams/a/transforms/x/pause");
-    let server = Canned::start([Reply::broken(route), Reply::broken(route), Reply::new(202, route, json!({}))]);
+    let folder = folder();
+    let route = "POST /v1/teams/a/transforms/x/pause";
+    let server = CannedHost::start([Reply::broken(route), Reply::broken(route), Reply::new(202, route, json!({}))]);
     let cli = Cli { folder: folder.path(), url: &server.url };
     cli.succeeds("pause a/x");
     let keys: Vec<_> = server.seen().iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect();
@@ -71,7 +72,7 @@ fn a_change_whose_connection_breaks_is_sent_again_with_the_same_key() {
 #[test]
 fn every_request_says_that_no_page_sent_it() {
     let folder = folder();
-    let server = Canned::start([Reply::new(202, "POST /v1/teams/a/transforms/x/pause", json!({}))]);
+    let server = CannedHost::start([Reply::new(202, "POST /v1/teams/a/transforms/x/pause", json!({}))]);
     let cli = Cli { folder: folder.path(), url: &server.url };
     for command in ["pause a/x", "resume a/x", "list", "logs a/x", "tail a/x", "offsets get a/x", "delete a/x --yes"] {
         let _ = cli.run(command);
@@ -96,8 +97,9 @@ fn a_host_that_may_open_too_few_files_does_not_start() {
 fn contexts_name_clusters() {
     let folder = folder();
     let hosts = Reply::new(200, "GET /v1/hosts", json!({ "hosts": [] }));
-    let (one, two) = (Canned::start([hosts.clone()]), Canned::start([hosts]));
-    let run = |words: &str| Ran::of(sandbar(folder.path()).args(words.split(' ')));
+    let one = CannedHost::start([hosts.clone()]);
+    let two = CannedHost::start([hosts]);
+    let run = |words: &str| RunResult::of(sandbar(folder.path()).args(words.split(' ')));
     let done = |words: &str| assert_eq!(run(words).code, 0, "{words}: {:?}", run(words));
     done(&format!("context set one --url {}", one.url));
     done(&format!("context set two --url {}", two.url));
@@ -211,7 +213,7 @@ fn several_specs_in_one_file_are_deployed_in_order() {
 }
 
 #[test]
-fn what_is_wrong_in_the_folder_is_said_before_anything_is_sent() {
+fn errors_in_the_folder_are_shown_before_the_first_request() {
     let folder = fixture_folder();
     let cli = Cli { folder: folder.path(), url: "http://127.0.0.1:1" };
     let write = |text: &str| std::fs::write(folder.path().join("bad.yaml"), text).expect("writable");
@@ -230,7 +232,7 @@ fn what_is_wrong_in_the_folder_is_said_before_anything_is_sent() {
     cli.fails("deploy", 1, &["no host answers"]);
 }
 
-// What follows is answered as the API's contract says, by a server of the test's own.
+// In the tests below, a server of the test's own gives the replies of the API's contract.
 
 const X: &str = "/v1/teams/a/transforms/x";
 
@@ -283,7 +285,8 @@ fn a_rollout_ends_as_the_host_says() {
         ("not waited for", vec![], " --no-wait", 0, "a/x: back to revision 2, as revision 4\n", ""),
     ] {
         let accepted = Reply::new(202, &format!("POST {X}/rollback"), transform(4, 2));
-        let (folder, server) = (folder(), Canned::start([vec![accepted], replies].concat()));
+        let folder = folder();
+        let server = CannedHost::start([vec![accepted], replies].concat());
         let cli = Cli { folder: folder.path(), url: &server.url };
         let ran = cli.run(&format!("rollback a/x --to 2{words}"));
         assert_eq!(ran.code, code, "{case}: {ran:?}");
@@ -296,7 +299,7 @@ fn a_rollout_ends_as_the_host_says() {
 fn a_paused_transform_is_not_said_to_run() {
     let mut status: Value = serde_json::from_str(&rollout(4, "complete", Value::Null).body).expect("JSON");
     (status["desired"], status["state"]) = (json!("paused"), json!("paused"));
-    let server = Canned::start([
+    let server = CannedHost::start([
         Reply::new(202, &format!("POST {X}/rollback"), transform(4, 2)),
         Reply::new(202, &format!("PUT {X}"), transform(4, 2)),
         Reply::new(200, &format!("GET {X}/status"), status),
@@ -315,7 +318,7 @@ fn a_paused_transform_is_not_said_to_run() {
 }
 
 #[test]
-fn what_is_followed_goes_on_when_its_host_is_back() {
+fn a_followed_stream_goes_on_when_its_host_is_back() {
     let line = r#"{"offset":1,"at":0,"host":"h","revision":2,"level":"info","message":"hello"}"#;
     let sample = r#"{"at":0,"host":"h","revision":2,"topic":"t","partition":0,"offset":1,"input":{},"outputs":[]}"#;
     for (words, query, event) in [
@@ -326,20 +329,21 @@ fn what_is_followed_goes_on_when_its_host_is_back() {
         let starting = || problem(503, &route, "E201");
         let events = Reply { status: 200, route: route.clone(), body: format!("id: 1\ndata: {event}\n\n") };
         let gone = problem(404, &route, "E023");
-        let server = Canned::start([starting(), events.clone(), starting(), starting(), events, gone]);
+        let server = CannedHost::start([starting(), events.clone(), starting(), starting(), events, gone]);
         let folder = folder();
         let ran = Cli { folder: folder.path(), url: &server.url }.run(&format!("{words} -o json"));
         assert_eq!(ran.out, format!("{event}\n{event}\n"), "{words}: {ran:?}");
-        assert!(ran.err.starts_with("it is tried again: error[E201]: ") && ran.err.contains("error[E023]: "), "{ran:?}");
+        assert!(ran.err.starts_with("trying again: error[E201]: ") && ran.err.contains("error[E023]: "), "{ran:?}");
         let ids: Vec<_> = server.seen().iter().map(|seen| seen.header("last-event-id").map(str::to_owned)).collect();
         assert_eq!(ids, [None, None, Some("1"), Some("1"), Some("1"), Some("1")].map(|id| id.map(str::to_owned)), "{words}");
     }
 }
 
 #[test]
-fn what_takes_too_long_to_look_through_is_not_asked_for_again() {
+fn a_search_that_took_too_long_is_not_repeated() {
     let route = format!("GET {X}/logs?follow=true&since=1h&limit=1000&level=debug");
-    let (folder, server) = (folder(), Canned::start([problem(503, &route, "E043")]));
+    let folder = folder();
+    let server = CannedHost::start([problem(503, &route, "E043")]);
     Cli { folder: folder.path(), url: &server.url }.fails("logs a/x -f", 1, &["error[E043]: "]);
     assert_eq!(server.seen().len(), 1);
 }
@@ -350,7 +354,7 @@ fn history_is_listed_and_compared() {
     let list = json!({ "revisions": [
         { "revision": 3, "module": "sha256:01234567890123", "changed_at": at, "cause": "rollback", "rolled_back_to": 1, "current": true },
         { "revision": 2, "module": "sha256:2", "changed_at": at, "cause": "deploy", "current": false }] });
-    let server = Canned::start([
+    let server = CannedHost::start([
         Reply::new(200, &format!("GET {X}/revisions"), list.clone()),
         Reply::new(200, &format!("GET {X}/revisions/1"), transform(1, 1)),
         Reply::new(200, &format!("GET {X}/revisions/2"), transform(2, 2)),
@@ -386,8 +390,9 @@ fn offsets_are_shown_and_set() {
             "offsets": [{ "topic": "t", "partition": 0, "from": 17, "to": 3, "records": records }] })
     };
     let offset = json!({ "topic": "t", "partition": 0, "offset": 17, "end_offset": 40, "lag": 23, "metadata": "" });
-    let (set, tried) = (format!("PATCH {X}/offsets"), format!("PATCH {X}/offsets?dry_run=true"));
-    let server = Canned::start([
+    let set = format!("PATCH {X}/offsets");
+    let tried = format!("PATCH {X}/offsets?dry_run=true");
+    let server = CannedHost::start([
         Reply::new(200, &format!("GET {X}/offsets"), json!({ "offsets": [offset] })),
         Reply::new(200, &set, changes(14)),
         Reply::new(200, &tried, changes(-1)),
@@ -428,7 +433,7 @@ fn a_candidate_is_tried_on_records() {
         json!({ "outputs": [output], "failures": failures, "records": [{ "micros": 7, "memory_bytes": 1500 }], "memory_bytes": 1500, "micros_total": 7 })
     };
     let failure = json!([{ "input": 0, "code": "E101", "message": "no number" }]);
-    let server = Canned::start([
+    let server = CannedHost::start([
         Reply::new(200, &route, outcome(failure)),
         Reply::new(200, &route, outcome(json!([]))),
         Reply::new(200, &route, outcome(json!([]))),
@@ -460,9 +465,12 @@ fn a_candidate_is_tried_on_records() {
 /// Every verb that can be given, as words: `offsets get`.
 fn verbs(command: &clap::Command, above: &str) -> Vec<String> {
     let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-    let words = |verb: &clap::Command| match verb.has_subcommands() {
-        true => verbs(verb, &format!("{above}{} ", verb.get_name())),
-        false => vec![format!("{above}{}", verb.get_name())],
+    let words = |verb: &clap::Command| {
+        if verb.has_subcommands() {
+            verbs(verb, &format!("{above}{} ", verb.get_name()))
+        } else {
+            vec![format!("{above}{}", verb.get_name())]
+        }
     };
     shown.flat_map(words).collect()
 }
@@ -488,7 +496,7 @@ fn the_page_has_an_example_of_every_verb_and_of_no_other() {
 fn shells_get_their_completion() {
     let folder = folder();
     for (shell, part) in [("bash", "complete -F"), ("zsh", "#compdef sandbar"), ("fish", "complete -c sandbar")] {
-        let ran = Ran::of(sandbar(folder.path()).args(["completion", shell]));
+        let ran = RunResult::of(sandbar(folder.path()).args(["completion", shell]));
         assert!(ran.code == 0 && ran.out.contains(part) && ran.out.contains("rollback"), "{shell}: {}", ran.err);
     }
 }
@@ -500,7 +508,7 @@ fn every_template_builds_and_tests_at_once() {
     let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk");
     for template in ["filter", "json-map"] {
         let name = format!("my-{template}");
-        let new = || Ran::of(sandbar(folder.path()).args(["new", &name, "--template", template, "--sdk-path", sdk]));
+        let new = || RunResult::of(sandbar(folder.path()).args(["new", &name, "--template", template, "--sdk-path", sdk]));
         assert_eq!(new().code, 0, "{:?}", new());
         let again = new();
         assert!(again.code == 2 && again.err.contains("is not empty"), "{again:?}");
@@ -509,8 +517,9 @@ fn every_template_builds_and_tests_at_once() {
         let spec = std::fs::read_to_string(crate_folder.join("transform.yaml")).expect("it is there");
         assert!(spec.contains(&format!(".{name} }}")), "whatever the team, it must not feed itself: {spec}");
         let in_it = |command: &mut std::process::Command| {
-            let ran =
-                Ran::of(command.current_dir(&crate_folder).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true"));
+            let ran = RunResult::of(
+                command.current_dir(&crate_folder).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true"),
+            );
             assert_eq!(ran.code, 0, "{template}: {}\n{}", ran.out, ran.err);
             ran
         };
@@ -518,7 +527,7 @@ fn every_template_builds_and_tests_at_once() {
         assert!(tested.out.contains("test tests::"), "it has a test: {tested:?}");
         let built = in_it(sandbar(&crate_folder).arg("build"));
         assert!(std::path::Path::new(built.out.trim()).exists(), "{built:?}");
-        let described = Ran::of(sandbar(&crate_folder).args(["status", "--url", "http://127.0.0.1:1"]));
+        let described = RunResult::of(sandbar(&crate_folder).args(["status", "--url", "http://127.0.0.1:1"]));
         assert!(described.err.contains("no host answers"), "the folder's spec names the transform: {described:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The candidate of a dry run: its parts as a request has them, completed from the current revision.
+//! The request for a dry run, taken apart.
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -13,7 +13,7 @@ use super::super::body::{self, Media};
 use super::super::problem::Refusal;
 
 /// The parts of a request.
-pub struct Candidate {
+pub struct Request {
     pub spec: Option<RawSpec>,
     pub module: Option<Bytes>,
     pub source: Source,
@@ -25,9 +25,9 @@ pub enum Source {
     Live(LiveRecords),
 }
 
-// === impl Candidate ===
+// === impl Request ===
 
-impl Candidate {
+impl Request {
     /// Takes a request apart. Blocks for as long as the parts take to be parsed.
     pub fn read(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usize) -> Result<Self, Refusal> {
         if *media == Media::Json {
