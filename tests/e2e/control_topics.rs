@@ -134,7 +134,7 @@ fn forged_records_lock_nobody_out() {
     let largest = 1u64 << 53;
     let beyond = u64::MAX;
     let numbers = |number: u64| json!({"restarts": number, "resumes": number, "resets": number});
-    forge_statuses_and_modules(&send);
+    forge_statuses_and_modules(send);
     for (round, forged) in [
         json!({"revision": beyond, "changes": beyond}),
         json!({"asked": numbers(beyond), "changed_at": i64::MIN}),
