@@ -136,7 +136,7 @@ def check_connector(path, documented):
         expect(f"`{variable}`" in documented, f"{path}: deploy/README.md does not explain {variable}")
     if "topics" in config:
         expect(config.get("consumer.override.isolation.level") == "read_committed",
-               f"{path}: a sink that is not read_committed stores what was aborted")
+               f"{path}: a sink that is not read_committed stores aborted records")
 
 
 def write_as_rules(queries, path):

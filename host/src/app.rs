@@ -1,76 +1,61 @@
-//! The composition root: the only file that names every real type and puts them together.
+//! The composition root: puts the real parts of a host together.
 //!
-//! Order of life: log -> catalog, cluster -> supervisor -> API; at the end the API's requests are let finish, then the workers
-//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that
-//! the host is alive and not ready.
+//! Order of life: log -> catalog, cluster -> supervisor -> API. At the end the API's open requests finish, then the workers
+//! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that the
+//! host is alive and not ready.
 
+mod backend;
+mod control_topics;
 mod data_dir;
 mod descriptors;
+mod modules;
+mod runtime;
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+pub use self::backend::Backend;
+use self::backend::OpenLog;
+use self::control_topics::ControlTopics;
 use self::data_dir::DataDir;
-use crate::api::{self, ApiLimits, ApiState, Gate, ModuleChecker, Runtime, Server, ServerLimits};
-use crate::catalog::{Catalog, CatalogError, collect_for_ever};
-use crate::cluster::{Cluster, LogTopics, Publisher, Recorder};
-use crate::config::{Config, KafkaOptions};
+use self::modules::ModuleCandidates;
+use self::runtime::HostRuntime;
+use crate::api::{self, ApiState, Gate, Server};
+use crate::catalog::collect_for_ever;
+use crate::cluster::{LogTopics, Publisher, Recorder};
+use crate::config::{Config, ServerOptions};
 use crate::crashes::Crashes;
-use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
-use crate::guest::compile::{self, Compiler, Jail};
-use crate::guest::{Cache, Modules};
-use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::codes::Code;
-use crate::model::module::{ModuleError, ModuleInfo};
-use crate::model::names::{ClusterName, TransformId};
-use crate::model::spec::Spec;
-use crate::model::status::{HostStatus, TransformStatus};
-use crate::model::text::OneLine;
 use crate::model::units::Timestamp;
-use crate::ports::{GuestFactory, Log, LogError};
-use crate::positions::{Positions, keep_groups_for_ever};
+use crate::positions::keep_groups_for_ever;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::transform_log::journal;
+use crate::telemetry::observer::Observers;
+use crate::telemetry::transform_log::TransformLog;
 use crate::threads;
 
-/// How long workers may take to stop: a commit, and leaving the group.
+/// Time for workers to stop: to commit, and to leave the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long open requests may take after the signal.
+/// Time for open requests to end after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Threads of the control plane; blocking calls have threads of their own.
 const RUNTIME_THREADS: usize = 2;
-/// How long a thread for blocking calls stays that has nothing to do. One is asked for four times a second.
+/// Time that an idle thread for blocking calls stays. One is asked for four times a second.
 const THREAD_KEPT: Duration = Duration::from_secs(600);
-
-/// The log that a host works on.
-pub enum Backend {
-    Kafka { config: KafkaConfig, cluster: ClusterName },
-    Embedded,
-}
-
-impl Backend {
-    pub fn kafka(options: KafkaOptions) -> anyhow::Result<Self> {
-        let brokers =
-            options.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
-        let cluster = options.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
-        Ok(Self::Kafka { config: KafkaConfig { brokers, properties: options.kafka_properties }, cluster })
-    }
-}
 
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
-    logging::init(&config.log, config.log_format).map_err(anyhow::Error::msg)?;
-    descriptors::raise(server_limits(&config)?.descriptors())?;
+    logging::init(&config.log).map_err(anyhow::Error::msg)?;
+    descriptors::raise(config.server.limits.descriptors())?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
@@ -86,39 +71,35 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     done
 }
 
+/// Serves the API from the beginning on, and the host's work as soon as the log can be reached.
 async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Crashes) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
+    let listener = tokio::net::TcpListener::bind(config.server.listen).await;
+    let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let metrics = Metrics::new().with_team_log_rate(config.team_log_rate);
-    let server = Server {
-        gate: Gate::new(config.advertise.as_deref(), &config.allowed_hosts),
-        limits: server_limits(&config)?,
-        metrics: metrics.connections(),
-        routes: routes.clone(),
-    };
-    let server = tokio::spawn(server.serve(listener, shutdown.clone()));
+    let metrics = Metrics::new();
+    let server = tokio::spawn(server(&config.server, &metrics, routes.clone()).serve(listener, shutdown.clone()));
     tokio::spawn(signals(down.clone()));
-    announce(&backend, address, &config);
+    backend.announce(address, &config.data_dir);
 
+    let start = Start { config, data, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
     let started = tokio::select! {
-        started = start(config, backend, data, crashes.clone(), metrics, shutdown.clone()) => Some(started),
+        started = start.start(backend) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
     };
-    let workers = match started {
-        Some(Ok((router, workers))) => {
+    let workers = match started.transpose() {
+        Ok(Some(Started { router, ended })) => {
             let _ = routes.set(router);
             tracing::info!(%address, "ready");
-            Some(workers)
+            Some(ended)
         }
-        Some(Err(error)) => {
+        Ok(None) => None,
+        Err(error) => {
             let _ = down.send(true);
             let _ = server.await;
             return Err(error);
         }
-        None => None,
     };
     gone_down(shutdown).await;
     crashes.end_orderly();
@@ -131,152 +112,108 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Cr
     Ok(())
 }
 
-type Started = (Router, tokio::task::JoinHandle<()>);
+fn server(options: &ServerOptions, metrics: &Metrics, routes: Arc<OnceLock<Router>>) -> Server {
+    Server {
+        gate: Gate::new(options.advertise.as_deref(), &options.allowed_hosts),
+        limits: options.limits,
+        metrics: metrics.http.clone(),
+        routes,
+    }
+}
 
-/// Builds the parts in order. Waits for as long as Kafka cannot be reached.
-async fn start(
+/// A host before it has reached its log.
+struct Start {
     config: Config,
-    backend: Backend,
     data: Arc<DataDir>,
     crashes: Crashes,
     metrics: Metrics,
     shutdown: watch::Receiver<bool>,
-) -> anyhow::Result<Started> {
-    let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
-    let journal_bytes_max = usize::try_from(config.journal_bytes_max)?;
-    let (journal, entries) = journal(&host, journal_bytes_max, |kind| metrics.journal_dropped(kind));
-    let metrics = metrics.with_journal(journal.clone());
-    let embedded = matches!(backend, Backend::Embedded);
-    let (log, cluster): (Arc<dyn Log>, ClusterName) = match backend {
-        Backend::Kafka { config, cluster } => (Arc::new(KafkaLog::new(config)?), cluster),
-        Backend::Embedded => {
-            let log = EmbeddedLog::open(EmbeddedOptions::new(config.data_dir.join("log")))?;
-            (Arc::new(log), "dev".parse()?)
-        }
-    };
-    let compiler = Compiler {
-        program: Some(own_program()?),
-        time_max: config.compile_time_max,
-        memory_bytes_max: config.compile_memory_bytes_max,
-        artifact_bytes_max: config.compiled_module_bytes_max,
-        at_once_max: config.compilers_max.map_or_else(compile::at_once_max, std::num::NonZero::get),
-    };
-    let compiled = Cache::open(&config.data_dir.join("compiled"), config.compiled_cache_bytes_max);
-    let compiled = compiled.map_err(anyhow::Error::msg)?;
-    let modules = Modules::new(compiler, compiled, config.guest_address_space_bytes_max, metrics.clone());
-    let modules = Arc::new(modules.map_err(anyhow::Error::msg)?);
-    tokio::spawn(announce_jail(modules.clone()));
-    let (cache, cluster_name, counted) = (config.data_dir.join("modules"), cluster.clone(), metrics.clone());
-    let feeds = LogTopics::new(&log, &cluster, config.logs_retention);
-    let made = feeds.clone();
-    let (catalog, positions, known) = when_reachable(&log, move |log| {
-        made.ensure()?;
-        Ok((
-            Arc::new(Catalog::open(log.clone(), &cluster_name, cache.clone(), counted.clone())?),
-            Arc::new(Positions::open(log.clone(), &cluster_name)?),
-            Arc::new(Cluster::open(log, &cluster_name)?),
-        ))
-    })
-    .await?;
-    let table_bytes_max = usize::try_from(config.table_bytes_max)?;
-    let tables = Tables::new(log.clone(), table_bytes_max, metrics.clone());
-    let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
-    tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
-    let parts = Parts {
-        log: log.clone(),
-        catalog: catalog.clone(),
-        positions: positions.clone(),
-        modules: modules.clone(),
-        metrics: metrics.clone(),
-        stores,
-        tables: tables.clone(),
-        crashes,
-        cluster: cluster.clone(),
-        spawn: |thread, run| thread.spawn(run),
-        host: host.clone(),
-    };
-    let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
-    let running = supervisor.clone();
-    let statuses = Box::new(move || running.statuses());
-    let told = (journal, metrics.clone());
-    let publisher =
-        Publisher::new(log.clone(), known.clone(), (&host, config.advertise.clone()), statuses, feeds.tails.clone(), told);
-    let publishing = tokio::spawn(publisher.run(shutdown.clone()));
-    tokio::spawn(collect_for_ever(catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
-    let keep = keep_groups_for_ever(
-        log.clone(),
-        catalog.clone(),
-        cluster.clone(),
-        config.group_keep_alive_interval,
-        shutdown.clone(),
-    );
-    tokio::spawn(keep);
-    let (all_told, nothing_more) = watch::channel(false);
-    let recorders = entries.map(|entries| Recorder::new(feeds.clone(), entries, metrics.clone()));
-    let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
-    let ended = tokio::spawn(async move {
-        let _ = tokio::join!(workers, publishing);
-        let _ = all_told.send(true);
-        for ended in recording {
-            let _ = ended.await;
-        }
-    });
-    let http = metrics.clone();
-    let running =
-        Running { host: host.clone(), supervisor, cluster: known, catalog: catalog.clone(), positions: positions.clone() };
-    let state = ApiState {
-        catalog,
-        positions,
-        log,
-        modules: Arc::new(Checker { modules: modules.for_requests(), tables }),
-        runtime: Arc::new(running),
-        feeds,
-        shutdown,
-        host,
-        cluster,
-        topics_api: embedded,
-        limits: ApiLimits {
-            module_bytes_max: usize::try_from(config.module_bytes_max)?,
-            upload_bytes_in_flight_max: usize::try_from(config.upload_bytes_in_flight_max)?,
-            ..ApiLimits::default()
-        },
-        metrics: metrics.connections(),
-        render_metrics: Arc::new(move || metrics.render()),
-        on_request: Arc::new(move |method, route, status, seconds| http.http(method, route, status, seconds)),
-    };
-    Ok((api::router(state), ended))
 }
 
-/// Opens what lives in the log; waits for as long as the log cannot be reached.
-async fn when_reachable<T: Send + 'static>(
-    log: &Arc<dyn Log>,
-    open: impl Fn(&Arc<dyn Log>) -> Result<T, CatalogError> + Clone + Send + 'static,
-) -> anyhow::Result<T> {
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let (log, open) = (log.clone(), open.clone());
-        match tokio::task::spawn_blocking(move || open(&log)).await? {
-            Ok(opened) => return Ok(opened),
-            Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
-                tracing::warn!(%error, ?pause, "the log cannot be reached yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-            Err(error) => {
-                let code = error.code();
-                return Err(anyhow::anyhow!("{error} ({code}): {}", code.hint()));
-            }
-        }
+/// A host that works.
+struct Started {
+    router: Router,
+    /// Ends when the workers have stopped and their last log lines are written.
+    ended: JoinHandle<()>,
+}
+
+impl Start {
+    /// Builds the parts in order. Waits for as long as the log cannot be reached.
+    async fn start(self, backend: Backend) -> anyhow::Result<Started> {
+        let Self { config, data, crashes, metrics, shutdown } = self;
+        let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
+        let dropped = |kind| metrics.transform_log.dropped(kind);
+        let (transform_log, readers) = TransformLog::new(&host, config.transform_log.bytes_max, dropped);
+        let observers = Observers::new(metrics.clone(), config.transform_log.team_rate, Some(transform_log.clone()));
+        let OpenLog { log, cluster, is_embedded } = backend.open(&config.data_dir)?;
+        let modules = modules::open(&config.data_dir, config.modules, &metrics)?;
+        let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
+        let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
+        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
+        let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
+        tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
+        let parts = Parts {
+            log: log.clone(),
+            catalog: topics.catalog.clone(),
+            positions: topics.positions.clone(),
+            modules: modules.clone(),
+            metrics: metrics.clone(),
+            observers,
+            stores,
+            tables: tables.clone(),
+            crashes,
+            cluster: cluster.clone(),
+            spawn: |thread, run| thread.spawn(run),
+            host: host.clone(),
+        };
+        let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
+        let running = supervisor.clone();
+        let publisher = Publisher::new(
+            log.clone(),
+            topics.cluster.clone(),
+            (&host, config.server.advertise.clone()),
+            Box::new(move || running.statuses()),
+            log_topics.tails.clone(),
+            (transform_log, metrics.clone()),
+        );
+        let publishing = tokio::spawn(publisher.run(shutdown.clone()));
+        tokio::spawn(collect_for_ever(topics.catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
+        let interval = config.group_keep_alive_interval;
+        tokio::spawn(keep_groups_for_ever(log.clone(), topics.catalog.clone(), cluster.clone(), interval, shutdown.clone()));
+        let recorders = readers.map(|reader| Recorder::new(log_topics.clone(), reader, metrics.clone()));
+        let ended = tokio::spawn(end([workers, publishing], recorders));
+        let http = metrics.http.clone();
+        let state = ApiState {
+            catalog: topics.catalog.clone(),
+            positions: topics.positions.clone(),
+            log,
+            modules: Arc::new(ModuleCandidates { modules: modules.for_requests(), tables }),
+            runtime: Arc::new(HostRuntime { host: host.clone(), supervisor, topics }),
+            feeds: log_topics,
+            shutdown,
+            host,
+            cluster,
+            topics_api: is_embedded,
+            limits: config.api,
+            metrics: http.clone(),
+            render_metrics: Arc::new(move || metrics.render()),
+            on_request: Arc::new(move |method, route, status, seconds| http.answered(method, route, status, seconds)),
+        };
+        Ok(Started { router: api::router(state), ended })
     }
 }
 
-fn server_limits(config: &Config) -> anyhow::Result<ServerLimits> {
-    Ok(ServerLimits {
-        connections_max: config.connections_max,
-        connections_per_address_max: config.connections_per_address_max,
-        answer_bytes_in_flight_max: usize::try_from(config.answer_bytes_in_flight_max)?,
-        ..ServerLimits::default()
-    })
+/// Records log lines and samples until the host's work has ended, and the rest of them after it.
+async fn end(work: [JoinHandle<()>; 2], recorders: [Recorder; 2]) {
+    let (work_ended, nothing_more) = watch::channel(false);
+    let recording = recorders.map(|recorder| tokio::spawn(recorder.run(nothing_more.clone())));
+    for ended in work {
+        let _ = ended.await;
+    }
+    let _ = work_ended.send(true);
+    for ended in recording {
+        let _ = ended.await;
+    }
 }
 
 async fn gone_down(mut shutdown: watch::Receiver<bool>) {
@@ -292,93 +229,4 @@ async fn signals(down: watch::Sender<bool>) {
         _ = interrupt.recv() => {}
     }
     let _ = down.send(true);
-}
-
-fn announce(backend: &Backend, address: std::net::SocketAddr, config: &Config) {
-    match backend {
-        Backend::Kafka { config: kafka, cluster } => {
-            tracing::info!(brokers = kafka.brokers, %cluster, %address, version = env!("CARGO_PKG_VERSION"), "sandbar starts");
-        }
-        Backend::Embedded => {
-            let log = config.data_dir.join("log");
-            eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
-            eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
-            eprintln!("API: http://{address}/");
-        }
-    }
-}
-
-/// This very program, also when its file was replaced by a newer one meanwhile.
-fn own_program() -> anyhow::Result<PathBuf> {
-    let running = PathBuf::from("/proc/self/exe");
-    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
-}
-
-/// Says how far compilers are shut in on this machine.
-async fn announce_jail(modules: Arc<Modules>) {
-    match tokio::task::spawn_blocking(move || modules.jail()).await {
-        Ok(Ok(jail)) if jail.is_full() => {
-            let Jail { landlock, seccomp } = jail;
-            tracing::info!(%landlock, %seccomp, "compilers have no files, no network and few system calls");
-        }
-        Ok(Ok(Jail { landlock, seccomp })) => tracing::warn!(
-            %landlock,
-            %seccomp,
-            "compilers are shut in only in part: this kernel, or the container, lacks the rest"
-        ),
-        Ok(Err(error)) => tracing::error!(%error, "no module can be compiled"),
-        Err(error) => tracing::error!(%error, "no module can be compiled"),
-    }
-}
-
-/// Looks at modules, and runs candidates on the tables that there are.
-struct Checker {
-    modules: Modules,
-    tables: Tables,
-}
-
-impl ModuleChecker for Checker {
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-        self.modules.check(bytes)
-    }
-
-    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
-        self.modules.try_init(spec, bytes)
-    }
-
-    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
-        let tables = self.tables.of(spec.tables.values().cloned()).map_err(|(_, message)| ModuleError::Host(message))?;
-        // Revision 0: none that was ever deployed.
-        Ok(Box::new(self.modules.prepare(spec, 0, bytes, tables, None)?))
-    }
-}
-
-/// What runs here, and what is known of the other hosts.
-struct Running {
-    host: String,
-    supervisor: Supervisor,
-    cluster: Arc<Cluster>,
-    catalog: Arc<Catalog>,
-    positions: Arc<Positions>,
-}
-
-impl Runtime for Running {
-    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
-        let here = self.supervisor.status(id).into_iter();
-        here.chain(self.cluster.elsewhere(id, &self.host)).collect()
-    }
-
-    fn hosts(&self) -> Vec<HostStatus> {
-        self.cluster.hosts()
-    }
-
-    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
-        self.supervisor.look_up(id, number, store, key)
-    }
-
-    fn ready(&self) -> Result<(), Vec<String>> {
-        let reasons: Vec<String> =
-            self.catalog.trouble().into_iter().chain(self.positions.trouble()).chain(self.cluster.trouble()).collect();
-        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
-    }
 }

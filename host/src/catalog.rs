@@ -40,7 +40,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub use crate::model::revision::Outcome;
 pub use change::{Change, ChangeResult, Precondition, Request};
-pub use collector::collect_for_ever;
+pub use collector::{MODULE_RETENTION, collect_for_ever};
 pub use encoding::State;
 pub use materialized_topic::{Fold, MaterializedTopic};
 pub use modules::Stored;

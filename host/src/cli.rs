@@ -1,38 +1,20 @@
-//! The command line: one binary for the host, for authors and for whoever is on call.
+//! The command line: one binary for the host, for authors of transforms (`author`), and for everybody who works with a
+//! running cluster (`remote`, a client of the HTTP API).
 
-mod build;
-mod client;
-mod context;
-mod control;
-mod deploy;
+mod author;
 mod error;
-mod logs;
-mod look;
-mod manifest;
-mod new;
-mod offsets;
-mod revisions;
-mod rollout;
-mod run;
-mod session;
-mod state;
+mod remote;
 mod text;
-mod trial;
-mod verbs;
-mod wire;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{KafkaOptions, Options};
+use crate::config::{Flags, KafkaFlags};
 
-pub use build::BuildArgs;
-pub use context::ContextArgs;
+pub use author::{BuildArgs, NewArgs, RunArgs};
 pub use error::Error;
-pub use new::NewArgs;
-pub use run::RunArgs;
-pub use verbs::Verb;
+pub use remote::{ContextArgs, Verb};
 
 /// Runs teams' sandboxed WebAssembly transforms next to Kafka, exactly once
 #[derive(Debug, Parser)]
@@ -47,14 +29,14 @@ pub enum Command {
     /// Run a host on a Kafka cluster
     Serve {
         #[command(flatten)]
-        options: Box<Options>,
+        options: Box<Flags>,
         #[command(flatten)]
-        kafka: KafkaOptions,
+        kafka: KafkaFlags,
     },
     /// Run a host on an embedded log: no Kafka needed, for one process, topics are reached over HTTP
     Dev {
         #[command(flatten)]
-        options: Box<Options>,
+        options: Box<Flags>,
     },
     /// Make a folder with a transform that builds and tests at once
     New(NewArgs),
@@ -84,7 +66,7 @@ pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
 }
 
-/// The exit code of a verb; says why where it did not succeed.
+/// The exit code of a verb; prints the error of one that failed.
 pub fn ended(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -32,7 +32,7 @@ use crate::ports::{Log, NewTopic};
 
 pub use event_recorder::EventRecorder;
 use fold::Statuses;
-pub use log_topic::{LogTopic, LogTopics, Position};
+pub use log_topic::{LOGS_RETENTION, LogTopic, LogTopics, Position};
 pub use publisher::Publisher;
 pub use recorder::Recorder;
 pub use sampled::Sampled;

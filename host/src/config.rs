@@ -1,317 +1,190 @@
-//! What a host is started with: flags, environment and a TOML file, in this order of precedence.
+//! The configuration of a host: flags, environment and a TOML file, in this order of precedence, then the defaults.
+//!
+//! Each component has a struct of options of its own, whose `Default` has the values of options that nobody gave.
 
-use std::collections::BTreeMap;
+mod flags;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use serde::Deserialize;
+pub use flags::{Flags, KafkaFlags};
 
+use crate::api::{ApiLimits, ServerLimits};
+use crate::catalog;
+use crate::cluster;
+use crate::guest::ModuleOptions;
+use crate::guest::compile::{self, Compiler};
 use crate::model::authority::Authority;
-use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
+use crate::positions;
 use crate::stores::StoreLimits;
-use crate::telemetry::logging::LogFormat;
-use crate::telemetry::metrics::TEAM_LOG_RATE;
-use crate::telemetry::rate::Rate;
+use crate::stores::tables;
+use crate::telemetry::logging::LogOptions;
+use crate::telemetry::rate::{Rate, TEAM_LOG_RATE};
 
-/// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
-    /// A TOML file with any of these options (keys as the flags, without the dashes in front)
-    #[arg(long, env = "SANDBAR_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
-
-    /// Address of the HTTP API. It has no authentication yet: leave it on loopback or behind a proxy that has
-    /// [default: 127.0.0.1:8080]
-    #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
-
-    /// Where other hosts' clients find this one's API, as http://host:port: they are sent there for what only this host
-    /// has, such as its part of a store [default: none]
-    #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
-    pub advertise: Option<String>,
-
-    /// A name under which the API is asked, beside localhost, every IP address and the name of --advertise: that of a proxy,
-    /// of a container, of the machine. Requests for other names are refused, since a web page can point a name of its own
-    /// here. May be given several times
-    #[arg(long = "allowed-host", env = "SANDBAR_ALLOWED_HOSTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
-    #[serde(default)]
-    pub allowed_hosts: Vec<String>,
-
-    /// Most connections of the API at once. When they are all in use, the one that has kept the host waiting for the
-    /// longest is closed [default: 1024]
-    #[arg(long, env = "SANDBAR_CONNECTIONS_MAX", value_name = "N")]
-    pub connections_max: Option<usize>,
-
-    /// Most connections of one address; a proxy is one address [default: 512]
-    #[arg(long, env = "SANDBAR_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N")]
-    pub connections_per_address_max: Option<usize>,
-
-    /// Most memory for bodies of requests while they arrive and are worked on [default: 256MiB]
-    #[arg(long, env = "SANDBAR_UPLOAD_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
-    pub upload_bytes_in_flight_max: Option<Bytes>,
-
-    /// Most memory for answers that clients have not taken yet [default: 256MiB]
-    #[arg(long, env = "SANDBAR_ANSWER_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
-    pub answer_bytes_in_flight_max: Option<Bytes>,
-
-    /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
-    /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
-    #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-
-    /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids)
-    /// [default: made once, kept in the data folder]
-    #[arg(long, env = "SANDBAR_HOST", value_name = "NAME")]
-    pub host: Option<String>,
-
-    /// What to log, as tracing's EnvFilter has it: info, sandbar=debug, ... [default: info]
-    #[arg(long, env = "SANDBAR_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-
-    /// How log lines look [default: text]
-    #[arg(long, env = "SANDBAR_LOG_FORMAT")]
-    pub log_format: Option<LogFormat>,
-
-    /// Largest module that may be uploaded [default: 32MiB]
-    #[arg(long, env = "SANDBAR_MODULE_BYTES_MAX", value_name = "SIZE")]
-    pub module_bytes_max: Option<Bytes>,
-
-    /// Longest time to compile a module: CPU time over all threads, and at most five times as much on the clock
-    /// [default: 60s]
-    #[arg(long, env = "SANDBAR_COMPILE_TIME_MAX", value_name = "DURATION")]
-    pub compile_time_max: Option<Span>,
-
-    /// Most memory to compile a module [default: 2GiB]
-    #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
-    pub compile_memory_max: Option<Bytes>,
-
-    /// Modules that are compiled at once, for the API and for deployed transforms together; each may take
-    /// --compile-memory-max [default: half of the cores, at least 1]
-    #[arg(long, env = "SANDBAR_COMPILERS_MAX", value_name = "NUMBER")]
-    pub compilers_max: Option<std::num::NonZero<usize>>,
-
-    /// Largest module when compiled [default: 256MiB]
-    #[arg(long, env = "SANDBAR_COMPILED_MODULE_MAX", value_name = "SIZE")]
-    pub compiled_module_max: Option<Bytes>,
-
-    /// Most disk, and most memory, for compiled modules; those that were used longest ago are dropped, and compiled
-    /// again when they are needed [default: 1GiB]
-    #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
-    pub compiled_cache_max: Option<Bytes>,
-
-    /// Most address space that the instances of all transforms may reserve together: 4 GiB and a little for each linear
-    /// memory, however small it is [default: 32TiB]
-    #[arg(long, env = "SANDBAR_GUEST_ADDRESS_SPACE_MAX", value_name = "SIZE")]
-    pub guest_address_space_max: Option<Bytes>,
-
-    /// Memory for blocks of all stores on disk together [default: 64MiB]
-    #[arg(long, env = "SANDBAR_STATE_CACHE_MAX", value_name = "SIZE")]
-    pub state_cache_max: Option<Bytes>,
-
-    /// Memory for the hot entries of one partition of a store on disk [default: 4MiB]
-    #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
-    pub state_hot_max: Option<Bytes>,
-
-    /// How long the local copy of a partition's store stays on disk that no worker of this host has open any more, because
-    /// the partition moved or the transform is gone; the changelog topic has it all [default: 20h]
-    #[arg(long, env = "SANDBAR_STATE_CLEANUP_DELAY", value_name = "DURATION")]
-    pub state_cleanup_delay: Option<Span>,
-
-    /// Most memory of one table: a transform that uses a larger one does not start [default: 256MiB]
-    #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
-    pub table_bytes_max: Option<Bytes>,
-
-    /// How long a module stays in the log that no transform uses and no kept revision names [default: 1day]
-    #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
-    pub module_retention: Option<Span>,
-
-    /// How often the consumer groups of transforms that nobody runs are kept alive, paused ones for example: Kafka forgets
-    /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
-    #[arg(long, env = "SANDBAR_GROUP_KEEP_ALIVE_INTERVAL", value_name = "DURATION")]
-    pub group_keep_alive_interval: Option<Span>,
-
-    /// How long log lines and events of transforms are kept, set when their topic is made [default: 1day]
-    #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
-    pub logs_retention: Option<Span>,
-
-    /// Log lines a second of all guests of a team on this host; the rest is counted and dropped [default: 1000]
-    #[arg(long, env = "SANDBAR_TEAM_LOG_LINES_MAX", value_name = "LINES")]
-    pub team_log_lines_max: Option<u32>,
-
-    /// Bytes of these lines a second [default: 256KiB]
-    #[arg(long, env = "SANDBAR_TEAM_LOG_BYTES_MAX", value_name = "SIZE")]
-    pub team_log_bytes_max: Option<Bytes>,
-
-    /// Most memory for events, log lines and samples that wait to be written: a quarter, a half and a quarter of it. Each
-    /// team has a share; what does not fit is dropped [default: 8MiB]
-    #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
-    pub journal_max: Option<Bytes>,
-}
-
-/// What only a host on Kafka has.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct KafkaOptions {
-    /// Kafka brokers to start from: host:port,host:port
-    #[arg(long, env = "SANDBAR_BROKERS", value_name = "HOST:PORT,...")]
-    pub brokers: Option<String>,
-
-    /// Name of the cluster: equal hosts with the same name and brokers share the work
-    #[arg(long, env = "SANDBAR_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<ClusterName>,
-
-    /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. Secrets belong in the
-    /// file (table kafka-properties) or in the environment (one NAME=VALUE per line)
-    #[arg(
-        long = "kafka-property",
-        env = "SANDBAR_KAFKA_PROPERTIES",
-        value_name = "NAME=VALUE",
-        value_delimiter = '\n',
-        hide_env_values = true
-    )]
-    #[serde(skip)]
-    pub kafka_property: Vec<String>,
-
-    #[arg(skip)]
-    #[serde(default)]
-    pub kafka_properties: BTreeMap<String, String>,
-}
-
-/// The file: both groups of options at its top level.
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(flatten)]
-    keys: toml::Table,
-}
-
-const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
-
-/// The options with their defaults applied.
+/// The options of a host, by component.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub listen: SocketAddr,
-    pub advertise: Option<String>,
-    pub allowed_hosts: Vec<Authority>,
-    pub connections_max: usize,
-    pub connections_per_address_max: usize,
-    pub upload_bytes_in_flight_max: u64,
-    pub answer_bytes_in_flight_max: u64,
     pub data_dir: PathBuf,
+    /// The host's name; `None` takes the one in the data folder.
     pub host: Option<String>,
-    pub log: String,
-    pub log_format: LogFormat,
-    pub module_bytes_max: u64,
-    pub compile_time_max: std::time::Duration,
-    pub compile_memory_bytes_max: u64,
-    /// None: by the machine's cores.
-    pub compilers_max: Option<std::num::NonZero<usize>>,
-    pub compiled_module_bytes_max: u64,
-    pub compiled_cache_bytes_max: u64,
-    pub guest_address_space_bytes_max: u64,
+    pub log: LogOptions,
+    pub server: ServerOptions,
+    pub api: ApiLimits,
+    pub modules: ModuleOptions,
     pub stores: StoreLimits,
-    pub table_bytes_max: u64,
-    pub module_retention: std::time::Duration,
-    pub group_keep_alive_interval: std::time::Duration,
-    pub logs_retention: std::time::Duration,
-    /// Log lines of all guests of a team.
-    pub team_log_rate: Rate,
-    pub journal_bytes_max: u64,
+    /// Most memory of one table, in bytes.
+    pub table_bytes_max: usize,
+    /// Time that an unused module stays in the log.
+    pub module_retention: Duration,
+    /// Time between two visits to the consumer groups that nobody runs.
+    pub group_keep_alive_interval: Duration,
+    pub transform_log: TransformLogOptions,
 }
 
-/// Bytes of bodies, and of answers.
-const IN_FLIGHT: Bytes = Bytes::mib(256);
+/// The options of the HTTP server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    pub listen: SocketAddr,
+    /// The URL of this host's API for other hosts' clients.
+    pub advertise: Option<String>,
+    pub allowed_hosts: Vec<Authority>,
+    pub limits: ServerLimits,
+}
+
+/// The options of the log lines, events and samples of transforms.
+#[derive(Debug, Clone)]
+pub struct TransformLogOptions {
+    /// Log lines of all guests of a team on this host.
+    pub team_rate: Rate,
+    /// Most memory of the queue, in bytes.
+    pub bytes_max: usize,
+    /// Time that lines and events stay in their topic.
+    pub retention: Duration,
+}
+
+impl Default for TransformLogOptions {
+    fn default() -> Self {
+        Self { team_rate: TEAM_LOG_RATE, bytes_max: Bytes::mib(8).as_usize(), retention: cluster::LOGS_RETENTION }
+    }
+}
+
 /// The largest request, and the largest answer, fit.
 const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
 /// Joining a group and leaving it takes some seconds.
-const GROUP_KEEP_ALIVE_LEAST: Span = Span::ms(1000);
-const DAY: Span = Span::ms(24 * 3600 * 1000);
-/// Older copies are not trusted where their changelog topic has Kafka's defaults: see `stores::restore`.
-const CLEANUP_DELAY: Span = Span::ms(20 * 3600 * 1000);
+const GROUP_KEEP_ALIVE_LEAST: Duration = Duration::from_secs(1);
 
-impl Options {
-    /// Fills in what flags and environment leave open: from the file, then by default.
-    pub fn resolve(self, mut kafka: Option<&mut KafkaOptions>, default_dir: &str) -> Result<Config, String> {
-        let (file, file_kafka) = match &self.config {
-            Some(path) => read_file(path)?,
-            None => Default::default(),
-        };
-        if let Some(kafka) = &mut kafka {
-            kafka.merge(file_kafka)?;
-        }
-        let listen = self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let stores = StoreLimits {
-            cache_bytes_max: self.state_cache_max.or(file.state_cache_max).unwrap_or(Bytes::mib(64)).0,
-            hot_bytes_max: self.state_hot_max.or(file.state_hot_max).unwrap_or(Bytes::mib(4)).0,
-            cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay).unwrap_or(CLEANUP_DELAY).0,
-        };
-        let allowed_hosts = if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts };
-        let advertise = self.advertise.or(file.advertise);
-        if let Some(url) = advertise.as_ref().filter(|url| Authority::of_url(url).is_none()) {
-            return Err(format!("--advertise {url:?} is not a URL such as http://host:8080"));
-        }
-        let connections_max = self.connections_max.or(file.connections_max).unwrap_or(1024);
-        let of_one = self.connections_per_address_max.or(file.connections_per_address_max).unwrap_or(512);
-        if connections_max == 0 || of_one == 0 {
-            return Err("--connections-max and --connections-per-address-max must be at least 1".into());
-        }
+impl Flags {
+    /// Completes the flags from the file, then by default.
+    pub fn resolve(self, kafka: Option<&mut KafkaFlags>, default_dir: &str) -> Result<Config, String> {
+        let flags = self.with_file(kafka)?;
+        let transform_log = flags.transform_log();
+        let keep_alive = duration(flags.group_keep_alive_interval, positions::KEEP_ALIVE_INTERVAL);
         Ok(Config {
-            listen,
-            advertise,
-            allowed_hosts: allowed_hosts
-                .iter()
-                // An empty variable of the environment names none.
-                .filter(|name| !name.trim().is_empty())
-                .map(|name| allowed_host(name))
-                .collect::<Result<_, _>>()?,
-            connections_max,
-            connections_per_address_max: of_one,
-            upload_bytes_in_flight_max: self
-                .upload_bytes_in_flight_max
-                .or(file.upload_bytes_in_flight_max)
-                .unwrap_or(IN_FLIGHT)
-                .0
-                .max(IN_FLIGHT_LEAST.0),
-            answer_bytes_in_flight_max: self
-                .answer_bytes_in_flight_max
-                .or(file.answer_bytes_in_flight_max)
-                .unwrap_or(IN_FLIGHT)
-                .0
-                .max(IN_FLIGHT_LEAST.0),
-            stores,
-            table_bytes_max: self.table_bytes_max.or(file.table_bytes_max).unwrap_or(Bytes::mib(256)).0,
-            data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from(default_dir)),
-            host: self.host.or(file.host),
-            log: self.log.or(file.log).unwrap_or_else(|| "info".into()),
-            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
-            module_bytes_max: self.module_bytes_max.or(file.module_bytes_max).unwrap_or(Bytes::mib(32)).0,
-            compile_time_max: self.compile_time_max.or(file.compile_time_max).unwrap_or(Span::ms(60_000)).0,
-            compile_memory_bytes_max: self.compile_memory_max.or(file.compile_memory_max).unwrap_or(Bytes::mib(2048)).0,
-            compilers_max: self.compilers_max.or(file.compilers_max),
-            compiled_module_bytes_max: self.compiled_module_max.or(file.compiled_module_max).unwrap_or(Bytes::mib(256)).0,
-            compiled_cache_bytes_max: self.compiled_cache_max.or(file.compiled_cache_max).unwrap_or(Bytes::mib(1024)).0,
-            guest_address_space_bytes_max: self
-                .guest_address_space_max
-                .or(file.guest_address_space_max)
-                .unwrap_or(Bytes::mib(32 << 20))
-                .0,
-            module_retention: self.module_retention.or(file.module_retention).unwrap_or(DAY).0,
-            group_keep_alive_interval: self
-                .group_keep_alive_interval
-                .or(file.group_keep_alive_interval)
-                .unwrap_or(DAY)
-                .0
-                .max(GROUP_KEEP_ALIVE_LEAST.0),
-            logs_retention: self.logs_retention.or(file.logs_retention).unwrap_or(DAY).0,
-            team_log_rate: Rate {
-                lines: self.team_log_lines_max.or(file.team_log_lines_max).unwrap_or(TEAM_LOG_RATE.lines),
-                bytes: self.team_log_bytes_max.or(file.team_log_bytes_max).map_or(TEAM_LOG_RATE.bytes, |bytes| bytes.0),
-            },
-            journal_bytes_max: self.journal_max.or(file.journal_max).unwrap_or(Bytes::mib(8)).0,
+            server: flags.server()?,
+            api: flags.api(),
+            modules: flags.modules(transform_log.team_rate),
+            stores: flags.stores(),
+            table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
+            module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
+            group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
+            transform_log,
+            log: flags.log_options(),
+            data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),
+            host: flags.host,
         })
     }
+
+    fn server(&self) -> Result<ServerOptions, String> {
+        if let Some(url) = self.advertise.as_ref().filter(|url| Authority::of_url(url).is_none()) {
+            return Err(format!("--advertise {url:?} is not a URL such as http://host:8080"));
+        }
+        // An empty variable of the environment names no host.
+        let allowed_hosts = self.allowed_hosts.iter().filter(|name| !name.trim().is_empty());
+        let default = ServerLimits::default();
+        let limits = ServerLimits {
+            connections_max: self.connections_max.unwrap_or(default.connections_max),
+            connections_per_address_max: self.connections_per_address_max.unwrap_or(default.connections_per_address_max),
+            answer_bytes_in_flight_max: in_flight(self.answer_bytes_in_flight_max, default.answer_bytes_in_flight_max),
+            ..default
+        };
+        if limits.connections_max == 0 || limits.connections_per_address_max == 0 {
+            return Err("--connections-max and --connections-per-address-max must be at least 1".into());
+        }
+        Ok(ServerOptions {
+            listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            advertise: self.advertise.clone(),
+            allowed_hosts: allowed_hosts.map(|name| allowed_host(name)).collect::<Result<_, _>>()?,
+            limits,
+        })
+    }
+
+    fn api(&self) -> ApiLimits {
+        let default = ApiLimits::default();
+        ApiLimits {
+            module_bytes_max: self.module_bytes_max.map_or(default.module_bytes_max, Bytes::as_usize),
+            upload_bytes_in_flight_max: in_flight(self.upload_bytes_in_flight_max, default.upload_bytes_in_flight_max),
+            ..default
+        }
+    }
+
+    /// A dry run of a deployment may log as much as a team.
+    fn modules(&self, dry_run_log_rate: Rate) -> ModuleOptions {
+        let default = ModuleOptions::default();
+        let compiler = Compiler {
+            program: None,
+            time_max: duration(self.compile_time_max, default.compiler.time_max),
+            memory_bytes_max: bytes(self.compile_memory_max, default.compiler.memory_bytes_max),
+            artifact_bytes_max: bytes(self.compiled_module_max, default.compiler.artifact_bytes_max),
+            at_once_max: self.compilers_max.map_or_else(compile::at_once_max, std::num::NonZero::get),
+        };
+        ModuleOptions {
+            compiler,
+            cache_bytes_max: bytes(self.compiled_cache_max, default.cache_bytes_max),
+            address_space_bytes_max: bytes(self.guest_address_space_max, default.address_space_bytes_max),
+            dry_run_log_rate,
+        }
+    }
+
+    fn stores(&self) -> StoreLimits {
+        let default = StoreLimits::default();
+        StoreLimits {
+            cache_bytes_max: bytes(self.state_cache_max, default.cache_bytes_max),
+            hot_bytes_max: bytes(self.state_hot_max, default.hot_bytes_max),
+            cleanup_delay: duration(self.state_cleanup_delay, default.cleanup_delay),
+        }
+    }
+
+    fn transform_log(&self) -> TransformLogOptions {
+        let default = TransformLogOptions::default();
+        TransformLogOptions {
+            team_rate: Rate {
+                lines: self.team_log_lines_max.unwrap_or(default.team_rate.lines),
+                bytes: bytes(self.team_log_bytes_max, default.team_rate.bytes),
+            },
+            bytes_max: self.journal_max.map_or(default.bytes_max, Bytes::as_usize),
+            retention: duration(self.logs_retention, default.retention),
+        }
+    }
+
+    fn log_options(&self) -> LogOptions {
+        let default = LogOptions::default();
+        LogOptions { filter: self.log.clone().unwrap_or(default.filter), format: self.log_format.unwrap_or(default.format) }
+    }
+}
+
+fn bytes(flag: Option<Bytes>, default: u64) -> u64 {
+    flag.map_or(default, |bytes| bytes.0)
+}
+
+fn duration(flag: Option<Span>, default: Duration) -> Duration {
+    flag.map_or(default, |span| span.0)
+}
+
+/// The bytes of bodies, or of answers.
+fn in_flight(flag: Option<Bytes>, default: usize) -> usize {
+    flag.map_or(default, Bytes::as_usize).max(IN_FLIGHT_LEAST.as_usize())
 }
 
 fn allowed_host(raw: &str) -> Result<Authority, String> {
@@ -319,38 +192,6 @@ fn allowed_host(raw: &str) -> Result<Authority, String> {
     parsed.map_err(|why| {
         format!("--allowed-host {raw:?} {why}: it is a name, such as sandbar.example or sandbar.example:8443")
     })
-}
-
-impl KafkaOptions {
-    fn merge(&mut self, file: KafkaOptions) -> Result<(), String> {
-        self.brokers = self.brokers.take().or(file.brokers);
-        self.cluster = self.cluster.take().or(file.cluster);
-        self.kafka_properties = file.kafka_properties;
-        for property in self.kafka_property.iter().filter(|property| !property.trim().is_empty()) {
-            // The value may be a secret: it is not repeated in the message.
-            let (name, value) = property.split_once('=').ok_or("--kafka-property must be NAME=VALUE")?;
-            self.kafka_properties.insert(name.trim().to_owned(), value.trim().to_owned());
-        }
-        Ok(())
-    }
-}
-
-fn read_file(path: &Path) -> Result<(Options, KafkaOptions), String> {
-    let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
-    // The message of a TOML error quotes the line, which may be a secret: only its place is told.
-    let parsed: Result<File, _> = toml::from_str(&text);
-    let file = parsed.map_err(|error| here(&place(&error, &text)))?;
-    let (kafka, own): (toml::Table, toml::Table) =
-        file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
-    let own = Options::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
-    let kafka = KafkaOptions::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
-    Ok((own, kafka))
-}
-
-fn place(error: &toml::de::Error, text: &str) -> String {
-    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    format!("line {line}: {}", error.message())
 }
 
 #[cfg(test)]
@@ -368,40 +209,40 @@ mod tests {
         let path = file(
             "listen = \"0.0.0.0:1\"\nlog = \"debug\"\nbrokers = \"k:1\"\ncluster = \"shop\"\n[kafka-properties]\n\"sasl.password\" = \"x\"\n",
         );
-        let options = Options { config: Some(path), log: Some("warn".into()), ..Options::default() };
-        let mut kafka = KafkaOptions { kafka_property: vec!["a.b=c=d".into()], ..KafkaOptions::default() };
+        let options = Flags { config: Some(path), log: Some("warn".into()), ..Flags::default() };
+        let mut kafka = KafkaFlags { kafka_property: vec!["a.b=c=d".into()], ..KafkaFlags::default() };
         let config = options.resolve(Some(&mut kafka), "d").expect("valid");
-        assert_eq!((config.listen.to_string().as_str(), config.log.as_str()), ("0.0.0.0:1", "warn"));
+        assert_eq!((config.server.listen.to_string().as_str(), config.log.filter.as_str()), ("0.0.0.0:1", "warn"));
         assert_eq!(kafka.brokers.as_deref(), Some("k:1"));
         assert_eq!(kafka.kafka_properties["a.b"], "c=d");
         assert_eq!(kafka.kafka_properties["sasl.password"], "x");
-        assert_eq!(config.module_bytes_max, 32 << 20);
+        assert_eq!(config.api.module_bytes_max, 32 << 20);
     }
 
     #[test]
     fn allowed_hosts_are_names() {
         let path = || Some(file("allowed-hosts = [\"sandbar.example\", \"Proxy:8443\"]\n"));
-        let config = Options { config: path(), ..Options::default() }.resolve(None, "d").expect("valid");
-        let shown = |config: &Config| config.allowed_hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let config = Flags { config: path(), ..Flags::default() }.resolve(None, "d").expect("valid");
+        let shown = |config: &Config| config.server.allowed_hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(shown(&config), ["sandbar.example", "proxy:8443"]);
-        let flags = Options { config: path(), allowed_hosts: vec!["a".into()], ..Options::default() };
+        let flags = Flags { config: path(), allowed_hosts: vec!["a".into()], ..Flags::default() };
         assert_eq!(shown(&flags.resolve(None, "d").expect("valid")), ["a"]);
         for wrong in ["*", "http://a", "a b", "user@a"] {
-            let options = Options { allowed_hosts: vec![wrong.into()], ..Options::default() };
+            let options = Flags { allowed_hosts: vec![wrong.into()], ..Flags::default() };
             assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--allowed-host")), "{wrong}");
         }
         for wrong in ["host-a:8080", "http://", "http://user@a"] {
-            let options = Options { advertise: Some(wrong.into()), ..Options::default() };
+            let options = Flags { advertise: Some(wrong.into()), ..Flags::default() };
             assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--advertise")), "{wrong}");
         }
-        let options = Options { connections_max: Some(0), ..Options::default() };
+        let options = Flags { connections_max: Some(0), ..Flags::default() };
         assert!(options.resolve(None, "d").is_err());
     }
 
     #[test]
     fn an_unknown_key_is_refused() {
         for text in ["lsten = \"0.0.0.0:1\"\n", "not toml"] {
-            let options = Options { config: Some(file(text)), ..Options::default() };
+            let options = Flags { config: Some(file(text)), ..Flags::default() };
             assert!(options.resolve(None, "d").is_err(), "{text}");
         }
     }

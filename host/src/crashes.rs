@@ -14,8 +14,8 @@
 //! | `crashes.json` | the suspects with their counts, and the quarantined: see `suspects` |
 //!
 //! Suspects are started one at a time (`start_queue`), so that an end counts for one of them and not for all: the culprit gets
-//! its three ends, the innocent commit. This knows nothing of what a transform does to the host: it ends the crash loop
-//! that nobody has thought of.
+//! its three ends, the innocent commit. This does not know by which means a transform ends the
+//! host: it ends the crash loops that nobody has thought of.
 //!
 //! A worker's guests are wrapped in the guests of a [`CallMonitor`], which notes their calls.
 //!

@@ -4,6 +4,7 @@
 //! threads; the control plane (`api`, `catalog`, `supervisor`) is tokio.
 
 pub mod api;
+pub mod api_types;
 pub mod app;
 pub mod catalog;
 pub mod cli;

@@ -13,14 +13,14 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::CompileModule { limits } => sandbar::guest::compile::child_main(&limits),
         Command::Run(run) => run.run(),
-        Command::Build(build) => ended(build.run()),
-        Command::Serve { options, mut kafka } => ended(
+        Command::Build(build) => exit_code(build.run()),
+        Command::Serve { options, mut kafka } => exit_code(
             options
                 .resolve(Some(&mut kafka), ".sandbar/serve")
                 .map_err(anyhow::Error::msg)
                 .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
         ),
-        Command::Dev { options } => ended(
+        Command::Dev { options } => exit_code(
             options
                 .resolve(None, ".sandbar/dev")
                 .map_err(anyhow::Error::msg)
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn ended(result: anyhow::Result<()>) -> ExitCode {
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Plain validated values: what the rest of the host talks about. No I/O, no clock, no dependency on other modules.
+//! Plain validated values that the whole host uses. No I/O, no clock, no dependency on other modules.
 //!
 //! Text becomes one of these types at the edge ([`names`], [`spec`]); inside, a value of them is valid.
 
@@ -6,12 +6,13 @@ pub mod authority;
 pub mod batch;
 pub mod codes;
 pub mod format;
-pub mod journal;
+pub mod log_entry;
 pub mod module;
 pub mod murmur2;
 pub mod names;
 pub mod random;
 pub mod revision;
+pub mod sample;
 pub mod spec;
 pub mod start;
 pub mod status;

@@ -26,7 +26,7 @@ pub use guest::{Call, Guest, GuestError, GuestFactory, TrapKind};
 pub use log::{Log, TopicReader};
 pub use rejection::{Cause, Culprit, Rejection};
 pub use session::{
-    CommitOffset, Damage, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    CommitOffset, Damage, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
     UnplacedPartition,
 };
 pub use state::{OpenError, Positions, Restore, StateOpener};

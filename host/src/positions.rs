@@ -10,7 +10,7 @@
 //!
 //! Invariants: a start record and the first offsets that go with it are written in one transaction, by the transform's one
 //! writer (a newer one fences an older), so a crash leaves both or neither; an offset that is there is never replaced,
-//! unless it is one of a topic that was made anew; a record that cannot be understood is kept as it is, and its transform
+//! unless it is one of a topic that was recreated; a record that cannot be understood is kept as it is, and its transform
 //! does not begin.
 
 mod attempt;
@@ -35,10 +35,10 @@ use plan::Plan;
 use record::{StartEntry, StartRecords};
 
 pub use error::PositionsError;
-pub use keep_alive::keep_groups_for_ever;
+pub use keep_alive::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
 pub use record::{InputStart, StartRecord};
 
-/// How long the records may take to be read to their end.
+/// Longest time to read the records to their end.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// A transform's inputs, and its place in them.
 #[derive(Debug, Clone, Copy)]
@@ -125,8 +125,8 @@ impl Positions {
             return Err(PositionsError::Unwanted.into());
         }
         let before = self.record(id)?;
-        if let Some(topic) = before.as_ref().and_then(|record| record.changelog_made_anew(&changelogs)) {
-            return Err(PositionsError::ChangelogMadeAnew(topic.clone()).into());
+        if let Some(topic) = before.as_ref().and_then(|record| record.recreated_changelog(&changelogs)) {
+            return Err(PositionsError::ChangelogRecreated(topic.clone()).into());
         }
         questions::confirm_new_topics(&*self.log, before.as_ref(), sizes)?;
         let committed = questions::committed(&*self.log, group, topics, sizes)?;

@@ -1,8 +1,8 @@
 //! Files and folders of this user alone: the one place that knows the rule.
 //!
-//! The data folder holds machine code that the host runs, and records of every team. A file of which that depends is used
+//! The data folder holds machine code that the host runs, and records of every team. A file that the host trusts is used
 //! only if it is a regular one, reached without a symlink, owned by this process's user, with one name and no rights for
-//! anybody else. Another user can make no such file; all of it is checked on the descriptor that is read.
+//! anybody else. Another user can make no such file; every check is made on the descriptor that is read.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};

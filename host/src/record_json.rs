@@ -14,5 +14,5 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+pub use crate::api_types::{Form, RecordContent, RecordOut};
 pub use input::{RecordError, RecordInput, one, parse};
-pub use output::{Form, HeaderOut, RecordContent, RecordOut};

@@ -1,13 +1,14 @@
-//! The keyed state of one partition number of a transform: its stores, as its tasks' guests see them.
+//! The keyed state of one partition of a transform: its stores, as its tasks' guests see them.
 //!
 //! A plain value owned by one worker thread. It reads no clock and knows neither Kafka nor wasmtime: a local store
-//! ([`LocalStore`]) is under each of its stores, and the worker sends what [`KeyedState::changes`] says to the changelog
-//! topics, inside the transaction.
+//! ([`LocalStore`]) is under each of its stores, and the worker sends [`KeyedState::changes`] to the changelog topics,
+//! inside the transaction.
 //!
-//! Invariants: what a call wrote is kept whole or not at all ([`KeyedState::end_call`]); what a transaction wrote reaches the
-//! local stores only after it was committed ([`KeyedState::committed`]); after a fault of a local store the state is of no
-//! more use, until it was rebuilt.
+//! Invariants: the writes of a call are kept whole or not at all ([`KeyedState::end_call`]); the writes of a transaction
+//! reach the local stores only after its commit ([`KeyedState::committed`]); after a fault of a local store the state is of
+//! no more use, until it is rebuilt.
 
+mod layer;
 pub mod local;
 mod store;
 
@@ -20,10 +21,10 @@ pub use store::{Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings};
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};
 
-/// Why a guest's access to its state failed.
+/// The reason for which a guest's access to its state failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// It would go over a limit: its record is to blame.
+    /// The access would go over a limit: its record is to blame.
     #[error("{0}")]
     Limit(String),
     /// The local store is to blame: no record is. See [`KeyedState::fault`].
@@ -49,12 +50,12 @@ impl KeyedState {
         Self { stores, fault: None, _held: None }
     }
 
-    /// Holds this, a right to its local stores say, for as long as they are open.
+    /// Keeps `held` for as long as the local stores are open: a right to open them, for example.
     pub fn holding(self, held: impl Any + Send) -> Self {
         Self { _held: Some(Box::new(held)), ..self }
     }
 
-    /// In memory, with these entries: for a trial, of which nothing remains.
+    /// A state in memory with these entries, for a dry run, of which nothing remains.
     pub fn in_memory(stores: Vec<(StoreSettings, Vec<Change>)>) -> Result<Self, LocalError> {
         let stores = stores.into_iter().map(|(settings, entries)| {
             let mut local = Memory::default();
@@ -111,27 +112,27 @@ impl KeyedState {
         result
     }
 
-    /// What a local store failed with.
+    /// The error of a local store that failed.
     pub fn fault(&self) -> Option<&LocalError> {
         self.fault.as_ref()
     }
 
-    /// Whether the current call wrote.
+    /// Returns true if the current call wrote.
     pub fn has_call_writes(&self) -> bool {
         self.stores.iter().any(Store::has_call_writes)
     }
 
-    /// Ends the current call: what it wrote is kept for the transaction, or dropped.
+    /// Ends the current call: its writes are kept for the transaction, or dropped.
     pub fn end_call(&mut self, keep: bool) {
         self.stores.iter_mut().for_each(|store| store.end_call(keep));
     }
 
-    /// What is committed under a key of a store; None where there is no such store, or it fails.
+    /// The committed value of a key; None if there is no such store, or it fails.
     pub fn look_up_committed(&mut self, store: &str, key: &[u8], now: Timestamp) -> Option<Option<Vec<u8>>> {
         self.stores.iter_mut().find(|own| own.settings().name == store)?.look_up_committed(key, now).ok()
     }
 
-    /// What the open transaction changes: index of the store, key, and the entry or None where it is gone.
+    /// The changes of the open transaction: index of the store, key, and the entry, or None if it is deleted.
     pub fn changes(&self) -> impl Iterator<Item = (usize, &[u8], Option<&Entry>)> {
         let each = self.stores.iter().enumerate();
         each.flat_map(|(index, store)| store.changes().map(move |(key, entry)| (index, key, entry)))
@@ -142,13 +143,13 @@ impl KeyedState {
         self.stores.iter().map(Store::pending_bytes).sum()
     }
 
-    /// The transaction was aborted.
+    /// Forgets the changes of the aborted transaction.
     pub fn roll_back(&mut self) {
         self.stores.iter_mut().for_each(Store::roll_back);
     }
 
-    /// The transaction was committed. `written_end`: for each store, one past what it wrote to the changelog, where that
-    /// is known. After an error the state must be opened anew.
+    /// Moves the changes of the committed transaction to the local stores. `written_end` is one past the last record of a
+    /// store in its changelog, if that is known. After an error the state must be opened again.
     pub fn committed(&mut self, written_end: impl Fn(usize) -> Option<i64>, now: Timestamp) -> Result<(), LocalError> {
         for (index, store) in self.stores.iter_mut().enumerate() {
             if let Err(error) = store.committed(written_end(index), now) {
@@ -159,7 +160,7 @@ impl KeyedState {
         Ok(())
     }
 
-    /// How far into each changelog this state reaches, by the store's name.
+    /// The position of this state in each changelog, by the store's name.
     pub fn positions(&self) -> BTreeMap<String, i64> {
         self.stores.iter().map(|store| (store.settings().name.clone(), store.mark().position)).collect()
     }

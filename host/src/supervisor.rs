@@ -36,6 +36,7 @@ use crate::positions::Positions;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::observer::Observers;
 use crate::worker::{Command, LookUp};
 
 use actor::Actor;
@@ -56,6 +57,7 @@ pub struct Parts {
     pub positions: Arc<Positions>,
     pub modules: Arc<Modules>,
     pub metrics: Metrics,
+    pub observers: Observers,
     pub stores: Stores,
     pub tables: Tables,
     pub crashes: Crashes,

@@ -1,6 +1,6 @@
-//! One (transform, input partition): its guest instance, its pending records, its next offset, and what happens when
-//! a record fails. A plain value owned by one worker thread; it reads no clock and touches the log only through the
-//! session that it is given.
+//! One (transform, input partition): its guest instance, its pending records, its next offset, and its answer to failed
+//! records. A plain value owned by one worker thread; it reads no clock and touches the log only through the session of
+//! the step's context.
 //!
 //! ```text
 //!             traps, or fails with retries left                  last row done
@@ -22,7 +22,10 @@
 
 mod buffer;
 mod call;
+mod commit;
+mod condemn;
 mod dead_letter;
+pub mod dry_run;
 mod failure;
 mod health;
 mod ledger;
@@ -33,7 +36,6 @@ mod send;
 mod step;
 mod ticks;
 mod transaction_stats;
-pub mod trial;
 mod verdicts;
 mod waits;
 
@@ -58,7 +60,7 @@ use crate::model::names::TopicName;
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::text::brief;
 use crate::model::units::Timestamp;
-use crate::ports::{Cause, CommitOffset, Guest, Positions, TopicPartition};
+use crate::ports::{CommitOffset, Guest, Positions, TopicPartition};
 
 /// Longest reason for which metadata is not understood, in bytes: it quotes foreign text.
 const REASON_BYTES_MAX: usize = 256;
@@ -169,52 +171,6 @@ impl Task {
         self.offsets.move_to(offset);
     }
 
-    // === Records that fail without a call ===
-
-    /// The work of its last call, which was of one record, cannot be committed: the record fails, without another call.
-    /// Call it after [`Task::rewind`].
-    pub fn condemn(&mut self, failure: RecordFailure, now: Timestamp) {
-        match self.called {
-            Some(offset) => {
-                // A record that failed already has sent its dead letter only.
-                if !self.verdicts.condemn(offset, failure.clone()) {
-                    self.verdicts.refuse_dead_letter(offset, Cause::Size, &failure.message);
-                }
-            }
-            None => self.condemn_tick(&failure, now),
-        }
-    }
-
-    /// A topic refused a record that this row became. Call it after [`Task::rewind`]. Returns true if the next run will
-    /// be another.
-    pub fn reject(&mut self, offset: i64, part: Part, cause: Cause, reason: &str, now: Timestamp) -> bool {
-        match part {
-            Part::Output => self.verdicts.condemn(offset, RecordFailure::refused(cause, reason)),
-            Part::DeadLetter => self.verdicts.refuse_dead_letter(offset, cause, reason),
-            Part::Tick => {
-                self.condemn_tick(&RecordFailure::refused(cause, reason), now);
-                true
-            }
-        }
-    }
-
-    /// The record at this offset came in only in part.
-    pub fn condemn_damaged(&mut self, offset: i64, reason: &str) {
-        if offset >= self.offsets.next() {
-            self.verdicts.condemn_damaged(offset, RecordFailure::damaged(reason));
-        }
-    }
-
-    /// The first record of its last call; None if that was a tick.
-    pub fn called(&self) -> Option<i64> {
-        self.called
-    }
-
-    fn condemn_tick(&mut self, failure: &RecordFailure, now: Timestamp) {
-        self.plan_tick(now);
-        self.tick_failed(failure, now);
-    }
-
     // === Ticks ===
 
     /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
@@ -309,76 +265,6 @@ impl Task {
         };
         assert!(self.state.can_become(next), "a task that is {} becomes {next}", self.state);
         self.state = next;
-    }
-
-    // === Transactions and revisions ===
-
-    /// The transaction was aborted: goes back to the committed offset, with a fresh instance. The caller seeks there.
-    pub fn rewind(&mut self) {
-        self.go_back_to(self.offsets.committed());
-        self.guest = None;
-        self.waits.unpause();
-        self.ticks.rewind();
-        self.update_state();
-    }
-
-    /// The transaction with everything up to [`Task::next_offset`] was committed.
-    pub fn committed(&mut self, changelogs: &Positions) {
-        if self.has_worked() {
-            self.offsets.work_was_committed(&self.revision.settings, changelogs);
-        }
-        self.offsets.were_committed();
-        self.ticks.committed();
-        self.verdicts.committed(self.offsets.next());
-        self.skip_control_records();
-        self.update_state();
-    }
-
-    /// The control records that it passed were committed.
-    pub fn passed(&mut self) {
-        self.offsets.were_stored();
-    }
-
-    /// The offset to be committed, with metadata; None if nothing was done since the last commit. `changelogs` are the
-    /// positions of its state's changelogs. After a tick the offset is unchanged, so that a commit always proves who owns
-    /// the partition. Control records that were passed go with the metadata of the last commit: no revision has worked.
-    pub fn commit_offset(&self, changelogs: &Positions) -> Option<CommitOffset> {
-        let metadata = if self.has_worked() {
-            self.offsets.own_metadata(&self.revision.settings, changelogs)
-        } else if self.has_passed() {
-            self.offsets.stored_metadata()
-        } else {
-            return None;
-        };
-        Some(CommitOffset { partition: self.id, next_offset: self.offsets.next(), metadata })
-    }
-
-    /// Returns true if control records were passed since the last commit, and nothing else is to be committed.
-    pub fn has_passed(&self) -> bool {
-        self.offsets.have_passed() && !self.has_worked()
-    }
-
-    /// Returns true if the open transaction has work of the task.
-    pub fn has_worked(&self) -> bool {
-        self.offsets.have_moved() || self.ticks.has_uncommitted()
-    }
-
-    /// From now on a trap is the fault of its record.
-    pub fn pass_trial(&mut self) {
-        self.on_trial = false;
-    }
-
-    /// Goes on with another revision from the next record on, with an instance of it if there is one. A record that
-    /// failed gets another chance. Call it only between two transactions; the caller seeks to [`Task::next_offset`] if
-    /// the task was paused.
-    pub fn swap(&mut self, revision: Arc<RunnableRevision>, guest: Option<Box<dyn Guest>>, on_trial: bool) {
-        self.offsets.swap(revision.settings.revision);
-        self.revision = revision;
-        self.guest = guest;
-        self.on_trial = on_trial;
-        self.buffer.forget_attempts();
-        self.health.note_revision();
-        self.resume();
     }
 
     // === Facts ===

@@ -1,8 +1,17 @@
-//! What production watches: metrics (every name in `metrics`), the log's set-up, and what transforms say of themselves.
+//! Observing: metrics, the host's own log, and the logs and samples of transforms.
+//!
+//! The data plane tells a transform's [`observer`] of everything; metrics are counted at once, lines and samples go through
+//! a queue that never blocks ([`transform_log`]).
 
+mod guest_log;
 mod host_lines;
 mod lane;
 pub mod logging;
 pub mod metrics;
+pub mod observer;
 pub mod rate;
+mod sample_switch;
+mod sampler;
 pub mod transform_log;
+
+pub use guest_log::GuestLog;

@@ -1,4 +1,4 @@
-//! Room for threads, where whoever starts them takes a refusal badly.
+//! Room for threads, before a library starts them that does not survive a refusal.
 //!
 //! The system may refuse a thread at any time: a limit of processes, of a control group, or memory. librdkafka asserts that
 //! a new client's coordinator gets its thread, and a failed assertion ends the process; a runtime that is built panics. So
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 const STACK_BYTES: usize = 64 << 10;
 
-/// Calls `make`, which starts up to `count` threads, if the system has so many left.
+/// Calls `make`, which starts up to `count` threads, if the system has as many left.
 pub fn with_room<T>(count: usize, make: impl FnOnce() -> T) -> io::Result<T> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock();
@@ -19,7 +19,7 @@ pub fn with_room<T>(count: usize, make: impl FnOnce() -> T) -> io::Result<T> {
     Ok(make())
 }
 
-/// Starts so many threads at a time, and ends them.
+/// Starts `count` threads at a time, and ends them.
 fn try_out(count: usize, mut spawn: impl FnMut(Builder) -> io::Result<JoinHandle<()>>) -> io::Result<()> {
     let mut threads = Vec::new();
     let mut refused = Ok(());
@@ -31,7 +31,7 @@ fn try_out(count: usize, mut spawn: impl FnMut(Builder) -> io::Result<JoinHandle
     }
     for thread in threads {
         thread.thread().unpark();
-        // It does nothing that could fail.
+        // The thread has nothing to do that could fail.
         let _ = thread.join();
     }
     refused
@@ -41,7 +41,7 @@ fn try_out(count: usize, mut spawn: impl FnMut(Builder) -> io::Result<JoinHandle
 mod tests {
     use super::*;
 
-    /// A system that gives so many threads.
+    /// A system that has `left` threads.
     fn system(left: usize) -> impl FnMut(Builder) -> io::Result<JoinHandle<()>> {
         let mut given = 0;
         move |thread| {

@@ -171,21 +171,21 @@ impl Worker {
     }
 
     fn publish(&self, status: WorkerStatus) {
-        let metrics = &self.revisions.current.metrics;
+        let metrics = &self.revisions.current.observer.metrics;
         for partition in &status.partitions {
             metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
             let left = partition.restoring.map(|restoring| restoring.records_total - restoring.records_read);
-            metrics.restore_left(partition.partition, left);
+            metrics.stores.restore_left(partition.partition, left);
             for store in &partition.stores {
-                metrics.store(&store.name, partition.partition, Some((store.entries, store.bytes)));
+                metrics.stores.size(&store.name, partition.partition, Some((store.entries, store.bytes)));
             }
         }
         for gone in self.status.borrow().partitions.iter().filter(|before| {
             !status.partitions.iter().any(|now| (&now.topic, now.partition) == (&before.topic, before.partition))
         }) {
             metrics.lag(gone.topic.as_str(), gone.partition, None);
-            metrics.restore_left(gone.partition, None);
-            gone.stores.iter().for_each(|store| metrics.store(&store.name, gone.partition, None));
+            metrics.stores.restore_left(gone.partition, None);
+            gone.stores.iter().for_each(|store| metrics.stores.size(&store.name, gone.partition, None));
         }
         self.status.send_if_modified(|current| {
             let changed = *current != status;
@@ -196,7 +196,7 @@ impl Worker {
 
     fn report_failure(&self, error: &SessionError, pause: Duration) {
         let revision = &self.revisions.current;
-        revision.metrics.aborted("restart");
+        revision.observer.metrics.aborted("restart");
         tracing::warn!(transform = %revision.settings.id, %error, ?pause, "the worker's session failed and is opened again");
         let code = if let SessionError::Withheld { code, .. } = error { *code } else { Code::LogUnavailable };
         let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)() };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    CommitOffset, Groups, Log, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
 };
 use sandbar_harness::{KafkaCluster, topics, wait};
 
@@ -37,8 +37,8 @@ fn turn(session: &mut dyn Session) -> Option<Rebalance> {
     change
 }
 
-/// What a transaction commits under is the membership of its begin. One that was fetched at its end would be that of a
-/// later generation, of which its work knows nothing.
+/// A transaction commits under the membership of its begin. A membership that was fetched at its end would be of a later
+/// generation than its work.
 #[test]
 fn a_transaction_does_not_outlive_its_generation() {
     let (kafka, log, name) = (KafkaCluster::shared(), log(), "generations");
@@ -61,7 +61,7 @@ fn a_transaction_does_not_outlive_its_generation() {
         CommitOffset { partition: TopicPartition { input: 0, partition: 0 }, next_offset: 0, metadata: String::new() };
     let begin = |session: &mut dyn Session| {
         session.begin().expect("it begins");
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
         session.send(&record).expect("it is taken");
     };
     let begun = log.start_offsets(&topic("generations.in"), &Start::Earliest).expect("there");

@@ -213,7 +213,7 @@ fn new_partitions_begin_at_their_first_records() {
 
 /// Its offsets are of another topic, whether Kafka has them still or not.
 #[test]
-fn a_topic_that_is_made_anew_begins_at_its_first_records() {
+fn a_recreated_topic_begins_at_its_first_records() {
     let kafka = KafkaCluster::shared();
     let cluster = "anew";
     let host = Host::start(kafka, cluster);

@@ -15,9 +15,11 @@ use crate::model::codes::Code;
 use crate::model::spec::RawSpec;
 use crate::model::yaml;
 
-use super::budget::{Budget, Kind, Share, UsedUp};
+use super::budget::{Budget, Kind, NoRoom, Share};
 use super::problem::Refusal;
 
+/// Room for the own lines of a form around its parts.
+pub const FORM_BYTES: usize = 64 * 1024;
 /// Much more of a body that is too large is read and thrown away, so that its sender gets to read the answer.
 const DRAIN_BYTES_MAX: usize = 128 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -66,14 +68,14 @@ impl Media {
 }
 
 /// A body that is there as a whole, with its share of the bytes in flight.
-pub struct Received {
+pub struct RequestBody {
     pub bytes: Bytes,
     /// The share, to be kept for as long as anything that was made of the body.
     pub share: Share,
 }
 
 /// Reads a body to its end, within a time and within the budget of all bodies.
-pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<Received, Refusal> {
+pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<RequestBody, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut stream = body.into_data_stream();
     let read = match announced > bytes_max {
@@ -95,7 +97,7 @@ fn too_large(bytes_max: usize) -> Refusal {
     Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes"))
 }
 
-async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: usize) -> Result<Received, Refusal> {
+async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: usize) -> Result<RequestBody, Refusal> {
     let (ask, mut asked) = oneshot::channel();
     let mut share = intake.share(Kind::Growing, move || {
         // Nobody listens any more where the body has just arrived.
@@ -111,7 +113,7 @@ async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: us
             if arrived > bytes_max {
                 return Err(too_large(bytes_max));
             }
-            share.grow_to(arrived).await.map_err(|UsedUp| {
+            share.grow_to(arrived).await.map_err(|NoRoom| {
                 Refusal::new(Code::Busy, "too many bytes of bodies are in flight (upload_bytes_in_flight_max)")
             })?;
             bytes.extend_from_slice(&chunk);
@@ -126,7 +128,7 @@ async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: us
         }
     }
     share.settle();
-    Ok(Received { bytes: bytes.into(), share })
+    Ok(RequestBody { bytes: bytes.into(), share })
 }
 
 async fn drain(mut stream: BodyDataStream) {

@@ -77,9 +77,9 @@ pub struct Share {
     held: usize,
 }
 
-/// The budget is used up by others that move on.
+/// The budget has no bytes left: other shares that move on hold them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct UsedUp;
+pub struct NoRoom;
 
 // === impl Budget ===
 
@@ -104,7 +104,7 @@ impl Budget {
 
 impl Share {
     /// Holds `bytes` in all from now on, as soon as there is room for them.
-    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), UsedUp> {
+    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(STEP_BYTES) * STEP_BYTES;
         if wanted <= self.held {
             return Ok(());
@@ -115,7 +115,7 @@ impl Share {
         }
         let _turn = match self.kind {
             Kind::Growing => None,
-            Kind::Whole => Some(self.inner.waiting.try_acquire().map_err(|_| UsedUp)?),
+            Kind::Whole => Some(self.inner.waiting.try_acquire().map_err(|_| NoRoom)?),
         };
         let deadline = Instant::now() + WAIT;
         loop {
@@ -125,7 +125,7 @@ impl Share {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(UsedUp);
+                return Err(NoRoom);
             }
             let _ = tokio::time::timeout(POLL, freed).await;
         }
@@ -310,7 +310,7 @@ mod tests {
         arrived.grow_to(MIB).await.expect("room");
         arrived.settle();
         let (mut next, _) = asked(&budget);
-        assert_eq!(next.grow_to(MIB).await, Err(UsedUp));
+        assert_eq!(next.grow_to(MIB).await, Err(NoRoom));
         assert!(!arrived_asked.load(Ordering::Relaxed));
         drop(arrived);
         assert_eq!(next.grow_to(MIB).await, Ok(()));

@@ -17,17 +17,17 @@ use crate::model::status::HostStatus;
 use crate::model::units::Timestamp;
 use crate::ports::{LogError, NewTopic};
 
-use super::ApiState;
 use super::body::Upload;
-use super::offsets::wait_for_empty;
+use super::group::wait_for_empty;
 use super::problem::Refusal;
 use super::request::IfMatch;
+use super::shared::ApiState;
 use super::warnings;
 
 /// A changelog keeps entries so much longer than their store does.
 const CHANGELOG_GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// A deployment that was asked for.
+/// A request for a deployment.
 pub struct Request {
     pub id: TransformId,
     pub upload: Upload,
@@ -35,14 +35,14 @@ pub struct Request {
     pub dry_run: bool,
 }
 
-/// What became of it.
-pub struct Deployed {
-    pub applied: ChangeResult,
+/// A deployment that was accepted, or would be.
+pub struct DeployResult {
+    pub change: ChangeResult,
     pub created_topics: Vec<TopicName>,
     pub warnings: Vec<String>,
 }
 
-pub fn deploy(state: &ApiState, request: Request) -> Result<Deployed, Refusal> {
+pub fn deploy(state: &ApiState, request: Request) -> Result<DeployResult, Refusal> {
     let Request { id, upload: Upload { spec: raw, module: uploaded }, precondition, dry_run } = request;
     let digest = uploaded.as_deref().map(Digest::of);
     let spec = Spec::parse(&raw, &id, digest).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
@@ -69,7 +69,7 @@ pub fn rollback(
     }
     let spec = Spec::parse(&target.spec, id, None).map_err(|problems| Refusal::of_fields(Code::Spec, problems))?;
     check_fields(state, &target.spec)?;
-    Ok(accept(state, id, request, &spec, None, false)?.applied)
+    Ok(accept(state, id, request, &spec, None, false)?.change)
 }
 
 /// Refuses fields that not every host of the cluster understands: such a host would not run the transform.
@@ -98,7 +98,7 @@ fn accept(
     spec: &Spec,
     uploaded: Option<Bytes>,
     dry_run: bool,
-) -> Result<Deployed, Refusal> {
+) -> Result<DeployResult, Refusal> {
     let is_new = uploaded.is_some();
     let module = module_of(state, spec, uploaded)?;
     state.modules.check(&module)?;
@@ -109,7 +109,7 @@ fn accept(
     let warnings = warnings::of(state, spec)?;
     let created_topics = missing.iter().map(|topic| topic.name.clone()).collect();
     if dry_run {
-        return Ok(Deployed { applied: state.catalog.try_change(id, &request)?, created_topics, warnings });
+        return Ok(DeployResult { change: state.catalog.try_change(id, &request)?, created_topics, warnings });
     }
     for topic in &missing {
         state.log.create_topic(topic)?;
@@ -118,15 +118,15 @@ fn accept(
         state.catalog.put_module(&module)?;
     }
     let request = catalog::Request { committed: committed(state, spec)?, ..request };
-    let applied = match state.catalog.change(id, request.clone()) {
+    let change = match state.catalog.change(id, request.clone()) {
         // Collected between the two: it had been there for long, and unused.
         Err(CatalogError::NoModule(_)) if is_new => {
             state.catalog.put_module(&module)?;
             state.catalog.change(id, request)?
         }
-        applied => applied?,
+        change => change?,
     };
-    Ok(Deployed { applied, created_topics, warnings })
+    Ok(DeployResult { change, created_topics, warnings })
 }
 
 /// Refuses other inputs for stores that some host may have open: while the transform is not paused, or its group has

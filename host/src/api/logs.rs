@@ -1,40 +1,41 @@
-//! What a transform says (`logs`) and what goes through it (`tail`), from any host of the cluster.
+//! The log of a transform (`logs`) and samples of its records (`tail`), from any host of the cluster.
 //!
 //! Both are streams of lines: NDJSON, or server-sent events where `Accept` asks for them. The id of an event is its
 //! offset in the log, so a client that comes back with `Last-Event-ID`, to whichever host, misses nothing.
 
-mod follows;
 mod older;
 mod stream;
 
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
+use crate::api_types::{Level, LogLine, Sample};
 use crate::catalog::CatalogError;
 use crate::cluster::{LogTopic, Position, Sampled};
 use crate::model::codes::Code;
-use crate::model::journal::{Level, LogEntry};
+use crate::model::log_entry::LogEntry;
 use crate::model::names::TransformId;
 use crate::model::units::{Span, Timestamp};
 use crate::ports::LogRecord;
 
-use super::problem::{ProblemDetails, Refusal};
+use self::older::Search;
+use self::stream::{End, Framing, Source, StreamLine};
+use super::deployments::find;
+use super::openapi::NoTransform;
+use super::problem::Refusal;
 use super::request::{Id, Params};
-use super::transforms::find;
-use super::{AppState, blocking};
-use older::Search;
-use stream::{Form, Line, Source, Until};
+use super::shared::{AppState, blocking};
 
-pub use follows::Follows;
-
+/// Default number of older lines: some screens full.
 const LIMIT_DEFAULT: usize = 1000;
+/// Default number of samples.
 const SAMPLES_DEFAULT: usize = 10;
-/// How far back logs are shown by default.
+/// Default age of the oldest line.
 const SINCE_DEFAULT: Duration = Duration::from_secs(3600);
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -42,41 +43,34 @@ const LAST_EVENT_ID: &str = "last-event-id";
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct LogParams {
-    /// Go on with what is logged from now on, until the client leaves. Without a value it means true.
+    /// Go on with new lines until the client leaves. Without a value it means true.
     #[serde(default, deserialize_with = "flag")]
     #[param(value_type = Option<bool>)]
     follow: bool,
-    /// How far back, such as `10m`: by default `1h`.
+    /// The age of the oldest line, such as `10m`: by default `1h`.
     #[serde(default)]
     since: Option<String>,
-    /// Older lines at most, the newest of them: 0 to 10000, by default 1000. The host has a limit of bytes, too.
+    /// The number of older lines, the newest first to be kept: 0 to 10000, by default 1000. The host has a limit of bytes,
+    /// too.
     #[serde(default)]
     limit: Option<usize>,
-    /// Only lines that matter as much: `debug` (the default), `info`, `warn`, `error`.
+    /// The lowest level that is shown: `debug` (the default), `info`, `warn`, `error`.
     #[serde(default)]
     #[param(inline)]
     level: Option<Level>,
 }
 
-/// A line of a transform's log.
-#[derive(Serialize, ToSchema)]
-pub struct LogLine {
-    /// Its place in the log: what `Last-Event-ID` takes.
-    offset: i64,
-    #[serde(flatten)]
-    entry: LogEntry,
-}
-
-/// Show what a transform's guest logged, and what happened to it.
+/// Show the log lines of a transform's guest, and the transform's events.
 ///
-/// With `follow` the answer does not end; an empty line (of SSE, a comment) says now and then that it still stands.
+/// With `follow` the answer does not end; an empty line (with server-sent events, a comment) shows every 10 s that the
+/// connection stands.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/logs", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path), LogParams,
+    params(Id, LogParams,
         ("Last-Event-ID" = Option<i64>, Header, description = "Go on after this offset, instead of `since`")),
     responses((status = 200, description = "Oldest first", content((LogLine = "application/x-ndjson"), (String = "text/event-stream"))),
-        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 502, description = "The topic of the logs is missing (E210)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Too many follow (E032), or there is too much to look through (E043)", body = ProblemDetails, content_type = "application/problem+json")))]
+        NoTransform,
+        (status = 502, description = "The topic of the logs is missing (E210)"),
+        (status = 503, description = "Too many readers (E032), or too many lines to look through (E043)")))]
 pub async fn logs(
     State(shared): AppState,
     Id(id): Id,
@@ -92,7 +86,7 @@ pub async fn logs(
     }
     let since = since(params.since.as_deref())?;
     let after = last_event_id(&headers)?;
-    let turn = shared.follows.take(&id.team)?;
+    let permit = shared.follows.take(&id.team)?;
     let feed = shared.state.feeds.logs.clone();
     let level = params.level.unwrap_or(Level::Debug);
     let follow = params.follow;
@@ -103,15 +97,15 @@ pub async fn logs(
         let search = Search { feed: &feed, end, line: &line, deadline: Instant::now() + limits.logs_time };
         let position = match after {
             None => search.newest(from, limit, limits.log_bytes_max)?,
-            // What cannot be found in time is refused before the answer begins.
+            // A line that cannot be found in time is refused before the answer begins.
             Some(_) if !follow => search.first(from)?,
             Some(_) => from,
         };
-        Ok((Source { feed, position, line: Box::new(line), _turn: turn, _looking: None }, end))
+        Ok((Source { feed, position, line: Box::new(line), _permit: permit, _subscription: None }, end))
     })
     .await?;
-    let until = if follow { Until::Gone } else { Until::End { offset: end, search_time: limits.logs_time } };
-    Ok(stream::respond(Form::of(&headers), source, until, shared.state.shutdown.clone()))
+    let end = if follow { End::Client } else { End::Offset { offset: end, search_time: limits.logs_time } };
+    Ok(stream::respond(Framing::of(&headers), source, end, shared.state.shutdown.clone()))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -122,23 +116,23 @@ pub struct TailParams {
     #[serde(default, deserialize_with = "flag")]
     #[param(value_type = Option<bool>)]
     follow: bool,
-    /// Without `follow`: samples at most, by default 10.
+    /// Without `follow`: the number of samples, by default 10.
     #[serde(default)]
     limit: Option<usize>,
-    /// Without `follow`: how long to wait for them, by default `10s`, at most `1m`.
+    /// Without `follow`: the time to wait for samples, by default `10s`, at most `1m`.
     #[serde(default)]
     wait: Option<String>,
 }
 
-/// Show samples of the records that go in, with what came of each.
+/// Show samples of the input records, each with its outputs or its failure.
 ///
-/// Every host that runs the transform shows up to 20 records a second for as long as somebody looks, after their
-/// transaction was committed.
+/// Every host that runs the transform shows up to 20 records a second while there is a reader, after their transaction was
+/// committed.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/tail", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path), TailParams),
-    responses((status = 200, description = "As they come", content((Sampled = "application/x-ndjson"), (String = "text/event-stream"))),
-        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Too many follow (E032)", body = ProblemDetails, content_type = "application/problem+json")))]
+    params(Id, TailParams),
+    responses((status = 200, description = "In the order of their commits", content((Sample = "application/x-ndjson"), (String = "text/event-stream"))),
+        NoTransform,
+        (status = 503, description = "Too many readers (E032)")))]
 pub async fn tail(
     State(shared): AppState,
     Id(id): Id,
@@ -153,25 +147,26 @@ pub async fn tail(
         return Err(Refusal::of_field(Code::Query, "wait", message));
     }
     let after = last_event_id(&headers)?;
-    let turn = shared.follows.take(&id.team)?;
+    let permit = shared.follows.take(&id.team)?;
     let feed = shared.state.feeds.samples.clone();
     let tails = shared.state.feeds.tails.clone();
     let source = blocking(move || {
         let position = start(&feed, &id, None, after)?;
-        // From here on it is asked for, until the stream ends.
-        let looking = Some(tails.look(id));
-        Ok(Source { feed, position, line: Box::new(sample_line), _turn: turn, _looking: looking })
+        // Hosts sample the transform from here on, until the stream ends.
+        let subscription = Some(tails.look(id));
+        Ok(Source { feed, position, line: Box::new(sample_line), _permit: permit, _subscription: subscription })
     })
     .await?;
-    let until = match params.follow {
-        true => Until::Gone,
-        false => Until::Had { lines: params.limit.unwrap_or(SAMPLES_DEFAULT), deadline: Instant::now() + wait },
+    let end = if params.follow {
+        End::Client
+    } else {
+        End::Lines { left: params.limit.unwrap_or(SAMPLES_DEFAULT), deadline: Instant::now() + wait }
     };
-    Ok(stream::respond(Form::of(&headers), source, until, shared.state.shutdown.clone()))
+    Ok(stream::respond(Framing::of(&headers), source, end, shared.state.shutdown.clone()))
 }
 
 fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Option<i64>) -> Result<Position, Refusal> {
-    // A control topic that is not there is no fault of the request.
+    // A control topic that is missing is not the fault of the request.
     let position = feed.position(id, since).map_err(CatalogError::from)?;
     Ok(match after {
         Some(after) => position.after(after),
@@ -179,18 +174,19 @@ fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Opt
     })
 }
 
-/// What is no entry of ours is left out: anybody may have written it.
-fn log_line(record: LogRecord, level: Level) -> Option<Line> {
+/// Makes a line of a log entry. A record that is not an entry is left out: anybody may have written it.
+fn log_line(record: LogRecord, level: Level) -> Option<StreamLine> {
     let entry: LogEntry = serde_json::from_slice(&record.value?).ok()?;
+    let offset = record.offset;
     let kind = if entry.event.is_some() { "event" } else { "log" };
-    let (offset, fits) = (record.offset, entry.level >= level);
-    let json = serde_json::to_string(&LogLine { offset, entry }).expect("plain data");
-    fits.then_some(Line { offset, kind, json })
+    let is_shown = Level::from(entry.level) >= level;
+    let json = serde_json::to_string(&LogLine { offset, entry: entry.into() }).expect("plain data");
+    is_shown.then_some(StreamLine { offset, kind, json })
 }
 
-fn sample_line(record: LogRecord) -> Option<Line> {
+fn sample_line(record: LogRecord) -> Option<StreamLine> {
     let json = String::from_utf8(record.value?).ok().filter(|json| Sampled::is_in(json))?;
-    Some(Line { offset: record.offset, kind: "sample", json })
+    Some(StreamLine { offset: record.offset, kind: "sample", json })
 }
 
 fn since(raw: Option<&str>) -> Result<Option<Timestamp>, Refusal> {
@@ -218,13 +214,6 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
-impl Form {
-    fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        if accept.contains("text/event-stream") { Self::Events } else { Self::Lines }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_apart_and_what_is_foreign_left_out() {
+    fn lines_have_their_kind_and_foreign_records_are_left_out() {
         let entry = json!({"at": 5, "host": "a", "revision": 2, "level": "warn", "message": "x"});
         let mut event = entry.clone();
         event["event"] = json!("paused");

@@ -8,16 +8,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::api_types::{Line, ModuleList, ModuleSummary, ModuleView};
 use crate::catalog::Catalog;
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::names::Digest;
 
-use super::body::{Media, Received};
-use super::problem::{ProblemDetails, Refusal};
+use super::body::{Media, RequestBody};
+use super::problem::Refusal;
 use super::request::Name;
-use super::views::{ModuleList, ModuleSummary, ModuleView};
-use super::{AppState, blocking};
+use super::shared::{AppState, blocking};
 
 /// Upload a module.
 ///
@@ -26,17 +26,17 @@ use super::{AppState, blocking};
 #[utoipa::path(post, path = "/v1/modules", tag = "modules",
     request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream")), description = "The component"),
     responses((status = 201, description = "Stored", body = ModuleView),
-        (status = 200, description = "It was there already", body = ModuleView),
-        (status = 413, description = "Too large (E015)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "Another content type (E006)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "Not a transform (E010 to E018)", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 200, description = "The module was stored already", body = ModuleView),
+        (status = 413, description = "Too large (E015)"),
+        (status = 415, description = "Another content type (E006)"),
+        (status = 422, description = "Not a transform (E010 to E018)")))]
 pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     let media = Media::of(&headers);
     if !matches!(media, Media::Wasm | Media::Absent) {
         return Err(media.refuse("application/wasm or application/octet-stream"));
     }
     let bytes_max = shared.state.limits.module_bytes_max;
-    let Received { bytes, share } = shared.receive(body, bytes_max).await.map_err(|problem| {
+    let RequestBody { bytes, share } = shared.receive(body, bytes_max).await.map_err(|problem| {
         let bytes = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let bytes_max = bytes_max as u64;
         match problem.code() {
@@ -44,14 +44,14 @@ pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> 
             _ => problem,
         }
     })?;
-    let turn = shared.uploads.take().await?;
+    let permit = shared.uploads.take().await?;
     let state = shared.state.clone();
     let (stored, view) = blocking(move || {
-        let _held = (turn, share);
+        let _held = (permit, share);
         let info = state.modules.check(&bytes)?;
         let stored = state.catalog.put_module(&bytes)?;
         let used_by = users(&state.catalog).remove(&stored.digest).unwrap_or_default();
-        Ok((stored, ModuleView { info, used_by }))
+        Ok((stored, ModuleView::of(info, used_by)))
     })
     .await?;
     let status = if stored.new { StatusCode::CREATED } else { StatusCode::OK };
@@ -65,15 +65,15 @@ pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> 
 pub async fn list(State(shared): AppState) -> Json<ModuleList> {
     let catalog = &shared.state.catalog;
     let mut users = users(catalog);
-    let summary = |(digest, bytes)| ModuleSummary { digest, bytes, used_by: users.remove(&digest).unwrap_or_default() };
+    let summary = |(digest, bytes)| ModuleSummary::of(digest, bytes, users.remove(&digest).unwrap_or_default());
     Json(ModuleList { modules: catalog.modules().into_iter().map(summary).collect() })
 }
 
 /// Show a module.
 #[utoipa::path(get, path = "/v1/modules/{digest}", tag = "modules", params(("digest" = String, Path)),
-    responses((status = 200, description = "What it imports and exports, and who uses it", body = ModuleView),
-        (status = 400, description = "Not a digest (E001)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 404, description = "No such module (E024)", body = ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The imports, exports and users of the module", body = ModuleView),
+        (status = 400, description = "Not a digest (E001)"),
+        (status = 404, description = "No such module (E024)")))]
 pub async fn show(State(shared): AppState, Name(digest): Name<Digest>) -> Result<Json<ModuleView>, Refusal> {
     let state = shared.state.clone();
     blocking(move || {
@@ -81,15 +81,16 @@ pub async fn show(State(shared): AppState, Name(digest): Name<Digest>) -> Result
         let bytes = bytes.ok_or_else(|| Refusal::new(Code::NoModule, format!("there is no module {digest}")))?;
         let info = state.modules.check(&bytes)?;
         let used_by = users(&state.catalog).remove(&digest).unwrap_or_default();
-        Ok(Json(ModuleView { info, used_by }))
+        Ok(Json(ModuleView::of(info, used_by)))
     })
     .await
 }
 
-fn users(catalog: &Catalog) -> BTreeMap<Digest, Vec<String>> {
-    let mut users: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+/// The names of the transforms that use each module.
+fn users(catalog: &Catalog) -> BTreeMap<Digest, Vec<Line>> {
+    let mut users: BTreeMap<Digest, Vec<Line>> = BTreeMap::new();
     for deployment in catalog.list() {
-        users.entry(deployment.module).or_default().push(deployment.id.to_string());
+        users.entry(deployment.module).or_default().push(Line::of(deployment.id));
     }
     users
 }

@@ -12,14 +12,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
-use crate::model::codes::Code;
 use crate::model::random::random_u64;
 use crate::model::text::{cut, one_line};
 
-use super::Shared;
-use super::problem::Refusal;
+use super::problem::{self, Refusal};
+use super::shared::Shared;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -35,16 +34,9 @@ pub fn layers(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router<Arc<S
         .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| {
             let message = panic.downcast_ref::<&str>().map(ToString::to_string);
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            panicked(&message).into_response()
+            problem::panicked(&message).into_response()
         }))
         .layer(middleware::from_fn_with_state(shared.clone(), around))
-}
-
-/// The answer to a panic. Its message goes to the log only.
-pub fn panicked(message: &str) -> Refusal {
-    let message = one_line(cut(message, LOGGED_BYTES_MAX));
-    error!(%message, code = %Code::Internal, "a request's handler panicked");
-    Refusal::new(Code::Internal, "the request could not be completed")
 }
 
 async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -59,8 +51,9 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     let seconds = started.elapsed().as_secs_f64();
     (shared.state.on_request)(method, &route, status, seconds);
     span.in_scope(|| match response.extensions().get::<Refusal>() {
-        Some(problem) => {
-            let (code, detail) = (problem.code(), one_line(cut(problem.detail(), LOGGED_BYTES_MAX)));
+        Some(refusal) => {
+            let code = refusal.code();
+            let detail = one_line(cut(refusal.detail(), LOGGED_BYTES_MAX));
             match status {
                 500.. => warn!(status, %code, %detail, seconds, "request failed"),
                 _ => debug!(status, %code, %detail, seconds, "request refused"),

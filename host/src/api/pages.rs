@@ -1,19 +1,16 @@
-//! What is not under `/v1`: health, metrics, the description of the API, the errors' pages, and the ways out of it.
-
-use std::sync::OnceLock;
+//! The routes that are not under `/v1`: health, metrics, the description of the API and the errors' pages; also the answers
+//! to requests without a route.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::api_types::{Line, Readiness};
 use crate::model::codes::Code;
 
-use super::problem::{ProblemDetails, Refusal};
-use super::{AppState, openapi};
+use super::problem::Refusal;
+use super::shared::AppState;
 
 /// A page of links.
 #[utoipa::path(get, path = "/", tag = "host", responses((status = 200, description = "Links", body = String, content_type = "text/html")))]
@@ -29,28 +26,23 @@ pub async fn index(State(shared): AppState) -> Html<String> {
     ))
 }
 
-/// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "host", responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
+/// Liveness probe.
+#[utoipa::path(get, path = "/healthz", tag = "host", responses((status = 200, description = "The process is alive", body = String, content_type = "text/plain")))]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct Readiness {
-    host: String,
-    ready: bool,
-    /// Why not.
-    reasons: Vec<String>,
-}
-
-/// Whether the host does its work.
+/// Readiness probe.
 #[utoipa::path(get, path = "/readyz", tag = "host",
-    responses((status = 200, description = "It does", body = Readiness), (status = 503, description = "Not now, and why", body = Readiness)))]
+    responses((status = 200, description = "The host does its work", body = Readiness), (status = 503, description = "The host does not do its work now, with the reasons", body = Readiness)))]
 pub async fn readyz(State(shared): AppState) -> (StatusCode, Json<Readiness>) {
-    let host = shared.state.host.clone();
+    let host = Line::of(&shared.state.host);
     match shared.state.runtime.ready() {
         Ok(()) => (StatusCode::OK, Json(Readiness { host, ready: true, reasons: Vec::new() })),
-        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { host, ready: false, reasons })),
+        Err(reasons) => {
+            let reasons = reasons.into_iter().map(Line::from).collect();
+            (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { host, ready: false, reasons }))
+        }
     }
 }
 
@@ -65,18 +57,13 @@ pub async fn metrics(State(shared): AppState) -> Response {
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "host", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub async fn openapi(State(shared): AppState) -> Response {
-    // Made once for each kind of host: it is the same at every request, and large.
-    static DOCUMENTS: [OnceLock<Bytes>; 2] = [OnceLock::new(), OnceLock::new()];
-    let topics_api = shared.state.topics_api;
-    let make = || serde_json::to_vec(&openapi::document(topics_api)).expect("plain data").into();
-    let document = DOCUMENTS[usize::from(topics_api)].get_or_init(make).clone();
-    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], shared.openapi.clone()).into_response()
 }
 
-/// What an error code means and what to do.
+/// Show the page of an error code: its meaning and the remedy.
 #[utoipa::path(get, path = "/errors/{code}", tag = "host", params(("code" = String, Path)),
-    responses((status = 200, description = "Its page", body = String, content_type = "text/markdown"),
-        (status = 404, description = "No such code (E002)", body = ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
+        (status = 404, description = "No such code (E002)")))]
 pub async fn error_page(Path(raw): Path<String>) -> Result<Response, Refusal> {
     let code: Code = raw.parse().map_err(|message: String| Refusal::new(Code::NoRoute, message))?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.entry().page).into_response())
@@ -92,4 +79,13 @@ pub async fn no_method(method: Method, OriginalUri(uri): OriginalUri) -> Refusal
 
 fn shortened(raw: &str) -> String {
     raw.chars().take(200).collect()
+}
+
+/// Answers while the host has not started yet: it is alive, and it is not ready.
+pub fn starting(path: &str) -> Response {
+    match path {
+        "/healthz" => "ok\n".into_response(),
+        _ => Refusal::new(Code::LogUnavailable, "the host is starting: it has not read the catalog from the log yet")
+            .into_response(),
+    }
 }

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::api_types::{self, ProblemDetails};
 use crate::catalog::{CatalogError, Precondition};
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::spec::Problem;
-use crate::model::text::cut;
+use crate::model::text::{cut, one_line};
 use crate::ports::LogError;
 use crate::positions::PositionsError;
 
@@ -25,36 +24,11 @@ const FIELD_BYTES_MAX: usize = 512;
 const MESSAGE_BYTES_MAX: usize = 2 * 1024;
 /// The fields that are the host's own words.
 const OWN_BYTES: usize = 1024;
+/// Longest message of a panic that a line of the log repeats.
+const LOGGED_BYTES_MAX: usize = 512;
 const _: () = assert!(DETAIL_BYTES_MAX + HINT_BYTES_MAX + ERRORS_BYTES_MAX + OWN_BYTES < BODY_BYTES_MAX);
 
-/// What every answer with a status of 400 and above holds (`application/problem+json`).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ProblemDetails<'a> {
-    /// The code's page, on this host.
-    #[serde(rename = "type")]
-    #[schema(example = "/errors/E014")]
-    kind: String,
-    /// What the code means.
-    title: &'static str,
-    status: u16,
-    /// What happened this time.
-    detail: &'a str,
-    #[schema(value_type = String, example = "E014")]
-    code: Code,
-    /// What to do.
-    hint: &'a str,
-    /// Everything that is wrong, field by field, where there are fields.
-    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
-    errors: &'a [Problem],
-    /// Of E008: what the request expected (absent: no transform, or any).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected_revision: Option<u64>,
-    /// Of E008: what the transform is at (absent: there is none).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current_revision: Option<u64>,
-}
-
-/// Why a request is refused, on its way to become [`ProblemDetails`].
+/// A refused request with its reasons, which the answer shows as [`ProblemDetails`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     code: Code,
@@ -114,20 +88,27 @@ impl Refusal {
         &self.detail
     }
 
-    /// As it goes over the wire.
-    pub fn details(&self) -> ProblemDetails<'_> {
+    /// The body of the answer.
+    pub fn details(&self) -> ProblemDetails {
         ProblemDetails {
-            kind: format!("/errors/{}", self.code),
-            title: self.code.title(),
+            kind: format!("/errors/{}", self.code).into(),
+            title: self.code.title().into(),
             status: self.code.entry().status,
-            detail: &self.detail,
-            code: self.code,
-            hint: &self.hint,
-            errors: &self.errors,
+            detail: self.detail.as_str().into(),
+            code: self.code.as_str().into(),
+            hint: self.hint.as_ref().into(),
+            errors: self.errors.iter().map(api_types::Problem::from).collect(),
             expected_revision: self.expected_revision,
             current_revision: self.current_revision,
         }
     }
+}
+
+/// Answers to a panic. The message of the panic goes to the log only.
+pub fn panicked(message: &str) -> Refusal {
+    let message = one_line(cut(message, LOGGED_BYTES_MAX));
+    tracing::error!(%message, code = %Code::Internal, "a request's handler panicked");
+    Refusal::new(Code::Internal, "the request could not be completed")
 }
 
 /// The text, cut where JSON would take more than `bytes_max` for it.

@@ -4,6 +4,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::catalog::{self, Change, Precondition};
 use crate::model::codes::Code;
@@ -11,6 +13,7 @@ use crate::model::names::{NameError, TransformId};
 use crate::model::revision::{Progress, RequestKey};
 use crate::model::units::Timestamp;
 
+use super::openapi::{header_parameter, path_parameter};
 use super::problem::Refusal;
 
 /// The header by which a request that is sent again is recognised.
@@ -25,6 +28,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path((team, name)) = path::<(String, String), S>(parts, state).await?;
         id(&team, &name).map(Self)
+    }
+}
+
+impl IntoParams for Id {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        ["team", "name"].map(path_parameter).to_vec()
     }
 }
 
@@ -55,6 +64,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Entry {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path((team, name, store, key)) = path::<(String, String, String, String), S>(parts, state).await?;
         Ok(Self { id: id(&team, &name)?, store, key })
+    }
+}
+
+impl IntoParams for Entry {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        ["team", "name", "store", "key"].map(path_parameter).to_vec()
     }
 }
 
@@ -121,6 +136,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         Ok(Self { expected: expected(&parts.headers)?, key: key(&parts.headers)? })
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            header_parameter("If-Match", "The ETag that the transform must have"),
+            header_parameter(IDEMPOTENCY_KEY, "A name for this request: sent again, it is answered as the first time"),
+        ]
     }
 }
 

@@ -7,37 +7,27 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
+use crate::api_types::{ChangeView, RevisionList, RevisionSummary, RollbackRequest, TransformView};
 use crate::model::codes::Code;
 use crate::model::revision::Revision;
 
 use super::body::{self, Media};
-use super::control::accepted;
-use super::problem::{ProblemDetails, Refusal};
+use super::deploy;
+use super::deployments::{accepted, find};
+use super::openapi::NoTransform;
+use super::problem::Refusal;
 use super::request::{Id, IdRevision, IfMatch};
-use super::transforms::find;
-use super::views::{ChangeView, RevisionList, RevisionSummary, TransformView};
-use super::{AppState, blocking, deploy};
+use super::shared::{AppState, blocking};
 
 /// Largest body of a rollback.
 const BODY_BYTES_MAX: usize = 4096;
 
-/// Where to go back to.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackRequest {
-    /// By default the revision before the current one.
-    #[serde(default)]
-    revision: Option<u64>,
-}
-
 /// List a transform's revisions, newest first. The newest 50 are kept.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path)),
+    params(Id),
     responses((status = 200, description = "Newest first", body = RevisionList),
-        (status = 404, description = "No such transform (E023)", body = ProblemDetails, content_type = "application/problem+json")))]
+        NoTransform))]
 pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionList>, Refusal> {
     let current = find(&shared, &id).await?.revision;
     let catalog = &shared.state.catalog;
@@ -48,9 +38,9 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
 
 /// Show a transform as it was at a revision.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/revisions/{revision}", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path), ("revision" = u64, Path)),
+    params(Id, ("revision" = u64, Path)),
     responses((status = 200, description = "Its spec and module", body = TransformView),
-        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 404, description = "No such transform (E023) or revision (E034)")))]
 pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
     let current = find(&shared, &id).await?;
     let revision = shared.state.catalog.revision(&id, revision)?;
@@ -61,14 +51,12 @@ pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision)
 ///
 /// It is checked like any deployment. A paused transform stays paused.
 #[utoipa::path(post, path = "/v1/teams/{team}/transforms/{name}/rollback", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
+    params(Id, IfMatch),
     request_body(content = Option<RollbackRequest>, content_type = "application/json"),
     responses((status = 202, description = "Accepted", body = ChangeView),
-        (status = 404, description = "No such transform (E023) or revision (E034)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 409, description = "At another revision (E008), or its module is gone (E035)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "The old spec is refused by now", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 404, description = "No such transform (E023) or revision (E034)"),
+        (status = 409, description = "At another revision (E008), or its module is gone (E035)"),
+        (status = 422, description = "The old spec is refused by now")))]
 pub async fn rollback(
     State(shared): AppState,
     Id(id): Id,
@@ -82,12 +70,12 @@ pub async fn rollback(
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let turn = shared.rollbacks.take().await?;
+    let permit = shared.rollbacks.take().await?;
     let state = shared.state.clone();
-    let applied = blocking(move || {
-        let _held = turn;
+    let change = blocking(move || {
+        let _held = permit;
         deploy::rollback(&state, &id, precondition, request.revision)
     })
     .await?;
-    Ok(accepted(&applied))
+    Ok(accepted(&change))
 }

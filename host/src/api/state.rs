@@ -9,9 +9,10 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
 use crate::catalog::Change;
 use crate::model::codes::Code;
 use crate::model::murmur2::partition_for;
@@ -19,11 +20,11 @@ use crate::model::names::TransformId;
 use crate::model::revision::{Desired, count_on};
 use crate::ports::NewTopic;
 
-use super::problem::{ProblemDetails, Refusal};
+use super::deploy;
+use super::deployments::{accepted, change, find_understood};
+use super::problem::Refusal;
 use super::request::{Entry, Id, IfMatch, Params};
-use super::transforms::{change, find_understood};
-use super::views::ChangeView;
-use super::{ApiState, AppState, blocking, control, deploy};
+use super::shared::{ApiState, AppState, blocking};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -32,34 +33,11 @@ pub struct EntryParams {
     /// How the key is written in the path: `text` (the default) or `base64` (URL-encoded).
     #[serde(default)]
     #[param(inline)]
-    encoding: Encoding,
+    encoding: KeyEncoding,
     /// The partition number that has the entry.
     partition: Option<i32>,
     /// A record's key, as text: the entry is where Kafka's partitioner puts that record. By default the entry's own key.
     record_key: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    #[default]
-    Text,
-    Base64,
-}
-
-/// An entry of a store, as of the last commit.
-#[derive(Serialize, ToSchema)]
-pub struct EntryView {
-    store: String,
-    partition: i32,
-    /// The host that owns it.
-    host: String,
-    /// The value, where it is JSON: an SDK's typed store writes nothing else.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<serde_json::Value>,
-    /// Else its bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_base64: Option<String>,
 }
 
 /// Look up an entry of a store.
@@ -67,11 +45,11 @@ pub struct EntryView {
 /// Answered by the host that owns its partition, from committed state; any other host redirects there (hosts are started
 /// with `--advertise` for that). The store's `queryable` must be true.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/state/{store}/{key}", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path), ("store" = String, Path), ("key" = String, Path), EntryParams),
+    params(Entry, EntryParams),
     responses((status = 200, description = "The entry", body = EntryView),
         (status = 307, description = "Another host owns it: its address is in `Location`"),
-        (status = 404, description = "No such transform (E023), store (E053) or entry (E054)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "No host has it now (E055)", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 404, description = "No such transform (E023), store (E053) or entry (E054)"),
+        (status = 503, description = "No host has it now (E055)")))]
 pub async fn show(
     State(shared): AppState,
     Entry { id, store, key }: Entry,
@@ -83,8 +61,8 @@ pub async fn show(
         return Err(Refusal::new(Code::NoStore, format!("{id} has no store {store:?} that may be asked")));
     }
     let key = match params.encoding {
-        Encoding::Text => key.into_bytes(),
-        Encoding::Base64 => {
+        KeyEncoding::Text => key.into_bytes(),
+        KeyEncoding::Base64 => {
             let decoded = BASE64_STANDARD.decode(&key);
             decoded.map_err(|error| Refusal::of_field(Code::Query, "key", format!("is not base64: {error}")))?
         }
@@ -99,7 +77,7 @@ pub async fn show(
             return Err(Refusal::new(Code::Partition, format!("the store has partitions 0 to {}", partitions - 1)));
         }
         match state.runtime.look_up(&id, number, &store, &key) {
-            Some(Some(value)) => Ok(Json(EntryView::of(store, number, &state.host, &value)).into_response()),
+            Some(Some(value)) => Ok(Json(entry(&store, number, &state.host, &value)).into_response()),
             Some(None) => {
                 Err(Refusal::new(Code::NoEntry, format!("store {store:?} has no such entry in partition {number}")))
             }
@@ -128,12 +106,11 @@ fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Resu
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response())
 }
 
-impl EntryView {
-    fn of(store: String, partition: i32, host: &str, value: &[u8]) -> Self {
-        let json = serde_json::from_slice(value).ok();
-        let value_base64 = json.is_none().then(|| BASE64_STANDARD.encode(value));
-        Self { store, partition, host: host.to_owned(), value: json, value_base64 }
-    }
+/// Shows a value: as JSON if it is JSON, else its bytes.
+fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
+    let json: Option<serde_json::Value> = serde_json::from_slice(value).ok();
+    let value_base64 = json.is_none().then(|| BASE64_STANDARD.encode(value).into());
+    EntryView { store: Line::from(store), partition, host: Line::from(host), value: json, value_base64 }
 }
 
 /// Reset a transform's state: it begins with empty stores.
@@ -141,12 +118,10 @@ impl EntryView {
 /// The transform must be paused. It gets new changelog topics; the old ones stay, and may be deleted by hand. Its offsets
 /// stay too: move them (`DELETE .../offsets`, say) to build the state again from its inputs.
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/state", tag = "transforms",
-    params(("team" = String, Path), ("name" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the transform must have"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name for this request: sent again, it is answered as the first time")),
+    params(Id, IfMatch),
     responses((status = 202, description = "Accepted", body = ChangeView),
-        (status = 404, description = "No such transform (E023), or it has no stores (E053)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 409, description = "It is not paused (E033), or at another revision (E008)", body = ProblemDetails, content_type = "application/problem+json")))]
+        (status = 404, description = "No such transform (E023), or it has no stores (E053)"),
+        (status = 409, description = "It is not paused (E033), or at another revision (E008)")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
     if deployment.spec.state.is_empty() {
@@ -168,5 +143,5 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -
         Ok(())
     })
     .await?;
-    Ok(control::accepted(&change(&shared, id, precondition, Change::ResetState).await?))
+    Ok(accepted(&change(&shared, id, precondition, Change::ResetState).await?))
 }

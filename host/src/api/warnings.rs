@@ -4,8 +4,8 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Spec, Then};
 use crate::ports::LogError;
 
-use super::ApiState;
 use super::problem::Refusal;
+use super::shared::ApiState;
 
 /// Looks at every topic that the spec writes. One that is missing is nobody's warning.
 pub fn of(state: &ApiState, spec: &Spec) -> Result<Vec<String>, Refusal> {

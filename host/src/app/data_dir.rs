@@ -1,4 +1,4 @@
-//! The host's data folder: its rights, its lock and its identity. The rest of it belongs to others, each with a subfolder.
+//! The host's data folder: its rights, its lock and its identity. Its subfolders belong to other modules.
 //!
 //! The folder holds machine code that the host runs and records of every team: only the host's user may look into it.
 //! Other users' folders are refused; rights of others to one's own are taken away.
@@ -42,7 +42,7 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The machine's name with a suffix that is made once per data folder.
+    /// Returns the machine's name with a suffix that is made once per data folder.
     pub fn host_name(&self) -> anyhow::Result<String> {
         let path = self.path.join("host");
         let here = || path.display().to_string();
@@ -52,7 +52,7 @@ impl DataDir {
                 file.take(NAME_BYTES_MAX).read_to_string(&mut name).with_context(here)?;
                 return Ok(name.trim().to_owned());
             }
-            // A name that cannot be read is not made anew: it is part of transactional ids.
+            // A name that cannot be read is not replaced: it is part of transactional ids.
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(here),
             Err(_) => {}
         }

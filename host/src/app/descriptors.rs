@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// File descriptors for everything but connections, at least.
 const BESIDE: u64 = 512;
 
-/// Raises the soft limit to the hard one, and refuses one that is too small for so many connections.
+/// Raises the soft limit to the hard one, and refuses a hard limit that is too small for this number of connections.
 pub fn raise(connections: u64) -> anyhow::Result<()> {
     let needed = connections + BESIDE;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -27,6 +27,9 @@ use super::{Catalog, CatalogError};
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
+/// Time that an unused module stays in the log by default (`module_retention`): longer than a deployment takes.
+pub const MODULE_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
 /// The modules that nobody has used for `retention`.
 pub fn unused(all: &State, held: &BTreeMap<Digest, Held>, now: Timestamp, retention: Duration) -> Vec<Digest> {
     if !all.is_understood() {
@@ -62,7 +65,7 @@ pub async fn collect_for_ever(
     let interval = (retention / 24).clamp(INTERVAL_MIN, INTERVAL_MAX);
     loop {
         let stored = catalog.modules();
-        metrics.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
+        metrics.catalog.modules_stored(stored.len(), stored.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             _ = shutdown.wait_for(|&down| down) => return,
@@ -70,7 +73,7 @@ pub async fn collect_for_ever(
         let own = catalog.clone();
         let collected = tokio::task::spawn_blocking(move || own.collect(Timestamp::now(), retention)).await;
         match collected {
-            Ok(Ok(collected)) => metrics.modules_collected(collected.len()),
+            Ok(Ok(collected)) => metrics.catalog.modules_collected.inc_by(collected.len() as u64),
             Ok(Err(error)) => log_failure(&error),
             // A panic in there was reported where it happened.
             Err(_) => {}

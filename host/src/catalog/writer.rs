@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
+use crate::model::random::random_u64;
 use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
@@ -94,7 +95,7 @@ impl Writer {
             Err(error) if error.code().entry().status < 500 => "refused",
             Err(_) => "failed",
         };
-        self.metrics.catalog_change(outcome, started.elapsed());
+        self.metrics.catalog.changed(outcome, started.elapsed());
         result.map(|(applied, _)| applied)
     }
 }
@@ -168,9 +169,9 @@ impl Attempt<'_> {
                 Err(Failure::Refused(error)) => ("unknown", error.to_string()),
                 Err(Failure::Again { reason, error }) => (reason, error),
             };
-            self.writer.metrics.catalog_turn_repeated(reason);
+            self.writer.metrics.catalog.turn_repeated(reason);
             debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
-            let wait = FENCED.after(failures);
+            let wait = FENCED.spread(failures, random_u64());
             if Instant::now() + wait > deadline {
                 return Err(if self.sent.is_some() { CatalogError::Unseen } else { CatalogError::Contended(error) });
             }

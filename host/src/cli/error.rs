@@ -1,32 +1,30 @@
-//! What a verb ends with when it does not succeed: what happened, what to do, and the exit code.
+//! The error of a verb: its message, a hint with the remedy, and the exit code.
 
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde::Deserialize;
-
-use super::text::Line;
+use crate::api_types::ProblemDetails;
 use crate::model::codes::Code;
 use crate::model::spec::Problem;
 use crate::model::text;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong, by what the caller of the command can do about it.
+/// The class of an error, by the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The command line, or a file that it names, is to be corrected.
     Usage,
     /// Nobody listens at the URL.
     Unreachable,
-    /// The connection broke: whether the request was carried out is not known.
+    /// The connection broke: the host may have carried out the request, or not.
     Broken,
-    /// A host answers, but not now: it starts, say. The same may be asked again.
+    /// The host refuses for now, while it starts, say. The same request may succeed later.
     Unavailable,
-    /// The host refused, or what was asked for failed.
+    /// The host refused, or its work failed.
     Failed,
-    /// It may still succeed, but not within the time that was given.
+    /// The time was over. The host goes on, and may still succeed.
     TimedOut,
 }
 
@@ -37,23 +35,6 @@ pub struct Error {
     code: Option<String>,
     message: String,
     hint: Option<String>,
-}
-
-/// What an answer of 400 and above holds (RFC 9457). A newer host may know codes that this binary does not.
-#[derive(Debug, Deserialize)]
-pub struct ProblemDetails {
-    title: Line,
-    detail: Line,
-    code: Line,
-    hint: Line,
-    #[serde(default)]
-    errors: Vec<Field>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Field {
-    field: Line,
-    message: Line,
 }
 
 // === impl Error ===
@@ -79,6 +60,12 @@ impl Error {
         Self::usage(message).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
     }
 
+    /// An answer that is not one of a Sandbar host.
+    pub fn not_a_host(url: &str, reason: impl fmt::Display) -> Self {
+        Self::new(Kind::Failed, format_args!("{url} does not answer as a host does: {reason}"))
+            .with_hint("is it a Sandbar host, of this binary's version? `sandbar --version` and `sandbar hosts` tell")
+    }
+
     pub fn with_code(self, code: impl Into<String>) -> Self {
         Self { code: Some(code.into()), ..self }
     }
@@ -91,7 +78,7 @@ impl Error {
         self.code.as_deref() == Some(code.as_str())
     }
 
-    /// Whether the same may be asked again, because the host may be on its way back.
+    /// Returns true if the same request may succeed later, because the host may be on its way back.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Unreachable | Kind::Broken | Kind::Unavailable)
     }
@@ -107,7 +94,7 @@ impl Error {
 
 impl From<ProblemDetails> for Error {
     fn from(problem: ProblemDetails) -> Self {
-        let ProblemDetails { title, detail, code, hint, errors } = problem;
+        let ProblemDetails { title, detail, code, hint, errors, .. } = problem;
         let fields = errors.iter().map(|error| format!("\n{}: {}", error.field, error.message));
         let message = if errors.len() > 1 { format!("{title}:{}", fields.collect::<String>()) } else { detail.into() };
         Self::new(Kind::Failed, message).with_code(code).with_hint(hint)

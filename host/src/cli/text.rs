@@ -1,21 +1,20 @@
-//! What people read: aligned columns, and times and sizes that need no explanation.
+//! Output for people and for programs: aligned columns, `name: value` lines, and JSON.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::ops::Deref;
 
-use serde::{Deserialize, Deserializer};
+use clap::ValueEnum;
 
 use super::error::{Error, Kind, Result};
+use crate::api_types::SpecDocument;
 use crate::model::text;
 
-/// Text of a host, which anybody may have written: escaped into one line where it is read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Line(String);
-
-/// Text of several lines, of which each is escaped. Whoever shows it indents them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lines(String);
+/// The form of a verb's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
 
 /// Rows under headings, aligned with spaces; the first row is the headings.
 pub struct Table {
@@ -51,50 +50,6 @@ impl fmt::Display for Table {
     }
 }
 
-// === impl Line ===
-
-impl<'de> Deserialize<'de> for Line {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|raw| Self(text::one_line(&raw).into_owned()))
-    }
-}
-
-impl Deref for Line {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl From<Line> for String {
-    fn from(line: Line) -> Self {
-        line.0
-    }
-}
-
-// === impl Lines ===
-
-impl<'de> Deserialize<'de> for Lines {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|raw| Self(text::lines(&raw).into_owned()))
-    }
-}
-
-impl Deref for Lines {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
 /// `name: value` lines, aligned.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
@@ -116,13 +71,12 @@ pub fn short(digest: &str) -> String {
     digest.strip_prefix("sha256:").map_or(digest, |hex| hex.get(..12).unwrap_or(hex)).to_owned()
 }
 
-/// A value as YAML. Whoever shows it indents it: strings may go over several lines.
-pub fn yaml(value: &serde_norway::Value) -> String {
-    let shown = serde_norway::to_string(value).expect("it was read from JSON");
-    text::lines(&shown).into_owned()
+/// A spec as YAML. The caller indents the lines: a string may have several of them.
+pub fn yaml(spec: &SpecDocument) -> String {
+    text::lines(&spec.to_yaml()).into_owned()
 }
 
-/// Writes to standard output. Whoever reads it may stop at any time (`| head`).
+/// Writes to standard output. The reader may stop at any time (`| head`).
 pub fn emit(shown: &str) -> Result<()> {
     emit_while_read(shown).map(drop)
 }
@@ -132,12 +86,12 @@ pub fn emit_json(json: &str) -> Result<()> {
     emit(&json_line(json))
 }
 
-/// A line of JSON that a terminal takes for nothing else.
+/// A line of JSON without a character that acts on a terminal.
 pub fn json_line(json: &str) -> String {
     text::json(json.trim_end()).into_owned() + "\n"
 }
 
-/// Writes to standard output; tells whether anybody still reads. Lines break where the caller has broken them, and no
+/// Writes to standard output; returns false if nobody reads any more. Lines break where the caller has broken them, and no
 /// other control character gets through: every text goes this way.
 pub fn emit_while_read(shown: &str) -> Result<bool> {
     let mut out = io::stdout().lock();

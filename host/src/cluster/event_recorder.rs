@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::model::journal::{Event, Level};
+use crate::model::log_entry::{Event, Level};
 use crate::model::names::TransformId;
 use crate::model::status::{LastError, PartitionStatus, RolloutState, State, TransformStatus};
-use crate::telemetry::metrics::{Counts, Metrics};
+use crate::telemetry::metrics::{Metrics, TransformCounts};
 use crate::telemetry::transform_log::TransformLog;
 
 /// How often failed records are told of, as a sum.
@@ -27,7 +27,7 @@ pub struct EventRecorder {
     metrics: Metrics,
     known: BTreeMap<TransformId, TransformStatus>,
     /// Failed records and dropped lines that were told of.
-    told: BTreeMap<TransformId, Counts>,
+    told: BTreeMap<TransformId, TransformCounts>,
     counted: Instant,
 }
 
@@ -73,7 +73,7 @@ impl EventRecorder {
 
     fn count(&mut self) {
         for (id, status) in &self.known {
-            let now = self.metrics.counts(id);
+            let now = self.metrics.transform(id).counts();
             let before = self.told.insert(id.clone(), now).unwrap_or_default();
             let last = status.error.as_ref().map_or(String::new(), |error| format!(", the last for {}", text(error)));
             let dead_lettered = now.dead_lettered.saturating_sub(before.dead_lettered);
@@ -179,7 +179,7 @@ mod tests {
     use crate::model::codes::Code;
     use crate::model::status::Rollout;
     use crate::model::units::Timestamp;
-    use crate::telemetry::transform_log::Told;
+    use crate::telemetry::transform_log::Entry;
 
     fn partition(number: i32, state: State) -> PartitionStatus {
         PartitionStatus {
@@ -223,10 +223,9 @@ mod tests {
     #[test]
     fn dropped_lines_are_told_of_as_a_sum() {
         let metrics = Metrics::new();
-        let (journal, [entries, _]) =
-            crate::telemetry::transform_log::journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+        let (journal, [entries, _]) = TransformLog::new("a", 1 << 20, |kind| metrics.transform_log.dropped(kind));
         let status = status(State::Running, 1, 1, RolloutState::Complete, &[]);
-        let dropped = metrics.transform(&status.id, &[], &[]).log_dropped.clone();
+        let dropped = metrics.transform(&status.id).guest.log_lines_dropped.clone();
         let (mut narrator, now) = (EventRecorder::new(journal, metrics), Instant::now());
         let statuses = [status];
         let mut told = Vec::new();
@@ -235,7 +234,7 @@ mod tests {
             dropped.inc_by(more);
             narrator.tell(&statuses, at);
             for (_, entry) in entries.take(1 << 20) {
-                if let Told::Log(entry) = entry
+                if let Entry::Log(entry) = entry
                     && entry.event == Some(Event::LinesDropped)
                 {
                     told.push(entry.message.split(' ').next().unwrap_or_default().to_owned());

@@ -2,7 +2,7 @@
 //!
 //! | topic | key | value |
 //! |---|---|---|
-//! | `_sandbar.<cluster>.logs` | `<team>/<name>` | [`LogEntry`](crate::model::journal::LogEntry) as JSON |
+//! | `_sandbar.<cluster>.logs` | `<team>/<name>` | [`LogEntry`](crate::model::log_entry::LogEntry) as JSON |
 //! | `_sandbar.<cluster>.samples` | `<team>/<name>` | [`Sampled`](super::sampled::Sampled) as JSON |
 //!
 //! Any host reads them for whoever asks it. A reader's place is an offset that the client has, so the host holds
@@ -19,6 +19,8 @@ use crate::ports::{Log, LogError, LogRecord, NewTopic};
 
 use super::tail_subscriptions::TailSubscriptions;
 
+/// Time that log lines and events stay by default (`logs_retention`).
+pub const LOGS_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// So that one transform's lines are found without reading those of all others.
 const PARTITIONS: i32 = 8;
 /// Samples are for whoever looks now.

@@ -86,7 +86,7 @@ impl Publisher {
     fn tell(&mut self, now: Instant) {
         let statuses = (self.statuses)();
         self.narrator.tell(&statuses, now);
-        self.journal.sample_only(&self.cluster.sampled(now));
+        self.journal.switches().turn_on_only(&self.cluster.sampled(now));
         let (mut records, asked) = self.ask(now);
         let gone = self.told.keys().filter(|id| !statuses.iter().any(|status| status.id == **id));
         let gone: Vec<TransformId> = gone.cloned().collect();

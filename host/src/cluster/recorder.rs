@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::model::names::TransformId;
+use crate::model::random::random_u64;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{LogError, LogRecord};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::transform_log::{Entries, Kind, Told};
+use crate::telemetry::transform_log::{Entry, EntryKind, EntryReader};
 
 use super::log_topic::{LogTopic, LogTopics};
 use super::sampled::Sampled;
@@ -27,12 +28,12 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(250), longest: Dur
 /// See the module. Two per host.
 pub struct Recorder {
     feeds: LogTopics,
-    entries: Entries,
+    entries: EntryReader,
     metrics: Metrics,
     failing: bool,
 }
 
-type Batch = Vec<(Kind, LogRecord)>;
+type Batch = Vec<(EntryKind, LogRecord)>;
 
 /// The ends of a write.
 enum Written {
@@ -44,7 +45,7 @@ enum Written {
 }
 
 impl Recorder {
-    pub fn new(feeds: LogTopics, entries: Entries, metrics: Metrics) -> Self {
+    pub fn new(feeds: LogTopics, entries: EntryReader, metrics: Metrics) -> Self {
         Self { feeds, entries, metrics, failing: false }
     }
 
@@ -73,13 +74,13 @@ impl Recorder {
 
     fn gather(&self) -> Batch {
         let taken = self.entries.take(BATCH_BYTES_MAX).into_iter().map(|(id, told)| match told {
-            Told::Log(entry) => {
-                let kind = if entry.event.is_some() { Kind::Event } else { Kind::Log };
+            Entry::Log(entry) => {
+                let kind = if entry.event.is_some() { EntryKind::Event } else { EntryKind::Log };
                 (kind, record(&id, entry.at, &entry))
             }
-            Told::Sample(sample) => {
+            Entry::Sample(sample) => {
                 let at = sample.at;
-                (Kind::Sample, record(&id, at, &Sampled::of(*sample, self.entries.host())))
+                (EntryKind::Sample, record(&id, at, &Sampled::of(*sample, self.entries.host())))
             }
         });
         let mut batch: Batch = taken.collect();
@@ -101,7 +102,7 @@ impl Recorder {
                 Written::NotNow(part) => {
                     parts.push(part);
                     tokio::select! {
-                        () = tokio::time::sleep(RETRY.after(failures)) => failures += 1,
+                        () = tokio::time::sleep(RETRY.spread(failures, random_u64())) => failures += 1,
                         _ = ended.wait_for(|&ended| ended) => return,
                     }
                 }
@@ -125,9 +126,9 @@ impl Recorder {
         match result {
             Ok(()) => {
                 self.failing = false;
-                for kind in [Kind::Event, Kind::Log, Kind::Sample] {
+                for kind in [EntryKind::Event, EntryKind::Log, EntryKind::Sample] {
                     let count = batch.iter().filter(|(own, _)| *own == kind).count();
-                    self.metrics.journal_entries(kind, count);
+                    self.metrics.transform_log.written(kind, count);
                 }
                 Written::All
             }
@@ -149,7 +150,7 @@ impl Recorder {
 
 fn feed_of<'a>(feeds: &'a LogTopics, batch: &Batch) -> &'a LogTopic {
     match batch.first() {
-        Some((Kind::Sample, _)) => &feeds.samples,
+        Some((EntryKind::Sample, _)) => &feeds.samples,
         _ => &feeds.logs,
     }
 }

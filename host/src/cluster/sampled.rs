@@ -1,19 +1,17 @@
 //! A sample as the samples topic holds it and the API shows it: the record that went in, and what came of it.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::model::codes::Code;
-use crate::model::journal::{Content, Sample};
+use crate::model::sample::{Content, Sample};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 use crate::record_json::{Form, RecordContent};
 
 /// See the module.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct Sampled {
     /// In ms since the Unix epoch, by the host's clock.
-    #[schema(value_type = i64)]
     at: Timestamp,
     host: String,
     revision: u64,
@@ -31,7 +29,7 @@ pub struct Sampled {
     failed: Option<SampledFailure>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledRecord {
     timestamp: i64,
     #[serde(flatten)]
@@ -41,16 +39,15 @@ struct SampledRecord {
     cut: bool,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledOutput {
     topic: String,
     #[serde(flatten)]
     record: SampledRecord,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct SampledFailure {
-    #[schema(value_type = String, example = "E101")]
     code: Code,
     message: String,
 }
@@ -112,7 +109,7 @@ fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::journal::SampledOutput;
+    use crate::model::sample::SampledOutput;
     use serde_json::json;
 
     #[test]

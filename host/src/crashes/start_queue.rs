@@ -24,7 +24,7 @@ const SET_BACK: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPhase {
     Starting,
-    /// It has partitions, and all of them work or wait for records.
+    /// The transform has partitions, and all of them work or wait for records.
     Running,
     WithoutPartitions,
 }
@@ -179,7 +179,7 @@ mod tests {
 
     /// The suspects that may start at a time: all of them ask, twice, since the first asks before it knows of the others.
     #[track_caller]
-    fn check(turns: &mut Turns, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
+    fn check(queue: &mut StartQueue, suspects: &[(&str, u32)], seconds: u64, expected: &str) {
         let mut started = Vec::new();
         for _ in 0..2 {
             started = suspects.iter().filter(|(name, count)| queue.may_start(&id(name), *count, at(seconds))).collect();

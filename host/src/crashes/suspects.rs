@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_between_begins_the_count_anew() {
+    fn a_commit_between_begins_the_count_again() {
         check(&["a:0", "a:0", "+a:0 a:0"], "a1");
         check(&["a:0", "a:0", "+a:0"], "");
         check(&["a:0", "+a:0 a:0", "a:0", "a:0"], "a!3");

@@ -87,7 +87,7 @@ fn die(folder: &Path, resumes: u64, commits: bool) -> Permit {
     if commits {
         monitor.factory(Arc::new(Factory(PathBuf::new()))).committed(&[TopicPartition { input: 0, partition: 0 }]);
     }
-    // The process ends here: what it holds is never dropped.
+    // The process ends here: its values are never dropped.
     std::mem::forget(crashes.take(&id()).expect("a slot"));
     permit
 }

@@ -34,7 +34,8 @@ pub struct Broker {
 /// The right to write.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// The error of a failed write. Nobody knows what is on disk then: nothing may follow before the log is opened again.
+    /// The error of a failed write. The state of the disk is unknown then: nothing may follow before the log is
+    /// opened again.
     failed: Option<String>,
     /// The time of the last look for old records.
     pub expired_at: Option<Timestamp>,
@@ -46,8 +47,8 @@ impl Broker {
         let mut metadata = Metadata::default();
         for (name, topic) in store.topics()? {
             let name: TopicName = name.parse().map_err(|_| Error::corrupt("a topic's name"))?;
-            for number in 0..topic.partitions {
-                let id = PartitionId { topic: topic.id, number };
+            for partition in 0..topic.partitions {
+                let id = PartitionId { topic: topic.id, partition };
                 let extent = store.extent(id)?;
                 metadata.partitions.insert(id, PartitionMetadata::new(extent, topic.compacted));
             }
@@ -68,13 +69,13 @@ impl Broker {
         self.metadata().topics.get(name).copied().ok_or_else(|| LogError::NoTopic(name.to_string()))
     }
 
-    pub fn find_partition(&self, name: &TopicName, number: i32) -> Result<PartitionId, LogError> {
+    pub fn find_partition(&self, name: &TopicName, partition: i32) -> Result<PartitionId, LogError> {
         let topic = self.find(name)?;
-        if !(0..topic.partitions).contains(&number) {
-            let message = format!("topic {name} has partitions 0 to {}, not {number}", topic.partitions - 1);
+        if !(0..topic.partitions).contains(&partition) {
+            let message = format!("topic {name} has partitions 0 to {}, not {partition}", topic.partitions - 1);
             return Err(LogError::Refused(message));
         }
-        Ok(PartitionId { topic: topic.id, number })
+        Ok(PartitionId { topic: topic.id, partition })
     }
 
     /// Creates a topic, unless it is there.
@@ -93,8 +94,8 @@ impl Broker {
         write.topic(name.as_str(), &topic);
         writer.run(write.commit())?;
         let mut metadata = self.metadata();
-        for number in 0..partitions {
-            let id = PartitionId { topic: topic.id, number };
+        for partition in 0..partitions {
+            let id = PartitionId { topic: topic.id, partition };
             metadata.partitions.insert(id, PartitionMetadata::new(Extent::default(), compacted));
         }
         metadata.topics.insert(name.clone(), topic);

@@ -51,8 +51,8 @@ pub fn all(broker: &Broker, writer: &mut Writer, now: Timestamp) -> Result<(), E
     writer.expired_at = Some(now);
     let topics: Vec<_> = broker.metadata().topics.values().copied().collect();
     for topic in topics {
-        for number in 0..topic.partitions {
-            let id = PartitionId { topic: topic.id, number };
+        for partition in 0..topic.partitions {
+            let id = PartitionId { topic: topic.id, partition };
             if !topic.compacted {
                 expire(broker, writer, id, now)?;
             } else if is_dirty(&broker.metadata().extent(id)) {

@@ -44,7 +44,7 @@ pub fn buffer(
             value: record.value.as_deref(),
             headers: &headers,
         };
-        match outputs.push(0, fixed.map(|id| id.number), &entry) {
+        match outputs.push(0, fixed.map(|id| id.partition), &entry) {
             Ok(()) => {}
             Err(Refusal::Full { .. }) if taken > 0 => return Ok((outputs, taken)),
             Err(refusal) => return Err(LogError::Refused(refusal.to_string())),

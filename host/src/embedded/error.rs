@@ -14,7 +14,7 @@ pub enum Error {
     Format { dir: PathBuf },
     #[error("the embedded log failed: {0}")]
     Storage(String),
-    /// After a failed write nobody knows what is on disk; opening the log again finds out.
+    /// After a failed write the state of the disk is unknown; opening the log again finds out.
     #[error("the embedded log takes no more writes after a failed one; restart the process ({0})")]
     Failed(String),
 }

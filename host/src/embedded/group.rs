@@ -28,7 +28,7 @@ pub enum AssignmentChange {
 struct Member {
     /// Topics it reads: id and number of partitions.
     topics: Vec<(u32, i32)>,
-    /// It wants partitions of the same number together.
+    /// True if partitions of the same number go to one member.
     co_partitioned: bool,
     /// The end of its last poll; None while it is in a poll.
     polled_at: Option<Instant>,
@@ -170,12 +170,12 @@ impl Group {
 
 /// Partitions of the same number go to the same member, whatever their topic.
 fn by_number(all: &BTreeSet<PartitionId>, members: Vec<MemberId>) -> BTreeMap<PartitionId, MemberId> {
-    let of = |id: &PartitionId| members.get(id.number as usize % members.len().max(1)).map(|member| (*id, *member));
+    let of = |id: &PartitionId| members.get(id.partition as usize % members.len().max(1)).map(|member| (*id, *member));
     all.iter().filter_map(of).collect()
 }
 
 fn partitions(topics: &[(u32, i32)]) -> impl Iterator<Item = PartitionId> {
-    topics.iter().flat_map(|&(topic, partitions)| (0..partitions).map(move |number| PartitionId { topic, number }))
+    topics.iter().flat_map(|&(topic, partitions)| (0..partitions).map(move |partition| PartitionId { topic, partition }))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Groups for EmbeddedLog {
         for name in topics {
             let topic = self.broker.find(name)?;
             for partition in 0..topic.partitions {
-                let id = PartitionId { topic: topic.id, number: partition };
+                let id = PartitionId { topic: topic.id, partition };
                 if let Some((next_offset, metadata)) = self.broker.store.committed(group, id).map_err(unavailable)? {
                     offsets.push(GroupOffset { topic: name.clone(), partition, next_offset, metadata });
                 }
@@ -62,7 +62,7 @@ impl Groups for EmbeddedLog {
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
         let topic = self.broker.find(topic)?;
-        let look_up = |number| self.broker.offset_at(PartitionId { topic: topic.id, number }, at).map_err(unavailable);
+        let look_up = |partition| self.broker.offset_at(PartitionId { topic: topic.id, partition }, at).map_err(unavailable);
         (0..topic.partitions).map(look_up).collect()
     }
 }

@@ -28,7 +28,7 @@ pub const TOPICS_MAX: usize = 10_000;
 /// A durable log in this process.
 pub struct EmbeddedLog {
     pub(super) broker: Arc<Broker>,
-    /// Where appended records without a key go on, round the partitions.
+    /// The partition of the next appended record without a key, counted on and on.
     turn: AtomicUsize,
 }
 

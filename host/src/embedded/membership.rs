@@ -144,14 +144,14 @@ impl Membership {
 
     fn partition(&self, id: PartitionId) -> Option<TopicPartition> {
         let input = self.inputs.iter().position(|topic| topic.id == id.topic)?;
-        Some(TopicPartition { input: input as u32, partition: id.number })
+        Some(TopicPartition { input: input as u32, partition: id.partition })
     }
 
     pub fn id_of(&self, partition: TopicPartition) -> Result<PartitionId, SessionError> {
         let topic = self.inputs.get(partition.input as usize);
         topic
             .filter(|topic| (0..topic.partitions).contains(&partition.partition))
-            .map(|topic| PartitionId { topic: topic.id, number: partition.partition })
+            .map(|topic| PartitionId { topic: topic.id, partition: partition.partition })
             .ok_or_else(|| SessionError::Abort(format!("there is no input partition {partition:?}")))
     }
 

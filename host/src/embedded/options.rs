@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How an embedded log is set up. [`Options::new`] has the defaults.
+/// The options of an embedded log. [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it lives; created if missing.
+    /// The log's folder; created if missing.
     pub dir: PathBuf,
     /// A partition that is larger loses its oldest records, unless its topic is compacted. Default: 1 GiB.
     pub retention_bytes: u64,
     /// Records that are older are deleted, unless their topic is compacted. Default: 7 days.
     pub retention_time: Duration,
-    /// How long a compacted topic keeps the tombstone of a deleted key. Default: 24 hours.
+    /// Time for which a compacted topic keeps the tombstone of a deleted key. Default: 24 hours.
     pub tombstone_retention: Duration,
     /// A group's member that does not poll for longer is evicted. Default: 45 s.
     pub poll_interval_max: Duration,

@@ -26,7 +26,7 @@ pub enum Refusal {
     Full { limit: usize },
 }
 
-/// How far ahead of the clock a timestamp may be: Kafka's default of `message.timestamp.after.max.ms`.
+/// Time by which a timestamp may be ahead of the clock: Kafka's default of `message.timestamp.after.max.ms`.
 const TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The buffered records of one transaction, by topic and partition.
@@ -76,8 +76,11 @@ impl Outputs {
 
     /// Adds a topic; [`Outputs::push`] counts them in this order. `turn` is where records without a key begin.
     pub fn add_topic(&mut self, name: &TopicName, topic: &Topic, turn: usize) {
-        let buffer =
-            |number| Buffer { id: PartitionId { topic: topic.id, number }, full: Vec::new(), open: Builder::default() };
+        let buffer = |partition| Buffer {
+            id: PartitionId { topic: topic.id, partition },
+            full: Vec::new(),
+            open: Builder::default(),
+        };
         let partitions = (0..topic.partitions).map(buffer).collect();
         self.targets.push(Target { name: name.clone(), compacted: topic.compacted, partitions, turn });
     }
@@ -103,8 +106,8 @@ impl Outputs {
         if self.bytes + block::entry_bytes(entry) > self.bytes_max {
             return Err(Refusal::Full { limit: self.bytes_max });
         }
-        let number = match (partition, entry.key) {
-            (Some(number), _) => number as usize,
+        let partition = match (partition, entry.key) {
+            (Some(partition), _) => partition as usize,
             (None, Some(key)) => partition_for(key, target.partitions.len() as i32) as usize,
             (None, None) => {
                 target.turn += 1;
@@ -112,7 +115,7 @@ impl Outputs {
             }
         };
         let timestamp = if entry.timestamp == -1 { Timestamp::now().0 } else { entry.timestamp };
-        let buffer = &mut target.partitions[number];
+        let buffer = &mut target.partitions[partition];
         self.bytes += buffer.open.push(buffer.open.next_delta(), &Entry { timestamp, ..*entry });
         if buffer.open.is_full() {
             buffer.full.push(std::mem::take(&mut buffer.open));
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(taken, (1 << 20) / 1028);
         let written = outputs.seal(5);
         assert_eq!(written.len(), 1);
-        assert_eq!(written[0].id, PartitionId { topic: 7, number: 1 });
+        assert_eq!(written[0].id, PartitionId { topic: 7, partition: 1 });
         let records: usize = written[0].blocks.iter().map(|(span, _)| *span as usize + 1).sum();
         assert_eq!((written[0].blocks.len(), records), (4, taken));
         assert_eq!(outputs.push(0, None, &entry(&value)), Ok(()), "sealing makes room");

@@ -128,7 +128,7 @@ impl Reader {
             if ready == 0 || delivered >= records_max {
                 return Ok(delivered);
             }
-            // Everybody gets a share; what they leave is shared out again.
+            // Each partition gets a share; a rest of it is shared out again.
             let share = ((records_max - delivered) / ready).max(1);
             let (before, after) = self.cursors.split_at_mut(self.turn);
             for cursor in after.iter_mut().chain(before).filter(|cursor| cursor.is_ready()) {

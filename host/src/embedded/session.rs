@@ -2,7 +2,7 @@
 //!
 //! Owned by one thread. It is a member of its group from its first poll until it is dropped, evicted or fenced. Its
 //! transaction is a buffer in memory, so there is never an open transaction to abort: commit writes outputs and offsets
-//! as one, and anything else that ends a session leaves nothing behind. Commits are refused
+//! as one, and any other end of a session leaves nothing behind. Commits are refused
 //!
 //! * after a newer session opened with the same transactional id (Restart),
 //! * after the group's generation changed since `begin`, or for a partition of somebody else (Abort).
@@ -22,7 +22,8 @@ use super::transaction::Transaction;
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{
-    CommitOffset, NoPlace, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+    CommitOffset, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    UnplacedPartition,
 };
 
 /// Longest metadata of a committed offset, in bytes: Kafka's `offset.metadata.max.bytes`.
@@ -33,7 +34,7 @@ const POLL_MAX: Duration = Duration::from_secs(3600);
 pub struct EmbeddedSession {
     broker: Arc<Broker>,
     member: Membership,
-    /// By input: how many partitions have had an offset.
+    /// By input: the number of partitions that have had an offset.
     begun: Vec<i32>,
     reader: Reader,
     unplaced: Vec<UnplacedPartition>,
@@ -123,7 +124,7 @@ impl EmbeddedSession {
                 Ok(CommitOffset { partition, next_offset, metadata })
             }
             Some((next_offset, _)) => Err(NoPlace::Outside { next_offset, first, end }),
-            None if self.begun.get(partition.input as usize).is_some_and(|&begun| id.number < begun) => {
+            None if self.begun.get(partition.input as usize).is_some_and(|&begun| id.partition < begun) => {
                 Err(NoPlace::Forgotten)
             }
             None => Err(NoPlace::Unbegun),
@@ -248,7 +249,7 @@ impl Session for EmbeddedSession {
         self.transaction.begin(generation)
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.member.check_fence()?;
         self.transaction.send(record)
     }

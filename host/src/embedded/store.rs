@@ -9,7 +9,7 @@
 //! | meta | `format` | version of this layout |
 //!
 //! Everything that one transaction changes goes through one [`Write`], which fjall's journal keeps whole or not at all.
-//! It is handed to the operating system before `commit` returns, so it survives a kill of the process; it is not synced
+//! The batch is handed to the operating system before `commit` returns, so it survives a kill of the process; it is not synced
 //! to the disk, so a power cut may lose the last moments (a whole number of transactions, never a part of one).
 
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use super::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionId {
     pub topic: u32,
-    pub number: i32,
+    pub partition: i32,
 }
 
 /// A topic, as it is stored.
@@ -201,7 +201,7 @@ impl Write<'_> {
 fn partition_key(kind: u8, id: PartitionId) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&id.topic.to_be_bytes());
-    key.extend_from_slice(&id.number.to_be_bytes());
+    key.extend_from_slice(&id.partition.to_be_bytes());
     key
 }
 
@@ -214,7 +214,7 @@ fn offset_key(group: &str, id: PartitionId) -> Vec<u8> {
 fn record_key(id: PartitionId, last: i64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..4].copy_from_slice(&id.topic.to_be_bytes());
-    key[4..8].copy_from_slice(&id.number.to_be_bytes());
+    key[4..8].copy_from_slice(&id.partition.to_be_bytes());
     key[8..].copy_from_slice(&last.max(0).to_be_bytes());
     key
 }

@@ -1,4 +1,4 @@
-//! Tests of what is particular to the embedded log; the conformance suite has what every log must do.
+//! Tests of the embedded log's particulars; the conformance suite has the duties of every log.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
 use crate::ports::{
-    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, Outgoing, Rebalance, Session,
+    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, ProducerRecord, Rebalance, Session,
     SessionError, SessionOptions, TopicPartition, UnplacedPartition,
 };
 
@@ -105,7 +105,7 @@ fn everything_is_there_after_reopening() {
         let mut session = session(&log, "tx", Start::Earliest);
         assigned(&mut *session);
         session.begin().expect("begins");
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"x"), headers: &[], timestamp: 5 };
         session.send(&record).expect("sends");
         let metadata = "rev 3".to_owned();
         session.commit(&[CommitOffset { partition: T0, next_offset: 2, metadata }]).expect("commits");
@@ -148,7 +148,7 @@ fn retention_bounds_the_disk() {
     assert!(disk < 300 << 20, "{disk} bytes on disk after 400 MB were written");
 }
 
-/// The session says that its next record is gone, and one that is opened anew names the gap.
+/// The session says that its next record is gone, and the next session names the gap.
 #[test]
 fn a_session_is_overtaken_by_retention() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -234,7 +234,7 @@ fn a_transaction_over_its_limit_is_refused_and_says_so() {
     let mut session = session(&log, "tx", Start::Latest);
     session.begin().expect("begins");
     let record =
-        Outgoing { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
+        ProducerRecord { topic: 0, partition: None, key: Some(b"k"), value: Some(&[0; 4000]), headers: &[], timestamp: -1 };
     assert!(session.has_room());
     session.send(&record).expect("fits");
     session.send(&record).expect("fits");
@@ -255,7 +255,7 @@ fn an_append_over_the_limit_becomes_several() {
     log.append(&topic, Some(0), records.clone()).expect("appended");
     let keys = |records: &[LogRecord]| records.iter().map(|record| record.key.clone()).collect::<Vec<_>>();
     assert_eq!(keys(&read_all(&log, &topic)), keys(&records));
-    // What can only be written as a whole is refused, as is a record that is too large alone.
+    // Records that can only be written as a whole are refused, as is a record that is too large alone.
     let exclusive = log.exclusive("one").expect("opens");
     assert!(matches!(exclusive.commit(&topic, 0, records), Err(ExclusiveError::Log(LogError::Refused(_)))));
     let large = vec![record("a", None), record("k", Some(&[0; 20_000])), record("b", None)];
@@ -312,7 +312,7 @@ fn polling_is_fair_and_tells_where_partitions_end() {
     assert_eq!(session.consumed_ends(), []);
 }
 
-/// Cuts the journal where a power cut might have: what is left is a whole number of transactions.
+/// Cuts the journal where a power cut might have: a whole number of transactions is left.
 #[test]
 fn a_torn_journal_ends_between_two_transactions() {
     for cut_bytes in [1u64, 7, 100, 1_000, 5_000] {
@@ -335,7 +335,7 @@ fn a_torn_journal_ends_between_two_transactions() {
             }
             commit::commit(&log.broker, &mut log.broker.writer(), &mut outputs, &[]).expect("writes");
         }
-        // A copy of the files as they are: what a killed process leaves behind.
+        // A copy of the files as they are, as a killed process leaves them.
         copy_dir(dir.path(), copy.path());
         let journal = std::fs::read_dir(copy.path())
             .expect("lists")

@@ -7,7 +7,7 @@ use super::outputs::{Outputs, Refusal};
 use super::store::PartitionId;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
-use crate::ports::{Cause, Culprit, Outgoing, Rejection, SessionError};
+use crate::ports::{Cause, Culprit, ProducerRecord, Rejection, SessionError};
 
 /// The transaction of a session, and its outputs: they are kept between two transactions.
 pub struct Transaction {
@@ -47,7 +47,7 @@ impl Transaction {
         self.open.as_ref().map(|open| open.generation).ok_or_else(not_open)
     }
 
-    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    pub fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
         let send = open.sends;
         open.sends += 1;
@@ -56,7 +56,7 @@ impl Transaction {
             let reason = "a record with the timestamp 0 (1970) cannot be sent as it is".into();
             return Err(rejected(send, Cause::Timestamp, reason));
         }
-        let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+        let &ProducerRecord { topic, partition, key, value, headers, timestamp } = record;
         let pushed = self.outputs.push(topic, partition, &Entry { timestamp, key, value, headers });
         pushed.map_err(|refusal| match refusal {
             Refusal::Full { .. } => SessionError::TooLarge(refusal.to_string()),

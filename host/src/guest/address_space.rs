@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ModuleMetrics;
 
 /// Reserved for each linear memory: the largest that 32-bit addresses reach.
 pub(super) const LINEAR_BYTES: u64 = 4 << 30;
@@ -21,7 +21,7 @@ pub const ADDRESS_SPACE_BYTES_MAX: u64 = 32 << 40;
 pub struct AddressSpace {
     taken: AtomicU64,
     bytes_max: u64,
-    metrics: Option<Metrics>,
+    metrics: Option<ModuleMetrics>,
 }
 
 /// The share of one instance, given back when it is dropped.
@@ -31,11 +31,11 @@ pub(super) struct Reservation {
 }
 
 impl AddressSpace {
-    pub fn new(bytes_max: u64, metrics: Option<Metrics>) -> Self {
+    pub fn new(bytes_max: u64, metrics: Option<ModuleMetrics>) -> Self {
         Self { taken: AtomicU64::new(0), bytes_max, metrics }
     }
 
-    /// Takes the share of an instance with so many linear memories, if there is as much left.
+    /// Takes the share of an instance with this number of linear memories, if there is room for it.
     pub(super) fn reserve(self: &Arc<Self>, memories: u64) -> Result<Reservation, String> {
         let bytes = memories.saturating_mul(LINEAR_BYTES + 2 * GUARD_BYTES);
         let more = |taken: u64| taken.checked_add(bytes).filter(|&total| total <= self.bytes_max);
@@ -52,7 +52,7 @@ impl AddressSpace {
     }
 
     fn tell(&self, bytes: u64) {
-        self.metrics.iter().for_each(|metrics| metrics.address_space_taken(bytes));
+        self.metrics.iter().for_each(|metrics| metrics.address_space(bytes));
     }
 }
 

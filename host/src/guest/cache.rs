@@ -21,7 +21,7 @@ use crate::private_file;
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 const SUFFIX: &str = "cwasm";
-/// How names of files begin that are being written. A host that was killed leaves them behind.
+/// Prefix of the names of files that are being written. A host that was killed leaves them behind.
 const UNFINISHED: &str = ".unfinished-";
 
 /// See the module.
@@ -34,7 +34,7 @@ pub struct Cache {
 }
 
 /// A compiled module that this host made.
-pub struct Cached {
+pub struct CacheEntry {
     pub surface: Surface,
     /// Size of the module itself.
     pub bytes: u64,
@@ -50,7 +50,7 @@ struct Head {
 
 impl Cache {
     /// Keeps artifacts in `folder`, up to `bytes_max` in all, under the key that is kept there. The folder must be this
-    /// user's own; a key that somebody else could have read or written is made anew, and nothing made under it is used.
+    /// user's own; a key that somebody else could have read or written is replaced, and no artifact made under it is used.
     pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the cache of compiled modules, {}: {error}", folder.display());
         private_file::make_folder(folder).map_err(failed)?;
@@ -62,7 +62,7 @@ impl Cache {
 
     /// Narrows the cache to artifacts of one build of the compiler.
     pub fn of_build(self, build: &impl Hash) -> Self {
-        // It only has to differ where builds differ: wasmtime looks at the whole of it.
+        // The name only has to differ where builds differ: wasmtime looks at all of the artifact.
         let mut hasher = DefaultHasher::new();
         build.hash(&mut hasher);
         Self { build: format!("{:016x}", hasher.finish()), ..self }
@@ -73,8 +73,8 @@ impl Cache {
         self.bytes_max
     }
 
-    /// The artifact of a module, if it is there and this host made it.
-    pub fn get(&self, digest: &Digest) -> Option<Cached> {
+    /// Returns the artifact of a module, if it is there and this host made it.
+    pub fn get(&self, digest: &Digest) -> Option<CacheEntry> {
         let path = self.path(digest);
         let read = private_file::open(&path).and_then(|mut file| {
             let mut bytes = Vec::new();
@@ -114,14 +114,14 @@ impl Cache {
         }
     }
 
-    fn parse(&self, digest: &Digest, mut file: Vec<u8>) -> Option<Cached> {
+    fn parse(&self, digest: &Digest, mut file: Vec<u8>) -> Option<CacheEntry> {
         let (mac, rest) = file.split_at_checked(MAC_BYTES)?;
         self.mac(digest, &[rest]).verify_slice(mac).ok()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (head, artifact) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
         let Head { surface, bytes } = serde_json::from_slice(head).ok()?;
         let artifact_at = file.len() - artifact.len();
-        Some(Cached { surface, bytes, artifact: file.split_off(artifact_at) })
+        Some(CacheEntry { surface, bytes, artifact: file.split_off(artifact_at) })
     }
 
     fn mac(&self, digest: &Digest, parts: &[&[u8]]) -> Hmac<Sha256> {

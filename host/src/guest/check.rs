@@ -1,4 +1,4 @@
-//! Whether bytes are a module that may run here. Every refusal names what it found.
+//! Checks that bytes are a module that may run here. Every refusal names the part that it is about.
 
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
@@ -24,7 +24,7 @@ const NAMES_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 256;
 
 impl Surface {
-    /// Whether it can be called between batches.
+    /// Returns true if the module can be called between batches.
     pub fn has_ticks(&self) -> bool {
         self.exports.iter().any(|name| is_interface(name, "ticks"))
     }
@@ -74,10 +74,10 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, Module
         }
         kept.push(text(name));
     }
-    match kept.len() > NAMES_MAX {
-        true => over("imports or exports of the component itself", kept.len(), NAMES_MAX),
-        false => Ok(kept),
+    if kept.len() > NAMES_MAX {
+        return over("imports or exports of the component itself", kept.len(), NAMES_MAX);
     }
+    Ok(kept)
 }
 
 /// Refuses a module that does not export an interface of the world, by its full name, with these functions.
@@ -114,8 +114,8 @@ fn func_text(func: &ComponentFunc) -> String {
     out.text
 }
 
-/// A type in words. A small one may expand to a text without end, as each of its fields may be the same large type: what
-/// is over the length is neither written nor looked at.
+/// A type in words. A small type may expand to a text without end, as each of its fields may be the same large type: parts
+/// over the length are neither written nor looked at.
 #[derive(Default)]
 struct TypeText {
     text: String,
@@ -146,7 +146,7 @@ impl TypeText {
         self.push(after);
     }
 
-    /// As WIT would write it in place. Types that the world does not use are named by their kind alone.
+    /// Writes a type in place, in the syntax of WIT. Types that the world does not use are named by their kind alone.
     fn ty(&mut self, ty: &Type) {
         if self.is_full() {
             return;

@@ -16,6 +16,7 @@ mod frame;
 mod jail;
 #[expect(unsafe_code, reason = "a child and its pipe, watched without a thread, and a file in memory")]
 mod process;
+mod process_end;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant};
 pub use child::{child_main, is_out_of_memory};
 pub use jail::{Jail, Protection};
 
-use self::process::{Ended, Limits, Process};
+use self::process::{Limits, Process};
+use self::process_end::ProcessEnd;
 use super::Engine;
 use super::check::{Surface, check_header, check_surface};
 use super::error::root_text;
@@ -34,15 +36,15 @@ use crate::model::text;
 /// The hidden subcommand by which the host calls itself.
 pub const SUBCOMMAND: &str = "compile-module";
 
-/// How much longer than its CPU time a compiler may take on the clock. It has the lowest priority: on a busy host it
-/// waits most of the time.
+/// Factor by which a compiler's time on the clock may exceed its CPU time. The compiler has the lowest priority: on a busy
+/// host it waits most of the time.
 const CLOCK_PER_CPU_TIME: u32 = 5;
 /// Threads of one compiler at most: each has memory of its own.
 const THREADS_MAX: usize = 16;
 /// The compiler's last words that are logged.
 const LOGGED_BYTES_MAX: usize = 2000;
 
-/// Where and how modules are compiled.
+/// Compiles modules, by the program and within the limits that it has.
 #[derive(Debug, Clone)]
 pub struct Compiler {
     /// The `sandbar` binary; None compiles in this process (tests, the library used alone).
@@ -75,14 +77,14 @@ pub fn at_once_max() -> usize {
 }
 
 /// A compiled module.
-pub struct Made {
+pub struct Artifact {
     pub surface: Surface,
     /// Holds the artifact from `artifact_at` on.
     bytes: Vec<u8>,
     artifact_at: usize,
 }
 
-impl Made {
+impl Artifact {
     pub fn artifact(&self) -> &[u8] {
         &self.bytes[self.artifact_at..]
     }
@@ -90,11 +92,11 @@ impl Made {
 
 impl Compiler {
     /// Compiles a module. Blocks until the compiler has ended.
-    pub fn compile(&self, engine: &Engine, module: &[u8]) -> Result<Made, ModuleError> {
+    pub fn compile(&self, engine: &Engine, module: &[u8]) -> Result<Artifact, ModuleError> {
         let made = match &self.program {
             Some(program) => self.compile_away(program, module).and_then(|(_, outcome)| outcome),
             None => compile_here(engine, module)
-                .map(|(surface, bytes)| Made { surface, bytes, artifact_at: 0 })
+                .map(|(surface, bytes)| Artifact { surface, bytes, artifact_at: 0 })
                 .and_then(|made| self.check_size(made)),
         };
         made.map_err(ModuleError::cut)
@@ -111,7 +113,7 @@ impl Compiler {
     }
 
     /// Compiles in a child process. An outer error means that the child did not answer.
-    fn compile_away(&self, program: &Path, module: &[u8]) -> Result<(Jail, Result<Made, ModuleError>), ModuleError> {
+    fn compile_away(&self, program: &Path, module: &[u8]) -> Result<(Jail, Result<Artifact, ModuleError>), ModuleError> {
         let limits = Limits {
             cpu_seconds_max: self.time_max.as_secs() + u64::from(self.time_max.subsec_nanos() > 0),
             memory_bytes_max: self.memory_bytes_max,
@@ -128,12 +130,12 @@ impl Compiler {
         let Some((answer, artifact_at)) = answer else {
             return Err(self.verdict(&ended));
         };
-        let made = |surface| Made { surface, bytes: ended.output, artifact_at };
+        let made = |surface| Artifact { surface, bytes: ended.output, artifact_at };
         Ok((answer.jail, answer.outcome.map(made).and_then(|made| self.check_size(made))))
     }
 
     /// Names the reason of a compiler that ended without an answer.
-    fn verdict(&self, ended: &Ended) -> ModuleError {
+    fn verdict(&self, ended: &ProcessEnd) -> ModuleError {
         let said = String::from_utf8_lossy(&ended.errors);
         let error = if ended.is_out_of_time() {
             ModuleError::CompileTimeout { seconds: self.time_max.as_secs() }
@@ -148,7 +150,7 @@ impl Compiler {
         error
     }
 
-    fn check_size(&self, made: Made) -> Result<Made, ModuleError> {
+    fn check_size(&self, made: Artifact) -> Result<Artifact, ModuleError> {
         check_artifact(made.artifact().len() as u64, self.artifact_bytes_max)?;
         Ok(made)
     }

@@ -1,28 +1,28 @@
-//! The time of a call: that of the processor, which the call's own thread was given.
+//! The deadline of a call, in CPU time of the call's own thread.
 //!
 //! A call on a busy host waits for its turn, and whoever keeps the host busy is another: so waiting counts against a looser
 //! limit only. Without that, a guest near its limit would lose records because of a neighbour's load.
 
 use std::time::{Duration, Instant};
 
-/// How much longer than its time of the processor a call may take on the clock: it may wait for a disk, too.
+/// Factor by which a call's time on the clock may exceed its CPU time: the call may wait for a disk, too.
 const CLOCK_FACTOR: u32 = 5;
 
-/// When a call ends that has not ended by itself. It is set and looked at by the thread that makes the call.
+/// The end of a call that has not ended by itself. The thread that makes the call sets it and looks at it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    /// By the thread's own clock.
+    /// The end by the thread's own clock.
     cpu: Duration,
     clock: Instant,
 }
 
 impl Deadline {
-    /// The end of a call that begins now and may take `time`.
+    /// Returns the deadline of a call that begins now and may take `time`.
     pub fn after(time: Duration) -> Self {
         Self { cpu: thread_time() + time, clock: Instant::now() + CLOCK_FACTOR * time }
     }
 
-    /// The time until it has to be looked at again; None: the call is over.
+    /// Returns the time until the next look; `None` means that the call is over.
     pub fn left(&self) -> Option<Duration> {
         let cpu = self.cpu.saturating_sub(thread_time());
         let is_over = cpu.is_zero() || Instant::now() >= self.clock;
@@ -30,7 +30,7 @@ impl Deadline {
     }
 }
 
-/// Time of the processor that this thread has had.
+/// Returns the CPU time that this thread has had.
 #[expect(unsafe_code, reason = "a clock that std does not have")]
 fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmparser::WasmFeatures;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, LINEAR_BYTES};
+use super::bindings::transformer::TransformerPre;
+use super::context::Context;
 use super::error::root_text;
-use super::instance::Context;
 use super::worlds;
+use crate::model::module::ModuleError;
 
-/// How often guests are looked at for their deadline: a call is ended at most this much late.
+/// The time between two looks at the deadlines of guests: a call is ended at most this much late, and a shorter time would
+/// cost every running guest.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Compiles and runs modules. Cloning shares it.
@@ -23,7 +26,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// With a thread that advances the epoch for as long as the engine is used.
+    /// Makes an engine, and a thread that advances its epoch for as long as the engine is used.
     pub fn new() -> Result<Self, String> {
         let engine = wasmtime::Engine::new(&config()).map_err(|error| root_text(&error))?;
         let mut linker = Linker::new(&engine);
@@ -46,13 +49,19 @@ impl Engine {
         Self { address_space: Arc::new(space), ..self }
     }
 
-    /// wasmtime's own engine, for those who only want to look at a component.
+    /// Checks that a component's functions have the world's types. Runs nothing of it.
+    pub(super) fn type_check(&self, component: &Component) -> Result<(), ModuleError> {
+        let linked = self.linker.instantiate_pre(component).map_err(|error| ModuleError::Invalid(root_text(&error)))?;
+        TransformerPre::new(linked).map(drop).map_err(|error| ModuleError::Invalid(root_text(&error)))
+    }
+
+    /// Returns wasmtime's own engine, for those who only want to look at a component.
     pub fn inner(&self) -> &wasmtime::Engine {
         &self.engine
     }
 }
 
-/// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); what differs has its reason.
+/// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); each other setting has its reason.
 fn config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     // A deadline for every call.
@@ -71,7 +80,7 @@ fn config() -> wasmtime::Config {
     config
 }
 
-/// The proposals that are on: docs/modules.md says what needs each. wasmtime knows many more, and each of them is more of
+/// The proposals that are on: docs/modules.md names a user of each. wasmtime knows many more, and each of them is more of
 /// the compiler and of the runtime for a module to try: 64-bit memories, whose sizes a sum of 64 bits is too small for,
 /// relaxed vectors, whose results differ from machine to machine, tail calls, garbage collection, ...
 const PROPOSALS: WasmFeatures = WasmFeatures::COMPONENT_MODEL

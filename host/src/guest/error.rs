@@ -1,23 +1,16 @@
-//! Errors of guests: each becomes a kind, and a text that is safe to show.
+//! The texts of errors that leave the sandbox.
 //!
 //! A guest chooses the names of its functions and the text of its messages, so no error of wasmtime is formatted whole:
 //! only its root cause is, up to a length and with its control characters escaped.
 
 use std::fmt;
 
-use wasmtime::Trap;
-
-use super::instance::Context;
 use crate::model::text::brief;
-use crate::ports::{GuestError, TrapKind};
 
 /// Longest text that leaves the sandbox at once: a message, a name, an error of the validator.
 pub(super) const TEXT_BYTES_MAX: usize = 4096;
-/// wasmtime keeps the type of this error to itself, so it is known by its text; a test holds the two together.
-const LIFT_LIMIT_TEXT: &str =
-    "too much data is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted";
 
-/// Tells the root cause of an error: the only part of it that is ever formatted.
+/// Returns the root cause of an error: the only part of an error that is ever formatted.
 pub(super) fn root_text(error: &wasmtime::Error) -> String {
     text(error.root_cause())
 }
@@ -25,43 +18,4 @@ pub(super) fn root_text(error: &wasmtime::Error) -> String {
 /// Cuts and escapes a text that a guest or its module has chosen.
 pub(super) fn text(value: impl fmt::Display) -> String {
     brief(value, TEXT_BYTES_MAX)
-}
-
-/// Classes the error that ended a call, or the making of an instance.
-pub(super) fn classed(context: &Context, error: &wasmtime::Error) -> GuestError {
-    if is_lift_limit(error) {
-        let bytes_max = context.lifted_bytes_max;
-        let message = format!("a call returned or logged more than {bytes_max} bytes at once");
-        return GuestError::Output { limit: true, message };
-    }
-    if let Some(refusal) = &context.memory.refused_by_system {
-        return GuestError::Host(format!("the system gave no memory to an instance: {refusal}"));
-    }
-    if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
-        return GuestError::Host(format!("the system gave no memory to an instance: {errno}"));
-    }
-    let trap = error.downcast_ref::<Trap>().copied();
-    // A Rust guest that gets no memory aborts: the refusal is the cause, the trap its effect.
-    let kind = match trap {
-        Some(Trap::Interrupt) => TrapKind::Timeout,
-        _ if context.memory.refused => TrapKind::Memory,
-        _ if context.state_refused.is_some() => TrapKind::State,
-        _ => TrapKind::Trap,
-    };
-    // A Rust guest logs its panic, then runs into `unreachable`.
-    let panic = context.last_error.as_ref().filter(|_| trap == Some(Trap::UnreachableCodeReached));
-    let message = match (kind, panic) {
-        (TrapKind::Timeout, _) => format!("ran longer than {:?} (limits.batch_time)", context.settings.call_time_max),
-        (TrapKind::Memory, _) => {
-            format!("needs more than {} bytes of memory (limits.memory)", context.settings.memory_bytes_max)
-        }
-        (TrapKind::State, _) => context.state_refused.clone().unwrap_or_default(),
-        (TrapKind::Trap, Some(panic)) => panic.clone(),
-        (TrapKind::Trap, None) => trap.map_or_else(|| root_text(error), |trap| trap.to_string()),
-    };
-    GuestError::Trapped { kind, message: text(message) }
-}
-
-fn is_lift_limit(error: &wasmtime::Error) -> bool {
-    root_text(error) == LIFT_LIMIT_TEXT
 }

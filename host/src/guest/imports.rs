@@ -1,23 +1,17 @@
-//! What a guest may ask of the host: lines for the log, its stores, its tables.
-
-use std::time::Instant;
+//! The imports of a guest: the log, its stores, its tables.
 
 use wasmtime::component::Resource;
 
-use super::bindings::sandbar::transform::{log, state, tables, types};
-use super::instance::{Context, StoreHandle, TableHandle};
-use crate::model::{journal, text};
+use super::bindings::transformer::sandbar::transform::{log, state, tables, types};
+use super::context::{Context, HANDLES_MAX, StoreHandle, TableHandle};
+use crate::model::log_entry::Level;
+use crate::model::text;
 use crate::state::StateError;
-use crate::telemetry::logging::GUEST;
 
 /// Longest log line of a guest, in bytes; the rest of a longer one is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
-/// Bytes that a log line counts beside its text.
-const LOG_LINE_BYTES: usize = 64;
 /// A name that no store and no table has is repeated up to this length.
 const NAME_BYTES_MAX: usize = 128;
-/// Stores and tables that an instance may have open. They are meant to be opened once.
-pub(super) const HANDLES_MAX: u32 = 1024;
 
 impl types::Host for Context {}
 
@@ -29,30 +23,13 @@ impl log::Host for Context {
         if level == log::Level::Error {
             self.last_error = Some(line.to_owned());
         }
-        // As many as it has where its control characters are escaped, which is how it is written. The host's clock
-        // counts: that of the batch stands still within a call, and in `init`.
-        let bytes = text::one_line(line).len() + LOG_LINE_BYTES;
-        if !self.allowance.take(self.settings.log_rate, bytes, Instant::now()) {
-            self.metrics.iter().for_each(|metrics| metrics.log_dropped.inc());
-            return;
-        }
-        let (id, revision) = (&self.settings.id, self.settings.revision);
-        let told = match level {
-            log::Level::Debug => journal::Level::Debug,
-            log::Level::Info => journal::Level::Info,
-            log::Level::Warn => journal::Level::Warn,
-            log::Level::Error => journal::Level::Error,
+        let level = match level {
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
         };
-        let name = told.as_str();
-        // A guest's error is its team's matter: on the host's own scale it is a warning.
-        match level {
-            log::Level::Debug => tracing::debug!(target: GUEST, transform = %id, revision, "{line}"),
-            log::Level::Info => tracing::info!(target: GUEST, transform = %id, revision, "{line}"),
-            log::Level::Warn | log::Level::Error => {
-                tracing::warn!(target: GUEST, transform = %id, revision, level = name, "{line}")
-            }
-        }
-        self.metrics.iter().for_each(|metrics| metrics.logged(told, revision, line));
+        self.log.write(self.settings.revision, self.settings.log_rate, level, line);
     }
 }
 

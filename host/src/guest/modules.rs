@@ -3,10 +3,11 @@
 //! A module is looked for in memory, among the refusals that are remembered, in the cache on the disk, and only then
 //! compiled, when its turn comes ([`turns`]).
 
-mod kept;
+mod memory_cache;
 mod refusals;
 mod turns;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,28 +15,57 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 
-use self::kept::Kept;
+use self::memory_cache::MemoryCache;
 use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turns};
-use super::cache::{Cache, Cached};
+use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
+use super::cache::{Cache, CacheEntry};
 use super::check::{Surface, check_header};
 use super::compile::{Compiler, Jail, is_out_of_memory};
+use super::context::Tables;
+use super::engine::Engine;
 use super::error::root_text;
-use super::instance::Tables;
-use super::{AddressSpace, Engine, Prepared, Settings};
+use super::instance_factory::InstanceFactory;
+use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::Digest;
 use crate::model::spec::Spec;
 use crate::model::text::{self, OneLine};
 use crate::ports::{GuestError, GuestFactory, TrapKind};
-use crate::telemetry::metrics::{Metrics, TransformMetrics};
+use crate::telemetry::GuestLog;
+use crate::telemetry::metrics::ModuleMetrics;
+use crate::telemetry::observer::TransformObserver;
+use crate::telemetry::rate::{Allowance, Rate, Rates, TEAM_LOG_RATE};
 
 /// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
 const LOADS_AT_ONCE_MAX: usize = 16;
-/// How long such a load waits for somebody who loads or compiles the same module.
+/// Time that such a load waits for a thread that loads or compiles the same module.
 const LOAD_WAIT: Duration = Duration::from_secs(1);
 
-/// Compiles modules and hands out what runs them. Cloning shares it; every call may block.
+/// The options of a host's modules.
+#[derive(Debug, Clone)]
+pub struct ModuleOptions {
+    pub compiler: Compiler,
+    /// Most bytes of compiled modules on the disk, and in memory. Default 1 GiB (`--compiled-cache-max`).
+    pub cache_bytes_max: u64,
+    /// Most address space of all instances together. Default 32 TiB (`--guest-address-space-max`).
+    pub address_space_bytes_max: u64,
+    /// Log lines of all dry runs together. Default: those of a team (`--team-log-lines-max`, `--team-log-bytes-max`).
+    pub dry_run_log_rate: Rate,
+}
+
+impl Default for ModuleOptions {
+    fn default() -> Self {
+        Self {
+            compiler: Compiler::default(),
+            cache_bytes_max: 1 << 30,
+            address_space_bytes_max: ADDRESS_SPACE_BYTES_MAX,
+            dry_run_log_rate: TEAM_LOG_RATE,
+        }
+    }
+}
+
+/// Compiles modules and makes instances of them. Cloning shares it; every call may block.
 #[derive(Clone)]
 pub struct Modules {
     shared: Arc<Shared>,
@@ -47,8 +77,10 @@ struct Shared {
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
-    metrics: Metrics,
-    kept: Mutex<Kept>,
+    metrics: ModuleMetrics,
+    /// The log lines of all dry runs: no team pays for them.
+    dry_run_allowance: Arc<Allowance>,
+    memory_cache: Mutex<MemoryCache>,
     refusals: Mutex<Refusals>,
     turns: Turns,
     loads: Arc<Semaphore>,
@@ -56,7 +88,7 @@ struct Shared {
 }
 
 #[derive(Clone)]
-struct Compiled {
+struct CompiledModule {
     component: Component,
     info: ModuleInfo,
     surface: Surface,
@@ -64,18 +96,19 @@ struct Compiled {
 }
 
 impl Modules {
-    /// Keeps artifacts in `cache`, and makes no more instances than fit into so much address space. Calls wait among
-    /// deployments, without a limit of time.
-    pub fn new(compiler: Compiler, cache: Cache, address_space_bytes_max: u64, metrics: Metrics) -> Result<Self, String> {
+    /// Opens the cache of compiled modules in `folder`. Calls wait among deployments, without a limit of time.
+    pub fn open(folder: &Path, options: ModuleOptions, metrics: ModuleMetrics) -> Result<Self, String> {
+        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, dry_run_log_rate } = options;
         let space = AddressSpace::new(address_space_bytes_max, Some(metrics.clone()));
         let engine = Engine::new()?.with_address_space(space);
-        let cache = cache.of_build(&engine.engine.precompile_compatibility_hash());
+        let cache = Cache::open(folder, cache_bytes_max)?.of_build(&engine.engine.precompile_compatibility_hash());
         let turns = Turns::new(compiler.at_once_max, metrics.clone());
         let shared = Shared {
             engine,
             cache,
             metrics,
-            kept: Mutex::default(),
+            dry_run_allowance: Rates::new(dry_run_log_rate, 1).apart(),
+            memory_cache: Mutex::default(),
             refusals: Mutex::default(),
             turns,
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE_MAX)),
@@ -102,7 +135,7 @@ impl Modules {
         Ok(self.compiled(bytes)?.info)
     }
 
-    /// Instantiates once with the spec's config: what a bad configuration would fail on, before it is accepted.
+    /// Instantiates a module once with the spec's config, so that a bad configuration is refused before it is deployed.
     pub fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
         let prepared = self.prepare(spec, 0, bytes, Tables::default(), None)?;
         match prepared.instantiate() {
@@ -115,19 +148,20 @@ impl Modules {
         }
     }
 
-    /// What makes the instances of one revision.
+    /// Prepares a module to make the instances of one revision. Without an observer it is a dry run, which counts for
+    /// nobody.
     pub fn prepare(
         &self,
         spec: &Spec,
         revision: u64,
         bytes: &[u8],
         tables: Tables,
-        metrics: Option<Arc<TransformMetrics>>,
-    ) -> Result<Prepared, ModuleError> {
-        let Compiled { component, surface, .. } = self.compiled(bytes)?;
-        let allowance = metrics.as_ref().map_or_else(|| self.shared.metrics.tried(), |metrics| metrics.allowance.clone());
-        let settings = Settings::of(spec, revision);
-        Prepared::new(&self.shared.engine, &component, &surface, settings, tables, metrics, allowance)
+        observer: Option<&TransformObserver>,
+    ) -> Result<InstanceFactory, ModuleError> {
+        let CompiledModule { component, surface, .. } = self.compiled(bytes)?;
+        let dry_run_log = || GuestLog::of_dry_run(spec.id.clone(), self.shared.dry_run_allowance.clone());
+        let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
+        InstanceFactory::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, log)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
@@ -140,7 +174,7 @@ impl Modules {
         let modules = self.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let lock = modules.shared.kept.lock().lock(digest);
+            let lock = modules.shared.memory_cache.lock().lock(digest);
             let _one = lock.try_lock_for(LOAD_WAIT)?;
             modules.shared.known(&digest).map(drop).or_else(|| modules.shared.cached(digest).map(drop))
         });
@@ -152,7 +186,7 @@ impl Modules {
         self.shared.compiles.clone().acquire_owned().await.ok()
     }
 
-    fn compiled(&self, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+    fn compiled(&self, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
         check_header(bytes)?;
         let shared = &*self.shared;
         let digest = Digest::of(bytes);
@@ -164,7 +198,7 @@ impl Modules {
             ModuleError::Busy
         };
         let place = shared.turns.enter(self.queue).map_err(busy)?;
-        let lock = shared.kept.lock().lock(digest);
+        let lock = shared.memory_cache.lock().lock(digest);
         let _one = place.lock(&lock).map_err(busy)?;
         // Somebody else may have compiled it meanwhile.
         if let Some(known) = shared.known(&digest) {
@@ -180,8 +214,8 @@ impl Modules {
 
 impl Shared {
     /// The module or its refusal, as far as that is in memory.
-    fn known(&self, digest: &Digest) -> Option<Result<Compiled, ModuleError>> {
-        if let Some(compiled) = self.kept.lock().get(digest) {
+    fn known(&self, digest: &Digest) -> Option<Result<CompiledModule, ModuleError>> {
+        if let Some(compiled) = self.memory_cache.lock().get(digest) {
             return Some(Ok(compiled));
         }
         let refused = self.refusals.lock().get(digest, Instant::now())?;
@@ -190,9 +224,9 @@ impl Shared {
     }
 
     /// Loads a module from the disk.
-    fn cached(&self, digest: Digest) -> Option<Compiled> {
+    fn cached(&self, digest: Digest) -> Option<CompiledModule> {
         let started = Instant::now();
-        let Cached { surface, bytes, artifact } = self.cache.get(&digest)?;
+        let CacheEntry { surface, bytes, artifact } = self.cache.get(&digest)?;
         // Made by another build after all, perhaps: then it is made again.
         let compiled = self.load(digest, bytes, surface, &artifact).ok()?;
         self.keep(&compiled);
@@ -200,7 +234,7 @@ impl Shared {
         Some(compiled)
     }
 
-    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Compiled, ModuleError> {
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
         let started = Instant::now();
         let made = self.compiler.compile(&self.engine, bytes).and_then(|made| {
             let loaded = self.load(digest, bytes.len() as u64, made.surface.clone(), made.artifact());
@@ -230,19 +264,19 @@ impl Shared {
         made
     }
 
-    fn keep(&self, compiled: &Compiled) {
-        let Compiled { info, artifact_bytes, .. } = compiled;
-        let bytes = self.kept.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
-        self.metrics.compiled_kept(bytes);
+    fn keep(&self, compiled: &CompiledModule) {
+        let CompiledModule { info, artifact_bytes, .. } = compiled;
+        let bytes = self.memory_cache.lock().put(info.digest, compiled.clone(), *artifact_bytes, self.cache.bytes_max());
+        self.metrics.in_memory(bytes);
     }
 
     #[expect(unsafe_code, reason = "machine code: only this host's own is loaded")]
-    fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<Compiled, ModuleError> {
+    fn load(&self, digest: Digest, bytes: u64, surface: Surface, artifact: &[u8]) -> Result<CompiledModule, ModuleError> {
         // SAFETY: our own compiler made these bytes: a moment ago, or earlier, which the cache has proved.
         let component = unsafe { Component::deserialize(&self.engine.engine, artifact) };
         let component = component.map_err(|error| ModuleError::Host(root_text(&error)))?;
         let Surface { imports, exports, .. } = surface.clone();
         let info = ModuleInfo { digest, bytes, imports, exports };
-        Ok(Compiled { component, info, surface, artifact_bytes: artifact.len() as u64 })
+        Ok(CompiledModule { component, info, surface, artifact_bytes: artifact.len() as u64 })
     }
 }

@@ -6,10 +6,10 @@ use crate::model::names::{TopicName, TransformId};
 use crate::model::spec::Spec;
 use crate::telemetry::rate::Rate;
 
-/// Bytes that `init` may return or log at once, and that any call may return beside its outputs. What crosses is copied
+/// Bytes that `init` may return or log at once, and that any call may return beside its outputs. All of them are copied
 /// into the host's own memory, and spans and strings may overlap: a guest's memory limit alone does not bound them.
 const LIFTED_BYTES_BASE: usize = 8 << 20;
-/// Outputs of so many records fit into what one call may return, each as large as its limit allows; a batch that returns
+/// One call may return the outputs of this number of records, each as large as its limit allows; a batch that returns
 /// more is run record by record.
 pub(super) const LIFTED_RECORDS: usize = 8;
 /// Most bytes that any call may return, whatever its limits.

@@ -5,7 +5,7 @@
 //! one pass that neither validates nor recurses, and so is the memory that an instance of the module takes in the host
 //! beside its linear memory ([`Footprint`]).
 //!
-//! The limits hold what C, Rust, Go, JavaScript and Python compile to, twice over and more; docs/modules.md has the
+//! The limits are twice and more the needs of modules from C, Rust, Go, JavaScript and Python; docs/modules.md has the
 //! figures. They are no operator's matter: a module that is over one of them is broken, or made to do harm.
 
 mod footprint;
@@ -95,7 +95,7 @@ const LIMITS: [Limit; 22] = [
 
 /// Why a module was refused.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum StructureError {
     Limit {
         name: &'static str,
         found: u64,
@@ -106,17 +106,17 @@ pub(super) enum Refused {
     Parse(wasmparser::Error),
 }
 
-impl From<Refused> for ModuleError {
-    fn from(refused: Refused) -> Self {
+impl From<StructureError> for ModuleError {
+    fn from(refused: StructureError) -> Self {
         match refused {
-            Refused::Limit { name, found, max } => Self::Structure { part: name.to_owned(), found, max },
-            Refused::Unknown(what) => Self::Invalid(format!("a component within it {what}, which is not supported")),
-            Refused::Parse(error) => Self::Invalid(brief(error, TEXT_BYTES_MAX)),
+            StructureError::Limit { name, found, max } => Self::Structure { part: name.to_owned(), found, max },
+            StructureError::Unknown(what) => Self::Invalid(format!("a component within it {what}, which is not supported")),
+            StructureError::Parse(error) => Self::Invalid(brief(error, TEXT_BYTES_MAX)),
         }
     }
 }
 
-impl From<wasmparser::Error> for Refused {
+impl From<wasmparser::Error> for StructureError {
     fn from(error: wasmparser::Error) -> Self {
         Self::Parse(error)
     }
@@ -128,20 +128,20 @@ pub(super) struct Counts([u64; LIMITS.len()]);
 
 impl Counts {
     /// Counts `more` of a part.
-    fn add(&mut self, part: Part, more: u64) -> Result<(), Refused> {
+    fn add(&mut self, part: Part, more: u64) -> Result<(), StructureError> {
         self.note(part, self.0[part as usize].saturating_add(more))
     }
 
     /// Notes the size of a part of which the largest counts.
-    fn largest(&mut self, part: Part, size: u64) -> Result<(), Refused> {
+    fn largest(&mut self, part: Part, size: u64) -> Result<(), StructureError> {
         self.note(part, self.0[part as usize].max(size))
     }
 
-    fn note(&mut self, part: Part, found: u64) -> Result<(), Refused> {
+    fn note(&mut self, part: Part, found: u64) -> Result<(), StructureError> {
         self.0[part as usize] = found;
         let Limit { part: row, name, max } = LIMITS[part as usize];
         debug_assert_eq!(row, part, "the table is in the order of the parts");
-        if found > max { Err(Refused::Limit { name, found, max }) } else { Ok(()) }
+        if found > max { Err(StructureError::Limit { name, found, max }) } else { Ok(()) }
     }
 }
 

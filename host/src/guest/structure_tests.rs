@@ -68,7 +68,8 @@ fn parts_of_components_are_limited() {
     check_limit(Part::Memories, |n| component(&repeated(n, "(core module (memory 1))")));
     check_limit(Part::ComponentDepth, |n| component(&format!("{}{}", repeated(n, "(component "), repeated(n, ")"))));
     check_limit(Part::TypeDepth, |n| {
-        let (open, close) = (repeated(n - 1, "(type (component "), repeated(n - 1, "))"));
+        let open = repeated(n - 1, "(type (component ");
+        let close = repeated(n - 1, "))");
         component(&format!("{open} (type (instance)) {close}"))
     });
     check_limit(Part::Types, |n| component(&repeated(n, "(type u8)")));
@@ -121,7 +122,8 @@ fn an_instances_size_is_that_of_its_parts() {
         let instances = repeated(instances, "(core instance (instantiate $m))");
         check(&component(&format!("(core module $m {module}) {instances}"))).expect("within limits").bytes
     };
-    let (none, empty) = (bytes("", 0), bytes("", 1));
+    let none = bytes("", 0);
+    let empty = bytes("", 1);
     assert!(empty > none);
     let globals = repeated(1000, "(global i64 (i64.const 0))");
     assert!(bytes(&globals, 1) >= empty + 16_000);

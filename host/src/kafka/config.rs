@@ -1,4 +1,4 @@
-//! The properties that consumers and producers start from, and what a person may override.
+//! The properties that consumers and producers start from; a user's own are applied last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 /// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
 /// back read_committed readers for no longer.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// The same for a writer of one small transaction.
+/// The time of [`TRANSACTION_TIMEOUT`] for a writer of one small transaction.
 pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one call to a broker may take.
+/// Longest time of one call to a broker.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A host that is silent for this long loses its partitions.
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest record that is sent, in bytes of key, value and headers before compression. It waits in the producer's queue,
-/// which holds as much (`queue.buffering.max.kbytes`); what a topic takes is said by its broker.
+/// which holds as much (`queue.buffering.max.kbytes`); a topic's own limit is its broker's to tell.
 pub(super) const RECORD_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of records that are sent as one batch, before compression. A topic's `max.message.bytes` is for batches: where
@@ -29,7 +29,7 @@ pub(super) const READER_GROUP: &str = "sandbar-reader";
 /// To such a client a partition ends at its high watermark, not at its last stable offset.
 const UNCOMMITTED: [&str; 2] = ["isolation.level", "read_uncommitted"];
 
-/// How to reach a Kafka cluster.
+/// The address of a Kafka cluster, and the properties of its clients.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaConfig {
     /// `host:port,host:port`.
@@ -114,7 +114,7 @@ impl KafkaConfig {
         self.build(&own)
     }
 
-    /// A reader of single partitions, and of what `group` has committed: it never joins it.
+    /// A reader of single partitions, and of the offsets of `group`, which it never joins.
     pub(super) fn reader(&self, group: &str) -> Vec<(String, String)> {
         self.build(&[
             ("group.id", group.to_owned()),
@@ -138,7 +138,7 @@ impl KafkaConfig {
             ("message.timeout.ms", "15000".into()),
             ("delivery.report.only.error", "true".into()),
             ("linger.ms", "0".into()),
-            // Not the default, which counts before compression: the broker knows what its topic takes.
+            // Not the default, which counts before compression: the broker knows its topic's limit.
             ("message.max.bytes", (2 * RECORD_BYTES_MAX).to_string()),
         ])
     }

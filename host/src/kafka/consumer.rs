@@ -21,7 +21,7 @@ use crate::ports::{
 
 /// Between two attempts at a commit that met a rebalance.
 const REBALANCE_LOOK: Duration = Duration::from_millis(20);
-/// How long a look for new partitions may take: the worker's records wait for it.
+/// Longest time of a look for new partitions: the worker's records wait for it.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Fields drop in order: handles before their client.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::raw::{Client, Enqueued, RawError, TopicHandle};
 use crate::ports::LogRecord;
 
-/// Sends the records and waits until each is delivered, or has failed, which it does within `message.timeout.ms`.
+/// Sends the records and waits until each is delivered or has failed, for `message.timeout.ms` at most.
 pub(super) fn deliver(
     client: &Client,
     topic: &TopicHandle,

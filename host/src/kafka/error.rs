@@ -35,7 +35,7 @@ pub(super) fn of_topic(topic: &TopicName, error: RawError) -> LogError {
             | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
             | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
         ) => LogError::NoTopic(topic.to_string()),
-        // The same records would be refused again.
+        // Another attempt would be refused again.
         Some(
             E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
             | E::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
@@ -115,7 +115,8 @@ pub(super) fn is_fenced(error: &RawError) -> bool {
 /// The remedy of an error that a poll has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PollRemedy {
-    /// The position of a partition is outside of it. The session goes on with the others, and the next session finds out more.
+    /// A partition does not have the offset at which it was to be read. The session goes on with the others, and the next
+    /// session finds out more.
     Interrupt,
     /// Another poll will not mend it, or a record was skipped.
     Restart,

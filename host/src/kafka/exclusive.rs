@@ -1,6 +1,6 @@
 //! The one writer of an id over all hosts: a producer that is made, writes one transaction, and is dropped.
 //!
-//! Initialising its transactional id fences every older producer of it, and waits until a transaction that one of them
+//! Initialising its transactional id fences every older producer of that id, and waits until a transaction that one of them
 //! left open is over. So the high watermark that is asked for after that is past all that they will ever have written.
 //! A fresh producer for each transaction also keeps a delayed EndTxn of the last one from ending the next
 //! (librdkafka#5423): it has another epoch.
@@ -15,7 +15,7 @@ use super::retry::resumed;
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
 
-/// How long one call to a broker may take.
+/// Longest time of one call to a broker: shorter than elsewhere, since a whole change of the catalog waits for it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct KafkaExclusive {

@@ -9,7 +9,7 @@ use crate::ports::Cause;
 /// The fault that a code stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The record with this code is refused for what it is.
+    /// The record with this code is refused for its content or its timestamp.
     Record(Cause),
     /// The batch is refused; each of its records has this code.
     Batch(Cause),

@@ -16,7 +16,7 @@ use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{GroupOffset, Groups, LogError};
 
-/// How long joining an empty group may take: brokers wait for more members first.
+/// Longest time to join an empty group: brokers wait for more members first.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl KafkaLog {

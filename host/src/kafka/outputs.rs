@@ -8,10 +8,10 @@ use super::raw::{Client, RawError, TopicHandle};
 use crate::model::names::TopicName;
 use crate::ports::SessionError;
 
-/// How long a topic may take to answer.
+/// Longest time for an answer about one topic.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The topics, in the order in which `Outgoing::topic` counts. To be dropped before their client.
+/// The topics, in the order in which `ProducerRecord::topic` counts. To be dropped before their client.
 pub(super) struct OutputTopics(Vec<OutputTopic>);
 
 struct OutputTopic {
@@ -48,7 +48,7 @@ impl OutputTopics {
     /// Asks for each topic, since its records do not get through: the error of the first that takes none.
     pub fn check(&self, client: &Client) -> Result<(), SessionError> {
         for topic in &self.0 {
-            // Where nobody answers, there is no use in asking for the others.
+            // If nobody answers, there is no use in asking for the others.
             let Ok(error) = client.topic_error(&topic.handle, ASK_TIMEOUT) else { break };
             let Some(error) = error else { continue };
             if let Fault::Topic(code) = fault(error) {

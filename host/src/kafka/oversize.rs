@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::Outgoing;
+use crate::ports::ProducerRecord;
 
 /// For so long a refusal is believed to hold.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Oversize {
     }
 
     /// The reason why a topic is sure to refuse a record.
-    pub fn foresee(&self, topic: &TopicName, record: &Outgoing<'_>, now: Instant) -> Option<String> {
+    pub fn foresee(&self, topic: &TopicName, record: &ProducerRecord<'_>, now: Instant) -> Option<String> {
         let (_, refused, at) = self.refused.iter().find(|(name, ..)| name == topic)?;
         let least = refused.with_margin();
         let headers = header_bytes(record.headers);
@@ -102,7 +102,7 @@ mod tests {
         for bytes in [12_000, 10_000, 11_000] {
             oversize.note(refused.clone(), Size::of(None, Some(&noise(bytes)), 0), now);
         }
-        let record = Outgoing { topic: 0, partition: None, key: None, value: Some(value), headers: &[], timestamp: 1 };
+        let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(value), headers: &[], timestamp: 1 };
         oversize.foresee(&topic.parse().expect("valid"), &record, now + later).is_some()
     }
 

@@ -1,8 +1,8 @@
-//! A producer, transactional or not: what a worker's session and the exclusive writer have in common.
+//! The producer of a worker's session, transactional or not.
 //!
 //! A producer whose transaction ended slowly or lost a connection must be replaced before the next one: librdkafka
-//! 2.12 sends again what was under way, and may have left an EndTxn on its way, which would end the next transaction
-//! (librdkafka#5423).
+//! 2.12 repeats the requests that were under way, and may have left an EndTxn on its way, which would end the next
+//! transaction (librdkafka#5423).
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::refusal;
 use super::retry::resumed;
 use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Cause, Outgoing, SessionError};
+use crate::ports::{Cause, ProducerRecord, SessionError};
 
 /// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
-    /// it fences an earlier owner of the id, and ends what that one left open.
+    /// the producer fences an earlier owner of the id, and ends a transaction that the owner left open.
     pub fn open(
         config: &KafkaConfig,
         transactional_id: Option<&str>,
@@ -68,7 +68,7 @@ impl Producer {
         })
     }
 
-    /// Returns true if it must not be used for another transaction.
+    /// Returns true if this producer must not be used for another transaction.
     pub fn is_tainted(&self) -> bool {
         self.tainted
     }
@@ -78,12 +78,12 @@ impl Producer {
         std::mem::take(&mut self.refused_sizes)
     }
 
-    /// Tells whether the next one needs smaller batches.
+    /// Returns true if the producer that replaces this one needs smaller batches.
     pub fn needs_smaller_batches(&self) -> bool {
         self.batch_too_large
     }
 
-    /// From now on [`Outgoing::topic`] counts these.
+    /// From now on [`ProducerRecord::topic`] counts these.
     pub fn set_topics(&mut self, topics: &[TopicName]) -> Result<(), SessionError> {
         self.outputs = OutputTopics::new(&self.client, topics)?;
         Ok(())
@@ -101,8 +101,8 @@ impl Producer {
     }
 
     /// Hands a record over.
-    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
-        let &Outgoing { topic, partition, key, value, headers, timestamp } = record;
+    pub fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
+        let &ProducerRecord { topic, partition, key, value, headers, timestamp } = record;
         let number = self.sends;
         self.sends += 1;
         if let Some((cause, reason)) = unsendable(record) {
@@ -133,7 +133,7 @@ impl Producer {
     }
 
     /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over. (Of a transaction in which one failed, librdkafka drops what is queued.)
+    /// is reported, before its time is over. (librdkafka drops the queued records of a transaction in which one failed.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
         let mut ask_at = Instant::now() + ASK_AFTER;
@@ -173,8 +173,7 @@ impl Producer {
             return Ok(());
         }
         let failures = self.client.take_failures();
-        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, and the next transaction fails
-        // of that.
+        // librdkafka 2.12 goes on with the sequence numbers that the broker did not take, which fails the next transaction.
         self.tainted |= self.transactional;
         let name =
             |id: usize| self.outputs.name_of(id).map_or_else(|| "that was written before".to_owned(), TopicName::to_string);
@@ -269,7 +268,7 @@ fn is_late(failed: &FailedDelivery) -> bool {
 }
 
 /// Returns the reason why librdkafka cannot send a record as it is.
-fn unsendable(record: &Outgoing<'_>) -> Option<(Cause, String)> {
+fn unsendable(record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
     if record.timestamp == 0 {
         return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
     }

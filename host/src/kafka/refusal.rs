@@ -70,7 +70,7 @@ pub(super) fn of_deliveries(failures: &[FailedDelivery], topic: impl Fn(usize) -
 /// The address of the neighbours' text, once it was told from the culprits' texts; 0 before.
 static NEIGHBOURS_TEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// The records that are known to be refused for what they are, partition by partition.
+/// The records that are known to be to blame, partition by partition.
 fn culprits(failures: &[FailedDelivery], told: impl Fn(&FailedDelivery) -> String) -> Vec<Culprit> {
     let mut partitions: BTreeMap<(usize, i32), Vec<&FailedDelivery>> = BTreeMap::new();
     for failed in failures {

@@ -15,7 +15,7 @@ use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
-    Cause, CommitOffset, Damage, Outgoing, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    Cause, CommitOffset, Damage, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
     UnplacedPartition,
 };
 
@@ -148,7 +148,7 @@ impl Session for KafkaSession {
         self.producer()?.begin()
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.producer()?.send(record)
     }
 
@@ -156,7 +156,7 @@ impl Session for KafkaSession {
         !self.oversize.is_empty()
     }
 
-    fn foresee(&self, record: &Outgoing<'_>) -> Option<(Cause, String)> {
+    fn foresee(&self, record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
         let topic = &self.options.outputs[record.topic];
         Some((Cause::Size, self.oversize.foresee(topic, record, Instant::now())?))
     }

@@ -1,7 +1,7 @@
 //! Start offsets of a session's partitions: their committed offsets, where those lie within the partition.
 //!
 //! A session gives no partition its first offset: `positions` does, before a session opens. So a partition without an
-//! offset is not read, and neither is one whose committed offset lies outside of it: before its first offset records were
+//! offset is not read, and neither is one whose committed offset lies outside of the partition: before its first offset records were
 //! deleted unread, and behind its end the log was cut short, or another topic was made under the name.
 
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::config::{CALL_TIMEOUT, KafkaConfig};
 use super::raw::{Client, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
 use crate::ports::NoPlace;
 
-/// How often a surprise is asked about: brokers have been seen to answer "no offset" for a group that had one, and a
+/// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
 /// leader that has just been elected may not know its partition's end yet.
 const ASKED_MAX: usize = 2;
-/// How long the partitions' ends may take: the group waits for it.
+/// Longest time for the partitions' ends: the group waits for them.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A partition with its committed offset, and the problem with that, if there is one.

@@ -172,17 +172,17 @@ mod tests {
 
     #[test]
     fn an_authority_is_taken_out_of_a_url() {
-        for (url, expected) in [
-            ("http://host-a:8080", Some(("host-a:8080", 80))),
-            ("HTTPS://Host/path?x#y", Some(("host", 443))),
-            ("http://[::1]:1/", Some(("[::1]:1", 80))),
-            ("http://user@host/", None),
-            ("ftp://host", None),
-            ("host:8080", None),
-            ("null", None),
-        ] {
+        #[track_caller]
+        fn check(url: &str, expected: Option<(&str, u16)>) {
             let parsed = Authority::of_url(url).map(|(authority, port)| (authority.to_string(), port));
             assert_eq!(parsed, expected.map(|(authority, port)| (authority.to_owned(), port)), "{url}");
         }
+        check("http://host-a:8080", Some(("host-a:8080", 80)));
+        check("HTTPS://Host/path?x#y", Some(("host", 443)));
+        check("http://[::1]:1/", Some(("[::1]:1", 80)));
+        check("http://user@host/", None);
+        check("ftp://host", None);
+        check("host:8080", None);
+        check("null", None);
     }
 }

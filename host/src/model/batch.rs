@@ -1,7 +1,7 @@
 //! Records as flat columns: the form in which they cross to a guest and come back.
 //!
-//! A [`Batch`] holds records of one topic-partition in offset order; an [`Output`] what they became. Both mirror the
-//! WIT contract (`guest-sdk/wit/transform.wit`) field by field, so that the boundary is a block copy.
+//! A [`Batch`] holds records of one topic-partition in offset order; an [`Output`] holds the records that they became. Both
+//! mirror the WIT contract (`guest-sdk/wit/transform.wit`) field by field, so that the boundary is a block copy.
 //!
 //! Spans are validated once ([`Output::check`]) before anything reads through them.
 
@@ -21,7 +21,7 @@ pub const HEADER_BYTES: usize = 32;
 /// Headers that one output record may have. Kafka knows no limit but the record's size; its clients hold each as an
 /// object of its own.
 pub const HEADERS_MAX: u32 = 4096;
-/// A tick may put out as much as so many records.
+/// A tick may return the outputs of this number of records.
 pub const TICK_ROWS: u32 = 64;
 
 /// One record by reference, as it comes from a log or goes to one.
@@ -86,7 +86,7 @@ impl Batch {
         self.data.len() + self.len() * RECORD_BYTES + self.headers.len() / 4 * HEADER_BYTES
     }
 
-    /// Whether `offset` can be a row: deltas are 32 bits wide.
+    /// Returns true if `offset` can be a row: deltas are 32 bits wide.
     pub fn takes(&self, offset: i64) -> bool {
         let delta = || offset.checked_sub(self.first_offset).is_some_and(|delta| u32::try_from(delta).is_ok());
         self.is_empty() || (offset > self.last_offset() && delta())

@@ -1,8 +1,8 @@
 //! Versions of the formats that hosts write to topics and disks: the one place that knows them. docs/formats.md is the
-//! reference, and says what may be changed without a new version.
+//! reference, and lists the changes that need no new version.
 //!
-//! A JSON format has its version in a field; without the field it is version 1, as hosts of 0.1 wrote it. What a host
-//! reads is [`Unreadable::Newer`] or [`Unreadable::Unknown`] where a newer host wrote it, and [`Unreadable::Foreign`] where no
+//! A JSON format has its version in a field; without the field it is version 1, as hosts of 0.1 wrote it. A record
+//! is [`Unreadable::Newer`] or [`Unreadable::Unknown`] where a newer host wrote it, and [`Unreadable::Foreign`] where no
 //! host did: the first are kept and never written over, the last is skipped.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub enum Format {
     Store,
 }
 
-/// Larger versions are believed to be forged: no format has had so many.
+/// Larger versions are believed to be forged: no format has had that many.
 const VERSION_MAX: u64 = 1000;
 
 impl Format {
@@ -89,7 +89,7 @@ impl Format {
     }
 }
 
-/// A format that is newer than what this host reads.
+/// A version of a format that is newer than those that this host reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a {} of version {version}, which is newer than {}, the highest that this host reads", format.name(), format.version())]
 pub struct Newer {
@@ -150,8 +150,8 @@ fn unreadable(format: Format, error: &serde_json::Error) -> Unreadable {
     if is_unknown { Unreadable::Unknown(message) } else { Unreadable::Foreign(message) }
 }
 
-/// Fields of a record that this host does not understand as a whole: each is read for itself. docs/formats.md promises
-/// those that every version has.
+/// Fields of a record that this host does not understand as a whole: each is read for itself. docs/formats.md names the
+/// fields that every version has.
 #[derive(Debug, Default)]
 pub struct Head(serde_json::Map<String, Value>);
 

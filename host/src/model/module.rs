@@ -1,4 +1,4 @@
-//! What the host knows of a module, and why it refuses one.
+//! A module as the host knows it, and the reasons to refuse one.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,14 @@ use super::text;
 const TEXT_BYTES_MAX: usize = 1000;
 
 /// A module that was compiled and fits the world.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleInfo {
-    #[schema(value_type = String, example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     pub digest: Digest,
     /// Size of the component.
     pub bytes: u64,
     /// Interfaces that it imports, all of them the world's.
     pub imports: Vec<String>,
-    /// What it exports.
+    /// The interfaces that the module exports.
     pub exports: Vec<String>,
 }
 
@@ -37,7 +36,7 @@ pub enum ModuleError {
     MissingExport { name: String },
     #[error("the module has {bytes} bytes, the limit is {bytes_max} (module_bytes_max)")]
     TooLarge { bytes: u64, bytes_max: u64 },
-    /// What the validator says.
+    /// The validator's message.
     #[error("the module is not valid: {0}")]
     Invalid(String),
     /// Checked before anything is compiled: see `guest::structure`.

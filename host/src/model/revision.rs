@@ -21,11 +21,11 @@ pub struct Deployment {
     pub module: Digest,
     pub spec: RawSpec,
     pub desired: Desired,
-    /// What its hosts were asked to do beside.
+    /// The counts of further requests to its hosts.
     #[serde(default)]
     pub asked: Generations,
     pub changed_at: Timestamp,
-    /// How many records this transform has had, this one included: also those that spent no revision.
+    /// Number of records that this transform has had, with this one, and with those that spent no revision.
     #[serde(default)]
     pub changes: u64,
     /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
@@ -49,28 +49,28 @@ pub fn count_on(count: u64) -> u64 {
     if count < COUNT_MAX { count + 1 } else { 1 }
 }
 
-/// How often the workers of a transform were asked for something: every host acts when it sees another count.
+/// Counts of requests to the workers of a transform: every host acts when it sees another count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generations {
-    /// To stop and start anew, from the committed offsets.
+    /// Requests to stop, and to start again from the committed offsets.
     pub restarts: u64,
-    /// To go on with partitions that stopped before a bad record.
+    /// Requests to go on with partitions that stopped before a bad record.
     pub resumes: u64,
-    /// To begin with empty stores: their changelog topics are named by it.
+    /// Requests to begin with empty stores: the names of their changelog topics have this count.
     #[serde(default)]
     pub resets: u64,
 }
 
 impl Generations {
-    /// The largest of the counts.
+    /// Returns the largest of the counts.
     fn largest(&self) -> u64 {
         self.restarts.max(self.resumes).max(self.resets)
     }
 }
 
-/// How many answered requests a deployment remembers: so far back is a repeated one recognised.
+/// Answered requests that a deployment remembers: a repetition of an older one is not recognised.
 pub const REQUESTS_MAX: usize = 16;
-/// How many revisions of a transform are kept to be looked at and rolled back to, the current one included.
+/// Revisions of a transform that are kept to be shown and rolled back to, with the current one.
 pub const REVISIONS_MAX: u64 = 50;
 /// Longest request key, in bytes.
 pub const REQUEST_KEY_BYTES_MAX: usize = 128;
@@ -79,13 +79,13 @@ pub const REQUEST_KEY_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdempotencyEntry {
     pub key: RequestKey,
-    /// The digest of what was asked, to tell a repeated request from another one under the same key.
+    /// The digest of the request, to tell a repeated request from another one under the same key.
     pub request: Digest,
     pub revision: u64,
     pub outcome: Outcome,
 }
 
-/// What a client calls one request, however often it sends it (`Idempotency-Key`).
+/// The key of a request, the same however often the client sends it (`Idempotency-Key`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RequestKey(String);
@@ -99,19 +99,19 @@ impl FromStr for RequestKey {
 }
 
 impl RequestKey {
-    /// One that nobody else has, for a request that came without.
+    /// Makes a key that nobody else has, for a request that came without one.
     pub fn random() -> Self {
         Self(format!("host-{}", random_id()))
     }
 }
 
-/// How a change ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The end of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Created,
     Updated,
-    /// It was so already.
+    /// Nothing was changed: the state was the desired one already.
     Unchanged,
 }
 
@@ -130,7 +130,7 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// It as if it were deployed: to be prepared and run.
+    /// Makes a deployment of the revision, to be prepared and run.
     pub fn to_deployment(&self, asked: Generations) -> Deployment {
         Deployment {
             id: self.id.clone(),
@@ -148,16 +148,16 @@ impl Revision {
     }
 }
 
-/// What made a revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The change that made a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     Deploy,
     Rollback,
 }
 
-/// What a deployment is meant to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The desired state of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Desired {
     Running,
@@ -165,18 +165,18 @@ pub enum Desired {
     Deleted,
 }
 
-/// What is committed with each offset of an input: as JSON, in the offset's metadata.
+/// The metadata of each committed offset of an input, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The revision that processed what is before the offset. No lower one may go on from there.
+    /// The revision that processed the records before the offset. No lower one may go on from there.
     pub revision: u64,
     /// The first offset that it processed.
     #[serde(default)]
     pub since: i64,
-    /// How far the changelog of each store reached when the offset was committed: one that ends before is not whole.
+    /// The end of each store's changelog when the offset was committed: a changelog that ends before it has lost records.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<String, i64>,
-    /// How often the state had been reset: `changelogs` is of those of that time.
+    /// Resets of the state at that time: `changelogs` is about the changelogs since the last of them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resets: u64,
 }
@@ -187,22 +187,23 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Progress {
-    /// Nothing is known of who committed an offset, or with what: the partition is at its start, or a tool set it.
+    /// Returns the progress of an offset without metadata: the partition is at its start, or a tool set the offset.
     pub fn unknown(next_offset: i64) -> Self {
         Self { since: next_offset, ..Self::default() }
     }
 
-    /// Reads an offset's metadata. Where there is none, nothing is known; where it is not Sandbar's, or a newer host's,
-    /// that is an error: there is something to know.
+    /// Reads an offset's metadata. No metadata is unknown progress; metadata of another program, or of a newer host, is an
+    /// error, since it means something.
     pub fn parse(metadata: &str, next_offset: i64) -> Result<Self, Unreadable> {
         if metadata.is_empty() {
             return Ok(Self::unknown(next_offset));
         }
         let found: Self = decode(Format::Offset, metadata.as_bytes())?;
         // A revision that has no successor would keep every other one off its partition.
-        match found.revision < COUNT_MAX && found.resets <= COUNT_MAX && found.since >= 0 {
-            true => Ok(found),
-            false => Err(Unreadable::Foreign(format!("a number in it is not between 0 and {COUNT_MAX}"))),
+        if found.revision < COUNT_MAX && found.resets <= COUNT_MAX && found.since >= 0 {
+            Ok(found)
+        } else {
+            Err(Unreadable::Foreign(format!("a number in it is not between 0 and {COUNT_MAX}")))
         }
     }
 
@@ -237,24 +238,24 @@ impl Deployment {
         self.unread.is_none() && !self.spec.inputs.is_empty()
     }
 
-    /// The validated spec. It was valid when it was accepted; a newer host may still refuse it.
+    /// Validates the spec. It was valid when it was accepted; a newer host may still refuse it.
     pub fn spec(&self) -> Result<Spec, Vec<Problem>> {
         Spec::parse(&self.spec, &self.id, Some(self.module))
     }
 
-    /// Tells whether workers of `other` are what this one wants: not where anything was asked for between the two.
+    /// Returns true if workers of `other` do what this deployment wants: no request came between the two.
     pub fn wants_same(&self, other: &Self) -> bool {
         (self.revision, self.desired, self.asked, self.changed_at)
             == (other.revision, other.desired, other.asked, other.changed_at)
     }
 
-    /// Tells whether stores would be shared by other inputs than now. Partitions of each input are dealt out among those
-    /// who read it: hosts that read different ones may each have a partition of the same number, and its state.
+    /// Returns true if other inputs than now would share the stores. The partitions of each input are assigned among its
+    /// readers: hosts that read different inputs may each have a partition of the same number, and its state.
     pub fn gives_stores_other_inputs<'a>(&self, inputs: impl Iterator<Item = &'a str>, has_stores: bool) -> bool {
         (has_stores || !self.spec.state.is_empty()) && !inputs.eq(self.spec.inputs.iter().map(String::as_str))
     }
 
-    /// Its current revision, where the history does not have it: a host of an earlier version wrote none.
+    /// Returns the current revision, for a history without it: a host of an earlier version wrote none.
     pub fn to_revision(&self) -> Revision {
         Revision {
             id: self.id.clone(),

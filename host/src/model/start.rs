@@ -1,4 +1,4 @@
-//! Where a transform begins that has no committed offset: as it is written ([`StartSpec`]), and as a session is told
+//! The start of a transform without committed offsets: as a spec has it ([`StartSpec`]), and as a session takes it
 //! ([`Start`]). The same words name a place to which offsets are moved by hand.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,6 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::ToSchema;
 
 use super::names::TopicName;
 use super::units::{Rfc3339, Span, Timestamp};
@@ -16,8 +15,7 @@ use super::units::{Rfc3339, Span, Timestamp};
 pub type OffsetMap<T> = BTreeMap<T, BTreeMap<i32, i64>>;
 
 /// `latest`, `earliest`, or an object with the one field `timestamp`, `ago` or `offsets`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StartSpec {
     /// After the last record.
     #[default]
@@ -25,20 +23,17 @@ pub enum StartSpec {
     /// At the first record that is left.
     Earliest,
     /// At the first record that is not older than this moment (RFC 3339); after the last where there is none.
-    #[schema(value_type = String, example = json!({"timestamp": "2026-01-01T00:00:00Z"}))]
     Timestamp(Rfc3339),
-    /// The same, counted back from the moment at which the transform was last deployed, paused or resumed: `1h`.
-    #[schema(value_type = String, example = json!({"ago": "1h"}))]
+    /// At the first record that is not older than this span, counted back from the last deployment, pause or resume: `1h`.
     Ago(Span),
     /// At these offsets, by topic and partition; a partition that is not named begins at its first record.
-    #[schema(value_type = std::collections::HashMap<String, std::collections::HashMap<String, i64>>)]
     Offsets(OffsetMap<String>),
 }
 
 /// The fields of the object form.
 const FIELDS: &[&str] = &["timestamp", "ago", "offsets"];
 
-/// Where a partition without a committed offset begins.
+/// The first record of a partition without a committed offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Start {
     #[default]
@@ -53,8 +48,8 @@ pub enum Start {
 // === impl StartSpec ===
 
 impl StartSpec {
-    /// What it means from `now` on: the moment from which `ago` is counted back. Names that are no topics are left out;
-    /// a validated spec has none.
+    /// Resolves the start at `now`, from which `ago` is counted back. Names that are no topics are left out; a validated
+    /// spec has none.
     pub fn resolve(&self, now: Timestamp) -> Start {
         match self {
             Self::Latest => Start::Latest,

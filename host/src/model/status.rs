@@ -1,9 +1,8 @@
-//! How a transform is doing: what a worker reports, the API answers and (per host) the status topic holds.
+//! The status of a transform: workers report it, the API shows it, and the status topic holds it for each host.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::codes::Code;
 use super::format::{Format, understood};
@@ -26,7 +25,7 @@ use super::units::Timestamp;
 ///
 ///   any --> stopped --> starting                    stopped by request; deployed again
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Compiling, joining the group, or waiting for partitions.
@@ -57,7 +56,7 @@ impl State {
         }
     }
 
-    /// The state of a whole from those of its parts (workers, hosts), so that what needs attention shows.
+    /// Returns the state of a whole from those of its parts (workers, hosts), so that a part that needs attention shows.
     pub fn over(parts: impl Iterator<Item = State>) -> Option<State> {
         let parts: Vec<State> = parts.collect();
         let first = *parts.first()?;
@@ -70,7 +69,7 @@ impl State {
         })
     }
 
-    /// Nothing is meant to run.
+    /// Returns true if nothing is meant to run.
     pub fn is_at_rest(self) -> bool {
         matches!(self, Self::Paused | Self::Stopped)
     }
@@ -94,30 +93,27 @@ impl std::fmt::Display for State {
 }
 
 /// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    #[schema(value_type = String, example = "E102")]
     pub code: Code,
     pub message: String,
     /// The record that it happened on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
     /// In ms since the Unix epoch.
-    #[schema(value_type = i64)]
     pub at: Timestamp,
 }
 
 /// A revision that trapped before its first commit. The one before goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub revision: u64,
     pub error: LastError,
 }
 
 /// One input partition, as the worker that owns it sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
-    #[schema(value_type = String)]
     pub topic: TopicName,
     pub partition: i32,
     /// The next offset, as committed.
@@ -131,29 +127,29 @@ pub struct PartitionStatus {
     pub revision: u64,
     /// The first offset that this revision processed, or will.
     pub revision_since: i64,
-    /// While its stores are brought up to date.
+    /// The restore of its stores, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restoring: Option<Restoring>,
-    /// What its stores hold.
+    /// The content of its stores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<StoreStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
 }
 
-/// How far a restore has come. Both count places of changelogs: some hold no record any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The progress of a restore. Both counts are of places in changelogs, some of which hold no record any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoring {
     pub records_read: u64,
     pub records_total: u64,
 }
 
 /// One store of one partition, as of the last commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     pub name: String,
     pub entries: u64,
-    /// Of keys and values.
+    /// Bytes of keys and values.
     pub bytes: u64,
 }
 
@@ -165,37 +161,36 @@ impl PartitionStatus {
     }
 }
 
-/// How far the deployed revision has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+/// The progress of the deployed revision, from the worst state to the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutState {
-    /// It could not be prepared, or it trapped before its first commit: the revision before goes on, if there is one.
+    /// The revision could not be prepared, or trapped before its first commit: the one before goes on, if there is one.
     Failed,
-    /// Fetched, compiled and instantiated, while the revision before goes on.
+    /// The module is fetched, compiled and instantiated, while the revision before goes on.
     InProgress,
-    /// Prepared everywhere; workers take it over at the end of their transactions.
+    /// The revision is prepared everywhere; workers take it over at the end of their transactions.
     Ready,
     /// Every worker runs it.
     Complete,
 }
 
 /// The way of a revision into its workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     pub revision: u64,
     pub state: RolloutState,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
 }
 
 impl Rollout {
-    /// How far `revision` has come, over the hosts that were heard of.
+    /// Returns the progress of `revision` over the known hosts.
     pub fn over<'a>(revision: u64, hosts: impl Iterator<Item = &'a Rollout>) -> Self {
-        let of_host = |host: &'a Rollout| match host.revision >= revision {
-            true => (host.state, host.error.as_ref()),
-            // It has not heard of it yet.
-            false => (RolloutState::InProgress, None),
+        let of_host = |host: &'a Rollout| {
+            let knows_revision = host.revision >= revision;
+            if knows_revision { (host.state, host.error.as_ref()) } else { (RolloutState::InProgress, None) }
         };
         let least = hosts.map(of_host).min_by_key(|(state, _)| *state);
         let (state, error) = least.unwrap_or((RolloutState::InProgress, None));
@@ -204,25 +199,24 @@ impl Rollout {
 }
 
 /// One transform on one host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransformStatus {
     #[serde(flatten)]
-    #[schema(value_type = TransformRef)]
     pub id: TransformId,
     pub state: State,
     /// The revision that runs here.
     pub revision: u64,
-    /// How far this host has come with the one that is deployed.
+    /// The progress of the deployed revision on this host.
     pub rollout: Rollout,
     pub host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<LastError>,
-    /// Those that this host's workers own, by topic and number.
+    /// The partitions that this host's workers own, by topic and number.
     pub partitions: Vec<PartitionStatus>,
 }
 
 impl TransformStatus {
-    /// Whether `other` differs in offsets and lag at most.
+    /// Returns true if `other` differs in offsets and lag at most.
     pub fn is_alike(&self, other: &Self) -> bool {
         let alike = |a: &PartitionStatus, b: &PartitionStatus| {
             (&a.topic, a.partition, a.state, a.revision, &a.error) == (&b.topic, b.partition, b.state, b.revision, &b.error)
@@ -238,12 +232,12 @@ impl TransformStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostStatus {
     pub host: String,
-    /// Where the others, and their users, find its API.
+    /// URL of the host's API for other hosts and their users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     pub version: String,
     pub started_at: Timestamp,
-    /// When it said so, by its own clock.
+    /// Time of this status, by the host's own clock.
     pub seen_at: Timestamp,
     /// Transforms that it runs.
     pub transforms: usize,
@@ -256,7 +250,7 @@ pub struct HostStatus {
 }
 
 impl HostStatus {
-    /// Tells whether it understands this version of a format.
+    /// Returns true if the host understands this version of a format.
     pub fn understands(&self, format: Format, version: u32) -> bool {
         self.formats.get(format.name()).copied().unwrap_or(1) >= version
     }
@@ -275,7 +269,7 @@ impl HostStatus {
         }
     }
 
-    /// What it does now.
+    /// Updates the counts of transforms and partitions.
     pub fn count(&mut self, statuses: &[TransformStatus], now: Timestamp) {
         self.seen_at = now;
         self.transforms = statuses.iter().filter(|status| !status.state.is_at_rest()).count();
@@ -283,19 +277,12 @@ impl HostStatus {
     }
 }
 
-/// How a [`TransformId`] looks in JSON.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TransformRef {
-    pub team: String,
-    pub name: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lag_is_what_is_left() {
+    fn lag_is_the_number_of_records_to_go() {
         for (committed, end, lag) in [(Some(3), Some(10), Some(7)), (Some(10), Some(3), Some(0)), (None, Some(3), None)] {
             assert_eq!(PartitionStatus::lag(committed, end), lag);
         }

@@ -71,8 +71,8 @@ impl<T: fmt::Display> fmt::Display for OneLine<T> {
     }
 }
 
-/// Writes as [`one_line`], up to a length. What is formatted into it is never held as a whole; it ends the formatting
-/// with an error where it is full.
+/// Writes as [`one_line`], up to a length. The text is never held as a whole: where the writer is full, it ends the
+/// formatting with an error.
 pub struct LineWriter<'a, W> {
     pub out: &'a mut W,
     /// Bytes that may still be written.
@@ -100,10 +100,11 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match is_escaped(c) {
-            // `\n`, `\r`, `\t`, and `\u{1b}` for what has no short form.
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
+        if is_escaped(c) {
+            // `\n`, `\r`, `\t`, and the form of `\u{1b}` for all others.
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
         }
     }
     Cow::Owned(shown)
@@ -151,18 +152,27 @@ mod tests {
                 }
             }
         }
-        for (bytes_max, expected) in [(0, ""), (1, "."), (3, "..."), (5, "é..."), (9, "é\\u{1...")] {
+        #[track_caller]
+        fn check(bytes_max: usize, expected: &str) {
             assert_eq!(brief(Endless, bytes_max), expected);
         }
+        check(0, "");
+        check(1, ".");
+        check(3, "...");
+        check(5, "é...");
+        check(9, "é\\u{1...");
         assert_eq!(brief("a\nb", 100), "a\\nb");
         assert_eq!(brief("", 0), "");
     }
 
     #[test]
     fn lines_of_others_are_indented() {
-        for (text, shown) in [("a", "a"), ("a\nerror: b\r\n\x1b", "a\n  error: b\\r\n  \\u{1b}")] {
+        #[track_caller]
+        fn check(text: &str, shown: &str) {
             assert_eq!(indented(text), shown);
         }
+        check("a", "a");
+        check("a\nerror: b\r\n\x1b", "a\n  error: b\\r\n  \\u{1b}");
     }
 
     #[test]
@@ -180,18 +190,30 @@ mod tests {
     #[test]
     fn a_line_is_written_up_to_a_length() {
         use std::fmt::Write;
-        for (bytes_max, expected) in [(100, "a\\nb"), (4, "a\\nb"), (3, "a\\n..."), (0, "...")] {
+        #[track_caller]
+        fn check(bytes_max: usize, expected: &str) {
             let mut out = String::new();
             let [first, second] = ["a\n", "b"];
             let written = write!(LineWriter { out: &mut out, bytes_max }, "{first}{second}");
             assert_eq!((out.as_str(), written.is_ok()), (expected, bytes_max > 3));
         }
+        check(100, "a\\nb");
+        check(4, "a\\nb");
+        check(3, "a\\n...");
+        check(0, "...");
     }
 
     #[test]
     fn text_is_cut_at_a_characters_end() {
-        for (bytes_max, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (4, "aéz"), (100, "aéz")] {
+        #[track_caller]
+        fn check(bytes_max: usize, expected: &str) {
             assert_eq!(cut("aéz", bytes_max), expected);
         }
+        check(0, "");
+        check(1, "a");
+        check(2, "a");
+        check(3, "aé");
+        check(4, "aéz");
+        check(100, "aéz");
     }
 }

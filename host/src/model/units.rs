@@ -1,4 +1,4 @@
-//! Quantities as people write them: `64MiB`, `200ms`. Written back the same way.
+//! Quantities in the form that people write: `64MiB`, `200ms`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -112,23 +112,23 @@ impl Timestamp {
         Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// This much later.
+    /// Returns the time that is later by `by`.
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This much earlier.
+    /// Returns the time that is earlier by `by`.
     pub fn before(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// Whole milliseconds from `earlier` to this; 0 where that is in the future.
+    /// Returns the whole milliseconds since `earlier`; 0 if `earlier` is in the future.
     pub fn millis_since(self, earlier: Timestamp) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
-/// A moment as people write it: `2026-01-01T00:00:00Z`, or with an offset from UTC. Written in UTC, with milliseconds.
+/// A moment in the form of RFC 3339: `2026-01-01T00:00:00Z`, or with an offset from UTC. Written in UTC, with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rfc3339(pub Timestamp);
 
@@ -156,14 +156,15 @@ impl std::str::FromStr for Rfc3339 {
     }
 }
 
-/// The local time, and by how many minutes it is ahead of UTC.
+/// Splits a moment into the local time and the minutes that it is ahead of UTC.
 fn split_offset(raw: &str) -> Option<(&str, i64)> {
     if let Some(local) = raw.strip_suffix(['Z', 'z']) {
         return Some((local, 0));
     }
     let (local, offset) = raw.split_at_checked(raw.len().checked_sub(6)?)?;
     let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    let hours = hours.parse::<u8>().ok()?;
+    let minutes = minutes.parse::<u8>().ok()?;
     let ahead = i64::from(hours) * 60 + i64::from(minutes);
     match offset.as_bytes()[0] {
         b'+' if hours < 24 && minutes < 60 => Some((local, ahead)),
@@ -190,7 +191,7 @@ impl From<Timestamp> for std::time::SystemTime {
     }
 }
 
-/// How long to wait before what failed is tried again: twice as long each time, up to a limit.
+/// Times to wait before another attempt: twice as long after each failure, up to a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     pub first: Duration,
@@ -198,9 +199,18 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after `failures` that came before this one.
+    /// Returns the wait after a failure that `failures` others came before.
     pub fn after(&self, failures: u32) -> Duration {
         self.first.saturating_mul(1 << failures.min(10)).min(self.longest)
+    }
+
+    /// Returns a wait between the half and the whole of [`Self::after`]: hosts that failed at the same time do not try
+    /// again at the same time. `random` is any random number.
+    pub fn spread(&self, failures: u32, random: u64) -> Duration {
+        let whole = self.after(failures);
+        let half = whole / 2;
+        let span_ms = u64::try_from((whole - half).as_millis()).unwrap_or(u64::MAX);
+        half + Duration::from_millis(random % span_ms.saturating_add(1))
     }
 }
 
@@ -213,29 +223,33 @@ mod tests {
         let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
         let waits = [0, 1, 3, 4, u32::MAX].map(|failures| backoff.after(failures).as_millis());
         assert_eq!(waits, [100, 200, 800, 1000, 1000]);
+        let spread = [0, 1, 50, 51, u64::MAX].map(|random| backoff.spread(0, random).as_millis());
+        assert_eq!(spread, [50, 51, 100, 50, 50 + (u128::from(u64::MAX) % 51)]);
+        let none = Backoff { first: Duration::ZERO, longest: Duration::ZERO };
+        assert_eq!(none.spread(3, 7), Duration::ZERO);
         assert_eq!(Timestamp(5).after(Duration::from_secs(1)), Timestamp(1005));
         assert_eq!(Timestamp(5).after(Duration::MAX), Timestamp(i64::MAX));
     }
 
     #[test]
     fn moments_are_read_with_any_offset_and_written_in_utc() {
-        for (raw, utc) in [
-            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z"),
-            ("2026-01-01T00:00:00.25z", "2026-01-01T00:00:00.250Z"),
-            ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.000Z"),
-            ("2026-01-01T01:30:00+01:30", "2026-01-01T00:00:00.000Z"),
-            ("2025-12-31T19:00:00-05:00", "2026-01-01T00:00:00.000Z"),
-        ] {
+        #[track_caller]
+        fn check_read(raw: &str, utc: &str) {
             assert_eq!(raw.parse::<Rfc3339>().expect(raw).to_string(), utc);
         }
-        for (millis, shown) in [
-            (i64::MAX, "9999-12-31T23:59:59.999Z"),
-            (253_402_300_800_000, "9999-12-31T23:59:59.999Z"),
-            (-1, "1970-01-01T00:00:00.000Z"),
-            (i64::MIN, "1970-01-01T00:00:00.000Z"),
-        ] {
+        check_read("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z");
+        check_read("2026-01-01T00:00:00.25z", "2026-01-01T00:00:00.250Z");
+        check_read("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.000Z");
+        check_read("2026-01-01T01:30:00+01:30", "2026-01-01T00:00:00.000Z");
+        check_read("2025-12-31T19:00:00-05:00", "2026-01-01T00:00:00.000Z");
+        #[track_caller]
+        fn check_written(millis: i64, shown: &str) {
             assert_eq!(Rfc3339(Timestamp(millis)).to_string(), shown);
         }
+        check_written(i64::MAX, "9999-12-31T23:59:59.999Z");
+        check_written(253_402_300_800_000, "9999-12-31T23:59:59.999Z");
+        check_written(-1, "1970-01-01T00:00:00.000Z");
+        check_written(i64::MIN, "1970-01-01T00:00:00.000Z");
         let refused =
             ["", "Z", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+24:00"];
         for raw in refused.into_iter().chain(["2026-01-01T00:00:00+0a:00", "2026-01-01T00:00:00\u{e4}1:00"]) {
@@ -245,10 +259,15 @@ mod tests {
 
     #[test]
     fn quantities_read_back_as_written() {
-        for (raw, bytes) in [("64MiB", 64 << 20), ("1KiB", 1024), ("10B", 10), ("1GiB", 1 << 30)] {
+        #[track_caller]
+        fn check(raw: &str, bytes: u64) {
             let parsed: Bytes = raw.parse().expect(raw);
             assert_eq!((parsed.0, parsed.to_string().as_str()), (bytes, raw));
         }
+        check("64MiB", 64 << 20);
+        check("1KiB", 1024);
+        check("10B", 10);
+        check("1GiB", 1 << 30);
         assert!("many".parse::<Bytes>().is_err());
         assert_eq!("200ms".parse::<Span>().expect("valid").to_string(), "200ms");
         assert!("200".parse::<Span>().is_err());

@@ -39,7 +39,7 @@ pub fn one<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     let text = within(text)?;
     serde_saphyr::from_str_with_options::<Placed<T>>(text, limits(1))
         .map(|Placed(value)| value)
-        .map_err(|error| told(&error, text, 1))
+        .map_err(|error| classified(&error, text, 1))
 }
 
 /// Reads a text of any number of documents; empty ones are left out.
@@ -47,7 +47,7 @@ pub fn all<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<T>, Error> {
     let text = within(text)?;
     serde_saphyr::from_multiple_with_options::<Placed<T>>(text, limits(DOCUMENTS_MAX))
         .map(|values| values.into_iter().map(|Placed(value)| value).collect())
-        .map_err(|error| told(&error, text, DOCUMENTS_MAX))
+        .map_err(|error| classified(&error, text, DOCUMENTS_MAX))
 }
 
 fn limits(documents_max: usize) -> Options {
@@ -94,9 +94,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
     }
 }
 
-/// Tells a text that is no YAML from one that is unfit. What follows the place of the error was not read yet: it is
+/// Tells a text that is no YAML from one that is unfit. The text behind the place of the error was not read yet: it is
 /// looked through once, within the same limits.
-fn told(error: &Saphyr, text: &str, documents_max: usize) -> Error {
+fn classified(error: &Saphyr, text: &str, documents_max: usize) -> Error {
     let shown = error.to_string();
     let Some((place, message)) = shown.split_once(PLACE_END) else { return malformed(error) };
     let mut passing = limits(documents_max);
@@ -174,33 +174,33 @@ mod tests {
 
     #[test]
     fn any_value_is_what_the_core_schema_says() {
-        for (yaml, value) in [
-            ("1", json!(1)),
-            ("-7", json!(-7)),
-            ("0.123", json!(0.123)),
-            ("10.10", json!(10.10)),
-            ("6.02e23", json!(6.02e23)),
-            ("18446744073709551615", json!(u64::MAX)),
-            ("0x1f", json!(31)),
-            ("0o17", json!(15)),
-            ("007", json!("007")),
-            ("1_000", json!("1_000")),
-            ("yes", json!("yes")),
-            ("on", json!("on")),
-            ("true", json!(true)),
-            ("~", Value::Null),
-            ("", Value::Null),
-            ("2026-01-01", json!("2026-01-01")),
-            ("1:20", json!("1:20")),
-            ("'1'", json!("1")),
-            ("\"a\\u0041\"", json!("aA")),
-            ("[a, {b: 1.5}]", json!(["a", {"b": 1.5}])),
-            ("{1: a, true: b}", json!({"1": "a", "true": "b"})),
-            ("|\n  a\n  b\n", json!("a\nb\n")),
-            ("!!str 1", json!("1")),
-        ] {
+        #[track_caller]
+        fn check_scalar(yaml: &str, value: Value) {
             check(&format!("v: {yaml}\n"), Ok(json!({"v": value})));
         }
+        check_scalar("1", json!(1));
+        check_scalar("-7", json!(-7));
+        check_scalar("0.123", json!(0.123));
+        check_scalar("10.10", json!(10.10));
+        check_scalar("6.02e23", json!(6.02e23));
+        check_scalar("18446744073709551615", json!(u64::MAX));
+        check_scalar("0x1f", json!(31));
+        check_scalar("0o17", json!(15));
+        check_scalar("007", json!("007"));
+        check_scalar("1_000", json!("1_000"));
+        check_scalar("yes", json!("yes"));
+        check_scalar("on", json!("on"));
+        check_scalar("true", json!(true));
+        check_scalar("~", Value::Null);
+        check_scalar("", Value::Null);
+        check_scalar("2026-01-01", json!("2026-01-01"));
+        check_scalar("1:20", json!("1:20"));
+        check_scalar("'1'", json!("1"));
+        check_scalar("\"a\\u0041\"", json!("aA"));
+        check_scalar("[a, {b: 1.5}]", json!(["a", {"b": 1.5}]));
+        check_scalar("{1: a, true: b}", json!({"1": "a", "true": "b"}));
+        check_scalar("|\n  a\n  b\n", json!("a\nb\n"));
+        check_scalar("!!str 1", json!("1"));
     }
 
     #[test]
@@ -214,33 +214,28 @@ mod tests {
 
     #[test]
     fn what_grows_beyond_its_text_is_refused() {
-        for (text, message) in [
-            ("a: &x [1]\nb: *x", "anchors and aliases"),
-            ("a: &x 1", "anchors and aliases"),
-            ("a: [*x]", "anchor"),
-            ("a: {<<: {b: 1}}", "merge keys"),
-            ("a: !mine 1", "tag"),
-            ("a: .inf", "non-finite"),
-            ("a: {b: 1, b: 2}", "a: duplicate mapping key: b"),
-            ("a: 1\na: 2", "duplicate mapping key"),
-            ("a: 1\n---\na: 2", "too many documents"),
-            ("a: [", "line 1"),
-            ("\u{0}", "line 1"),
-        ] {
+        #[track_caller]
+        fn check_refused(text: &str, message: &str) {
             check(text, Err(message));
         }
+        check_refused("a: &x [1]\nb: *x", "anchors and aliases");
+        check_refused("a: &x 1", "anchors and aliases");
+        check_refused("a: [*x]", "anchor");
+        check_refused("a: {<<: {b: 1}}", "merge keys");
+        check_refused("a: !mine 1", "tag");
+        check_refused("a: .inf", "non-finite");
+        check_refused("a: {b: 1, b: 2}", "a: duplicate mapping key: b");
+        check_refused("a: 1\na: 2", "duplicate mapping key");
+        check_refused("a: 1\n---\na: 2", "too many documents");
+        check_refused("a: [", "line 1");
+        check_refused("\u{0}", "line 1");
         assert!(matches!(one::<Value>(b"a: \xff"), Err(Error::Malformed(_))));
     }
 
     #[test]
     fn errors_name_the_field_and_a_broken_text_is_told_apart() {
-        for (text, field, message) in [
-            ("nmae: x", "nmae", "unknown field `nmae`"),
-            ("on: perhaps", "on", "line 1, column 5"),
-            ("topics: [a, {}]", "topics[1]", ""),
-            ("topics: x", "topics", ""),
-            ("x", "", ""),
-        ] {
+        #[track_caller]
+        fn check_unfit(text: &str, field: &str, message: &str) {
             match one::<Sample>(text.as_bytes()) {
                 Err(Error::Unfit { field: found, message: told }) => {
                     assert!(found == field && told.contains(message), "{text}: {found:?}: {told}");
@@ -248,6 +243,11 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
+        check_unfit("nmae: x", "nmae", "unknown field `nmae`");
+        check_unfit("on: perhaps", "on", "line 1, column 5");
+        check_unfit("topics: [a, {}]", "topics[1]", "");
+        check_unfit("topics: x", "topics", "");
+        check_unfit("x", "", "");
         for text in ["nmae: [", "nmae: &x 1\n", "nmae: x\nname: [[[[", "nmae: 1\n---\nname: 2"] {
             assert!(matches!(one::<Sample>(text.as_bytes()), Err(Error::Malformed(_))), "{text}");
         }

@@ -25,7 +25,7 @@ pub struct SessionOptions {
     /// Stable over restarts: a session fences the earlier sessions of its id.
     pub transactional_id: String,
     pub inputs: Vec<TopicName>,
-    /// Every topic that the session writes. [`Outgoing::topic`] is an index into them.
+    /// Every topic that the session writes. [`ProducerRecord::topic`] is an index into them.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
     /// The place at which the group begins an input that it never had. `positions` commits it before a session opens.
@@ -38,7 +38,7 @@ pub struct SessionOptions {
 
 /// A record on its way out.
 #[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
+pub struct ProducerRecord<'a> {
     /// Index into [`SessionOptions::outputs`].
     pub topic: usize,
     /// None: the partition that its key hashes to.
@@ -50,7 +50,7 @@ pub struct Outgoing<'a> {
     pub timestamp: i64,
 }
 
-impl<'a> Outgoing<'a> {
+impl<'a> ProducerRecord<'a> {
     /// The form in which an output record of a guest is sent.
     pub fn of(output: &'a OutRecord<'_>) -> Self {
         let &OutRecord { target, timestamp, key, value, ref headers, .. } = output;
@@ -192,7 +192,7 @@ pub trait Session {
     fn begin(&mut self) -> Result<(), SessionError>;
 
     /// Sends a record in the open transaction. Does not wait for its delivery: a later call tells of a failed one.
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError>;
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError>;
 
     /// From now on sends each record alone, or together with others again. Alone, each refusal is of one record.
     fn isolate(&mut self, _alone: bool) {}
@@ -203,7 +203,7 @@ pub trait Session {
     }
 
     /// The refusal that is sure to follow if this record is sent.
-    fn foresee(&self, _record: &Outgoing<'_>) -> Option<(Cause, String)> {
+    fn foresee(&self, _record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
         None
     }
 
@@ -225,6 +225,6 @@ pub trait Session {
     /// Aborts the open transaction.
     fn abort(&mut self) -> Result<(), SessionError>;
 
-    /// Replaces the topics that [`Outgoing::topic`] is an index into. Call only between two transactions.
+    /// Replaces the topics that [`ProducerRecord::topic`] is an index into. Call only between two transactions.
     fn set_outputs(&mut self, outputs: &[TopicName]) -> Result<(), SessionError>;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::PositionsError;
+use crate::model::random::random_u64;
 use crate::model::units::Backoff;
 use crate::ports::ExclusiveError;
 
@@ -40,7 +41,7 @@ pub fn until_won<T>(mut attempt: impl FnMut() -> Result<T, AttemptError>) -> Res
             Ok(done) => return Ok(done),
             Err(AttemptError::Failed(error)) => return Err(error),
             Err(AttemptError::Contended(error)) if failures >= ATTEMPTS_MAX => return Err(PositionsError::Contended(error)),
-            Err(AttemptError::Contended(_)) => std::thread::sleep(CONTENDED.after(failures)),
+            Err(AttemptError::Contended(_)) => std::thread::sleep(CONTENDED.spread(failures, random_u64())),
         }
         failures += 1;
     }

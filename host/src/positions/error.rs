@@ -13,8 +13,8 @@ pub enum PositionsError {
     Unreadable { topic: TopicName, id: TransformId, reason: String },
     #[error("other hosts began the same transform each time that this one tried ({0})")]
     Contended(String),
-    #[error("changelog topic {0} was made anew: it is not the one that the store was built from")]
-    ChangelogMadeAnew(TopicName),
+    #[error("changelog topic {0} was recreated: it is not the one that the store was built from")]
+    ChangelogRecreated(TopicName),
     /// The caller does not want it any more.
     #[error("the transform is not to run any more")]
     Unwanted,
@@ -29,7 +29,7 @@ impl PositionsError {
             Self::Log(LogError::Unavailable(_)) | Self::Unwanted => Code::LogUnavailable,
             Self::Unreadable { .. } => Code::ControlTopic,
             Self::Contended(_) => Code::Contended,
-            Self::ChangelogMadeAnew(_) => Code::StateLost,
+            Self::ChangelogRecreated(_) => Code::StateLost,
         }
     }
 }

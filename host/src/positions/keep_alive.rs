@@ -15,6 +15,9 @@ use crate::ports::Log;
 /// The first round of a host, where the interval is longer: hosts may live for less than that.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 
+/// Time between two rounds by default (`group_keep_alive_interval`): Kafka keeps the offsets of such a group for a week.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 /// Does a round every `interval`, until `shutdown` becomes true.
 pub async fn keep_groups_for_ever(
     log: Arc<dyn Log>,
@@ -45,7 +48,7 @@ fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &w
         if *down.borrow() {
             return;
         }
-        // This host knows no inputs of a spec that it does not understand: another host does.
+        // This host knows no inputs of a spec that it does not understand: another host knows them.
         let Ok(spec) = deployment.spec() else { continue };
         let group = spec.group(cluster);
         let kept_alive = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {

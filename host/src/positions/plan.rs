@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn each_case_begins_where_nothing_is_skipped() {
         use StartingPoint::{FirstRecord as First, Spec as Start};
-        // Nobody has heard of it.
+        // A new transform.
         check(None, 2, &[], &[(0, Start), (1, Start)], 2);
         // Begun by a host that remembered nothing.
         check(None, 3, &[0, 1, 2], &[], 3);
@@ -114,7 +114,7 @@ mod tests {
         check(Some(("a", 1)), 3, &[0, 2], &[(1, First)], 3);
         // Another answer than before, of a broker that does not know the new partitions yet.
         check(Some(("a", 3)), 2, &[0, 1, 2], &[], 3);
-        // Made anew, with other numbers of partitions; the old one's offsets are there or not.
+        // Recreated, with other numbers of partitions; the old one's offsets are there or not.
         check(Some(("b", 2)), 2, &[0, 1], &[(0, First), (1, First)], 2);
         check(Some(("b", 3)), 1, &[], &[(0, First)], 1);
         check(Some(("b", 0)), 1, &[], &[(0, First)], 1);

@@ -9,9 +9,9 @@ use crate::model::names::TopicName;
 use crate::model::spec::Start;
 use crate::ports::{GroupOffset, Log, LogError, TopicSize};
 
-/// How often "no offset" is asked about: brokers have been seen to answer so for a group that had one.
+/// Times that the answer "no offset" is asked for: brokers have been seen to answer so for a group that had one.
 const ASKED_MAX: usize = 2;
-/// Between two questions about a topic that was made anew.
+/// Between two questions about a topic that was recreated.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Every topic's size; all of them have to exist.
@@ -32,7 +32,7 @@ pub fn changelog_ids(log: &dyn Log, topics: &[TopicName]) -> Result<BTreeMap<Top
     Ok(sizes.into_iter().filter(|(_, size)| !size.id.is_empty()).map(|(topic, size)| (topic, size.id)).collect())
 }
 
-/// A topic that was made anew is believed when it is seen twice: a broker that lags behind may name the old one, and
+/// Fails unless a second question confirms the topics that were recreated: a broker that lags behind may name the old one, and
 /// then everything would be processed again.
 pub fn confirm_new_topics(
     log: &dyn Log,

@@ -27,7 +27,7 @@ pub struct StartRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputStart {
-    /// Tells the topic from one that is made anew under its name.
+    /// The topic's id, which another topic of the same name does not have.
     pub id: String,
     /// The number of partitions that have had an offset.
     pub partitions: i32,
@@ -78,7 +78,7 @@ impl StartRecord {
     }
 
     /// A changelog that has another id than the record: it is not the topic that the store was built from.
-    pub fn changelog_made_anew<'a>(&self, ids: &'a BTreeMap<TopicName, String>) -> Option<&'a TopicName> {
+    pub fn recreated_changelog<'a>(&self, ids: &'a BTreeMap<TopicName, String>) -> Option<&'a TopicName> {
         let is_other = |topic: &TopicName, id: &str| self.changelogs.get(topic).is_some_and(|known| !is_same(known, id));
         ids.iter().find(|(topic, id)| is_other(topic, id)).map(|(topic, _)| topic)
     }

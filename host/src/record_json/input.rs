@@ -30,10 +30,10 @@ struct RecordIn<'a> {
     partition: Option<i32>,
     #[serde(default)]
     topic: Option<String>,
-    /// Of effect only where no log gives the record one.
+    /// Used only if no log gives the record an offset.
     #[serde(default)]
     offset: Option<i64>,
-    /// Taken, so that what a transform put out can be sent, and of no effect.
+    /// Ignored. It is accepted so that a transform's output can be sent as it is.
     #[serde(default, rename = "target")]
     _target: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct RecordInput {
     pub partition: Option<i32>,
 }
 
-/// Why records were refused: which one (from 0), and what is wrong.
+/// The refusal of a record: its index (from 0), and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RecordError {
     pub index: usize,

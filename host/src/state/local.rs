@@ -1,45 +1,46 @@
-//! What a host holds of a store between transactions: a cache of its changelog, as of a position in it.
+//! A host's local copy of a store between transactions: a cache of its changelog, as of a position in it.
 //!
-//! Invariants: entries and mark change together or not at all; nothing is in it that was not committed. So it is never
-//! ahead of Kafka, only behind, and what the changelog has after the mark's position brings it up to date.
+//! Invariants: entries and mark change together or not at all; only committed entries are in it. So it is never ahead of
+//! Kafka, only behind, and the records of the changelog after the mark's position bring it up to date.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::model::units::Timestamp;
 
-/// A key's value, and when it was written.
+/// A key's value, and the time at which it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub written_at: Timestamp,
     pub value: Vec<u8>,
 }
 
-/// A key, and what it has now; None where it is gone.
+/// A key, and its entry after the change; None if it is deleted.
 pub type Change = (Vec<u8>, Option<Entry>);
 
-/// Which state of the store this is.
+/// The position of a local store in its changelog, and its size there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mark {
-    /// Everything in the changelog before this offset is in it.
+    /// Every record of the changelog before this offset is in it.
     pub position: i64,
     /// Bytes of its keys and values.
     pub bytes: u64,
     pub entries: u64,
-    /// When it was last brought up to date.
+    /// The time at which it was last brought up to date, in ms since the Unix epoch.
     pub at: i64,
 }
 
-/// It cannot be read or written: broken, full, or not ours.
+/// A local store that cannot be read or written: broken, full, or not of this host. The remedy is a wipe and a restore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LocalError(pub String);
 
-/// See the module.
+/// See the module. Every call works on memory or the local disk. After an error, only `wipe` may follow.
 pub trait LocalStore: Send {
+    /// The entry of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError>;
 
-    /// Hands over entries from `start` on, below `end` if there is one, in ascending order, until `on_entry` says false.
+    /// Hands over entries from `start` on, below `end` if there is one, in ascending order, until `on_entry` returns false.
     fn scan(
         &self,
         start: &[u8],
@@ -47,20 +48,20 @@ pub trait LocalStore: Send {
         on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
     ) -> Result<(), LocalError>;
 
-    /// Makes all these changes, and sets the mark.
+    /// Makes all these changes and sets the mark, at once or not at all.
     fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError>;
 
-    /// None: nothing was ever kept here.
+    /// The mark; None if nothing was ever kept here.
     fn mark(&self) -> Result<Option<Mark>, LocalError>;
 
-    /// Forgets everything.
+    /// Forgets all entries and the mark.
     fn wipe(&mut self) -> Result<(), LocalError>;
 
-    /// Whether a look-up costs so much that hot entries are worth a cache.
+    /// Returns true if a look-up is slow enough that hot entries are worth a cache.
     fn wants_cache(&self) -> bool;
 }
 
-/// In memory: gone with the process.
+/// A store in memory: it is gone with the process.
 #[derive(Debug, Default, Clone)]
 pub struct Memory {
     entries: BTreeMap<Vec<u8>, Entry>,

@@ -1,5 +1,5 @@
-//! One store of one partition: what is committed, under what the open transaction wrote, under what the current call
-//! wrote.
+//! One store of one partition, in three layers: the committed entries, the writes of the open transaction above them, and
+//! the writes of the current call above these.
 //!
 //! ```text
 //!   get ---> call ---> transaction ---> hot entries ---> local store
@@ -10,39 +10,35 @@
 //!
 //! Repeated writes of a key within a transaction are one change: its last.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
-use std::iter::Peekable;
-use std::ops::Bound;
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
 use super::StateError;
+use super::layer::{ENTRY_BYTES, Layer, OverlayIter};
 use super::local::{Change, Entry, LocalError, LocalStore, Mark};
 use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
 
-/// Counted for each entry in memory beside its key and value: a delete, or an entry with neither, is not free.
-pub const ENTRY_BYTES: usize = 64;
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
 /// Most keys and values of one scan, in bytes; more by the last entry.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
-/// Entries that are looked at for their age at each commit: so many at least,
+/// Least number of entries whose age is looked at in each commit.
 const SWEEP_ENTRIES_MIN: usize = 256;
-/// and so many for each entry that the commit changes. What is old is never more than a part of the store then.
+/// Number of entries whose age is looked at for each entry that a commit changes. With 4, old entries stay a small part of
+/// the store.
 const SWEEP_ENTRIES_PER_CHANGE: usize = 4;
 
-/// What a store is told about itself.
+/// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
     pub name: String,
     pub ttl: Option<Duration>,
-    /// Keys and values of one partition.
+    /// Largest sum of the keys and values of one partition.
     pub bytes_max: u64,
-    /// Keys and values that one call may write.
+    /// Largest sum of the keys and values that one call may write.
     pub call_bytes_max: u64,
     /// Largest key and value that its changelog topic takes.
     pub record_bytes_max: usize,
@@ -51,7 +47,7 @@ pub struct StoreSettings {
 }
 
 impl StoreSettings {
-    /// Those of a store of a spec, without what only a host knows.
+    /// The settings of a store of a spec. The limits that only a host knows are not set: none, or no cache.
     pub fn of(name: &Alias, spec: &StoreSpec, limits: &Limits) -> Self {
         Self {
             name: name.to_string(),
@@ -67,8 +63,6 @@ impl StoreSettings {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-type Overlay = BTreeMap<Vec<u8>, Option<Entry>>;
-
 /// See the module.
 pub struct Store {
     settings: StoreSettings,
@@ -77,18 +71,8 @@ pub struct Store {
     hot: Option<Cache<Vec<u8>, Option<Entry>, Weight>>,
     transaction: Layer,
     call: Layer,
-    /// Where the next look for old entries begins.
+    /// The key at which the next look for old entries begins.
     sweep_from: Vec<u8>,
-}
-
-#[derive(Default)]
-struct Layer {
-    changes: Overlay,
-    /// Bytes that `changes` take in memory: keys, values, and [`ENTRY_BYTES`] for each.
-    bytes: usize,
-    /// What the store's bytes, and entries, become more by it.
-    bytes_more: i64,
-    entries_more: i64,
 }
 
 #[derive(Clone)]
@@ -101,15 +85,22 @@ impl quick_cache::Weighter<Vec<u8>, Option<Entry>> for Weight {
 }
 
 impl Store {
-    /// Over a local store that is up to date.
+    /// A store over a local store that is up to date.
     pub fn new(settings: StoreSettings, local: Box<dyn LocalStore>) -> Result<Self, LocalError> {
         let mark = local.mark()?.unwrap_or_default();
         let hot = local.wants_cache().then(|| {
             let entries = usize::try_from(settings.hot_bytes_max / 128).unwrap_or(usize::MAX);
             Cache::with_weighter(entries, settings.hot_bytes_max, Weight)
         });
-        let (transaction, call) = (Layer::default(), Layer::default());
-        Ok(Self { settings, local, mark, hot, transaction, call, sweep_from: Vec::new() })
+        Ok(Self {
+            settings,
+            local,
+            mark,
+            hot,
+            transaction: Layer::default(),
+            call: Layer::default(),
+            sweep_from: Vec::new(),
+        })
     }
 
     pub fn settings(&self) -> &StoreSettings {
@@ -125,14 +116,16 @@ impl Store {
         Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
     }
 
-    /// Beneath what the open transaction has written.
+    /// The committed value of a key, beneath the writes of the open transaction.
     pub fn look_up_committed(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
         let entry = self.look_below(key)?;
         Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
     }
 
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
-        let (name, bytes, limit) = (&self.settings.name, key.len() + value.len(), self.settings.record_bytes_max);
+        let name = &self.settings.name;
+        let bytes = key.len() + value.len();
+        let limit = self.settings.record_bytes_max;
         if bytes > limit {
             let message =
                 format!("store {name}: an entry of {bytes} bytes is larger than its changelog topic takes ({limit})");
@@ -143,7 +136,8 @@ impl Store {
         let more = bytes as i64 - before.unwrap_or(0) as i64;
         let total = self.mark.bytes as i64 + self.transaction.bytes_more + self.call.bytes_more + more;
         if more > 0 && total > i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX) {
-            let (name, limit) = (&self.settings.name, self.settings.bytes_max);
+            let name = &self.settings.name;
+            let limit = self.settings.bytes_max;
             let message = format!(
                 "store {name}: the partition would hold {total} bytes, its limit is {limit} (state.{name}.max_bytes)"
             );
@@ -162,10 +156,11 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses a write of so many bytes that the call would hold more than its limit.
+    /// Refuses a write of `bytes` with which the call would hold more than its limit.
     fn check_call(&self, bytes: usize) -> Result<(), StateError> {
         let name = &self.settings.name;
-        let (call, limit) = ((self.call.bytes + ENTRY_BYTES + bytes) as u64, self.settings.call_bytes_max);
+        let call = (self.call.bytes + ENTRY_BYTES + bytes) as u64;
+        let limit = self.settings.call_bytes_max;
         if call > limit {
             let message =
                 format!("store {name}: a call writes {call} bytes, its limit is {limit} (limits.state_bytes_per_call)");
@@ -181,7 +176,8 @@ impl Store {
         if limit == 0 || end.is_some_and(|end| end <= start) {
             return Ok(found);
         }
-        let (settings, mut bytes) = (&self.settings, 0);
+        let settings = &self.settings;
+        let mut bytes = 0;
         let mut take = |key: &[u8], entry: &Entry| {
             if !is_old(settings, entry, now) {
                 bytes += key.len() + entry.value.len();
@@ -189,7 +185,7 @@ impl Store {
             }
             found.len() < limit && bytes < SCAN_BYTES_MAX
         };
-        let mut written = Merged::new(&self.call.changes, &self.transaction.changes, start, end);
+        let mut written = OverlayIter::new(&self.call.changes, &self.transaction.changes, start, end);
         let mut more = true;
         self.local.scan(start, end, &mut |key, entry| {
             while let Some((own, change)) = written.next_up_to(key) {
@@ -211,12 +207,12 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether the current call wrote.
+    /// Returns true if the current call wrote.
     pub fn has_call_writes(&self) -> bool {
         !self.call.changes.is_empty()
     }
 
-    /// Ends the current call: what it wrote is kept for the transaction, or dropped.
+    /// Ends the current call: its writes are kept for the transaction, or dropped.
     pub fn end_call(&mut self, keep: bool) {
         let call = std::mem::take(&mut self.call);
         if keep {
@@ -224,7 +220,7 @@ impl Store {
         }
     }
 
-    /// What the transaction changes, by key.
+    /// The changes of the transaction, by key.
     pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
         self.transaction.changes.iter().map(|(key, entry)| (key.as_slice(), entry.as_ref()))
     }
@@ -239,7 +235,7 @@ impl Store {
         self.transaction = Layer::default();
     }
 
-    /// The transaction was committed, and its changes end before `position` in the changelog.
+    /// Moves the changes of the committed transaction to the local store. They end before `position` in the changelog.
     pub fn committed(&mut self, position: Option<i64>, now: Timestamp) -> Result<(), LocalError> {
         let Layer { changes, bytes_more, entries_more, .. } = std::mem::take(&mut self.transaction);
         let mut changes: Vec<Change> = changes.into_iter().collect();
@@ -267,7 +263,9 @@ impl Store {
             return Ok(());
         }
         let looks = SWEEP_ENTRIES_MIN.max(SWEEP_ENTRIES_PER_CHANGE * changes.len());
-        let (mut old, mut looked_at, mut last) = (Vec::new(), 0, None);
+        let mut old = Vec::new();
+        let mut looked_at = 0;
+        let mut last = None;
         self.local.scan(&self.sweep_from, None, &mut |key, entry| {
             looked_at += 1;
             last = Some(key.to_vec());
@@ -294,7 +292,7 @@ impl Store {
         Ok(())
     }
 
-    /// What a key has, however old it is.
+    /// The entry of a key, however old it is.
     fn look_up(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
         if let Some(change) = self.call.changes.get(key).or_else(|| self.transaction.changes.get(key)) {
             return Ok(change.clone());
@@ -315,69 +313,6 @@ impl Store {
 
 fn is_old(settings: &StoreSettings, entry: &Entry, now: Timestamp) -> bool {
     settings.ttl.is_some_and(|ttl| entry.written_at.after(ttl) <= now)
-}
-
-// === impl Layer ===
-
-impl Layer {
-    fn write(&mut self, key: Vec<u8>, entry: Option<Entry>, bytes_more: i64, entries_more: i64) {
-        self.bytes_more += bytes_more;
-        self.entries_more += entries_more;
-        let size = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.value.len());
-        let key_bytes = key.len();
-        self.bytes += size(&entry);
-        match self.changes.insert(key, entry) {
-            Some(before) => self.bytes -= size(&before),
-            None => self.bytes += key_bytes + ENTRY_BYTES,
-        }
-    }
-
-    fn take_over(&mut self, above: Layer) {
-        self.bytes_more += above.bytes_more;
-        self.entries_more += above.entries_more;
-        for (key, entry) in above.changes {
-            self.write(key, entry, 0, 0);
-        }
-    }
-}
-
-/// Two overlays as one, by key; the upper one wins.
-struct Merged<'a> {
-    upper: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
-    lower: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
-}
-
-impl<'a> Merged<'a> {
-    fn new(upper: &'a Overlay, lower: &'a Overlay, start: &[u8], end: Option<&[u8]>) -> Self {
-        let range = || (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let of = |overlay: &'a Overlay| overlay.range::<[u8], _>(range()).peekable();
-        Self { upper: of(upper), lower: of(lower) }
-    }
-
-    /// The next one, if its key is not above `key`.
-    fn next_up_to(&mut self, key: &[u8]) -> Option<(&'a [u8], Option<&'a Entry>)> {
-        let first = [self.upper.peek(), self.lower.peek()].into_iter().flatten().map(|(own, _)| own.as_slice()).min()?;
-        if first > key { None } else { self.next() }
-    }
-
-    fn next(&mut self) -> Option<(&'a [u8], Option<&'a Entry>)> {
-        use std::cmp::Ordering::{Equal, Greater, Less};
-        let order = match (self.upper.peek(), self.lower.peek()) {
-            (Some((upper, _)), Some((lower, _))) => upper.cmp(lower),
-            (upper, _) => {
-                if upper.is_some() {
-                    Less
-                } else {
-                    Greater
-                }
-            }
-        };
-        if order == Equal {
-            self.lower.next();
-        }
-        let (key, change) = if order == Greater { self.lower.next() } else { self.upper.next() }?;
-        Some((key, change.as_ref()))
-    }
 }
 
 #[cfg(test)]

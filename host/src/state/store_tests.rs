@@ -1,5 +1,7 @@
 //! A store against a plain map, with calls and transactions that succeed and fail.
 
+use std::collections::BTreeMap;
+
 use super::super::local::Memory;
 use super::*;
 
@@ -75,7 +77,8 @@ fn it_is_the_fold_of_what_was_kept() {
         let local: Box<dyn LocalStore> =
             if seed % 2 == 0 { Box::new(Memory::default()) } else { Box::new(Cached(Memory::default())) };
         let mut store = Store::new(settings(), local).expect("opens");
-        let (mut committed, mut transaction) = (Plain::new(), Plain::new());
+        let mut committed = Plain::new();
+        let mut transaction = Plain::new();
         for position in 0..30 {
             for _ in 0..random(&mut rng) % 4 {
                 let mut call = transaction.clone();
@@ -188,7 +191,7 @@ fn entries_are_gone_after_their_time_and_then_their_bytes() {
     assert_eq!(look(&mut store, 10_000), (false, 1));
 }
 
-/// However much is written at once: the rest that is old is a part of what is not.
+/// The old entries that are left are never more than a part of the others, at any rate of writes.
 #[test]
 fn old_entries_go_as_quickly_as_others_come() {
     let settings = StoreSettings { ttl: Some(Duration::from_secs(10)), ..settings() };

@@ -6,12 +6,11 @@
 //! | `v` | the version of this layout (little-endian, 32 bits); without it, 1 |
 //! | `m` | the mark: position, bytes, entries, time, and the changelog topic that it is of |
 //!
-//! It is a cache: nothing is synced, and whatever cannot be read is dropped and restored from the changelog. A batch is
-//! there whole or not at all, so what is left after a kill is a state that was committed, perhaps an older one.
+//! It is a cache: nothing is synced, and a store that cannot be read is dropped and restored from the changelog. A batch is
+//! there whole or not at all, so after a kill a store has a committed state, perhaps an older one.
 //!
-//! fjall answers some broken files with an error, and panics over others: to us both mean the same. Where not even a
-//! store can be emptied, the database is given up for a new one, in a folder of its own: threads of the old one may
-//! still write.
+//! fjall answers some broken files with an error, and panics over others: both are treated alike. If a store cannot even be
+//! emptied, the database is given up for a new one, in a folder of its own: threads of the old one may still write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -24,24 +23,25 @@ use crate::model::format::Format;
 use crate::model::units::Timestamp;
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
-/// fjall's journals.
+/// Largest size of fjall's journals together: a few memtables of each store.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
-/// What a keyspace gathers in memory before it is written out.
+/// Bytes that a keyspace gathers in memory before it writes them out.
 const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
-const MARK: &[u8] = b"m";
-const DATA: u8 = b'd';
-const LAYOUT: &[u8] = b"v";
+const MARK_KEY: &[u8] = b"m";
+const ENTRY_PREFIX: u8 = b'd';
+const LAYOUT_KEY: &[u8] = b"v";
 
 /// The database of a host's stores. It is made when the first store is opened.
 pub struct Disk {
-    /// Has a folder for each database: a number, the highest is that of now.
+    /// Has a folder for each database, named by its number. The highest is the current one.
     folder: PathBuf,
     cache_bytes: u64,
-    database: Mutex<Option<Numbered>>,
+    database: Mutex<Option<NumberedDatabase>>,
 }
 
+/// A database, and the number that its folder is named by.
 #[derive(Clone)]
-struct Numbered {
+struct NumberedDatabase {
     number: u64,
     database: Database,
 }
@@ -49,11 +49,11 @@ struct Numbered {
 /// A store of one partition. Only one may be open at a time: see `Claims`.
 pub struct DiskStore {
     disk: Arc<Disk>,
-    database: Numbered,
+    database: NumberedDatabase,
     entries: Keyspace,
-    /// The topic that it is a copy of.
+    /// The changelog topic that it is a copy of.
     topic: String,
-    /// The version of its layout is written in it.
+    /// True if the version of its layout is written in it.
     has_layout: bool,
 }
 
@@ -62,10 +62,10 @@ impl Disk {
         Self { folder: folder.to_owned(), cache_bytes, database: Mutex::default() }
     }
 
-    /// The store that holds partition `number` of the changelog `topic`.
-    pub fn open(self: &Arc<Self>, topic: &str, number: i32) -> Result<DiskStore, LocalError> {
+    /// Opens the store of a partition of the changelog `topic`.
+    pub fn open(self: &Arc<Self>, topic: &str, partition: i32) -> Result<DiskStore, LocalError> {
         let database = self.database()?;
-        let name = format!("{topic}.{number}");
+        let name = format!("{topic}.{partition}");
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let entries = guarded(|| database.database.keyspace(&name, options)).inspect_err(|error| {
             self.give_up(&database, error);
@@ -73,8 +73,7 @@ impl Disk {
         Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned(), has_layout: false })
     }
 
-    /// Removes each store that `claim` grants and whose copy is as old as `is_old` says, or of no known age. Returns how
-    /// many those are.
+    /// Removes each store that `claim` grants and that is old by `is_old`, or of no known age. Returns their number.
     pub fn sweep<C>(
         self: &Arc<Self>,
         claim: impl Fn(&str, i32) -> Option<C>,
@@ -83,12 +82,13 @@ impl Disk {
         if self.numbers().is_empty() {
             return Ok(0);
         }
-        let (database, mut removed) = (self.database()?, 0);
+        let database = self.database()?;
+        let mut removed = 0;
         for name in database.database.list_keyspace_names() {
-            let place = name.rsplit_once('.').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
-            let Some((topic, number)) = place else { continue };
-            let Some(_claim) = claim(topic, number) else { continue };
-            let store = self.open(topic, number)?;
+            let place = name.rsplit_once('.').and_then(|(topic, partition)| Some((topic, partition.parse().ok()?)));
+            let Some((topic, partition)) = place else { continue };
+            let Some(_claim) = claim(topic, partition) else { continue };
+            let store = self.open(topic, partition)?;
             if matches!(store.mark(), Ok(Some(mark)) if !is_old(&mark)) {
                 continue;
             }
@@ -98,7 +98,7 @@ impl Disk {
         Ok(removed)
     }
 
-    fn database(&self) -> Result<Numbered, LocalError> {
+    fn database(&self) -> Result<NumberedDatabase, LocalError> {
         let mut database = self.database.lock();
         if let Some(database) = &*database {
             return Ok(database.clone());
@@ -106,9 +106,9 @@ impl Disk {
         let numbers = self.numbers();
         let newest = numbers.iter().copied().max().unwrap_or(0);
         let opened = match guarded(|| Ok(self.build(newest))) {
-            Ok(Ok(opened)) => Numbered { number: newest, database: opened },
+            Ok(Ok(opened)) => NumberedDatabase { number: newest, database: opened },
             Ok(Err(fjall::Error::Locked)) => return Err(failed(fjall::Error::Locked)),
-            // Whatever it is, it is only a copy.
+            // However it is broken, it is only a copy.
             broken => {
                 let error = match broken {
                     Ok(Err(error)) => failed(error),
@@ -116,17 +116,17 @@ impl Disk {
                     Err(panicked) => panicked,
                 };
                 tracing::warn!(folder = %self.folder.display(), %error, "the local stores cannot be opened: they are rebuilt");
-                Numbered { number: newest + 1, database: guarded(|| self.build(newest + 1))? }
+                NumberedDatabase { number: newest + 1, database: guarded(|| self.build(newest + 1))? }
             }
         };
         for old in numbers.into_iter().filter(|&number| number != opened.number) {
-            // What cannot be removed now is removed by the next start.
+            // The next start removes a folder that cannot be removed now.
             let _ = std::fs::remove_dir_all(self.folder.join(old.to_string()));
         }
         Ok(database.insert(opened).clone())
     }
 
-    /// Those of databases that there are, or were.
+    /// The numbers of the databases that there are, or were.
     fn numbers(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -140,8 +140,8 @@ impl Disk {
             .open()
     }
 
-    /// From now on stores are opened in a new database. Those that are open in this one find out by themselves.
-    fn give_up(&self, broken: &Numbered, error: &LocalError) {
+    /// Opens stores in a new database from now on. The open stores of this one fail by themselves.
+    fn give_up(&self, broken: &NumberedDatabase, error: &LocalError) {
         let mut database = self.database.lock();
         if database.as_ref().is_some_and(|own| own.number == broken.number) {
             *database = None;
@@ -152,9 +152,9 @@ impl Disk {
     }
 }
 
-/// Runs what may meet a broken file.
+/// Runs an access that may meet a broken file.
 fn guarded<T>(run: impl FnOnce() -> Result<T, fjall::Error>) -> Result<T, LocalError> {
-    // What is seen of it afterwards is a store that failed, which is emptied or given up.
+    // Afterwards only a failed store can be seen, which is emptied or given up.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(failed),
         Err(_) => Err(LocalError("local store: a file is broken".into())),
@@ -175,7 +175,7 @@ impl LocalStore for DiskStore {
         if end.is_some_and(|end| end <= start) {
             return Ok(());
         }
-        let range = data_key(start)..end.map_or_else(|| vec![DATA + 1], data_key);
+        let range = data_key(start)..end.map_or_else(|| vec![ENTRY_PREFIX + 1], data_key);
         let mut items = guarded(|| Ok(self.entries.range(range)))?;
         while let Some((key, value)) = guarded(|| items.next().map(Guard::into_inner).transpose())? {
             if !on_entry(&key[1..], decode(&value)?) {
@@ -193,9 +193,9 @@ impl LocalStore for DiskStore {
                 None => batch.remove(&self.entries, data_key(key)),
             }
         }
-        batch.insert(&self.entries, MARK, encode_mark(mark, &self.topic));
+        batch.insert(&self.entries, MARK_KEY, encode_mark(mark, &self.topic));
         if !self.has_layout {
-            batch.insert(&self.entries, LAYOUT, Format::Store.version().to_le_bytes());
+            batch.insert(&self.entries, LAYOUT_KEY, Format::Store.version().to_le_bytes());
         }
         guarded(|| batch.commit())?;
         self.has_layout = true;
@@ -203,12 +203,12 @@ impl LocalStore for DiskStore {
     }
 
     fn mark(&self) -> Result<Option<Mark>, LocalError> {
-        // Another version's copy is made anew, like any that cannot be read.
-        let layout = guarded(|| self.entries.get(LAYOUT))?;
+        // A copy of another version is wiped, like any that cannot be read.
+        let layout = guarded(|| self.entries.get(LAYOUT_KEY))?;
         if layout.is_some_and(|layout| *layout != Format::Store.version().to_le_bytes()) {
             return Err(LocalError("local store: it is of another version".into()));
         }
-        let Some(value) = guarded(|| self.entries.get(MARK))? else { return Ok(None) };
+        let Some(value) = guarded(|| self.entries.get(MARK_KEY))? else { return Ok(None) };
         decode_mark(&value, &self.topic).map(Some)
     }
 
@@ -229,7 +229,7 @@ fn failed(error: fjall::Error) -> LocalError {
 
 fn data_key(key: &[u8]) -> Vec<u8> {
     let mut own = Vec::with_capacity(key.len() + 1);
-    own.push(DATA);
+    own.push(ENTRY_PREFIX);
     own.extend_from_slice(key);
     own
 }

@@ -1,4 +1,4 @@
-//! Stores on disk: what is kept, and what happens when files are not what they were.
+//! Stores on disk: what survives a restart, and the answers to broken files.
 
 use super::*;
 use std::fs;
@@ -37,7 +37,7 @@ fn what_was_applied_is_there_after_it_is_opened_again() {
 }
 
 #[test]
-fn a_database_that_cannot_be_opened_is_made_anew() {
+fn a_database_that_cannot_be_opened_is_replaced() {
     let dir = tempfile::tempdir().expect("a directory");
     let folder = dir.path().join("state");
     fs::create_dir_all(folder.join("0")).expect("made");
@@ -54,17 +54,17 @@ fn copies_that_nobody_uses_are_removed() {
     let disk = || Arc::new(Disk::new(dir.path(), 1 << 20));
     let no_claim = |_: &str, _| Some(());
     assert_eq!((disk().sweep(no_claim, |_| true), dir.path().join("0").exists()), (Ok(0), false), "nothing is made for it");
-    let fill = |disk: &Arc<Disk>, topic: &str, number, at| {
-        let mut store = disk.open(topic, number).expect("opens");
+    let fill = |disk: &Arc<Disk>, topic: &str, partition, at| {
+        let mut store = disk.open(topic, partition).expect("opens");
         let mark = Mark { at, position: 1, ..Mark::default() };
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
     };
     let first = disk();
-    for (topic, number, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
-        fill(&first, topic, number, at);
+    for (topic, partition, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
+        fill(&first, topic, partition, at);
     }
     let _never_written = first.open("c", 0).expect("opens").mark();
-    let in_use = |topic: &str, number| (topic != "a" || number != 10).then_some(());
+    let in_use = |topic: &str, partition| (topic != "a" || partition != 10).then_some(());
     assert_eq!(first.sweep(in_use, |mark| mark.at < 5), Ok(2), "the old one, and the empty one");
     let left = |disk: &Arc<Disk>| {
         let mut names = disk.database().expect("opens").database.list_keyspace_names();
@@ -133,8 +133,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Bits flipped, a part overwritten, an end cut off: a store says that it is broken, or what it says is right; and it can
-/// be begun anew.
+/// A bit flips, a part is overwritten, or an end is cut off: a store says that it is broken, or its answers are right; and
+/// it can be wiped.
 #[test]
 fn broken_files_are_found_out() {
     let mut seed: u64 = std::env::var("SANDBAR_SEED").map_or(1, |seed| seed.parse().expect("a number"));
@@ -145,7 +145,9 @@ fn broken_files_are_found_out() {
     };
     let whole = tempfile::tempdir().expect("a directory");
     fill(&mut Arc::new(Disk::new(whole.path(), 1 << 20)).open("topic", 0).expect("opens"));
-    let (mut whole_still, mut older, mut begun_anew) = (0, 0, 0);
+    let mut intact = 0;
+    let mut older = 0;
+    let mut wiped = 0;
     for round in 0..8 {
         let dir = tempfile::tempdir().expect("a directory");
         copy(whole.path(), dir.path());
@@ -158,7 +160,8 @@ fn broken_files_are_found_out() {
             match random(4) {
                 0 => bytes.truncate(random(bytes.len())),
                 1 => {
-                    let (from, length) = (random(bytes.len()), random(4096));
+                    let from = random(bytes.len());
+                    let length = random(4096);
                     bytes.iter_mut().skip(from).take(length).for_each(|byte| *byte = 0);
                 }
                 _ => (0..1 + random(20)).for_each(|_| {
@@ -171,15 +174,15 @@ fn broken_files_are_found_out() {
         let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
         let position = disk.open("topic", 0).and_then(|store| check(&store).and(store.mark()));
         match position.ok().flatten().map(|mark| mark.position) {
-            Some(BATCHES) => whole_still += 1,
+            Some(BATCHES) => intact += 1,
             Some(_) => older += 1,
-            None => begun_anew += 1,
+            None => wiped += 1,
         }
         // As a restore does it: emptied, or if that fails, opened once more.
         let mut store = disk.open("topic", 0).expect("opens");
         if store.wipe().is_err() {
             drop(store);
-            store = disk.open("topic", 0).expect("opens anew");
+            store = disk.open("topic", 0).expect("opens again");
         }
         assert_eq!(store.mark(), Ok(None));
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &Mark { position: 1, ..Mark::default() }).expect("writes");
@@ -187,11 +190,11 @@ fn broken_files_are_found_out() {
         let store = Arc::new(Disk::new(dir.path(), 1 << 20)).open("topic", 0).expect("opens again");
         assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "round {round}");
     }
-    println!("{whole_still} were whole still, {older} are older copies now, {begun_anew} are begun anew");
-    assert!(begun_anew > 0, "nothing was found out");
+    println!("{intact} are intact, {older} are older copies now, {wiped} were wiped");
+    assert!(wiped > 0, "nothing was found out");
 }
 
-/// A store as 0.1 left it has no version; one of another version is begun anew.
+/// A store of 0.1 has no version; one of another version is wiped.
 #[test]
 fn copies_of_other_versions_are_told() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -201,12 +204,12 @@ fn copies_of_other_versions_are_told() {
     let mut of_0_1: Vec<u8> = [7i64, 2, 1, 9].iter().flat_map(|number| number.to_le_bytes()).collect();
     of_0_1.extend_from_slice(b"topic");
     for (layout, expected) in [(None, true), (Some(1u32), true), (Some(2), false), (Some(0), false)] {
-        let number = layout.map_or(9, |layout| layout as i32);
-        let mut store = disk.open("topic", number).expect("opens");
-        store.entries.insert(MARK, &of_0_1).expect("written");
+        let partition = layout.map_or(9, |layout| layout as i32);
+        let mut store = disk.open("topic", partition).expect("opens");
+        store.entries.insert(MARK_KEY, &of_0_1).expect("written");
         store.entries.insert(b"da", [5, 0, 0, 0, 0, 0, 0, 0, b'1']).expect("written");
         if let Some(layout) = layout {
-            store.entries.insert(LAYOUT, layout.to_le_bytes()).expect("written");
+            store.entries.insert(LAYOUT_KEY, layout.to_le_bytes()).expect("written");
         }
         assert_eq!(store.mark().ok(), expected.then(|| Some(mark.clone())), "{layout:?}");
         if expected {
@@ -215,6 +218,6 @@ fn copies_of_other_versions_are_told() {
         store.wipe().expect("wipes");
         store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
         assert_eq!(store.mark(), Ok(Some(mark.clone())), "{layout:?}");
-        assert_eq!(store.entries.get(LAYOUT).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
+        assert_eq!(store.entries.get(LAYOUT_KEY).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
     }
 }

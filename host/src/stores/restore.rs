@@ -1,8 +1,8 @@
 //! Brings a local store up to date with its changelog.
 //!
-//! Everything that earlier owners of the partition may have committed lies below the high watermark of now, and shows
-//! once their transactions are over: so it reads committed records up to there. To stop where committed records end now
-//! would miss what is committed but still behind another's open transaction.
+//! Every change that earlier owners of the partition may have committed lies below the high watermark of now, and shows
+//! once their transactions are over: so a restore reads committed records up to there. A restore up to the end of the
+//! committed records would miss committed changes behind another's open transaction.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,62 +13,65 @@ use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, OpenError};
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
+/// Size of one read of a changelog: a few thousand entries, applied to the local store in one batch.
 const READ_BYTES: usize = 4 << 20;
 /// The header that holds the version of an entry, as a decimal number.
 const VERSION_HEADER: &str = "sandbar.version";
-/// Kafka's `delete.retention.ms`, where nobody has set it.
+/// Kafka's default for `delete.retention.ms`.
 const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A changelog forgets after a while that a key was deleted: a copy that is about as old might keep the key for ever.
+/// The age from which a local copy is not brought up to date. A changelog forgets after a while that a key was deleted: a
+/// copy that is about as old might keep the key for ever.
 pub fn copy_age_max(tombstones_kept: Option<Duration>) -> Duration {
-    // Some time less, for the clocks, and for reading it.
+    // A sixth less, for the clocks, and for the time of the restore.
     tombstones_kept.unwrap_or(TOMBSTONES_KEPT) / 6 * 5
 }
 
-/// A partition of a changelog, and what is known of it.
+/// A partition of a changelog, as a restore reads it.
 pub struct Changelog<'a> {
     pub log: &'a dyn Log,
     pub topic: &'a TopicName,
-    pub number: i32,
-    /// It reaches at least that far.
+    pub partition: i32,
+    /// The position that was committed with an offset: a changelog that ends before has lost records.
     pub committed: Option<i64>,
     /// A local copy that is older is not brought up to date: see [`copy_age_max`].
     pub copy_age_max: Duration,
 }
 
-/// A local store on its way. See the module.
+/// A local store that is being brought up to date. See the module.
 pub struct StoreRestore {
     local: Box<dyn LocalStore>,
     mark: Mark,
+    /// The high watermark of the changelog at `began`.
     end: i64,
-    /// When `end` was asked for: until then it is up to date once nothing is left.
+    /// The time as of which the store is up to date once nothing is left.
     began: Timestamp,
-    /// Records that were read.
+    /// The number of records that were read.
     pub records: u64,
-    /// Why the local store was begun anew.
+    /// The reason for which the local store was wiped.
     pub wiped: Option<&'static str>,
 }
 
 impl StoreRestore {
-    /// `afresh`: what the local store has is not to be trusted.
+    /// Begins a restore. With `wipe`, the local store's entries are not to be trusted.
     pub fn begin(
         changelog: &Changelog<'_>,
         mut local: Box<dyn LocalStore>,
-        afresh: bool,
+        wipe: bool,
         now: Timestamp,
     ) -> Result<Self, OpenError> {
-        let &Changelog { log, topic, number, committed, copy_age_max } = changelog;
-        let (start, _) = log.offsets(topic, number).map_err(unavailable)?;
-        let end = log.high_watermark(topic, number).map_err(unavailable)?;
+        let &Changelog { log, topic, partition, committed, copy_age_max } = changelog;
+        let (start, _) = log.offsets(topic, partition).map_err(unavailable)?;
+        let end = log.high_watermark(topic, partition).map_err(unavailable)?;
         if let Some(committed) = committed.filter(|&committed| committed > end) {
-            let message = format!("{topic}/{number} ends at {end}, and offsets were committed when it had {committed}");
+            let message = format!("{topic}/{partition} ends at {end}, and offsets were committed when it had {committed}");
             return Err(OpenError::Lost(message));
         }
         let found = local.mark();
         let is_old = |mark: &Mark| now.millis_since(Timestamp(mark.at)) > copy_age_max.as_millis() as u64;
-        let reason = not_usable(&found, afresh, start, end, is_old);
+        let reason = not_usable(&found, wipe, start, end, is_old);
         if let Some(reason) = reason {
-            tracing::info!(%topic, partition = number, reason, "the local copy of a store is begun anew");
+            tracing::info!(%topic, partition, reason, "the local copy of a store is wiped");
             local.wipe().map_err(of_local)?;
         }
         let known = found.ok().flatten().filter(|_| reason.is_none());
@@ -76,42 +79,42 @@ impl StoreRestore {
         Ok(Self { local, mark, end, began: now, records: 0, wiped: reason })
     }
 
-    /// Places of the changelog that are still to be read.
+    /// The number of offsets of the changelog that are still to be read.
     pub fn left(&self) -> u64 {
         u64::try_from(self.end - self.mark.position).unwrap_or(0)
     }
 
-    /// Reads on; waits up to `wait` if there is nothing yet.
+    /// Reads the next page, and waits for it up to `wait`. Applies it to the local store.
     pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
-        let &Changelog { log, topic, number, .. } = changelog;
-        let page = log.read(topic, number, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
-        page.records.iter().try_for_each(|record| check_version(topic, number, record))?;
+        let &Changelog { log, topic, partition, .. } = changelog;
+        let page = log.read(topic, partition, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
+        page.records.iter().try_for_each(|record| check_version(topic, partition, record))?;
         self.records += page.records.len() as u64;
         self.mark.position = page.next_offset;
         if self.left() == 0 {
-            // Not before: a restore that is broken off leaves a copy as old as it was.
+            // Only now: a restore that breaks off leaves a copy as old as it was.
             self.mark.at = self.began.0;
         }
         apply(&mut *self.local, page.records, &mut self.mark).map_err(of_local)
     }
 
-    /// The store, once nothing is left.
+    /// The local store. Call it once nothing is left.
     pub fn finish(self) -> Box<dyn LocalStore> {
         assert!(self.left() == 0, "a store is used before it is restored");
         self.local
     }
 }
 
-/// Why the local store cannot be brought up to date, if so.
+/// The reason for which the local store cannot be brought up to date, if there is one.
 fn not_usable(
     found: &Result<Option<Mark>, LocalError>,
-    afresh: bool,
+    wipe: bool,
     start: i64,
     end: i64,
     is_old: impl FnOnce(&Mark) -> bool,
 ) -> Option<&'static str> {
     match found {
-        _ if afresh => Some("fault"),
+        _ if wipe => Some("fault"),
         Err(_) => Some("unreadable"),
         Ok(None) => None,
         Ok(Some(mark)) if mark.position < start => Some("behind the changelog's start"),
@@ -122,21 +125,21 @@ fn not_usable(
 }
 
 /// Refuses an entry of a version that this host does not read. One without the header is of version 1.
-fn check_version(topic: &TopicName, number: i32, record: &LogRecord) -> Result<(), OpenError> {
+fn check_version(topic: &TopicName, partition: i32, record: &LogRecord) -> Result<(), OpenError> {
     let Some((_, value)) = record.headers.iter().find(|(name, _)| name == VERSION_HEADER) else { return Ok(()) };
     let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
     let checked = match text.and_then(|text| text.parse().ok()) {
         Some(version) => Format::Changelog.check(Some(version)),
         None => Err(Unreadable::Foreign(format!("its header {VERSION_HEADER} is no number"))),
     };
-    checked.map_err(|error| OpenError::Newer(format!("{topic}/{number} at offset {}: {error}", record.offset)))
+    checked.map_err(|error| OpenError::Newer(format!("{topic}/{partition} at offset {}: {error}", record.offset)))
 }
 
-/// Makes the changes that these records are, and counts what the store holds after them.
+/// Applies these records to the local store, and counts its entries after them.
 fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -> Result<(), LocalError> {
     let mut changes: HashMap<Vec<u8>, Option<Entry>> = HashMap::with_capacity(records.len());
     for LogRecord { key, value, timestamp, .. } in records {
-        // Nothing that Sandbar wrote: an entry has a key.
+        // An entry that Sandbar wrote has a key.
         let Some(key) = key else { continue };
         changes.insert(key, value.map(|value| Entry { written_at: Timestamp(timestamp), value }));
     }

@@ -1,7 +1,7 @@
 //! Tables: compacted topics that this host holds whole, in memory, for all transforms that look things up in them.
 //!
-//! One thread for each table follows its topic for as long as somebody has it. A look-up takes a read lock for the time
-//! of one copy: the one lock on the data path, held for writing only while a record that has just come in is put in.
+//! One thread for each table reads its topic for as long as somebody has the table. A look-up takes a read lock for the
+//! time of one copy: the one lock on the data path, held for writing only while a new record is put in.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,19 @@ use crate::model::units::Backoff;
 use crate::ports::{Log, LogError, Table};
 use crate::telemetry::metrics::Metrics;
 
-/// How long one poll waits for news; also how long a table stays after its last user.
+/// The time for which one poll waits for records; a table ends that long after its last user, at most.
 const POLL_WAIT: Duration = Duration::from_millis(200);
-/// How often it is measured how far behind a table is.
+/// The time between two measurements of a table's lag.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a transform that is about to start waits for its tables at a time.
+/// The time for which a transform that starts waits for its tables in one attempt.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(20);
+/// First and longest time between two runs of a table's reader.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
-/// What an entry costs beside its bytes.
+/// Memory of an entry beside its key and value, in bytes.
 const ENTRY_BYTES: usize = 64;
+
+/// Most memory of one table by default (`table_bytes_max`).
+pub const BYTES_MAX: usize = 256 << 20;
 
 /// The tables of a host. Cloning shares them.
 #[derive(Clone)]
@@ -42,7 +46,7 @@ pub struct TopicTable {
     topic: TopicName,
     content: RwLock<Content>,
     caught_up: AtomicBool,
-    /// Why it is not, if that is known.
+    /// The reason for which it is not caught up, if that is known.
     trouble: Mutex<Option<String>>,
     moved: Condvar,
 }
@@ -53,22 +57,22 @@ struct Content {
     bytes: usize,
 }
 
-/// Why a table cannot be used now.
-pub type Unready = (Code, String);
+/// The reason for which a table cannot be used now.
+pub type TableUnavailable = (Code, String);
 
 impl Tables {
     pub fn new(log: Arc<dyn Log>, bytes_max: usize, metrics: Metrics) -> Self {
         Self { log, bytes_max, catch_up_wait: CATCH_UP_WAIT, metrics, open: Arc::default() }
     }
 
-    /// The same, with another time to wait for a table before it is said to be behind.
+    /// Sets the time to wait for a table before it is said to be behind.
     pub fn waiting_at_most(mut self, wait: Duration) -> Self {
         self.catch_up_wait = wait;
         self
     }
 
-    /// These topics as tables, caught up. Blocks while they are read.
-    pub fn of(&self, topics: impl Iterator<Item = TopicName>) -> Result<Arc<[Arc<dyn Table>]>, Unready> {
+    /// These topics as tables, once they have caught up. Blocks while they are read, up to the time to wait.
+    pub fn of(&self, topics: impl Iterator<Item = TopicName>) -> Result<Arc<[Arc<dyn Table>]>, TableUnavailable> {
         let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(&topic)).collect();
         let deadline = Instant::now() + self.catch_up_wait;
         for table in &tables {
@@ -90,8 +94,8 @@ impl Tables {
             moved: Condvar::new(),
         });
         open.insert(topic.clone(), Arc::downgrade(&table));
-        let follower = Follower { table: Arc::downgrade(&table), tables: self.clone(), topic: topic.clone() };
-        let thread = std::thread::Builder::new().name("table".into()).spawn(move || follower.run());
+        let reader = TableReader { table: Arc::downgrade(&table), tables: self.clone(), topic: topic.clone() };
+        let thread = std::thread::Builder::new().name("table".into()).spawn(move || reader.run());
         if let Err(error) = thread {
             *table.trouble.lock() = Some(format!("the system has no thread left: {error}"));
         }
@@ -100,7 +104,7 @@ impl Tables {
 }
 
 impl TopicTable {
-    fn wait(&self, deadline: Instant) -> Result<(), Unready> {
+    fn wait(&self, deadline: Instant) -> Result<(), TableUnavailable> {
         let mut trouble = self.trouble.lock();
         while !self.caught_up.load(Ordering::Acquire) {
             if self.moved.wait_until(&mut trouble, deadline).timed_out() {
@@ -111,7 +115,7 @@ impl TopicTable {
         Ok(())
     }
 
-    /// It may be used from here on, or in place of what there was.
+    /// Replaces the content: the table may be used from now on.
     fn publish(&self, content: Content) {
         *self.content.write() = content;
         let mut trouble = self.trouble.lock();
@@ -140,12 +144,13 @@ impl Table for TopicTable {
 }
 
 /// Keeps a table up to date until nobody has it any more.
-struct Follower {
+struct TableReader {
     table: Weak<TopicTable>,
     tables: Tables,
     topic: TopicName,
 }
 
+/// The end of a run of a table's reader.
 enum End {
     Unused,
     Failed(String),
@@ -172,26 +177,26 @@ fn run_until_unused(
     }
 }
 
-impl Follower {
+impl TableReader {
     fn run(self) {
-        run_until_unused(Instant::now, || self.follow(), |why, pause| self.pause(why, pause));
-        self.tables.metrics.forget_table(self.topic.as_str());
+        run_until_unused(Instant::now, || self.read(), |why, pause| self.pause(why, pause));
+        self.tables.metrics.tables.forget(self.topic.as_str());
     }
 
     /// Says why the table cannot be read, and waits. Returns false if nobody has the table any more.
     fn pause(&self, why: String, pause: Duration) -> bool {
         let Some(table) = self.table.upgrade() else { return false };
         tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
-        self.tables.metrics.table_failed(self.topic.as_str());
+        self.tables.metrics.tables.failed(self.topic.as_str());
         *table.trouble.lock() = Some(why);
         drop(table);
         std::thread::sleep(pause);
         true
     }
 
-    /// Reads the topic from its start, beside what is in use, which stays as it is until this has caught up: a topic that
-    /// is read again goes through old values once more. From then on what comes in is put into it.
-    fn follow(&self) -> End {
+    /// Reads the topic from its start into a content of its own, until that has caught up: a topic that is read again goes
+    /// through old values once more. Until then the table shows its old content; from then on records are put into it.
+    fn read(&self) -> End {
         let failed = |error: LogError| End::Failed(error.to_string());
         let Tables { log, metrics, bytes_max, .. } = &self.tables;
         let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic)?)));
@@ -199,7 +204,8 @@ impl Follower {
             Ok(opened) => opened,
             Err(error) => return failed(error),
         };
-        let (mut catching_up, mut looked) = (Some(Content::default()), None);
+        let mut catching_up = Some(Content::default());
+        let mut measured_at: Option<Instant> = None;
         loop {
             let Some(table) = self.table.upgrade() else { return End::Unused };
             let polled = reader.poll(POLL_WAIT, &mut |_, record| match (record.key, &mut catching_up) {
@@ -215,16 +221,16 @@ impl Follower {
             if bytes > *bytes_max {
                 return End::Failed(format!("it has {bytes} bytes, the limit is {bytes_max} (table_bytes_max)"));
             }
-            if catching_up.is_none() && looked.is_some_and(|at: Instant| at.elapsed() < LAG_INTERVAL) {
+            if catching_up.is_none() && measured_at.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
                 continue;
             }
-            looked = Some(Instant::now());
+            measured_at = Some(Instant::now());
             let behind = match (reader.behind(), log.partitions(&self.topic)) {
                 (_, Ok(now)) if now != partitions => return End::Failed(format!("it has {now} partitions now")),
                 (Ok(behind), Ok(_)) => behind,
                 (Err(error), _) | (_, Err(error)) => return failed(error),
             };
-            metrics.table(self.topic.as_str(), entries, bytes, behind);
+            metrics.tables.update(self.topic.as_str(), entries, bytes, behind);
             if behind == 0
                 && let Some(content) = catching_up.take()
             {

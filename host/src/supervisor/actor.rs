@@ -71,7 +71,7 @@ impl Actor {
         desired: watch::Receiver<Option<Deployment>>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let metrics = parts.metrics.transform(&id, &[], &[]);
+        let metrics = parts.metrics.transform(&id);
         let (running, workers) = (Running::Nothing, Vec::new());
         Self {
             id,
@@ -118,7 +118,7 @@ impl Actor {
             }
         }
         self.stop_workers().await;
-        self.parts.metrics.forget(&self.id);
+        self.metrics.forget();
     }
 
     /// Does what was asked for since the last time.
@@ -382,7 +382,7 @@ impl Actor {
         });
         match state {
             // Deleted: its gauges would stand still for ever.
-            State::Stopped => self.parts.metrics.forget(&self.id),
+            State::Stopped => self.metrics.forget(),
             _ => self.gauge(),
         }
     }
@@ -480,7 +480,7 @@ impl Actor {
         let report = self.report.borrow();
         let memory = report.workers().iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
         self.metrics.state(report.status(&self.id).state);
-        self.metrics.guest_memory.set(i64::try_from(memory).unwrap_or(i64::MAX));
+        self.metrics.guest.memory(memory as u64);
     }
 }
 

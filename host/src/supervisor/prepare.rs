@@ -85,16 +85,16 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         record_bytes_max.push(parts.log.topic(topic).map_err(of_log)?.sent_bytes_max);
     }
     let written: Vec<_> = spec.written_topics().cloned().collect();
-    let metrics = parts.metrics.transform(&spec.id, &spec.inputs, &written);
+    let observer = parts.observers.transform(&spec.id, &spec.inputs, &written);
     let resets = deployment.asked.resets;
     let changelogs = spec.changelogs(&parts.cluster, resets);
-    let stores = stores(parts, &spec, &changelogs, &metrics)?;
+    let stores = stores(parts, &spec, &changelogs, &observer.metrics)?;
     let stores = stores.map(|stores| stores.asking(may_open(parts, deployment)));
     let tables = parts.tables.of(spec.tables.values().cloned())?;
     let settings = Settings::of(&spec, deployment.revision, changelogs, record_bytes_max);
     let settings = Settings { resets, ..settings };
     let monitor = CallMonitor::new(&parts.crashes, &spec.id);
-    let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(metrics.clone()));
+    let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
     let factory = monitor.load(load).map_err(|error| (error.code(), error.to_string()))?;
     let factory = monitor.factory(Arc::new(factory));
     let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>().map_err(of_guest)?;
@@ -108,7 +108,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         begun: BTreeMap::new(),
         co_partitioned: spec.shares_state(),
     };
-    let program = Arc::new(RunnableRevision { settings, guests: factory, metrics });
+    let program = Arc::new(RunnableRevision { settings, guests: factory, observer });
     Ok(Prepared { program, kept: None, options, workers: spec.workers, stores, guests })
 }
 

@@ -44,7 +44,7 @@ impl Task {
         if let Some(failure) = self.verdicts.failed(batch.first_offset).filter(|_| batch.len() == 1) {
             return Ok(Err(failure.clone()));
         }
-        self.revision.metrics.batch_records.observe(batch.len() as f64);
+        self.revision.observer.metrics.guest.batch_records.observe(batch.len() as f64);
         self.call(|guest, call, state| guest.process(batch, call, state), context)
     }
 
@@ -56,8 +56,8 @@ impl Task {
         context: &mut StepContext<'_>,
     ) -> Result<Result<Output, RecordFailure>, SessionError> {
         let guest = self.guest.as_mut().expect("ensured in step");
-        let metrics = &self.revision.metrics;
-        let timer = metrics.guest_call.start_timer();
+        let metrics = &self.revision.observer.metrics;
+        let timer = metrics.guest.call_time.start_timer();
         let result = call(&mut **guest, Call { partition: self.id, now: context.now }, context.state);
         timer.observe_duration();
         if let Some(fault) = context.state.fault() {
@@ -72,7 +72,7 @@ impl Task {
         Ok(result.map_err(|error| {
             let failure = RecordFailure::of_guest(&error);
             if failure.is_trap() {
-                metrics.trapped(failure.reason());
+                metrics.guest.trapped(failure.reason());
             }
             self.guest = None;
             failure

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::model::batch::{Batch, HeaderRef};
 use crate::model::text::cut;
-use crate::ports::{Outgoing, TopicPartition};
+use crate::ports::{ProducerRecord, TopicPartition};
 
 use super::Settings;
 use super::failure::RecordFailure;
@@ -58,10 +58,10 @@ impl<'a> DeadLetter<'a> {
     }
 
     /// Hands the record over that is to be sent.
-    pub fn with_record<T>(&self, send: impl FnOnce(&Outgoing<'_>) -> T) -> T {
+    pub fn with_record<T>(&self, send: impl FnOnce(&ProducerRecord<'_>) -> T) -> T {
         let headers: Vec<HeaderRef<'_>> = self.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
         let &Self { topic, value, timestamp, .. } = self;
-        send(&Outgoing { topic, partition: None, key: self.key.as_deref(), value, headers: &headers, timestamp })
+        send(&ProducerRecord { topic, partition: None, key: self.key.as_deref(), value, headers: &headers, timestamp })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::model::batch::{CheckedOutput, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::model::text::cut;
-use crate::ports::{Cause, GuestError, Outgoing, Session, TrapKind};
+use crate::ports::{Cause, GuestError, ProducerRecord, Session, TrapKind};
 
 use super::Settings;
 
@@ -105,7 +105,7 @@ pub(super) fn all_of(
     let mut failures = of_rows(checked, settings);
     if session.is_wary() {
         for record in checked.records() {
-            if let Some((cause, reason)) = session.foresee(&Outgoing::of(&record)) {
+            if let Some((cause, reason)) = session.foresee(&ProducerRecord::of(&record)) {
                 failures.push((record.source, RecordFailure::refused(cause, &reason)));
             }
         }

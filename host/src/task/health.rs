@@ -1,4 +1,4 @@
-//! The health of a task: what shows of its failures, and how long it backs off for them.
+//! The health of a task: its failures as the status shows them, and the back-offs for them.
 
 use std::time::Duration;
 

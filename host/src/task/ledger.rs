@@ -1,7 +1,7 @@
 //! The rows that the sends of a transaction come from, so that a refused record finds the one that is to blame.
 //!
-//! One run stands for sends whose offsets ascend evenly: all that a pass-through sends of a batch, or all that one row
-//! became. So it costs nothing for each send but a comparison.
+//! One run stands for sends whose offsets ascend evenly: all sends of a pass-through for a batch, or all sends for one row.
+//! So a send costs a comparison, and no memory of its own.
 
 use crate::ports::TopicPartition;
 
@@ -22,7 +22,7 @@ pub struct Source {
     pub part: Part,
 }
 
-/// The rows of a transaction's sends. Sends are counted as [`crate::ports::Session::send`] counts them, from the beginning of a transaction.
+/// The rows of a transaction's sends. They are counted from its beginning, as in [`crate::ports::Culprit::send`].
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     runs: Vec<Run>,
@@ -59,13 +59,13 @@ impl Ledger {
 }
 
 impl Run {
-    /// Goes on with this send, if its offset is where the run has it.
+    /// Takes a send in, if its offset goes on with the run's step. Returns false if it does not.
     fn takes(&mut self, send: u64, source: Source) -> bool {
         let own = self.source;
         if (own.partition, own.part) != (source.partition, source.part) {
             return false;
         }
-        // Offsets are hostile numbers: a run whose arithmetic would overflow is not gone on with.
+        // Offsets are hostile numbers: a run ends before its arithmetic would overflow.
         let Some(distance) = source.offset.checked_sub(own.offset) else { return false };
         match self.step {
             None => {
@@ -81,7 +81,7 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// Sends as (partition, offset, part): each is found again, in so many runs.
+    /// Each of the sends, as (partition, offset, part), is found again. They take this number of runs.
     #[track_caller]
     fn check(sends: &[(i32, i64, Part)], runs: usize) {
         let source = |&(number, offset, part): &(i32, i64, Part)| Source {

@@ -1,4 +1,4 @@
-//! How far a task is in its partition, and how far that is committed.
+//! The offsets of a task in its partition: processed, committed, stored.
 
 use crate::model::revision::{COUNT_MAX, Progress};
 use crate::ports::{CommitOffset, Positions};

@@ -8,23 +8,23 @@ use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Delivery, Retry, Spec, Then};
 use crate::ports::{GuestFactory, TopicPartition};
-use crate::telemetry::metrics::TransformMetrics;
+use crate::telemetry::observer::TransformObserver;
 
 /// One revision, ready to run: shared by the workers and tasks of a transform.
 pub struct RunnableRevision {
     pub settings: Settings,
     pub guests: Arc<dyn GuestFactory>,
-    pub metrics: Arc<TransformMetrics>,
+    pub observer: Arc<TransformObserver>,
 }
 
-/// What a task needs of a spec.
+/// The settings of a task: the parts of a spec that it needs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub id: TransformId,
     pub revision: u64,
     pub module: Digest,
     pub inputs: Vec<TopicName>,
-    /// Every topic that is written: those of the spec, dead letters, changelogs. `Outgoing::topic` is an index into it.
+    /// Every topic that is written: those of the spec, dead letters, changelogs. `ProducerRecord::topic` is an index into them.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
     pub commit_interval: Duration,
@@ -39,9 +39,9 @@ pub struct Settings {
     pub dead_letters: Option<usize>,
     /// Indexes of the stores' changelog topics among `outputs`.
     pub changelogs: Range<usize>,
-    /// How often the state was reset: which changelogs these are.
+    /// The number of resets of the state. Each has changelogs of its own.
     pub resets: u64,
-    /// Between two ticks.
+    /// The time between two ticks.
     pub tick: Option<Duration>,
 }
 
@@ -74,7 +74,7 @@ impl Settings {
         }
     }
 
-    /// Whether the partition's task is called between batches. With stores, one task for each number is enough.
+    /// The time between two ticks of the partition's task, if it has any. With stores, one task for each state has them.
     pub fn ticks(&self, partition: TopicPartition) -> Option<Duration> {
         self.tick.filter(|_| self.changelogs.is_empty() || partition.input == 0)
     }

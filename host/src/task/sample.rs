@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use crate::model::batch::{Batch, CheckedOutput};
-use crate::model::journal::{Content, Sample, SampledOutput};
+use crate::model::sample::{Content, Sample, SampledOutput};
 use crate::model::units::Timestamp;
 
 use super::Task;
@@ -24,7 +24,7 @@ impl Task {
         context: &mut StepContext<'_>,
     ) {
         let settings = &self.revision.settings;
-        let rows = self.revision.metrics.sampling.take(done, Instant::now());
+        let rows = self.revision.observer.samples.take(done, Instant::now());
         let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, context.now)).collect();
         // Sources ascend.
         let outputs = checked.iter().flat_map(|checked| checked.records());

@@ -4,7 +4,7 @@ use crate::model::batch::{Batch, CheckedOutput};
 use crate::model::spec::Then;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::{Outgoing, SessionError};
+use crate::ports::{ProducerRecord, SessionError};
 
 use super::Task;
 use super::dead_letter::DeadLetter;
@@ -32,7 +32,7 @@ impl Task {
         for (row, failure) in failed {
             self.dispose(batch, *row as usize, failure, context)?;
         }
-        if self.revision.metrics.sampling.is_on() {
+        if self.revision.observer.samples.is_on() {
             self.sample(batch, done, checked, failed, context);
         }
         let filtered = done as u64 - passed - failed.len() as u64;
@@ -66,7 +66,7 @@ impl Task {
             if failed.binary_search_by_key(&row, |(failed, _)| *failed).is_ok() {
                 continue;
             }
-            self.send(&Outgoing::of(&record), batch.offset(row as usize), Part::Output, context)?;
+            self.send(&ProducerRecord::of(&record), batch.offset(row as usize), Part::Output, context)?;
             rows += u64::from(last_row != Some(row));
             last_row = Some(row);
         }
@@ -76,7 +76,7 @@ impl Task {
     /// Sends a record that came of the row at `offset`.
     pub(super) fn send(
         &self,
-        record: &Outgoing<'_>,
+        record: &ProducerRecord<'_>,
         offset: i64,
         part: Part,
         context: &mut StepContext<'_>,

@@ -3,7 +3,7 @@
 use crate::model::batch::{Batch, CheckedOutput, OutputLimits, RecordRef, TICK_ROWS};
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::{Outgoing, Session, SessionError};
+use crate::ports::{ProducerRecord, Session, SessionError};
 use crate::state::KeyedState;
 
 use super::buffer::Mode;
@@ -148,7 +148,7 @@ impl Task {
             return Ok(Step::Worked);
         }
         for record in outcome.iter().flat_map(CheckedOutput::records) {
-            self.send(&Outgoing::of(&record), offset, Part::Tick, context)?;
+            self.send(&ProducerRecord::of(&record), offset, Part::Tick, context)?;
         }
         // An abort takes back all ticks of the transaction: the first of them is due then.
         self.ticks.note_work(due);
@@ -160,7 +160,7 @@ impl Task {
         let id = &self.revision.settings.id;
         let error = &failure.message;
         tracing::warn!(transform = %id, partition = self.id.partition, code = %failure.code, error, "a tick failed");
-        self.revision.metrics.failed("tick");
+        self.revision.observer.metrics.failed("tick");
         self.health.note_error(LastError { code: failure.code, message: failure.message.clone(), offset: None, at: now });
     }
 

@@ -1,10 +1,10 @@
-//! What one transaction did, counted when it is committed: an aborted one counts nothing.
+//! The work of one transaction. It is counted at the commit: an aborted one counts nothing.
 
 use crate::model::batch::{Batch, held_bytes};
-use crate::model::journal::Sample;
+use crate::model::sample::Sample;
 use crate::model::units::Timestamp;
-use crate::ports::Outgoing;
-use crate::telemetry::metrics::TransformMetrics;
+use crate::ports::ProducerRecord;
+use crate::telemetry::observer::TransformObserver;
 
 use super::ledger::{Ledger, Source};
 
@@ -21,21 +21,21 @@ pub struct TransactionStats {
     pub dead_lettered: u64,
     pub skipped: u64,
     pub filtered: u64,
-    /// To be shown to whoever looks.
+    /// Records for `tail`.
     pub(super) samples: Vec<Sample>,
     ledger: Ledger,
 }
 
 impl TransactionStats {
     /// Counts a record that was sent for `source`.
-    pub(super) fn sent(&mut self, record: &Outgoing<'_>, source: Source) {
+    pub(super) fn sent(&mut self, record: &ProducerRecord<'_>, source: Source) {
         self.ledger.sent(source);
         let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         count(&mut self.outputs, record.topic, 1, (of(record.key) + of(record.value)) as u64);
         self.held_bytes += held_bytes(record.key, record.value, record.headers) as u64;
     }
 
-    /// The row that the transaction's `send`th record was sent for; None where that was no row's, but a change of a store.
+    /// The row that the transaction's `send`th record was sent for; None if it was a change of a store.
     pub fn source(&self, send: u64) -> Option<Source> {
         self.ledger.source(send)
     }
@@ -51,7 +51,7 @@ impl TransactionStats {
         self.failed.push(reason);
     }
 
-    /// Bytes that the sent records take in memory, with those that have none of their own.
+    /// Memory that the sent records take, in bytes: also of records without bytes of their own.
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
@@ -61,13 +61,14 @@ impl TransactionStats {
         self.inputs.iter().map(|(records, _)| records).sum()
     }
 
-    /// Adds everything to the metrics and begins anew.
-    pub fn count(&mut self, metrics: &TransformMetrics, now: Timestamp) {
-        for (counters, (records, bytes)) in metrics.inputs.iter().zip(&self.inputs) {
+    /// Reports everything to the observer, and becomes empty.
+    pub fn count(&mut self, observer: &TransformObserver, now: Timestamp) {
+        let metrics = &observer.metrics;
+        for (counters, (records, bytes)) in observer.inputs.iter().zip(&self.inputs) {
             counters.records.inc_by(*records);
             counters.bytes.inc_by(*bytes);
         }
-        for (counters, (records, bytes)) in metrics.outputs.iter().zip(&self.outputs) {
+        for (counters, (records, bytes)) in observer.outputs.iter().zip(&self.outputs) {
             counters.records.inc_by(*records);
             counters.bytes.inc_by(*bytes);
         }
@@ -78,11 +79,11 @@ impl TransactionStats {
         metrics.dead_lettered.inc_by(self.dead_lettered);
         metrics.skipped.inc_by(self.skipped);
         metrics.filtered.inc_by(self.filtered);
-        self.samples.drain(..).for_each(|sample| metrics.sampled(sample));
+        self.samples.drain(..).for_each(|sample| observer.samples.show(sample));
         self.clear();
     }
 
-    /// Forgets what an aborted transaction did.
+    /// Forgets the work of an aborted transaction.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

@@ -6,7 +6,7 @@
 //!   dead letter refused -> mended: key, timestamp, headers --(refused for a cause that was mended)--> the partition stops
 //! ```
 //!
-//! Each refusal adds something here, so none is met for ever. It lives as long as the record is uncommitted; a resume
+//! Each refusal adds something here, so none is met for ever. A verdict lives until its record is committed. A resume
 //! forgets it, since the topic may have been mended meanwhile.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ struct Verdict {
 // === impl Mend ===
 
 impl Mend {
-    /// Adds what helps against a cause. Returns false where that was done already.
+    /// Adds the change that helps against a cause. Returns false if it was there already.
     fn add(&mut self, cause: Cause) -> bool {
         let part = match cause {
             Cause::Size => &mut self.headers,
@@ -65,7 +65,7 @@ impl Mend {
 // === impl Verdicts ===
 
 impl Verdicts {
-    /// The record at this offset fails from now on. The first failure stays. Returns whether this is it.
+    /// The record at this offset fails from now on. The first failure stays: returns true if it is this one.
     pub fn condemn(&mut self, offset: i64, failed: RecordFailure) -> bool {
         let verdict = self.records.entry(offset).or_default();
         let is_new = verdict.failed.is_none();
@@ -79,7 +79,7 @@ impl Verdicts {
         self.records.entry(offset).or_default().damaged = true;
     }
 
-    /// The dead letter of the record at this offset was refused. Returns whether something is different now.
+    /// The dead letter of the record at this offset was refused. Returns true if the next one is sent differently.
     pub fn refuse_dead_letter(&mut self, offset: i64, cause: Cause, reason: &str) -> bool {
         let verdict = self.records.entry(offset).or_default();
         if verdict.mend.add(cause) {
@@ -92,9 +92,9 @@ impl Verdicts {
         self.records.get(&offset)?.failed.as_ref()
     }
 
-    /// Tells whether a record among these fails without a call.
+    /// Returns true if a record among these fails without a call.
     pub fn any_failed(&self, offsets: RangeInclusive<i64>) -> bool {
-        // Nearly always.
+        // Nearly always it is empty.
         !self.records.is_empty() && self.records.range(offsets).any(|(_, verdict)| verdict.failed.is_some())
     }
 
@@ -128,8 +128,7 @@ impl Verdicts {
 mod tests {
     use super::*;
 
-    /// The causes for which the dead letter was refused, one after the other; then its mended parts, and whether the
-    /// partition stops.
+    /// A dead letter that was refused for these causes, one after the other, has these mended parts.
     #[track_caller]
     fn check(causes: &[Cause], names: &[&str], stops: bool) {
         let mut verdicts = Verdicts::default();

@@ -1,8 +1,8 @@
-//! Bounds the lines of the host's own log: about one transform, about all of a team, and from one place of the code.
+//! Bounds the lines of the host's own log: those about a transform, about all of a team, and from a place of the code.
 //!
 //! A guest that traps on every record, or a spec that fails for ever, makes the host say so again and again. Every event
-//! with a field `transform` counts for that transform and its team, every other one for its place in the code. What is
-//! over the rate is dropped and counted, and now and then a line says how many.
+//! with a field `transform` counts for that transform and its team, every other one for its place in the code. Events
+//! over the rate are dropped and counted, and now and then a line says how many.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::logging::GUEST;
+use super::guest_log::GUEST;
 use super::metrics::HOST_LINES_DROPPED;
 use super::rate::{Bucket, Rate, Rates};
 use crate::model::names::TransformId;
@@ -35,18 +35,18 @@ const TARGET: &str = "sandbar::dropped";
 pub struct HostLines {
     transforms: Rates,
     places: Mutex<HashMap<Identifier, Bucket>>,
-    dropped: Mutex<Dropped>,
+    dropped: Mutex<DroppedLines>,
 }
 
-/// Lines that were dropped and not told of yet.
-struct Dropped {
+/// Dropped lines that no line of the log has counted yet.
+struct DroppedLines {
     lines: u64,
-    told: Instant,
+    last_logged: Instant,
 }
 
 impl Default for HostLines {
     fn default() -> Self {
-        let dropped = Mutex::new(Dropped { lines: 0, told: Instant::now() });
+        let dropped = Mutex::new(DroppedLines { lines: 0, last_logged: Instant::now() });
         Self { transforms: Rates::new(OF_TEAM, BURST_S), places: Mutex::default(), dropped }
     }
 }
@@ -67,17 +67,17 @@ impl HostLines {
         passes
     }
 
-    /// Counts a line that is dropped; returns how many were, where it is time to tell.
+    /// Counts a dropped line; returns the number of dropped lines if it is time to log it.
     fn count(&self, passes: bool, now: Instant) -> Option<u64> {
         let mut dropped = self.dropped.lock();
         if !passes {
             dropped.lines += 1;
             HOST_LINES_DROPPED.inc();
         }
-        if dropped.lines == 0 || now.saturating_duration_since(dropped.told) < INTERVAL {
+        if dropped.lines == 0 || now.saturating_duration_since(dropped.last_logged) < INTERVAL {
             return None;
         }
-        dropped.told = now;
+        dropped.last_logged = now;
         Some(std::mem::take(&mut dropped.lines))
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Counts the lines that come of ten thousand events, with the one that says how many were dropped.
+    /// Counts the lines that ten thousand events make, with the line that counts the dropped ones.
     #[track_caller]
     fn check(log: impl Fn(usize), lines: std::ops::Range<usize>) {
         let count = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! A queue of bounded bytes that many share: who has little in it finds room, and is taken out soon.
+//! A queue of bounded bytes that teams share: a team with few entries finds room, and waits for few others.
 //!
 //! An entry is let in while it, the transform's entries and the team's entries, added up, fit into the free bytes. So a
 //! transform alone fills a third of the lane, a team of many less than a half, and however many flood it, something stays
@@ -10,7 +10,7 @@ use crate::model::names::{TeamName, TransformId, TransformName};
 
 /// An entry whose memory can be counted.
 pub(super) trait Weighed {
-    /// About how much memory it takes.
+    /// Returns about how much memory the entry takes.
     fn bytes(&self) -> usize;
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Lane<T> {
     bytes: usize,
     /// Teams that have something in it.
     teams: BTreeMap<TeamName, Share<T>>,
-    /// Each of them once: who is taken out of next.
+    /// Each of these teams once: the first is the next to be taken out of.
     turns: VecDeque<TeamName>,
 }
 
@@ -41,9 +41,10 @@ impl<T: Weighed> Lane<T> {
         Self { bytes_max, bytes: 0, teams: BTreeMap::new(), turns: VecDeque::new() }
     }
 
-    /// Puts an entry in, or tells that there is no room for it.
+    /// Adds an entry. Returns false if there is no room for it.
     pub fn push(&mut self, id: &TransformId, entry: T) -> bool {
-        let (bytes, free) = (entry.bytes(), self.bytes_max.saturating_sub(self.bytes));
+        let bytes = entry.bytes();
+        let free = self.bytes_max.saturating_sub(self.bytes);
         let held = self.teams.get(&id.team).map_or(0, |share| share.held_by(&id.name));
         if held.saturating_add(bytes) > free {
             return false;
@@ -64,9 +65,10 @@ impl<T: Weighed> Lane<T> {
         let share = self.teams.get_mut(&team).expect("a team with a turn has something");
         let (name, bytes, entry) = share.pop();
         self.bytes -= bytes;
-        match share.entries.is_empty() {
-            true => drop(self.teams.remove(&team)),
-            false => self.turns.push_back(team.clone()),
+        if share.entries.is_empty() {
+            self.teams.remove(&team);
+        } else {
+            self.turns.push_back(team.clone());
         }
         Some((TransformId { team, name }, entry))
     }
@@ -75,7 +77,7 @@ impl<T: Weighed> Lane<T> {
 // === impl Share ===
 
 impl<T: Weighed> Share<T> {
-    /// Bytes of the team, and of one of its transforms once more.
+    /// Returns the bytes of the team, and those of one of its transforms once more.
     fn held_by(&self, name: &TransformName) -> usize {
         self.bytes + self.transforms.get(name).copied().unwrap_or(0)
     }
@@ -113,7 +115,7 @@ mod tests {
         name.parse().expect("valid")
     }
 
-    /// Fills a lane of 1200 bytes with entries of 10, of each of `floods` in turn; how many of each are in it.
+    /// Fills a lane of 1200 bytes with entries of 10, of each of `floods` in turn, and counts the entries of each.
     #[track_caller]
     fn check(floods: &[&str], each: usize) -> Lane<usize> {
         let mut lane = Lane::new(1200);
@@ -143,7 +145,8 @@ mod tests {
     #[test]
     fn teams_are_taken_out_of_in_turn_and_the_lane_is_empty_again() {
         let mut lane = check(&["t/a", "u/a"], 30);
-        let (mut taken, mut quiet) = (0, None);
+        let mut taken = 0;
+        let mut quiet = None;
         while let Some((id, _)) = lane.pop() {
             taken += 1;
             quiet = quiet.or((id.team.as_str() == "quiet").then_some(taken));

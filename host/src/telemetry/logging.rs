@@ -1,7 +1,7 @@
 //! The process's own log: lines on stderr, as text or JSON.
 //!
 //! An event is one line, whatever its fields hold: they are escaped and cut where they are formatted, so that no place
-//! that logs has to think of it. Lines that a transform can cause are bounded ([`HostLines`]).
+//! that logs has to escape anything. Lines that a transform can cause are bounded ([`HostLines`]).
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
@@ -17,16 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::host_lines::HostLines;
 use crate::model::text::{self, LineWriter};
 
-/// The target of lines that guests log. They were counted before.
-pub const GUEST: &str = "guest";
-
 /// Longest text of a field, and of all fields of an event, in bytes; the rest is cut.
 const FIELD_BYTES_MAX: usize = 4096;
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// Longest line of JSON, in bytes; of a longer one the beginning is shown, as text.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -35,8 +32,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is in the syntax of `tracing_subscriber::EnvFilter`: `info`, `sandbar=debug`.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+/// The options of the host's own log.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// In the syntax of `tracing_subscriber::EnvFilter`: `info`, `sandbar=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::default() }
+    }
+}
+
+/// Starts logging.
+pub fn init(options: &LogOptions) -> Result<(), String> {
+    let LogOptions { filter, format } = options;
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter).with(HostLines::default());
     let lines = tracing_subscriber::fmt::layer();
@@ -56,7 +68,8 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        let (thread, message) = (thread.name().unwrap_or("unnamed"), panic.payload_as_str().unwrap_or("of no text"));
+        let thread = thread.name().unwrap_or("unnamed");
+        let message = panic.payload_as_str().unwrap_or("of no text");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
         if tracing::enabled!(tracing::Level::ERROR) {
@@ -108,11 +121,10 @@ struct JsonLines<W>(W);
 impl<W: io::Write> io::Write for JsonLines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line.trim_ascii_end());
-        let shown = match text.len() > JSON_BYTES_MAX {
-            true => {
-                serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string()
-            }
-            false => text.into_owned(),
+        let shown = if text.len() > JSON_BYTES_MAX {
+            serde_json::json!({ "cut_from_bytes": text.len(), "line": text::cut(&text, JSON_BYTES_MAX) }).to_string()
+        } else {
+            text.into_owned()
         };
         self.0.write_all((text::json(&shown).into_owned() + "\n").as_bytes())?;
         Ok(line.len())

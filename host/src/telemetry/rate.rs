@@ -1,8 +1,8 @@
-//! Rates of text: how many lines and bytes a transform, and all of its team together, may say in a second on this host.
+//! Rates of text: the lines and bytes that a transform, and all of its team together, may write in a second on this host.
 //!
-//! A guest, or a spec that fails for ever, decides how much is said. What is over the rate is dropped before it costs
+//! A guest, or a spec that fails for ever, decides how much is written. A line over the rate is dropped before it costs
 //! anything: before it is formatted, written to stderr or queued. The clock is the host's own monotonic one, so neither
-//! records nor guests have a part in it, and neither a new instance nor a new revision begins anew.
+//! records nor guests have a part in it, and neither a new instance nor a new revision gets a full bucket.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,10 @@ pub struct Rate {
     pub bytes: u64,
 }
 
+/// Log lines of all guests of a team on a host, by default (`team_log_lines_max`, `team_log_bytes_max`): ten times the
+/// default of one transform.
+pub const TEAM_LOG_RATE: Rate = Rate { lines: 1000, bytes: 256 * 1024 };
+
 /// The rates of a host's transforms. Cloning shares them.
 #[derive(Clone)]
 pub struct Rates(Arc<Shared>);
@@ -28,18 +32,18 @@ struct Shared {
     team: Rate,
     /// Seconds of a rate that may be used at once, after as long a silence.
     burst: u32,
-    known: Mutex<Known>,
+    known: Mutex<RateTable>,
 }
 
 #[derive(Default)]
-struct Known {
+struct RateTable {
     teams: BTreeMap<TeamName, Arc<Mutex<Bucket>>>,
     transforms: BTreeMap<TransformId, Arc<Allowance>>,
     /// Number of transforms at which they are looked through again.
     looked_through_at: usize,
 }
 
-/// A transform's lines, over all of its revisions and instances on this host.
+/// The lines that a transform may still write, over all of its revisions and instances on this host.
 pub struct Allowance {
     rates: Rates,
     team: Arc<Mutex<Bucket>>,
@@ -49,11 +53,11 @@ pub struct Allowance {
 /// A token bucket, which is full at first. It may be overdrawn by one line, so that a long one passes too.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    left: Option<Left>,
+    left: Option<Tokens>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Left {
+struct Tokens {
     lines: f64,
     bytes: f64,
     at: Instant,
@@ -66,7 +70,7 @@ impl Rates {
         Self(Arc::new(Shared { team, burst, known: Mutex::default() }))
     }
 
-    /// The allowance of a transform: one for all who ask for it while anybody has it.
+    /// Returns the allowance of a transform: the same one to all who ask while anybody has it.
     pub fn of(&self, id: &TransformId) -> Arc<Allowance> {
         let mut known = self.0.known.lock();
         if let Some(allowance) = known.transforms.get(id) {
@@ -79,13 +83,13 @@ impl Rates {
         allowance
     }
 
-    /// An allowance that no transform has a part in.
+    /// Returns an allowance that no transform has a part in.
     pub fn apart(&self) -> Arc<Allowance> {
         Arc::new(Allowance { rates: self.clone(), team: Arc::default(), own: Mutex::default() })
     }
 }
 
-impl Known {
+impl RateTable {
     /// Forgets transforms that are gone: they would pile up. One that is full again is as good as a new one.
     fn forget(&mut self, burst: u32) {
         if self.transforms.len() < self.looked_through_at {
@@ -101,7 +105,8 @@ impl Known {
 // === impl Allowance ===
 
 impl Allowance {
-    /// Takes a line of so many bytes, where neither the transform (which may have `rate`) nor its team is over its rate.
+    /// Takes a line of this length, if neither the transform (which may have `rate`) nor its team is over its rate. Returns
+    /// false otherwise.
     pub fn take(&self, rate: Rate, bytes: usize, now: Instant) -> bool {
         let Shared { team: team_rate, burst, .. } = *self.rates.0;
         let mut own = self.own.lock();
@@ -118,14 +123,16 @@ impl Allowance {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Adds the lines and bytes that came back since the last look, and tells whether any are left.
+    /// Adds the lines and bytes that came back since the last look. Returns true if any are left.
     pub fn has_room(&mut self, rate: Rate, burst: u32, now: Instant) -> bool {
         let Rate { lines, bytes } = rate;
-        let (lines, bytes, burst) = (f64::from(lines), bytes as f64, f64::from(burst));
-        let full = Left { lines: lines * burst, bytes: bytes * burst, at: now };
+        let lines = f64::from(lines);
+        let bytes = bytes as f64;
+        let burst = f64::from(burst);
+        let full = Tokens { lines: lines * burst, bytes: bytes * burst, at: now };
         let left = self.left.map_or(full, |left| {
             let seconds = now.saturating_duration_since(left.at).as_secs_f64();
-            Left {
+            Tokens {
                 lines: (left.lines + lines * seconds).min(full.lines),
                 bytes: (left.bytes + bytes * seconds).min(full.bytes),
                 at: left.at.max(now),
@@ -135,7 +142,7 @@ impl Bucket {
         left.lines > 0.0 && left.bytes > 0.0
     }
 
-    /// Tells whether it has been left alone for so long that it is full.
+    /// Returns true if nobody has taken a line for so long that the bucket is full.
     pub fn is_rested(&self, burst: u32, now: Instant) -> bool {
         let long = Duration::from_secs(u64::from(burst) * 2);
         self.left.is_none_or(|left| now.saturating_duration_since(left.at) > long)
@@ -161,11 +168,13 @@ mod tests {
         name.parse().expect("valid")
     }
 
-    /// `tries` lines of `bytes` each, for each of the transforms in turn, at each of the times; how many pass in all.
+    /// Tries lines of `bytes` each, `tries` for each of the transforms in turn, at each of the times, and counts those that
+    /// pass.
     #[track_caller]
     fn check(names: &[&str], tries: usize, bytes: usize, at_ms: &[u64], passed: usize) {
         let rates = Rates::new(TEAM, 1);
-        let (start, allowances) = (Instant::now(), names.iter().map(|name| rates.of(&id(name))).collect::<Vec<_>>());
+        let start = Instant::now();
+        let allowances: Vec<_> = names.iter().map(|name| rates.of(&id(name))).collect();
         let mut count = 0;
         for at in at_ms {
             let now = start + Duration::from_millis(*at);

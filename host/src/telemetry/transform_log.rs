@@ -1,12 +1,10 @@
-//! The way of log lines, events and samples out of the data plane: a queue that never blocks.
+//! The transform log: a queue that takes log lines, events and samples out of the data plane and never blocks it.
 //!
 //! Each kind has a lane of its own, so that lines never push out events, nor samples lines; within a lane each
-//! transform and team has its share ([`Lane`]). An entry that finds no room is dropped and counted. Two tasks take out
-//! and write to the log (`cluster::recorder`); a log that is slow or away costs lines, never throughput.
+//! transform and team has its share ([`Lane`]). An entry that finds no room is dropped and counted. Two tasks take
+//! entries out and write them to Kafka (`cluster::recorder`); a log that is slow or away costs lines, never throughput.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -14,15 +12,14 @@ use prometheus::IntCounter;
 use tokio::sync::Notify;
 
 use super::lane::{Lane, Weighed};
-use super::rate::{Bucket, Rate, Rates};
-use crate::model::journal::{Event, Level, LogEntry, Sample};
+use super::rate::{Rate, Rates};
+use super::sample_switch::SampleSwitches;
+use crate::model::log_entry::{Event, Level, LogEntry};
 use crate::model::names::TransformId;
+use crate::model::sample::Sample;
 use crate::model::text;
 use crate::model::units::Timestamp;
 
-/// Records of a transform that this host shows in a second, over all of its partitions.
-pub const SAMPLES_PER_SECOND: u32 = 20;
-const SAMPLES: Rate = Rate { lines: SAMPLES_PER_SECOND, bytes: 1 };
 /// Longest message of an entry, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 /// About how much memory an entry takes beside its message.
@@ -33,22 +30,23 @@ const EVENTS: Rate = Rate { lines: 1, bytes: 4096 };
 const EVENTS_OF_TEAM: Rate = Rate { lines: 50, bytes: 64 * 1024 };
 const EVENTS_BURST_S: u32 = 60;
 
-/// The lanes.
+/// The kinds of entries. Each has a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     Event,
     Log,
     Sample,
 }
 
-/// An entry: something that is told of a transform.
+/// An entry of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Entry {
+    /// A line of a guest, or an event.
     Log(LogEntry),
     Sample(Box<Sample>),
 }
 
-/// The end that is written to. Cloning shares it.
+/// The end of the queue that is written to. Cloning shares it.
 #[derive(Clone)]
 pub struct TransformLog {
     shared: Arc<Shared>,
@@ -56,47 +54,37 @@ pub struct TransformLog {
 
 struct Shared {
     host: String,
-    events: CountedLane,
-    logs: CountedLane,
-    samples: CountedLane,
-    /// Somebody waits for lines and events, and for samples.
-    lines_told: Notify,
-    samples_told: Notify,
+    events: CountingLane,
+    lines: CountingLane,
+    samples: CountingLane,
+    /// Wakes the reader of lines and events.
+    lines_added: Notify,
+    /// Wakes the reader of samples.
+    samples_added: Notify,
     event_rates: Rates,
-    samplings: Mutex<BTreeMap<TransformId, Arc<Sampling>>>,
+    switches: SampleSwitches,
 }
 
-/// A lane and the count of those that found no room in it.
-struct CountedLane {
-    lane: Mutex<Lane<Told>>,
+/// A lane with the counter of entries that found no room in it.
+struct CountingLane {
+    lane: Mutex<Lane<Entry>>,
     dropped: IntCounter,
 }
 
-/// An end that is read from: lines and events, or samples.
-pub struct Entries {
+/// An end of the queue that is read from.
+pub struct EntryReader {
     shared: Arc<Shared>,
-    of_samples: bool,
+    content: ReaderContent,
 }
 
-/// Makes a journal of at most `bytes_max`, with its two ends: lines and events, and samples. `dropped` has the counter
-/// of each kind.
-pub fn journal(host: &str, bytes_max: usize, dropped: impl Fn(Kind) -> IntCounter) -> (TransformLog, [Entries; 2]) {
-    let lane = |kind, bytes_max| CountedLane { lane: Mutex::new(Lane::new(bytes_max)), dropped: dropped(kind) };
-    let shared = Arc::new(Shared {
-        host: host.to_owned(),
-        events: lane(Kind::Event, bytes_max / 4),
-        logs: lane(Kind::Log, bytes_max / 2),
-        samples: lane(Kind::Sample, bytes_max / 4),
-        lines_told: Notify::new(),
-        samples_told: Notify::new(),
-        event_rates: Rates::new(EVENTS_OF_TEAM, EVENTS_BURST_S),
-        samplings: Mutex::default(),
-    });
-    let entries = [false, true].map(|of_samples| Entries { shared: shared.clone(), of_samples });
-    (TransformLog { shared }, entries)
+/// The entries that a reader takes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReaderContent {
+    LinesAndEvents,
+    Samples,
 }
 
-impl Kind {
+impl EntryKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Event => "event",
@@ -106,7 +94,7 @@ impl Kind {
     }
 }
 
-impl Weighed for Told {
+impl Weighed for Entry {
     fn bytes(&self) -> usize {
         match self {
             Self::Log(entry) => ENTRY_BYTES + entry.message.len(),
@@ -118,97 +106,109 @@ impl Weighed for Told {
 // === impl TransformLog ===
 
 impl TransformLog {
-    /// Puts in a line that the guest logged. Its rate is the caller's to keep. Tells whether it found room.
-    pub fn log(&self, id: &TransformId, revision: u64, level: Level, message: &str) -> bool {
-        let told = self.shared.logs.tell(id, self.entry(revision, level, None, message));
-        self.shared.lines_told.notify_one();
-        told
+    /// Makes a queue of at most `bytes_max`, with its readers: of lines and events, and of samples. `dropped` returns the
+    /// counter of each kind.
+    pub fn new(host: &str, bytes_max: usize, dropped: impl Fn(EntryKind) -> IntCounter) -> (Self, [EntryReader; 2]) {
+        let lane = |kind, bytes_max| CountingLane { lane: Mutex::new(Lane::new(bytes_max)), dropped: dropped(kind) };
+        let shared = Arc::new(Shared {
+            host: host.to_owned(),
+            events: lane(EntryKind::Event, bytes_max / 4),
+            lines: lane(EntryKind::Log, bytes_max / 2),
+            samples: lane(EntryKind::Sample, bytes_max / 4),
+            lines_added: Notify::new(),
+            samples_added: Notify::new(),
+            event_rates: Rates::new(EVENTS_OF_TEAM, EVENTS_BURST_S),
+            switches: SampleSwitches::default(),
+        });
+        let reader = |content| EntryReader { shared: shared.clone(), content };
+        let readers = [ReaderContent::LinesAndEvents, ReaderContent::Samples].map(reader);
+        (Self { shared }, readers)
     }
 
-    /// Puts in something that happened to a transform.
+    /// Adds a line that a guest logged, whose rate the caller has checked. Returns false if there was no room for it.
+    pub fn log(&self, id: &TransformId, revision: u64, level: Level, message: &str) -> bool {
+        let has_room = self.shared.lines.push(id, self.entry(revision, level, None, message));
+        self.shared.lines_added.notify_one();
+        has_room
+    }
+
+    /// Adds an event of a transform, if the transform and its team are not over their rates.
     pub fn event(&self, id: &TransformId, revision: u64, level: Level, event: Event, message: &str) {
-        let Shared { events, event_rates, lines_told, .. } = &*self.shared;
+        let Shared { events, event_rates, lines_added, .. } = &*self.shared;
         let entry = self.entry(revision, level, Some(event), message);
         if event_rates.of(id).take(EVENTS, entry.bytes(), Instant::now()) {
-            events.tell(id, entry);
-            lines_told.notify_one();
+            events.push(id, entry);
+            lines_added.notify_one();
         } else {
             events.dropped.inc();
         }
     }
 
-    fn entry(&self, revision: u64, level: Level, event: Option<Event>, message: &str) -> Told {
-        let (at, host) = (Timestamp::now(), self.shared.host.clone());
-        let message = text::cut(message, MESSAGE_BYTES_MAX).to_owned();
-        Told::Log(LogEntry { at, host, revision, level, event, message })
-    }
-
     pub fn sample(&self, id: &TransformId, sample: Sample) {
-        self.shared.samples.tell(id, Told::Sample(Box::new(sample)));
-        self.shared.samples_told.notify_one();
+        self.shared.samples.push(id, Entry::Sample(Box::new(sample)));
+        self.shared.samples_added.notify_one();
     }
 
-    /// Returns the switch that tells whether a transform is sampled, and how much.
-    pub fn sampling(&self, id: &TransformId) -> Arc<Sampling> {
-        let mut samplings = self.shared.samplings.lock();
-        if let Some(sampling) = samplings.get(id) {
-            return sampling.clone();
-        }
-        // Deleted transforms would pile up.
-        samplings.retain(|_, sampling| Arc::strong_count(sampling) > 1);
-        samplings.entry(id.clone()).or_default().clone()
+    /// Returns the switches of samples.
+    pub fn switches(&self) -> &SampleSwitches {
+        &self.shared.switches
     }
 
-    /// From now on these transforms are sampled, and no others.
-    pub fn sample_only(&self, wanted: &BTreeSet<TransformId>) {
-        for (id, sampling) in &*self.shared.samplings.lock() {
-            sampling.on.store(wanted.contains(id), Ordering::Relaxed);
-        }
+    fn entry(&self, revision: u64, level: Level, event: Option<Event>, message: &str) -> Entry {
+        Entry::Log(LogEntry {
+            at: Timestamp::now(),
+            host: self.shared.host.clone(),
+            revision,
+            level,
+            event,
+            message: text::cut(message, MESSAGE_BYTES_MAX).to_owned(),
+        })
     }
 }
 
-impl CountedLane {
-    fn tell(&self, id: &TransformId, told: Told) -> bool {
-        let has_room = self.lane.lock().push(id, told);
+impl CountingLane {
+    /// Adds an entry. Returns false, and counts, if there was no room for it.
+    fn push(&self, id: &TransformId, entry: Entry) -> bool {
+        let has_room = self.lane.lock().push(id, entry);
         if !has_room {
             self.dropped.inc();
         }
         has_room
     }
 
-    /// Takes out entries of about `bytes_max`.
-    fn take(&self, bytes_max: usize, taken: &mut Vec<(TransformId, Told)>) {
+    /// Moves entries of about `bytes_max` to `taken`.
+    fn take(&self, bytes_max: usize, taken: &mut Vec<(TransformId, Entry)>) {
         let mut lane = self.lane.lock();
         let mut bytes = 0;
         while bytes < bytes_max
-            && let Some((id, told)) = lane.pop()
+            && let Some((id, entry)) = lane.pop()
         {
-            bytes += told.bytes();
-            taken.push((id, told));
+            bytes += entry.bytes();
+            taken.push((id, entry));
         }
     }
 }
 
-// === impl Entries ===
+// === impl EntryReader ===
 
-impl Entries {
-    /// Waits until there is something to take; now and then there is nothing after all.
+impl EntryReader {
+    /// Waits until there are entries to take. It may return when there are none after all.
     pub async fn wait(&self) {
-        match self.of_samples {
-            true => self.shared.samples_told.notified().await,
-            false => self.shared.lines_told.notified().await,
+        match self.content {
+            ReaderContent::LinesAndEvents => self.shared.lines_added.notified().await,
+            ReaderContent::Samples => self.shared.samples_added.notified().await,
         }
     }
 
-    /// Takes out the events, the lines and the samples that wait, each of about `bytes_max`.
-    pub fn take(&self, bytes_max: usize) -> Vec<(TransformId, Told)> {
+    /// Takes out waiting entries, about `bytes_max` of each kind.
+    pub fn take(&self, bytes_max: usize) -> Vec<(TransformId, Entry)> {
         let mut taken = Vec::new();
-        match self.of_samples {
-            true => self.shared.samples.take(bytes_max, &mut taken),
-            false => {
+        match self.content {
+            ReaderContent::LinesAndEvents => {
                 self.shared.events.take(bytes_max, &mut taken);
-                self.shared.logs.take(bytes_max, &mut taken);
+                self.shared.lines.take(bytes_max, &mut taken);
             }
+            ReaderContent::Samples => self.shared.samples.take(bytes_max, &mut taken),
         }
         taken
     }
@@ -218,99 +218,52 @@ impl Entries {
     }
 
     /// Counts entries that were taken out and could not be written.
-    pub fn lost(&self, kind: Kind, count: usize) {
+    pub fn lost(&self, kind: EntryKind, count: usize) {
         let lane = match kind {
-            Kind::Event => &self.shared.events,
-            Kind::Log => &self.shared.logs,
-            Kind::Sample => &self.shared.samples,
+            EntryKind::Event => &self.shared.events,
+            EntryKind::Log => &self.shared.lines,
+            EntryKind::Sample => &self.shared.samples,
         };
         lane.dropped.inc_by(count as u64);
     }
 }
 
-/// The switch of a transform's samples: off, unless somebody looks. Shared by its workers on a host.
-#[derive(Default)]
-pub struct Sampling {
-    on: AtomicBool,
-    /// Samples that may be taken now.
-    bucket: Mutex<Bucket>,
-}
-
-impl Sampling {
-    pub fn is_on(&self) -> bool {
-        self.on.load(Ordering::Relaxed)
-    }
-
-    /// How many of `wanted` records may be shown now.
-    pub fn take(&self, wanted: usize, now: Instant) -> usize {
-        let mut bucket = self.bucket.lock();
-        let mut taken = 0;
-        while taken < wanted && bucket.has_room(SAMPLES, 1, now) {
-            bucket.take(0);
-            taken += 1;
-        }
-        taken
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn id(name: &str) -> TransformId {
         name.parse().expect("valid")
     }
 
-    fn counter(_: Kind) -> IntCounter {
+    fn counter(_: EntryKind) -> IntCounter {
         IntCounter::new("a", "entries that were dropped").expect("a valid name")
     }
 
     #[test]
     fn a_flood_of_lines_is_dropped_and_counted_and_pushes_nothing_out() {
-        let (journal, [entries, _]) = journal("a", 64 * 1024, counter);
-        let flood = (0..1000).filter(|_| journal.log(&id("loud/a"), 1, Level::Info, &"x".repeat(8000))).count();
+        let (log, [reader, _]) = TransformLog::new("a", 64 * 1024, counter);
+        let flood = (0..1000).filter(|_| log.log(&id("loud/a"), 1, Level::Info, &"x".repeat(8000))).count();
         assert!((1..10).contains(&flood), "{flood}");
-        assert_eq!(journal.shared.logs.dropped.get(), 1000 - flood as u64);
-        assert!(journal.log(&id("quiet/a"), 1, Level::Info, "x"));
-        journal.event(&id("loud/a"), 1, Level::Info, Event::Paused, "x");
-        let taken = entries.take(64 * 1024);
+        assert_eq!(log.shared.lines.dropped.get(), 1000 - flood as u64);
+        assert!(log.log(&id("quiet/a"), 1, Level::Info, "x"));
+        log.event(&id("loud/a"), 1, Level::Info, Event::Paused, "x");
+        let taken = reader.take(64 * 1024);
         assert_eq!(taken.len(), flood + 2);
         let place = taken.iter().position(|(id, _)| id.team.as_str() == "quiet");
         assert!(place.is_some_and(|place| place <= 3), "an event and a line of the flood are before it: {place:?}");
-        let longest = taken.iter().map(|(_, told)| told.bytes()).max();
+        let longest = taken.iter().map(|(_, entry)| entry.bytes()).max();
         assert_eq!(longest, Some(ENTRY_BYTES + MESSAGE_BYTES_MAX), "messages are cut");
-        assert_eq!(entries.take(64 * 1024), []);
+        assert_eq!(reader.take(64 * 1024), []);
     }
 
     #[test]
     fn events_of_a_transform_are_bounded() {
-        let (journal, [entries, _]) = journal("a", 8 << 20, counter);
-        (0..1000).for_each(|_| journal.event(&id("t/a"), 1, Level::Info, Event::Degraded, "x"));
-        journal.event(&id("t/b"), 1, Level::Info, Event::Degraded, "x");
-        let taken = entries.take(8 << 20);
+        let (log, [reader, _]) = TransformLog::new("a", 8 << 20, counter);
+        (0..1000).for_each(|_| log.event(&id("t/a"), 1, Level::Info, Event::Degraded, "x"));
+        log.event(&id("t/b"), 1, Level::Info, Event::Degraded, "x");
+        let taken = reader.take(8 << 20);
         assert!((61..70).contains(&taken.len()), "{}", taken.len());
-        assert!(journal.shared.events.dropped.get() > 900);
-    }
-
-    #[test]
-    fn samples_are_bounded_by_the_second() {
-        let (sampling, start) = (Sampling::default(), Instant::now());
-        for (at_ms, wanted, taken) in [(0, 5, 5), (0, 100, 15), (0, 1, 0), (1000, 7, 7), (1000, 100, 13), (500, 1, 0)] {
-            assert_eq!(sampling.take(wanted, start + Duration::from_millis(at_ms)), taken, "{wanted} at {at_ms}");
-        }
-    }
-
-    #[test]
-    fn transforms_that_are_asked_for_are_sampled_and_no_others() {
-        let [a, b] = ["t/a", "t/b"].map(id);
-        let (journal, _entries) = journal("a", 1000, counter);
-        let (of_a, of_b) = (journal.sampling(&a), journal.sampling(&b));
-        assert!(!of_a.is_on());
-        journal.sample_only(&BTreeSet::from([a.clone()]));
-        assert_eq!((of_a.is_on(), of_b.is_on(), journal.sampling(&a).is_on()), (true, false, true));
-        journal.sample_only(&BTreeSet::new());
-        assert!(!of_a.is_on());
+        assert!(log.shared.events.dropped.get() > 900);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::model::status::{LastError, Restoring, StoreStatus};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{OpenError, Outgoing, Positions, Restore, Session, SessionError, StateOpener};
+use crate::ports::{OpenError, Positions, ProducerRecord, Restore, Session, SessionError, StateOpener};
 use crate::state::KeyedState;
 
 /// First and longest wait before a state that could not be opened is tried again: Kafka or the disk failed, or a topic is
@@ -147,7 +147,7 @@ impl PartitionStates {
         let mut is_sent = false;
         for (partition, state) in self.open() {
             for (store, key, entry) in state.changes() {
-                session.send(&Outgoing {
+                session.send(&ProducerRecord {
                     topic: first + store,
                     partition: Some(partition),
                     key: Some(key),

@@ -92,7 +92,7 @@ impl Rollout {
     /// Makes the next revision the current one, if there is a next. Returns its instances.
     pub fn advance(&mut self) -> Option<Vec<Box<dyn Guest>>> {
         let Swap { revision, guests } = self.next.take()?;
-        self.pause_timer = Some(revision.metrics.swap_pause.start_timer());
+        self.pause_timer = Some(revision.observer.metrics.swap_pause.start_timer());
         self.revisions.replace(revision);
         Some(guests)
     }

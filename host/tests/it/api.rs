@@ -3,10 +3,10 @@
 mod catalog;
 mod collect;
 mod connections;
+mod dry_run;
 mod host;
 mod http;
 mod log;
 mod logs;
 mod offsets;
 mod state;
-mod trial;

@@ -1,4 +1,4 @@
-//! What the pages tell people to type is what the command line takes.
+//! The command line takes every command that the pages show.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,20 @@ use sandbar::cli::Cli;
 fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
         let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match entry.is_dir() {
-            true if !name.starts_with('.') && !["target", "node_modules"].contains(&name) => pages(&entry, found),
-            false if name.ends_with(".md") => found.push(entry),
-            _ => {}
+        if entry.is_dir() {
+            if !name.starts_with('.') && !["target", "node_modules"].contains(&name) {
+                pages(&entry, found);
+            }
+        } else if name.ends_with(".md") {
+            found.push(entry);
         }
     }
 }
 
 /// Code of a page: lines of blocks, and spans within lines.
 fn code(page: &str) -> Vec<&str> {
-    let (mut found, mut in_block) = (Vec::new(), false);
+    let mut found = Vec::new();
+    let mut in_block = false;
     for line in page.lines() {
         if line.trim_start().starts_with("```") {
             in_block = !in_block;
@@ -32,7 +35,7 @@ fn code(page: &str) -> Vec<&str> {
     found
 }
 
-/// The words of each `sandbar ...` in a line of shell, up to what is the shell's.
+/// Returns the words of each `sandbar ...` in a line of shell, up to the shell's own syntax.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default();
     let each = line.split("&&").map(|command| command.trim().trim_end_matches('&').trim());
@@ -50,7 +53,9 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn every_command_in_the_pages_is_one() {
-    let (mut found, mut checked, mut wrong) = (Vec::new(), 0, Vec::new());
+    let mut found = Vec::new();
+    let mut checked = 0;
+    let mut wrong = Vec::new();
     pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
     for path in found {
         let page = std::fs::read_to_string(&path).expect("readable");

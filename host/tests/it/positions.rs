@@ -1,4 +1,4 @@
-//! Beginning transforms on the embedded log: which partitions get an offset, which are left alone, and the memory of it.
+//! Transforms begin on the embedded log: partitions get their first offsets or are left alone, and a record says so.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use sandbar::ports::{GroupOffset, Groups as _, Log, LogRecord, NewTopic};
 use sandbar::positions::{Inputs, Positions, PositionsError};
 
 const GROUP: &str = "sandbar.test.team.name";
-const MEMORY: &str = "_sandbar.test.positions";
+const RECORDS: &str = "_sandbar.test.positions";
 
 struct Bench {
     log: Arc<EmbeddedLog>,
@@ -47,14 +47,19 @@ impl Bench {
         self.log.commit_for_group(GROUP, &[offset]).expect("nobody is a member");
     }
 
-    /// Writes a memory of this transform, as somebody else may.
-    fn remember(&self, value: Option<&str>) {
-        let (key, value) = (Some(b"team/name".to_vec()), value.map(|value| value.as_bytes().to_vec()));
-        let record = LogRecord { offset: 0, timestamp: 1, key, value, headers: Vec::new() };
-        self.log.append(&MEMORY.parse().expect("valid"), Some(0), vec![record]).expect("appended");
+    /// Writes a start record of this transform, as another host may.
+    fn write_record(&self, value: Option<&str>) {
+        let record = LogRecord {
+            offset: 0,
+            timestamp: 1,
+            key: Some(b"team/name".to_vec()),
+            value: value.map(|value| value.as_bytes().to_vec()),
+            headers: Vec::new(),
+        };
+        self.log.append(&RECORDS.parse().expect("valid"), Some(0), vec![record]).expect("appended");
     }
 
-    /// The offsets that the group has are these, by partition.
+    /// Checks the offsets of the group, by partition.
     #[track_caller]
     fn check(&self, expected: &[(i32, i64)]) {
         let committed = self.log.group_offsets(GROUP, std::slice::from_ref(&self.topic)).expect("reads");
@@ -64,7 +69,7 @@ impl Bench {
 }
 
 #[test]
-fn what_has_begun_is_not_begun_again() {
+fn a_transform_begins_once() {
     let bench = Bench::new();
     assert_eq!(bench.begin(&Start::Latest).expect("begins"), 2);
     bench.check(&[(0, 5), (1, 0)]);
@@ -94,36 +99,36 @@ fn what_has_begun_is_not_begun_again() {
 }
 
 #[test]
-fn what_an_older_or_newer_host_left_is_respected() {
+fn records_of_older_and_newer_hosts_are_respected() {
     let bench = Bench::new();
     // Version 0.1 remembered nothing.
     bench.commit(0, 2);
     bench.begin(&Start::Latest).expect("begins");
     bench.check(&[(0, 2), (1, 0)]);
-    // Of a topic that was made anew.
-    bench.remember(Some(r#"{"version":1,"inputs":{"in":{"id":"another","partitions":2}}}"#));
+    // The topic was recreated.
+    bench.write_record(Some(r#"{"version":1,"inputs":{"in":{"id":"another","partitions":2}}}"#));
     bench.commit(1, 0);
     bench.begin(&Start::Latest).expect("begins");
     bench.check(&[(0, 0), (1, 0)]);
     // A partition came, and the one that was there has lost its offset.
     bench.log.delete_group(GROUP).expect("nobody is a member");
     let id = bench.log.topic(&bench.topic).expect("there").id.expect("it has one");
-    bench.remember(Some(&format!(r#"{{"version":1,"inputs":{{"in":{{"id":"{id}","partitions":1}}}}}}"#)));
+    bench.write_record(Some(&format!(r#"{{"version":1,"inputs":{{"in":{{"id":"{id}","partitions":1}}}}}}"#)));
     bench.begin(&Start::Latest).expect("begins");
     bench.check(&[(1, 0)]);
     // Not understood: nothing is begun, and nothing written over it.
-    bench.remember(Some(r#"{"version":7}"#));
+    bench.write_record(Some(r#"{"version":7}"#));
     for refused in [bench.begin(&Start::Latest).map(drop), bench.positions.forget(&bench.id)] {
         assert!(matches!(refused, Err(PositionsError::Unreadable { .. })), "{refused:?}");
     }
-    let memory: TopicName = MEMORY.parse().expect("valid");
-    let end = bench.log.offsets(&memory, 0).expect("there").1;
-    let last = bench.log.read(&memory, 0, end - 1, std::time::Duration::ZERO, 1 << 20).expect("reads").records;
+    let records: TopicName = RECORDS.parse().expect("valid");
+    let end = bench.log.offsets(&records, 0).expect("there").1;
+    let last = bench.log.read(&records, 0, end - 1, std::time::Duration::ZERO, 1 << 20).expect("reads").records;
     assert_eq!(last[0].value.as_deref(), Some(br#"{"version":7}"#.as_slice()));
 }
 
 #[test]
-fn what_is_not_wanted_any_more_does_not_begin() {
+fn an_unwanted_transform_does_not_begin() {
     let bench = Bench::new();
     let inputs = Inputs {
         id: &bench.id,

@@ -22,6 +22,8 @@ use sandbar::stores::tables::Tables;
 use sandbar::stores::{StoreLimits, Stores};
 use sandbar::supervisor::{Parts, Spawn, Supervisor};
 use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::observer::Observers;
+use sandbar::telemetry::rate::TEAM_LOG_RATE;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -70,6 +72,7 @@ impl Bench {
             positions: Arc::new(Positions::open(log.clone(), &"dev".parse().expect("valid")).expect("opens")),
             modules: Arc::new(modules_of(Compiler::default())),
             metrics: metrics.clone(),
+            observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
             stores: Stores::new(log.clone(), &folder.path().join("state"), limits),
             tables: Tables::new(log, 1 << 20, metrics.clone()),
             crashes: Crashes::open(folder.path(), Timestamp::now()),

@@ -10,8 +10,7 @@ mod guests;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use sandbar::guest::compile::Compiler;
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules, Tables};
+use sandbar::guest::{ModuleOptions, Modules, Tables};
 use sandbar::model::batch::{Batch, OutputLimits, RecordRef};
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
@@ -32,13 +31,7 @@ fn main() {
     let mut criterion = Criterion::default().with_measurement(cpu::ThreadCpu).configure_from_args();
     let mut table = Vec::new();
     let folder = tempfile::tempdir().expect("a folder");
-    let modules = Modules::new(
-        Compiler::default(),
-        Cache::open(folder.path(), 1 << 30).expect("a folder"),
-        ADDRESS_SPACE_BYTES_MAX,
-        Metrics::new(),
-    )
-    .expect("an engine");
+    let modules = Modules::open(folder.path(), ModuleOptions::default(), Metrics::new().modules).expect("an engine");
     let fixture = guests::transform("tests/guests/fixture");
     let strip = guests::transform("transforms/field-strip");
     let transforms = [

@@ -1,4 +1,4 @@
-//! What every [`Log`] must do, as named checks that run over any of them: the embedded one, and a real Kafka.
+//! The duties of every [`Log`], as named checks that run over any of them: the embedded one, and a real Kafka.
 //!
 //! A check uses topics, groups and ids of its own (all begin with `unique`), waits on conditions and never sleeps, and
 //! takes nothing for granted that Kafka does not promise: offsets may have gaps, an end may lie past the last record,
@@ -22,10 +22,10 @@ use sandbar::ports::{GroupOffset, Log, LogRecord, NewTopic, SessionOptions};
 
 use member::Member;
 
-/// How long anything may take. Kafka's rebalances and a loaded machine are slow; only a failure waits that long.
+/// Longest time of any wait. Kafka's rebalances and a loaded machine are slow; only a failure waits that long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What records are stamped with. Old ones would be deleted by age, at any time.
+/// The timestamp of records. Old ones would be deleted by age, at any time.
 static NOW: LazyLock<i64> = LazyLock::new(|| Timestamp::now().0);
 
 type Check = fn(&Fixture) -> Result<()>;

@@ -20,7 +20,7 @@ fn the_embedded_log_survives_kill_9() {
     durability::kill_and_check();
 }
 
-/// The child process of the test above, which kills it. Run by itself, it does nothing.
+/// The child process of the test above, which kills it. Run by itself, it ends at once.
 #[test]
 fn durability_child() {
     durability::child();

@@ -1,11 +1,11 @@
-//! An answer that goes on: lines as they come, until there were enough, the client leaves, or the host stops.
+//! A streaming answer: it sends lines as they are written, until it has sent enough, the client leaves, or the host stops.
 //!
-//! A client that reads slowly is waited for: its place is an offset in the log, and nothing is held for it but one page.
+//! A slow client is waited for: its position is an offset in the log, and the host holds only one page for it.
 
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::watch;
@@ -13,18 +13,18 @@ use tokio::sync::watch;
 use crate::cluster::{LogTopic, Position, TailSubscription};
 use crate::ports::{LogError, LogRecord};
 
-use super::follows::Turn;
+use super::super::follow_permits::FollowPermit;
 
-/// How long one read waits: also how long a stream takes to see that the host stops.
+/// Longest wait of one read: also the time after which a stream sees that the host stops.
 const READ_WAIT: Duration = Duration::from_millis(500);
-/// A stream without lines shows that it stands.
+/// Time after which a stream without lines sends a sign of life: clients take 30 s of silence for a broken connection.
 const ALIVE: Duration = Duration::from_secs(10);
-/// Before a read that failed is tried again.
+/// Pause before a failed read is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How lines go over the wire.
+/// The framing of lines in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Framing {
     /// NDJSON.
     Lines,
     /// Server-sent events.
@@ -33,103 +33,102 @@ pub enum Form {
 
 /// One JSON object on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct StreamLine {
     pub offset: i64,
     pub kind: &'static str,
     pub json: String,
 }
 
-/// Where lines come from.
+/// The source of lines.
 pub struct Source {
     pub feed: LogTopic,
     pub position: Position,
-    /// Makes a line of a record that is one.
-    pub line: Box<dyn Fn(LogRecord) -> Option<Line> + Send>,
+    /// Makes a line of a record, if the record is one.
+    pub line: Box<dyn Fn(LogRecord) -> Option<StreamLine> + Send>,
     /// Given back when the stream ends.
-    pub _turn: Turn,
-    /// What is looked at is sampled for as long as this is there.
-    pub _looking: Option<TailSubscription>,
+    pub _permit: FollowPermit,
+    /// Hosts sample the transform while the subscription lives.
+    pub _subscription: Option<TailSubscription>,
 }
 
-/// When a stream ends.
+/// The end of a stream.
 #[derive(Debug, Clone, Copy)]
-pub enum Until {
-    Gone,
-    /// There were so many lines, or it is time.
-    Had {
-        lines: usize,
-        deadline: Instant,
-    },
-    /// The stream has come so far in the log. It breaks off where it finds no line for so long.
-    End {
-        offset: i64,
-        search_time: Duration,
-    },
+pub enum End {
+    /// The client leaves.
+    Client,
+    /// After a number of lines, or at a time.
+    Lines { left: usize, deadline: Instant },
+    /// At an offset in the log. The stream breaks off if it finds no line for `search_time`.
+    Offset { offset: i64, search_time: Duration },
 }
 
 /// The reasons for which a stream breaks off: its client must not take a part for the whole.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum StreamError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("there is more to look through than there was time for (logs_time)")]
     Time,
 }
 
-struct Going {
-    form: Form,
+/// A stream while it is sent.
+struct LineStream {
+    framing: Framing,
     source: Source,
-    until: Until,
+    end: End,
     shutdown: watch::Receiver<bool>,
-    said: Instant,
+    /// The time of the last line or sign of life.
+    sent_at: Instant,
+    /// True after a read that failed.
     failing: bool,
-    /// Time of reads since the last line.
+    /// The time of all reads since the last line.
     searched: Duration,
 }
 
 /// Answers with the lines from the source's position on.
-pub fn respond(form: Form, source: Source, until: Until, shutdown: watch::Receiver<bool>) -> Response {
-    let content_type = match form {
-        Form::Lines => "application/x-ndjson",
-        Form::Events => "text/event-stream",
+pub fn respond(framing: Framing, source: Source, end: End, shutdown: watch::Receiver<bool>) -> Response {
+    let content_type = match framing {
+        Framing::Lines => "application/x-ndjson",
+        Framing::Events => "text/event-stream",
     };
     let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
-    let said = Instant::now();
-    let searched = Duration::ZERO;
-    let going = Going { form, source, until, shutdown, said, failing: false, searched };
-    (headers, Body::from_stream(going.stream())).into_response()
+    let sent_at = Instant::now();
+    let lines = LineStream { framing, source, end, shutdown, sent_at, failing: false, searched: Duration::ZERO };
+    (headers, Body::from_stream(lines.stream())).into_response()
 }
 
-impl Going {
-    fn stream(self) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
-        futures::stream::unfold(Some(self), |going| async move {
-            let mut going = going?;
+// === impl LineStream ===
+
+impl LineStream {
+    fn stream(self) -> impl Stream<Item = Result<Bytes, StreamError>> + Send {
+        futures::stream::unfold(Some(self), |lines| async move {
+            let mut lines = lines?;
             loop {
-                if going.is_over() {
+                if lines.is_over() {
                     return None;
                 }
-                let (back, read) = going.read().await?;
-                going = back;
-                match going.take(read).await {
+                let (back, read) = lines.read().await?;
+                lines = back;
+                match lines.take(read).await {
                     Ok(None) => {}
-                    Ok(Some(bytes)) => return Some((Ok(bytes), Some(going))),
-                    Err(broken) => return Some((Err(broken), None)),
+                    Ok(Some(bytes)) => return Some((Ok(bytes), Some(lines))),
+                    Err(error) => return Some((Err(error), None)),
                 }
             }
         })
     }
 
     fn is_over(&self) -> bool {
-        let had = match self.until {
-            Until::Gone => false,
-            Until::Had { lines, deadline } => lines == 0 || Instant::now() >= deadline,
-            Until::End { offset, .. } => self.source.position.offset() >= offset,
+        let is_complete = match self.end {
+            End::Client => false,
+            End::Lines { left, deadline } => left == 0 || Instant::now() >= deadline,
+            End::Offset { offset, .. } => self.source.position.offset() >= offset,
         };
-        had || *self.shutdown.borrow()
+        is_complete || *self.shutdown.borrow()
     }
 
-    /// One read, on a thread that may block. `None`: it panicked, which was reported there.
-    async fn read(mut self) -> Option<(Self, Result<Vec<Line>, LogError>)> {
+    /// Reads once, on a thread that may block. Returns `None` after a panic, which was reported there.
+    async fn read(mut self) -> Option<(Self, Result<Vec<StreamLine>, LogError>)> {
         let read = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
             let Source { feed, position, line, .. } = &mut self.source;
@@ -142,14 +141,14 @@ impl Going {
     }
 
     /// Turns a read into the bytes to be sent now.
-    async fn take(&mut self, read: Result<Vec<Line>, LogError>) -> Result<Option<Bytes>, Broken> {
-        let mut lines = match (read, self.until) {
+    async fn take(&mut self, read: Result<Vec<StreamLine>, LogError>) -> Result<Option<Bytes>, StreamError> {
+        let mut lines = match (read, self.end) {
             (Ok(lines), _) => {
                 self.failing = false;
                 lines
             }
-            // What ends is not waited for.
-            (Err(error), Until::End { .. }) => return Err(error.into()),
+            // A stream that ends at an offset does not wait.
+            (Err(error), End::Offset { .. }) => return Err(error.into()),
             (Err(error), _) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(topic = %self.source.feed.topic(), %error, "the log of the transforms cannot be read, trying again");
@@ -158,40 +157,48 @@ impl Going {
                 Vec::new()
             }
         };
-        match &mut self.until {
-            Until::Had { lines: left, .. } => {
+        match &mut self.end {
+            End::Lines { left, .. } => {
                 lines.truncate(*left);
                 *left -= lines.len();
             }
-            // Newer ones are not asked for.
-            Until::End { offset, .. } => lines.retain(|line| line.offset < *offset),
-            Until::Gone => {}
+            // The request does not ask for newer lines.
+            End::Offset { offset, .. } => lines.retain(|line| line.offset < *offset),
+            End::Client => {}
         }
         if lines.is_empty() {
             return self.without_lines();
         }
-        (self.said, self.searched) = (Instant::now(), Duration::ZERO);
-        Ok(Some(lines.iter().flat_map(|line| self.form.write(line)).collect::<Vec<u8>>().into()))
+        self.sent_at = Instant::now();
+        self.searched = Duration::ZERO;
+        Ok(Some(lines.iter().flat_map(|line| self.framing.write(line)).collect::<Vec<u8>>().into()))
     }
 
-    fn without_lines(&mut self) -> Result<Option<Bytes>, Broken> {
-        if let Until::End { offset, search_time } = self.until
+    fn without_lines(&mut self) -> Result<Option<Bytes>, StreamError> {
+        if let End::Offset { offset, search_time } = self.end
             && self.searched > search_time
             && self.source.position.offset() < offset
         {
-            return Err(Broken::Time);
+            return Err(StreamError::Time);
         }
-        if self.said.elapsed() < ALIVE {
+        if self.sent_at.elapsed() < ALIVE {
             return Ok(None);
         }
-        self.said = Instant::now();
-        Ok(Some(Bytes::from_static(self.form.alive())))
+        self.sent_at = Instant::now();
+        Ok(Some(Bytes::from_static(self.framing.alive())))
     }
 }
 
-impl Form {
-    fn write(self, line: &Line) -> Vec<u8> {
-        let Line { offset, kind, json } = line;
+// === impl Framing ===
+
+impl Framing {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        if accept.contains("text/event-stream") { Self::Events } else { Self::Lines }
+    }
+
+    fn write(self, line: &StreamLine) -> Vec<u8> {
+        let StreamLine { offset, kind, json } = line;
         match self {
             Self::Lines => format!("{json}\n").into_bytes(),
             Self::Events => format!("id: {offset}\nevent: {kind}\ndata: {json}\n\n").into_bytes(),
@@ -212,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_line_in_both_forms() {
-        let line = Line { offset: 3, kind: "log", json: r#"{"a":1}"#.into() };
-        assert_eq!(Form::Lines.write(&line), b"{\"a\":1}\n");
-        assert_eq!(Form::Events.write(&line), b"id: 3\nevent: log\ndata: {\"a\":1}\n\n");
+        let line = StreamLine { offset: 3, kind: "log", json: r#"{"a":1}"#.into() };
+        assert_eq!(Framing::Lines.write(&line), b"{\"a\":1}\n");
+        assert_eq!(Framing::Events.write(&line), b"id: 3\nevent: log\ndata: {\"a\":1}\n\n");
     }
 }

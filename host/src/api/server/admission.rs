@@ -1,8 +1,8 @@
-//! Which connections there are: at most so many in all and of one address, and a few more for requests that cost nothing.
+//! Admits connections within two limits, for all and for one address, and a few more for requests that cost nothing.
 //!
-//! When there is no place left, the connection is closed whose peer has been waited for the longest, so connections that
-//! were only opened, stopped half way, or take nothing never keep out one that asks something. Where all are worked for,
-//! a newcomer is let in beside them: it gets health and metrics, and a refusal for all else.
+//! When there is no slot left, the connection that has kept the host waiting for the longest is closed. So connections that
+//! are idle, stopped half way, or take nothing never keep out one with a request. If the host works for all of them, a new
+//! connection is let in beside them: it gets health and metrics, and a refusal for all else.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,11 +12,8 @@ use parking_lot::Mutex;
 
 use crate::telemetry::metrics::HttpMetrics;
 
-use super::ServerLimits;
-use super::peer::{Address, Closed, For, Peer};
-
-/// Connections beyond the limits.
-pub const EXTRA_MAX: usize = 32;
+use super::limits::{EXTRA_MAX, ServerLimits};
+use super::peer::{Address, CloseReason, Peer, Wait};
 
 pub struct Admission {
     limits: ServerLimits,
@@ -32,8 +29,8 @@ struct Table {
     extra: usize,
 }
 
-/// A connection's place, until it is dropped.
-pub struct Place {
+/// The slot of a connection, until it is dropped.
+pub struct Slot {
     admission: Arc<Admission>,
     id: u64,
     pub peer: Arc<Peer>,
@@ -46,8 +43,8 @@ impl Admission {
         Self { limits, metrics, table: Mutex::default() }
     }
 
-    /// A place for a new connection; None: it is to be closed at once.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// Takes a slot for a new connection. `None`: the connection is closed at once.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         let address = Address::from(address);
         let mut table = self.table.lock();
         let own = table.by_address.get(&address).copied().unwrap_or(0);
@@ -66,7 +63,7 @@ impl Admission {
         Some(self.enter(&mut table, address, !room))
     }
 
-    fn enter(self: &Arc<Self>, table: &mut Table, address: Address, is_extra: bool) -> Place {
+    fn enter(self: &Arc<Self>, table: &mut Table, address: Address, is_extra: bool) -> Slot {
         let peer = Arc::new(Peer::new(address, is_extra));
         let id = table.next;
         table.next += 1;
@@ -76,7 +73,7 @@ impl Admission {
         }
         table.open.insert(id, peer.clone());
         self.metrics.connections.set(table.open.len() as i64);
-        Place { admission: self.clone(), id, peer }
+        Slot { admission: self.clone(), id, peer }
     }
 
     /// Closes the connection among these whose peer has been waited for the longest; false: all are worked for.
@@ -85,7 +82,7 @@ impl Admission {
             table.open.iter().filter(|(_, peer)| among(peer)).filter_map(|(&id, peer)| Some((peer.evictable()?, id)));
         let Some((_, id)) = waited.max() else { return false };
         if let Some(peer) = table.leave(id) {
-            peer.close(Closed::Evicted);
+            peer.close(CloseReason::Evicted);
         }
         true
     }
@@ -94,9 +91,9 @@ impl Admission {
     pub fn sweep(&self) {
         let table = self.table.lock();
         for peer in table.open.values() {
-            let slow = [For::Write, For::Answer].into_iter().filter_map(|what| peer.waited(what));
+            let slow = [Wait::Write, Wait::Answer].into_iter().filter_map(|what| peer.waited(what));
             if slow.max().is_some_and(|waited| waited >= self.limits.write_time) {
-                peer.close(Closed::WriteTime);
+                peer.close(CloseReason::WriteTime);
             }
         }
     }
@@ -119,7 +116,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut table = self.admission.table.lock();
         table.leave(self.id);
@@ -136,7 +133,7 @@ mod tests {
 
     fn admission(all: usize, of_one: usize) -> Arc<Admission> {
         let limits = ServerLimits { connections_max: all, connections_per_address_max: of_one, ..ServerLimits::default() };
-        Arc::new(Admission::new(limits, Metrics::new().connections()))
+        Arc::new(Admission::new(limits, Metrics::new().http))
     }
 
     fn address(last: u8) -> IpAddr {
@@ -152,10 +149,10 @@ mod tests {
         let other = admission.admit(address(2)).expect("room");
         // Its address is full: the other address pays nothing for it.
         let third = admission.admit(address(1)).expect("room is made");
-        assert_eq!(oldest.peer.closed().await, Closed::Evicted);
+        assert_eq!(oldest.peer.closed().await, CloseReason::Evicted);
         drop(oldest);
         // All is full, and one is worked for.
-        second.peer.done(For::Head);
+        second.peer.done(Wait::Head);
         tokio::time::advance(Duration::from_millis(5)).await;
         let last = admission.admit(address(3)).expect("room is made");
         assert_eq!(admission.table.lock().open.len(), 3);
@@ -168,17 +165,17 @@ mod tests {
     async fn where_all_are_worked_for_a_few_more_come_in() {
         let admission = admission(2, 2);
         let busy = |_| {
-            let place = admission.admit(address(1)).expect("room");
-            place.peer.done(For::Head);
-            place
+            let slot = admission.admit(address(1)).expect("room");
+            slot.peer.done(Wait::Head);
+            slot
         };
-        let working: Vec<Place> = (0..2).map(busy).collect();
-        let extra: Vec<Place> = (0..EXTRA_MAX).map(busy).collect();
-        assert!(working.iter().all(|place| !place.peer.is_extra) && extra.iter().all(|place| place.peer.is_extra));
+        let working: Vec<Slot> = (0..2).map(busy).collect();
+        let extra: Vec<Slot> = (0..EXTRA_MAX).map(busy).collect();
+        assert!(working.iter().all(|slot| !slot.peer.is_extra) && extra.iter().all(|slot| slot.peer.is_extra));
         assert!(admission.admit(address(1)).is_none() && admission.admit(address(2)).is_none());
-        extra[7].peer.wait(For::Head);
+        extra[7].peer.wait(Wait::Head);
         let _room = admission.admit(address(2)).expect("an idle one goes");
-        assert_eq!(extra[7].peer.closed().await, Closed::Evicted);
+        assert_eq!(extra[7].peer.closed().await, CloseReason::Evicted);
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,17 +183,17 @@ mod tests {
         let admission = admission(2, 2);
         let slow = admission.admit(address(1)).expect("room");
         let silent = admission.admit(address(1)).expect("room");
-        for place in [&slow, &silent] {
-            place.peer.done(For::Head);
+        for slot in [&slow, &silent] {
+            slot.peer.done(Wait::Head);
         }
-        slow.peer.still_wait(For::Write);
+        slow.peer.still_wait(Wait::Write);
         tokio::time::advance(admission.limits.write_time / 2).await;
-        slow.peer.still_wait(For::Write);
+        slow.peer.still_wait(Wait::Write);
         admission.sweep();
-        assert_eq!(slow.peer.waited(For::Write), Some(admission.limits.write_time / 2));
+        assert_eq!(slow.peer.waited(Wait::Write), Some(admission.limits.write_time / 2));
         tokio::time::advance(admission.limits.write_time).await;
         admission.sweep();
-        assert_eq!(slow.peer.closed().await, Closed::WriteTime);
+        assert_eq!(slow.peer.closed().await, CloseReason::WriteTime);
         assert!(silent.peer.evictable().is_none());
     }
 }

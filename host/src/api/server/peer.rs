@@ -1,7 +1,7 @@
 //! The other end of a connection, and how long it has kept this host waiting.
 //!
-//! A connection whose peer is waited for is given up before one that is worked for: while a request is being answered, or
-//! a stream has nothing to say, the peer waits and not the host.
+//! A connection that keeps the host waiting is given up before one that the host works for: while a request is being
+//! answered, or a stream has no line to send, the peer waits and not the host.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,42 +10,42 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Things that a peer is waited for.
+/// A wait of the host for the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum For {
-    /// A request: its head has not come, or not all of it.
+pub enum Wait {
+    /// The wait for a request: its head has not come, or not all of it.
     Head,
-    /// More of a request's body.
+    /// The wait for more of a request's body.
     Body,
-    /// Taking more of an answer.
+    /// The wait until the peer takes more of an answer.
     Answer,
-    /// Taking bytes that were written.
+    /// The wait until the peer takes bytes that were written.
     Write,
 }
 
-/// Reasons for which this host closes a connection.
+/// The reason why this host closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
-    /// Another needed its place.
+pub enum CloseReason {
+    /// Another connection needed the slot.
     Evicted,
     /// The peer took nothing for too long.
     WriteTime,
-    /// Its answer was not taken, and another needed the bytes.
+    /// The peer did not take its answer, and another answer needed the bytes.
     AnswerBytes,
 }
 
 /// One connection, as the whole server sees it.
 pub struct Peer {
     pub address: Address,
-    /// Tells a connection that was let in beyond the limits, for requests that cost nothing.
+    /// True if the connection was let in beyond the limits, for requests that cost nothing.
     pub is_extra: bool,
     started: Instant,
-    /// Beginnings of the waits, in ms since `started`, and one; 0: there is none.
+    /// The beginning of each wait, in ms after `started`, plus one; 0 if there is no wait.
     since: [AtomicU64; 4],
-    closed: watch::Sender<Option<Closed>>,
+    closed: watch::Sender<Option<CloseReason>>,
 }
 
-/// An address as far as one party owns it: a whole IPv4 address, or the network part of an IPv6 address.
+/// The part of an address that one party owns: a whole IPv4 address, or the network part of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address(u128);
 
@@ -55,40 +55,40 @@ impl Peer {
     pub fn new(address: Address, is_extra: bool) -> Self {
         let peer =
             Self { address, is_extra, started: Instant::now(), since: Default::default(), closed: watch::Sender::new(None) };
-        peer.wait(For::Head);
+        peer.wait(Wait::Head);
         peer
     }
 
-    /// The peer is waited for from now on, even if it was already.
-    pub fn wait(&self, what: For) {
-        self.since[what as usize].store(self.now(), Ordering::Relaxed);
+    /// Begins a wait now, also if there was one already.
+    pub fn wait(&self, wait: Wait) {
+        self.since[wait as usize].store(self.now(), Ordering::Relaxed);
     }
 
-    /// The peer is waited for from now on, if it was not already.
-    pub fn still_wait(&self, what: For) {
-        let since = &self.since[what as usize];
+    /// Begins a wait now, if there is none.
+    pub fn still_wait(&self, wait: Wait) {
+        let since = &self.since[wait as usize];
         let _ = since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub fn done(&self, what: For) {
-        self.since[what as usize].store(0, Ordering::Relaxed);
+    pub fn done(&self, wait: Wait) {
+        self.since[wait as usize].store(0, Ordering::Relaxed);
     }
 
-    pub fn waited(&self, what: For) -> Option<Duration> {
-        let since = self.since[what as usize].load(Ordering::Relaxed);
+    pub fn waited(&self, wait: Wait) -> Option<Duration> {
+        let since = self.since[wait as usize].load(Ordering::Relaxed);
         (since > 0).then(|| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
-    /// The longest wait for which another connection may have the place; None: the peer is not waited for. An idle peer may
-    /// lose its place at once, one that sends a body or takes an answer only when it stands still.
+    /// The longest wait for which the peer may lose its slot to another connection; `None` if the host does not wait. An
+    /// idle peer may lose its slot at once, a peer that sends a body or takes an answer only when it stands still.
     pub fn evictable(&self) -> Option<Duration> {
-        let slow = [For::Body, For::Answer, For::Write].into_iter().filter_map(|what| self.waited(what));
+        let slow = [Wait::Body, Wait::Answer, Wait::Write].into_iter().filter_map(|wait| self.waited(wait));
         let slow = slow.filter(|waited| *waited >= Duration::from_secs(1));
-        slow.chain(self.waited(For::Head)).max()
+        slow.chain(self.waited(Wait::Head)).max()
     }
 
     /// Closes the connection. The first reason counts.
-    pub fn close(&self, why: Closed) {
+    pub fn close(&self, why: CloseReason) {
         self.closed.send_if_modified(|closed| {
             closed.is_none() && {
                 *closed = Some(why);
@@ -98,10 +98,10 @@ impl Peer {
     }
 
     /// Resolves when the connection is to be closed.
-    pub async fn closed(&self) -> Closed {
+    pub async fn closed(&self) -> CloseReason {
         let mut closed = self.closed.subscribe();
         let why = closed.wait_for(Option::is_some).await.ok().and_then(|why| *why);
-        why.unwrap_or(Closed::Evicted)
+        why.unwrap_or(CloseReason::Evicted)
     }
 
     fn now(&self) -> u64 {
@@ -109,8 +109,8 @@ impl Peer {
     }
 }
 
-impl Closed {
-    /// As metrics name it.
+impl CloseReason {
+    /// The name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
@@ -152,16 +152,16 @@ mod tests {
         let peer = Peer::new(address("127.0.0.1"), false);
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(peer.evictable(), Some(Duration::from_secs(5)));
-        peer.done(For::Head);
+        peer.done(Wait::Head);
         assert_eq!(peer.evictable(), None, "it is worked for");
-        peer.wait(For::Body);
+        peer.wait(Wait::Body);
         assert_eq!(peer.evictable(), None, "it may have sent something just now");
         tokio::time::advance(Duration::from_secs(2)).await;
-        peer.still_wait(For::Body);
+        peer.still_wait(Wait::Body);
         assert_eq!(peer.evictable(), Some(Duration::from_secs(2)));
-        peer.done(For::Body);
-        peer.close(Closed::Evicted);
-        peer.close(Closed::WriteTime);
-        assert_eq!(peer.closed().await, Closed::Evicted);
+        peer.done(Wait::Body);
+        peer.close(CloseReason::Evicted);
+        peer.close(CloseReason::WriteTime);
+        assert_eq!(peer.closed().await, CloseReason::Evicted);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn p(number: i32) -> PartitionId {
-    PartitionId { topic: 1, number }
+fn p(partition: i32) -> PartitionId {
+    PartitionId { topic: 1, partition }
 }
 
 /// Lets a member carry out its changes until there are no more.

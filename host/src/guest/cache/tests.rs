@@ -19,7 +19,8 @@ fn put(cache: &Cache, digest: &Digest) {
 fn only_the_hosts_own_artifacts_are_given_out() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path());
-    let (digest, other) = (Digest::of(b"module"), Digest::of(b"another"));
+    let digest = Digest::of(b"module");
+    let other = Digest::of(b"another");
     assert!(cache.get(&digest).is_none());
     put(&cache, &digest);
     let again = open(dir.path());
@@ -61,7 +62,7 @@ fn another_build_does_not_see_them() {
     assert!(other.get(&digest).is_none());
 }
 
-/// Plants a file for the cache, then looks whether what was made under the known key is given out.
+/// Plants a file for the cache, then checks that no artifact made under the known key is given out.
 #[track_caller]
 fn check(what: &str, plant: impl Fn(&Path, &Path), is_used: bool) {
     let dir = tempfile::tempdir().expect("a directory");

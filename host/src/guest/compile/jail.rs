@@ -48,7 +48,7 @@ impl Jail {
     }
 }
 
-/// How far a layer of the jail holds.
+/// The strength of a layer of the jail on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Protection {
     Full,
@@ -120,7 +120,7 @@ pub fn deny_files() -> Protection {
     }
 }
 
-/// Limits memory: data, which is what compiling takes, and beyond it address space, as pages that are no longer writable
+/// Limits memory: data, which compiling takes, and beyond it address space, as pages that are no longer writable
 /// do not count as data. From here on no thread, no process and no descriptor is made.
 pub fn limit_memory(bytes_max: u64, address_bytes_more: u64) -> Result<(), String> {
     let failed = |name: &'static str| move |error: io::Error| format!("{name}: {error}");

@@ -2,22 +2,22 @@
 //! always reaped. No thread is needed, and no file on a disk.
 
 use std::ffi::CStr;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::SUBCOMMAND;
+use super::process_end::{End, ProcessEnd};
 
 /// The child's standard error is kept up to here, and read on.
 const ERRORS_BYTES_MAX: usize = 8 << 10;
-/// How often a child that says nothing is looked at.
+/// Time between two looks at a child that is silent.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a child is looked at that has closed its streams: it is about to end.
+/// Time between two looks at a child that has closed its streams, since it is about to end.
 const LAST_LOOK: Duration = Duration::from_millis(1);
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -42,23 +42,6 @@ pub struct Process {
     errors: Vec<u8>,
 }
 
-/// A compiler that has ended and was reaped.
-pub struct Ended {
-    end: End,
-    pub output: Vec<u8>,
-    /// The beginning of its standard error.
-    pub errors: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Exited(ExitStatus),
-    /// The host killed it at its deadline.
-    Deadline,
-    /// The host killed it as it sent more than it may.
-    Flood,
-}
-
 impl Process {
     /// Starts a compiler with `module` as its standard input and nothing else of the host's.
     pub fn start(program: &Path, limits: &Limits, module: &[u8]) -> io::Result<Self> {
@@ -78,11 +61,11 @@ impl Process {
 
     /// Reads until the child has ended, the deadline has passed, or more than `output_bytes_max` have come. Then neither
     /// the child nor its group is left.
-    pub fn run(mut self, deadline: Instant, output_bytes_max: usize) -> io::Result<Ended> {
+    pub fn run(mut self, deadline: Instant, output_bytes_max: usize) -> io::Result<ProcessEnd> {
         let killed_for = self.follow(deadline, output_bytes_max)?;
         let status = self.end()?;
         let end = killed_for.unwrap_or(End::Exited(status));
-        Ok(Ended { end, output: std::mem::take(&mut self.output), errors: std::mem::take(&mut self.errors) })
+        Ok(ProcessEnd::new(end, std::mem::take(&mut self.output), std::mem::take(&mut self.errors)))
     }
 
     /// Follows the child until it has exited and all that it sent is read (None), or until it must be killed.
@@ -157,60 +140,6 @@ impl Drop for Process {
             let _ = self.end();
         }
     }
-}
-
-impl Ended {
-    /// Tells whether the child ended as one does that has answered.
-    pub fn has_answered(&self) -> bool {
-        matches!(self.end, End::Exited(status) if status.success())
-    }
-
-    pub fn is_out_of_time(&self) -> bool {
-        self.end == End::Deadline || self.signal() == Some(libc::SIGXCPU)
-    }
-
-    /// Tells whether the child gave up by itself, by a panic or an abort, with a word of why.
-    pub fn has_given_up(&self) -> bool {
-        matches!(self.end, End::Exited(status) if status.code().is_some()) || self.signal() == Some(libc::SIGABRT)
-    }
-
-    fn signal(&self) -> Option<i32> {
-        match self.end {
-            End::Exited(status) => status.signal(),
-            End::Deadline | End::Flood => None,
-        }
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.end {
-            End::Deadline => f.write_str("it did not end by its deadline"),
-            End::Flood => write!(f, "it sent more than it may ({} bytes)", self.output.len()),
-            End::Exited(status) => match (status.signal(), status.code()) {
-                (Some(libc::SIGSYS), _) => f.write_str("SIGSYS: it made a system call that a compiler never makes"),
-                (Some(libc::SIGKILL), _) => f.write_str("SIGKILL: somebody ended it, or the system's memory was short"),
-                (Some(signal), _) => write!(f, "{}", signal_name(signal)),
-                (None, Some(0)) => f.write_str("its answer was not whole"),
-                (None, Some(code)) => write!(f, "exit code {code}"),
-                (None, None) => write!(f, "{status}"),
-            },
-        }
-    }
-}
-
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGTRAP => "SIGTRAP",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }
 
 /// Reads once. Keeps no more than `kept_max` bytes in all; a stream that has ended becomes None.

@@ -1,6 +1,6 @@
 //! Refusals that are remembered: a module that may not run costs a compiler once, and not at each retry.
 //!
-//! The memory is the process's own: a restart, perhaps with other limits, begins anew. A refusal that follows from the
+//! The memory is the process's own: a restart, perhaps with other limits, forgets them. A refusal that follows from the
 //! module alone stays until others push it out. One that depends on the host too (time, memory, a crash) is tried again
 //! after a while, each time after a longer one.
 
@@ -13,18 +13,18 @@ use crate::model::units::Backoff;
 
 /// Most refusals; the one that was asked for longest ago goes first.
 const REFUSALS_MAX: usize = 1000;
-/// How long a refusal is remembered that another attempt may not come to.
+/// Time that a refusal is remembered which another attempt may not repeat.
 const FOR_A_WHILE: Backoff = Backoff { first: Duration::from_secs(10 * 60), longest: Duration::from_secs(24 * 3600) };
 
 /// See the module.
 #[derive(Default)]
 pub struct Refusals {
-    of: HashMap<Digest, Remembered>,
+    of: HashMap<Digest, Entry>,
     /// Counts uses.
     clock: u64,
 }
 
-struct Remembered {
+struct Entry {
     error: ModuleError,
     /// None: for as long as there is room.
     until: Option<Instant>,
@@ -52,7 +52,7 @@ impl Refusals {
             DependsOn::Limits => Some(now + FOR_A_WHILE.after(before)),
             DependsOn::Host => return,
         };
-        let remembered = Remembered { error: error.clone(), until, attempts: before.saturating_add(1), used: self.clock };
+        let remembered = Entry { error: error.clone(), until, attempts: before.saturating_add(1), used: self.clock };
         self.of.insert(digest, remembered);
         if self.of.len() > REFUSALS_MAX {
             let oldest = self.of.iter().min_by_key(|(_, remembered)| remembered.used).map(|(digest, _)| *digest);
@@ -98,7 +98,7 @@ mod tests {
         Digest::of(&number.to_le_bytes())
     }
 
-    /// Puts the error so many times, each when the one before is forgotten; then looks after some minutes.
+    /// Puts the error `times` times, each when the one before is forgotten; then looks after some minutes.
     #[track_caller]
     fn check(error: ModuleError, times: u32, minutes: u32, is_remembered: bool) {
         let mut refusals = Refusals::default();

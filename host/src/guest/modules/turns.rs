@@ -1,4 +1,4 @@
-//! Turns at compiling: so many compilers at once and no more, whoever asks for them.
+//! Turns at compiling: a bounded number of compilers at once, whoever asks for them.
 //!
 //! Two queues wait, requests of the API and deployed transforms. The next turn goes to the queue that has fewer compilers
 //! running, or else has used less time: uploads that each take the longest time cannot hold up a host's restart, and a
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::ModuleMetrics;
 
 /// Threads of one queue that wait.
 const WAITING_MAX: usize = 64;
-/// How long a request waits until its turn.
+/// Longest time that a request waits for its turn.
 const REQUEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The party that a module is compiled for.
@@ -57,7 +57,7 @@ pub struct Turns {
 
 struct Shared {
     at_once_max: usize,
-    metrics: Metrics,
+    metrics: ModuleMetrics,
     lines: Mutex<[Line; 2]>,
 }
 
@@ -89,7 +89,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    pub fn new(at_once_max: usize, metrics: Metrics) -> Self {
+    pub fn new(at_once_max: usize, metrics: ModuleMetrics) -> Self {
         let lines = Mutex::default();
         Self { shared: Arc::new(Shared { at_once_max: at_once_max.max(1), metrics, lines }) }
     }

@@ -3,10 +3,14 @@
 use wasmparser::{ElementItems, ElementKind, ExternalKind, FunctionBody, Payload, TypeRef};
 
 use super::footprint::CoreModule;
-use super::{Counts, Part, Refused};
+use super::{Counts, Part, StructureError};
 
 /// Counts one section of a core module, for the component as a whole and for the module's instances.
-pub(super) fn scan_module(payload: &Payload<'_>, module: &mut CoreModule, counts: &mut Counts) -> Result<(), Refused> {
+pub(super) fn scan_module(
+    payload: &Payload<'_>,
+    module: &mut CoreModule,
+    counts: &mut Counts,
+) -> Result<(), StructureError> {
     match payload {
         Payload::TypeSection(section) => {
             for group in section.clone() {
@@ -78,7 +82,7 @@ pub(super) fn scan_module(payload: &Payload<'_>, module: &mut CoreModule, counts
     Ok(())
 }
 
-fn scan_function(body: &FunctionBody<'_>, counts: &mut Counts) -> Result<(), Refused> {
+fn scan_function(body: &FunctionBody<'_>, counts: &mut Counts) -> Result<(), StructureError> {
     counts.largest(Part::FunctionBytes, body.range().len() as u64)?;
     let mut locals = 0u64;
     for group in body.get_locals_reader()? {

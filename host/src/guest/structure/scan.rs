@@ -7,14 +7,14 @@ use wasmparser::{
 
 use super::footprint::{CoreModule, Footprint};
 use super::module::scan_module;
-use super::{Counts, Part, Refused, types};
+use super::{Counts, Part, StructureError, types};
 
 /// A component whose sections are being read: its index spaces, as far as instances are made of them.
 #[derive(Default)]
 struct Component {
     modules: Vec<Footprint>,
     components: Vec<Footprint>,
-    /// One instance of it, with all inner ones.
+    /// The size of one instance of the component, with all inner ones.
     total: Footprint,
 }
 
@@ -31,7 +31,7 @@ struct Scan<'a> {
 }
 
 /// Counts everything in `bytes`. Something that this pass does not understand is left to the validator.
-pub(super) fn scan(bytes: &[u8]) -> Result<(Counts, Footprint), Refused> {
+pub(super) fn scan(bytes: &[u8]) -> Result<(Counts, Footprint), StructureError> {
     let root = Component { total: Footprint::COMPONENT, ..Component::default() };
     let mut scan = Scan { bytes, counts: Counts::default(), open: vec![Open::Component(root)] };
     for payload in Parser::new(0).parse_all(bytes) {
@@ -53,7 +53,7 @@ pub(super) fn scan(bytes: &[u8]) -> Result<(Counts, Footprint), Refused> {
 
 impl Scan<'_> {
     /// Closes the innermost module or component, and puts it into the index space of the one around it.
-    fn end(&mut self) -> Result<Option<Footprint>, Refused> {
+    fn end(&mut self) -> Result<Option<Footprint>, StructureError> {
         let closed = self.open.pop();
         let footprint = match &closed {
             Some(Open::Module(module)) => module.footprint(),
@@ -68,7 +68,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    fn component(&mut self, payload: &Payload<'_>) -> Result<(), Refused> {
+    fn component(&mut self, payload: &Payload<'_>) -> Result<(), StructureError> {
         match payload {
             Payload::ModuleSection { .. } => {
                 self.counts.add(Part::CoreModules, 1)?;
@@ -114,7 +114,7 @@ impl Scan<'_> {
                     self.counts.add(Part::Imports, 1)?;
                     self.counts.largest(Part::NameBytes, import.name.name.len() as u64)?;
                     if let ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) = import.ty {
-                        return Err(Refused::Unknown("imports a core module or a component"));
+                        return Err(StructureError::Unknown("imports a core module or a component"));
                     }
                 }
             }
@@ -136,7 +136,7 @@ impl Scan<'_> {
         }
     }
 
-    fn core_instance(&mut self, instance: &Instance<'_>) -> Result<(), Refused> {
+    fn core_instance(&mut self, instance: &Instance<'_>) -> Result<(), StructureError> {
         match instance {
             Instance::Instantiate { module_index, args } => {
                 self.counts.add(Part::Aliases, args.len() as u64)?;
@@ -158,7 +158,7 @@ impl Scan<'_> {
         self.check_total()
     }
 
-    fn component_instance(&mut self, instance: &ComponentInstance<'_>) -> Result<(), Refused> {
+    fn component_instance(&mut self, instance: &ComponentInstance<'_>) -> Result<(), StructureError> {
         match instance {
             ComponentInstance::Instantiate { component_index, args } => {
                 self.counts.add(Part::Aliases, args.len() as u64)?;
@@ -181,7 +181,7 @@ impl Scan<'_> {
     }
 
     /// Checks the sum over instances of instances.
-    fn check_total(&mut self) -> Result<(), Refused> {
+    fn check_total(&mut self) -> Result<(), StructureError> {
         let total = self.innermost().total;
         self.counts.largest(Part::CoreInstances, total.core_instances)?;
         self.counts.largest(Part::ComponentInstances, total.component_instances)?;
@@ -189,13 +189,13 @@ impl Scan<'_> {
         self.counts.largest(Part::Tables, total.tables)
     }
 
-    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), Refused> {
+    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), StructureError> {
         self.counts.add(Part::Aliases, 1)?;
         match alias {
             ComponentAlias::InstanceExport { kind, name, .. } => {
                 self.counts.largest(Part::NameBytes, name.len() as u64)?;
                 if let ComponentExternalKind::Module | ComponentExternalKind::Component = kind {
-                    return Err(Refused::Unknown("takes a core module or a component out of an instance"));
+                    return Err(StructureError::Unknown("takes a core module or a component out of an instance"));
                 }
             }
             ComponentAlias::CoreInstanceExport { name, .. } => self.counts.largest(Part::NameBytes, name.len() as u64)?,
@@ -220,7 +220,7 @@ impl Scan<'_> {
     }
 
     /// An export is an item of its own in the index space of its kind.
-    fn export(&mut self, name: &str, kind: ComponentExternalKind, index: u32) -> Result<(), Refused> {
+    fn export(&mut self, name: &str, kind: ComponentExternalKind, index: u32) -> Result<(), StructureError> {
         self.counts.add(Part::Exports, 1)?;
         self.counts.largest(Part::NameBytes, name.len() as u64)?;
         let component = self.innermost();

@@ -3,7 +3,7 @@
 
 use wasmparser::{BinaryReader, ComponentType, ComponentTypeDeclaration, CoreType};
 
-use super::{Counts, Part, Refused};
+use super::{Counts, Part, StructureError};
 
 /// First bytes of the types that hold declarations.
 const COMPONENT_TYPE: u8 = 0x41;
@@ -12,7 +12,7 @@ const INSTANCE_TYPE: u8 = 0x42;
 const TYPE_DECLARATION: u8 = 0x01;
 
 /// Counts the types of a section; `section` is its content.
-pub(super) fn scan(section: &[u8], offset: usize, counts: &mut Counts) -> Result<(), Refused> {
+pub(super) fn scan(section: &[u8], offset: usize, counts: &mut Counts) -> Result<(), StructureError> {
     let mut reader = BinaryReader::new(section, offset);
     let types = reader.read_var_u32()?;
     for _ in 0..types {
@@ -30,7 +30,7 @@ pub(super) fn count_core(ty: &CoreType<'_>) -> u64 {
 }
 
 /// Reads one type with all that is nested in it. The stack holds how many declarations of each level are still to come.
-fn scan_type(reader: &mut BinaryReader<'_>, counts: &mut Counts) -> Result<(), Refused> {
+fn scan_type(reader: &mut BinaryReader<'_>, counts: &mut Counts) -> Result<(), StructureError> {
     let mut open: Vec<u32> = Vec::new();
     let mut is_type = true;
     loop {
@@ -63,6 +63,6 @@ fn scan_type(reader: &mut BinaryReader<'_>, counts: &mut Counts) -> Result<(), R
     }
 }
 
-fn first_byte(reader: &BinaryReader<'_>) -> Result<u8, Refused> {
+fn first_byte(reader: &BinaryReader<'_>) -> Result<u8, StructureError> {
     Ok(reader.clone().read_u8()?)
 }

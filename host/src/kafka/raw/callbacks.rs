@@ -1,4 +1,4 @@
-//! The functions that librdkafka calls back: they note in a client's [`Events`] what happened, and log.
+//! The functions that librdkafka calls back: they add to a client's [`Events`], and log.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -19,7 +19,7 @@ const SIZES_MAX: usize = 16;
 /// Sets the callbacks of a configuration.
 ///
 /// # Safety
-/// `conf` is live, and `events` outlives every client that is made of it.
+/// `conf` is live, and `events` outlives every client that is made from it.
 pub(super) unsafe fn set(conf: *mut rd_kafka_conf_t, events: *mut Events, is_consumer: bool) {
     // SAFETY: the caller's promise.
     unsafe {

@@ -48,7 +48,7 @@ impl Client {
         let conf = configured(properties)?;
         let events = Box::into_raw(Box::<Events>::default());
         let is_consumer = matches!(kind, rd_kafka_type_t::RD_KAFKA_CONSUMER);
-        // SAFETY: the configuration is owned here until rd_kafka_new takes it over, which it does where it succeeds; `events`
+        // SAFETY: the configuration is owned here until rd_kafka_new succeeds and takes it over; `events`
         // outlives `rk` (see drop).
         unsafe {
             callbacks::set(conf, events, is_consumer);

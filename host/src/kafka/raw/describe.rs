@@ -17,7 +17,7 @@ const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
     pub topic: String,
-    /// As Kafka's own tools write it. A topic that was made anew has another one. Empty: the broker does not tell.
+    /// The topic's id, as Kafka's own tools write it. A recreated topic has another one. Empty: the broker does not tell.
     pub id: String,
     pub partitions: i32,
 }
@@ -69,7 +69,7 @@ pub fn describe_topics(
 /// # Safety
 /// `event` is live.
 unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<TopicDescription>, RawError> {
-    // SAFETY: the caller's promise; what an event lends lives as long as it does.
+    // SAFETY: the caller's promise; the parts of an event live as long as the event.
     unsafe {
         check("describe_topics", rd_kafka_event_error(event))?;
         let result = rd_kafka_event_DescribeTopics_result(event);

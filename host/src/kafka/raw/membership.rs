@@ -65,7 +65,7 @@ impl Client {
         unsafe { assignment::unassign(self.rk, partitions.ptr()) }
     }
 
-    /// Returns true if the group has given this member's partitions to others, and the member has not heard of it yet.
+    /// Returns true if the group has given this member's partitions to others, and the member does not know it yet.
     pub fn is_assignment_lost(&self) -> bool {
         // SAFETY: live handle.
         unsafe { rd_kafka_assignment_lost(self.rk) != 0 }

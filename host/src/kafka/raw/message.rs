@@ -56,7 +56,7 @@ impl<'a> RawMessage<'a> {
         Self { message }
     }
 
-    /// Identifies the topic as long as a [`super::TopicHandle`] of it lives in the same client.
+    /// Identifies the topic as long as one of its [`super::TopicHandle`]s lives in the same client.
     pub fn topic_id(&self) -> usize {
         self.message.rkt as usize
     }
@@ -108,7 +108,7 @@ impl<'a> RawMessage<'a> {
         let mut value = ptr::null();
         let mut size = 0;
         let mut index = 0;
-        // SAFETY: the message's own headers; names and values live as long as it does.
+        // SAFETY: the message's own headers; names and values live as long as the message.
         while unsafe { rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) } == 0 {
             // SAFETY: librdkafka ends each name with a NUL.
             let shown = unsafe { CStr::from_ptr(name) }.to_bytes();

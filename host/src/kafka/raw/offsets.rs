@@ -1,4 +1,4 @@
-//! Offsets: where a consumer is, what its group has committed, and where partitions begin and end.
+//! Offsets: a consumer's positions, the committed offsets of its group, and the bounds of partitions.
 
 use std::ffi::CStr;
 use std::ptr;

@@ -31,11 +31,11 @@ pub struct OutputLimits {
     /// Bytes of one input record's outputs: their keys, values and headers, and [`RECORD_BYTES`] and [`HEADER_BYTES`] for
     /// each.
     pub bytes_per_input: usize,
-    /// How many outputs the spec has.
+    /// Number of outputs of the spec.
     pub targets: u32,
 }
 
-/// How a guest broke the contract with its output.
+/// A breach of the contract by a guest's output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
     #[error("column {column} has {found} entries, {expected} expected")]
@@ -104,9 +104,8 @@ impl Output {
     /// Proves the output against its input and limits; nothing reads an output before this.
     pub fn check<'a>(&'a self, input: &'a Batch, limits: &OutputLimits) -> Result<CheckedOutput<'a>, OutputError> {
         let rows = self.targets.len();
-        let expect = |column, found, expected| match found == expected {
-            true => Ok(()),
-            false => Err(OutputError::Columns { column, found, expected }),
+        let expect = |column, found, expected| {
+            if found == expected { Ok(()) } else { Err(OutputError::Columns { column, found, expected }) }
         };
         expect("sources", self.sources.len(), rows)?;
         expect("keys", self.keys.len(), 2 * rows)?;
@@ -180,8 +179,10 @@ impl Output {
         start: u32,
         end: u32,
     ) -> Result<usize, OutputError> {
-        let (first, both) = (input.data.len(), input.data.len() + self.data.len());
-        let (from, to) = (start as usize, end as usize);
+        let first = input.data.len();
+        let both = input.data.len() + self.data.len();
+        let from = start as usize;
+        let to = end as usize;
         if start == NULL && end == NULL {
             return Ok(0);
         }
@@ -206,7 +207,8 @@ pub struct OutRecord<'a> {
 impl<'a> CheckedOutput<'a> {
     /// Output records in order, without those of failed rows.
     pub fn records(&self) -> impl Iterator<Item = OutRecord<'a>> + '_ {
-        let (input, output) = (self.input, self.output);
+        let input = self.input;
+        let output = self.output;
         let mut header = 0;
         let mut failures = output.failures.iter().map(|failure| failure.row).peekable();
         (0..output.targets.len()).filter_map(move |row| {
@@ -236,7 +238,7 @@ impl<'a> CheckedOutput<'a> {
         })
     }
 
-    /// What no output record's key and value together exceed, where no record has headers: a span lies whole in the
+    /// A bound on the key and value of every output record, where no record has headers: a span lies whole in the
     /// input's data or in the output's. None: look at each record.
     pub fn record_bytes_bound(&self) -> Option<usize> {
         self.output.headers.is_empty().then(|| 2 * self.input.data.len().max(self.output.data.len()))
@@ -261,7 +263,8 @@ fn resolve<'a>(input: &'a [u8], output: &'a [u8], start: u32, end: u32) -> Optio
     if start == NULL {
         return None;
     }
-    let (from, to) = (start as usize, end as usize);
+    let from = start as usize;
+    let to = end as usize;
     if to <= input.len() {
         return Some(&input[from..to]);
     }

@@ -47,8 +47,8 @@ impl TaskManager {
             self.aborts.forget_error();
             return self.session.abort().map_err(as_restart);
         }
-        let metrics = self.revision().metrics.clone();
-        let timer = metrics.commit_time.start_timer();
+        let observer = self.revision().observer.clone();
+        let timer = observer.metrics.commit_time.start_timer();
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; after a passing error all goes on.
             OpenError::Partitions(message) => SessionError::Restart(message),
@@ -73,8 +73,8 @@ impl TaskManager {
         }
         let faulty = self.states.committed(&*self.session, first_changelog, now);
         self.wait_for_states(&faulty);
-        metrics.committed.inc();
-        self.stats.count(&metrics, now);
+        observer.metrics.committed.inc();
+        self.stats.count(&observer, now);
         self.pass_trial();
         if self.portion.committed(self.revision().settings.batch_records) {
             self.limit_rows();
@@ -125,7 +125,7 @@ impl TaskManager {
     pub(super) fn roll_back(&mut self, code: Code, reason: &str, now: Timestamp) -> Result<(), SessionError> {
         let id = &self.revision().settings.id;
         tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
-        self.revision().metrics.aborted("abort");
+        self.revision().observer.metrics.aborted("abort");
         self.aborts.note(code, reason, now);
         self.abort(now)?;
         self.back_off(now);
@@ -145,7 +145,7 @@ impl TaskManager {
         let reason = &failure.message;
         let rows_max = self.portion.rows_max();
         tracing::info!(transform = %id, reason, rows_max, "transaction aborted, done again in smaller ones");
-        self.revision().metrics.aborted(label);
+        self.revision().observer.metrics.aborted(label);
         self.aborts.note(failure.code, reason, now);
         self.abort(now)?;
         self.limit_rows();
@@ -188,7 +188,7 @@ impl TaskManager {
     pub(super) fn forget_work(&mut self) {
         let revision = self.rollout.current();
         if revision.settings.delivery == Delivery::AtLeastOnce {
-            revision.metrics.repeated.inc_by(self.stats.records());
+            revision.observer.metrics.repeated.inc_by(self.stats.records());
         }
         self.stats.clear();
     }

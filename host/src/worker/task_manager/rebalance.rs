@@ -11,7 +11,7 @@ use crate::task::Task;
 impl TaskManager {
     /// Takes partitions over, or gives them up. Call it while no transaction is open.
     pub(super) fn apply(&mut self, change: Rebalance, now: Timestamp) -> Result<(), SessionError> {
-        self.revision().metrics.rebalances.inc();
+        self.revision().observer.metrics.rebalances.inc();
         match change {
             Rebalance::Assign(partitions) => self.on_assigned(&partitions, now),
             Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => self.on_revoked(&partitions),
@@ -58,8 +58,8 @@ impl TaskManager {
     /// Gives up partitions that another member may own already: the open transaction is aborted.
     pub(super) fn on_lost(&mut self, partitions: &[TopicPartition], now: Timestamp) -> Result<(), SessionError> {
         tracing::warn!(transform = %self.revision().settings.id, ?partitions, "partitions lost: uncommitted work is dropped");
-        self.revision().metrics.rebalances.inc();
-        self.revision().metrics.aborted("lost");
+        self.revision().observer.metrics.rebalances.inc();
+        self.revision().observer.metrics.aborted("lost");
         self.forget(partitions);
         self.session.unassign(partitions).map_err(as_restart)?;
         self.abort(now)?;

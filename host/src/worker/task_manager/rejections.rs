@@ -45,7 +45,7 @@ impl TaskManager {
         let id = &self.revision().settings.id;
         let records = blamed.len();
         tracing::info!(transform = %id, reason, records, "transaction aborted, the records that were refused in it fail");
-        self.revision().metrics.aborted("rejected");
+        self.revision().observer.metrics.aborted("rejected");
         self.aborts.note(RecordFailure::refused(cause, reason).code, reason, now);
         if self.aborts.note_rejection() >= REJECTIONS_MAX {
             self.portion.shrink(self.rollout.current().settings.batch_records);

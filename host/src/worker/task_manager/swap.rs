@@ -38,8 +38,8 @@ impl TaskManager {
             goes_on = self.revision().settings.revision, topic = %task.topic(), partition = at.partition, offset,
             %code, error = message, "the new revision trapped before its first commit: the one before goes on"
         );
-        rejected.metrics.swapped("refused");
-        rejected.metrics.aborted("refused");
+        rejected.observer.metrics.swapped("refused");
+        rejected.observer.metrics.aborted("refused");
         self.abort(now)?;
         self.install(Vec::new(), now).map_err(as_restart)
     }
@@ -70,7 +70,7 @@ impl TaskManager {
     pub(super) fn pass_trial(&mut self) {
         self.tasks.values_mut().for_each(Task::pass_trial);
         if self.rollout.pass_trial() {
-            self.revision().metrics.swapped("ok");
+            self.revision().observer.metrics.swapped("ok");
         }
     }
 

@@ -230,7 +230,7 @@ impl<L: Log> Host<L> {
                 log_bytes_max: LOG_BYTES_MAX,
                 ..ApiLimits::default()
             }),
-            metrics: metrics.connections(),
+            metrics: metrics.http.clone(),
             render_metrics: Arc::new(|| "sandbar_up 1\n".into()),
             on_request: Arc::new(move |method, route, status, seconds| {
                 assert!(seconds >= 0.0);

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sandbar::cluster::{LogTopics, Recorder};
-use sandbar::model::journal::Level;
+use sandbar::model::log_entry::Level;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord};
 use sandbar::telemetry::metrics::Metrics;
-use sandbar::telemetry::transform_log::{Kind, journal};
+use sandbar::telemetry::transform_log::{EntryKind, TransformLog};
 use serde_json::{Value, json};
 
 use super::host::{GOOD, Host, LOG_BYTES_MAX};
@@ -285,7 +285,7 @@ async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
     let feeds = LogTopics::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
     feeds.ensure().expect("created");
     let metrics = Metrics::new();
-    let (journal, [entries, _]) = journal("a", 1 << 20, |kind| metrics.journal_dropped(kind));
+    let (journal, [entries, _]) = TransformLog::new("a", 1 << 20, |kind| metrics.transform_log.dropped(kind));
     let (end, ended) = tokio::sync::watch::channel(false);
     let recording = tokio::spawn(Recorder::new(feeds, entries, metrics.clone()).run(ended));
     let id = "orders/strip".parse().expect("valid");
@@ -300,5 +300,5 @@ async fn a_line_that_the_log_refuses_is_dropped_and_counted() {
     }
     end.send(true).expect("it records");
     recording.await.expect("it ends");
-    assert_eq!((written(), metrics.journal_dropped(Kind::Log).get()), (2, 1));
+    assert_eq!((written(), metrics.transform_log.dropped(EntryKind::Log).get()), (2, 1));
 }

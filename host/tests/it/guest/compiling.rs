@@ -1,5 +1,5 @@
-//! The compiler's process and who it is run for: how it ends, that its end is told for what it is, that so many run at once
-//! and no more, and that a refusal costs once.
+//! The compiler's process: each way in which it ends has its error, a bounded number of processes run at once, and a refusal
+//! costs once.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use sandbar::guest::compile::{Compiler, Jail, Protection};
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules};
+use sandbar::guest::{ModuleOptions, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
 use sandbar::telemetry::metrics::Metrics;
@@ -66,8 +66,8 @@ fn real() -> Compiler {
 fn modules(compiler: Compiler) -> (Modules, Metrics) {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let metrics = Metrics::new();
-    let cache = Cache::open(&folder, 1 << 30).expect("a folder");
-    (Modules::new(compiler, cache, ADDRESS_SPACE_BYTES_MAX, metrics.clone()).expect("an engine"), metrics)
+    let options = ModuleOptions { compiler, ..ModuleOptions::default() };
+    (Modules::open(&folder, options, metrics.modules.clone()).expect("an engine"), metrics)
 }
 
 /// The value of a metric, as it is shown.
@@ -97,7 +97,7 @@ fn fixture() -> Vec<u8> {
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()))
 }
 
-/// A component with functions of so many instructions each: the larger they are, the more memory and time each takes.
+/// Makes a component with functions of `instructions` each: the larger they are, the more memory and time each takes.
 fn large(functions: usize, instructions: usize) -> Vec<u8> {
     let mut text = String::from("(component (core module\n");
     for function in 0..functions {

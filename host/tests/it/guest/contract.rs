@@ -91,7 +91,7 @@ fn filter_odd() {
     assert_eq!((bench.stats.filtered, bench.task.next_offset()), (2, 5));
 }
 
-/// An instance lives on from batch to batch, until something fails: then the next begins anew.
+/// An instance lives on from batch to batch, until a call fails: then the next call has a new instance.
 #[test]
 fn count() {
     let mut bench = Bench::with(&plain("count"), |settings| {
@@ -219,7 +219,7 @@ fn stack_overflow() {
     check_all_fail("stack-overflow", mode("stack-overflow"), json!({}), "E102", "out of bounds");
 }
 
-/// It never returns, so its memory is what it runs out of first.
+/// A guest that never returns runs out of memory first.
 #[test]
 fn output_bomb() {
     let limits = json!({ "memory": "4MiB", "batch_time": "5s" });
@@ -236,7 +236,7 @@ fn fat_output() {
     assert_eq!(bench.dead_letters().iter().map(|dead| dead.1).collect::<Vec<_>>(), ["E107"]);
 }
 
-/// More than may be lifted out of a guest in one call is an output limit too; it does not add up over calls.
+/// The bytes that may be lifted out of a guest in one call are an output limit too, which does not add up over calls.
 #[test]
 fn lifted_bytes_are_limited_per_call() {
     let fat = |bytes: usize| {
@@ -289,16 +289,16 @@ fn log_flood() {
         let spec = flood(limits.clone());
         let mut bench = Bench::new(&spec);
         bench.offer(&["a"]).run();
-        let metrics = bench.revision.metrics.clone();
-        let passed = |of: u64| of - metrics.log_dropped.get();
+        let metrics = bench.revision.observer.metrics.clone();
+        let passed = |of: u64| of - metrics.guest.log_lines_dropped.get();
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let mut other = Task::new(&assigned, bench.revision.clone(), false);
         other.offer(&support::guests::record(0, "b"));
         bench.now = Timestamp(bench.now.0 + 1_000_000);
-        let stepped = other.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
-        stepped.expect("the session takes everything");
+        bench.task = other;
+        bench.step();
         assert!(passed(10_000) <= most * 2, "{limits}: {} passed", passed(10_000));
     }
 }
@@ -341,7 +341,8 @@ fn init_loop() {
 fn a_dead_letter_is_the_record_and_its_failure() {
     let mut bench = Bench::new(&plain("fail"));
     let headers: [(&str, Option<&[u8]>); 2] = [("trace", Some(b"\x00\xff")), ("none", None)];
-    let (key, value) = (Some(&b"\x80"[..]), Some(&b"a poison \xff"[..]));
+    let key = Some(&b"\x80"[..]);
+    let value = Some(&b"a poison \xff"[..]);
     bench.task.offer(&RecordRef { offset: 41, timestamp: 12, key, value, headers: &headers });
     bench.run();
     let [dead] = &bench.session.sent[..] else { panic!("one record is sent") };
@@ -393,7 +394,7 @@ fn pause_stops_before_the_record_until_it_is_resumed() {
     }
 }
 
-/// The first run and so many more, each after the backoff; alone or in a batch.
+/// A record is run once and `attempts` times more, each after the backoff; alone or in a batch.
 #[test]
 fn retries_come_before_the_policy() {
     let on_error = json!({ "retry": { "attempts": 2, "backoff": "300ms" } });
@@ -404,7 +405,7 @@ fn retries_come_before_the_policy() {
         assert_eq!(bench.waits, [300, 300], "{values:?}");
         assert_eq!(bench.dead_letters().len(), 1, "{values:?}");
         assert_eq!(bench.session.values(0).len(), values.len() - 1, "{values:?}");
-        assert_eq!(bench.revision.metrics.guest_call.get_sample_count(), calls, "{values:?}");
+        assert_eq!(bench.revision.observer.metrics.guest.call_time.get_sample_count(), calls, "{values:?}");
     }
 }
 
@@ -438,7 +439,7 @@ const WRONG_TYPES: &str = r#"(component
     (instance $i (export "init" (func $f)) (export "process" (func $f)))
     (export "sandbar:transform/transform@0.1.0" (instance $i)))"#;
 
-/// Modules that are refused, each with the code and what its message names.
+/// Modules that are refused, each with the code and a part of the message.
 fn refused() -> Vec<(&'static str, Vec<u8>, Code, String)> {
     let text = |name, text: &str, code, message: &str| (name, wat(text), code, message.to_owned());
     let long = format!("long:{}/name", "n".repeat(80_000));

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hostile_modules::{Hostile, mangled};
-use crate::support::guests::{Bench, PARTITION, batch, modules, modules_within, spec};
-use sandbar::guest::compile::Compiler;
-use sandbar::guest::{Modules, Tables};
+use crate::support::guests::{Bench, PARTITION, batch, modules, modules_with, spec};
+use sandbar::guest::{ModuleOptions, Modules, Tables};
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::ModuleError;
 use sandbar::model::units::Timestamp;
@@ -310,7 +309,7 @@ fn components_within_a_component_are_connected() {
 /// Each linear memory reserves address space: a used-up budget refuses an instance, and has room again when one goes.
 #[test]
 fn address_space_is_a_budget() {
-    let modules = modules_within(Compiler::default(), 9 << 30);
+    let modules = modules_with(ModuleOptions { address_space_bytes_max: 9 << 30, ..ModuleOptions::default() });
     let module = Hostile::default().build();
     let make = || instance_of(&modules, &module, json!({}));
     let first = make().expect("there is room");
@@ -351,11 +350,12 @@ fn a_host_without_memory_blames_no_record() {
         }
     }
     let mut bench = Bench::of(&Hostile::default().build(), &spec(json!({}), json!({})), KeyedState::default(), |_| {});
-    let (settings, metrics) = (bench.revision.settings.clone(), bench.revision.metrics.clone());
-    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), metrics });
+    let settings = bench.revision.settings.clone();
+    let observer = bench.revision.observer.clone();
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Short), observer });
     bench.task.swap(revision, None, false);
     bench.offer(&["a", "b"]);
-    let stepped = bench.task.step(bench.now, &mut bench.session, &mut bench.state, &mut bench.stats);
+    let stepped = bench.try_step();
     assert!(matches!(&stepped, Err(SessionError::Withheld { message, .. }) if message.contains("no memory")), "{stepped:?}");
     assert!(bench.session.sent.is_empty() && bench.task.next_offset() == 0);
 }

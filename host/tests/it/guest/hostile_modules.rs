@@ -1,4 +1,4 @@
-//! Components of the Sandbar world, written as text: guests that do what no compiler makes them do.
+//! Components of the Sandbar world, written as text: guests that no compiler would make.
 //!
 //! A [`Hostile`] behaves unless something is put in its place: `init` accepts, `process` filters every record. Functions
 //! are bodies in WebAssembly's text format, with these functions at hand:
@@ -65,9 +65,11 @@ impl Hostile {
 
     fn text(&self) -> String {
         let Self { before, after, .. } = self;
-        let (memory, module) = (self.memory_module(), self.core_module());
+        let memory = self.memory_module();
+        let module = self.core_module();
         // The types of the world: once as they are lifted, once as the exported interface names them.
-        let (types, shim) = (types(), shim());
+        let types = types();
+        let shim = shim();
         format!(
             r#"(component
   (import "sandbar:transform/log@0.1.0" (instance $log
@@ -196,7 +198,8 @@ fn types() -> String {
 
 /// A component that only gives names to the types that it passes on.
 fn shim() -> String {
-    let (imported, exported) = (output("$failure"), output("$exported_failure"));
+    let imported = output("$failure");
+    let exported = output("$exported_failure");
     format!(
         r#"(component $Shim
     (type $s {SETUP}) (import "setup" (type $setup (eq $s)))

@@ -1,5 +1,5 @@
-//! Keyed state under a real guest (`tests/guests/stateful`), in wasmtime and without a log: one test per mode. What
-//! happens to state on Kafka is in `tests/e2e/state.rs`, and under every fault in `simulation.rs`.
+//! Keyed state under a real guest (`tests/guests/stateful`), in wasmtime and without a log: one test per mode.
+//! `tests/e2e/state.rs` tests state on Kafka, and `simulation.rs` tests it under every fault.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn bench(spec: &Spec) -> Bench {
     Bench::of(stateful(), spec, KeyedState::in_memory(stores.collect()).expect("memory"), |_| {})
 }
 
-/// What the open transaction changes: key to entry, as text.
+/// The changes of the open transaction, by key, as text.
 fn changes(state: &KeyedState) -> BTreeMap<String, Option<String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     state.changes().map(|(_, key, entry)| (text(key), entry.map(|entry| text(&entry.value)))).collect()
@@ -85,7 +85,7 @@ fn nothing_is_kept_of_a_failed_record() {
     }
 }
 
-/// Over `max_bytes` the record is a dead letter; what is in the store stays, and smaller records go on.
+/// Over `max_bytes` the record is a dead letter; the entries of the store stay, and smaller records go on.
 #[test]
 fn fat() {
     let limits = json!({ "state": { "sums": { "max_bytes": "1KiB" } } });
@@ -134,8 +134,8 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     let first = bench.task.wait_until();
     (0..3).for_each(|_| tick(&mut bench));
     assert_eq!(bench.session.values(0), ["1 5", "1", "2", "3"]);
-    let (ticked, key) = (&bench.session.sent[3], "tick-3");
-    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some(key.as_bytes()), bench.now.0));
+    let ticked = &bench.session.sent[3];
+    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some("tick-3".as_bytes()), bench.now.0));
     assert_eq!(bench.state.changes().count(), 2);
     bench.state.roll_back();
     bench.task.rewind();
@@ -145,7 +145,7 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     assert_eq!(bench.session.values(0)[4..], ["1"], "it is due again, and its count was undone");
 }
 
-/// It changes nothing, fails no record, and the next one comes.
+/// A failed tick changes nothing, fails no record, and the next one comes.
 #[test]
 fn tick_panic() {
     let mut bench = bench(&spec_of(mode("tick-panic"), json!({ "tick": "1s" })));

@@ -94,11 +94,11 @@ pub struct Transaction {
     sent: Vec<Sent>,
     offsets: Vec<CommitOffset>,
     since: i64,
-    /// When its EndTxn, which is on its way, will arrive.
+    /// The time at which its EndTxn arrives, which is on its way.
     ends_at: Option<i64>,
 }
 
-/// What can go wrong, in per mille of calls.
+/// Rates of faults, in per mille of calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
     pub calls: usize,
@@ -117,15 +117,15 @@ pub struct Broker {
     pub inputs: BTreeMap<TopicPartition, InputLog>,
     pub outputs: BTreeMap<(usize, usize), Vec<Sent>>,
     committed: BTreeMap<TopicPartition, i64>,
-    /// Which revision processed what: each entry is the offset before which it did.
+    /// The revisions that processed the records: each with the offset before which it did.
     ran: BTreeMap<TopicPartition, Vec<(i64, u64)>>,
     pub metadata: BTreeMap<TopicPartition, String>,
     pub changelogs: Arc<Mutex<Changelogs>>,
-    /// What the state of each number must be: the fold of what was committed of its inputs.
+    /// The right state of each partition: the fold of the committed records of its inputs.
     folds: BTreeMap<i32, Fold>,
     transactions: u64,
-    /// Whether a commit needs the group's newest generation, as when a rebalance has ended. Without, it is only
-    /// refused for partitions that are another's, as while one is under way.
+    /// True if a commit needs the group's newest generation, as after the end of a rebalance. If not, it is only refused
+    /// for partitions of another member, as during a rebalance.
     pub strict: bool,
     /// Sessions whose process died.
     pub crashed: BTreeSet<u64>,
@@ -183,7 +183,7 @@ impl Broker {
 
     // === The group ===
 
-    /// Deals the partitions out anew. Those that move are given up by their owners first.
+    /// Deals all partitions out again. Their owners first give up those that move.
     pub fn rebalance(&mut self) {
         self.generation += 1;
         let mut partitions: Vec<TopicPartition> = self.inputs.keys().copied().collect();
@@ -222,7 +222,7 @@ impl Broker {
         self.members.iter().find(|(_, member)| member.owned.contains(&partition)).map(|(&id, _)| id)
     }
 
-    /// What the group wants of a member that polls. `holds`: what it believes to own.
+    /// The change that the group wants of a member that polls. `holds` are the partitions that it believes to own.
     pub fn next_change(&mut self, session: u64, holds: &BTreeSet<TopicPartition>) -> Option<Rebalance> {
         let is_member = self.members.contains_key(&session);
         if !is_member && !holds.is_empty() {
@@ -286,7 +286,7 @@ impl Broker {
 
     // === Transactions ===
 
-    /// Opens a session: fences an earlier one of that id and aborts what it left open.
+    /// Opens a session: fences an earlier one of that id, and aborts its open transaction.
     pub fn open(&mut self, transactional_id: &str) -> (u64, u32) {
         self.tick();
         self.sessions += 1;
@@ -317,9 +317,9 @@ impl Broker {
     }
 
     /// A record of a changelog: it takes its place at once, like any. Returns one past its offset.
-    pub fn send_change(&mut self, transactional_id: &str, number: i32, key: &[u8], value: Option<&[u8]>, at: i64) -> i64 {
+    pub fn send_change(&mut self, transactional_id: &str, partition: i32, key: &[u8], value: Option<&[u8]>, at: i64) -> i64 {
         let open = self.producers[transactional_id].open.as_ref().expect("send outside of a transaction");
-        self.changelogs.lock().append(number, open.id, key, value, at)
+        self.changelogs.lock().append(partition, open.id, key, value, at)
     }
 
     /// Adds the offsets to the transaction, as TxnOffsetCommit does, or says why not.
@@ -376,7 +376,8 @@ impl Broker {
             if self.is_stateful() {
                 fold(self.folds.entry(partition.partition).or_default(), records, partition, &world, revision);
             }
-            let (mut wanted, mut found) = (wanted.collect::<Vec<_>>(), of_sources.remove(&partition).unwrap_or_default());
+            let mut wanted: Vec<Sent> = wanted.collect();
+            let mut found = of_sources.remove(&partition).unwrap_or_default();
             // Order counts within a topic.
             wanted.sort_by_key(|sent| sent.topic);
             found.sort_by_key(|sent| sent.topic);
@@ -400,14 +401,14 @@ impl Broker {
 
     /// State = fold of the committed input = changelog.
     fn check_folds(&self) {
-        for (&number, wanted) in &self.folds {
-            assert_eq!(lines(&self.changelogs.lock().fold(number)), lines(wanted), "the changelog of number {number}");
+        for (&partition, wanted) in &self.folds {
+            assert_eq!(lines(&self.changelogs.lock().fold(partition)), lines(wanted), "the changelog of {partition}");
         }
     }
 
-    /// What the state of a number must be.
-    pub fn fold(&self, number: i32) -> Fold {
-        self.folds.get(&number).cloned().unwrap_or_default()
+    /// The right state of a partition.
+    pub fn fold(&self, partition: i32) -> Fold {
+        self.folds.get(&partition).cloned().unwrap_or_default()
     }
 
     /// No lower revision follows a higher one, none commits that traps on everything, and each says where it began.
@@ -453,7 +454,7 @@ impl Broker {
     }
 }
 
-/// Where the host makes the message, any is good.
+/// Takes over the wanted message if it is a wildcard: the host words it, and any wording is good.
 fn forgive_message(found: &mut Sent, wanted: &Sent) {
     if let (Some((name, found)), Some((wanted_name, wanted))) = (found.headers.last_mut(), wanted.headers.last())
         && name == wanted_name

@@ -1,5 +1,5 @@
-//! Changelogs in the broker's memory, as Kafka has them: records of open transactions lie between those that are
-//! committed, and what is behind the first of them cannot be read yet. And the local stores of the simulated hosts.
+//! Changelogs in the broker's memory, as Kafka has them: records of open transactions lie between committed ones, and the
+//! records behind the first open one cannot be read yet. And the local stores of the simulated hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,10 +46,11 @@ pub struct Changelogs {
 }
 
 impl Changelogs {
-    /// Returns one past its offset.
-    pub fn append(&mut self, number: i32, transaction: u64, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> i64 {
-        let slots = self.partitions.entry(number).or_default();
-        let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
+    /// Appends a record, and returns one past its offset.
+    pub fn append(&mut self, partition: i32, transaction: u64, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> i64 {
+        let slots = self.partitions.entry(partition).or_default();
+        let key = key.to_vec();
+        let value = value.map(<[u8]>::to_vec);
         slots.push(Slot { fate: Fate::Open(transaction), key, value, timestamp });
         slots.len() as i64
     }
@@ -67,10 +68,10 @@ impl Changelogs {
         }
     }
 
-    /// What all committed records come to.
-    pub fn fold(&self, number: i32) -> Fold {
+    /// The last value of each key, over all committed records.
+    pub fn fold(&self, partition: i32) -> Fold {
         let mut fold = Fold::new();
-        for slot in self.partitions.get(&number).into_iter().flatten().filter(|slot| slot.fate == Fate::Committed) {
+        for slot in self.partitions.get(&partition).into_iter().flatten().filter(|slot| slot.fate == Fate::Committed) {
             match &slot.value {
                 Some(value) => drop(fold.insert(slot.key.clone(), value.clone())),
                 None => drop(fold.remove(&slot.key)),
@@ -80,33 +81,38 @@ impl Changelogs {
     }
 
     /// Every key that was ever written, also in vain.
-    pub fn keys(&self, number: i32) -> BTreeSet<Vec<u8>> {
-        let slots = self.partitions.get(&number).into_iter().flatten();
+    pub fn keys(&self, partition: i32) -> BTreeSet<Vec<u8>> {
+        let slots = self.partitions.get(&partition).into_iter().flatten();
         slots.filter(|slot| slot.fate != Fate::Marker).map(|slot| slot.key.clone()).collect()
     }
 
-    fn ends(&self, number: i32) -> (i64, i64) {
-        let Some(slots) = self.partitions.get(&number) else { return (0, 0) };
+    fn ends(&self, partition: i32) -> (i64, i64) {
+        let Some(slots) = self.partitions.get(&partition) else { return (0, 0) };
         let stable = slots.iter().position(|slot| matches!(slot.fate, Fate::Open(_))).unwrap_or(slots.len());
         (stable as i64, slots.len() as i64)
     }
 
-    fn read(&self, number: i32, from: i64) -> Page {
-        let (stable, _) = self.ends(number);
+    fn read(&self, partition: i32, from: i64) -> Page {
+        let (stable, _) = self.ends(partition);
         let mut page = Page { records: Vec::new(), next_offset: from, end_offset: stable };
-        let slots = self.partitions.get(&number).into_iter().flatten();
+        let slots = self.partitions.get(&partition).into_iter().flatten();
         for (offset, slot) in (0..stable).zip(slots).skip(from as usize).take(PAGE_RECORDS) {
             page.next_offset = offset + 1;
             if slot.fate == Fate::Committed {
-                let (key, value) = (Some(slot.key.clone()), slot.value.clone());
-                page.records.push(LogRecord { offset, timestamp: slot.timestamp, key, value, headers: Vec::new() });
+                page.records.push(LogRecord {
+                    offset,
+                    timestamp: slot.timestamp,
+                    key: Some(slot.key.clone()),
+                    value: slot.value.clone(),
+                    headers: Vec::new(),
+                });
             }
         }
         page
     }
 }
 
-/// What a restore reads.
+/// The log that a restore reads: changelogs, and nothing else.
 #[derive(Clone)]
 struct ChangelogLog(Arc<Mutex<Changelogs>>);
 
@@ -116,7 +122,7 @@ pub type Disk = Arc<Mutex<BTreeMap<i32, Memory>>>;
 /// A store on such a disk.
 struct OnDisk {
     disk: Disk,
-    number: i32,
+    partition: i32,
 }
 
 /// The stores of a simulated host.
@@ -125,12 +131,12 @@ pub struct SimStates {
     pub disk: Disk,
 }
 
-struct SimOpening {
+struct SimRestore {
     log: ChangelogLog,
     topic: TopicName,
-    number: i32,
+    partition: i32,
     committed: Option<i64>,
-    afresh: bool,
+    wipe: bool,
     local: Option<Box<dyn LocalStore>>,
     restore: Option<StoreRestore>,
 }
@@ -138,14 +144,14 @@ struct SimOpening {
 pub const STORE: &str = "s";
 
 impl StateOpener for SimStates {
-    fn open(&self, number: i32, committed: Positions, afresh: bool) -> Box<dyn Restore> {
-        Box::new(SimOpening {
+    fn open(&self, partition: i32, committed: Positions, wipe: bool) -> Box<dyn Restore> {
+        Box::new(SimRestore {
             log: ChangelogLog(self.changelogs.clone()),
             topic: "changelog".parse().expect("valid"),
-            number,
+            partition,
             committed: committed.get(STORE).copied(),
-            afresh,
-            local: Some(Box::new(OnDisk { disk: self.disk.clone(), number })),
+            wipe,
+            local: Some(Box::new(OnDisk { disk: self.disk.clone(), partition })),
             restore: None,
         })
     }
@@ -155,16 +161,20 @@ impl StateOpener for SimStates {
     }
 }
 
-impl Restore for SimOpening {
+impl Restore for SimRestore {
     fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
-        let copy_age_max = copy_age_max(None);
-        let (log, topic, number, committed) = (&self.log, &self.topic, self.number, self.committed);
-        let changelog = Changelog { log, topic, number, committed, copy_age_max };
+        let changelog = Changelog {
+            log: &self.log,
+            topic: &self.topic,
+            partition: self.partition,
+            committed: self.committed,
+            copy_age_max: copy_age_max(None),
+        };
         let now = clock::now();
         if let Some(local) = self.local.take() {
-            match StoreRestore::begin(&changelog, local, self.afresh, now) {
+            match StoreRestore::begin(&changelog, local, self.wipe, now) {
                 Ok(restore) => self.restore = Some(restore),
-                Err(OpenError::Lost(what)) => panic!("this broker loses nothing: {what}"),
+                Err(OpenError::Lost(message)) => panic!("this broker loses nothing: {message}"),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -196,7 +206,7 @@ impl Restore for SimOpening {
 
 impl OnDisk {
     fn with<T>(&self, access: impl FnOnce(&mut Memory) -> T) -> T {
-        access(self.disk.lock().entry(self.number).or_default())
+        access(self.disk.lock().entry(self.partition).or_default())
     }
 }
 
@@ -298,18 +308,19 @@ impl Log for ChangelogLog {
     }
 }
 
-/// The topic was deleted and made anew: what a copy has is of the one before.
+/// The topic was deleted and created again: a copy has entries of the old one.
 #[test]
-fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
+fn a_copy_that_is_ahead_of_its_changelog_is_wiped() {
     let mut changelogs = Changelogs::default();
     changelogs.append(0, 1, b"new", Some(b"1"), 5);
     changelogs.end(1, true);
     let mut copy = Memory::default();
     let old = (b"old".to_vec(), Some(Entry { written_at: Timestamp(5), value: b"1".to_vec() }));
     copy.apply(&[old], &Mark { position: 10, bytes: 4, entries: 1, at: 5 }).expect("memory does not fail");
-    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+    let topic = "changelog".parse().expect("valid");
     let copy_age_max = copy_age_max(None);
-    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
+    let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max };
     let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
     assert_eq!(restore.wiped, Some("ahead of the changelog"));
     while restore.left() > 0 {
@@ -320,7 +331,7 @@ fn a_copy_that_is_ahead_of_its_changelog_is_begun_anew() {
     assert_eq!(found, [false, true]);
 }
 
-/// What it was brought up to date with may have forgotten deletions by the time that it is gone on with.
+/// A changelog may forget deletions while a restore stands still: so the copy must not pass for a new one before its end.
 #[test]
 fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
     let mut changelogs = Changelogs::default();
@@ -332,10 +343,11 @@ fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
     let mut copy = Memory::default();
     copy.apply(&[], &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
     disk.lock().insert(0, copy);
-    let (log, topic) = (ChangelogLog(Arc::new(Mutex::new(changelogs))), "changelog".parse().expect("valid"));
+    let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+    let topic = "changelog".parse().expect("valid");
     let copy_age_max = copy_age_max(None);
-    let changelog = Changelog { log: &log, topic: &topic, number: 0, committed: None, copy_age_max };
-    let copy = OnDisk { disk: disk.clone(), number: 0 };
+    let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max };
+    let copy = OnDisk { disk: disk.clone(), partition: 0 };
     let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
     let at = || disk.lock()[&0].mark().expect("memory does not fail").map(|mark| mark.at);
     restore.step(&changelog, Duration::ZERO).expect("readable");

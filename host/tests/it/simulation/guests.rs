@@ -1,4 +1,4 @@
-//! Simulated guests: what a record's value says is what it does to its guest. And what must come of it.
+//! Simulated guests: a record's value says how its guest behaves. And the right outcome of each record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::broker::{Header, Input, Sent, partition_of};
 use super::changelog::Fold;
 use super::clock;
 
-/// How a record behaves: the first byte of its value.
+/// The behaviour of a record: the first byte of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Echo,
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What a revision is like.
+/// The quality of a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quality {
     Good,
@@ -81,19 +81,19 @@ pub enum Quality {
     Fragile,
 }
 
-/// What the guests of a run share.
+/// The world that the guests of a run share.
 #[derive(Default)]
 pub struct World {
     /// Revisions that are not good.
     pub qualities: BTreeMap<u64, Quality>,
     /// Bad records that were mended (as an operator does before he resumes).
     pub healed: BTreeSet<(TopicPartition, i64)>,
-    /// How often flaky records trapped.
+    /// The number of traps of each flaky record.
     pub flaked: BTreeMap<(TopicPartition, i64), u32>,
     /// The next instances that cannot be made.
     pub no_instances: u32,
     pub retry_attempts: u32,
-    /// Whether every third tick is refused, after it has written.
+    /// True if every third tick is refused, after it has written.
     pub ticks_fail: bool,
 }
 
@@ -102,7 +102,7 @@ impl World {
         self.qualities.get(&revision).copied().unwrap_or(Quality::Good)
     }
 
-    /// How a record behaves under a revision.
+    /// The behaviour of a record under a revision.
     fn kind(&self, value: &[u8], at: (TopicPartition, i64), revision: u64) -> Kind {
         let kind = if self.healed.contains(&at) { Echo } else { Kind::of(value) };
         match (self.quality(revision), kind) {
@@ -178,7 +178,7 @@ impl Simulated {
             let kind = self.world.lock().kind(value, at, self.revision);
             let made = |value| made(value, self.revision);
             let target = (at.1 % 2) as u32;
-            // Before it may fail: what a failed record wrote must not stay.
+            // Before it may fail: the writes of a failed record must not stay.
             if !state.stores().is_empty() {
                 write(state, batch.key(row), kind, at, call.now);
             }
@@ -221,7 +221,7 @@ impl Simulated {
     }
 }
 
-/// What a record does to the state: it is counted, for its input and for all; its key's last offset is kept, unless it is
+/// Writes a record to the state: it is counted, for its input and for all; its key's last offset is kept, unless it is
 /// filtered.
 fn write(state: &mut KeyedState, key: Option<&[u8]>, kind: Kind, at: (TopicPartition, i64), now: Timestamp) {
     let (counted, last) = keys(at.0, key);
@@ -247,7 +247,7 @@ fn increased(number: Option<&[u8]>) -> Vec<u8> {
     (number + 1).to_string().into_bytes()
 }
 
-/// What the records of a partition, once committed, must have done to its state.
+/// Adds the writes of a partition's committed records to the right state.
 pub fn fold(fold: &mut Fold, records: &[Input], at: TopicPartition, world: &World, revision: u64) {
     for record in records {
         let kind = world.kind(&record.value, (at, record.offset), revision);
@@ -283,7 +283,8 @@ fn push(output: &mut Output, batch: &Batch, row: usize, target: u32, value: &[u8
         output.data.extend_from_slice(bytes);
         [start, start + bytes.len() as u32]
     };
-    let (key, value) = (span(batch.key(row)), span(Some(value)));
+    let key = span(batch.key(row));
+    let value = span(Some(value));
     let headers: Vec<u32> =
         batch.headers(row).iter().flat_map(|(name, value)| [span(Some(name.as_bytes())), span(*value)]).flatten().collect();
     output.targets.push(target);
@@ -300,11 +301,12 @@ pub fn source_of(value: &[u8]) -> TopicPartition {
     let text = std::str::from_utf8(value).expect("values are text");
     let text = text.split_once(" by ").map_or(text, |(source, _)| source);
     let mut numbers = text[1..].split('/').skip(1).map(|part| part.parse::<i32>().expect("a number"));
-    let (input, number) = (numbers.next().expect("input"), numbers.next().expect("partition"));
-    TopicPartition { input: input as u32, partition: number }
+    let input = numbers.next().expect("input");
+    let partition = numbers.next().expect("partition");
+    TopicPartition { input: input as u32, partition }
 }
 
-/// What must come of a record under a revision.
+/// The right outputs of a record under a revision.
 pub fn expected(record: &Input, at: TopicPartition, settings: &Settings, world: &World, revision: u64) -> Vec<Sent> {
     let kind = world.kind(&record.value, (at, record.offset), revision);
     let sent = |topic: usize, value: Vec<u8>, headers: Vec<Header>| {

@@ -1,4 +1,4 @@
-//! One run: workers, a scheduler that steps them, the faults, and what must hold at the end.
+//! One run: workers, a scheduler that steps them, the faults, and the checks at the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use sandbar::model::units::Span;
 use sandbar::ports::{SessionError, StateOpener, TopicPartition};
 use sandbar::state::local::Memory;
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::metrics::{Metrics, TransformMetrics};
+use sandbar::telemetry::observer::{Observers, TransformObserver};
 use sandbar::worker::{Revisions, Swap, TaskManager};
 
 use super::broker::{Broker, Faults, Input};
@@ -27,14 +27,14 @@ use super::session::SimSession;
 
 const START_MS: i64 = 1_700_000_000_000;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// Within this virtual time, and so many turns, all must be done once nothing fails any more.
+/// The virtual time, and the number of turns, within which all must be done once nothing fails any more.
 const CALM_MS_MAX: i64 = 6 * 3_600_000;
 const CALM_STEPS_MAX: usize = 300_000;
 
 /// A worker as `worker::Worker` runs it, its thread replaced by steps.
 pub struct SimWorker {
     transactional_id: String,
-    /// What its process keeps between two of its lives.
+    /// The disk that its process keeps between two of its lives.
     disk: Disk,
     /// An older state of the disk.
     snapshot: BTreeMap<i32, Memory>,
@@ -51,7 +51,7 @@ pub struct Simulation {
     pub broker: Rc<RefCell<Broker>>,
     pub world: Arc<Mutex<World>>,
     pub settings: Settings,
-    metrics: Arc<TransformMetrics>,
+    observer: Arc<TransformObserver>,
     /// The newest revision that was deployed.
     deployed: u64,
     pub workers: Vec<SimWorker>,
@@ -85,7 +85,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
     }
 }
 
-/// The same with a store.
+/// Settings with a store.
 pub fn stateful(mut settings: Settings) -> Settings {
     let first = settings.outputs.len();
     settings.outputs.push("changelog".parse().expect("valid"));
@@ -97,7 +97,7 @@ impl Simulation {
     pub fn new(rng: Rng, settings: Settings, partitions: Vec<TopicPartition>, workers: usize) -> Self {
         clock::set(START_MS);
         let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
-        let metrics = Metrics::new().transform(&settings.id, &settings.inputs, &settings.inputs);
+        let observer = Observers::default().transform(&settings.id, &settings.inputs, &settings.inputs);
         let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
         let deployed = settings.revision;
         let worker = |i| SimWorker {
@@ -114,7 +114,7 @@ impl Simulation {
             broker: Rc::new(RefCell::new(broker)),
             world,
             settings,
-            metrics,
+            observer,
             deployed,
             workers: (0..workers).map(worker).collect(),
             zombies: Vec::new(),
@@ -203,7 +203,7 @@ impl Simulation {
     fn runnable(&self, revision: u64) -> Arc<RunnableRevision> {
         let settings = Settings { revision, ..self.settings.clone() };
         let guests = Arc::new(Factory { world: self.world.clone(), revision });
-        Arc::new(RunnableRevision { settings, guests, metrics: self.metrics.clone() })
+        Arc::new(RunnableRevision { settings, guests, observer: self.observer.clone() })
     }
 
     /// A worker hears of the newest revision, or gets the one that it was outrun by; with instances for some of its
@@ -235,7 +235,7 @@ impl Simulation {
         }
     }
 
-    /// What a new process runs: what is deployed, on trial if it has not committed yet.
+    /// The revisions of a new process: it runs the deployed one, on trial if that has not committed yet.
     fn first_revisions(&self) -> Revisions {
         let mut revisions = Revisions { current: self.runnable(self.deployed), previous: None, rejected: None };
         let proven = self.broker.borrow().newest_revision();
@@ -251,10 +251,12 @@ impl Simulation {
         let partitions: Vec<TopicPartition> = broker.inputs.keys().copied().collect();
         let at = broker.rng.pick(&partitions);
         for _ in 0..count {
-            let kind = match broker.rng.chance(poison) {
-                true if retries && broker.rng.chance(400) => Kind::Flaky,
-                true => broker.rng.pick(&Kind::BAD),
-                false => broker.rng.pick(&Kind::GOOD),
+            let kind = if !broker.rng.chance(poison) {
+                broker.rng.pick(&Kind::GOOD)
+            } else if retries && broker.rng.chance(400) {
+                Kind::Flaky
+            } else {
+                broker.rng.pick(&Kind::BAD)
             };
             put(broker, at, kind);
         }
@@ -285,7 +287,7 @@ impl Simulation {
         }
     }
 
-    /// It is away for so long that the group throws it out, now or while it is away.
+    /// Holds a process up for so long that the group throws it out, now or meanwhile.
     fn stall(&mut self, worker: usize) {
         let Some((session, _)) = &self.workers[worker].manager else { return };
         let mut broker = self.broker.borrow_mut();
@@ -376,7 +378,8 @@ impl Simulation {
             self.first_revisions()
         });
         let stores = (!self.settings.changelogs.is_empty()).then(|| {
-            let (changelogs, disk) = (self.broker.borrow().changelogs.clone(), self.workers[worker].disk.clone());
+            let changelogs = self.broker.borrow().changelogs.clone();
+            let disk = self.workers[worker].disk.clone();
             Arc::new(SimStates { changelogs, disk }) as Arc<dyn StateOpener>
         });
         self.workers[worker].manager = Some((session.id, TaskManager::new(Box::new(session), revisions, stores)));
@@ -388,12 +391,12 @@ impl Simulation {
             Err(SessionError::Restart(_)) => {
                 let ended = self.workers[worker].manager.take();
                 // Its process may have died in a call: then nothing of it is left.
-                let (session, manager) = ended.expect("it has just turned");
+                let (session, manager) = ended.expect("it has just run");
                 let died = self.broker.borrow().crashed.contains(&session);
                 self.workers[worker].revisions = (!died).then(|| manager.into_revisions());
                 self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
             }
-            Err(error) => panic!("an abort is the manager's own matter: {error}"),
+            Err(error) => panic!("the task manager handles an abort itself: {error}"),
         }
     }
 
@@ -433,16 +436,16 @@ impl Simulation {
         for (session, manager) in self.workers.iter_mut().filter_map(|worker| worker.manager.as_mut()) {
             let owned: Vec<i32> =
                 broker.inputs.keys().filter(|at| broker.owner(**at) == Some(*session)).map(|at| at.partition).collect();
-            for number in owned {
-                let fold = broker.fold(number);
-                for key in broker.changelogs.lock().keys(number) {
+            for partition in owned {
+                let fold = broker.fold(partition);
+                for key in broker.changelogs.lock().keys(partition) {
                     // What ticks write depends on the time.
                     if key == b"tick" {
                         continue;
                     }
-                    let found = manager.look_up(number, STORE, &key, clock::now()).expect("it is open");
+                    let found = manager.look_up(partition, STORE, &key, clock::now()).expect("it is open");
                     let key_text = String::from_utf8_lossy(&key);
-                    assert_eq!(found.as_ref(), fold.get(&key), "number {number}, key {key_text:?}");
+                    assert_eq!(found.as_ref(), fold.get(&key), "partition {partition}, key {key_text:?}");
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sandbar::model::batch::{HeaderRef, RecordRef};
 use sandbar::model::names::TopicName;
-use sandbar::ports::{CommitOffset, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 
 use super::broker::{Broker, InputLog, Sent, partition_of};
 use super::clock;
@@ -19,7 +19,7 @@ pub struct SimSession {
     pub id: u64,
     transactional_id: String,
     epoch: u32,
-    /// What it believes to own: from the event on, until it gave it up.
+    /// The partitions that it believes to own: from the event on, until it gave them up.
     holds: BTreeSet<TopicPartition>,
     positions: BTreeMap<TopicPartition, i64>,
     /// Paused partitions, with how many fetched records may still come.
@@ -60,7 +60,7 @@ impl SimSession {
         }
     }
 
-    /// What may go wrong in any call: the process dies, the call fails.
+    /// The faults of any call: the process dies, or the call fails.
     fn enter(&mut self, call: &str) -> Result<()> {
         if self.dead {
             return Err(SessionError::Restart("dead".into()));
@@ -83,10 +83,10 @@ impl SimSession {
     }
 
     fn check_epoch(&self) -> Result<()> {
-        match self.broker.borrow().is_current(&self.transactional_id, self.epoch) {
-            true => Ok(()),
-            false => Err(SessionError::Restart("fenced".into())),
+        if !self.broker.borrow().is_current(&self.transactional_id, self.epoch) {
+            return Err(SessionError::Restart("fenced".into()));
         }
+        Ok(())
     }
 
     fn deliver(&mut self, records_max: usize, on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>)) -> usize {
@@ -143,9 +143,14 @@ fn hand_over(
     for record in log.records[log.find(from)..].iter().take(count) {
         let headers: Vec<HeaderRef<'_>> =
             record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-        let (offset, timestamp) = (record.offset, record.timestamp);
-        let (key, value) = (record.key.as_deref(), Some(record.value.as_slice()));
-        on_record(partition, &RecordRef { offset, timestamp, key, value, headers: &headers });
+        let record = RecordRef {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: Some(record.value.as_slice()),
+            headers: &headers,
+        };
+        on_record(partition, &record);
     }
 }
 
@@ -158,10 +163,7 @@ impl Session for SimSession {
     ) -> Result<Option<Rebalance>> {
         self.ends.clear();
         self.enter("poll")?;
-        let change = match self.unanswered {
-            true => None,
-            false => self.broker.borrow_mut().next_change(self.id, &self.holds),
-        };
+        let change = if self.unanswered { None } else { self.broker.borrow_mut().next_change(self.id, &self.holds) };
         if let Some(change) = &change {
             self.unanswered = true;
             if let Rebalance::Assign(partitions) = change {
@@ -245,15 +247,15 @@ impl Session for SimSession {
         Ok(())
     }
 
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<()> {
         self.enter("send")?;
         self.check_epoch()?;
         assert!(self.open, "send outside of a transaction");
-        if let Some(number) = record.partition {
+        if let Some(partition) = record.partition {
             let key = record.key.expect("an entry has a key");
             let mut broker = self.broker.borrow_mut();
-            let end = broker.send_change(&self.transactional_id, number, key, record.value, record.timestamp);
-            self.written.insert(number, end);
+            let end = broker.send_change(&self.transactional_id, partition, key, record.value, record.timestamp);
+            self.written.insert(partition, end);
             return Ok(());
         }
         let value = record.value.expect("every record has a value");
@@ -273,16 +275,18 @@ impl Session for SimSession {
         self.enter("flush")
     }
 
-    fn written_end(&self, _: usize, number: i32) -> Option<i64> {
-        self.written.get(&number).copied()
+    fn written_end(&self, _: usize, partition: i32) -> Option<i64> {
+        self.written.get(&partition).copied()
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<()> {
         assert!(self.open || self.dead, "commit outside of a transaction");
         self.enter("commit")?;
-        let (broker, id) = (self.broker.clone(), self.transactional_id.clone());
+        let broker = self.broker.clone();
+        let id = self.transactional_id.clone();
         let mut broker = broker.borrow_mut();
-        let (rate, aborts) = (broker.faults.commits, broker.faults.aborts);
+        let rate = broker.faults.commits;
+        let aborts = broker.faults.aborts;
         let fault = if broker.rng.chance(rate) { broker.rng.below(8) } else { usize::MAX };
         if aborts > 0 && broker.rng.chance(aborts) {
             return Err(SessionError::Abort("a record was not delivered".into()));
@@ -293,7 +297,7 @@ impl Session for SimSession {
             1 => broker.rebalance(),
             2 => broker.fence(&id),
             3 => return Err(SessionError::Abort("a record was not delivered".into())),
-            // It dies with its records sent: until its transaction is given up, nobody can read what comes after them.
+            // It dies with its records sent: until its transaction is given up, nobody can read the records after them.
             4 => {
                 self.dead = true;
                 broker.crashed.insert(self.id);

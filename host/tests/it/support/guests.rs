@@ -1,19 +1,20 @@
-//! What the tests of guests share: the fixture module, a task with its revision, a session that records.
+//! Helpers for tests of guests: the fixture module, a task with its revision, a session that records.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sandbar::guest::compile::Compiler;
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules, Tables};
+use sandbar::guest::{ModuleOptions, Modules, Tables};
 use sandbar::model::batch::{Batch, RecordRef};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{CommitOffset, Guest, GuestFactory, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, Guest, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings, Step, StepContext, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::observer::Observers;
 use serde_json::json;
 
 pub const PARTITION: TopicPartition = TopicPartition { input: 0, partition: 3 };
@@ -45,14 +46,13 @@ pub fn modules() -> &'static Modules {
 }
 
 pub fn modules_of(compiler: Compiler) -> Modules {
-    modules_within(compiler, ADDRESS_SPACE_BYTES_MAX)
+    modules_with(ModuleOptions { compiler, ..ModuleOptions::default() })
 }
 
-/// Modules whose instances fit into so much address space.
-pub fn modules_within(compiler: Compiler, address_space_bytes_max: u64) -> Modules {
+/// Modules with these options, and a folder of their own.
+pub fn modules_with(options: ModuleOptions) -> Modules {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    let cache = Cache::open(&folder, 1 << 30).expect("a folder");
-    Modules::new(compiler, cache, address_space_bytes_max, Metrics::new()).expect("an engine")
+    Modules::open(&folder, options, Metrics::new().modules).expect("an engine")
 }
 
 /// A spec for the fixture; `changes` are merged into it.
@@ -148,7 +148,7 @@ pub struct Bench {
     pub state: KeyedState,
     pub stats: TransactionStats,
     pub now: Timestamp,
-    /// How long the task waited, each time.
+    /// The waits of the task, in order.
     pub waits: Vec<u64>,
     offset: i64,
 }
@@ -163,14 +163,14 @@ impl Bench {
         Self::of(fixture(), spec, KeyedState::default(), change)
     }
 
-    /// Of any module, with the state of its partition.
+    /// Makes a bench of any module, with the state of its partition.
     pub fn of(module: &[u8], spec: &Spec, state: KeyedState, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
         let topics: Vec<_> = spec.written_topics().cloned().collect();
-        let metrics = Metrics::new().transform(&spec.id, &spec.inputs, &topics);
-        let guests = modules().prepare(spec, 5, module, Tables::default(), Some(metrics.clone())).expect("prepared");
-        let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), metrics });
+        let observer = Observers::default().transform(&spec.id, &spec.inputs, &topics);
+        let guests = modules().prepare(spec, 5, module, Tables::default(), Some(&observer)).expect("prepared");
+        let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, revision.clone(), false);
         let (session, stats) = (Recorder::default(), TransactionStats::default());
@@ -212,8 +212,12 @@ impl Bench {
     }
 
     pub fn step(&mut self) -> Step {
+        self.try_step().expect("the session takes everything")
+    }
+
+    pub fn try_step(&mut self) -> Result<Step, SessionError> {
         let Self { task, now, session, state, stats, .. } = self;
-        task.step(&mut StepContext { now: *now, session, state, stats }).expect("the session takes everything")
+        task.step(&mut StepContext { now: *now, session, state, stats })
     }
 
     /// The dead letters, as offset, code and message.
@@ -229,7 +233,7 @@ impl Bench {
 }
 
 impl Session for Recorder {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.sent.push(Sent {
             topic: record.topic,
             key: record.key.map(<[u8]>::to_vec),

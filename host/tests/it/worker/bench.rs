@@ -10,7 +10,7 @@ use sandbar::model::spec::{Delivery, Spec, Start};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{GuestFactory, Log, LogRecord, NewTopic, Session, SessionOptions};
 use sandbar::task::{RunnableRevision, Settings};
-use sandbar::telemetry::metrics::Metrics;
+use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Revisions, TaskManager};
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ impl Bench {
         let dead = topic(&*log, "t.n.dead-letter", setup.compacted[1]);
         let spec = spec(setup.spec);
         let settings = Settings::of(&spec, 1, Vec::new(), vec![setup.record_bytes_max; 2]);
-        let metrics = Metrics::new().transform(&spec.id, &settings.inputs, &settings.outputs);
+        let observer = Observers::default().transform(&spec.id, &settings.inputs, &settings.outputs);
         let session = SessionOptions {
             group: GROUP.into(),
             transactional_id: "w".into(),
@@ -69,7 +69,7 @@ impl Bench {
         };
         let first = log.start_offsets(&input, &session.start).expect("there");
         log.commit_for_group(GROUP, &first).expect("nobody is a member");
-        let revision = Arc::new(RunnableRevision { settings, guests: setup.guests, metrics });
+        let revision = Arc::new(RunnableRevision { settings, guests: setup.guests, observer });
         let revisions = Revisions { current: revision.clone(), previous: None, rejected: None };
         let manager = TaskManager::new(wrap(log.open(&session).expect("opens")), revisions, None);
         Self { _dir: dir, log, input, output, dead, revision, manager }

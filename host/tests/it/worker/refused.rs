@@ -1,16 +1,15 @@
-//! A worker on a log that refuses records for what they are: each goes the way of the policy, and no other does.
+//! A worker on a log that refuses records for their content: each goes the way of the policy, and no other does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandbar::embedded::Options;
-use sandbar::model::batch::RecordRef;
-use sandbar::model::batch::{Batch, Failure, Output};
+use sandbar::model::batch::{Batch, Failure, Output, RecordRef};
 use sandbar::model::names::TopicName;
 use sandbar::model::status::State;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, LogRecord, Outgoing, Rebalance, Rejection, Session,
+    Call, Cause, CommitOffset, Guest, GuestError, GuestFactory, LogRecord, ProducerRecord, Rebalance, Rejection, Session,
     SessionError, TopicPartition,
 };
 use sandbar::state::KeyedState;
@@ -156,7 +155,8 @@ fn good(count: usize) -> Vec<LogRecord> {
 fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
     let mut records = good(1000);
     records[417] = record(None, "null");
-    let (one, none) = ([(417, "E109", None)], []);
+    let one = [(417, "E109", None)];
+    let none = [];
     check(json!({}), [true, false], &records, &one);
     check(json!({"on_error": {"then": "skip"}}), [true, false], &records, &one);
     check(json!({"on_error": {"retry": {"attempts": 2, "backoff": "1ms"}}}), [true, false], &records, &one);
@@ -264,8 +264,8 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     bench.append(&records[..10]);
     bench.run_until(|bench| bench.committed() == Some(10));
     let settings = Settings { revision: 2, ..bench.revision.settings.clone() };
-    let metrics = bench.revision.metrics.clone();
-    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), metrics });
+    let observer = bench.revision.observer.clone();
+    let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(Forwards), observer });
     bench.manager.swap(Swap { revision, guests: Vec::new() });
     bench.append(&records[10..]);
     bench.run_until(|bench| bench.committed() == Some(50));
@@ -284,7 +284,7 @@ struct Vague {
 }
 
 impl Session for Vague {
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), SessionError> {
+    fn send(&mut self, record: &ProducerRecord<'_>) -> Result<(), SessionError> {
         self.has_bad |= (record.topic, record.value) == (self.bad.0, Some(self.bad.1));
         self.inner.send(record)
     }

@@ -1,10 +1,10 @@
-//! A worker reduced to what the checks need: it does what a rebalance says, drops repeats, and copies records.
+//! A worker reduced to the needs of the checks: it follows rebalances, drops repeats, and copies records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sandbar::ports::{CommitOffset, Outgoing, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{CommitOffset, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 
 use super::{NOW, text, wait_for};
 
@@ -36,7 +36,7 @@ struct Position {
 pub struct Member {
     pub session: Box<dyn Session>,
     positions: BTreeMap<TopicPartition, Position>,
-    /// What the last assignments said.
+    /// The start offsets of the last assignments.
     pub assigned: Vec<CommitOffset>,
 }
 
@@ -45,7 +45,7 @@ impl Member {
         Self { session, positions: BTreeMap::new(), assigned: Vec::new() }
     }
 
-    /// How many partitions it owns.
+    /// The number of partitions that it owns.
     pub fn owned(&self) -> usize {
         self.positions.len()
     }
@@ -93,7 +93,7 @@ impl Member {
         Ok(())
     }
 
-    /// Polls once and does what it is told.
+    /// Polls once and follows a rebalance.
     pub fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<()> {
         match self.poll(seen)? {
             Some(rebalance) => self.follow(rebalance),
@@ -148,7 +148,7 @@ impl Member {
 
     pub fn send(&mut self, topic: usize, key: &str, value: &str) -> Result<(), SessionError> {
         let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-        self.session.send(&Outgoing { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
+        self.session.send(&ProducerRecord { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
     }
 
     /// The offsets up to which everything was seen.
@@ -169,7 +169,7 @@ impl Member {
         Ok(())
     }
 
-    /// One transaction that copies what one poll brings to output 0, as `partition:offset value`. Follows rebalances after
+    /// One transaction that copies the records of one poll to output 0, as `partition:offset value`. Follows rebalances after
     /// it, and recovers from a refused commit. Returns how many records were committed.
     pub fn copy(&mut self) -> Result<usize> {
         let mut seen = Vec::new();

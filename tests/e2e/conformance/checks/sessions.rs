@@ -29,7 +29,7 @@ pub fn order_is_kept(fixture: &Fixture) -> Result<()> {
         let end = member.session.end_offset(TopicPartition { input: 0, partition: number });
         ensure!(end.is_none_or(|end| end > of_partition[999].offset), "partition {number} ends at {end:?}");
     }
-    // What is sent to one partition keeps its order as well.
+    // Records that are sent to one partition keep their order as well.
     member.session.begin()?;
     for n in 0..1000 {
         member.send(0, &format!("k{n}"), &n.to_string())?;
@@ -105,7 +105,7 @@ pub fn start_is_resolved_once(fixture: &Fixture) -> Result<()> {
     fixture.fill(&topic, 0, 10..20)?;
     let seen: Vec<String> = member.receive(10)?.iter().map(|seen| seen.text()).collect();
     ensure!(seen == (10..20).map(|n| n.to_string()).collect::<Vec<_>>(), "latest began with {seen:?}");
-    // It ends without a commit. What came in the meantime must not be skipped.
+    // It ends without a commit. Records that came in the meantime must not be skipped.
     drop(member);
     fixture.fill(&topic, 0, 20..30)?;
     let mut member = fixture.member_with(&options)?;
@@ -194,7 +194,7 @@ pub fn ends_unanswered(fixture: &Fixture) -> Result<()> {
         Ok(change.is_some())
     })?;
     drop(first);
-    // The same with a revocation.
+    // A revocation is left unanswered, too.
     let mut second = fixture.member("second", &topic, &[])?;
     second.join(2)?;
     let mut third = fixture.member("third", &topic, &[])?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sandbar::model::murmur2::partition_for;
-use sandbar::ports::{LogError, LogRecord, NewTopic, Outgoing};
+use sandbar::ports::{LogError, LogRecord, NewTopic, ProducerRecord};
 
 use super::{Fixture, NOW, PATIENCE, record, wait_for};
 
@@ -81,7 +81,7 @@ pub fn payloads_read_back_exactly(fixture: &Fixture) -> Result<()> {
     for record in &sent {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        member.session.send(&Outgoing {
+        member.session.send(&ProducerRecord {
             topic: 0,
             partition: None,
             key,

@@ -1,4 +1,4 @@
-//! Checks of sessions as transactions: all or nothing, fencing, and what crashes leave behind.
+//! Checks of sessions as transactions: all or nothing, fencing, and crashes.
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, LogRecord, NewTopic, Outgoing, Rebalance, Session, SessionOptions, TopicPartition,
+    CommitOffset, Groups, Log, LogRecord, NewTopic, ProducerRecord, Rebalance, Session, SessionOptions, TopicPartition,
 };
 
 const DIR_VARIABLE: &str = "SANDBAR_TEST_DURABILITY_DIR";
@@ -22,7 +22,7 @@ const PARTITIONS: i32 = 4;
 const KILLS: usize = 8;
 const POLL: Duration = Duration::from_millis(20);
 
-/// What the child had acknowledged before it was killed.
+/// The lines that the child had acknowledged before it was killed.
 #[derive(Default)]
 struct Acknowledged {
     appended: usize,
@@ -46,7 +46,7 @@ pub fn kill_and_check() {
     }
 }
 
-/// Runs the child until it has acknowledged so many things and a little more, then kills it.
+/// Runs the child until it has acknowledged `lines` commits, and for `more` time, then kills it.
 fn run_and_kill(dir: &Path, lines: usize, more: Duration) -> Acknowledged {
     let mut child = Command::new(std::env::current_exe().expect("known"))
         .args(["conformance::embedded::durability_child", "--exact", "--nocapture", "--test-threads=1"])
@@ -62,7 +62,7 @@ fn run_and_kill(dir: &Path, lines: usize, more: Duration) -> Acknowledged {
     };
     let mut output = BufReader::new(child.stdout.take().expect("is piped")).lines().map_while(Result::ok);
     output.by_ref().filter(|line| line.starts_with("committed")).take(lines).for_each(&mut note);
-    // The moment is what is random here, so this is not a wait for anything.
+    // The moment is random on purpose, so this is not a wait for anything.
     std::thread::sleep(more);
     child.kill().expect("is killed");
     output.for_each(&mut note);
@@ -193,7 +193,9 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             let metadata = String::from_utf8(value.clone()).expect("text");
             let copy = format!("{key} {metadata}");
             let (key, value) = (Some(key.as_bytes()), Some(copy.as_bytes()));
-            session.send(&Outgoing { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 }).expect("sends");
+            session
+                .send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 })
+                .expect("sends");
             offsets.insert(*partition, CommitOffset { partition: *partition, next_offset: offset + 1, metadata });
         }
         session.commit(&offsets.into_values().collect::<Vec<_>>()).expect("commits");

@@ -4,8 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use sandbar::guest::compile::Compiler;
-use sandbar::guest::{ADDRESS_SPACE_BYTES_MAX, Cache, Modules};
+use sandbar::guest::{ModuleOptions, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::names::Digest;
 use sandbar::model::spec::{RawSpec, Spec};
@@ -26,8 +25,8 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 
 /// An engine whose compiled modules are in `folder`.
 fn engine(folder: &Path) -> Modules {
-    let cache = Cache::open(folder, CACHE_BYTES_MAX).expect("a folder");
-    Modules::new(Compiler::default(), cache, ADDRESS_SPACE_BYTES_MAX, Metrics::new()).expect("an engine")
+    let options = ModuleOptions { cache_bytes_max: CACHE_BYTES_MAX, ..ModuleOptions::default() };
+    Modules::open(folder, options, Metrics::new().modules).expect("an engine")
 }
 
 /// Refuses a module with a code, or tries an instance under the spec's limits.

@@ -1,9 +1,10 @@
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
+use crate::telemetry::metrics::Metrics;
 
 fn turns(at_once_max: usize) -> Turns {
-    Turns::new(at_once_max, Metrics::new())
+    Turns::new(at_once_max, Metrics::new().modules)
 }
 
 /// Starts a thread that waits for a turn, and returns once it waits.
@@ -25,7 +26,7 @@ fn wanted(turns: &Turns, queue: Queue) -> usize {
     turns.shared.lines.lock()[queue as usize].turns_wanted.len()
 }
 
-/// Ends the next turns, each of which has taken so many seconds, and tells whose they were.
+/// Ends the next turns, each after its number of seconds, and returns whose they were.
 fn order(granted: &Receiver<Turn>, count: usize, seconds: impl Fn(Queue) -> u64) -> String {
     let mut order = String::new();
     for _ in 0..count {
@@ -37,7 +38,7 @@ fn order(granted: &Receiver<Turn>, count: usize, seconds: impl Fn(Queue) -> u64)
     order
 }
 
-/// With one compiler: the queues wait with so many each, and are served in this order.
+/// Checks the order in which one compiler serves the queues, each of which has a number of threads waiting.
 #[track_caller]
 fn check(requests: usize, deployments: usize, seconds: impl Fn(Queue) -> u64, expected: &str) {
     let turns = turns(1);

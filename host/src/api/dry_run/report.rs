@@ -1,0 +1,94 @@
+//! The report of a dry run, while it grows within its limit of bytes.
+
+use serde_json::value::RawValue;
+
+use crate::api_types::{DryRunReport, FailureView, Form, Line, OutputView, RecordContent, RecordRun};
+use crate::model::codes::Code;
+use crate::model::spec::Spec;
+use crate::model::text::cut;
+use crate::task::dry_run::RecordOutcome;
+
+use super::super::problem::{Refusal, json_bytes};
+use super::limits::bytes_of;
+use super::samples::InputRecord;
+
+/// Longest message of a failure: a guest's own words.
+const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// The results so far.
+pub struct Report {
+    outputs: Vec<Box<RawValue>>,
+    failures: Vec<FailureView>,
+    records: Vec<RecordRun>,
+    micros_total: u64,
+    /// Bytes of the outputs and failures so far, as JSON.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+// === impl Report ===
+
+impl Report {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { outputs: Vec::new(), failures: Vec::new(), records: Vec::new(), micros_total: 0, bytes: 0, bytes_max }
+    }
+
+    /// Adds the outcome of the next record. Refuses if the report gets too large.
+    pub fn add(&mut self, spec: &Spec, sample: &InputRecord, outcome: RecordOutcome) -> Result<(), Refusal> {
+        let input = self.records.len();
+        let micros = u64::try_from(outcome.time.as_micros()).unwrap_or(u64::MAX);
+        self.micros_total = self.micros_total.saturating_add(micros);
+        self.records.push(RecordRun {
+            topic: Line::of(&spec.inputs[sample.partition.input as usize]),
+            partition: sample.partition.partition,
+            offset: sample.record.offset,
+            micros,
+            memory_bytes: outcome.memory_bytes as u64,
+        });
+        match outcome.result {
+            Err(failed) => {
+                let message = cut(&failed.message, MESSAGE_BYTES_MAX);
+                self.count(input, json_bytes(message))?;
+                self.failures.push(FailureView { input, code: Line::of(failed.code), message: message.into() });
+            }
+            Ok(outputs) => {
+                for output in outputs {
+                    // An output that is too large by itself is not written first.
+                    self.check_room(input, bytes_of(&output.record))?;
+                    let (alias, topic) = spec.outputs.get_index(output.target).expect("a checked output names one of them");
+                    let view = OutputView {
+                        input,
+                        target: Line::of(alias),
+                        topic: Line::of(topic),
+                        timestamp: output.record.timestamp,
+                        content: RecordContent::of(output.record, Form::Text),
+                    };
+                    let written = serde_json::value::to_raw_value(&view).expect("an output is plain data");
+                    self.count(input, written.get().len())?;
+                    self.outputs.push(written);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the report. `memory_bytes` is the memory of the largest instance.
+    pub fn finish(self, memory_bytes: usize) -> DryRunReport<Box<RawValue>> {
+        let Self { outputs, failures, records, micros_total, .. } = self;
+        DryRunReport { outputs, failures, records, memory_bytes: memory_bytes as u64, micros_total }
+    }
+
+    fn count(&mut self, input: usize, bytes: usize) -> Result<(), Refusal> {
+        self.check_room(input, bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn check_room(&self, input: usize, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= self.bytes_max - self.bytes {
+            return Ok(());
+        }
+        let detail = format!("with record {input} the outputs and failures have more than {} bytes", self.bytes_max);
+        Err(Refusal::new(Code::TrialLimit, format!("{detail} (trial_bytes_max)")))
+    }
+}

@@ -1,0 +1,137 @@
+//! The parts that every handler shares: the services of the host, and the bounds on the work that is done at once.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::catalog::Catalog;
+use crate::cluster::LogTopics;
+use crate::model::codes::Code;
+use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::{ClusterName, TransformId};
+use crate::model::spec::Spec;
+use crate::model::status::{HostStatus, TransformStatus};
+use crate::ports::{GuestFactory, Log};
+use crate::positions::Positions;
+use crate::telemetry::metrics::HttpMetrics;
+
+use super::body::{self, RequestBody};
+use super::budget::Budget;
+use super::follow_permits::FollowPermits;
+use super::limits::ApiLimits;
+use super::permits::Permits;
+use super::problem::{self, Refusal};
+
+/// Checks modules, and makes guests of them. Every method blocks, up to the limits of the compiler.
+pub trait ModuleChecker: Send + Sync {
+    /// Compiles the module and checks it against the world; the result is kept by digest.
+    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
+
+    /// Makes an instance and runs its `init` with the spec's config.
+    fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
+
+    /// Prepares instances with the spec's config and limits, for a dry run.
+    fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
+}
+
+/// The running transforms of this host, and the status of those on other hosts.
+pub trait Runtime: Send + Sync {
+    /// Returns one status for each host that runs the transform or tried to, this host's first. Empty if no host does.
+    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus>;
+
+    /// The live hosts of the cluster.
+    fn hosts(&self) -> Vec<HostStatus>;
+
+    /// Looks up the committed value of a key in a store. Returns `None` if this host does not have the state of that
+    /// partition number. Blocks for one read of a local store.
+    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>>;
+
+    /// Returns the reasons why the host does not do its work, if there are any.
+    fn ready(&self) -> Result<(), Vec<String>>;
+}
+
+/// Reports one answered request: method, route (`unmatched` for none), status, seconds.
+pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
+
+/// The services that the API works on.
+#[derive(Clone)]
+pub struct ApiState {
+    pub catalog: Arc<Catalog>,
+    pub positions: Arc<Positions>,
+    pub log: Arc<dyn Log>,
+    pub modules: Arc<dyn ModuleChecker>,
+    pub runtime: Arc<dyn Runtime>,
+    /// The topics of log lines and samples.
+    pub feeds: LogTopics,
+    /// Becomes true when the host stops: streams end then.
+    pub shutdown: watch::Receiver<bool>,
+    /// This host's name.
+    pub host: String,
+    /// Consumer groups are named after the cluster.
+    pub cluster: ClusterName,
+    /// True if topics are served over HTTP: with the embedded log only.
+    pub topics_api: bool,
+    pub limits: ApiLimits,
+    /// The metrics in Prometheus' text form.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub on_request: OnRequest,
+    pub metrics: HttpMetrics,
+}
+
+/// The services, and the permits for each kind of work.
+pub struct Shared {
+    pub state: ApiState,
+    /// The description of the API, as JSON.
+    pub openapi: Bytes,
+    pub uploads: Permits,
+    pub dry_runs: Permits,
+    pub rollbacks: Permits,
+    pub moves: Permits,
+    pub pages: Permits,
+    pub follows: Arc<FollowPermits>,
+    polls: Arc<Semaphore>,
+    intake: Budget,
+}
+
+/// The extractor of [`Shared`] in handlers.
+pub type AppState = axum::extract::State<Arc<Shared>>;
+
+// === impl Shared ===
+
+impl Shared {
+    pub fn new(state: ApiState, openapi: Bytes) -> Self {
+        let limits = state.limits;
+        Self {
+            openapi,
+            uploads: Permits::new("uploads_max", limits.uploads_max),
+            dry_runs: Permits::new("trials_max", limits.trials_max),
+            rollbacks: Permits::new("rollbacks_max", limits.rollbacks_max),
+            moves: Permits::new("moves_max", limits.moves_max),
+            pages: Permits::new("pages_max", limits.pages_max),
+            follows: FollowPermits::new(limits.follows_max, limits.follows_per_team_max),
+            polls: Arc::new(Semaphore::new(limits.polls_max)),
+            intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),
+            state,
+        }
+    }
+
+    /// Reads a request's body, before the request takes a permit.
+    pub async fn receive(&self, body: Body, bytes_max: usize) -> Result<RequestBody, Refusal> {
+        body::read(&self.intake, body, bytes_max, self.state.limits.body_time).await
+    }
+
+    /// Takes the permit of a read that waits for records. It refuses at once where there is none.
+    pub fn poll_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = self.polls.clone().try_acquire_owned();
+        permit.map_err(|_| Refusal::new(Code::Busy, "too many reads are waiting for records (polls_max)"))
+    }
+}
+
+/// Runs blocking work on a thread for it. A panic there is answered like one in a handler.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(problem::panicked(&error.to_string())),
+    }
+}

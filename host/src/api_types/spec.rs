@@ -1,0 +1,300 @@
+//! The spec of a transform as the API shows and describes it.
+//!
+//! A spec is one document: a topic, the API and `transform.yaml` all hold it as its team wrote it, and `model::spec` reads
+//! it. So the API has no fields of its own for it: [`SpecDocument`] carries the document, and the other types here only
+//! describe its fields for OpenAPI. A test compares them with the fields that are read.
+#![expect(dead_code, reason = "the fields of a spec are described here, and read by `model::spec`")]
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::spec;
+
+/// A whole spec, its fields in the order in which the host writes them. A client shows all fields, also those of a newer
+/// host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SpecDocument(serde_norway::Value);
+
+/// A spec as it is written.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSpec {
+    /// Owner. A request may leave it out: the URL has it.
+    team: Option<String>,
+    /// Name within the team. A request may leave it out: the URL has it.
+    name: Option<String>,
+    /// `sha256:...` of an uploaded module. A multipart request may leave it out: it has the module.
+    module: Option<String>,
+    /// Topics to read. They must exist.
+    #[serde(default)]
+    inputs: Vec<String>,
+    /// Alias (which the guest uses) to topic. The topics must exist. A record that names no alias goes to the first.
+    #[serde(default)]
+    outputs: HashMap<String, String>,
+    /// Handed to the guest's `init`. Any JSON object.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    config: HashMap<String, serde_json::Value>,
+    /// `exactly-once` (the default) or `at-least-once`.
+    #[serde(default)]
+    delivery: Delivery,
+    /// The policy for a record that its guest refuses, traps on or runs out of time on.
+    #[serde(default)]
+    on_error: OnError,
+    #[serde(default)]
+    limits: Limits,
+    /// The first position of a partition without a committed offset: `latest` is the default.
+    #[serde(default)]
+    start: StartSpec,
+    /// Stores that the guest opens by name: keyed state, kept with the outputs in one transaction.
+    #[serde(default)]
+    state: HashMap<String, StoreSpec>,
+    /// Name (which the guest uses) to compacted topic: look-ups. The topics must exist.
+    #[serde(default)]
+    tables: HashMap<String, String>,
+    /// Calls the guest between batches once in each such interval, for each partition: 100ms to 1day. Without it, never.
+    tick: Option<String>,
+    /// Permits that records of this transform come back to it through other transforms.
+    #[serde(default)]
+    #[schema(default = false)]
+    allow_cycle: bool,
+    /// Time between commits: 10ms to 5s.
+    #[serde(default)]
+    #[schema(default = "100ms")]
+    commit_interval: String,
+    /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
+    #[serde(default)]
+    #[schema(default = 1)]
+    workers: u32,
+}
+
+/// One store of a transform. There is one for each partition number of the inputs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct StoreSpec {
+    /// The place of the store on a host: `disk` (the default, with a cache of hot entries) or `memory`.
+    #[serde(default)]
+    #[schema(default = "disk")]
+    store: StoreKind,
+    /// Time after its last write for which an entry is kept: 1s to 10years. Without it, for ever.
+    #[serde(default)]
+    #[schema(default = json!(null))]
+    ttl: Option<String>,
+    /// Keys and values of one partition: 1KiB to 1TiB. A record that would need more fails.
+    #[serde(default)]
+    #[schema(default = "1GiB")]
+    max_bytes: String,
+    /// True if the API may look up entries.
+    #[serde(default)]
+    #[schema(default = false)]
+    queryable: bool,
+}
+
+/// The place of a store on a host. Either kind is rebuilt from its changelog topic.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum StoreKind {
+    #[default]
+    Disk,
+    Memory,
+}
+
+/// The guarantee of a transform's outputs.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Delivery {
+    /// Outputs, dead letters and input offsets are committed in one transaction.
+    #[default]
+    ExactlyOnce,
+    /// Outputs are flushed, then offsets are committed: after a crash the last of them may be produced again.
+    AtLeastOnce,
+}
+
+/// The error policy.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OnError {
+    #[serde(default)]
+    retry: Retry,
+    /// After the last attempt: `dead-letter` (the default), `skip` or `pause`.
+    #[serde(default)]
+    then: Then,
+    /// Topic of the dead letters; by default `<team>.<name>.dead-letter`. It is created if it is missing.
+    dead_letter_topic: Option<String>,
+}
+
+/// The number of attempts for a failed record. Guests are deterministic, so the default is not to try again.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    /// 0 to 10.
+    #[serde(default)]
+    #[schema(default = 0)]
+    attempts: u32,
+    /// 1ms to 10s. The record's partition waits, others go on.
+    #[serde(default)]
+    #[schema(default = "200ms")]
+    backoff: String,
+}
+
+/// The way of a record that failed for good.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Then {
+    /// The record goes to the dead-letter topic, in the same transaction.
+    #[default]
+    DeadLetter,
+    /// The record is counted and dropped.
+    Skip,
+    /// The record's partition stops before the record until it is resumed.
+    Pause,
+}
+
+/// The resources that one instance of a transform may use.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    /// Memory of one instance (one per partition), with its tables and its own size in the host: 1MiB to 1GiB.
+    #[serde(default)]
+    #[schema(default = "64MiB")]
+    memory: String,
+    /// CPU time of one call of the guest: 10ms to 5s. The call may take at most five times as long on the clock.
+    #[serde(default)]
+    #[schema(default = "2s")]
+    batch_time: String,
+    /// Records that cross to the guest at once: 1 to 4096.
+    #[serde(default)]
+    #[schema(default = 400)]
+    batch_records: u32,
+    /// Bytes that cross to the guest at once (one larger record crosses alone): 1KiB to 1MiB.
+    #[serde(default)]
+    #[schema(default = "256KiB")]
+    batch_bytes: String,
+    /// Records that one input record may become: 1 to 100000.
+    #[serde(default)]
+    #[schema(default = 64)]
+    output_per_record: u32,
+    /// Bytes that one input record may become: 1KiB to 64MiB. Keys, values and headers count, and 32 bytes for each record
+    /// and each header.
+    #[serde(default)]
+    #[schema(default = "4MiB")]
+    output_bytes_per_record: String,
+    /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
+    /// host's memory.
+    #[serde(default)]
+    #[schema(default = "16MiB")]
+    state_bytes_per_call: String,
+    /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
+    /// for all transforms of a team, too.
+    #[serde(default)]
+    #[schema(default = 100)]
+    log_lines_per_second: u32,
+    /// Bytes of these lines a second: 1KiB to 1MiB.
+    #[serde(default)]
+    #[schema(default = "64KiB")]
+    log_bytes_per_second: String,
+}
+
+/// `latest`, `earliest`, or an object with the one field `timestamp`, `ago` or `offsets`.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartSpec {
+    /// After the last record.
+    #[default]
+    Latest,
+    /// At the first record that is left.
+    Earliest,
+    /// At the first record that is not older than this moment (RFC 3339); after the last record if all are older.
+    #[schema(example = json!({"timestamp": "2026-01-01T00:00:00Z"}))]
+    Timestamp(String),
+    /// At the first record that is not older than this time before the transform was last deployed, paused or resumed:
+    /// `1h`.
+    #[schema(example = json!({"ago": "1h"}))]
+    Ago(String),
+    /// At these offsets, by topic and partition; a partition that is not named begins at its first record.
+    Offsets(HashMap<String, HashMap<String, i64>>),
+}
+
+// === impl SpecDocument ===
+
+impl SpecDocument {
+    pub fn of(spec: &spec::RawSpec) -> Self {
+        Self(serde_norway::to_value(spec).expect("a spec is plain data"))
+    }
+
+    /// The document as YAML. Strings in it may have several lines.
+    pub fn to_yaml(&self) -> String {
+        serde_norway::to_string(&self.0).expect("the document is plain data")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    /// A spec that has every field.
+    fn full() -> spec::RawSpec {
+        serde_json::from_value(json!({
+            "team": "a", "name": "b", "module": "sha256:0", "inputs": ["t"], "outputs": {"z": "u", "y": "v"},
+            "config": {"n": 1.0, "large": u64::MAX, "list": [null, true, "x"]},
+            "on_error": {"retry": {"attempts": 1}, "dead_letter_topic": "d"},
+            "start": {"ago": "1h"}, "state": {"s": {"ttl": "1h"}}, "tables": {"t": "t"}, "tick": "1s", "allow_cycle": true,
+        }))
+        .expect("a spec")
+    }
+
+    #[track_caller]
+    fn check<T: PartialSchema>(written: &Value) {
+        let schema = serde_json::to_value(T::schema()).expect("plain data");
+        let described = schema["properties"].as_object().expect("properties");
+        let written = written.as_object().expect("fields");
+        assert_eq!(described.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_field_is_described() {
+        let written = serde_json::to_value(full()).expect("plain data");
+        check::<RawSpec>(&written);
+        check::<StoreSpec>(&written["state"]["s"]);
+        check::<OnError>(&written["on_error"]);
+        check::<Retry>(&written["on_error"]["retry"]);
+        check::<Limits>(&written["limits"]);
+    }
+
+    #[track_caller]
+    fn check_defaults<T: PartialSchema>(defaults: &impl Serialize) {
+        let schema = serde_json::to_value(T::schema()).expect("plain data");
+        let described = schema["properties"].as_object().expect("properties");
+        let described = described.iter().filter_map(|(name, field)| Some((name, field.get("default")?)));
+        let defaults = serde_json::to_value(defaults).expect("plain data");
+        for (name, default) in described {
+            assert_eq!(defaults.get(name).unwrap_or(&Value::Null), default, "{name}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_described() {
+        let least: spec::RawSpec = serde_json::from_value(json!({"allow_cycle": false})).expect("a spec");
+        let mut least = serde_json::to_value(least).expect("plain data");
+        least["allow_cycle"] = json!(false);
+        check_defaults::<RawSpec>(&least);
+        check_defaults::<StoreSpec>(&spec::StoreSpec::default());
+        check_defaults::<Retry>(&spec::Retry::default());
+        check_defaults::<Limits>(&spec::Limits::default());
+    }
+
+    #[test]
+    fn the_document_is_written_as_the_spec_is() {
+        let spec = full();
+        let written = serde_json::to_string(&SpecDocument::of(&spec)).expect("plain data");
+        assert_eq!(written, serde_json::to_string(&spec).expect("plain data"));
+        let newer: SpecDocument = serde_json::from_str(r#"{"inputs":["t"],"replicas":3}"#).expect("a newer host's");
+        assert_eq!(newer.to_yaml(), "inputs:\n- t\nreplicas: 3\n");
+    }
+}

@@ -1,0 +1,243 @@
+//! The status of a transform, per host and partition.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::transform::Desired;
+use super::{Line, Word};
+use crate::model::status;
+
+/// The state of a transform, or of one of its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Compiling, joining the group, or waiting for partitions.
+    Starting,
+    Running,
+    /// Working, with a problem: the guest traps again and again, or a partition is paused or failed.
+    Degraded,
+    /// Stopped by request, or before a bad record (`on_error: then: pause`), until it is resumed.
+    Paused,
+    /// Not working; the host tries again after a backoff.
+    Failed,
+    Stopped,
+}
+
+/// The last error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastError {
+    #[schema(value_type = String, example = "E102")]
+    pub code: Line,
+    #[schema(value_type = String)]
+    pub message: Line,
+    /// The record on which the error happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// In ms since the Unix epoch.
+    #[serde(default)]
+    #[schema(required)]
+    pub at: i64,
+}
+
+/// One input partition, as the worker that owns it sees it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PartitionStatus {
+    #[schema(value_type = String)]
+    pub topic: Line,
+    pub partition: i32,
+    /// The next offset, as committed.
+    pub committed_offset: Option<i64>,
+    /// The offset after the last committed record of the partition.
+    pub end_offset: Option<i64>,
+    /// Records between the two offsets.
+    pub lag: Option<u64>,
+    #[schema(value_type = State)]
+    pub state: Word<State>,
+    /// The revision that processes the partition.
+    pub revision: u64,
+    /// The first offset that this revision processes.
+    pub revision_since: i64,
+    /// The progress of the restore, while the stores are brought up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<Restoring>,
+    /// The content of the stores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<LastError>,
+}
+
+/// The progress of a restore. Both numbers count offsets of changelogs: some hold no record any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restoring {
+    pub records_read: u64,
+    pub records_total: u64,
+}
+
+/// One store of one partition, as of the last commit.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StoreStatus {
+    #[schema(value_type = String)]
+    pub name: Line,
+    pub entries: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+/// The progress of the deployed revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutState {
+    /// The revision could not be prepared, or trapped before its first commit: the revision before goes on, if there is
+    /// one.
+    Failed,
+    /// The revision is fetched, compiled and instantiated, while the revision before goes on.
+    InProgress,
+    /// The revision is prepared everywhere; workers take it over at the end of their transactions.
+    Ready,
+    /// Every worker runs the revision.
+    Complete,
+}
+
+/// The way of a revision into its workers.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Rollout {
+    pub revision: u64,
+    #[schema(value_type = RolloutState)]
+    pub state: Word<RolloutState>,
+    /// The cause of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<LastError>,
+}
+
+/// The name of a transform.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct TransformRef {
+    #[serde(default)]
+    #[schema(value_type = String, required)]
+    pub team: Line,
+    #[serde(default)]
+    #[schema(value_type = String, required)]
+    pub name: Line,
+}
+
+/// One transform on one host.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransformStatus {
+    #[serde(flatten)]
+    pub id: TransformRef,
+    #[schema(value_type = State)]
+    pub state: Word<State>,
+    /// The revision that runs here.
+    pub revision: u64,
+    /// The progress of the deployed revision on this host.
+    #[serde(default)]
+    #[schema(value_type = Rollout, required)]
+    pub rollout: Option<Rollout>,
+    #[schema(value_type = String)]
+    pub host: Line,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<LastError>,
+    /// The partitions that this host's workers own, by topic and number.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// The status of a transform in the whole cluster.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    #[schema(value_type = String)]
+    pub team: Line,
+    #[schema(value_type = String)]
+    pub name: Line,
+    /// The deployed revision; each host says which one it runs.
+    pub revision: u64,
+    #[schema(value_type = Desired)]
+    pub desired: Word<Desired>,
+    #[schema(value_type = State)]
+    pub state: Word<State>,
+    /// Records behind, over all partitions that are known.
+    pub lag: Option<u64>,
+    /// The progress of `revision`, over all hosts.
+    pub rollout: Rollout,
+    /// One entry for each host that runs the transform.
+    pub hosts: Vec<TransformStatus>,
+}
+
+impl std::fmt::Display for LastError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)?;
+        self.offset.map_or(Ok(()), |offset| write!(f, " (at offset {offset})"))
+    }
+}
+
+impl From<status::State> for State {
+    fn from(state: status::State) -> Self {
+        match state {
+            status::State::Starting => Self::Starting,
+            status::State::Running => Self::Running,
+            status::State::Degraded => Self::Degraded,
+            status::State::Paused => Self::Paused,
+            status::State::Failed => Self::Failed,
+            status::State::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<status::LastError> for LastError {
+    fn from(error: status::LastError) -> Self {
+        let status::LastError { code, message, offset, at } = error;
+        Self { code: Line::of(code), message: message.into(), offset, at: at.0 }
+    }
+}
+
+impl From<status::PartitionStatus> for PartitionStatus {
+    fn from(partition: status::PartitionStatus) -> Self {
+        let restoring = |status::Restoring { records_read, records_total }| Restoring { records_read, records_total };
+        let store = |status::StoreStatus { name, entries, bytes }| StoreStatus { name: name.into(), entries, bytes };
+        Self {
+            topic: Line::of(partition.topic),
+            partition: partition.partition,
+            committed_offset: partition.committed_offset,
+            end_offset: partition.end_offset,
+            lag: partition.lag,
+            state: State::from(partition.state).into(),
+            revision: partition.revision,
+            revision_since: partition.revision_since,
+            restoring: partition.restoring.map(restoring),
+            stores: partition.stores.into_iter().map(store).collect(),
+            error: partition.error.map(LastError::from),
+        }
+    }
+}
+
+impl From<status::RolloutState> for RolloutState {
+    fn from(state: status::RolloutState) -> Self {
+        match state {
+            status::RolloutState::Failed => Self::Failed,
+            status::RolloutState::InProgress => Self::InProgress,
+            status::RolloutState::Ready => Self::Ready,
+            status::RolloutState::Complete => Self::Complete,
+        }
+    }
+}
+
+impl From<status::Rollout> for Rollout {
+    fn from(rollout: status::Rollout) -> Self {
+        let status::Rollout { revision, state, error } = rollout;
+        Self { revision, state: RolloutState::from(state).into(), error: error.map(LastError::from) }
+    }
+}
+
+impl From<status::TransformStatus> for TransformStatus {
+    fn from(status: status::TransformStatus) -> Self {
+        Self {
+            id: TransformRef { team: Line::of(&status.id.team), name: Line::of(&status.id.name) },
+            state: State::from(status.state).into(),
+            revision: status.revision,
+            rollout: Some(status.rollout.into()),
+            host: status.host.into(),
+            error: status.error.map(LastError::from),
+            partitions: status.partitions.into_iter().map(PartitionStatus::from).collect(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Topics over HTTP, with the embedded log.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Line;
+use super::record::RecordOut;
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TopicList {
+    pub topics: Vec<TopicView>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TopicView {
+    #[schema(value_type = String)]
+    pub name: Line,
+    pub partitions: i32,
+    /// The limit for one record.
+    pub record_bytes_max: usize,
+    /// First and end offset of each partition. Only in answers about one topic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offsets: Vec<OffsetRange>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Offsets)]
+pub struct OffsetRange {
+    pub partition: i32,
+    pub first: i64,
+    pub end: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicSettings {
+    /// 1 to 1024.
+    #[serde(default = "one")]
+    #[schema(default = 1)]
+    pub partitions: i32,
+    /// Keep the last value of each key, instead of deleting by age.
+    #[serde(default)]
+    pub compacted: bool,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// The answer to a write of records.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Written)]
+pub struct WriteResult {
+    pub records: usize,
+}
+
+/// A page of records. The host writes each record by itself (`R`), since the answer has a limit of bytes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(bound = "")]
+pub struct RecordPage<R = RecordOut> {
+    #[schema(value_type = Vec<RecordOut>)]
+    pub records: Vec<R>,
+    /// The offset at which the next page begins.
+    pub next_offset: i64,
+    pub end_offset: i64,
+}

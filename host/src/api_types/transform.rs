@@ -1,0 +1,269 @@
+//! Transforms, their revisions, and the entries of their stores.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::spec::RawSpec;
+use super::{Line, SpecDocument, State, Word};
+use crate::model::revision;
+use crate::model::units::{Rfc3339, Timestamp};
+
+/// A transform as it is deployed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransformView {
+    #[schema(value_type = String)]
+    pub team: Line,
+    #[schema(value_type = String)]
+    pub name: Line,
+    /// Counts changes of spec and module. It is also the ETag.
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Line,
+    #[serde(default)]
+    #[schema(value_type = Desired, required)]
+    pub desired: Word<Desired>,
+    /// The whole spec: PUT takes it as it is.
+    #[schema(value_type = RawSpec)]
+    pub spec: SpecDocument,
+    /// RFC 3339, in UTC.
+    #[schema(value_type = String)]
+    pub changed_at: Line,
+}
+
+/// A revision in a list.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevisionSummary {
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Line,
+    /// RFC 3339, in UTC.
+    #[schema(value_type = String)]
+    pub changed_at: Line,
+    #[schema(value_type = Cause)]
+    pub cause: Word<Cause>,
+    /// The revision whose content a rollback brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<u64>,
+    pub current: bool,
+    /// True if the module is still stored. Without it, the revision cannot be rolled back to.
+    #[serde(default = "stored")]
+    #[schema(required)]
+    pub module_stored: bool,
+}
+
+/// Hosts that do not say it yet delete no module of a revision.
+fn stored() -> bool {
+    true
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevisionList {
+    /// Newest first.
+    pub revisions: Vec<RevisionSummary>,
+}
+
+/// The target of a rollback.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// By default the revision before the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// The answer to a change of a transform.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChangeView {
+    #[serde(flatten)]
+    pub transform: TransformView,
+    #[serde(default)]
+    #[schema(value_type = Outcome, required)]
+    pub outcome: Word<Outcome>,
+    /// True if the request was a dry run, which changes nothing.
+    #[serde(default)]
+    #[schema(required)]
+    pub dry_run: bool,
+    /// Topics that the change created, or that it would create.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, required)]
+    pub creates: Vec<Line>,
+    /// Reasons why the transform may behave otherwise than its author means.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, required)]
+    pub warnings: Vec<Line>,
+}
+
+/// A transform in a list.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransformSummary {
+    #[schema(value_type = String)]
+    pub team: Line,
+    #[schema(value_type = String)]
+    pub name: Line,
+    pub revision: u64,
+    #[schema(value_type = String)]
+    pub module: Line,
+    #[serde(default)]
+    #[schema(value_type = Desired, required)]
+    pub desired: Word<Desired>,
+    #[schema(value_type = State)]
+    pub state: Word<State>,
+    /// Records behind, over all partitions that are known.
+    pub lag: Option<u64>,
+    #[schema(value_type = String)]
+    pub changed_at: Line,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TransformList {
+    pub transforms: Vec<TransformSummary>,
+}
+
+/// The form of a deployment with its module.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the form for OpenAPI; the form itself is read part by part")]
+pub struct DeployForm {
+    /// The spec, as JSON or YAML.
+    spec: String,
+    /// The component's bytes.
+    #[schema(value_type = Option<String>, format = Binary)]
+    module: Option<Vec<u8>>,
+}
+
+/// The purpose of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Desired {
+    Running,
+    Paused,
+    Deleted,
+}
+
+/// The end of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Created,
+    Updated,
+    /// The transform was like that already.
+    Unchanged,
+}
+
+/// The request that made a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    Deploy,
+    Rollback,
+}
+
+/// An entry of a store, as of the last commit.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct EntryView {
+    #[serde(default)]
+    #[schema(value_type = String, required)]
+    pub store: Line,
+    #[serde(default)]
+    #[schema(required)]
+    pub partition: i32,
+    /// The host that owns the partition.
+    #[serde(default)]
+    #[schema(value_type = String, required)]
+    pub host: Line,
+    /// The value, if it is JSON: an SDK's typed store writes nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// The bytes of a value that is not JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub value_base64: Option<Line>,
+}
+
+/// The way in which a path has an entry's key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = Encoding)]
+pub enum KeyEncoding {
+    #[default]
+    Text,
+    Base64,
+}
+
+// === impl TransformView ===
+
+impl TransformView {
+    pub fn of(deployment: &revision::Deployment) -> Self {
+        Self {
+            team: Line::of(&deployment.id.team),
+            name: Line::of(&deployment.id.name),
+            revision: deployment.revision,
+            module: Line::of(deployment.module),
+            desired: Desired::from(deployment.desired).into(),
+            spec: SpecDocument::of(&deployment.spec),
+            changed_at: rfc3339(deployment.changed_at),
+        }
+    }
+
+    /// The transform at a revision; `desired` is the purpose that it has now.
+    pub fn of_revision(revision: &revision::Revision, desired: revision::Desired) -> Self {
+        Self {
+            team: Line::of(&revision.id.team),
+            name: Line::of(&revision.id.name),
+            revision: revision.revision,
+            module: Line::of(revision.module),
+            desired: Desired::from(desired).into(),
+            spec: SpecDocument::of(&revision.spec),
+            changed_at: rfc3339(revision.changed_at),
+        }
+    }
+}
+
+// === impl RevisionSummary ===
+
+impl RevisionSummary {
+    pub fn of(revision: &revision::Revision, current: u64, module_stored: bool) -> Self {
+        Self {
+            revision: revision.revision,
+            module: Line::of(revision.module),
+            changed_at: rfc3339(revision.changed_at),
+            cause: Cause::from(revision.cause).into(),
+            rolled_back_to: revision.rolled_back_to,
+            current: revision.revision == current,
+            module_stored,
+        }
+    }
+}
+
+impl From<revision::Desired> for Desired {
+    fn from(desired: revision::Desired) -> Self {
+        match desired {
+            revision::Desired::Running => Self::Running,
+            revision::Desired::Paused => Self::Paused,
+            revision::Desired::Deleted => Self::Deleted,
+        }
+    }
+}
+
+impl From<revision::Outcome> for Outcome {
+    fn from(outcome: revision::Outcome) -> Self {
+        match outcome {
+            revision::Outcome::Created => Self::Created,
+            revision::Outcome::Updated => Self::Updated,
+            revision::Outcome::Unchanged => Self::Unchanged,
+        }
+    }
+}
+
+impl From<revision::Cause> for Cause {
+    fn from(cause: revision::Cause) -> Self {
+        match cause {
+            revision::Cause::Deploy => Self::Deploy,
+            revision::Cause::Rollback => Self::Rollback,
+        }
+    }
+}
+
+/// A moment as the API shows it: RFC 3339, in UTC.
+pub fn rfc3339(at: Timestamp) -> Line {
+    Line::of(Rfc3339(at))
+}

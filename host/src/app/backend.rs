@@ -1,0 +1,68 @@
+//! The log that a host works on: Kafka, or the embedded one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::config::KafkaFlags;
+use crate::embedded::{EmbeddedLog, Options as EmbeddedOptions};
+use crate::kafka::{KafkaConfig, KafkaLog};
+use crate::model::names::ClusterName;
+use crate::model::text::OneLine;
+use crate::ports::Log;
+
+/// See the module.
+pub enum Backend {
+    Kafka { config: KafkaConfig, cluster: ClusterName },
+    Embedded,
+}
+
+/// An open log, and the cluster that the host belongs to.
+pub(super) struct OpenLog {
+    pub log: Arc<dyn Log>,
+    pub cluster: ClusterName,
+    pub is_embedded: bool,
+}
+
+impl Backend {
+    pub fn kafka(flags: KafkaFlags) -> anyhow::Result<Self> {
+        let brokers =
+            flags.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
+        let cluster = flags.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
+        Ok(Self::Kafka { config: KafkaConfig { brokers, properties: flags.kafka_properties }, cluster })
+    }
+
+    pub(super) fn open(self, data_dir: &Path) -> anyhow::Result<OpenLog> {
+        Ok(match self {
+            Self::Kafka { config, cluster } => {
+                OpenLog { log: Arc::new(KafkaLog::new(config)?), cluster, is_embedded: false }
+            }
+            Self::Embedded => {
+                let log = EmbeddedLog::open(EmbeddedOptions::new(log_dir(data_dir)))?;
+                OpenLog { log: Arc::new(log), cluster: "dev".parse()?, is_embedded: true }
+            }
+        })
+    }
+
+    /// Says which log the host works on.
+    pub(super) fn announce(&self, address: SocketAddr, data_dir: &Path) {
+        match self {
+            Self::Kafka { config: kafka, cluster } => {
+                let version = env!("CARGO_PKG_VERSION");
+                tracing::info!(brokers = kafka.brokers, %cluster, %address, version, "sandbar starts");
+            }
+            Self::Embedded => {
+                let log = log_dir(data_dir);
+                eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
+                eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
+                eprintln!("API: http://{address}/");
+            }
+        }
+    }
+}
+
+fn log_dir(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("log")
+}

@@ -1,0 +1,65 @@
+//! The parts that live in the control topics: the catalog, the memory of positions, and the cluster.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::cluster::{Cluster, LogTopics};
+use crate::model::names::ClusterName;
+use crate::ports::{Log, LogError};
+use crate::positions::Positions;
+use crate::telemetry::metrics::Metrics;
+
+/// Time before a second attempt to reach the log, twice as long before each next one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest time between two attempts: a host is there soon after its brokers.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct ControlTopics {
+    pub catalog: Arc<Catalog>,
+    pub positions: Arc<Positions>,
+    pub cluster: Arc<Cluster>,
+}
+
+impl ControlTopics {
+    /// Opens all of them; waits for as long as the log cannot be reached.
+    pub async fn open(
+        log: &Arc<dyn Log>,
+        cluster: &ClusterName,
+        log_topics: &LogTopics,
+        data_dir: &Path,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let modules_dir = data_dir.join("modules");
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let log = log.clone();
+            let cluster = cluster.clone();
+            let log_topics = log_topics.clone();
+            let modules_dir = modules_dir.clone();
+            let metrics = metrics.clone();
+            let open = move || -> Result<Self, CatalogError> {
+                log_topics.ensure()?;
+                Ok(Self {
+                    catalog: Arc::new(Catalog::open(log.clone(), &cluster, modules_dir, metrics)?),
+                    positions: Arc::new(Positions::open(log.clone(), &cluster)?),
+                    cluster: Arc::new(Cluster::open(&log, &cluster)?),
+                })
+            };
+            match tokio::task::spawn_blocking(open).await? {
+                Ok(topics) => return Ok(topics),
+                Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
+                    tracing::warn!(%error, ?pause, "the log cannot be reached yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => {
+                    let code = error.code();
+                    return Err(anyhow::anyhow!("{error} ({code}): {}", code.hint()));
+                }
+            }
+        }
+    }
+}

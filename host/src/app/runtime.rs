@@ -1,0 +1,36 @@
+//! The transforms that run on this host and, as far as the status topic tells, on the others.
+
+use super::control_topics::ControlTopics;
+use crate::api::Runtime;
+use crate::model::names::TransformId;
+use crate::model::status::{HostStatus, TransformStatus};
+use crate::supervisor::Supervisor;
+
+/// See the module.
+pub(super) struct HostRuntime {
+    pub host: String,
+    pub supervisor: Supervisor,
+    pub topics: ControlTopics,
+}
+
+impl Runtime for HostRuntime {
+    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
+        let here = self.supervisor.status(id).into_iter();
+        here.chain(self.topics.cluster.elsewhere(id, &self.host)).collect()
+    }
+
+    fn hosts(&self) -> Vec<HostStatus> {
+        self.topics.cluster.hosts()
+    }
+
+    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.supervisor.look_up(id, number, store, key)
+    }
+
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let ControlTopics { catalog, positions, cluster } = &self.topics;
+        let reasons: Vec<String> =
+            catalog.trouble().into_iter().chain(positions.trouble()).chain(cluster.trouble()).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+}

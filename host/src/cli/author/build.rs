@@ -1,0 +1,93 @@
+//! `sandbar build`: makes a component of a guest crate. The component imports nothing but the Sandbar world.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::guest::check::{check_header, check_surface};
+use crate::guest::{Engine, structure};
+use crate::model::module::ModuleError;
+use crate::model::text::OneLine;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+#[derive(Debug, clap::Args)]
+pub struct BuildArgs {
+    /// The crate's Cargo.toml
+    #[arg(long, value_name = "FILE", default_value = "Cargo.toml")]
+    manifest_path: PathBuf,
+    /// The file to write the component to [default: <name>.wasm in cargo's target folder]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Let the module use 128-bit SIMD (on) or not
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    simd: bool,
+}
+
+impl BuildArgs {
+    pub fn run(self) -> anyhow::Result<()> {
+        let core = self.cargo()?;
+        let module = std::fs::read(&core).with_context(|| core.display().to_string())?;
+        let component = encode(&module)?;
+        let engine = Engine::new().map_err(anyhow::Error::msg)?;
+        check_header(&component)?;
+        let refused = |error: ModuleError| anyhow::anyhow!("{error}\n  hint: {}", error.code().hint());
+        let footprint = structure::check(&component).map_err(refused)?;
+        let parsed =
+            wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        check_surface(&engine, &parsed, footprint).map_err(refused)?;
+        let out = self.out.unwrap_or_else(|| default_out(&core));
+        std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
+        println!("{}", OneLine(out.display()));
+        Ok(())
+    }
+
+    /// Builds the core module and returns its path. Settings are environment variables, so that a crate needs no profile.
+    fn cargo(&self) -> anyhow::Result<PathBuf> {
+        let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+        if self.simd {
+            flags.push_str(" -C target-feature=+simd128");
+        }
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--release", "--lib", "--target", TARGET, "--message-format=json-render-diagnostics"])
+            .arg("--manifest-path")
+            .arg(&self.manifest_path)
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
+            .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+            .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags.trim())
+            .env_remove("RUSTFLAGS")
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo could not be started; is Rust installed?")?;
+        if !output.status.success() {
+            bail!("cargo build failed (if it misses `core` or `std` for {TARGET}: rustup target add {TARGET})");
+        }
+        let wasm = output.stdout.split(|&byte| byte == b'\n').filter_map(artifact).next_back();
+        wasm.context("the crate built no .wasm: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`")
+    }
+}
+
+/// The `.wasm` that one line of cargo's messages names, if there is one.
+fn artifact(line: &[u8]) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let names = message.get("filenames")?.as_array()?;
+    let path = names.iter().filter_map(|name| name.as_str()).find(|name| name.ends_with(".wasm"))?;
+    Some(PathBuf::from(path))
+}
+
+fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let encoded =
+        wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
+    encoded.context("the module does not fit the Sandbar world: is a function marked with #[transform]?")
+}
+
+/// `target/<triple>/release/x.wasm` -> `target/x.wasm`.
+fn default_out(core: &Path) -> PathBuf {
+    let name = core.file_name().unwrap_or_default();
+    core.ancestors().nth(3).unwrap_or(Path::new(".")).join(name)
+}

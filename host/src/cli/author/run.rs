@@ -1,0 +1,248 @@
+//! `sandbar run`: a module processes records (NDJSON) offline, without Kafka and without a host.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::super::text::json_line;
+use crate::guest::{ModuleOptions, Modules, Tables};
+use crate::model::codes::Code;
+use crate::model::names::{Digest, TransformId};
+use crate::model::spec::{RawSpec, Spec, StoreSpec};
+use crate::model::text;
+use crate::model::units::Timestamp;
+use crate::model::yaml;
+use crate::ports::{LogRecord, Table, TopicPartition};
+use crate::record_json::{self, Form, RecordContent};
+use crate::state::local::Entry;
+use crate::state::{KeyedState, StoreSettings};
+use crate::task::dry_run::{DryRun, OutputRecord};
+use crate::task::{RecordFailure, Settings};
+use crate::telemetry::logging::{self, LogFormat, LogOptions};
+use crate::telemetry::metrics::Metrics;
+
+/// Longest line of input.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Run records (NDJSON on stdin) through a module, offline; failures go to stderr as NDJSON
+///
+/// A line is {"key": .., "value": .., "headers": [{"name": .., "value": ..}], "timestamp": MS}, with optional fields; a
+/// value that is not a string is sent as its JSON text, key_base64 and value_base64 hold bytes. Output records have the same
+/// form, with the output's alias as "target". Exits with 1 if a record failed.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The component
+    module: PathBuf,
+    /// Its config, an object in a JSON or YAML file [default: empty]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A store that the module opens, with its first entries: a file of lines {"key": .., "value": ..}; without a file the
+    /// store is empty; may be given several times
+    #[arg(long = "state", value_name = "NAME[=FILE]")]
+    stores: Vec<String>,
+    /// A table that the module opens, and its records in the same form; may be given several times
+    #[arg(long = "table", value_name = "NAME=FILE")]
+    tables: Vec<String>,
+    /// The name of the input topic
+    #[arg(long, value_name = "NAME", default_value = "in")]
+    input: String,
+    /// An output's alias; may be given several times, a record that names no alias goes to the first
+    #[arg(long = "output", value_name = "ALIAS", default_value = "out")]
+    outputs: Vec<String>,
+    /// The module's log lines to show on stderr, as JSON: info, debug, ...
+    #[arg(long, value_name = "FILTER", default_value = "off")]
+    log: String,
+}
+
+/// An output record on stdout; it can be the input of another run.
+#[derive(Serialize)]
+struct OutputLine<'a> {
+    target: &'a str,
+    timestamp: i64,
+    #[serde(flatten)]
+    content: RecordContent,
+}
+
+/// A record that failed, on stderr.
+#[derive(Serialize)]
+struct FailureLine {
+    /// The line of the input, counted from 1.
+    line: usize,
+    code: Code,
+    message: String,
+}
+
+impl RunArgs {
+    /// Exit code 1: a record failed, or nothing could be run.
+    pub fn run(self) -> ExitCode {
+        match self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {}", text::indented(&format!("{error:#}")));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Returns the number of failed records.
+    fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
+        logging::init(&LogOptions { filter: self.log.clone(), format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
+        let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
+        let spec = self.spec(Digest::of(&module))?;
+        let scratch = tempfile::tempdir()?;
+        let modules = Modules::open(scratch.path(), ModuleOptions::default(), Metrics::new().modules);
+        let modules = modules.map_err(anyhow::Error::msg)?;
+        let tables = self.read_tables()?;
+        let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));
+        let guests =
+            prepared.map_err(|error| anyhow::anyhow!("{error} ({})\nhint: {}", error.code(), error.code().hint()))?;
+        let limits = vec![usize::MAX; spec.written_topics().count()];
+        let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
+        let mut failures = 0;
+        let mut line = Vec::new();
+        let mut number = 0;
+        while read_line(input, &mut line, number + 1)? {
+            number += 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match process(&mut dry_run, number, &line)? {
+                Ok(outputs) => {
+                    if !write_outputs(&spec, outputs, output)? {
+                        return Ok(failures);
+                    }
+                }
+                Err(failed) => {
+                    failures += 1;
+                    write_line(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    fn spec(&self, module: Digest) -> anyhow::Result<Spec> {
+        let config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        let mut raw: RawSpec = serde_json::from_value(serde_json::json!({ "inputs": [self.input], "config": config }))?;
+        // No topic is used; only the names must differ.
+        raw.outputs = self.outputs.iter().map(|alias| (alias.clone(), format!("output.{alias}"))).collect();
+        let declared = |name: &String| name.split('=').next().unwrap_or_default().to_owned();
+        raw.state = self.stores.iter().map(|store| (declared(store), StoreSpec::default())).collect();
+        raw.tables = self.tables.iter().map(|table| (declared(table), format!("table.{}", declared(table)))).collect();
+        let id: TransformId = "local/run".parse()?;
+        Spec::parse(&raw, &id, Some(module)).map_err(|problems| {
+            let all: Vec<String> =
+                problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+            anyhow::anyhow!("{}", all.join("; "))
+        })
+    }
+}
+
+impl RunArgs {
+    /// Makes the stores, each with the entries of its file.
+    fn read_state(&self, spec: &Spec) -> anyhow::Result<KeyedState> {
+        let mut stores = Vec::new();
+        for ((name, store), written) in spec.state.iter().zip(&self.stores) {
+            let mut entries = BTreeMap::new();
+            if let Some((_, file)) = written.split_once('=') {
+                for LogRecord { key, value, timestamp, .. } in read_records(Path::new(file))? {
+                    let key = key.with_context(|| format!("{file}: an entry of a store has a key"))?;
+                    entries.insert(key, value.map(|value| Entry { written_at: Timestamp(timestamp), value }));
+                }
+            }
+            entries.retain(|_, entry| entry.is_some());
+            stores.push((StoreSettings::of(name, store, &spec.limits), entries.into_iter().collect()));
+        }
+        Ok(KeyedState::in_memory(stores)?)
+    }
+
+    fn read_tables(&self) -> anyhow::Result<Tables> {
+        let mut tables: Vec<Arc<dyn Table>> = Vec::new();
+        for written in &self.tables {
+            let (_, file) = written.split_once('=').with_context(|| format!("--table {written}: NAME=FILE is needed"))?;
+            let mut entries = HashMap::new();
+            for LogRecord { key, value, .. } in read_records(Path::new(file))? {
+                let key = key.with_context(|| format!("{file}: an entry of a table has a key"))?;
+                match value {
+                    Some(value) => drop(entries.insert(key, value)),
+                    None => drop(entries.remove(&key)),
+                }
+            }
+            tables.push(Arc::new(FileTable(entries)));
+        }
+        Ok(tables.into())
+    }
+}
+
+/// A table with the entries of a file.
+struct FileTable(HashMap<Vec<u8>, Vec<u8>>);
+
+impl Table for FileTable {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(key).cloned()
+    }
+}
+
+fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let incoming = record_json::parse(&text, true, usize::MAX, Timestamp::now())
+        .map_err(|refused| anyhow::anyhow!("{}: record {}: {}", path.display(), refused.index + 1, refused.message))?;
+    Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
+}
+
+fn read_config(path: &Path) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    // JSON is YAML.
+    yaml::one(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
+}
+
+/// Reads the next line; false at the end.
+fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, number: usize) -> anyhow::Result<bool> {
+    line.clear();
+    let read = input.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', line).with_context(|| format!("line {number}"))?;
+    if line.len() > LINE_BYTES_MAX {
+        bail!("line {number} has more than {LINE_BYTES_MAX} bytes");
+    }
+    Ok(read > 0)
+}
+
+fn process(
+    dry_run: &mut DryRun<'_>,
+    number: usize,
+    line: &[u8],
+) -> anyhow::Result<Result<Vec<OutputRecord>, RecordFailure>> {
+    let now = Timestamp::now();
+    let incoming = match record_json::one(number - 1, line, now) {
+        Ok(incoming) => incoming,
+        Err(refused) => return Ok(Err(RecordFailure { code: Code::Record, message: refused.message })),
+    };
+    let partition = TopicPartition { input: 0, partition: incoming.partition.unwrap_or(0) };
+    let outcome = dry_run.run(partition, &incoming.record, now).with_context(|| format!("line {number}"))?;
+    Ok(outcome.result)
+}
+
+/// Writes output records. Returns false if nobody reads them any more, which is not an error.
+fn write_outputs(spec: &Spec, outputs: Vec<OutputRecord>, output: &mut dyn Write) -> anyhow::Result<bool> {
+    for output_record in outputs {
+        let (alias, _) = spec.outputs.get_index(output_record.target).expect("a checked output names one of them");
+        let target = alias.as_str();
+        let timestamp = output_record.record.timestamp;
+        let content = RecordContent::of(output_record.record, Form::Json);
+        match write_line(output, &OutputLine { target, timestamp, content }) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
+            done => done?,
+        }
+    }
+    Ok(true)
+}
+
+fn write_line(output: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    output.write_all(json_line(&serde_json::to_string(line)?).as_bytes())?;
+    output.flush()
+}

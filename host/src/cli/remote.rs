@@ -1,0 +1,102 @@
+//! The verbs that talk to a host over HTTP: a client of the API, which knows no more than [`crate::api_types`].
+
+mod body;
+mod client;
+mod context;
+mod control;
+mod deploy;
+mod dry_run;
+mod event_stream;
+mod logs;
+mod look;
+mod manifest;
+mod offsets;
+mod revisions;
+mod rollout;
+mod session;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use self::control::DeleteArgs;
+use self::deploy::DeployArgs;
+use self::dry_run::DryRunArgs;
+use self::logs::{LogsArgs, TailArgs};
+use self::look::{HostsArgs, ListArgs};
+use self::offsets::OffsetsVerb;
+use self::revisions::{DiffArgs, RollbackArgs};
+use self::session::{Remote, Target};
+use self::state::StateVerb;
+use super::error::Result;
+
+pub use self::context::ContextArgs;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Deploy the transforms of a spec file, and wait until they run
+    Deploy(Remote<DeployArgs>),
+    /// List transforms with their state and lag
+    #[command(visible_alias = "ls")]
+    List(Remote<ListArgs>),
+    /// Show a transform's current revision and spec
+    Describe(Remote<Target>),
+    /// Show a transform's status, per host and partition
+    Status(Remote<Target>),
+    /// Show the log lines of a transform's guest, and the transform's events
+    Logs(Remote<LogsArgs>),
+    /// Show samples of a transform's input records, with their outputs
+    Tail(Remote<TailArgs>),
+    /// List a transform's revisions, newest first
+    Revisions(Remote<Target>),
+    /// Show the differences of two revisions in spec and module; exits with 1 if there are any
+    Diff(Remote<DiffArgs>),
+    /// Bring an earlier revision's spec and module back, as a new revision, and wait until it runs
+    Rollback(Remote<RollbackArgs>),
+    /// Run a transform, or a candidate for it, over records without any effect; exits with 1 if a record fails
+    Test(Remote<DryRunArgs>),
+    /// Show or set a transform's committed offsets
+    #[command(subcommand)]
+    Offsets(OffsetsVerb),
+    /// Look up entries of a transform's stores, or empty the stores
+    #[command(subcommand)]
+    State(StateVerb),
+    /// Stop a transform after its open transaction; offsets stay
+    Pause(Remote<Target>),
+    /// Resume a paused transform, also partitions that stopped before a bad record
+    Resume(Remote<Target>),
+    /// Restart a transform's workers from the committed offsets
+    Restart(Remote<Target>),
+    /// Delete a transform; its topics and offsets stay
+    Delete(Remote<DeleteArgs>),
+    /// List the cluster's hosts
+    Hosts(Remote<HostsArgs>),
+}
+
+// === impl Verb ===
+
+impl Verb {
+    pub fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Deploy(verb) => verb.run(deploy::deploy),
+            Self::List(verb) => verb.run(look::list),
+            Self::Describe(verb) => verb.run(look::describe),
+            Self::Status(verb) => verb.run(look::status),
+            Self::Logs(verb) => verb.run(logs::logs),
+            Self::Tail(verb) => verb.run(logs::tail),
+            Self::Revisions(verb) => verb.run(revisions::revisions),
+            Self::Diff(verb) => return verb.run(revisions::diff),
+            Self::Rollback(verb) => verb.run(revisions::rollback),
+            Self::Test(verb) => return verb.run(dry_run::dry_run),
+            Self::Offsets(verb) => verb.run(),
+            Self::State(verb) => verb.run(),
+            Self::Pause(verb) => verb.run(control::pause),
+            Self::Resume(verb) => verb.run(control::resume),
+            Self::Restart(verb) => verb.run(control::restart),
+            Self::Delete(verb) => verb.run(control::delete),
+            Self::Hosts(verb) => verb.run(look::hosts),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,111 @@
+//! Verbs that show: list, describe, status, hosts. Each is one GET.
+
+use clap::Args;
+
+use crate::api_types::{HostList, StatusView, TransformList, TransformStatus, TransformView};
+use crate::model::names::TeamName;
+
+use super::super::error::Result;
+use super::super::text::{self, Table, fields, optional, short};
+use super::session::{Session, Target, route};
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Show only this team's transforms
+    pub team: Option<TeamName>,
+}
+
+#[derive(Debug, Args)]
+pub struct HostsArgs {}
+
+pub fn list(args: ListArgs, session: &Session) -> Result<()> {
+    let path = args.team.map_or("/v1/transforms".into(), |team| format!("/v1/teams/{team}/transforms"));
+    session.show(&session.client.get(&path)?, |list: TransformList| {
+        let mut table = Table::new(["TRANSFORM", "REVISION", "STATE", "LAG", "MODULE", "CHANGED"]);
+        for it in list.transforms {
+            let transform = format!("{}/{}", it.team, it.name);
+            table.row([
+                transform,
+                it.revision.to_string(),
+                it.state.to_string(),
+                optional(it.lag),
+                short(&it.module),
+                it.changed_at.into(),
+            ]);
+        }
+        table.to_string()
+    })
+}
+
+pub fn describe(target: Target, session: &Session) -> Result<()> {
+    let answer = session.client.get(&route(&target.id()?, ""))?;
+    session.show(&answer, |it: TransformView| {
+        let head = fields(&[
+            ("transform", format!("{}/{}", it.team, it.name)),
+            ("revision", it.revision.to_string()),
+            ("module", it.module.into()),
+            ("desired", it.desired.to_string()),
+            ("changed", it.changed_at.into()),
+        ]);
+        let spec = text::yaml(&it.spec);
+        let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+        format!("{head}spec:\n{spec}")
+    })
+}
+
+pub fn status(target: Target, session: &Session) -> Result<()> {
+    let answer = session.client.get(&route(&target.id()?, "/status"))?;
+    session.show(&answer, |status: StatusView| {
+        let mut rollout = format!("revision {} {}", status.rollout.revision, status.rollout.state);
+        if let Some(error) = &status.rollout.error {
+            rollout.push_str(&format!(": {error}"));
+        }
+        let head = fields(&[
+            ("transform", format!("{}/{}", status.team, status.name)),
+            ("revision", status.revision.to_string()),
+            ("desired", status.desired.to_string()),
+            ("state", status.state.to_string()),
+            ("lag", optional(status.lag)),
+            ("rollout", rollout),
+        ]);
+        format!("{head}{}", host_tables(&status.hosts))
+    })
+}
+
+fn host_tables(hosts: &[TransformStatus]) -> String {
+    let mut table = Table::new(["HOST", "STATE", "REVISION", "PARTITIONS", "ERROR"]);
+    let mut partitions = Table::new(["TOPIC", "PARTITION", "HOST", "STATE", "REVISION", "SINCE", "OFFSET", "LAG", "ERROR"]);
+    for host in hosts {
+        let owned = host.partitions.len().to_string();
+        let name = host.host.to_string();
+        let state = host.state.to_string();
+        table.row([name, state, host.revision.to_string(), owned, optional(host.error.as_ref())]);
+        for it in &host.partitions {
+            partitions.row([
+                it.topic.to_string(),
+                it.partition.to_string(),
+                host.host.to_string(),
+                it.state.to_string(),
+                it.revision.to_string(),
+                it.revision_since.to_string(),
+                optional(it.committed_offset),
+                optional(it.lag),
+                optional(it.error.as_ref()),
+            ]);
+        }
+    }
+    let parts = [table, partitions].into_iter().filter(|table| !table.is_empty());
+    parts.map(|table| format!("\n{table}")).collect()
+}
+
+pub fn hosts(_: HostsArgs, session: &Session) -> Result<()> {
+    session.show(&session.client.get("/v1/hosts")?, |list: HostList| {
+        let mut table = Table::new(["HOST", "VERSION", "TRANSFORMS", "PARTITIONS", "STARTED", "SEEN"]);
+        for it in list.hosts {
+            let transforms = it.transforms.to_string();
+            let partitions = it.partitions.to_string();
+            table.row([it.host.into(), it.version.into(), transforms, partitions, it.started_at.into(), it.seen_at.into()]);
+        }
+        table.to_string()
+    })
+}

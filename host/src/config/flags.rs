@@ -1,0 +1,267 @@
+//! The flags of `serve` and `dev`, their environment variables, and the file with the same keys.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::names::ClusterName;
+use crate::model::units::{Bytes, Span};
+use crate::telemetry::logging::LogFormat;
+
+/// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Flags {
+    /// A TOML file with any of these options (keys as the flags, without the dashes in front)
+    #[arg(long, env = "SANDBAR_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Address of the HTTP API. It has no authentication yet: leave it on loopback or behind a proxy that has
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// URL of this host's API for clients of other hosts, as http://host:port: they are sent here for answers that only
+    /// this host has, such as entries of its part of a store [default: none]
+    #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
+    pub advertise: Option<String>,
+
+    /// A name under which clients reach the API, beside localhost, every IP address and the name of --advertise: that of a
+    /// proxy, a container or the machine. Requests for other names are refused, since a web page can point a name of its
+    /// own here. May be given several times
+    #[arg(long = "allowed-host", env = "SANDBAR_ALLOWED_HOSTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+
+    /// Most connections of the API at once. When they are all in use, the one that has kept the host waiting for the
+    /// longest is closed [default: 1024]
+    #[arg(long, env = "SANDBAR_CONNECTIONS_MAX", value_name = "N")]
+    pub connections_max: Option<usize>,
+
+    /// Most connections of one address; a proxy is one address [default: 512]
+    #[arg(long, env = "SANDBAR_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N")]
+    pub connections_per_address_max: Option<usize>,
+
+    /// Most memory for bodies of requests while they arrive and are worked on [default: 256MiB]
+    #[arg(long, env = "SANDBAR_UPLOAD_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
+    pub upload_bytes_in_flight_max: Option<Bytes>,
+
+    /// Most memory for answers that clients have not taken yet [default: 256MiB]
+    #[arg(long, env = "SANDBAR_ANSWER_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
+    pub answer_bytes_in_flight_max: Option<Bytes>,
+
+    /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
+    /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
+    #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids)
+    /// [default: made once, kept in the data folder]
+    #[arg(long, env = "SANDBAR_HOST", value_name = "NAME")]
+    pub host: Option<String>,
+
+    /// Filter of the log, in the syntax of tracing's EnvFilter: info, sandbar=debug, ... [default: info]
+    #[arg(long, env = "SANDBAR_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// Form of log lines [default: text]
+    #[arg(long, env = "SANDBAR_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// Largest module that may be uploaded [default: 32MiB]
+    #[arg(long, env = "SANDBAR_MODULE_BYTES_MAX", value_name = "SIZE")]
+    pub module_bytes_max: Option<Bytes>,
+
+    /// Longest time to compile a module: CPU time over all threads, and at most five times as much on the clock
+    /// [default: 60s]
+    #[arg(long, env = "SANDBAR_COMPILE_TIME_MAX", value_name = "DURATION")]
+    pub compile_time_max: Option<Span>,
+
+    /// Most memory to compile a module [default: 2GiB]
+    #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
+    pub compile_memory_max: Option<Bytes>,
+
+    /// Modules that are compiled at once, for the API and for deployed transforms together; each may take
+    /// --compile-memory-max [default: half of the cores, at least 1]
+    #[arg(long, env = "SANDBAR_COMPILERS_MAX", value_name = "NUMBER")]
+    pub compilers_max: Option<std::num::NonZero<usize>>,
+
+    /// Largest module when compiled [default: 256MiB]
+    #[arg(long, env = "SANDBAR_COMPILED_MODULE_MAX", value_name = "SIZE")]
+    pub compiled_module_max: Option<Bytes>,
+
+    /// Most disk, and most memory, for compiled modules; those that were used longest ago are dropped, and compiled
+    /// again when they are needed [default: 1GiB]
+    #[arg(long, env = "SANDBAR_COMPILED_CACHE_MAX", value_name = "SIZE")]
+    pub compiled_cache_max: Option<Bytes>,
+
+    /// Most address space that the instances of all transforms may reserve together: 4 GiB and a little for each linear
+    /// memory, however small it is [default: 32TiB]
+    #[arg(long, env = "SANDBAR_GUEST_ADDRESS_SPACE_MAX", value_name = "SIZE")]
+    pub guest_address_space_max: Option<Bytes>,
+
+    /// Memory for blocks of all stores on disk together [default: 64MiB]
+    #[arg(long, env = "SANDBAR_STATE_CACHE_MAX", value_name = "SIZE")]
+    pub state_cache_max: Option<Bytes>,
+
+    /// Memory for the hot entries of one partition of a store on disk [default: 4MiB]
+    #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
+    pub state_hot_max: Option<Bytes>,
+
+    /// Time that the local copy of a partition's store stays on disk after no worker of this host has it open any more,
+    /// because the partition moved or the transform is gone; the changelog topic has all of it [default: 20h]
+    #[arg(long, env = "SANDBAR_STATE_CLEANUP_DELAY", value_name = "DURATION")]
+    pub state_cleanup_delay: Option<Span>,
+
+    /// Most memory of one table: a transform that uses a larger one does not start [default: 256MiB]
+    #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
+    pub table_bytes_max: Option<Bytes>,
+
+    /// Time that a module stays in the log after no transform uses it and no kept revision names it [default: 1day]
+    #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
+    pub module_retention: Option<Span>,
+
+    /// Time between two visits to the consumer groups of transforms that nobody runs, such as paused ones: Kafka forgets
+    /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
+    #[arg(long, env = "SANDBAR_GROUP_KEEP_ALIVE_INTERVAL", value_name = "DURATION")]
+    pub group_keep_alive_interval: Option<Span>,
+
+    /// Time that log lines and events of transforms are kept, set when their topic is made [default: 1day]
+    #[arg(long, env = "SANDBAR_LOGS_RETENTION", value_name = "DURATION")]
+    pub logs_retention: Option<Span>,
+
+    /// Log lines a second of all guests of a team on this host; the rest is counted and dropped [default: 1000]
+    #[arg(long, env = "SANDBAR_TEAM_LOG_LINES_MAX", value_name = "LINES")]
+    pub team_log_lines_max: Option<u32>,
+
+    /// Bytes of these lines a second [default: 256KiB]
+    #[arg(long, env = "SANDBAR_TEAM_LOG_BYTES_MAX", value_name = "SIZE")]
+    pub team_log_bytes_max: Option<Bytes>,
+
+    /// Most memory for events, log lines and samples that wait to be written: a quarter, a half and a quarter of it. Each
+    /// team has a share; entries that do not fit are dropped [default: 8MiB]
+    #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
+    pub journal_max: Option<Bytes>,
+}
+
+/// The options of a host on Kafka.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KafkaFlags {
+    /// Kafka brokers to start from: host:port,host:port
+    #[arg(long, env = "SANDBAR_BROKERS", value_name = "HOST:PORT,...")]
+    pub brokers: Option<String>,
+
+    /// Name of the cluster: equal hosts with the same name and brokers share the work
+    #[arg(long, env = "SANDBAR_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+
+    /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. Secrets belong in the
+    /// file (table kafka-properties) or in the environment (one NAME=VALUE per line)
+    #[arg(
+        long = "kafka-property",
+        env = "SANDBAR_KAFKA_PROPERTIES",
+        value_name = "NAME=VALUE",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
+    #[serde(skip)]
+    pub kafka_property: Vec<String>,
+
+    #[arg(skip)]
+    #[serde(default)]
+    pub kafka_properties: BTreeMap<String, String>,
+}
+
+/// Keys of [`KafkaFlags`] in the file.
+const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
+
+/// The file: both groups of options at its top level.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(flatten)]
+    keys: toml::Table,
+}
+
+impl Flags {
+    /// Completes the flags from the file.
+    pub(super) fn with_file(self, kafka: Option<&mut KafkaFlags>) -> Result<Self, String> {
+        let (file, file_kafka) = match &self.config {
+            Some(path) => read_file(path)?,
+            None => Default::default(),
+        };
+        if let Some(kafka) = kafka {
+            kafka.merge(file_kafka)?;
+        }
+        Ok(self.or(file))
+    }
+
+    fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            allowed_hosts: if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts },
+            listen: self.listen.or(file.listen),
+            advertise: self.advertise.or(file.advertise),
+            connections_max: self.connections_max.or(file.connections_max),
+            connections_per_address_max: self.connections_per_address_max.or(file.connections_per_address_max),
+            upload_bytes_in_flight_max: self.upload_bytes_in_flight_max.or(file.upload_bytes_in_flight_max),
+            answer_bytes_in_flight_max: self.answer_bytes_in_flight_max.or(file.answer_bytes_in_flight_max),
+            data_dir: self.data_dir.or(file.data_dir),
+            host: self.host.or(file.host),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            module_bytes_max: self.module_bytes_max.or(file.module_bytes_max),
+            compile_time_max: self.compile_time_max.or(file.compile_time_max),
+            compile_memory_max: self.compile_memory_max.or(file.compile_memory_max),
+            compilers_max: self.compilers_max.or(file.compilers_max),
+            compiled_module_max: self.compiled_module_max.or(file.compiled_module_max),
+            compiled_cache_max: self.compiled_cache_max.or(file.compiled_cache_max),
+            guest_address_space_max: self.guest_address_space_max.or(file.guest_address_space_max),
+            state_cache_max: self.state_cache_max.or(file.state_cache_max),
+            state_hot_max: self.state_hot_max.or(file.state_hot_max),
+            state_cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay),
+            table_bytes_max: self.table_bytes_max.or(file.table_bytes_max),
+            module_retention: self.module_retention.or(file.module_retention),
+            group_keep_alive_interval: self.group_keep_alive_interval.or(file.group_keep_alive_interval),
+            logs_retention: self.logs_retention.or(file.logs_retention),
+            team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
+            team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
+            journal_max: self.journal_max.or(file.journal_max),
+        }
+    }
+}
+
+impl KafkaFlags {
+    fn merge(&mut self, file: KafkaFlags) -> Result<(), String> {
+        self.brokers = self.brokers.take().or(file.brokers);
+        self.cluster = self.cluster.take().or(file.cluster);
+        self.kafka_properties = file.kafka_properties;
+        for property in self.kafka_property.iter().filter(|property| !property.trim().is_empty()) {
+            // The value may be a secret: it is not repeated in the message.
+            let (name, value) = property.split_once('=').ok_or("--kafka-property must be NAME=VALUE")?;
+            self.kafka_properties.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
+    let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
+    // The message of a TOML error quotes the line, which may be a secret: only its place is told.
+    let parsed: Result<File, _> = toml::from_str(&text);
+    let file = parsed.map_err(|error| here(&place(&error, &text)))?;
+    let (kafka, own): (toml::Table, toml::Table) =
+        file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
+    let own = Flags::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
+    let kafka = KafkaFlags::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
+    Ok((own, kafka))
+}
+
+fn place(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    format!("line {line}: {}", error.message())
+}

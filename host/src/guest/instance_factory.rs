@@ -1,0 +1,72 @@
+//! A compiled module with the settings of one revision: makes instances.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::transformer::TransformerPre;
+use super::check::Surface;
+use super::context::{Context, Tables};
+use super::engine::Engine;
+use super::error::root_text;
+use super::instance::Instance;
+use super::memory::Memory;
+use super::settings::Settings;
+use super::structure::Footprint;
+use super::worlds::WORLDS;
+use crate::model::module::ModuleError;
+use crate::ports::{Guest, GuestError, GuestFactory, TrapKind};
+use crate::telemetry::GuestLog;
+
+/// See the module.
+pub struct InstanceFactory {
+    engine: Engine,
+    module: TransformerPre<Context>,
+    footprint: Footprint,
+    settings: Arc<Settings>,
+    tables: Tables,
+    log: GuestLog,
+}
+
+impl InstanceFactory {
+    /// Links a component with its imports. `log` takes the lines of all instances.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        surface: &Surface,
+        settings: Settings,
+        tables: Tables,
+        log: GuestLog,
+    ) -> Result<Self, ModuleError> {
+        if settings.has_tick && !surface.has_ticks() {
+            let newest = WORLDS.last().expect("there is one");
+            return Err(ModuleError::MissingExport { name: newest.interface("ticks") });
+        }
+        let invalid = |error: wasmtime::Error| ModuleError::Invalid(root_text(&error));
+        let linked: InstancePre<Context> = engine.linker.instantiate_pre(component).map_err(invalid)?;
+        Ok(Self {
+            engine: engine.clone(),
+            module: TransformerPre::new(linked).map_err(invalid)?,
+            footprint: surface.footprint,
+            settings: Arc::new(settings),
+            tables,
+            log,
+        })
+    }
+}
+
+impl GuestFactory for InstanceFactory {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        let reserved = self.engine.address_space.reserve(self.footprint.memories);
+        let address_space = reserved.map_err(GuestError::Host)?;
+        let bytes_max = self.settings.memory_bytes_max;
+        let memory = Memory::new(bytes_max, &self.footprint);
+        if !memory.has_room() {
+            let bytes = memory.bytes();
+            let message = format!("an instance takes {bytes} bytes before its memory, of {bytes_max} (limits.memory)");
+            return Err(GuestError::Trapped { kind: TrapKind::Memory, message });
+        }
+        let context = Context::new(self.settings.clone(), self.tables.clone(), self.log.clone(), memory, self.footprint);
+        Ok(Box::new(Instance::new(&self.engine, &self.module, context, address_space)?))
+    }
+}

@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use super::checker::CONFIG_DEPTH_MAX;
+use super::*;
+use crate::model::names::{Digest, TransformId};
+
+fn id() -> TransformId {
+    "orders/field-strip".parse().expect("valid")
+}
+
+fn parse(yaml: &str) -> Result<Spec, Vec<Problem>> {
+    let raw: RawSpec = crate::model::yaml::one(yaml.as_bytes()).expect("well-formed");
+    Spec::parse(&raw, &id(), Some(Digest::of(b"")))
+}
+
+#[test]
+fn a_small_spec_takes_the_defaults() {
+    let spec = parse("inputs: [a]\noutputs: {o: b}").expect("valid");
+    assert_eq!(spec.limits, Limits::default());
+    assert_eq!(spec.dead_letter_topic.as_str(), "orders.field-strip.dead-letter");
+    assert_eq!(spec.group(&"shop".parse().expect("valid")), "sandbar.shop.orders.field-strip");
+    assert_eq!(spec.commit_interval, Duration::from_millis(100));
+}
+
+#[test]
+fn each_problem_names_its_field() {
+    #[track_caller]
+    fn check(yaml: &str, field: &str) {
+        let problems = parse(yaml).expect_err(yaml);
+        assert_eq!(problems[0].field, field, "{yaml}: {problems:?}");
+    }
+    check("outputs: {o: b}", "inputs");
+    check("inputs: [a]", "outputs");
+    check("inputs: [a, a]\noutputs: {o: b}", "inputs[1]");
+    check("inputs: ['a b']\noutputs: {o: b}", "inputs[0]");
+    check("inputs: [a]\noutputs: {o: a}", "outputs.o");
+    check("inputs: [_sandbar.x.deployments]\noutputs: {o: b}", "inputs[0]");
+    check("inputs: [a]\noutputs: {'O o': b}", "outputs.O o");
+    check("inputs: [a]\noutputs: {o: b}\nlimits: {memory: 1KiB}", "limits.memory");
+    check("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time");
+    check("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers");
+    check("inputs: [a]\noutputs: {o: b}\nteam: stock", "team");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes");
+    check("inputs: [a]\noutputs: {o: b}\nstate: {s: {}}\ndelivery: at-least-once", "delivery");
+    check("inputs: [a]\noutputs: {o: b}\ntables: {t: __consumer_offsets}", "tables.t");
+    check("inputs: [a]\noutputs: {o: b}\ntick: 1ms", "tick");
+    check("inputs: [a]\noutputs: {o: b}\non_error: {dead_letter_topic: a}", "on_error.dead_letter_topic");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1");
+    check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0");
+}
+
+#[test]
+fn a_config_is_as_deep_as_its_records_can_hold() {
+    #[track_caller]
+    fn check(depth: usize, fits: bool) {
+        let json = format!(
+            r#"{{"inputs": ["a"], "outputs": {{"o": "b"}}, "config": {{"x": {}{}}}}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        );
+        let raw: RawSpec = serde_json::from_str(&json).expect("well-formed");
+        let problems = Spec::parse(&raw, &id(), Some(Digest::of(b""))).err().unwrap_or_default();
+        assert_eq!(problems.is_empty(), fits, "{depth}: {problems:?}");
+    }
+    check(CONFIG_DEPTH_MAX, true);
+    check(CONFIG_DEPTH_MAX + 1, false);
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    for yaml in
+        ["input: [a]", "limits: {memroy: 1MiB}", "on_error: {then: explode}", "state: {s: {tll: 1s}}", "delivery: twice"]
+    {
+        assert!(crate::model::yaml::one::<RawSpec>(yaml.as_bytes()).is_err(), "{yaml}");
+    }
+}

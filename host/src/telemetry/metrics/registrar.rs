@@ -1,0 +1,94 @@
+//! Registers metrics, each by its name, its help text and its labels.
+
+use std::collections::HashMap;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::model::names::TransformId;
+
+/// Registers metrics that have the same constant labels. Cloning shares the registry.
+#[derive(Clone, Default)]
+pub(super) struct Registrar {
+    registry: Registry,
+    labels: HashMap<String, String>,
+}
+
+impl Registrar {
+    /// Returns a registrar of the same registry for the metrics of one transform.
+    pub fn of_transform(&self, id: &TransformId) -> Self {
+        let labels = [("team", id.team.as_str()), ("transform", id.name.as_str())];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { registry: self.registry.clone(), labels: HashMap::from(labels) }
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::with_opts(self.opts(name, help)))
+    }
+
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.registered(IntCounterVec::new(self.opts(name, help), labels))
+    }
+
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::with_opts(self.opts(name, help)))
+    }
+
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(self.opts(name, help), labels))
+    }
+
+    /// Registers a gauge of fractions.
+    pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.registered(Gauge::with_opts(self.opts(name, help)))
+    }
+
+    pub fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.registered(Histogram::with_opts(self.histogram_opts(name, help, buckets)))
+    }
+
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: Vec<f64>) -> HistogramVec {
+        self.registered(HistogramVec::new(self.histogram_opts(name, help, buckets), labels))
+    }
+
+    /// Registers a metric that was made elsewhere.
+    pub fn register(&self, collector: impl Collector + 'static) {
+        self.registry.register(Box::new(collector)).expect("each metric is registered once");
+    }
+
+    /// Renders all metrics of the registry in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics could not be written");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn registered<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.expect("names and labels are valid constants");
+        self.register(collector.clone());
+        collector
+    }
+
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        Opts::new(name, help).const_labels(self.labels.clone())
+    }
+
+    fn histogram_opts(&self, name: &str, help: &str, buckets: Vec<f64>) -> HistogramOpts {
+        HistogramOpts::new(name, help).const_labels(self.labels.clone()).buckets(buckets)
+    }
+}
+
+/// Buckets from `first` on, each `factor` times the one before.
+pub(super) fn buckets(first: f64, factor: f64, count: usize) -> Vec<f64> {
+    prometheus::exponential_buckets(first, factor, count).expect("a positive start, and a factor above 1")
+}
+
+/// Buckets of times from 2 ms to 16 s: commits, restores and requests are within them.
+pub(super) fn second_buckets() -> Vec<f64> {
+    buckets(0.002, 2.0, 14)
+}

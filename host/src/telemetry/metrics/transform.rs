@@ -1,0 +1,165 @@
+//! The metrics of one transform. All of them have the labels `team` and `transform`.
+
+mod guest;
+mod stores;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+
+pub use self::guest::GuestMetrics;
+pub use self::stores::StoreMetrics;
+use super::gauge_value;
+use super::registrar::{Registrar, buckets, second_buckets};
+use crate::model::names::TopicName;
+use crate::model::status::State;
+
+/// The metrics of a transform, over all of its revisions on this host.
+pub struct TransformMetrics {
+    pub guest: GuestMetrics,
+    pub stores: StoreMetrics,
+    pub dead_lettered: IntCounter,
+    pub skipped: IntCounter,
+    pub filtered: IntCounter,
+    pub repeated: IntCounter,
+    pub latency: Histogram,
+    pub committed: IntCounter,
+    pub commit_time: Histogram,
+    pub rebalances: IntCounter,
+    pub swap_pause: Histogram,
+    records_in: IntCounterVec,
+    bytes_in: IntCounterVec,
+    records_out: IntCounterVec,
+    bytes_out: IntCounterVec,
+    failed: IntCounterVec,
+    aborted: IntCounterVec,
+    swaps: IntCounterVec,
+    lag: IntGaugeVec,
+    worker_state: IntGaugeVec,
+    quarantined: IntGaugeVec,
+}
+
+/// Records and bytes of one topic.
+pub struct TopicMetrics {
+    pub records: IntCounter,
+    pub bytes: IntCounter,
+}
+
+/// Failed records of a transform by their way, and dropped log lines of its guests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TransformCounts {
+    pub dead_lettered: u64,
+    pub skipped: u64,
+    pub lines_dropped: u64,
+}
+
+impl TransformMetrics {
+    /// Registers the metrics. `r` has the transform's labels.
+    pub(super) fn new(r: &Registrar) -> Self {
+        let topic = &["topic"];
+        let latency = "From a record's timestamp to the commit of what became of it (the oldest record of each batch)";
+        let repeated = "Records of an at-least-once transform that are processed again, whose output may be there twice";
+        let swap_pause =
+            "Without a guest call: from the order to swap, over the last commit of the old revision, to the new one's turn";
+        let quarantined = "1 for a transform that stays off on this host, as the host died in its calls";
+        Self {
+            guest: GuestMetrics::new(r),
+            stores: StoreMetrics::new(r),
+            records_in: r.counters("sandbar_records_in_total", "Input records processed and committed", topic),
+            records_out: r.counters("sandbar_records_out_total", "Output records committed, dead letters too", topic),
+            bytes_in: r.counters("sandbar_bytes_in_total", "Bytes of keys and values of input records", topic),
+            bytes_out: r.counters("sandbar_bytes_out_total", "Bytes of keys and values of output records", topic),
+            failed: r.counters("sandbar_records_failed_total", "Records that failed for good, by reason", &["reason"]),
+            dead_lettered: r.counter("sandbar_records_dead_lettered_total", "Failed records sent to the dead-letter topic"),
+            skipped: r.counter("sandbar_records_skipped_total", "Failed records dropped (on_error: skip)"),
+            filtered: r.counter("sandbar_records_filtered_total", "Records that became no output and did not fail"),
+            repeated: r.counter("sandbar_records_repeated_total", repeated),
+            latency: r.histogram("sandbar_end_to_end_latency_seconds", latency, second_buckets()),
+            lag: r.gauges("sandbar_lag_records", "Records behind the end of the partition", &["topic", "partition"]),
+            committed: r.counter("sandbar_transactions_committed_total", "Transactions committed"),
+            aborted: r.counters("sandbar_transactions_aborted_total", "Transactions given up", &["reason"]),
+            commit_time: r.histogram(
+                "sandbar_transaction_commit_seconds",
+                "Time of a commit, flush included",
+                second_buckets(),
+            ),
+            rebalances: r.counter("sandbar_rebalances_total", "Changes of a worker's partitions"),
+            swaps: r.counters(
+                "sandbar_swaps_total",
+                "Revisions that a worker swapped in, by how their trial ended",
+                &["result"],
+            ),
+            swap_pause: r.histogram("sandbar_swap_pause_seconds", swap_pause, buckets(0.000_5, 1.6, 18)),
+            worker_state: r.gauges("sandbar_worker_state", "1 for the state that the transform is in", &["state"]),
+            quarantined: r.gauges("sandbar_quarantined", quarantined, &[]),
+        }
+    }
+
+    /// Returns the metrics of an input topic.
+    pub fn input(&self, topic: &TopicName) -> TopicMetrics {
+        let label = &[topic.as_str()];
+        TopicMetrics { records: self.records_in.with_label_values(label), bytes: self.bytes_in.with_label_values(label) }
+    }
+
+    /// Returns the metrics of a topic that is written.
+    pub fn output(&self, topic: &TopicName) -> TopicMetrics {
+        let label = &[topic.as_str()];
+        TopicMetrics { records: self.records_out.with_label_values(label), bytes: self.bytes_out.with_label_values(label) }
+    }
+
+    /// Counts a record that failed for good.
+    pub fn failed(&self, reason: &str) {
+        self.failed.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a transaction that was given up.
+    pub fn aborted(&self, reason: &str) {
+        self.aborted.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a trial that ended: `ok` or `refused`.
+    pub fn swapped(&self, result: &str) {
+        self.swaps.with_label_values(&[result]).inc();
+    }
+
+    /// Sets the lag of a partition; `None` takes the gauge away, since another host reports the partition now.
+    pub fn lag(&self, topic: &str, partition: i32, records: Option<u64>) {
+        set_or_remove(&self.lag, &[topic, &partition.to_string()], records);
+    }
+
+    /// Sets the gauge of the transform's state.
+    pub fn state(&self, current: State) {
+        for state in State::ALL {
+            self.worker_state.with_label_values(&[state.as_str()]).set(i64::from(state == current));
+        }
+    }
+
+    /// Notes that a transform stays off on this host, or does not any more.
+    pub fn quarantined(&self, is_quarantined: bool) {
+        set_or_remove(&self.quarantined, &[], is_quarantined.then_some(1));
+    }
+
+    /// Returns the counts since the host started.
+    pub fn counts(&self) -> TransformCounts {
+        TransformCounts {
+            dead_lettered: self.dead_lettered.get(),
+            skipped: self.skipped.get(),
+            lines_dropped: self.guest.log_lines_dropped.get(),
+        }
+    }
+
+    /// Takes away a deleted transform's gauges, which would stand still for ever.
+    pub fn forget(&self) {
+        self.worker_state.reset();
+        self.quarantined.reset();
+        self.guest.forget();
+    }
+}
+
+/// Sets a gauge, or takes it away where there is no value.
+fn set_or_remove(gauges: &IntGaugeVec, labels: &[&str], value: Option<u64>) {
+    if let Some(value) = value {
+        gauges.with_label_values(labels).set(gauge_value(value));
+    } else {
+        // An error says that the gauge is not there.
+        let _ = gauges.remove_label_values(labels);
+    }
+}

@@ -1,0 +1,52 @@
+//! The metrics of a transform's guests.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+
+use super::super::gauge_value;
+use super::super::registrar::{Registrar, buckets};
+use crate::model::log_entry::Level;
+
+/// Calls of guests, their memory and their log lines.
+pub struct GuestMetrics {
+    pub batch_records: Histogram,
+    pub call_time: Histogram,
+    pub log_lines_dropped: IntCounter,
+    log_lines: IntCounterVec,
+    traps: IntCounterVec,
+    memory: IntGaugeVec,
+}
+
+impl GuestMetrics {
+    pub(super) fn new(r: &Registrar) -> Self {
+        let memory = "Memory of the transform's largest instance: linear memory, tables, its own size";
+        let dropped = "Log lines of guests that were dropped: over a rate, or no room in the queue";
+        Self {
+            batch_records: r.histogram("sandbar_batch_records", "Records per guest call", buckets(1.0, 2.0, 13)),
+            // From 50 us, about the time of crossing to the guest and back, to 7 s, which is over every limit of a call.
+            call_time: r.histogram("sandbar_guest_call_seconds", "Time of one guest call", buckets(0.000_05, 2.5, 14)),
+            traps: r.counters("sandbar_guest_traps_total", "Guest calls that ended in a trap", &["kind"]),
+            memory: r.gauges("sandbar_guest_memory_bytes", memory, &[]),
+            log_lines: r.counters("sandbar_log_lines_total", "Log lines of guests", &["level"]),
+            log_lines_dropped: r.counter("sandbar_log_lines_dropped_total", dropped),
+        }
+    }
+
+    /// Counts a call that ended in a trap.
+    pub fn trapped(&self, kind: &str) {
+        self.traps.with_label_values(&[kind]).inc();
+    }
+
+    /// Sets the memory of the largest instance.
+    pub fn memory(&self, bytes: u64) {
+        self.memory.with_label_values(&[] as &[&str]).set(gauge_value(bytes));
+    }
+
+    /// Counts a log line that is within the rates.
+    pub(in crate::telemetry) fn logged(&self, level: Level) {
+        self.log_lines.with_label_values(&[level.as_str()]).inc();
+    }
+
+    pub(super) fn forget(&self) {
+        self.memory.reset();
+    }
+}

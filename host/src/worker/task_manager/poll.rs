@@ -1,0 +1,117 @@
+//! Reading: records go to their tasks, states become open, partitions get their places.
+
+use std::time::Duration;
+
+use super::{TaskManager, as_restart};
+use crate::model::units::Timestamp;
+use crate::ports::SessionError;
+use crate::task::Task;
+use crate::worker::partition_states::RestoreEnd;
+
+/// Most records of one poll: a few batches, so that a commit is never long in coming.
+const POLL_RECORDS_MAX: usize = 4096;
+/// Pending bytes above which records are taken one at a time: just enough to stay a member of the group.
+const PENDING_BYTES_MAX: usize = 8 << 20;
+
+impl TaskManager {
+    /// Hands the session's records to their tasks, and keeps a rebalance for the boundary.
+    pub(super) fn poll(&mut self, now: Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
+        let is_backing_off = self.transaction.is_backing_off(now);
+        let has_backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !is_backing_off;
+        let timeout = if has_backlog { Duration::ZERO } else { self.poll_timeout(now, idle_wait) };
+        // The records of a waiting task do not grow, since it is paused, and must not hold up the others.
+        let working = self.tasks.values().filter(|task| !task.is_waiting(now));
+        let pending: usize = working.map(Task::pending_bytes).sum();
+        let records_max = if pending > PENDING_BYTES_MAX || is_backing_off { 1 } else { POLL_RECORDS_MAX };
+        let tasks = &mut self.tasks;
+        self.rebalance = self.session.poll(timeout, records_max, &mut |partition, record| {
+            if let Some(task) = tasks.get_mut(&partition) {
+                task.offer(record);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// The time until the next task, deadline or back-off is due.
+    fn poll_timeout(&self, now: Timestamp, idle_wait: Duration) -> Duration {
+        if self.transaction.is_overdue(now, Duration::ZERO) && !self.transaction.is_backing_off(now) {
+            return Duration::ZERO;
+        }
+        let times = self.tasks.values().filter_map(Task::wait_until).chain(self.transaction.times());
+        let next = times.filter(|&at| at > now).min();
+        next.map_or(idle_wait, |at| Duration::from_millis(at.millis_since(now)).min(idle_wait))
+    }
+
+    /// Tells the tasks of damaged records, and of partitions that were read to their end.
+    pub(super) fn note_read(&mut self) {
+        for damage in self.session.damaged() {
+            if let Some(task) = self.tasks.get_mut(&damage.partition) {
+                task.condemn_damaged(damage.offset, &damage.reason);
+            }
+        }
+        for &(partition, end) in self.session.consumed_ends() {
+            if let Some(task) = self.tasks.get_mut(&partition) {
+                task.reached_end(end);
+            }
+        }
+    }
+
+    /// Lets tasks go whose state is open now.
+    pub(super) fn poll_states(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        for (partition, end) in self.states.poll(now) {
+            let id = &self.rollout.current().settings.id;
+            match end {
+                RestoreEnd::Opened => {
+                    tracing::info!(transform = %id, partition, "state is up to date");
+                    for task in self.tasks.values_mut().filter(|task| task.id().partition == partition) {
+                        task.state_opened();
+                        if self.paused.contains(&task.id()) {
+                            self.session.seek(task.id(), task.expected_offset()).map_err(as_restart)?;
+                        }
+                    }
+                }
+                RestoreEnd::Failed(error) => {
+                    tracing::error!(transform = %id, partition, code = %error.code, error = error.message, "no state");
+                    let own = self.tasks.values_mut().filter(|task| task.id().partition == partition);
+                    own.for_each(|task| task.state_failed(error.clone()));
+                }
+                RestoreEnd::Stopped(error) => {
+                    tracing::error!(transform = %id, partition, code = %error.code, error = error.message, "stopped");
+                    for task in self.tasks.values_mut() {
+                        task.wait_for_state(true);
+                        task.state_failed(error.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session if another one would begin elsewhere.
+    pub(super) fn look_at_places(&mut self, now: Timestamp) -> Result<(), SessionError> {
+        if self.unplaced.is_due(now) {
+            self.look_for_places()?;
+        }
+        let Some(reason) = self.session.interrupted().map(str::to_owned) else { return Ok(()) };
+        // The records before the gap are done and committed first.
+        let is_busy = self.tasks.values().any(|task| task.has_pending() && !task.is_waiting(now));
+        if is_busy || self.transaction.is_open() {
+            self.transaction.set_deadline(Timestamp(0));
+            return Ok(());
+        }
+        Err(SessionError::Restart(reason))
+    }
+
+    fn look_for_places(&mut self) -> Result<(), SessionError> {
+        if self.session.finds_places()? {
+            return Err(SessionError::Restart("a partition has got an offset".into()));
+        }
+        Ok(())
+    }
+
+    /// Looks for partitions that the inputs have got since, and for offsets that partitions have got.
+    pub fn look_for_partitions(&mut self) -> Result<(), SessionError> {
+        self.session.look_for_partitions()?;
+        self.look_for_places()
+    }
+}

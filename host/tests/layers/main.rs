@@ -1,0 +1,108 @@
+//! Habits of the sources, held as text: dependencies between modules go one way and files form no circles, `unsafe` stands
+//! in few places, sentences have a subject, and the page of metrics lists them all.
+
+mod circles;
+mod language;
+mod sources;
+mod unsafe_code;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::sources::Source;
+
+/// A module, and those of the crate that it may use. `model` and `ports` come first, `app` last.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("threads", &[]),
+    ("private_file", &[]),
+    ("telemetry", &["model"]),
+    ("api_types", &["model"]),
+    ("state", &["model"]),
+    ("ports", &["model", "state"]),
+    ("record_json", &["model", "ports", "api_types"]),
+    ("task", &["model", "ports", "state", "telemetry"]),
+    ("guest", &["model", "private_file", "ports", "state", "telemetry"]),
+    ("kafka", &["model", "ports", "threads"]),
+    ("embedded", &["model", "ports"]),
+    ("stores", &["model", "ports", "state", "telemetry"]),
+    ("crashes", &["model", "ports", "state"]),
+    ("catalog", &["model", "ports", "telemetry"]),
+    ("positions", &["model", "ports", "catalog"]),
+    ("cluster", &["model", "ports", "record_json", "catalog", "telemetry"]),
+    ("worker", &["model", "ports", "state", "task", "telemetry"]),
+    ("supervisor", &["model", "ports", "stores", "crashes", "task", "guest", "catalog", "positions", "worker", "telemetry"]),
+    (
+        "api",
+        &["model", "api_types", "ports", "record_json", "state", "task", "catalog", "positions", "cluster", "telemetry"],
+    ),
+    ("fuzzing", &["model", "embedded", "catalog", "positions", "cluster", "api"]),
+    ("config", &["model", "stores", "guest", "catalog", "positions", "cluster", "api", "telemetry"]),
+    ("cli", &["model", "api_types", "ports", "record_json", "state", "task", "config", "guest", "telemetry"]),
+    (
+        "app",
+        &[
+            "model",
+            "ports",
+            "stores",
+            "guest",
+            "kafka",
+            "embedded",
+            "catalog",
+            "positions",
+            "cluster",
+            "crashes",
+            "supervisor",
+            "api",
+            "config",
+            "telemetry",
+            "threads",
+            "private_file",
+        ],
+    ),
+];
+
+/// The top-level modules that a source names after `crate::`.
+fn used(source: &str) -> BTreeSet<&str> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let after = code.flat_map(|line| line.split("crate::").skip(1));
+    let names = after.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
+    names.filter(|name| LAYERS.iter().any(|(module, _)| module == name)).collect()
+}
+
+#[test]
+fn modules_use_only_those_below_them() {
+    for Source { path, text } in sources::host() {
+        let module = path.split(['/', '.']).next().unwrap_or_default();
+        if matches!(module, "lib" | "main") {
+            continue;
+        }
+        let layer = LAYERS.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = layer.unwrap_or_else(|| panic!("{module} has no layer"));
+        for name in used(&text) {
+            assert!(name == module || allowed.contains(&name), "{path} uses crate::{name}, which is not below it");
+        }
+    }
+}
+
+#[test]
+fn only_kafka_uses_librdkafka() {
+    for Source { path, text } in sources::host() {
+        let is_kafka = path == "kafka.rs" || path.starts_with("kafka/");
+        assert!(is_kafka || !text.contains("rdkafka::") && !text.contains("rdkafka_sys"), "{path}");
+    }
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let names = |text: &str, quote: char| -> BTreeSet<String> {
+        let quoted = text.split(quote).filter(|part| part.starts_with("sandbar_") || part.starts_with("process_"));
+        quoted.filter(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_')).map(str::to_owned).collect()
+    };
+    let sources = sources::host();
+    let declaring = sources.iter().filter(|source| source.path.starts_with("telemetry/metrics"));
+    let code: String = declaring.map(|source| source.text.as_str()).collect();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = std::fs::read_to_string(page).expect("readable");
+    assert_eq!(names(&code, '"'), names(&page, '`'));
+}
