@@ -15,7 +15,7 @@ import yaml
 
 DEPLOY = Path("deploy")
 CONNECTORS = Path("shop/connect")
-METRICS = Path("host/src/telemetry/metrics.rs")
+METRICS = Path("host/src/telemetry/metrics")
 SEVERITIES = {"critical", "warning", "info"}
 # Values like those that Grafana puts in place of its variables.
 GRAFANA = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
@@ -172,7 +172,8 @@ def main():
 
     known = None
     if METRICS.exists():
-        known = set(re.findall(r'"(sandbar_[a-z0-9_]+)"', METRICS.read_text()))
+        sources = "".join(source.read_text() for source in sorted(METRICS.rglob("*.rs")))
+        known = set(re.findall(r'"(sandbar_[a-z0-9_]+)"', sources))
         expect(known, f'{METRICS}: no string literal "sandbar_..." in it')
     for where, query in queries.items():
         for name in sorted(metrics_in(query)):
