@@ -41,7 +41,9 @@ fn turn(session: &mut dyn Session) -> Option<Rebalance> {
 /// generation than its work.
 #[test]
 fn a_transaction_does_not_outlive_its_generation() {
-    let (kafka, log, name) = (KafkaCluster::shared(), log(), "generations");
+    let kafka = KafkaCluster::shared();
+    let log = log();
+    let name = "generations";
     topics::create(kafka, &["generations.in", "generations.out"], 2);
     let topic = |name: &str| name.parse().expect("valid");
     let open = |id: &str| {

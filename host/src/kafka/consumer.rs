@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::config::{CALL_TIMEOUT, KafkaConfig};
 use super::error::{PollRemedy, is_rebalance, of_poll, restart};
 use super::raw::{
-    Client, END, FetchBuffer, Fetched, GroupMetadata, NO_OFFSET, PartitionList, RawError, RebalanceKind, TopicHandle,
+    Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, QueueMessage, RawError, RebalanceKind, TopicHandle,
     c_string,
 };
 use super::start_offsets::{self, StartOffset};
@@ -139,7 +139,7 @@ impl Consumer {
         let damaged = &mut self.damaged;
         let interrupted = &mut self.interrupted;
         let taken = self.client.consume(&mut self.buffer, timeout, records_max, &mut |message| match message {
-            Fetched::Record(record) => {
+            QueueMessage::Record(record) => {
                 let Some(input) = input_of(inputs, record.topic_id(), || record.topic()) else { return };
                 let partition = TopicPartition { input: input as u32, partition: record.partition() };
                 let mut headers = Vec::new();
@@ -157,11 +157,11 @@ impl Consumer {
                     },
                 );
             }
-            Fetched::Error { error, of_partition } => match of_poll(&error, of_partition) {
+            QueueMessage::Error { error, of_partition } => match of_poll(&error, of_partition) {
                 PollRemedy::Interrupt => drop(interrupted.get_or_insert_with(|| error.to_string())),
                 remedy => failed = Some((error, remedy)),
             },
-            Fetched::End { .. } => {}
+            QueueMessage::End { .. } => {}
         });
         if taken == 0 {
             self.note_positions()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Client, Enqueued, RawError, TopicHandle};
+use super::raw::{Admission, Client, RawError, TopicHandle};
 use crate::ports::LogRecord;
 
 /// Sends the records and waits until each is delivered or has failed, for `message.timeout.ms` at most.
@@ -16,7 +16,7 @@ pub(super) fn deliver(
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let key = record.key.as_deref();
         let value = record.value.as_deref();
-        while let Enqueued::QueueFull = client.produce(0, topic, partition, key, value, &headers, record.timestamp)? {
+        while let Admission::QueueFull = client.produce(0, topic, partition, key, value, &headers, record.timestamp)? {
             client.poll(Duration::from_millis(1));
         }
     }

@@ -124,7 +124,7 @@ pub(super) enum PollRemedy {
     GoOn,
 }
 
-/// `of_partition`: see [`super::raw::Fetched::Error`].
+/// `of_partition`: see [`super::raw::QueueMessage::Error`].
 pub(super) fn of_poll(error: &RawError, of_partition: bool) -> PollRemedy {
     match error.code.name() {
         Some(E::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | E::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) => PollRemedy::Interrupt,

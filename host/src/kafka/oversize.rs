@@ -97,7 +97,8 @@ mod tests {
 
     /// Tells whether a record of this value is refused `later` than one of 10,000 bytes of noise was.
     fn is_foreseen(topic: &str, value: &[u8], later: Duration) -> bool {
-        let (refused, now) = ("refused".parse::<TopicName>().expect("valid"), Instant::now());
+        let refused = "refused".parse::<TopicName>().expect("valid");
+        let now = Instant::now();
         let mut oversize = Oversize::default();
         for bytes in [12_000, 10_000, 11_000] {
             oversize.note(refused.clone(), Size::of(None, Some(&noise(bytes)), 0), now);

@@ -11,7 +11,7 @@ use super::error::{of_open, of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
 use super::oversize::Size;
-use super::raw::{Client, CodeName, Enqueued, FailedDelivery, GroupMetadata, PartitionList, RawError};
+use super::raw::{Admission, Client, CodeName, FailedDelivery, GroupMetadata, PartitionList, RawError};
 use super::refusal;
 use super::retry::resumed;
 use crate::model::batch::header_bytes;
@@ -112,14 +112,14 @@ impl Producer {
         let mut full_since = None;
         loop {
             match self.client.produce(number, self.outputs.handle(topic), partition, key, value, headers, timestamp) {
-                Ok(Enqueued::Yes) if self.alone => return self.drain(),
-                Ok(Enqueued::Yes) => return Ok(()),
+                Ok(Admission::Queued) if self.alone => return self.drain(),
+                Ok(Admission::Queued) => return Ok(()),
                 // A transaction in which a delivery failed is carried on by nobody.
-                Ok(Enqueued::QueueFull) if self.client.has_failures() => return self.drain(),
-                Ok(Enqueued::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
+                Ok(Admission::QueueFull) if self.client.has_failures() => return self.drain(),
+                Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
                     self.client.poll(Duration::from_millis(1));
                 }
-                Ok(Enqueued::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
+                Ok(Admission::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
                 Err(error) => {
                     // The reason why it takes no more is told by the deliveries that failed before.

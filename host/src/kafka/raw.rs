@@ -42,5 +42,5 @@ pub(super) use error::{CodeName, ErrorCode, RawError};
 pub(super) use events::{FailedDelivery, RebalanceKind};
 pub(super) use list::{END, FIRST, NO_OFFSET, PartitionList, Position};
 pub(super) use membership::GroupMetadata;
-pub(super) use message::Fetched;
-pub(super) use produce::{Enqueued, TopicHandle};
+pub(super) use message::QueueMessage;
+pub(super) use produce::{Admission, TopicHandle};

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::config::{KafkaConfig, READER_GROUP};
 use super::error::{of_topic, unavailable};
-use super::raw::{Client, FetchBuffer, Fetched, PartitionList, RawError};
+use super::raw::{Client, FetchBuffer, PartitionList, QueueMessage, RawError};
 use crate::model::names::TopicName;
 use crate::ports::{LogError, LogRecord, Page};
 
@@ -20,13 +20,13 @@ const RECORD_BYTES: usize = 16;
 /// Readers that are kept for the next read; each is a client with threads of its own.
 const READERS_MAX: usize = 24;
 
-/// The place that a reader reads next: topic, partition, offset.
-type Place = (TopicName, i32, i64);
+/// The position of an idle reader: topic, partition, next offset.
+type ReaderKey = (TopicName, i32, i64);
 
 /// The readers between two reads: several may follow one partition. Those that were used last.
 #[derive(Default)]
 pub(super) struct ReaderCache {
-    idle: Mutex<HashMap<Place, IdleReader>>,
+    idle: Mutex<HashMap<ReaderKey, IdleReader>>,
 }
 
 struct IdleReader {
@@ -68,11 +68,11 @@ impl ReaderCache {
     }
 
     /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
-    fn keep(&self, place: Place, reader: PartitionReader) {
+    fn keep(&self, key: ReaderKey, reader: PartitionReader) {
         let mut idle = self.idle.lock();
-        idle.insert(place, IdleReader { since: Instant::now(), reader });
-        let oldest = idle.iter().min_by_key(|(_, reader)| reader.since).map(|(place, _)| place.clone());
-        let dropped = oldest.filter(|_| idle.len() > READERS_MAX).and_then(|place| idle.remove(&place));
+        idle.insert(key, IdleReader { since: Instant::now(), reader });
+        let oldest = idle.iter().min_by_key(|(_, reader)| reader.since).map(|(key, _)| key.clone());
+        let dropped = oldest.filter(|_| idle.len() > READERS_MAX).and_then(|key| idle.remove(&key));
         drop(idle);
         // Closing a client takes a moment: not while others wait for the lock.
         drop(dropped);
@@ -127,7 +127,7 @@ impl PartitionReader {
         let end_seen = &mut self.end_seen;
         let mut failed = None;
         let taken = self.client.consume(&mut self.buffer, wait, FETCH_RECORDS_MAX, &mut |message| match message {
-            Fetched::Record(record) => {
+            QueueMessage::Record(record) => {
                 let mut headers = Vec::new();
                 record.headers(&mut headers);
                 let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
@@ -139,11 +139,11 @@ impl PartitionReader {
                     headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
                 });
             }
-            Fetched::End { offset, .. } => *end_seen = offset,
-            Fetched::Error { error, of_partition } if failed.is_none() || of_partition => {
+            QueueMessage::End { offset, .. } => *end_seen = offset,
+            QueueMessage::Error { error, of_partition } if failed.is_none() || of_partition => {
                 failed = Some((error, of_partition))
             }
-            Fetched::Error { .. } => {}
+            QueueMessage::Error { .. } => {}
         });
         match failed {
             // Records that came with it may be from behind a gap, whichever side of it they were taken from.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::config::{CALL_TIMEOUT, KafkaConfig, READER_GROUP};
 use super::error::unavailable;
-use super::raw::{Client, FetchBuffer, Fetched, PartitionList};
+use super::raw::{Client, FetchBuffer, PartitionList, QueueMessage};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, TopicReader};
@@ -41,8 +41,8 @@ impl TopicReader for KafkaTopicReader {
         let mut failed = None;
         self.client.consume(&mut self.buffer, wait, RECORDS_MAX, &mut |message| match message {
             // A record before it may be missing.
-            Fetched::Record(_) | Fetched::End { .. } if failed.is_some() => {}
-            Fetched::Record(record) => {
+            QueueMessage::Record(_) | QueueMessage::End { .. } if failed.is_some() => {}
+            QueueMessage::Record(record) => {
                 let partition = record.partition();
                 if let Some(position) = positions.get_mut(partition as usize) {
                     *position = record.offset() + 1;
@@ -58,12 +58,12 @@ impl TopicReader for KafkaTopicReader {
                     },
                 );
             }
-            Fetched::End { partition, offset } => {
+            QueueMessage::End { partition, offset } => {
                 if let Some(position) = positions.get_mut(partition as usize) {
                     *position = offset.max(*position);
                 }
             }
-            Fetched::Error { error, of_partition } => {
+            QueueMessage::Error { error, of_partition } => {
                 if of_partition {
                     failed = Some(error);
                 }

@@ -58,7 +58,7 @@ struct JsonForm {
 
 /// The one field that every version has.
 #[derive(Deserialize)]
-struct Versioned {
+struct VersionField {
     version: u64,
 }
 
@@ -129,9 +129,9 @@ pub fn tombstone(id: &TransformId, now: Timestamp) -> LogRecord {
 }
 
 fn decode(value: &[u8]) -> StartEntry {
-    match serde_json::from_slice::<Versioned>(value) {
-        Ok(Versioned { version: VERSION }) => {}
-        Ok(Versioned { version }) => {
+    match serde_json::from_slice::<VersionField>(value) {
+        Ok(VersionField { version: VERSION }) => {}
+        Ok(VersionField { version }) => {
             return StartEntry::Unreadable(format!("it has version {version}, this host knows version {VERSION}"));
         }
         Err(error) => return StartEntry::Unreadable(error.to_string()),

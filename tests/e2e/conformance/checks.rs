@@ -165,7 +165,8 @@ impl Fixture {
 }
 
 fn record(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {
-    let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+    let key = key.map(<[u8]>::to_vec);
+    let value = value.map(<[u8]>::to_vec);
     LogRecord { offset: 0, timestamp: *NOW, key, value, headers: Vec::new() }
 }
 

@@ -7,7 +7,7 @@ use super::client::Client;
 use super::convert::ms;
 use super::error::{RawError, check};
 use super::list::PartitionList;
-use super::message::{Fetched, hand_over};
+use super::message::{QueueMessage, hand_over};
 use super::sys::*;
 
 /// A buffer for [`Client::consume`], which is used again by each call.
@@ -24,7 +24,7 @@ impl Client {
         buffer: &mut FetchBuffer,
         timeout: Duration,
         max: usize,
-        on_message: &mut dyn FnMut(Fetched<'_>),
+        on_message: &mut dyn FnMut(QueueMessage<'_>),
     ) -> usize {
         let FetchBuffer(buffer) = buffer;
         buffer.resize(max, ptr::null_mut());
@@ -43,7 +43,7 @@ impl Client {
         taken
     }
 
-    fn drain(&self, buffer: &mut [*mut rd_kafka_message_t], on_message: &mut dyn FnMut(Fetched<'_>)) -> usize {
+    fn drain(&self, buffer: &mut [*mut rd_kafka_message_t], on_message: &mut dyn FnMut(QueueMessage<'_>)) -> usize {
         // SAFETY: the buffer has room for as many pointers as is said.
         let taken = unsafe { rd_kafka_consume_batch_queue(self.queue, 0, buffer.as_mut_ptr(), buffer.len()) };
         let taken = usize::try_from(taken).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Fetched messages: a record, a partition's end, or an error.
+//! Messages of a consumer's queue: a record, a partition's end, or an error.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -13,7 +13,7 @@ pub struct RawMessage<'a> {
 }
 
 /// One message of a consumer's queue.
-pub enum Fetched<'a> {
+pub enum QueueMessage<'a> {
     Record(RawMessage<'a>),
     /// The partition has nothing after this offset.
     End {
@@ -31,21 +31,21 @@ pub enum Fetched<'a> {
 ///
 /// # Safety
 /// `message` is owned, and is not used after this.
-pub(super) unsafe fn hand_over(message: *mut rd_kafka_message_t, on_message: &mut dyn FnMut(Fetched<'_>)) {
+pub(super) unsafe fn hand_over(message: *mut rd_kafka_message_t, on_message: &mut dyn FnMut(QueueMessage<'_>)) {
     // SAFETY: the caller's promise. A reference is made only where the code has a name.
     unsafe {
         let code = ErrorCode::read(&raw const (*message).err);
         if code.is_success() {
-            on_message(Fetched::Record(RawMessage { message: &*message }));
+            on_message(QueueMessage::Record(RawMessage { message: &*message }));
         } else if code == CodeName::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-            on_message(Fetched::End { partition: (*message).partition, offset: (*message).offset });
+            on_message(QueueMessage::End { partition: (*message).partition, offset: (*message).offset });
         } else {
             let of_partition = !(*message).rkt.is_null();
             let topic = if of_partition { text(rd_kafka_topic_name((*message).rkt)) } else { String::new() };
             let reason = text(rd_kafka_message_errstr(message));
             let message = format!("{topic}[{}] at {}: {reason}", (*message).partition, (*message).offset);
             let error = RawError { message, ..RawError::of("consume", code) };
-            on_message(Fetched::Error { error, of_partition });
+            on_message(QueueMessage::Error { error, of_partition });
         }
         rd_kafka_message_destroy(message);
     }

@@ -31,8 +31,8 @@ impl Drop for TopicHandle {
 }
 
 /// The producer's answer to a record that was handed to it.
-pub enum Enqueued {
-    Yes,
+pub enum Admission {
+    Queued,
     /// The queue is full: serve the producer, then try the same record again.
     QueueFull,
 }
@@ -61,7 +61,7 @@ impl Client {
         value: Option<&[u8]>,
         headers: &[HeaderRef<'_>],
         timestamp: i64,
-    ) -> Result<Enqueued, RawError> {
+    ) -> Result<Admission, RawError> {
         use rd_kafka_vtype_t as V;
         let vu = |vtype, u| rd_kafka_vu_t { vtype, u };
         let mem = |bytes: Option<&[u8]>| rd_kafka_vu_s__bindgen_ty_1 {
@@ -92,8 +92,8 @@ impl Client {
             unsafe { rd_kafka_headers_destroy(built) };
         }
         match sent {
-            Ok(()) => Ok(Enqueued::Yes),
-            Err(error) if error.code == CodeName::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(Enqueued::QueueFull),
+            Ok(()) => Ok(Admission::Queued),
+            Err(error) if error.code == CodeName::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(Admission::QueueFull),
             Err(error) => Err(error),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The bindings have the error codes as a Rust enum. A broker that is newer than this librdkafka may answer with a code that
 //! the enum does not have, and a value outside of an enum is undefined behaviour. So each function that returns or takes a
-//! code is declared here with a `c_int`, which is passed in the same way (the enum is `repr(i32)`). Everything else comes
-//! from the bindings.
+//! code that a broker may have sent is declared here with a `c_int`, which is passed in the same way (the enum is
+//! `repr(i32)`). Everything else comes from the bindings.
 
 use std::ffi::{c_char, c_int, c_void};
 

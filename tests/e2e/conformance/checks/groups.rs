@@ -40,7 +40,8 @@ pub fn times_are_looked_up(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn start_means_the_same(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (filled(fixture)?, fixture.topic("out", 1)?);
+    let topic = filled(fixture)?;
+    let output = fixture.topic("out", 1)?;
     let offsets = |of_topic: &[(i32, i64)]| Start::Offsets([(topic.clone(), of_topic.iter().copied().collect())].into());
     for (number, (start, expected)) in [
         (Start::Earliest, [0, 0]),
@@ -71,8 +72,10 @@ pub fn start_means_the_same(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn offsets_are_moved_from_outside(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (filled(fixture)?, fixture.topic("out", 1)?);
-    let (log, topics) = (&fixture.log, std::slice::from_ref(&topic));
+    let topic = filled(fixture)?;
+    let output = fixture.topic("out", 1)?;
+    let log = &fixture.log;
+    let topics = std::slice::from_ref(&topic);
     let options = fixture.options("tx", &topic, &[&output]);
     let group = options.group.as_str();
     let offset = |partition, next_offset, metadata: &str| GroupOffset {
@@ -122,7 +125,9 @@ pub fn offsets_are_moved_from_outside(fixture: &Fixture) -> Result<()> {
 
 /// A broker takes them while the group has members, and not from a writer that another one has replaced.
 pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
-    let (topic, output, notes) = (filled(fixture)?, fixture.topic("out", 1)?, fixture.topic("notes", 1)?);
+    let topic = filled(fixture)?;
+    let output = fixture.topic("out", 1)?;
+    let notes = fixture.topic("notes", 1)?;
     let options = fixture.options("tx", &topic, &[&output]);
     let group = options.group.as_str();
     let mut member = fixture.member_unbegun(&options)?;
@@ -149,7 +154,8 @@ pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
 
 /// The others of its member are.
 pub fn without_a_place_not_read(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 4)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 4)?;
+    let output = fixture.topic("out", 1)?;
     for partition in 0..4 {
         fixture.fill(&topic, partition, 0..10)?;
     }

@@ -12,7 +12,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A record that was delivered and had not been before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ReceivedRecord {
     pub partition: TopicPartition,
     pub offset: i64,
     pub timestamp: i64,
@@ -21,7 +21,7 @@ pub struct Seen {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-impl Seen {
+impl ReceivedRecord {
     pub fn text(&self) -> String {
         text(self.value.as_deref())
     }
@@ -55,14 +55,14 @@ impl Member {
     }
 
     /// Polls once, and leaves it to the caller to carry the rebalance out.
-    pub fn poll(&mut self, seen: &mut Vec<Seen>) -> Result<Option<Rebalance>> {
+    pub fn poll(&mut self, seen: &mut Vec<ReceivedRecord>) -> Result<Option<Rebalance>> {
         let positions = &mut self.positions;
         let rebalance = self.session.poll(POLL, 500, &mut |partition, record| {
             let Some(position) = positions.get_mut(&partition).filter(|position| record.offset >= position.next) else {
                 return;
             };
             position.next = record.offset + 1;
-            seen.push(Seen {
+            seen.push(ReceivedRecord {
                 partition,
                 offset: record.offset,
                 timestamp: record.timestamp,
@@ -94,7 +94,7 @@ impl Member {
     }
 
     /// Polls once and follows a rebalance.
-    pub fn turn(&mut self, seen: &mut Vec<Seen>) -> Result<()> {
+    pub fn turn(&mut self, seen: &mut Vec<ReceivedRecord>) -> Result<()> {
         match self.poll(seen)? {
             Some(rebalance) => self.follow(rebalance),
             None => Ok(()),
@@ -112,7 +112,7 @@ impl Member {
     }
 
     /// Polls until it has seen `records`.
-    pub fn receive(&mut self, records: usize) -> Result<Vec<Seen>> {
+    pub fn receive(&mut self, records: usize) -> Result<Vec<ReceivedRecord>> {
         let mut seen = Vec::new();
         wait_for("records", || {
             self.turn(&mut seen)?;
@@ -147,7 +147,8 @@ impl Member {
     }
 
     pub fn send(&mut self, topic: usize, key: &str, value: &str) -> Result<(), SessionError> {
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        let key = Some(key.as_bytes());
+        let value = Some(value.as_bytes());
         self.session.send(&ProducerRecord { topic, partition: None, key, value, headers: &[], timestamp: *NOW })
     }
 

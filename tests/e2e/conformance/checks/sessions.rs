@@ -13,7 +13,8 @@ const P0: TopicPartition = TopicPartition { input: 0, partition: 0 };
 const P1: TopicPartition = TopicPartition { input: 0, partition: 1 };
 
 pub fn order_is_kept(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 3)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 3)?;
+    let output = fixture.topic("out", 1)?;
     for part in 0..4 {
         for number in 0..3 {
             fixture.fill(&topic, number, part * 250..(part + 1) * 250)?;
@@ -41,13 +42,16 @@ pub fn order_is_kept(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn waiting_poll_is_woken(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 1)?;
+    let output = fixture.topic("out", 1)?;
     let mut member = fixture.member("tx", &topic, &[&output])?;
     member.join(1)?;
-    let (log, input) = (fixture.log.clone(), topic.clone());
+    let log = fixture.log.clone();
+    let input = topic.clone();
     let record = super::record(None, Some(b"wake up"));
     let writer = std::thread::spawn(move || log.append(&input, Some(0), vec![record]));
-    let (start, mut seen) = (Instant::now(), 0);
+    let start = Instant::now();
+    let mut seen = 0;
     while seen == 0 && start.elapsed() < PATIENCE {
         member.session.poll(PATIENCE, 10, &mut |_, _| seen += 1)?;
     }
@@ -57,7 +61,8 @@ pub fn waiting_poll_is_woken(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn seek_pause_resume(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 2)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 2)?;
+    let output = fixture.topic("out", 1)?;
     for part in 0..4 {
         fixture.fill(&topic, 0, part * 5..part * 5 + 5)?;
     }
@@ -94,7 +99,8 @@ pub fn seek_pause_resume(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn start_is_resolved_once(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 1)?;
+    let output = fixture.topic("out", 1)?;
     fixture.fill(&topic, 0, 0..10)?;
     let mut options = fixture.options("latest", &topic, &[&output]);
     options.start = Start::Latest;
@@ -124,7 +130,8 @@ pub fn start_is_resolved_once(fixture: &Fixture) -> Result<()> {
 /// Two members share four partitions; one goes, the other takes over. Nobody is without an owner in the end, nobody had
 /// two, and committed records are not delivered again.
 pub fn shared_and_taken_over(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 4)?, fixture.topic("out", 4)?);
+    let topic = fixture.topic("in", 4)?;
+    let output = fixture.topic("out", 4)?;
     for number in 0..4 {
         fixture.fill(&topic, number, 0..50)?;
     }

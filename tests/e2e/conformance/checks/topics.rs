@@ -80,7 +80,8 @@ pub fn payloads_read_back_exactly(fixture: &Fixture) -> Result<()> {
     member.session.begin()?;
     for record in &sent {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let key = record.key.as_deref();
+        let value = record.value.as_deref();
         member.session.send(&ProducerRecord {
             topic: 0,
             partition: None,
@@ -102,7 +103,9 @@ pub fn read_in_pages(fixture: &Fixture) -> Result<()> {
     }
     let (start, end) = fixture.log.offsets(&topic, 1)?;
     ensure!(end - start >= 1000, "{start} to {end}");
-    let (mut offset, mut pages, mut values) = (start, 0, Vec::new());
+    let mut offset = start;
+    let mut pages = 0;
+    let mut values = Vec::new();
     wait_for("the last page", || {
         let page = fixture.log.read(&topic, 1, offset, Duration::from_secs(1), 2_000)?;
         ensure!(page.next_offset >= offset, "a page goes back from {offset} to {}", page.next_offset);
@@ -125,7 +128,8 @@ pub fn read_in_pages(fixture: &Fixture) -> Result<()> {
 pub fn waiting_read_is_woken(fixture: &Fixture) -> Result<()> {
     let topic = fixture.topic("t", 1)?;
     let reader = std::thread::spawn({
-        let (log, topic) = (fixture.log.clone(), topic.clone());
+        let log = fixture.log.clone();
+        let topic = topic.clone();
         move || log.read(&topic, 0, 0, PATIENCE, 1000)
     });
     fixture.fill(&topic, 0, 0..1)?;
@@ -136,7 +140,8 @@ pub fn waiting_read_is_woken(fixture: &Fixture) -> Result<()> {
 
 pub fn keys_go_where_java_puts_them(fixture: &Fixture) -> Result<()> {
     const PARTITIONS: i32 = 7;
-    let (topic, output) = (fixture.topic("in", PARTITIONS)?, fixture.topic("out", PARTITIONS)?);
+    let topic = fixture.topic("in", PARTITIONS)?;
+    let output = fixture.topic("out", PARTITIONS)?;
     // Keys and hashes of Kafka's own test, so that this does not rest on our murmur2 alone.
     let published = [
         ("21", -973_932_308),

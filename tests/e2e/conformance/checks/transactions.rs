@@ -10,7 +10,8 @@ use super::{Fixture, PATIENCE, wait_for, wait_within};
 
 pub fn visible_as_a_whole(fixture: &Fixture) -> Result<()> {
     let topic = fixture.topic("in", 1)?;
-    let (left, right) = (fixture.topic("left", 1)?, fixture.topic("right", 1)?);
+    let left = fixture.topic("left", 1)?;
+    let right = fixture.topic("right", 1)?;
     fixture.fill(&topic, 0, 0..10)?;
     let mut member = fixture.member("tx", &topic, &[&left, &right])?;
     member.join(1)?;
@@ -34,7 +35,8 @@ pub fn visible_as_a_whole(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn abort_leaves_nothing(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 1)?;
+    let output = fixture.topic("out", 1)?;
     fixture.fill(&topic, 0, 0..10)?;
     let mut member = fixture.member("tx", &topic, &[&output])?;
     member.join(1)?;
@@ -59,7 +61,8 @@ pub fn abort_leaves_nothing(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn at_least_once(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 1)?;
+    let output = fixture.topic("out", 1)?;
     fixture.fill(&topic, 0, 0..100)?;
     let mut options = fixture.options("alo", &topic, &[&output]);
     options.delivery = Delivery::AtLeastOnce;
@@ -80,7 +83,8 @@ pub fn at_least_once(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn newer_session_fences(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 1)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 1)?;
+    let output = fixture.topic("out", 1)?;
     fixture.fill(&topic, 0, 0..10)?;
     let mut zombie = fixture.member("tx", &topic, &[&output])?;
     zombie.join(1)?;
@@ -102,7 +106,8 @@ pub fn newer_session_fences(fixture: &Fixture) -> Result<()> {
 }
 
 pub fn stale_generation_is_refused(fixture: &Fixture) -> Result<()> {
-    let (topic, output) = (fixture.topic("in", 2)?, fixture.topic("out", 1)?);
+    let topic = fixture.topic("in", 2)?;
+    let output = fixture.topic("out", 1)?;
     fixture.fill(&topic, 0, 0..10)?;
     fixture.fill(&topic, 1, 0..10)?;
     let mut stale = fixture.member("stale", &topic, &[&output])?;
@@ -150,10 +155,13 @@ pub fn crashes_lose_and_repeat_nothing(fixture: &Fixture) -> Result<()> {
         random ^= random << 17;
         random % n
     };
-    let (topic, output) = (fixture.topic("in", 4)?, fixture.topic("out", 4)?);
+    let topic = fixture.topic("in", 4)?;
+    let output = fixture.topic("out", 4)?;
     let ids = ["a", "b"];
     let mut members = vec![fixture.member("a", &topic, &[&output])?, fixture.member("b", &topic, &[&output])?];
-    let (mut appended, mut crashes, mut committed) = (0, 0, 0);
+    let mut appended = 0;
+    let mut crashes = 0;
+    let mut committed = 0;
     wait_within(8 * PATIENCE, "all records", || {
         if appended < RECORDS {
             let partition = (appended / 50 % 4) as i32;

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The lines that the child had acknowledged before it was killed.
 #[derive(Default)]
-struct Acknowledged {
+struct Acknowledgements {
     appended: usize,
     committed: usize,
 }
@@ -47,14 +47,14 @@ pub fn kill_and_check() {
 }
 
 /// Runs the child until it has acknowledged `lines` commits, and for `more` time, then kills it.
-fn run_and_kill(dir: &Path, lines: usize, more: Duration) -> Acknowledged {
+fn run_and_kill(dir: &Path, lines: usize, more: Duration) -> Acknowledgements {
     let mut child = Command::new(std::env::current_exe().expect("known"))
         .args(["conformance::embedded::durability_child", "--exact", "--nocapture", "--test-threads=1"])
         .env(DIR_VARIABLE, dir)
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
-    let mut acknowledged = Acknowledged::default();
+    let mut acknowledged = Acknowledgements::default();
     let mut note = |line: String| match line.split_once(' ') {
         Some(("appended", n)) => acknowledged.appended = acknowledged.appended.max(n.parse().unwrap_or(0)),
         Some(("committed", n)) => acknowledged.committed = acknowledged.committed.max(n.parse().unwrap_or(0)),
@@ -72,7 +72,7 @@ fn run_and_kill(dir: &Path, lines: usize, more: Duration) -> Acknowledged {
 }
 
 /// Opens the log that the killed child left, and compares everything with everything.
-fn check(dir: &Path, acknowledged: &Acknowledged) -> (usize, usize) {
+fn check(dir: &Path, acknowledged: &Acknowledgements) -> (usize, usize) {
     let log = EmbeddedLog::open(Options::new(dir)).expect("opens after a kill");
     let inputs: Vec<Vec<String>> = (0..PARTITIONS).map(|number| values(&log, "in", number)).collect();
     let mut numbers: Vec<usize> = inputs.iter().flatten().map(|value| value.parse().expect("a number")).collect();
@@ -96,7 +96,8 @@ fn check(dir: &Path, acknowledged: &Acknowledged) -> (usize, usize) {
         // Keyed by source, a source's outputs lie in one partition: their order is the input's.
         let copied = outputs.remove(&number).unwrap_or_default();
         let offset = usize::try_from(at.next_offset).expect("positive");
-        let (copies, differs) = (copied.len(), copied.iter().zip(&inputs[number as usize]).position(|(a, b)| a != b));
+        let copies = copied.len();
+        let differs = copied.iter().zip(&inputs[number as usize]).position(|(a, b)| a != b);
         assert_eq!((copies, differs), (offset, None), "partition {number}: copies, the first that differs, and the offset");
         let metadata = if offset == 0 { String::new() } else { copied[offset - 1].clone() };
         assert_eq!(at.metadata, metadata, "partition {number}: the metadata is of the same transaction");
@@ -165,7 +166,8 @@ fn append_for_ever(log: &EmbeddedLog, mut appended: usize) {
     loop {
         let batch = 1 + appended % 40;
         let record = |n: usize| {
-            let (key, value) = (Some(n.to_string().into_bytes()), Some(n.to_string().into_bytes()));
+            let key = Some(n.to_string().into_bytes());
+            let value = Some(n.to_string().into_bytes());
             LogRecord { offset: 0, timestamp: -1, key, value, headers: Vec::new() }
         };
         log.append(&topic, None, (appended..appended + batch).map(record).collect()).expect("appends");
@@ -192,10 +194,9 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             let key = partition.partition.to_string();
             let metadata = String::from_utf8(value.clone()).expect("text");
             let copy = format!("{key} {metadata}");
-            let (key, value) = (Some(key.as_bytes()), Some(copy.as_bytes()));
-            session
-                .send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 })
-                .expect("sends");
+            let key = Some(key.as_bytes());
+            let value = Some(copy.as_bytes());
+            session.send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 }).expect("sends");
             offsets.insert(*partition, CommitOffset { partition: *partition, next_offset: offset + 1, metadata });
         }
         session.commit(&offsets.into_values().collect::<Vec<_>>()).expect("commits");
