@@ -135,6 +135,7 @@ impl Consumer {
             return Ok(Some(waiting));
         }
         let mut failed = None;
+        let group = &self.group;
         let inputs = &self.inputs;
         let damaged = &mut self.damaged;
         let interrupted = &mut self.interrupted;
@@ -159,7 +160,9 @@ impl Consumer {
             }
             QueueMessage::Error { error, of_partition } => match of_poll(&error, of_partition) {
                 PollRemedy::Interrupt => drop(interrupted.get_or_insert_with(|| error.to_string())),
-                remedy => failed = Some((error, remedy)),
+                // A later error with another remedy must not hide this one: a record may have been skipped.
+                PollRemedy::Restart => failed = Some(error),
+                PollRemedy::GoOn => tracing::debug!(group, %error, "consumer error"),
             },
             QueueMessage::End { .. } => {}
         });
@@ -167,11 +170,9 @@ impl Consumer {
             self.note_positions()?;
         }
         match failed {
-            Some((error, PollRemedy::Restart)) => return Err(restart(error)),
-            Some((error, _)) => tracing::debug!(group = self.group, %error, "consumer error"),
-            None => {}
+            Some(error) => Err(restart(error)),
+            None => Ok(self.take_rebalance()),
         }
-        Ok(self.take_rebalance())
     }
 
     /// Notes how far each partition was read, control records at its end included: nothing more is there now.
