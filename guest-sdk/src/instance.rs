@@ -3,31 +3,10 @@
 use crate::bindings::exports::sandbar::transform::transform::Guest;
 use crate::bindings::sandbar::transform::types::{Batch, Output as Columns, Setup};
 use crate::bindings::ticker::exports::sandbar::transform::ticks;
-use crate::{Output, Record, Result, Tick, Ticks, host, rows};
-use serde::de::DeserializeOwned;
+use crate::{Output, Record, Result, Tick, Ticks, Transform, host, rows};
 use std::any::Any;
 use std::cell::RefCell;
 use std::marker::PhantomData;
-
-/// A transform. [`#[transform]`](crate::transform) implements it, on a type of the function's name.
-pub trait Transform {
-    /// The type of the spec's `config`. It is read once for each instance, before its first batch; an error refuses the
-    /// configuration.
-    type Config: DeserializeOwned;
-
-    /// The stores that it uses: each instance opens them before its first batch, so that one which the spec does not
-    /// declare refuses the deployment.
-    const STORES: &'static [&'static str] = &[];
-
-    /// The tables that it uses, likewise.
-    const TABLES: &'static [&'static str] = &[];
-
-    /// Transforms one record.
-    ///
-    /// # Errors
-    /// An error fails this record alone, and takes back its messages.
-    fn apply<'a>(record: Record<'a>, config: &'a Self::Config, out: &mut Output<'_>) -> Result<()>;
-}
 
 /// A transform with its configuration. Only modules that speak the raw columns need it.
 pub struct Instance<T: Transform> {

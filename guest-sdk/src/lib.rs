@@ -100,6 +100,7 @@
 extern crate self as sandbar_sdk;
 
 pub mod bindings;
+mod definition;
 mod error;
 mod host;
 mod instance;
@@ -118,8 +119,9 @@ pub mod testing;
 mod tick;
 mod value;
 
+pub use definition::Transform;
 pub use error::{Error, Result};
-pub use instance::{Instance, Transform};
+pub use instance::Instance;
 pub use key::Key;
 pub use message::{IntoBytes, Message};
 pub use output::Output;

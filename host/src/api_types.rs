@@ -16,6 +16,7 @@
 //! `/openapi.json` is generated from these types. The names of its schemas are public: a type with another name in Rust
 //! has `#[schema(as = ..)]`.
 
+mod desired;
 mod dry_run;
 mod host;
 mod log;
@@ -30,6 +31,7 @@ mod text;
 mod topic;
 mod transform;
 
+pub use desired::Desired;
 pub use dry_run::{DryRunForm, DryRunReport, DryRunRequest, FailureView, LiveRecords, OutputView, RecordRun};
 pub use host::{HostList, HostView, Readiness};
 pub use log::{Event, Level, LogEntry, LogLine};
@@ -46,6 +48,6 @@ pub use status::{
 pub use text::{Line, Lines, Word};
 pub use topic::{OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 pub use transform::{
-    Cause, ChangeView, DeployForm, Desired, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,
+    Cause, ChangeView, DeployForm, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,
     TransformList, TransformSummary, TransformView,
 };

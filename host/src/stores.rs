@@ -154,7 +154,7 @@ pub struct TransformStores {
 pub type MayOpen = Arc<dyn Fn() -> Result<(), OpenError> + Send + Sync>;
 
 impl TransformStores {
-    /// The same stores, with a check before a state is handed over.
+    /// Adds a check that is made before a state is handed over.
     pub fn asking(self, may_open: MayOpen) -> Self {
         Self { may_open: Some(may_open), ..self }
     }

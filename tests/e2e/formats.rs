@@ -157,7 +157,7 @@ fn a_newer_host_and_this_one_share_a_cluster() {
 
 /// Commits an offset of a group without members, with metadata, as any tool can.
 fn commit_by_hand(job: &Job, group: &str, offset: i64, metadata: &str) {
-    let mut config = topics::client(job.kafka);
+    let mut config = job.kafka.client();
     config.set("group.id", group);
     let consumer: BaseConsumer = config.create().expect("valid");
     let mut list = TopicPartitionList::new();

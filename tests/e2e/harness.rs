@@ -20,7 +20,7 @@ fn all_is_read_and_nothing_aborted() {
     let messages = numbered(5_000);
     Producer::new(kafka).send_all("harness.read", &messages);
     // Transactions, two of them aborted: with control records behind them, and something after them.
-    let mut config = topics::client(kafka);
+    let mut config = kafka.client();
     config.set("transactional.id", "harness").set("partitioner", "murmur2_random");
     let transactional: BaseProducer = config.create().expect("valid");
     transactional.init_transactions(CALL).expect("Kafka answers");

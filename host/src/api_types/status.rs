@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::transform::Desired;
+use super::desired::Desired;
 use super::{Line, Word};
 use crate::model::status;
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::desired::Desired;
 use super::spec::RawSpec;
 use super::{Line, SpecDocument, State, Word};
 use crate::model::revision;
@@ -130,15 +131,6 @@ pub struct DeployForm {
     module: Option<Vec<u8>>,
 }
 
-/// The purpose of a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Desired {
-    Running,
-    Paused,
-    Deleted,
-}
-
 /// The end of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -230,16 +222,6 @@ impl RevisionSummary {
             rolled_back_to: revision.rolled_back_to,
             current: revision.revision == current,
             module_stored,
-        }
-    }
-}
-
-impl From<revision::Desired> for Desired {
-    fn from(desired: revision::Desired) -> Self {
-        match desired {
-            revision::Desired::Running => Self::Running,
-            revision::Desired::Paused => Self::Paused,
-            revision::Desired::Deleted => Self::Deleted,
         }
     }
 }

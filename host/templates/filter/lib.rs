@@ -10,14 +10,14 @@ struct Config {
     minimum_cents: u64,
 }
 
-/// What is read of a record's value; other fields are passed over.
+/// The fields that are read of a record's value; others are passed over.
 #[derive(Deserialize)]
 struct Order {
     total_cents: u64,
 }
 
-/// Forwards an order as it is, or drops it. A record whose value does not fit `Order` fails, and the spec's `on_error` says
-/// what becomes of it.
+/// Forwards an order as it is, or drops it. A record whose value does not fit `Order` fails, and the spec's `on_error`
+/// decides its end.
 #[transform]
 fn filter<'a>(order: Record<'a, Option<Json<Order>>>, config: &Config) -> Option<Message<'a>> {
     match &order.value {

@@ -10,7 +10,7 @@ struct Config {
     currency: String,
 }
 
-/// What is read of a record's value; other fields are passed over. Texts are borrowed where the JSON allows it.
+/// The fields that are read of a record's value; others are passed over. Texts are borrowed where the JSON allows it.
 #[derive(Deserialize)]
 struct Order<'a> {
     id: u64,
@@ -19,7 +19,7 @@ struct Order<'a> {
     status: Cow<'a, str>,
 }
 
-/// What is written.
+/// The value that is written.
 #[derive(Serialize)]
 struct Slim<'a> {
     order_id: u64,
@@ -29,7 +29,7 @@ struct Slim<'a> {
 }
 
 /// One order in, one order out, under the same key. A record whose value does not fit `Order` fails, and the spec's
-/// `on_error` says what becomes of it.
+/// `on_error` decides its end.
 #[transform]
 fn json_map<'a>(order: Record<'a, Option<Json<Order<'a>>>>, config: &Config) -> Result<Message<'a>> {
     let Some(value) = &order.value else {

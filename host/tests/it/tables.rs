@@ -29,7 +29,8 @@ impl Fixture {
     }
 
     fn put(&self, key: &str, value: Option<&str>) {
-        let (key, value) = (Some(key.into()), value.map(Into::into));
+        let key = Some(key.into());
+        let value = value.map(Into::into);
         let record = LogRecord { offset: 0, timestamp: 1, key, value, headers: Vec::new() };
         self.log.append(&self.topic, None, vec![record]).expect("appended");
     }

@@ -37,9 +37,6 @@ struct Crate {
     has_layers: bool,
 }
 
-/// Circles that there may be.
-const CIRCLES_MAX: usize = 6;
-
 #[test]
 fn no_files_depend_on_each_other_in_a_circle() {
     let mut crates: BTreeMap<String, Vec<Source>> = BTreeMap::new();
@@ -54,7 +51,7 @@ fn no_files_depend_on_each_other_in_a_circle() {
         let circles = Crate::read(&sources, name == "host").circles();
         shown.extend(circles.iter().map(|circle| format!("{name}: {}", circle.join(" -> "))));
     }
-    assert!(shown.len() <= CIRCLES_MAX, "{} circles of files:\n{}", shown.len(), shown.join("\n"));
+    assert!(shown.is_empty(), "{} circles of files:\n{}", shown.len(), shown.join("\n"));
 }
 
 impl Crate {

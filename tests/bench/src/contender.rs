@@ -154,7 +154,7 @@ fn keep(folder: &Path, metrics: &str) -> anyhow::Result<()> {
 }
 
 fn delete(kafka: &KafkaCluster, topic: &str) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = topics::client(kafka).create()?;
+    let admin: AdminClient<DefaultClientContext> = kafka.client().create()?;
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     futures::executor::block_on(admin.delete_topics(&[topic], &options))?;
     Ok(())

@@ -8,7 +8,7 @@ const CALL: Duration = Duration::from_secs(20);
 
 /// Writes messages in a transaction of its own: a marker follows them.
 fn produce_in_transaction(kafka: &KafkaCluster, topic: &str, messages: &[Message]) {
-    let mut config = topics::client(kafka);
+    let mut config = kafka.client();
     config.set("transactional.id", format!("tests.{topic}"));
     let producer: BaseProducer = config.create().expect("valid");
     producer.init_transactions(CALL).expect("Kafka answers");

@@ -34,13 +34,13 @@ impl Host {
         Self::start_with(kafka, cluster, &[])
     }
 
-    /// The same, with more options.
+    /// Starts a host with more options.
     #[track_caller]
     pub fn start_with(kafka: &KafkaCluster, cluster: &str, options: &[&str]) -> Host {
         Self::new(kafka, cluster, options).started()
     }
 
-    /// The same, with the brokers' proxies between: see [`KafkaCluster::faults`].
+    /// Starts a host with the brokers' proxies between: see [`KafkaCluster::faults`].
     #[track_caller]
     pub fn start_proxied(kafka: &KafkaCluster, cluster: &str) -> Host {
         let mut host = Self::new(kafka, cluster, &[]);

@@ -11,6 +11,7 @@ mod boundary;
 mod compiling;
 mod component;
 mod instances;
+mod names;
 mod processing;
 mod stores;
 mod ticks;

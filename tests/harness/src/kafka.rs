@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::child::Process;
 use crate::jvm::{self, java};
 use crate::ports::free_port;
 use crate::proxy::{self, Faults};
-use crate::{dirs, topics, wait};
+use crate::{dirs, wait};
 
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
@@ -74,6 +75,17 @@ impl KafkaCluster {
         cluster
     }
 
+    /// The settings of every client of the tests.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers()).set("client.id", "sandbar-tests");
+        // A restarting broker is met often here, and waited for.
+        config.set("reconnect.backoff.max.ms", "500");
+        // A test that looks whether a topic is there must not make it.
+        config.set("allow.auto.create.topics", "false");
+        config
+    }
+
     /// The bootstrap servers.
     pub fn brokers(&self) -> &str {
         &self.brokers
@@ -124,7 +136,7 @@ impl KafkaCluster {
 
     /// Waits until `count` brokers are in the metadata, and none of our processes has ended.
     fn wait_for(&self, count: usize) {
-        let client: BaseConsumer = topics::client(self).create().expect("a valid configuration");
+        let client: BaseConsumer = self.client().create().expect("a valid configuration");
         wait::until(&format!("Kafka with {count} node(s)"), UP_WITHIN, || {
             for node in self.nodes().iter_mut() {
                 node.assert_alive();

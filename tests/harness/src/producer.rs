@@ -9,7 +9,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use crate::kafka::KafkaCluster;
-use crate::{topics, wait};
+use crate::wait;
 
 /// A record to be produced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +58,8 @@ impl Message {
 
 impl Producer {
     pub fn new(kafka: &KafkaCluster) -> Self {
-        let inner = topics::client(kafka)
+        let inner = kafka
+            .client()
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")

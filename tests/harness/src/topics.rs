@@ -62,17 +62,6 @@ impl Record {
     }
 }
 
-/// The settings of every client of the tests.
-pub fn client(kafka: &KafkaCluster) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka.brokers()).set("client.id", "sandbar-tests");
-    // A restarting broker is met often here, and waited for.
-    config.set("reconnect.backoff.max.ms", "500");
-    // A test that looks whether a topic is there must not make it.
-    config.set("allow.auto.create.topics", "false");
-    config
-}
-
 /// Creates topics, and waits until every partition has a leader.
 pub fn create(kafka: &KafkaCluster, names: &[&str], partitions: i32) {
     create_with(kafka, names, partitions, &[]);
@@ -144,7 +133,7 @@ pub fn commit(kafka: &KafkaCluster, group: &str, topic: &str, partition: i32, of
 }
 
 fn admin(kafka: &KafkaCluster) -> AdminClient<DefaultClientContext> {
-    client(kafka).create().expect("a valid configuration")
+    kafka.client().create().expect("a valid configuration")
 }
 
 fn options() -> AdminOptions {
@@ -248,7 +237,7 @@ pub(crate) fn ends_of(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
 }
 
 pub(crate) fn config(kafka: &KafkaCluster, isolation: &str) -> ClientConfig {
-    let mut config = client(kafka);
+    let mut config = kafka.client();
     // rdkafka's consumers want a group; this one is never joined.
     config.set("group.id", "sandbar-tests").set("isolation.level", isolation);
     config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");

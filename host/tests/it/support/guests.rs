@@ -173,7 +173,8 @@ impl Bench {
         let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, revision.clone(), false);
-        let (session, stats) = (Recorder::default(), TransactionStats::default());
+        let session = Recorder::default();
+        let stats = TransactionStats::default();
         Self { task, revision, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
     }
 

@@ -196,7 +196,9 @@ fn copy_for_ever(session: &mut dyn Session, mut copied: usize) {
             let copy = format!("{key} {metadata}");
             let key = Some(key.as_bytes());
             let value = Some(copy.as_bytes());
-            session.send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 }).expect("sends");
+            session
+                .send(&ProducerRecord { topic: 0, partition: None, key, value, headers: &[], timestamp: -1 })
+                .expect("sends");
             offsets.insert(*partition, CommitOffset { partition: *partition, next_offset: offset + 1, metadata });
         }
         session.commit(&offsets.into_values().collect::<Vec<_>>()).expect("commits");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::instances::exponential_name;
+use super::names::exponential_name;
 use super::{Case, Component, Entry, Resource, Rule};
 
 /// Never ends.
