@@ -32,7 +32,7 @@ pub use self::transform_log::TransformLogMetrics;
 
 /// Dropped lines of the host's own log. The log is the process's, and so is this counter.
 pub(super) static HOST_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    let help = "Lines of the host's own log that were dropped: too many of one transform, team or kind";
+    let help = "Lines of the host's own log that were dropped: too many about one transform, team or kind";
     IntCounter::new("sandbar_host_log_lines_dropped_total", help).expect("a valid name")
 });
 
@@ -75,7 +75,7 @@ impl Metrics {
             http: HttpMetrics::new(&r),
             store_copies_removed: r.counter(
                 "sandbar_store_copies_removed_total",
-                "Local copies of store partitions that no worker used any more, removed",
+                "Local copies of store partitions that were removed because no worker used them",
             ),
             registrar: r,
         }

@@ -20,9 +20,9 @@ pub struct CatalogMetrics {
 
 impl CatalogMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
-        let repeated = "Turns at writing the catalog that had to be taken again, by reason";
-        let collected = "Modules that nobody used any more, deleted from the log";
-        let change_time = "Time of a change, waiting for its turn included";
+        let repeated = "Repeated attempts to write the catalog, by reason";
+        let collected = "Modules deleted from the log because no transform used them";
+        let change_time = "Time of a change, with the wait for other changes";
         Self {
             changes: r.counters("sandbar_catalog_changes_total", "Changes of transforms, by outcome", &["outcome"]),
             change_time: r.histogram("sandbar_catalog_change_seconds", change_time, second_buckets()),

@@ -20,10 +20,10 @@ pub struct HttpMetrics {
 
 impl HttpMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
-        let bytes = "Bytes of bodies and answers beyond the first of each";
+        let bytes = "Bytes of bodies and answers, beyond the first 64 KiB of each";
         let in_flight = r.gauges("sandbar_http_bytes_in_flight", bytes, &["kind"]);
-        let refused = "Connections that were closed when they came, by which places were full";
-        let closed = "Connections that the host closed, by what their peer failed to do";
+        let refused = "New connections that were closed at once, by the limit that was reached";
+        let closed = "Connections that the host closed, by reason";
         let requests_refused = "Requests that were refused before they reached a route";
         Self {
             connections: r.gauge("sandbar_http_connections", "Open connections of the API"),

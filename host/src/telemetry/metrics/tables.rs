@@ -21,8 +21,8 @@ impl TableMetrics {
         Self {
             entries: r.gauges("sandbar_table_entries", "Entries of a table on this host", topic),
             bytes: r.gauges("sandbar_table_bytes", bytes, topic),
-            lag: r.gauges("sandbar_table_lag_records", "Records that a table has not taken in yet", topic),
-            failures: r.counters("sandbar_table_failures_total", "Reads of a table that broke off", topic),
+            lag: r.gauges("sandbar_table_lag_records", "Records of the topic that a table has not read yet", topic),
+            failures: r.counters("sandbar_table_failures_total", "Reads of a table that failed", topic),
         }
     }
 

@@ -55,36 +55,36 @@ impl TransformMetrics {
     /// Registers the metrics. `r` has the transform's labels.
     pub(super) fn new(r: &Registrar) -> Self {
         let topic = &["topic"];
-        let latency = "From a record's timestamp to the commit of what became of it (the oldest record of each batch)";
-        let repeated = "Records of an at-least-once transform that are processed again, whose output may be there twice";
+        let latency = "Time from a record's timestamp to its commit (the oldest record of each batch)";
+        let repeated = "Records of an at-least-once transform that are processed again, so their outputs may be repeated";
         let swap_pause =
-            "Without a guest call: from the order to swap, over the last commit of the old revision, to the new one's turn";
+            "Time of a swap without a guest call: from the old revision's last transaction to the new one's first call";
         let quarantined = "1 for a transform that stays off on this host, as the host died in its calls";
         Self {
             guest: GuestMetrics::new(r),
             stores: StoreMetrics::new(r),
             records_in: r.counters("sandbar_records_in_total", "Input records processed and committed", topic),
-            records_out: r.counters("sandbar_records_out_total", "Output records committed, dead letters too", topic),
+            records_out: r.counters("sandbar_records_out_total", "Output records committed, dead letters included", topic),
             bytes_in: r.counters("sandbar_bytes_in_total", "Bytes of keys and values of input records", topic),
             bytes_out: r.counters("sandbar_bytes_out_total", "Bytes of keys and values of output records", topic),
             failed: r.counters("sandbar_records_failed_total", "Records that failed for good, by reason", &["reason"]),
             dead_lettered: r.counter("sandbar_records_dead_lettered_total", "Failed records sent to the dead-letter topic"),
             skipped: r.counter("sandbar_records_skipped_total", "Failed records dropped (on_error: skip)"),
-            filtered: r.counter("sandbar_records_filtered_total", "Records that became no output and did not fail"),
+            filtered: r.counter("sandbar_records_filtered_total", "Records without output that did not fail"),
             repeated: r.counter("sandbar_records_repeated_total", repeated),
             latency: r.histogram("sandbar_end_to_end_latency_seconds", latency, second_buckets()),
-            lag: r.gauges("sandbar_lag_records", "Records behind the end of the partition", &["topic", "partition"]),
+            lag: r.gauges("sandbar_lag_records", "End of the partition minus committed offset", &["topic", "partition"]),
             committed: r.counter("sandbar_transactions_committed_total", "Transactions committed"),
-            aborted: r.counters("sandbar_transactions_aborted_total", "Transactions given up", &["reason"]),
+            aborted: r.counters("sandbar_transactions_aborted_total", "Transactions aborted, by reason", &["reason"]),
             commit_time: r.histogram(
                 "sandbar_transaction_commit_seconds",
-                "Time of a commit, flush included",
+                "Time of a commit, with the flush before it",
                 second_buckets(),
             ),
             rebalances: r.counter("sandbar_rebalances_total", "Changes of a worker's partitions"),
             swaps: r.counters(
                 "sandbar_swaps_total",
-                "Revisions that a worker swapped in, by how their trial ended",
+                "Revisions that a worker swapped in, by the result of their trial",
                 &["result"],
             ),
             swap_pause: r.histogram("sandbar_swap_pause_seconds", swap_pause, buckets(0.000_5, 1.6, 18)),

@@ -14,8 +14,8 @@ pub struct TransformLogMetrics {
 
 impl TransformLogMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
-        let written = "Entries written to the control topics of logs and samples";
-        let dropped = "Entries that found no room in the queue, or that the log did not take";
+        let written = "Entries written to the topics of logs and samples";
+        let dropped = "Entries dropped because the queue had no space or the log refused them";
         Self {
             written: r.counters("sandbar_journal_entries_total", written, &["kind"]),
             dropped: r.counters("sandbar_journal_dropped_total", dropped, &["kind"]),

@@ -18,8 +18,8 @@ pub struct GuestMetrics {
 
 impl GuestMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
-        let memory = "Memory of the transform's largest instance: linear memory, tables, its own size";
-        let dropped = "Log lines of guests that were dropped: over a rate, or no room in the queue";
+        let memory = "Memory of the transform's largest instance: linear memory, tables and its own size";
+        let dropped = "Log lines of guests that were dropped: over a rate, or no space in the queue";
         Self {
             batch_records: r.histogram("sandbar_batch_records", "Records per guest call", buckets(1.0, 2.0, 13)),
             // From 50 us, about the time of crossing to the guest and back, to 7 s, which is over every limit of a call.

@@ -22,15 +22,15 @@ impl StoreMetrics {
         let labels = &["store", "partition"];
         let entries = "Entries of one partition of a store, as of its last commit";
         let bytes = "Bytes of keys and values of one partition of a store (limit: state.NAME.max_bytes)";
-        let restore_time = "Time to bring one partition of a store up to date";
-        let restore_left = "Places of changelogs that a partition's restore has still to read";
+        let restore_time = "Time to restore one partition of a store";
+        let restore_left = "Changelog records that a partition's restore still has to read";
         Self {
             entries: r.gauges("sandbar_store_entries", entries, labels),
             bytes: r.gauges("sandbar_store_bytes", bytes, labels),
             restored: r.counter("sandbar_restored_records_total", "Records read from changelogs"),
             restore_time: r.histogram("sandbar_restore_seconds", restore_time, second_buckets()),
             restore_left: r.gauges("sandbar_restore_left_records", restore_left, &["partition"]),
-            wiped: r.counters("sandbar_stores_wiped_total", "Local stores that were begun anew, by reason", &["reason"]),
+            wiped: r.counters("sandbar_stores_wiped_total", "Local stores that were deleted and restored, by reason", &["reason"]),
         }
     }
 
