@@ -19,19 +19,19 @@ help: ## this list
 # The test is there for the features of the dependencies: with a test among the targets cargo chooses those of `make test`,
 # so that wasmtime is compiled once for both. This test has no dependencies of its own.
 demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends after that time)
-	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	@echo "make: building (the first time takes minutes: wasmtime, librdkafka)"
 	cargo build --workspace --bin sandbar --bin sandbar-demo --test demo
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
 shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
-	@echo "make: building (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	@echo "make: building (the first time takes minutes: wasmtime, librdkafka)"
 	cargo build --workspace --bin sandbar --bin shop --test demo
 	@$(target)/debug/shop $(if $(FOR),--for $(FOR))
 
 # One `cargo test --workspace` decides on features and profile, so that nothing is compiled twice: first without running,
 # as the guests are built by the host's binary.
 test: setup-all ## all tests, also those on a real Kafka (needs Java and PostgreSQL; it downloads Kafka)
-	@echo "make: building the workspace and its tests (the first time takes minutes: wasmtime, librdkafka, OpenSSL)"
+	@echo "make: building the workspace and its tests (the first time takes minutes: wasmtime, librdkafka)"
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
 	@echo "make: running the tests (the end-to-end tests take minutes: they kill and restart hosts)"

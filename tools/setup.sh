@@ -2,7 +2,7 @@
 # Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
 #
 #   tools/setup.sh           all of these
-#   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, perl, the target wasm32-unknown-unknown
+#   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
 #   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
 #   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
@@ -54,9 +54,8 @@ compilers() {
     has cc || missing+=(gcc libc6-dev)
     has c++ || missing+=(g++)
     has make || missing+=(make)
-    # Debian's perl-base is not enough: OpenSSL's Configure wants these modules.
-    perl -MFindBin -MIPC::Cmd -MFile::Compare -MPod::Usage -e 1 2>/dev/null || missing+=(perl)
-    ((${#missing[@]} == 0)) || install_packages "librdkafka and OpenSSL are built from source" "${missing[@]}"
+    pkg-config --exists 'openssl >= 3.0' 2>/dev/null || missing+=(pkg-config libssl-dev)
+    ((${#missing[@]} == 0)) || install_packages "librdkafka is built from source, over this system's OpenSSL" "${missing[@]}"
 }
 
 # === the wasm target ===

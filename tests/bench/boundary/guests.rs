@@ -37,7 +37,7 @@ pub fn alternatives() -> Vec<u8> {
     let core = target().join("wasm32-unknown-unknown/release/sandbar_bench_alternatives.wasm");
     let core = std::fs::read(core).expect("just built");
     let encoded =
-        wit_component::ComponentEncoder::default().validate(true).module(&core).and_then(|encoder| encoder.encode());
+        wit_component::ComponentEncoder::default().validate(true).module(&core).and_then(|mut encoder| encoder.encode());
     encoded.expect("the module fits its world")
 }
 

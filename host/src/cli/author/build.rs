@@ -82,7 +82,7 @@ fn artifact(line: &[u8]) -> Option<PathBuf> {
 
 fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let encoded =
-        wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
+        wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
     encoded.context("the module does not fit the Sandbar world: is a function marked with #[transform]?")
 }
 
