@@ -4,7 +4,7 @@
 //! api: PUT, rollback    --> Deployer --> Facts (log, catalog, modules) --> rules::check (pure) --> topics, module, change
 //! api: PUT?dry_run=true --> Deployer --> Facts ------------------------> rules::check ---------> Catalog::try_change
 //! api: POST .../test    --> Deployer --> the candidate's spec, module and `init`
-//! supervisor: prepare   --> TopicFacts (log) --------------------------> rules::check_start
+//! supervisor: prepare   --> TopicFacts (log) --------------------------> topic_rules::check_start
 //! ```
 //!
 //! The rules, in the order in which an author would mend violations. A deployment is checked against all of them

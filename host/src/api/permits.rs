@@ -1,7 +1,7 @@
 //! Permits: how many requests of one kind are worked on at once. More of them wait, and more than that are refused.
 //!
-//! A turn is taken when a request's body is there, never while it arrives, and each kind has its own: trials never close
-//! deployments, and neither closes a rollback.
+//! A permit is taken when a request's body is there, never while it arrives, and each kind has its own: dry runs never
+//! close deployments, and neither closes a rollback.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

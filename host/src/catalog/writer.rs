@@ -186,7 +186,7 @@ impl Attempt<'_> {
         let topic = &self.writer.topic;
         let exclusive = self.writer.acquire(self.deployments)?;
         if matches!(self.request.change, Change::Put { .. } | Change::Rollback { .. }) {
-            // None that it names is deleted from here on, without somebody becoming the one writer instead.
+            // From here on no other host can delete the module without fencing this one, and then the commit fails.
             self.modules.catch_up()?;
         }
         let all = self.deployments.current();

@@ -1,6 +1,7 @@
 //! The one table that says whose fault a failed delivery is: the record's, the topic's, or the log's.
 //!
-//! Only a record-kind code ever blames a record. An outage, a missing right or a missing topic blames none.
+//! Only a code of the record kind blames a record, or one of the batch kind if the batch has no other record. An outage, a
+//! missing right or a missing topic blames none.
 
 use super::raw::{CodeName as E, ErrorCode};
 use crate::model::codes::Code;

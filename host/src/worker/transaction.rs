@@ -1,12 +1,13 @@
 //! The transaction over all tasks of a worker: its phase, the deadline of its commit, the back-off after an abort.
 //!
 //! ```text
-//!             begin              commit, or abort
-//!    idle -------------> open ---------------------> idle
-//!     ^ |                                              |
-//!     | +-----------> backing off <--------------------+
-//!     |    an abort        |         an abort whose cause may last
-//!     +--------------------+ the time is up
+//!              begin                commit, or abort
+//!    idle ---------------> open -----------------------> idle
+//!     | ^                   ^                              |
+//!     | | ended early       | begin, when the time is up   | an abort whose cause may last
+//!     | |                   |                              |
+//!     | +---------------- backing off <--------------------+
+//!     +-------------------> ^       an abort of work that was not begun
 //! ```
 //!
 //! A plain value: the worker makes the session's calls, and tells it of their ends.

@@ -18,7 +18,8 @@ use crate::task::{RecordFailure, Source};
 
 /// Aborts in a row without a reason after which smaller transactions are tried.
 const UNCLEAR_ABORTS_MAX: u32 = 3;
-/// Transactions in a row that a record ended, after which smaller ones are tried: the others are committed in between.
+/// After this many aborts for refused records in a row, transactions get smaller, so that other records are committed in
+/// between.
 const REJECTIONS_MAX: u32 = 4;
 
 impl TaskManager {

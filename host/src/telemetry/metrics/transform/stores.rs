@@ -30,7 +30,11 @@ impl StoreMetrics {
             restored: r.counter("sandbar_restored_records_total", "Records read from changelogs"),
             restore_time: r.histogram("sandbar_restore_seconds", restore_time, second_buckets()),
             restore_left: r.gauges("sandbar_restore_left_records", restore_left, &["partition"]),
-            wiped: r.counters("sandbar_stores_wiped_total", "Local stores that were deleted and restored, by reason", &["reason"]),
+            wiped: r.counters(
+                "sandbar_stores_wiped_total",
+                "Local stores that were deleted and restored, by reason",
+                &["reason"],
+            ),
         }
     }
 
