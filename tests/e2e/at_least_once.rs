@@ -137,11 +137,13 @@ fn commits_meet_rebalances() {
         job.wait_through(wait::PATIENCE);
         println!("round {round} is over: partitions {own:?} sent {wanted}");
     }
-    let repeated =
-        counted(&slow, "sandbar_records_repeated_total", "") + counted(&other, "sandbar_records_repeated_total", "");
     let repeats = repeats(&job, &messages);
-    println!("{repeats} records came twice, {repeated} were counted");
-    assert!(repeats <= repeated, "{repeats} records came twice, {repeated} were counted");
+    // On a busy machine a host is thrown out before its commit is refused: it counts later than the next owner commits.
+    wait::until("each record that came twice is counted", wait::PATIENCE, || {
+        let repeated: u64 = [&slow, &other].map(|host| counted(host, "sandbar_records_repeated_total", "")).iter().sum();
+        let counts = format!("{repeats} records came twice, {repeated} were counted");
+        if repeats <= repeated { Ok(()) } else { Err(counts) }
+    });
     for host in [&slow, &other] {
         assert_session_was_kept(host);
     }
