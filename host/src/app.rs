@@ -29,6 +29,7 @@ use crate::api::{self, ApiState, Gate, Server};
 use crate::catalog::collect_for_ever;
 use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
 use crate::config::{Config, ServerOptions};
+use crate::cpu::Processors;
 use crate::crashes::Crashes;
 use crate::model::codes::Code;
 use crate::model::units::Timestamp;
@@ -152,6 +153,7 @@ impl Start {
         let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
         tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
+        let processors = Processors::new(config.guest_calls_max, Arc::new(|_| 1), metrics.cpu.clone());
         let parts = Parts {
             log: log.clone(),
             catalog: topics.catalog.clone(),
@@ -162,6 +164,7 @@ impl Start {
             stores,
             tables: tables.clone(),
             crashes,
+            processors: processors.clone(),
             cluster: cluster.clone(),
             spawn: |thread, run| thread.spawn(run),
             host: host.clone(),
@@ -187,7 +190,7 @@ impl Start {
             catalog: topics.catalog.clone(),
             positions: topics.positions.clone(),
             log,
-            modules: Arc::new(ModuleCandidates { modules: modules.for_requests(), tables }),
+            modules: Arc::new(ModuleCandidates { modules: modules.for_requests(), tables, processors }),
             runtime: Arc::new(HostRuntime { host: host.clone(), supervisor, topics }),
             feeds: log_topics,
             shutdown,

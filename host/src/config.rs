@@ -41,6 +41,8 @@ pub struct Config {
     /// Time between two visits to the consumer groups that nobody runs.
     pub group_keep_alive_interval: Duration,
     pub transform_log: TransformLogOptions,
+    /// Guests that run at once. Default: one a processor.
+    pub guest_calls_max: usize,
 }
 
 /// The options of the HTTP server.
@@ -90,6 +92,7 @@ impl Flags {
             module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             transform_log,
+            guest_calls_max: flags.guest_calls_max.map_or_else(processors, std::num::NonZero::get),
             log: flags.log_options(),
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),
             host: flags.host,
@@ -172,6 +175,10 @@ impl Flags {
         let default = LogOptions::default();
         LogOptions { filter: self.log.clone().unwrap_or(default.filter), format: self.log_format.unwrap_or(default.format) }
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn bytes(flag: Option<Bytes>, default: u64) -> u64 {

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod cpu;
 pub mod crashes;
 pub mod deployment;
 pub mod embedded;

@@ -30,6 +30,7 @@ pub use rollout::{Revisions, RolloutStage, Swap};
 pub use status::WorkerStatus;
 pub use task_manager::TaskManager;
 
+use crate::cpu::Processors;
 use crate::model::codes::Code;
 use crate::model::status::{LastError, State};
 use crate::model::units::{Backoff, Timestamp};
@@ -74,6 +75,8 @@ pub struct Worker {
     pub revisions: Revisions,
     /// Opens the stores of a transform that has any.
     pub stores: Option<Arc<dyn StateOpener>>,
+    /// The processors of the host.
+    pub processors: Processors,
     pub commands: Receiver<Command>,
     pub status: watch::Sender<WorkerStatus>,
     /// The clock, read between calls and passed on.
@@ -116,7 +119,8 @@ impl Worker {
             Err(error) => return End::Failed { error, lasted: Duration::ZERO },
         };
         let started = Instant::now();
-        let mut manager = TaskManager::new(session, self.revisions.clone(), self.stores.clone());
+        let cpu = self.processors.account(&self.revisions.current.settings.id.team);
+        let mut manager = TaskManager::new(session, self.revisions.clone(), self.stores.clone(), cpu);
         let served = self.serve(&mut manager);
         self.revisions = manager.into_revisions();
         match served {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cpu::Processors;
 use crate::deployment::ModuleChecker;
 use crate::guest::compile::{Compiler, Jail};
-use crate::guest::{ModuleOptions, Modules};
+use crate::guest::{ModuleOptions, Modules, ScheduledFactory};
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::spec::Spec;
 use crate::ports::GuestFactory;
@@ -49,6 +50,7 @@ async fn announce_jail(modules: Arc<Modules>) {
 pub(super) struct ModuleCandidates {
     pub modules: Modules,
     pub tables: Tables,
+    pub processors: Processors,
 }
 
 impl ModuleChecker for ModuleCandidates {
@@ -57,12 +59,15 @@ impl ModuleChecker for ModuleCandidates {
     }
 
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
-        self.modules.try_init(spec, bytes)
+        // Compiled by now, and not on a processor of the team.
+        self.modules.check(bytes)?;
+        self.processors.run(&spec.id.team, || self.modules.try_init(spec, bytes))
     }
 
     fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
         let tables = self.tables.of(spec.tables.values().cloned()).map_err(|(_, message)| ModuleError::Host(message))?;
         // Revision 0: none that was ever deployed.
-        Ok(Box::new(self.modules.prepare(spec, 0, bytes, tables, None)?))
+        let inner = self.modules.prepare(spec, 0, bytes, tables, None)?;
+        Ok(Box::new(ScheduledFactory::new(inner, &self.processors, &spec.id.team)))
     }
 }

@@ -67,7 +67,7 @@ fn every_call_is_marked() {
     let factory = monitor.factory(Arc::new(Factory(folder.path().to_owned())));
     let mut guest = factory.instantiate().expect("an instance");
     assert_eq!(marks(folder.path()), "");
-    let call = Call { partition: TopicPartition { input: 0, partition: 3 }, now: Timestamp(0) };
+    let call = Call { partition: TopicPartition { input: 0, partition: 3 }, now: Timestamp(0), ends_at: None };
     let marked = Err(GuestError::Returned("t/a: [Some(3)]".to_owned()));
     assert_eq!(guest.process(&Batch::default(), call, &mut KeyedState::default()), marked);
     assert_eq!(guest.tick(call, &mut KeyedState::default()), marked);

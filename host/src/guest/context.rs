@@ -1,10 +1,11 @@
 //! The state of an instance on the host's side: its imports and its limits work on it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, Limit};
 use super::error::root_text;
 use super::memory::Memory;
 use super::settings::Settings;
@@ -42,6 +43,8 @@ pub(super) struct Context {
     pub lifted_bytes_max: usize,
     pub now: Timestamp,
     pub deadline: Deadline,
+    /// The limit of time that ended this call.
+    pub out_of_time: Option<Limit>,
     /// The limit of a store that this call went over, and that it traps for.
     pub state_refused: Option<String>,
     /// The last error that this call logged: where it panics, the panic's message.
@@ -50,7 +53,7 @@ pub(super) struct Context {
 
 impl Context {
     pub fn new(settings: Arc<Settings>, tables: Tables, log: GuestLog, memory: Memory, footprint: Footprint) -> Self {
-        let deadline = Deadline::after(settings.call_time_max);
+        let deadline = Deadline::after(settings.call_time_max, None);
         Self {
             lifted_bytes_max: settings.lifted_bytes_max(0),
             settings,
@@ -62,19 +65,22 @@ impl Context {
             footprint,
             now: Timestamp(0),
             deadline,
+            out_of_time: None,
             state_refused: None,
             last_error: None,
         }
     }
 
-    /// Sets the limits of a call that returns the outputs of `records`: its time and its bytes.
-    pub fn begin_call(&mut self, records: usize) {
+    /// Sets the limits of a call that returns the outputs of `records`: its time, which is over at `ends_at`, and
+    /// its bytes.
+    pub fn begin_call(&mut self, records: usize, ends_at: Option<Instant>) {
         // A trap is explained by what happened in its own call.
         self.memory.begin_call();
         self.state_refused = None;
         self.last_error = None;
         self.lifted_bytes_max = self.settings.lifted_bytes_max(records);
-        self.deadline = Deadline::after(self.settings.call_time_max);
+        self.out_of_time = None;
+        self.deadline = Deadline::after(self.settings.call_time_max, ends_at);
     }
 }
 

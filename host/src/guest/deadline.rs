@@ -1,12 +1,16 @@
 //! The deadline of a call, in CPU time of the call's own thread.
 //!
-//! A call on a busy host waits for its turn, and whoever keeps the host busy is another: so waiting counts against a looser
-//! limit only. Without that, a guest near its limit would lose records because of a neighbour's load.
+//! A call on a busy host waits for its turn, and whoever keeps the host busy is another: so waiting does not count. The
+//! clock bounds a call too, since its transaction ends some time; a call that the clock ends is nobody's fault, and is made
+//! again.
 
 use std::time::{Duration, Instant};
 
-/// Factor by which a call's time on the clock may exceed its CPU time: the call may wait for a disk, too.
-const CLOCK_FACTOR: u32 = 5;
+use crate::cpu::{self, thread_time};
+
+/// Time on the clock for a call that no transaction bounds: of `init`, and of dry runs, for which somebody waits. It is twice
+/// the longest `limits.batch_time`.
+const CLOCK_TIME: Duration = Duration::from_secs(10);
 
 /// The end of a call that has not ended by itself. The thread that makes the call sets it and looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -16,27 +20,28 @@ pub(super) struct Deadline {
     clock: Instant,
 }
 
-impl Deadline {
-    /// Returns the deadline of a call that begins now and may take `time`.
-    pub fn after(time: Duration) -> Self {
-        Self { cpu: thread_time() + time, clock: Instant::now() + CLOCK_FACTOR * time }
-    }
-
-    /// Returns the time until the next look; `None` means that the call is over.
-    pub fn left(&self) -> Option<Duration> {
-        let cpu = self.cpu.saturating_sub(thread_time());
-        let is_over = cpu.is_zero() || Instant::now() >= self.clock;
-        (!is_over).then_some(cpu)
-    }
+/// The limit that ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Cpu,
+    Clock,
 }
 
-/// Returns the CPU time that this thread has had.
-#[expect(unsafe_code, reason = "a clock that std does not have")]
-fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes into a struct of ours. It cannot fail: Linux has the clock, and the pointer is valid.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+impl Deadline {
+    /// Returns the deadline of a call that begins now and may take `time`. It is over at `ends_at` on the clock.
+    pub fn after(time: Duration, ends_at: Option<Instant>) -> Self {
+        let clock = ends_at.unwrap_or_else(|| Instant::now() + CLOCK_TIME);
+        Self { cpu: thread_time() + time, clock }
+    }
+
+    /// Lets other teams have the processor, if it is their turn, and returns the limit that the call has met.
+    pub fn check(&self) -> Option<Limit> {
+        if thread_time() >= self.cpu {
+            return Some(Limit::Cpu);
+        }
+        let is_over = !cpu::pass_on(self.clock) || Instant::now() >= self.clock;
+        is_over.then_some(Limit::Clock)
+    }
 }
 
 #[cfg(test)]
@@ -45,18 +50,17 @@ mod tests {
 
     #[test]
     fn waiting_does_not_count_and_work_does() {
-        let deadline = Deadline::after(Duration::from_millis(40));
+        let deadline = Deadline::after(Duration::from_millis(40), None);
         std::thread::sleep(Duration::from_millis(60));
-        assert!(deadline.left().is_some(), "it has slept");
+        assert_eq!(deadline.check(), None, "it has slept");
         let began = thread_time();
         while thread_time() - began < Duration::from_millis(45) {}
-        assert_eq!(deadline.left(), None, "it has worked");
+        assert_eq!(deadline.check(), Some(Limit::Cpu), "it has worked");
     }
 
     #[test]
     fn waiting_ends_too() {
-        let deadline = Deadline::after(Duration::from_millis(4));
-        std::thread::sleep(Duration::from_millis(4) * CLOCK_FACTOR);
-        assert_eq!(deadline.left(), None);
+        let deadline = Deadline::after(Duration::from_secs(1), Some(Instant::now()));
+        assert_eq!(deadline.check(), Some(Limit::Clock));
     }
 }

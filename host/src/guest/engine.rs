@@ -13,9 +13,9 @@ use super::error::root_text;
 use super::worlds;
 use crate::model::module::ModuleError;
 
-/// The time between two looks at the deadlines of guests: a call is ended at most this much late, and a shorter time would
-/// cost every running guest.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+/// The time between two looks at the deadline of a running call: it is ended, or passes its processor on, at most this much
+/// late. A look costs about 1 us.
+const TICK: Duration = Duration::from_millis(5);
 
 /// Compiles and runs modules. Cloning shares it.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! One instance of a module, for one task: its store, its calls, and the crossing of a batch.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use wasmtime::{Store, UpdateDeadline};
 
@@ -10,19 +10,21 @@ use super::bindings::ticker::exports::sandbar::transform::ticks;
 use super::bindings::transformer::sandbar::transform::types;
 use super::bindings::transformer::{Transformer, TransformerPre};
 use super::context::{Context, HANDLES_MAX};
-use super::engine::{Engine, TICK};
+use super::engine::Engine;
 use super::error::{TEXT_BYTES_MAX, text};
 use super::settings::{LIFTED_RECORDS, Settings};
 use super::trap::guest_error;
 use crate::model::batch::{Batch, Failure, Output, TICK_ROWS};
 use crate::model::names::TopicName;
 use crate::model::text::brief;
-use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError};
 use crate::state::KeyedState;
 
 /// Messages of all failures of one call together, in bytes; those that come after are cut to nothing.
 const FAILURE_TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// Ticks of the engine's clock between two looks at the deadline of a call.
+const EPOCHS: u64 = 1;
 
 /// Fields are dropped in order: the address space is given back after the store has left it.
 pub(super) struct Instance {
@@ -43,12 +45,13 @@ impl Instance {
         let settings = context.settings.clone();
         let mut store = Store::new(&engine.engine, context);
         store.limiter(|context| context);
-        store.epoch_deadline_callback(|store| {
-            let left = store.data().deadline.left();
-            Ok(left.map_or(UpdateDeadline::Interrupt, |left| UpdateDeadline::Continue(epoch_ticks(left))))
+        store.epoch_deadline_callback(|mut store| {
+            let context = store.data_mut();
+            context.out_of_time = context.deadline.check();
+            Ok(if context.out_of_time.is_some() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(EPOCHS) })
         });
         store.set_max_component_handles(HANDLES_MAX as usize);
-        begin_call(&mut store, 0);
+        begin_call(&mut store, 0, None);
         let made = module.instance_pre().instantiate(&mut store).and_then(|instance| {
             let module = Transformer::new(&mut store, &instance)?;
             let ticker = settings.has_tick.then(|| Ticker::new(&mut store, &instance)).transpose()?;
@@ -61,7 +64,7 @@ impl Instance {
     }
 
     fn init(&mut self, settings: &Settings) -> Result<(), GuestError> {
-        begin_call(&mut self.store, 0);
+        begin_call(&mut self.store, 0, None);
         let inputs: Vec<&str> = settings.inputs.iter().map(TopicName::as_str).collect();
         let outputs: Vec<&str> = settings.outputs.iter().map(String::as_str).collect();
         let setup = types::Setup { config: &settings.config, inputs: &inputs, outputs: &outputs };
@@ -76,13 +79,13 @@ impl Instance {
     /// Makes a call of the guest, with the state of its partition.
     fn call(
         &mut self,
-        now: Timestamp,
+        place: Call,
         records: usize,
         state: &mut KeyedState,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
     ) -> Result<Output, GuestError> {
-        begin_call(&mut self.store, records);
-        self.store.data_mut().now = now;
+        begin_call(&mut self.store, records, place.ends_at);
+        self.store.data_mut().now = place.now;
         std::mem::swap(&mut self.store.data_mut().state, state);
         let result = call(self);
         std::mem::swap(&mut self.store.data_mut().state, state);
@@ -95,18 +98,12 @@ impl Instance {
 }
 
 /// Sets the limits of a call: its time, and the bytes that it may return with the outputs of `records`.
-fn begin_call(store: &mut Store<Context>, records: usize) {
+fn begin_call(store: &mut Store<Context>, records: usize, ends_at: Option<Instant>) {
     let context = store.data_mut();
-    context.begin_call(records);
+    context.begin_call(records, ends_at);
     let lifted_bytes_max = context.lifted_bytes_max;
-    let call_time_max = context.settings.call_time_max;
     store.set_hostcall_fuel(lifted_bytes_max);
-    store.set_epoch_deadline(epoch_ticks(call_time_max));
-}
-
-/// Returns the epoch ticks that make up `time`, rounded up; the current tick is already running.
-fn epoch_ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX - 1) + 1
+    store.set_epoch_deadline(EPOCHS);
 }
 
 impl Guest for Instance {
@@ -124,7 +121,7 @@ impl Guest for Instance {
             header_counts: &batch.header_counts,
             headers: &batch.headers,
         };
-        self.call(call.now, LIFTED_RECORDS, state, |instance| {
+        self.call(call, LIFTED_RECORDS, state, |instance| {
             instance.module.sandbar_transform_transform().call_process(&mut instance.store, columns)
         })
     }
@@ -132,7 +129,7 @@ impl Guest for Instance {
     fn tick(&mut self, call: Call, state: &mut KeyedState) -> Result<Output, GuestError> {
         let partition = u32::try_from(call.partition.partition).unwrap_or(0);
         let moment = ticks::Moment { input: call.partition.input, partition, now: call.now.0 };
-        self.call(call.now, TICK_ROWS as usize, state, |instance| match &instance.ticker {
+        self.call(call, TICK_ROWS as usize, state, |instance| match &instance.ticker {
             Some(ticker) => ticker.sandbar_transform_ticks().call_tick(&mut instance.store, moment),
             None => wasmtime::bail!("the spec has no tick"),
         })

@@ -141,7 +141,7 @@ impl Modules {
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
-            Err(GuestError::Host(message)) => Err(ModuleError::Host(message)),
+            Err(GuestError::Host(message) | GuestError::Stalled(message)) => Err(ModuleError::Host(message)),
             Err(GuestError::Trapped { kind: TrapKind::Timeout, message }) => Err(ModuleError::Timeout(message)),
             Err(GuestError::Trapped { kind: TrapKind::Memory, message }) => Err(ModuleError::Memory(message)),
             Err(error) => Err(ModuleError::Trap(error.to_string())),

@@ -3,6 +3,7 @@
 use wasmtime::Trap;
 
 use super::context::Context;
+use super::deadline::Limit;
 use super::error::{root_text, text};
 use crate::ports::{GuestError, TrapKind};
 
@@ -22,6 +23,11 @@ pub(super) fn guest_error(context: &Context, error: &wasmtime::Error) -> GuestEr
     }
     if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
         return GuestError::Host(format!("the system gave no memory to an instance: {errno}"));
+    }
+    if context.out_of_time == Some(Limit::Clock) {
+        let time = context.settings.call_time_max;
+        let message = format!("did not get its {time:?} of CPU time (limits.batch_time) in time: the host is too busy");
+        return GuestError::Stalled(message);
     }
     let trap = error.downcast_ref::<Trap>().copied();
     // A Rust guest that gets no memory aborts: the refusal is the cause, the trap its effect.

@@ -194,6 +194,8 @@ codes! {
         "use a host of that version, and upgrade this one";
     OffsetUnreadable = "E227", 500, "The metadata of a committed offset is not valid",
         "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
+    CallStalled = "E228", 503, "A call did not get its CPU time before its transaction had to end",
+        "nothing is lost and the host retries with fewer records; add a host, or raise the team's cpu_weight";
 }
 
 impl Code {
@@ -215,7 +217,7 @@ impl Code {
 
     /// True if the failure may pass without an action here: the host retries until then.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::LogUnavailable | Self::StateUnavailable | Self::TableUnavailable)
+        matches!(self, Self::LogUnavailable | Self::StateUnavailable | Self::TableUnavailable | Self::CallStalled)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A team's code, as the core calls it.
 
+use std::time::Instant;
+
 use super::session::TopicPartition;
 use crate::model::batch::{Batch, Output};
 use crate::model::units::Timestamp;
@@ -23,6 +25,9 @@ pub enum GuestError {
     /// The host's own fault: no memory for an instance, for example.
     #[error("{0}")]
     Host(String),
+    /// The call did not end in time on the clock, although it had CPU time left: the host is too busy. The instance is gone.
+    #[error("{0}")]
+    Stalled(String),
 }
 
 /// The end of a trapped guest.
@@ -43,6 +48,8 @@ pub enum TrapKind {
 pub struct Call {
     pub partition: TopicPartition,
     pub now: Timestamp,
+    /// The call is [`GuestError::Stalled`] at this time. None: after 10 s.
+    pub ends_at: Option<Instant>,
 }
 
 /// One instance of a module, for one task. It is dropped after any error. Any thread may make it; then one uses it.

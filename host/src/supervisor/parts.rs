@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
+use crate::cpu::Processors;
 use crate::crashes::Crashes;
 use crate::guest::Modules;
 use crate::model::names::ClusterName;
@@ -28,6 +29,7 @@ pub struct Parts {
     pub stores: Stores,
     pub tables: Tables,
     pub crashes: Crashes,
+    pub processors: Processors,
     pub cluster: ClusterName,
     /// Starts a worker's thread.
     pub spawn: Spawn,

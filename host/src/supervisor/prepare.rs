@@ -83,7 +83,8 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
     let monitor = CallMonitor::new(&parts.crashes, &spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
     let factory = monitor.factory(Arc::new(monitor.load(load)?));
-    let guests = (0..instances).map(|_| factory.instantiate()).collect::<Result<Vec<_>, _>>()?;
+    let instantiate = |_| parts.processors.run(&spec.id.team, || factory.instantiate());
+    let guests = (0..instances).map(instantiate).collect::<Result<Vec<_>, _>>()?;
     let membership = Membership {
         group: spec.group(&parts.cluster),
         inputs: spec.inputs.clone(),

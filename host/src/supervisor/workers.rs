@@ -109,6 +109,7 @@ impl Workers {
                 options: sessions.membership.session(&parts.host, number, &sessions.begun),
                 revisions: revisions.clone(),
                 stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
+                processors: parts.processors.clone(),
                 commands: received,
                 status,
                 clock: Timestamp::now,

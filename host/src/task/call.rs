@@ -58,16 +58,21 @@ impl Task {
         let guest = self.guest.as_mut().expect("ensured in step");
         let metrics = &self.revision.observer.metrics;
         let timer = metrics.guest.call_time.start_timer();
-        let result = call(&mut **guest, Call { partition: self.id, now: context.now }, context.state);
+        let result = call(
+            &mut **guest,
+            Call { partition: self.id, now: context.now, ends_at: Some(context.call_ends_at) },
+            context.state,
+        );
         timer.observe_duration();
         if let Some(fault) = context.state.fault() {
             let message = format!("the local state failed: {fault}");
             return Err(SessionError::Withheld { code: Code::StateUnavailable, message });
         }
         // The system refused memory that the guest was granted, for example.
-        if let Err(GuestError::Host(message)) = &result {
+        if let Err(error @ (GuestError::Host(_) | GuestError::Stalled(_))) = &result {
             self.guest = None;
-            return Err(SessionError::Withheld { code: Code::HostResources, message: message.clone() });
+            let RecordFailure { code, message } = RecordFailure::of_guest(error);
+            return Err(SessionError::Withheld { code, message });
         }
         Ok(result.map_err(|error| {
             let failure = RecordFailure::of_guest(&error);

@@ -60,7 +60,10 @@ impl<'a> DryRun<'a> {
         batch.push(&RecordRef { offset: record.offset, timestamp: record.timestamp, key, value, headers: &headers });
         let mut guest = self.guest.take().map_or_else(|| self.guests.instantiate(), Ok)?;
         let started = Instant::now();
-        let result = guest.process(&batch, Call { partition, now }, &mut self.state);
+        let result = match guest.process(&batch, Call { partition, now, ends_at: None }, &mut self.state) {
+            Err(error @ GuestError::Stalled(_)) => return Err(error),
+            result => result,
+        };
         let time = started.elapsed();
         let memory_bytes = guest.memory_bytes();
         self.memory_bytes = self.memory_bytes.max(memory_bytes);

@@ -29,6 +29,7 @@ impl RecordFailure {
             GuestError::Output { limit: false, .. } => Code::Contract,
             GuestError::Init(_) => Code::Init,
             GuestError::Host(_) => Code::HostResources,
+            GuestError::Stalled(_) => Code::CallStalled,
         };
         Self::new(code, error.to_string())
     }
@@ -70,7 +71,7 @@ impl RecordFailure {
 
     /// Returns true for a trap that is the module's fault, and not the host's.
     pub fn is_the_modules(&self) -> bool {
-        self.is_trap() && self.code != Code::HostResources
+        self.is_trap() && !matches!(self.code, Code::HostResources | Code::CallStalled)
     }
 
     /// The label that metrics count it under.

@@ -1,5 +1,7 @@
 //! One step of a task: a call of the guest with a batch, a row or a tick, and the decision about its outcome.
 
+use std::time::Instant;
+
 use crate::model::batch::{Batch, CheckedOutput, OutputLimits, RecordRef, TICK_ROWS};
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
@@ -14,6 +16,8 @@ use super::{Task, TransactionStats};
 /// The parts of a worker that a step works on.
 pub struct StepContext<'a> {
     pub now: Timestamp,
+    /// The time at which a call is given up, so that its transaction can still be committed.
+    pub call_ends_at: Instant,
     /// A transaction is open in it.
     pub session: &'a mut dyn Session,
     /// The state of the task's partition.

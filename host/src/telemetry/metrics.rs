@@ -5,6 +5,7 @@
 //! record or a client says becomes a label. A test compares docs/metrics.md with these files.
 
 mod catalog;
+mod cpu;
 mod http;
 mod modules;
 mod process;
@@ -24,6 +25,7 @@ use self::registrar::Registrar;
 use crate::model::names::TransformId;
 
 pub use self::catalog::CatalogMetrics;
+pub use self::cpu::{CpuMetrics, TeamCpuMetrics};
 pub use self::http::HttpMetrics;
 pub use self::modules::ModuleMetrics;
 pub use self::tables::TableMetrics;
@@ -44,6 +46,7 @@ pub struct Metrics {
     transforms: Arc<Mutex<BTreeMap<TransformId, Arc<TransformMetrics>>>>,
     process: ProcessMetrics,
     pub catalog: CatalogMetrics,
+    pub cpu: CpuMetrics,
     pub modules: ModuleMetrics,
     pub tables: TableMetrics,
     pub transform_log: TransformLogMetrics,
@@ -69,6 +72,7 @@ impl Metrics {
             transforms: Arc::default(),
             process: ProcessMetrics::new(&r),
             catalog: CatalogMetrics::new(&r),
+            cpu: CpuMetrics::new(&r),
             modules: ModuleMetrics::new(&r),
             tables: TableMetrics::new(&r),
             transform_log: TransformLogMetrics::new(&r),

@@ -9,7 +9,7 @@ mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::partition_states::PartitionStates;
 use super::portion::Portion;
@@ -17,15 +17,23 @@ use super::rollout::{Revisions, Rollout, RolloutStage};
 use super::status::{self, WorkerStatus};
 use super::transaction::{Aborts, Transaction};
 use super::unplaced::UnplacedPartitions;
+use crate::cpu::{self, CpuAccount};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus};
 use crate::model::units::Timestamp;
 use crate::ports::{Rebalance, Session, SessionError, StateOpener, TopicPartition};
 use crate::task::{RecordFailure, RunnableRevision, Step, StepContext, Task, TransactionStats};
 
+/// Longest wait for a processor between two polls: as long as an idle worker waits in a poll.
+const PROCESSOR_WAIT: Duration = Duration::from_millis(100);
+/// Longest time of a call on the clock.
+const CALL_TIME_MAX: Duration = Duration::from_secs(15);
+
 /// See the module.
 pub struct TaskManager {
     session: Box<dyn Session>,
+    /// The team's share of the processors.
+    cpu: CpuAccount,
     rollout: Rollout,
     tasks: BTreeMap<TopicPartition, Task>,
     unplaced: UnplacedPartitions,
@@ -47,9 +55,15 @@ pub struct TaskManager {
 
 impl TaskManager {
     /// `opener` opens the stores of a transform that has any.
-    pub fn new(session: Box<dyn Session>, revisions: Revisions, opener: Option<Arc<dyn StateOpener>>) -> Self {
+    pub fn new(
+        session: Box<dyn Session>,
+        revisions: Revisions,
+        opener: Option<Arc<dyn StateOpener>>,
+        cpu: CpuAccount,
+    ) -> Self {
         Self {
             session,
+            cpu,
             rollout: Rollout::new(revisions),
             tasks: BTreeMap::new(),
             unplaced: UnplacedPartitions::default(),
@@ -70,7 +84,14 @@ impl TaskManager {
     pub fn run_once(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
         match self.poll_and_process(clock, idle_wait) {
             Err(SessionError::Abort(reason)) => self.roll_back(Code::LogUnavailable, &reason, clock())?,
-            Err(SessionError::Withheld { code, message }) => self.roll_back(code, &message, clock())?,
+            Err(SessionError::Withheld { code, message }) => {
+                if code == Code::CallStalled {
+                    // Fewer records may end in time.
+                    self.portion.shrink(self.revision().settings.batch_records);
+                    self.limit_rows();
+                }
+                self.roll_back(code, &message, clock())?;
+            }
             Err(SessionError::Rejected(rejection)) => self.reject(rejection, clock())?,
             Err(SessionError::TooLarge(reason)) => self.split("too-large", RecordFailure::too_large(&reason), clock())?,
             other => return other,
@@ -121,8 +142,10 @@ impl TaskManager {
     // === Processing ===
 
     /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.
-    /// Begins after the task that had the last step, so that a slow task does not starve the others.
+    /// Begins after the task that had the last step, so that a slow task does not starve the others. Works on a processor
+    /// of the team, and returns early without one, or if it is another team's turn.
     fn process(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
+        let mut processor = None;
         loop {
             let now = clock();
             if self.transaction.is_backing_off(now) {
@@ -136,7 +159,13 @@ impl TaskManager {
             }
             let next = ready.iter().position(|&partition| Some(partition) > self.last_stepped).unwrap_or(0);
             ready.rotate_left(next);
-            self.begin(now)?;
+            if processor.is_none() {
+                processor = self.cpu.take(self.processor_wait(now));
+            }
+            if processor.is_none() {
+                return Ok(());
+            }
+            self.begin(clock())?;
             for partition in ready {
                 self.last_stepped = Some(partition);
                 self.rollout.stop_pause_timer();
@@ -147,17 +176,25 @@ impl TaskManager {
                 // A slow guest must not hold up the finished work of the others in its transaction.
                 let grace = self.revision().settings.commit_interval;
                 let is_slow = step == Step::Worked && self.transaction.is_overdue(clock(), grace);
-                if is_slow || self.is_large() {
+                if is_slow || self.is_large() || cpu::is_wanted() {
                     return Ok(());
                 }
             }
         }
     }
 
+    /// The time to wait for a processor before the next poll. Open work is committed at its deadline all the same.
+    fn processor_wait(&self, now: Timestamp) -> Duration {
+        let deadline = self.transaction.deadline().filter(|_| self.transaction.is_open());
+        let left = deadline.map_or(PROCESSOR_WAIT, |deadline| Duration::from_millis(deadline.millis_since(now)));
+        left.min(PROCESSOR_WAIT)
+    }
+
     fn step(&mut self, partition: TopicPartition, now: Timestamp) -> Result<Step, SessionError> {
         let task = self.tasks.get_mut(&partition).expect("it was found ready");
         task.step(&mut StepContext {
             now,
+            call_ends_at: Instant::now() + CALL_TIME_MAX,
             session: &mut *self.session,
             state: self.states.get_mut(partition.partition),
             stats: &mut self.stats,

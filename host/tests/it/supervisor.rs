@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::cpu;
 use crate::support::gated::Gated;
 use crate::support::guests::{fixture, modules_of, stateful};
 use sandbar::catalog::{Catalog, Change, Precondition, Request};
@@ -75,6 +76,7 @@ impl Bench {
             observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
             stores: Stores::new(log.clone(), &folder.path().join("state"), limits),
             tables: Tables::new(log, 1 << 20, metrics.clone()),
+            processors: cpu::processors(),
             crashes: Crashes::open(folder.path(), Timestamp::now()),
             cluster: "dev".parse().expect("valid"),
             spawn,

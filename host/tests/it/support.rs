@@ -1,4 +1,5 @@
 //! Pieces that several folders of tests share.
 
+pub mod cpu;
 pub mod gated;
 pub mod guests;

@@ -2,4 +2,5 @@
 
 mod bench;
 mod refused;
+mod stalled;
 mod too_large;

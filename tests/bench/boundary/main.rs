@@ -60,7 +60,8 @@ fn main() {
 
 /// Takes a batch through the steps of a task, up to the point where it would send.
 fn cross(guest: &mut dyn Guest, batch: &Batch, limits: &OutputLimits) {
-    let call = Call { partition: TopicPartition { input: 0, partition: 0 }, now: Timestamp(1_735_689_600_000) };
+    let call =
+        Call { partition: TopicPartition { input: 0, partition: 0 }, now: Timestamp(1_735_689_600_000), ends_at: None };
     let output = guest.process(batch, call, &mut KeyedState::default()).expect("it does not fail");
     let checked = output.check(batch, limits).expect("it keeps to the contract");
     assert!(checked.failures().is_empty(), "{:?}", checked.failures());

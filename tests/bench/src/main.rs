@@ -5,14 +5,16 @@
 //! other load on the machine hits all alike. The figures are medians over the rounds, the ratios are medians of the
 //! ratios within a round.
 //!
-//! `swap`, `restart`, `restore` and `victim` are described in their files: the pause of a swap under load, 50
-//! transforms after a restart, a large store from its changelog, and a transform beside the hostile corpus.
+//! `swap`, `restart`, `restore`, `victim` and `fair` are described in their files: the pause of a swap under load, 50
+//! transforms after a restart, a large store from its changelog, a transform beside the hostile corpus, and beside a greedy
+//! team.
 //!
 //! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
 //! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.
 
 mod ballast;
 mod contender;
+mod fair;
 mod figures;
 mod input;
 mod job;
@@ -42,9 +44,10 @@ fn main() -> anyhow::Result<()> {
         ["restart"] => restart::run(),
         ["restore"] => restore::run(),
         ["victim"] => victim::run(),
+        ["fair"] => fair::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
         _ => anyhow::bail!(
-            "swap, restart, restore, victim, or no arguments: RECORDS and ROUNDS are taken from the environment"
+            "swap, restart, restore, victim, fair, or no arguments: RECORDS and ROUNDS are taken from the environment"
         ),
     }
 }

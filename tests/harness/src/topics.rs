@@ -33,7 +33,7 @@ pub struct Record {
 // === impl Record ===
 
 impl Record {
-    fn new(message: &BorrowedMessage<'_>) -> Record {
+    pub(crate) fn new(message: &BorrowedMessage<'_>) -> Record {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });

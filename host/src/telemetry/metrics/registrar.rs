@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::model::names::TransformId;
@@ -31,6 +31,11 @@ impl Registrar {
 
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.registered(IntCounterVec::new(self.opts(name, help), labels))
+    }
+
+    /// Registers counters of fractions.
+    pub fn float_counters(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.registered(CounterVec::new(self.opts(name, help), labels))
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {

@@ -38,7 +38,10 @@ impl TaskManager {
     /// Commits the open transaction, if there is one, with the offsets of every task that went on.
     pub(super) fn commit(&mut self, now: Timestamp) -> Result<(), SessionError> {
         if !self.transaction.is_open() {
-            self.transaction.clear_deadline();
+            // Records that wait for a processor stay due.
+            if !self.cpu.is_waiting() {
+                self.transaction.clear_deadline();
+            }
             return Ok(());
         }
         if !self.tasks.values().any(Task::has_worked) {

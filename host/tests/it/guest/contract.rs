@@ -17,9 +17,9 @@ use sandbar::ports::{Call, CommitOffset, GuestError, GuestFactory, TrapKind};
 use sandbar::task::{Step, Task};
 use serde_json::json;
 
-const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000) };
+const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000), ends_at: None };
 
-/// A call is ended at most so much after its time is up (if the machine has a core for it: the best of three counts).
+/// A call is ended at most so much after its time is up in CPU time.
 const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// A spec of a mode, everything else as it is by default.
@@ -162,9 +162,26 @@ fn a_call_ends_in_time() {
             thread_time() - began
         })
         .collect();
-    // On a busy machine a call may be ended by the clock first.
     let expected = Duration::from_millis(95)..Duration::from_millis(100) + LATE_MAX;
-    assert!(took.iter().any(|took| expected.contains(took)), "{took:?}");
+    assert!(took.iter().all(|took| expected.contains(took)), "{took:?}");
+}
+
+/// Work that ends by itself within its limit.
+#[test]
+fn spin() {
+    let mut bench = Bench::new(&spec(json!({"mode": "spin", "turns": 1000}), json!({})));
+    bench.offer(&["a"]).run();
+    assert_eq!(bench.session.values(0), ["a"]);
+}
+
+/// A call whose transaction has to end is ended as well, and it is not the guest's fault.
+#[test]
+fn a_call_that_the_clock_ends_is_stalled() {
+    let spec = spec(mode("loop-all"), json!({ "limits": { "batch_time": "5s" } }));
+    let mut guest = instance(&spec);
+    let call = Call { ends_at: Some(Instant::now() + Duration::from_millis(20)), ..CALL };
+    let error = guest.process(&batch(&["a"]), call, &mut sandbar::state::KeyedState::default()).expect_err("it loops");
+    assert!(matches!(error, GuestError::Stalled(_)), "{error:?}");
 }
 
 /// A machine that is busy with others takes nothing from a call's time.

@@ -14,7 +14,7 @@ use sandbar::state::KeyedState;
 use sandbar::task::RunnableRevision;
 use serde_json::json;
 
-const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000) };
+const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000), ends_at: None };
 /// Longest message that leaves the sandbox.
 const TEXT_BYTES_MAX: usize = 4096;
 /// No case takes longer, with its compilation; the host would be dead, or nearly so, with the holes that they go for.

@@ -92,6 +92,8 @@ pub struct World {
     pub flaked: BTreeMap<(TopicPartition, i64), u32>,
     /// The next instances that cannot be made.
     pub no_instances: u32,
+    /// Calls that do not end in time on the clock.
+    pub stalls: u32,
     pub retry_attempts: u32,
     /// True if every third tick is refused, after it has written.
     pub ticks_fail: bool,
@@ -141,6 +143,13 @@ impl Guest for Simulated {
         assert!(!batch.is_empty(), "an empty batch crosses");
         assert!(self.last.is_none_or(|(partition, _)| partition == call.partition), "two partitions share an instance");
         self.last = Some((call.partition, batch.last_offset()));
+        let mut world = self.world.lock();
+        if world.stalls > 0 {
+            world.stalls -= 1;
+            self.broken = true;
+            return Err(GuestError::Stalled("the host is busy".into()));
+        }
+        drop(world);
         let result = self.run(batch, call, state);
         self.broken = result.is_err();
         result

@@ -24,6 +24,7 @@ use super::clock;
 use super::guests::{Factory, Kind, Quality, RECORD_BYTES_MAX, RECORDS_PER_INPUT, TICK_MS, World};
 use super::rng::Rng;
 use super::session::SimSession;
+use crate::support::cpu;
 
 const START_MS: i64 = 1_700_000_000_000;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -183,6 +184,7 @@ impl Simulation {
             28 => self.replace(worker),
             29 => self.broker.borrow_mut().rebalance(),
             30 => clock::advance(self.chance_below(40_000) as i64),
+            31 if self.chance_below(2) == 0 => self.world.lock().stalls = self.chance_below(4) as u32,
             31 => self.world.lock().no_instances = self.chance_below(4) as u32,
             32..36 => self.operate(),
             36..38 => {
@@ -382,7 +384,8 @@ impl Simulation {
             let disk = self.workers[worker].disk.clone();
             Arc::new(SimStates { changelogs, disk }) as Arc<dyn StateOpener>
         });
-        self.workers[worker].manager = Some((session.id, TaskManager::new(Box::new(session), revisions, stores)));
+        self.workers[worker].manager =
+            Some((session.id, TaskManager::new(Box::new(session), revisions, stores, cpu::account("t"))));
     }
 
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
@@ -404,6 +407,7 @@ impl Simulation {
     pub fn calm(&mut self) {
         self.broker.borrow_mut().faults = Faults::default();
         self.world.lock().no_instances = 0;
+        self.world.lock().stalls = 0;
         self.workers.iter_mut().for_each(|worker| worker.stalled_until = 0);
         let since = clock::now().0;
         for steps in 0.. {

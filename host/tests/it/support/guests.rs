@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandbar::guest::compile::Compiler;
 use sandbar::guest::{ModuleOptions, Modules, Tables};
@@ -218,7 +218,13 @@ impl Bench {
 
     pub fn try_step(&mut self) -> Result<Step, SessionError> {
         let Self { task, now, session, state, stats, .. } = self;
-        task.step(&mut StepContext { now: *now, session, state, stats })
+        task.step(&mut StepContext {
+            now: *now,
+            call_ends_at: Instant::now() + Duration::from_secs(60),
+            session,
+            state,
+            stats,
+        })
     }
 
     /// The dead letters, as offset, code and message.

@@ -14,6 +14,8 @@ use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Revisions, TaskManager};
 use serde_json::{Value, json};
 
+use crate::support::cpu;
+
 const GROUP: &str = "g";
 /// The time after which a test gives up: far more than a slow machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,7 +73,7 @@ impl Bench {
         log.commit_for_group(GROUP, &first).expect("nobody is a member");
         let revision = Arc::new(RunnableRevision { settings, guests: setup.guests, observer });
         let revisions = Revisions { current: revision.clone(), previous: None, rejected: None };
-        let manager = TaskManager::new(wrap(log.open(&session).expect("opens")), revisions, None);
+        let manager = TaskManager::new(wrap(log.open(&session).expect("opens")), revisions, None, cpu::account("t"));
         Self { _dir: dir, log, input, output, dead, revision, manager }
     }
 
