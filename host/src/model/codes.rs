@@ -194,6 +194,8 @@ codes! {
         "use a host of that version, and upgrade this one";
     OffsetUnreadable = "E227", 500, "The metadata of a committed offset is not valid",
         "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
+    OffsetUnsettled = "E229", 503, "A partition waits for a transaction that does not end",
+        "nothing is lost and the host retries; if it lasts, abort the hanging transaction: docs/errors/E229.md";
 }
 
 impl Code {

@@ -1,5 +1,8 @@
-//! A worker's task manager over an embedded log.
+//! A worker's task manager over an embedded log, and over a fake one in virtual time.
 
 mod bench;
+mod fake;
 mod refused;
+mod stops;
 mod too_large;
+mod waits;
