@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod batch;
+pub mod clock;
 pub mod codes;
 pub mod format;
 pub mod log_entry;
@@ -17,5 +18,6 @@ pub mod spec;
 pub mod start;
 pub mod status;
 pub mod text;
+pub mod transaction_time;
 pub mod units;
 pub mod yaml;

@@ -37,6 +37,8 @@ use restore_thread::{Progress, RestoreThread};
 
 /// The time for which one read of a changelog waits for records. After it, a restore that was given up ends.
 const READ_WAIT: Duration = Duration::from_millis(200);
+/// The time after which no further input's partitions are counted: the worker does not poll meanwhile.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds of the time between two searches for copies that nobody uses: a twentieth of the time for which they are kept.
 const CLEANUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const CLEANUP_INTERVAL_MAX: Duration = Duration::from_secs(3600);
@@ -238,7 +240,11 @@ impl StateOpener for TransformStores {
     }
 
     fn check_inputs(&self) -> Result<(), OpenError> {
+        let deadline = Instant::now() + COUNT_TIMEOUT;
         for input in &self.inputs {
+            if Instant::now() > deadline {
+                return Err(OpenError::Unavailable(format!("the partitions were not counted within {COUNT_TIMEOUT:?}")));
+            }
             let found = self.host.log.partitions(input).map_err(|error| OpenError::Unavailable(error.to_string()))?;
             if found != self.partitions {
                 let message = format!("{input} has {found} partitions, its changelogs have {}", self.partitions);

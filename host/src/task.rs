@@ -40,6 +40,7 @@ mod verdicts;
 mod waits;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use failure::RecordFailure;
 pub use ledger::{Part, Source};
@@ -55,6 +56,7 @@ use verdicts::Verdicts;
 use waits::Waits;
 
 use crate::model::batch::RecordRef;
+use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::status::{LastError, PartitionStatus, State};
@@ -141,11 +143,11 @@ impl Task {
     }
 
     /// Returns true if a step would make a call: for a full batch, or for any record if `all`.
-    pub fn is_ready(&self, now: Timestamp, all: bool) -> bool {
+    pub fn is_ready(&self, now: Now, all: bool) -> bool {
         let has_work = self.buffer.is_full(self.revision.settings.batch_records)
             || self.is_tick_due(now)
             || (all && self.has_pending());
-        has_work && !self.is_waiting(now)
+        has_work && !self.is_waiting(now.mono)
     }
 
     /// From now on a batch has `rows_max` rows at most.
@@ -174,18 +176,18 @@ impl Task {
     // === Ticks ===
 
     /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
-    pub fn plan_tick(&mut self, now: Timestamp) {
+    pub fn plan_tick(&mut self, now: Now) {
         self.ticks.plan(self.revision.settings.ticks(self.id), now);
     }
 
     /// A tick comes between batches.
-    fn is_tick_due(&self, now: Timestamp) -> bool {
+    pub fn is_tick_due(&self, now: Now) -> bool {
         self.ticks.is_due(now) && self.buffer.mode() == buffer::Mode::Batches
     }
 
     // === Waiting and failing ===
 
-    pub fn is_waiting(&self, now: Timestamp) -> bool {
+    pub fn is_waiting(&self, now: Monotonic) -> bool {
         self.waits.are_on(now) || self.is_outrun()
     }
 
@@ -194,9 +196,12 @@ impl Task {
         self.offsets.revision() > self.revision.settings.revision
     }
 
-    /// The time at which a waiting task goes on, or a tick is due.
-    pub fn wait_until(&self) -> Option<Timestamp> {
-        if self.waits.have_no_end() { None } else { self.waits.until().or(self.ticks.next_at()) }
+    /// The time until a waiting task goes on, or a tick is due.
+    pub fn time_left(&self, now: Now) -> Option<Duration> {
+        if self.waits.have_no_end() {
+            return None;
+        }
+        self.waits.until().map(|until| until.since(now.mono)).or_else(|| self.ticks.time_left(now))
     }
 
     /// Waits until its state is open, or no more. After a wait the caller seeks to [`Task::expected_offset`].

@@ -12,28 +12,34 @@
 //! after a restart nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or
 //! abort never touches another's.
 
+mod holds;
+mod inbox;
 mod partition_states;
 mod portion;
 mod rollout;
+mod schedule;
 mod status;
 mod task_manager;
 mod transaction;
+
 mod unplaced;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use inbox::Inbox;
 pub use rollout::{Revisions, RolloutStage, Swap};
 pub use status::WorkerStatus;
 pub use task_manager::TaskManager;
 
 use crate::cpu::Processors;
+use crate::model::clock::Now;
 use crate::model::codes::Code;
 use crate::model::status::{LastError, State};
-use crate::model::units::{Backoff, Timestamp};
+use crate::model::units::Backoff;
 use crate::ports::{Log, SessionError, SessionOptions, StateOpener};
 
 /// First and longest time between two attempts to open a session. A session that lasted longer than the longest one
@@ -41,6 +47,8 @@ use crate::ports::{Log, SessionError, SessionOptions, StateOpener};
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 /// The time that a worker without work waits in a poll: the longest time until it sees a command.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// The time of one turn that commands may take, look-ups above all: after it the worker polls again.
+const COMMAND_TIME: Duration = Duration::from_millis(10);
 /// The time between two reports of the status while no rollout goes on.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -77,10 +85,10 @@ pub struct Worker {
     pub stores: Option<Arc<dyn StateOpener>>,
     /// The processors of the host.
     pub processors: Processors,
-    pub commands: Receiver<Command>,
+    pub commands: Inbox,
     pub status: watch::Sender<WorkerStatus>,
-    /// The clock, read between calls and passed on.
-    pub clock: fn() -> Timestamp,
+    /// The clocks, read between calls and passed on.
+    pub clock: fn() -> Now,
 }
 
 /// The end of a session, or of the attempt to open one.
@@ -91,6 +99,14 @@ enum End {
         error: SessionError,
         lasted: Duration,
     },
+}
+
+/// The commands that were carried out in a turn.
+enum Obeyed {
+    All,
+    /// There was no time for all.
+    Some,
+    Stopped,
 }
 
 impl Worker {
@@ -114,8 +130,10 @@ impl Worker {
 
     fn run_session(&mut self) -> End {
         self.options.outputs.clone_from(&self.revisions.current.settings.outputs);
-        let session = match self.log.open(&self.options) {
+        let commands = &mut self.commands;
+        let session = match self.log.open_unless_stopped(&self.options, &mut || commands.is_stopped()) {
             Ok(session) => session,
+            Err(_) if self.commands.is_stopped() => return End::Stopped,
             Err(error) => return End::Failed { error, lasted: Duration::ZERO },
         };
         let started = Instant::now();
@@ -130,26 +148,16 @@ impl Worker {
     }
 
     /// Runs the session until a command stops it. An error means that the session is of no more use.
-    fn serve(&self, manager: &mut TaskManager) -> Result<(), SessionError> {
+    fn serve(&mut self, manager: &mut TaskManager) -> Result<(), SessionError> {
         let mut published_at = Instant::now();
         let mut stage = manager.rollout_stage();
         loop {
-            match self.commands.try_recv() {
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
-                    self.stop(manager);
-                    return Ok(());
-                }
-                Ok(Command::Resume) => manager.resume()?,
-                Ok(Command::Swap(next)) => manager.swap(next),
-                Ok(Command::LookForPartitions) => manager.look_for_partitions()?,
-                Ok(Command::Strand(error)) => manager.strand(&error),
-                Ok(Command::LookUp(look_up)) => {
-                    self.answer(manager, look_up);
-                    continue;
-                }
-                Err(TryRecvError::Empty) => {}
-            }
-            manager.run_once(self.clock, IDLE_WAIT)?;
+            let idle_wait = match self.obey(manager)? {
+                Obeyed::Stopped => return Ok(()),
+                Obeyed::Some => Duration::ZERO,
+                Obeyed::All => IDLE_WAIT,
+            };
+            manager.run_once(self.clock, idle_wait)?;
             // A rollout shows at once.
             if published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage() {
                 self.publish(manager.status());
@@ -157,6 +165,28 @@ impl Worker {
                 stage = manager.rollout_stage();
             }
         }
+    }
+
+    /// Carries out the commands that have come, for [`COMMAND_TIME`] at most.
+    fn obey(&mut self, manager: &mut TaskManager) -> Result<Obeyed, SessionError> {
+        let end = (self.clock)().mono.after(COMMAND_TIME);
+        while let Some(command) = self.commands.take() {
+            match command {
+                Command::Stop => {
+                    self.stop(manager);
+                    return Ok(Obeyed::Stopped);
+                }
+                Command::Resume => manager.resume()?,
+                Command::Swap(next) => manager.swap(next),
+                Command::LookForPartitions => manager.look_for_partitions()?,
+                Command::Strand(error) => manager.strand(&error),
+                Command::LookUp(look_up) => self.answer(manager, look_up),
+            }
+            if (self.clock)().mono >= end {
+                return Ok(Obeyed::Some);
+            }
+        }
+        Ok(Obeyed::All)
     }
 
     fn stop(&self, manager: &mut TaskManager) {
@@ -169,7 +199,7 @@ impl Worker {
 
     fn answer(&self, manager: &mut TaskManager, look_up: LookUp) {
         let LookUp { partition, store, key, answer } = look_up;
-        if let Some(found) = manager.look_up(partition, &store, &key, (self.clock)()) {
+        if let Some(found) = manager.look_up(partition, &store, &key, (self.clock)().wall) {
             let _ = answer.send(found);
         }
     }
@@ -203,18 +233,18 @@ impl Worker {
         revision.observer.metrics.aborted("restart");
         tracing::warn!(transform = %revision.settings.id, %error, ?pause, "the worker's session failed and is opened again");
         let code = if let SessionError::Withheld { code, .. } = error { *code } else { Code::LogUnavailable };
-        let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)() };
+        let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)().wall };
         self.publish(WorkerStatus::without_session(State::Failed, Some(error)));
     }
 
     fn stopped_while_waiting(&mut self, pause: Duration) -> bool {
         let deadline = Instant::now() + pause;
         loop {
-            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Command::Resume | Command::LookForPartitions | Command::LookUp(_) | Command::Strand(_)) => {}
-                Ok(Command::Swap(next)) => self.revisions.replace(next.revision),
-                Err(RecvTimeoutError::Timeout) => return false,
+            match self.commands.wait(deadline.saturating_duration_since(Instant::now())) {
+                Some(Command::Stop) => return true,
+                Some(Command::Resume | Command::LookForPartitions | Command::LookUp(_) | Command::Strand(_)) => {}
+                Some(Command::Swap(next)) => self.revisions.replace(next.revision),
+                None => return false,
             }
         }
     }

@@ -53,6 +53,7 @@ fn a_transaction_does_not_outlive_its_generation() {
             inputs: vec![topic("generations.in")],
             outputs: vec![topic("generations.out")],
             delivery: Delivery::ExactlyOnce,
+            transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
             start: Start::Earliest,
             begun: BTreeMap::new(),
             co_partitioned: false,

@@ -60,7 +60,8 @@ fn a_delayed_commit_ends_no_other_transaction() {
     job.produce(&messages(&mut seed, 4_000, KEYS));
     late.wait_caught();
     job.wait_through(wait::PATIENCE);
-    // The next transaction: its outputs are with Kafka, and it is not committed.
+    // The next transaction: its outputs are with Kafka, and its own commit does not arrive.
+    let stalled = kafka.faults().stall(&[END_TXN], &own);
     let before = written();
     let committed = job.progress.total();
     job.produce(&messages(&mut seed, 4_000, KEYS));
@@ -71,7 +72,8 @@ fn a_delayed_commit_ends_no_other_transaction() {
     let reply = late.deliver();
     // Whatever that one has ended, the host will not commit it.
     host.kill9();
-    assert_eq!(job.progress.total(), committed, "the host was too quick for this test");
+    assert_eq!(job.progress.total(), committed, "the delayed commit has ended the next transaction");
+    drop(stalled);
     println!("the delayed commit was answered with {reply:?}");
     host.start_again();
     job.wait_through(wait::PATIENCE);

@@ -31,3 +31,4 @@ mod state;
 mod state_stops;
 mod stateful;
 mod swap;
+mod waits;

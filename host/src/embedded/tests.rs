@@ -58,6 +58,7 @@ fn session(log: &EmbeddedLog, id: &str, start: Start) -> Box<dyn Session> {
         inputs: vec![name("in")],
         outputs: vec![name("out")],
         delivery: Delivery::ExactlyOnce,
+        transaction_timeout: crate::model::transaction_time::TIMEOUT_MIN,
         start,
         begun: BTreeMap::new(),
         co_partitioned: false,

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A producer gives up a record, and the broker a transaction, after this time: a dead host's open transaction holds
-/// back read_committed readers for no longer.
-pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// The time of [`TRANSACTION_TIMEOUT`] for a writer of one small transaction.
+use crate::model::transaction_time::{self, POLL_INTERVAL_MAX};
+
+/// A producer gives up a record after this time. No transaction has a shorter timeout.
+pub(super) const DELIVERY_TIMEOUT: Duration = transaction_time::TIMEOUT_MIN;
+/// The timeout of a writer of one small transaction, and of its records.
 pub(super) const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of one call to a broker.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks whether the opening of a session is to be stopped.
+pub(super) const OPEN_LOOK: Duration = Duration::from_millis(500);
 /// A host that is silent for this long loses its partitions.
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -62,7 +65,7 @@ impl KafkaConfig {
             ("partition.assignment.strategy", (if co_partitioned { "range" } else { "cooperative-sticky" }).into()),
             ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
             ("heartbeat.interval.ms", "2000".into()),
-            ("max.poll.interval.ms", "60000".into()),
+            ("max.poll.interval.ms", POLL_INTERVAL_MAX.as_millis().to_string()),
             // read_committed even where the transform is at-least-once: OffsetFetch then waits for pending offsets.
             ("isolation.level", "read_committed".into()),
             ("enable.auto.commit", "false".into()),
@@ -82,15 +85,14 @@ impl KafkaConfig {
         ])
     }
 
-    /// A worker's producer; with an id it is transactional. `reports`: it is told of every delivery, not of failed ones only.
-    /// `batch_bytes`: see [`BATCH_BYTES_MAX`].
+    /// A worker's producer; with an id and a timeout it is transactional. `reports`: it is told of every delivery, not of
+    /// failed ones only. `batch_bytes`: see [`BATCH_BYTES_MAX`].
     pub(super) fn producer(
         &self,
-        transactional_id: Option<&str>,
+        transactional: Option<(&str, Duration)>,
         reports: bool,
         batch_bytes: usize,
     ) -> Vec<(String, String)> {
-        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut own = vec![
             // Keys land where Java clients put them: co-partitioning depends on it.
             ("partitioner", "murmur2_random".to_owned()),
@@ -104,12 +106,12 @@ impl KafkaConfig {
             ("queue.buffering.max.messages", "20000".into()),
             ("queue.buffering.max.kbytes", (RECORD_BYTES_MAX >> 10).to_string()),
             ("message.max.bytes", (2 * RECORD_BYTES_MAX).to_string()),
-            ("message.timeout.ms", timeout.clone()),
+            ("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string()),
             ("delivery.report.only.error", (!reports).to_string()),
         ];
-        if let Some(id) = transactional_id {
+        if let Some((id, timeout)) = transactional {
             own.push(("transactional.id", id.to_owned()));
-            own.push(("transaction.timeout.ms", timeout));
+            own.push(("transaction.timeout.ms", timeout.as_millis().to_string()));
         }
         self.build(&own)
     }
@@ -191,7 +193,7 @@ mod tests {
         let off = ("allow.auto.create.topics".to_owned(), "false".to_owned());
         for properties in [
             config.consumer("g", false),
-            config.producer(Some("t"), true, BATCH_BYTES_MAX),
+            config.producer(Some(("t", DELIVERY_TIMEOUT)), true, BATCH_BYTES_MAX),
             config.reader("g"),
             config.writer(),
             config.exclusive("t"),

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::config::{CALL_TIMEOUT, KafkaConfig};
 use super::error::{PollRemedy, is_rebalance, of_poll, restart};
 use super::raw::{
-    Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, QueueMessage, RawError, RebalanceKind, TopicHandle,
-    c_string,
+    Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, Position, QueueMessage, RawError, RebalanceKind,
+    TopicHandle, c_string,
 };
-use super::start_offsets::{self, StartOffset};
+use super::start_offsets::{self, OffsetProblem, StartOffset};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{
@@ -233,7 +233,7 @@ impl Consumer {
             self.client.assign(&PartitionList::new()).map_err(restart)?;
             return Ok(Vec::new());
         }
-        let found = start_offsets::find(&self.client, &self.config, &self.names(partitions)).map_err(restart)?;
+        let found = self.find_offsets(partitions)?;
         let mut list = PartitionList::new();
         for StartOffset { position, problem } in &found {
             // Without a start offset a partition is taken over all the same, so that it can be given up like the others, and
@@ -251,10 +251,45 @@ impl Consumer {
                 continue;
             };
             self.pause(partition)?;
-            let begun = self.begun.get(self.topic(partition)).copied().unwrap_or(0);
-            self.unplaced.push(UnplacedPartition { partition, reason: problem.reason(&position, begun) });
+            self.note_unplaced(partition, &problem, &position);
         }
         Ok(assigned)
+    }
+
+    fn find_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<StartOffset>, SessionError> {
+        start_offsets::find(&self.client, &self.config, &self.group, &self.names(partitions)).map_err(restart)
+    }
+
+    fn note_unplaced(&mut self, partition: TopicPartition, problem: &OffsetProblem, position: &Position) {
+        let begun = self.begun.get(self.topic(partition)).copied().unwrap_or(0);
+        self.unplaced.retain(|unplaced| unplaced.partition != partition);
+        self.unplaced.push(UnplacedPartition { partition, reason: problem.reason(position, begun) });
+    }
+
+    /// See [`crate::ports::Session::settle`].
+    pub fn settle(&mut self) -> Result<Vec<CommitOffset>, SessionError> {
+        let waiting = self.unplaced_where(|reason| *reason == NoPlace::Unsettled);
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut settled = Vec::new();
+        for StartOffset { position, problem } in self.find_offsets(&waiting)? {
+            let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
+            if let Some(problem) = problem {
+                self.note_unplaced(partition, &problem, &position);
+                continue;
+            }
+            self.seek(partition, position.offset)?;
+            self.resume(partition)?;
+            self.unplaced.retain(|unplaced| unplaced.partition != partition);
+            self.assigned.push(partition);
+            settled.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
+        }
+        Ok(settled)
+    }
+
+    fn unplaced_where(&self, is_one: impl Fn(&NoPlace) -> bool) -> Vec<TopicPartition> {
+        self.unplaced.iter().filter(|unplaced| is_one(&unplaced.reason)).map(|unplaced| unplaced.partition).collect()
     }
 
     pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
@@ -274,13 +309,12 @@ impl Consumer {
 
     /// See [`crate::ports::Session::finds_places`].
     pub fn finds_places(&self) -> Result<bool, SessionError> {
-        let waits = |unplaced: &&UnplacedPartition| !matches!(unplaced.reason, NoPlace::Outside { .. });
-        let waiting: Vec<TopicPartition> = self.unplaced.iter().filter(waits).map(|unplaced| unplaced.partition).collect();
+        let waiting = self.unplaced_where(|reason| matches!(reason, NoPlace::Unbegun | NoPlace::Forgotten));
         if waiting.is_empty() {
             return Ok(false);
         }
-        let committed = start_offsets::committed(&self.client, &self.names(&waiting)).map_err(restart)?;
-        Ok(committed.iter().any(|position| position.offset >= 0))
+        let committed = start_offsets::committed(&self.client, &self.group, &self.names(&waiting)).map_err(restart)?;
+        Ok(committed.iter().any(|start| start.problem.is_none()))
     }
 
     /// See [`crate::ports::Session::look_for_partitions`].

@@ -56,8 +56,21 @@ fn with_client<T>(
 
 impl Log for KafkaLog {
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
-        let batch_bytes = self.topics.least_record_bytes_max(&options.outputs);
-        Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes)?))
+        self.open_unless_stopped(options, &mut || false)
+    }
+
+    fn open_unless_stopped(
+        &self,
+        options: &SessionOptions,
+        is_stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Box<dyn Session>, SessionError> {
+        let batch_bytes = match self.topics.wait_reachable(options.outputs.first(), is_stopped) {
+            Ok(()) => self.topics.least_record_bytes_max(&options.outputs),
+            Err(_) if is_stopped() => return Err(SessionError::Restart("the opening was stopped".into())),
+            // The producer says more of the outage.
+            Err(_) => usize::MAX,
+        };
+        Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes, is_stopped)?))
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{CALL_TIMEOUT, KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
+use super::config::{CALL_TIMEOUT, DELIVERY_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::error::{of_open, of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
@@ -41,24 +41,30 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id
-    /// the producer fences an earlier owner of the id, and ends a transaction that the owner left open.
+    /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id and
+    /// a timeout the producer fences an earlier owner of the id, and ends a transaction that the owner left open. It gives
+    /// up soon after `is_stopped` returns true.
     pub fn open(
         config: &KafkaConfig,
-        transactional_id: Option<&str>,
+        transactional: Option<(&str, Duration)>,
         topics: &[TopicName],
         batch_bytes: usize,
+        is_stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Self, SessionError> {
         let reports = topics.iter().any(TopicName::is_internal);
-        let client = Client::producer(&config.producer(transactional_id, reports, batch_bytes)).map_err(restart)?;
-        if transactional_id.is_some() {
-            let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-            resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(of_open)?;
+        let client = Client::producer(&config.producer(transactional, reports, batch_bytes)).map_err(restart)?;
+        if transactional.is_some() {
+            let deadline = Instant::now() + 2 * DELIVERY_TIMEOUT;
+            let init = || match client.init_transactions(OPEN_LOOK) {
+                Err(error) if is_stopped() => Err(RawError { retriable: false, ..error }),
+                ended => ended,
+            };
+            resumed(&client, deadline, init).map_err(of_open)?;
         }
         Ok(Self {
             outputs: OutputTopics::new(&client, topics)?,
             client,
-            transactional: transactional_id.is_some(),
+            transactional: transactional.is_some(),
             tainted: false,
             sends: 0,
             alone: false,
@@ -116,7 +122,7 @@ impl Producer {
                 Ok(Admission::Queued) => return Ok(()),
                 // A transaction in which a delivery failed is carried on by nobody.
                 Ok(Admission::QueueFull) if self.client.has_failures() => return self.drain(),
-                Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < TRANSACTION_TIMEOUT => {
+                Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < DELIVERY_TIMEOUT => {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Ok(Admission::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
@@ -135,7 +141,7 @@ impl Producer {
     /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
     /// is reported, before its time is over. (librdkafka drops the queued records of a transaction in which one failed.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
-        let deadline = Instant::now() + TRANSACTION_TIMEOUT;
+        let deadline = Instant::now() + DELIVERY_TIMEOUT;
         let mut ask_at = Instant::now() + ASK_AFTER;
         while self.client.in_flight() > 0 {
             self.client.flush(Duration::from_millis(1));
@@ -259,7 +265,7 @@ impl Producer {
 
     /// Makes a call of the transaction, again for as long as its error is retriable.
     fn resumed(&self, call: impl FnMut() -> Result<(), RawError>) -> Result<(), SessionError> {
-        resumed(&self.client, Instant::now() + 2 * TRANSACTION_TIMEOUT, call).map_err(of_transaction)
+        resumed(&self.client, Instant::now() + 2 * DELIVERY_TIMEOUT, call).map_err(of_transaction)
     }
 }
 

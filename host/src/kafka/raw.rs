@@ -17,6 +17,7 @@
 //! | `membership`, `consume`, `offsets` | the calls of a consumer |
 //! | `produce`, `transaction` | the calls of a producer |
 //! | `describe` | ids and sizes of topics |
+//! | `group_offsets` | committed offsets of a group |
 
 mod assignment;
 mod callbacks;
@@ -26,6 +27,7 @@ mod convert;
 mod describe;
 mod error;
 mod events;
+mod group_offsets;
 mod list;
 mod membership;
 mod message;
@@ -40,6 +42,7 @@ pub(super) use convert::c_string;
 pub(super) use describe::{TopicDescription, describe_topics};
 pub(super) use error::{CodeName, ErrorCode, RawError};
 pub(super) use events::{FailedDelivery, RebalanceKind};
+pub(super) use group_offsets::CommittedOffset;
 pub(super) use list::{END, FIRST, NO_OFFSET, PartitionList, Position};
 pub(super) use membership::GroupMetadata;
 pub(super) use message::QueueMessage;

@@ -38,10 +38,16 @@ pub(super) struct KafkaSession {
 }
 
 impl KafkaSession {
-    /// `batch_bytes`: no output topic takes less at once, as far as is known.
-    pub fn open(config: &KafkaConfig, options: &SessionOptions, batch_bytes: usize) -> Result<Self, SessionError> {
+    /// `batch_bytes`: no output topic takes less at once, as far as is known. It gives up soon after `is_stopped` returns
+    /// true.
+    pub fn open(
+        config: &KafkaConfig,
+        options: &SessionOptions,
+        batch_bytes: usize,
+        is_stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, SessionError> {
         // The producer first: it fences an earlier owner of the id, whose open transaction would hold us back.
-        let producer = open_producer(config, options, batch_bytes)?;
+        let producer = open_producer(config, options, batch_bytes, is_stopped)?;
         Ok(Self {
             config: config.clone(),
             options: options.clone(),
@@ -68,15 +74,21 @@ impl KafkaSession {
         }
         // The old one is closed before the new one opens.
         self.producer = None;
-        self.producer = Some(open_producer(&self.config, &self.options, self.batch_bytes)?);
+        self.producer = Some(open_producer(&self.config, &self.options, self.batch_bytes, &mut || false)?);
         self.isolate(self.alone);
         Ok(())
     }
 }
 
-fn open_producer(config: &KafkaConfig, options: &SessionOptions, batch_bytes: usize) -> Result<Producer, SessionError> {
-    let transactional_id = (options.delivery == Delivery::ExactlyOnce).then_some(options.transactional_id.as_str());
-    Producer::open(config, transactional_id, &options.outputs, batch_bytes)
+fn open_producer(
+    config: &KafkaConfig,
+    options: &SessionOptions,
+    batch_bytes: usize,
+    is_stopped: &mut dyn FnMut() -> bool,
+) -> Result<Producer, SessionError> {
+    let transactional = (options.transactional_id.as_str(), options.transaction_timeout);
+    let transactional = (options.delivery == Delivery::ExactlyOnce).then_some(transactional);
+    Producer::open(config, transactional, &options.outputs, batch_bytes, is_stopped)
 }
 
 impl Session for KafkaSession {
@@ -99,6 +111,10 @@ impl Session for KafkaSession {
 
     fn finds_places(&mut self) -> Result<bool, SessionError> {
         self.consumer.finds_places()
+    }
+
+    fn settle(&mut self) -> Result<Vec<CommitOffset>, SessionError> {
+        self.consumer.settle()
     }
 
     fn look_for_partitions(&mut self) -> Result<(), SessionError> {

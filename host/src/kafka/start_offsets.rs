@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::config::{CALL_TIMEOUT, KafkaConfig};
-use super::raw::{Client, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
+use super::raw::{Client, CommittedOffset, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
 use crate::ports::NoPlace;
 
 /// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
@@ -27,7 +27,12 @@ pub(super) struct StartOffset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OffsetProblem {
     Missing,
-    OutOfRange { first: i64, end: i64 },
+    /// An open transaction may commit another offset.
+    Unsettled,
+    OutOfRange {
+        first: i64,
+        end: i64,
+    },
 }
 
 impl OffsetProblem {
@@ -36,6 +41,7 @@ impl OffsetProblem {
         match *self {
             Self::Missing if position.partition < begun => NoPlace::Forgotten,
             Self::Missing => NoPlace::Unbegun,
+            Self::Unsettled => NoPlace::Unsettled,
             Self::OutOfRange { first, end } => NoPlace::Outside { next_offset: position.offset, first, end },
         }
     }
@@ -45,9 +51,10 @@ impl OffsetProblem {
 pub(super) fn find(
     consumer: &Client,
     config: &KafkaConfig,
+    group: &str,
     partitions: &[(&str, i32)],
 ) -> Result<Vec<StartOffset>, RawError> {
-    let committed = committed(consumer, partitions)?;
+    let committed = committed(consumer, group, partitions)?;
     let mut found = Vec::new();
     for _ in 0..ASKED_MAX {
         found = match compared(consumer, config, &committed) {
@@ -55,7 +62,7 @@ pub(super) fn find(
             // A partition without a leader holds up no other: an offset that is not in it shows when it is fetched.
             Err(error) => {
                 tracing::debug!(%error, "the ends of partitions are not known");
-                return Ok(committed.into_iter().map(uncompared).collect());
+                return Ok(committed);
             }
         };
         if !found.iter().any(|start| matches!(start.problem, Some(OffsetProblem::OutOfRange { .. }))) {
@@ -65,28 +72,33 @@ pub(super) fn find(
     Ok(found)
 }
 
-fn uncompared(position: Position) -> StartOffset {
-    let problem = (position.offset < 0).then_some(OffsetProblem::Missing);
-    StartOffset { position, problem }
-}
-
-/// The committed offset of each partition; negative for none.
-pub(super) fn committed(consumer: &Client, partitions: &[(&str, i32)]) -> Result<Vec<Position>, RawError> {
+/// The committed offset of each partition, as far as it is settled. It does not wait for open transactions.
+pub(super) fn committed(consumer: &Client, group: &str, partitions: &[(&str, i32)]) -> Result<Vec<StartOffset>, RawError> {
+    let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
     let mut committed = Vec::new();
     for _ in 0..ASKED_MAX {
-        let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
-        consumer.committed(&list, CALL_TIMEOUT)?;
-        committed = list.entries();
-        if committed.iter().all(|position| position.offset >= 0) {
+        let answers = consumer.group_offsets(group, &list, CALL_TIMEOUT)?;
+        committed = answers.into_iter().map(uncompared).collect();
+        if !committed.iter().any(|start| start.problem == Some(OffsetProblem::Missing)) {
             break;
         }
     }
     Ok(committed)
 }
 
+fn uncompared(answer: CommittedOffset) -> StartOffset {
+    match answer {
+        CommittedOffset::Unstable(position) => StartOffset { position, problem: Some(OffsetProblem::Unsettled) },
+        CommittedOffset::Stable(position) => {
+            let problem = (position.offset < 0).then_some(OffsetProblem::Missing);
+            StartOffset { position, problem }
+        }
+    }
+}
+
 /// Compares committed offsets with the partitions' first offsets and ends.
-fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> Result<Vec<StartOffset>, RawError> {
-    let with_offset = || committed.iter().filter(|position| position.offset >= 0);
+fn compared(consumer: &Client, config: &KafkaConfig, committed: &[StartOffset]) -> Result<Vec<StartOffset>, RawError> {
+    let with_offset = || committed.iter().filter(|start| start.problem.is_none()).map(|start| &start.position);
     let ask = |bound: i64| -> Result<Vec<Position>, RawError> {
         let list = list_of(with_offset().map(|position| (position.topic.as_str(), position.partition, bound)));
         if with_offset().next().is_some() {
@@ -101,7 +113,7 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> 
         bounds.iter().find(is_own).map(|bound| bound.offset)
     };
     let mut found = Vec::new();
-    for position in committed.iter().cloned() {
+    for StartOffset { position, problem } in committed.iter().cloned() {
         let problem = match (bound_of(&firsts, &position), bound_of(&ends, &position)) {
             (Some(first), Some(stable_end)) => {
                 // An open transaction holds back the end that this consumer sees, and not the offsets that others commit.
@@ -110,7 +122,7 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[Position]) -> 
                 let is_outside = !(first..=end).contains(&position.offset);
                 is_outside.then_some(OffsetProblem::OutOfRange { first, end })
             }
-            _ => Some(OffsetProblem::Missing),
+            _ => problem,
         };
         found.push(StartOffset { position, problem });
     }

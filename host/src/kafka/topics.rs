@@ -8,7 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, Resource
 use rdkafka::client::{Client as RdClient, DefaultClientContext};
 use rdkafka::metadata::Metadata;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig, RECORD_BYTES_MAX};
+use super::config::{CALL_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::error::{of_creation, of_watermarks, unavailable};
 use super::raw::{CLIENT_THREADS, TopicDescription, describe_topics};
 use crate::model::names::TopicName;
@@ -95,6 +95,20 @@ impl Topics {
             (topic.partitions > 0).then_some((name, TopicSize { id: topic.id, partitions: topic.partitions }))
         };
         Ok(described.into_iter().filter_map(size).collect())
+    }
+
+    /// Waits until a broker answers, for the time of one call at most. It gives up soon after `is_stopped` returns true.
+    pub fn wait_reachable(&self, topic: Option<&TopicName>, is_stopped: &mut dyn FnMut() -> bool) -> Result<(), LogError> {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match self.client().fetch_metadata(topic.map(TopicName::as_str), OPEN_LOOK) {
+                Err(error) if Instant::now() > deadline || is_stopped() => {
+                    return Err(LogError::Unavailable(format!("no answer from {}: {error}", self.brokers)));
+                }
+                Err(_) => {}
+                Ok(_) => return Ok(()),
+            }
+        }
     }
 
     /// The smallest limit of these topics, as far as it is known: a topic that is gone keeps nobody from writing the others.

@@ -196,6 +196,8 @@ codes! {
         "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
     CallStalled = "E228", 503, "A call did not get its CPU time before its transaction had to end",
         "nothing is lost and the host retries with fewer records; add a host, or raise the team's cpu_weight";
+    OffsetUnsettled = "E229", 503, "A partition waits for a transaction that does not end",
+        "nothing is lost and the host retries; if it lasts, abort the hanging transaction: docs/errors/E229.md";
 }
 
 impl Code {

@@ -27,6 +27,15 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// Opens a worker's session. Fences an earlier one with the same transactional id.
     fn open(&self, options: &SessionOptions) -> Result<Box<dyn Session>, SessionError>;
 
+    /// Opens a session as [`Log::open`] does, and gives up soon after `is_stopped` returns true.
+    fn open_unless_stopped(
+        &self,
+        options: &SessionOptions,
+        _is_stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Box<dyn Session>, SessionError> {
+        self.open(options)
+    }
+
     /// The topic, or [`LogError::NoTopic`].
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError>;
 

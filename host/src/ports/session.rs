@@ -28,6 +28,8 @@ pub struct SessionOptions {
     /// Every topic that the session writes. [`ProducerRecord::topic`] is an index into them.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
+    /// The log aborts a transaction that is open for longer.
+    pub transaction_timeout: Duration,
     /// The place at which the group begins an input that it never had. `positions` commits it before a session opens.
     pub start: Start,
     /// The number of partitions of each input that have had an offset: a lower one without an offset has lost it.
@@ -78,6 +80,9 @@ pub struct UnplacedPartition {
 pub enum NoPlace {
     /// The group has no offset for it, and never had one: a host is about to commit one.
     Unbegun,
+    /// An open transaction may commit another offset for it: the work of an earlier owner is not over. The session takes the
+    /// partition over with [`Session::settle`].
+    Unsettled,
     /// The group had an offset for it, and has none any more.
     Forgotten,
     /// The committed offset is outside of `first..=end`, the offsets of the partition.
@@ -151,6 +156,12 @@ pub trait Session {
     /// session reads it.
     fn finds_places(&mut self) -> Result<bool, SessionError> {
         Ok(false)
+    }
+
+    /// Takes over the partitions of [`NoPlace::Unsettled`] whose offset is settled by now. Returns their first offsets. Those
+    /// of them that have another problem now stay unplaced, with that.
+    fn settle(&mut self) -> Result<Vec<CommitOffset>, SessionError> {
+        Ok(Vec::new())
     }
 
     /// Asks for partitions that the inputs have got since. A rebalance follows if there are any.

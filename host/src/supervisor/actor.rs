@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::crashes::Permit;
+use crate::model::clock::{Monotonic, Now};
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
-use crate::model::units::{Backoff, Timestamp};
+use crate::model::units::Backoff;
 use crate::task::RunnableRevision;
 use crate::telemetry::metrics::TransformMetrics;
 
@@ -39,9 +40,9 @@ pub struct Actor {
     pub state: RunState,
     pub workers: Workers,
     /// The last time that new partitions could not be begun.
-    pub begin_failed_at: Option<Timestamp>,
+    pub begin_failed_at: Option<Monotonic>,
     /// The last time that the partitions of the inputs were counted.
-    pub counted_at: Option<Timestamp>,
+    pub counted_at: Option<Monotonic>,
     pub failures: u32,
     pub metrics: Arc<TransformMetrics>,
 }
@@ -122,7 +123,7 @@ impl Actor {
 
     pub fn start_failed(&mut self, revision: u64, error: PrepareError) {
         let PrepareError { code, message } = error;
-        let now = Timestamp::now();
+        let now = Now::read();
         let pause = RETRY.after(self.failures);
         self.failures = self.failures.saturating_add(1);
         let kept = match self.state {
@@ -130,10 +131,10 @@ impl Actor {
             RunState::Failed { kept, .. } => kept,
             RunState::Idle => None,
         };
-        self.state = RunState::Failed { revision, retry_at: now.after(pause), kept };
+        self.state = RunState::Failed { revision, retry_at: now.mono.after(pause), kept };
         self.parts.crashes.set_back(&self.id);
         tracing::warn!(transform = %self.id, revision, %code, error = message, ?pause, "could not be started, tried again");
-        self.report.send_modify(|report| report.fail(LastError { code, message, offset: None, at: now }));
+        self.report.send_modify(|report| report.fail(LastError { code, message, offset: None, at: now.wall }));
     }
 
     pub async fn stop_workers(&mut self) {

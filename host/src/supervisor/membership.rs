@@ -1,6 +1,7 @@
 //! A transform's place in its consumer group: the part of a session's options that all of its workers have in common.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
@@ -16,6 +17,7 @@ pub struct Membership {
     pub inputs: Vec<TopicName>,
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
+    pub transaction_timeout: Duration,
     pub start: Start,
     pub co_partitioned: bool,
 }
@@ -23,7 +25,8 @@ pub struct Membership {
 impl Membership {
     /// Returns true if workers of `other` keep their place in the group with this one.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        (&self.group, &self.inputs, &self.delivery) == (&other.group, &other.inputs, &other.delivery)
+        let has_time = self.transaction_timeout <= other.transaction_timeout;
+        has_time && (&self.group, &self.inputs, &self.delivery) == (&other.group, &other.inputs, &other.delivery)
     }
 
     /// The options of one worker's session.
@@ -35,6 +38,7 @@ impl Membership {
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
             delivery: self.delivery,
+            transaction_timeout: self.transaction_timeout,
             start: self.start.clone(),
             begun: begun.clone(),
             co_partitioned: self.co_partitioned,

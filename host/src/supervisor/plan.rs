@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::crashes::Permit;
+use crate::model::clock::Monotonic;
 use crate::model::revision::{Deployment, Desired, Generations};
 use crate::model::units::Timestamp;
 
@@ -17,7 +18,7 @@ pub enum RunState {
     /// Preparing `revision` failed; `kept` is the revision that goes on meanwhile.
     Failed {
         revision: u64,
-        retry_at: Timestamp,
+        retry_at: Monotonic,
         kept: Option<u64>,
     },
 }
@@ -72,7 +73,7 @@ pub fn signal(before: DeploymentStamp, now: DeploymentStamp) -> WorkerSignal {
 }
 
 /// Decides. Called again after each action, change or time-out. `permit` is about a start where nothing runs yet.
-pub fn plan(desired: Option<&Deployment>, state: &RunState, permit: Permit, now: Timestamp) -> Action {
+pub fn plan(desired: Option<&Deployment>, state: &RunState, permit: Permit, now: Monotonic) -> Action {
     let runs = match state {
         RunState::Idle => None,
         RunState::Runs(revision) => Some(*revision),
@@ -94,7 +95,7 @@ pub fn plan(desired: Option<&Deployment>, state: &RunState, permit: Permit, now:
     match state {
         RunState::Runs(revision) if *revision == deployment.revision => Action::Wait(None),
         RunState::Failed { revision, retry_at, .. } if *revision == deployment.revision && now < *retry_at => {
-            Action::Wait(Some(Duration::from_millis(retry_at.millis_since(now))))
+            Action::Wait(Some(retry_at.since(now)))
         }
         _ => match permit {
             Permit::Granted => Action::Start(Box::new(deployment.clone())),
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn each_case_has_one_action() {
         let start = |revision| Action::Start(Box::new(deployment(revision, Desired::Running)));
-        let failed = |kept| RunState::Failed { revision: 2, retry_at: Timestamp(1000), kept };
+        let failed = |kept| RunState::Failed { revision: 2, retry_at: Monotonic::from_millis(1000), kept };
         let wait = Action::Wait;
         for (desired, running, now, expected) in [
             (None, RunState::Idle, 0, wait(None)),
@@ -152,7 +153,7 @@ mod tests {
             (None, RunState::Runs(1), 0, Action::Stop),
         ] {
             let desired = desired.map(|(revision, desired)| deployment(revision, desired));
-            let planned = plan(desired.as_ref(), &running, Permit::Granted, Timestamp(now));
+            let planned = plan(desired.as_ref(), &running, Permit::Granted, Monotonic::from_millis(now));
             assert_eq!(planned, expected, "{desired:?} {running:?} at {now}");
         }
     }
@@ -160,19 +161,19 @@ mod tests {
     #[test]
     fn a_suspect_waits_and_a_quarantined_one_stays_off() {
         let desired = deployment(2, Desired::Running);
-        let failed = RunState::Failed { revision: 2, retry_at: Timestamp(0), kept: None };
+        let failed = RunState::Failed { revision: 2, retry_at: Monotonic::PAST, kept: None };
         for running in [RunState::Idle, failed] {
             for (permit, expected) in [
                 (Permit::Granted, Action::Start(Box::new(desired.clone()))),
                 (Permit::Waits, Action::Wait(Some(TURN_INTERVAL))),
                 (Permit::Quarantined { since: Timestamp(0) }, Action::Wait(None)),
             ] {
-                assert_eq!(plan(Some(&desired), &running, permit, Timestamp(0)), expected, "{permit:?} {running:?}");
+                assert_eq!(plan(Some(&desired), &running, permit, Monotonic::PAST), expected, "{permit:?} {running:?}");
             }
         }
         let paused = deployment(2, Desired::Paused);
         let quarantined = Permit::Quarantined { since: Timestamp(0) };
-        assert_eq!(plan(Some(&paused), &RunState::Idle, quarantined, Timestamp(0)), Action::Wait(None));
+        assert_eq!(plan(Some(&paused), &RunState::Idle, quarantined, Monotonic::PAST), Action::Wait(None));
     }
 
     #[test]

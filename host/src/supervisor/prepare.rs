@@ -90,6 +90,7 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         inputs: spec.inputs.clone(),
         outputs: settings.outputs.clone(),
         delivery: spec.delivery,
+        transaction_timeout: settings.transaction_timeout,
         start: spec.start.resolve(deployment.changed_at),
         co_partitioned: spec.shares_state(),
     };

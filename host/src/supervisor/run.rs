@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::crashes::Permit;
-use crate::model::units::Timestamp;
+use crate::model::clock::Monotonic;
 
 use super::actor::Actor;
 use super::plan::{Action, plan};
@@ -20,7 +20,7 @@ impl Actor {
                 self.obey(deployment).await;
             }
             let permit = self.permit(desired.as_ref());
-            match plan(desired.as_ref(), &self.state, permit, Timestamp::now()) {
+            match plan(desired.as_ref(), &self.state, permit, Monotonic::now()) {
                 Action::Start(deployment) => {
                     if self.start(&deployment).await.is_err() {
                         break;

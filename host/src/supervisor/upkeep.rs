@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
+use crate::model::clock::Monotonic;
 use crate::model::codes::Code;
 use crate::model::revision::Deployment;
-use crate::model::units::Timestamp;
 use crate::ports::{OpenError, StateOpener};
 
 use super::actor::Actor;
@@ -50,7 +50,7 @@ impl Actor {
     /// state is.
     async fn changed_partitions(&mut self) -> Option<PrepareError> {
         let stores = self.workers.stores()?.clone();
-        let now = Timestamp::now();
+        let now = Monotonic::now();
         if self.workers.is_empty() || self.counted_at.is_some_and(|at| now < at.after(PARTITIONS_INTERVAL)) {
             return None;
         }
@@ -63,7 +63,7 @@ impl Actor {
 
     /// Takes up inputs that have got partitions, or were deleted and created again, while workers read them.
     async fn begin_new_partitions(&mut self) {
-        let now = Timestamp::now();
+        let now = Monotonic::now();
         let Some(WorkerSessions { membership, begun }) = self.workers.sessions().cloned() else { return };
         if self.begin_failed_at.is_some_and(|at| now < at.after(BEGIN_RETRY_AFTER)) {
             return;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use crate::model::clock::Now;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::status::LastError;
@@ -110,9 +111,9 @@ impl Workers {
                 revisions: revisions.clone(),
                 stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
                 processors: parts.processors.clone(),
-                commands: received,
+                commands: received.into(),
                 status,
-                clock: Timestamp::now,
+                clock: Now::read,
             };
             let thread = std::thread::Builder::new().name(format!("{}-{number}", id.name)).stack_size(STACK_BYTES);
             let thread = (parts.spawn)(thread, Box::new(move || worker.run())).map_err(|error| {

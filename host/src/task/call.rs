@@ -1,8 +1,10 @@
 //! Calls of a task's guest: making an instance, running it, proving its output.
 
+use std::time::Instant;
+
 use crate::model::batch::{Batch, CheckedOutput, Output, OutputLimits};
+use crate::model::clock::Now;
 use crate::model::codes::Code;
-use crate::model::units::Timestamp;
 use crate::ports::{Call, Guest, GuestError, SessionError};
 use crate::state::KeyedState;
 
@@ -22,14 +24,14 @@ impl Task {
     }
 
     /// Backs off before the next attempt to make an instance. It is no record's fault: nothing is dead-lettered.
-    pub(super) fn no_guest(&mut self, failure: RecordFailure, now: Timestamp) -> Step {
+    pub(super) fn no_guest(&mut self, failure: RecordFailure, now: Now) -> Step {
         if self.on_trial && failure.is_the_modules() {
             return Step::Refused(failure);
         }
         tracing::error!(transform = %self.revision.settings.id, error = failure.message, "no instance of the guest");
-        self.note_failure(self.offsets.next(), &failure, now);
+        self.note_failure(self.offsets.next(), &failure, now.wall);
         let backoff = self.health.note_no_instance();
-        self.waits.back_off(now.after(backoff));
+        self.waits.back_off(now.mono.after(backoff));
         self.update_state();
         Step::Idle
     }
@@ -58,11 +60,8 @@ impl Task {
         let guest = self.guest.as_mut().expect("ensured in step");
         let metrics = &self.revision.observer.metrics;
         let timer = metrics.guest.call_time.start_timer();
-        let result = call(
-            &mut **guest,
-            Call { partition: self.id, now: context.now, ends_at: Some(context.call_ends_at) },
-            context.state,
-        );
+        let ends_at = Instant::now().checked_add(context.end.since(context.now.mono));
+        let result = call(&mut **guest, Call { partition: self.id, now: context.now.wall, ends_at }, context.state);
         timer.observe_duration();
         if let Some(fault) = context.state.fault() {
             let message = format!("the local state failed: {fault}");

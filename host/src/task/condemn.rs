@@ -1,6 +1,6 @@
 //! Records that fail without a call: their outputs cannot be committed, or they came in only in part.
 
-use crate::model::units::Timestamp;
+use crate::model::clock::Now;
 use crate::ports::Cause;
 
 use super::Task;
@@ -10,7 +10,7 @@ use super::ledger::Part;
 impl Task {
     /// The work of its last call, which was of one record, cannot be committed: the record fails, without another call.
     /// Call it after [`Task::rewind`].
-    pub fn condemn(&mut self, failure: RecordFailure, now: Timestamp) {
+    pub fn condemn(&mut self, failure: RecordFailure, now: Now) {
         match self.called {
             Some(offset) => {
                 // A record that failed already has sent its dead letter only.
@@ -24,7 +24,7 @@ impl Task {
 
     /// A topic refused a record that this row became. Call it after [`Task::rewind`]. Returns true if the next run will
     /// be another.
-    pub fn reject(&mut self, offset: i64, part: Part, cause: Cause, reason: &str, now: Timestamp) -> bool {
+    pub fn reject(&mut self, offset: i64, part: Part, cause: Cause, reason: &str, now: Now) -> bool {
         match part {
             Part::Output => self.verdicts.condemn(offset, RecordFailure::refused(cause, reason)),
             Part::DeadLetter => self.verdicts.refuse_dead_letter(offset, cause, reason),
@@ -47,8 +47,8 @@ impl Task {
         self.called
     }
 
-    fn condemn_tick(&mut self, failure: &RecordFailure, now: Timestamp) {
+    fn condemn_tick(&mut self, failure: &RecordFailure, now: Now) {
         self.plan_tick(now);
-        self.tick_failed(failure, now);
+        self.tick_failed(failure, now.wall);
     }
 }

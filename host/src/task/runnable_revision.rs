@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::model::batch::OutputLimits;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::spec::{Delivery, Retry, Spec, Then};
+use crate::model::transaction_time;
 use crate::ports::{GuestFactory, TopicPartition};
 use crate::telemetry::observer::TransformObserver;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
     pub commit_interval: Duration,
+    /// The timeout that its transactions need.
+    pub transaction_timeout: Duration,
     pub batch_records: usize,
     pub batch_bytes: usize,
     pub output: OutputLimits,
@@ -58,6 +61,7 @@ impl Settings {
             outputs: spec.written_topics().cloned().chain(changelogs).collect(),
             delivery: spec.delivery,
             commit_interval: spec.commit_interval,
+            transaction_timeout: transaction_time::timeout(spec.commit_interval, spec.limits.batch_time.0),
             batch_records: spec.limits.batch_records as usize,
             batch_bytes: spec.limits.batch_bytes.as_usize(),
             output: OutputLimits {

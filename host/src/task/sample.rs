@@ -25,7 +25,7 @@ impl Task {
     ) {
         let settings = &self.revision.settings;
         let rows = self.revision.observer.samples.take(done, Instant::now());
-        let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, context.now)).collect();
+        let mut samples: Vec<Sample> = (0..rows).map(|row| self.input(batch, row, context.now.wall)).collect();
         // Sources ascend.
         let outputs = checked.iter().flat_map(|checked| checked.records());
         for record in outputs.take_while(|record| (record.source as usize) < rows) {

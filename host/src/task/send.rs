@@ -38,14 +38,14 @@ impl Task {
         let filtered = done as u64 - passed - failed.len() as u64;
         context.stats.processed(self.id.input as usize, batch, done, filtered);
         match pause {
-            Some((row, failure)) => self.pause_before(batch.offset(*row as usize), failure, context.now),
+            Some((row, failure)) => self.pause_before(batch.offset(*row as usize), failure, context.now.wall),
             None => self.offsets.move_to(batch.last_offset().saturating_add(1)),
         }
         if failures.iter().any(|(_, failure)| failure.is_trap())
             && let Some(backoff) = self.health.trap_backoff()
         {
             // A guest that traps on everything gets slower and slower; others on the host notice nothing.
-            self.waits.back_off(context.now.after(backoff));
+            self.waits.back_off(context.now.mono.after(backoff));
         }
         Ok(done)
     }
@@ -110,7 +110,7 @@ impl Task {
         context: &mut StepContext<'_>,
     ) -> Result<(), SessionError> {
         let offset = batch.offset(row);
-        self.note_failure(offset, failure, context.now);
+        self.note_failure(offset, failure, context.now.wall);
         let settings = &self.revision.settings;
         tracing::debug!(
             transform = %settings.id, topic = %self.topic(), partition = self.id.partition, offset,

@@ -1,11 +1,10 @@
 //! One step of a task: a call of the guest with a batch, a row or a tick, and the decision about its outcome.
 
-use std::time::Instant;
-
 use crate::model::batch::{Batch, CheckedOutput, OutputLimits, RecordRef, TICK_ROWS};
+use crate::model::clock::{Monotonic, Now};
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::{ProducerRecord, Session, SessionError};
+use crate::ports::{Call, ProducerRecord, Session, SessionError};
 use crate::state::KeyedState;
 
 use super::buffer::Mode;
@@ -15,9 +14,9 @@ use super::{Task, TransactionStats};
 
 /// The parts of a worker that a step works on.
 pub struct StepContext<'a> {
-    pub now: Timestamp,
-    /// The time at which a call is given up, so that its transaction can still be committed.
-    pub call_ends_at: Instant,
+    pub now: Now,
+    /// The end of the open transaction's allowed time: later work cannot be committed.
+    pub end: Monotonic,
     /// A transaction is open in it.
     pub session: &'a mut dyn Session,
     /// The state of the task's partition.
@@ -42,7 +41,7 @@ impl Task {
     pub fn step(&mut self, context: &mut StepContext<'_>) -> Result<Step, SessionError> {
         let now = context.now;
         let is_tick = self.is_tick_due(now);
-        if self.is_waiting(now) || (self.buffer.is_empty() && !is_tick) {
+        if self.is_waiting(now.mono) || (self.buffer.is_empty() && !is_tick) {
             return Ok(Step::Idle);
         }
         self.waits.end_back_off();
@@ -85,7 +84,7 @@ impl Task {
         }
         if is_retriable {
             self.buffer.put_back(batch);
-            self.retry_row(0, 1, context.now);
+            self.retry_row(0, 1, context.now.mono);
             return Ok(Step::Worked);
         }
         self.note_call(outcome.is_ok() && failures.len() < batch.len());
@@ -109,7 +108,7 @@ impl Task {
         context.state.end_call(failures.is_empty());
         let is_condemned = self.verdicts.failed(one.first_offset).is_some();
         if !failures.is_empty() && attempts < settings.retry.attempts && !is_condemned {
-            self.retry_row(row, attempts + 1, context.now);
+            self.retry_row(row, attempts + 1, context.now.mono);
             return Ok(Step::Worked);
         }
         self.note_call(failures.is_empty());
@@ -124,17 +123,15 @@ impl Task {
     /// Runs a tick: its outputs and its writes are a part of the transaction like any other. A tick that fails changes
     /// nothing; the next one comes at its time.
     fn step_tick(&mut self, context: &mut StepContext<'_>) -> Result<Step, SessionError> {
-        let now = context.now;
-        let due = self.ticks.next_at();
         self.called = None;
-        self.plan_tick(now);
         let revision = self.revision.clone();
         let settings = &revision.settings;
+        let at = self.ticks.take(settings.ticks(self.id), context.now);
         // The output is shaped like that of one row without data.
         let mut row = Batch::default();
         let offset = self.offsets.next();
-        row.push(&RecordRef { offset, timestamp: now.0, key: None, value: None, headers: &[] });
-        let result = self.call(|guest, call, state| guest.tick(call, state), context)?;
+        row.push(&RecordRef { offset, timestamp: at.0, key: None, value: None, headers: &[] });
+        let result = self.call(|guest, call, state| guest.tick(Call { now: at, ..call }, state), context)?;
         let limits = OutputLimits {
             records_per_input: settings.output.records_per_input.saturating_mul(TICK_ROWS),
             bytes_per_input: settings.output.bytes_per_input.saturating_mul(TICK_ROWS as usize),
@@ -148,14 +145,13 @@ impl Task {
         context.state.end_call(failures.is_empty());
         self.note_call(failures.is_empty());
         if let Some((_, failure)) = failures.first() {
-            self.tick_failed(failure, now);
+            self.tick_failed(failure, at);
             return Ok(Step::Worked);
         }
         for record in outcome.iter().flat_map(CheckedOutput::records) {
             self.send(&ProducerRecord::of(&record), offset, Part::Tick, context)?;
         }
-        // An abort takes back all ticks of the transaction: the first of them is due then.
-        self.ticks.note_work(due);
+        self.ticks.note_work(at);
         Ok(Step::Worked)
     }
 
@@ -169,7 +165,7 @@ impl Task {
     }
 
     /// Runs the row again, with a fresh instance, after the policy's back-off.
-    fn retry_row(&mut self, row: usize, attempts: u32, now: Timestamp) {
+    fn retry_row(&mut self, row: usize, attempts: u32, now: Monotonic) {
         self.guest = None;
         self.buffer.go_one_by_one(row, attempts);
         self.waits.back_off(now.after(self.revision.settings.retry.backoff.0));

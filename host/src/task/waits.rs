@@ -1,7 +1,7 @@
 //! The reasons for which a task makes no call. They are independent: a paused task may wait for its state as well.
 
+use crate::model::clock::Monotonic;
 use crate::model::status::LastError;
-use crate::model::units::Timestamp;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -13,12 +13,12 @@ pub(super) struct Waits {
     /// An error stopped the partition until its worker opens another session.
     stopped: Option<LastError>,
     /// The end of a back-off.
-    until: Option<Timestamp>,
+    until: Option<Monotonic>,
 }
 
 impl Waits {
     /// Returns true if the task makes no call at `now`.
-    pub fn are_on(&self, now: Timestamp) -> bool {
+    pub fn are_on(&self, now: Monotonic) -> bool {
         self.have_no_end() || self.until.is_some_and(|until| now < until)
     }
 
@@ -28,11 +28,11 @@ impl Waits {
     }
 
     /// The end of the back-off.
-    pub fn until(&self) -> Option<Timestamp> {
+    pub fn until(&self) -> Option<Monotonic> {
         self.until
     }
 
-    pub fn back_off(&mut self, until: Timestamp) {
+    pub fn back_off(&mut self, until: Monotonic) {
         self.until = Some(until);
     }
 
@@ -77,12 +77,17 @@ impl Waits {
 mod tests {
     use super::*;
     use crate::model::codes::Code;
+    use crate::model::units::Timestamp;
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic::from_millis(ms)
+    }
 
     #[track_caller]
     fn check(change: impl FnOnce(&mut Waits), is_on: [bool; 3], has_no_end: bool) {
         let mut waits = Waits::default();
         change(&mut waits);
-        assert_eq!([0, 9, 10].map(|now| waits.are_on(Timestamp(now))), is_on);
+        assert_eq!([0, 9, 10].map(|now| waits.are_on(at(now))), is_on);
         assert_eq!(waits.have_no_end(), has_no_end);
     }
 
@@ -90,13 +95,13 @@ mod tests {
     fn a_task_waits_for_its_last_reason() {
         let error = LastError { code: Code::OffsetUnreadable, message: String::new(), offset: None, at: Timestamp(0) };
         check(|_| {}, [false; 3], false);
-        check(|waits| waits.back_off(Timestamp(10)), [true, true, false], false);
+        check(|waits| waits.back_off(at(10)), [true, true, false], false);
         check(Waits::pause, [true; 3], true);
         check(|waits| waits.wait_for_state(true), [true; 3], true);
         check(|waits| waits.stop(error), [true; 3], true);
         let paused_and_backing_off = |waits: &mut Waits| {
             waits.pause();
-            waits.back_off(Timestamp(10));
+            waits.back_off(at(10));
             waits.unpause();
         };
         check(paused_and_backing_off, [true, true, false], false);

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::clock::{Monotonic, Now};
 use crate::model::status::{LastError, Restoring, StoreStatus};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, Positions, ProducerRecord, Restore, Session, SessionError, StateOpener};
@@ -40,7 +41,7 @@ struct Slot {
 }
 
 enum Phase {
-    Closed { open_at: Timestamp },
+    Closed { open_at: Monotonic },
     Restoring(Box<dyn Restore>),
     Open(KeyedState),
 }
@@ -70,7 +71,7 @@ impl PartitionStates {
             return;
         }
         let slot = self.slots.entry(partition).or_insert_with(|| Slot {
-            phase: Phase::Closed { open_at: Timestamp(0) },
+            phase: Phase::Closed { open_at: Monotonic::PAST },
             committed: Positions::new(),
             failures: 0,
             wipe: false,
@@ -81,7 +82,7 @@ impl PartitionStates {
                 *known = position;
                 // A restore that is under way knows a lower position, and would not miss the rest.
                 if matches!(slot.phase, Phase::Restoring(_)) {
-                    slot.phase = Phase::Closed { open_at: Timestamp(0) };
+                    slot.phase = Phase::Closed { open_at: Monotonic::PAST };
                 }
             }
         }
@@ -100,11 +101,11 @@ impl PartitionStates {
     }
 
     /// Goes on with restores. Returns the partitions whose restore has ended since the last call.
-    pub fn poll(&mut self, now: Timestamp) -> Vec<(i32, RestoreEnd)> {
+    pub fn poll(&mut self, now: Now) -> Vec<(i32, RestoreEnd)> {
         let Some(opener) = &self.opener else { return Vec::new() };
         let mut ends = Vec::new();
         for (&partition, slot) in &mut self.slots {
-            if matches!(slot.phase, Phase::Closed { open_at } if open_at <= now) {
+            if matches!(slot.phase, Phase::Closed { open_at } if open_at <= now.mono) {
                 slot.phase = Phase::Restoring(opener.open(partition, slot.committed.clone(), slot.wipe));
             }
             let Phase::Restoring(restore) = &mut slot.phase else { continue };
@@ -117,9 +118,9 @@ impl PartitionStates {
                     ends.push((partition, RestoreEnd::Opened));
                 }
                 Some(Err(error)) => {
-                    slot.phase = Phase::Closed { open_at: now.after(REOPEN.after(slot.failures)) };
+                    slot.phase = Phase::Closed { open_at: now.mono.after(REOPEN.after(slot.failures)) };
                     slot.failures = slot.failures.saturating_add(1);
-                    ends.push((partition, failed(&error, now)));
+                    ends.push((partition, failed(&error, now.wall)));
                 }
             }
         }
@@ -206,7 +207,7 @@ impl PartitionStates {
         for (&partition, slot) in &mut self.slots {
             if matches!(&slot.phase, Phase::Open(state) if state.fault().is_some()) {
                 // The faulty state is closed before another is opened over the same files.
-                slot.phase = Phase::Closed { open_at: Timestamp(0) };
+                slot.phase = Phase::Closed { open_at: Monotonic::PAST };
                 slot.wipe = true;
                 slot.phase = Phase::Restoring(opener.open(partition, slot.committed.clone(), true));
                 reopened.push(partition);
@@ -272,6 +273,8 @@ mod tests {
 
     struct Endless;
 
+    const NOW: Now = Now { wall: Timestamp(0), mono: Monotonic::PAST };
+
     impl Restore for Endless {
         fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
             None
@@ -304,13 +307,13 @@ mod tests {
         for (partition, levels) in [(0, 5), (1, 7), (0, 9), (1, 3)] {
             states.request(partition, &positions(levels));
         }
-        states.poll(Timestamp(0));
+        states.poll(NOW);
         let opened = std::mem::take(&mut *openings.0.lock());
         assert_eq!(opened, [(0, positions(9)), (1, positions(7))], "each once, after all inputs");
         // Another input is assigned later.
         states.request(0, &positions(9));
         states.request(1, &positions(8));
-        states.poll(Timestamp(0));
+        states.poll(NOW);
         assert_eq!(*openings.0.lock(), [(1, positions(8))]);
     }
 }

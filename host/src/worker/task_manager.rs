@@ -1,7 +1,8 @@
-//! One session's life: its tasks, their turns, and the pauses of those that wait. Polling, the transaction, rebalances and
-//! swaps are in files of their own.
+//! One session's life: its tasks and their turns. Polling with its pauses, the transaction, rebalances and swaps are in files
+//! of their own.
 
 mod commit;
+mod pause;
 mod poll;
 mod rebalance;
 mod rejections;
@@ -9,15 +10,18 @@ mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::holds::Holds;
 use super::partition_states::PartitionStates;
 use super::portion::Portion;
 use super::rollout::{Revisions, Rollout, RolloutStage};
+use super::schedule::Schedule;
 use super::status::{self, WorkerStatus};
 use super::transaction::{Aborts, Transaction};
 use super::unplaced::UnplacedPartitions;
 use crate::cpu::{self, CpuAccount};
+use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus};
 use crate::model::units::Timestamp;
@@ -26,8 +30,6 @@ use crate::task::{RecordFailure, RunnableRevision, Step, StepContext, Task, Tran
 
 /// Longest wait for a processor between two polls: as long as an idle worker waits in a poll.
 const PROCESSOR_WAIT: Duration = Duration::from_millis(100);
-/// Longest time of a call on the clock.
-const CALL_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// See the module.
 pub struct TaskManager {
@@ -39,18 +41,22 @@ pub struct TaskManager {
     unplaced: UnplacedPartitions,
     /// By partition: the tasks of several inputs share them.
     states: PartitionStates,
-    /// Partitions that are paused in the session, because their task waits.
+    holds: Holds,
+    /// Partitions that are paused in the session: see `pause`.
     paused: Vec<TopicPartition>,
     /// A rebalance that waits until the open transaction has ended, well or not: the session tells it once.
     rebalance: Option<Rebalance>,
-    /// The task that had the last step: the next one is another's.
+    schedule: Schedule,
+    /// The task that had the last step.
     last_stepped: Option<TopicPartition>,
+    /// True if tasks were ready when the last transaction was cut off, for the time that it took.
+    was_cut: bool,
     transaction: Transaction,
     aborts: Aborts,
     stats: TransactionStats,
     portion: Portion,
     /// The time at which passed control records are committed alone.
-    commit_passed_at: Option<Timestamp>,
+    commit_passed_at: Option<Monotonic>,
 }
 
 impl TaskManager {
@@ -68,9 +74,12 @@ impl TaskManager {
             tasks: BTreeMap::new(),
             unplaced: UnplacedPartitions::default(),
             states: PartitionStates::new(opener),
+            holds: Holds::default(),
             paused: Vec::new(),
             rebalance: None,
+            schedule: Schedule::default(),
             last_stepped: None,
+            was_cut: false,
             transaction: Transaction::Idle { deadline: None },
             aborts: Aborts::default(),
             stats: TransactionStats::default(),
@@ -81,7 +90,7 @@ impl TaskManager {
 
     /// Polls, processes and, if it is time, commits. Waits up to `idle_wait` for work. An error means that the session is
     /// of no more use.
-    pub fn run_once(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
+    pub fn run_once(&mut self, clock: fn() -> Now, idle_wait: Duration) -> Result<(), SessionError> {
         match self.poll_and_process(clock, idle_wait) {
             Err(SessionError::Abort(reason)) => self.roll_back(Code::LogUnavailable, &reason, clock())?,
             Err(SessionError::Withheld { code, message }) => {
@@ -99,127 +108,109 @@ impl TaskManager {
         self.at_boundary(clock())
     }
 
-    fn poll_and_process(&mut self, clock: fn() -> Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
+    fn poll_and_process(&mut self, clock: fn() -> Now, idle_wait: Duration) -> Result<(), SessionError> {
         self.at_boundary(clock())?;
         self.poll_states(clock())?;
+        self.pause_waiting(clock().mono)?;
         self.poll(clock(), idle_wait)?;
         if let Some(Rebalance::Lost(partitions)) = self.rebalance.take_if(|change| matches!(change, Rebalance::Lost(_))) {
             return self.on_lost(&partitions, clock());
         }
         self.note_read();
-        self.plan_passed(clock());
+        self.plan_passed(clock().mono);
         if self.transaction.deadline().is_none() && self.tasks.values().any(Task::has_pending) {
-            self.transaction.set_deadline(clock().after(self.revision().settings.commit_interval));
+            self.transaction.set_deadline(clock().mono.after(self.revision().settings.commit_interval));
         }
         self.process(clock)?;
-        self.pause_waiting(clock())?;
-        let is_due = self.transaction.is_overdue(clock(), Duration::ZERO) || self.is_large();
+        let is_due = self.is_due(clock().mono) || self.is_large();
         if is_due || self.rebalance.is_some() {
             self.commit(clock())?;
         }
-        let is_passed_due = self.commit_passed_at.is_some_and(|at| clock() >= at);
+        let is_passed_due = self.commit_passed_at.is_some_and(|at| clock().mono >= at);
         if is_passed_due || matches!(self.rebalance, Some(Rebalance::Revoke(_))) {
-            self.commit_passed(clock())?;
+            self.commit_passed(clock().mono)?;
         }
-        self.look_at_places(clock())?;
+        self.look_at_places(clock().mono)?;
         self.at_boundary(clock())
     }
 
     /// Does the work that waits for the end of a transaction, unless one is open. (None is held open for long.)
-    fn at_boundary(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    fn at_boundary(&mut self, now: Now) -> Result<(), SessionError> {
         if self.transaction.is_open() {
             return Ok(());
         }
         if let Some(guests) = self.rollout.advance() {
             self.take_over(guests, now).map_err(as_restart)?;
         }
-        match self.rebalance.take() {
-            Some(change) => self.apply(change, now).map_err(as_restart),
-            None => Ok(()),
+        if let Some(change) = self.rebalance.take() {
+            self.apply(change, now).map_err(as_restart)?;
         }
+        self.settle(now).map_err(as_restart)
     }
 
     // === Processing ===
 
-    /// Steps the tasks in turn until nothing is ready: full batches at any time, the rest once the deadline is there.
-    /// Begins after the task that had the last step, so that a slow task does not starve the others. Works on a processor
-    /// of the team, and returns early without one, or if it is another team's turn.
-    fn process(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
+    /// Steps the ready tasks in turn until none is left: full batches at any time, the rest once the deadline is there. Works
+    /// on a processor of the team, and returns early without one, or if it is another team's turn.
+    fn process(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
         let mut processor = None;
         loop {
             let now = clock();
-            if self.transaction.is_backing_off(now) {
+            let Some(next) = self.next_task(now) else {
+                self.was_cut = false;
                 return Ok(());
-            }
-            let is_due = self.transaction.is_overdue(now, Duration::ZERO);
-            let ready = self.tasks.iter().filter(|(_, task)| task.is_ready(now, is_due));
-            let mut ready: Vec<TopicPartition> = ready.map(|(&partition, _)| partition).collect();
-            if ready.is_empty() {
-                return Ok(());
-            }
-            let next = ready.iter().position(|&partition| Some(partition) > self.last_stepped).unwrap_or(0);
-            ready.rotate_left(next);
+            };
             if processor.is_none() {
-                processor = self.cpu.take(self.processor_wait(now));
+                processor = self.cpu.take(self.processor_wait(now.mono));
             }
             if processor.is_none() {
+                self.was_cut = true;
                 return Ok(());
             }
-            self.begin(clock())?;
-            for partition in ready {
-                self.last_stepped = Some(partition);
-                self.rollout.stop_pause_timer();
-                let step = self.step(partition, clock())?;
-                if let Step::Refused(failure) = step {
-                    return self.step_back(failure, partition, clock());
-                }
-                // A slow guest must not hold up the finished work of the others in its transaction.
-                let grace = self.revision().settings.commit_interval;
-                let is_slow = step == Step::Worked && self.transaction.is_overdue(clock(), grace);
-                if is_slow || self.is_large() || cpu::is_wanted() {
-                    return Ok(());
-                }
+            self.begin(clock)?;
+            self.rollout.stop_pause_timer();
+            if let Step::Refused(failure) = self.step(next, clock)? {
+                return self.step_back(failure, next, clock());
+            }
+            // A slow guest must not hold up the finished work of the others in its transaction.
+            let grace = self.revision().settings.commit_interval;
+            if self.transaction.is_overdue(clock().mono, grace) || self.is_large() || cpu::is_wanted() {
+                self.was_cut = true;
+                return Ok(());
             }
         }
     }
 
     /// The time to wait for a processor before the next poll. Open work is committed at its deadline all the same.
-    fn processor_wait(&self, now: Timestamp) -> Duration {
+    fn processor_wait(&self, now: Monotonic) -> Duration {
         let deadline = self.transaction.deadline().filter(|_| self.transaction.is_open());
-        let left = deadline.map_or(PROCESSOR_WAIT, |deadline| Duration::from_millis(deadline.millis_since(now)));
-        left.min(PROCESSOR_WAIT)
+        deadline.map_or(PROCESSOR_WAIT, |deadline| deadline.since(now)).min(PROCESSOR_WAIT)
     }
 
-    fn step(&mut self, partition: TopicPartition, now: Timestamp) -> Result<Step, SessionError> {
+    /// The task that comes next; None if none is ready.
+    fn next_task(&mut self, now: Now) -> Option<TopicPartition> {
+        if self.transaction.is_backing_off(now.mono) || !self.may_begin(now) {
+            return None;
+        }
+        let is_due = self.is_due(now.mono);
+        let ready = self.tasks.iter().filter(|(_, task)| task.is_ready(now, is_due));
+        self.schedule.next(ready.map(|(&partition, _)| partition))
+    }
+
+    fn step(&mut self, partition: TopicPartition, clock: fn() -> Now) -> Result<Step, SessionError> {
+        let now = clock();
+        let end = self.transaction.end().expect("a step is inside of a transaction");
+        self.last_stepped = Some(partition);
         let task = self.tasks.get_mut(&partition).expect("it was found ready");
-        task.step(&mut StepContext {
+        let step = task.step(&mut StepContext {
             now,
-            call_ends_at: Instant::now() + CALL_TIME_MAX,
+            end,
             session: &mut *self.session,
             state: self.states.get_mut(partition.partition),
             stats: &mut self.stats,
-        })
-    }
-
-    // === Pausing ===
-
-    /// Pauses the partitions of waiting tasks in the session, and resumes those that wait no more.
-    fn pause_waiting(&mut self, now: Timestamp) -> Result<(), SessionError> {
-        for (&partition, task) in &mut self.tasks {
-            let index = self.paused.iter().position(|&paused| paused == partition);
-            match (task.is_waiting(now), index) {
-                (true, None) => {
-                    self.session.pause(partition)?;
-                    self.paused.push(partition);
-                }
-                (false, Some(index)) => {
-                    self.session.resume(partition)?;
-                    self.paused.swap_remove(index);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        });
+        self.schedule.charge(partition, clock().mono.since(now.mono));
+        step
     }
 
     /// Goes on with partitions that a bad record stopped.
@@ -234,8 +225,8 @@ impl TaskManager {
     // === The end, and questions ===
 
     /// Commits the open work. Dropping the task manager leaves the group.
-    pub fn stop(&mut self, clock: fn() -> Timestamp) -> Result<(), SessionError> {
-        match self.commit(clock()).and_then(|()| self.commit_passed(clock())) {
+    pub fn stop(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
+        match self.commit(clock()).and_then(|()| self.commit_passed(clock().mono)) {
             Err(error @ SessionError::Restart(_)) => Err(error),
             Err(error) => self.roll_back(Code::LogUnavailable, &error.to_string(), clock()),
             Ok(()) => Ok(()),

@@ -10,12 +10,15 @@
 //!     +-------------------> ^       an abort of work that was not begun
 //! ```
 //!
-//! A plain value: the worker makes the session's calls, and tells it of their ends.
+//! A plain value: the worker makes the session's calls, and tells it of their ends. All of its times are of the monotonic
+//! clock.
 
 use std::time::Duration;
 
+use crate::model::clock::Monotonic;
 use crate::model::codes::Code;
 use crate::model::status::LastError;
+use crate::model::transaction_time::COMMIT_MARGIN;
 use crate::model::units::{Backoff, Timestamp};
 
 /// First and longest wait after an abort before the next transaction. 20 ms is about one commit of a healthy broker;
@@ -27,9 +30,18 @@ const PASSING_ABORTS_MAX: u32 = 2;
 /// See the module. A deadline is the time at which the open work, or the pending records, are to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transaction {
-    Idle { deadline: Option<Timestamp> },
-    Open { deadline: Timestamp },
-    BackingOff { until: Timestamp, deadline: Option<Timestamp> },
+    Idle {
+        deadline: Option<Monotonic>,
+    },
+    /// `end`: the work must be over by then, so that there is time for the commit.
+    Open {
+        deadline: Monotonic,
+        end: Monotonic,
+    },
+    BackingOff {
+        until: Monotonic,
+        deadline: Option<Monotonic>,
+    },
 }
 
 impl Transaction {
@@ -37,33 +49,39 @@ impl Transaction {
         matches!(self, Self::Open { .. })
     }
 
-    pub fn is_backing_off(self, now: Timestamp) -> bool {
+    pub fn is_backing_off(self, now: Monotonic) -> bool {
         matches!(self, Self::BackingOff { until, .. } if now < until)
     }
 
-    pub fn deadline(self) -> Option<Timestamp> {
+    pub fn deadline(self) -> Option<Monotonic> {
         match self {
             Self::Idle { deadline } | Self::BackingOff { deadline, .. } => deadline,
-            Self::Open { deadline } => Some(deadline),
+            Self::Open { deadline, .. } => Some(deadline),
         }
     }
 
+    /// The end of the open transaction's allowed time: its timeout, less the time of a commit. A call that lasts longer can
+    /// not be committed.
+    pub fn end(self) -> Option<Monotonic> {
+        if let Self::Open { end, .. } = self { Some(end) } else { None }
+    }
+
     /// Returns true if the deadline is past by `grace`.
-    pub fn is_overdue(self, now: Timestamp, grace: Duration) -> bool {
+    pub fn is_overdue(self, now: Monotonic, grace: Duration) -> bool {
         self.deadline().is_some_and(|deadline| now >= deadline.after(grace))
     }
 
     /// The times at which the phase or the duty to commit changes.
-    pub fn times(self) -> impl Iterator<Item = Timestamp> {
+    pub fn times(self) -> impl Iterator<Item = Monotonic> {
         let until = if let Self::BackingOff { until, .. } = self { Some(until) } else { None };
         self.deadline().into_iter().chain(until)
     }
 
     /// Sets the deadline. An open transaction has one until it ends.
-    pub fn set_deadline(&mut self, next: Timestamp) {
+    pub fn set_deadline(&mut self, next: Monotonic) {
         *self = match *self {
             Self::Idle { .. } => Self::Idle { deadline: Some(next) },
-            Self::Open { .. } => Self::Open { deadline: next },
+            Self::Open { end, .. } => Self::Open { deadline: next, end },
             Self::BackingOff { until, .. } => Self::BackingOff { until, deadline: Some(next) },
         }
     }
@@ -77,18 +95,20 @@ impl Transaction {
     }
 
     /// The session has begun a transaction. Its deadline is that of the pending records, or the interval from now on.
-    pub fn begun(&mut self, now: Timestamp, commit_interval: Duration) {
+    /// `timeout` is the log's.
+    pub fn begun(&mut self, now: Monotonic, commit_interval: Duration, timeout: Duration) {
         let deadline = self.deadline().unwrap_or_else(|| now.after(commit_interval));
-        self.transition_to(Self::Open { deadline }, now);
+        let end = now.after(timeout.saturating_sub(COMMIT_MARGIN));
+        self.transition_to(Self::Open { deadline, end }, now);
     }
 
     /// The transaction was committed or aborted. Pending records have a deadline of their own.
-    pub fn ended(&mut self, now: Timestamp) {
+    pub fn ended(&mut self, now: Monotonic) {
         self.transition_to(Self::Idle { deadline: None }, now);
     }
 
     /// The transaction was aborted, and the next one waits.
-    pub fn back_off(&mut self, until: Timestamp, now: Timestamp) {
+    pub fn back_off(&mut self, until: Monotonic, now: Monotonic) {
         self.transition_to(Self::BackingOff { until, deadline: None }, now);
     }
 
@@ -99,13 +119,13 @@ impl Transaction {
         }
     }
 
-    fn transition_to(&mut self, next: Self, now: Timestamp) {
+    fn transition_to(&mut self, next: Self, now: Monotonic) {
         assert!(self.can_become(next, now), "a transaction that is {self:?} becomes {next:?} at {now:?}");
         *self = next;
     }
 
     /// Returns true if the diagram has this edge.
-    fn can_become(self, next: Self, now: Timestamp) -> bool {
+    fn can_become(self, next: Self, now: Monotonic) -> bool {
         match (self, next) {
             (Self::Idle { .. }, Self::Open { .. } | Self::BackingOff { .. }) => true,
             (Self::Open { .. }, Self::Idle { .. }) => true,
@@ -171,11 +191,16 @@ impl Aborts {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp(1000);
+    const TIMEOUT: Duration = Duration::from_secs(15);
+    const NOW: Monotonic = at(1000);
     const IDLE: Transaction = Transaction::Idle { deadline: None };
-    const OPEN: Transaction = Transaction::Open { deadline: Timestamp(1100) };
-    const BACKING_OFF: Transaction = Transaction::BackingOff { until: Timestamp(1020), deadline: None };
+    const OPEN: Transaction = Transaction::Open { deadline: at(1100), end: at(12_000) };
+    const BACKING_OFF: Transaction = Transaction::BackingOff { until: at(1020), deadline: None };
     const BACKED_OFF: Transaction = Transaction::BackingOff { until: NOW, deadline: None };
+
+    const fn at(ms: u64) -> Monotonic {
+        Monotonic::from_millis(ms)
+    }
 
     #[track_caller]
     fn check(from: Transaction, edges: [bool; 3]) {
@@ -194,22 +219,21 @@ mod tests {
     fn a_transaction_takes_over_the_deadline_of_pending_records() {
         let interval = Duration::from_millis(100);
         let mut transaction = IDLE;
-        transaction.begun(NOW, interval);
-        assert_eq!(transaction, OPEN);
+        transaction.begun(NOW, interval, TIMEOUT);
+        assert_eq!((transaction, transaction.end()), (OPEN, Some(at(12_000))));
         transaction.ended(NOW);
-        transaction.set_deadline(Timestamp(1050));
-        transaction.begun(NOW, interval);
-        assert_eq!(transaction, Transaction::Open { deadline: Timestamp(1050) });
-        assert!(
-            !transaction.is_overdue(Timestamp(1049), Duration::ZERO) && transaction.is_overdue(Timestamp(1150), interval)
-        );
+        assert_eq!(transaction.end(), None);
+        transaction.set_deadline(at(1050));
+        transaction.begun(NOW, interval, TIMEOUT);
+        assert_eq!(transaction, Transaction::Open { deadline: at(1050), end: at(12_000) });
+        assert!(!transaction.is_overdue(at(1049), Duration::ZERO) && transaction.is_overdue(at(1150), interval));
     }
 
     #[test]
     fn a_back_off_has_an_end() {
         let mut transaction = IDLE;
-        transaction.back_off(Timestamp(1020), NOW);
-        assert_eq!([1019, 1020].map(|now| transaction.is_backing_off(Timestamp(now))), [true, false]);
+        transaction.back_off(at(1020), NOW);
+        assert_eq!([1019, 1020].map(|now| transaction.is_backing_off(at(now))), [true, false]);
         transaction.end_back_off();
         assert_eq!(transaction, IDLE);
     }
@@ -217,14 +241,14 @@ mod tests {
     #[test]
     fn aborts_show_when_they_do_not_pass() {
         let mut aborts = Aborts::default();
-        aborts.note(Code::LogUnavailable, "no broker", NOW);
+        aborts.note(Code::LogUnavailable, "no broker", Timestamp(1000));
         let backoffs = [(); 3].map(|()| {
             let backoff = aborts.next_backoff().as_millis();
             (backoff, aborts.are_stuck())
         });
         assert_eq!(backoffs, [(20, false), (40, false), (80, true)]);
         let mut lasting = Aborts::default();
-        lasting.note(Code::TopicGone, "there is no topic out", NOW);
+        lasting.note(Code::TopicGone, "there is no topic out", Timestamp(1000));
         lasting.next_backoff();
         assert_eq!(lasting.are_stuck(), !Code::TopicGone.may_pass());
     }

@@ -3,51 +3,51 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus, State};
-use crate::model::units::Timestamp;
 use crate::ports::{NoPlace, TopicPartition, UnplacedPartition};
 use crate::task::Settings;
 
 /// The time between two questions for the offset of a partition that never had one. Its host commits one within a second
 /// or two.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two questions for an offset that an open transaction may change.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(200);
+/// The time after which such a transaction is an error: brokers have aborted it before, whoever left it.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// The time after which a partition that nobody has begun is an error.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct UnplacedPartitions {
     all: BTreeMap<TopicPartition, Entry>,
-    ask_at: Timestamp,
+    ask_at: Monotonic,
+    settle_at: Monotonic,
     /// The time of the last call that had one.
-    now: Timestamp,
+    now: Monotonic,
 }
 
 struct Entry {
     reason: NoPlace,
-    since: Timestamp,
+    since: Now,
 }
 
 // === impl UnplacedPartitions ===
 
-impl Default for UnplacedPartitions {
-    fn default() -> Self {
-        Self { all: BTreeMap::new(), ask_at: Timestamp(0), now: Timestamp(0) }
-    }
-}
-
 impl UnplacedPartitions {
     /// Takes over the unplaced partitions of a session after an assignment.
-    pub fn follow(&mut self, unplaced: &[UnplacedPartition], settings: &Settings, now: Timestamp) {
-        self.now = now;
+    pub fn follow(&mut self, unplaced: &[UnplacedPartition], settings: &Settings, now: Now) {
+        self.now = now.mono;
         let is_there = |partition: &TopicPartition| unplaced.iter().any(|other| other.partition == *partition);
         self.all.retain(|partition, _| is_there(partition));
         for UnplacedPartition { partition, reason } in unplaced {
-            if self.all.contains_key(partition) {
+            if self.all.get(partition).is_some_and(|known| known.reason == *reason) {
                 continue;
             }
             let entry = Entry { reason: reason.clone(), since: now };
-            if let Some(LastError { code, message, .. }) = entry.error(*partition, settings, now) {
+            if let Some(LastError { code, message, .. }) = entry.error(*partition, settings, now.mono) {
                 tracing::error!(transform = %settings.id, %code, error = message, "a partition stands still");
             }
             self.all.insert(*partition, entry);
@@ -59,11 +59,21 @@ impl UnplacedPartitions {
     }
 
     /// Returns true if it is time to ask for the offsets of partitions that nobody has begun yet.
-    pub fn is_due(&mut self, now: Timestamp) -> bool {
+    pub fn is_due(&mut self, now: Monotonic) -> bool {
         self.now = now;
         let waits = now >= self.ask_at && self.all.values().any(|entry| entry.reason == NoPlace::Unbegun);
         if waits {
             self.ask_at = now.after(ASK_INTERVAL);
+        }
+        waits
+    }
+
+    /// Returns true if it is time to ask for offsets that are not settled.
+    pub fn is_settling_due(&mut self, now: Monotonic) -> bool {
+        self.now = now;
+        let waits = now >= self.settle_at && self.all.values().any(|entry| entry.reason == NoPlace::Unsettled);
+        if waits {
+            self.settle_at = now.after(SETTLE_INTERVAL);
         }
         waits
     }
@@ -76,15 +86,22 @@ impl UnplacedPartitions {
 // === impl Entry ===
 
 impl Entry {
-    fn error(&self, partition: TopicPartition, settings: &Settings, now: Timestamp) -> Option<LastError> {
+    fn error(&self, partition: TopicPartition, settings: &Settings, now: Monotonic) -> Option<LastError> {
         let topic = &settings.inputs[partition.input as usize];
         let id = &settings.id;
         let index = partition.partition;
         let (code, message) = match self.reason {
-            NoPlace::Unbegun if now < self.since.after(BEGUN_WITHIN) => return None,
+            NoPlace::Unbegun if now < self.since.mono.after(BEGUN_WITHIN) => return None,
             NoPlace::Unbegun => {
                 let waited = BEGUN_WITHIN.as_secs();
                 (Code::OffsetForgotten, format!("{topic}/{index} has no offset, and no host gave it one in {waited} s"))
+            }
+            NoPlace::Unsettled if now < self.since.mono.after(SETTLED_WITHIN) => return None,
+            NoPlace::Unsettled => {
+                let waited = SETTLED_WITHIN.as_secs();
+                let message =
+                    format!("the offset of {topic}/{index} is not settled: a transaction is open for over {waited} s");
+                (Code::OffsetUnsettled, message)
             }
             NoPlace::Forgotten => (
                 Code::OffsetForgotten,
@@ -111,20 +128,20 @@ impl Entry {
                 ),
             ),
         };
-        Some(LastError { code, message, offset: self.offset(), at: self.since })
+        Some(LastError { code, message, offset: self.offset(), at: self.since.wall })
     }
 
     fn offset(&self) -> Option<i64> {
         match self.reason {
             NoPlace::Outside { next_offset, .. } => Some(next_offset),
-            NoPlace::Unbegun | NoPlace::Forgotten => None,
+            NoPlace::Unbegun | NoPlace::Unsettled | NoPlace::Forgotten => None,
         }
     }
 
-    fn status(&self, partition: TopicPartition, settings: &Settings, now: Timestamp) -> PartitionStatus {
+    fn status(&self, partition: TopicPartition, settings: &Settings, now: Monotonic) -> PartitionStatus {
         let end_offset = match self.reason {
             NoPlace::Outside { end, .. } => Some(end),
-            NoPlace::Unbegun | NoPlace::Forgotten => None,
+            NoPlace::Unbegun | NoPlace::Unsettled | NoPlace::Forgotten => None,
         };
         let error = self.error(partition, settings, now);
         PartitionStatus {
@@ -149,8 +166,10 @@ mod tests {
     use super::*;
     use crate::model::names::Digest;
     use crate::model::spec::{RawSpec, Spec};
+    use crate::model::units::Timestamp;
 
     const AT: TopicPartition = TopicPartition { input: 0, partition: 1 };
+    const NOW: Now = Now { wall: Timestamp(5), mono: Monotonic::from_millis(1000) };
 
     fn settings() -> Settings {
         let raw: RawSpec = serde_json::from_str(r#"{"inputs":["in"],"outputs":{"out":"out"}}"#).expect("a spec");
@@ -162,8 +181,8 @@ mod tests {
     fn check(reason: NoPlace, waited: Duration, code: Option<Code>, named: &[&str]) {
         let settings = settings();
         let mut all = UnplacedPartitions::default();
-        all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, Timestamp(1000));
-        all.is_due(Timestamp(1000).after(waited));
+        all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, NOW);
+        all.is_due(NOW.mono.after(waited));
         let [status] = &all.statuses(&settings)[..] else { panic!("one partition") };
         let message = status.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
         assert_eq!(status.error.as_ref().map(|error| error.code), code, "{message}");
@@ -181,6 +200,8 @@ mod tests {
         let long = BEGUN_WITHIN;
         check(NoPlace::Unbegun, none, None, &[]);
         check(NoPlace::Unbegun, long, Some(Code::OffsetForgotten), &["in/1", "60 s"]);
+        check(NoPlace::Unsettled, none, None, &[]);
+        check(NoPlace::Unsettled, long, Some(Code::OffsetUnsettled), &["in/1", "60 s"]);
         check(NoPlace::Forgotten, none, Some(Code::OffsetForgotten), &["in/1", "sandbar offsets set team/name", "reset"]);
         let deleted = NoPlace::Outside { next_offset: 10, first: 25, end: 90 };
         check(deleted, none, Some(Code::OffsetOutside), &["10 to 24", "--offset in:1:25"]);
@@ -192,14 +213,18 @@ mod tests {
     fn an_offset_is_asked_for_where_it_may_come() {
         let settings = settings();
         for (reason, asks) in [
-            (NoPlace::Unbegun, true),
-            (NoPlace::Forgotten, false),
-            (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, false),
+            (NoPlace::Unbegun, [true, false]),
+            (NoPlace::Unsettled, [false, true]),
+            (NoPlace::Forgotten, [false, false]),
+            (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, [false, false]),
         ] {
             let mut all = UnplacedPartitions::default();
-            all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, Timestamp(1000));
-            let asked = [1000, 1500, 2000].map(|now| all.is_due(Timestamp(now)));
-            assert_eq!(asked, [asks, false, asks]);
+            all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, NOW);
+            let [places, settles] = asks;
+            let asked = [1000, 1500, 2000].map(|now| all.is_due(Monotonic::from_millis(now)));
+            assert_eq!(asked, [places, false, places]);
+            let asked = [1000, 1199, 1200].map(|now| all.is_settling_due(Monotonic::from_millis(now)));
+            assert_eq!(asked, [settles, false, settles]);
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A broker in memory (`simulation/broker.rs`) has transactions, producer epochs and a consumer group; simulated
 //! guests (`simulation/guests.rs`) trap, refuse and idle as their records say; a scheduler (`simulation/run.rs`) steps
-//! the workers and makes calls fail, processes die or stall, partitions move, commits end unknown, and deploys new
-//! revisions, some of which trap on everything or on some records. What must hold is checked at every commit as it
+//! the workers and makes calls fail, processes die or stall, partitions move, commits end unknown, sets the wall clock
+//! forward and back, and deploys new revisions, some of which trap on everything or on some records. What must hold is checked at every commit as it
 //! becomes visible (`Broker::apply`): it has the outputs and dead letters of exactly the records between the old and
 //! the new offset, in order, all of the revision that the offset names, which is never lower than the one before; and
 //! at the end: all is out, once, and no lag is left.
@@ -18,9 +18,9 @@
 //! |---|---|
 //! | worker/task_manager.rs | `run_once`: forget a rebalance when its transaction fails |
 //! | worker/task_manager.rs | `poll_and_process`: ignore `Lost`; `at_boundary` before `commit` |
-//! | worker/task_manager.rs | `at_boundary`: swap while a transaction is open. `process`: begin with the first partition every time |
-//! | worker/task_manager.rs | `resume`, `pause_waiting`: leave out `resume`, or `seek` |
-//! | worker/task_manager/commit.rs | `abort`: leave out the `seek`, or `resume`. `begin`: no deadline for a transaction that a tick opened |
+//! | worker/task_manager.rs | `at_boundary`: swap while a transaction is open; never `settle`. `next_task`: the first ready task every time |
+//! | worker/task_manager.rs, worker/task_manager/pause.rs | `resume`, `pause_waiting`: leave out `resume`, or `seek` |
+//! | worker/task_manager/commit.rs | `abort`: leave out the `seek`. `begin`: no deadline for a transaction that a tick opened |
 //! | worker/task_manager/commit.rs | `commit`: never call `Task::committed`, or before `session.commit`; commit one offset more, or less; go on after a failed commit |
 //! | worker/task_manager/commit.rs | `commit`: state committed before the transaction; changelogs not sent |
 //! | worker/task_manager/rebalance.rs | `forget`: keep the tasks of revoked partitions, or the states that no task has. `new_task`: a task works before its state is open |
@@ -111,6 +111,28 @@ fn a_slow_partition_starves_no_other() {
     assert!((60..600).contains(&slow), "{slow}");
 }
 
+/// The thread's time is shared out, not the number of calls: one task with calls of 40 ms does few of them, beside another
+/// with calls of a fraction of 1 ms.
+#[test]
+fn tasks_share_the_time_of_their_worker() {
+    let [slow, quick] = [0, 1].map(|number| TopicPartition { input: 0, partition: number });
+    let mut simulation = Simulation::new(Rng::new(1), run::settings(Then::DeadLetter, 0, 1), vec![slow, quick], 1);
+    let mut broker = simulation.broker.borrow_mut();
+    broker.reads_max = 1000;
+    (0..400).for_each(|_| run::put(&mut broker, slow, Kind::Slow));
+    (0..400).for_each(|_| run::put(&mut broker, quick, Kind::Echo));
+    drop(broker);
+    let committed = |simulation: &Simulation, at| simulation.broker.borrow().committed_offset(at);
+    for _ in 0..1000 {
+        if committed(&simulation, quick) == 400 {
+            break;
+        }
+        simulation.step(0);
+    }
+    let offsets = [slow, quick].map(|at| committed(&simulation, at));
+    assert!(offsets[1] == 400 && (1..100).contains(&offsets[0]), "{offsets:?}");
+}
+
 /// Runs one task with ticks and no records; `aborts` of its commits in 1,000 are aborted. Returns the number of commits,
 /// and of the ticks that were due.
 fn only_ticks(aborts: usize, steps: usize) -> (u64, u64) {
@@ -118,10 +140,10 @@ fn only_ticks(aborts: usize, steps: usize) -> (u64, u64) {
     let settings = Settings { tick, ..run::stateful(run::settings(Then::DeadLetter, 0, 6)) };
     let mut simulation = Simulation::new(Rng::new(1), settings, vec![TopicPartition { input: 0, partition: 0 }], 1);
     simulation.broker.borrow_mut().faults.aborts = aborts;
-    let started = clock::now();
+    let started = clock::ms();
     (0..steps).for_each(|_| simulation.step(0));
     let commits = simulation.broker.borrow().commits;
-    (commits, clock::now().millis_since(started) / TICK_MS as u64)
+    (commits, (clock::ms() - started) as u64 / TICK_MS as u64)
 }
 
 /// Ticks are work of their own: they are committed where no record ever comes.

@@ -1,6 +1,9 @@
-//! A worker's task manager over an embedded log.
+//! A worker's task manager over an embedded log, and over a fake one in virtual time.
 
 mod bench;
+mod fake;
 mod refused;
 mod stalled;
+mod stops;
 mod too_large;
+mod waits;

@@ -97,6 +97,7 @@ impl Fixture {
             inputs: vec![input.clone()],
             outputs: outputs.iter().map(|&output| output.clone()).collect(),
             delivery: Delivery::ExactlyOnce,
+            transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
             start: Start::Earliest,
             begun: BTreeMap::new(),
             co_partitioned: false,

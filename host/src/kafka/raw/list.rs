@@ -51,19 +51,8 @@ impl PartitionList {
     }
 
     pub fn entries(&self) -> Vec<Position> {
-        let position = |entry: *const rd_kafka_topic_partition_t| {
-            // SAFETY: an entry of the live list, with pointers and sizes of its own. Its code is not looked at.
-            unsafe {
-                let metadata = bytes((*entry).metadata, (*entry).metadata_size).unwrap_or_default();
-                Position {
-                    topic: text((*entry).topic),
-                    partition: (*entry).partition,
-                    offset: (*entry).offset,
-                    metadata: String::from_utf8_lossy(metadata).into_owned(),
-                }
-            }
-        };
-        entries(self.0).map(position).collect()
+        // SAFETY: entries of the live list.
+        entries(self.0).map(|entry| unsafe { position(entry) }).collect()
     }
 
     /// The first error that a call left in an entry.
@@ -80,6 +69,32 @@ impl Drop for PartitionList {
         // SAFETY: owned, destroyed once.
         unsafe { rd_kafka_topic_partition_list_destroy(self.0) }
     }
+}
+
+/// Copies an entry. Its code is not looked at.
+///
+/// # Safety
+/// `entry` is an entry of a live list, with pointers and sizes of its own.
+unsafe fn position(entry: *const rd_kafka_topic_partition_t) -> Position {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let metadata = bytes((*entry).metadata, (*entry).metadata_size).unwrap_or_default();
+        Position {
+            topic: text((*entry).topic),
+            partition: (*entry).partition,
+            offset: (*entry).offset,
+            metadata: String::from_utf8_lossy(metadata).into_owned(),
+        }
+    }
+}
+
+/// Copies the entries of a list that librdkafka lends, each with its code.
+///
+/// # Safety
+/// `list` is live.
+pub(super) unsafe fn coded_entries(list: *mut rd_kafka_topic_partition_list_t) -> Vec<(ErrorCode, Position)> {
+    // SAFETY: entries of the live list.
+    entries(list).map(|entry| unsafe { (ErrorCode::read(&raw const (*entry).err), position(entry)) }).collect()
 }
 
 /// The entries of a live list, as pointers: a reference would vouch for the code that is in each.

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{Problem, RawSpec, StartSpec, StoreSpec};
 use crate::model::names::{Alias, Digest, TopicName, TransformId};
+use crate::model::transaction_time::{BATCH_TIME_MAX, COMMIT_INTERVAL_MAX};
 use crate::model::units::{Bytes, Span};
 
 /// Most inputs or outputs of a transform.
@@ -164,7 +165,7 @@ impl Checker {
     pub fn limits(&mut self, raw: &RawSpec) {
         let limits = &raw.limits;
         self.within("limits.memory", limits.memory, Bytes::mib(1), Bytes::mib(1024));
-        self.within("limits.batch_time", limits.batch_time, Span::ms(10), Span::ms(5000));
+        self.within("limits.batch_time", limits.batch_time, Span::ms(10), Span(BATCH_TIME_MAX));
         self.within("limits.batch_records", limits.batch_records, 1, 4096);
         self.within("limits.batch_bytes", limits.batch_bytes, Bytes::kib(1), Bytes::mib(1));
         self.within("limits.output_per_record", limits.output_per_record, 1, 100_000);
@@ -175,7 +176,7 @@ impl Checker {
         if let Some(tick) = raw.tick {
             self.within("tick", tick, Span::ms(100), Span(Duration::from_secs(24 * 60 * 60)));
         }
-        self.within("commit_interval", raw.commit_interval, Span::ms(10), Span::ms(5000));
+        self.within("commit_interval", raw.commit_interval, Span::ms(10), Span(COMMIT_INTERVAL_MAX));
         self.within("workers", raw.workers, 1, 16);
         self.within("on_error.retry.attempts", raw.on_error.retry.attempts, 0, 10);
         self.within("on_error.retry.backoff", raw.on_error.retry.backoff, Span::ms(1), Span::ms(10_000));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{TaskManager, as_restart};
+use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::spec::Delivery;
-use crate::model::units::Timestamp;
 use crate::ports::{CommitOffset, OpenError, Positions, SessionError, TopicPartition};
-use crate::task::{RecordFailure, Task};
+use crate::task::{RecordFailure, Settings, Task};
 
 /// Sent bytes after which a transaction is committed before its time: they wait in memory.
 const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
@@ -17,13 +17,44 @@ const STATE_BYTES_MAX: usize = 16 << 20;
 /// Without it, retention could delete the records before them, and the partition would be out of range for ever.
 const PASSED_WAIT: Duration = Duration::from_secs(10);
 
+/// Pending bytes that are worth a transaction before the deadline, for a worker with stores: enough to make the price of a
+/// commit small.
+const PORTION_BYTES: usize = 2 << 20;
+
 impl TaskManager {
-    pub(super) fn begin(&mut self, now: Timestamp) -> Result<(), SessionError> {
-        if !self.transaction.is_open() {
-            self.session.begin()?;
-            self.transaction.begun(now, self.rollout.current().settings.commit_interval);
+    /// Begins a transaction, unless one is open.
+    ///
+    /// A worker with stores counts the partitions of its inputs before: keys are where their state is up to there. Such a
+    /// transaction takes the records that were read before the count, and is committed before the next ones are read. So
+    /// the count asks no broker while a transaction is open.
+    pub(super) fn begin(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
+        if self.transaction.is_open() {
+            return Ok(());
         }
+        self.states.check_inputs().map_err(|error| match error {
+            // The supervisor finds the same, and stops the transform; after a passing error all goes on.
+            OpenError::Partitions(message) => SessionError::Restart(message),
+            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
+        })?;
+        self.session.begin()?;
+        let Settings { commit_interval, transaction_timeout, .. } = self.rollout.current().settings;
+        self.transaction.begun(clock().mono, commit_interval, transaction_timeout);
         Ok(())
+    }
+
+    /// Returns true if there is reason enough for a transaction. Without stores each ready task is one, since further records
+    /// join its transaction.
+    pub(super) fn may_begin(&self, now: Now) -> bool {
+        !self.states.are_needed()
+            || self.is_due(now.mono)
+            || self.tasks.values().any(|task| task.is_tick_due(now))
+            || self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= PORTION_BYTES
+    }
+
+    /// Returns true if everything that is pending is to be done and committed now.
+    pub(super) fn is_due(&self, now: Monotonic) -> bool {
+        let is_closed_to_more = self.states.are_needed() && self.transaction.is_open();
+        is_closed_to_more || self.transaction.is_overdue(now, Duration::ZERO)
     }
 
     /// Returns true if the open transaction is to be committed before its time: its work waits in memory.
@@ -36,7 +67,7 @@ impl TaskManager {
     }
 
     /// Commits the open transaction, if there is one, with the offsets of every task that went on.
-    pub(super) fn commit(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn commit(&mut self, now: Now) -> Result<(), SessionError> {
         if !self.transaction.is_open() {
             // Records that wait for a processor stay due.
             if !self.cpu.is_waiting() {
@@ -46,17 +77,12 @@ impl TaskManager {
         }
         if !self.tasks.values().any(Task::has_worked) {
             // A task waits for a retry, or was paused, and nothing was done: no transaction waits for its turn.
-            self.transaction.ended(now);
+            self.transaction.ended(now.mono);
             self.aborts.forget_error();
             return self.session.abort().map_err(as_restart);
         }
         let observer = self.revision().observer.clone();
         let timer = observer.metrics.commit_time.start_timer();
-        self.states.check_inputs().map_err(|error| match error {
-            // The supervisor finds the same, and stops the transform; after a passing error all goes on.
-            OpenError::Partitions(message) => SessionError::Restart(message),
-            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
-        })?;
         let first_changelog = self.revision().settings.changelogs.start;
         self.states.send(&mut *self.session, first_changelog)?;
         let positions = self.states.changelog_positions(&*self.session, first_changelog);
@@ -69,21 +95,23 @@ impl TaskManager {
 
         let partitions: Vec<TopicPartition> = offsets.iter().map(|offset| offset.partition).collect();
         self.revision().guests.committed(&partitions);
-        self.transaction.ended(now);
+        self.transaction.ended(now.mono);
         self.aborts = super::Aborts::default();
         for task in self.tasks.values_mut() {
             task.committed(positions_of(task));
         }
-        let faulty = self.states.committed(&*self.session, first_changelog, now);
+        let faulty = self.states.committed(&*self.session, first_changelog, now.wall);
         self.wait_for_states(&faulty);
         observer.metrics.committed.inc();
-        self.stats.count(&observer, now);
+        self.stats.count(&observer, now.wall);
         self.pass_trial();
         if self.portion.committed(self.revision().settings.batch_records) {
             self.limit_rows();
         }
         if self.tasks.values().any(Task::has_pending) {
-            self.transaction.set_deadline(now.after(self.revision().settings.commit_interval));
+            // The rest of a transaction that was cut off has waited for its time already.
+            let wait = if self.was_cut { Duration::ZERO } else { self.revision().settings.commit_interval };
+            self.transaction.set_deadline(now.mono.after(wait));
         }
         Ok(())
     }
@@ -91,7 +119,7 @@ impl TaskManager {
     // === Control records ===
 
     /// Commits the positions of passed control records, in a transaction that has nothing else.
-    pub(super) fn commit_passed(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn commit_passed(&mut self, now: Monotonic) -> Result<(), SessionError> {
         self.commit_passed_at = None;
         // An open transaction takes them along.
         let waits = self.transaction.is_open() || self.transaction.is_backing_off(now);
@@ -116,7 +144,7 @@ impl TaskManager {
     }
 
     /// Gives passed control records some time to wait for a transaction.
-    pub(super) fn plan_passed(&mut self, now: Timestamp) {
+    pub(super) fn plan_passed(&mut self, now: Monotonic) {
         if self.commit_passed_at.is_none() && self.tasks.values().any(Task::has_passed) {
             self.commit_passed_at = Some(now.after(PASSED_WAIT));
         }
@@ -125,32 +153,32 @@ impl TaskManager {
     // === Aborts ===
 
     /// Goes back to the committed offsets, and backs off: the transaction failed for no fault of a record.
-    pub(super) fn roll_back(&mut self, code: Code, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn roll_back(&mut self, code: Code, reason: &str, now: Now) -> Result<(), SessionError> {
         let id = &self.revision().settings.id;
         tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
         self.revision().observer.metrics.aborted("abort");
-        self.aborts.note(code, reason, now);
-        self.abort(now)?;
-        self.back_off(now);
+        self.aborts.note(code, reason, now.wall);
+        self.abort(now.mono)?;
+        self.back_off(now.mono);
         Ok(())
     }
 
-    pub(super) fn back_off(&mut self, now: Timestamp) {
+    pub(super) fn back_off(&mut self, now: Monotonic) {
         let until = now.after(self.aborts.next_backoff());
         self.transaction.back_off(until, now);
     }
 
     /// Aborts, and goes on with smaller transactions: it was more than the log takes, or was refused for one of many
     /// records. A record that is too much alone fails.
-    pub(super) fn split(&mut self, label: &str, failure: RecordFailure, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn split(&mut self, label: &str, failure: RecordFailure, now: Now) -> Result<(), SessionError> {
         let can_shrink = self.portion.shrink(self.revision().settings.batch_records);
         let id = &self.revision().settings.id;
         let reason = &failure.message;
         let rows_max = self.portion.rows_max();
         tracing::info!(transform = %id, reason, rows_max, "transaction aborted, done again in smaller ones");
         self.revision().observer.metrics.aborted(label);
-        self.aborts.note(failure.code, reason, now);
-        self.abort(now)?;
+        self.aborts.note(failure.code, reason, now.wall);
+        self.abort(now.mono)?;
         self.limit_rows();
         let single = self.last_stepped.filter(|_| !can_shrink);
         if let Some(task) = single.and_then(|partition| self.tasks.get_mut(&partition)) {
@@ -166,7 +194,7 @@ impl TaskManager {
     }
 
     /// Aborts the open transaction, if there is one, and takes every task back to its committed offset.
-    pub(super) fn abort(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn abort(&mut self, now: Monotonic) -> Result<(), SessionError> {
         if self.transaction.is_open() {
             self.transaction.ended(now);
             self.session.abort().map_err(as_restart)?;
@@ -176,13 +204,8 @@ impl TaskManager {
         let faulty = self.states.roll_back();
         self.wait_for_states(&faulty);
         for task in self.tasks.values_mut() {
-            let was_paused = task.is_paused();
             task.rewind();
             self.session.seek(task.id(), task.committed_offset()).map_err(as_restart)?;
-            if was_paused {
-                self.session.resume(task.id()).map_err(as_restart)?;
-                self.paused.retain(|&paused| paused != task.id());
-            }
         }
         Ok(())
     }

@@ -3,28 +3,21 @@
 use std::time::Duration;
 
 use super::{TaskManager, as_restart};
-use crate::model::units::Timestamp;
+use crate::model::clock::{Monotonic, Now};
 use crate::ports::SessionError;
-use crate::task::Task;
 use crate::worker::partition_states::RestoreEnd;
 
 /// Most records of one poll: a few batches, so that a commit is never long in coming.
 const POLL_RECORDS_MAX: usize = 4096;
-/// Pending bytes above which records are taken one at a time: just enough to stay a member of the group.
-const PENDING_BYTES_MAX: usize = 8 << 20;
+/// The shortest wait for records: less is no wait to a log.
+const WAIT_MIN: Duration = Duration::from_millis(1);
 
 impl TaskManager {
     /// Hands the session's records to their tasks, and keeps a rebalance for the boundary.
-    pub(super) fn poll(&mut self, now: Timestamp, idle_wait: Duration) -> Result<(), SessionError> {
-        let is_backing_off = self.transaction.is_backing_off(now);
-        let has_backlog = self.tasks.values().any(|task| task.is_ready(now, false)) && !is_backing_off;
-        let timeout = if has_backlog { Duration::ZERO } else { self.poll_timeout(now, idle_wait) };
-        // The records of a waiting task do not grow, since it is paused, and must not hold up the others.
-        let working = self.tasks.values().filter(|task| !task.is_waiting(now));
-        let pending: usize = working.map(Task::pending_bytes).sum();
-        let records_max = if pending > PENDING_BYTES_MAX || is_backing_off { 1 } else { POLL_RECORDS_MAX };
+    pub(super) fn poll(&mut self, now: Now, idle_wait: Duration) -> Result<(), SessionError> {
+        let timeout = self.poll_timeout(now, idle_wait);
         let tasks = &mut self.tasks;
-        self.rebalance = self.session.poll(timeout, records_max, &mut |partition, record| {
+        self.rebalance = self.session.poll(timeout, POLL_RECORDS_MAX, &mut |partition, record| {
             if let Some(task) = tasks.get_mut(&partition) {
                 task.offer(record);
             }
@@ -32,14 +25,15 @@ impl TaskManager {
         Ok(())
     }
 
-    /// The time until the next task, deadline or back-off is due.
-    fn poll_timeout(&self, now: Timestamp, idle_wait: Duration) -> Duration {
-        if self.transaction.is_overdue(now, Duration::ZERO) && !self.transaction.is_backing_off(now) {
+    /// The time until there is work to do: none if there is some, else until the next task, deadline or back-off is due.
+    fn poll_timeout(&self, now: Now, idle_wait: Duration) -> Duration {
+        let has_backlog = self.may_begin(now) && self.tasks.values().any(|task| task.is_ready(now, false));
+        if !self.transaction.is_backing_off(now.mono) && (has_backlog || self.is_due(now.mono)) {
             return Duration::ZERO;
         }
-        let times = self.tasks.values().filter_map(Task::wait_until).chain(self.transaction.times());
-        let next = times.filter(|&at| at > now).min();
-        next.map_or(idle_wait, |at| Duration::from_millis(at.millis_since(now)).min(idle_wait))
+        let times = self.transaction.times().map(|at| at.since(now.mono));
+        let left = self.tasks.values().filter_map(|task| task.time_left(now)).chain(times);
+        left.filter(|left| !left.is_zero()).min().unwrap_or(idle_wait).max(WAIT_MIN).min(idle_wait)
     }
 
     /// Tells the tasks of damaged records, and of partitions that were read to their end.
@@ -57,7 +51,7 @@ impl TaskManager {
     }
 
     /// Lets tasks go whose state is open now.
-    pub(super) fn poll_states(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn poll_states(&mut self, now: Now) -> Result<(), SessionError> {
         for (partition, end) in self.states.poll(now) {
             let id = &self.rollout.current().settings.id;
             match end {
@@ -88,7 +82,7 @@ impl TaskManager {
     }
 
     /// Ends the session if another one would begin elsewhere.
-    pub(super) fn look_at_places(&mut self, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn look_at_places(&mut self, now: Monotonic) -> Result<(), SessionError> {
         if self.unplaced.is_due(now) {
             self.look_for_places()?;
         }
@@ -96,7 +90,7 @@ impl TaskManager {
         // The records before the gap are done and committed first.
         let is_busy = self.tasks.values().any(|task| task.has_pending() && !task.is_waiting(now));
         if is_busy || self.transaction.is_open() {
-            self.transaction.set_deadline(Timestamp(0));
+            self.transaction.set_deadline(Monotonic::PAST);
             return Ok(());
         }
         Err(SessionError::Restart(reason))

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{TaskManager, as_restart};
+use crate::model::clock::Now;
 use crate::model::status::LastError;
-use crate::model::units::Timestamp;
 use crate::ports::{CommitOffset, Rebalance, SessionError, TopicPartition};
 use crate::task::Task;
 
 impl TaskManager {
     /// Takes partitions over, or gives them up. Call it while no transaction is open.
-    pub(super) fn apply(&mut self, change: Rebalance, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn apply(&mut self, change: Rebalance, now: Now) -> Result<(), SessionError> {
         self.revision().observer.metrics.rebalances.inc();
         match change {
             Rebalance::Assign(partitions) => self.on_assigned(&partitions, now),
@@ -18,9 +18,24 @@ impl TaskManager {
         }
     }
 
-    fn on_assigned(&mut self, partitions: &[TopicPartition], now: Timestamp) -> Result<(), SessionError> {
-        for assigned in self.session.assign(partitions)? {
-            let task = self.new_task(&assigned, now);
+    fn on_assigned(&mut self, partitions: &[TopicPartition], now: Now) -> Result<(), SessionError> {
+        let assigned = self.session.assign(partitions)?;
+        self.begin_tasks(&assigned, now);
+        Ok(())
+    }
+
+    /// Takes over partitions whose offset was not settled when they were assigned. Call it while no transaction is open.
+    pub(super) fn settle(&mut self, now: Now) -> Result<(), SessionError> {
+        if self.unplaced.is_settling_due(now.mono) {
+            let settled = self.session.settle()?;
+            self.begin_tasks(&settled, now);
+        }
+        Ok(())
+    }
+
+    fn begin_tasks(&mut self, assigned: &[CommitOffset], now: Now) {
+        for assigned in assigned {
+            let task = self.new_task(assigned, now);
             tracing::info!(
                 transform = %self.revision().settings.id, topic = %task.topic(), partition = assigned.partition.partition,
                 offset = assigned.next_offset, "partition assigned"
@@ -30,10 +45,9 @@ impl TaskManager {
         self.unplaced.follow(self.session.unplaced(), &self.rollout.current().settings, now);
         self.stop_unreadable(now);
         self.pass_trial_if_committed();
-        Ok(())
     }
 
-    fn new_task(&mut self, assigned: &CommitOffset, now: Timestamp) -> Task {
+    fn new_task(&mut self, assigned: &CommitOffset, now: Now) -> Task {
         let mut task = Task::new(assigned, self.revision().clone(), self.rollout.is_on_trial());
         task.plan_tick(now);
         task.limit_rows(self.portion.rows_max());
@@ -56,13 +70,13 @@ impl TaskManager {
     }
 
     /// Gives up partitions that another member may own already: the open transaction is aborted.
-    pub(super) fn on_lost(&mut self, partitions: &[TopicPartition], now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn on_lost(&mut self, partitions: &[TopicPartition], now: Now) -> Result<(), SessionError> {
         tracing::warn!(transform = %self.revision().settings.id, ?partitions, "partitions lost: uncommitted work is dropped");
         self.revision().observer.metrics.rebalances.inc();
         self.revision().observer.metrics.aborted("lost");
         self.forget(partitions);
         self.session.unassign(partitions).map_err(as_restart)?;
-        self.abort(now)?;
+        self.abort(now.mono)?;
         self.aborts.forget_error();
         self.transaction.end_back_off();
         Ok(())
@@ -73,14 +87,15 @@ impl TaskManager {
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.unplaced.remove(partitions);
         self.paused.retain(|partition| !partitions.contains(partition));
+        self.schedule.forget(partitions);
         let left: BTreeSet<i32> = self.tasks.keys().map(|partition| partition.partition).collect();
         self.states.retain(&left);
     }
 
     /// Stops partitions whose offsets have metadata that this host does not understand, and with them those that share
     /// their state.
-    fn stop_unreadable(&mut self, now: Timestamp) {
-        let unreadable = self.tasks.values().filter_map(|task| Some((task.id(), task.unreadable(now)?)));
+    fn stop_unreadable(&mut self, now: Now) {
+        let unreadable = self.tasks.values().filter_map(|task| Some((task.id(), task.unreadable(now.wall)?)));
         let unreadable: Vec<(TopicPartition, LastError)> = unreadable.collect();
         for (at, error) in unreadable {
             let id = &self.rollout.current().settings.id;

@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 
 use super::TaskManager;
+use crate::model::clock::Now;
 use crate::model::codes::Code;
-use crate::model::units::Timestamp;
 use crate::ports::{Cause, Culprit, Rejection, SessionError};
 use crate::task::{RecordFailure, Source};
 
@@ -24,7 +24,7 @@ const REJECTIONS_MAX: u32 = 4;
 
 impl TaskManager {
     /// Aborts the transaction, and makes the culprits fail; or looks for them.
-    pub(super) fn reject(&mut self, rejection: Rejection, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn reject(&mut self, rejection: Rejection, now: Now) -> Result<(), SessionError> {
         let Rejection { culprits, cause, reason } = rejection;
         let blamed = |culprit: Culprit| Some((self.stats.source(culprit.send)?, culprit));
         let blamed: Vec<(Source, Culprit)> = culprits.into_iter().filter_map(blamed).collect();
@@ -36,22 +36,16 @@ impl TaskManager {
         }
     }
 
-    fn blame(
-        &mut self,
-        blamed: Vec<(Source, Culprit)>,
-        cause: Cause,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<(), SessionError> {
+    fn blame(&mut self, blamed: Vec<(Source, Culprit)>, cause: Cause, reason: &str, now: Now) -> Result<(), SessionError> {
         let id = &self.revision().settings.id;
         let records = blamed.len();
         tracing::info!(transform = %id, reason, records, "transaction aborted, the records that were refused in it fail");
         self.revision().observer.metrics.aborted("rejected");
-        self.aborts.note(RecordFailure::refused(cause, reason).code, reason, now);
+        self.aborts.note(RecordFailure::refused(cause, reason).code, reason, now.wall);
         if self.aborts.note_rejection() >= REJECTIONS_MAX {
             self.portion.shrink(self.rollout.current().settings.batch_records);
         }
-        self.abort(now)?;
+        self.abort(now.mono)?;
         self.limit_rows();
         let mut done = BTreeSet::new();
         let mut is_new = false;
@@ -63,14 +57,14 @@ impl TaskManager {
         }
         if !is_new {
             // Never expected: the same refusal would follow at once.
-            self.back_off(now);
+            self.back_off(now.mono);
         }
         Ok(())
     }
 
     /// Aborts and backs off as after an outage. No record is known to be at fault, so none fails; but the others go on,
     /// and the status shows where the partition stands.
-    fn narrow(&mut self, reason: &str, now: Timestamp) -> Result<(), SessionError> {
+    fn narrow(&mut self, reason: &str, now: Now) -> Result<(), SessionError> {
         let was_one = self.portion.rows_max() == 1;
         if self.aborts.backed_off() >= UNCLEAR_ABORTS_MAX {
             self.portion.shrink(self.rollout.current().settings.batch_records);

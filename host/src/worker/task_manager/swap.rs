@@ -1,8 +1,8 @@
 //! Swapping in another revision, its trial, and the way back.
 
 use super::{TaskManager, as_restart};
+use crate::model::clock::{Monotonic, Now};
 use crate::model::status::LastError;
-use crate::model::units::Timestamp;
 use crate::ports::{Guest, SessionError, TopicPartition};
 use crate::task::{RecordFailure, Task};
 use crate::worker::Swap;
@@ -14,7 +14,7 @@ impl TaskManager {
     }
 
     /// Gives every task the new revision, which is on trial unless another host has committed with it already.
-    pub(super) fn take_over(&mut self, guests: Vec<Box<dyn Guest>>, now: Timestamp) -> Result<(), SessionError> {
+    pub(super) fn take_over(&mut self, guests: Vec<Box<dyn Guest>>, now: Now) -> Result<(), SessionError> {
         let settings = &self.revision().settings;
         let tasks = self.tasks.len();
         tracing::info!(transform = %settings.id, revision = settings.revision, tasks, "revision swapped in");
@@ -23,16 +23,11 @@ impl TaskManager {
     }
 
     /// Aborts, and goes back to the previous revision: the one on trial trapped, and nothing of it was committed.
-    pub(super) fn step_back(
-        &mut self,
-        failure: RecordFailure,
-        at: TopicPartition,
-        now: Timestamp,
-    ) -> Result<(), SessionError> {
+    pub(super) fn step_back(&mut self, failure: RecordFailure, at: TopicPartition, now: Now) -> Result<(), SessionError> {
         let task = &self.tasks[&at];
         let offset = task.next_offset();
         let RecordFailure { code, message } = failure;
-        let rejected = self.rollout.reject(LastError { code, message: message.clone(), offset: Some(offset), at: now });
+        let rejected = self.rollout.reject(LastError { code, message: message.clone(), offset: Some(offset), at: now.wall });
         tracing::warn!(
             transform = %rejected.settings.id, revision = rejected.settings.revision,
             goes_on = self.revision().settings.revision, topic = %task.topic(), partition = at.partition, offset,
@@ -40,11 +35,11 @@ impl TaskManager {
         );
         rejected.observer.metrics.swapped("refused");
         rejected.observer.metrics.aborted("refused");
-        self.abort(now)?;
+        self.abort(now.mono)?;
         self.install(Vec::new(), now).map_err(as_restart)
     }
 
-    fn install(&mut self, mut guests: Vec<Box<dyn Guest>>, now: Timestamp) -> Result<(), SessionError> {
+    fn install(&mut self, mut guests: Vec<Box<dyn Guest>>, now: Now) -> Result<(), SessionError> {
         let revision = self.revision().clone();
         let on_trial = self.rollout.is_on_trial();
         self.session.set_outputs(&revision.settings.outputs)?;
@@ -58,7 +53,7 @@ impl TaskManager {
         }
         if self.tasks.values().any(Task::has_pending) {
             // At once, so that the trial is short.
-            self.transaction.set_deadline(Timestamp(0));
+            self.transaction.set_deadline(Monotonic::PAST);
         } else {
             self.rollout.stop_pause_timer();
         }

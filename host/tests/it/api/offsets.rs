@@ -138,6 +138,7 @@ async fn offsets_that_are_in_use_are_not_moved() {
         inputs: vec![orders()],
         outputs: vec![],
         delivery: Delivery::ExactlyOnce,
+        transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
         start: Start::Latest,
         begun: BTreeMap::new(),
         co_partitioned: false,

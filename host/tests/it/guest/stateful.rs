@@ -2,12 +2,12 @@
 //! `tests/e2e/state.rs` tests state on Kafka, and `simulation.rs` tests it under every fault.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::support;
 use crate::support::guests::{Bench, mode, modules, spec, stateful};
 use sandbar::model::module::ModuleError;
 use sandbar::model::spec::Spec;
-use sandbar::model::units::Timestamp;
 use sandbar::state::{KeyedState, StoreSettings};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn some(text: &str) -> Option<String> {
 
 /// The transaction is committed.
 fn commit(bench: &mut Bench) {
-    let now = bench.now;
+    let now = bench.now.wall;
     bench.state.committed(|_| None, now).expect("memory");
 }
 
@@ -121,8 +121,8 @@ fn early() {
 
 /// Steps at the time of the next tick.
 fn tick(bench: &mut Bench) {
-    let due = bench.task.wait_until().expect("a tick is due some time");
-    bench.now = Timestamp(bench.now.0.max(due.0));
+    let left = bench.task.time_left(bench.now).expect("a tick is due some time");
+    bench.pass(left);
     bench.step();
 }
 
@@ -131,16 +131,14 @@ fn a_tick_writes_and_puts_out_in_the_transaction() {
     let mut bench = bench(&spec_of(mode("fold"), json!({ "tick": "1s" })));
     bench.task.plan_tick(bench.now);
     bench.offer_keyed(&[("a", Some("5"))]).run();
-    let first = bench.task.wait_until();
     (0..3).for_each(|_| tick(&mut bench));
     assert_eq!(bench.session.values(0), ["1 5", "1", "2", "3"]);
     let ticked = &bench.session.sent[3];
-    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some("tick-3".as_bytes()), bench.now.0));
+    assert_eq!((ticked.key.as_deref(), ticked.timestamp), (Some("tick-3".as_bytes()), bench.now.wall.0));
     assert_eq!(bench.state.changes().count(), 2);
     bench.state.roll_back();
     bench.task.rewind();
-    assert_eq!(bench.task.wait_until(), first, "none of the three has been");
-    bench.now = Timestamp(bench.now.0 + 1);
+    assert_eq!(bench.task.time_left(bench.now), Some(Duration::ZERO), "none of the three has been");
     bench.step();
     assert_eq!(bench.session.values(0)[4..], ["1"], "it is due again, and its count was undone");
 }

@@ -127,6 +127,8 @@ pub struct Broker {
     /// True if a commit needs the group's newest generation, as after the end of a rebalance. If not, it is only refused
     /// for partitions of another member, as during a rebalance.
     pub strict: bool,
+    /// Most records of a partition that a poll hands over.
+    pub reads_max: usize,
     /// Sessions whose process died.
     pub crashed: BTreeSet<u64>,
     pub commits: u64,
@@ -152,6 +154,7 @@ impl Broker {
             folds: BTreeMap::new(),
             transactions: 0,
             strict: true,
+            reads_max: 12,
             crashed: BTreeSet::new(),
             commits: 0,
             generation: 0,
@@ -163,7 +166,7 @@ impl Broker {
 
     /// Time passes: members are thrown out, transactions end.
     pub fn tick(&mut self) {
-        let now = clock::now().0;
+        let now = clock::ms();
         let before = self.members.len();
         self.members.retain(|_, member| now - member.seen <= SESSION_TIMEOUT_MS);
         if self.members.len() < before {
@@ -234,7 +237,7 @@ impl Broker {
         }
         let generation = self.generation;
         let member = self.members.get_mut(&session).expect("joined above");
-        member.seen = clock::now().0;
+        member.seen = clock::ms();
         member.generation = generation;
         let revoked: Vec<TopicPartition> = member.owned.difference(&member.target).copied().collect();
         if !revoked.is_empty() {
@@ -278,10 +281,17 @@ impl Broker {
             let waits = pending.filter(|open| open.offsets.iter().any(|offset| offset.partition == partition));
             let until = waits.map(|open| open.ends_at.unwrap_or(open.since + TRANSACTION_TIMEOUT_MS + 1)).min();
             match until {
-                Some(until) => clock::set(until.max(clock::now().0 + 1)),
+                Some(until) => clock::advance((until - clock::ms()).max(1)),
                 None => return self.committed_offset(partition),
             }
         }
+    }
+
+    /// Returns true if no transaction is about to change the committed offset.
+    pub fn is_settled(&mut self, partition: TopicPartition) -> bool {
+        self.tick();
+        let mut pending = self.producers.values().filter_map(|producer| producer.open.as_ref());
+        !pending.any(|open| open.offsets.iter().any(|offset| offset.partition == partition))
     }
 
     // === Transactions ===
@@ -308,7 +318,7 @@ impl Broker {
         let producer = self.producers.get_mut(transactional_id).expect("opened");
         assert!(producer.open.is_none(), "begin in an open transaction");
         self.transactions += 1;
-        producer.open = Some(Transaction { id: self.transactions, since: clock::now().0, ..Transaction::default() });
+        producer.open = Some(Transaction { id: self.transactions, since: clock::ms(), ..Transaction::default() });
     }
 
     pub fn send(&mut self, transactional_id: &str, sent: Sent) {

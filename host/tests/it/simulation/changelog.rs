@@ -170,7 +170,7 @@ impl Restore for SimRestore {
             committed: self.committed,
             copy_age_max: copy_age_max(None),
         };
-        let now = clock::now();
+        let now = clock::wall();
         if let Some(local) = self.local.take() {
             match StoreRestore::begin(&changelog, local, self.wipe, now) {
                 Ok(restore) => self.restore = Some(restore),

@@ -27,6 +27,7 @@ use super::session::SimSession;
 use crate::support::cpu;
 
 const START_MS: i64 = 1_700_000_000_000;
+const HOUR_MS: usize = 3_600_000;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// The virtual time, and the number of turns, within which all must be done once nothing fails any more.
 const CALM_MS_MAX: i64 = 6 * 3_600_000;
@@ -73,6 +74,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         outputs: topics(&["out.a", "out.b", "dead"]),
         delivery: Delivery::ExactlyOnce,
         commit_interval: Duration::from_millis(100),
+        transaction_timeout: Duration::from_secs(15),
         batch_records,
         batch_bytes: 4096,
         output: OutputLimits { records_per_input: RECORDS_PER_INPUT, bytes_per_input: 1 << 20, targets: 2 },
@@ -96,7 +98,7 @@ pub fn stateful(mut settings: Settings) -> Settings {
 
 impl Simulation {
     pub fn new(rng: Rng, settings: Settings, partitions: Vec<TopicPartition>, workers: usize) -> Self {
-        clock::set(START_MS);
+        clock::start(START_MS);
         let world = Arc::new(Mutex::new(World { retry_attempts: settings.retry.attempts, ..World::default() }));
         let observer = Observers::default().transform(&settings.id, &settings.inputs, &settings.inputs);
         let broker = Broker::new(rng, Arc::new(settings.clone()), world.clone(), partitions);
@@ -193,6 +195,8 @@ impl Simulation {
                 self.deploy(quality);
             }
             38..46 => self.tell(worker),
+            // Somebody sets the wall clock, by up to an hour.
+            46..48 => clock::step_wall(self.chance_below(2 * HOUR_MS) as i64 - HOUR_MS as i64),
             _ => {}
         }
     }
@@ -273,7 +277,7 @@ impl Simulation {
             self.broker.borrow_mut().crashed.insert(session);
             drop(manager);
             self.workers[worker].revisions = None;
-            self.workers[worker].opens_at = clock::now().0 + self.chance_below(80_000) as i64;
+            self.workers[worker].opens_at = clock::ms() + self.chance_below(80_000) as i64;
             self.age_disk(worker);
         }
     }
@@ -296,7 +300,7 @@ impl Simulation {
         if broker.rng.chance(500) {
             broker.evict(*session);
         } else {
-            self.workers[worker].stalled_until = clock::now().0 + 70_000;
+            self.workers[worker].stalled_until = clock::ms() + 70_000;
         }
     }
 
@@ -304,7 +308,7 @@ impl Simulation {
         if let Some((_, mut manager)) = self.workers[worker].manager.take() {
             let _ = manager.stop(clock::now);
             self.workers[worker].revisions = None;
-            self.workers[worker].opens_at = clock::now().0 + self.chance_below(5000) as i64;
+            self.workers[worker].opens_at = clock::ms() + self.chance_below(5000) as i64;
         }
     }
 
@@ -357,7 +361,7 @@ impl Simulation {
 
     /// One turn of a worker, or its next attempt to open a session.
     pub fn step(&mut self, worker: usize) {
-        let now = clock::now().0;
+        let now = clock::ms();
         let one = &mut self.workers[worker];
         if now < one.stalled_until || (one.manager.is_none() && now < one.opens_at) {
             clock::advance(10);
@@ -397,7 +401,7 @@ impl Simulation {
                 let (session, manager) = ended.expect("it has just run");
                 let died = self.broker.borrow().crashed.contains(&session);
                 self.workers[worker].revisions = (!died).then(|| manager.into_revisions());
-                self.workers[worker].opens_at = clock::now().0 + 100 + self.chance_below(1000) as i64;
+                self.workers[worker].opens_at = clock::ms() + 100 + self.chance_below(1000) as i64;
             }
             Err(error) => panic!("the task manager handles an abort itself: {error}"),
         }
@@ -409,12 +413,12 @@ impl Simulation {
         self.world.lock().no_instances = 0;
         self.world.lock().stalls = 0;
         self.workers.iter_mut().for_each(|worker| worker.stalled_until = 0);
-        let since = clock::now().0;
+        let since = clock::ms();
         for steps in 0.. {
             if self.is_done() {
                 break;
             }
-            let took = clock::now().0 - since;
+            let took = clock::ms() - since;
             assert!(
                 took < CALM_MS_MAX && steps < CALM_STEPS_MAX,
                 "no end after {steps} turns, {took} ms: {}",
@@ -447,7 +451,7 @@ impl Simulation {
                     if key == b"tick" {
                         continue;
                     }
-                    let found = manager.look_up(partition, STORE, &key, clock::now()).expect("it is open");
+                    let found = manager.look_up(partition, STORE, &key, clock::wall()).expect("it is open");
                     let key_text = String::from_utf8_lossy(&key);
                     assert_eq!(found.as_ref(), fold.get(&key), "partition {partition}, key {key_text:?}");
                 }
@@ -505,6 +509,6 @@ pub fn put(broker: &mut Broker, at: TopicPartition, kind: Kind) {
     };
     let letter = char::from(kind.letter());
     let value = format!("{letter}/{}/{}/{offset}", at.input, at.partition).into_bytes();
-    log.records.push(Input { offset, timestamp: clock::now().0, key, value, headers });
+    log.records.push(Input { offset, timestamp: clock::wall().0, key, value, headers });
     log.end += 1;
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sandbar::model::batch::{HeaderRef, RecordRef};
 use sandbar::model::names::TopicName;
-use sandbar::ports::{CommitOffset, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
+use sandbar::ports::{
+    CommitOffset, NoPlace, ProducerRecord, Rebalance, Session, SessionError, TopicPartition, UnplacedPartition,
+};
 
 use super::broker::{Broker, InputLog, Sent, partition_of};
 use super::clock;
@@ -22,6 +24,8 @@ pub struct SimSession {
     /// The partitions that it believes to own: from the event on, until it gave them up.
     holds: BTreeSet<TopicPartition>,
     positions: BTreeMap<TopicPartition, i64>,
+    /// Partitions whose offset was not settled.
+    unplaced: Vec<UnplacedPartition>,
     /// Paused partitions, with how many fetched records may still come.
     paused: BTreeMap<TopicPartition, usize>,
     /// Given up, but with fetched records that may still come.
@@ -48,6 +52,7 @@ impl SimSession {
             epoch,
             holds: BTreeSet::new(),
             positions: BTreeMap::new(),
+            unplaced: Vec::new(),
             paused: BTreeMap::new(),
             ghosts: Vec::new(),
             told: BTreeMap::new(),
@@ -82,6 +87,17 @@ impl SimSession {
         })
     }
 
+    /// Reads a partition from its committed offset on.
+    fn place(&mut self, partition: TopicPartition) -> CommitOffset {
+        let next_offset = self.broker.borrow_mut().position(partition);
+        self.positions.insert(partition, next_offset);
+        self.told.remove(&partition);
+        self.paused.remove(&partition);
+        self.ghosts.retain(|(ghost, _)| *ghost != partition);
+        let metadata = self.broker.borrow().metadata.get(&partition).cloned().unwrap_or_default();
+        CommitOffset { partition, next_offset, metadata }
+    }
+
     fn check_epoch(&self) -> Result<()> {
         if !self.broker.borrow().is_current(&self.transactional_id, self.epoch) {
             return Err(SessionError::Restart("fenced".into()));
@@ -91,7 +107,7 @@ impl SimSession {
 
     fn deliver(&mut self, records_max: usize, on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>)) -> usize {
         let broker = &mut *self.broker.borrow_mut();
-        let Broker { rng, faults, inputs, .. } = broker;
+        let Broker { rng, faults, inputs, reads_max, .. } = broker;
         for (partition, from) in self.ghosts.drain(..) {
             hand_over(&inputs[&partition], from, 3, partition, on_record);
         }
@@ -100,7 +116,7 @@ impl SimSession {
         let mut delivered = 0;
         for partition in partitions {
             let log = &inputs[&partition];
-            let mut room = (records_max - delivered).min(1 + rng.below(12));
+            let mut room = (records_max - delivered).min(1 + rng.below(*reads_max));
             if let Some(fetched) = self.paused.get_mut(&partition) {
                 room = room.min(*fetched);
                 *fetched -= room;
@@ -183,15 +199,28 @@ impl Session for SimSession {
         self.unanswered = false;
         let mut assigned = Vec::new();
         for &partition in partitions {
-            let next_offset = self.broker.borrow_mut().position(partition);
-            self.positions.insert(partition, next_offset);
-            self.told.remove(&partition);
-            self.paused.remove(&partition);
-            self.ghosts.retain(|(ghost, _)| *ghost != partition);
-            let metadata = self.broker.borrow().metadata.get(&partition).cloned().unwrap_or_default();
-            assigned.push(CommitOffset { partition, next_offset, metadata });
+            // Such a log waits for the transaction's end, or tells of it.
+            let waits = self.broker.borrow_mut().rng.chance(500);
+            if !waits && !self.broker.borrow_mut().is_settled(partition) {
+                self.unplaced.push(UnplacedPartition { partition, reason: NoPlace::Unsettled });
+                continue;
+            }
+            assigned.push(self.place(partition));
         }
         Ok(assigned)
+    }
+
+    fn unplaced(&self) -> &[UnplacedPartition] {
+        &self.unplaced
+    }
+
+    fn settle(&mut self) -> Result<Vec<CommitOffset>> {
+        self.enter("settle")?;
+        assert!(!self.open, "a partition is taken over in mid-transaction");
+        let waiting = self.unplaced.iter().map(|unplaced| unplaced.partition);
+        let settled: Vec<TopicPartition> = waiting.filter(|&at| self.broker.borrow_mut().is_settled(at)).collect();
+        self.unplaced.retain(|unplaced| !settled.contains(&unplaced.partition));
+        Ok(settled.into_iter().map(|partition| self.place(partition)).collect())
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -199,6 +228,7 @@ impl Session for SimSession {
         self.unanswered = false;
         for partition in partitions {
             self.holds.remove(partition);
+            self.unplaced.retain(|unplaced| unplaced.partition != *partition);
             if let Some(position) = self.positions.remove(partition) {
                 self.ghosts.push((*partition, position));
             }
@@ -320,7 +350,7 @@ impl Session for SimSession {
             6 => return unknown(),
             // Its request is late: it arrives, or it is fenced before.
             7 => {
-                let at = clock::now().0 + broker.rng.between(1, 100_000);
+                let at = clock::ms() + broker.rng.between(1, 100_000);
                 broker.end_later(&id, at);
                 return unknown();
             }

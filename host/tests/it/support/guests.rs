@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sandbar::guest::compile::Compiler;
 use sandbar::guest::{ModuleOptions, Modules, Tables};
 use sandbar::model::batch::{Batch, RecordRef};
+use sandbar::model::clock::{Monotonic, Now};
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
@@ -147,7 +148,7 @@ pub struct Bench {
     pub session: Recorder,
     pub state: KeyedState,
     pub stats: TransactionStats,
-    pub now: Timestamp,
+    pub now: Now,
     /// The waits of the task, in order.
     pub waits: Vec<u64>,
     offset: i64,
@@ -175,7 +176,8 @@ impl Bench {
         let task = Task::new(&assigned, revision.clone(), false);
         let session = Recorder::default();
         let stats = TransactionStats::default();
-        Self { task, revision, session, state, stats, now: Timestamp(1_700_000_000_000), waits: Vec::new(), offset: 0 }
+        let now = Now { wall: Timestamp(1_700_000_000_000), mono: Monotonic::from_millis(1000) };
+        Self { task, revision, session, state, stats, now, waits: Vec::new(), offset: 0 }
     }
 
     pub fn offer(&mut self, values: &[&str]) -> &mut Self {
@@ -202,14 +204,20 @@ impl Bench {
             if !self.task.has_pending() {
                 return self;
             }
-            if self.task.is_waiting(self.now) {
-                let until = self.task.wait_until().expect("it waits for a time");
-                self.waits.push(until.millis_since(self.now));
-                self.now = until;
+            if self.task.is_waiting(self.now.mono) {
+                let left = self.task.time_left(self.now).expect("it waits for a time");
+                self.waits.push(left.as_millis() as u64);
+                self.pass(left);
             }
             self.step();
         }
         panic!("no end: {:?}", self.task.status(None));
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        let Now { wall, mono } = self.now;
+        self.now = Now { wall: wall.after(time), mono: mono.after(time) };
     }
 
     pub fn step(&mut self) -> Step {
@@ -218,13 +226,7 @@ impl Bench {
 
     pub fn try_step(&mut self) -> Result<Step, SessionError> {
         let Self { task, now, session, state, stats, .. } = self;
-        task.step(&mut StepContext {
-            now: *now,
-            call_ends_at: Instant::now() + Duration::from_secs(60),
-            session,
-            state,
-            stats,
-        })
+        task.step(&mut StepContext { now: *now, end: now.mono.after(Duration::MAX), session, state, stats })
     }
 
     /// The dead letters, as offset, code and message.

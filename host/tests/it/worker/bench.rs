@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbar::embedded::{EmbeddedLog, Options};
+use sandbar::model::clock::Now;
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::{Delivery, Spec, Start};
-use sandbar::model::units::Timestamp;
 use sandbar::ports::{GuestFactory, Log, LogRecord, NewTopic, Session, SessionOptions};
 use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::observer::Observers;
@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use crate::support::cpu;
 
-const GROUP: &str = "g";
+pub const GROUP: &str = "g";
 /// The time after which a test gives up: far more than a slow machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The parts of a bench that tests choose.
 pub struct Setup<'a> {
@@ -56,22 +56,9 @@ impl Bench {
         let input = topic(&*log, "in", false);
         let output = topic(&*log, "out", setup.compacted[0]);
         let dead = topic(&*log, "t.n.dead-letter", setup.compacted[1]);
-        let spec = spec(setup.spec);
-        let settings = Settings::of(&spec, 1, Vec::new(), vec![setup.record_bytes_max; 2]);
-        let observer = Observers::default().transform(&spec.id, &settings.inputs, &settings.outputs);
-        let session = SessionOptions {
-            group: GROUP.into(),
-            transactional_id: "w".into(),
-            inputs: settings.inputs.clone(),
-            outputs: settings.outputs.clone(),
-            delivery: Delivery::ExactlyOnce,
-            start: Start::Earliest,
-            begun: BTreeMap::new(),
-            co_partitioned: false,
-        };
+        let (revision, session) = runnable(setup.spec, Vec::new(), setup.record_bytes_max, setup.guests);
         let first = log.start_offsets(&input, &session.start).expect("there");
         log.commit_for_group(GROUP, &first).expect("nobody is a member");
-        let revision = Arc::new(RunnableRevision { settings, guests: setup.guests, observer });
         let revisions = Revisions { current: revision.clone(), previous: None, rejected: None };
         let manager = TaskManager::new(wrap(log.open(&session).expect("opens")), revisions, None, cpu::account("t"));
         Self { _dir: dir, log, input, output, dead, revision, manager }
@@ -87,7 +74,7 @@ impl Bench {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < deadline, "at {:?}: {:?}", self.committed(), self.manager.status());
-            self.manager.run_once(Timestamp::now, Duration::from_millis(10)).expect("the session goes on");
+            self.manager.run_once(Now::read, Duration::from_millis(10)).expect("the session goes on");
         }
     }
 
@@ -106,7 +93,32 @@ impl Bench {
     }
 }
 
-fn topic(log: &dyn Log, name: &str, compacted: bool) -> TopicName {
+/// The transform with these fields of its spec, and the options of its session.
+pub fn runnable(
+    fields: &Value,
+    changelogs: Vec<TopicName>,
+    record_bytes_max: usize,
+    guests: Arc<dyn GuestFactory>,
+) -> (Arc<RunnableRevision>, SessionOptions) {
+    let spec = spec(fields);
+    let written = 2 + changelogs.len();
+    let settings = Settings::of(&spec, 1, changelogs, vec![record_bytes_max; written]);
+    let observer = Observers::default().transform(&spec.id, &settings.inputs, &settings.outputs);
+    let session = SessionOptions {
+        group: GROUP.into(),
+        transactional_id: "w".into(),
+        inputs: settings.inputs.clone(),
+        outputs: settings.outputs.clone(),
+        delivery: Delivery::ExactlyOnce,
+        transaction_timeout: settings.transaction_timeout,
+        start: Start::Earliest,
+        begun: BTreeMap::new(),
+        co_partitioned: false,
+    };
+    (Arc::new(RunnableRevision { settings, guests, observer }), session)
+}
+
+pub fn topic(log: &dyn Log, name: &str, compacted: bool) -> TopicName {
     let name: TopicName = name.parse().expect("valid");
     log.create_topic(&NewTopic { name: name.clone(), partitions: 1, compacted, retention: None }).expect("made");
     name
