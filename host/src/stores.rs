@@ -28,6 +28,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{Log, OpenError, Positions, Restore, StateOpener, TopicInfo};
 use crate::state::local::{LocalError, Memory};
 use crate::state::{KeyedState, LocalStore, Store, StoreSettings};
+use crate::steady_clock;
 use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
 use claims::Claims;
@@ -129,7 +130,7 @@ impl Stores {
                 _ = shutdown.wait_for(|&down| down) => return,
             }
             let own = self.clone();
-            match tokio::task::spawn_blocking(move || own.clean_up(Timestamp::now())).await {
+            match tokio::task::spawn_blocking(move || own.clean_up(steady_clock::now())).await {
                 Ok(Ok(removed)) => metrics.store_copies_removed.inc_by(removed as u64),
                 Ok(Err(error)) => tracing::warn!(%error, "local copies that nobody uses were not removed"),
                 // A panic in there was reported where it happened.
@@ -186,7 +187,7 @@ impl TransformStores {
             let committed = committed.get(&settings.name).copied();
             let log = &*self.host.log;
             let changelog = Changelog { log, topic, partition, committed, copy_age_max: *copy_age_max };
-            let mut restore = StoreRestore::begin(&changelog, local, wipe, Timestamp::now())?;
+            let mut restore = StoreRestore::begin(&changelog, local, wipe, steady_clock::now())?;
             progress.total.fetch_add(restore.left(), Ordering::Relaxed);
             while restore.left() > 0 {
                 progress.check()?;

@@ -13,6 +13,7 @@ use crate::model::names::TransformId;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
 use crate::ports::StateOpener;
+use crate::steady_clock;
 use crate::stores::TransformStores;
 use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
 
@@ -111,7 +112,7 @@ impl Workers {
                 stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
                 commands: received,
                 status,
-                clock: Timestamp::now,
+                clock: steady_clock::now,
             };
             let thread = std::thread::Builder::new().name(format!("{}-{number}", id.name)).stack_size(STACK_BYTES);
             let thread = (parts.spawn)(thread, Box::new(move || worker.run())).map_err(|error| {

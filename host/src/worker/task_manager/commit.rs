@@ -54,6 +54,10 @@ impl TaskManager {
             OpenError::Partitions(message) => SessionError::Restart(message),
             error => SessionError::Withheld { code: error.code(), message: error.to_string() },
         })?;
+        self.states.sweep(now).map_err(|fault| {
+            let message = format!("the local state failed: {fault}");
+            SessionError::Withheld { code: Code::StateUnavailable, message }
+        })?;
         let first_changelog = self.revision().settings.changelogs.start;
         self.states.send(&mut *self.session, first_changelog)?;
         let positions = self.states.changelog_positions(&*self.session, first_changelog);
@@ -74,6 +78,7 @@ impl TaskManager {
         let faulty = self.states.committed(&*self.session, first_changelog, now);
         self.wait_for_states(&faulty);
         observer.metrics.committed.inc();
+        observer.metrics.stores.expired.inc_by(self.states.take_expired());
         self.stats.count(&observer, now);
         self.pass_trial();
         if self.portion.committed(self.revision().settings.batch_records) {
