@@ -138,6 +138,11 @@ impl KeyedState {
         each.flat_map(|(index, store)| store.changes().map(move |(key, entry)| (index, key, entry)))
     }
 
+    /// The bytes by which each store grows with the open transaction; negative if it shrinks.
+    pub fn growth(&self) -> impl Iterator<Item = i64> {
+        self.stores.iter().map(Store::growth)
+    }
+
     /// Bytes of the open transaction's changes, which wait in memory.
     pub fn pending_bytes(&self) -> usize {
         self.stores.iter().map(Store::pending_bytes).sum()

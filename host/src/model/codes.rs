@@ -194,6 +194,10 @@ codes! {
         "use a host of that version, and upgrade this one";
     OffsetUnreadable = "E227", 500, "The metadata of a committed offset is not valid",
         "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
+    TeamDisk = "E231", 503, "The stores of a team are over their disk budget on a host",
+        "raise --state-disk-per-team-max, keep less in the stores, or add a host";
+    StateMemory = "E232", 503, "The memory stores of a host are over their budget",
+        "raise --state-memory-max, use stores on disk, or add a host";
 }
 
 impl Code {

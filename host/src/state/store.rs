@@ -91,7 +91,7 @@ impl Store {
     /// A store over a local store that is up to date.
     pub fn new(settings: StoreSettings, local: Box<dyn LocalStore>) -> Result<Self, LocalError> {
         let mark = local.mark()?.unwrap_or_default();
-        let hot = local.wants_cache().then(|| {
+        let hot = (local.wants_cache() && settings.hot_bytes_max > 0).then(|| {
             let entries = usize::try_from(settings.hot_bytes_max / 128).unwrap_or(usize::MAX);
             Cache::with_weighter(entries, settings.hot_bytes_max, Weight)
         });
@@ -240,6 +240,11 @@ impl Store {
     /// The changes of the transaction, by key.
     pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
         self.transaction.changes.iter().map(|(key, entry)| (key.as_slice(), entry.as_ref()))
+    }
+
+    /// The bytes by which it grows with the open transaction; negative if it shrinks.
+    pub fn growth(&self) -> i64 {
+        self.transaction.bytes_more
     }
 
     /// Bytes that the transaction and the current call hold in memory.

@@ -173,6 +173,18 @@ impl PartitionStates {
         partitions.into_iter().map(|partition| self.get_mut(partition).take_expired()).sum()
     }
 
+    /// Checks that this host has room for the growth of the stores in the open transaction. One that shrinks a store always
+    /// has, so that a budget that is used up can be relieved.
+    pub fn check_growth(&self) -> Result<(), OpenError> {
+        let Some(opener) = &self.opener else { return Ok(()) };
+        let mut growth: BTreeMap<usize, i64> = BTreeMap::new();
+        for (store, bytes) in self.open().flat_map(|(_, state)| state.growth().enumerate()) {
+            *growth.entry(store).or_default() += bytes;
+        }
+        let growing = growth.into_iter().filter(|&(_, bytes)| bytes > 0);
+        growing.into_iter().try_for_each(|(store, bytes)| opener.check_growth(store, bytes.unsigned_abs()))
+    }
+
     /// Sends the changes of the transaction to the changelogs, and waits until they are there. `first` is the index of the
     /// first changelog among the outputs.
     pub fn send(&self, session: &mut dyn Session, first: usize) -> Result<(), SessionError> {
@@ -287,8 +299,8 @@ impl PartitionStates {
 fn failed(error: &OpenError, now: Timestamp) -> RestoreEnd {
     let last = LastError { code: error.code(), message: error.to_string(), offset: None, at: now };
     match error {
-        OpenError::Lost(_) | OpenError::Unavailable(_) | OpenError::Newer(_) => RestoreEnd::Failed(last),
         OpenError::Partitions(_) => RestoreEnd::Stopped(last),
+        _ => RestoreEnd::Failed(last),
     }
 }
 

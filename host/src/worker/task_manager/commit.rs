@@ -52,12 +52,13 @@ impl TaskManager {
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; after a passing error all goes on.
             OpenError::Partitions(message) => SessionError::Restart(message),
-            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
+            error => withheld(error),
         })?;
         self.states.sweep(now).map_err(|fault| {
             let message = format!("the local state failed: {fault}");
             SessionError::Withheld { code: Code::StateUnavailable, message }
         })?;
+        self.states.check_growth().map_err(withheld)?;
         let first_changelog = self.revision().settings.changelogs.start;
         self.states.send(&mut *self.session, first_changelog)?;
         let positions = self.states.changelog_positions(&*self.session, first_changelog);
@@ -203,4 +204,8 @@ impl TaskManager {
         let own = self.tasks.values_mut().filter(|task| partitions.contains(&task.id().partition));
         own.for_each(|task| task.wait_for_state(true));
     }
+}
+
+fn withheld(error: OpenError) -> SessionError {
+    SessionError::Withheld { code: error.code(), message: error.to_string() }
 }
