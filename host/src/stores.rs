@@ -52,8 +52,7 @@ pub struct StoreLimits {
     pub cache_bytes_max: u64,
     /// Hot entries of one partition of a store on disk, in bytes. Default 4 MiB (`state_hot_max`).
     pub hot_bytes_max: u64,
-    /// Hot entries of all stores together, in bytes: stores that get none go without. Default 256 MiB
-    /// (`state_hot_total_max`).
+    /// Hot entries of all stores together, in bytes. Default 256 MiB (`state_hot_total_max`).
     pub hot_total_bytes_max: u64,
     /// All memory stores together, in bytes of keys and values, and 64 for each entry. Default 2 GiB (`state_memory_max`).
     pub memory_bytes_max: u64,
@@ -182,6 +181,7 @@ impl Stores {
     pub async fn keep_up_for_ever(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) {
         let interval = (self.limits.cleanup_delay / 20).clamp(CLEANUP_INTERVAL_MIN, CLEANUP_INTERVAL_MAX);
         let mut clean_up_in = interval;
+        let mut has_failed = false;
         loop {
             let pause = MEASURE_INTERVAL.min(clean_up_in);
             tokio::select! {
@@ -198,12 +198,16 @@ impl Stores {
                 let removed = if is_due { own.clean_up(steady_clock::now())? } else { 0 };
                 own.measure().map(|()| removed)
             };
-            match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(removed)) => metrics.store_copies_removed.inc_by(removed as u64),
-                Ok(Err(error)) => tracing::warn!(%error, "the local stores were not measured, or not cleaned up"),
-                // A panic in there was reported where it happened.
+            // A panic in there was reported where it happened.
+            let Ok(done) = tokio::task::spawn_blocking(work).await else { continue };
+            match &done {
+                Ok(removed) => metrics.store_copies_removed.inc_by(*removed as u64),
+                Err(error) if !has_failed => {
+                    tracing::warn!(%error, "the local stores are not measured, and not cleaned up");
+                }
                 Err(_) => {}
             }
+            has_failed = done.is_err();
         }
     }
 }

@@ -111,7 +111,8 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
     pub state_hot_max: Option<Bytes>,
 
-    /// Memory for the hot entries of all stores on disk together; stores that get none of it work without [default: 256MiB]
+    /// Memory for the hot entries of all stores on disk together: a partition gets a sixteenth of the rest at most
+    /// [default: 256MiB]
     #[arg(long, env = "SANDBAR_STATE_HOT_TOTAL_MAX", value_name = "SIZE")]
     pub state_hot_total_max: Option<Bytes>,
 

@@ -16,6 +16,9 @@ use crate::model::units::Bytes;
 use crate::ports::OpenError;
 use crate::telemetry::metrics::StateMetrics;
 
+/// A store gets this part of the memory for hot entries that is left, at most: so there is some for every other.
+const HOT_DIVISOR: u64 = 16;
+
 /// See the module. Shared by all stores of a host.
 pub(super) struct Budgets {
     limits: StoreLimits,
@@ -55,11 +58,11 @@ impl Budgets {
         self.limits.team_disk_bytes_max
     }
 
-    /// Sets memory aside for the hot entries of one store: the most that it may have, or the rest.
+    /// Sets memory aside for the hot entries of one store: the most that it may have, or a part of the rest.
     pub fn hot_share(self: &Arc<Self>) -> HotShare {
         let mut used = self.used.lock();
         let rest = self.limits.hot_total_bytes_max.saturating_sub(used.hot_bytes);
-        let bytes = self.limits.hot_bytes_max.min(rest);
+        let bytes = self.limits.hot_bytes_max.min(rest / HOT_DIVISOR);
         used.hot_bytes += bytes;
         self.metrics.hot(used.hot_bytes);
         HotShare { budgets: self.clone(), bytes }
@@ -173,12 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn hot_entries_get_the_rest_and_give_it_back() {
-        let budgets = budgets(StoreLimits { hot_bytes_max: 4, hot_total_bytes_max: 10, ..StoreLimits::default() });
-        let shares: Vec<HotShare> = (0..4).map(|_| budgets.hot_share()).collect();
-        assert_eq!(shares.iter().map(|share| share.bytes).collect::<Vec<_>>(), [4, 4, 2, 0]);
+    fn every_store_gets_memory_for_hot_entries_and_gives_it_back() {
+        let budgets = budgets(StoreLimits { hot_bytes_max: 400, hot_total_bytes_max: 9600, ..StoreLimits::default() });
+        let shares: Vec<HotShare> = (0..60).map(|_| budgets.hot_share()).collect();
+        let bytes: Vec<u64> = shares.iter().map(|share| share.bytes).collect();
+        assert!(bytes[..8].iter().all(|&bytes| bytes == 400) && bytes[59] > 0, "{bytes:?}");
+        assert!(bytes.iter().sum::<u64>() <= 9600);
         drop(shares);
-        assert_eq!(budgets.hot_share().bytes, 4);
+        assert_eq!(budgets.hot_share().bytes, 400);
     }
 
     #[test]

@@ -96,11 +96,14 @@ impl RestoreQueue {
             // A panic ends the restore, and not the thread that others wait for: it was reported where it happened.
             let step = || if job.is_given_up() { Turn::Done } else { job.step() };
             let turn = catch_unwind(AssertUnwindSafe(step)).unwrap_or(Turn::Done);
-            if turn == Turn::Done {
+            let mut waiting = self.waiting.lock();
+            // Asked under the lock: whoever gives it up takes the lock after that, and finds it in the queue or not.
+            if turn == Turn::Done || job.is_given_up() {
+                drop(waiting);
                 // Without the lock, as its stores are closed here.
                 drop(job);
             } else {
-                self.put(&mut self.waiting.lock(), &team, job, turn == Turn::Stuck);
+                self.put(&mut waiting, &team, job, turn == Turn::Stuck);
             }
         }
     }
