@@ -151,8 +151,8 @@ impl Start {
         let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
         let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
         let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
-        let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
-        tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
+        let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores, &metrics);
+        tokio::spawn(stores.clone().keep_up_for_ever(metrics.clone(), shutdown.clone()));
         let processors = Processors::new(config.guest_calls_max, Arc::new(|_| 1), metrics.cpu.clone());
         let parts = Parts {
             log: log.clone(),

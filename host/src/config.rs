@@ -155,6 +155,11 @@ impl Flags {
         StoreLimits {
             cache_bytes_max: bytes(self.state_cache_max, default.cache_bytes_max),
             hot_bytes_max: bytes(self.state_hot_max, default.hot_bytes_max),
+            hot_total_bytes_max: bytes(self.state_hot_total_max, default.hot_total_bytes_max),
+            memory_bytes_max: bytes(self.state_memory_max, default.memory_bytes_max),
+            team_disk_bytes_max: self.state_disk_per_team_max.map(|limit| limit.0),
+            disk_free_bytes_min: bytes(self.state_disk_free_min, default.disk_free_bytes_min),
+            restores_max: self.state_restores_max.map_or(default.restores_max, std::num::NonZero::get),
             cleanup_delay: duration(self.state_cleanup_delay, default.cleanup_delay),
         }
     }

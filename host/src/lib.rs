@@ -23,6 +23,7 @@ pub mod positions;
 pub mod private_file;
 pub mod record_json;
 pub mod state;
+pub mod steady_clock;
 pub mod stores;
 pub mod supervisor;
 pub mod task;

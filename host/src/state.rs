@@ -16,7 +16,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
-pub use store::{Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings};
+pub use store::{Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings, SweepBudget};
 
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};
@@ -138,9 +138,25 @@ impl KeyedState {
         each.flat_map(|(index, store)| store.changes().map(move |(key, entry)| (index, key, entry)))
     }
 
+    /// The bytes by which each store grows with the open transaction; negative if it shrinks.
+    pub fn growth(&self) -> impl Iterator<Item = i64> {
+        self.stores.iter().map(Store::growth)
+    }
+
     /// Bytes of the open transaction's changes, which wait in memory.
     pub fn pending_bytes(&self) -> usize {
         self.stores.iter().map(Store::pending_bytes).sum()
+    }
+
+    /// Deletes expired entries in the open transaction, within a budget.
+    pub fn sweep(&mut self, now: Timestamp, budget: &mut SweepBudget<'_>) -> Result<(), LocalError> {
+        let swept = self.stores.iter_mut().try_for_each(|store| store.sweep(now, budget));
+        swept.inspect_err(|error| self.fault = Some(error.clone()))
+    }
+
+    /// Returns the number of expired entries that were deleted since the last question.
+    pub fn take_expired(&mut self) -> u64 {
+        self.stores.iter_mut().map(Store::take_expired).sum()
     }
 
     /// Forgets the changes of the aborted transaction.

@@ -1,42 +1,46 @@
-//! The stores of a host: opened for the partitions that its workers own, in threads of their own.
+//! The stores of a host: opened for the partitions that its workers own, in a few threads that the teams share.
 //!
 //! ```text
-//! worker: StateOpener::open(partition) --thread--> claim -> local store (disk or memory) -> restore from the changelog --> KeyedState
+//! worker: StateOpener::open(partition) --claims--> queue --turns--> local store (disk or memory) -> restore from the changelog --> KeyedState
 //!            poll() ... None, None ... Some(state)
 //! ```
 //!
 //! Invariants: a partition of a store is open once at a time (its state, or its restore, holds a claim); a state is handed
 //! over only when it has every committed change.
 
+mod budgets;
 mod claims;
 mod disk;
+mod memory;
+mod opening;
 pub mod restore;
-mod restore_thread;
+mod restore_queue;
 pub mod tables;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::model::names::TopicName;
+use crate::model::names::{TeamName, TopicName};
 use crate::model::spec::{Spec, StoreKind};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, OpenError, Positions, Restore, StateOpener, TopicInfo};
-use crate::state::local::{LocalError, Memory};
-use crate::state::{KeyedState, LocalStore, Store, StoreSettings};
+use crate::state::StoreSettings;
+use crate::state::local::LocalError;
+use crate::steady_clock;
 use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
+use budgets::Budgets;
 use claims::Claims;
-use disk::{Disk, DiskStore};
-use restore::{Changelog, StoreRestore};
-use restore_thread::{Progress, RestoreThread};
+use disk::Disk;
+use opening::QueuedRestore;
+use restore_queue::RestoreQueue;
 
-/// The time for which one read of a changelog waits for records. After it, a restore that was given up ends.
-const READ_WAIT: Duration = Duration::from_millis(200);
+/// The time between two measurements of the disk.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// The time after which no further input's partitions are counted: the worker does not poll meanwhile.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds of the time between two searches for copies that nobody uses: a twentieth of the time for which they are kept.
@@ -50,6 +54,17 @@ pub struct StoreLimits {
     pub cache_bytes_max: u64,
     /// Hot entries of one partition of a store on disk, in bytes. Default 4 MiB (`state_hot_max`).
     pub hot_bytes_max: u64,
+    /// Hot entries of all stores together, in bytes. Default 256 MiB (`state_hot_total_max`).
+    pub hot_total_bytes_max: u64,
+    /// All memory stores together, in bytes of keys and values, and 64 for each entry. Default 2 GiB (`state_memory_max`).
+    pub memory_bytes_max: u64,
+    /// Local stores of one team, in bytes of files. Default none (`state_disk_per_team_max`): disks differ, each store has
+    /// a limit of its own, and a host that is upgraded goes on as before.
+    pub team_disk_bytes_max: Option<u64>,
+    /// Free disk below which no local store grows, in bytes. Default 64 MiB (`state_disk_free_min`).
+    pub disk_free_bytes_min: u64,
+    /// Restores that are done at once. Default 8 (`state_restores_max`).
+    pub restores_max: usize,
     /// The time for which a local copy is kept that no worker has open. Default 20 h (`state_cleanup_delay`).
     pub cleanup_delay: Duration,
 }
@@ -59,6 +74,11 @@ impl Default for StoreLimits {
         Self {
             cache_bytes_max: 64 << 20,
             hot_bytes_max: 4 << 20,
+            hot_total_bytes_max: 256 << 20,
+            memory_bytes_max: 2 << 30,
+            team_disk_bytes_max: None,
+            disk_free_bytes_min: 64 << 20,
+            restores_max: 8,
             // Older copies are not trusted where their changelog topic has Kafka's defaults: see `restore`.
             cleanup_delay: Duration::from_secs(20 * 3600),
         }
@@ -72,6 +92,8 @@ pub struct Stores {
     disk: Arc<Disk>,
     limits: StoreLimits,
     claims: Arc<Claims>,
+    budgets: Arc<Budgets>,
+    restores: Arc<RestoreQueue>,
 }
 
 /// One store of a transform.
@@ -86,9 +108,11 @@ pub struct StoreOf {
 
 impl Stores {
     /// Local stores are kept in `folder`.
-    pub fn new(log: Arc<dyn Log>, folder: &Path, limits: StoreLimits) -> Self {
+    pub fn new(log: Arc<dyn Log>, folder: &Path, limits: StoreLimits, metrics: &Metrics) -> Self {
         let disk = Arc::new(Disk::new(folder, limits.cache_bytes_max));
-        Self { log, disk, limits, claims: Arc::default() }
+        let budgets = Arc::new(Budgets::new(folder, limits, metrics.state.clone()));
+        let restores = Arc::new(RestoreQueue::new(limits.restores_max, metrics.state.clone()));
+        Self { log, disk, limits, claims: Arc::default(), budgets, restores }
     }
 
     /// The stores of a transform. `changelogs` are in the order of the spec.
@@ -110,8 +134,15 @@ impl Stores {
                 ..StoreSettings::of(name, store, &spec.limits)
             },
         });
-        let inputs = spec.inputs.clone();
-        TransformStores { host: self.clone(), inputs, stores: stores.collect(), partitions, metrics, may_open: None }
+        TransformStores {
+            host: self.clone(),
+            team: spec.id.team.clone(),
+            inputs: spec.inputs.clone(),
+            stores: stores.collect(),
+            partitions,
+            metrics,
+            may_open: None,
+        }
     }
 
     /// Removes local copies that nobody has used for long: of partitions that moved away, of transforms that are gone.
@@ -122,29 +153,77 @@ impl Stores {
         self.disk.sweep(claim, |mark| u128::from(now.millis_since(Timestamp(mark.at))) >= delay)
     }
 
-    /// Cleans up now and then until `shutdown` becomes true.
-    pub async fn clean_up_for_ever(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) {
-        let interval = (self.limits.cleanup_delay / 20).clamp(CLEANUP_INTERVAL_MIN, CLEANUP_INTERVAL_MAX);
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                _ = shutdown.wait_for(|&down| down) => return,
-            }
-            let own = self.clone();
-            match tokio::task::spawn_blocking(move || own.clean_up(Timestamp::now())).await {
-                Ok(Ok(removed)) => metrics.store_copies_removed.inc_by(removed as u64),
-                Ok(Err(error)) => tracing::warn!(%error, "local copies that nobody uses were not removed"),
-                // A panic in there was reported where it happened.
-                Err(_) => {}
+    /// Measures the disk of each team. From a team over its limit it removes the copies that no worker has open.
+    pub fn measure(&self) -> Result<(), LocalError> {
+        let over = self.budgets.measured(self.disk_by_team()?);
+        if over.is_empty() {
+            return Ok(());
+        }
+        let claim = |topic: &str, partition| {
+            team_of(topic).filter(|team| over.contains(team))?;
+            self.claims.try_take(&topic.parse().ok()?, partition)
+        };
+        if self.disk.sweep(claim, |_| true)? > 0 {
+            self.budgets.measured(self.disk_by_team()?);
+        }
+        Ok(())
+    }
+
+    fn disk_by_team(&self) -> Result<BTreeMap<TeamName, u64>, LocalError> {
+        let mut bytes = BTreeMap::new();
+        for copy in self.disk.copies()? {
+            if let Some(team) = team_of(&copy.topic) {
+                *bytes.entry(team).or_default() += copy.bytes;
             }
         }
+        Ok(bytes)
     }
+
+    /// Measures the disk, and cleans up, now and then until `shutdown` becomes true.
+    pub async fn keep_up_for_ever(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) {
+        let interval = (self.limits.cleanup_delay / 20).clamp(CLEANUP_INTERVAL_MIN, CLEANUP_INTERVAL_MAX);
+        let mut clean_up_in = interval;
+        let mut has_failed = false;
+        loop {
+            let pause = MEASURE_INTERVAL.min(clean_up_in);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = shutdown.wait_for(|&down| down) => return,
+            }
+            clean_up_in = clean_up_in.saturating_sub(pause);
+            let is_due = clean_up_in.is_zero();
+            if is_due {
+                clean_up_in = interval;
+            }
+            let own = self.clone();
+            let work = move || {
+                let removed = if is_due { own.clean_up(steady_clock::now())? } else { 0 };
+                own.measure().map(|()| removed)
+            };
+            // A panic in there was reported where it happened.
+            let Ok(done) = tokio::task::spawn_blocking(work).await else { continue };
+            match &done {
+                Ok(removed) => metrics.store_copies_removed.inc_by(*removed as u64),
+                Err(error) if !has_failed => {
+                    tracing::warn!(%error, "the local stores are not measured, and not cleaned up");
+                }
+                Err(_) => {}
+            }
+            has_failed = done.is_err();
+        }
+    }
+}
+
+/// The team of a changelog topic: `_sandbar.<cluster>.state.<team>.<name>.<store>`.
+fn team_of(topic: &str) -> Option<TeamName> {
+    topic.split('.').nth(3)?.parse().ok()
 }
 
 /// The stores of one transform.
 #[derive(Clone)]
 pub struct TransformStores {
     host: Stores,
+    team: TeamName,
     inputs: Vec<TopicName>,
     stores: Vec<StoreOf>,
     partitions: i32,
@@ -166,77 +245,30 @@ impl TransformStores {
         (&self.stores, self.partitions) == (&other.stores, other.partitions)
     }
 
-    fn build(
-        &self,
-        partition: i32,
-        committed: &Positions,
-        wipe: bool,
-        progress: &Progress,
-    ) -> Result<KeyedState, OpenError> {
-        if partition >= self.partitions {
-            let message = format!("partition {partition} is new, the changelogs have {} partitions", self.partitions);
-            return Err(OpenError::Partitions(message));
+    fn check_partition(&self, partition: i32) -> Result<(), OpenError> {
+        if partition < self.partitions {
+            return Ok(());
         }
-        // Dropped in reverse: if this breaks off, stores are closed before others may open them.
-        let mut claims = Vec::new();
-        let mut stores = Vec::new();
-        for store in &self.stores {
-            let StoreOf { kind, topic, copy_age_max, settings } = store;
-            let claim = self.host.claims.take(topic, partition, progress)?;
-            let local = self.local(*kind, topic, partition)?;
-            let started = Instant::now();
-            let committed = committed.get(&settings.name).copied();
-            let log = &*self.host.log;
-            let changelog = Changelog { log, topic, partition, committed, copy_age_max: *copy_age_max };
-            let mut restore = StoreRestore::begin(&changelog, local, wipe, Timestamp::now())?;
-            progress.total.fetch_add(restore.left(), Ordering::Relaxed);
-            while restore.left() > 0 {
-                progress.check()?;
-                let before = restore.left();
-                restore.step(&changelog, READ_WAIT)?;
-                progress.read.fetch_add(before.saturating_sub(restore.left()), Ordering::Relaxed);
-            }
-            let records = restore.records;
-            let took = started.elapsed();
-            self.metrics.stores.restored(records, took, restore.wiped);
-            if records > 0 {
-                tracing::info!(%topic, partition, records, ?took, "a store was brought up to date");
-            }
-            claims.push(claim);
-            let local = restore.finish();
-            stores.push(Store::new(settings.clone(), local).map_err(|error| OpenError::Unavailable(error.to_string()))?);
-        }
-        // Last, so that it is true when the first record comes.
-        self.may_open.as_ref().map_or(Ok(()), |may_open| may_open())?;
-        Ok(KeyedState::new(stores).holding(claims))
+        let message = format!("partition {partition} is new, the changelogs have {} partitions", self.partitions);
+        Err(OpenError::Partitions(message))
     }
 
-    fn local(&self, kind: StoreKind, topic: &TopicName, partition: i32) -> Result<Box<dyn LocalStore>, OpenError> {
+    /// Refuses a store that grows by about so many bytes, if a budget has no room for it.
+    fn check_room(&self, kind: StoreKind, more: u64) -> Result<(), OpenError> {
         match kind {
-            StoreKind::Memory => Ok(Box::new(Memory::default())),
-            StoreKind::Disk => {
-                let opened: Result<DiskStore, LocalError> = self.host.disk.open(topic.as_str(), partition);
-                Ok(Box::new(opened.map_err(|error| OpenError::Unavailable(error.to_string()))?))
-            }
+            StoreKind::Memory => self.host.budgets.check_memory(more),
+            StoreKind::Disk => self.host.budgets.check_disk(&self.team),
         }
     }
 }
 
 impl StateOpener for TransformStores {
     fn open(&self, partition: i32, committed: Positions, wipe: bool) -> Box<dyn Restore> {
-        let (sent, done) = sync_channel(1);
-        let progress = Arc::new(Progress::default());
-        let own = self.clone();
-        let shared = progress.clone();
-        let run = move || {
-            let built = own.build(partition, &committed, wipe, &shared);
-            // Nobody waits for it any more: it is dropped, and its claims with it.
-            let _ = sent.send(built);
-        };
-        if let Err(error) = std::thread::Builder::new().name(format!("restore-{partition}")).spawn(run) {
-            tracing::error!(%error, "the system has no thread left to restore a store");
-        }
-        Box::new(RestoreThread { done, progress })
+        Box::new(QueuedRestore::new(self.clone(), partition, committed, wipe))
+    }
+
+    fn check_growth(&self, store: usize, bytes: u64) -> Result<(), OpenError> {
+        self.stores.get(store).map_or(Ok(()), |store| self.check_room(store.kind, bytes))
     }
 
     fn check_inputs(&self) -> Result<(), OpenError> {

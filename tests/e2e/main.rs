@@ -11,6 +11,7 @@ mod conformance;
 mod control_topics;
 mod damaged;
 mod exactly_once;
+mod expiry;
 mod fairness;
 mod faults;
 mod formats;

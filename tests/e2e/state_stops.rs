@@ -51,12 +51,15 @@ fn inputs_that_share_a_store_have_equal_partitions() {
     assert!(refused.status == 422 && refused.body.contains("declares no store"), "{}", refused.body);
 }
 
-/// Else Kafka would delete entries that the store still has: it would have them until its partition moves.
+/// Else Kafka would delete entries that the store still has: it would have them until its partition moves. The topic is one
+/// that version 0.1 made.
 #[test]
 fn a_longer_ttl_wants_a_changelog_that_keeps_as_long() {
     let kafka = KafkaCluster::shared();
     let mut stateful = Stateful::new("state-ttl", 2, json!({"mode": "fold"}), json!({}));
     let host = Host::start(kafka, "state-ttl");
+    let settings = [("cleanup.policy", "compact,delete"), ("retention.ms", "10800000")];
+    topics::create_with(kafka, &[&stateful.changelog], 2, &settings);
     let mut deploy = |ttl: &str| {
         for (_, store) in stateful.job.spec["state"].as_object_mut().expect("it has stores") {
             store["ttl"] = ttl.into();
@@ -69,6 +72,20 @@ fn a_longer_ttl_wants_a_changelog_that_keeps_as_long() {
     let wanted = (30 * 24 + 1) * 3_600_000_i64;
     assert!(refused.body.contains(&format!("set its retention.ms to {wanted}")), "{}", refused.body);
     deploy("1h").success();
+}
+
+/// A topic that this version makes deletes nothing by its age, so that any ttl fits.
+#[test]
+fn a_changelog_that_is_compacted_only_fits_every_ttl() {
+    let kafka = KafkaCluster::shared();
+    let mut stateful = Stateful::new("state-any-ttl", 2, json!({"mode": "fold"}), json!({}));
+    let host = Host::start(kafka, "state-any-ttl");
+    for ttl in ["2h", "30days", "1h"] {
+        for (_, store) in stateful.job.spec["state"].as_object_mut().expect("it has stores") {
+            store["ttl"] = ttl.into();
+        }
+        host.api().try_deploy_with(&stateful.job.transform, &stateful.job.spec, &guests::stateful()).success();
+    }
 }
 
 /// From then on keys are elsewhere: nothing more is processed, on old partitions or new ones.

@@ -136,8 +136,8 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
         let partitions = state.log.partitions(&spec.inputs[0])?;
         let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));
-        for (name, store) in names.into_iter().zip(spec.state.values()) {
-            state.log.create_topic(&changelog_topic(name, store, partitions))?;
+        for name in names {
+            state.log.create_topic(&changelog_topic(name, partitions))?;
         }
         Ok(())
     })

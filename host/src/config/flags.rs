@@ -115,6 +115,29 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_STATE_HOT_MAX", value_name = "SIZE")]
     pub state_hot_max: Option<Bytes>,
 
+    /// Memory for the hot entries of all stores on disk together: a partition gets a sixteenth of the rest at most
+    /// [default: 256MiB]
+    #[arg(long, env = "SANDBAR_STATE_HOT_TOTAL_MAX", value_name = "SIZE")]
+    pub state_hot_total_max: Option<Bytes>,
+
+    /// Most memory of all stores in memory together: keys, values, and 64 bytes for each entry. A transaction by which
+    /// they would have more is not committed until there is room (E232) [default: 2GiB]
+    #[arg(long, env = "SANDBAR_STATE_MEMORY_MAX", value_name = "SIZE")]
+    pub state_memory_max: Option<Bytes>,
+
+    /// Most disk of all local stores of a team, unused copies included. A transaction by which they would have more is
+    /// not committed until there is room (E231) [default: none]
+    #[arg(long, env = "SANDBAR_STATE_DISK_PER_TEAM_MAX", value_name = "SIZE")]
+    pub state_disk_per_team_max: Option<Bytes>,
+
+    /// Free disk under the data folder below which no local store grows (E212) [default: 64MiB]
+    #[arg(long, env = "SANDBAR_STATE_DISK_FREE_MIN", value_name = "SIZE")]
+    pub state_disk_free_min: Option<Bytes>,
+
+    /// Partitions whose stores are restored at once; the teams that wait take turns [default: 8]
+    #[arg(long, env = "SANDBAR_STATE_RESTORES_MAX", value_name = "NUMBER")]
+    pub state_restores_max: Option<std::num::NonZero<usize>>,
+
     /// Time that the local copy of a partition's store stays on disk after no worker of this host has it open any more,
     /// because the partition moved or the transform is gone; the changelog topic has all of it [default: 20h]
     #[arg(long, env = "SANDBAR_STATE_CLEANUP_DELAY", value_name = "DURATION")]
@@ -227,6 +250,11 @@ impl Flags {
             guest_address_space_max: self.guest_address_space_max.or(file.guest_address_space_max),
             state_cache_max: self.state_cache_max.or(file.state_cache_max),
             state_hot_max: self.state_hot_max.or(file.state_hot_max),
+            state_hot_total_max: self.state_hot_total_max.or(file.state_hot_total_max),
+            state_memory_max: self.state_memory_max.or(file.state_memory_max),
+            state_disk_per_team_max: self.state_disk_per_team_max.or(file.state_disk_per_team_max),
+            state_disk_free_min: self.state_disk_free_min.or(file.state_disk_free_min),
+            state_restores_max: self.state_restores_max.or(file.state_restores_max),
             state_cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay),
             table_bytes_max: self.table_bytes_max.or(file.table_bytes_max),
             module_retention: self.module_retention.or(file.module_retention),

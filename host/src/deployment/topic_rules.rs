@@ -10,7 +10,8 @@ use crate::ports::{NewTopic, TopicInfo};
 use super::rejection::{Rejection, Violation};
 use super::topic_facts::TopicFacts;
 
-/// A changelog keeps entries longer than its store does: a host that restores the store may be an hour behind.
+/// A changelog of version 0.1 also deletes entries by their age. It must keep them longer than their store does: the clocks
+/// of host and broker may differ by an hour.
 const CHANGELOG_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// The rules on topics that a deployment breaks.
@@ -28,8 +29,8 @@ pub fn check(spec: &Spec, topics: &TopicFacts) -> Vec<Violation> {
 pub fn topics_to_create(spec: &Spec, topics: &TopicFacts) -> Vec<NewTopic> {
     let is_missing = |topic: &TopicName| !topics.settings.contains_key(topic);
     let partitions = topics.inputs.values().copied().max().unwrap_or(1);
-    let stores = topics.changelogs.iter().zip(spec.state.values()).filter(|(name, _)| is_missing(name));
-    let mut new: Vec<NewTopic> = stores.map(|(name, store)| changelog_topic(name.clone(), store, partitions)).collect();
+    let changelogs = topics.changelogs.iter().filter(|name| is_missing(name));
+    let mut new: Vec<NewTopic> = changelogs.map(|name| changelog_topic(name.clone(), partitions)).collect();
     if spec.then == Then::DeadLetter && is_missing(&spec.dead_letter_topic) {
         let name = spec.dead_letter_topic.clone();
         new.push(NewTopic { name, partitions, compacted: false, retention: None });
@@ -37,9 +38,10 @@ pub fn topics_to_create(spec: &Spec, topics: &TopicFacts) -> Vec<NewTopic> {
     new
 }
 
-/// The changelog topic of a store. Its partition i belongs to partition i of each input.
-pub fn changelog_topic(name: TopicName, store: &StoreSpec, partitions: i32) -> NewTopic {
-    NewTopic { name, partitions, compacted: true, retention: changelog_retention(store) }
+/// The changelog topic of a store. Its partition i belongs to partition i of each input. It deletes nothing by its age:
+/// an entry with a `ttl` ends by a deletion that the host writes.
+pub fn changelog_topic(name: TopicName, partitions: i32) -> NewTopic {
+    NewTopic { name, partitions, compacted: true, retention: None }
 }
 
 /// Warns of topics that take the records of this spec, and may do something else with them than its author means.
@@ -135,18 +137,15 @@ fn unfit_changelog(name: &TopicName, info: &TopicInfo, store: (&Alias, &StoreSpe
         let message = format!("{name} has {} partitions, the inputs have {partitions}", info.partitions);
         return Some(Problem { field: format!("state.{alias}"), message });
     }
-    // With a ttl it is also deleted by age: then it is not known to be compacted only.
+    // That of a store with a ttl may be one of version 0.1, which deletes by age too, and is not compacted only.
     if info.compacted == Some(false) && store.ttl.is_none() {
         return Some(Problem { field: format!("state.{alias}"), message: format!("{name} is not compacted") });
     }
     // It may keep entries for longer, not for less.
-    let (kept, needed) = info.deleted_after.zip(changelog_retention(store)).filter(|(kept, needed)| kept < needed)?;
+    let needed = store.ttl.map(|ttl| ttl.0 + CHANGELOG_GRACE);
+    let (kept, needed) = info.deleted_after.zip(needed).filter(|(kept, needed)| kept < needed)?;
     let kept = kept.as_millis();
     let needed = needed.as_millis();
     let message = format!("{name} keeps entries for {kept} ms, too short for this ttl: set its retention.ms to {needed}");
     Some(Problem { field: format!("state.{alias}.ttl"), message })
-}
-
-fn changelog_retention(store: &StoreSpec) -> Option<Duration> {
-    store.ttl.map(|ttl| ttl.0 + CHANGELOG_GRACE)
 }

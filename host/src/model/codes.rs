@@ -198,6 +198,10 @@ codes! {
         "nothing is lost and the host retries with fewer records; add a host, or raise the team's cpu_weight";
     OffsetUnsettled = "E229", 503, "A partition waits for a transaction that does not end",
         "nothing is lost and the host retries; if it lasts, abort the hanging transaction: docs/errors/E229.md";
+    TeamDisk = "E231", 503, "The stores of a team are over their disk budget on a host",
+        "raise --state-disk-per-team-max, keep less in the stores, or add a host";
+    StateMemory = "E232", 503, "The memory stores of a host are over their budget",
+        "raise --state-memory-max, use stores on disk, or add a host";
 }
 
 impl Code {

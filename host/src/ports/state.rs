@@ -20,6 +20,11 @@ pub trait StateOpener: Send + Sync {
     /// Checks that every input has as many partitions as the changelogs, as the log says now. With another number, keys
     /// may be apart from their state ([`OpenError::Partitions`]).
     fn check_inputs(&self) -> Result<(), OpenError>;
+
+    /// Checks that this host has room for `bytes` more in one of the transform's stores, by its index.
+    fn check_growth(&self, _store: usize, _bytes: u64) -> Result<(), OpenError> {
+        Ok(())
+    }
 }
 
 /// A state that is being brought up to date. Dropping it gives the restore up.
@@ -47,6 +52,15 @@ pub enum OpenError {
     /// A changelog topic has entries of a newer host's format.
     #[error("{0}")]
     Newer(String),
+    /// The local disk has no room for stores that grow.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The local stores of the team are over their budget.
+    #[error("{0}")]
+    OverTeamDisk(String),
+    /// The memory stores of the host are over their budget.
+    #[error("{0}")]
+    NoMemory(String),
 }
 
 impl OpenError {
@@ -56,6 +70,9 @@ impl OpenError {
             Self::Partitions(_) => Code::PartitionsChanged,
             Self::Unavailable(_) => Code::StateUnavailable,
             Self::Newer(_) => Code::NewerFormat,
+            Self::DiskFull(_) => Code::LocalDisk,
+            Self::OverTeamDisk(_) => Code::TeamDisk,
+            Self::NoMemory(_) => Code::StateMemory,
         }
     }
 }

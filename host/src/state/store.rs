@@ -8,11 +8,16 @@
 //!             +--(it fails)--> dropped        +--(it is aborted)--> dropped
 //! ```
 //!
-//! Repeated writes of a key within a transaction are one change: its last.
+//! Repeated writes of a key within a transaction are one change: its last. Expired entries are deleted like others, in the
+//! transaction: see `sweep`.
+
+mod sweep;
 
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
+
+pub use sweep::SweepBudget;
 
 use super::StateError;
 use super::layer::{ENTRY_BYTES, Layer, OverlayIter};
@@ -20,17 +25,12 @@ use super::local::{Change, Entry, LocalError, LocalStore, Mark};
 use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
+use sweep::FullRound;
 
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
 /// Most keys and values of one scan, in bytes; more by the last entry.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
-/// Least number of entries whose age is looked at in each commit.
-const SWEEP_ENTRIES_MIN: usize = 256;
-/// Number of entries whose age is looked at for each entry that a commit changes. With 4, old entries stay a small part of
-/// the store.
-const SWEEP_ENTRIES_PER_CHANGE: usize = 4;
-
 /// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -73,6 +73,9 @@ pub struct Store {
     call: Layer,
     /// The key at which the next look for old entries begins.
     sweep_from: Vec<u8>,
+    full_round: FullRound,
+    /// Expired entries that the transaction deletes.
+    expired: u64,
 }
 
 #[derive(Clone)]
@@ -88,7 +91,7 @@ impl Store {
     /// A store over a local store that is up to date.
     pub fn new(settings: StoreSettings, local: Box<dyn LocalStore>) -> Result<Self, LocalError> {
         let mark = local.mark()?.unwrap_or_default();
-        let hot = local.wants_cache().then(|| {
+        let hot = (local.wants_cache() && settings.hot_bytes_max > 0).then(|| {
             let entries = usize::try_from(settings.hot_bytes_max / 128).unwrap_or(usize::MAX);
             Cache::with_weighter(entries, settings.hot_bytes_max, Weight)
         });
@@ -100,6 +103,8 @@ impl Store {
             transaction: Layer::default(),
             call: Layer::default(),
             sweep_from: Vec::new(),
+            full_round: FullRound::default(),
+            expired: 0,
         })
     }
 
@@ -112,14 +117,18 @@ impl Store {
     }
 
     pub fn get(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
-        let entry = self.look_up(key)?;
-        Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
+        let found = self.look_up(key)?;
+        if let Some(entry) = found.as_ref().filter(|entry| self.is_old(entry, now)) {
+            self.expire(key.to_vec(), entry.value.len());
+            return Ok(None);
+        }
+        Ok(found.map(|entry| entry.value))
     }
 
     /// The committed value of a key, beneath the writes of the open transaction.
     pub fn look_up_committed(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
         let entry = self.look_below(key)?;
-        Ok(entry.filter(|entry| !is_old(&self.settings, entry, now)).map(|entry| entry.value))
+        Ok(entry.filter(|entry| !self.is_old(entry, now)).map(|entry| entry.value))
     }
 
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
@@ -134,10 +143,10 @@ impl Store {
         self.check_call(bytes)?;
         let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
         let more = bytes as i64 - before.unwrap_or(0) as i64;
-        let total = self.mark.bytes as i64 + self.transaction.bytes_more + self.call.bytes_more + more;
-        if more > 0 && total > i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX) {
+        let limit = i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX);
+        if more > 0 && self.bytes() + more > limit && !self.make_room(more, limit, now)? {
             let name = &self.settings.name;
-            let limit = self.settings.bytes_max;
+            let total = self.bytes() + more;
             let message = format!(
                 "store {name}: the partition would hold {total} bytes, its limit is {limit} (state.{name}.max_bytes)"
             );
@@ -145,6 +154,11 @@ impl Store {
         }
         self.call.write(key, Some(Entry { written_at: now, value }), more, i64::from(before.is_none()));
         Ok(())
+    }
+
+    /// Bytes of its keys and values, after all writes.
+    fn bytes(&self) -> i64 {
+        self.mark.bytes as i64 + self.transaction.bytes_more + self.call.bytes_more
     }
 
     pub fn delete(&mut self, key: Vec<u8>) -> Result<(), StateError> {
@@ -170,16 +184,18 @@ impl Store {
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most, and [`SCAN_BYTES_MAX`].
-    pub fn scan(&self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
+    pub fn scan(&mut self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
         let limit = limit.min(SCAN_ENTRIES_MAX);
         let mut found = Vec::new();
         if limit == 0 || end.is_some_and(|end| end <= start) {
             return Ok(found);
         }
-        let settings = &self.settings;
+        let mut expired = Vec::new();
         let mut bytes = 0;
         let mut take = |key: &[u8], entry: &Entry| {
-            if !is_old(settings, entry, now) {
+            if self.is_old(entry, now) {
+                expired.push((key.to_vec(), entry.value.len()));
+            } else {
                 bytes += key.len() + entry.value.len();
                 found.push((key.to_vec(), entry.value.clone()));
             }
@@ -204,6 +220,7 @@ impl Store {
                 more = take(key, entry);
             }
         }
+        expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
         Ok(found)
     }
 
@@ -225,6 +242,11 @@ impl Store {
         self.transaction.changes.iter().map(|(key, entry)| (key.as_slice(), entry.as_ref()))
     }
 
+    /// The bytes by which it grows with the open transaction; negative if it shrinks.
+    pub fn growth(&self) -> i64 {
+        self.transaction.bytes_more
+    }
+
     /// Bytes that the transaction and the current call hold in memory.
     pub fn pending_bytes(&self) -> usize {
         self.transaction.bytes + self.call.bytes
@@ -233,22 +255,24 @@ impl Store {
     pub fn roll_back(&mut self) {
         self.call = Layer::default();
         self.transaction = Layer::default();
+        // The entries are there again that it deleted.
+        self.full_round = FullRound::default();
+        self.expired = 0;
     }
 
     /// Moves the changes of the committed transaction to the local store. They end before `position` in the changelog.
     pub fn committed(&mut self, position: Option<i64>, now: Timestamp) -> Result<(), LocalError> {
         let Layer { changes, bytes_more, entries_more, .. } = std::mem::take(&mut self.transaction);
-        let mut changes: Vec<Change> = changes.into_iter().collect();
-        let mut mark = Mark {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<Change> = changes.into_iter().collect();
+        let mark = Mark {
             position: position.unwrap_or(self.mark.position),
             bytes: self.mark.bytes.saturating_add_signed(bytes_more),
             entries: self.mark.entries.saturating_add_signed(entries_more),
             at: now.0,
         };
-        self.sweep(&mut changes, &mut mark, now)?;
-        if changes.is_empty() {
-            return Ok(());
-        }
         self.local.apply(&changes, &mark)?;
         self.mark = mark;
         if let Some(hot) = &mut self.hot {
@@ -257,39 +281,9 @@ impl Store {
         Ok(())
     }
 
-    /// Removes some of the entries that are older than the store keeps them. The changelog topic drops them by itself.
-    fn sweep(&mut self, changes: &mut Vec<Change>, mark: &mut Mark, now: Timestamp) -> Result<(), LocalError> {
-        if self.settings.ttl.is_none() {
-            return Ok(());
-        }
-        let looks = SWEEP_ENTRIES_MIN.max(SWEEP_ENTRIES_PER_CHANGE * changes.len());
-        let mut old = Vec::new();
-        let mut looked_at = 0;
-        let mut last = None;
-        self.local.scan(&self.sweep_from, None, &mut |key, entry| {
-            looked_at += 1;
-            last = Some(key.to_vec());
-            if is_old(&self.settings, &entry, now) {
-                old.push((key.to_vec(), key.len() + entry.value.len()));
-            }
-            looked_at < looks
-        })?;
-        self.sweep_from = match last.filter(|_| looked_at == looks) {
-            Some(mut last) => {
-                last.push(0);
-                last
-            }
-            None => Vec::new(),
-        };
-        let written = changes.len();
-        for (key, bytes) in old {
-            if changes[..written].binary_search_by(|(own, _)| own.as_slice().cmp(&key)).is_err() {
-                mark.bytes = mark.bytes.saturating_sub(bytes as u64);
-                mark.entries = mark.entries.saturating_sub(1);
-                changes.push((key, None));
-            }
-        }
-        Ok(())
+    /// Returns the number of expired entries that were deleted since the last question.
+    pub fn take_expired(&mut self) -> u64 {
+        std::mem::take(&mut self.expired)
     }
 
     /// The entry of a key, however old it is.
@@ -309,10 +303,6 @@ impl Store {
         hot.insert(key.to_vec(), entry.clone());
         Ok(entry)
     }
-}
-
-fn is_old(settings: &StoreSettings, entry: &Entry, now: Timestamp) -> bool {
-    settings.ttl.is_some_and(|ttl| entry.written_at.after(ttl) <= now)
 }
 
 #[cfg(test)]

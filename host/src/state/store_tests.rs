@@ -170,6 +170,11 @@ fn entries_without_bytes_count() {
     assert_eq!(write_all(2 * most..200, Store::delete).0, 200 - 2 * most, "a key that is not there costs nothing");
 }
 
+fn sweep(store: &mut Store, now: Timestamp) {
+    let mut budget = SweepBudget { entries: usize::MAX, bytes: usize::MAX, is_over: &|| false };
+    store.sweep(now, &mut budget).expect("memory does not fail");
+}
+
 #[test]
 fn entries_are_gone_after_their_time_and_then_their_bytes() {
     let settings = StoreSettings { ttl: Some(Duration::from_secs(10)), ..settings() };
@@ -185,7 +190,9 @@ fn entries_are_gone_after_their_time_and_then_their_bytes() {
     };
     assert_eq!(look(&mut store, 9999), (true, 2));
     assert_eq!(look(&mut store, 10_000), (false, 1));
+    store.roll_back();
     assert_eq!(store.mark().entries, 2);
+    sweep(&mut store, Timestamp(10_000));
     store.committed(None, Timestamp(10_000)).expect("writes");
     assert_eq!((store.mark().entries, store.mark().bytes), (1, 2));
     assert_eq!(look(&mut store, 10_000), (false, 1));
@@ -202,6 +209,7 @@ fn old_entries_go_as_quickly_as_others_come() {
             store.put(format!("{second:03}-{n}").into_bytes(), b"v".to_vec(), now).expect("room");
         }
         store.end_call(true);
+        sweep(&mut store, now);
         store.committed(None, now).expect("applies");
         assert!(store.mark().entries <= 10 * 500 * 3 / 2, "{} entries after {second} s", store.mark().entries);
     }

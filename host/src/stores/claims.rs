@@ -2,19 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use super::restore_thread::Progress;
 use crate::model::names::TopicName;
-use crate::ports::OpenError;
 
 /// The partitions of changelogs that are open.
 #[derive(Default)]
 pub(super) struct Claims {
     taken: Mutex<HashSet<(TopicName, i32)>>,
-    freed: Condvar,
 }
 
 /// The right to have a partition of a changelog open. Dropping it gives it up.
@@ -30,23 +26,10 @@ impl Claims {
         let is_free = self.taken.lock().insert(place.clone());
         is_free.then(|| Claim { claims: self.clone(), place })
     }
-
-    /// Takes a partition once nobody else has it.
-    pub fn take(self: &Arc<Self>, topic: &TopicName, partition: i32, progress: &Progress) -> Result<Claim, OpenError> {
-        let place = (topic.clone(), partition);
-        let mut taken = self.taken.lock();
-        while taken.contains(&place) {
-            progress.check()?;
-            self.freed.wait_for(&mut taken, Duration::from_millis(100));
-        }
-        taken.insert(place.clone());
-        Ok(Claim { claims: self.clone(), place })
-    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.taken.lock().remove(&self.place);
-        self.claims.freed.notify_all();
     }
 }

@@ -10,7 +10,9 @@
 //! there whole or not at all, so after a kill a store has a committed state, perhaps an older one.
 //!
 //! fjall answers some broken files with an error, and panics over others: both are treated alike. If a store cannot even be
-//! emptied, the database is given up for a new one, in a folder of its own: threads of the old one may still write.
+//! emptied, the database is given up for a new one, in a folder of its own: threads of the old one may still write. On a full
+//! disk that is how it ends, too: after a write that failed fjall writes no more. The space of a database that was given up
+//! is freed before the next one is made.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -36,7 +38,22 @@ pub struct Disk {
     /// Has a folder for each database, named by its number. The highest is the current one.
     folder: PathBuf,
     cache_bytes: u64,
-    database: Mutex<Option<NumberedDatabase>>,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    database: Option<NumberedDatabase>,
+    /// Databases with lower numbers were given up.
+    least_number: u64,
+}
+
+/// A local copy of a store's partition.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Copy {
+    pub topic: String,
+    /// Bytes of its files, or of its entries if not all are in files yet.
+    pub bytes: u64,
 }
 
 /// A database, and the number that its folder is named by.
@@ -59,7 +76,7 @@ pub struct DiskStore {
 
 impl Disk {
     pub fn new(folder: &Path, cache_bytes: u64) -> Self {
-        Self { folder: folder.to_owned(), cache_bytes, database: Mutex::default() }
+        Self { folder: folder.to_owned(), cache_bytes, current: Mutex::default() }
     }
 
     /// Opens the store of a partition of the changelog `topic`.
@@ -98,16 +115,34 @@ impl Disk {
         Ok(removed)
     }
 
+    /// All copies, in use or not.
+    pub fn copies(self: &Arc<Self>) -> Result<Vec<Copy>, LocalError> {
+        if self.numbers().is_empty() {
+            return Ok(Vec::new());
+        }
+        let database = self.database()?;
+        let mut copies = Vec::new();
+        for name in database.database.list_keyspace_names() {
+            let place = name.rsplit_once('.').and_then(|(topic, partition)| Some((topic, partition.parse().ok()?)));
+            let Some((topic, partition)) = place else { continue };
+            let store = self.open(topic, partition)?;
+            // One that cannot be read is wiped when it is opened.
+            let entries = store.mark().ok().flatten().map_or(0, |mark| mark.bytes);
+            copies.push(Copy { topic: topic.to_owned(), bytes: store.entries.disk_space().max(entries) });
+        }
+        Ok(copies)
+    }
+
     fn database(&self) -> Result<NumberedDatabase, LocalError> {
-        let mut database = self.database.lock();
-        if let Some(database) = &*database {
+        let mut current = self.current.lock();
+        if let Some(database) = &current.database {
             return Ok(database.clone());
         }
-        let numbers = self.numbers();
-        let newest = numbers.iter().copied().max().unwrap_or(0);
+        let newest = self.numbers().into_iter().max().unwrap_or(0).max(current.least_number);
+        self.remove_below(newest);
         let opened = match guarded(|| Ok(self.build(newest))) {
             Ok(Ok(opened)) => NumberedDatabase { number: newest, database: opened },
-            Ok(Err(fjall::Error::Locked)) => return Err(failed(fjall::Error::Locked)),
+            Ok(Err(error)) if is_locked_or_full(&error) => return Err(failed(error)),
             // However it is broken, it is only a copy.
             broken => {
                 let error = match broken {
@@ -116,14 +151,20 @@ impl Disk {
                     Err(panicked) => panicked,
                 };
                 tracing::warn!(folder = %self.folder.display(), %error, "the local stores cannot be opened: they are rebuilt");
+                current.least_number = newest + 1;
+                self.remove_below(newest + 1);
                 NumberedDatabase { number: newest + 1, database: guarded(|| self.build(newest + 1))? }
             }
         };
-        for old in numbers.into_iter().filter(|&number| number != opened.number) {
+        Ok(current.database.insert(opened).clone())
+    }
+
+    /// Removes the databases that were given up.
+    fn remove_below(&self, number: u64) {
+        for old in self.numbers().into_iter().filter(|&old| old < number) {
             // The next start removes a folder that cannot be removed now.
             let _ = std::fs::remove_dir_all(self.folder.join(old.to_string()));
         }
-        Ok(database.insert(opened).clone())
     }
 
     /// The numbers of the databases that there are, or were.
@@ -142,13 +183,24 @@ impl Disk {
 
     /// Opens stores in a new database from now on. The open stores of this one fail by themselves.
     fn give_up(&self, broken: &NumberedDatabase, error: &LocalError) {
-        let mut database = self.database.lock();
-        if database.as_ref().is_some_and(|own| own.number == broken.number) {
-            *database = None;
-            let next = self.folder.join((broken.number + 1).to_string());
-            let made = std::fs::create_dir_all(next);
+        let mut current = self.current.lock();
+        if current.database.as_ref().is_some_and(|own| own.number == broken.number) {
+            current.database = None;
+            current.least_number = broken.number + 1;
+            // A host that starts finds it. On a full disk it cannot be made, and the broken one is opened once more then.
+            let made = std::fs::create_dir_all(self.folder.join(current.least_number.to_string()));
             tracing::warn!(folder = %self.folder.display(), %error, ?made, "the local stores are broken: they are rebuilt");
         }
+    }
+}
+
+/// Returns true if a database may be as good as ever, and cannot be opened now.
+fn is_locked_or_full(error: &fjall::Error) -> bool {
+    let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    match error {
+        fjall::Error::Locked => true,
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => is_full(error),
+        _ => false,
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::mpsc::{self, Sender};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use crate::model::clock::Now;
+use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
 use crate::ports::StateOpener;
+use crate::steady_clock;
 use crate::stores::TransformStores;
 use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
 
@@ -24,6 +25,11 @@ use super::prepare::PreparedRevision;
 
 /// A guest's calls use its worker's stack.
 const STACK_BYTES: usize = 4 << 20;
+
+/// The clocks of a worker: the wall clock without its steps, and the monotonic one.
+fn worker_clock() -> Now {
+    Now { wall: steady_clock::now(), mono: Monotonic::now() }
+}
 
 /// A worker, as others reach it.
 #[derive(Clone)]
@@ -113,7 +119,7 @@ impl Workers {
                 processors: parts.processors.clone(),
                 commands: received.into(),
                 status,
-                clock: Now::read,
+                clock: worker_clock,
             };
             let thread = std::thread::Builder::new().name(format!("{}-{number}", id.name)).stack_size(STACK_BYTES);
             let thread = (parts.spawn)(thread, Box::new(move || worker.run())).map_err(|error| {

@@ -10,6 +10,7 @@ mod http;
 mod modules;
 mod process;
 mod registrar;
+mod state;
 mod tables;
 mod transform;
 mod transform_log;
@@ -28,6 +29,7 @@ pub use self::catalog::CatalogMetrics;
 pub use self::cpu::{CpuMetrics, TeamCpuMetrics};
 pub use self::http::HttpMetrics;
 pub use self::modules::ModuleMetrics;
+pub use self::state::StateMetrics;
 pub use self::tables::TableMetrics;
 pub use self::transform::{TopicMetrics, TransformCounts, TransformMetrics};
 pub use self::transform_log::TransformLogMetrics;
@@ -49,6 +51,7 @@ pub struct Metrics {
     pub cpu: CpuMetrics,
     pub modules: ModuleMetrics,
     pub tables: TableMetrics,
+    pub state: StateMetrics,
     pub transform_log: TransformLogMetrics,
     pub http: HttpMetrics,
     pub store_copies_removed: IntCounter,
@@ -75,6 +78,7 @@ impl Metrics {
             cpu: CpuMetrics::new(&r),
             modules: ModuleMetrics::new(&r),
             tables: TableMetrics::new(&r),
+            state: StateMetrics::new(&r),
             transform_log: TransformLogMetrics::new(&r),
             http: HttpMetrics::new(&r),
             store_copies_removed: r.counter(

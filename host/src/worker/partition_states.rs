@@ -10,17 +10,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::clock::{Monotonic, Now};
 use crate::model::status::{LastError, Restoring, StoreStatus};
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{OpenError, Positions, ProducerRecord, Restore, Session, SessionError, StateOpener};
-use crate::state::KeyedState;
+use crate::state::{KeyedState, LocalError, SweepBudget};
 
 /// First and longest wait before a state that could not be opened is tried again: Kafka or the disk failed, or a topic is
 /// gone until somebody creates it.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+
+/// The work of a worker's sweeps in one transaction. A million entries may expire at once: their deletions go with many
+/// transactions, each about as long as without them.
+const SWEEP_ENTRIES_MAX: usize = 32 << 10;
+const SWEEP_BYTES_MAX: usize = 4 << 20;
+const SWEEP_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(super) struct PartitionStates {
@@ -29,6 +35,8 @@ pub(super) struct PartitionStates {
     slots: BTreeMap<i32, Slot>,
     /// The state of a task without stores.
     empty: KeyedState,
+    /// The partition whose stores are swept first in the next transaction.
+    sweep_from: i32,
 }
 
 struct Slot {
@@ -56,7 +64,7 @@ pub(super) enum RestoreEnd {
 
 impl PartitionStates {
     pub fn new(opener: Option<Arc<dyn StateOpener>>) -> Self {
-        Self { opener, slots: BTreeMap::new(), empty: KeyedState::default() }
+        Self { opener, slots: BTreeMap::new(), empty: KeyedState::default(), sweep_from: 0 }
     }
 
     /// Returns true if tasks wait for a state.
@@ -140,6 +148,42 @@ impl PartitionStates {
     /// Bytes of changes that wait for their commit.
     pub fn pending_bytes(&self) -> usize {
         self.open().map(|(_, state)| state.pending_bytes()).sum()
+    }
+
+    /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns.
+    pub fn sweep(&mut self, now: Timestamp) -> Result<(), LocalError> {
+        let began = Instant::now();
+        let is_over = || began.elapsed() >= SWEEP_TIME_MAX;
+        let mut budget = SweepBudget { entries: SWEEP_ENTRIES_MAX, bytes: SWEEP_BYTES_MAX, is_over: &is_over };
+        let mut partitions: Vec<i32> = self.slots.keys().copied().collect();
+        let first = partitions.partition_point(|&partition| partition < self.sweep_from);
+        partitions.rotate_left(first);
+        for partition in partitions {
+            if budget.is_spent() {
+                break;
+            }
+            self.get_mut(partition).sweep(now, &mut budget)?;
+            self.sweep_from = partition.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Returns the number of expired entries that were deleted since the last question.
+    pub fn take_expired(&mut self) -> u64 {
+        let partitions: Vec<i32> = self.slots.keys().copied().collect();
+        partitions.into_iter().map(|partition| self.get_mut(partition).take_expired()).sum()
+    }
+
+    /// Checks that this host has room for the growth of the stores in the open transaction. One that shrinks a store always
+    /// has, so that a budget that is used up can be relieved.
+    pub fn check_growth(&self) -> Result<(), OpenError> {
+        let Some(opener) = &self.opener else { return Ok(()) };
+        let mut growth: BTreeMap<usize, i64> = BTreeMap::new();
+        for (store, bytes) in self.open().flat_map(|(_, state)| state.growth().enumerate()) {
+            *growth.entry(store).or_default() += bytes;
+        }
+        let growing = growth.into_iter().filter(|&(_, bytes)| bytes > 0);
+        growing.into_iter().try_for_each(|(store, bytes)| opener.check_growth(store, bytes.unsigned_abs()))
     }
 
     /// Sends the changes of the transaction to the changelogs, and waits until they are there. `first` is the index of the
@@ -256,8 +300,8 @@ impl PartitionStates {
 fn failed(error: &OpenError, now: Timestamp) -> RestoreEnd {
     let last = LastError { code: error.code(), message: error.to_string(), offset: None, at: now };
     match error {
-        OpenError::Lost(_) | OpenError::Unavailable(_) | OpenError::Newer(_) => RestoreEnd::Failed(last),
         OpenError::Partitions(_) => RestoreEnd::Stopped(last),
+        _ => RestoreEnd::Failed(last),
     }
 }
 

@@ -7,6 +7,7 @@ mod docs;
 mod guest;
 mod positions;
 mod simulation;
+mod stores;
 mod supervisor;
 mod support;
 mod tables;

@@ -1,6 +1,9 @@
 //! The supervisor over the embedded log, with a real module: a system that gives no threads, and a host that remembers
 //! how it died.
 
+mod full_disk;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -53,6 +56,19 @@ impl Bench {
     /// Without a transform.
     async fn idle(spawn: Spawn, crashes: Option<serde_json::Value>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let limits = StoreLimits { cache_bytes_max: 1 << 20, hot_bytes_max: 1 << 20, ..StoreLimits::default() };
+        let state = folder.path().join("state");
+        Self::with_state(spawn, crashes, folder, &state, limits)
+    }
+
+    /// Without a transform, and with local stores in the folder `state`.
+    fn with_state(
+        spawn: Spawn,
+        crashes: Option<serde_json::Value>,
+        folder: tempfile::TempDir,
+        state: &Path,
+        limits: StoreLimits,
+    ) -> Self {
         if let Some(crashes) = crashes {
             std::fs::write(folder.path().join("crashes.json"), crashes.to_string()).expect("written");
         }
@@ -66,7 +82,6 @@ impl Bench {
         let catalog =
             Catalog::open(log.clone(), &"dev".parse().expect("valid"), folder.path().join("modules"), metrics.clone());
         let catalog = Arc::new(catalog.expect("opens"));
-        let limits = StoreLimits { cache_bytes_max: 1 << 20, hot_bytes_max: 1 << 20, cleanup_delay: PATIENCE };
         let parts = Parts {
             log: log.clone(),
             catalog: catalog.clone(),
@@ -74,7 +89,7 @@ impl Bench {
             modules: Arc::new(modules_of(Compiler::default())),
             metrics: metrics.clone(),
             observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
-            stores: Stores::new(log.clone(), &folder.path().join("state"), limits),
+            stores: Stores::new(log.clone(), state, limits, &metrics),
             tables: Tables::new(log, 1 << 20, metrics.clone()),
             processors: cpu::processors(),
             crashes: Crashes::open(folder.path(), Timestamp::now()),
@@ -89,10 +104,14 @@ impl Bench {
     }
 
     fn deploy(&self, module: &[u8], fields: Value) {
+        self.deploy_as(&self.id, module, fields);
+    }
+
+    fn deploy_as(&self, id: &TransformId, module: &[u8], fields: Value) {
         let module = self.catalog.put_module(module).expect("stored").digest;
         let mut spec = json!({"inputs": ["in"], "outputs": {"out": "out"}});
         spec.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
-        self.change(Change::Put { spec: Box::new(serde_json::from_value(spec).expect("a spec")), module });
+        self.change_of(id, Change::Put { spec: Box::new(serde_json::from_value(spec).expect("a spec")), module });
     }
 
     fn topic(&self, name: &str, compacted: bool) {
@@ -112,10 +131,15 @@ impl Bench {
     /// Waits until the output topic has so many records; their values.
     #[track_caller]
     fn outputs(&self, count: usize) -> Vec<String> {
+        self.values("out", count)
+    }
+
+    #[track_caller]
+    fn values(&self, topic: &str, count: usize) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
-        let out = "out".parse().expect("valid");
+        let topic = topic.parse().expect("valid");
         loop {
-            let page = self.log.read(&out, 0, 0, Duration::from_millis(50), 1 << 20).expect("readable");
+            let page = self.log.read(&topic, 0, 0, Duration::from_millis(50), 1 << 20).expect("readable");
             let text =
                 |record: &LogRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
             let values: Vec<String> = page.records.iter().map(text).collect();
@@ -127,6 +151,10 @@ impl Bench {
     }
 
     fn change(&self, change: Change) {
+        self.change_of(&self.id, change);
+    }
+
+    fn change_of(&self, id: &TransformId, change: Change) {
         let request = Request {
             expected: Precondition::Any,
             change,
@@ -134,7 +162,7 @@ impl Bench {
             now: Timestamp::now(),
             committed: Progress::default(),
         };
-        self.catalog.change(&self.id, request).expect("accepted");
+        self.catalog.change(id, request).expect("accepted");
     }
 
     /// Waits until the transform's status is so.

@@ -12,6 +12,7 @@ const PLACES: &[(&str, &str)] = &[
     ("guest/compile/process.rs", "a child and its pipe, watched without a thread, and a file in memory"),
     ("guest/modules.rs", "machine code that this host's own compiler made"),
     ("kafka/raw/", "librdkafka"),
+    ("steady_clock.rs", "the time since the machine was booted"),
     ("telemetry/metrics/process.rs", "the CPU time of the process"),
 ];
 

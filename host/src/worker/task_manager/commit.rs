@@ -83,6 +83,11 @@ impl TaskManager {
         }
         let observer = self.revision().observer.clone();
         let timer = observer.metrics.commit_time.start_timer();
+        self.states.sweep(now.wall).map_err(|fault| {
+            let message = format!("the local state failed: {fault}");
+            SessionError::Withheld { code: Code::StateUnavailable, message }
+        })?;
+        self.states.check_growth().map_err(withheld)?;
         let first_changelog = self.revision().settings.changelogs.start;
         self.states.send(&mut *self.session, first_changelog)?;
         let positions = self.states.changelog_positions(&*self.session, first_changelog);
@@ -103,6 +108,7 @@ impl TaskManager {
         let faulty = self.states.committed(&*self.session, first_changelog, now.wall);
         self.wait_for_states(&faulty);
         observer.metrics.committed.inc();
+        observer.metrics.stores.expired.inc_by(self.states.take_expired());
         self.stats.count(&observer, now.wall);
         self.pass_trial();
         if self.portion.committed(self.revision().settings.batch_records) {
@@ -224,4 +230,8 @@ impl TaskManager {
         let own = self.tasks.values_mut().filter(|task| partitions.contains(&task.id().partition));
         own.for_each(|task| task.wait_for_state(true));
     }
+}
+
+fn withheld(error: OpenError) -> SessionError {
+    SessionError::Withheld { code: error.code(), message: error.to_string() }
 }

@@ -15,6 +15,8 @@ pub struct StoreMetrics {
     restore_time: Histogram,
     restore_left: IntGaugeVec,
     wiped: IntCounterVec,
+    /// Entries that expired and were deleted, in committed transactions.
+    pub expired: IntCounter,
 }
 
 impl StoreMetrics {
@@ -35,6 +37,7 @@ impl StoreMetrics {
                 "Local stores that were deleted and restored, by reason",
                 &["reason"],
             ),
+            expired: r.counter("sandbar_store_entries_expired_total", "Entries that were deleted at the end of their ttl"),
         }
     }
 

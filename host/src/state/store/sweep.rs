@@ -1,0 +1,164 @@
+//! The expiry of a store's entries: each one is a deletion in the transaction, like those that a guest makes.
+//!
+//! So it goes to the changelog with the commit, and an entry that was once found expired never comes back: not after a
+//! restore, and not on a host whose clock is behind. An expiry is a fact of its own, which holds although the call that
+//! met it fails, so it belongs to the transaction and not to the call.
+
+use super::Store;
+use crate::model::units::Timestamp;
+use crate::state::layer::ENTRY_BYTES;
+use crate::state::local::{Entry, LocalError};
+
+/// Least number of entries whose age is looked at in each commit.
+const COMMIT_LOOKS_MIN: usize = 256;
+/// Number of entries whose age is looked at for each entry that a transaction changes. With 4, old entries stay a small
+/// part of the store.
+const LOOKS_PER_CHANGE: usize = 4;
+/// Entries that are looked at between two questions about the time.
+const LOOKS_AT_ONCE: usize = 256;
+/// Bytes of a store's changes above which a transaction takes no more expiries: reads of expired entries are without
+/// limit, and the worker commits before long.
+const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+/// A full store may exceed its limit by this part of it, until each of its entries was looked at.
+const SLACK_DIVISOR: i64 = 8;
+
+/// The work that the sweeps of one transaction may still do, over all stores of a worker.
+pub struct SweepBudget<'a> {
+    /// Entries to look at.
+    pub entries: usize,
+    /// Bytes of deletions.
+    pub bytes: usize,
+    /// Returns true once the time is over.
+    pub is_over: &'a dyn Fn() -> bool,
+}
+
+impl SweepBudget<'_> {
+    pub fn is_spent(&self) -> bool {
+        self.entries == 0 || self.bytes == 0 || (self.is_over)()
+    }
+}
+
+/// A look at every entry of a full store, for expired ones that give a write its room.
+#[derive(Default)]
+pub(super) struct FullRound {
+    /// The key at which it goes on.
+    from: Vec<u8>,
+    /// The time at which the first of the entries expires that it has passed.
+    expires_at: Option<Timestamp>,
+    /// No entry expires before this time: the last round has passed all of them.
+    full_until: Option<Timestamp>,
+}
+
+/// A look at some entries.
+struct Look {
+    entries: usize,
+    /// The key at which the next one begins; None after the last entry.
+    next: Option<Vec<u8>>,
+    expired: Vec<(Vec<u8>, usize)>,
+    /// The time at which the first of the others expires.
+    expires_at: Option<Timestamp>,
+}
+
+impl Store {
+    pub(super) fn is_old(&self, entry: &Entry, now: Timestamp) -> bool {
+        self.expires_at(entry).is_some_and(|at| at <= now)
+    }
+
+    fn expires_at(&self, entry: &Entry) -> Option<Timestamp> {
+        self.settings.ttl.map(|ttl| entry.written_at.after(ttl))
+    }
+
+    /// Deletes an expired entry that no write of the current call is above.
+    pub(super) fn expire(&mut self, key: Vec<u8>, value_bytes: usize) {
+        if self.transaction.bytes < TRANSACTION_BYTES_MAX {
+            let bytes = (key.len() + value_bytes) as i64;
+            self.transaction.write(key, None, -bytes, -1);
+            self.expired += 1;
+        }
+    }
+
+    /// Deletes expired entries in the open transaction. It goes on where the last sweep ended.
+    pub fn sweep(&mut self, now: Timestamp, budget: &mut SweepBudget<'_>) -> Result<(), LocalError> {
+        if self.settings.ttl.is_none() {
+            return Ok(());
+        }
+        let mut looks = COMMIT_LOOKS_MIN.max(LOOKS_PER_CHANGE * self.transaction.changes.len());
+        while looks > 0 && !budget.is_spent() {
+            let from = std::mem::take(&mut self.sweep_from);
+            let entries_max = looks.min(LOOKS_AT_ONCE).min(budget.entries);
+            let look = self.look(&from, entries_max, usize::MAX, now)?;
+            let bytes: usize = look.expired.iter().map(|(key, _)| key.len() + ENTRY_BYTES).sum();
+            budget.entries = budget.entries.saturating_sub(look.entries);
+            budget.bytes = budget.bytes.saturating_sub(bytes);
+            looks = looks.saturating_sub(look.entries);
+            look.expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
+            match look.next {
+                Some(next) => self.sweep_from = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for a write by which a full store grows by `more` bytes. Returns true if it has its room.
+    ///
+    /// A store is full only if the entries that have expired do not make the room. To look at all of them at once would
+    /// hold up the worker, so the writes share the work by their size: until each entry was looked at, they may exceed the
+    /// limit, and the round ends before they have used up the slack.
+    pub(super) fn make_room(&mut self, more: i64, limit: i64, now: Timestamp) -> Result<bool, LocalError> {
+        if self.settings.ttl.is_none() || self.full_round.full_until.is_some_and(|until| now < until) {
+            return Ok(false);
+        }
+        let slack = (limit / SLACK_DIVISOR).max(1);
+        let share = u128::from(self.mark.entries) * more.unsigned_abs() as u128 / slack as u128;
+        let mut looks = usize::try_from(share).unwrap_or(usize::MAX).max(COMMIT_LOOKS_MIN);
+        while looks > 0 && self.bytes() + more > limit {
+            let from = std::mem::take(&mut self.full_round.from);
+            let missing = usize::try_from(self.bytes() + more - limit).unwrap_or(usize::MAX);
+            let look = self.look(&from, looks, missing, now)?;
+            looks = looks.saturating_sub(look.entries);
+            look.expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
+            let passed = [self.full_round.expires_at, look.expires_at].into_iter().flatten().min();
+            if let Some(next) = look.next {
+                self.full_round = FullRound { from: next, expires_at: passed, full_until: None };
+                continue;
+            }
+            self.full_round = FullRound::default();
+            // Entries that have expired since the round passed them are for another round.
+            if passed.is_none_or(|at| at > now) {
+                self.full_round.full_until = Some(passed.unwrap_or(Timestamp(i64::MAX)));
+                return Ok(self.bytes() + more <= limit);
+            }
+        }
+        Ok(self.bytes() + more <= limit + slack)
+    }
+
+    /// Looks at up to `entries_max` entries of the local store, or until the expired ones have `bytes_max` bytes.
+    fn look(&self, from: &[u8], entries_max: usize, bytes_max: usize, now: Timestamp) -> Result<Look, LocalError> {
+        let mut look = Look { entries: 0, next: None, expired: Vec::new(), expires_at: None };
+        let mut bytes = 0;
+        self.local.scan(from, None, &mut |key, entry| {
+            if look.entries == entries_max || bytes >= bytes_max {
+                look.next = Some(key.to_vec());
+                return false;
+            }
+            look.entries += 1;
+            // A changed entry was written just now, or is deleted already.
+            if self.call.changes.contains_key(key) || self.transaction.changes.contains_key(key) {
+                return true;
+            }
+            if self.is_old(&entry, now) {
+                bytes += key.len() + entry.value.len();
+                look.expired.push((key.to_vec(), entry.value.len()));
+            } else {
+                look.expires_at = [look.expires_at, self.expires_at(&entry)].into_iter().flatten().min();
+            }
+            true
+        })?;
+        Ok(look)
+    }
+}
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;
