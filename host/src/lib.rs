@@ -25,6 +25,7 @@ pub mod state;
 pub mod stores;
 pub mod supervisor;
 pub mod task;
+pub mod teams;
 pub mod telemetry;
 pub mod threads;
 pub mod worker;

@@ -16,6 +16,7 @@ pub mod sample;
 pub mod spec;
 pub mod start;
 pub mod status;
+pub mod team;
 pub mod text;
 pub mod units;
 pub mod yaml;
