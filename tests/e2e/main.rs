@@ -30,3 +30,4 @@ mod state;
 mod state_stops;
 mod stateful;
 mod swap;
+mod teams;

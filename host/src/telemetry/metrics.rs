@@ -10,6 +10,7 @@ mod modules;
 mod process;
 mod registrar;
 mod tables;
+mod teams;
 mod transform;
 mod transform_log;
 
@@ -27,6 +28,7 @@ pub use self::catalog::CatalogMetrics;
 pub use self::http::HttpMetrics;
 pub use self::modules::ModuleMetrics;
 pub use self::tables::TableMetrics;
+pub use self::teams::TeamMetrics;
 pub use self::transform::{TopicMetrics, TransformCounts, TransformMetrics};
 pub use self::transform_log::TransformLogMetrics;
 
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     pub modules: ModuleMetrics,
     pub tables: TableMetrics,
+    pub teams: TeamMetrics,
     pub transform_log: TransformLogMetrics,
     pub http: HttpMetrics,
     pub store_copies_removed: IntCounter,
@@ -71,6 +74,7 @@ impl Metrics {
             catalog: CatalogMetrics::new(&r),
             modules: ModuleMetrics::new(&r),
             tables: TableMetrics::new(&r),
+            teams: TeamMetrics::new(&r),
             transform_log: TransformLogMetrics::new(&r),
             http: HttpMetrics::new(&r),
             store_copies_removed: r.counter(

@@ -131,6 +131,7 @@ impl Bench {
             key: None,
             now: Timestamp::now(),
             committed: Progress::default(),
+            growth: None,
         };
         self.catalog.change(&self.id, request).expect("accepted");
     }
