@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::names::{Digest, TeamName};
+use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::revision::{Deployment, Desired, REVISIONS_MAX};
 use crate::model::spec::{RawSpec, StoreKind, StoreSpec};
 use crate::model::team::{Ceiling, millis};
@@ -41,7 +41,10 @@ impl TeamUse {
     /// Sums up the use of a team; `next` takes the place of its transform's current revision.
     pub fn of(all: &Deployments, team: &TeamName, next: Option<&Deployment>, measure: &Measure<'_>) -> Self {
         let is_replaced = |deployment: &Deployment| next.is_some_and(|next| next.id == deployment.id);
-        let own = all.values().filter(|deployment| deployment.id.team == *team);
+        // No name sorts before this one.
+        let first = TransformId { team: team.clone(), name: "0".parse().expect("a digit is a name") };
+        let own = all.range(first..).map(|(_, deployment)| deployment);
+        let own = own.take_while(|deployment| deployment.id.team == *team);
         let live = own.filter(|deployment| deployment.desired != Desired::Deleted && !is_replaced(deployment));
         let mut used = Self::default();
         let mut modules = BTreeSet::new();

@@ -59,7 +59,8 @@ fn a_team_uses_the_sum_of_its_transforms() {
     };
     check(&[], TeamUse::default());
     check(&[("t/a", "m", 4, plain())], one);
-    check(&[("t/a", "m", 4, plain()), ("u/a", "n", 9, plain())], one);
+    let neighbours = ["s/z", "t-0/a", "t0/a", "u/a"].map(|name| (name, "n", 9, plain()));
+    check(&[&neighbours[..], &[("t/0", "m", 4, plain())]].concat(), one);
     let large = json!({
         "inputs": ["b", "c"], "outputs": {"o": "out"}, "workers": 3, "commit_interval": "5s",
         "limits": {"memory": "1GiB", "batch_time": "1s"},
