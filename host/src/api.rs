@@ -31,6 +31,7 @@ mod routes;
 mod server;
 mod shared;
 mod state;
+mod teams;
 mod topics;
 mod transforms;
 mod views;

@@ -27,6 +27,7 @@ mod record;
 mod sample;
 mod spec;
 mod status;
+mod team;
 mod text;
 mod topic;
 mod transform;
@@ -45,6 +46,7 @@ pub use status::{
     LastError, PartitionStatus, RestoreProgress, Rollout, RolloutState, State, StatusView, StoreStatus, TransformRef,
     TransformStatus,
 };
+pub use team::{CeilingView, TeamList, TeamView};
 pub use text::{Line, Lines, Word};
 pub use topic::{OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 pub use transform::{

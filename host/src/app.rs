@@ -10,6 +10,7 @@ mod data_dir;
 mod descriptors;
 mod modules;
 mod runtime;
+mod teams;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use self::control_topics::ControlTopics;
 use self::data_dir::DataDir;
 use self::modules::ModuleCandidates;
 use self::runtime::HostRuntime;
+use self::teams::TeamPublisher;
 use crate::api::{self, ApiState, Gate, Server};
 use crate::catalog::collect_for_ever;
 use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
@@ -32,11 +34,13 @@ use crate::config::{Config, ServerOptions};
 use crate::cpu::Processors;
 use crate::crashes::Crashes;
 use crate::model::codes::Code;
+use crate::model::names::TeamName;
 use crate::model::units::Timestamp;
 use crate::positions::keep_groups_for_ever;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
+use crate::teams::{Teams, follow_for_ever};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observers;
@@ -57,6 +61,7 @@ const THREAD_KEPT: Duration = Duration::from_secs(600);
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log).map_err(anyhow::Error::msg)?;
     descriptors::raise(config.server.limits.descriptors())?;
+    let teams = teams::open(&config.teams)?;
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
@@ -64,7 +69,7 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     let built = threads::with_room(RUNTIME_THREADS + 1, || runtime.build());
     let runtime = built.and_then(|built| built).with_context(|| Code::HostResources.to_string())?;
     let crashes = Crashes::open(&config.data_dir, Timestamp::now());
-    let done = runtime.block_on(serve(config, backend, data.clone(), crashes.clone()));
+    let done = runtime.block_on(serve(config, backend, teams, (data.clone(), crashes.clone())));
     // Also for an error: whoever is in a call by now has no part in it.
     crashes.end_orderly();
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -73,7 +78,12 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
 }
 
 /// Serves the API from the beginning on, and the host's work as soon as the log can be reached.
-async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Crashes) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    backend: Backend,
+    teams: Teams,
+    (data, crashes): (Arc<DataDir>, Crashes),
+) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
     let address = listener.local_addr()?;
@@ -84,7 +94,7 @@ async fn serve(config: Config, backend: Backend, data: Arc<DataDir>, crashes: Cr
     tokio::spawn(signals(down.clone()));
     backend.announce(address, &config.data_dir);
 
-    let start = Start { config, data, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
+    let start = Start { config, data, teams, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
     let started = tokio::select! {
         started = start.start(backend) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
@@ -126,6 +136,7 @@ fn server(options: &ServerOptions, metrics: &Metrics, routes: Arc<OnceLock<Route
 struct Start {
     config: Config,
     data: Arc<DataDir>,
+    teams: Teams,
     crashes: Crashes,
     metrics: Metrics,
     shutdown: watch::Receiver<bool>,
@@ -141,7 +152,7 @@ struct Started {
 impl Start {
     /// Builds the parts in order. Waits for as long as the log cannot be reached.
     async fn start(self, backend: Backend) -> anyhow::Result<Started> {
-        let Self { config, data, crashes, metrics, shutdown } = self;
+        let Self { config, data, teams, crashes, metrics, shutdown } = self;
         let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
         let dropped = |kind| metrics.transform_log.dropped(kind);
         let (transform_log, readers) = TransformLog::new(&host, config.transform_log.bytes_max, dropped);
@@ -150,10 +161,23 @@ impl Start {
         let modules = modules::open(&config.data_dir, config.modules, &metrics)?;
         let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
         let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
+        tokio::spawn(follow_for_ever(teams.clone(), config.teams.clone(), shutdown.clone()));
+        let publisher = TeamPublisher {
+            teams: teams.clone(),
+            catalog: topics.catalog.clone(),
+            hot_bytes_max: config.stores.hot_bytes_max,
+            observers: observers.clone(),
+            metrics: metrics.teams.clone(),
+        };
+        tokio::spawn(publisher.run(shutdown.clone()));
         let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores, &metrics);
         tokio::spawn(stores.clone().keep_up_for_ever(metrics.clone(), shutdown.clone()));
-        let processors = Processors::new(config.guest_calls_max, Arc::new(|_| 1), metrics.cpu.clone());
+        let weights = {
+            let teams = teams.clone();
+            Arc::new(move |team: &TeamName| teams.cpu_weight(team))
+        };
+        let processors = Processors::new(config.guest_calls_max, weights, metrics.cpu.clone());
         let parts = Parts {
             log: log.clone(),
             catalog: topics.catalog.clone(),
@@ -199,6 +223,8 @@ impl Start {
             topics_api: is_embedded,
             limits: config.api,
             metrics: http.clone(),
+            team_metrics: metrics.teams.clone(),
+            teams,
             render_metrics: Arc::new(move || metrics.render()),
             on_request: Arc::new(move |method, route, status, seconds| http.answered(method, route, status, seconds)),
         };

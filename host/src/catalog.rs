@@ -14,6 +14,7 @@
 //! (see `writer`); a deployment is visible only after the log has it; a manifest is written after its chunks; bytes that
 //! do not fit their digest are never handed out. The disk holds copies only.
 
+mod ceilings;
 mod change;
 mod collection;
 mod collector;
@@ -29,10 +30,11 @@ mod materialized_topic;
 mod modules;
 mod newer;
 mod service;
+mod team_use;
 mod writer;
 
 pub use crate::model::revision::Outcome;
-pub use change::{Change, ChangeResult, Precondition, Request};
+pub use change::{Change, ChangeResult, Growth, Precondition, Request};
 pub use collection::{MODULE_RETENTION, collect_for_ever};
 pub use control_topic::ensure_topic;
 pub use deployments::Deployments;
@@ -40,3 +42,4 @@ pub use error::CatalogError;
 pub use materialized_topic::{Fold, MaterializedTopic};
 pub use modules::UploadResult;
 pub use service::Catalog;
+pub use team_use::TeamUse;

@@ -20,6 +20,7 @@ use crate::model::units::{Bytes, Span};
 use crate::positions;
 use crate::stores::StoreLimits;
 use crate::stores::tables;
+use crate::teams::{TeamLimits, TeamsOptions};
 use crate::telemetry::logging::LogOptions;
 use crate::telemetry::rate::{Rate, TEAM_LOG_RATE};
 
@@ -43,6 +44,7 @@ pub struct Config {
     pub transform_log: TransformLogOptions,
     /// Guests that run at once. Default: one a processor.
     pub guest_calls_max: usize,
+    pub teams: TeamsOptions,
 }
 
 /// The options of the HTTP server.
@@ -91,6 +93,7 @@ impl Flags {
             table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
             module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
+            teams: flags.teams_options(transform_log.team_rate),
             transform_log,
             guest_calls_max: flags.guest_calls_max.map_or_else(processors, std::num::NonZero::get),
             log: flags.log_options(),
@@ -128,6 +131,7 @@ impl Flags {
         ApiLimits {
             module_bytes_max: self.module_bytes_max.map_or(default.module_bytes_max, Bytes::as_usize),
             upload_bytes_in_flight_max: in_flight(self.upload_bytes_in_flight_max, default.upload_bytes_in_flight_max),
+            state_hot_bytes_max: self.stores().hot_bytes_max,
             ..default
         }
     }
@@ -174,6 +178,13 @@ impl Flags {
             bytes_max: self.journal_max.map_or(default.bytes_max, Bytes::as_usize),
             retention: duration(self.logs_retention, default.retention),
         }
+    }
+
+    /// The options are the limits of a team for which the file says nothing.
+    fn teams_options(&self, log_rate: Rate) -> TeamsOptions {
+        let base =
+            TeamLimits { team_log_lines_max: log_rate.lines, team_log_bytes_max: log_rate.bytes, ..TeamLimits::default() };
+        TeamsOptions { file: self.teams.clone().filter(|path| !path.as_os_str().is_empty()), base }
     }
 
     fn log_options(&self) -> LogOptions {
@@ -249,6 +260,18 @@ mod tests {
         }
         let options = Flags { connections_max: Some(0), ..Flags::default() };
         assert!(options.resolve(None, "d").is_err());
+    }
+
+    #[test]
+    fn the_file_of_teams_is_completed_by_the_options() {
+        let path = file("teams = \"from-file\"\nteam-log-lines-max = 7\n");
+        let config = |flags: Flags| flags.resolve(None, "d").expect("valid").teams;
+        let own = config(Flags { config: Some(path.clone()), ..Flags::default() });
+        assert_eq!((own.file, own.base.team_log_lines_max), (Some("from-file".into()), 7));
+        let flag = config(Flags { config: Some(path), teams: Some("flag".into()), ..Flags::default() });
+        assert_eq!(flag.file, Some("flag".into()));
+        // An empty variable of the environment names no file.
+        assert_eq!(config(Flags { teams: Some("".into()), ..Flags::default() }), TeamsOptions::default());
     }
 
     #[test]

@@ -26,7 +26,9 @@
 //! | `init` accepts the configuration | E019 | likewise |
 //!
 //! The rules on other deployments are the catalog's, since only its one writer sees all of them: the precondition
-//! (E008), the idempotency key (E036), cycles (E037), and that the module was not collected meanwhile (E022, E035).
+//! (E008), the idempotency key (E036), cycles (E037), the ceilings of the team (E059), and that the module was not collected
+//! meanwhile (E022, E035). Ceilings are checked once before anything is written as well, like the bytes that the team may
+//! upload (E060).
 //!
 //! Owned by nobody: a [`Deployer`] borrows its services for one request. Everything here blocks.
 
@@ -39,6 +41,7 @@ mod rejection;
 mod rules;
 mod topic_facts;
 mod topic_rules;
+mod upload;
 
 pub use candidate::Candidate;
 pub use deployer::{CheckedCandidate, DeployResult, Deployer, ModuleChecker, wait_until_empty};
@@ -46,3 +49,4 @@ pub use error::DeployError;
 pub use rejection::{Rejection, Violation};
 pub use topic_facts::TopicFacts;
 pub use topic_rules::{changelog_topic, check_start};
+pub use upload::Upload;

@@ -27,6 +27,7 @@ pub mod steady_clock;
 pub mod stores;
 pub mod supervisor;
 pub mod task;
+pub mod teams;
 pub mod telemetry;
 pub mod threads;
 pub mod worker;

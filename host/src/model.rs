@@ -17,6 +17,7 @@ pub mod sample;
 pub mod spec;
 pub mod start;
 pub mod status;
+pub mod team;
 pub mod text;
 pub mod transaction_time;
 pub mod units;

@@ -32,4 +32,5 @@ mod state;
 mod state_stops;
 mod stateful;
 mod swap;
+mod teams;
 mod waits;

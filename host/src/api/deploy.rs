@@ -48,6 +48,8 @@ pub fn deployer(state: &ApiState) -> Deployer<'_> {
         hosts: state.runtime.hosts(),
         module_bytes_max: state.limits.module_bytes_max,
         leave_time: state.limits.leave_time,
+        teams: &state.teams,
+        hot_bytes_max: state.limits.state_hot_bytes_max,
     }
 }
 

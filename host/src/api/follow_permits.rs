@@ -9,15 +9,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::codes::Code;
 use crate::model::names::TeamName;
+use crate::model::team::Ceiling;
+use crate::telemetry::metrics::TeamMetrics;
 
 use super::problem::Refusal;
 
 /// The permits of a host.
 pub struct FollowPermits {
     host: Arc<Semaphore>,
-    of_team_max: usize,
+    metrics: TeamMetrics,
     /// The number of taken permits, of each team that has some.
-    teams: Mutex<BTreeMap<TeamName, usize>>,
+    teams: Mutex<BTreeMap<TeamName, u64>>,
 }
 
 /// The permit of one reader, until it is dropped. It moves to where the work is done: a client that is gone keeps its
@@ -31,22 +33,31 @@ pub struct FollowPermit {
 // === impl FollowPermits ===
 
 impl FollowPermits {
-    /// Makes the permits of a host, and bounds those of a team.
-    pub fn new(of_host_max: usize, of_team_max: usize) -> Arc<Self> {
-        Arc::new(Self { host: Arc::new(Semaphore::new(of_host_max)), of_team_max, teams: Mutex::default() })
+    /// Makes the permits of a host.
+    pub fn new(of_host_max: usize, metrics: TeamMetrics) -> Arc<Self> {
+        Arc::new(Self { host: Arc::new(Semaphore::new(of_host_max)), metrics, teams: Mutex::default() })
     }
 
-    /// Takes a permit, or refuses at once.
-    pub fn take(self: &Arc<Self>, team: &TeamName) -> Result<FollowPermit, Refusal> {
+    /// Takes a permit, of which the team may have `of_team_max` at once, or refuses at once.
+    pub fn take(self: &Arc<Self>, team: &TeamName, of_team_max: u64) -> Result<FollowPermit, Refusal> {
         let host = self.host.clone().try_acquire_owned();
         let host = host.map_err(|_| busy("too many read logs or samples already (follows_max)".into()))?;
         let mut teams = self.teams.lock();
         let taken = teams.entry(team.clone()).or_insert(0);
-        if *taken >= self.of_team_max {
+        if *taken >= of_team_max {
+            if *taken == 0 {
+                teams.remove(team);
+            }
             return Err(busy(format!("too many read logs or samples of team {team} already (follows_per_team_max)")));
         }
         *taken += 1;
+        self.metrics.used(team, Ceiling::Follows, *taken);
         Ok(FollowPermit { permits: self.clone(), team: team.clone(), _host: host })
+    }
+
+    /// The permits that a team has taken.
+    pub fn taken(&self, team: &TeamName) -> u64 {
+        self.teams.lock().get(team).copied().unwrap_or(0)
     }
 }
 
@@ -61,6 +72,7 @@ impl Drop for FollowPermit {
         let mut teams = self.permits.teams.lock();
         if let Some(taken) = teams.get_mut(&self.team) {
             *taken -= 1;
+            self.permits.metrics.used(&self.team, Ceiling::Follows, *taken);
             if *taken == 0 {
                 teams.remove(&self.team);
             }
@@ -71,6 +83,7 @@ impl Drop for FollowPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::Metrics;
 
     fn team(name: &str) -> TeamName {
         name.parse().expect("valid")
@@ -78,7 +91,7 @@ mod tests {
 
     #[track_caller]
     fn check(permits: &Arc<FollowPermits>, name: &str, limit: Option<&str>) -> Option<FollowPermit> {
-        let taken = permits.take(&team(name));
+        let taken = permits.take(&team(name), 2);
         let refused = taken.as_ref().err().map(|refusal| (refusal.code(), refusal.detail().to_owned()));
         match limit {
             Some(limit) => {
@@ -91,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_team_leaves_permits_for_others_and_gives_them_back() {
-        let permits = FollowPermits::new(3, 2);
+        let permits = FollowPermits::new(3, Metrics::new().teams);
         let first = check(&permits, "a", None);
         let second = check(&permits, "a", None);
         check(&permits, "a", Some("follows_per_team_max"));
@@ -101,6 +114,12 @@ mod tests {
         check(&permits, "c", None);
         drop((second, other));
         assert!(permits.teams.lock().is_empty());
-        check(&permits, "a", None);
+        let last = check(&permits, "a", None);
+        assert_eq!(["a", "b"].map(|name| permits.taken(&team(name))), [1, 0]);
+        // The number of a team may change while it has some, and be 0.
+        assert!(permits.take(&team("a"), 1).is_err() && permits.take(&team("b"), 0).is_err());
+        assert!(permits.take(&team("a"), 2).is_ok());
+        drop(last);
+        assert!(permits.teams.lock().is_empty());
     }
 }

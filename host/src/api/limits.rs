@@ -38,8 +38,6 @@ pub struct ApiLimits {
     pub leave_time: Duration,
     /// Readers of logs and samples at once.
     pub follows_max: usize,
-    /// Readers of the logs and samples of one team's transforms at once.
-    pub follows_per_team_max: usize,
     /// Older log lines of one answer.
     pub log_lines_max: usize,
     /// Bytes of the older log lines of one answer.
@@ -50,6 +48,8 @@ pub struct ApiLimits {
     pub tail_wait: Duration,
     /// Longest time for the wait for samples that are not followed.
     pub tail_wait_max: Duration,
+    /// The memory for the hot entries of one partition of a store on disk, as the use of a team counts it.
+    pub state_hot_bytes_max: u64,
 }
 
 impl Default for ApiLimits {
@@ -71,12 +71,12 @@ impl Default for ApiLimits {
             trial_bytes_max: 8 * 1024 * 1024,
             leave_time: Duration::from_secs(12),
             follows_max: 64,
-            follows_per_team_max: 16,
             log_lines_max: 10_000,
             log_bytes_max: 8 * 1024 * 1024,
             logs_time: Duration::from_secs(20),
             tail_wait: Duration::from_secs(10),
             tail_wait_max: Duration::from_secs(60),
+            state_hot_bytes_max: 4 * 1024 * 1024,
         }
     }
 }

@@ -86,7 +86,7 @@ pub async fn logs(
     }
     let since = since(params.since.as_deref())?;
     let after = last_event_id(&headers)?;
-    let permit = shared.follows.take(&id.team)?;
+    let permit = shared.follow_permit(&id.team)?;
     let feed = shared.state.feeds.logs.clone();
     let level = params.level.unwrap_or(Level::Debug);
     let follow = params.follow;
@@ -147,7 +147,7 @@ pub async fn tail(
         return Err(Refusal::of_field(Code::Query, "wait", message));
     }
     let after = last_event_id(&headers)?;
-    let permit = shared.follows.take(&id.team)?;
+    let permit = shared.follow_permit(&id.team)?;
     let feed = shared.state.feeds.samples.clone();
     let tails = shared.state.feeds.tails.clone();
     let source = blocking(move || {

@@ -7,30 +7,47 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::api_types::{Line, ModuleList, ModuleSummary, ModuleView};
 use crate::catalog::Catalog;
+use crate::deployment::{Rejection, Upload};
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
-use crate::model::names::Digest;
+use crate::model::names::{Digest, TeamName};
 
 use super::body::{Media, RequestBody};
 use super::problem::Refusal;
-use super::request::Name;
+use super::request::{Name, Params};
 use super::shared::{AppState, blocking};
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UploadParams {
+    /// The team whose ceiling the upload counts against; without it, it counts with all other uploads that name none.
+    #[param(value_type = Option<String>)]
+    team: Option<TeamName>,
+}
 
 /// Upload a module.
 ///
 /// The host compiles the module and checks it against the world, then stores it under the SHA-256 of its bytes. A repeated
 /// upload changes nothing.
-#[utoipa::path(post, path = "/v1/modules", tag = "modules",
+#[utoipa::path(post, path = "/v1/modules", tag = "modules", params(UploadParams),
     request_body(content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream")), description = "The component"),
     responses((status = 201, description = "Stored", body = ModuleView),
         (status = 200, description = "The module was stored already", body = ModuleView),
         (status = 413, description = "Too large (E015)"),
         (status = 415, description = "Another content type (E006)"),
-        (status = 422, description = "Not a transform (E010 to E018)")))]
-pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+        (status = 422, description = "Not a transform (E010 to E018)"),
+        (status = 429, description = "The team has uploaded too many bytes within a day (E060)")))]
+pub async fn upload(
+    State(shared): AppState,
+    Params(params): Params<UploadParams>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let media = Media::of(&headers);
     if !matches!(media, Media::Wasm | Media::Absent) {
         return Err(media.refuse("application/wasm or application/octet-stream"));
@@ -49,7 +66,8 @@ pub async fn upload(State(shared): AppState, headers: HeaderMap, body: Body) -> 
     let (stored, view) = blocking(move || {
         let _held = (permit, share);
         let info = state.modules.check(&bytes)?;
-        let stored = state.catalog.put_module(&bytes)?;
+        let upload = Upload::reserve(&state.catalog, &state.teams, params.team.as_ref(), &info.digest, &bytes);
+        let stored = upload.map_err(Rejection::from)?.store(&state.catalog)?;
         let used_by = users(&state.catalog).remove(&stored.digest).unwrap_or_default();
         Ok((stored, ModuleView::of(info, used_by)))
     })

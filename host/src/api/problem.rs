@@ -162,6 +162,9 @@ impl IntoResponse for Refusal {
 
 impl From<CatalogError> for Refusal {
     fn from(error: CatalogError) -> Self {
+        if let CatalogError::OverCeiling(problems) = error {
+            return Self::of_fields(Code::OverCeiling, problems);
+        }
         let mut problem = Self::new(error.code(), error.to_string());
         if let CatalogError::Conflict { expected, found } = error {
             problem.current_revision = found;

@@ -126,6 +126,7 @@ impl IfMatch {
             key: self.key,
             now: Timestamp::now(),
             committed: Progress::default(),
+            growth: None,
         }
     }
 }

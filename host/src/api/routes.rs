@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::shared::{ApiState, Shared};
 use super::topics::{self, read, write};
-use super::{control, dry_run, logs, modules, observe, offsets, openapi, pages, revisions, state, transforms};
+use super::{control, dry_run, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, transforms};
 
 /// The whole API, ready to be served.
 pub fn router(state: ApiState) -> Router {
@@ -25,6 +25,8 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
     let routes = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(modules::upload, modules::list))
         .routes(routes!(modules::show))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::show))
         .routes(routes!(transforms::list_all))
         .routes(routes!(transforms::list_team))
         .routes(routes!(transforms::put, transforms::show, transforms::remove))

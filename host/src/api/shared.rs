@@ -9,15 +9,16 @@ use crate::catalog::Catalog;
 use crate::cluster::LogTopics;
 use crate::deployment::ModuleChecker;
 use crate::model::codes::Code;
-use crate::model::names::{ClusterName, TransformId};
+use crate::model::names::{ClusterName, TeamName, TransformId};
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::Log;
 use crate::positions::Positions;
-use crate::telemetry::metrics::HttpMetrics;
+use crate::teams::Teams;
+use crate::telemetry::metrics::{HttpMetrics, TeamMetrics};
 
 use super::body::{self, RequestBody};
 use super::budget::Budget;
-use super::follow_permits::FollowPermits;
+use super::follow_permits::{FollowPermit, FollowPermits};
 use super::limits::ApiLimits;
 use super::permits::Permits;
 use super::problem::{self, Refusal};
@@ -64,6 +65,8 @@ pub struct ApiState {
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub on_request: OnRequest,
     pub metrics: HttpMetrics,
+    pub teams: Teams,
+    pub team_metrics: TeamMetrics,
 }
 
 /// The services, and the permits for each kind of work.
@@ -96,7 +99,7 @@ impl Shared {
             rollbacks: Permits::new("rollbacks_max", limits.rollbacks_max),
             moves: Permits::new("moves_max", limits.moves_max),
             pages: Permits::new("pages_max", limits.pages_max),
-            follows: FollowPermits::new(limits.follows_max, limits.follows_per_team_max),
+            follows: FollowPermits::new(limits.follows_max, state.team_metrics.clone()),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
             intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),
             state,
@@ -106,6 +109,11 @@ impl Shared {
     /// Reads a request's body, before the request takes a permit.
     pub async fn receive(&self, body: Body, bytes_max: usize) -> Result<RequestBody, Refusal> {
         body::read(&self.intake, body, bytes_max, self.state.limits.body_time).await
+    }
+
+    /// Takes the permit of a reader of a team's logs or samples. It refuses at once where there is none.
+    pub fn follow_permit(&self, team: &TeamName) -> Result<FollowPermit, Refusal> {
+        self.follows.take(team, self.state.teams.limits(team).follows_per_team_max)
     }
 
     /// Takes the permit of a read that waits for records. It refuses at once where there is none.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Outcome, Progress, RequestKey};
 use crate::model::spec::RawSpec;
+use crate::model::team::TeamLimits;
 use crate::model::units::Timestamp;
 
 /// Longest wait for the log to show a record that was written: far above the lag of a healthy cluster.
@@ -68,6 +69,20 @@ pub struct Request {
     /// The newest progress that the transform's group committed. A transform that the catalog does not know counts on from
     /// there: no lower revision may go on from those offsets.
     pub committed: Progress,
+    /// The measures of a deployment or a rollback, which the ceilings of its team are checked with; None for other changes.
+    pub growth: Option<Growth>,
+}
+
+/// The measures of a deployment that its spec does not have, and the limits of its team at the time of the request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Growth {
+    pub limits: TeamLimits,
+    /// The partitions of all inputs together.
+    pub partitions: u32,
+    /// The size of a module that came along with the request.
+    pub module_bytes: u64,
+    /// The memory for the hot entries of one partition of a store on disk.
+    pub hot_bytes_max: u64,
 }
 
 impl Request {

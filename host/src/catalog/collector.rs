@@ -67,9 +67,15 @@ mod tests {
                 spec: Box::new(serde_json::from_value(spec).expect("valid")),
                 module: Digest::of(module.as_bytes()),
             });
-            let request =
-                Request { expected: Precondition::Any, change, key: None, now: hours(*at), committed: Default::default() };
-            for record in decide(&state, &id, &request, &|_| true).expect("accepted").records {
+            let request = Request {
+                expected: Precondition::Any,
+                change,
+                key: None,
+                now: hours(*at),
+                committed: Default::default(),
+                growth: None,
+            };
+            for record in decide(&state, &id, &request, &|_| Some(1)).expect("accepted").records {
                 state.take(&record).expect("readable");
             }
         }

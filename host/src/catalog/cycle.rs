@@ -85,6 +85,7 @@ mod tests {
             changed_at: Timestamp(0),
             changes: 1,
             requests: Vec::new(),
+            partitions: None,
             rest: Default::default(),
             unread: None,
         }

@@ -12,6 +12,7 @@ use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
+use super::ceilings;
 use super::change::{Change, ChangeResult, Precondition, Request};
 use super::cycle;
 use super::deployments::Deployments;
@@ -47,12 +48,12 @@ pub fn earlier_result(all: &Deployments, id: &TransformId, request: &Request) ->
     Ok(Some(ChangeResult { deployment, outcome: first.outcome }))
 }
 
-/// Decides a request on the catalog's content. `has_module` says which modules are stored.
+/// Decides a request on the catalog's content. `module_bytes` returns the size of a module that is stored.
 pub fn decide(
     all: &Deployments,
     id: &TransformId,
     request: &Request,
-    has_module: &dyn Fn(&Digest) -> bool,
+    module_bytes: &dyn Fn(&Digest) -> Option<u64>,
 ) -> Result<Decision, CatalogError> {
     let latest = all.get(id);
     latest.map_or(Ok(()), CatalogError::unless_understood)?;
@@ -63,7 +64,7 @@ pub fn decide(
         Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request),
         Change::Rollback { to } => {
             let target = rollback_target(all, id, *to)?;
-            if !has_module(&target.module) {
+            if module_bytes(&target.module).is_none() {
                 return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module });
             }
             rolled_back_to = Some(target.revision);
@@ -84,7 +85,11 @@ pub fn decide(
     let mut records = Vec::new();
     let next = &mut result.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
-        check_new_revision(all, latest, next, has_module)?;
+        check_new_revision(all, latest, next, module_bytes)?;
+        if let Some(growth) = &request.growth {
+            next.partitions = Some(growth.partitions);
+            ceilings::check(all, next, growth, &|module| module_bytes(module).unwrap_or(0))?;
+        }
         let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
         records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
     }
@@ -103,7 +108,7 @@ fn check_new_revision(
     all: &Deployments,
     latest: Option<&Deployment>,
     next: &Deployment,
-    has_module: &dyn Fn(&Digest) -> bool,
+    module_bytes: &dyn Fn(&Digest) -> Option<u64>,
 ) -> Result<(), CatalogError> {
     let running = latest.filter(|latest| latest.desired == Desired::Running);
     let inputs = next.spec.inputs.iter().map(String::as_str);
@@ -118,7 +123,7 @@ fn check_new_revision(
             return Err(CatalogError::Cycle { path });
         }
     }
-    if has_module(&next.module) { Ok(()) } else { Err(CatalogError::NoModule(next.module)) }
+    module_bytes(&next.module).map(drop).ok_or(CatalogError::NoModule(next.module))
 }
 
 /// Checks the precondition on the live deployment (`None`: absent or deleted).
@@ -153,6 +158,7 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
         // Counted and noted by the caller, for every kind of change.
         changes: latest.map_or(0, |latest| latest.changes),
         requests: latest.map_or_else(Vec::new, |latest| latest.requests.clone()),
+        partitions: latest.and_then(|latest| latest.partitions),
         rest: latest.map_or_else(serde_json::Map::new, |latest| latest.rest.clone()),
         unread: None,
     };

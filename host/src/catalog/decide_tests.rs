@@ -12,7 +12,14 @@ fn put_of(input: &str) -> Change {
 }
 
 fn request(change: Change) -> Request {
-    Request { expected: Precondition::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
+    Request {
+        expected: Precondition::Any,
+        change,
+        key: None,
+        now: Timestamp(1),
+        committed: Progress::default(),
+        growth: None,
+    }
 }
 
 fn keyed(key: &str, change: Change) -> Request {
@@ -21,7 +28,7 @@ fn keyed(key: &str, change: Change) -> Request {
 
 /// The catalog after one more request.
 fn after(state: &mut Deployments, request: &Request) -> Result<ChangeResult, CatalogError> {
-    let decision = decide(state, &id(), request, &|_| true)?;
+    let decision = decide(state, &id(), request, &|_| Some(1))?;
     for record in &decision.records {
         state.take(record).expect("readable");
     }
@@ -73,7 +80,7 @@ fn old_revisions_go_and_new_ones_stay() {
     let kept: Vec<u64> = state.revisions(&id()).iter().map(|it| it.revision).collect();
     assert_eq!(kept, (8..=many).rev().collect::<Vec<_>>());
     assert_eq!(state[&id()].requests.len(), REQUESTS_MAX);
-    let gone = decide(&state, &id(), &request(Change::Rollback { to: Some(7) }), &|_| true);
+    let gone = decide(&state, &id(), &request(Change::Rollback { to: Some(7) }), &|_| Some(1));
     assert!(matches!(gone, Err(CatalogError::NoRevision { revision: Some(7), .. })), "{gone:?}");
 }
 
@@ -124,9 +131,9 @@ fn impossible_changes_are_refused_by_name() {
         assert!(matches!(refused, Err(CatalogError::NoRevision { .. })), "{to:?}: {refused:?}");
     }
     after(&mut state, &request(put_of("b"))).expect("accepted");
-    let collected = decide(&state, &id(), &request(Change::Rollback { to: Some(1) }), &|_| false);
+    let collected = decide(&state, &id(), &request(Change::Rollback { to: Some(1) }), &|_| None);
     assert!(matches!(collected, Err(CatalogError::ModuleGone { revision: 1, .. })), "{collected:?}");
-    let collected = decide(&state, &id(), &request(put_of("c")), &|_| false);
+    let collected = decide(&state, &id(), &request(put_of("c")), &|_| None);
     assert!(matches!(collected, Err(CatalogError::NoModule(_))), "{collected:?}");
 }
 
@@ -168,7 +175,7 @@ fn check_forged(state: &Deployments, key: &str, forged: &serde_json::Value) {
         let before = state[&id()].clone();
         let text = format!("{change:?} after {key} = {forged} ({taken:?})");
         let request = request(change.clone());
-        let decision = decide(&state, &id(), &request, &|_| true).expect(&text);
+        let decision = decide(&state, &id(), &request, &|_| Some(1)).expect(&text);
         // A broker refuses a record of another time.
         assert!(decision.records.iter().all(|record| record.timestamp == request.now.0), "{text}");
         let result = after(&mut state, &request).expect(&text);

@@ -122,6 +122,7 @@ impl Deployments {
             changed_at: Timestamp(0),
             changes: 0,
             requests: Vec::new(),
+            partitions: None,
             rest: serde_json::Map::new(),
             unread: None,
         });

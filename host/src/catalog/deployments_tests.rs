@@ -13,6 +13,7 @@ fn deployment() -> Deployment {
         changed_at: Timestamp(5),
         changes: 9,
         requests: Vec::new(),
+        partitions: None,
         rest: serde_json::Map::new(),
         unread: None,
     }

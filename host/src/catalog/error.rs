@@ -3,6 +3,7 @@
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TopicName, TransformId};
 use crate::model::revision::Deployment;
+use crate::model::spec::Problem;
 use crate::ports::LogError;
 
 use super::change::{Precondition, SEEN_TIMEOUT};
@@ -35,6 +36,9 @@ pub enum CatalogError {
     KeyReused,
     #[error("the transform would feed itself: {path}")]
     Cycle { path: String },
+    /// The team would grow above its ceilings, in each of these fields of the spec.
+    #[error("{}", messages(.0))]
+    OverCeiling(Vec<Problem>),
     /// Nothing was written: other hosts' changes got in the way each time.
     #[error("other hosts changed the catalog each time that this one tried ({0})")]
     Contended(String),
@@ -47,6 +51,10 @@ pub enum CatalogError {
     /// Too few threads or the like, while opening.
     #[error("{0}")]
     Host(String),
+}
+
+fn messages(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 fn found_text(found: Option<u64>) -> String {
@@ -72,6 +80,7 @@ impl CatalogError {
             Self::NoModule(_) => Code::ModuleMissing,
             Self::KeyReused => Code::KeyReused,
             Self::Cycle { .. } => Code::Cycle,
+            Self::OverCeiling(_) => Code::OverCeiling,
             Self::InputsInUse(_) => Code::InputsInUse,
             Self::Newer { .. } => Code::NewerFormat,
             Self::Contended(_) => Code::Contended,

@@ -70,7 +70,12 @@ impl Modules {
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
-        self.manifests.current().stored.contains_key(digest)
+        self.bytes(digest).is_some()
+    }
+
+    /// The size of a module that is stored.
+    pub fn bytes(&self, digest: &Digest) -> Option<u64> {
+        self.manifests.current().stored.get(digest).map(|stored| stored.manifest.bytes)
     }
 
     /// The reason why the manifests cannot be read now, if there is one.

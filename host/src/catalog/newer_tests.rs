@@ -109,7 +109,14 @@ fn a_newer_hosts_record_is_told_from_nobodys() {
 }
 
 fn request(change: Change) -> Request {
-    Request { expected: Precondition::Any, change, key: None, now: Timestamp(1), committed: Progress::default() }
+    Request {
+        expected: Precondition::Any,
+        change,
+        key: None,
+        now: Timestamp(1),
+        committed: Progress::default(),
+        growth: None,
+    }
 }
 
 fn every_change() -> [Change; 7] {
@@ -139,7 +146,7 @@ fn nothing_is_written_over_a_newer_hosts_record() {
             all.for_each(|record| state.take(&record).expect("kept"));
             assert!(state.live(&id()).is_some_and(|it| it.unread.is_some()), "it is there");
             for change in every_change() {
-                let refused = decide(&state, &id(), &request(change.clone()), &|_| true).expect_err("refused");
+                let refused = decide(&state, &id(), &request(change.clone()), &|_| Some(1)).expect_err("refused");
                 assert_eq!(refused.code(), Code::NewerFormat, "{change:?} {newer}");
             }
             assert!(state.revisions(&id()).is_empty(), "its content is not known");
@@ -152,11 +159,11 @@ fn nothing_is_written_over_a_newer_hosts_record() {
             assert!(collected.is_empty(), "it may use any module");
             // The way out, and back.
             state.take(&record("t/n", None)).expect("cleared");
-            let revision = decide(&state, &id(), &request(every_change()[0].clone()), &|_| true).expect("made again");
+            let revision = decide(&state, &id(), &request(every_change()[0].clone()), &|_| Some(1)).expect("made again");
             let before = newer["revision"].as_u64().unwrap_or(if is_known { 7 } else { 0 });
             assert_eq!(revision.result.deployment.revision, before + 1);
             state.take(&record("t/n", Some(DEPLOYMENT.into()))).expect("understood");
-            decide(&state, &id(), &request(Change::Pause), &|_| true).expect("understood again");
+            decide(&state, &id(), &request(Change::Pause), &|_| Some(1)).expect("understood again");
         }
     }
 }
@@ -179,12 +186,12 @@ fn an_unread_revision_is_named_and_not_gone_over() {
     state.take(&record("t/n@6", Some(with(REVISION, "/version", json!(2)).to_string()))).expect("kept");
     state.take(&record("t/n", Some(DEPLOYMENT.into()))).expect("understood");
     for to in [None, Some(6)] {
-        let refused = decide(&state, &id(), &request(Change::Rollback { to }), &|_| true).expect_err("refused");
+        let refused = decide(&state, &id(), &request(Change::Rollback { to }), &|_| Some(1)).expect_err("refused");
         assert_eq!(refused.code(), Code::NewerFormat, "{to:?}");
         assert!(refused.to_string().contains("t/n@6"), "{refused}");
     }
-    decide(&state, &id(), &request(Change::Rollback { to: Some(5) }), &|_| true).expect("understood");
-    let missing = decide(&state, &id(), &request(Change::Rollback { to: Some(4) }), &|_| true).expect_err("refused");
+    decide(&state, &id(), &request(Change::Rollback { to: Some(5) }), &|_| Some(1)).expect("understood");
+    let missing = decide(&state, &id(), &request(Change::Rollback { to: Some(4) }), &|_| Some(1)).expect_err("refused");
     assert!(matches!(missing, CatalogError::NoRevision { .. }), "{missing}");
 }
 
@@ -193,7 +200,7 @@ fn unknown_fields_are_written_back() {
     let mut state = Deployments::default();
     state.take(&record("t/n", Some(with(DEPLOYMENT, "/more", json!({"a": 1})).to_string()))).expect("understood");
     for change in [Change::Pause, every_change()[0].clone()] {
-        let decision = decide(&state, &id(), &request(change), &|_| true).expect("accepted");
+        let decision = decide(&state, &id(), &request(change), &|_| Some(1)).expect("accepted");
         let written: Value =
             serde_json::from_slice(decision.records.last().and_then(|last| last.value.as_deref()).expect("one"))
                 .expect("JSON");

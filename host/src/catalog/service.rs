@@ -1,6 +1,6 @@
 //! The catalog, as its callers see it: reads are answered from memory, changes go through the one writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::model::names::{ClusterName, Digest, TransformId};
+use crate::model::names::{ClusterName, Digest, TeamName, TransformId};
 use crate::model::revision::{Deployment, Desired, Revision};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError};
@@ -23,6 +23,7 @@ use super::error::CatalogError;
 use super::history::{no_revision, rollback_target};
 use super::materialized_topic::MaterializedTopic;
 use super::modules::{self, Modules, UploadResult};
+use super::team_use::{Measure, TeamUse};
 use super::writer::Writer;
 
 /// The catalog of one cluster, as one host sees and changes it.
@@ -84,10 +85,42 @@ impl Catalog {
     /// Decides a request on the catalog as it is now, and writes nothing.
     pub fn try_change(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
         self.refresh()?;
+        self.tried(id, request)
+    }
+
+    /// Refuses a deployment that ceilings of its team are against, before anything is written for it. It is decided again
+    /// when the change is made.
+    pub fn check_ceilings(&self, id: &TransformId, request: &Request) -> Result<(), CatalogError> {
+        if earlier_result(&self.deployments.current(), id, request)?.is_some() {
+            return Ok(());
+        }
+        match self.tried(id, request) {
+            Err(error @ CatalogError::OverCeiling(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn tried(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
         // A module may come along with the request itself, and is not stored for a try.
-        let has_module = |module: &Digest| matches!(request.change, Change::Put { .. }) || self.modules.has(module);
-        let decision = decide(&self.deployments.current(), id, request, &has_module);
+        let sent_bytes = || request.growth.map_or(0, |growth| growth.module_bytes);
+        let is_put = matches!(request.change, Change::Put { .. });
+        let module_bytes = |module: &Digest| self.modules.bytes(module).or_else(|| is_put.then(sent_bytes));
+        let decision = decide(&self.deployments.current(), id, request, &module_bytes);
         decision.map(|decision| decision.result)
+    }
+
+    /// The use of a team, as far as this host has seen.
+    pub fn team_use(&self, team: &TeamName, hot_bytes_max: u64) -> TeamUse {
+        let modules = self.modules.current();
+        let module_bytes = |module: &Digest| modules.stored.get(module).map_or(0, |stored| stored.manifest.bytes);
+        TeamUse::of(&self.deployments.current(), team, None, &Measure { module_bytes: &module_bytes, hot_bytes_max })
+    }
+
+    /// The teams that have transforms.
+    pub fn teams(&self) -> BTreeSet<TeamName> {
+        let all = self.deployments.current();
+        let live = all.values().filter(|deployment| deployment.desired != Desired::Deleted);
+        live.map(|deployment| deployment.id.team.clone()).collect()
     }
 
     /// The answer to a request with a key that was carried out before, by whichever host.

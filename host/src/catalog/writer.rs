@@ -193,7 +193,7 @@ impl Attempt<'_> {
         if let Some(answer) = self.earlier_answer(&all)? {
             return Ok(answer);
         }
-        let decision = match decide(&all, self.id, &self.request, &|module| self.modules.has(module)) {
+        let decision = match decide(&all, self.id, &self.request, &|module| self.modules.bytes(module)) {
             Ok(decision) => decision,
             // Nothing was written, and by now it is certain.
             Err(error) => {

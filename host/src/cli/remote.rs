@@ -15,6 +15,7 @@ mod revisions;
 mod rollout;
 mod session;
 mod state;
+mod teams;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ use self::offsets::OffsetsVerb;
 use self::revisions::{DiffArgs, RollbackArgs};
 use self::session::{Remote, Target};
 use self::state::StateVerb;
+use self::teams::TeamsArgs;
 use super::error::Result;
 
 pub use self::context::ContextArgs;
@@ -72,6 +74,8 @@ pub enum Verb {
     Delete(Remote<DeleteArgs>),
     /// List the cluster's hosts
     Hosts(Remote<HostsArgs>),
+    /// Show the limits of teams, and their use of them
+    Teams(Remote<TeamsArgs>),
 }
 
 // === impl Verb ===
@@ -96,6 +100,7 @@ impl Verb {
             Self::Restart(verb) => verb.run(control::restart),
             Self::Delete(verb) => verb.run(control::delete),
             Self::Hosts(verb) => verb.run(look::hosts),
+            Self::Teams(verb) => verb.run(teams::teams),
         }
         .map(|()| ExitCode::SUCCESS)
     }

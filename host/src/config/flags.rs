@@ -172,6 +172,10 @@ pub struct Flags {
     /// team has a share; entries that do not fit are dropped [default: 8MiB]
     #[arg(long, env = "SANDBAR_JOURNAL_MAX", value_name = "SIZE")]
     pub journal_max: Option<Bytes>,
+
+    /// A YAML file with the limits of teams. It is read again when it changes [default: none, all teams have the defaults]
+    #[arg(long, env = "SANDBAR_TEAMS", value_name = "FILE")]
+    pub teams: Option<PathBuf>,
 }
 
 /// The options of a host on Kafka.
@@ -263,6 +267,7 @@ impl Flags {
             team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
             team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
             journal_max: self.journal_max.or(file.journal_max),
+            teams: self.teams.or(file.teams),
         }
     }
 }

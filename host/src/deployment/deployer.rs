@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{Catalog, CatalogError, Change, ChangeResult, Request};
+use crate::catalog::{Catalog, CatalogError, Change, ChangeResult, Growth, Request};
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, TopicName, TransformId};
@@ -12,6 +12,7 @@ use crate::model::spec::{RawSpec, Spec, Start};
 use crate::model::status::HostStatus;
 use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
+use crate::teams::Teams;
 
 use super::candidate::Candidate;
 use super::error::DeployError;
@@ -19,6 +20,7 @@ use super::facts::{Facts, ModuleFacts, OffsetRanges, changes_store_inputs};
 use super::rejection::{Rejection, Violation};
 use super::rules::{self, Plan};
 use super::topic_facts::TopicFacts;
+use super::upload::Upload;
 
 /// Time between two looks at a group whose members leave: each is a request to the brokers, and a person waits.
 const LEAVE_POLL: Duration = Duration::from_millis(100);
@@ -47,6 +49,9 @@ pub struct Deployer<'a> {
     pub module_bytes_max: usize,
     /// Longest wait for the members of a group to leave it.
     pub leave_time: Duration,
+    pub teams: &'a Teams,
+    /// The memory for the hot entries of one partition of a store on disk.
+    pub hot_bytes_max: u64,
 }
 
 /// An accepted deployment, or one that a dry run found acceptable.
@@ -70,15 +75,16 @@ pub struct CheckedCandidate<'a> {
 impl Deployer<'_> {
     /// Deploys the candidate: creates topics, stores the module, and makes the change.
     pub fn deploy(&self, candidate: &Candidate<'_>, request: Request) -> Result<DeployResult, DeployError> {
-        let (facts, plan) = self.plan(candidate, &request)?;
+        let (request, plan) = self.plan(candidate, request)?;
+        let id = &candidate.spec.id;
+        self.catalog.check_ceilings(id, &request)?;
+        let upload = candidate.upload.map(|module| self.upload(candidate, module)).transpose()?;
         for topic in &plan.new_topics {
             self.log.create_topic(topic)?;
         }
-        if let Some(module) = candidate.upload {
-            self.catalog.put_module(module)?;
+        if let Some(upload) = upload {
+            upload.store(self.catalog)?;
         }
-        let id = &candidate.spec.id;
-        let request = Request { committed: facts.committed, ..request };
         let result = match (self.catalog.change(id, request.clone()), candidate.upload) {
             // Collected between the two: nobody had used it for long.
             (Err(CatalogError::NoModule(_)), Some(module)) => {
@@ -92,8 +98,11 @@ impl Deployer<'_> {
 
     /// Checks everything that [`Self::deploy`] does, and writes nothing.
     pub fn dry_run(&self, candidate: &Candidate<'_>, request: Request) -> Result<DeployResult, DeployError> {
-        let (facts, plan) = self.plan(candidate, &request)?;
-        let request = Request { committed: facts.committed, ..request };
+        let (request, plan) = self.plan(candidate, request)?;
+        if let Some(module) = candidate.upload {
+            // It ends here, and counts no more.
+            drop(self.upload(candidate, module)?);
+        }
         Ok(plan.result(self.catalog.try_change(&candidate.spec.id, &request)?))
     }
 
@@ -131,8 +140,14 @@ impl Deployer<'_> {
         Ok(CheckedCandidate { record_bytes_max: topics.record_bytes_max(&spec), spec, module })
     }
 
+    fn upload<'m>(&self, candidate: &Candidate<'_>, module: &'m [u8]) -> Result<Upload<'m>, Violation> {
+        let spec = &candidate.spec;
+        Upload::reserve(self.catalog, self.teams, Some(&spec.id.team), &spec.module, module)
+    }
+
     /// Gathers the facts and checks the rules. If members of the group are all that is in the way, it waits for them.
-    fn plan(&self, candidate: &Candidate<'_>, request: &Request) -> Result<(Facts, Plan), DeployError> {
+    /// Returns the request with everything that the catalog decides it on.
+    fn plan(&self, candidate: &Candidate<'_>, request: Request) -> Result<(Request, Plan), DeployError> {
         let mut facts = self.gather(candidate)?;
         let mut checked = rules::check(candidate, &facts, request.now);
         let is_single = checked.as_ref().is_err_and(|rejection| rejection.others.is_empty());
@@ -140,9 +155,16 @@ impl Deployer<'_> {
             facts.group_members = wait_until_empty(self.log, &facts.group, self.leave_time)?;
             checked = rules::check(candidate, &facts, request.now);
         }
+        let growth = Growth {
+            limits: self.teams.limits(&candidate.spec.id.team),
+            partitions: facts.topics.partitions(),
+            module_bytes: candidate.upload.map_or(0, |module| module.len() as u64),
+            hot_bytes_max: self.hot_bytes_max,
+        };
+        let request = Request { committed: facts.committed, growth: Some(growth), ..request };
         match checked {
-            Ok(plan) => Ok((facts, plan)),
-            Err(rejection) => Err(self.with_change_refusal(rejection, candidate, request).into()),
+            Ok(plan) => Ok((request, plan)),
+            Err(rejection) => Err(self.with_change_refusal(rejection, candidate, &request).into()),
         }
     }
 
@@ -153,7 +175,10 @@ impl Deployer<'_> {
             let code = error.code();
             code.entry().status < 500 && code != Code::InputsInUse
         });
-        others.extend(refusal.map(|error| Violation::of_transform(error.code(), error.to_string())));
+        others.extend(refusal.and_then(|error| match error {
+            CatalogError::OverCeiling(problems) => Violation::of_fields(Code::OverCeiling, problems),
+            error => Some(Violation::of_transform(error.code(), error.to_string())),
+        }));
         Rejection { first, others }
     }
 

@@ -67,6 +67,12 @@ impl TopicFacts {
         partitions.all(|other| other == first).then_some(first)
     }
 
+    /// The partitions of all existing inputs together.
+    pub(super) fn partitions(&self) -> u32 {
+        let partitions = self.inputs.values().map(|partitions| u32::try_from(*partitions).unwrap_or(0));
+        partitions.fold(0, u32::saturating_add)
+    }
+
     /// The number of partitions of the stores' changelogs: that of the first one.
     pub fn changelog_partitions(&self) -> Option<i32> {
         self.changelogs.iter().find_map(|name| self.settings.get(name)).map(|info| info.partitions)

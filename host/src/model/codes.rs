@@ -132,6 +132,11 @@ codes! {
         "pause the transform, deploy the change, and resume it: sandbar pause TEAM/NAME";
     FieldUnsupported = "E058", 409, "Not every host of the cluster understands a field of the spec",
         "upgrade the named hosts, or leave the field out";
+    OverCeiling = "E059", 422, "The team would grow above a ceiling",
+        "delete or shrink a transform of the team, or have the named key raised in the file of teams: sandbar teams TEAM";
+    UploadCeiling = "E060", 429, "The team has uploaded too many bytes of modules",
+        "wait until older uploads count no more, use another host, or have the named key raised in the file of teams";
+    TeamsFile = "E061", 500, "The file of teams is not valid", "correct the named place; docs/teams.md lists every key";
 
     GuestFailed = "E101", 422, "The transform refused a record",
         "the message is the transform's own; correct the record or the transform";

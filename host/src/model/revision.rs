@@ -31,6 +31,9 @@ pub struct Deployment {
     /// The requests behind the newest records, [`REQUESTS_MAX`] at most, newest last: the last one made this record.
     #[serde(default)]
     pub requests: Vec<IdempotencyEntry>,
+    /// The partitions of all inputs together, when the current revision was deployed. `None`: a host of 0.1 deployed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
     /// Fields that this host does not know and need not: it writes them back as they came.
     #[serde(flatten)]
     pub rest: serde_json::Map<String, serde_json::Value>,
@@ -142,6 +145,7 @@ impl Revision {
             changed_at: self.changed_at,
             changes: 0,
             requests: Vec::new(),
+            partitions: None,
             rest: serde_json::Map::new(),
             unread: None,
         }

@@ -128,6 +128,7 @@ mod tests {
             changed_at,
             changes: revision,
             requests: Vec::new(),
+            partitions: None,
             rest: serde_json::Map::new(),
             unread: None,
         }

@@ -12,6 +12,7 @@ mod process;
 mod registrar;
 mod state;
 mod tables;
+mod teams;
 mod transform;
 mod transform_log;
 
@@ -31,6 +32,7 @@ pub use self::http::HttpMetrics;
 pub use self::modules::ModuleMetrics;
 pub use self::state::StateMetrics;
 pub use self::tables::TableMetrics;
+pub use self::teams::TeamMetrics;
 pub use self::transform::{TopicMetrics, TransformCounts, TransformMetrics};
 pub use self::transform_log::TransformLogMetrics;
 
@@ -52,6 +54,7 @@ pub struct Metrics {
     pub modules: ModuleMetrics,
     pub tables: TableMetrics,
     pub state: StateMetrics,
+    pub teams: TeamMetrics,
     pub transform_log: TransformLogMetrics,
     pub http: HttpMetrics,
     pub store_copies_removed: IntCounter,
@@ -79,6 +82,7 @@ impl Metrics {
             modules: ModuleMetrics::new(&r),
             tables: TableMetrics::new(&r),
             state: StateMetrics::new(&r),
+            teams: TeamMetrics::new(&r),
             transform_log: TransformLogMetrics::new(&r),
             http: HttpMetrics::new(&r),
             store_copies_removed: r.counter(

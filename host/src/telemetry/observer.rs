@@ -1,13 +1,14 @@
 //! The observer of a transform: its metrics, the log of its guests, and its samples.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guest_log::GuestLog;
 use super::metrics::{Metrics, TopicMetrics, TransformMetrics};
-use super::rate::{Rate, Rates, TEAM_LOG_RATE};
+use super::rate::{Passed, Rate, Rates, TEAM_LOG_RATE, TeamRates};
 use super::sampler::Sampler;
 use super::transform_log::TransformLog;
-use crate::model::names::{TopicName, TransformId};
+use crate::model::names::{TeamName, TopicName, TransformId};
 
 /// Makes the observers of a host's transforms. Cloning shares their metrics, their rates and their queue.
 #[derive(Clone)]
@@ -39,6 +40,16 @@ impl Observers {
     /// `team_log_rate` bounds the log lines of all guests of a team; lines and samples go to `queue`.
     pub fn new(metrics: Metrics, team_log_rate: Rate, queue: Option<TransformLog>) -> Self {
         Self { metrics, rates: Rates::new(team_log_rate, 1), queue }
+    }
+
+    /// Changes the rates of the log lines of teams.
+    pub fn set_team_log_rates(&self, rates: TeamRates) {
+        self.rates.set_team_rates(rates);
+    }
+
+    /// The log lines and bytes of each team that have passed.
+    pub fn passed_log_lines(&self) -> BTreeMap<TeamName, Passed> {
+        self.rates.passed()
     }
 
     /// Makes the observer of a revision that reads `inputs` and writes `outputs`.

@@ -28,16 +28,22 @@ pub const TEAM_LOG_RATE: Rate = Rate { lines: 1000, bytes: 256 * 1024 };
 pub struct Rates(Arc<Shared>);
 
 struct Shared {
-    /// All transforms of a team together.
-    team: Rate,
     /// Seconds of a rate that may be used at once, after as long a silence.
     burst: u32,
     known: Mutex<RateTable>,
 }
 
-#[derive(Default)]
+/// The rates of teams: all transforms of a team together.
+#[derive(Debug, Clone)]
+pub struct TeamRates {
+    pub default: Rate,
+    /// The teams that have another rate.
+    pub teams: BTreeMap<TeamName, Rate>,
+}
+
 struct RateTable {
-    teams: BTreeMap<TeamName, Arc<Mutex<Bucket>>>,
+    team_rates: TeamRates,
+    teams: BTreeMap<TeamName, Arc<Mutex<TeamBucket>>>,
     transforms: BTreeMap<TransformId, Arc<Allowance>>,
     /// Number of transforms at which they are looked through again.
     looked_through_at: usize,
@@ -46,8 +52,23 @@ struct RateTable {
 /// The lines that a transform may still write, over all of its revisions and instances on this host.
 pub struct Allowance {
     rates: Rates,
-    team: Arc<Mutex<Bucket>>,
+    team: Arc<Mutex<TeamBucket>>,
     own: Mutex<Bucket>,
+}
+
+/// The bucket of a team, with its rate as it is now and the lines that have passed.
+#[derive(Debug)]
+struct TeamBucket {
+    rate: Rate,
+    bucket: Bucket,
+    passed: Passed,
+}
+
+/// Lines and bytes that have passed since the host started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub lines: u64,
+    pub bytes: u64,
 }
 
 /// A token bucket, which is full at first. It may be overdrawn by one line, so that a long one passes too.
@@ -67,7 +88,24 @@ struct Tokens {
 
 impl Rates {
     pub fn new(team: Rate, burst: u32) -> Self {
-        Self(Arc::new(Shared { team, burst, known: Mutex::default() }))
+        let team_rates = TeamRates { default: team, teams: BTreeMap::new() };
+        let known = RateTable { team_rates, teams: BTreeMap::new(), transforms: BTreeMap::new(), looked_through_at: 0 };
+        Self(Arc::new(Shared { burst, known: Mutex::new(known) }))
+    }
+
+    /// Changes the rates of all teams, from the next line on.
+    pub fn set_team_rates(&self, rates: TeamRates) {
+        let mut known = self.0.known.lock();
+        for (team, bucket) in &known.teams {
+            bucket.lock().rate = rates.of(team);
+        }
+        known.team_rates = rates;
+    }
+
+    /// The lines and bytes of each team that have passed, as far as it still has transforms here.
+    pub fn passed(&self) -> BTreeMap<TeamName, Passed> {
+        let known = self.0.known.lock();
+        known.teams.iter().map(|(team, bucket)| (team.clone(), bucket.lock().passed)).collect()
     }
 
     /// Returns the allowance of a transform: the same one to all who ask while anybody has it.
@@ -77,7 +115,8 @@ impl Rates {
             return allowance.clone();
         }
         known.forget(self.0.burst);
-        let team = known.teams.entry(id.team.clone()).or_default().clone();
+        let rate = known.team_rates.of(&id.team);
+        let team = known.teams.entry(id.team.clone()).or_insert_with(|| TeamBucket::shared(rate)).clone();
         let allowance = Arc::new(Allowance { rates: self.clone(), team, own: Mutex::default() });
         known.transforms.insert(id.clone(), allowance.clone());
         allowance
@@ -85,7 +124,29 @@ impl Rates {
 
     /// Returns an allowance that no transform has a part in.
     pub fn apart(&self) -> Arc<Allowance> {
-        Arc::new(Allowance { rates: self.clone(), team: Arc::default(), own: Mutex::default() })
+        let team = TeamBucket::shared(self.0.known.lock().team_rates.default);
+        Arc::new(Allowance { rates: self.clone(), team, own: Mutex::default() })
+    }
+}
+
+impl TeamRates {
+    fn of(&self, team: &TeamName) -> Rate {
+        self.teams.get(team).copied().unwrap_or(self.default)
+    }
+}
+
+impl Passed {
+    /// The lines and bytes a second since an earlier count.
+    pub fn since(self, earlier: Self, time: Duration) -> Self {
+        let a_second =
+            |now: u64, then: u64| (now.saturating_sub(then) as f64 / time.as_secs_f64().max(0.001)).round() as u64;
+        Self { lines: a_second(self.lines, earlier.lines), bytes: a_second(self.bytes, earlier.bytes) }
+    }
+}
+
+impl TeamBucket {
+    fn shared(rate: Rate) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { rate, bucket: Bucket::default(), passed: Passed::default() }))
     }
 }
 
@@ -108,13 +169,16 @@ impl Allowance {
     /// Takes a line of this length, if neither the transform (which may have `rate`) nor its team is over its rate. Returns
     /// false otherwise.
     pub fn take(&self, rate: Rate, bytes: usize, now: Instant) -> bool {
-        let Shared { team: team_rate, burst, .. } = *self.rates.0;
+        let burst = self.rates.0.burst;
         let mut own = self.own.lock();
         let mut team = self.team.lock();
-        let passes = own.has_room(rate, burst, now) && team.has_room(team_rate, burst, now);
+        let team_rate = team.rate;
+        let passes = own.has_room(rate, burst, now) && team.bucket.has_room(team_rate, burst, now);
         if passes {
             own.take(bytes);
-            team.take(bytes);
+            team.bucket.take(bytes);
+            team.passed.lines += 1;
+            team.passed.bytes += bytes as u64;
         }
         passes
     }
@@ -199,6 +263,29 @@ mod tests {
         check(&["t/a", "u/b", "v/c"], 100, 1, &[0], 30);
         // A clock that is asked out of order changes nothing.
         check(&["t/a"], 100, 1, &[1000, 0, 1000], 10);
+    }
+
+    #[test]
+    fn rates_of_teams_change_while_lines_are_written() {
+        let rates = Rates::new(TEAM, 1);
+        let start = Instant::now();
+        let [early, other] = [rates.of(&id("t/a")), rates.of(&id("u/a"))];
+        let own = Rate { lines: 1000, ..TEAM };
+        let count = |allowance: &Allowance, second: u64| {
+            let now = start + Duration::from_secs(second);
+            (0..100).filter(|_| allowance.take(own, 1, now)).count()
+        };
+        assert_eq!([count(&early, 0), count(&other, 0)], [20, 20]);
+        let of_t = TeamRates { default: TEAM, teams: [("t".parse().expect("valid"), Rate { lines: 3, ..TEAM })].into() };
+        rates.set_team_rates(of_t);
+        let late = rates.of(&id("t/b"));
+        assert_eq!([count(&early, 10), count(&late, 10), count(&other, 10)], [3, 0, 20]);
+        rates.set_team_rates(TeamRates { default: Rate { lines: 50, ..TEAM }, teams: BTreeMap::new() });
+        assert_eq!([count(&late, 20), count(&other, 20), count(&rates.of(&id("v/a")), 20)], [50, 50, 50]);
+        let passed: Vec<u64> = rates.passed().values().map(|passed| passed.lines).collect();
+        assert_eq!(passed, [20 + 3 + 50, 20 + 20 + 50, 50]);
+        let [earlier, later] = [Passed { lines: 10, bytes: 100 }, Passed { lines: 25, bytes: 1100 }];
+        assert_eq!(later.since(earlier, Duration::from_secs(5)), Passed { lines: 3, bytes: 200 });
     }
 
     #[test]

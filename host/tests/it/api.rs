@@ -11,3 +11,4 @@ mod log;
 mod logs;
 mod offsets;
 mod state;
+mod teams;

@@ -4,4 +4,5 @@ mod canned;
 mod command;
 mod hostile;
 mod run;
+mod teams;
 mod verbs;

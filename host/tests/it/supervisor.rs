@@ -161,6 +161,7 @@ impl Bench {
             key: None,
             now: Timestamp::now(),
             committed: Progress::default(),
+            growth: None,
         };
         self.catalog.change(id, request).expect("accepted");
     }

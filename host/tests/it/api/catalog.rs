@@ -34,7 +34,7 @@ fn put(catalog: &Catalog, expected: Precondition, config: usize) -> Result<Chang
 }
 
 fn request(expected: Precondition, change: Change) -> Request {
-    Request { expected, change, key: None, now: Timestamp(1), committed: Progress::default() }
+    Request { expected, change, key: None, now: Timestamp(1), committed: Progress::default(), growth: None }
 }
 
 fn foreign(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {

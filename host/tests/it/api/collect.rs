@@ -21,8 +21,14 @@ fn tomorrow() -> Timestamp {
 
 fn change(catalog: &Catalog, id: &str, change: Change) -> Result<(), CatalogError> {
     let id: TransformId = id.parse().expect("valid");
-    let request =
-        Request { expected: Precondition::Any, change, key: None, now: Timestamp::now(), committed: Progress::default() };
+    let request = Request {
+        expected: Precondition::Any,
+        change,
+        key: None,
+        now: Timestamp::now(),
+        committed: Progress::default(),
+        growth: None,
+    };
     catalog.change(&id, request).map(drop)
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sandbar::api::{ApiLimits, ServerLimits};
 use sandbar::ports::{Log, LogRecord};
+use sandbar::teams::TeamsOptions;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -264,8 +265,8 @@ async fn slow_heads_and_idle_connections_are_closed() {
 /// Health still answers while the host works for every connection, and other requests are refused with a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn health_answers_beside_connections_that_are_worked_for() {
-    let follows = |limits| ApiLimits { follows_max: 8, follows_per_team_max: 8, ..limits };
-    let host = Host::start_within(shop_log(), small(8), follows).await;
+    let follows = |limits| ApiLimits { follows_max: 8, ..limits };
+    let host = Host::start_with_options(shop_log(), small(8), follows, TeamsOptions::default()).await;
     is_open(&host).await;
     let mut following = Vec::new();
     for _ in 0..8 {

@@ -16,6 +16,7 @@ use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState,
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log};
 use sandbar::positions::Positions;
+use sandbar::teams::{TeamLimits, Teams, TeamsOptions, follow_for_ever};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::Value;
 
@@ -170,6 +171,11 @@ pub struct Host<L = MemoryLog> {
 pub const MODULE_BYTES_MAX: usize = 4096;
 pub const LOG_BYTES_MAX: usize = 64 * 1024;
 
+/// The limits of a team without a file.
+fn team_limits() -> TeamLimits {
+    TeamLimits { follows_per_team_max: 4, ..TeamLimits::default() }
+}
+
 pub fn shop_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::with_topics(&[("shop.orders", 4), ("shop.restocks", 2), ("orders.out", 4)]))
 }
@@ -204,14 +210,31 @@ impl<L: Log> Host<L> {
         Self::start_within(log, ServerLimits::default(), |limits| limits).await
     }
 
+    /// Starts a host with this file of teams.
+    pub async fn start_with_teams(log: Arc<L>, file: &std::path::Path) -> Self {
+        let options = TeamsOptions { file: Some(file.to_owned()), base: team_limits() };
+        Self::start_with_options(log, ServerLimits::default(), |limits| limits, options).await
+    }
+
     /// Starts a host with other limits.
     pub async fn start_within(log: Arc<L>, limits: ServerLimits, api_limits: impl FnOnce(ApiLimits) -> ApiLimits) -> Self {
+        Self::start_with_options(log, limits, api_limits, TeamsOptions { file: None, base: team_limits() }).await
+    }
+
+    pub async fn start_with_options(
+        log: Arc<L>,
+        limits: ServerLimits,
+        api_limits: impl FnOnce(ApiLimits) -> ApiLimits,
+        options: TeamsOptions,
+    ) -> Self {
+        let teams = Teams::open(&options).expect("a valid file");
         let dir = tempfile::tempdir().expect("a directory");
         let running = Arc::new(Running::default());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let reported = requests.clone();
         let metrics = Metrics::new();
         let (down, shutdown) = tokio::sync::watch::channel(false);
+        tokio::spawn(follow_for_ever(teams.clone(), options, shutdown.clone()));
         let state = ApiState {
             catalog: Arc::new(open(&log, dir.path())),
             positions: Arc::new(positions(&log)),
@@ -229,11 +252,12 @@ impl<L: Log> Host<L> {
                 leave_time: Duration::from_millis(300),
                 trial_bytes_max: 64 * 1024,
                 follows_max: 6,
-                follows_per_team_max: 4,
                 log_bytes_max: LOG_BYTES_MAX,
                 ..ApiLimits::default()
             }),
             metrics: metrics.http.clone(),
+            team_metrics: metrics.teams.clone(),
+            teams,
             render_metrics: Arc::new(|| "sandbar_up 1\n".into()),
             on_request: Arc::new(move |method, route, status, seconds| {
                 assert!(seconds >= 0.0);

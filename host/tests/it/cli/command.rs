@@ -88,11 +88,16 @@ impl RunResult {
 impl Dev {
     /// Starts a host with an empty data folder below `folder`, and waits until it is ready.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// Starts a host with more options.
+    pub fn start_with(folder: &Path, options: &[&str]) -> Self {
         // The port is free now. A host that finds it taken ends, which the wait notices.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let log = std::fs::File::create(folder.join("host.log")).expect("writable");
         let mut command = sandbar(folder);
-        command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]);
+        command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]).args(options);
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
         let mut host = Self { url: format!("http://{address}"), process };
         host.wait_ready(folder);

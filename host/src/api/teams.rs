@@ -1,0 +1,62 @@
+//! Teams: their limits, and how much of them they use.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::api_types::{CeilingView, Line, TeamList, TeamView};
+use crate::model::names::TeamName;
+use crate::model::team::{Ceiling, TeamLimits};
+
+use super::problem::Refusal;
+use super::request::Name;
+use super::shared::{AppState, Shared, blocking};
+
+/// List the teams: those that have transforms, and those that the file of teams names.
+#[utoipa::path(get, path = "/v1/teams", tag = "teams",
+    responses((status = 200, description = "The limits of each team and its use of them, by name", body = TeamList)))]
+pub async fn list(State(shared): AppState) -> Result<Json<TeamList>, Refusal> {
+    // Sums over all deployments: more than a runtime's thread should do at once.
+    blocking(move || {
+        let state = shared.state.teams.current();
+        let mut names = shared.state.catalog.teams();
+        names.extend(state.table.teams.keys().cloned());
+        let uploaded = shared.state.teams.uploaded_bytes(None, Instant::now());
+        let bytes_max = state.table.defaults.upload_bytes_per_day_max;
+        Ok(Json(TeamList {
+            teams: names.iter().map(|team| view(&shared, team)).collect(),
+            uploads_without_team: CeilingView::of(Ceiling::UploadBytes, Some(uploaded), bytes_max),
+            file_error: state.trouble.as_deref().map(Line::from),
+        }))
+    })
+    .await
+}
+
+/// Show a team's limits and its use of them.
+#[utoipa::path(get, path = "/v1/teams/{team}", tag = "teams", params(("team" = String, Path)),
+    responses((status = 200, description = "The limits; a team without transforms has them too", body = TeamView),
+        (status = 400, description = "Not a team name (E001)")))]
+pub async fn show(State(shared): AppState, Name(team): Name<TeamName>) -> Result<Json<TeamView>, Refusal> {
+    blocking(move || Ok(Json(view(&shared, &team)))).await
+}
+
+fn view(shared: &Shared, team: &TeamName) -> TeamView {
+    let teams = &shared.state.teams;
+    let state = teams.current();
+    let limits: TeamLimits = *state.table.limits(team);
+    let team_use = shared.state.catalog.team_use(team, shared.state.limits.state_hot_bytes_max);
+    let used = |ceiling| match ceiling {
+        Ceiling::UploadBytes => Some(teams.uploaded_bytes(Some(team), Instant::now())),
+        Ceiling::Follows => Some(shared.follows.taken(team)),
+        // The rates of lines have a metric, which counts the lines that were dropped.
+        other => team_use.under(other),
+    };
+    TeamView {
+        team: Line::of(team),
+        cpu_weight: limits.cpu_weight,
+        allow_cycle: limits.allow_cycle,
+        ceilings: Ceiling::ALL.map(|it| CeilingView::of(it, used(it), limits.ceiling(it))).into(),
+        file_error: state.trouble.as_deref().map(Line::from),
+    }
+}

@@ -1,0 +1,195 @@
+//! The limits of teams: a file that changes while hosts run, deployments and uploads at a ceiling, and the API's view.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reqwest::multipart::{Form, Part};
+use sandbar::ports::Log;
+use serde_json::{Value, json};
+
+use super::host::{Answer, GOOD, Host, shop_log};
+
+const TEAM: &str = "/v1/teams/orders";
+
+fn transform(name: &str) -> String {
+    format!("{TEAM}/transforms/{name}")
+}
+
+/// A folder with this file of teams.
+fn folder(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("teams.yaml"), text).expect("writable");
+    folder
+}
+
+async fn start(folder: &tempfile::TempDir) -> Host {
+    Host::start_with_teams(shop_log(), &folder.path().join("teams.yaml")).await
+}
+
+/// Puts another file in the place of the file, whole.
+fn replace(folder: &Path, text: &str) {
+    std::fs::write(folder.join("next"), text).expect("writable");
+    std::fs::rename(folder.join("next"), folder.join("teams.yaml")).expect("renamed");
+}
+
+/// Waits until the API shows this of the team.
+#[track_caller]
+fn until<'a>(host: &'a Host, holds: impl Fn(&Value) -> bool + 'a) -> impl Future<Output = Value> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let team = host.get(TEAM).await.expect(200);
+            if holds(&team) {
+                return team;
+            }
+            assert!(Instant::now() < deadline, "{caller}: {team}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The use under a ceiling, and the ceiling.
+#[track_caller]
+fn ceiling(team: &Value, key: &str) -> (Option<u64>, u64) {
+    let all = team["ceilings"].as_array().expect("a list");
+    let found = all.iter().find(|ceiling| ceiling["key"] == key).unwrap_or_else(|| panic!("{key}: {team}"));
+    (found["used"].as_u64(), found["max"].as_u64().expect("a number"))
+}
+
+fn spec(digest: &Value, n: u64) -> Value {
+    json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "config": {"n": n}})
+}
+
+/// The refusal names the ceilings; returns the problem.
+#[track_caller]
+fn over(answer: &Answer, keys: &[&str]) -> Value {
+    let problem = answer.refused(422, "E059");
+    let detail = problem["detail"].as_str().expect("a text");
+    for key in keys {
+        assert!(detail.contains(key) && detail.contains("team orders"), "{key}: {problem}");
+    }
+    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(keys.len()), "{problem}");
+    problem
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ceilings_follow_the_file_and_refuse_growth_alone() {
+    let folder = folder("defaults: {workers_max: 1}\nteams: {orders: {cpu_weight: 3, transforms_max: 1}}");
+    let host = start(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    host.put(&transform("a"), &spec(&digest, 1)).await.expect(202);
+    for path in [transform("b"), transform("b") + "?dry_run=true"] {
+        let problem = over(&host.put(&path, &spec(&digest, 1)).await, &["transforms_max", "workers_max"]);
+        assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("sandbar teams")), "{problem}");
+    }
+    let topics: Vec<String> = host.log.topics().expect("topics").iter().map(|(name, _)| name.to_string()).collect();
+    assert!(!topics.contains(&"orders.b.dead-letter".to_owned()), "nothing is made for it: {topics:?}");
+    let team = host.get(TEAM).await.expect(200);
+    assert_eq!((&team["cpu_weight"], &team["allow_cycle"]), (&json!(3), &json!(true)));
+    let keys = ["transforms_max", "workers_max", "partition_workers_max", "stored_modules_max"];
+    assert_eq!(keys.map(|key| ceiling(&team, key).0), [Some(1), Some(1), Some(4), Some(1)]);
+    assert_eq!(ceiling(&team, "memory_bytes_max").0, Some(256 << 20));
+    assert_eq!(ceiling(&team, "transaction_time_max"), (Some(2100), 10_000));
+
+    replace(folder.path(), "teams: {orders: {transforms_max: 2}}");
+    until(&host, |team| ceiling(team, "transforms_max").1 == 2).await;
+    host.put(&transform("b"), &spec(&digest, 1)).await.expect(202);
+
+    // A file that is not valid changes nothing, and is told of.
+    replace(folder.path(), "teams: {orders: {transforms_max: many}}");
+    let team = until(&host, |team| !team["file_error"].is_null()).await;
+    assert!(team["file_error"].as_str().is_some_and(|error| error.contains("teams.orders.transforms_max")), "{team}");
+    assert_eq!(ceiling(&team, "transforms_max"), (Some(2), 2));
+    assert_eq!(host.get("/v1/teams").await.expect(200)["file_error"], team["file_error"]);
+
+    replace(folder.path(), "teams: {orders: {transforms_max: 0, memory_bytes_max: 1KiB}}");
+    let team = until(&host, |team| ceiling(team, "transforms_max").1 == 0).await;
+    assert!(team["file_error"].is_null() && ceiling(&team, "transforms_max").0 == Some(2), "{team}");
+    host.put(&transform("a"), &spec(&digest, 2)).await.expect(202);
+    for change in ["pause", "resume", "restart", "rollback"] {
+        host.post(&format!("{}/{change}", transform("a"))).await.expect(202);
+    }
+    let large =
+        json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "limits": {"memory": "65MiB"}});
+    over(&host.put(&transform("a"), &large).await, &["memory_bytes_max"]);
+    over(&host.put(&transform("c"), &spec(&digest, 1)).await, &["transforms_max", "memory_bytes_max"]);
+    assert_eq!(host.request("DELETE", &transform("b")).send().await.expect("an answer").status(), 204);
+    over(&host.put(&transform("b"), &spec(&digest, 1)).await, &["transforms_max", "memory_bytes_max"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_is_named_beside_other_broken_rules() {
+    let folder = folder("defaults: {transforms_max: 0}");
+    let host = start(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    let mut spec = spec(&digest, 1);
+    spec["outputs"]["o"] = json!("orders.gone");
+    let problem = host.put(&transform("a"), &spec).await.refused(422, "E021");
+    let messages: Vec<_> =
+        problem["errors"].as_array().expect("a list").iter().map(|it| it["message"].to_string()).collect();
+    assert!(messages.len() == 2 && messages[1].contains("(transforms_max) (E059)"), "{messages:?}");
+}
+
+/// Deployments through two hosts at once, for one place: over and over, exactly one is accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_place_is_taken_once() {
+    const ROUNDS: u64 = 8;
+    let folder = folder("teams: {orders: {transforms_max: 1}}");
+    let file = folder.path().join("teams.yaml");
+    let log = shop_log();
+    let hosts = [Host::start_with_teams(log.clone(), &file).await, Host::start_with_teams(log, &file).await];
+    let digest = hosts[0].upload(GOOD).await.expect(201)["digest"].clone();
+    for round in 0..ROUNDS {
+        let names = ["a", "b"].map(|name| transform(&format!("{name}{round}")));
+        let spec = spec(&digest, round);
+        let answers = tokio::join!(hosts[0].put(&names[0], &spec), hosts[1].put(&names[1], &spec));
+        let [won, lost] = if answers.0.status == 202 { [&answers.0, &answers.1] } else { [&answers.1, &answers.0] };
+        let accepted = won.expect(202);
+        over(lost, &["transforms_max"]);
+        let path = transform(accepted["name"].as_str().expect("a name"));
+        let deleted = hosts[(round % 2) as usize].request("DELETE", &path).send().await.expect("an answer");
+        assert_eq!(deleted.status(), 204);
+    }
+}
+
+async fn upload(host: &Host, query: &str, module: &'static [u8]) -> Answer {
+    let request = host.request("POST", &format!("/v1/modules{query}")).header("content-type", "application/wasm");
+    Answer::of(request.body(module)).await
+}
+
+async fn deploy(host: &Host, name: &str, module: &'static [u8]) -> Answer {
+    let spec = json!({"inputs": ["shop.orders"], "outputs": {"o": "orders.out"}}).to_string();
+    let form = Form::new().text("spec", spec).part("module", Part::bytes(module));
+    Answer::of(host.request("PUT", name).multipart(form)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_a_day_have_a_ceiling_for_each_team() {
+    let folder = folder("defaults: {upload_bytes_per_day_max: 20}");
+    let host = start(&folder).await;
+    const OWN: &str = "?team=orders";
+    assert_eq!(upload(&host, OWN, b"\0asm 789").await.status, 201);
+    assert_eq!(upload(&host, OWN, b"\0asm 789").await.status, 200, "it is stored already");
+    assert_eq!(upload(&host, OWN, b"no module").await.status, 422);
+    let team = host.get(TEAM).await.expect(200);
+    assert_eq!(ceiling(&team, "upload_bytes_per_day_max"), (Some(8), 20));
+    let refused = upload(&host, OWN, b"\0asm 789abcde").await.refused(429, "E060");
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("team orders") && detail.contains("upload_bytes_per_day_max"), "{detail}");
+    deploy(&host, &(transform("a") + "?dry_run=true"), b"\0asm 789abc").await.expect(200);
+    deploy(&host, &transform("a"), b"\0asm 789abc").await.expect(202);
+    for path in [transform("a"), transform("a") + "?dry_run=true"] {
+        deploy(&host, &path, b"\0asm 78").await.refused(429, "E060");
+    }
+    deploy(&host, &transform("a"), b"\0asm 789").await.expect(202);
+    // Other teams, and uploads without one, have ceilings of their own.
+    assert_eq!(upload(&host, "?team=stock", b"\0asm 78").await.status, 201);
+    assert_eq!(upload(&host, "", b"\0asm none").await.status, 201);
+    let list = host.get("/v1/teams").await.expect(200);
+    assert_eq!(list["uploads_without_team"]["used"], 9, "{list}");
+    let names: Vec<_> = list["teams"].as_array().expect("a list").iter().map(|team| team["team"].clone()).collect();
+    assert_eq!(names, ["orders"], "a name in an upload makes no team");
+    upload(&host, "?team=Orders", GOOD).await.refused(400, "E028");
+    assert_eq!(ceiling(&host.get(TEAM).await.expect(200), "upload_bytes_per_day_max").0, Some(8 + 11));
+}
