@@ -1,8 +1,11 @@
 //! Answers that are made from several values: the status of a transform from those of its hosts, and a change with its
 //! result.
 
+use std::collections::BTreeSet;
+
 use crate::api_types::{
-    ChangeView, Desired, Line, Outcome, State, StatusView, TransformStatus, TransformSummary, TransformView,
+    ChangeView, Desired, Line, Outcome, RolloutState as RolloutWord, State, StatusView, TransformStatus, TransformSummary,
+    TransformView,
 };
 use crate::catalog::ChangeResult;
 use crate::model::revision::{self, Deployment};
@@ -31,10 +34,7 @@ pub fn change(change: &ChangeResult) -> ChangeView {
 /// The status of a transform. `hosts` are the statuses that hosts have reported, `all` the live hosts.
 pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, all: &[HostStatus]) -> StatusView {
     cut_messages(&mut hosts);
-    let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
-    let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
-    let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
-    let rollout = Rollout::over(deployment.revision, rollouts);
+    let rollout = rollout(deployment, &hosts, all);
     StatusView {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
@@ -42,23 +42,51 @@ pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, 
         desired: Desired::from(deployment.desired).into(),
         state: State::from(state(deployment, &hosts)).into(),
         lag: lag(&hosts),
+        running_revisions: running(&hosts),
         rollout: rollout.into(),
         hosts: hosts.into_iter().map(TransformStatus::from).collect(),
     }
 }
 
+/// The transform with the revisions that run.
+pub fn transform(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformView {
+    let rollout = RolloutWord::from(rollout(deployment, hosts, all).state);
+    TransformView {
+        running_revisions: Some(running(hosts)),
+        rollout: Some(rollout.into()),
+        ..TransformView::of(deployment)
+    }
+}
+
 /// The transform in a list.
-pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus]) -> TransformSummary {
+pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformSummary {
     TransformSummary {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
         revision: deployment.revision,
+        running_revisions: running(hosts),
+        rollout: RolloutWord::from(rollout(deployment, hosts, all).state).into(),
         module: Line::of(deployment.module),
         desired: Desired::from(deployment.desired).into(),
         state: State::from(state(deployment, hosts)).into(),
         lag: lag(hosts),
         changed_at: Line::of(Rfc3339(deployment.changed_at)),
     }
+}
+
+/// The progress of the deployed revision over all live hosts; one that has not reported has not begun.
+fn rollout(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> Rollout {
+    let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
+    let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
+    let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
+    Rollout::over(deployment.revision, rollouts)
+}
+
+/// The revisions that process partitions now, in ascending order.
+pub fn running(hosts: &[status::TransformStatus]) -> Vec<u64> {
+    let partitions = hosts.iter().flat_map(|host| &host.partitions);
+    let revisions: BTreeSet<u64> = partitions.map(|partition| partition.revision).collect();
+    revisions.into_iter().collect()
 }
 
 /// The state over all hosts; without a host that has reported, the state follows from the deployment.

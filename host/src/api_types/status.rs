@@ -158,6 +158,10 @@ pub struct StatusView {
     pub state: Word<State>,
     /// Records behind, over all partitions that are known.
     pub lag: Option<u64>,
+    /// The revisions that process records now, in ascending order: none while nothing runs, several during a rollout.
+    #[serde(default)]
+    #[schema(required)]
+    pub running_revisions: Vec<u64>,
     /// The progress of `revision`, over all hosts.
     pub rollout: Rollout,
     /// One entry for each host that runs the transform.
