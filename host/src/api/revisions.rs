@@ -33,9 +33,8 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
     let current = find(&shared, &id).await?.revision;
     let catalog = &shared.state.catalog;
     let running = views::running(&shared.state.runtime.statuses(&id));
-    let summary = |revision: &Arc<Revision>| {
-        RevisionSummary::of(revision, current, &running, catalog.has_module(&revision.module))
-    };
+    let summary =
+        |revision: &Arc<Revision>| RevisionSummary::of(revision, current, &running, catalog.has_module(&revision.module));
     let revisions = catalog.revisions(&id).iter().map(summary).collect();
     Ok(Json(RevisionList { revisions }))
 }
@@ -74,7 +73,7 @@ pub async fn rollback(
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let permit = shared.rollbacks.take().await?;
+    let permit = shared.rollbacks.take_for(&id.team).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;
