@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use crate::model::format::{Format, encode};
 use crate::model::names::TransformId;
@@ -78,23 +79,36 @@ impl Publisher {
         }
     }
 
-    /// Writes until `shutdown` becomes true; then clears the keys of this host.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(TURN) => {}
-                _ = shutdown.wait_for(|&down| down) => break,
-            }
-            let turned = tokio::task::spawn_blocking(move || {
-                self.tell(Instant::now());
-                self
-            });
-            // A panic in there was reported where it happened; status ends, the host's work goes on.
-            let Ok(publisher) = turned.await else { return };
-            self = publisher;
+    /// Sets the time after which a silent host is forgotten.
+    pub fn forgetting_hosts_after(mut self, time: Duration) -> Self {
+        // A live one is never forgotten.
+        self.host_retention = time.max(SILENT_MAX);
+        self
+    }
+
+    /// Writes until `shutdown` becomes true; then clears the keys of this host. The work has a thread of its own: if requests
+    /// use up those for blocking calls, the host must not look dead.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        let runtime = Handle::current();
+        let (sent, ended) = oneshot::channel();
+        let work = move || {
+            self.publish(&runtime, shutdown);
+            let _ = sent.send(());
+        };
+        if let Err(error) = std::thread::Builder::new().name("status".into()).spawn(work) {
+            tracing::error!(%error, "the system gives no thread for the status: this host is seen by no other");
         }
-        let farewell = tokio::task::spawn_blocking(move || self.clear());
-        let _ = farewell.await;
+        // After a panic, which was reported where it happened, status ends and the host's work goes on.
+        let _ = ended.await;
+    }
+
+    fn publish(mut self, runtime: &Handle, mut shutdown: watch::Receiver<bool>) {
+        let mut is_over =
+            || runtime.block_on(async { tokio::time::timeout(TURN, shutdown.wait_for(|&down| down)).await.is_ok() });
+        while !is_over() {
+            self.tell(Instant::now());
+        }
+        self.clear();
     }
 
     fn tell(&mut self, now: Instant) {

@@ -1,6 +1,7 @@
 //! A Kafka cluster as a [`Log`]: opens sessions, writers and readers, and appends outside of sessions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,7 +26,9 @@ pub struct KafkaLog {
     pub(super) config: KafkaConfig,
     pub(super) topics: Topics,
     readers: ReaderCache,
-    writer: Mutex<Option<Client>>,
+    /// A writer for each topic that is appended to, which are a few control topics: one that takes nothing holds up no
+    /// other.
+    writers: Mutex<BTreeMap<TopicName, Arc<Mutex<Option<Client>>>>>,
     /// Asks for ends as one that reads uncommitted records.
     watermarks: Mutex<Option<Client>>,
 }
@@ -34,7 +37,13 @@ impl KafkaLog {
     /// Makes the clients; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let topics = Topics::new(&config)?;
-        Ok(Self { config, topics, readers: ReaderCache::default(), writer: Mutex::default(), watermarks: Mutex::default() })
+        Ok(Self {
+            config,
+            topics,
+            readers: ReaderCache::default(),
+            writers: Mutex::default(),
+            watermarks: Mutex::default(),
+        })
     }
 }
 
@@ -81,8 +90,9 @@ impl Log for KafkaLog {
     }
 
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        let writer = self.writers.lock().entry(topic.clone()).or_default().clone();
         with_client(
-            &self.writer,
+            &writer,
             || Client::producer(&self.config.writer()),
             |client| {
                 let handle = client.topic(topic.as_str()).map_err(unavailable)?;
