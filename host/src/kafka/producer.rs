@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::{CALL_TIMEOUT, KafkaConfig, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
-use super::error::{of_open, of_transaction, restart};
+use super::error::{of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
 use super::oversize::Size;
@@ -53,7 +53,7 @@ impl Producer {
         let client = Client::producer(&config.producer(transactional_id, reports, batch_bytes)).map_err(restart)?;
         if transactional_id.is_some() {
             let deadline = Instant::now() + 2 * TRANSACTION_TIMEOUT;
-            resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(of_open)?;
+            resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(restart)?;
         }
         Ok(Self {
             outputs: OutputTopics::new(&client, topics)?,
@@ -182,7 +182,8 @@ impl Producer {
             // That says nothing of the topic, which may be gone, or forbidden.
             self.check_topics()?;
         }
-        if self.transactional && failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour) {
+        let is_fatal = matches!(error, SessionError::Restart(_));
+        if self.transactional && (is_fatal || failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour)) {
             // They were dropped with a transaction that failed for a reason of its own: a missing right, say.
             return Err(self.transaction_error().unwrap_or(error));
         }

@@ -194,6 +194,10 @@ codes! {
         "use a host of that version, and upgrade this one";
     OffsetUnreadable = "E227", 500, "The metadata of a committed offset is not valid",
         "pause the transform, set the partition's offset (sandbar offsets set), and resume it";
+    JoinRefused = "E233", 502, "The consumer group refuses a worker",
+        "the message is the broker's; docs/errors/E233.md lists the reasons";
+    RecordsDamaged = "E234", 502, "Records of a partition cannot be read",
+        "look at the broker's disk and its replicas; docs/errors/E234.md shows how to go on behind them";
 }
 
 impl Code {

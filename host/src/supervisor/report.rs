@@ -8,6 +8,7 @@ use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, St
 use crate::model::units::Timestamp;
 use crate::worker::WorkerStatus;
 
+use super::inputs::PartitionSet;
 use super::newest::unread;
 use super::workers::WorkerHandle;
 
@@ -29,7 +30,14 @@ pub struct Report {
 impl Report {
     pub fn new(host: &str) -> Self {
         let host = host.to_owned();
-        Self { host, state: State::Starting, target: 0, prepared: false, error: None, workers: Vec::new() }
+        Self {
+            host,
+            state: State::Starting,
+            target: 0,
+            prepared: false,
+            error: None,
+            workers: Vec::new(),
+        }
     }
 
     /// The present status of each worker.
@@ -40,6 +48,13 @@ impl Report {
     /// The worker that has the state of a partition number, if one here has it.
     pub fn owner(&self, number: i32) -> Option<&WorkerHandle> {
         self.workers.iter().find(|worker| worker.status.borrow().partitions.iter().any(|own| own.partition == number))
+    }
+
+    /// The partitions that are owned here and not worked on, whatever they wait for.
+    pub fn waiting(&self) -> PartitionSet {
+        let partitions = self.workers().into_iter().flat_map(|worker| worker.partitions);
+        let waiting = partitions.filter(|partition| partition.state != State::Running);
+        waiting.map(|partition| (partition.topic, partition.partition)).collect()
     }
 
     /// A revision begins to be prepared.
@@ -153,7 +168,7 @@ fn quarantined(since: Timestamp) -> LastError {
     LastError { code: Code::Quarantined, message, offset: None, at: since }
 }
 
-/// Returns true if a worker runs the revision for good. A revision on trial counts if no record waits that it could fail on.
+/// Returns true if a worker runs the revision for good: a worker that its group does not take in runs nothing. A revision on trial counts if no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
     // One that stands still without a place has no record that waits either.
     let is_idle = |partition: &PartitionStatus| match partition.lag {
@@ -161,5 +176,5 @@ fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
         None => partition.state == State::Failed,
     };
     let idle = || worker.partitions.iter().all(is_idle);
-    worker.revision >= revision && (!worker.on_trial || idle())
+    worker.joined && worker.revision >= revision && (!worker.on_trial || idle())
 }

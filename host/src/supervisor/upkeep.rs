@@ -36,6 +36,7 @@ impl Actor {
             return;
         }
         self.begin_new_partitions().await;
+        self.follow_ends();
         self.catch_up(desired).await;
         let phase = self.report.borrow().phase();
         if let Some(phase) = phase {
@@ -59,6 +60,15 @@ impl Actor {
             Ok(Err(error @ OpenError::Partitions(_))) => Some(error.into()),
             _ => None,
         }
+    }
+
+    /// Has the ends of waiting partitions looked at, since their lag goes on, and tells the workers of them.
+    fn follow_ends(&self) {
+        let waiting = self.report.borrow().waiting();
+        if !waiting.is_empty() {
+            self.workers.note_ends(&self.inputs.ends());
+        }
+        self.inputs.set_waiting(&self.id, waiting);
     }
 
     /// Takes up inputs that have got partitions, or were deleted and created again, while workers read them.

@@ -51,7 +51,7 @@ impl TaskManager {
         let timer = observer.metrics.commit_time.start_timer();
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; after a passing error all goes on.
-            OpenError::Partitions(message) => SessionError::Restart(message),
+            error @ OpenError::Partitions(_) => SessionError::Ended { code: error.code(), message: error.to_string() },
             error => SessionError::Withheld { code: error.code(), message: error.to_string() },
         })?;
         let first_changelog = self.revision().settings.changelogs.start;
@@ -104,7 +104,11 @@ impl TaskManager {
                 Ok(())
             }
             // They are committed with the next transaction, or by the next owner of the partitions.
-            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => {
+            Err(
+                SessionError::Abort(reason)
+                | SessionError::TooLarge(reason)
+                | SessionError::Withheld { code: Code::Fenced, message: reason },
+            ) => {
                 tracing::debug!(transform = %self.revision().settings.id, reason, "passed positions were not committed");
                 self.session.abort().map_err(as_restart)
             }

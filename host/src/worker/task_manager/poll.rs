@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{TaskManager, as_restart};
+use crate::model::codes::Code;
 use crate::model::units::Timestamp;
 use crate::ports::SessionError;
 use crate::task::Task;
@@ -99,7 +100,7 @@ impl TaskManager {
             self.transaction.set_deadline(Timestamp(0));
             return Ok(());
         }
-        Err(SessionError::Restart(reason))
+        Err(SessionError::Ended { code: Code::OffsetOutside, message: reason })
     }
 
     fn look_for_places(&mut self) -> Result<(), SessionError> {
