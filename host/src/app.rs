@@ -149,7 +149,7 @@ impl Start {
         let modules = modules::open(&config.data_dir, config.modules, &metrics)?;
         let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
         let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
-        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
+        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone()).stale_after(config.table_stale_after);
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores);
         tokio::spawn(stores.clone().clean_up_for_ever(metrics.clone(), shutdown.clone()));
         let parts = Parts {

@@ -36,6 +36,8 @@ pub struct Config {
     pub stores: StoreLimits,
     /// Most memory of one table, in bytes.
     pub table_bytes_max: usize,
+    /// Time without its topic's newest records after which a table is stale.
+    pub table_stale_after: Duration,
     /// Time that an unused module stays in the log.
     pub module_retention: Duration,
     /// Time between two visits to the consumer groups that nobody runs.
@@ -89,6 +91,7 @@ impl Flags {
             table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
             module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
+            table_stale_after: duration(flags.table_stale_after, tables::STALE_AFTER),
             transform_log,
             log: flags.log_options(),
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),

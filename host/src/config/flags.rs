@@ -120,6 +120,11 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
 
+    /// Time without its topic's newest records after which a table is stale: transforms that use it are degraded then, and
+    /// go on with its old content [default: 1min]
+    #[arg(long, env = "SANDBAR_TABLE_STALE_AFTER", value_name = "DURATION")]
+    pub table_stale_after: Option<Span>,
+
     /// Time that a module stays in the log after no transform uses it and no kept revision names it [default: 1day]
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
@@ -229,6 +234,7 @@ impl Flags {
             logs_retention: self.logs_retention.or(file.logs_retention),
             team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
             team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
+            table_stale_after: self.table_stale_after.or(file.table_stale_after),
             journal_max: self.journal_max.or(file.journal_max),
         }
     }

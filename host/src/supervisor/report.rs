@@ -24,6 +24,8 @@ pub struct Report {
     pub prepared: bool,
     /// The reason why it is not.
     pub error: Option<LastError>,
+    /// The error of a table that the workers use and that does not follow its topic.
+    pub stale_table: Option<LastError>,
     pub workers: Vec<WorkerHandle>,
 }
 
@@ -36,6 +38,7 @@ impl Report {
             target: 0,
             prepared: false,
             error: None,
+            stale_table: None,
             workers: Vec::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Report {
     /// No worker runs any more.
     pub fn stop(&mut self) {
         self.workers.clear();
+        self.stale_table = None;
         self.state = State::Stopped;
         self.prepared = false;
     }
@@ -133,14 +137,19 @@ impl Report {
         let workers = self.workers();
         let mut partitions: Vec<_> = workers.iter().flat_map(|worker| worker.partitions.clone()).collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        let worker_error = workers.iter().filter_map(|worker| worker.error.clone()).max_by_key(|error| error.at);
+        let errors = workers.iter().filter_map(|worker| worker.error.as_ref()).chain(&self.stale_table);
+        let newest_error = errors.max_by_key(|error| error.at).cloned();
+        let state = match State::over(workers.iter().map(|worker| worker.state)).unwrap_or(self.state) {
+            State::Running if self.stale_table.is_some() => State::Degraded,
+            state => state,
+        };
         TransformStatus {
             id: id.clone(),
-            state: State::over(workers.iter().map(|worker| worker.state)).unwrap_or(self.state),
+            state,
             revision: workers.iter().map(|worker| worker.revision).min().unwrap_or(self.target),
             rollout: self.rollout(&workers),
             host: self.host.clone(),
-            error: self.error.clone().or(worker_error),
+            error: self.error.clone().or(newest_error),
             partitions,
         }
     }

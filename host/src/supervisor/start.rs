@@ -81,11 +81,12 @@ impl Actor {
         if self.is_overtaken(deployment).await {
             return Ok(false);
         }
-        let PreparedRevision { runnable, membership, workers, stores, .. } = prepared;
+        let PreparedRevision { runnable, membership, workers, stores, tables, .. } = prepared;
         let Settings { outputs, changelogs, revision, .. } = &runnable.settings;
         let revision = *revision;
         let begun = begin(&self.parts, &self.id, &membership, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.add(&self.id, &membership.inputs);
+        self.tables.insert(revision, tables);
         let revisions = Revisions { current: runnable.clone(), previous, rejected: None };
         let sessions = WorkerSessions { membership, begun };
         match self.workers.start(&self.parts, &self.id, workers, &revisions, sessions, stores) {
