@@ -175,7 +175,8 @@ impl Start {
             Box::new(move || running.statuses()),
             log_topics.tails.clone(),
             (transform_log, metrics.clone()),
-        );
+        )
+        .forgetting_hosts_after(config.host_retention);
         let publishing = tokio::spawn(publisher.run(shutdown.clone()));
         tokio::spawn(collect_for_ever(topics.catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
         let interval = config.group_keep_alive_interval;

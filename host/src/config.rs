@@ -40,6 +40,8 @@ pub struct Config {
     pub table_stale_after: Duration,
     /// Time that an unused module stays in the log.
     pub module_retention: Duration,
+    /// Time of silence after which the cluster forgets a host.
+    pub host_retention: Duration,
     /// Time between two visits to the consumer groups that nobody runs.
     pub group_keep_alive_interval: Duration,
     pub transform_log: TransformLogOptions,
@@ -89,9 +91,10 @@ impl Flags {
             modules: flags.modules(transform_log.team_rate),
             stores: flags.stores(),
             table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
-            module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
-            group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             table_stale_after: duration(flags.table_stale_after, tables::STALE_AFTER),
+            module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
+            host_retention: duration(flags.host_retention, cluster::HOST_RETENTION),
+            group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             transform_log,
             log: flags.log_options(),
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),

@@ -51,11 +51,7 @@ pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, 
 /// The transform with the revisions that run.
 pub fn transform(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformView {
     let rollout = RolloutWord::from(rollout(deployment, hosts, all).state);
-    TransformView {
-        running_revisions: Some(running(hosts)),
-        rollout: Some(rollout.into()),
-        ..TransformView::of(deployment)
-    }
+    TransformView { running_revisions: Some(running(hosts)), rollout: Some(rollout.into()), ..TransformView::of(deployment) }
 }
 
 /// The transform in a list.
@@ -84,8 +80,9 @@ fn rollout(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[Ho
 
 /// The revisions that process partitions now, in ascending order.
 pub fn running(hosts: &[status::TransformStatus]) -> Vec<u64> {
-    let partitions = hosts.iter().flat_map(|host| &host.partitions);
-    let revisions: BTreeSet<u64> = partitions.map(|partition| partition.revision).collect();
+    let listed = hosts.iter().flat_map(|host| &host.partitions).map(|partition| partition.revision);
+    let omitted = hosts.iter().filter(|host| host.omitted.is_some()).map(|host| host.revision);
+    let revisions: BTreeSet<u64> = listed.chain(omitted).collect();
     revisions.into_iter().collect()
 }
 
@@ -100,7 +97,9 @@ fn state(deployment: &Deployment, hosts: &[status::TransformStatus]) -> status::
 
 /// The sum of the lags that are known; `None` while no partition's lag is known.
 fn lag(hosts: &[status::TransformStatus]) -> Option<u64> {
-    hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.lag).reduce(u64::saturating_add)
+    let listed = hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.lag);
+    let omitted = hosts.iter().filter_map(|host| host.omitted.as_ref()?.lag);
+    listed.chain(omitted).reduce(u64::saturating_add)
 }
 
 /// Cuts messages, which may be guests': each to its limit, and to a few words after many bytes of messages.
@@ -154,6 +153,8 @@ mod tests {
             host: "a".into(),
             error: Some(error),
             partitions: vec![partition; 1000],
+            truncated: true,
+            omitted: Some(status::OmittedPartitions { partitions: 7, lag: Some(5), state: status::State::Paused }),
         }
     }
 
@@ -169,8 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn lag_counts_partitions_that_are_not_listed() {
+        assert_eq!(lag(&[host(), host()]), Some(10));
+    }
+
+    #[test]
     fn a_status_is_shown_as_the_model_writes_it() {
-        let status = host();
+        let status = status::TransformStatus { state: status::State::Unknown, ..host() };
         let model = serde_json::to_string(&status).expect("plain data");
         assert_eq!(serde_json::to_string(&TransformStatus::from(status)).expect("plain data"), model);
     }

@@ -17,17 +17,15 @@ use crate::telemetry::transform_log::TransformLog;
 
 use super::cluster_status::TAIL;
 use super::event_recorder::EventRecorder;
+use super::status_record::status_json;
 use super::tail_subscriptions::{TailRequests, TailSubscriptions};
-use super::times::BEAT;
+use super::times::{BEAT, HOST_RETENTION, SILENT_MAX};
 use super::view::{Cluster, ensure_status};
 
 /// Longest time until a change of state, revision or error is written.
 const TURN: Duration = Duration::from_millis(250);
 /// Time between two records of offsets and lag that change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
-/// Largest status of a transform that is told whole. Brokers take records of 1 MiB by default, and one that is refused
-/// would keep all others from being told.
-const STATUS_BYTES_MAX: usize = 512 * 1024;
 /// Time between two records of a status that does not change: the log drops old ones, and the topic may be recreated.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -43,11 +41,14 @@ pub struct Publisher {
     tails: Arc<TailSubscriptions>,
     journal: TransformLog,
     events: EventRecorder,
+    metrics: Metrics,
     /// The last record of each status, and its time.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
     /// The transforms of which samples were asked for, and when last.
     asked: TailRequests,
     beat: Option<Instant>,
+    /// A host that was silent for that long is forgotten.
+    host_retention: Duration,
     failing: bool,
 }
 
@@ -63,7 +64,7 @@ impl Publisher {
         (journal, metrics): (TransformLog, Metrics),
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
-        let events = EventRecorder::new(journal.clone(), metrics);
+        let events = EventRecorder::new(journal.clone(), metrics.clone());
         Self {
             log,
             cluster,
@@ -72,9 +73,11 @@ impl Publisher {
             tails,
             journal,
             events,
+            metrics,
             told: BTreeMap::new(),
             asked: TailRequests::default(),
             beat: None,
+            host_retention: HOST_RETENTION,
             failing: false,
         }
     }
@@ -123,12 +126,18 @@ impl Publisher {
         let changed: Vec<TransformStatus> = changed.cloned().collect();
         records.extend(changed.iter().map(|status| self.record(Some(&status.id), Some(status_json(status)))));
         let beats = self.beat.is_none_or(|beat| now.duration_since(beat) >= BEAT);
+        let forgotten = if beats { self.cluster.forgotten(&self.host.host, self.host_retention, now) } else { Vec::new() };
+        records.extend(forgotten.iter().map(|key| self.keyed(key.clone(), None)));
         if beats {
             self.host.count(&statuses, Timestamp::now());
             records.push(self.record(None, Some(encode(Format::Host, &self.host))));
         }
         if records.is_empty() || !self.write(records) {
             return;
+        }
+        for host in forgotten.iter().filter(|key| !key.contains('@')) {
+            tracing::info!(host, "a host that has been silent for long is forgotten");
+            self.metrics.hosts_forgotten.inc();
         }
         self.beat = if beats { Some(now) } else { self.beat };
         self.asked = asked;
@@ -189,64 +198,4 @@ fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, n
     let Some((told, at)) = told else { return true };
     let age = now.duration_since(*at);
     age >= AGAIN || !told.is_alike(status) || (age >= OFFSETS_INTERVAL && told != status)
-}
-
-/// A status as its record holds it. Messages of its partitions are a guest's, and there may be many partitions: where
-/// that is too much, they are left out.
-fn status_json(status: &TransformStatus) -> Vec<u8> {
-    let whole = encode(Format::Status, status);
-    if whole.len() <= STATUS_BYTES_MAX {
-        return whole;
-    }
-    let mut short = status.clone();
-    for error in short.partitions.iter_mut().filter_map(|partition| partition.error.as_mut()) {
-        error.message = "there are too many errors to tell each: see the logs".to_owned();
-    }
-    encode(Format::Status, &short)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::codes::Code;
-    use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State};
-
-    /// A status with so many partitions that failed, with messages of so many control characters.
-    #[track_caller]
-    fn check(partitions: i32, message: usize, is_whole: bool) {
-        let error = || LastError { code: Code::Trap, message: "\x1b".repeat(message), offset: None, at: Timestamp(0) };
-        let partition = |partition| PartitionStatus {
-            restoring: None,
-            stores: Vec::new(),
-            topic: "in".parse().expect("valid"),
-            partition,
-            committed_offset: Some(7),
-            end_offset: None,
-            lag: None,
-            state: State::Paused,
-            revision: 1,
-            revision_since: 0,
-            error: Some(error()),
-        };
-        let status = TransformStatus {
-            id: "t/n".parse().expect("valid"),
-            state: State::Degraded,
-            revision: 1,
-            rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
-            host: "a".into(),
-            error: Some(error()),
-            partitions: (0..partitions).map(partition).collect(),
-        };
-        let told = status_json(&status);
-        assert!(told.len() <= STATUS_BYTES_MAX, "{} bytes", told.len());
-        let read: TransformStatus = serde_json::from_slice(&told).expect("a status");
-        assert_eq!((read == status, read.partitions.len(), read.error), (is_whole, partitions as usize, status.error));
-    }
-
-    #[test]
-    fn a_status_fits_into_a_record() {
-        check(10, 2048, true);
-        check(400, 100, true);
-        check(600, 2048, false);
-    }
 }

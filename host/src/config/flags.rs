@@ -129,6 +129,11 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
 
+    /// Time of silence after which the cluster forgets a host, with all that it told of itself; it is not listed 16 s after
+    /// its last sign of life [default: 1day]
+    #[arg(long, env = "SANDBAR_HOST_RETENTION", value_name = "DURATION")]
+    pub host_retention: Option<Span>,
+
     /// Time between two visits to the consumer groups of transforms that nobody runs, such as paused ones: Kafka forgets
     /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
     #[arg(long, env = "SANDBAR_GROUP_KEEP_ALIVE_INTERVAL", value_name = "DURATION")]
@@ -229,12 +234,13 @@ impl Flags {
             state_hot_max: self.state_hot_max.or(file.state_hot_max),
             state_cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay),
             table_bytes_max: self.table_bytes_max.or(file.table_bytes_max),
+            table_stale_after: self.table_stale_after.or(file.table_stale_after),
             module_retention: self.module_retention.or(file.module_retention),
+            host_retention: self.host_retention.or(file.host_retention),
             group_keep_alive_interval: self.group_keep_alive_interval.or(file.group_keep_alive_interval),
             logs_retention: self.logs_retention.or(file.logs_retention),
             team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
             team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
-            table_stale_after: self.table_stale_after.or(file.table_stale_after),
             journal_max: self.journal_max.or(file.journal_max),
         }
     }

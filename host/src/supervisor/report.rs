@@ -151,6 +151,8 @@ impl Report {
             host: self.host.clone(),
             error: self.error.clone().or(newest_error),
             partitions,
+            truncated: false,
+            omitted: None,
         }
     }
 

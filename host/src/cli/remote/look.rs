@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::api_types::{HostList, StatusView, TransformList, TransformStatus, TransformView};
+use crate::api_types::{HostList, OmittedPartitions, StatusView, TransformList, TransformStatus, TransformView};
 use crate::model::names::TeamName;
 
 use super::super::error::Result;
@@ -91,7 +91,8 @@ fn host_tables(hosts: &[TransformStatus]) -> String {
     let mut table = Table::new(["HOST", "STATE", "REVISION", "PARTITIONS", "ERROR"]);
     let mut partitions = Table::new(["TOPIC", "PARTITION", "HOST", "STATE", "REVISION", "SINCE", "OFFSET", "LAG", "ERROR"]);
     for host in hosts {
-        let owned = host.partitions.len().to_string();
+        let omitted = host.omitted.as_ref().map_or(0, |omitted| omitted.partitions);
+        let owned = (host.partitions.len() + omitted).to_string();
         let name = host.host.to_string();
         let state = host.state.to_string();
         table.row([name, state, host.revision.to_string(), owned, optional(host.error.as_ref())]);
@@ -107,6 +108,12 @@ fn host_tables(hosts: &[TransformStatus]) -> String {
                 optional(it.lag),
                 optional(it.error.as_ref()),
             ]);
+        }
+        if let Some(OmittedPartitions { partitions: count, lag, state }) = &host.omitted {
+            let more = format!("and {count} more");
+            let dash = String::new;
+            let host = host.host.to_string();
+            partitions.row([more, dash(), host, state.to_string(), dash(), dash(), dash(), optional(*lag), dash()]);
         }
     }
     let parts = [table, partitions].into_iter().filter(|table| !table.is_empty());

@@ -126,6 +126,8 @@ impl Runtime for Running {
             host: "a".into(),
             error: None,
             partitions: vec![partition(0, 5), partition(1, 2)],
+            truncated: false,
+            omitted: None,
         });
         let mut statuses: Vec<TransformStatus> = status.into_iter().collect();
         if self.neighbour.lock().expect("unpoisoned").is_some()
@@ -146,12 +148,12 @@ impl Runtime for Running {
     }
 
     fn look_up(&self, _: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
-        // Partition 0 is here, 1 on a host that says where it is, the others nowhere.
-        (number == 0).then(|| (key == b"known").then(|| format!("{{\"store\":\"{store}\"}}").into_bytes()))
         if key == b"held" {
             let holds = self.holds.lock().expect("unpoisoned");
             drop(self.let_go.wait_while(holds, |holds| *holds).expect("unpoisoned"));
         }
+        // Partition 0 is here, 1 on a host that says where it is, the others nowhere.
+        (number == 0).then(|| (key == b"known").then(|| format!("{{\"store\":\"{store}\"}}").into_bytes()))
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
