@@ -131,7 +131,7 @@ impl TaskManager {
         tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
         self.revision().observer.metrics.aborted("abort");
         self.aborts.note(code, reason, now);
-        self.abort(now)?;
+        self.abort(now).map_err(|error| with_reason(error, code, reason))?;
         self.back_off(now);
         Ok(())
     }
@@ -201,5 +201,33 @@ impl TaskManager {
     fn wait_for_states(&mut self, partitions: &[i32]) {
         let own = self.tasks.values_mut().filter(|task| partitions.contains(&task.id().partition));
         own.for_each(|task| task.wait_for_state(true));
+    }
+}
+
+/// The error of an abort, after a transaction that failed for a reason with a code: a transaction that could not even begin
+/// at the broker cannot be aborted there either, which says nothing to anybody.
+fn with_reason(error: SessionError, code: Code, reason: &str) -> SessionError {
+    if code == Code::LogUnavailable || error.code() != Code::LogUnavailable {
+        return error;
+    }
+    SessionError::Ended { code, message: format!("{reason} ({error})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: SessionError, code: Code, expected: Code) {
+        assert_eq!(with_reason(error, code, "no right").code(), expected);
+    }
+
+    #[test]
+    fn an_abort_that_fails_hides_no_reason() {
+        let failed = || SessionError::Restart("invalid state".into());
+        check(failed(), Code::Unauthorized, Code::Unauthorized);
+        check(failed(), Code::LogUnavailable, Code::LogUnavailable);
+        let fenced = SessionError::Ended { code: Code::Fenced, message: "fenced".into() };
+        check(fenced, Code::Unauthorized, Code::Fenced);
     }
 }
