@@ -43,8 +43,8 @@ pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
 pub use status::{
-    LastError, PartitionStatus, RestoreProgress, Rollout, RolloutState, State, StatusView, StoreStatus, TransformRef,
-    TransformStatus,
+    LastError, OmittedPartitions, PartitionStatus, RestoreProgress, Rollout, RolloutState, State, StatusView, StoreStatus,
+    TransformRef, TransformStatus,
 };
 pub use team::{CeilingView, TeamList, TeamView};
 pub use text::{Line, Lines, Word};

@@ -170,7 +170,7 @@ impl Start {
             metrics: metrics.teams.clone(),
         };
         tokio::spawn(publisher.run(shutdown.clone()));
-        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone());
+        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone()).stale_after(config.table_stale_after);
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores, &metrics);
         tokio::spawn(stores.clone().keep_up_for_ever(metrics.clone(), shutdown.clone()));
         let weights = {
@@ -202,7 +202,8 @@ impl Start {
             Box::new(move || running.statuses()),
             log_topics.tails.clone(),
             (transform_log, metrics.clone()),
-        );
+        )
+        .forgetting_hosts_after(config.host_retention);
         let publishing = tokio::spawn(publisher.run(shutdown.clone()));
         tokio::spawn(collect_for_ever(topics.catalog.clone(), config.module_retention, metrics.clone(), shutdown.clone()));
         let interval = config.group_keep_alive_interval;

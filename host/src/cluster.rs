@@ -8,7 +8,8 @@
 //! | a transform on a host, when it changed | `<team>/<name>@<host>` | [`TransformStatus`] as JSON |
 //! | somebody looks at samples of a transform through a host, every 5 s | `tail:<team>/<name>@<host>` | `{}` |
 //!
-//! A host that ends clears its keys; one that died is dropped when its own record is too old. Nothing but the
+//! A host that ends clears its keys; one that died is not shown any more when its own record is too old, and a live host
+//! clears its keys a day later. Nothing but the
 //! API's answers depends on this topic: a host that cannot write it goes on with its work, and one that cannot read it answers
 //! for itself alone.
 
@@ -19,6 +20,7 @@ mod log_topic_writer;
 mod newer;
 mod publisher;
 mod sample;
+mod status_record;
 mod tail_subscriptions;
 mod times;
 mod view;
@@ -29,4 +31,5 @@ pub use log_topic_writer::LogTopicWriter;
 pub use publisher::Publisher;
 pub use sample::SampleValue;
 pub use tail_subscriptions::{TailSubscription, TailSubscriptions};
+pub use times::HOST_RETENTION;
 pub use view::Cluster;

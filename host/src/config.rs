@@ -37,8 +37,12 @@ pub struct Config {
     pub stores: StoreLimits,
     /// Most memory of one table, in bytes.
     pub table_bytes_max: usize,
+    /// Time without its topic's newest records after which a table is stale.
+    pub table_stale_after: Duration,
     /// Time that an unused module stays in the log.
     pub module_retention: Duration,
+    /// Time of silence after which the cluster forgets a host.
+    pub host_retention: Duration,
     /// Time between two visits to the consumer groups that nobody runs.
     pub group_keep_alive_interval: Duration,
     pub transform_log: TransformLogOptions,
@@ -91,7 +95,9 @@ impl Flags {
             modules: flags.modules(transform_log.team_rate),
             stores: flags.stores(),
             table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
+            table_stale_after: duration(flags.table_stale_after, tables::STALE_AFTER),
             module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
+            host_retention: duration(flags.host_retention, cluster::HOST_RETENTION),
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             teams: flags.teams_options(transform_log.team_rate),
             transform_log,

@@ -6,6 +6,7 @@
 //! | `session` | a worker's session: `consumer` and `producer` together |
 //! | `consumer`, `start_offsets` | its member of the group, and where the partitions of that begin |
 //! | `producer`, `outputs` | its producer, transactional or not, and the topics that it writes |
+//! | `code` | the code that users see of each error |
 //! | `refusal`, `fault` | whose fault a failed delivery is |
 //! | `oversize` | the sizes that topics have refused of late |
 //! | `exclusive` | a writer of one transaction, the only one of its id |
@@ -20,6 +21,7 @@
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).
 
+mod code;
 mod config;
 mod consumer;
 mod deliver;

@@ -23,7 +23,7 @@ mod topic;
 pub use exclusive::{ExclusiveError, ExclusiveWriter};
 pub use groups::{GroupOffset, Groups};
 pub use guest::{Call, Guest, GuestError, GuestFactory, TrapKind};
-pub use log::{Log, TopicReader};
+pub use log::{Log, PartitionEnds, TopicReader};
 pub use rejection::{Cause, Culprit, Rejection};
 pub use session::{
     CommitOffset, Damage, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,

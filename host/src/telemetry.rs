@@ -14,4 +14,4 @@ mod sample_switch;
 mod sampler;
 pub mod transform_log;
 
-pub use guest_log::GuestLog;
+pub use guest_log::{GUEST_ERROR, GuestLog};

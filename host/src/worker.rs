@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run:       open session -> TaskManager -> run_once, run_once ... -> stop
-//!                 ^            |  SessionError::Restart
+//!                 ^            |  SessionError::Restart, Ended
 //!                 +-- back-off +
 //! run_once:  poll -> full batches -> (deadline: the rest, commit) -> rebalance or swap, if one waits
 //! ```
@@ -37,10 +37,9 @@ pub use task_manager::TaskManager;
 
 use crate::cpu::Processors;
 use crate::model::clock::Now;
-use crate::model::codes::Code;
 use crate::model::status::{LastError, State};
 use crate::model::units::Backoff;
-use crate::ports::{Log, SessionError, SessionOptions, StateOpener};
+use crate::ports::{Log, PartitionEnds, SessionError, SessionOptions, StateOpener};
 
 /// First and longest time between two attempts to open a session. A session that lasted longer than the longest one
 /// resets the back-off.
@@ -64,6 +63,8 @@ pub enum Command {
     LookForPartitions,
     /// Show why the revision does not come that some partitions wait for.
     Strand(LastError),
+    /// Count the lag up to these ends: a partition that waits is not fetched, so the session does not see it grow.
+    NoteEnds(PartitionEnds),
     /// Answer with the committed value of a key.
     LookUp(LookUp),
 }
@@ -159,7 +160,8 @@ impl Worker {
             };
             manager.run_once(self.clock, idle_wait)?;
             // A rollout shows at once.
-            if published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage() {
+            let is_due = published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage();
+            if is_due && (manager.is_member() || !self.shows_lasting_failure()) {
                 self.publish(manager.status());
                 published_at = Instant::now();
                 stage = manager.rollout_stage();
@@ -180,6 +182,7 @@ impl Worker {
                 Command::Swap(next) => manager.swap(next),
                 Command::LookForPartitions => manager.look_for_partitions()?,
                 Command::Strand(error) => manager.strand(&error),
+                Command::NoteEnds(ends) => manager.note_ends(ends),
                 Command::LookUp(look_up) => self.answer(manager, look_up),
             }
             if (self.clock)().mono >= end {
@@ -187,6 +190,13 @@ impl Worker {
             }
         }
         Ok(Obeyed::All)
+    }
+
+    /// Returns true if the status shows a failure that does not pass by itself. It stays until the group has taken the next
+    /// session in, which may be refused for the same reason.
+    fn shows_lasting_failure(&self) -> bool {
+        let status = self.status.borrow();
+        status.state == State::Failed && status.error.as_ref().is_some_and(|error| !error.code.may_pass())
     }
 
     fn stop(&self, manager: &mut TaskManager) {
@@ -231,8 +241,8 @@ impl Worker {
     fn report_failure(&self, error: &SessionError, pause: Duration) {
         let revision = &self.revisions.current;
         revision.observer.metrics.aborted("restart");
-        tracing::warn!(transform = %revision.settings.id, %error, ?pause, "the worker's session failed and is opened again");
-        let code = if let SessionError::Withheld { code, .. } = error { *code } else { Code::LogUnavailable };
+        let code = error.code();
+        tracing::warn!(transform = %revision.settings.id, %code, %error, ?pause, "the worker's session failed and is opened again");
         let error = LastError { code, message: error.to_string(), offset: None, at: (self.clock)().wall };
         self.publish(WorkerStatus::without_session(State::Failed, Some(error)));
     }
@@ -242,7 +252,13 @@ impl Worker {
         loop {
             match self.commands.wait(deadline.saturating_duration_since(Instant::now())) {
                 Some(Command::Stop) => return true,
-                Some(Command::Resume | Command::LookForPartitions | Command::LookUp(_) | Command::Strand(_)) => {}
+                Some(
+                    Command::Resume
+                    | Command::LookForPartitions
+                    | Command::LookUp(_)
+                    | Command::NoteEnds(_)
+                    | Command::Strand(_),
+                ) => {}
                 Some(Command::Swap(next)) => self.revisions.replace(next.revision),
                 None => return false,
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbar::kafka::{KafkaConfig, KafkaLog};
+use sandbar::model::codes::Code;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
     CommitOffset, Groups, Log, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
@@ -90,7 +91,7 @@ fn a_transaction_does_not_outlive_its_generation() {
         turn(&mut *second);
     }
     let refused = first.commit(&[offset]);
-    assert!(matches!(refused, Err(SessionError::Abort(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SessionError::Withheld { code: Code::Fenced, .. })), "{refused:?}");
     first.abort().expect("it ends");
     let out = topics::read_committed(kafka, "generations.out");
     assert_eq!(out.len(), 1, "of the first transaction, and nothing of the second");

@@ -22,9 +22,11 @@ pub async fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refus
     if let Some(known) = shared.state.catalog.deployment(id) {
         return Ok(known);
     }
+    let permit = shared.lookups.take_for(&id.team).await?;
     let catalog = shared.state.catalog.clone();
     let id = id.clone();
     blocking(move || {
+        let _held = permit;
         catalog.refresh()?;
         catalog.deployment(&id).ok_or_else(|| Refusal::new(Code::NoTransform, format!("there is no transform {id}")))
     })
@@ -45,8 +47,13 @@ pub async fn change(
     precondition: IfMatch,
     change: Change,
 ) -> Result<ChangeResult, Refusal> {
+    let permit = shared.changes.take_for(&id.team).await?;
     let catalog = shared.state.catalog.clone();
-    blocking(move || Ok(catalog.change(&id, precondition.of(change))?)).await
+    blocking(move || {
+        let _held = permit;
+        Ok(catalog.change(&id, precondition.of(change))?)
+    })
+    .await
 }
 
 /// Answers with 202 and the change.

@@ -51,7 +51,7 @@ pub async fn dry_run(State(shared): AppState, Id(id): Id, headers: HeaderMap, bo
         other => return Err(other.refuse("application/json or multipart/form-data")),
     };
     let RequestBody { bytes, share } = shared.receive(body, bytes_max).await?;
-    let permit = shared.dry_runs.take().await?;
+    let permit = shared.dry_runs.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);

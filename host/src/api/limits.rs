@@ -17,12 +17,28 @@ pub struct ApiLimits {
     pub upload_bytes_in_flight_max: usize,
     /// Uploads and deployments that are checked and compiled at once; more of them wait.
     pub uploads_max: usize,
+    /// Deployments of one team among them.
+    pub uploads_per_team_max: usize,
     /// Dry runs at once; more of them wait.
     pub trials_max: usize,
+    /// Dry runs of one team among them.
+    pub trials_per_team_max: usize,
     /// Rollbacks at once; more of them wait.
     pub rollbacks_max: usize,
+    /// Rollbacks of one team among them.
+    pub rollbacks_per_team_max: usize,
     /// Moves and resets of offsets at once, which wait for hosts to leave; more of them wait.
     pub moves_max: usize,
+    /// Moves and resets of one team among them.
+    pub moves_per_team_max: usize,
+    /// Changes that need no check of a module, such as pauses and deletions, at once; more of them wait.
+    pub changes_max: usize,
+    /// Changes of one team among them.
+    pub changes_per_team_max: usize,
+    /// Look-ups at once, of entries of stores, of offsets, and of names that this host does not know; more of them wait.
+    pub lookups_max: usize,
+    /// Look-ups of one team among them.
+    pub lookups_per_team_max: usize,
     /// Reads of topics that wait for records (embedded log).
     pub polls_max: usize,
     /// Pages of records that are written at once (embedded log); more of them wait.
@@ -61,9 +77,17 @@ impl Default for ApiLimits {
             body_time: Duration::from_secs(60),
             upload_bytes_in_flight_max: 256 * 1024 * 1024,
             uploads_max: 4,
+            uploads_per_team_max: 3,
             trials_max: 4,
+            trials_per_team_max: 3,
             rollbacks_max: 4,
+            rollbacks_per_team_max: 3,
             moves_max: 8,
+            moves_per_team_max: 4,
+            changes_max: 16,
+            changes_per_team_max: 4,
+            lookups_max: 32,
+            lookups_per_team_max: 8,
             polls_max: 64,
             pages_max: 4,
             trial_records_max: 1000,

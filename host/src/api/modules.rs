@@ -93,8 +93,10 @@ pub async fn list(State(shared): AppState) -> Json<ModuleList> {
         (status = 400, description = "Not a digest (E001)"),
         (status = 404, description = "No such module (E024)")))]
 pub async fn show(State(shared): AppState, Name(digest): Name<Digest>) -> Result<Json<ModuleView>, Refusal> {
+    let permit = shared.lookups.take().await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = permit;
         let bytes = state.catalog.module(&digest)?;
         let bytes = bytes.ok_or_else(|| Refusal::new(Code::NoModule, format!("there is no module {digest}")))?;
         let info = state.modules.check(&bytes)?;

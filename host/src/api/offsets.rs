@@ -48,8 +48,10 @@ pub struct MoveParams {
         NoTransform))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
+    let permit = shared.lookups.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = permit;
         let spec = spec_of(&deployment)?;
         let partitions = partitions::read(&*state.log, &spec.group(&state.cluster), &spec)?;
         let forgotten = partitions::forgotten(&state, &spec, &partitions)?;
@@ -88,7 +90,7 @@ pub async fn alter(
         return Err(media.refuse("application/json"));
     }
     let RequestBody { bytes, share } = shared.receive(body, shared.state.limits.spec_bytes_max).await?;
-    let permit = shared.moves.take().await?;
+    let permit = shared.moves.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);
@@ -136,7 +138,7 @@ pub async fn reset(
     Id(id): Id,
     Params(params): Params<MoveParams>,
 ) -> Result<Json<MoveList>, Refusal> {
-    let permit = shared.moves.take().await?;
+    let permit = shared.moves.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;

@@ -1,15 +1,20 @@
 //! Permits: how many requests of one kind are worked on at once. More of them wait, and more than that are refused.
 //!
 //! A permit is taken when a request's body is there, never while it arrives, and each kind has its own: dry runs never
-//! close deployments, and neither closes a rollback.
+//! close deployments, and neither closes a rollback. A team has a smaller number of each kind, and waits for those before
+//! it waits for the host's: however much it asks for, it leaves permits for others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::model::codes::Code;
+use crate::model::names::TeamName;
 
 use super::problem::Refusal;
 
@@ -20,11 +25,38 @@ const WAITING_FACTOR: usize = 8;
 
 /// The permits for one kind of request.
 pub struct Permits {
+    host: Queue,
+    teams: Arc<TeamQueues>,
+}
+
+/// The permit of one request, until it is dropped. It is kept where the work is done: a client that leaves does not end
+/// the work. Fields drop in order: the permit of a team before its place in the team's queue.
+pub struct Permit {
+    _host: OwnedSemaphorePermit,
+    _team: Option<(OwnedSemaphorePermit, TeamTicket)>,
+}
+
+/// A number of permits, and the requests that wait for one.
+struct Queue {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
     /// The name of the limit, for refusals.
     limit: &'static str,
+}
+
+/// The queues of the teams that have requests now.
+struct TeamQueues {
+    limit: &'static str,
+    count: usize,
+    queues: Mutex<BTreeMap<TeamName, Arc<Queue>>>,
+}
+
+/// A place in the queue of a team. The last one takes the queue away.
+struct TeamTicket {
+    teams: Arc<TeamQueues>,
+    team: TeamName,
+    queue: Option<Arc<Queue>>,
 }
 
 /// Counts one waiting request, until it is dropped.
@@ -33,7 +65,31 @@ struct QueueEntry<'a>(&'a AtomicUsize);
 // === impl Permits ===
 
 impl Permits {
-    pub fn new(limit: &'static str, count: usize) -> Self {
+    /// Makes the permits of a host, and of each team: the names of the two limits with their numbers.
+    pub fn new(of_host: (&'static str, usize), of_team: (&'static str, usize)) -> Self {
+        let (limit, count) = of_team;
+        let teams = Arc::new(TeamQueues { limit, count, queues: Mutex::default() });
+        Self { host: Queue::new(of_host), teams }
+    }
+
+    /// Takes a permit for a request that is no team's.
+    pub async fn take(&self) -> Result<Permit, Refusal> {
+        Ok(Permit { _host: self.host.take(Instant::now() + WAIT).await?, _team: None })
+    }
+
+    /// Takes a permit for a request of a team.
+    pub async fn take_for(&self, team: &TeamName) -> Result<Permit, Refusal> {
+        let deadline = Instant::now() + WAIT;
+        let ticket = TeamTicket::new(&self.teams, team);
+        let of_team = ticket.queue().take(deadline).await?;
+        Ok(Permit { _host: self.host.take(deadline).await?, _team: Some((of_team, ticket)) })
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn new((limit, count): (&'static str, usize)) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count)),
             waiting: AtomicUsize::new(0),
@@ -42,8 +98,7 @@ impl Permits {
         }
     }
 
-    /// Takes a permit, which is kept where the work is done: a client that leaves does not end the work.
-    pub async fn take(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    async fn take(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Refusal> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
@@ -52,7 +107,7 @@ impl Permits {
         if before >= self.waiting_max {
             return Err(self.busy());
         }
-        match tokio::time::timeout(WAIT, self.permits.clone().acquire_owned()).await {
+        match tokio::time::timeout_at(deadline, self.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.busy()),
         }
@@ -69,15 +124,47 @@ impl Drop for QueueEntry<'_> {
     }
 }
 
+// === impl TeamTicket ===
+
+impl TeamTicket {
+    fn new(teams: &Arc<TeamQueues>, team: &TeamName) -> Self {
+        let mut queues = teams.queues.lock();
+        let queue = queues.entry(team.clone()).or_insert_with(|| Arc::new(Queue::new((teams.limit, teams.count))));
+        Self { teams: teams.clone(), team: team.clone(), queue: Some(queue.clone()) }
+    }
+
+    fn queue(&self) -> &Queue {
+        self.queue.as_ref().expect("it is there until the ticket is dropped")
+    }
+}
+
+impl Drop for TeamTicket {
+    fn drop(&mut self) {
+        let mut queues = self.teams.queues.lock();
+        self.queue = None;
+        if queues.get(&self.team).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            queues.remove(&self.team);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn permits(of_host: usize, of_team: usize) -> Permits {
+        Permits::new(("uploads_max", of_host), ("uploads_per_team_max", of_team))
+    }
+
+    fn team(name: &str) -> TeamName {
+        name.parse().expect("valid")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn some_wait_and_more_are_refused_at_once() {
-        let permits = Permits::new("uploads_max", 1);
+        let permits = permits(1, 1);
         let first = permits.take().await.expect("free");
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let waiting = (0..WAITING_FACTOR).map(|_| permits.take());
         let (late, refused) = tokio::join!(futures::future::join_all(waiting), async {
             tokio::task::yield_now().await;
@@ -88,6 +175,31 @@ mod tests {
         assert!(refused && late.iter().all(Result::is_err) && started.elapsed() == WAIT);
         drop((first, late));
         assert!(permits.take().await.is_ok());
-        assert_eq!(permits.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(permits.host.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_team_leaves_permits_for_others() {
+        let permits = permits(3, 2);
+        let started = Instant::now();
+        let first = permits.take_for(&team("greedy")).await.expect("free");
+        let second = permits.take_for(&team("greedy")).await.expect("free");
+        let greedy = team("greedy");
+        let waiting = (0..2 * WAITING_FACTOR + 1).map(|_| permits.take_for(&greedy));
+        let (late, other) = tokio::join!(futures::future::join_all(waiting), async {
+            tokio::task::yield_now().await;
+            let other = permits.take_for(&team("modest")).await;
+            assert_eq!(started.elapsed(), Duration::ZERO, "it does not wait behind the other team");
+            other
+        });
+        assert!(other.is_ok());
+        for refusal in late {
+            let detail = refusal.err().expect("none came free").detail().to_owned();
+            assert!(detail.contains("uploads_per_team_max"), "{detail}");
+        }
+        let third = permits.take().await.err().expect("the host has three").detail().to_owned();
+        assert!(third.contains("(uploads_max)"), "{third}");
+        drop((first, second, other));
+        assert!(permits.teams.queues.lock().is_empty(), "nothing is kept of a team without requests");
     }
 }

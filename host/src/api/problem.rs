@@ -190,6 +190,7 @@ impl From<LogError> for Refusal {
         let code = match &error {
             LogError::NoTopic(_) => Code::NoTopic,
             LogError::Unavailable(_) => Code::LogUnavailable,
+            LogError::Unauthorized(_) => Code::Unauthorized,
             LogError::Refused(_) => Code::LogRefused,
         };
         Self::new(code, error.to_string())

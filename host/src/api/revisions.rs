@@ -19,6 +19,7 @@ use super::openapi::NoTransform;
 use super::problem::Refusal;
 use super::request::{Id, IdRevision, IfMatch};
 use super::shared::{AppState, blocking};
+use super::views;
 
 /// Largest body of a rollback, which holds a number.
 const BODY_BYTES_MAX: usize = 4096;
@@ -31,7 +32,9 @@ const BODY_BYTES_MAX: usize = 4096;
 pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionList>, Refusal> {
     let current = find(&shared, &id).await?.revision;
     let catalog = &shared.state.catalog;
-    let summary = |revision: &Arc<Revision>| RevisionSummary::of(revision, current, catalog.has_module(&revision.module));
+    let running = views::running(&shared.state.runtime.statuses(&id));
+    let summary =
+        |revision: &Arc<Revision>| RevisionSummary::of(revision, current, &running, catalog.has_module(&revision.module));
     let revisions = catalog.revisions(&id).iter().map(summary).collect();
     Ok(Json(RevisionList { revisions }))
 }
@@ -70,7 +73,7 @@ pub async fn rollback(
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let permit = shared.rollbacks.take().await?;
+    let permit = shared.rollbacks.take_for(&id.team).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;

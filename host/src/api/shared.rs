@@ -78,6 +78,8 @@ pub struct Shared {
     pub dry_runs: Permits,
     pub rollbacks: Permits,
     pub moves: Permits,
+    pub changes: Permits,
+    pub lookups: Permits,
     pub pages: Permits,
     pub follows: Arc<FollowPermits>,
     polls: Arc<Semaphore>,
@@ -94,11 +96,26 @@ impl Shared {
         let limits = state.limits;
         Self {
             openapi,
-            uploads: Permits::new("uploads_max", limits.uploads_max),
-            dry_runs: Permits::new("trials_max", limits.trials_max),
-            rollbacks: Permits::new("rollbacks_max", limits.rollbacks_max),
-            moves: Permits::new("moves_max", limits.moves_max),
-            pages: Permits::new("pages_max", limits.pages_max),
+            uploads: Permits::new(
+                ("uploads_max", limits.uploads_max),
+                ("uploads_per_team_max", limits.uploads_per_team_max),
+            ),
+            dry_runs: Permits::new(("trials_max", limits.trials_max), ("trials_per_team_max", limits.trials_per_team_max)),
+            rollbacks: Permits::new(
+                ("rollbacks_max", limits.rollbacks_max),
+                ("rollbacks_per_team_max", limits.rollbacks_per_team_max),
+            ),
+            moves: Permits::new(("moves_max", limits.moves_max), ("moves_per_team_max", limits.moves_per_team_max)),
+            changes: Permits::new(
+                ("changes_max", limits.changes_max),
+                ("changes_per_team_max", limits.changes_per_team_max),
+            ),
+            lookups: Permits::new(
+                ("lookups_max", limits.lookups_max),
+                ("lookups_per_team_max", limits.lookups_per_team_max),
+            ),
+            // Topics are no team's.
+            pages: Permits::new(("pages_max", limits.pages_max), ("pages_max", limits.pages_max)),
             follows: FollowPermits::new(limits.follows_max, state.team_metrics.clone()),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
             intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),

@@ -67,8 +67,10 @@ pub async fn show(
             decoded.map_err(|error| Refusal::of_field(Code::Query, "key", format!("is not base64: {error}")))?
         }
     };
+    let permit = shared.lookups.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = permit;
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
         let partitions = state.log.partitions(&spec.inputs[0])?;
         let record_key = params.record_key.as_ref().map_or(key.as_slice(), |key| key.as_bytes());
@@ -131,8 +133,10 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -
         let refusal = Refusal::new(Code::NotRunning, format!("{id} is not paused"));
         return Err(refusal.with_hint(format!("pause it first: sandbar pause {id}")));
     }
+    let permit = shared.changes.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
+        let _held = permit;
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
         let partitions = state.log.partitions(&spec.inputs[0])?;
         let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));

@@ -30,8 +30,10 @@ const SETTINGS_BYTES_MAX: usize = 4096;
 #[utoipa::path(get, path = "/v1/topics", tag = "topics",
     responses((status = 200, description = "All topics but Sandbar's own", body = TopicList)))]
 pub async fn list(State(shared): AppState) -> Result<Json<TopicList>, Refusal> {
+    let permit = shared.lookups.take().await?;
     let log = shared.state.log.clone();
     blocking(move || {
+        let _held = permit;
         let mut topics = log.topics()?;
         topics.retain(|(name, _)| !name.is_internal());
         topics.sort_by(|a, b| a.0.cmp(&b.0));
@@ -67,8 +69,10 @@ pub async fn create(
     refuse_internal(&topic)?;
     let bytes = shared.receive(body, SETTINGS_BYTES_MAX).await?.bytes;
     let settings = settings_of(&headers, &bytes)?;
+    let permit = shared.changes.take().await?;
     let log = shared.state.log.clone();
     blocking(move || {
+        let _held = permit;
         let before = match log.topic(&topic) {
             Ok(info) => Some(info),
             Err(LogError::NoTopic(_)) => None,

@@ -59,7 +59,7 @@ pub async fn put(
         other => return Err(other.refuse("application/json, application/yaml or multipart/form-data")),
     };
     let RequestBody { bytes, share } = shared.receive(body, bytes_max).await?;
-    let permit = shared.uploads.take().await?;
+    let permit = shared.uploads.take_for(&id.team).await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
     let DeployResult { change, created_topics, warnings } = blocking(move || {
@@ -87,11 +87,13 @@ fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload,
 /// Show a transform.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}", tag = "transforms",
     params(Id),
-    responses((status = 200, description = "The current revision; its number is the ETag", body = TransformView),
+    responses((status = 200, description = "The deployed revision, whose number is the ETag, and the revisions that run", body = TransformView),
         NoTransform))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
-    Ok(([(header::ETAG, etag(&deployment))], Json(TransformView::of(&deployment))).into_response())
+    let runtime = &shared.state.runtime;
+    let view = views::transform(&deployment, &runtime.statuses(&id), &runtime.hosts());
+    Ok(([(header::ETAG, etag(&deployment))], Json(view)).into_response())
 }
 
 /// Delete a transform.
@@ -125,6 +127,8 @@ pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> J
 fn list(shared: &Shared, is_listed: impl Fn(&TransformId) -> bool) -> TransformList {
     let all = shared.state.catalog.list();
     let listed = all.iter().filter(|deployment| is_listed(&deployment.id));
-    let summary = |deployment| views::summary(deployment, &shared.state.runtime.statuses(&deployment.id));
+    let runtime = &shared.state.runtime;
+    let hosts = runtime.hosts();
+    let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &hosts);
     TransformList { transforms: listed.map(summary).collect() }
 }

@@ -1,8 +1,11 @@
 //! Answers that are made from several values: the status of a transform from those of its hosts, and a change with its
 //! result.
 
+use std::collections::BTreeSet;
+
 use crate::api_types::{
-    ChangeView, Desired, Line, Outcome, State, StatusView, TransformStatus, TransformSummary, TransformView,
+    ChangeView, Desired, Line, Outcome, RolloutState as RolloutWord, State, StatusView, TransformStatus, TransformSummary,
+    TransformView,
 };
 use crate::catalog::ChangeResult;
 use crate::model::revision::{self, Deployment};
@@ -31,10 +34,7 @@ pub fn change(change: &ChangeResult) -> ChangeView {
 /// The status of a transform. `hosts` are the statuses that hosts have reported, `all` the live hosts.
 pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, all: &[HostStatus]) -> StatusView {
     cut_messages(&mut hosts);
-    let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
-    let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
-    let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
-    let rollout = Rollout::over(deployment.revision, rollouts);
+    let rollout = rollout(deployment, &hosts, all);
     StatusView {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
@@ -42,23 +42,48 @@ pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, 
         desired: Desired::from(deployment.desired).into(),
         state: State::from(state(deployment, &hosts)).into(),
         lag: lag(&hosts),
+        running_revisions: running(&hosts),
         rollout: rollout.into(),
         hosts: hosts.into_iter().map(TransformStatus::from).collect(),
     }
 }
 
+/// The transform with the revisions that run.
+pub fn transform(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformView {
+    let rollout = RolloutWord::from(rollout(deployment, hosts, all).state);
+    TransformView { running_revisions: Some(running(hosts)), rollout: Some(rollout.into()), ..TransformView::of(deployment) }
+}
+
 /// The transform in a list.
-pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus]) -> TransformSummary {
+pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformSummary {
     TransformSummary {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
         revision: deployment.revision,
+        running_revisions: running(hosts),
+        rollout: RolloutWord::from(rollout(deployment, hosts, all).state).into(),
         module: Line::of(deployment.module),
         desired: Desired::from(deployment.desired).into(),
         state: State::from(state(deployment, hosts)).into(),
         lag: lag(hosts),
         changed_at: Line::of(Rfc3339(deployment.changed_at)),
     }
+}
+
+/// The progress of the deployed revision over all live hosts; one that has not reported has not begun.
+fn rollout(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> Rollout {
+    let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
+    let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
+    let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
+    Rollout::over(deployment.revision, rollouts)
+}
+
+/// The revisions that process partitions now, in ascending order.
+pub fn running(hosts: &[status::TransformStatus]) -> Vec<u64> {
+    let listed = hosts.iter().flat_map(|host| &host.partitions).map(|partition| partition.revision);
+    let omitted = hosts.iter().filter(|host| host.omitted.is_some()).map(|host| host.revision);
+    let revisions: BTreeSet<u64> = listed.chain(omitted).collect();
+    revisions.into_iter().collect()
 }
 
 /// The state over all hosts; without a host that has reported, the state follows from the deployment.
@@ -72,7 +97,9 @@ fn state(deployment: &Deployment, hosts: &[status::TransformStatus]) -> status::
 
 /// The sum of the lags that are known; `None` while no partition's lag is known.
 fn lag(hosts: &[status::TransformStatus]) -> Option<u64> {
-    hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.lag).reduce(u64::saturating_add)
+    let listed = hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.lag);
+    let omitted = hosts.iter().filter_map(|host| host.omitted.as_ref()?.lag);
+    listed.chain(omitted).reduce(u64::saturating_add)
 }
 
 /// Cuts messages, which may be guests': each to its limit, and to a few words after many bytes of messages.
@@ -126,6 +153,8 @@ mod tests {
             host: "a".into(),
             error: Some(error),
             partitions: vec![partition; 1000],
+            truncated: true,
+            omitted: Some(status::OmittedPartitions { partitions: 7, lag: Some(5), state: status::State::Paused }),
         }
     }
 
@@ -141,8 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn lag_counts_partitions_that_are_not_listed() {
+        assert_eq!(lag(&[host(), host()]), Some(10));
+    }
+
+    #[test]
     fn a_status_is_shown_as_the_model_writes_it() {
-        let status = host();
+        let status = status::TransformStatus { state: status::State::Unknown, ..host() };
         let model = serde_json::to_string(&status).expect("plain data");
         assert_eq!(serde_json::to_string(&TransformStatus::from(status)).expect("plain data"), model);
     }

@@ -21,6 +21,8 @@ pub enum State {
     /// Not working; the host tries again after a backoff.
     Failed,
     Stopped,
+    /// A newer host reports a state that the answering host does not know.
+    Unknown,
 }
 
 /// The last error.
@@ -141,6 +143,22 @@ pub struct TransformStatus {
     pub error: Option<LastError>,
     /// The partitions that this host's workers own, by topic and number.
     pub partitions: Vec<PartitionStatus>,
+    /// True if the host owns more partitions than its status can list: `omitted` sums up the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<OmittedPartitions>,
+}
+
+/// The partitions of a status that are not listed in it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OmittedPartitions {
+    pub partitions: usize,
+    /// Records behind, over those that are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    #[schema(value_type = State)]
+    pub state: Word<State>,
 }
 
 /// The status of a transform in the whole cluster.
@@ -158,6 +176,10 @@ pub struct StatusView {
     pub state: Word<State>,
     /// Records behind, over all partitions that are known.
     pub lag: Option<u64>,
+    /// The revisions that process records now, in ascending order: none while nothing runs, several during a rollout.
+    #[serde(default)]
+    #[schema(required)]
+    pub running_revisions: Vec<u64>,
     /// The progress of `revision`, over all hosts.
     pub rollout: Rollout,
     /// One entry for each host that runs the transform.
@@ -180,6 +202,7 @@ impl From<status::State> for State {
             status::State::Paused => Self::Paused,
             status::State::Failed => Self::Failed,
             status::State::Stopped => Self::Stopped,
+            status::State::Unknown => Self::Unknown,
         }
     }
 }
@@ -239,6 +262,15 @@ impl From<status::TransformStatus> for TransformStatus {
             host: status.host.into(),
             error: status.error.map(LastError::from),
             partitions: status.partitions.into_iter().map(PartitionStatus::from).collect(),
+            truncated: status.truncated,
+            omitted: status.omitted.map(OmittedPartitions::from),
         }
+    }
+}
+
+impl From<status::OmittedPartitions> for OmittedPartitions {
+    fn from(omitted: status::OmittedPartitions) -> Self {
+        let status::OmittedPartitions { partitions, lag, state } = omitted;
+        Self { partitions, lag, state: State::from(state).into() }
     }
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::desired::Desired;
 use super::spec::RawSpec;
-use super::{Line, SpecDocument, State, Word};
+use super::{Line, RolloutState, SpecDocument, State, Word};
 use crate::model::revision;
 use crate::model::units::{Rfc3339, Timestamp};
 
@@ -29,6 +29,13 @@ pub struct TransformView {
     /// RFC 3339, in UTC.
     #[schema(value_type = String)]
     pub changed_at: Line,
+    /// The revisions that process records now, in ascending order. Present where the transform itself is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_revisions: Option<Vec<u64>>,
+    /// The progress of `revision` over all hosts; present like `running_revisions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RolloutState>)]
+    pub rollout: Option<Word<RolloutState>>,
 }
 
 /// A revision in a list.
@@ -46,6 +53,9 @@ pub struct RevisionSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u64>,
     pub current: bool,
+    /// True if a host processes records with this revision. Earlier hosts do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
     /// True if the module is still stored. Without it, the revision cannot be rolled back to.
     #[serde(default = "stored")]
     #[schema(required)]
@@ -101,7 +111,16 @@ pub struct TransformSummary {
     pub team: Line,
     #[schema(value_type = String)]
     pub name: Line,
+    /// The deployed revision. It runs only where `running_revisions` names it.
     pub revision: u64,
+    /// The revisions that process records now, in ascending order: none while nothing runs, several during a rollout.
+    #[serde(default)]
+    #[schema(required)]
+    pub running_revisions: Vec<u64>,
+    /// The progress of `revision`, over all hosts.
+    #[serde(default)]
+    #[schema(value_type = RolloutState, required)]
+    pub rollout: Word<RolloutState>,
     #[schema(value_type = String)]
     pub module: Line,
     #[serde(default)]
@@ -193,6 +212,8 @@ impl TransformView {
             desired: Desired::from(deployment.desired).into(),
             spec: SpecDocument::of(&deployment.spec),
             changed_at: rfc3339(deployment.changed_at),
+            running_revisions: None,
+            rollout: None,
         }
     }
 
@@ -206,6 +227,8 @@ impl TransformView {
             desired: Desired::from(desired).into(),
             spec: SpecDocument::of(&revision.spec),
             changed_at: rfc3339(revision.changed_at),
+            running_revisions: None,
+            rollout: None,
         }
     }
 }
@@ -213,7 +236,7 @@ impl TransformView {
 // === impl RevisionSummary ===
 
 impl RevisionSummary {
-    pub fn of(revision: &revision::Revision, current: u64, module_stored: bool) -> Self {
+    pub fn of(revision: &revision::Revision, current: u64, running: &[u64], module_stored: bool) -> Self {
         Self {
             revision: revision.revision,
             module: Line::of(revision.module),
@@ -221,6 +244,7 @@ impl RevisionSummary {
             cause: Cause::from(revision.cause).into(),
             rolled_back_to: revision.rolled_back_to,
             current: revision.revision == current,
+            running: Some(running.contains(&revision.revision)),
             module_stored,
         }
     }

@@ -71,6 +71,7 @@ impl CatalogError {
     pub fn code(&self) -> Code {
         match self {
             Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
+            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
             Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Log(LogError::NoTopic(_)) | Self::Topic { .. } => Code::ControlTopic,
             Self::Conflict { .. } => Code::Conflict,

@@ -1,6 +1,6 @@
 //! The hosts of the cluster and their transforms: the fold of the status topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,24 @@ impl Fold for ClusterStatus {
 }
 
 impl ClusterStatus {
+    /// The keys of hosts that have been silent for so long: their own, and those of all that they told.
+    pub fn keys_of_silent(&self, for_long: Duration, now: Instant) -> Vec<String> {
+        let is_silent = |host: &HostRecord| now.saturating_duration_since(host.at) >= for_long;
+        let silent: BTreeSet<&String> =
+            self.hosts.iter().filter(|(_, host)| is_silent(host)).map(|(name, _)| name).collect();
+        let statuses = self.transforms.iter().flat_map(|(id, hosts)| hosts.keys().map(move |host| (id, host)));
+        let statuses = statuses.filter(|(_, host)| silent.contains(host)).map(|(id, host)| format!("{id}@{host}"));
+        let tails = self.tails.keys().filter(|(_, host)| silent.contains(host));
+        let tails = tails.map(|(id, host)| format!("{TAIL}{id}@{host}"));
+        // A host's own key is the last: until it is gone, the others are looked for again.
+        statuses.chain(tails).chain(silent.iter().map(|host| (*host).clone())).collect()
+    }
+
+    /// The first of the live hosts, which does what one of them has to do.
+    pub fn first_alive(&self, now: Instant) -> Option<&str> {
+        self.hosts.iter().find(|(_, host)| host.is_alive(now)).map(|(name, _)| name.as_str())
+    }
+
     fn take_host(&mut self, host: &str, value: Option<&[u8]>) -> Result<(), String> {
         let hosts = Arc::make_mut(&mut self.hosts);
         match value {
@@ -183,6 +201,31 @@ mod tests {
         assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["a"]);
         let heard = &statuses.hosts["a"];
         assert!(heard.is_alive(Instant::now()) && !heard.is_alive(Instant::now() + SILENT_MAX));
+    }
+
+    #[test]
+    fn a_host_that_died_is_forgotten_with_all_that_it_told() {
+        let mut statuses = ClusterStatus::default();
+        let day = Duration::from_secs(24 * 3600);
+        let mut apply = |at, key: &str, value| {
+            statuses.apply(&LogRecord { timestamp: at, ..record(key, Some(value)) }).expect("a record");
+        };
+        for (name, at) in [("dead", 0), ("live", 86_400_000)] {
+            apply(at, name, host(name));
+            apply(at, &format!("shop/x@{name}"), status("shop/x", name));
+            apply(at, &format!("tail:shop/x@{name}"), serde_json::json!({}));
+        }
+        statuses.loaded();
+        let now = Instant::now();
+        assert_eq!(statuses.keys_of_silent(day, now), ["shop/x@dead", "tail:shop/x@dead", "dead"]);
+        assert!(statuses.keys_of_silent(2 * day, now).is_empty());
+        assert_eq!(statuses.first_alive(now), Some("live"));
+        for key in statuses.keys_of_silent(day, now) {
+            statuses.apply(&record(&key, None)).expect("a tombstone");
+        }
+        assert!(statuses.keys_of_silent(day, now).is_empty());
+        assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["live"]);
+        assert_eq!(statuses.transforms[&"shop/x".parse().expect("valid")].keys().collect::<Vec<_>>(), ["live"]);
     }
 
     #[test]

@@ -219,6 +219,8 @@ mod tests {
             host: "a".into(),
             error: failed.then(error),
             partitions: partitions.iter().map(|&(number, state)| partition(number, state)).collect(),
+            truncated: false,
+            omitted: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Reads the status topic's records, also those of a newer host: it is there, whatever it says of itself, and its transforms
 //! are told as far as this host understands them.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::codes::Code;
 use crate::model::format::{Format, Head, Unreadable, decode};
 use crate::model::names::TransformId;
 use crate::model::revision::COUNT_MAX;
-use crate::model::status::{HostStatus, LastError, Rollout, RolloutState, State, TransformStatus};
+use crate::model::status::{HostStatus, LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use crate::model::units::Timestamp;
 
 /// A host, by its record.
@@ -52,16 +53,26 @@ pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<Transfo
     let message = format!("host {host} tells what this host does not understand: {error}");
     Ok(TransformStatus {
         id: id.clone(),
-        state: head.get("state").unwrap_or(State::Degraded),
+        state: head.get("state").unwrap_or(State::Unknown),
         revision,
         rollout: head.get("rollout").unwrap_or(unheard),
         host: host.to_owned(),
         error: Some(LastError { code: Code::NewerFormat, message, offset: None, at: Timestamp(0) }),
-        partitions: head.get::<Vec<Value>>("partitions").unwrap_or_default().into_iter().filter_map(known).collect(),
+        partitions: head.get::<Vec<Value>>("partitions").unwrap_or_default().into_iter().filter_map(partition).collect(),
+        truncated: head.get("truncated").unwrap_or(false),
+        omitted: head.get("omitted"),
     })
 }
 
-fn known<T: serde::de::DeserializeOwned>(value: Value) -> Option<T> {
+/// A partition, without an error or a state that this host does not know.
+fn partition(mut value: Value) -> Option<PartitionStatus> {
+    let fields = value.as_object_mut()?;
+    if fields.get("error").is_some_and(|error| LastError::deserialize(error).is_err()) {
+        fields.remove("error");
+    }
+    if fields.get("state").is_some_and(|state| state.is_string() && State::deserialize(state).is_err()) {
+        fields.insert("state".into(), State::Unknown.as_str().into());
+    }
     serde_json::from_value(value).ok()
 }
 

@@ -42,8 +42,9 @@ fn statuses_are_told_as_far_as_they_are_understood() {
     for (place, value, state, partitions) in [
         ("/version", json!(2), State::Degraded, 1),
         ("/error/code", json!("E999"), State::Degraded, 1),
-        ("/state", json!("hibernating"), State::Degraded, 1),
-        ("/partitions/0/state", json!("hibernating"), State::Degraded, 0),
+        ("/state", json!("hibernating"), State::Unknown, 1),
+        ("/partitions/0/state", json!("hibernating"), State::Degraded, 1),
+        ("/partitions/0/error", json!({"code": "E999", "message": "", "at": 1}), State::Degraded, 1),
         ("/rollout/state", json!("half"), State::Degraded, 1),
     ] {
         let told = read_status(&id(), "a", &with(STATUS, place, value.clone())).expect(place);
@@ -60,4 +61,11 @@ fn statuses_are_told_as_far_as_they_are_understood() {
             .map(|told| panic!("{place} {value}: {told:?}"))
             .unwrap_err();
     }
+}
+
+#[test]
+fn a_state_that_is_not_known_shows_as_unknown() {
+    let told = read_status(&id(), "a", &with(STATUS, "/partitions/0/state", json!("hibernating"))).expect("read");
+    assert_eq!((told.partitions[0].state, told.partitions[0].lag), (State::Unknown, Some(4)));
+    assert_eq!(serde_json::to_value(told.partitions[0].state).expect("plain data"), "unknown");
 }

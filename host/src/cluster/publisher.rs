@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use crate::model::format::{Format, encode};
 use crate::model::names::TransformId;
@@ -16,17 +17,15 @@ use crate::telemetry::transform_log::TransformLog;
 
 use super::cluster_status::TAIL;
 use super::event_recorder::EventRecorder;
+use super::status_record::status_json;
 use super::tail_subscriptions::{TailRequests, TailSubscriptions};
-use super::times::BEAT;
+use super::times::{BEAT, HOST_RETENTION, SILENT_MAX};
 use super::view::{Cluster, ensure_status};
 
 /// Longest time until a change of state, revision or error is written.
 const TURN: Duration = Duration::from_millis(250);
 /// Time between two records of offsets and lag that change.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
-/// Largest status of a transform that is told whole. Brokers take records of 1 MiB by default, and one that is refused
-/// would keep all others from being told.
-const STATUS_BYTES_MAX: usize = 512 * 1024;
 /// Time between two records of a status that does not change: the log drops old ones, and the topic may be recreated.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -42,11 +41,14 @@ pub struct Publisher {
     tails: Arc<TailSubscriptions>,
     journal: TransformLog,
     events: EventRecorder,
+    metrics: Metrics,
     /// The last record of each status, and its time.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
     /// The transforms of which samples were asked for, and when last.
     asked: TailRequests,
     beat: Option<Instant>,
+    /// A host that was silent for that long is forgotten.
+    host_retention: Duration,
     failing: bool,
 }
 
@@ -62,7 +64,7 @@ impl Publisher {
         (journal, metrics): (TransformLog, Metrics),
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
-        let events = EventRecorder::new(journal.clone(), metrics);
+        let events = EventRecorder::new(journal.clone(), metrics.clone());
         Self {
             log,
             cluster,
@@ -71,30 +73,45 @@ impl Publisher {
             tails,
             journal,
             events,
+            metrics,
             told: BTreeMap::new(),
             asked: TailRequests::default(),
             beat: None,
+            host_retention: HOST_RETENTION,
             failing: false,
         }
     }
 
-    /// Writes until `shutdown` becomes true; then clears the keys of this host.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(TURN) => {}
-                _ = shutdown.wait_for(|&down| down) => break,
-            }
-            let turned = tokio::task::spawn_blocking(move || {
-                self.tell(Instant::now());
-                self
-            });
-            // A panic in there was reported where it happened; status ends, the host's work goes on.
-            let Ok(publisher) = turned.await else { return };
-            self = publisher;
+    /// Sets the time after which a silent host is forgotten.
+    pub fn forgetting_hosts_after(mut self, time: Duration) -> Self {
+        // A live one is never forgotten.
+        self.host_retention = time.max(SILENT_MAX);
+        self
+    }
+
+    /// Writes until `shutdown` becomes true; then clears the keys of this host. The work has a thread of its own: if requests
+    /// use up those for blocking calls, the host must not look dead.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        let runtime = Handle::current();
+        let (sent, ended) = oneshot::channel();
+        let work = move || {
+            self.publish(&runtime, shutdown);
+            let _ = sent.send(());
+        };
+        if let Err(error) = std::thread::Builder::new().name("status".into()).spawn(work) {
+            tracing::error!(%error, "the system gives no thread for the status: this host is seen by no other");
         }
-        let farewell = tokio::task::spawn_blocking(move || self.clear());
-        let _ = farewell.await;
+        // After a panic, which was reported where it happened, status ends and the host's work goes on.
+        let _ = ended.await;
+    }
+
+    fn publish(mut self, runtime: &Handle, mut shutdown: watch::Receiver<bool>) {
+        let mut is_over =
+            || runtime.block_on(async { tokio::time::timeout(TURN, shutdown.wait_for(|&down| down)).await.is_ok() });
+        while !is_over() {
+            self.tell(Instant::now());
+        }
+        self.clear();
     }
 
     fn tell(&mut self, now: Instant) {
@@ -109,12 +126,18 @@ impl Publisher {
         let changed: Vec<TransformStatus> = changed.cloned().collect();
         records.extend(changed.iter().map(|status| self.record(Some(&status.id), Some(status_json(status)))));
         let beats = self.beat.is_none_or(|beat| now.duration_since(beat) >= BEAT);
+        let forgotten = if beats { self.cluster.forgotten(&self.host.host, self.host_retention, now) } else { Vec::new() };
+        records.extend(forgotten.iter().map(|key| self.keyed(key.clone(), None)));
         if beats {
             self.host.count(&statuses, Timestamp::now());
             records.push(self.record(None, Some(encode(Format::Host, &self.host))));
         }
         if records.is_empty() || !self.write(records) {
             return;
+        }
+        for host in forgotten.iter().filter(|key| !key.contains('@')) {
+            tracing::info!(host, "a host that has been silent for long is forgotten");
+            self.metrics.hosts_forgotten.inc();
         }
         self.beat = if beats { Some(now) } else { self.beat };
         self.asked = asked;
@@ -175,64 +198,4 @@ fn is_due(told: Option<&(TransformStatus, Instant)>, status: &TransformStatus, n
     let Some((told, at)) = told else { return true };
     let age = now.duration_since(*at);
     age >= AGAIN || !told.is_alike(status) || (age >= OFFSETS_INTERVAL && told != status)
-}
-
-/// A status as its record holds it. Messages of its partitions are a guest's, and there may be many partitions: where
-/// that is too much, they are left out.
-fn status_json(status: &TransformStatus) -> Vec<u8> {
-    let whole = encode(Format::Status, status);
-    if whole.len() <= STATUS_BYTES_MAX {
-        return whole;
-    }
-    let mut short = status.clone();
-    for error in short.partitions.iter_mut().filter_map(|partition| partition.error.as_mut()) {
-        error.message = "there are too many errors to tell each: see the logs".to_owned();
-    }
-    encode(Format::Status, &short)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::codes::Code;
-    use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, State};
-
-    /// A status with so many partitions that failed, with messages of so many control characters.
-    #[track_caller]
-    fn check(partitions: i32, message: usize, is_whole: bool) {
-        let error = || LastError { code: Code::Trap, message: "\x1b".repeat(message), offset: None, at: Timestamp(0) };
-        let partition = |partition| PartitionStatus {
-            restoring: None,
-            stores: Vec::new(),
-            topic: "in".parse().expect("valid"),
-            partition,
-            committed_offset: Some(7),
-            end_offset: None,
-            lag: None,
-            state: State::Paused,
-            revision: 1,
-            revision_since: 0,
-            error: Some(error()),
-        };
-        let status = TransformStatus {
-            id: "t/n".parse().expect("valid"),
-            state: State::Degraded,
-            revision: 1,
-            rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
-            host: "a".into(),
-            error: Some(error()),
-            partitions: (0..partitions).map(partition).collect(),
-        };
-        let told = status_json(&status);
-        assert!(told.len() <= STATUS_BYTES_MAX, "{} bytes", told.len());
-        let read: TransformStatus = serde_json::from_slice(&told).expect("a status");
-        assert_eq!((read == status, read.partitions.len(), read.error), (is_whole, partitions as usize, status.error));
-    }
-
-    #[test]
-    fn a_status_fits_into_a_record() {
-        check(10, 2048, true);
-        check(400, 100, true);
-        check(600, 2048, false);
-    }
 }

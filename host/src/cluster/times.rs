@@ -6,3 +6,5 @@ use std::time::Duration;
 pub const BEAT: Duration = Duration::from_secs(5);
 /// A host that was silent for longer is not there: it missed three beats, and a second is for the log.
 pub const SILENT_MAX: Duration = Duration::from_secs(16);
+/// A host that was silent for that long is forgotten (`host_retention`).
+pub const HOST_RETENTION: Duration = Duration::from_secs(24 * 3600);

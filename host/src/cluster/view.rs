@@ -47,6 +47,12 @@ impl Cluster {
         asked.map(|((id, _), _)| id.clone()).collect()
     }
 
+    /// The keys of hosts that have been silent for so long, if it is up to `this` host to clear them.
+    pub fn forgotten(&self, this: &str, for_long: Duration, now: Instant) -> Vec<String> {
+        let view = self.status.current();
+        if view.first_alive(now) == Some(this) { view.keys_of_silent(for_long, now) } else { Vec::new() }
+    }
+
     /// The hosts that are there, by name.
     pub fn hosts(&self) -> Vec<HostStatus> {
         let view = self.status.current();

@@ -147,9 +147,19 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
 
+    /// Time without its topic's newest records after which a table is stale: transforms that use it are degraded then, and
+    /// go on with its old content [default: 1min]
+    #[arg(long, env = "SANDBAR_TABLE_STALE_AFTER", value_name = "DURATION")]
+    pub table_stale_after: Option<Span>,
+
     /// Time that a module stays in the log after no transform uses it and no kept revision names it [default: 1day]
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
+
+    /// Time of silence after which the cluster forgets a host, with all that it told of itself; it is not listed 16 s after
+    /// its last sign of life [default: 1day]
+    #[arg(long, env = "SANDBAR_HOST_RETENTION", value_name = "DURATION")]
+    pub host_retention: Option<Span>,
 
     /// Time between two visits to the consumer groups of transforms that nobody runs, such as paused ones: Kafka forgets
     /// the offsets of a group that has had no member for offsets.retention.minutes [default: 1day]
@@ -261,7 +271,9 @@ impl Flags {
             state_restores_max: self.state_restores_max.or(file.state_restores_max),
             state_cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay),
             table_bytes_max: self.table_bytes_max.or(file.table_bytes_max),
+            table_stale_after: self.table_stale_after.or(file.table_stale_after),
             module_retention: self.module_retention.or(file.module_retention),
+            host_retention: self.host_retention.or(file.host_retention),
             group_keep_alive_interval: self.group_keep_alive_interval.or(file.group_keep_alive_interval),
             logs_retention: self.logs_retention.or(file.logs_retention),
             team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),

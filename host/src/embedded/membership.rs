@@ -11,6 +11,7 @@ use parking_lot::Condvar;
 use super::group::{AssignmentChange, MemberId};
 use super::metadata::Metadata;
 use super::store::{PartitionId, Topic};
+use crate::model::codes::Code;
 use crate::ports::{Rebalance, SessionError, SessionOptions, TopicPartition};
 
 pub struct Membership {
@@ -51,7 +52,8 @@ impl Membership {
     pub fn check_fence(&self) -> Result<(), SessionError> {
         if self.fenced.load(Ordering::Acquire) {
             let id = &self.transactional_id;
-            return Err(SessionError::Restart(format!("fenced: another session has opened with transactional id {id:?}")));
+            let message = format!("fenced: another session has opened with transactional id {id:?}");
+            return Err(SessionError::Ended { code: Code::Fenced, message });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use parking_lot::Condvar;
 
 use super::group::{Group, MemberId};
 use super::store::{Extent, PartitionId, Topic};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::SessionError;
 
@@ -52,7 +53,7 @@ impl PartitionMetadata {
 impl Metadata {
     pub fn topic(&self, name: &TopicName) -> Result<Topic, SessionError> {
         let topic = self.topics.get(name).copied();
-        topic.ok_or_else(|| SessionError::Restart(format!("there is no topic {name}")))
+        topic.ok_or_else(|| SessionError::Ended { code: Code::TopicGone, message: format!("there is no topic {name}") })
     }
 
     pub fn extent(&self, id: PartitionId) -> Extent {

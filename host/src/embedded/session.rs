@@ -20,6 +20,7 @@ use super::reader::Reader;
 use super::store::{Extent, PartitionId};
 use super::transaction::Transaction;
 use crate::model::batch::RecordRef;
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{
     CommitOffset, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
@@ -99,7 +100,8 @@ impl EmbeddedSession {
         self.member.check_fence()?;
         let group = self.member.group();
         if self.transaction.generation()? != self.member.generation(&metadata) {
-            return Err(SessionError::Abort(format!("group {group} was rebalanced since the transaction began")));
+            let message = format!("group {group} was rebalanced since the transaction began");
+            return Err(SessionError::Withheld { code: Code::Fenced, message });
         }
         let check = |offset: &'a CommitOffset| {
             let id = self.member.id_of(offset.partition)?;

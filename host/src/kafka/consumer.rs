@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use super::config::{CALL_TIMEOUT, KafkaConfig};
-use super::error::{PollRemedy, is_rebalance, of_poll, restart};
+use super::error::{PollRemedy, abort, is_rebalance, of_poll, restart};
 use super::raw::{
     Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, Position, QueueMessage, RawError, RebalanceKind,
     TopicHandle, c_string,
@@ -112,6 +112,11 @@ impl Consumer {
             list.add(topic, offset.partition.partition, offset.next_offset, &offset.metadata);
         }
         list
+    }
+
+    /// Returns true once the group has taken this consumer in.
+    pub fn is_member(&self) -> bool {
+        self.group_metadata().is_some()
     }
 
     /// None for a consumer that is no member: its metadata would be accepted by the broker for anything.
@@ -340,7 +345,7 @@ impl Consumer {
                 Ok(()) => return Ok(()),
                 Err(error) if !is_rebalance(&error) => return Err(restart(error)),
                 Err(error) if self.client.is_assignment_lost() || Instant::now() > deadline => {
-                    return Err(SessionError::Abort(error.to_string()));
+                    return Err(abort(&error));
                 }
                 Err(_) => std::thread::sleep(REBALANCE_LOOK),
             }

@@ -6,7 +6,7 @@
 //! | changes of a group from outside | [`LogError`] | [`of_group`], [`of_group_deletion`] |
 //! | the one transaction of an exclusive writer | [`ExclusiveError`] | [`before_commit`], [`at_commit`] |
 //! | a session's polls and its commits outside of transactions | [`SessionError`] | [`of_poll`], [`is_rebalance`] |
-//! | a session's transactions | [`SessionError`] | [`of_open`], [`of_transaction`], [`restart`] |
+//! | a session's transactions | [`SessionError`] | [`of_transaction`], [`abort`], [`restart`] |
 //! | a session's deliveries | [`SessionError`] | `refusal`, by the faults of `fault` |
 //!
 //! A retriable error of a transaction's call comes here only after its time is over: see `retry`.
@@ -14,16 +14,36 @@
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::fault::{Fault, fault};
-use super::raw::{CodeName as E, RawError};
+use super::code::code;
+use super::raw::{CodeName as E, ErrorCode, RawError};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, LogError, SessionError};
 
 // === calls of the log ===
 
-/// An error of which nothing more is known than that the call may be made again.
+/// An error after which the call may be made again, unless a right is missing.
 pub(super) fn unavailable(error: RawError) -> LogError {
-    LogError::Unavailable(error.to_string())
+    retried(error.code, error.to_string())
+}
+
+/// The error of a call of the crate's client, like [`unavailable`].
+pub(super) fn crate_unavailable(error: &KafkaError) -> LogError {
+    retried_crate(error.rdkafka_error_code(), error.to_string())
+}
+
+fn retried_crate(name: Option<RDKafkaErrorCode>, message: String) -> LogError {
+    match name {
+        Some(name) => retried(ErrorCode::of_crate(name), message),
+        None => LogError::Unavailable(message),
+    }
+}
+
+fn retried(error: ErrorCode, message: String) -> LogError {
+    match code(error) {
+        Code::Unauthorized => LogError::Unauthorized(message),
+        _ => LogError::Unavailable(message),
+    }
 }
 
 /// An error of a read from a topic, or an append to it. A missing topic is told apart from a missing broker: to wait for it
@@ -51,15 +71,27 @@ pub(super) fn of_watermarks(topic: &TopicName, error: &KafkaError) -> LogError {
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     match error.rdkafka_error_code() {
         Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => LogError::NoTopic(topic.to_string()),
-        _ => LogError::Unavailable(error.to_string()),
+        _ => crate_unavailable(error),
+    }
+}
+
+/// The error of a topic in an answer to a question about it. One that is being made has no leader yet, and is not there.
+pub(super) fn of_metadata(topic: &TopicName, error: RDKafkaErrorCode) -> LogError {
+    match code(ErrorCode::of_crate(error)) {
+        Code::Unauthorized => LogError::Unauthorized(format!("topic {topic}: {error}")),
+        _ => LogError::NoTopic(topic.to_string()),
     }
 }
 
 /// The answer to the creation of a topic.
-pub(super) fn of_creation(topic: &str, code: RDKafkaErrorCode) -> Result<(), LogError> {
-    match code {
+pub(super) fn of_creation(topic: &str, answer: RDKafkaErrorCode) -> Result<(), LogError> {
+    match answer {
         RDKafkaErrorCode::TopicAlreadyExists => Ok(()),
-        code => Err(LogError::Refused(format!("creating topic {topic}: {code}"))),
+        name => {
+            let message = format!("creating topic {topic}: {name}");
+            let is_unauthorized = code(ErrorCode::of_crate(name)) == Code::Unauthorized;
+            Err(if is_unauthorized { LogError::Unauthorized(message) } else { LogError::Refused(message) })
+        }
     }
 }
 
@@ -72,11 +104,11 @@ pub(super) fn of_group(group: &str, error: RawError) -> LogError {
 }
 
 /// The answer to the deletion of a group.
-pub(super) fn of_group_deletion(group: &str, code: RDKafkaErrorCode) -> Result<(), LogError> {
-    match code {
+pub(super) fn of_group_deletion(group: &str, answer: RDKafkaErrorCode) -> Result<(), LogError> {
+    match answer {
         RDKafkaErrorCode::GroupIdNotFound => Ok(()),
         RDKafkaErrorCode::NonEmptyGroup => Err(has_members(group)),
-        code => Err(LogError::Unavailable(format!("deleting group {group}: {code}"))),
+        name => Err(retried_crate(Some(name), format!("deleting group {group}: {name}"))),
     }
 }
 
@@ -126,16 +158,11 @@ pub(super) enum PollRemedy {
 
 /// `of_partition`: see [`super::raw::QueueMessage::Error`].
 pub(super) fn of_poll(error: &RawError, of_partition: bool) -> PollRemedy {
-    match error.code.name() {
-        Some(E::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | E::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) => PollRemedy::Interrupt,
-        Some(
-            E::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED
-            | E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-            | E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
-            | E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-            | E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-        ) => PollRemedy::Restart,
+    match code(error.code) {
+        Code::OffsetOutside => PollRemedy::Interrupt,
         _ if error.fatal || of_partition => PollRemedy::Restart,
+        Code::Unauthorized | Code::TopicGone | Code::JoinRefused => PollRemedy::Restart,
+        _ if error.code == E::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED => PollRemedy::Restart,
         _ => PollRemedy::GoOn,
     }
 }
@@ -156,26 +183,23 @@ pub(super) fn is_rebalance(error: &RawError) -> bool {
 
 /// An error that ends the session: it is fatal, or nobody knows how the call ended.
 pub(super) fn restart(error: RawError) -> SessionError {
-    SessionError::Restart(error.to_string())
-}
-
-/// An error of a producer that is opened.
-pub(super) fn of_open(error: RawError) -> SessionError {
-    withheld(&error).unwrap_or_else(|| restart(error))
+    match code(error.code) {
+        Code::LogUnavailable => SessionError::Restart(error.to_string()),
+        code => SessionError::Ended { code, message: error.to_string() },
+    }
 }
 
 /// An error of a call within a transaction.
 pub(super) fn of_transaction(error: RawError) -> SessionError {
-    if error.fatal || !error.requires_abort {
-        return restart(error);
-    }
-    withheld(&error).unwrap_or_else(|| SessionError::Abort(error.to_string()))
+    if error.fatal || !error.requires_abort { restart(error) } else { abort(&error) }
 }
 
-/// The error with a code of its own, where a right is missing, say.
-fn withheld(error: &RawError) -> Option<SessionError> {
-    let Fault::Topic(code) = fault(error.code) else { return None };
-    Some(SessionError::Withheld { code, message: error.to_string() })
+/// An error after which the transaction is aborted.
+pub(super) fn abort(error: &RawError) -> SessionError {
+    match code(error.code) {
+        Code::LogUnavailable => SessionError::Abort(error.to_string()),
+        code => SessionError::Withheld { code, message: error.to_string() },
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +223,15 @@ mod tests {
         check_poll(E::RD_KAFKA_RESP_ERR__FATAL, false, PollRemedy::Restart);
         check_poll(E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, false, PollRemedy::Restart);
         check_poll(E::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, true, PollRemedy::Interrupt);
+        for refused in [
+            E::RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL,
+            E::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT,
+            E::RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED,
+        ] {
+            check_poll(refused, false, PollRemedy::Restart);
+        }
+        check_poll(E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, false, PollRemedy::GoOn);
+        check_poll(E::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, false, PollRemedy::GoOn);
     }
 
     /// `flags`: whether the error requires an abort, and whether it is fatal.
@@ -209,6 +242,7 @@ mod tests {
             SessionError::Withheld { code, .. } => code.to_string(),
             SessionError::Abort(_) => "abort".to_owned(),
             SessionError::Restart(_) => "restart".to_owned(),
+            SessionError::Ended { code, .. } => format!("restart {code}"),
             other => format!("{other:?}"),
         };
         assert_eq!(found, expected, "{name:?} {flags:?}");
@@ -217,8 +251,10 @@ mod tests {
     #[test]
     fn a_transaction_is_aborted_only_where_librdkafka_says_so() {
         check_transaction(E::RD_KAFKA_RESP_ERR__TIMED_OUT, (false, false), "restart");
-        check_transaction(E::RD_KAFKA_RESP_ERR__FENCED, (false, true), "restart");
-        check_transaction(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, (true, false), "abort");
+        check_transaction(E::RD_KAFKA_RESP_ERR__FENCED, (false, true), "restart E203");
+        check_transaction(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, (true, false), "E203");
+        check_transaction(E::RD_KAFKA_RESP_ERR__TIMED_OUT, (true, false), "abort");
+        check_transaction(E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, (false, true), "restart E204");
         check_transaction(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, (true, false), "E204");
     }
 

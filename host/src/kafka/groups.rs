@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
-use super::error::{of_group, of_group_deletion, unavailable};
+use super::error::{crate_unavailable, of_group, of_group_deletion, unavailable};
 use super::log::KafkaLog;
 use super::raw::{Client, FetchBuffer, NO_OFFSET, PartitionList, Position};
 use super::topics::Topics;
@@ -44,7 +44,7 @@ impl Groups for KafkaLog {
 
     fn group_members(&self, group: &str) -> Result<usize, LogError> {
         let asked = self.topics.client().fetch_group_list(Some(group), CALL_TIMEOUT);
-        let found = asked.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let found = asked.map_err(|error| crate_unavailable(&error))?;
         Ok(found.groups().iter().map(|group| group.members().len()).sum())
     }
 
@@ -82,7 +82,7 @@ impl Groups for KafkaLog {
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
         let deleted = block_on(self.topics.admin().delete_groups(&[group], &Topics::options()));
-        let deleted = deleted.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let deleted = deleted.map_err(|error| crate_unavailable(&error))?;
         match deleted.into_iter().next() {
             Some(Err((_, code))) => of_group_deletion(group, code),
             Some(Ok(_)) | None => Ok(()),

@@ -1,23 +1,24 @@
 //! A Kafka cluster as a [`Log`]: opens sessions, writers and readers, and appends outside of sessions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig};
+use super::config::{CALL_TIMEOUT, KafkaConfig, READER_GROUP};
 use super::deliver::deliver;
 use super::error::{of_topic, unavailable};
 use super::exclusive::KafkaExclusive;
-use super::raw::{Client, RawError};
+use super::raw::{Client, END, PartitionList, Position, RawError};
 use super::reader::ReaderCache;
 use super::session::KafkaSession;
 use super::topic_reader::KafkaTopicReader;
 use super::topics::Topics;
 use crate::model::names::TopicName;
 use crate::ports::{
-    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
-    TopicInfo, TopicReader, TopicSize,
+    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, PartitionEnds, Session, SessionError,
+    SessionOptions, TopicInfo, TopicReader, TopicSize,
 };
 
 /// A Kafka cluster.
@@ -25,16 +26,27 @@ pub struct KafkaLog {
     pub(super) config: KafkaConfig,
     pub(super) topics: Topics,
     readers: ReaderCache,
-    writer: Mutex<Option<Client>>,
+    /// A writer for each topic that is appended to, which are a few control topics: one that takes nothing holds up no
+    /// other.
+    writers: Mutex<BTreeMap<TopicName, Arc<Mutex<Option<Client>>>>>,
     /// Asks for ends as one that reads uncommitted records.
     watermarks: Mutex<Option<Client>>,
+    /// Asks for ends as one that reads committed records.
+    ends: Mutex<Option<Client>>,
 }
 
 impl KafkaLog {
     /// Makes the clients; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let topics = Topics::new(&config)?;
-        Ok(Self { config, topics, readers: ReaderCache::default(), writer: Mutex::default(), watermarks: Mutex::default() })
+        Ok(Self {
+            config,
+            topics,
+            readers: ReaderCache::default(),
+            writers: Mutex::default(),
+            watermarks: Mutex::default(),
+            ends: Mutex::default(),
+        })
     }
 }
 
@@ -94,8 +106,9 @@ impl Log for KafkaLog {
     }
 
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
+        let writer = self.writers.lock().entry(topic.clone()).or_default().clone();
         with_client(
-            &self.writer,
+            &writer,
             || Client::producer(&self.config.writer()),
             |client| {
                 let handle = client.topic(topic.as_str()).map_err(unavailable)?;
@@ -128,6 +141,26 @@ impl Log for KafkaLog {
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         self.topics.offsets(topic, partition)
+    }
+
+    /// One request to each leader, for whatever number of partitions. One without a leader is not known.
+    fn ends(&self, partitions: &[(TopicName, i32)]) -> Result<PartitionEnds, LogError> {
+        let mut list = PartitionList::new();
+        partitions.iter().for_each(|(topic, partition)| list.add(topic.as_str(), *partition, END, ""));
+        with_client(
+            &self.ends,
+            || Client::consumer(&self.config.reader(READER_GROUP)),
+            |client| {
+                let asked = client.look_up_offsets(&list, CALL_TIMEOUT);
+                let known = list.entries().into_iter().filter(|position| position.offset >= 0);
+                let end = |position: Position| Some(((position.topic.parse().ok()?, position.partition), position.offset));
+                let ends: BTreeMap<_, _> = known.filter_map(end).collect();
+                match asked {
+                    Err(error) if ends.is_empty() => Err(unavailable(error)),
+                    _ => Ok(Arc::new(ends)),
+                }
+            },
+        )
     }
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::{CALL_TIMEOUT, DELIVERY_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
-use super::error::{of_open, of_transaction, restart};
+use super::error::{of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
 use super::oversize::Size;
@@ -59,7 +59,7 @@ impl Producer {
                 Err(error) if is_stopped() => Err(RawError { retriable: false, ..error }),
                 ended => ended,
             };
-            resumed(&client, deadline, init).map_err(of_open)?;
+            resumed(&client, deadline, init).map_err(restart)?;
         }
         Ok(Self {
             outputs: OutputTopics::new(&client, topics)?,
@@ -188,7 +188,8 @@ impl Producer {
             // That says nothing of the topic, which may be gone, or forbidden.
             self.check_topics()?;
         }
-        if self.transactional && failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour) {
+        let is_fatal = matches!(error, SessionError::Restart(_));
+        if self.transactional && (is_fatal || failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour)) {
             // They were dropped with a transaction that failed for a reason of its own: a missing right, say.
             return Err(self.transaction_error().unwrap_or(error));
         }

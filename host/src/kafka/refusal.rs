@@ -166,7 +166,7 @@ mod tests {
             }
             SessionError::Withheld { code, .. } => (code.to_string(), Vec::new()),
             SessionError::Abort(_) => ("abort".into(), Vec::new()),
-            SessionError::Restart(_) => ("restart".into(), Vec::new()),
+            SessionError::Restart(_) | SessionError::Ended { .. } => ("restart".into(), Vec::new()),
             SessionError::TooLarge(_) => ("too large".into(), Vec::new()),
         };
         assert_eq!((found.as_str(), named.as_slice()), (kind, culprits));

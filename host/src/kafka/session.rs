@@ -12,6 +12,7 @@ use super::oversize::Oversize;
 use super::producer::Producer;
 use super::raw::GroupMetadata;
 use crate::model::batch::RecordRef;
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
@@ -103,6 +104,10 @@ impl Session for KafkaSession {
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError> {
         self.consumer.assign(partitions)
+    }
+
+    fn is_member(&self) -> bool {
+        self.consumer.is_member()
     }
 
     fn unplaced(&self) -> &[UnplacedPartition] {
@@ -200,7 +205,10 @@ impl Session for KafkaSession {
         }
         if !offsets.is_empty() {
             let list = self.consumer.offset_list(offsets);
-            let group = group.ok_or_else(|| SessionError::Restart("was not a member of the group at begin".into()))?;
+            let group = group.ok_or_else(|| SessionError::Ended {
+                code: Code::Fenced,
+                message: "was not a member of the group at begin".into(),
+            })?;
             self.producer()?.send_offsets(&list, &group)?;
         }
         self.producer()?.commit()

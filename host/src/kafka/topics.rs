@@ -9,7 +9,7 @@ use rdkafka::client::{Client as RdClient, DefaultClientContext};
 use rdkafka::metadata::Metadata;
 
 use super::config::{CALL_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
-use super::error::{of_creation, of_watermarks, unavailable};
+use super::error::{crate_unavailable, of_creation, of_metadata, of_watermarks, unavailable};
 use super::raw::{CLIENT_THREADS, TopicDescription, describe_topics};
 use crate::model::names::TopicName;
 use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
@@ -79,11 +79,13 @@ impl Topics {
     pub fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
         let metadata = self.metadata(Some(name))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name.as_str());
-        let partitions = topic.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
-        if partitions == 0 {
-            return Err(LogError::NoTopic(name.to_string()));
+        if let Some(error) = topic.and_then(|topic| topic.error()) {
+            return Err(of_metadata(name, error.into()));
         }
-        Ok(partitions as i32)
+        match topic.map_or(0, |topic| topic.partitions().len()) {
+            0 => Err(LogError::NoTopic(name.to_string())),
+            partitions => Ok(partitions as i32),
+        }
     }
 
     pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
@@ -117,7 +119,7 @@ impl Topics {
         for topic in topics {
             match self.info(topic) {
                 Ok(info) => least = least.min(info.record_bytes_max),
-                Err(LogError::NoTopic(_) | LogError::Refused(_)) => {}
+                Err(LogError::NoTopic(_) | LogError::Refused(_) | LogError::Unauthorized(_)) => {}
                 // Each of the others would take a time-out, too.
                 Err(LogError::Unavailable(_)) => break,
             }
@@ -144,7 +146,7 @@ impl Topics {
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         let new = creation(topic, brokers, retention.as_ref());
         let created = block_on(self.admin.create_topics(&[new], &Self::options()));
-        let created = created.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let created = created.map_err(|error| crate_unavailable(&error))?;
         if let Some(Err((name, code))) = created.into_iter().next() {
             of_creation(&name, code)?;
         }

@@ -207,6 +207,10 @@ codes! {
         "raise --state-disk-per-team-max, keep less in the stores, or add a host";
     StateMemory = "E232", 503, "The memory stores of a host are over their budget",
         "raise --state-memory-max, use stores on disk, or add a host";
+    JoinRefused = "E233", 502, "The consumer group refuses a worker",
+        "the message is the broker's; docs/errors/E233.md lists the reasons";
+    RecordsDamaged = "E234", 502, "Records of a partition cannot be read",
+        "look at the broker's disk and its replicas; docs/errors/E234.md shows how to go on behind them";
 }
 
 impl Code {

@@ -38,10 +38,12 @@ pub enum State {
     /// Not working; tried again after a backoff.
     Failed,
     Stopped,
+    /// A newer host tells a state that this host does not know.
+    Unknown,
 }
 
 impl State {
-    /// Every state, in the order of the diagram.
+    /// Every state of this host's own transforms, in the order of the diagram.
     pub const ALL: [State; 6] =
         [State::Starting, State::Running, State::Degraded, State::Paused, State::Failed, State::Stopped];
 
@@ -53,6 +55,7 @@ impl State {
             Self::Paused => "paused",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -64,6 +67,7 @@ impl State {
         Some(match () {
             () if parts.iter().all(|&part| part == first) => first,
             () if any(Self::Failed) || any(Self::Degraded) || any(Self::Paused) => Self::Degraded,
+            () if any(Self::Unknown) => Self::Unknown,
             () if any(Self::Running) => Self::Running,
             () => Self::Starting,
         })
@@ -78,6 +82,7 @@ impl State {
     pub fn can_become(self, next: State) -> bool {
         use State::*;
         match (self, next) {
+            (Unknown, _) | (_, Unknown) => false,
             (_, Stopped) => true,
             (Stopped, to) => to == Stopped || to == Starting,
             (Starting | Failed, Paused) => false,
@@ -213,6 +218,31 @@ pub struct TransformStatus {
     pub error: Option<LastError>,
     /// The partitions that this host's workers own, by topic and number.
     pub partitions: Vec<PartitionStatus>,
+    /// True if there are more partitions than a record holds: `omitted` sums up the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<OmittedPartitions>,
+}
+
+/// The partitions of a status that are not listed in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OmittedPartitions {
+    pub partitions: usize,
+    /// The sum of the lags that are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    /// The state over all of them.
+    pub state: State,
+}
+
+impl OmittedPartitions {
+    /// Sums partitions up; `None` if there are none.
+    pub fn of(partitions: &[PartitionStatus]) -> Option<Self> {
+        let state = State::over(partitions.iter().map(|partition| partition.state))?;
+        let lag = partitions.iter().filter_map(|partition| partition.lag).reduce(u64::saturating_add);
+        Some(Self { partitions: partitions.len(), lag, state })
+    }
 }
 
 impl TransformStatus {
@@ -324,6 +354,8 @@ mod tests {
         check(vec![Failed, Running], Some(Degraded));
         check(vec![Failed], Some(Failed));
         check(vec![Stopped, Starting], Some(Starting));
+        check(vec![Running, Unknown], Some(Unknown));
+        check(vec![Failed, Unknown], Some(Degraded));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The log that a host works on: topics, and sessions on them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::exclusive::{ExclusiveError, ExclusiveWriter};
@@ -10,6 +11,9 @@ use super::topic::{LogError, LogRecord, NewTopic, Page, TopicInfo, TopicSize};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Start;
+
+/// The ends of partitions: one past the last committed record of each.
+pub type PartitionEnds = Arc<BTreeMap<(TopicName, i32), i64>>;
 
 /// Reads every partition of a topic from its start on, outside of any group.
 pub trait TopicReader: Send {
@@ -88,6 +92,12 @@ pub trait Log: Groups + Send + Sync + 'static {
 
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
+
+    /// The ends of these partitions (committed records), as [`Log::offsets`] tells them. Leaves out those that are not known.
+    fn ends(&self, partitions: &[(TopicName, i32)]) -> Result<PartitionEnds, LogError> {
+        let end = |at: &(TopicName, i32)| Some((at.clone(), self.offsets(&at.0, at.1).ok()?.1));
+        Ok(Arc::new(partitions.iter().filter_map(end).collect()))
+    }
 
     /// One past the last record of a partition, committed or not (Kafka's high watermark).
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;

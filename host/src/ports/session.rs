@@ -115,10 +115,25 @@ pub enum SessionError {
     /// The transaction holds more than the log takes at once. Abort it, and do less in the next.
     #[error("{0}")]
     TooLarge(String),
-    /// The session is of no more use: fenced, fatal, or nobody knows how the commit ended. Close it and open another,
+    /// The session is of no more use: the log is away, or nobody knows how the commit ended. Close it and open another,
     /// which reads the committed offsets again.
     #[error("{0}")]
     Restart(String),
+    /// The session is of no more use, for a reason that has a code: it was fenced, say, or may not join its group. Close it,
+    /// show the reason, and open another.
+    #[error("{message}")]
+    Ended { code: Code, message: String },
+}
+
+impl SessionError {
+    /// The code that a status shows. Without one of its own, the error passes by itself.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Withheld { code, .. } | Self::Ended { code, .. } => *code,
+            Self::Rejected(_) => Code::LogRefused,
+            Self::Abort(_) | Self::TooLarge(_) | Self::Restart(_) => Code::LogUnavailable,
+        }
+    }
 }
 
 /// A record that the session could read only in part: it must not pass for the whole record.
@@ -143,6 +158,11 @@ pub trait Session {
         records_max: usize,
         on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError>;
+
+    /// Returns true if the group has taken the session in. Until then it owns nothing, and may never do.
+    fn is_member(&self) -> bool {
+        true
+    }
 
     /// Takes over partitions that [`Rebalance::Assign`] named. Returns the first offset of each that has one.
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<CommitOffset>, SessionError>;

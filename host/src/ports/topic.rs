@@ -72,6 +72,9 @@ pub enum LogError {
     /// Not reachable or not willing now: ask again.
     #[error("{0}")]
     Unavailable(String),
+    /// The host lacks a right: the call fails until somebody grants it.
+    #[error("{0}")]
+    Unauthorized(String),
     /// The log does not carry the call out: a repeated call fails alike.
     #[error("{0}")]
     Refused(String),

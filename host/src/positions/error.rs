@@ -25,6 +25,7 @@ impl PositionsError {
         match self {
             Self::Log(LogError::NoTopic(topic)) if topic.starts_with("_sandbar.") => Code::ControlTopic,
             Self::Log(LogError::NoTopic(_)) => Code::TopicGone,
+            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
             Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Log(LogError::Unavailable(_)) | Self::Unwanted => Code::LogUnavailable,
             Self::Unreadable { .. } => Code::ControlTopic,

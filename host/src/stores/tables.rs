@@ -12,7 +12,8 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
-use crate::model::units::Backoff;
+use crate::model::status::LastError;
+use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, LogError, Table};
 use crate::telemetry::metrics::Metrics;
 
@@ -24,6 +25,9 @@ const LAG_INTERVAL: Duration = Duration::from_secs(2);
 const CATCH_UP_WAIT: Duration = Duration::from_secs(20);
 /// First and longest time between two runs of a table's reader.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
+/// Time without a look at which a table followed its topic, after which it is stale (`table_stale_after`). A broker that
+/// restarts takes less.
+pub const STALE_AFTER: Duration = Duration::from_secs(60);
 /// Memory of an entry beside its key and value, in bytes.
 const ENTRY_BYTES: usize = 64;
 
@@ -37,6 +41,7 @@ pub struct Tables {
     /// Most memory of one table, in bytes.
     bytes_max: usize,
     catch_up_wait: Duration,
+    stale_after: Duration,
     metrics: Metrics,
     open: Arc<Mutex<HashMap<TopicName, Weak<TopicTable>>>>,
 }
@@ -49,6 +54,15 @@ pub struct TopicTable {
     /// The reason for which it is not caught up, if that is known.
     trouble: Mutex<Option<String>>,
     moved: Condvar,
+    freshness: Mutex<Freshness>,
+}
+
+/// The last look at which a table had what its topic had.
+#[derive(Debug, Clone, Copy)]
+struct Freshness {
+    at: Instant,
+    /// That moment by the wall clock, for people.
+    since: Timestamp,
 }
 
 #[derive(Default)]
@@ -62,13 +76,27 @@ pub type TableUnavailable = (Code, String);
 
 impl Tables {
     pub fn new(log: Arc<dyn Log>, bytes_max: usize, metrics: Metrics) -> Self {
-        Self { log, bytes_max, catch_up_wait: CATCH_UP_WAIT, metrics, open: Arc::default() }
+        Self { log, bytes_max, catch_up_wait: CATCH_UP_WAIT, stale_after: STALE_AFTER, metrics, open: Arc::default() }
     }
 
     /// Sets the time to wait for a table before it is said to be behind.
     pub fn waiting_at_most(mut self, wait: Duration) -> Self {
         self.catch_up_wait = wait;
         self
+    }
+
+    /// Sets the time after which a table that does not follow its topic is stale.
+    pub fn stale_after(mut self, time: Duration) -> Self {
+        self.stale_after = time;
+        self
+    }
+
+    /// The error of the first of these tables that is in use and stale: its old content is looked up until it follows its
+    /// topic again.
+    pub fn stale<'a>(&self, topics: impl Iterator<Item = &'a TopicName>) -> Option<LastError> {
+        let open = self.open.lock();
+        let mut used = topics.filter_map(|topic| open.get(topic)?.upgrade());
+        used.find_map(|table| table.stale(self.stale_after))
     }
 
     /// These topics as tables, once they have caught up. Blocks while they are read, up to the time to wait.
@@ -92,6 +120,7 @@ impl Tables {
             caught_up: AtomicBool::new(false),
             trouble: Mutex::default(),
             moved: Condvar::new(),
+            freshness: Mutex::new(Freshness::now()),
         });
         open.insert(topic.clone(), Arc::downgrade(&table));
         let reader = TableReader { table: Arc::downgrade(&table), tables: self.clone(), topic: topic.clone() };
@@ -115,6 +144,21 @@ impl TopicTable {
         Ok(())
     }
 
+    /// The table's error, if it has been stale for that long. It does not change while that is so.
+    fn stale(&self, after: Duration) -> Option<LastError> {
+        let Freshness { at, since } = *self.freshness.lock();
+        if at.elapsed() <= after {
+            return None;
+        }
+        let why = self.trouble.lock().clone().unwrap_or_else(|| "it is read more slowly than it is written".into());
+        let message = format!("table {} does not follow its topic, and old values are looked up: {why}", self.topic);
+        Some(LastError { code: Code::TableUnavailable, message, offset: None, at: since })
+    }
+
+    fn age(&self) -> Duration {
+        self.freshness.lock().at.elapsed()
+    }
+
     /// Replaces the content: the table may be used from now on.
     fn publish(&self, content: Content) {
         *self.content.write() = content;
@@ -123,6 +167,17 @@ impl TopicTable {
         self.caught_up.store(true, Ordering::Release);
         self.moved.notify_all();
     }
+}
+
+impl Freshness {
+    fn now() -> Self {
+        Self { at: Instant::now(), since: Timestamp::now() }
+    }
+}
+
+/// Returns true if a table follows its topic: it lacks no more records than it has read since the look before.
+fn follows(behind: u64, read: u64) -> bool {
+    behind <= read
 }
 
 impl Content {
@@ -189,7 +244,9 @@ impl TableReader {
         tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
         self.tables.metrics.tables.failed(self.topic.as_str());
         *table.trouble.lock() = Some(why);
+        let age = table.age();
         drop(table);
+        self.tables.metrics.tables.stale(self.topic.as_str(), age);
         std::thread::sleep(pause);
         true
     }
@@ -206,12 +263,16 @@ impl TableReader {
         };
         let mut catching_up = Some(Content::default());
         let mut measured_at: Option<Instant> = None;
+        let mut read: u64 = 0;
         loop {
             let Some(table) = self.table.upgrade() else { return End::Unused };
-            let polled = reader.poll(POLL_WAIT, &mut |_, record| match (record.key, &mut catching_up) {
-                (None, _) => {}
-                (Some(key), Some(content)) => content.put(key, record.value),
-                (Some(key), None) => table.content.write().put(key, record.value),
+            let polled = reader.poll(POLL_WAIT, &mut |_, record| {
+                read += 1;
+                match (record.key, &mut catching_up) {
+                    (None, _) => {}
+                    (Some(key), Some(content)) => content.put(key, record.value),
+                    (Some(key), None) => table.content.write().put(key, record.value),
+                }
             });
             if let Err(error) = polled {
                 return failed(error);
@@ -237,6 +298,11 @@ impl TableReader {
                 tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
                 table.publish(content);
             }
+            if catching_up.is_none() && follows(behind, read) {
+                *table.freshness.lock() = Freshness::now();
+            }
+            metrics.tables.stale(self.topic.as_str(), table.age());
+            read = 0;
         }
     }
 }
@@ -270,6 +336,13 @@ mod tests {
             },
         );
         assert_eq!(pauses, expected);
+    }
+
+    #[test]
+    fn a_table_that_keeps_pace_follows_its_topic() {
+        for (behind, read, expected) in [(0, 0, true), (3, 0, false), (5, 900, true), (900, 899, false)] {
+            assert_eq!(follows(behind, read), expected, "{behind} {read}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `run` is the loop, `start` brings a revision into force, `upkeep` looks after workers between two changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::crashes::Permit;
 use crate::model::clock::{Monotonic, Now};
-use crate::model::names::TransformId;
+use crate::model::names::{TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::Backoff;
@@ -39,6 +40,8 @@ pub struct Actor {
     pub report: watch::Sender<Report>,
     pub state: RunState,
     pub workers: Workers,
+    /// The topics of the tables of each revision that runs, or may run again.
+    pub tables: BTreeMap<u64, Vec<TopicName>>,
     /// The last time that new partitions could not be begun.
     pub begin_failed_at: Option<Monotonic>,
     /// The last time that the partitions of the inputs were counted.
@@ -65,6 +68,7 @@ impl Actor {
             report,
             state: RunState::Idle,
             workers: Workers::default(),
+            tables: BTreeMap::new(),
             begin_failed_at: None,
             counted_at: None,
             failures: 0,
@@ -115,8 +119,9 @@ impl Actor {
         prepared.await?
     }
 
-    pub fn swap(&self, prepared: PreparedRevision) {
+    pub fn swap(&mut self, prepared: PreparedRevision) {
         let revision = prepared.runnable.settings.revision;
+        self.tables.insert(revision, prepared.tables.clone());
         self.workers.swap(prepared, &self.report.borrow().workers());
         tracing::info!(transform = %self.id, revision, "prepared, to be swapped in");
     }

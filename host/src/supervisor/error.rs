@@ -69,6 +69,7 @@ impl From<LogError> for PrepareError {
     fn from(error: LogError) -> Self {
         let code = match error {
             LogError::NoTopic(_) => Code::TopicGone,
+            LogError::Unauthorized(_) => Code::Unauthorized,
             LogError::Refused(_) => Code::LogRefused,
             LogError::Unavailable(_) => Code::LogUnavailable,
         };

@@ -1,4 +1,5 @@
-//! One look at the inputs of all transforms that run here, every few seconds: their ids and numbers of partitions.
+//! One look at the inputs of all transforms that run here, every few seconds: their ids and numbers of partitions, and the
+//! ends of partitions that workers do not fetch.
 //!
 //! Owned by the supervisor; actors name their inputs to it, and read its last result. With one request a look, a host asks
 //! as often with hundreds of transforms as with one.
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::model::names::{TopicName, TransformId};
-use crate::ports::{Log, TopicSize};
+use crate::ports::{Log, LogError, PartitionEnds, TopicSize};
 
 /// A new partition is found after so long, and worked on within 10 s.
 const LOOK_INTERVAL: Duration = Duration::from_secs(4);
@@ -20,11 +21,17 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(4);
 /// Topics as they were at the last look.
 pub type Sizes = Arc<BTreeMap<TopicName, TopicSize>>;
 
+/// Partitions by topic and number.
+pub type PartitionSet = BTreeSet<(TopicName, i32)>;
+
 /// See the module. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct InputWatch {
     read: Arc<Mutex<BTreeMap<TransformId, Vec<TopicName>>>>,
     sizes: Arc<Mutex<Sizes>>,
+    /// The partitions of each transform that wait.
+    waiting: Arc<Mutex<BTreeMap<TransformId, PartitionSet>>>,
+    ends: Arc<Mutex<PartitionEnds>>,
 }
 
 impl InputWatch {
@@ -35,6 +42,22 @@ impl InputWatch {
 
     pub fn forget(&self, id: &TransformId) {
         self.read.lock().remove(id);
+        self.waiting.lock().remove(id);
+    }
+
+    /// From now on the ends of these partitions of a transform are looked at, and of no others.
+    pub fn set_waiting(&self, id: &TransformId, partitions: PartitionSet) {
+        let mut waiting = self.waiting.lock();
+        if partitions.is_empty() {
+            waiting.remove(id);
+        } else {
+            waiting.insert(id.clone(), partitions);
+        }
+    }
+
+    /// The ends of partitions that wait, as they were at the last look.
+    pub fn ends(&self) -> PartitionEnds {
+        self.ends.lock().clone()
     }
 
     /// These topics as they were last; one that was not found is left out.
@@ -50,15 +73,26 @@ impl InputWatch {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
                 _ = shutdown.wait_for(|&down| down) => return,
             }
-            let topics: BTreeSet<TopicName> = self.read.lock().values().flatten().cloned().collect();
-            let topics: Vec<TopicName> = topics.into_iter().collect();
+            let watch = self.clone();
             let log = log.clone();
-            match spawn_blocking(move || log.sizes(&topics)).await {
-                Ok(Ok(sizes)) => *self.sizes.lock() = Arc::new(sizes),
+            match spawn_blocking(move || watch.look(&*log)).await {
+                Ok(Ok(())) => {}
                 // The brokers are away; workers say so.
                 Ok(Err(error)) => tracing::debug!(%error, "the inputs could not be looked at"),
                 Err(error) => tracing::error!(%error, "looking at inputs failed: this is a bug"),
             }
         }
+    }
+
+    fn look(&self, log: &dyn Log) -> Result<(), LogError> {
+        let topics: BTreeSet<TopicName> = self.read.lock().values().flatten().cloned().collect();
+        let topics: Vec<TopicName> = topics.into_iter().collect();
+        let sizes = Arc::new(log.sizes(&topics)?);
+        *self.sizes.lock() = sizes;
+        let waiting: PartitionSet = self.waiting.lock().values().flatten().cloned().collect();
+        let waiting: Vec<(TopicName, i32)> = waiting.into_iter().collect();
+        let ends = if waiting.is_empty() { PartitionEnds::default() } else { log.ends(&waiting)? };
+        *self.ends.lock() = ends;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::catalog::CatalogError;
 use crate::crashes::CallMonitor;
 use crate::deployment::{TopicFacts, check_start};
 use crate::model::codes::Code;
-use crate::model::names::Digest;
+use crate::model::names::{Digest, TopicName};
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::ports::{Guest, LogError, OpenError};
 use crate::stores::{MayOpen, TransformStores};
@@ -25,6 +25,8 @@ pub struct PreparedRevision {
     pub workers: u32,
     /// The opener of its stores, where it has any.
     pub stores: Option<TransformStores>,
+    /// The topics of its tables.
+    pub tables: Vec<TopicName>,
     /// The instances, one for each partition that is owned now.
     pub guests: Vec<Box<dyn Guest>>,
 }
@@ -95,7 +97,8 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         co_partitioned: spec.shares_state(),
     };
     let runnable = Arc::new(RunnableRevision { settings, guests: factory, observer });
-    Ok(PreparedRevision { runnable, membership, workers: spec.workers, stores, guests })
+    let tables = spec.tables.values().cloned().collect();
+    Ok(PreparedRevision { runnable, membership, workers: spec.workers, stores, tables, guests })
 }
 
 /// Asks the catalog whether this is still how the transform's stores are used. A host that was cut off, or stood still,

@@ -8,6 +8,7 @@ use crate::model::status::{LastError, PartitionStatus, Rollout, RolloutState, St
 use crate::model::units::Timestamp;
 use crate::worker::WorkerStatus;
 
+use super::inputs::PartitionSet;
 use super::newest::unread;
 use super::workers::WorkerHandle;
 
@@ -23,13 +24,23 @@ pub struct Report {
     pub prepared: bool,
     /// The reason why it is not.
     pub error: Option<LastError>,
+    /// The error of a table that the workers use and that does not follow its topic.
+    pub stale_table: Option<LastError>,
     pub workers: Vec<WorkerHandle>,
 }
 
 impl Report {
     pub fn new(host: &str) -> Self {
         let host = host.to_owned();
-        Self { host, state: State::Starting, target: 0, prepared: false, error: None, workers: Vec::new() }
+        Self {
+            host,
+            state: State::Starting,
+            target: 0,
+            prepared: false,
+            error: None,
+            stale_table: None,
+            workers: Vec::new(),
+        }
     }
 
     /// The present status of each worker.
@@ -40,6 +51,13 @@ impl Report {
     /// The worker that has the state of a partition number, if one here has it.
     pub fn owner(&self, number: i32) -> Option<&WorkerHandle> {
         self.workers.iter().find(|worker| worker.status.borrow().partitions.iter().any(|own| own.partition == number))
+    }
+
+    /// The partitions that are owned here and not worked on, whatever they wait for.
+    pub fn waiting(&self) -> PartitionSet {
+        let partitions = self.workers().into_iter().flat_map(|worker| worker.partitions);
+        let waiting = partitions.filter(|partition| partition.state != State::Running);
+        waiting.map(|partition| (partition.topic, partition.partition)).collect()
     }
 
     /// A revision begins to be prepared.
@@ -65,6 +83,7 @@ impl Report {
     /// No worker runs any more.
     pub fn stop(&mut self) {
         self.workers.clear();
+        self.stale_table = None;
         self.state = State::Stopped;
         self.prepared = false;
     }
@@ -118,15 +137,22 @@ impl Report {
         let workers = self.workers();
         let mut partitions: Vec<_> = workers.iter().flat_map(|worker| worker.partitions.clone()).collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        let worker_error = workers.iter().filter_map(|worker| worker.error.clone()).max_by_key(|error| error.at);
+        let errors = workers.iter().filter_map(|worker| worker.error.as_ref()).chain(&self.stale_table);
+        let newest_error = errors.max_by_key(|error| error.at).cloned();
+        let state = match State::over(workers.iter().map(|worker| worker.state)).unwrap_or(self.state) {
+            State::Running if self.stale_table.is_some() => State::Degraded,
+            state => state,
+        };
         TransformStatus {
             id: id.clone(),
-            state: State::over(workers.iter().map(|worker| worker.state)).unwrap_or(self.state),
+            state,
             revision: workers.iter().map(|worker| worker.revision).min().unwrap_or(self.target),
             rollout: self.rollout(&workers),
             host: self.host.clone(),
-            error: self.error.clone().or(worker_error),
+            error: self.error.clone().or(newest_error),
             partitions,
+            truncated: false,
+            omitted: None,
         }
     }
 
@@ -153,7 +179,7 @@ fn quarantined(since: Timestamp) -> LastError {
     LastError { code: Code::Quarantined, message, offset: None, at: since }
 }
 
-/// Returns true if a worker runs the revision for good. A revision on trial counts if no record waits that it could fail on.
+/// Returns true if a worker runs the revision for good: a worker that its group does not take in runs nothing. A revision on trial counts if no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
     // One that stands still without a place has no record that waits either.
     let is_idle = |partition: &PartitionStatus| match partition.lag {
@@ -161,5 +187,5 @@ fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
         None => partition.state == State::Failed,
     };
     let idle = || worker.partitions.iter().all(is_idle);
-    worker.revision >= revision && (!worker.on_trial || idle())
+    worker.joined && worker.revision >= revision && (!worker.on_trial || idle())
 }

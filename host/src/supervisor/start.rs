@@ -81,13 +81,14 @@ impl Actor {
         if self.is_overtaken(deployment).await {
             return Ok(false);
         }
-        let PreparedRevision { runnable, mut membership, workers, stores, .. } = prepared;
+        let PreparedRevision { runnable, mut membership, workers, stores, tables, .. } = prepared;
         let others = previous.as_ref().map_or(Duration::ZERO, |previous| previous.settings.transaction_timeout);
         membership.transaction_timeout = membership.transaction_timeout.max(others);
         let Settings { outputs, changelogs, revision, .. } = &runnable.settings;
         let revision = *revision;
         let begun = begin(&self.parts, &self.id, &membership, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.add(&self.id, &membership.inputs);
+        self.tables.insert(revision, tables);
         let revisions = Revisions { current: runnable.clone(), previous, rejected: None };
         let sessions = WorkerSessions { membership, begun };
         match self.workers.start(&self.parts, &self.id, workers, &revisions, sessions, stores) {

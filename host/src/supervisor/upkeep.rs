@@ -1,5 +1,6 @@
 //! Looks after the workers between two changes: their threads, their inputs, and revisions that other hosts committed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -36,6 +37,8 @@ impl Actor {
             return;
         }
         self.begin_new_partitions().await;
+        self.follow_ends();
+        self.show_stale_tables();
         self.catch_up(desired).await;
         let phase = self.report.borrow().phase();
         if let Some(phase) = phase {
@@ -59,6 +62,30 @@ impl Actor {
             Ok(Err(error @ OpenError::Partitions(_))) => Some(error.into()),
             _ => None,
         }
+    }
+
+    /// Has the ends of waiting partitions looked at, since their lag goes on, and tells the workers of them.
+    fn follow_ends(&self) {
+        let waiting = self.report.borrow().waiting();
+        if !waiting.is_empty() {
+            self.workers.note_ends(&self.inputs.ends());
+        }
+        self.inputs.set_waiting(&self.id, waiting);
+    }
+
+    /// Shows a table that does not follow its topic, of the revisions that run.
+    fn show_stale_tables(&mut self) {
+        let running: BTreeSet<u64> = self.report.borrow().workers().iter().map(|worker| worker.revision).collect();
+        // A worker without a session runs none; revisions before the lowest do not come back.
+        let lowest = running.iter().copied().find(|revision| *revision > 0).unwrap_or(0);
+        self.tables.retain(|revision, _| *revision >= lowest);
+        let used = self.tables.iter().filter(|(revision, _)| running.contains(revision));
+        let stale = self.parts.tables.stale(used.flat_map(|(_, topics)| topics));
+        self.report.send_if_modified(|report| {
+            let is_news = report.stale_table != stale;
+            report.stale_table = stale;
+            is_news
+        });
     }
 
     /// Takes up inputs that have got partitions, or were deleted and created again, while workers read them.

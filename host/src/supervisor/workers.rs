@@ -13,7 +13,7 @@ use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::StateOpener;
+use crate::ports::{PartitionEnds, StateOpener};
 use crate::steady_clock;
 use crate::stores::TransformStores;
 use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
@@ -140,6 +140,11 @@ impl Workers {
             sessions.begun = begun;
         }
         self.send(|| Command::LookForPartitions);
+    }
+
+    /// Tells the workers the ends of partitions that they do not fetch now.
+    pub fn note_ends(&self, ends: &PartitionEnds) {
+        self.send(|| Command::NoteEnds(ends.clone()));
     }
 
     /// Takes up the partitions that stopped before a bad record.

@@ -12,6 +12,8 @@ use crate::model::text;
 
 /// The target of guests' lines in the host's own log. They are held to their own rates before.
 pub const GUEST: &str = "guest";
+/// The target of those that the guest logs as errors. A filter for [`GUEST`] holds for it too.
+pub const GUEST_ERROR: &str = "guest::error";
 /// Bytes that a log line counts beside its text.
 const LINE_BYTES: usize = 64;
 
@@ -64,9 +66,8 @@ impl GuestLog {
         match level {
             Level::Debug => tracing::debug!(target: GUEST, transform = %id, revision, "{line}"),
             Level::Info => tracing::info!(target: GUEST, transform = %id, revision, "{line}"),
-            Level::Warn | Level::Error => {
-                tracing::warn!(target: GUEST, transform = %id, revision, level = level.as_str(), "{line}")
-            }
+            Level::Warn => tracing::warn!(target: GUEST, transform = %id, revision, level = level.as_str(), "{line}"),
+            Level::Error => tracing::warn!(target: GUEST_ERROR, transform = %id, revision, level = level.as_str(), "{line}"),
         }
     }
 

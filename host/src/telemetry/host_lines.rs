@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::guest_log::GUEST;
+use super::guest_log::{GUEST, GUEST_ERROR};
 use super::metrics::HOST_LINES_DROPPED;
 use super::rate::{Bucket, Rate, Rates};
 use crate::model::names::TransformId;
@@ -84,7 +84,7 @@ impl HostLines {
 
 impl<S: Subscriber> Layer<S> for HostLines {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        if matches!(event.metadata().target(), GUEST | TARGET) {
+        if matches!(event.metadata().target(), GUEST | GUEST_ERROR | TARGET) {
             return true;
         }
         let now = Instant::now();

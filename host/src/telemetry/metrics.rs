@@ -58,6 +58,7 @@ pub struct Metrics {
     pub transform_log: TransformLogMetrics,
     pub http: HttpMetrics,
     pub store_copies_removed: IntCounter,
+    pub hosts_forgotten: IntCounter,
 }
 
 impl Default for Metrics {
@@ -88,6 +89,10 @@ impl Metrics {
             store_copies_removed: r.counter(
                 "sandbar_store_copies_removed_total",
                 "Local copies of store partitions that were removed because no worker used them",
+            ),
+            hosts_forgotten: r.counter(
+                "sandbar_hosts_forgotten_total",
+                "Hosts that this host took out of the cluster's status because they were silent for --host-retention",
             ),
             registrar: r,
         }

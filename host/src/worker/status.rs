@@ -8,6 +8,8 @@ use super::rollout::RolloutStage;
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
     pub state: State,
+    /// True if its session is a member of the transform's group.
+    pub joined: bool,
     pub error: Option<LastError>,
     pub partitions: Vec<PartitionStatus>,
     /// Memory of its largest instance, in bytes.
@@ -27,6 +29,7 @@ impl WorkerStatus {
     pub fn without_session(state: State, error: Option<LastError>) -> Self {
         Self {
             state,
+            joined: false,
             error,
             partitions: Vec::new(),
             memory_bytes: 0,
@@ -46,6 +49,7 @@ impl Default for WorkerStatus {
 
 /// The parts of a worker that its status shows.
 pub(super) struct Facts<'a> {
+    pub joined: bool,
     pub partitions: Vec<PartitionStatus>,
     pub stage: RolloutStage,
     pub rejected: Option<&'a Refused>,
@@ -59,9 +63,10 @@ pub(super) struct Facts<'a> {
 
 /// The status of a worker that has a session.
 pub(super) fn of(facts: Facts<'_>) -> WorkerStatus {
-    let Facts { partitions, stage, rejected, outrun_by, abort_error, is_stuck, memory_bytes } = facts;
+    let Facts { joined, partitions, stage, rejected, outrun_by, abort_error, is_stuck, memory_bytes } = facts;
     WorkerStatus {
-        state: state(&partitions, is_stuck),
+        state: state(&partitions, joined, is_stuck),
+        joined,
         error: last_error(&partitions, abort_error).cloned(),
         partitions,
         memory_bytes,
@@ -73,12 +78,12 @@ pub(super) fn of(facts: Facts<'_>) -> WorkerStatus {
 }
 
 /// The state of a worker from those of its partitions. A worker whose partitions all fail is degraded, not failed: its
-/// session works.
-fn state(partitions: &[PartitionStatus], is_stuck: bool) -> State {
+/// session works. One that has none runs only as a member of its group: others have the partitions then.
+fn state(partitions: &[PartitionStatus], joined: bool, is_stuck: bool) -> State {
     let any = |state| partitions.iter().any(|partition| partition.state == state);
     let all = |state| partitions.iter().all(|partition| partition.state == state);
     if partitions.is_empty() {
-        State::Running
+        if joined { State::Running } else { State::Starting }
     } else if all(State::Starting) {
         State::Starting
     } else if all(State::Paused) {
@@ -125,7 +130,7 @@ mod tests {
     #[track_caller]
     fn check(states: &[State], is_stuck: bool, expected: State) {
         let partitions: Vec<_> = states.iter().map(|&state| partition(state, None)).collect();
-        assert_eq!(state(&partitions, is_stuck), expected);
+        assert_eq!(state(&partitions, true, is_stuck), expected);
     }
 
     #[test]
@@ -140,6 +145,14 @@ mod tests {
             check(&[Running, state], false, Degraded);
         }
         check(&[Failed], false, Degraded);
+    }
+
+    #[test]
+    fn a_worker_without_partitions_runs_once_it_has_joined() {
+        assert_eq!(state(&[], false, false), State::Starting);
+        assert_eq!(state(&[], true, false), State::Running);
+        let lost = [partition(State::Running, None)];
+        assert_eq!(state(&lost, false, false), State::Running, "it works until its partitions are taken away");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus};
 use crate::model::units::Timestamp;
-use crate::ports::{Rebalance, Session, SessionError, StateOpener, TopicPartition};
+use crate::ports::{PartitionEnds, Rebalance, Session, SessionError, StateOpener, TopicPartition};
 use crate::task::{RecordFailure, RunnableRevision, Step, StepContext, Task, TransactionStats};
 
 /// Longest wait for a processor between two polls: as long as an idle worker waits in a poll.
@@ -55,6 +55,8 @@ pub struct TaskManager {
     aborts: Aborts,
     stats: TransactionStats,
     portion: Portion,
+    /// The ends of partitions that are not fetched now.
+    noted_ends: PartitionEnds,
     /// The time at which passed control records are committed alone.
     commit_passed_at: Option<Monotonic>,
 }
@@ -84,6 +86,7 @@ impl TaskManager {
             aborts: Aborts::default(),
             stats: TransactionStats::default(),
             portion: Portion::default(),
+            noted_ends: PartitionEnds::default(),
             commit_passed_at: None,
         }
     }
@@ -160,6 +163,10 @@ impl TaskManager {
                 self.was_cut = false;
                 return Ok(());
             };
+            if !self.transaction.is_open() {
+                // It may wait for a broker, so it comes before there is a processor.
+                self.check_inputs()?;
+            }
             if processor.is_none() {
                 processor = self.cpu.take(self.processor_wait(now.mono));
             }
@@ -167,7 +174,7 @@ impl TaskManager {
                 self.was_cut = true;
                 return Ok(());
             }
-            self.begin(clock)?;
+            self.begin(clock().mono)?;
             self.rollout.stop_pause_timer();
             if let Step::Refused(failure) = self.step(next, clock)? {
                 return self.step_back(failure, next, clock());
@@ -227,8 +234,8 @@ impl TaskManager {
     /// Commits the open work. Dropping the task manager leaves the group.
     pub fn stop(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
         match self.commit(clock()).and_then(|()| self.commit_passed(clock().mono)) {
-            Err(error @ SessionError::Restart(_)) => Err(error),
-            Err(error) => self.roll_back(Code::LogUnavailable, &error.to_string(), clock()),
+            Err(error @ (SessionError::Restart(_) | SessionError::Ended { .. })) => Err(error),
+            Err(error) => self.roll_back(error.code(), &error.to_string(), clock()),
             Ok(()) => Ok(()),
         }
     }
@@ -247,6 +254,22 @@ impl TaskManager {
         self.rollout.stage()
     }
 
+    /// Returns true if the transform's group has taken the session in.
+    pub fn is_member(&self) -> bool {
+        self.session.is_member()
+    }
+
+    /// Takes note of the ends of partitions that are not fetched now: see [`super::Command::NoteEnds`].
+    pub fn note_ends(&mut self, ends: PartitionEnds) {
+        self.noted_ends = ends;
+    }
+
+    /// The end of a partition, as the newest of a fetch and a question told it.
+    fn end_offset(&self, task: &Task) -> Option<i64> {
+        let noted = self.noted_ends.get(&(task.topic().clone(), task.id().partition)).copied();
+        self.session.end_offset(task.id()).max(noted)
+    }
+
     /// Shows why the partitions wait that a newer revision has committed.
     pub fn strand(&mut self, error: &LastError) {
         self.tasks.values_mut().filter(|task| task.is_outrun()).for_each(|task| task.state_failed(error.clone()));
@@ -262,12 +285,13 @@ impl TaskManager {
             let TopicPartition { input, partition } = task.id();
             let stores = if input == 0 { self.states.stores_of(partition) } else { Vec::new() };
             let restoring = self.states.restoring(partition);
-            PartitionStatus { restoring, stores, ..task.status(self.session.end_offset(task.id())) }
+            PartitionStatus { restoring, stores, ..task.status(self.end_offset(task)) }
         };
         let unplaced = self.unplaced.statuses(&self.revision().settings);
         let stage = self.rollout.stage();
         let outruns = self.tasks.values().map(Task::committed_revision).filter(|&other| other > stage.revision);
         status::of(status::Facts {
+            joined: self.session.is_member(),
             partitions: self.tasks.values().map(of_task).chain(unplaced).collect(),
             stage,
             rejected: self.rollout.revisions().rejected.as_ref(),
@@ -282,7 +306,9 @@ impl TaskManager {
 /// A call outside a transaction has nothing to abort.
 fn as_restart(error: SessionError) -> SessionError {
     match error {
-        SessionError::Restart(reason) => SessionError::Restart(reason),
+        SessionError::Withheld { code, message } | SessionError::Ended { code, message } => {
+            SessionError::Ended { code, message }
+        }
         other => SessionError::Restart(other.to_string()),
     }
 }

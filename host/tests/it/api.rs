@@ -5,6 +5,7 @@ mod collect;
 mod connections;
 mod deployment;
 mod dry_run;
+mod fairness;
 mod host;
 mod http;
 mod log;

@@ -90,7 +90,7 @@ impl Bench {
             metrics: metrics.clone(),
             observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
             stores: Stores::new(log.clone(), state, limits, &metrics),
-            tables: Tables::new(log, 1 << 20, metrics.clone()),
+            tables: Tables::new(log, 1 << 16, metrics.clone()).stale_after(Duration::from_secs(1)),
             processors: cpu::processors(),
             crashes: Crashes::open(folder.path(), Timestamp::now()),
             cluster: "dev".parse().expect("valid"),
@@ -342,6 +342,36 @@ async fn a_newer_hosts_deployment_is_shown_and_the_one_before_goes_on() {
         bench.wait_for("it is understood again, and runs", |status| runs(status) && status.revision == 2);
         bench.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transform_whose_table_is_stale_is_degraded_until_it_follows_again() {
+    let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+    bench.topic("prices", true);
+    bench.append("prices", "a", &json!("1"));
+    bench.deploy(fixture(), json!({"config": {"mode": "echo"}, "tables": {"prices": "prices"}}));
+    bench.wait_for("it runs", runs);
+    // More than a table may have.
+    for key in ["b", "c", "d"] {
+        bench.append("prices", key, &json!("x".repeat(30_000)));
+    }
+    bench.wait_for("its table is stale", |status| {
+        let error = status.error.as_ref();
+        let is_named = error.is_some_and(|error| error.message.contains("prices") && error.message.contains("the limit is"));
+        status.state == State::Degraded && is_named && error.is_some_and(|error| error.code == Code::TableUnavailable)
+    });
+    bench.wait_for("the metric says since when", |_| {
+        let metrics = bench.metrics.render();
+        let mut lines = metrics.lines().filter(|line| line.starts_with("sandbar_table_stale_seconds{topic=\"prices\"}"));
+        lines.any(|line| !line.ends_with(" 0"))
+    });
+    bench.append("in", "k", &json!("goes on"));
+    bench.outputs(1);
+    for key in ["b", "c", "d"] {
+        bench.append("prices", key, &json!("1"));
+    }
+    bench.wait_for("it runs again", runs);
+    bench.stop().await;
 }
 
 /// Offsets that somebody else has committed: their partition stops, or goes on.

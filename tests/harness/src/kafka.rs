@@ -126,6 +126,25 @@ impl KafkaCluster {
         self.wait_for(running);
     }
 
+    /// Takes one right on a resource from everybody, and no other: `--topic`, its name, `Read`. The cluster has an
+    /// authorizer for that.
+    pub fn deny(&self, resource: &str, name: &str, operation: &str) {
+        self.acl(&["--add", "--allow-principal", "User:*", "--operation", "All", resource, name]);
+        self.acl(&["--add", "--deny-principal", "User:*", "--operation", operation, resource, name]);
+    }
+
+    /// Gives the rights on a resource back.
+    pub fn allow(&self, resource: &str, name: &str) {
+        self.acl(&["--remove", "--force", resource, name]);
+    }
+
+    fn acl(&self, args: &[&str]) {
+        let mut command = java(&jvm::SMALL);
+        command.args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", self.brokers()]).args(args);
+        let output = command.output().expect("java is on the PATH (tools/setup.sh kafka)");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
         self.nodes.lock().expect("no test panics while it holds the nodes")
     }

@@ -46,9 +46,10 @@ pub async fn write(
         other => return Err(other.refuse("application/x-ndjson or application/json")),
     };
     let RequestBody { bytes, share } = shared.receive(body, shared.state.limits.records_bytes_max).await?;
+    let permit = shared.changes.take().await?;
     let log = shared.state.log.clone();
     blocking(move || {
-        let _held = share;
+        let _held = (permit, share);
         let info = log.topic(&topic)?;
         let incoming = parse(&bytes, lines, RECORDS_MAX, Timestamp::now()).map_err(|refused| {
             if refused.is_beyond {

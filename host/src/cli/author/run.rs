@@ -23,6 +23,7 @@ use crate::state::local::Entry;
 use crate::state::{KeyedState, StoreSettings};
 use crate::task::dry_run::{DryRun, OutputRecord};
 use crate::task::{RecordFailure, Settings};
+use crate::telemetry::GUEST_ERROR;
 use crate::telemetry::logging::{self, LogFormat, LogOptions};
 use crate::telemetry::metrics::Metrics;
 
@@ -54,7 +55,7 @@ pub struct RunArgs {
     /// An output's alias; may be given several times, a record that names no alias goes to the first
     #[arg(long = "output", value_name = "ALIAS", default_value = "out")]
     outputs: Vec<String>,
-    /// The module's log lines to show on stderr, as JSON: info, debug, ...
+    /// The module's log lines to show on stderr, as JSON: error, info, debug, ...
     #[arg(long, value_name = "FILTER", default_value = "off")]
     log: String,
 }
@@ -80,7 +81,8 @@ struct FailureLine {
 impl RunArgs {
     /// Exit code 1: a record failed, or nothing could be run.
     pub fn run(self) -> ExitCode {
-        match self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock()) {
+        // Standard error is locked line by line: other threads log there while this one waits for them.
+        match self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr()) {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {
@@ -92,7 +94,8 @@ impl RunArgs {
 
     /// Returns the number of failed records.
     fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
-        logging::init(&LogOptions { filter: self.log.clone(), format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
+        let filter = with_guest_errors(&self.log);
+        logging::init(&LogOptions { filter, format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;
@@ -178,6 +181,13 @@ impl RunArgs {
         }
         Ok(tables.into())
     }
+}
+
+/// A guest's errors are warnings to a host. Whoever runs a module asks for them as errors.
+fn with_guest_errors(filter: &str) -> String {
+    let asks_for_errors = |part: &str| matches!(part.trim().to_ascii_lowercase().as_str(), "error" | "guest=error");
+    let is_added = filter.split(',').any(asks_for_errors);
+    if is_added { format!("{filter},{GUEST_ERROR}=warn") } else { filter.to_owned() }
 }
 
 /// A table with the entries of a file.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::api_types::{HostList, StatusView, TransformList, TransformStatus, TransformView};
+use crate::api_types::{HostList, OmittedPartitions, StatusView, TransformList, TransformStatus, TransformView};
 use crate::model::names::TeamName;
 
 use super::super::error::Result;
@@ -21,12 +21,14 @@ pub struct HostsArgs {}
 pub fn list(args: ListArgs, session: &Session) -> Result<()> {
     let path = args.team.map_or("/v1/transforms".into(), |team| format!("/v1/teams/{team}/transforms"));
     session.show(&session.client.get(&path)?, |list: TransformList| {
-        let mut table = Table::new(["TRANSFORM", "REVISION", "STATE", "LAG", "MODULE", "CHANGED"]);
+        let mut table = Table::new(["TRANSFORM", "REVISION", "RUNS", "ROLLOUT", "STATE", "LAG", "MODULE", "CHANGED"]);
         for it in list.transforms {
             let transform = format!("{}/{}", it.team, it.name);
             table.row([
                 transform,
                 it.revision.to_string(),
+                numbers(&it.running_revisions),
+                it.rollout.to_string(),
                 it.state.to_string(),
                 optional(it.lag),
                 short(&it.module),
@@ -43,6 +45,8 @@ pub fn describe(target: Target, session: &Session) -> Result<()> {
         let head = fields(&[
             ("transform", format!("{}/{}", it.team, it.name)),
             ("revision", it.revision.to_string()),
+            ("runs", it.running_revisions.as_deref().map_or("-".to_owned(), runs)),
+            ("rollout", optional(it.rollout.as_ref())),
             ("module", it.module.into()),
             ("desired", it.desired.to_string()),
             ("changed", it.changed_at.into()),
@@ -63,6 +67,7 @@ pub fn status(target: Target, session: &Session) -> Result<()> {
         let head = fields(&[
             ("transform", format!("{}/{}", status.team, status.name)),
             ("revision", status.revision.to_string()),
+            ("runs", runs(&status.running_revisions)),
             ("desired", status.desired.to_string()),
             ("state", status.state.to_string()),
             ("lag", optional(status.lag)),
@@ -72,11 +77,22 @@ pub fn status(target: Target, session: &Session) -> Result<()> {
     })
 }
 
+/// The revisions that process records now, for a line of a description.
+fn runs(revisions: &[u64]) -> String {
+    if revisions.is_empty() { "no revision".to_owned() } else { numbers(revisions) }
+}
+
+fn numbers(revisions: &[u64]) -> String {
+    let numbers: Vec<String> = revisions.iter().map(u64::to_string).collect();
+    numbers.join(", ")
+}
+
 fn host_tables(hosts: &[TransformStatus]) -> String {
     let mut table = Table::new(["HOST", "STATE", "REVISION", "PARTITIONS", "ERROR"]);
     let mut partitions = Table::new(["TOPIC", "PARTITION", "HOST", "STATE", "REVISION", "SINCE", "OFFSET", "LAG", "ERROR"]);
     for host in hosts {
-        let owned = host.partitions.len().to_string();
+        let omitted = host.omitted.as_ref().map_or(0, |omitted| omitted.partitions);
+        let owned = (host.partitions.len() + omitted).to_string();
         let name = host.host.to_string();
         let state = host.state.to_string();
         table.row([name, state, host.revision.to_string(), owned, optional(host.error.as_ref())]);
@@ -92,6 +108,12 @@ fn host_tables(hosts: &[TransformStatus]) -> String {
                 optional(it.lag),
                 optional(it.error.as_ref()),
             ]);
+        }
+        if let Some(OmittedPartitions { partitions: count, lag, state }) = &host.omitted {
+            let more = format!("and {count} more");
+            let dash = String::new;
+            let host = host.host.to_string();
+            partitions.row([more, dash(), host, state.to_string(), dash(), dash(), dash(), optional(*lag), dash()]);
         }
     }
     let parts = [table, partitions].into_iter().filter(|table| !table.is_empty());

@@ -40,12 +40,14 @@ pub struct DiffArgs {
 pub fn revisions(target: Target, session: &Session) -> Result<()> {
     let answer = session.client.get(&route(&target.id()?, "/revisions"))?;
     session.show(&answer, |list: RevisionList| {
-        let mut table = Table::new(["REVISION", "CURRENT", "MODULE", "CHANGED", "CAUSE"]);
+        let mut table = Table::new(["REVISION", "CURRENT", "RUNS", "MODULE", "CHANGED", "CAUSE"]);
         for it in list.revisions {
             let cause = it.rolled_back_to.map_or(it.cause.to_string(), |to| format!("{} to {to}", it.cause));
             let current = if it.current { "*" } else { " " };
+            // A host of an earlier version does not say it.
+            let runs = it.running.map_or("", |runs| if runs { "*" } else { " " });
             let module = short(&it.module) + if it.module_stored { "" } else { " (collected)" };
-            table.row([it.revision.to_string(), current.into(), module, it.changed_at.into(), cause]);
+            table.row([it.revision.to_string(), current.into(), runs.into(), module, it.changed_at.into(), cause]);
         }
         table.to_string()
     })

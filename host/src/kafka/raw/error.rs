@@ -2,6 +2,8 @@
 
 use std::ffi::c_int;
 
+use rdkafka::types::RDKafkaErrorCode;
+
 use super::convert::text;
 use super::sys::*;
 
@@ -25,6 +27,17 @@ impl ErrorCode {
     pub(super) unsafe fn read(field: *const rd_kafka_resp_err_t) -> Self {
         // SAFETY: the caller's promise; the enum of the bindings is `repr(i32)`.
         Self(unsafe { field.cast::<c_int>().read() })
+    }
+
+    /// The code of an error of the rdkafka crate, whose names stand for the same numbers.
+    pub fn of_crate(name: RDKafkaErrorCode) -> Self {
+        Self(name as c_int)
+    }
+
+    /// The code of a number, as a broker may send it.
+    #[cfg(test)]
+    pub fn of_number(number: c_int) -> Self {
+        Self(number)
     }
 
     /// The name of the code; None where this librdkafka does not know it.

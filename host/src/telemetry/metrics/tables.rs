@@ -1,5 +1,7 @@
 //! The metrics of tables.
 
+use std::time::Duration;
+
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::gauge_value;
@@ -11,6 +13,7 @@ pub struct TableMetrics {
     entries: IntGaugeVec,
     bytes: IntGaugeVec,
     lag: IntGaugeVec,
+    stale: IntGaugeVec,
     failures: IntCounterVec,
 }
 
@@ -22,6 +25,7 @@ impl TableMetrics {
             entries: r.gauges("sandbar_table_entries", "Entries of a table on this host", topic),
             bytes: r.gauges("sandbar_table_bytes", bytes, topic),
             lag: r.gauges("sandbar_table_lag_records", "Records of the topic that a table has not read yet", topic),
+            stale: r.gauges("sandbar_table_stale_seconds", "Time since a table last followed its topic", topic),
             failures: r.counters("sandbar_table_failures_total", "Reads of a table that failed", topic),
         }
     }
@@ -33,6 +37,11 @@ impl TableMetrics {
         self.lag.with_label_values(label).set(gauge_value(lag));
     }
 
+    /// Sets the time since the table last followed its topic.
+    pub fn stale(&self, topic: &str, age: Duration) {
+        self.stale.with_label_values(&[topic]).set(gauge_value(age.as_secs()));
+    }
+
     /// Counts a read that broke off.
     pub fn failed(&self, topic: &str) {
         self.failures.with_label_values(&[topic]).inc();
@@ -42,7 +51,7 @@ impl TableMetrics {
     pub fn forget(&self, topic: &str) {
         // An error says that the metric is not there.
         let _ = self.failures.remove_label_values(&[topic]);
-        for gauges in [&self.entries, &self.bytes, &self.lag] {
+        for gauges in [&self.entries, &self.bytes, &self.lag, &self.stale] {
             let _ = gauges.remove_label_values(&[topic]);
         }
     }

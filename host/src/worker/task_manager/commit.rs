@@ -22,23 +22,24 @@ const PASSED_WAIT: Duration = Duration::from_secs(10);
 const PORTION_BYTES: usize = 2 << 20;
 
 impl TaskManager {
-    /// Begins a transaction, unless one is open.
-    ///
-    /// A worker with stores counts the partitions of its inputs before: keys are where their state is up to there. Such a
-    /// transaction takes the records that were read before the count, and is committed before the next ones are read. So
-    /// the count asks no broker while a transaction is open.
-    pub(super) fn begin(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
-        if self.transaction.is_open() {
-            return Ok(());
-        }
+    /// Counts the partitions of the inputs of a worker with stores, before a transaction: keys are where their state is up to
+    /// there. Such a transaction takes the records that were read before the count, and is committed before the next ones
+    /// are read. So the count asks no broker while a transaction is open.
+    pub(super) fn check_inputs(&mut self) -> Result<(), SessionError> {
         self.states.check_inputs().map_err(|error| match error {
             // The supervisor finds the same, and stops the transform; after a passing error all goes on.
-            OpenError::Partitions(message) => SessionError::Restart(message),
-            error => SessionError::Withheld { code: error.code(), message: error.to_string() },
-        })?;
-        self.session.begin()?;
-        let Settings { commit_interval, transaction_timeout, .. } = self.rollout.current().settings;
-        self.transaction.begun(clock().mono, commit_interval, transaction_timeout);
+            error @ OpenError::Partitions(_) => SessionError::Ended { code: error.code(), message: error.to_string() },
+            error => withheld(error),
+        })
+    }
+
+    /// Begins a transaction, unless one is open.
+    pub(super) fn begin(&mut self, now: Monotonic) -> Result<(), SessionError> {
+        if !self.transaction.is_open() {
+            self.session.begin()?;
+            let Settings { commit_interval, transaction_timeout, .. } = self.rollout.current().settings;
+            self.transaction.begun(now, commit_interval, transaction_timeout);
+        }
         Ok(())
     }
 
@@ -141,7 +142,11 @@ impl TaskManager {
                 Ok(())
             }
             // They are committed with the next transaction, or by the next owner of the partitions.
-            Err(SessionError::Abort(reason) | SessionError::TooLarge(reason)) => {
+            Err(
+                SessionError::Abort(reason)
+                | SessionError::TooLarge(reason)
+                | SessionError::Withheld { code: Code::Fenced, message: reason },
+            ) => {
                 tracing::debug!(transform = %self.revision().settings.id, reason, "passed positions were not committed");
                 self.session.abort().map_err(as_restart)
             }
@@ -164,7 +169,7 @@ impl TaskManager {
         tracing::warn!(transform = %id, %code, reason, "transaction aborted, its records are processed again");
         self.revision().observer.metrics.aborted("abort");
         self.aborts.note(code, reason, now.wall);
-        self.abort(now.mono)?;
+        self.abort(now.mono).map_err(|error| with_reason(error, code, reason))?;
         self.back_off(now.mono);
         Ok(())
     }
@@ -234,4 +239,32 @@ impl TaskManager {
 
 fn withheld(error: OpenError) -> SessionError {
     SessionError::Withheld { code: error.code(), message: error.to_string() }
+}
+
+/// The error of an abort, after a transaction that failed for a reason with a code: a transaction that could not even begin
+/// at the broker cannot be aborted there either, which says nothing to anybody.
+fn with_reason(error: SessionError, code: Code, reason: &str) -> SessionError {
+    if code == Code::LogUnavailable || error.code() != Code::LogUnavailable {
+        return error;
+    }
+    SessionError::Ended { code, message: format!("{reason} ({error})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: SessionError, code: Code, expected: Code) {
+        assert_eq!(with_reason(error, code, "no right").code(), expected);
+    }
+
+    #[test]
+    fn an_abort_that_fails_hides_no_reason() {
+        let failed = || SessionError::Restart("invalid state".into());
+        check(failed(), Code::Unauthorized, Code::Unauthorized);
+        check(failed(), Code::LogUnavailable, Code::LogUnavailable);
+        let fenced = SessionError::Ended { code: Code::Fenced, message: "fenced".into() };
+        check(fenced, Code::Unauthorized, Code::Fenced);
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{TaskManager, as_restart};
 use crate::model::clock::{Monotonic, Now};
+use crate::model::codes::Code;
 use crate::ports::SessionError;
 use crate::worker::partition_states::RestoreEnd;
 
@@ -93,7 +94,7 @@ impl TaskManager {
             self.transaction.set_deadline(Monotonic::PAST);
             return Ok(());
         }
-        Err(SessionError::Restart(reason))
+        Err(SessionError::Ended { code: Code::OffsetOutside, message: reason })
     }
 
     fn look_for_places(&mut self) -> Result<(), SessionError> {

@@ -1,6 +1,6 @@
 //! The API on a free port, over a log in memory, with fakes of the compiler and of the guests.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -99,6 +99,9 @@ pub struct Running {
     pub not_ready: Mutex<Vec<String>>,
     /// The URL of host b, which has partition 1 then.
     pub neighbour: Mutex<Option<String>>,
+    /// True while look-ups of the key `held` have no answer.
+    pub holds: Mutex<bool>,
+    pub let_go: Condvar,
 }
 
 impl Runtime for Running {
@@ -124,6 +127,8 @@ impl Runtime for Running {
             host: "a".into(),
             error: None,
             partitions: vec![partition(0, 5), partition(1, 2)],
+            truncated: false,
+            omitted: None,
         });
         let mut statuses: Vec<TransformStatus> = status.into_iter().collect();
         if self.neighbour.lock().expect("unpoisoned").is_some()
@@ -144,6 +149,10 @@ impl Runtime for Running {
     }
 
     fn look_up(&self, _: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        if key == b"held" {
+            let holds = self.holds.lock().expect("unpoisoned");
+            drop(self.let_go.wait_while(holds, |holds| *holds).expect("unpoisoned"));
+        }
         // Partition 0 is here, 1 on a host that says where it is, the others nowhere.
         (number == 0).then(|| (key == b"known").then(|| format!("{{\"store\":\"{store}\"}}").into_bytes()))
     }

@@ -37,6 +37,31 @@ async fn goes_on(host: &Host, digest: &str) {
     assert_eq!(host.put(STRIP, &changed).await.expect(202)["revision"], before + 1);
 }
 
+/// The host under test always runs revision 1, as if it had refused every later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_says_which_revision_runs() {
+    let host = Host::start().await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].as_str().expect("a digest").to_owned();
+    host.put(STRIP, &spec(&digest)).await.expect(202);
+    let changed = with(spec(&digest), "config", json!({"n": 2}));
+    let change = host.put(STRIP, &changed).await.expect(202);
+    assert!(change.get("running_revisions").is_none(), "a change says nothing of what runs: {change}");
+
+    let listed = host.get("/v1/transforms").await.expect(200)["transforms"][0].clone();
+    let shown = host.get(STRIP).await.expect(200);
+    let status = host.get(&format!("{STRIP}/status")).await.expect(200);
+    for view in [&listed, &shown, &status] {
+        assert_eq!((&view["revision"], &view["running_revisions"]), (&json!(2), &json!([1])), "{view}");
+    }
+    for rollout in [&listed["rollout"], &shown["rollout"], &status["rollout"]["state"]] {
+        assert_eq!(rollout, "in-progress");
+    }
+    let revisions = host.get(&format!("{STRIP}/revisions")).await.expect(200)["revisions"].clone();
+    let marks = |revision: &Value| [&revision["revision"], &revision["current"], &revision["running"]].map(Value::clone);
+    let marks: Vec<_> = revisions.as_array().expect("a list").iter().map(marks).collect();
+    assert_eq!(marks, [[json!(2), json!(true), json!(false)], [json!(1), json!(false), json!(true)]]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_and_a_transform_live_their_lives() {
     let host = Host::start().await;

@@ -106,7 +106,7 @@ fn answers() -> Vec<Reply> {
 const VERBS: &[(&str, usize)] = &[
     ("list", 2),
     ("hosts", 2),
-    ("status a/x", 12),
+    ("status a/x", 13),
     ("revisions a/x", 2),
     ("logs a/x", 4),
     ("tail a/x", 6),

@@ -3,8 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component of `tests/guests/fixture`.
 fn fixture() -> PathBuf {
@@ -22,7 +26,16 @@ fn run(module: &Path, config: &str, args: &[&str], input: &str) -> Output {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     // It may end before it has read all.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("it ends")
+    let pid = child.id();
+    let (sent, ended) = mpsc::channel();
+    std::thread::spawn(move || sent.send(child.wait_with_output()));
+    match ended.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("it ends"),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            panic!("{args:?}: it does not end within {PATIENCE:?}");
+        }
+    }
 }
 
 fn lines(bytes: &[u8]) -> Vec<Value> {
@@ -81,5 +94,26 @@ fn a_module_that_cannot_run_is_an_error() {
         let errors = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{errors}");
         assert!(errors.starts_with("error: ") && errors.contains(named), "{named}: {errors}");
+    }
+}
+
+/// Other threads log while the main one waits for them.
+#[test]
+fn every_log_filter_lets_it_end() {
+    for filter in ["off", "error", "warn", "info", "debug", "trace", "guest=debug,wasmtime=trace"] {
+        let done = run(&fixture(), "mode: echo", &["--log", filter], "{\"value\": \"a\"}\n");
+        assert_eq!((done.status.code(), lines(&done.stdout).len()), (Some(0), 1), "{filter}: {done:?}");
+    }
+}
+
+#[test]
+fn errors_that_the_module_logs_are_shown_as_errors() {
+    for (filter, is_shown) in
+        [("off", false), ("error", true), ("guest=error", true), ("warn", true), ("sandbar=error", false)]
+    {
+        let done = run(&fixture(), "mode: panic", &["--log", filter], "{\"value\": \"poison\"}\n");
+        let logged: Vec<Value> = lines(&done.stderr).into_iter().filter(|line| line["target"] == "guest::error").collect();
+        assert_eq!(!logged.is_empty(), is_shown, "{filter}: {done:?}");
+        assert!(logged.iter().all(|line| line["level"] == "error"), "{logged:?}");
     }
 }

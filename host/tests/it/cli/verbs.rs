@@ -174,9 +174,10 @@ fn a_transform_lives_from_deploy_to_delete() {
 
     let listed = cli.succeeds("list shop");
     let row: Vec<&str> = listed.lines().nth(1).expect("one row").split_whitespace().collect();
-    assert_eq!(row[..3], ["shop/echo", "2", "running"], "{listed}");
+    assert_eq!(row[..5], ["shop/echo", "2", "2", "complete", "running"], "{listed}");
     assert_eq!(cli.json("list")["transforms"][0]["name"], "echo");
     let described = cli.succeeds("describe");
+    assert!(described.contains("revision:   2\nruns:       2\nrollout:    complete\n"), "{described}");
     assert!(described.contains("revision:   2\n") && described.contains("    mode: filter-odd\n"), "{described}");
     assert_eq!(cli.json("describe shop/echo")["spec"]["config"]["mode"], "filter-odd");
     let status = cli.succeeds("status shop/echo");
@@ -352,8 +353,10 @@ fn a_search_that_took_too_long_is_not_repeated() {
 fn history_is_listed_and_compared() {
     let at = "2026-01-01T00:00:00Z";
     let list = json!({ "revisions": [
-        { "revision": 3, "module": "sha256:01234567890123", "changed_at": at, "cause": "rollback", "rolled_back_to": 1, "current": true },
-        { "revision": 2, "module": "sha256:2", "changed_at": at, "cause": "deploy", "current": false }] });
+        { "revision": 3, "module": "sha256:01234567890123", "changed_at": at, "cause": "rollback", "rolled_back_to": 1, "current": true, "running": false },
+        { "revision": 2, "module": "sha256:2", "changed_at": at, "cause": "deploy", "current": false, "running": true },
+        // As hosts of earlier versions answer.
+        { "revision": 1, "module": "sha256:1", "changed_at": at, "cause": "deploy", "current": false }] });
     let server = CannedHost::start([
         Reply::new(200, &format!("GET {X}/revisions"), list.clone()),
         Reply::new(200, &format!("GET {X}/revisions/1"), transform(1, 1)),
@@ -367,7 +370,8 @@ fn history_is_listed_and_compared() {
     let text = cli.succeeds("revisions a/x");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[1], ["3", "*", "012345678901", at, "rollback", "to", "1"], "{text}");
-    assert_eq!(rows[2], ["2", "2", at, "deploy"], "{text}");
+    assert_eq!(rows[2], ["2", "*", "2", at, "deploy"], "{text}");
+    assert_eq!(rows[3], ["1", "-", "1", at, "deploy"], "{text}");
     assert_eq!(cli.json("revisions a/x"), list);
     for (words, code, part) in [
         ("diff a/x", 1, "-  keep: 2\n+  keep: 1\n"),

@@ -395,7 +395,7 @@ impl Simulation {
     fn ended(&mut self, worker: usize, result: Result<(), SessionError>) {
         match result {
             Ok(()) => {}
-            Err(SessionError::Restart(_)) => {
+            Err(SessionError::Restart(_) | SessionError::Ended { .. }) => {
                 let ended = self.workers[worker].manager.take();
                 // Its process may have died in a call: then nothing of it is left.
                 let (session, manager) = ended.expect("it has just run");

@@ -182,7 +182,7 @@ impl Member {
         }
         let committed = match self.commit("copy") {
             Ok(()) => seen.len(),
-            Err(SessionError::Abort(_)) => {
+            Err(SessionError::Abort(_) | SessionError::Withheld { .. }) => {
                 self.session.abort()?;
                 self.rewind()?;
                 0

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use sandbar::model::codes::Code;
 use sandbar::model::spec::Delivery;
 use sandbar::ports::{Rebalance, SessionError};
 
@@ -93,7 +94,7 @@ pub fn newer_session_fences(fixture: &Fixture) -> Result<()> {
     zombie.send(0, "k", "from the zombie")?;
     let mut newer = fixture.member("tx", &topic, &[&output])?;
     let refused = zombie.commit("zombie");
-    ensure!(matches!(refused, Err(SessionError::Restart(_))), "the zombie's commit: {refused:?}");
+    ensure!(matches!(refused, Err(SessionError::Ended { code: Code::Fenced, .. })), "the zombie's commit: {refused:?}");
     drop(zombie);
     let mut copied = 0;
     wait_for("10 records", || {
@@ -123,7 +124,7 @@ pub fn stale_generation_is_refused(fixture: &Fixture) -> Result<()> {
         Ok(matches!(revoked, Some(Rebalance::Revoke(_))))
     })?;
     let refused = stale.commit("stale");
-    ensure!(matches!(refused, Err(SessionError::Abort(_))), "the stale commit: {refused:?}");
+    ensure!(matches!(refused, Err(SessionError::Withheld { code: Code::Fenced, .. })), "the stale commit: {refused:?}");
     stale.session.abort()?;
     stale.rewind()?;
     for _ in 0..10 {

@@ -1,0 +1,46 @@
+//! Requests of one team leave room for those of others, and one kind of request for the other kinds.
+
+use sandbar::api::{ApiLimits, ServerLimits};
+use serde_json::json;
+
+use super::host::{Answer, GOOD, Host, shop_log};
+
+/// Look-ups that are sent at once: one is in work, eight wait, the others are refused.
+const LOOKUPS: usize = 30;
+const KEPT: usize = 9;
+
+fn held(team: &str) -> String {
+    format!("/v1/teams/{team}/transforms/strip/state/levels/held?partition=0")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_of_one_team_hold_up_nobody_else() {
+    let limits = |limits| ApiLimits { lookups_max: 2, lookups_per_team_max: 1, ..limits };
+    let host = Host::start_within(shop_log(), ServerLimits::default(), limits).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    for team in ["greedy", "modest"] {
+        let spec = json!({"inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "module": digest,
+            "state": {"levels": {"queryable": true}}});
+        host.put(&format!("/v1/teams/{team}/transforms/strip"), &spec).await.expect(202);
+    }
+    *host.running.holds.lock().expect("unpoisoned") = true;
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..LOOKUPS {
+        asked.spawn(Answer::of(host.request("GET", &held("greedy"))));
+    }
+    for _ in 0..LOOKUPS - KEPT {
+        let refused = asked.join_next().await.expect("one of them").expect("no panic").refused(503, "E032");
+        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("lookups_per_team_max")), "{refused}");
+    }
+    let known = held("modest").replace("held", "known");
+    host.get(&known).await.expect(200);
+    host.post("/v1/teams/greedy/transforms/strip/pause").await.expect(202);
+    host.get("/v1/teams/greedy/transforms/strip/status").await.expect(200);
+
+    *host.running.holds.lock().expect("unpoisoned") = false;
+    host.running.let_go.notify_all();
+    for _ in 0..KEPT {
+        // The key is of no entry.
+        asked.join_next().await.expect("one of them").expect("no panic").refused(404, "E054");
+    }
+}
