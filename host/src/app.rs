@@ -40,7 +40,7 @@ use crate::positions::keep_groups_for_ever;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
-use crate::teams::{Teams, follow_for_ever};
+use crate::teams::Teams;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observers;
@@ -161,15 +161,9 @@ impl Start {
         let modules = modules::open(&config.data_dir, config.modules, &metrics)?;
         let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
         let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
-        tokio::spawn(follow_for_ever(teams.clone(), config.teams.clone(), shutdown.clone()));
-        let publisher = TeamPublisher {
-            teams: teams.clone(),
-            catalog: topics.catalog.clone(),
-            hot_bytes_max: config.stores.hot_bytes_max,
-            observers: observers.clone(),
-            metrics: metrics.teams.clone(),
-        };
-        tokio::spawn(publisher.run(shutdown.clone()));
+        let team_metrics = metrics.teams.clone();
+        let publisher = TeamPublisher::new(teams.clone(), topics.catalog.clone(), observers.clone(), team_metrics.clone());
+        publisher.start(config.teams.clone(), config.stores.hot_bytes_max, &shutdown);
         let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone()).stale_after(config.table_stale_after);
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores, &metrics);
         tokio::spawn(stores.clone().keep_up_for_ever(metrics.clone(), shutdown.clone()));
@@ -224,7 +218,7 @@ impl Start {
             topics_api: is_embedded,
             limits: config.api,
             metrics: http.clone(),
-            team_metrics: metrics.teams.clone(),
+            team_metrics,
             teams,
             render_metrics: Arc::new(move || metrics.render()),
             on_request: Arc::new(move |method, route, status, seconds| http.answered(method, route, status, seconds)),

@@ -12,7 +12,7 @@ use crate::model::codes::Code;
 use crate::model::names::TeamName;
 use crate::model::team::Ceiling;
 use crate::model::text::OneLine;
-use crate::teams::{TeamLimits, TeamTable, Teams, TeamsOptions};
+use crate::teams::{TeamLimits, TeamTable, Teams, TeamsOptions, follow_for_ever};
 use crate::telemetry::metrics::TeamMetrics;
 use crate::telemetry::observer::Observers;
 use crate::telemetry::rate::{Passed, Rate, TeamRates};
@@ -33,11 +33,10 @@ pub(super) fn open(options: &TeamsOptions) -> anyhow::Result<Teams> {
 
 /// Hands limits and use of all teams to the metrics, and log rates to the observers.
 pub(super) struct TeamPublisher {
-    pub teams: Teams,
-    pub catalog: Arc<Catalog>,
-    pub hot_bytes_max: u64,
-    pub observers: Observers,
-    pub metrics: TeamMetrics,
+    teams: Teams,
+    catalog: Arc<Catalog>,
+    observers: Observers,
+    metrics: TeamMetrics,
 }
 
 /// The state of the publisher between two looks.
@@ -48,15 +47,25 @@ struct LastLook {
 }
 
 impl TeamPublisher {
-    /// Publishes at each change of the file, and every few seconds, until `shutdown` becomes true.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub fn new(teams: Teams, catalog: Arc<Catalog>, observers: Observers, metrics: TeamMetrics) -> Self {
+        Self { teams, catalog, observers, metrics }
+    }
+
+    /// Follows the file, and publishes, until `shutdown` becomes true.
+    pub fn start(self, options: TeamsOptions, hot_bytes_max: u64, shutdown: &watch::Receiver<bool>) {
+        tokio::spawn(follow_for_ever(self.teams.clone(), options, shutdown.clone()));
+        tokio::spawn(self.run(hot_bytes_max, shutdown.clone()));
+    }
+
+    /// Publishes at each change of the file, and every few seconds.
+    async fn run(self, hot_bytes_max: u64, mut shutdown: watch::Receiver<bool>) {
         let mut changes = self.teams.watch();
         let this = Arc::new(self);
         let mut last = LastLook { at: Instant::now(), passed: BTreeMap::new(), shown: BTreeSet::new() };
         loop {
             let own = this.clone();
             // Sums over all deployments take longer than a runtime's thread should work at once.
-            match tokio::task::spawn_blocking(move || own.publish(last)).await {
+            match tokio::task::spawn_blocking(move || own.publish(hot_bytes_max, last)).await {
                 Ok(looked) => last = looked,
                 // A panic in there was reported where it happened.
                 Err(_) => return,
@@ -70,7 +79,7 @@ impl TeamPublisher {
         }
     }
 
-    fn publish(&self, last: LastLook) -> LastLook {
+    fn publish(&self, hot_bytes_max: u64, last: LastLook) -> LastLook {
         let state = self.teams.current();
         self.observers.set_team_log_rates(log_rates(&state.table));
         self.metrics.file_refused(state.trouble.is_some());
@@ -82,7 +91,7 @@ impl TeamPublisher {
         shown.extend(state.table.teams.keys().cloned());
         for team in &shown {
             self.metrics.limits(team, state.table.limits(team));
-            let team_use = self.catalog.team_use(team, self.hot_bytes_max);
+            let team_use = self.catalog.team_use(team, hot_bytes_max);
             let summed = Ceiling::ALL.into_iter().filter_map(|it| Some((it, team_use.under(it)?)));
             summed.for_each(|(ceiling, amount)| self.metrics.used(team, ceiling, amount));
             self.metrics.used(team, Ceiling::UploadBytes, self.teams.uploaded_bytes(Some(team), now));
