@@ -305,56 +305,5 @@ fn failed(error: &OpenError, now: Timestamp) -> RestoreEnd {
 }
 
 #[cfg(test)]
-mod tests {
-    use parking_lot::Mutex;
-
-    use super::*;
-
-    /// Notes the positions that each state is opened with, and opens none.
-    #[derive(Default)]
-    struct Openings(Mutex<Vec<(i32, Positions)>>);
-
-    struct Endless;
-
-    impl Restore for Endless {
-        fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
-            None
-        }
-
-        fn progress(&self) -> (u64, u64) {
-            (0, 0)
-        }
-    }
-
-    impl StateOpener for Openings {
-        fn open(&self, partition: i32, committed: Positions, _: bool) -> Box<dyn Restore> {
-            self.0.lock().push((partition, committed));
-            Box::new(Endless)
-        }
-
-        fn check_inputs(&self) -> Result<(), OpenError> {
-            Ok(())
-        }
-    }
-
-    fn positions(levels: i64) -> Positions {
-        [("levels".to_owned(), levels)].into()
-    }
-
-    #[test]
-    fn a_changelog_must_reach_as_far_as_any_input_has_committed() {
-        let openings = Arc::new(Openings::default());
-        let mut states = PartitionStates::new(Some(openings.clone()));
-        for (partition, levels) in [(0, 5), (1, 7), (0, 9), (1, 3)] {
-            states.request(partition, &positions(levels));
-        }
-        states.poll(Timestamp(0));
-        let opened = std::mem::take(&mut *openings.0.lock());
-        assert_eq!(opened, [(0, positions(9)), (1, positions(7))], "each once, after all inputs");
-        // Another input is assigned later.
-        states.request(0, &positions(9));
-        states.request(1, &positions(8));
-        states.poll(Timestamp(0));
-        assert_eq!(*openings.0.lock(), [(1, positions(8))]);
-    }
-}
+#[path = "partition_states_tests.rs"]
+mod tests;
