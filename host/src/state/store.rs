@@ -220,7 +220,7 @@ impl Store {
                 more = take(key, entry);
             }
         }
-        expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
+        self.expire_all(expired);
         Ok(found)
     }
 

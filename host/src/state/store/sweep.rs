@@ -68,13 +68,19 @@ impl Store {
         self.settings.ttl.map(|ttl| entry.written_at.after(ttl))
     }
 
-    /// Deletes an expired entry that no write of the current call is above.
-    pub(super) fn expire(&mut self, key: Vec<u8>, value_bytes: usize) {
-        if self.transaction.bytes < TRANSACTION_BYTES_MAX {
-            let bytes = (key.len() + value_bytes) as i64;
-            self.transaction.write(key, None, -bytes, -1);
-            self.expired += 1;
+    /// Deletes an expired entry that no write of the current call is above. Returns false if the transaction takes no more.
+    pub(super) fn expire(&mut self, key: Vec<u8>, value_bytes: usize) -> bool {
+        if self.transaction.bytes >= TRANSACTION_BYTES_MAX {
+            return false;
         }
+        let bytes = (key.len() + value_bytes) as i64;
+        self.transaction.write(key, None, -bytes, -1);
+        self.expired += 1;
+        true
+    }
+
+    pub(super) fn expire_all(&mut self, expired: Vec<(Vec<u8>, usize)>) -> bool {
+        expired.into_iter().all(|(key, value_bytes)| self.expire(key, value_bytes))
     }
 
     /// Deletes expired entries in the open transaction. It goes on where the last sweep ended.
@@ -91,7 +97,7 @@ impl Store {
             budget.entries = budget.entries.saturating_sub(look.entries);
             budget.bytes = budget.bytes.saturating_sub(bytes);
             looks = looks.saturating_sub(look.entries);
-            look.expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
+            self.expire_all(look.expired);
             match look.next {
                 Some(next) => self.sweep_from = next,
                 None => break,
@@ -117,7 +123,11 @@ impl Store {
             let missing = usize::try_from(self.bytes() + more - limit).unwrap_or(usize::MAX);
             let look = self.look(&from, looks, missing, now)?;
             looks = looks.saturating_sub(look.entries);
-            look.expired.into_iter().for_each(|(key, value_bytes)| self.expire(key, value_bytes));
+            if !self.expire_all(look.expired) {
+                // It has passed entries that it did not delete: another transaction begins anew.
+                self.full_round = FullRound::default();
+                break;
+            }
             let passed = [self.full_round.expires_at, look.expires_at].into_iter().flatten().min();
             if let Some(next) = look.next {
                 self.full_round = FullRound { from: next, expires_at: passed, full_until: None };
