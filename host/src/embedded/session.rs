@@ -4,8 +4,8 @@
 //! transaction is a buffer in memory, so there is never an open transaction to abort: commit writes outputs and offsets
 //! as one, and any other end of a session leaves nothing behind. Commits are refused
 //!
-//! * after a newer session opened with the same transactional id (Restart),
-//! * after the group's generation changed since `begin`, or for a partition of somebody else (Abort).
+//! * after a newer session opened with the same transactional id (Ended),
+//! * after the group's generation changed since `begin` (Withheld), or for a partition of somebody else (Abort).
 //!
 //! At-least-once runs on the same path and gives the stronger guarantee.
 

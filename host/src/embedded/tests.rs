@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::block::Entry;
 use super::{EmbeddedLog, Options, cleanup, commit};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
@@ -279,7 +280,7 @@ fn a_silent_member_is_evicted_and_told_so() {
     assert_eq!(change, Some(Rebalance::Assign(vec![T0])));
     assert_eq!(other.assign(&[T0]).expect("assigns").len(), 1);
     let offset = CommitOffset { partition: T0, next_offset: 0, metadata: String::new() };
-    assert!(matches!(silent.commit(&[offset]), Err(SessionError::Abort(_))));
+    assert!(matches!(silent.commit(&[offset]), Err(SessionError::Withheld { code: Code::Fenced, .. })));
     silent.abort().expect("aborts");
     let change = silent.poll(Duration::ZERO, 1, &mut |_, _| {}).expect("polls");
     assert_eq!(change, Some(Rebalance::Lost(vec![T0])));
