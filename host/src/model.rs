@@ -1,4 +1,5 @@
-//! Plain validated values that the whole host uses. No I/O, no clock, no dependency on other modules.
+//! Plain validated values that the whole host uses. No I/O and no dependency on other modules; the two
+//! clocks are read in [`clock`] and [`units`] alone.
 //!
 //! Text becomes one of these types at the edge ([`names`], [`spec`]); inside, a value of them is valid.
 

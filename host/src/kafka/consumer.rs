@@ -277,8 +277,13 @@ impl Consumer {
         if waiting.is_empty() {
             return Ok(Vec::new());
         }
+        let found = self.find_offsets(&waiting).unwrap_or_else(|error| {
+            // The other partitions go on, and these are asked for again.
+            tracing::debug!(group = self.group, %error, "offsets are not known yet");
+            Vec::new()
+        });
         let mut settled = Vec::new();
-        for StartOffset { position, problem } in self.find_offsets(&waiting)? {
+        for StartOffset { position, problem } in found {
             let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
             if let Some(problem) = problem {
                 self.note_unplaced(partition, &problem, &position);

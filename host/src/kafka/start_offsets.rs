@@ -13,6 +13,8 @@ use crate::ports::NoPlace;
 /// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
 /// leader that has just been elected may not know its partition's end yet.
 const ASKED_MAX: usize = 2;
+/// Longest time of a single question for committed offsets.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time for the partitions' ends: the group waits for them.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -77,13 +79,24 @@ pub(super) fn committed(consumer: &Client, group: &str, partitions: &[(&str, i32
     let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
     let mut committed = Vec::new();
     for _ in 0..ASKED_MAX {
-        let answers = consumer.group_offsets(group, &list, CALL_TIMEOUT)?;
-        committed = answers.into_iter().map(uncompared).collect();
+        committed = ask(consumer, group, &list)?.into_iter().map(uncompared).collect();
         if !committed.iter().any(|start| start.problem == Some(OffsetProblem::Missing)) {
             break;
         }
     }
     Ok(committed)
+}
+
+/// Asks once. A coordinator that is changing, say, is asked again by the client itself, which waits for open transactions.
+fn ask(consumer: &Client, group: &str, list: &PartitionList) -> Result<Vec<CommittedOffset>, RawError> {
+    match consumer.group_offsets(group, list, OFFSETS_TIMEOUT) {
+        Ok(answers) => Ok(answers),
+        Err(error) => {
+            tracing::debug!(group, %error, "the committed offsets are asked for again");
+            consumer.committed(list, CALL_TIMEOUT)?;
+            Ok(list.entries().into_iter().map(CommittedOffset::Stable).collect())
+        }
+    }
 }
 
 fn uncompared(answer: CommittedOffset) -> StartOffset {

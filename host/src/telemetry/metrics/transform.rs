@@ -31,6 +31,7 @@ pub struct TransformMetrics {
     bytes_out: IntCounterVec,
     failed: IntCounterVec,
     aborted: IntCounterVec,
+    pauses: IntCounterVec,
     swaps: IntCounterVec,
     lag: IntGaugeVec,
     worker_state: IntGaugeVec,
@@ -76,6 +77,11 @@ impl TransformMetrics {
             lag: r.gauges("sandbar_lag_records", "End of the partition minus committed offset", &["topic", "partition"]),
             committed: r.counter("sandbar_transactions_committed_total", "Transactions committed"),
             aborted: r.counters("sandbar_transactions_aborted_total", "Transactions aborted, by reason", &["reason"]),
+            pauses: r.counters(
+                "sandbar_partition_pauses_total",
+                "Partitions that a worker stopped reading for a while, by reason",
+                &["reason"],
+            ),
             commit_time: r.histogram(
                 "sandbar_transaction_commit_seconds",
                 "Time of a commit, with the flush before it",
@@ -113,6 +119,11 @@ impl TransformMetrics {
     /// Counts a transaction that was given up.
     pub fn aborted(&self, reason: &str) {
         self.aborted.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a partition that is not read on for a while.
+    pub fn paused(&self, reason: &str) {
+        self.pauses.with_label_values(&[reason]).inc();
     }
 
     /// Counts a trial that ended: `ok` or `refused`.

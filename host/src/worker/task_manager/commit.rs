@@ -49,7 +49,7 @@ impl TaskManager {
         !self.states.are_needed()
             || self.is_due(now.mono)
             || self.tasks.values().any(|task| task.is_tick_due(now))
-            || self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= PORTION_BYTES
+            || self.pending_bytes() >= PORTION_BYTES
     }
 
     /// Returns true if everything that is pending is to be done and committed now.

@@ -22,14 +22,21 @@ impl TaskManager {
         self.holds.update(&pending);
         let is_backing_off = self.transaction.is_backing_off(now);
         for (&partition, task) in &self.tasks {
-            let must_wait = is_backing_off || task.is_waiting(now) || self.holds.is_held(partition);
+            let reason = if task.is_waiting(now) {
+                Some("waiting")
+            } else if is_backing_off {
+                Some("back-off")
+            } else {
+                self.holds.is_held(partition).then_some("pending")
+            };
             let index = self.paused.iter().position(|&paused| paused == partition);
-            match (must_wait, index) {
-                (true, None) => {
+            match (reason, index) {
+                (Some(reason), None) => {
                     self.session.pause(partition)?;
                     self.paused.push(partition);
+                    self.rollout.current().observer.metrics.paused(reason);
                 }
-                (false, Some(index)) => {
+                (None, Some(index)) => {
                     self.session.resume(partition)?;
                     self.paused.swap_remove(index);
                 }

@@ -130,6 +130,7 @@ fn open(log: &EmbeddedLog) -> Box<dyn Session> {
         inputs: vec!["in".parse().expect("valid")],
         outputs: vec!["out".parse().expect("valid")],
         delivery: Delivery::ExactlyOnce,
+        transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
         start: Start::Earliest,
         begun: BTreeMap::new(),
         co_partitioned: false,
