@@ -5,12 +5,12 @@ use serde_json::json;
 
 use crate::job::{Job, numbered, unchanged};
 
-const GREEDY: usize = 6;
+const GREEDY: usize = 8;
 /// Records that wait for each greedy transform: more than it gets done.
 const QUEUE: usize = 4_000;
-/// A quarter of a second on this kind of machine, and half of the innocent one's limit.
-const TURNS: u64 = 250_000_000;
-const INNOCENT_RECORDS: usize = 12;
+/// About a third of a second, and a third of the innocent one's limit.
+const TURNS: u64 = 1_500_000_000;
+const INNOCENT_RECORDS: usize = 6;
 
 /// Seconds of CPU time that a team has had.
 fn cpu_seconds(metrics: &str, team: &str) -> f64 {
@@ -18,7 +18,7 @@ fn cpu_seconds(metrics: &str, team: &str) -> f64 {
     metrics.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0.0)
 }
 
-/// A call of a quarter of a second takes some seconds beside 24 threads that never rest. Its limit counts CPU time, and its
+/// A call of a third of a second takes some seconds beside 32 threads that never rest. Its limit counts CPU time, and its
 /// team has a share of the processors.
 #[test]
 fn a_busy_neighbour_costs_an_innocent_team_no_record() {
@@ -35,7 +35,7 @@ fn a_busy_neighbour_costs_an_innocent_team_no_record() {
         })
         .collect();
     let mut innocent = Job::new(cluster, "innocent", 1, guests::fixture(), json!({"mode": "spin", "turns": TURNS}))
-        .with(json!({"limits": {"batch_records": 1, "batch_time": "500ms"}}));
+        .with(json!({"limits": {"batch_records": 1, "batch_time": "1s"}}));
     innocent.transform = "innocent/innocent".into();
     innocent.dead_letters = "innocent.innocent.dead-letter".into();
     innocent.progress = Progress::new(innocent.kafka, &format!("sandbar.{cluster}.innocent.innocent"), &innocent.input);

@@ -182,7 +182,9 @@ impl Aborts {
 
     /// Returns true if transactions are aborted again and again, or for a reason that does not pass by itself.
     pub fn are_stuck(&self) -> bool {
-        let lasts = self.error.as_ref().is_some_and(|error| self.backed_off > 0 && !error.code.may_pass());
+        // A group that gives partitions to others fences a transaction, which is over with that.
+        let passes = |code: Code| code.may_pass() || code == Code::Fenced;
+        let lasts = self.error.as_ref().is_some_and(|error| self.backed_off > 0 && !passes(error.code));
         self.backed_off > PASSING_ABORTS_MAX || lasts
     }
 }

@@ -24,7 +24,7 @@ const RATE: usize = 500;
 const GREEDY: usize = 20;
 /// Records that wait for each greedy transform, and the work on each: about 50 ms.
 const QUEUE: usize = 20_000;
-const TURNS: u64 = 50_000_000;
+const TURNS: u64 = 200_000_000;
 const TEAMS: &str = "teams:\n  one: {cpu_weight: 1}\n  three: {cpu_weight: 3}\n";
 
 /// The figures of the modest team.
