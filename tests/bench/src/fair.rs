@@ -22,7 +22,7 @@ const WORK: &str = "bench.fair.work";
 const WORK_DONE: &str = "bench.fair.done";
 const RATE: usize = 500;
 const GREEDY: usize = 20;
-/// Records that wait for each greedy transform, and the work on each: about 50 ms.
+/// Records that wait for each greedy transform, and the work on each: about 50 ms. A call has 20 of them.
 const QUEUE: usize = 20_000;
 const TURNS: u64 = 200_000_000;
 const TEAMS: &str = "teams:\n  one: {cpu_weight: 1}\n  three: {cpu_weight: 3}\n";
@@ -58,7 +58,7 @@ pub fn run() -> anyhow::Result<()> {
         for number in 0..count {
             let spec = json!({
                 "module": module, "inputs": [WORK], "outputs": {"out": WORK_DONE}, "start": "earliest",
-                "config": {"mode": "spin", "turns": TURNS},
+                "config": {"mode": "spin", "turns": TURNS}, "limits": {"batch_records": 20},
             });
             api.deploy(&format!("{team}/spin-{number}"), &spec);
         }
