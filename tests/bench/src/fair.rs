@@ -121,6 +121,11 @@ fn median(what: &str, rounds: usize, mut measure: impl FnMut() -> Figures) -> Fi
 fn measure(kafka: &KafkaCluster, producer: &Producer, seconds: usize) -> Figures {
     let count = RATE * seconds;
     let mut reader = LiveReader::at_end(kafka, OUTPUT);
+    // A reader that begins is late by some hundred milliseconds, which is not the host's doing.
+    producer.send(INPUT, &Message::new("first", now_ms().to_string()));
+    wait::until("the reader has begun", wait::PATIENCE, || {
+        if reader.poll(Duration::from_millis(100)).is_empty() { Err("no record has come".into()) } else { Ok(()) }
+    });
     let started = Instant::now();
     let mut latencies_ms: Vec<f64> = Vec::with_capacity(count);
     let mut sent = 0;
