@@ -80,6 +80,8 @@ bench: setup-kafka ## the cost of Sandbar beside bare clients (RECORDS=1000000, 
 	$(target)/release/sandbar-bench swap
 	$(target)/release/sandbar-bench restart
 	$(target)/release/sandbar-bench restore
+	@echo "make: a team beside a greedy one, and two whose weights are 1 and 3"
+	$(target)/release/sandbar-bench fair
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary
 

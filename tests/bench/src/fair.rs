@@ -46,7 +46,7 @@ pub fn run() -> anyhow::Result<()> {
     let api = host.api();
     let module = api.upload(&guests::fixture());
     let spec = json!({
-        "module": module, "inputs": [INPUT], "outputs": {"out": OUTPUT}, "start": "latest", "config": {"mode": "echo"},
+        "module": module, "inputs": [INPUT], "outputs": {"out": OUTPUT}, "start": "earliest", "config": {"mode": "echo"},
     });
     api.deploy("modest/echo", &spec);
     let producer = Producer::new(&kafka);
