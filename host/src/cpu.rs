@@ -52,7 +52,7 @@ pub struct CpuAccount {
 /// A processor that this thread has, until it is dropped.
 #[must_use]
 pub struct Processor {
-    /// It belongs to the thread that took it.
+    /// A processor belongs to the thread that took it.
     _thread: PhantomData<*const ()>,
 }
 

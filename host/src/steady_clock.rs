@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 use crate::model::units::Timestamp;
 
-/// It is at most a tenth faster or slower than time: an hour is made up for in ten.
+/// The clock is at most a tenth faster or slower than time: it makes up for an hour in ten.
 const PACE_DIVISOR: i64 = 10;
 /// A difference above this is corrected at once.
 const STEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -86,7 +86,7 @@ pub struct Growth {
 }
 
 impl Request {
-    /// Tells one request from another by what the client sent; fields that the host adds are no part of it.
+    /// Tells one request from another by the content that the client sent; fields that the host adds do not count.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(&(&self.expected, &self.change)).expect("a request is plain data"))
     }

@@ -32,7 +32,7 @@ pub enum FileError {
     Unreadable(String),
     #[error(transparent)]
     Malformed(#[from] yaml::Error),
-    /// It may be in the middle of being written: no content is not taken for "no limits".
+    /// An empty file may be in the middle of being written: it does not mean "no limits".
     #[error("it is empty; a file without limits is written as {{}}")]
     Empty,
     #[error("{}", shown(.0))]
