@@ -3,6 +3,7 @@
 //! Each component has a struct of options of its own, whose `Default` has the values of options that nobody gave.
 
 mod flags;
+mod machine;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -101,7 +102,7 @@ impl Flags {
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             teams: flags.teams_options(transform_log.team_rate),
             transform_log,
-            guest_calls_max: flags.guest_calls_max.map_or_else(processors, std::num::NonZero::get),
+            guest_calls_max: flags.guest_calls_max.map_or_else(machine::processors, std::num::NonZero::get),
             log: flags.log_options(),
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),
             host: flags.host,
@@ -156,6 +157,7 @@ impl Flags {
             compiler,
             cache_bytes_max: bytes(self.compiled_cache_max, default.cache_bytes_max),
             address_space_bytes_max: bytes(self.guest_address_space_max, default.address_space_bytes_max),
+            memory_bytes_max: bytes(self.guest_memory_max, machine::memory_bytes() / 2),
             dry_run_log_rate,
         }
     }
@@ -197,10 +199,6 @@ impl Flags {
         let default = LogOptions::default();
         LogOptions { filter: self.log.clone().unwrap_or(default.filter), format: self.log_format.unwrap_or(default.format) }
     }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn bytes(flag: Option<Bytes>, default: u64) -> u64 {

@@ -84,6 +84,11 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_COMPILE_MEMORY_MAX", value_name = "SIZE")]
     pub compile_memory_max: Option<Bytes>,
 
+    /// Most memory of the instances of all transforms together. An instance that needs more waits
+    /// [default: half of the memory of the machine or of its control group]
+    #[arg(long, env = "SANDBAR_GUEST_MEMORY_MAX", value_name = "SIZE")]
+    pub guest_memory_max: Option<Bytes>,
+
     /// Guests that run at once, of all teams; more of them wait for their team's turn [default: the number of processors]
     #[arg(long, env = "SANDBAR_GUEST_CALLS_MAX", value_name = "N")]
     pub guest_calls_max: Option<std::num::NonZero<usize>>,
@@ -260,6 +265,7 @@ impl Flags {
             compilers_max: self.compilers_max.or(file.compilers_max),
             compiled_module_max: self.compiled_module_max.or(file.compiled_module_max),
             compiled_cache_max: self.compiled_cache_max.or(file.compiled_cache_max),
+            guest_memory_max: self.guest_memory_max.or(file.guest_memory_max),
             guest_calls_max: self.guest_calls_max.or(file.guest_calls_max),
             guest_address_space_max: self.guest_address_space_max.or(file.guest_address_space_max),
             state_cache_max: self.state_cache_max.or(file.state_cache_max),

@@ -10,6 +10,7 @@ use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, L
 use super::bindings::transformer::TransformerPre;
 use super::context::Context;
 use super::error::root_text;
+use super::host_memory::HostMemory;
 use super::worlds;
 use crate::model::module::ModuleError;
 
@@ -23,6 +24,7 @@ pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Context>>,
     pub(super) address_space: Arc<AddressSpace>,
+    pub(super) memory: Arc<HostMemory>,
 }
 
 impl Engine {
@@ -41,12 +43,13 @@ impl Engine {
         };
         std::thread::Builder::new().name("epoch".into()).spawn(ticker).map_err(|error| error.to_string())?;
         let address_space = Arc::new(AddressSpace::new(ADDRESS_SPACE_BYTES_MAX, None));
-        Ok(Self { engine, linker: Arc::new(linker), address_space })
+        let memory = Arc::new(HostMemory::new(u64::MAX, None));
+        Ok(Self { engine, linker: Arc::new(linker), address_space, memory })
     }
 
-    /// Counts the address space of instances against another budget.
-    pub fn with_address_space(self, space: AddressSpace) -> Self {
-        Self { address_space: Arc::new(space), ..self }
+    /// Counts the address space and the memory of instances against other budgets.
+    pub fn with_budgets(self, space: AddressSpace, memory: HostMemory) -> Self {
+        Self { address_space: Arc::new(space), memory: Arc::new(memory), ..self }
     }
 
     /// Checks that a component's functions have the world's types. Runs nothing of it.

@@ -13,7 +13,7 @@ use super::context::{Context, HANDLES_MAX};
 use super::engine::Engine;
 use super::error::{TEXT_BYTES_MAX, text};
 use super::settings::{LIFTED_RECORDS, Settings};
-use super::trap::guest_error;
+use super::trap::{guest_error, no_memory};
 use crate::model::batch::{Batch, Failure, Output, TICK_ROWS};
 use crate::model::names::TopicName;
 use crate::model::text::brief;
@@ -90,9 +90,13 @@ impl Instance {
         let result = call(self);
         std::mem::swap(&mut self.store.data_mut().state, state);
         match result {
-            Ok(Ok(output)) => Ok(from_guest(output)),
-            Ok(Err(message)) => Err(GuestError::Returned(text(message))),
             Err(error) => Err(guest_error(self.store.data(), &error)),
+            // A guest that goes on without the memory may give another output than with it.
+            Ok(result) => match (&self.store.data().memory.refused_by_host, result) {
+                (Some(reason), _) => Err(no_memory(reason)),
+                (None, Ok(output)) => Ok(from_guest(output)),
+                (None, Err(message)) => Err(GuestError::Returned(text(message))),
+            },
         }
     }
 }

@@ -13,6 +13,7 @@ use super::instance::Instance;
 use super::memory::Memory;
 use super::settings::Settings;
 use super::structure::Footprint;
+use super::trap::no_memory;
 use super::worlds::WORLDS;
 use crate::model::module::ModuleError;
 use crate::ports::{Guest, GuestError, GuestFactory, TrapKind};
@@ -60,12 +61,13 @@ impl GuestFactory for InstanceFactory {
         let reserved = self.engine.address_space.reserve(self.footprint.memories);
         let address_space = reserved.map_err(GuestError::Host)?;
         let bytes_max = self.settings.memory_bytes_max;
-        let memory = Memory::new(bytes_max, &self.footprint);
+        let mut memory = Memory::new(bytes_max, &self.footprint, &self.engine.memory);
         if !memory.has_room() {
             let bytes = memory.bytes();
             let message = format!("an instance takes {bytes} bytes before its memory, of {bytes_max} (limits.memory)");
             return Err(GuestError::Trapped { kind: TrapKind::Memory, message });
         }
+        memory.take_instance().map_err(|reason| no_memory(&reason))?;
         let context = Context::new(self.settings.clone(), self.tables.clone(), self.log.clone(), memory, self.footprint);
         Ok(Box::new(Instance::new(&self.engine, &self.module, context, address_space)?))
     }

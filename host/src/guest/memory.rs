@@ -1,15 +1,19 @@
-//! The memory of an instance against `limits.memory`: its linear memories, the elements of its tables, and its own
+//! The memory of an instance against `limits.memory`, and against that of the host: its linear memories, the elements of its tables, and its own
 //! size in the host ([`Footprint`]).
 
+use std::sync::Arc;
+
+use super::host_memory::{HostMemory, MemoryShare};
 use super::structure::Footprint;
 
 /// A table's element is a pointer in the host.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
 /// The memory of one instance. Growth is granted here before wasmtime carries it out.
-#[derive(Debug, Default)]
 pub(super) struct Memory {
     bytes_max: usize,
+    /// Its part of the memory of all instances.
+    share: MemoryShare,
     /// Everything but linear memories and tables: it is there from the beginning.
     instance_bytes: usize,
     linear_bytes: usize,
@@ -18,8 +22,8 @@ pub(super) struct Memory {
     granted: Option<Growth>,
     /// A growth that this call asked for was over the limit.
     pub refused: bool,
-    /// The system's words where it refused a growth that was granted.
-    pub refused_by_system: Option<String>,
+    /// The reason for which the host, or the system, refused a growth that the limit allows.
+    pub refused_by_host: Option<String>,
 }
 
 /// By how much one of the two becomes more.
@@ -30,14 +34,27 @@ enum Growth {
 }
 
 impl Memory {
-    pub fn new(bytes_max: usize, footprint: &Footprint) -> Self {
-        let instance_bytes = usize::try_from(footprint.bytes).unwrap_or(usize::MAX);
-        Self { bytes_max, instance_bytes, ..Self::default() }
+    pub fn new(bytes_max: usize, footprint: &Footprint, host: &Arc<HostMemory>) -> Self {
+        Self {
+            bytes_max,
+            share: host.share(),
+            instance_bytes: usize::try_from(footprint.bytes).unwrap_or(usize::MAX),
+            linear_bytes: 0,
+            table_bytes: 0,
+            granted: None,
+            refused: false,
+            refused_by_host: None,
+        }
     }
 
     /// Tells whether the instance fits without its linear memories and tables.
     pub fn has_room(&self) -> bool {
         self.instance_bytes <= self.bytes_max
+    }
+
+    /// Takes the memory that an instance has beside its linear memories and tables. An error is the host's.
+    pub fn take_instance(&mut self) -> Result<(), String> {
+        self.share.grow(self.instance_bytes)
     }
 
     pub fn bytes(&self) -> usize {
@@ -49,7 +66,7 @@ impl Memory {
     pub fn grow_linear(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         self.granted = None;
         let more = desired.saturating_sub(current);
-        if maximum.is_some_and(|maximum| desired > maximum) || !self.fits(more) {
+        if maximum.is_some_and(|maximum| desired > maximum) || !self.take(more) {
             return false;
         }
         self.linear_bytes += more;
@@ -61,7 +78,7 @@ impl Memory {
     pub fn grow_table(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         self.granted = None;
         let more = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
-        if maximum.is_some_and(|maximum| desired > maximum) || !self.fits(more) {
+        if maximum.is_some_and(|maximum| desired > maximum) || !self.take(more) {
             return false;
         }
         self.table_bytes += more;
@@ -71,24 +88,41 @@ impl Memory {
 
     /// Gives back the growth that was granted last and then failed.
     pub fn grow_failed(&mut self, refusal: String) {
-        match self.granted.take() {
-            Some(Growth::Linear(bytes)) => self.linear_bytes -= bytes,
-            Some(Growth::Table(bytes)) => self.table_bytes -= bytes,
+        let bytes = match self.granted.take() {
+            Some(Growth::Linear(bytes)) => {
+                self.linear_bytes -= bytes;
+                bytes
+            }
+            Some(Growth::Table(bytes)) => {
+                self.table_bytes -= bytes;
+                bytes
+            }
             None => return,
-        }
-        self.refused_by_system = Some(refusal);
+        };
+        self.share.shrink(bytes);
+        self.refused_by_host = Some(refusal);
     }
 
     /// Forgets the refusals of an earlier call: a trap is explained by its own call alone.
     pub fn begin_call(&mut self) {
         self.refused = false;
-        self.refused_by_system = None;
+        self.refused_by_host = None;
     }
 
-    fn fits(&mut self, more: usize) -> bool {
+    /// Takes memory, if both limits allow it.
+    fn take(&mut self, more: usize) -> bool {
         let fits = self.bytes().checked_add(more).is_some_and(|total| total <= self.bytes_max);
         self.refused |= !fits;
-        fits
+        if !fits {
+            return false;
+        }
+        match self.share.grow(more) {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.refused_by_host = Some(refusal);
+                false
+            }
+        }
     }
 }
 
@@ -99,7 +133,26 @@ mod tests {
     const PAGE: usize = 64 << 10;
 
     fn memory(bytes_max: usize, instance_bytes: u64) -> Memory {
-        Memory::new(bytes_max, &Footprint { bytes: instance_bytes, ..Footprint::default() })
+        memory_of(bytes_max, instance_bytes, u64::MAX)
+    }
+
+    fn memory_of(bytes_max: usize, instance_bytes: u64, host_bytes_max: u64) -> Memory {
+        let host = Arc::new(HostMemory::new(host_bytes_max, None));
+        Memory::new(bytes_max, &Footprint { bytes: instance_bytes, ..Footprint::default() }, &host)
+    }
+
+    #[test]
+    fn a_refusal_of_the_host_is_not_one_of_the_limit() {
+        let mut memory = memory_of(4 * PAGE, PAGE as u64, 2 * PAGE as u64);
+        memory.take_instance().expect("there is room");
+        assert!(memory.grow_linear(0, PAGE, None));
+        assert!(!memory.grow_linear(PAGE, 2 * PAGE, None));
+        assert!(!memory.refused && memory.refused_by_host.is_some());
+        assert_eq!(memory.bytes(), 2 * PAGE);
+        memory.begin_call();
+        assert!(!memory.grow_linear(PAGE, 4 * PAGE, None));
+        assert!(memory.refused && memory.refused_by_host.is_none(), "the limit comes first");
+        assert!(memory_of(PAGE, PAGE as u64, 1).take_instance().is_err());
     }
 
     #[test]
@@ -134,7 +187,7 @@ mod tests {
         assert!(memory.grow_linear(0, 4 * PAGE, None));
         memory.grow_failed("no memory".into());
         memory.grow_failed("no memory".into());
-        assert_eq!((memory.bytes(), memory.refused_by_system.as_deref()), (0, Some("no memory")));
+        assert_eq!((memory.bytes(), memory.refused_by_host.as_deref()), (0, Some("no memory")));
         // One that the memory's own maximum forbids is not granted, and its failure gives nothing back.
         assert!(memory.grow_linear(0, PAGE, None));
         assert!(!memory.grow_linear(PAGE, 2 * PAGE, Some(PAGE)));

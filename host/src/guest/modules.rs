@@ -25,6 +25,7 @@ use super::compile::{Compiler, Jail, is_out_of_memory};
 use super::context::Tables;
 use super::engine::Engine;
 use super::error::root_text;
+use super::host_memory::HostMemory;
 use super::instance_factory::InstanceFactory;
 use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
@@ -50,6 +51,9 @@ pub struct ModuleOptions {
     pub cache_bytes_max: u64,
     /// Most address space of all instances together. Default 32 TiB (`--guest-address-space-max`).
     pub address_space_bytes_max: u64,
+    /// Most memory of all instances together. Default: no limit here; a host's is half of the machine's
+    /// (`--guest-memory-max`).
+    pub memory_bytes_max: u64,
     /// Log lines of all dry runs together. Default: those of a team (`--team-log-lines-max`, `--team-log-bytes-max`).
     pub dry_run_log_rate: Rate,
 }
@@ -60,6 +64,7 @@ impl Default for ModuleOptions {
             compiler: Compiler::default(),
             cache_bytes_max: 1 << 30,
             address_space_bytes_max: ADDRESS_SPACE_BYTES_MAX,
+            memory_bytes_max: u64::MAX,
             dry_run_log_rate: TEAM_LOG_RATE,
         }
     }
@@ -98,9 +103,11 @@ struct CompiledModule {
 impl Modules {
     /// Opens the cache of compiled modules in `folder`. Calls wait among deployments, without a limit of time.
     pub fn open(folder: &Path, options: ModuleOptions, metrics: ModuleMetrics) -> Result<Self, String> {
-        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, dry_run_log_rate } = options;
+        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, memory_bytes_max, dry_run_log_rate } =
+            options;
         let space = AddressSpace::new(address_space_bytes_max, Some(metrics.clone()));
-        let engine = Engine::new()?.with_address_space(space);
+        let memory = HostMemory::new(memory_bytes_max, Some(metrics.clone()));
+        let engine = Engine::new()?.with_budgets(space, memory);
         let cache = Cache::open(folder, cache_bytes_max)?.of_build(&engine.engine.precompile_compatibility_hash());
         let turns = Turns::new(compiler.at_once_max, metrics.clone());
         let shared = Shared {

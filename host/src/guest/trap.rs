@@ -18,11 +18,11 @@ pub(super) fn guest_error(context: &Context, error: &wasmtime::Error) -> GuestEr
         let message = format!("a call returned or logged more than {bytes_max} bytes at once");
         return GuestError::Output { limit: true, message };
     }
-    if let Some(refusal) = &context.memory.refused_by_system {
-        return GuestError::Host(format!("the system gave no memory to an instance: {refusal}"));
+    if let Some(refusal) = &context.memory.refused_by_host {
+        return no_memory(refusal);
     }
     if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
-        return GuestError::Host(format!("the system gave no memory to an instance: {errno}"));
+        return no_memory(&errno.to_string());
     }
     if context.out_of_time == Some(Limit::Clock) {
         let time = context.settings.call_time_max;
@@ -49,6 +49,11 @@ pub(super) fn guest_error(context: &Context, error: &wasmtime::Error) -> GuestEr
         (TrapKind::Trap, None) => trap.map_or_else(|| root_text(error), |trap| trap.to_string()),
     };
     GuestError::Trapped { kind, message: text(message) }
+}
+
+/// The host, or its system, gave no memory to an instance.
+pub(super) fn no_memory(reason: &str) -> GuestError {
+    GuestError::Host(format!("the host gave no memory to an instance: {reason}"))
 }
 
 fn is_lift_limit(error: &wasmtime::Error) -> bool {

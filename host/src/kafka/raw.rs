@@ -14,6 +14,7 @@
 //! | `events`, `callbacks` | notes that the callbacks leave for the owner of a client |
 //! | `assignment` | the answers to a rebalance |
 //! | `client` | a client's life: configured, made, closed |
+//! | `condition` | the waits of librdkafka's threads, by the monotonic clock |
 //! | `membership`, `consume`, `offsets` | the calls of a consumer |
 //! | `produce`, `transaction` | the calls of a producer |
 //! | `describe` | ids and sizes of topics |
@@ -22,6 +23,8 @@
 mod assignment;
 mod callbacks;
 mod client;
+#[cfg(target_env = "gnu")]
+mod condition;
 mod consume;
 mod convert;
 mod describe;

@@ -16,12 +16,14 @@ pub struct ModuleMetrics {
     compiles_waiting: IntGaugeVec,
     in_memory_bytes: IntGauge,
     address_space: IntGauge,
+    guest_memory: IntGauge,
 }
 
 impl ModuleMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
         let running = "Modules being compiled (limit: --compilers-max)";
         let space = "Address space that the instances of all transforms reserve (limit: --guest-address-space-max)";
+        let memory = "Memory of the instances of all transforms (limit: --guest-memory-max)";
         Self {
             compiled: r.counters("sandbar_modules_compiled_total", "Modules compiled, by result", &["result"]),
             // From 50 ms, a small module, to 51 s: the default limit is 60 s.
@@ -30,6 +32,7 @@ impl ModuleMetrics {
             compiles_waiting: r.gauges("sandbar_compiles_waiting", "Threads that wait for a compiler", &["queue"]),
             in_memory_bytes: r.gauge("sandbar_compiled_modules_bytes", "Bytes of the compiled modules in memory"),
             address_space: r.gauge("sandbar_guest_address_space_bytes", space),
+            guest_memory: r.gauge("sandbar_guest_memory_total_bytes", memory),
         }
     }
 
@@ -55,6 +58,11 @@ impl ModuleMetrics {
     /// Sets the bytes of the compiled modules in memory.
     pub fn in_memory(&self, bytes: u64) {
         self.in_memory_bytes.set(gauge_value(bytes));
+    }
+
+    /// Sets the memory that all instances have.
+    pub fn guest_memory(&self, bytes: u64) {
+        self.guest_memory.set(gauge_value(bytes));
     }
 
     /// Sets the address space that all instances reserve.

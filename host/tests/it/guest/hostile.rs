@@ -329,6 +329,23 @@ fn address_space_is_a_budget() {
     make().expect("there is room");
 }
 
+/// The memory of all instances is a budget of the host. A guest that gets none is not to blame, also if it goes on without:
+/// its output could be another one.
+#[test]
+fn the_memory_of_all_instances_is_a_budget() {
+    const GREEDY: &str = "(drop (memory.grow (i32.const 320))) (call $ok)";
+    let modules = modules_with(ModuleOptions { memory_bytes_max: 32 << 20, ..ModuleOptions::default() });
+    let make = || instance_of(&modules, &Hostile::process(GREEDY).build(), json!({ "memory": "64MiB" }));
+    let call = |guest: &mut dyn Guest| guest.process(&batch(&["a"]), CALL, &mut KeyedState::default());
+    let mut first = make().expect("there is room");
+    call(&mut *first).expect("there is room for 20 MiB");
+    let mut second = make().expect("there is room for a small instance");
+    let refused = call(&mut *second).expect_err("there is none left");
+    assert!(matches!(&refused, GuestError::Host(text) if text.contains("guest_memory_max")), "{refused:?}");
+    drop((first, second));
+    call(&mut *make().expect("there is room")).expect("it was given back");
+}
+
 /// A host that has no memory for a guest blames no record: the transaction is aborted, and tried again.
 #[test]
 fn a_host_without_memory_blames_no_record() {

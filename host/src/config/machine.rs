@@ -1,0 +1,42 @@
+//! The size of the machine that a host runs on, for defaults.
+
+/// The processors that this process may use.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The memory of the machine, or of the control group if that has less, in bytes; `u64::MAX` if the system does not say.
+pub(super) fn memory_bytes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    memory_of(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"))
+}
+
+fn memory_of(meminfo: &str, control_group: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let total = total.and_then(|kib| kib.trim().parse::<u64>().ok()).map(|kib| kib.saturating_mul(1024));
+    // A group without a limit says "max".
+    let group = control_group.trim().parse::<u64>().ok();
+    total.into_iter().chain(group).min().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(meminfo: &str, control_group: &str, bytes: u64) {
+        assert_eq!(memory_of(meminfo, control_group), bytes, "{meminfo:?}, {control_group:?}");
+    }
+
+    #[test]
+    fn the_smaller_of_machine_and_group_counts() {
+        let meminfo = "MemTotal:       24576 kB\nMemFree:         1000 kB\n";
+        check(meminfo, "max\n", 24 << 20);
+        check(meminfo, "1048576\n", 1 << 20);
+        check(meminfo, "1099511627776\n", 24 << 20);
+        check(meminfo, "", 24 << 20);
+        check("", "1048576", 1 << 20);
+        check("", "", u64::MAX);
+        check("MemTotal: much kB", "max", u64::MAX);
+    }
+}
