@@ -40,6 +40,11 @@ impl Dev {
             let spec = json!({"inputs": ["in"], "outputs": {"out": "out"}, "config": {"mode": mode}});
             dev.api.try_deploy_with(TRANSFORM, &spec, &guests::fixture()).success();
         }
+        // The rollout is a part of the state that must not change.
+        wait::until("revision 2 runs", wait::PATIENCE, || {
+            let shown = dev.api.get(ROUTE).json();
+            if shown["running_revisions"] == json!([2]) { Ok(()) } else { Err(shown.to_string()) }
+        });
         dev
     }
 
