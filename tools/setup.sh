@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh           all of these
 #   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
-#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka
+#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime
 #   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
 #   tools/setup.sh browser   needs of the test with a web page: the package chromium (about 110 MiB, 450 MiB unpacked)
@@ -241,6 +241,14 @@ shop() {
     jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
+# === the wall clock ===
+
+wall_clock() {
+    compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null && return
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null && return
+    install_packages "a test sets the wall clock of a host" libfaketime
+}
+
 # === the browser ===
 
 browser() {
@@ -253,7 +261,7 @@ browser() {
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
-        kafka) kafka ;;
+        kafka) kafka && wall_clock ;;
         shop) shop ;;
         browser) browser ;;
         *)

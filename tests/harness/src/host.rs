@@ -9,6 +9,7 @@ use crate::child::Process;
 use crate::http::Api;
 use crate::kafka::KafkaCluster;
 use crate::ports::free_port;
+use crate::wall_clock::WallClock;
 use crate::{dirs, wait};
 
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ pub struct Host {
     dir: PathBuf,
     /// More words of its command line.
     options: Vec<String>,
+    /// More variables of its environment.
+    environment: Vec<(String, String)>,
     process: Option<Process>,
 }
 
@@ -48,6 +51,14 @@ impl Host {
         host.started()
     }
 
+    /// Starts a host whose wall clock the test sets.
+    #[track_caller]
+    pub fn start_with_clock(kafka: &KafkaCluster, cluster: &str, clock: &WallClock) -> Host {
+        let mut host = Self::new(kafka, cluster, &[]);
+        host.environment = clock.environment();
+        host.started()
+    }
+
     #[track_caller]
     fn started(mut self) -> Host {
         self.start_again();
@@ -63,6 +74,7 @@ impl Host {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: dirs::fresh(cluster),
             options: options.iter().map(ToString::to_string).collect(),
+            environment: Vec::new(),
             process: None,
         }
     }
@@ -74,7 +86,7 @@ impl Host {
         command.args(["serve", "--brokers", &self.brokers, "--cluster", &self.cluster]);
         command.args(["--listen", &self.address.to_string(), "--data-dir"]).arg(self.dir.join("data"));
         command.args(["--advertise", &format!("http://{}", self.address)]);
-        command.args(&self.options);
+        command.args(&self.options).envs(self.environment.iter().cloned());
         self.process = Some(Process::start(&format!("sandbar ({})", self.cluster), command, &self.log()));
     }
 

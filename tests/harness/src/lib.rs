@@ -33,6 +33,7 @@ pub mod proxy;
 pub mod seed;
 pub mod topics;
 pub mod wait;
+pub mod wall_clock;
 
 pub use cli::Cli;
 pub use connect::Connect;
@@ -45,3 +46,4 @@ pub use producer::{Message, Producer};
 pub use progress::Progress;
 pub use seed::Seed;
 pub use topics::Record;
+pub use wall_clock::WallClock;
