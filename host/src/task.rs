@@ -77,6 +77,8 @@ pub struct Task {
     buffer: Buffer,
     offsets: Offsets,
     ticks: Ticks,
+    /// The last call was a tick.
+    was_tick: bool,
     waits: Waits,
     health: Health,
     /// Changed by [`Task::update_state`] alone.
@@ -101,6 +103,7 @@ impl Task {
             buffer: Buffer::new(assigned.next_offset),
             offsets,
             ticks: Ticks::default(),
+            was_tick: false,
             waits: Waits::default(),
             health: Health::default(),
             state: State::Starting,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::cpu::{self, thread_time};
 
-/// Time on the clock for a call that no transaction bounds: of `init`, and of dry runs, for which somebody waits. It is twice
-/// the longest `limits.batch_time`.
-const CLOCK_TIME: Duration = Duration::from_secs(10);
+/// Time on the clock for a call that no transaction bounds: of `init`, and of dry runs, for which somebody waits. It is four
+/// times the longest `limits.batch_time`, and less than clients wait.
+const CLOCK_TIME: Duration = Duration::from_secs(20);
 
 /// The end of a call that has not ended by itself. The thread that makes the call sets it and looks at it.
 #[derive(Debug, Clone, Copy)]

@@ -48,7 +48,7 @@ pub enum TrapKind {
 pub struct Call {
     pub partition: TopicPartition,
     pub now: Timestamp,
-    /// The call is [`GuestError::Stalled`] at this time. None: after 10 s.
+    /// The call is [`GuestError::Stalled`] at this time. None: after 20 s.
     pub ends_at: Option<Instant>,
 }
 

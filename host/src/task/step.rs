@@ -48,6 +48,9 @@ impl Task {
         if let Err(failure) = self.ensure_guest() {
             return Ok(self.no_guest(failure, now));
         }
+        // Ticks that last longer than their interval are due all the time: records come between two of them.
+        let is_tick = is_tick && (self.buffer.is_empty() || !self.was_tick);
+        self.was_tick = is_tick;
         match self.buffer.mode() {
             Mode::Batches if is_tick => self.step_tick(context),
             Mode::Batches => self.step_batch(context),

@@ -213,14 +213,20 @@ impl GuestFactory for Guests {
     }
 }
 
-impl Guest for TimedGuest {
-    fn process(&mut self, _: &Batch, call: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+impl TimedGuest {
+    fn call(&self, call: Call) -> Result<Output, GuestError> {
         advance(self.call_ms.get(call.partition.partition as usize).copied().unwrap_or(0));
         Ok(Output::default())
     }
+}
 
-    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
-        Ok(Output::default())
+impl Guest for TimedGuest {
+    fn process(&mut self, _: &Batch, call: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        self.call(call)
+    }
+
+    fn tick(&mut self, call: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        self.call(call)
     }
 
     fn memory_bytes(&self) -> usize {

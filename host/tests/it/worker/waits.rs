@@ -81,6 +81,15 @@ fn a_partition_with_a_slow_guest_leaves_room_for_another() {
     assert!(took < 4000, "{took} ms");
 }
 
+/// A tick is due again before the last one has ended.
+#[test]
+fn ticks_that_last_longer_than_their_interval_leave_room_for_records() {
+    let spec = json!({"tick": "100ms", "limits": {"batch_records": 10}});
+    let (mut manager, log) = begun(FakeLog::new(&[100], 10), Guests::new(&[250], 0), &spec);
+    run_until(&mut manager, &log, 30_000, |log| log.committed.get(&0) == Some(&100));
+    assert_eq!(log.borrow().committed, BTreeMap::from([(0, 100)]));
+}
+
 /// Attempts to make instances that fail are no work, and take time all the same.
 #[test]
 fn a_deadline_holds_beside_steps_without_work() {
