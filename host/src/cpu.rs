@@ -14,7 +14,6 @@
 //! The time of a thread is the CPU time of all that it does for its team, not of its guest alone. Threads of libraries,
 //! such as librdkafka's, are not counted.
 
-mod clock;
 mod fair_queue;
 
 use std::cell::{Cell, RefCell};
@@ -24,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-pub use self::clock::thread_time;
 use self::fair_queue::{FairQueue, Ticket};
 use crate::model::names::TeamName;
+use crate::system_clock;
 use crate::telemetry::metrics::{CpuMetrics, TeamCpuMetrics};
 
 /// The share of a team, relative to the weights of the others that want processors.
@@ -173,6 +172,11 @@ impl Use {
         self.processors.queue.lock().charge(&self.team, time, weight);
         self.meter.used(time);
     }
+}
+
+/// Returns the CPU time that this thread has had.
+pub fn thread_time() -> Duration {
+    system_clock::read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// Returns true if a team that has had less waits for the processor of this thread.

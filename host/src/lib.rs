@@ -26,6 +26,7 @@ pub mod state;
 pub mod steady_clock;
 pub mod stores;
 pub mod supervisor;
+pub mod system_clock;
 pub mod task;
 pub mod teams;
 pub mod telemetry;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use crate::model::units::Timestamp;
+use crate::system_clock;
 
 /// The clock is at most a tenth faster or slower than time: it makes up for an hour in ten.
 const PACE_DIVISOR: i64 = 10;
@@ -77,17 +78,8 @@ impl SteadyClock {
 }
 
 /// The time since the machine was booted. Unlike `Instant`, it goes on while a machine sleeps.
-#[expect(unsafe_code, reason = "a clock of the system that std does not read")]
 fn since_boot() -> Duration {
-    #[cfg(target_os = "linux")]
-    const ID: libc::clockid_t = libc::CLOCK_BOOTTIME;
-    #[cfg(not(target_os = "linux"))]
-    const ID: libc::clockid_t = libc::CLOCK_MONOTONIC;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of this frame, which outlives the call.
-    let answer = unsafe { libc::clock_gettime(ID, &mut time) };
-    assert!(answer == 0, "every system has this clock");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    system_clock::read(libc::CLOCK_BOOTTIME)
 }
 
 #[cfg(test)]

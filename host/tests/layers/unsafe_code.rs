@@ -6,13 +6,12 @@ use crate::sources;
 
 /// The files of the host that may have `unsafe`, with the reason; a name that ends with `/` is a folder.
 const PLACES: &[(&str, &str)] = &[
-    ("cpu/clock.rs", "the CPU clock of a thread"),
     ("guest/compile/jail.rs", "limits of a process that std does not set"),
     ("guest/compile/jail/tests.rs", "system calls that the jail must refuse"),
     ("guest/compile/process.rs", "a child and its pipe, watched without a thread, and a file in memory"),
     ("guest/modules.rs", "machine code that this host's own compiler made"),
     ("kafka/raw/", "librdkafka"),
-    ("steady_clock.rs", "the time since the machine was booted"),
+    ("system_clock.rs", "clocks of the system that std does not read"),
     ("telemetry/metrics/process.rs", "the CPU time of the process"),
 ];
 

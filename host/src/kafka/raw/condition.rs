@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::system_clock;
+
 /// C11's results, as glibc's `threads.h` numbers them.
 const THRD_SUCCESS: libc::c_int = 0;
 const THRD_ERROR: libc::c_int = 2;
@@ -36,8 +38,8 @@ pub unsafe extern "C" fn cnd_timedwait(
     #[cfg(test)]
     tests::CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     // SAFETY: the caller's deadline is valid.
-    let left = since(unsafe { *deadline }, time(libc::CLOCK_REALTIME));
-    let end = after(time(libc::CLOCK_MONOTONIC), left);
+    let left = left(unsafe { *deadline }, system_clock::read(libc::CLOCK_REALTIME));
+    let end = after(system_clock::read(libc::CLOCK_MONOTONIC), left);
     // SAFETY: glibc's `cnd_t` and `mtx_t` are its `pthread_cond_t` and `pthread_mutex_t`; its own `cnd_timedwait` casts them.
     match unsafe { pthread_cond_clockwait(condition, mutex, libc::CLOCK_MONOTONIC, &end) } {
         0 => THRD_SUCCESS,
@@ -46,25 +48,17 @@ pub unsafe extern "C" fn cnd_timedwait(
     }
 }
 
-fn time(clock: libc::clockid_t) -> libc::timespec {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes into a struct of ours; Linux has both clocks.
-    unsafe { libc::clock_gettime(clock, &mut time) };
-    time
-}
-
 /// The time from `now` to `deadline`; none if that is past.
-fn since(deadline: libc::timespec, now: libc::timespec) -> Duration {
-    let nanos = |time: libc::timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
-    let left = nanos(deadline).saturating_sub(nanos(now)).max(0);
-    Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+fn left(deadline: libc::timespec, now: Duration) -> Duration {
+    system_clock::since_zero(deadline).saturating_sub(now)
 }
 
-fn after(now: libc::timespec, left: Duration) -> libc::timespec {
-    let nanos = now.tv_nsec + i64::from(left.subsec_nanos());
-    let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-    let carried = seconds.saturating_add(nanos / 1_000_000_000);
-    libc::timespec { tv_sec: now.tv_sec.saturating_add(carried), tv_nsec: nanos % 1_000_000_000 }
+fn after(now: Duration, left: Duration) -> libc::timespec {
+    let end = now.saturating_add(left);
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(end.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(end.subsec_nanos()),
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +85,7 @@ mod tests {
 
     #[track_caller]
     fn check(deadline: libc::timespec, wall: libc::timespec, expected: (i64, i64)) {
-        let end = after(at(7, 900_000_000), since(deadline, wall));
+        let end = after(Duration::new(7, 900_000_000), left(deadline, system_clock::since_zero(wall)));
         assert_eq!((end.tv_sec, end.tv_nsec), expected);
     }
 
@@ -102,7 +96,7 @@ mod tests {
         check(at(1_000_001, 0), at(1_000_000, 999_999_999), (7, 900_000_001));
         check(at(1_000_000, 0), at(1_000_000, 0), (7, 900_000_000));
         check(at(0, 0), at(1_000_000, 0), (7, 900_000_000));
-        assert!(after(at(7, 0), since(at(i64::MAX, 0), at(0, 0))).tv_sec > 1_000_000_000);
+        assert!(after(Duration::from_secs(7), left(at(i64::MAX, 0), Duration::ZERO)).tv_sec > 1_000_000_000);
     }
 
     #[test]

@@ -1,0 +1,20 @@
+//! The clocks of the system that std does not read: of a thread's CPU time, of the time since the machine was booted.
+
+use std::time::Duration;
+
+/// Reads a clock of Linux. The time before a clock's zero is zero.
+#[expect(unsafe_code, reason = "clocks that std does not have")]
+pub fn read(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into a struct of ours, and the pointer is valid.
+    let answer = unsafe { libc::clock_gettime(clock, &mut time) };
+    assert!(answer == 0, "Linux has the clock {clock}");
+    since_zero(time)
+}
+
+/// Returns the time between a clock's zero and a moment on it.
+pub fn since_zero(time: libc::timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).ok();
+    let nanos = u32::try_from(time.tv_nsec).ok();
+    seconds.zip(nanos).map_or(Duration::ZERO, |(seconds, nanos)| Duration::new(seconds, nanos))
+}
