@@ -39,11 +39,16 @@ pub struct Processors {
     metrics: CpuMetrics,
 }
 
-/// The access of one thread to the processors, for one team.
-pub struct CpuAccount {
+/// A team, as its threads use the processors.
+struct Tenant {
     processors: Processors,
     team: TeamName,
     meter: TeamCpuMetrics,
+}
+
+/// The access of one thread to the processors, for one team.
+pub struct CpuAccount {
+    tenant: Arc<Tenant>,
     /// Its place in the queue, while it waits.
     ticket: Option<Ticket>,
 }
@@ -57,9 +62,7 @@ pub struct Processor {
 
 /// The use of a processor by this thread.
 struct Use {
-    processors: Processors,
-    team: TeamName,
-    meter: TeamCpuMetrics,
+    tenant: Arc<Tenant>,
     /// False after the wait for its return was given up.
     has_processor: bool,
 }
@@ -79,7 +82,8 @@ impl Processors {
     }
 
     pub fn account(&self, team: &TeamName) -> CpuAccount {
-        CpuAccount { processors: self.clone(), team: team.clone(), meter: self.metrics.team(team), ticket: None }
+        let tenant = Tenant { processors: self.clone(), team: team.clone(), meter: self.metrics.team(team) };
+        CpuAccount { tenant: Arc::new(tenant), ticket: None }
     }
 
     /// Runs `work` on a processor of the team. Blocks until the team gets one.
@@ -93,23 +97,43 @@ impl Processors {
             }
         }
     }
+}
 
+// === impl Tenant ===
+
+impl Tenant {
     /// Waits for a processor for the ticket, until `until`.
     fn wait(&self, ticket: Ticket, until: Instant) -> bool {
-        self.queue.lock().await_turn(ticket);
-        loop {
+        let asked = Instant::now();
+        self.queue().lock().await_turn(ticket);
+        let is_granted = loop {
             let left = until.saturating_duration_since(Instant::now());
-            let mut queue = self.queue.lock();
+            let mut queue = self.queue().lock();
             if queue.take(ticket) {
-                return true;
+                break true;
             }
             if left.is_zero() {
                 queue.step_aside(ticket);
-                return false;
+                break false;
             }
             drop(queue);
             std::thread::park_timeout(left);
-        }
+        };
+        self.meter.waited(asked.elapsed());
+        is_granted
+    }
+
+    /// Charges this thread's time since the last charge to the team.
+    fn charge(&self) {
+        let now = thread_time();
+        let time = now.saturating_sub(CHARGED.replace(now));
+        let weight = (self.processors.weights)(&self.team);
+        self.queue().lock().charge(&self.team, time, weight);
+        self.meter.used(time);
+    }
+
+    fn queue(&self) -> &Mutex<FairQueue> {
+        &self.processors.queue
     }
 }
 
@@ -119,17 +143,13 @@ impl CpuAccount {
     /// Takes a processor. Waits up to `wait` for the team's turn; after that the thread keeps its place in the queue, and
     /// may ask again.
     pub fn take(&mut self, wait: Duration) -> Option<Processor> {
-        let Self { processors, team, meter, ticket } = self;
-        let asked = Instant::now();
-        let place = *ticket.get_or_insert_with(|| processors.queue.lock().enqueue(team, false));
-        let is_mine = processors.wait(place, asked + wait);
-        meter.waited(asked.elapsed());
-        if !is_mine {
+        let Self { tenant, ticket } = self;
+        let place = *ticket.get_or_insert_with(|| tenant.queue().lock().enqueue(&tenant.team, false));
+        if !tenant.wait(place, Instant::now() + wait) {
             return None;
         }
         *ticket = None;
-        let current = Use { processors: processors.clone(), team: team.clone(), meter: meter.clone(), has_processor: true };
-        let other = USE.replace(Some(current));
+        let other = USE.replace(Some(Use { tenant: tenant.clone(), has_processor: true }));
         assert!(other.is_none(), "a thread has one processor at a time");
         Some(Processor { _thread: PhantomData })
     }
@@ -142,9 +162,8 @@ impl CpuAccount {
 
 impl Drop for CpuAccount {
     fn drop(&mut self) {
-        let mut queue = self.processors.queue.lock();
         if let Some(ticket) = self.ticket {
-            queue.leave(ticket);
+            self.tenant.queue().lock().leave(ticket);
         }
     }
 }
@@ -153,24 +172,11 @@ impl Drop for CpuAccount {
 
 impl Drop for Processor {
     fn drop(&mut self) {
-        let current = USE.take().expect("a thread that has a processor uses it");
-        current.charge();
-        if current.has_processor {
-            current.processors.queue.lock().give_back();
+        let Use { tenant, has_processor } = USE.take().expect("a thread that has a processor uses it");
+        tenant.charge();
+        if has_processor {
+            tenant.queue().lock().give_back();
         }
-    }
-}
-
-// === impl Use ===
-
-impl Use {
-    /// Charges the thread's time since the last charge to the team.
-    fn charge(&self) {
-        let now = thread_time();
-        let time = now.saturating_sub(CHARGED.replace(now));
-        let weight = (self.processors.weights)(&self.team);
-        self.processors.queue.lock().charge(&self.team, time, weight);
-        self.meter.used(time);
     }
 }
 
@@ -179,36 +185,39 @@ pub fn thread_time() -> Duration {
     system_clock::read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// Returns true if a team that has had less waits for the processor of this thread.
+/// Returns true if a team that has had less waits for the processor of this thread, or if the thread has lost it: then its
+/// work ends here.
 pub fn is_wanted() -> bool {
     USE.with_borrow(|current| {
-        current.as_ref().is_some_and(|current| {
-            current.charge();
-            current.processors.queue.lock().is_outrun(&current.team)
+        current.as_ref().is_some_and(|Use { tenant, has_processor }| {
+            tenant.charge();
+            !has_processor || tenant.queue().lock().is_outrun(&tenant.team)
         })
     })
 }
 
 /// Passes this thread's processor on, if another team has had less, and waits for its return until `until`. Does nothing
-/// on a thread without one. Returns false if the time was over first: then the thread goes on without a processor, and
-/// must end its work.
+/// on a thread that takes none. Returns false if the time was over first: then the thread is without a processor, and must
+/// end its work.
 pub fn pass_on(until: Instant) -> bool {
     if !is_wanted() {
         return true;
     }
     USE.with_borrow_mut(|current| {
-        let Some(Use { processors, team, meter, has_processor }) = current else { return true };
+        let Some(Use { tenant, has_processor }) = current else { return true };
+        // A processor that was lost is not given back once more.
+        if !*has_processor {
+            return false;
+        }
         let ticket = {
-            let mut queue = processors.queue.lock();
-            let ticket = queue.enqueue(team, true);
+            let mut queue = tenant.queue().lock();
+            let ticket = queue.enqueue(&tenant.team, true);
             queue.give_back();
             ticket
         };
-        let asked = Instant::now();
-        *has_processor = processors.wait(ticket, until);
-        meter.waited(asked.elapsed());
+        *has_processor = tenant.wait(ticket, until);
         if !*has_processor {
-            processors.queue.lock().leave(ticket);
+            tenant.queue().lock().leave(ticket);
         }
         *has_processor
     })
@@ -312,6 +321,8 @@ mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(is_taken.recv(), Ok(true));
+            let ends_at = Instant::now() + Duration::from_secs(60);
+            assert!(is_wanted() && !pass_on(ends_at) && Instant::now() < ends_at, "it has none to pass on or to wait for");
             drop(held);
             assert_eq!(processors.queue.lock().free(), 0, "it is the other's");
             done.send(()).expect("it waits");
