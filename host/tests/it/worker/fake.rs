@@ -14,8 +14,8 @@ use sandbar::model::names::{Digest, TopicName};
 use sandbar::model::spec::Spec;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    Call, CommitOffset, Guest, GuestError, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, StateOpener,
-    TopicPartition,
+    Call, CommitOffset, Guest, GuestError, GuestFactory, OpenError, ProducerRecord, Rebalance, Restore, Session,
+    SessionError, StateOpener, TopicPartition,
 };
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
@@ -180,6 +180,23 @@ impl Session for FakeSession {
 
 pub fn at(partition: i32) -> TopicPartition {
     TopicPartition { input: 0, partition }
+}
+
+/// A state that is open at once.
+struct Opened(Option<KeyedState>);
+
+impl Restore for Opened {
+    fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
+        self.0.take().map(Ok)
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+pub fn opened(state: KeyedState) -> Box<dyn Restore> {
+    Box::new(Opened(Some(state)))
 }
 
 /// Makes guests without outputs, whose calls take time.

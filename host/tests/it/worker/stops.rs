@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::bench::{GROUP, PATIENCE, runnable, topic};
-use super::fake::Guests;
+use super::fake::{Guests, opened};
 
 struct Running {
     commands: Sender<Command>,
@@ -102,18 +102,6 @@ impl LocalStore for SlowStore {
 
 struct SlowStores;
 
-struct Opened(Option<KeyedState>);
-
-impl Restore for Opened {
-    fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
-        self.0.take().map(Ok)
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        (0, 0)
-    }
-}
-
 impl StateOpener for SlowStores {
     fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
         let settings = StoreSettings {
@@ -125,7 +113,7 @@ impl StateOpener for SlowStores {
             hot_bytes_max: 0,
         };
         let store = Store::new(settings, Box::new(SlowStore(Memory::default()))).expect("memory does not fail");
-        Box::new(Opened(Some(KeyedState::new(vec![store]))))
+        opened(KeyedState::new(vec![store]))
     }
 
     fn check_inputs(&self) -> Result<(), OpenError> {

@@ -11,7 +11,7 @@ use sandbar::state::KeyedState;
 use sandbar::worker::TaskManager;
 use serde_json::json;
 
-use super::fake::{FakeLog, Guests, INIT_MS, advance, clock, manager, now_ms};
+use super::fake::{FakeLog, Guests, INIT_MS, advance, clock, manager, now_ms, opened};
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 const PENDING_BYTES_MAX: usize = 8 << 20;
@@ -108,21 +108,9 @@ fn a_deadline_holds_beside_steps_without_work() {
 /// Counts partitions, and notes it beside the session's calls.
 struct Counting(Arc<parking_lot::Mutex<Vec<u64>>>);
 
-struct Opened(Option<KeyedState>);
-
-impl Restore for Opened {
-    fn poll(&mut self) -> Option<Result<KeyedState, OpenError>> {
-        self.0.take().map(Ok)
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        (0, 0)
-    }
-}
-
 impl StateOpener for Counting {
     fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
-        Box::new(Opened(Some(KeyedState::default())))
+        opened(KeyedState::default())
     }
 
     fn check_inputs(&self) -> Result<(), OpenError> {
