@@ -10,6 +10,7 @@
 
 mod address_space;
 mod bindings;
+mod budget;
 mod cache;
 pub mod check;
 pub mod compile;
@@ -17,7 +18,6 @@ mod context;
 mod deadline;
 mod engine;
 mod error;
-mod host_memory;
 mod imports;
 mod instance;
 mod instance_factory;
@@ -29,10 +29,9 @@ pub mod structure;
 mod trap;
 mod worlds;
 
-pub use address_space::AddressSpace;
+pub use budget::Budget;
 pub use context::Tables;
 pub use engine::Engine;
-pub use host_memory::HostMemory;
 pub use instance_factory::InstanceFactory;
 pub use modules::{ModuleOptions, Modules};
 pub use scheduled::ScheduledFactory;

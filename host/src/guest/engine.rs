@@ -6,11 +6,11 @@ use std::time::Duration;
 use wasmparser::WasmFeatures;
 use wasmtime::component::{Component, Linker};
 
-use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace, GUARD_BYTES, LINEAR_BYTES};
+use super::address_space::{ADDRESS_SPACE_BYTES_MAX, GUARD_BYTES, LINEAR_BYTES};
 use super::bindings::transformer::TransformerPre;
+use super::budget::Budget;
 use super::context::Context;
 use super::error::root_text;
-use super::host_memory::HostMemory;
 use super::worlds;
 use crate::model::module::ModuleError;
 
@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Context>>,
-    pub(super) address_space: Arc<AddressSpace>,
-    pub(super) memory: Arc<HostMemory>,
+    pub(super) address_space: Arc<Budget>,
+    pub(super) memory: Arc<Budget>,
 }
 
 impl Engine {
@@ -42,13 +42,13 @@ impl Engine {
             }
         };
         std::thread::Builder::new().name("epoch".into()).spawn(ticker).map_err(|error| error.to_string())?;
-        let address_space = Arc::new(AddressSpace::new(ADDRESS_SPACE_BYTES_MAX, None));
-        let memory = Arc::new(HostMemory::new(u64::MAX, None));
+        let address_space = Arc::new(Budget::new(ADDRESS_SPACE_BYTES_MAX, |_| {}));
+        let memory = Arc::new(Budget::new(u64::MAX, |_| {}));
         Ok(Self { engine, linker: Arc::new(linker), address_space, memory })
     }
 
     /// Counts the address space and the memory of instances against other budgets.
-    pub fn with_budgets(self, space: AddressSpace, memory: HostMemory) -> Self {
+    pub fn with_budgets(self, space: Budget, memory: Budget) -> Self {
         Self { address_space: Arc::new(space), memory: Arc::new(memory), ..self }
     }
 

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use wasmtime::{Store, UpdateDeadline};
 
-use super::address_space::Reservation;
 use super::bindings::ticker::Ticker;
 use super::bindings::ticker::exports::sandbar::transform::ticks;
 use super::bindings::transformer::sandbar::transform::types;
 use super::bindings::transformer::{Transformer, TransformerPre};
+use super::budget::Share;
 use super::context::{Context, HANDLES_MAX};
 use super::engine::Engine;
 use super::error::{TEXT_BYTES_MAX, text};
@@ -31,7 +31,7 @@ pub(super) struct Instance {
     store: Store<Context>,
     module: Transformer,
     ticker: Option<Ticker>,
-    _address_space: Reservation,
+    _address_space: Share,
 }
 
 impl Instance {
@@ -40,7 +40,7 @@ impl Instance {
         engine: &Engine,
         module: &TransformerPre<Context>,
         context: Context,
-        address_space: Reservation,
+        address_space: Share,
     ) -> Result<Self, GuestError> {
         let settings = context.settings.clone();
         let mut store = Store::new(&engine.engine, context);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, InstancePre};
 
+use super::address_space::reserve;
 use super::bindings::transformer::TransformerPre;
 use super::check::Surface;
 use super::context::{Context, Tables};
@@ -58,7 +59,7 @@ impl InstanceFactory {
 
 impl GuestFactory for InstanceFactory {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
-        let reserved = self.engine.address_space.reserve(self.footprint.memories);
+        let reserved = reserve(&self.engine.address_space, self.footprint.memories);
         let address_space = reserved.map_err(GuestError::Host)?;
         let bytes_max = self.settings.memory_bytes_max;
         let mut memory = Memory::new(bytes_max, &self.footprint, &self.engine.memory);

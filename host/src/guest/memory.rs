@@ -1,9 +1,12 @@
-//! The memory of an instance against `limits.memory`, and against that of the host: its linear memories, the elements of its tables, and its own
-//! size in the host ([`Footprint`]).
+//! The memory of an instance against `limits.memory`, and against the budget of the host: its linear memories, the elements
+//! of its tables, and its own size in the host ([`Footprint`]).
+//!
+//! The limits of all instances together may be more than a machine has, since few need all of theirs. An instance that gets
+//! no more from the host is not to blame: its call ends as a fault of the host, which is tried again.
 
 use std::sync::Arc;
 
-use super::host_memory::{HostMemory, MemoryShare};
+use super::budget::{Budget, Share};
 use super::structure::Footprint;
 
 /// A table's element is a pointer in the host.
@@ -13,7 +16,7 @@ const ELEMENT_BYTES: usize = size_of::<usize>();
 pub(super) struct Memory {
     bytes_max: usize,
     /// Its part of the memory of all instances.
-    share: MemoryShare,
+    share: Share,
     /// Everything but linear memories and tables: it is there from the beginning.
     instance_bytes: usize,
     linear_bytes: usize,
@@ -34,7 +37,7 @@ enum Growth {
 }
 
 impl Memory {
-    pub fn new(bytes_max: usize, footprint: &Footprint, host: &Arc<HostMemory>) -> Self {
+    pub fn new(bytes_max: usize, footprint: &Footprint, host: &Arc<Budget>) -> Self {
         Self {
             bytes_max,
             share: host.share(),
@@ -54,7 +57,7 @@ impl Memory {
 
     /// Takes the memory that an instance has beside its linear memories and tables. An error is the host's.
     pub fn take_instance(&mut self) -> Result<(), String> {
-        self.share.grow(self.instance_bytes)
+        self.take_of_host(self.instance_bytes)
     }
 
     pub fn bytes(&self) -> usize {
@@ -99,7 +102,7 @@ impl Memory {
             }
             None => return,
         };
-        self.share.shrink(bytes);
+        self.share.shrink(bytes as u64);
         self.refused_by_host = Some(refusal);
     }
 
@@ -116,13 +119,16 @@ impl Memory {
         if !fits {
             return false;
         }
-        match self.share.grow(more) {
-            Ok(()) => true,
-            Err(refusal) => {
-                self.refused_by_host = Some(refusal);
-                false
-            }
-        }
+        let taken = self.take_of_host(more);
+        let is_taken = taken.is_ok();
+        // A later growth that is granted does not undo a refusal.
+        self.refused_by_host = taken.err().or(self.refused_by_host.take());
+        is_taken
+    }
+
+    fn take_of_host(&mut self, bytes: usize) -> Result<(), String> {
+        let grown = self.share.grow(bytes as u64);
+        grown.map_err(|used| format!("it needs {bytes} bytes more, {used} by all (guest_memory_max)"))
     }
 }
 
@@ -137,7 +143,7 @@ mod tests {
     }
 
     fn memory_of(bytes_max: usize, instance_bytes: u64, host_bytes_max: u64) -> Memory {
-        let host = Arc::new(HostMemory::new(host_bytes_max, None));
+        let host = Arc::new(Budget::new(host_bytes_max, |_| {}));
         Memory::new(bytes_max, &Footprint { bytes: instance_bytes, ..Footprint::default() }, &host)
     }
 

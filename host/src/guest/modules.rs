@@ -18,14 +18,14 @@ use wasmtime::component::Component;
 use self::memory_cache::MemoryCache;
 use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turns};
-use super::address_space::{ADDRESS_SPACE_BYTES_MAX, AddressSpace};
+use super::address_space::ADDRESS_SPACE_BYTES_MAX;
+use super::budget::Budget;
 use super::cache::{Cache, CacheEntry};
 use super::check::{Surface, check_header};
 use super::compile::{Compiler, Jail, is_out_of_memory};
 use super::context::Tables;
 use super::engine::Engine;
 use super::error::root_text;
-use super::host_memory::HostMemory;
 use super::instance_factory::InstanceFactory;
 use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
@@ -105,8 +105,9 @@ impl Modules {
     pub fn open(folder: &Path, options: ModuleOptions, metrics: ModuleMetrics) -> Result<Self, String> {
         let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, memory_bytes_max, dry_run_log_rate } =
             options;
-        let space = AddressSpace::new(address_space_bytes_max, Some(metrics.clone()));
-        let memory = HostMemory::new(memory_bytes_max, Some(metrics.clone()));
+        let [of_space, of_memory] = [(); 2].map(|()| metrics.clone());
+        let space = Budget::new(address_space_bytes_max, move |bytes| of_space.address_space(bytes));
+        let memory = Budget::new(memory_bytes_max, move |bytes| of_memory.guest_memory(bytes));
         let engine = Engine::new()?.with_budgets(space, memory);
         let cache = Cache::open(folder, cache_bytes_max)?.of_build(&engine.engine.precompile_compatibility_hash());
         let turns = Turns::new(compiler.at_once_max, metrics.clone());
