@@ -98,7 +98,7 @@ impl ClusterStatus {
         statuses.chain(tails).chain(silent.iter().map(|host| (*host).clone())).collect()
     }
 
-    /// The first of the live hosts, which does what one of them has to do.
+    /// Returns the first of the live hosts: it does the work that one host has to do for all.
     pub fn first_alive(&self, now: Instant) -> Option<&str> {
         self.hosts.iter().find(|(_, host)| host.is_alive(now)).map(|(name, _)| name.as_str())
     }
