@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo shop test lint deny nightly bench clean setup-build setup-kafka setup-all guests
+.PHONY: help demo shop test lint deny nightly bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -14,7 +14,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 guests := transforms/* tests/guests/*
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 # The test is there for the features of the dependencies: with a test among the targets cargo chooses those of `make test`,
 # so that wasmtime is compiled once for both. This test has no dependencies of its own.
@@ -35,13 +35,14 @@ test: setup-all ## all tests, also those on a real Kafka (needs Java and Postgre
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
 	@echo "make: running the tests (the end-to-end tests take minutes: they kill and restart hosts)"
-	cargo test --workspace --no-fail-fast
+	@tools/test.sh
 
 guests:
+	@mkdir -p $(target)/guests
 	@for manifest in $(guests:%=%/Cargo.toml); do \
 		[[ -f $$manifest ]] || continue; \
 		echo "make: building the guest $${manifest%/Cargo.toml}"; \
-		CARGO_TARGET_DIR=$(target)/guests $(target)/debug/sandbar build --manifest-path $$manifest; \
+		CARGO_TARGET_DIR=$(target)/guests $(target)/debug/sandbar build --manifest-path $$manifest --out $(target)/guests; \
 	done
 
 lint: ## formatting, clippy, scripts, deploy/
@@ -72,18 +73,16 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	tools/mutants.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
-bench: setup-kafka ## the cost of Sandbar beside bare clients (RECORDS=1000000, ROUNDS=3), and the boundary alone
+bench: setup-bench ## Sandbar beside its rivals, with all targets at the end (QUICK=1: short; RECORDS=2000000, ROUNDS=3)
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --benches
-	$(target)/release/sandbar-bench
-	@echo "make: the pause of a swap under load, and 50 transforms after a restart"
-	$(target)/release/sandbar-bench swap
-	$(target)/release/sandbar-bench restart
-	$(target)/release/sandbar-bench restore
-	@echo "make: a team beside a greedy one, and two whose weights are 1 and 3"
-	$(target)/release/sandbar-bench fair
+	$(target)/release/sandbar-bench all
 	@echo "make: the boundary alone"
-	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary
+	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary $(if $(QUICK),-- --quick)
+
+bench-docs: ## copies the tables and plots of the last `make bench` to docs/benchmarks/figures
+	mkdir -p docs/benchmarks/figures
+	cp $(target)/bench/results/* docs/benchmarks/figures/
 
 clean: ## removes all builds and downloads
 	cargo clean
@@ -92,8 +91,8 @@ clean: ## removes all builds and downloads
 setup-build:
 	@tools/setup.sh build
 
-setup-kafka:
-	@tools/setup.sh build kafka
+setup-bench:
+	@tools/setup.sh build kafka streams
 
 setup-all:
-	@tools/setup.sh build shop browser
+	@tools/setup.sh build shop browser valgrind oidc

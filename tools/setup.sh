@@ -3,13 +3,18 @@
 #
 #   tools/setup.sh           all of these
 #   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
-#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime
+#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime;
+#                            the program of the package docker-registry
 #   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
 #   tools/setup.sh browser   needs of the test with a web page: the package chromium (about 110 MiB, 450 MiB unpacked)
+#   tools/setup.sh streams   needs of `make bench`, beside those of kafka: javac, and from Maven the jars of Kafka Streams
+#   tools/setup.sh valgrind  needs of the test that counts instructions: the package valgrind
+#   tools/setup.sh oidc      needs of the tests with an OpenID provider: Node.js (18 or newer), npm, and from there oidc-provider
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
-# The jars go to .sandbar/kafka and .sandbar/connect in this checkout, or to the same folders of $SANDBAR_CACHE.
+# The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc, or to the same folders
+# of $SANDBAR_CACHE.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -220,6 +225,14 @@ jars() {
 
 kafka() { jars kafka libs "Apache Kafka for the tests (54 MiB)" dependency:copy-dependencies; }
 
+# The program beside which the benchmarks measure is compiled by javac.
+streams() {
+    local package=openjdk-17-jdk-headless
+    apt-cache show "$package" >/dev/null 2>&1 || package=default-jdk-headless
+    has javac || install_packages "the benchmarks compile a program for Kafka Streams" "$package"
+    jars streams libs "Kafka Streams for the benchmarks (85 MiB)" dependency:copy-dependencies
+}
+
 # === the shop ===
 
 postgres() {
@@ -241,6 +254,28 @@ shop() {
     jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
+# === the registry ===
+
+# The package's program alone, in the folder of downloads: installed, the package would start a service of its own on all
+# addresses of this machine.
+registry() {
+    local dir=${SANDBAR_CACHE:-$root/.sandbar}/registry package=docker-registry
+    [[ -x $dir/usr/bin/docker-registry ]] && return
+    has apt-get || die "missing: $package (a test pulls modules from it): put its program into $dir/usr/bin."
+    say "downloading $package (a test pulls modules from it)"
+    mkdir -p "$work/registry" "$dir"
+    chmod -R go+rX "$work"
+    if ! (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null; then
+        # Old package lists, or none: fetch them and try once more.
+        local as_root=()
+        [[ $(id -u) == 0 ]] || as_root=(sudo -n)
+        "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=120 update >"$work/apt" 2>&1 </dev/null || true
+        (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null ||
+            die "apt-get could not download $package:" "$(tail -5 "$work/apt")"
+    fi
+    dpkg-deb --fsys-tarfile "$work/registry/$package"_*.deb | tar -x -C "$dir" ./usr/bin/docker-registry
+}
+
 # === the wall clock ===
 
 wall_clock() {
@@ -249,23 +284,52 @@ wall_clock() {
     install_packages "a test sets the wall clock of a host" libfaketime
 }
 
+# === counted instructions ===
+
+counter() { has valgrind || install_packages "a test counts instructions with it" valgrind; }
+
 # === the browser ===
 
 browser() {
     has chromium || has chromium-browser || install_packages "a test opens a web page in it" chromium
 }
 
+# === the OpenID provider ===
+
+node_works() { [[ $(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p') -ge 18 ]] 2>/dev/null && has npm; }
+
+oidc() {
+    local dir=${SANDBAR_CACHE:-$root/.sandbar}/oidc lock
+    node_works || install_packages "the tests sign in at an OpenID provider" nodejs npm
+    node_works || die "node is older than 18: put a newer one first on the PATH."
+    # The stamp is the lock file: other versions in it mean other packages.
+    cmp -s "$root/tools/oidc/package-lock.json" "$dir/stamp" && return
+    mkdir -p "$dir"
+    # Held until this script ends.
+    exec {lock}>"$dir/lock"
+    flock "$lock"
+    cmp -s "$root/tools/oidc/package-lock.json" "$dir/stamp" && return
+    say "downloading the OpenID provider of the tests, from npm's registry"
+    cp "$root"/tools/oidc/package{,-lock}.json "$dir/"
+    (cd "$dir" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund) >"$work/npm" 2>&1 </dev/null ||
+        die "npm could not download it:" "$(tail -5 "$work/npm")"
+    cp "$dir/package-lock.json" "$dir/stamp"
+}
+
 # === main ===
 
-(($# > 0)) || set -- build kafka shop browser
+(($# > 0)) || set -- build kafka shop browser valgrind oidc
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
-        kafka) kafka && wall_clock ;;
+        kafka) kafka && wall_clock && registry ;;
         shop) shop ;;
+        streams) streams ;;
         browser) browser ;;
+        valgrind) counter ;;
+        oidc) oidc ;;
         *)
-            sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

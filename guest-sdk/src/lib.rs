@@ -89,9 +89,10 @@
 //!
 //! [`transform`](macro@transform) lists the signatures, [`testing`] shows how to test a transform without a host.
 //!
-//! A transform is deterministic: same configuration, same records, same messages. There is no clock but
-//! [`Record::now_ms`], no randomness, no network and no files. The host may replace an instance at any time, so that a
-//! `static` is a cache at best. A value that must stay belongs into a [`Store`].
+//! A transform has no randomness, no network and no files. Its only clock is [`Record::now_ms`] and, in a tick,
+//! [`Tick::now_ms`]; a [`Table`] answers with the rows that the host has read so far. One that uses none of the three is
+//! deterministic: same configuration, same records, same messages. The host may replace an instance at any time, so that
+//! a `static` is a cache at best. A value that must stay belongs into a [`Store`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

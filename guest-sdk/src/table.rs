@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 
 /// A look-up: a compacted topic that every host holds whole, with the last value of each key, for all partitions.
 ///
-/// The key is the key of the topic's records, byte for byte: for a topic of Kafka Connect's JSON converter a text such
-/// as `{"product_id":7}`. The value is read as a record's value is: `Table<str, Json<Product>>`, or
+/// A JSON key is found by what it says: `{"product_id":7}` finds the row of `{"product_id": 7}`, of another order of
+/// columns, and of the same key with Kafka Connect's schema around it. Any other key is found byte for byte. The value is read as a record's value is: `Table<str, Json<Product>>`, or
 /// `Table<[u8], Vec<u8>>` for the bytes.
 ///
 /// The transform starts when its tables have caught up. After that they follow their topics at their own pace, so that

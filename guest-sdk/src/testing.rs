@@ -31,6 +31,7 @@ mod data;
 use crate::bindings::sandbar::transform::types::{Batch, Setup};
 use crate::host::memory::{self, Memory};
 use crate::{Instance, Key, Record, Ticks, Transform, host, rows};
+use sandbar_table::Rows;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -75,7 +76,7 @@ impl<T: Transform> Harness<T> {
         let config = serde_json::to_string(&config).map_err(|error| error.to_string())?;
         let memory = Rc::new(RefCell::new(Memory::default()));
         memory.borrow_mut().declared = T::STORES.iter().map(|&name| name.to_owned()).collect();
-        memory.borrow_mut().tables = T::TABLES.iter().map(|&name| (name.to_owned(), BTreeMap::new())).collect();
+        memory.borrow_mut().tables = T::TABLES.iter().map(|&name| (name.to_owned(), Rows::default())).collect();
         let instance = memory::within(&memory, || Instance::new(setup(config)))?;
         Ok(Harness { instance, memory, input: 0, now_ms: 0, offset_next: 0 })
     }
@@ -103,21 +104,30 @@ impl<T: Transform> Harness<T> {
         self
     }
 
-    /// Sets the entries of a table, by the keys of its topic.
+    /// Sets the entries of a table, by the keys of its topic. As on a host, a key is found by what it says: in JSON with
+    /// other spaces, with its columns in another order, with a schema around it.
+    ///
+    /// # Panics
+    /// Panics if two keys say the same: a host would refuse the table.
     pub fn table<K: Into<Vec<u8>>, V: Into<Vec<u8>>>(self, name: &str, entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        let entries = entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self.memory.borrow_mut().tables.insert(name.to_owned(), entries);
+        let mut rows = Rows::default();
+        for (key, value) in entries {
+            rows.put(&key.into(), Some(&value.into()), 0);
+        }
+        settle(name, &mut rows);
+        self.memory.borrow_mut().tables.insert(name.to_owned(), rows);
         self
     }
 
     /// Changes one entry of a table, as a record of its topic would; a value of `None` deletes it.
+    ///
+    /// # Panics
+    /// Panics if the table has the key in another spelling: a host would refuse the table.
     pub fn set_table_entry(&mut self, name: &str, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> &mut Self {
         let mut memory = self.memory.borrow_mut();
-        let table = memory.tables.entry(name.to_owned()).or_default();
-        match value {
-            Some(value) => table.insert(key.into(), value),
-            None => table.remove(&key.into()),
-        };
+        let rows = memory.tables.entry(name.to_owned()).or_default();
+        rows.put(&key.into(), value.as_deref(), 0);
+        settle(name, rows);
         drop(memory);
         self
     }
@@ -249,6 +259,10 @@ impl Records {
     pub fn get(&self, index: usize) -> Record<'_> {
         Record::raw(rows::rows(&self.batch, &self.setup).nth(index).expect("there are more records than `index`"))
     }
+}
+
+fn settle(name: &str, rows: &mut Rows) {
+    rows.settle().unwrap_or_else(|refused| panic!("the host refuses the table {name:?}: {refused}"));
 }
 
 fn setup(config: String) -> Setup {

@@ -1,5 +1,7 @@
 //! The types of a key or a value.
 
+mod array;
+
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::ops::{Deref, DerefMut};
@@ -59,7 +61,8 @@ impl<'a> FromValue<'a> for String {
     }
 }
 
-/// A value in JSON: `record.value.field` reads through it.
+/// A value in JSON: `record.value.field` reads through it. A struct is a JSON object: an array of its fields, which serde
+/// takes for one, is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(
     /// The parsed value.
@@ -71,6 +74,9 @@ pub struct Json<T>(
 impl<'a, T: Deserialize<'a>> FromValue<'a> for Json<T> {
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
         let bytes = bytes.ok_or_else(|| Error::new("null, where the transform expects JSON"))?;
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Ok(Json(array::read(bytes)?));
+        }
         Ok(Json(serde_json::from_slice(bytes)?))
     }
 }

@@ -7,6 +7,8 @@
 //! A file here uses the files below it and never this one: `shared` has the parts that all handlers need, `routes` puts the
 //! handlers together.
 
+mod access;
+mod audit;
 pub(crate) mod body;
 mod budget;
 mod control;
@@ -18,6 +20,7 @@ mod gate;
 mod group;
 mod limits;
 mod logs;
+mod metrics_page;
 mod modules;
 mod observe;
 mod offsets;
@@ -25,19 +28,24 @@ mod openapi;
 mod pages;
 mod permits;
 pub(crate) mod problem;
+mod redaction;
+mod redirects;
 mod request;
+mod request_id;
 mod revisions;
 mod routes;
 mod server;
 mod shared;
 mod state;
 mod teams;
+mod tokens;
 mod topics;
 mod transforms;
 mod views;
 
 pub use gate::Gate;
 pub use limits::ApiLimits;
+pub use redirects::Redirects;
 pub use routes::router;
-pub use server::{Server, ServerLimits};
+pub use server::{Server, ServerLimits, Tls, TlsFileError, TlsOptions};
 pub use shared::{ApiState, OnRequest, Runtime};

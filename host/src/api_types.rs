@@ -29,6 +29,7 @@ mod spec;
 mod status;
 mod team;
 mod text;
+mod token;
 mod topic;
 mod transform;
 
@@ -43,11 +44,14 @@ pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
 pub use status::{
-    LastError, OmittedPartitions, PartitionStatus, RestoreProgress, Rollout, RolloutState, State, StatusView, StoreStatus,
-    TransformRef, TransformStatus,
+    LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout, RolloutState, State,
+    StatusView, StoreStatus, TransformRef, TransformStatus,
 };
-pub use team::{CeilingView, TeamList, TeamView};
+pub use team::{CeilingView, RedactionView, SigningKeyView, SigningView, TeamList, TeamView, TopicGrantsView};
 pub use text::{Line, Lines, Word};
+pub use token::{
+    AuditList, AuditView, CallerView, NewToken, ProviderView, Role, SignInView, TokenList, TokenRequest, TokenView,
+};
 pub use topic::{OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 pub use transform::{
     Cause, ChangeView, DeployForm, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,

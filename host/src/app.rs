@@ -4,10 +4,12 @@
 //! commit and leave their groups, then the process ends. While the log cannot be reached yet, the API answers that the
 //! host is alive and not ready.
 
+mod access;
 mod backend;
 mod control_topics;
 mod data_dir;
 mod descriptors;
+mod foreign_writers;
 mod modules;
 mod runtime;
 mod teams;
@@ -20,23 +22,29 @@ use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::access::Callers;
 pub use self::backend::Backend;
 use self::backend::OpenLog;
 use self::control_topics::ControlTopics;
 use self::data_dir::DataDir;
+use self::foreign_writers::warn_of_foreign_writers;
 use self::modules::ModuleCandidates;
 use self::runtime::HostRuntime;
 use self::teams::TeamPublisher;
-use crate::api::{self, ApiState, Gate, Server};
+use crate::access::Access;
+use crate::api::{self, ApiState, Gate, Server, Tls, TlsOptions};
+use crate::audit::Refusals;
 use crate::catalog::collect_for_ever;
 use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
-use crate::config::{Config, ServerOptions};
+use crate::config::{Config, ServerOptions, exposure};
 use crate::cpu::Processors;
 use crate::crashes::Crashes;
+use crate::guest::ModuleOptions;
 use crate::model::codes::Code;
 use crate::model::names::TeamName;
 use crate::model::units::Timestamp;
 use crate::positions::keep_groups_for_ever;
+use crate::secrets::{self, Secrets};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
@@ -60,8 +68,13 @@ const THREAD_KEPT: Duration = Duration::from_secs(600);
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     logging::init(&config.log).map_err(anyhow::Error::msg)?;
+    exposure::check(config.server.listen, config.server.tls.is_some(), config.access.is_required, config.server.insecure)?;
     descriptors::raise(config.server.limits.descriptors())?;
     let teams = teams::open(&config.teams)?;
+    let metrics = Metrics::new();
+    let callers = access::open(&config.access, &metrics)?;
+    let secrets = Secrets::open(config.secrets.clone()).map_err(anyhow::Error::msg)?;
+    let config = Config { modules: ModuleOptions { secrets, ..config.modules }, ..config };
     let data = Arc::new(DataDir::open(&config.data_dir)?);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
@@ -69,7 +82,7 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     let built = threads::with_room(RUNTIME_THREADS + 1, || runtime.build());
     let runtime = built.and_then(|built| built).with_context(|| Code::HostResources.to_string())?;
     let crashes = Crashes::open(&config.data_dir, Timestamp::now());
-    let done = runtime.block_on(serve(config, backend, teams, (data.clone(), crashes.clone())));
+    let done = runtime.block_on(serve(config, backend, (teams, callers, metrics), (data.clone(), crashes.clone())));
     // Also for an error: whoever is in a call by now has no part in it.
     crashes.end_orderly();
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -81,7 +94,7 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
 async fn serve(
     config: Config,
     backend: Backend,
-    teams: Teams,
+    (teams, callers, metrics): (Teams, Callers, Metrics),
     (data, crashes): (Arc<DataDir>, Crashes),
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
@@ -89,12 +102,16 @@ async fn serve(
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let metrics = Metrics::new();
-    let server = tokio::spawn(server(&config.server, &metrics, routes.clone()).serve(listener, shutdown.clone()));
+    let tls = config.server.tls.as_ref().map(|options| open_tls(options, &metrics)).transpose()?;
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().follow_for_ever(shutdown.clone()));
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = tokio::spawn(server(&config.server, &metrics, tls, routes.clone()).serve(listener, shutdown.clone()));
     tokio::spawn(signals(down.clone()));
-    backend.announce(address, &config.data_dir);
+    backend.announce(scheme, address, &config.data_dir);
 
-    let start = Start { config, data, teams, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
+    let start = Start { config, data, teams, callers, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
     let started = tokio::select! {
         started = start.start(backend) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
@@ -123,11 +140,17 @@ async fn serve(
     Ok(())
 }
 
-fn server(options: &ServerOptions, metrics: &Metrics, routes: Arc<OnceLock<Router>>) -> Server {
+fn open_tls(options: &TlsOptions, metrics: &Metrics) -> anyhow::Result<Tls> {
+    let code = Code::TlsFiles;
+    Tls::open(options, metrics.tls.clone()).map_err(|error| anyhow::anyhow!("{error} ({code}): {}", code.hint()))
+}
+
+fn server(options: &ServerOptions, metrics: &Metrics, tls: Option<Tls>, routes: Arc<OnceLock<Router>>) -> Server {
     Server {
         gate: Gate::new(options.advertise.as_deref(), &options.allowed_hosts),
         limits: options.limits,
         metrics: metrics.http.clone(),
+        tls,
         routes,
     }
 }
@@ -137,6 +160,7 @@ struct Start {
     config: Config,
     data: Arc<DataDir>,
     teams: Teams,
+    callers: Callers,
     crashes: Crashes,
     metrics: Metrics,
     shutdown: watch::Receiver<bool>,
@@ -152,15 +176,30 @@ struct Started {
 impl Start {
     /// Builds the parts in order. Waits for as long as the log cannot be reached.
     async fn start(self, backend: Backend) -> anyhow::Result<Started> {
-        let Self { config, data, teams, crashes, metrics, shutdown } = self;
+        let Self { config, data, teams, callers, crashes, metrics, shutdown } = self;
         let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
         let dropped = |kind| metrics.transform_log.dropped(kind);
         let (transform_log, readers) = TransformLog::new(&host, config.transform_log.bytes_max, dropped);
         let observers = Observers::new(metrics.clone(), config.transform_log.team_rate, Some(transform_log.clone()));
-        let OpenLog { log, cluster, is_embedded } = backend.open(&config.data_dir)?;
+        let OpenLog { log, cluster, is_embedded } = backend.open(&config.data_dir, &metrics)?;
+        tokio::spawn(secrets::follow_for_ever(config.modules.secrets.clone(), shutdown.clone()));
         let modules = modules::open(&config.data_dir, config.modules, &metrics)?;
         let log_topics = LogTopics::new(&log, &cluster, config.transform_log.retention);
-        let topics = ControlTopics::open(&log, &cluster, &log_topics, &config.data_dir, &metrics).await?;
+        let topics =
+            ControlTopics::open(&log, &cluster, (&log_topics, config.access.audit_retention), &config.data_dir, &metrics)
+                .await?;
+        tokio::spawn(warn_of_foreign_writers(log.clone(), cluster.clone()));
+        let access = Arc::new(Access {
+            is_required: config.access.is_required,
+            admin_tokens: callers.admin_tokens.clone(),
+            tokens: topics.tokens.clone(),
+            client_roles: callers.client_roles.clone(),
+            oidc: callers.oidc.clone(),
+        });
+        callers.follow_for_ever(&shutdown);
+        let audit = topics.audit.clone();
+        let refusals = Refusals::new(audit.clone());
+        tokio::spawn(refusals.clone().write_for_ever(shutdown.clone()));
         let team_metrics = metrics.teams.clone();
         let publisher = TeamPublisher::new(teams.clone(), topics.catalog.clone(), observers.clone(), team_metrics.clone());
         publisher.start(config.teams.clone(), config.stores.hot_bytes_max, &shutdown);
@@ -183,11 +222,13 @@ impl Start {
             tables: tables.clone(),
             crashes,
             processors: processors.clone(),
+            teams: teams.clone(),
             cluster: cluster.clone(),
+            rests: Default::default(),
             spawn: |thread, run| thread.spawn(run),
             host: host.clone(),
         };
-        let (supervisor, workers) = Supervisor::start(parts, shutdown.clone());
+        let (supervisor, workers) = Supervisor::start(parts, Some(topics.cluster.clone()), shutdown.clone());
         let running = supervisor.clone();
         let publisher = Publisher::new(
             log.clone(),
@@ -217,10 +258,24 @@ impl Start {
             cluster,
             topics_api: is_embedded,
             limits: config.api,
+            redirects: config.server.redirects,
             metrics: http.clone(),
             team_metrics,
+            signing_metrics: metrics.signing.clone(),
             teams,
-            render_metrics: Arc::new(move || metrics.render()),
+            access_metrics: metrics.access.clone(),
+            redaction_metrics: metrics.redaction.clone(),
+            access: access.clone(),
+            audit,
+            refusals,
+            render_metrics: Arc::new(move |sees| {
+                metrics.access.tokens(&access.tokens.current().by_team());
+                metrics.access.client_roles(access.client_roles.count(), access.client_roles.is_refused());
+                if let Some(oidc) = &access.oidc {
+                    oidc.measure(tokio::time::Instant::now());
+                }
+                metrics.render_for(sees)
+            }),
             on_request: Arc::new(move |method, route, status, seconds| http.answered(method, route, status, seconds)),
         };
         Ok(Started { router: api::router(state), ended })

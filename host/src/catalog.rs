@@ -14,8 +14,10 @@
 //! (see `writer`); a deployment is visible only after the log has it; a manifest is written after its chunks; bytes that
 //! do not fit their digest are never handed out. The disk holds copies only.
 
+mod attempt;
 mod ceilings;
 mod change;
+mod change_queue;
 mod collection;
 mod collector;
 mod control_topic;
@@ -29,11 +31,14 @@ pub(crate) mod manifests;
 mod materialized_topic;
 mod modules;
 mod newer;
+mod recent_uploads;
 mod service;
+mod sources;
 mod team_use;
 mod writer;
 
 pub use crate::model::revision::Outcome;
+pub use attempt::{AttemptError, until_won};
 pub use change::{Change, ChangeResult, Growth, Precondition, Request};
 pub use collection::{MODULE_RETENTION, collect_for_ever};
 pub use control_topic::ensure_topic;
@@ -42,4 +47,5 @@ pub use error::CatalogError;
 pub use materialized_topic::{Fold, MaterializedTopic};
 pub use modules::UploadResult;
 pub use service::Catalog;
+pub use sources::{DeadLetterSources, Sources};
 pub use team_use::TeamUse;

@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Flags, KafkaFlags};
 
-pub use author::{BuildArgs, NewArgs, RunArgs};
+pub use author::{BuildArgs, NewArgs, RunArgs, SdkArgs, SignArgs, VerifyArgs};
 pub use error::Error;
 pub use remote::{ContextArgs, Verb};
 
@@ -40,11 +40,15 @@ pub enum Command {
     },
     /// Make a folder with a transform that builds and tests at once
     New(NewArgs),
+    /// Write the sources of this version's SDK to a folder, which transforms depend on
+    Sdk(SdkArgs),
     /// Build a guest crate into a component that the host takes; prints its path
     Build(BuildArgs),
     Run(RunArgs),
+    Sign(SignArgs),
+    Verify(VerifyArgs),
     #[command(flatten)]
-    Remote(Verb),
+    Remote(Box<Verb>),
     /// Name the clusters that you work with
     Context(ContextArgs),
     /// Print the completion script of a shell: source <(sandbar completion bash)

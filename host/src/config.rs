@@ -2,16 +2,21 @@
 //!
 //! Each component has a struct of options of its own, whose `Default` has the values of options that nobody gave.
 
+pub mod exposure;
 mod flags;
 mod machine;
+mod oidc;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use flags::{Flags, KafkaFlags};
+pub use flags::{Auth, Flags, KafkaFlags};
 
-use crate::api::{ApiLimits, ServerLimits};
+use self::exposure::InsecureFlags;
+use crate::access::OidcOptions;
+use crate::api::{ApiLimits, Redirects, ServerLimits, TlsOptions};
+use crate::audit::AUDIT_RETENTION;
 use crate::catalog;
 use crate::cluster;
 use crate::guest::ModuleOptions;
@@ -19,6 +24,7 @@ use crate::guest::compile::{self, Compiler};
 use crate::model::authority::Authority;
 use crate::model::units::{Bytes, Span};
 use crate::positions;
+use crate::secrets::SecretOptions;
 use crate::stores::StoreLimits;
 use crate::stores::tables;
 use crate::teams::{TeamLimits, TeamsOptions};
@@ -50,6 +56,20 @@ pub struct Config {
     /// Guests that run at once. Default: one a processor.
     pub guest_calls_max: usize,
     pub teams: TeamsOptions,
+    pub access: AccessOptions,
+    pub secrets: SecretOptions,
+}
+
+/// The options of sign-in and audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessOptions {
+    pub is_required: bool,
+    pub admin_token_file: Option<PathBuf>,
+    /// The roles of clients with a certificate.
+    pub client_roles: Option<PathBuf>,
+    pub audit_retention: Duration,
+    /// None: no JWT is taken.
+    pub oidc: Option<OidcOptions>,
 }
 
 /// The options of the HTTP server.
@@ -59,6 +79,10 @@ pub struct ServerOptions {
     /// The URL of this host's API for other hosts' clients.
     pub advertise: Option<String>,
     pub allowed_hosts: Vec<Authority>,
+    pub redirects: Redirects,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsOptions>,
+    pub insecure: InsecureFlags,
     pub limits: ServerLimits,
 }
 
@@ -101,6 +125,8 @@ impl Flags {
             host_retention: duration(flags.host_retention, cluster::HOST_RETENTION),
             group_keep_alive_interval: keep_alive.max(GROUP_KEEP_ALIVE_LEAST),
             teams: flags.teams_options(transform_log.team_rate),
+            access: flags.access()?,
+            secrets: flags.secrets(),
             transform_log,
             guest_calls_max: flags.guest_calls_max.map_or_else(machine::processors, std::num::NonZero::get),
             log: flags.log_options(),
@@ -119,18 +145,45 @@ impl Flags {
         let limits = ServerLimits {
             connections_max: self.connections_max.unwrap_or(default.connections_max),
             connections_per_address_max: self.connections_per_address_max.unwrap_or(default.connections_per_address_max),
+            streams_per_connection_max: self
+                .streams_per_connection_max
+                .map_or(default.streams_per_connection_max, std::num::NonZero::get),
             answer_bytes_in_flight_max: in_flight(self.answer_bytes_in_flight_max, default.answer_bytes_in_flight_max),
             ..default
         };
         if limits.connections_max == 0 || limits.connections_per_address_max == 0 {
             return Err("--connections-max and --connections-per-address-max must be at least 1".into());
         }
+        let allowed_hosts = allowed_hosts.map(|name| allowed_host(name)).collect::<Result<Vec<_>, _>>()?;
+        let tls = self.tls()?;
+        let targets: Vec<_> = self.allowed_redirects.iter().filter(|name| !name.trim().is_empty()).cloned().collect();
+        let redirects = Redirects::new(self.advertise.as_deref(), &allowed_hosts, &targets, tls.is_some())?;
         Ok(ServerOptions {
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             advertise: self.advertise.clone(),
-            allowed_hosts: allowed_hosts.map(|name| allowed_host(name)).collect::<Result<_, _>>()?,
+            allowed_hosts,
+            redirects,
+            tls,
+            insecure: InsecureFlags { no_tls: self.insecure_no_tls, no_auth: self.insecure_no_auth },
             limits,
         })
+    }
+
+    /// An empty variable of the environment names no file.
+    fn tls(&self) -> Result<Option<TlsOptions>, String> {
+        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
+        let client_authorities = given(&self.tls_client_ca);
+        if self.tls_client_required && client_authorities.is_none() {
+            return Err("--tls-client-required needs --tls-client-ca FILE".into());
+        }
+        match (given(&self.tls_cert), given(&self.tls_key)) {
+            (Some(certificate), Some(key)) => {
+                let client_required = self.tls_client_required;
+                Ok(Some(TlsOptions { certificate, key, client_authorities, client_required }))
+            }
+            (None, None) if client_authorities.is_none() => Ok(None),
+            _ => Err("TLS needs both --tls-cert FILE and --tls-key FILE".into()),
+        }
     }
 
     fn api(&self) -> ApiLimits {
@@ -138,9 +191,28 @@ impl Flags {
         ApiLimits {
             module_bytes_max: self.module_bytes_max.map_or(default.module_bytes_max, Bytes::as_usize),
             upload_bytes_in_flight_max: in_flight(self.upload_bytes_in_flight_max, default.upload_bytes_in_flight_max),
+            requests_per_principal_max: self
+                .requests_per_principal_max
+                .map_or(default.requests_per_principal_max, std::num::NonZero::get),
+            tokens_per_team_max: self.tokens_per_team_max.unwrap_or(default.tokens_per_team_max),
             state_hot_bytes_max: self.stores().hot_bytes_max,
             ..default
         }
+    }
+
+    fn access(&self) -> Result<AccessOptions, String> {
+        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
+        let client_roles = given(&self.client_roles);
+        if client_roles.is_some() && given(&self.tls_client_ca).is_none() {
+            return Err("--client-roles needs --tls-client-ca FILE: without it no client is asked for a certificate".into());
+        }
+        Ok(AccessOptions {
+            is_required: self.auth.unwrap_or_default() == Auth::Required,
+            admin_token_file: given(&self.admin_token_file),
+            client_roles,
+            audit_retention: duration(self.audit_retention, AUDIT_RETENTION),
+            oidc: oidc::options(self)?,
+        })
     }
 
     /// A dry run of a deployment may log as much as a team.
@@ -159,6 +231,7 @@ impl Flags {
             address_space_bytes_max: bytes(self.guest_address_space_max, default.address_space_bytes_max),
             memory_bytes_max: bytes(self.guest_memory_max, machine::memory_bytes() / 2),
             dry_run_log_rate,
+            ..default
         }
     }
 
@@ -168,6 +241,7 @@ impl Flags {
             cache_bytes_max: bytes(self.state_cache_max, default.cache_bytes_max),
             hot_bytes_max: bytes(self.state_hot_max, default.hot_bytes_max),
             hot_total_bytes_max: bytes(self.state_hot_total_max, default.hot_total_bytes_max),
+            buffers_bytes_max: bytes(self.state_buffers_max, default.buffers_bytes_max),
             memory_bytes_max: bytes(self.state_memory_max, default.memory_bytes_max),
             team_disk_bytes_max: self.state_disk_per_team_max.map(|limit| limit.0),
             disk_free_bytes_min: bytes(self.state_disk_free_min, default.disk_free_bytes_min),
@@ -193,6 +267,14 @@ impl Flags {
         let base =
             TeamLimits { team_log_lines_max: log_rate.lines, team_log_bytes_max: log_rate.bytes, ..TeamLimits::default() };
         TeamsOptions { file: self.teams.clone().filter(|path| !path.as_os_str().is_empty()), base }
+    }
+
+    fn secrets(&self) -> SecretOptions {
+        let default = SecretOptions::default();
+        SecretOptions {
+            folder: self.secrets_dir.clone().filter(|path| !path.as_os_str().is_empty()),
+            bytes_max: bytes(self.secret_bytes_max, default.bytes_max),
+        }
     }
 
     fn log_options(&self) -> LogOptions {
@@ -247,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn a_session_timeout_is_within_the_limits_of_a_worker() {
+        for (text, expected) in [
+            ("session-timeout = \"12s\"\n", Ok(Some(Duration::from_secs(12)))),
+            ("\n", Ok(None)),
+            ("session-timeout = \"500ms\"\n", Err(())),
+            ("session-timeout = \"46s\"\n", Err(())),
+        ] {
+            let mut kafka = KafkaFlags::default();
+            let resolved = Flags { config: Some(file(text)), ..Flags::default() }.resolve(Some(&mut kafka), "d");
+            let found = resolved.map(|_| kafka.session_timeout.map(|span| span.0)).map_err(drop);
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn allowed_hosts_are_names() {
         let path = || Some(file("allowed-hosts = [\"sandbar.example\", \"Proxy:8443\"]\n"));
         let config = Flags { config: path(), ..Flags::default() }.resolve(None, "d").expect("valid");
@@ -276,6 +373,44 @@ mod tests {
         assert_eq!(flag.file, Some("flag".into()));
         // An empty variable of the environment names no file.
         assert_eq!(config(Flags { teams: Some("".into()), ..Flags::default() }), TeamsOptions::default());
+    }
+
+    #[test]
+    fn tls_needs_its_files_together() {
+        #[track_caller]
+        fn check(files: [&str; 3], required: bool, expected: Result<bool, &str>) {
+            let [cert, key, ca] = files.map(|file| (file != "-").then(|| file.into()));
+            let flags =
+                Flags { tls_cert: cert, tls_key: key, tls_client_ca: ca, tls_client_required: required, ..Flags::default() };
+            match (flags.resolve(None, "d"), expected) {
+                (Ok(config), Ok(has_tls)) => assert_eq!(config.server.tls.is_some(), has_tls, "{files:?}"),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (found, _) => panic!("{files:?}: {found:?}"),
+            }
+        }
+        check(["-", "-", "-"], false, Ok(false));
+        check(["", "", ""], false, Ok(false));
+        check(["c", "k", "-"], false, Ok(true));
+        check(["c", "k", "a"], true, Ok(true));
+        check(["c", "-", "-"], false, Err("--tls-key"));
+        check(["-", "k", "-"], false, Err("--tls-cert"));
+        check(["-", "-", "a"], false, Err("--tls-cert"));
+        check(["c", "k", "-"], true, Err("--tls-client-ca"));
+    }
+
+    #[test]
+    fn roles_of_clients_need_their_authorities() {
+        let files = |ca: Option<&str>, roles: Option<&str>| Flags {
+            tls_cert: Some("c".into()),
+            tls_key: Some("k".into()),
+            tls_client_ca: ca.map(Into::into),
+            client_roles: roles.map(Into::into),
+            ..Flags::default()
+        };
+        let config = files(Some("a"), Some("r")).resolve(None, "d").expect("valid");
+        assert_eq!(config.access.client_roles, Some("r".into()));
+        assert!(files(None, Some("r")).resolve(None, "d").is_err_and(|error| error.contains("--tls-client-ca")));
+        assert!(files(None, Some("")).resolve(None, "d").is_ok());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! api: PUT, rollback    --> Deployer --> Facts (log, catalog, modules) --> rules::check (pure) --> topics, module, change
 //! api: PUT?dry_run=true --> Deployer --> Facts ------------------------> rules::check ---------> Catalog::try_change
 //! api: POST .../test    --> Deployer --> the candidate's spec, module and `init`
+//! supervisor: prepare   --> Teams (file) ------------------------------> topic_use::check_rights
+//! supervisor: prepare   --> Teams (file) ------------------------------> signature::check_signature
 //! supervisor: prepare   --> TopicFacts (log) --------------------------> topic_rules::check_start
 //! ```
 //!
@@ -14,6 +16,8 @@
 //! |---|---|---|
 //! | the spec is valid ([`Spec::parse`](crate::model::spec::Spec::parse)) | E020 | E208 |
 //! | every host of the cluster understands each field of the spec | E058 | |
+//! | the team may read the inputs and tables, and write the outputs and dead letters; their owners accept it | E064, E065 | likewise, and while it runs |
+//! | the team's signing keys have signed the module, if the team requires it; it is neither compiled nor run otherwise | E087, E088 | likewise, and while it runs |
 //! | the module was sent along, or is stored | E022 | E022 |
 //! | an uploaded module is not too large, and fits a world and the limits of compiling | E010 to E018, E044, E056 | likewise |
 //! | the topics of tables are compacted | E051 | |
@@ -39,14 +43,18 @@ mod facts;
 mod fields;
 mod rejection;
 mod rules;
+mod signature;
 mod topic_facts;
 mod topic_rules;
+mod topic_use;
 mod upload;
 
 pub use candidate::Candidate;
 pub use deployer::{CheckedCandidate, DeployResult, Deployer, ModuleChecker, wait_until_empty};
 pub use error::DeployError;
 pub use rejection::{Rejection, Violation};
+pub use signature::{AcceptedModule, check_signature};
 pub use topic_facts::TopicFacts;
 pub use topic_rules::{changelog_topic, check_start};
+pub use topic_use::check_rights;
 pub use upload::Upload;

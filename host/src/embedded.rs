@@ -52,5 +52,5 @@ mod topic_reader;
 mod transaction;
 
 pub use error::Error;
-pub use log::{EmbeddedLog, PARTITIONS_MAX, TOPICS_MAX};
+pub use log::{EmbeddedLog, TOPICS_MAX};
 pub use options::Options;

@@ -9,39 +9,54 @@
 //! | `code` | the code that users see of each error |
 //! | `refusal`, `fault` | whose fault a failed delivery is |
 //! | `oversize` | the sizes that topics have refused of late |
+//! | `departed` | ends the transactions that workers of dead hosts left open |
 //! | `exclusive` | a writer of one transaction, the only one of its id |
 //! | `reader`, `topic_reader` | readers outside of any group: of a page, of a whole topic |
 //! | `deliver`, `retry` | loops that wait for librdkafka: until records are delivered, and while a call is retriable |
 //! | `groups` | committed offsets, from outside of their group |
 //! | `topics` | topics listed, described and created |
 //! | `error` | the recovery policy: the remedy of each error, by the call that met it |
-//! | `config` | the properties that all clients start from |
+//! | `options`, `sources`, `properties`, `credentials` | the options of an operator; the files that they name; checked properties with their secrets; those of the host and of each team, followed |
+//! | `token`, `tokens` | tokens to log in with; those of one owner, had from its source and renewed |
+//! | `team_logs` | the logs of teams, each with the team's rights |
+//! | `config` | the clients of a connection, and the properties that they start from |
+//! | `admin` | the client that asks about topics and groups |
 //! | `raw` | a thin, safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2) |
 //!
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).
 
+mod admin;
+mod client_pool;
 mod code;
 mod config;
 mod consumer;
+mod credentials;
 mod deliver;
+mod departed;
 mod error;
 mod exclusive;
 mod fault;
 mod groups;
 mod log;
+mod options;
 mod outputs;
 mod oversize;
 mod producer;
+mod properties;
 #[expect(unsafe_code, reason = "librdkafka is C")]
 mod raw;
 mod reader;
 mod refusal;
 mod retry;
 mod session;
+mod sources;
 mod start_offsets;
+mod team_logs;
+mod token;
+mod tokens;
 mod topic_reader;
 mod topics;
 
-pub use config::KafkaConfig;
 pub use log::KafkaLog;
+pub use options::KafkaConfig;

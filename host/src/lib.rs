@@ -3,9 +3,11 @@
 //! `ARCHITECTURE.md` is the map. The data plane (`worker`, `task`, `guest`, `kafka`, `embedded`) is synchronous
 //! threads; the control plane (`api`, `catalog`, `supervisor`) is tokio.
 
+pub mod access;
 pub mod api;
 pub mod api_types;
 pub mod app;
+pub mod audit;
 pub mod catalog;
 pub mod cli;
 pub mod cluster;
@@ -14,14 +16,18 @@ pub mod cpu;
 pub mod crashes;
 pub mod deployment;
 pub mod embedded;
+pub mod followed_file;
 pub mod fuzzing;
 pub mod guest;
 pub mod kafka;
 pub mod model;
+pub mod oidc;
+pub mod placement;
 pub mod ports;
 pub mod positions;
 pub mod private_file;
 pub mod record_json;
+pub mod secrets;
 pub mod state;
 pub mod steady_clock;
 pub mod stores;

@@ -8,6 +8,10 @@ use sandbar::cli::{self, Cli, Command};
 use sandbar::model::text;
 use sandbar::telemetry::logging;
 
+/// A store's path allocates several short texts for each record, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     logging::report_panics();
     match Cli::parse().command {
@@ -27,6 +31,9 @@ fn main() -> ExitCode {
                 .and_then(|config| app::run(config, Backend::Embedded)),
         ),
         Command::New(new) => cli::ended(new.run()),
+        Command::Sdk(sdk) => cli::ended(sdk.run()),
+        Command::Sign(sign) => cli::ended(sign.run()),
+        Command::Verify(verify) => cli::ended(verify.run()),
         Command::Remote(verb) => cli::ended(verb.run()),
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),

@@ -20,15 +20,15 @@ mod state;
 mod table;
 mod topic;
 
-pub use exclusive::{ExclusiveError, ExclusiveWriter};
+pub use exclusive::{ExclusiveError, ExclusiveWriter, PartitionWrite};
 pub use groups::{GroupOffset, Groups};
 pub use guest::{Call, Guest, GuestError, GuestFactory, TrapKind};
-pub use log::{Log, PartitionEnds, TopicReader};
+pub use log::{Log, PartitionEnds, TopicReader, log_of};
 pub use rejection::{Cause, Culprit, Rejection};
 pub use session::{
     CommitOffset, Damage, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
-    UnplacedPartition,
+    UnplacedPartition, Waker,
 };
 pub use state::{OpenError, Positions, Restore, StateOpener};
 pub use table::Table;
-pub use topic::{LogError, LogRecord, NewTopic, Page, TopicInfo, TopicSize};
+pub use topic::{LogError, LogRecord, NewTopic, PARTITIONS_MAX, Page, TopicInfo, TopicSize};

@@ -9,11 +9,11 @@
 //! calls [`Positions::begin`] first; `plan` decides which partitions begin. Sessions give no partition an offset.
 //!
 //! Invariants: a start record and the first offsets that go with it are written in one transaction, by the transform's one
-//! writer (a newer one fences an older), so a crash leaves both or neither; an offset that is there is never replaced,
+//! writer (a newer one fences an older), so a crash leaves both or neither. Where the team has rights of its own, its writer
+//! commits the offsets first, and then the host's writes the record; offsets without a record are taken over. An offset that is there is never replaced,
 //! unless it is one of a topic that was recreated; a record that cannot be understood is kept as it is, and its transform
 //! does not begin.
 
-mod attempt;
 mod error;
 mod keep_alive;
 mod plan;
@@ -24,13 +24,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
+use crate::catalog::{self, CatalogError, MaterializedTopic, ensure_topic, until_won};
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::spec::Start;
 use crate::model::units::Timestamp;
-use crate::ports::{ExclusiveWriter, Log, LogError, NewTopic, TopicSize};
+use crate::ports::{ExclusiveWriter, GroupOffset, Log, LogError, LogRecord, NewTopic, PartitionWrite, TopicSize, log_of};
 
-use attempt::{AttemptError, until_won};
 use plan::Plan;
 use record::{StartEntry, StartRecords};
 
@@ -49,6 +48,14 @@ pub struct Inputs<'a> {
     /// The changelog topics of its stores, where these are to be opened: each must be the one in the start record.
     pub changelogs: &'a [TopicName],
     pub start: &'a Start,
+}
+
+type AttemptError = catalog::AttemptError<PositionsError>;
+
+impl From<PositionsError> for AttemptError {
+    fn from(error: PositionsError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// See the module.
@@ -96,9 +103,10 @@ impl Positions {
     ) -> Result<BTreeMap<TopicName, InputStart>, PositionsError> {
         let (_, end_offset) = self.log.offsets(&self.topic, 0)?;
         self.see(end_offset)?;
-        until_won(|| {
-            let sizes = questions::sizes(&*self.log, inputs.topics)?;
-            let changelogs = questions::changelog_ids(&*self.log, inputs.changelogs)?;
+        let log = log_of(&self.log, &inputs.id.team);
+        until_won(PositionsError::Contended, || {
+            let sizes = questions::sizes(&*log, inputs.topics)?;
+            let changelogs = questions::changelog_ids(&*log, inputs.changelogs)?;
             let record = self.record(inputs.id)?;
             if let Some(record) = record.filter(|record| record.covers(&sizes) && record.has_changelogs(&changelogs)) {
                 return Ok(record.inputs);
@@ -109,7 +117,7 @@ impl Positions {
 
     /// Deletes the start record of a transform: its spec's `start` decides again, once its group has no offsets either.
     pub fn forget(&self, id: &TransformId) -> Result<(), PositionsError> {
-        until_won(|| self.forget_once(id))
+        until_won(PositionsError::Contended, || self.forget_once(id))
     }
 
     fn begin_once(
@@ -120,7 +128,8 @@ impl Positions {
         is_wanted: &dyn Fn() -> Result<bool, LogError>,
     ) -> Result<StartRecord, AttemptError> {
         let Inputs { id, group, topics, start, .. } = inputs;
-        let writer = self.acquire(id)?;
+        let log = log_of(&self.log, &id.team);
+        let writers = self.acquire_both(id)?;
         if !is_wanted()? {
             return Err(PositionsError::Unwanted.into());
         }
@@ -128,15 +137,15 @@ impl Positions {
         if let Some(topic) = before.as_ref().and_then(|record| record.recreated_changelog(&changelogs)) {
             return Err(PositionsError::ChangelogRecreated(topic.clone()).into());
         }
-        questions::confirm_new_topics(&*self.log, before.as_ref(), sizes)?;
-        let committed = questions::committed(&*self.log, group, topics, sizes)?;
+        questions::confirm_new_topics(&*log, before.as_ref(), sizes)?;
+        let committed = questions::committed(&*log, group, topics, sizes)?;
         let Plan { starts, inputs } = plan::plan(before.as_ref(), sizes, &committed);
         let changelogs =
             if changelogs.is_empty() { before.map(|record| record.changelogs).unwrap_or_default() } else { changelogs };
         let record = StartRecord { inputs, changelogs };
-        let offsets = questions::first_offsets(&*self.log, &starts, start)?;
+        let offsets = questions::first_offsets(&*log, &starts, start)?;
         let written = record::encode(id, &record, Timestamp::now());
-        writer.commit_with_offsets(&self.topic, 0, written, group, &offsets)?;
+        writers.commit(self.write(written), group, &offsets)?;
         // It is there: if this host does not see it in time, it will soon.
         let _ = self.records.wait_until(SEEN_TIMEOUT, |all| all.get(id) == Some(&StartEntry::Readable(record.clone())));
         for (topic, partition, from) in &starts {
@@ -150,19 +159,35 @@ impl Positions {
         if self.record(id)?.is_none() {
             return Ok(());
         }
-        writer.commit(&self.topic, 0, vec![record::tombstone(id, Timestamp::now())])?;
+        writer.commit(&[self.write(record::tombstone(id, Timestamp::now()))])?;
         let _ = self.records.wait_until(SEEN_TIMEOUT, |all| !all.contains_key(id));
         Ok(())
+    }
+
+    fn write(&self, record: LogRecord) -> PartitionWrite {
+        PartitionWrite { topic: self.topic.clone(), partition: 0, records: vec![record] }
     }
 
     /// Becomes the one writer of this transform's record: from here on nobody else writes it, or this host's commit fails.
     /// All records that were written before are read.
     fn acquire(&self, id: &TransformId) -> Result<Box<dyn ExclusiveWriter>, AttemptError> {
-        let transactional_id = format!("sandbar.{}.{}.{}.positions", self.cluster, id.team, id.name);
-        let writer = self.log.exclusive(&transactional_id)?;
+        let writer = self.log.exclusive(&self.transactional_id(id, "positions"))?;
         let end_offset = writer.end_offset(&self.topic, 0)?;
         self.see(end_offset)?;
         Ok(writer)
+    }
+
+    /// Becomes the one writer of the record, then that of the team's first offsets: a host that did so before cannot commit
+    /// offsets any more, nor a record.
+    fn acquire_both(&self, id: &TransformId) -> Result<Writers, AttemptError> {
+        let record = self.acquire(id)?;
+        let team = self.log.of_team(&id.team);
+        let offsets = team.map(|log| log.exclusive(&self.transactional_id(id, "offsets"))).transpose()?;
+        Ok(Writers { record, offsets })
+    }
+
+    fn transactional_id(&self, id: &TransformId, of: &str) -> String {
+        format!("sandbar.{}.{}.{}.{of}", self.cluster, id.team, id.name)
     }
 
     fn see(&self, end_offset: i64) -> Result<(), LogError> {
@@ -170,5 +195,24 @@ impl Positions {
             return Ok(());
         }
         Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)))
+    }
+}
+
+/// The writers of a start record and of the first offsets.
+struct Writers {
+    record: Box<dyn ExclusiveWriter>,
+    /// The team's own, where it has rights of its own.
+    offsets: Option<Box<dyn ExclusiveWriter>>,
+}
+
+impl Writers {
+    fn commit(self, record: PartitionWrite, group: &str, offsets: &[GroupOffset]) -> Result<(), AttemptError> {
+        let Some(writer) = self.offsets else {
+            return Ok(self.record.commit_with_offsets(&[record], group, offsets)?);
+        };
+        if !offsets.is_empty() {
+            writer.commit_with_offsets(&[], group, offsets)?;
+        }
+        Ok(self.record.commit(&[record])?)
     }
 }

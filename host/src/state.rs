@@ -8,7 +8,8 @@
 //! reach the local stores only after its commit ([`KeyedState::committed`]); after a fault of a local store the state is of
 //! no more use, until it is rebuilt.
 
-mod layer;
+pub mod changes;
+pub mod layer;
 pub mod local;
 mod store;
 
@@ -65,7 +66,7 @@ impl KeyedState {
                 entries: entries.len() as u64,
                 ..Mark::default()
             };
-            local.apply(&entries, &mark)?;
+            local.apply(entries, &mark)?;
             Store::new(settings, Box::new(local))
         });
         Ok(Self::new(stores.collect::<Result<_, _>>()?))

@@ -10,7 +10,7 @@
 
 mod budgets;
 mod claims;
-mod disk;
+pub mod disk;
 mod memory;
 mod opening;
 pub mod restore;
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::model::names::{TeamName, TopicName};
 use crate::model::spec::{Spec, StoreKind};
 use crate::model::units::Timestamp;
-use crate::ports::{Log, OpenError, Positions, Restore, StateOpener, TopicInfo};
+use crate::ports::{Log, OpenError, Positions, Restore, StateOpener, TopicInfo, log_of};
 use crate::state::StoreSettings;
 use crate::state::local::LocalError;
 use crate::steady_clock;
@@ -35,7 +35,7 @@ use crate::telemetry::metrics::{Metrics, TransformMetrics};
 
 use budgets::Budgets;
 use claims::Claims;
-use disk::Disk;
+use disk::{Buffers, Disk};
 use opening::QueuedRestore;
 use restore_queue::RestoreQueue;
 
@@ -56,6 +56,9 @@ pub struct StoreLimits {
     pub hot_bytes_max: u64,
     /// Hot entries of all stores together, in bytes. Default 256 MiB (`state_hot_total_max`).
     pub hot_total_bytes_max: u64,
+    /// Committed changes of all stores on disk that were not written yet, in bytes: above it a store writes its own as soon as
+    /// they are an equal share of this, and 256 KiB at least. Default 256 MiB (`state_buffers_max`).
+    pub buffers_bytes_max: u64,
     /// All memory stores together, in bytes of keys and values, and 64 for each entry. Default 2 GiB (`state_memory_max`).
     pub memory_bytes_max: u64,
     /// Local stores of one team, in bytes of files. Default none (`state_disk_per_team_max`): disks differ, each store has
@@ -75,6 +78,7 @@ impl Default for StoreLimits {
             cache_bytes_max: 64 << 20,
             hot_bytes_max: 4 << 20,
             hot_total_bytes_max: 256 << 20,
+            buffers_bytes_max: 256 << 20,
             memory_bytes_max: 2 << 30,
             team_disk_bytes_max: None,
             disk_free_bytes_min: 64 << 20,
@@ -109,7 +113,8 @@ pub struct StoreOf {
 impl Stores {
     /// Local stores are kept in `folder`.
     pub fn new(log: Arc<dyn Log>, folder: &Path, limits: StoreLimits, metrics: &Metrics) -> Self {
-        let disk = Arc::new(Disk::new(folder, limits.cache_bytes_max));
+        let buffers = Buffers::new(limits.buffers_bytes_max, metrics.state.clone());
+        let disk = Arc::new(Disk::new(folder, limits.cache_bytes_max, buffers));
         let budgets = Arc::new(Budgets::new(folder, limits, metrics.state.clone()));
         let restores = Arc::new(RestoreQueue::new(limits.restores_max, metrics.state.clone()));
         Self { log, disk, limits, claims: Arc::default(), budgets, restores }
@@ -135,6 +140,7 @@ impl Stores {
             },
         });
         TransformStores {
+            log: log_of(&self.log, &spec.id.team),
             host: self.clone(),
             team: spec.id.team.clone(),
             inputs: spec.inputs.clone(),
@@ -223,6 +229,8 @@ fn team_of(topic: &str) -> Option<TeamName> {
 #[derive(Clone)]
 pub struct TransformStores {
     host: Stores,
+    /// With the rights of the team.
+    log: Arc<dyn Log>,
     team: TeamName,
     inputs: Vec<TopicName>,
     stores: Vec<StoreOf>,
@@ -277,7 +285,7 @@ impl StateOpener for TransformStores {
             if Instant::now() > deadline {
                 return Err(OpenError::Unavailable(format!("the partitions were not counted within {COUNT_TIMEOUT:?}")));
             }
-            let found = self.host.log.partitions(input).map_err(|error| OpenError::Unavailable(error.to_string()))?;
+            let found = self.log.partitions(input).map_err(|error| OpenError::Unavailable(error.to_string()))?;
             if found != self.partitions {
                 let message = format!("{input} has {found} partitions, its changelogs have {}", self.partitions);
                 return Err(OpenError::Partitions(message));

@@ -12,12 +12,16 @@ mod actor;
 mod begin;
 mod error;
 mod inputs;
+mod inspection;
 mod membership;
 mod newest;
 mod parts;
+mod places;
 mod plan;
 mod prepare;
+mod presence;
 mod report;
+mod rest_watch;
 mod run;
 mod start;
 mod upkeep;
@@ -32,6 +36,9 @@ use tokio::sync::watch;
 
 pub use parts::{Parts, Spawn};
 
+use crate::catalog::Deployments;
+use crate::cluster::Cluster;
+use crate::model::clock::Monotonic;
 use crate::model::names::TransformId;
 use crate::model::revision::Deployment;
 use crate::model::status::{State, TransformStatus};
@@ -39,8 +46,11 @@ use crate::worker::{Command, LookUp};
 
 use actor::Actor;
 use inputs::InputWatch;
+use places::Places;
 use report::Report;
 
+/// Time between two looks at the places of this host.
+const PLACES_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time of a look into a store: its worker may be in a call of its guest.
 const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 
@@ -48,6 +58,7 @@ const LOOK_UP_WAIT: Duration = Duration::from_secs(6);
 #[derive(Clone)]
 pub struct Supervisor {
     actors: Arc<Mutex<BTreeMap<TransformId, ActorHandle>>>,
+    places: Arc<Mutex<Places>>,
     inputs: InputWatch,
 }
 
@@ -58,10 +69,17 @@ struct ActorHandle {
 }
 
 impl Supervisor {
-    /// Follows the catalog until `shutdown` becomes true, then stops every worker and returns.
-    pub fn start(parts: Parts, mut shutdown: watch::Receiver<bool>) -> (Self, tokio::task::JoinHandle<()>) {
-        let supervisor = Self { actors: Arc::default(), inputs: InputWatch::default() };
+    /// Follows the catalog, and the places of this host in the cluster, until `shutdown` becomes true; then stops every
+    /// worker and returns. Without a cluster, this host runs all transforms.
+    pub fn start(
+        parts: Parts,
+        cluster: Option<Arc<Cluster>>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let places = Arc::new(Mutex::new(Places::new(cluster, &parts.host)));
+        let supervisor = Self { actors: Arc::default(), places, inputs: InputWatch::default() };
         tokio::spawn(supervisor.inputs.clone().look_for_ever(parts.log.clone(), shutdown.clone()));
+        tokio::spawn(rest_watch::watch_for_ever(parts.rests.clone(), parts.log.clone(), shutdown.clone()));
         let own = supervisor.clone();
         let pass_changes_on = async move {
             let mut deployments = parts.catalog.watch();
@@ -70,6 +88,7 @@ impl Supervisor {
                 own.pass_on(&desired, &parts);
                 tokio::select! {
                     changed = deployments.changed() => if changed.is_err() { break },
+                    () = tokio::time::sleep(PLACES_INTERVAL) => {}
                     _ = shutdown.wait_for(|&down| down) => break,
                 }
             }
@@ -78,18 +97,32 @@ impl Supervisor {
         (supervisor, tokio::spawn(pass_changes_on))
     }
 
-    fn pass_on(&self, desired: &BTreeMap<TransformId, Deployment>, parts: &Parts) {
+    /// Tells each actor the deployment that its host is to run, or that it runs none. A transform gets its actor when it
+    /// first has its place here.
+    fn pass_on(&self, desired: &Deployments, parts: &Parts) {
+        let now = Monotonic::now();
+        let mut places = self.places.lock();
         let mut actors = self.actors.lock();
-        for (id, deployment) in desired {
+        places.look(now);
+        for (id, deployment) in desired.iter() {
+            let work = actors.get(id).map_or_else(Default::default, |handle| handle.report.borrow().work());
+            let is_here = places.is_here(deployment, work, now);
+            if !is_here && !actors.contains_key(id) {
+                continue;
+            }
             let handle = actors
                 .entry(id.clone())
                 .or_insert_with(|| ActorHandle::spawn(id.clone(), parts.clone(), self.inputs.clone()));
+            let wanted = is_here.then_some(deployment);
             handle.desired.send_if_modified(|current| {
-                let changed = current.as_ref() != Some(deployment);
-                *current = Some(deployment.clone());
-                changed
+                let is_news = current.as_ref() != wanted;
+                if is_news {
+                    *current = wanted.cloned();
+                }
+                is_news
             });
         }
+        parts.metrics.places.set(places.counts());
     }
 
     async fn stop_all(&self) {
@@ -117,15 +150,23 @@ impl Supervisor {
         answered.recv_timeout(LOOK_UP_WAIT).ok()
     }
 
+    /// The status of a transform that this host runs, or knows why it does not; None also of one that it does not run any
+    /// more.
     pub fn status(&self, id: &TransformId) -> Option<TransformStatus> {
-        self.actors.lock().get(id).map(|handle| handle.report.borrow().status(id))
+        let hosts_wanted = self.places.lock().hosts_wanted(id);
+        let status = self.actors.lock().get(id)?.report.borrow().status(id);
+        (status.state != State::Stopped).then_some(TransformStatus { hosts_wanted, ..status })
     }
 
-    /// Every transform that this host runs, or did and knows why not.
+    /// Every transform that this host runs, or knows why it does not.
     pub fn statuses(&self) -> Vec<TransformStatus> {
+        let places = self.places.lock();
         let actors = self.actors.lock();
-        let statuses = actors.iter().map(|(id, handle)| handle.report.borrow().status(id));
-        statuses.filter(|status| status.state != State::Stopped).collect()
+        let of_actor = |(id, handle): (&TransformId, &ActorHandle)| {
+            let status = handle.report.borrow().status(id);
+            TransformStatus { hosts_wanted: places.hosts_wanted(id), ..status }
+        };
+        actors.iter().map(of_actor).filter(|status| status.state != State::Stopped).collect()
     }
 }
 

@@ -115,6 +115,11 @@ impl Task {
         task
     }
 
+    /// From now on the metadata of its offsets names this worker.
+    pub fn sign_as(&mut self, worker: Option<&str>) {
+        self.offsets.sign_as(worker);
+    }
+
     // === Records ===
 
     /// Takes a record in. Drops repeats.
@@ -147,10 +152,13 @@ impl Task {
 
     /// Returns true if a step would make a call: for a full batch, or for any record if `all`.
     pub fn is_ready(&self, now: Now, all: bool) -> bool {
-        let has_work = self.buffer.is_full(self.revision.settings.batch_records)
-            || self.is_tick_due(now)
-            || (all && self.has_pending());
+        let has_work = self.has_full_batch() || self.is_tick_due(now) || (all && self.has_pending());
         has_work && !self.is_waiting(now.mono)
+    }
+
+    /// Returns true if a call would take as many records as it can.
+    pub fn has_full_batch(&self) -> bool {
+        self.buffer.is_full(self.revision.settings.batch_records)
     }
 
     /// From now on a batch has `rows_max` rows at most.
@@ -197,6 +205,17 @@ impl Task {
     /// Returns true if another host has committed a newer revision here: the task waits until its worker has that too.
     pub fn is_outrun(&self) -> bool {
         self.offsets.revision() > self.revision.settings.revision
+    }
+
+    /// Returns true if the task waits for its state, or for a revision.
+    pub fn waits_for_others(&self) -> bool {
+        self.waits.is_for_state() || self.is_outrun()
+    }
+
+    /// Returns true if the task has nothing to do, and waits for nothing but records.
+    pub fn is_quiet(&self) -> bool {
+        let has_work = self.has_pending() || self.has_passed();
+        !has_work && !self.waits_for_others() && self.waits.until().is_none()
     }
 
     /// The time until a waiting task goes on, or a tick is due.

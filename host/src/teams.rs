@@ -8,6 +8,9 @@
 
 mod file;
 mod follower;
+mod grants;
+mod redaction;
+mod signing;
 mod table;
 mod uploads;
 
@@ -24,6 +27,8 @@ pub use crate::model::team::{Ceiling, Scope, TeamLimits, Unit};
 
 use self::uploads::Uploads;
 use crate::model::names::TeamName;
+use crate::model::signing_rules::SigningRule;
+use crate::model::topic_rights::TopicRights;
 
 /// The file of teams, and the limits of a team for which it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub struct Teams {
 impl Teams {
     /// Makes teams that have these limits, all of them.
     pub fn fixed(base: TeamLimits) -> Self {
-        Self::of(TeamTable { defaults: base, teams: Default::default() })
+        Self::of(TeamTable { defaults: base, ..TeamTable::default() })
     }
 
     fn of(table: TeamTable) -> Self {
@@ -69,6 +74,16 @@ impl Teams {
     /// The limits of a team.
     pub fn limits(&self, team: &TeamName) -> TeamLimits {
         *self.state.borrow().table.limits(team)
+    }
+
+    /// The topics that each team may use, as the file says it now.
+    pub fn topic_rights(&self) -> TopicRights {
+        self.state.borrow().table.topics.clone()
+    }
+
+    /// The signatures that the modules of a team need, as the file says it now.
+    pub fn signing_rule(&self, team: &TeamName) -> SigningRule {
+        self.state.borrow().table.signing.of(team).clone()
     }
 
     /// The team's share of a host's CPU, relative to the weights of the other teams.

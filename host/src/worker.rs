@@ -12,40 +12,49 @@
 //! after a restart nothing of the old session is used. A worker exists per transform, so one team's fatal error, fence or
 //! abort never touches another's.
 
+mod bell;
+mod busyness;
 mod holds;
-mod inbox;
+pub mod inbox;
 mod partition_states;
 mod portion;
+mod rest;
+mod rests;
 mod rollout;
 mod schedule;
 mod status;
 mod task_manager;
 mod transaction;
-
 mod unplaced;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use bell::{Bell, Commands};
 pub use inbox::Inbox;
+pub use rest::Among;
+pub use rests::{RestingPartition, RestingPlace, Rests};
 pub use rollout::{Revisions, RolloutStage, Swap};
 pub use status::WorkerStatus;
 pub use task_manager::TaskManager;
 
 use crate::cpu::Processors;
 use crate::model::clock::Now;
-use crate::model::status::{LastError, State};
+use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::Backoff;
 use crate::ports::{Log, PartitionEnds, SessionError, SessionOptions, StateOpener};
 
 /// First and longest time between two attempts to open a session. A session that lasted longer than the longest one
 /// resets the back-off.
 const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
-/// The time that a worker without work waits in a poll: the longest time until it sees a command.
+/// The time that a worker without work waits in a poll where nothing wakes it: the longest time until it sees a command.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// The time that such a worker waits where commands, records and rebalances wake it.
+const QUIET_WAIT: Duration = Duration::from_secs(2);
 /// The time of one turn that commands may take, look-ups above all: after it the worker polls again.
 const COMMAND_TIME: Duration = Duration::from_millis(10);
 /// The time between two reports of the status while no rollout goes on.
@@ -87,6 +96,8 @@ pub struct Worker {
     /// The processors of the host.
     pub processors: Processors,
     pub commands: Inbox,
+    /// The workers of the host that rest while nothing comes.
+    pub rests: Rests,
     pub status: watch::Sender<WorkerStatus>,
     /// The clocks, read between calls and passed on.
     pub clock: fn() -> Now,
@@ -139,8 +150,16 @@ impl Worker {
         };
         let started = Instant::now();
         let cpu = self.processors.account(&self.revisions.current.settings.id.team);
+        let waker = session.waker();
+        let can_be_woken = waker.is_some();
+        self.commands.bell().hang(waker);
         let mut manager = TaskManager::new(session, self.revisions.clone(), self.stores.clone(), cpu);
-        let served = self.serve(&mut manager);
+        if can_be_woken {
+            let team = self.revisions.current.settings.id.team.clone();
+            manager = manager.resting_among(Among { rests: self.rests.clone(), team, bell: self.commands.bell().clone() });
+        }
+        let served = self.serve(&mut manager, can_be_woken);
+        self.commands.bell().hang(None);
         self.revisions = manager.into_revisions();
         match served {
             Ok(()) => End::Stopped,
@@ -149,20 +168,24 @@ impl Worker {
     }
 
     /// Runs the session until a command stops it. An error means that the session is of no more use.
-    fn serve(&mut self, manager: &mut TaskManager) -> Result<(), SessionError> {
+    fn serve(&mut self, manager: &mut TaskManager, can_be_woken: bool) -> Result<(), SessionError> {
         let mut published_at = Instant::now();
         let mut stage = manager.rollout_stage();
+        // True if the last report had something new: more may follow.
+        let mut was_news = true;
         loop {
             let idle_wait = match self.obey(manager)? {
                 Obeyed::Stopped => return Ok(()),
                 Obeyed::Some => Duration::ZERO,
-                Obeyed::All => IDLE_WAIT,
+                Obeyed::All if !can_be_woken || manager.has_to_look() => IDLE_WAIT,
+                Obeyed::All if was_news => STATUS_INTERVAL.saturating_sub(published_at.elapsed()),
+                Obeyed::All => QUIET_WAIT,
             };
             manager.run_once(self.clock, idle_wait)?;
             // A rollout shows at once.
             let is_due = published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage();
-            if is_due && (manager.is_member() || !self.shows_lasting_failure()) {
-                self.publish(manager.status());
+            if is_due {
+                was_news = self.report(manager.status());
                 published_at = Instant::now();
                 stage = manager.rollout_stage();
             }
@@ -172,7 +195,9 @@ impl Worker {
     /// Carries out the commands that have come, for [`COMMAND_TIME`] at most.
     fn obey(&mut self, manager: &mut TaskManager) -> Result<Obeyed, SessionError> {
         let end = (self.clock)().mono.after(COMMAND_TIME);
+        let mut has_obeyed = false;
         while let Some(command) = self.commands.take() {
+            has_obeyed = true;
             match command {
                 Command::Stop => {
                     self.stop(manager);
@@ -186,17 +211,11 @@ impl Worker {
                 Command::LookUp(look_up) => self.answer(manager, look_up),
             }
             if (self.clock)().mono >= end {
-                return Ok(Obeyed::Some);
+                break;
             }
         }
-        Ok(Obeyed::All)
-    }
-
-    /// Returns true if the status shows a failure that does not pass by itself. It stays until the group has taken the next
-    /// session in, which may be refused for the same reason.
-    fn shows_lasting_failure(&self) -> bool {
-        let status = self.status.borrow();
-        status.state == State::Failed && status.error.as_ref().is_some_and(|error| !error.code.may_pass())
+        // What they changed shows after a turn without a wait.
+        Ok(if has_obeyed { Obeyed::Some } else { Obeyed::All })
     }
 
     fn stop(&self, manager: &mut TaskManager) {
@@ -214,7 +233,16 @@ impl Worker {
         }
     }
 
-    fn publish(&self, status: WorkerStatus) {
+    /// Publishes the status of a session. Returns true if another report is to follow soon.
+    fn report(&self, status: WorkerStatus) -> bool {
+        let is_member = status.joined;
+        let gives_way = self.status.borrow().gives_way(is_member);
+        let is_news = gives_way && self.publish(status);
+        is_news || !is_member
+    }
+
+    /// Returns true if the status is another one than before.
+    fn publish(&self, status: WorkerStatus) -> bool {
         let metrics = &self.revisions.current.observer.metrics;
         for partition in &status.partitions {
             metrics.lag(partition.topic.as_str(), partition.partition, partition.lag);
@@ -224,9 +252,9 @@ impl Worker {
                 metrics.stores.size(&store.name, partition.partition, Some((store.entries, store.bytes)));
             }
         }
-        for gone in self.status.borrow().partitions.iter().filter(|before| {
-            !status.partitions.iter().any(|now| (&now.topic, now.partition) == (&before.topic, before.partition))
-        }) {
+        let present: BTreeSet<_> = status.partitions.iter().map(|now| (&now.topic, now.partition)).collect();
+        let is_gone = |before: &&PartitionStatus| !present.contains(&(&before.topic, before.partition));
+        for gone in self.status.borrow().partitions.iter().filter(is_gone) {
             metrics.lag(gone.topic.as_str(), gone.partition, None);
             metrics.stores.restore_left(gone.partition, None);
             gone.stores.iter().for_each(|store| metrics.stores.size(&store.name, gone.partition, None));
@@ -235,7 +263,7 @@ impl Worker {
             let changed = *current != status;
             *current = status;
             changed
-        });
+        })
     }
 
     fn report_failure(&self, error: &SessionError, pause: Duration) {

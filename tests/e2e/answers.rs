@@ -204,7 +204,7 @@ fn a_dead_topic_of_the_logs_makes_no_host_look_dead() {
     let stall = kafka.faults().stall(&[PRODUCE], "_sandbar.answers-logs.logs");
     turn("pause", "paused");
     stall.wait_caught();
-    // A host that is silent for 16 s looks dead.
+    // A host that is silent for 10 s looks dead.
     let until = Instant::now() + Duration::from_secs(40);
     while Instant::now() < until {
         turn("resume", "running");

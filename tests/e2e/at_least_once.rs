@@ -102,7 +102,7 @@ fn hosts_are_killed_and_stopped() {
 #[test]
 fn commits_meet_rebalances() {
     let kafka = KafkaCluster::shared();
-    let job = job("alo-rebalance");
+    let job = job("alo-rebalance").with(json!({"hosts": "all"}));
     let slow = Host::start_proxied(kafka, "alo-rebalance");
     job.deploy(&slow.api());
     let messages = numbered(4 * ROUND, KEYS);

@@ -78,13 +78,9 @@ fn a_local_store_that_was_tampered_with() {
     stateful.job.produce(&messages(&mut seed, 20_000, KEYS));
     stateful.job.wait_through(wait::PATIENCE);
     let older = dirs::fresh("state-older");
-    for (number, (what, tamper)) in (0..).zip(TAMPERS) {
-        // Nothing is written at the end, so it is all the same; but a host that says goodbye is not waited for.
-        if number == 0 {
-            host.kill9()
-        } else {
-            assert_eq!(host.sigterm_and_wait(), Some(0))
-        }
+    for (what, tamper) in TAMPERS {
+        // A host that is killed leaves less on the disk.
+        assert_eq!(host.sigterm_and_wait(), Some(0));
         tamper(&host.state_dir(), &older, &mut seed);
         println!("the local store {what}");
         host.start_again();

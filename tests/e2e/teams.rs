@@ -85,3 +85,49 @@ fn hosts_give_the_last_place_once_and_follow_the_file() {
         job.assert_output(&unchanged(&messages));
     }
 }
+
+/// Waits until the status of the transform has this code and state.
+#[track_caller]
+fn wait_for_state(api: &Api, transform: &str, state: &str, code: &Value) {
+    let path = format!("/v1/teams/tests/transforms/{transform}/status");
+    wait::until("the transform's state", wait::PATIENCE, || {
+        let status = api.get(&path).success().json();
+        let fits = status["state"] == state && status["hosts"][0]["error"]["code"] == *code;
+        if fits { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+#[test]
+fn a_right_that_is_taken_stops_the_transform_until_it_is_given_back() {
+    let kafka = KafkaCluster::shared();
+    let file = dirs::fresh("topic-rights").join("teams.yaml");
+    let job = Job::new("rights", "bounded", 2, guests::fixture(), json!({ "mode": "echo" }));
+    let own = json!({ "topics": { "read": [job.input], "write": [job.output] } });
+    let taken = json!({ "topics": { "read": [job.input], "write": [] } });
+    write(&file, &taken);
+    let host = Host::start_with(kafka, "rights", &["--teams", file.to_str().expect("text")]);
+    let api = host.api();
+    let mut spec = job.spec.clone();
+    spec["module"] = api.upload(&guests::fixture()).into();
+    let refused = api.try_deploy(&job.transform, &spec);
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("E064")));
+
+    write(&file, &own);
+    wait::until("the deployment is accepted", wait::PATIENCE, || {
+        let answer = api.try_deploy(&job.transform, &spec);
+        if answer.status == 202 { Ok(()) } else { Err(answer.json().to_string()) }
+    });
+    let messages = numbered(1000, 20);
+    job.produce(&messages[..500]);
+    job.wait_through(wait::PATIENCE);
+
+    write(&file, &taken);
+    wait_for_state(&api, "bounded", "failed", &json!("E064"));
+    job.produce(&messages[500..]);
+    assert_eq!(job.outputs().len(), 500, "nothing comes out without the right");
+
+    write(&file, &own);
+    wait_for_state(&api, "bounded", "running", &Value::Null);
+    job.wait_through(wait::PATIENCE);
+    job.assert_output(&unchanged(&messages));
+}

@@ -3,6 +3,7 @@
 use crate::envelope::{EventError, Op};
 use crate::json::text::unescape;
 use crate::json::{JsonError, Kind, Members, Value};
+use crate::unavailable::{Placeholder, may_be_large};
 
 /// Names of columns, each with a number.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +11,7 @@ pub struct Columns {
     names: Vec<String>,
     /// Numbers of the columns by the length of their names: one look tells most unwanted columns apart.
     by_len: Vec<Vec<usize>>,
+    placeholder: Placeholder,
 }
 
 /// The values of the wanted columns in one row, by their numbers.
@@ -44,16 +46,6 @@ pub enum RowError {
     Unavailable(String),
 }
 
-/// The placeholders that Debezium sends for a large value that did not change: as a text, in an array, in a map, and as
-/// the base64 or hexadecimal form of a `bytea`.
-const PLACEHOLDERS: [&[u8]; 5] = [
-    b"\"__debezium_unavailable_value\"",
-    b"[\"__debezium_unavailable_value\"]",
-    b"{\"__debezium_unavailable_value\":",
-    b"\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
-    b"\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"",
-];
-
 // === impl Columns ===
 
 impl Columns {
@@ -67,6 +59,17 @@ impl Columns {
         self.by_len.resize(self.by_len.len().max(name.len() + 1), Vec::new());
         self.by_len[name.len()].push(column);
         column
+    }
+
+    /// Sets the connector's `unavailable.value.placeholder`, where that is not Debezium's own.
+    pub fn set_placeholder(&mut self, placeholder: Placeholder) {
+        self.placeholder = placeholder;
+    }
+
+    /// Returns true if the value is the mark of one that was not sent.
+    #[inline]
+    pub fn is_unavailable(&self, value: Value<'_>) -> bool {
+        self.placeholder.is(value)
     }
 
     /// The numbers of the columns.
@@ -151,7 +154,7 @@ impl<'a> CompleteRow<'a> {
     pub fn new(columns: &'a Columns, after: Value<'a>, before: Option<Value<'a>>) -> Result<Self, EventError> {
         let row = columns.pick(after.members().ok_or(EventError::NotAnObject)?)?;
         let mut completed = CompleteRow { columns, row, before: None };
-        if columns.numbers().any(|column| completed.row.get(column).is_some_and(is_placeholder)) {
+        if columns.numbers().any(|column| completed.row.get(column).is_some_and(|value| columns.is_unavailable(value))) {
             completed.before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
         }
         Ok(completed)
@@ -165,25 +168,23 @@ impl<'a> CompleteRow<'a> {
     /// The value of a column, if the row has it.
     pub fn get(&self, column: usize) -> Result<Option<Value<'a>>, RowError> {
         match self.row.get(column) {
-            Some(value) if is_placeholder(value) => match self.before.as_ref().and_then(|before| before.get(column)) {
-                Some(value) if !is_placeholder(value) => Ok(Some(value)),
-                _ => Err(RowError::Unavailable(self.columns.name(column).to_owned())),
+            Some(value) if self.columns.is_unavailable(value) => match self.sent_before(column) {
+                Some(value) => Ok(Some(value)),
+                None => Err(RowError::Unavailable(self.columns.name(column).to_owned())),
             },
             value => Ok(value),
         }
     }
 
+    /// The value in `before` of a column that the change left out. Under other replica identities than FULL, columns
+    /// that are not part of it are null or empty in `before`, which no value that was left out can be.
+    fn sent_before(&self, column: usize) -> Option<Value<'a>> {
+        let value = self.before.as_ref()?.get(column)?;
+        (may_be_large(value) && !self.columns.is_unavailable(value)).then_some(value)
+    }
+
     /// The value of a column without which nothing can be said about the row.
     pub fn need(&self, column: usize) -> Result<Value<'a>, RowError> {
         self.get(column)?.ok_or_else(|| RowError::NoColumn(self.columns.name(column).to_owned()))
-    }
-}
-
-#[inline]
-fn is_placeholder(value: Value<'_>) -> bool {
-    // Most values are told apart by their second byte.
-    match value.text() {
-        [_, b'_' | b'"' | b'X' | b'5', ..] => PLACEHOLDERS.iter().any(|placeholder| value.text().starts_with(placeholder)),
-        _ => false,
     }
 }

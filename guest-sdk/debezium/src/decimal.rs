@@ -1,17 +1,47 @@
 //! Exact decimals: money never passes through a float.
 //!
 //! 128 bits hold every number of up to 38 digits, as many as a Debezium `NUMERIC(38, s)` has; `rust_decimal` ends at 28
-//! digits. A number that does not fit is an error, never a rounding.
+//! digits. A number that does not fit is an error, never a rounding. Division alone rounds, as its caller says.
+//!
+//! | module | |
+//! |---|---|
+//! | `read` | decimals from texts and bytes |
+//! | `encoding` | decimals as a connector writes them, by `decimal.handling.mode` |
+//! | `typed` | decimals in typed rows, by serde |
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+mod encoding;
+mod read;
+mod typed;
+
+pub use encoding::Encoding;
+pub(crate) use encoding::is_variable_scale;
+pub use typed::Precise;
+pub(crate) use typed::{PRECISE, TYPE};
+
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-/// `unscaled / 10^scale`. The scale is part of the value: 27.80 is written with both of its decimals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `unscaled / 10^scale`. The scale is part of the text: 27.80 is written with both of its decimals. Two decimals are
+/// equal if their numbers are, so that 27.8 is 27.80.
+///
+/// In a typed row it reads numbers and texts of numbers (`decimal.handling.mode` `double` and `string`), and all forms
+/// where the event has a schema; [`Precise`] reads the base64 of `precise` without a schema. It is written as a text.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Decimal {
     unscaled: i128,
     scale: u32,
+}
+
+/// The direction in which a number between two others goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearer one; from the middle away from zero, as on an invoice.
+    HalfUp,
+    /// To the nearer one; from the middle to the even digit.
+    HalfEven,
+    /// Towards zero.
+    Down,
 }
 
 /// Why something is not a decimal.
@@ -29,6 +59,12 @@ pub enum DecimalError {
     /// A text that is not base64, or of nothing.
     #[error("is not the base64 of a decimal's bytes")]
     Base64,
+    /// A text that has two meanings.
+    #[error("is a number and base64 alike: the configuration has to say the connector's decimal.handling.mode")]
+    Ambiguous,
+    /// A value of another mode than the configuration or the schema says.
+    #[error("is not written as decimal.handling.mode={0} writes a decimal")]
+    OtherMode(&'static str),
 }
 
 /// The largest scale: as many digits as an `i128` can need. Debezium's own limit is PostgreSQL's.
@@ -40,67 +76,30 @@ impl Decimal {
     /// Zero, without decimals.
     pub const ZERO: Decimal = Decimal { unscaled: 0, scale: 0 };
 
-    /// Reads Kafka Connect's form of a decimal: the base64 of the unscaled value in big-endian two's complement.
-    pub fn from_base64(text: &[u8], scale: u32) -> Result<Self, DecimalError> {
-        if is_not_finite(text) {
-            return Err(DecimalError::NotFinite);
+    /// `unscaled / 10^scale`; a negative scale adds zeros, so that 15 with a scale of -2 is 1500.
+    ///
+    /// # Errors
+    /// Fails if the number has more than 38 digits.
+    pub fn new(unscaled: i128, scale: impl Into<i64>) -> Result<Self, DecimalError> {
+        let scale = scale.into();
+        if scale < 0 {
+            // A zero stays one, whatever its scale is.
+            let power = if unscaled == 0 { Some(1) } else { power_of_ten(scale.unsigned_abs()) };
+            let unscaled = power.and_then(|power| unscaled.checked_mul(power)).ok_or(DecimalError::TooLong)?;
+            return Ok(Decimal { unscaled, scale: 0 });
         }
-        let mut bytes = [0; 24];
-        let len = match STANDARD.decode_slice(text, &mut bytes) {
-            Ok(len) => len,
-            Err(base64::DecodeSliceError::OutputSliceTooSmall) => return Err(DecimalError::TooLong),
-            Err(_) => return Err(DecimalError::Base64),
-        };
-        let bytes = &bytes[..len];
-        let Some(&first) = bytes.first() else { return Err(DecimalError::Base64) };
-        // Java writes no more bytes than needed, but leading sign bytes change nothing.
-        let sign: u8 = if first >= 0x80 { 0xFF } else { 0 };
-        let (lead, low) = bytes.split_at(len.saturating_sub(16));
-        if lead.iter().any(|&byte| byte != sign) {
-            return Err(DecimalError::TooLong);
-        }
-        let mut wide = [sign; 16];
-        wide[16 - low.len()..].copy_from_slice(low);
-        let unscaled = i128::from_be_bytes(wide);
-        if scale <= SCALE_MAX && (unscaled < 0) == (sign != 0) {
-            Ok(Decimal { unscaled, scale })
-        } else {
-            Err(DecimalError::TooLong)
-        }
+        let scale = u32::try_from(scale).ok().filter(|&scale| scale <= SCALE_MAX).ok_or(DecimalError::TooLong)?;
+        Ok(Decimal { unscaled, scale })
     }
 
-    /// A decimal from the text of a number: digits, perhaps a sign, decimals and an exponent.
-    pub fn parse(text: &[u8]) -> Result<Self, DecimalError> {
-        if is_not_finite(text) {
-            return Err(DecimalError::NotFinite);
-        }
-        let (mantissa, exponent) = match text.iter().position(|&byte| matches!(byte, b'e' | b'E')) {
-            Some(at) => (&text[..at], parse_exponent(&text[at + 1..])?),
-            None => (text, 0),
-        };
-        let (negative, digits) = match mantissa {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
-        };
-        let (whole, decimals) = match digits.iter().position(|&byte| byte == b'.') {
-            Some(at) if at + 1 < digits.len() => (&digits[..at], &digits[at + 1..]),
-            Some(_) => return Err(DecimalError::Syntax),
-            None => (digits, &[][..]),
-        };
-        if whole.is_empty() {
-            return Err(DecimalError::Syntax);
-        }
-        let magnitude = parse_digits(whole, decimals)?;
-        let scale = decimals.len() as i64 - exponent;
-        let magnitude = match scale {
-            0.. => Some(magnitude),
-            // 1E+3 is written as 1000.
-            _ if magnitude == 0 => Some(0),
-            _ => power_of_ten(scale.unsigned_abs()).and_then(|power| magnitude.checked_mul(power)),
-        };
-        let unscaled = magnitude.ok_or(DecimalError::TooLong)?;
-        let scale = u32::try_from(scale.max(0)).ok().filter(|&scale| scale <= SCALE_MAX).ok_or(DecimalError::TooLong)?;
-        Ok(Decimal { unscaled: if negative { -unscaled } else { unscaled }, scale })
+    /// The number without its point.
+    pub fn unscaled(self) -> i128 {
+        self.unscaled
+    }
+
+    /// The number of decimals.
+    pub fn scale(self) -> u32 {
+        self.scale
     }
 
     /// The product; `None` where it has more than 38 digits.
@@ -118,12 +117,47 @@ impl Decimal {
 
     /// The difference, with the greater of the two scales; `None` where it has more than 38 digits.
     pub fn checked_sub(self, other: Decimal) -> Option<Decimal> {
-        self.checked_add(Decimal { unscaled: other.unscaled.checked_neg()?, ..other })
+        self.checked_add(other.checked_neg()?)
+    }
+
+    /// The number with the other sign; `None` for the one number of 128 bits that has none.
+    pub fn checked_neg(self) -> Option<Decimal> {
+        Some(Decimal { unscaled: self.unscaled.checked_neg()?, ..self })
+    }
+
+    /// The quotient with this scale; `None` for a division by zero, or where a step has more than 38 digits.
+    pub fn checked_div(self, other: Decimal, scale: u32, rounding: Rounding) -> Option<Decimal> {
+        let shift = i64::from(scale) + i64::from(other.scale) - i64::from(self.scale);
+        let power = power_of_ten(shift.unsigned_abs())?;
+        let (dividend, divisor) = if shift < 0 {
+            (self.unscaled, other.unscaled.checked_mul(power)?)
+        } else {
+            (self.unscaled.checked_mul(power)?, other.unscaled)
+        };
+        Some(Decimal { unscaled: rounding.divide(dividend, divisor)?, scale }).filter(|_| scale <= SCALE_MAX)
+    }
+
+    /// The number with this scale; `None` where it has more than 38 digits then.
+    pub fn rounded(self, scale: u32, rounding: Rounding) -> Option<Decimal> {
+        self.checked_div(Decimal::from(1), scale, rounding)
+    }
+
+    /// The number without zeros at its end: 2.50 becomes 2.5.
+    pub fn normalized(mut self) -> Decimal {
+        while self.scale > 0 && self.unscaled % 10 == 0 {
+            self = Decimal { unscaled: self.unscaled / 10, scale: self.scale - 1 };
+        }
+        self
     }
 
     /// Returns true for zero of any scale.
     pub fn is_zero(self) -> bool {
         self.unscaled == 0
+    }
+
+    /// Returns true for a number below zero.
+    pub fn is_negative(self) -> bool {
+        self.unscaled < 0
     }
 
     /// The whole number that it is: 2.0 is one, 1.5 is not.
@@ -180,41 +214,79 @@ impl fmt::Display for Decimal {
     }
 }
 
+impl PartialEq for Decimal {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Decimal {}
+
+impl Hash for Decimal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Decimal { unscaled, scale } = self.normalized();
+        (unscaled, scale).hash(state);
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let scale = self.scale.max(other.scale);
+        match (self.rescaled(scale), other.rescaled(scale)) {
+            (Some(own), Some(other)) => own.cmp(&other),
+            // One of the two has the scale already: the other is beyond all numbers of it.
+            (None, _) => self.unscaled.cmp(&0),
+            (_, None) => 0.cmp(&other.unscaled),
+        }
+    }
+}
+
 impl From<i128> for Decimal {
     fn from(unscaled: i128) -> Self {
         Decimal { unscaled, scale: 0 }
     }
 }
 
-/// The words that PostgreSQL, Java and Debezium write for a value that is not a number.
-fn is_not_finite(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
-    if !matches!(text.first(), Some(b'n' | b'N' | b'i' | b'I')) {
-        return false;
+impl From<i64> for Decimal {
+    fn from(number: i64) -> Self {
+        Decimal::from(i128::from(number))
     }
-    ["nan", "inf", "infinity"].iter().any(|name| text.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-fn parse_digits(whole: &[u8], decimals: &[u8]) -> Result<i128, DecimalError> {
-    let digits = || whole.iter().chain(decimals);
-    if !digits().all(u8::is_ascii_digit) {
-        return Err(DecimalError::Syntax);
+impl From<u64> for Decimal {
+    fn from(number: u64) -> Self {
+        Decimal::from(i128::from(number))
     }
-    if whole.len() + decimals.len() <= 18 {
-        return Ok(i128::from(digits().fold(0_i64, |number, digit| number * 10 + i64::from(digit - b'0'))));
-    }
-    digits()
-        .try_fold(0_i128, |number, digit| number.checked_mul(10)?.checked_add(i128::from(digit - b'0')))
-        .ok_or(DecimalError::TooLong)
 }
 
-fn parse_exponent(text: &[u8]) -> Result<i64, DecimalError> {
-    let text = str::from_utf8(text).map_err(|_| DecimalError::Syntax)?;
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(DecimalError::Syntax);
+impl From<i32> for Decimal {
+    fn from(number: i32) -> Self {
+        Decimal::from(i128::from(number))
     }
-    text.parse::<i32>().map(i64::from).map_err(|_| DecimalError::TooLong)
+}
+
+// === impl Rounding ===
+
+impl Rounding {
+    fn divide(self, dividend: i128, divisor: i128) -> Option<i128> {
+        let quotient = dividend.checked_div(divisor)?;
+        let rest = (dividend % divisor).unsigned_abs();
+        // Twice the rest may have 129 bits, so that the other part is compared.
+        let other_part = divisor.unsigned_abs() - rest;
+        let is_up = match self {
+            Rounding::Down => false,
+            Rounding::HalfUp => rest > 0 && rest >= other_part,
+            Rounding::HalfEven => rest > other_part || (rest > 0 && rest == other_part && quotient % 2 != 0),
+        };
+        let away = if (dividend < 0) == (divisor < 0) { 1 } else { -1 };
+        if is_up { quotient.checked_add(away) } else { Some(quotient) }
+    }
 }
 
 fn multiply(a: i128, b: i128) -> Option<i128> {
@@ -229,106 +301,4 @@ fn power_of_ten(exponent: u64) -> Option<i128> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decimal(text: &str) -> Decimal {
-        Decimal::parse(text.as_bytes()).expect("the case is a decimal")
-    }
-
-    #[test]
-    fn texts_come_out_as_they_went_in() {
-        for text in ["0", "0.00", "27.80", "-0.10", "12.00", "-99999999.99", "1234567890.123456789", "0.000001"] {
-            assert_eq!(decimal(text).to_string(), text);
-        }
-        let longest = "99999999999999999999999999999999999.999";
-        assert_eq!(decimal(longest).to_string(), longest);
-        for (text, expected) in
-            [("1e3", "1000"), ("1.50E+1", "15.0"), ("-9.999999999E7", "-99999999.99"), ("1E-2", "0.01"), ("0e9", "0")]
-        {
-            assert_eq!(decimal(text).to_string(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_decimal_is_refused() {
-        use DecimalError::*;
-        let cases = [
-            ("", Syntax),
-            ("-", Syntax),
-            (".5", Syntax),
-            ("5.", Syntax),
-            ("1,5", Syntax),
-            ("1.2.3", Syntax),
-            ("0x1", Syntax),
-            ("1e", Syntax),
-            ("1e+", Syntax),
-            ("--1", Syntax),
-            ("1e5.5", Syntax),
-            ("NaN", NotFinite),
-            ("NAN", NotFinite),
-            ("-Infinity", NotFinite),
-            ("1e99", TooLong),
-            ("1e-99", TooLong),
-            ("1e99999999999", TooLong),
-            ("1000000000000000000000000000000000000000", TooLong),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(Decimal::parse(text.as_bytes()), Err(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn base64_is_a_twos_complement_number() {
-        let cases = [
-            ("Ctw=", 2, "27.80"),
-            ("Cg==", 2, "0.10"),
-            ("AA==", 2, "0.00"),
-            ("BD3w", 4, "27.8000"),
-            ("/w==", 2, "-0.01"),
-            ("gA==", 0, "-128"),
-            ("AIA=", 0, "128"),
-            ("AxY=", 2, "7.90"),
-            ("ESIQ9H3pgRU=", 9, "1234567890.123456789"),
-            ("Dw==", 1, "1.5"),
-            ("AAAAAAAAAAAAAAAAAAAAAAAAAAAB", 0, "1"),
-            ("f////////////////////w==", 0, "170141183460469231731687303715884105727"),
-        ];
-        for (text, scale, expected) in cases {
-            let decimal = Decimal::from_base64(text.as_bytes(), scale).map(|decimal| decimal.to_string());
-            assert_eq!(decimal, Ok(expected.to_owned()), "{text}");
-        }
-        let refused = [
-            ("", DecimalError::Base64),
-            ("Ctw", DecimalError::Base64),
-            ("27.80", DecimalError::Base64),
-            ("Infinity", DecimalError::NotFinite),
-            ("AQAAAAAAAAAAAAAAAAAAAAA=", DecimalError::TooLong),
-            ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB", DecimalError::TooLong),
-        ];
-        for (text, expected) in refused {
-            assert_eq!(Decimal::from_base64(text.as_bytes(), 2), Err(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn arithmetic_is_exact_or_refused() {
-        // In doubles 0.1 * 3 is 0.30000000000000004.
-        assert_eq!(decimal("0.1").checked_mul(decimal("3")).map(|sum| sum.to_string()), Some("0.3".to_owned()));
-        assert_eq!(decimal("0.1").checked_add(decimal("0.25")).map(|sum| sum.to_string()), Some("0.35".to_owned()));
-        assert_eq!(decimal("-7.90").checked_add(decimal("7.9")).map(|sum| sum.to_string()), Some("0.00".to_owned()));
-        assert_eq!(decimal("7.9").checked_sub(decimal("7.90")).map(Decimal::is_zero), Some(true));
-        assert_eq!(decimal("1").checked_sub(decimal("1.25")).map(|sum| sum.to_string()), Some("-0.25".to_owned()));
-        let cent = decimal("0.01");
-        let many = (0..1_000_000).try_fold(Decimal::ZERO, |sum, _| sum.checked_add(cent));
-        assert_eq!(many.map(|sum| sum.to_string()), Some("10000.00".to_owned()));
-        let large = decimal("99999999999999999999999999999999999999");
-        assert_eq!(large.checked_mul(decimal("10")), None);
-        assert_eq!(large.checked_add(decimal("0.1")), None);
-        assert_eq!(
-            decimal("3000000000").checked_mul(decimal("3000000000")).map(|product| product.to_string()),
-            Some("9000000000000000000".to_owned())
-        );
-        assert_eq!((decimal("2.0").whole(), decimal("1.5").whole(), decimal("-3").whole()), (Some(2), None, Some(-3)));
-    }
-}
+mod tests;

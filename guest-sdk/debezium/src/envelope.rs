@@ -1,7 +1,11 @@
 //! A change event in each of the shapes that Debezium gives it: with and without `{"schema": .., "payload": ..}` around
-//! it, as an envelope or flattened by `ExtractNewRecordState`.
+//! it, as an envelope or flattened by `ExtractNewRecordState`. Everything else is refused by its name.
+
+mod parts;
 
 use crate::json::{JsonError, Kind, Value};
+use parts::Parts;
+use serde::Deserialize;
 
 /// A change of one row, or another event that stands among the changes.
 #[derive(Clone, Copy, Debug)]
@@ -10,10 +14,12 @@ pub struct Event<'a> {
     pub op: Op,
     /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
     pub before: Option<Value<'a>>,
-    /// The row after the change.
+    /// The row after the change. Creates, reads, updates and flat rows have one.
     pub after: Option<Value<'a>>,
     /// The schema of the event, where it came with one.
     pub(crate) schema: Option<Value<'a>>,
+    /// True for a row without an envelope, whose schema is that of the row.
+    pub(crate) is_flat: bool,
 }
 
 /// The kind of a change.
@@ -31,7 +37,21 @@ pub enum Op {
     Truncate,
     /// `m`: a message that a program wrote to PostgreSQL's log.
     Message,
-    /// A row without an envelope. The row itself may have an op.
+    /// A row without an envelope, which is there. The row itself may have an op. One that `ExtractNewRecordState` marks
+    /// as deleted is a [`Op::Delete`], and its row `before`.
+    Flat,
+}
+
+/// The form of a topic's events, as a configuration says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Envelope {
+    /// Both forms. A value that could be an envelope which lost a part is refused: it is no flat row for certain.
+    #[default]
+    Auto,
+    /// Debezium's envelopes only.
+    Debezium,
+    /// Flat rows only, whatever the names of their columns are.
     Flat,
 }
 
@@ -44,48 +64,162 @@ pub enum EventError {
     /// JSON, but no event and no row.
     #[error("the value is not a JSON object")]
     NotAnObject,
+    /// A wrapper with something else in it.
+    #[error("the value's `payload` is {0}, where an event or a row is expected")]
+    Payload(&'static str),
     /// An op of a later version, say.
     #[error("the event's op is {0:?}, which Debezium does not have")]
     UnknownOp(String),
+    /// An op that is no text.
+    #[error("the event's op is {0}, where Debezium has one of c, r, u, d, t, m")]
+    OpIs(&'static str),
+    /// Another mark in a flat row than `ExtractNewRecordState` writes.
+    #[error("the row's `__deleted` is {0}, where it is true or false")]
+    Deleted(String),
+    /// A row of an envelope that is no object.
+    #[error("the event's `{0}` is {1}, and no JSON object{hint}", hint = document_hint(.1))]
+    RowIs(&'static str, &'static str),
+    /// A change without its row.
+    #[error("the event's op is {0:?}, but it has no row `{1}`{hint}", hint = changes_hint(*.2))]
+    NoRow(Op, &'static str, bool),
+    /// An envelope, as far as it is there.
+    #[error("the value has no `op`, and is no row for certain: {0}. If it is a flat row, set `envelope: flat`")]
+    NoOp(&'static str),
+    /// A flat row where the configuration expects an envelope.
+    #[error("the value has no `op`, but the configuration says `envelope: debezium`")]
+    NotAnEnvelope,
+    /// An event about something else than a row.
+    #[error("the value is {0}, and no change of a row")]
+    Foreign(&'static str),
 }
 
-/// The members that tell an envelope from a row.
-#[derive(Default)]
-struct Parts<'a> {
-    before: Option<Value<'a>>,
-    after: Option<Value<'a>>,
-    op: Option<Value<'a>>,
-    source: Option<Value<'a>>,
-    schema: Option<Value<'a>>,
-    payload: Option<Value<'a>>,
-    count: usize,
+/// The text that JSON's kinds have in an error.
+pub(crate) const TEXT: &str = "a JSON text";
+
+fn document_hint(found: &str) -> &'static str {
+    if found == TEXT {
+        " (the MongoDB connector writes documents as texts: flatten them with its ExtractNewDocumentState)"
+    } else {
+        ""
+    }
+}
+
+fn changes_hint(has_update_description: bool) -> &'static str {
+    if has_update_description {
+        " (the MongoDB connector has sent the changed fields only: set capture.mode=change_streams_update_full)"
+    } else {
+        ""
+    }
 }
 
 // === impl Event ===
 
 impl<'a> Event<'a> {
-    /// Reads an event; `None` is a tombstone that wears a wrapper.
+    /// Reads an event of either form; `None` is a tombstone that wears a wrapper.
+    ///
+    /// # Errors
+    /// Fails if the value is neither an event nor a flat row for certain.
     pub fn read(root: Value<'a>) -> Result<Option<Self>, EventError> {
+        Event::read_as(root, Envelope::Auto)
+    }
+
+    /// Reads an event of this form; `None` is a tombstone that wears a wrapper.
+    ///
+    /// # Errors
+    /// Fails if the value is no such event.
+    pub fn read_as(root: Value<'a>, envelope: Envelope) -> Result<Option<Self>, EventError> {
         let parts = Parts::of(root)?;
-        match (parts.schema, parts.payload) {
-            (Some(schema), Some(payload)) if parts.count == 2 => {
-                if payload.is_null() {
-                    return Ok(None);
-                }
+        let Some((schema, payload)) = parts.wrapped() else {
+            return Event::unwrapped(root, &parts, envelope, None).map(Some);
+        };
+        match payload.kind() {
+            Kind::Null => Ok(None),
+            Kind::Object => {
                 let schema = (!schema.is_null()).then_some(schema);
-                Event::unwrapped(payload, Parts::of(payload)?, schema).map(Some)
+                Event::unwrapped(payload, &Parts::of(payload)?, envelope, schema).map(Some)
             }
-            _ => Event::unwrapped(root, parts, None).map(Some),
+            _ => Err(EventError::Payload(name_of(payload))),
         }
     }
 
-    fn unwrapped(root: Value<'a>, parts: Parts<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
-        let Some(op) = parts.envelope_op() else {
-            return Ok(Event { op: Op::Flat, before: None, after: Some(root), schema });
+    fn unwrapped(
+        root: Value<'a>,
+        parts: &Parts<'a>,
+        envelope: Envelope,
+        schema: Option<Value<'a>>,
+    ) -> Result<Self, EventError> {
+        let is_envelope = match envelope {
+            Envelope::Flat => false,
+            Envelope::Debezium => {
+                if parts.op.is_none() {
+                    return Err(parts.foreign_event().map_or(EventError::NotAnEnvelope, EventError::Foreign));
+                }
+                true
+            }
+            Envelope::Auto => parts.is_envelope()?,
         };
-        let row = |value: Option<Value<'a>>| value.filter(|value| !value.is_null());
-        let op = Op::parse(op).ok_or_else(|| EventError::UnknownOp(String::from_utf8_lossy(op).into_owned()))?;
-        Ok(Event { op, before: row(parts.before), after: row(parts.after), schema })
+        if !is_envelope {
+            return Event::flat(root, parts, schema);
+        }
+        let op = match parts.op {
+            Some(op) => Op::of(op)?,
+            None => return Err(EventError::NotAnEnvelope),
+        };
+        let before = row("before", parts.before)?;
+        let after = row("after", parts.after)?;
+        if after.is_none() && matches!(op, Op::Create | Op::Read | Op::Update) {
+            return Err(EventError::NoRow(op, "after", parts.has_update_description));
+        }
+        Ok(Event { op, before, after, schema, is_flat: false })
+    }
+
+    fn flat(root: Value<'a>, parts: &Parts<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
+        let op = match parts.flat_op.filter(|op| !op.is_null()) {
+            Some(op) => Op::of(op)?,
+            None => Op::Flat,
+        };
+        let is_deleted = match parts.flat_deleted.map(|deleted| (deleted, deleted.kind())) {
+            Some((_, Kind::Text(b"true") | Kind::Bool(true))) => true,
+            None | Some((_, Kind::Text(b"false") | Kind::Bool(false))) => false,
+            Some((deleted, _)) => return Err(EventError::Deleted(format!("{deleted:?}"))),
+        };
+        Ok(match op {
+            Op::Truncate | Op::Message => Event { op, before: None, after: None, schema, is_flat: true },
+            _ if is_deleted || op == Op::Delete => {
+                Event { op: Op::Delete, before: Some(root), after: None, schema, is_flat: true }
+            }
+            _ => Event { op: Op::Flat, before: None, after: Some(root), schema, is_flat: true },
+        })
+    }
+}
+
+/// A row of an envelope: an object, or nothing.
+fn row<'a>(name: &'static str, value: Option<Value<'a>>) -> Result<Option<Value<'a>>, EventError> {
+    match value.map(Value::kind) {
+        None | Some(Kind::Null) => Ok(None),
+        Some(Kind::Object) => Ok(value),
+        Some(_) => Err(EventError::RowIs(name, value.map_or("nothing", name_of))),
+    }
+}
+
+/// The payload of a value that comes with a schema around it; other values as they are.
+pub(crate) fn unwrap(root: Value<'_>) -> Result<Value<'_>, JsonError> {
+    match Parts::of(root) {
+        Ok(parts) => Ok(parts.wrapped().map_or(root, |(_, payload)| payload)),
+        Err(EventError::Malformed(error)) => Err(error),
+        Err(_) => Ok(root),
+    }
+}
+
+/// The kind of a value, for an error.
+pub(crate) fn name_of(value: Value<'_>) -> &'static str {
+    match value.kind() {
+        Kind::Null => "null",
+        Kind::Text(_) => TEXT,
+        Kind::Number(_) => "a number",
+        Kind::Bool(_) => "true or false",
+        Kind::Array => "a JSON array",
+        Kind::Object => "a JSON object",
     }
 }
 
@@ -104,38 +238,16 @@ impl Op {
             _ => return None,
         })
     }
-}
 
-// === impl Parts ===
-
-impl<'a> Parts<'a> {
-    fn of(root: Value<'a>) -> Result<Self, EventError> {
-        let mut members = root.members().ok_or(EventError::NotAnObject)?;
-        let mut parts = Parts::default();
-        while let Some((name, value)) = members.next()? {
-            parts.count += 1;
-            let part = match name {
-                b"before" => &mut parts.before,
-                b"after" => &mut parts.after,
-                b"op" => &mut parts.op,
-                b"source" => &mut parts.source,
-                b"schema" => &mut parts.schema,
-                b"payload" => &mut parts.payload,
-                // An envelope begins with `before` or `op`, a wrapper with `schema`: this is a row, perhaps a wide one.
-                _ if parts.count == 1 => return Ok(parts),
-                _ => continue,
-            };
-            *part = Some(value);
-        }
-        Ok(parts)
-    }
-
-    /// The op, if this is an envelope. A row may have columns of these names, but hardly with an object in them.
-    fn envelope_op(&self) -> Option<&'a [u8]> {
-        let is_object = |part: Option<Value<'_>>| part.is_some_and(|value| value.kind() == Kind::Object);
-        match self.op?.kind() {
-            Kind::Text(op) if is_object(self.source) || is_object(self.after) || is_object(self.before) => Some(op),
-            _ => None,
+    fn of(value: Value<'_>) -> Result<Self, EventError> {
+        match value.kind() {
+            Kind::Text(letter) => {
+                Op::parse(letter).ok_or_else(|| EventError::UnknownOp(String::from_utf8_lossy(letter).into_owned()))
+            }
+            _ => Err(EventError::OpIs(name_of(value))),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

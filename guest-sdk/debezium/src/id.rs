@@ -1,6 +1,7 @@
 //! The name of a row: the value of its key column.
 
 use crate::columns::Columns;
+use crate::decimal::{Decimal, is_variable_scale};
 use crate::json::scan::Index;
 use crate::json::text::unescape;
 use crate::json::{self, JsonError, Kind, Value};
@@ -18,7 +19,10 @@ pub enum Id {
 }
 
 /// The value of a column in a record's key, which is JSON with or without a schema around it. `None`: the key does not
-/// have that column.
+/// have that column. The key may have other columns too, so that two rows have the same one: [`KeyColumns`] keeps the
+/// key whole.
+///
+/// [`KeyColumns`]: crate::KeyColumns
 pub fn key_id<'a>(
     columns: &Columns,
     column: usize,
@@ -50,6 +54,11 @@ impl Id {
                 let mut plain = Vec::new();
                 unescape(escaped, &mut plain).ok()?;
                 String::from_utf8(plain).ok().map(Id::Text)
+            }
+            // Oracle's NUMBER.
+            Kind::Object if is_variable_scale(value) => {
+                let whole = Decimal::from_variable_scale(value).ok()?.whole()?;
+                i64::try_from(whole).ok().map(Id::Number)
             }
             _ => None,
         }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
+use sandbar_table::Rows;
+
 pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The stores of all partitions, and the tables.
@@ -13,7 +15,7 @@ pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) struct Memory {
     /// The names of the stores that the spec declares.
     pub(crate) declared: Vec<String>,
-    pub(crate) tables: BTreeMap<String, Entries>,
+    pub(crate) tables: BTreeMap<String, Rows>,
     /// The partition whose stores a call sees.
     pub(crate) partition: u32,
     stores: BTreeMap<(u32, String), Entries>,
@@ -160,6 +162,6 @@ impl TableHandle {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.memory.borrow().tables.get(&self.name)?.get(key).cloned()
+        self.memory.borrow().tables.get(&self.name)?.get(key).map(<[u8]>::to_vec)
     }
 }

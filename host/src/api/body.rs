@@ -12,7 +12,9 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
+use crate::model::by_name::ByName;
 use crate::model::codes::Code;
+use crate::model::signature::Envelope;
 use crate::model::spec::RawSpec;
 use crate::model::yaml;
 
@@ -153,13 +155,22 @@ async fn drain(mut stream: BodyDataStream) {
 pub struct Upload {
     pub spec: RawSpec,
     pub module: Option<Bytes>,
+    pub signature: Option<Envelope>,
 }
 
-/// Reads the form of a deployment: a part `spec` and a part `module`. Blocks for as long as the parsing takes.
+/// Reads the form of a deployment: a part `spec`, a part `module` and a part `signature`. Blocks for as long as the parsing
+/// takes.
 pub fn form(headers: &HeaderMap, body: Bytes) -> Result<Upload, Refusal> {
-    let mut parts = parts(headers, body, &["spec", "module"])?;
+    let mut parts = parts(headers, body, &["spec", "module", "signature"])?;
     let spec = parts.remove("spec").ok_or_else(|| Refusal::new(Code::Multipart, "the form has no part \"spec\""))?;
-    Ok(Upload { spec: spec_of(&spec.media, &spec.bytes)?, module: parts.remove("module").map(|part| part.bytes) })
+    let signature = parts.remove("signature").map(|part| signature_of(&part.bytes)).transpose()?;
+    let module = parts.remove("module").map(|part| part.bytes);
+    Ok(Upload { spec: spec_of(&spec.media, &spec.bytes)?, module, signature })
+}
+
+/// Reads the signature of a module.
+pub fn signature_of(text: &[u8]) -> Result<Envelope, Refusal> {
+    Envelope::parse(text).map_err(|error| Refusal::of_field(Code::BadSignature, "module", error.to_string()))
 }
 
 /// One part of a form.
@@ -216,7 +227,7 @@ pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
 
 /// Reads JSON. `code` is the code for JSON that does not fit the type.
 pub fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8], code: Code) -> Result<T, Refusal> {
-    let axum::Json(value) = axum::Json::from_bytes(bytes).map_err(|rejection| {
+    let axum::Json(ByName(value)) = axum::Json::from_bytes(bytes).map_err(|rejection| {
         // "Failed to ...: " comes first, then the place.
         let text = rejection.body_text();
         let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);

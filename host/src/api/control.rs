@@ -8,10 +8,13 @@ use crate::api_types::{ChangeView, HostList, HostView, StatusView};
 use crate::catalog::Change;
 use crate::model::codes::Code;
 use crate::model::revision::Desired;
+use crate::model::status::HostStatus;
 
+use super::access::Caller;
 use super::deployments::{accepted, change, find, find_understood};
 use super::openapi::{NoTransform, OtherRevision};
 use super::problem::Refusal;
+use super::redaction::Sight;
 use super::request::{Id, IfMatch};
 use super::shared::AppState;
 use super::views;
@@ -56,15 +59,23 @@ pub async fn restart(State(shared): AppState, Id(id): Id, precondition: IfMatch)
     params(Id),
     responses((status = 200, description = "The rollout; state, lag and last errors per host and partition, of the whole cluster", body = StatusView),
         NoTransform))]
-pub async fn status(State(shared): AppState, Id(id): Id) -> Result<Json<StatusView>, Refusal> {
+pub async fn status(State(shared): AppState, Id(id): Id, caller: Caller) -> Result<Json<StatusView>, Refusal> {
     let deployment = find(&shared, &id).await?;
     let runtime = &shared.state.runtime;
-    Ok(Json(views::status(&deployment, runtime.statuses(&id), &runtime.hosts())))
+    let mut hosts = runtime.statuses(&id);
+    Sight::find(&shared, &caller, &id).await?.statuses(&mut hosts);
+    Ok(Json(views::status(&deployment, hosts, &runtime.members())))
 }
 
 /// List the cluster's hosts.
 #[utoipa::path(get, path = "/v1/hosts", tag = "hosts",
-    responses((status = 200, description = "The hosts that gave a sign of life within 16 s, by name", body = HostList)))]
+    responses((status = 200, description = "The hosts that gave a sign of life within 10 s, by name", body = HostList)))]
 pub async fn hosts(State(shared): AppState) -> Json<HostList> {
-    Json(HostList { hosts: shared.state.runtime.hosts().into_iter().map(HostView::from).collect() })
+    let members = shared.state.runtime.members();
+    let placed = views::placed(&shared.state.catalog.current(), &members);
+    let view = |host: HostStatus| {
+        let placed = placed.get(&host.host).copied().unwrap_or(0);
+        HostView { placed: Some(placed), ..HostView::from(host) }
+    };
+    Json(HostList { hosts: members.live.iter().cloned().map(view).collect() })
 }

@@ -3,8 +3,9 @@
 use crate::catalog::{Change, ChangeResult};
 use crate::deployment::{Candidate, DeployError, DeployResult, Deployer, Rejection, Violation};
 use crate::model::codes::Code;
-use crate::model::names::TransformId;
+use crate::model::names::{TeamName, TransformId};
 use crate::model::spec::Problem;
+use crate::telemetry::metrics::RefusedAt;
 
 use super::body::Upload;
 use super::problem::Refusal;
@@ -20,12 +21,22 @@ pub struct Request {
 }
 
 pub fn deploy(state: &ApiState, request: Request) -> Result<DeployResult, Refusal> {
-    let Request { id, upload: Upload { spec, module }, precondition, dry_run } = request;
-    let candidate = Candidate::parse(&id, spec, module.as_deref())?;
+    let Request { id, upload: Upload { spec, module, signature }, precondition, dry_run } = request;
+    let candidate = Candidate::parse(&id, spec, module.as_deref())?.signed(signature);
     let change = precondition.of(candidate.change());
-    let deployer = deployer(state);
+    let deployer = deployer(state, &id.team);
     let deployed = if dry_run { deployer.dry_run(&candidate, change) } else { deployer.deploy(&candidate, change) };
-    Ok(deployed?)
+    Ok(counted(state, deployed)?)
+}
+
+/// Counts a refusal because of the module's signature.
+pub fn counted<T>(state: &ApiState, result: Result<T, DeployError>) -> Result<T, DeployError> {
+    result.inspect_err(|error| {
+        let DeployError::Rejected(rejection) = error else { return };
+        if matches!(rejection.first.code, Code::Unsigned | Code::BadSignature) {
+            state.signing_metrics.refused(RefusedAt::Request);
+        }
+    })
 }
 
 /// Deploys the content of an earlier revision.
@@ -35,13 +46,14 @@ pub fn rollback(
     precondition: IfMatch,
     to: Option<u64>,
 ) -> Result<ChangeResult, Refusal> {
-    Ok(deployer(state).rollback(id, to, precondition.of(Change::Rollback { to }))?)
+    let rolled_back = deployer(state, &id.team).rollback(id, to, precondition.of(Change::Rollback { to }));
+    Ok(counted(state, rolled_back)?)
 }
 
-/// The deployer of one request.
-pub fn deployer(state: &ApiState) -> Deployer<'_> {
+/// The deployer of one request, with the rights of the team.
+pub fn deployer<'a>(state: &'a ApiState, team: &TeamName) -> Deployer<'a> {
     Deployer {
-        log: &*state.log,
+        log: state.log_of(team),
         catalog: &state.catalog,
         modules: &*state.modules,
         cluster: &state.cluster,

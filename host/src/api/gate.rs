@@ -1,6 +1,6 @@
 //! The gate before every route: a request must be meant for this host, and no web page of another origin may have sent it.
 //!
-//! There is no login: everybody who reaches the API may use it. A browser reaches it on behalf of every page that it shows:
+//! A host without sign-in answers everybody who reaches it. A browser reaches it on behalf of every page that it shows:
 //! directly, with requests that need no permission (a form, an image, `fetch` with `no-cors`), or through a name of the
 //! page's own that is pointed at this host after the page was loaded (DNS rebinding). Three checks come before every
 //! route:

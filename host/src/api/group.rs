@@ -10,12 +10,12 @@ use super::shared::ApiState;
 /// Waits until the group has no members: hosts need a moment to see that a transform was paused. Refuses after
 /// `leave_time`.
 pub fn wait_for_empty(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    refuse(id, group, wait_until_empty(&*state.log, group, state.limits.leave_time)?)
+    refuse(id, group, wait_until_empty(&*state.log_of(&id.team), group, state.limits.leave_time)?)
 }
 
 /// Refuses if the group has members now.
 pub fn refuse_members(state: &ApiState, id: &TransformId, group: &str) -> Result<(), Refusal> {
-    refuse(id, group, state.log.group_members(group)?)
+    refuse(id, group, state.log_of(&id.team).group_members(group)?)
 }
 
 fn refuse(id: &TransformId, group: &str, members: usize) -> Result<(), Refusal> {

@@ -64,6 +64,10 @@ pub struct ApiLimits {
     pub tail_wait: Duration,
     /// Longest time for the wait for samples that are not followed.
     pub tail_wait_max: Duration,
+    /// Requests a second of one principal that has signed in (`--requests-per-principal-max`).
+    pub requests_per_principal_max: u32,
+    /// Tokens of one team, and of the cluster itself (`--tokens-per-team-max`).
+    pub tokens_per_team_max: usize,
     /// The memory for the hot entries of one partition of a store on disk, as the use of a team counts it.
     pub state_hot_bytes_max: u64,
 }
@@ -100,6 +104,8 @@ impl Default for ApiLimits {
             logs_time: Duration::from_secs(20),
             tail_wait: Duration::from_secs(10),
             tail_wait_max: Duration::from_secs(60),
+            requests_per_principal_max: 200,
+            tokens_per_team_max: 1000,
             state_hot_bytes_max: 4 * 1024 * 1024,
         }
     }

@@ -18,6 +18,7 @@ use crate::api_types::{Level, LogLine, Sample};
 use crate::catalog::CatalogError;
 use crate::cluster::{LogPosition, LogTopic, SampleValue};
 use crate::model::codes::Code;
+use crate::model::json;
 use crate::model::log_entry::LogEntry;
 use crate::model::names::TransformId;
 use crate::model::units::{Span, Timestamp};
@@ -25,9 +26,11 @@ use crate::ports::LogRecord;
 
 use self::older::Search;
 use self::stream::{End, Framing, Source, StreamLine};
+use super::access::Caller;
 use super::deployments::find;
 use super::openapi::NoTransform;
 use super::problem::Refusal;
+use super::redaction::Viewer;
 use super::request::{Id, Params};
 use super::shared::{AppState, blocking};
 
@@ -75,9 +78,11 @@ pub async fn logs(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<LogParams>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     find(&shared, &id).await?;
+    let viewer = Viewer::open(&shared, caller, &id).await?;
     let limits = shared.state.limits;
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
     if limit > limits.log_lines_max {
@@ -90,7 +95,7 @@ pub async fn logs(
     let feed = shared.state.feeds.logs.clone();
     let level = params.level.unwrap_or(Level::Debug);
     let follow = params.follow;
-    let line = move |record| log_line(record, level);
+    let line = move |record| log_line(record, level, &|entry| viewer.sight().log_entry(entry));
     let (source, end) = blocking(move || {
         let from = start(&feed, &id, since, after)?;
         let end = feed.end_offset(&from)?;
@@ -127,7 +132,7 @@ pub struct TailParams {
 /// Show samples of the input records, each with its outputs or its failure.
 ///
 /// Every host that runs the transform shows up to 20 records a second while there is a reader, after their transaction was
-/// committed.
+/// committed. A caller without the role `data` in the team that owns a redacted topic sees its records masked.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/tail", tag = "transforms",
     params(Id, TailParams),
     responses((status = 200, description = "In the order of their commits", content((Sample = "application/x-ndjson"), (String = "text/event-stream"))),
@@ -137,9 +142,12 @@ pub async fn tail(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<TailParams>,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     find(&shared, &id).await?;
+    let viewer = Viewer::open(&shared, caller, &id).await?;
+    viewer.require_records()?;
     let limits = shared.state.limits;
     let wait = params.wait.as_deref().map_or(Ok(limits.tail_wait), |wait| span("wait", wait))?;
     if wait > limits.tail_wait_max {
@@ -154,7 +162,8 @@ pub async fn tail(
         let position = start(&feed, &id, None, after)?;
         // Hosts sample the transform from here on, until the stream ends.
         let subscription = Some(tails.look(id));
-        Ok(Source { feed, position, line: Box::new(sample_line), _permit: permit, _subscription: subscription })
+        let line = Box::new(move |record| sample_line(record, &viewer));
+        Ok(Source { feed, position, line, _permit: permit, _subscription: subscription })
     })
     .await?;
     let end = if params.follow {
@@ -175,17 +184,21 @@ fn start(feed: &LogTopic, id: &TransformId, since: Option<Timestamp>, after: Opt
 }
 
 /// Makes a line of a log entry. A record that is not an entry is left out: anybody may have written it.
-fn log_line(record: LogRecord, level: Level) -> Option<StreamLine> {
-    let entry: LogEntry = serde_json::from_slice(&record.value?).ok()?;
+fn log_line(record: LogRecord, level: Level, mask: &dyn Fn(&mut LogEntry)) -> Option<StreamLine> {
+    let mut entry: LogEntry = json::read(&record.value?).ok()?;
     let offset = record.offset;
     let kind = if entry.event.is_some() { "event" } else { "log" };
-    let is_shown = Level::from(entry.level) >= level;
+    if Level::from(entry.level) < level {
+        return None;
+    }
+    mask(&mut entry);
     let json = serde_json::to_string(&LogLine { offset, entry: entry.into() }).expect("plain data");
-    is_shown.then_some(StreamLine { offset, kind, json })
+    Some(StreamLine { offset, kind, json })
 }
 
-fn sample_line(record: LogRecord) -> Option<StreamLine> {
+fn sample_line(record: LogRecord, viewer: &Viewer) -> Option<StreamLine> {
     let json = String::from_utf8(record.value?).ok().filter(|json| SampleValue::is_in(json))?;
+    let json = viewer.sight().sample(json)?;
     Some(StreamLine { offset: record.offset, kind: "sample", json })
 }
 
@@ -235,7 +248,7 @@ mod tests {
             (&json!({"hello": 1}), Level::Debug, None),
             (&json!("text"), Level::Debug, None),
         ] {
-            let line = log_line(record(value), level);
+            let line = log_line(record(value), level, &|_| {});
             assert_eq!(line.as_ref().map(|line| line.kind), kind, "{value}");
             if let Some(line) = line {
                 let shown: serde_json::Value = serde_json::from_str(&line.json).expect("JSON");

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::api_types::{MoveList, MoveRequest, OffsetList, Target};
+use crate::audit::Action;
 use crate::catalog::CatalogError;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
@@ -24,6 +25,8 @@ use crate::ports::GroupOffset;
 use crate::positions::Inputs;
 
 use self::plan::InputPartition;
+use super::access::Caller;
+use super::audit;
 use super::body::{self, Media, RequestBody};
 use super::deployments::find_understood;
 use super::group::{refuse_members, wait_for_empty};
@@ -53,7 +56,7 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList
     blocking(move || {
         let _held = permit;
         let spec = spec_of(&deployment)?;
-        let partitions = partitions::read(&*state.log, &spec.group(&state.cluster), &spec)?;
+        let partitions = partitions::read(&*state.log_of(&id.team), &spec.group(&state.cluster), &spec)?;
         let forgotten = partitions::forgotten(&state, &spec, &partitions)?;
         // Workers of a paused transform pass no record, and the status that hosts reported before may be older than the
         // offsets.
@@ -82,6 +85,7 @@ pub async fn alter(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<MoveParams>,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<MoveList>, Refusal> {
@@ -98,16 +102,17 @@ pub async fn alter(
         let PausedTransform { spec, revision, resets } = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
-        let partitions = partitions::read(&*state.log, &group, &spec)?;
+        let partitions = partitions::read(&*state.log_of(&id.team), &group, &spec)?;
         let moves = match &destination {
             Destination::Offsets(targets) => {
                 plan::to_targets(&partitions, targets).map_err(|problems| Refusal::of_fields(Code::Offsets, problems))?
             }
             Destination::Start(start) => {
-                partitions::to_start(&*state.log, &spec, &partitions, &start.resolve(Timestamp::now()))?
+                partitions::to_start(&*state.log_of(&id.team), &spec, &partitions, &start.resolve(Timestamp::now()))?
             }
         };
         if !params.dry_run {
+            audit::begin(&state, caller.entry_of(Action::SetOffsets, &id))?;
             // Partitions that the request does not name begin as they would when the transform is resumed. A partition with
             // an offset is not new any more.
             let start = spec.start.resolve(Timestamp::now());
@@ -116,7 +121,7 @@ pub async fn alter(
             // Metadata that would stop its partition is dropped (E227); all other metadata stays.
             let is_kept = |progress: &Progress| progress.is_of(revision, resets);
             let offsets: Vec<GroupOffset> = moves.iter().map(|step| step.offset(is_kept)).collect();
-            let committed = state.log.commit_for_group(&group, &offsets);
+            let committed = state.log_of(&id.team).commit_for_group(&group, &offsets);
             committed.or_else(|error| refuse_members(&state, &id, &group).and(Err(error.into())))?;
             tracing::info!(transform = %id, records = plan::records(&moves), "offsets moved");
         }
@@ -137,6 +142,7 @@ pub async fn reset(
     State(shared): AppState,
     Id(id): Id,
     Params(params): Params<MoveParams>,
+    caller: Caller,
 ) -> Result<Json<MoveList>, Refusal> {
     let permit = shared.moves.take_for(&id.team).await?;
     let state = shared.state.clone();
@@ -145,13 +151,15 @@ pub async fn reset(
         let PausedTransform { spec, .. } = paused(&state, &id)?;
         let group = spec.group(&state.cluster);
         wait_for_empty(&state, &id, &group)?;
-        let partitions = partitions::read(&*state.log, &group, &spec)?;
-        let moves = partitions::to_start(&*state.log, &spec, &partitions, &spec.start.resolve(Timestamp::now()))?;
+        let partitions = partitions::read(&*state.log_of(&id.team), &group, &spec)?;
+        let moves =
+            partitions::to_start(&*state.log_of(&id.team), &spec, &partitions, &spec.start.resolve(Timestamp::now()))?;
         if !params.dry_run {
+            audit::begin(&state, caller.entry_of(Action::ResetOffsets, &id))?;
             // The memory goes first: if the host ends between the two, nothing has changed, since offsets without a memory
             // are taken over.
             state.positions.forget(&id)?;
-            let deleted = state.log.delete_group(&group);
+            let deleted = state.log_of(&id.team).delete_group(&group);
             deleted.or_else(|error| refuse_members(&state, &id, &group).and(Err(error.into())))?;
             tracing::info!(transform = %id, "offsets forgotten");
         }

@@ -17,7 +17,7 @@ const PROBLEM: &str = "application/problem+json";
             body, or with a form, needs a header that no web page can send, such as `Sandbar-Request: 1` (E048).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")),
     components(schemas(ProblemDetails)),
-    tags((name = "transforms"), (name = "modules"), (name = "teams"), (name = "hosts"), (name = "topics", description = "With the embedded log only"), (name = "host")),
+    tags((name = "transforms"), (name = "modules"), (name = "teams"), (name = "access"), (name = "hosts"), (name = "topics", description = "With the embedded log only"), (name = "host")),
 )]
 struct Head;
 

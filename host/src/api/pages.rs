@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::api_types::{Line, Readiness};
 use crate::model::codes::Code;
 
+use super::access::Caller;
 use super::problem::Refusal;
 use super::shared::AppState;
 
@@ -35,12 +36,14 @@ pub async fn healthz() -> &'static str {
 /// Readiness probe.
 #[utoipa::path(get, path = "/readyz", tag = "host",
     responses((status = 200, description = "The host does its work", body = Readiness), (status = 503, description = "The host does not do its work now, with the reasons", body = Readiness)))]
-pub async fn readyz(State(shared): AppState) -> (StatusCode, Json<Readiness>) {
-    let host = Line::of(&shared.state.host);
+pub async fn readyz(State(shared): AppState, caller: Caller) -> (StatusCode, Json<Readiness>) {
+    // Whoever has not signed in, or has no role at all, learns the status alone.
+    let is_known = !caller.principal.grants.is_empty();
+    let host = if is_known { Line::of(&shared.state.host) } else { Line::of("") };
     match shared.state.runtime.ready() {
         Ok(()) => (StatusCode::OK, Json(Readiness { host, ready: true, reasons: Vec::new() })),
         Err(reasons) => {
-            let reasons = reasons.into_iter().map(Line::from).collect();
+            let reasons = reasons.into_iter().filter(|_| is_known).map(Line::from).collect();
             (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { host, ready: false, reasons }))
         }
     }
@@ -48,10 +51,16 @@ pub async fn readyz(State(shared): AppState) -> (StatusCode, Json<Readiness>) {
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "host",
-    responses((status = 200, description = "Prometheus' text form", body = String, content_type = "text/plain")))]
-pub async fn metrics(State(shared): AppState) -> Response {
-    let text = (shared.state.render_metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    responses((status = 200, description = "Prometheus' text form: the series of the teams that the caller may see, or all", body = String, content_type = "text/plain")))]
+pub async fn metrics(State(shared): AppState, caller: Caller) -> Result<Response, Refusal> {
+    let render = shared.state.render_metrics.clone();
+    let text = if caller.sees_all() {
+        shared.metrics_page.whole(move || render(&|_| true)).await?
+    } else {
+        let sees = move |team: Option<&str>| team.is_some_and(|team| team.parse().is_ok_and(|team| caller.sees_team(&team)));
+        shared.metrics_page.part(move || render(&sees)).await?
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// The description of this API.

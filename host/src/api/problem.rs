@@ -191,6 +191,8 @@ impl From<LogError> for Refusal {
             LogError::NoTopic(_) => Code::NoTopic,
             LogError::Unavailable(_) => Code::LogUnavailable,
             LogError::Unauthorized(_) => Code::Unauthorized,
+            LogError::NoToken(_) => Code::KafkaToken,
+            LogError::Full(_) => Code::LogFull,
             LogError::Refused(_) => Code::LogRefused,
         };
         Self::new(code, error.to_string())

@@ -8,11 +8,13 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::catalog::{self, Change, Precondition};
+use crate::model::audit::Actor;
 use crate::model::codes::Code;
 use crate::model::names::{NameError, TransformId};
 use crate::model::revision::{Progress, RequestKey};
 use crate::model::units::Timestamp;
 
+use super::access::Caller;
 use super::openapi::{header_parameter, path_parameter};
 use super::problem::Refusal;
 
@@ -111,10 +113,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The precondition of a change (`If-Match`, `If-None-Match`), and the name of the request (`Idempotency-Key`).
+/// The precondition of a change (`If-Match`, `If-None-Match`), the name of the request (`Idempotency-Key`), and its author.
 pub struct IfMatch {
     expected: Precondition,
     key: Option<RequestKey>,
+    actor: Actor,
 }
 
 impl IfMatch {
@@ -124,9 +127,11 @@ impl IfMatch {
             expected: self.expected,
             change,
             key: self.key,
+            actor: self.actor,
             now: Timestamp::now(),
             committed: Progress::default(),
             growth: None,
+            signature: None,
         }
     }
 }
@@ -134,8 +139,9 @@ impl IfMatch {
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        Ok(Self { expected: expected(&parts.headers)?, key: key(&parts.headers)? })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let actor = Caller::from_request_parts(parts, state).await?.actor();
+        Ok(Self { expected: expected(&parts.headers)?, key: key(&parts.headers)?, actor })
     }
 }
 

@@ -47,7 +47,9 @@ pub async fn list(State(shared): AppState, Id(id): Id) -> Result<Json<RevisionLi
 pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision) -> Result<Json<TransformView>, Refusal> {
     let current = find(&shared, &id).await?;
     let revision = shared.state.catalog.revision(&id, revision)?;
-    Ok(Json(TransformView::of_revision(&revision, current.desired)))
+    let rule = shared.state.teams.signing_rule(&id.team);
+    let signed_by = views::signed_by(&rule, &id, &revision.module, revision.signature.as_ref());
+    Ok(Json(TransformView { signed_by, ..TransformView::of_revision(&revision, current.desired) }))
 }
 
 /// Roll a transform back: a new revision with the spec and module of an earlier one.
@@ -58,6 +60,7 @@ pub async fn show(State(shared): AppState, IdRevision(id, revision): IdRevision)
     request_body(content = Option<RollbackRequest>, content_type = "application/json"),
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023) or revision (E034)"),
+        (status = 403, description = "No present key of the team has signed its module (E087, E088)"),
         (status = 409, description = "At another revision (E008), or its module is gone (E035)"),
         (status = 422, description = "The old spec is refused by now")))]
 pub async fn rollback(

@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 
 use super::shared::{ApiState, Shared};
 use super::topics::{self, read, write};
-use super::{control, dry_run, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, transforms};
+use super::{
+    audit, control, dry_run, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
+};
 
 /// The whole API, ready to be served.
 pub fn router(state: ApiState) -> Router {
@@ -27,6 +29,11 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(modules::show))
         .routes(routes!(teams::list))
         .routes(routes!(teams::show))
+        .routes(routes!(tokens::sign_in))
+        .routes(routes!(tokens::whoami))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(transforms::list_all))
         .routes(routes!(transforms::list_team))
         .routes(routes!(transforms::put, transforms::show, transforms::remove))
@@ -73,6 +80,14 @@ mod tests {
             let operations = item.as_object().expect("operations").iter();
             operations.map(|(method, operation)| (path.as_str(), method.as_str(), operation))
         })
+    }
+
+    #[test]
+    fn somebody_has_said_who_may_use_each_route() {
+        for (path, method, _) in operations(&document(true)) {
+            let method = method.to_uppercase().parse().expect("a method");
+            assert!(super::super::access::need(&method, path).is_some(), "{method} {path}");
+        }
     }
 
     #[test]

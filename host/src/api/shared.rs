@@ -1,27 +1,34 @@
 //! The parts that every handler shares: the services of the host, and the bounds on the work that is done at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::access::{Access, RequestRate};
+use crate::audit::{AuditLog, Refusals};
 use crate::catalog::Catalog;
-use crate::cluster::LogTopics;
+use crate::cluster::{LogTopics, Members};
 use crate::deployment::ModuleChecker;
+use crate::model::access::{Principal, PrincipalKind, Role};
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, TeamName, TransformId};
 use crate::model::status::{HostStatus, TransformStatus};
-use crate::ports::Log;
+use crate::ports::{Log, log_of};
 use crate::positions::Positions;
 use crate::teams::Teams;
-use crate::telemetry::metrics::{HttpMetrics, TeamMetrics};
+use crate::telemetry::metrics::{AccessMetrics, HttpMetrics, RedactionMetrics, SigningMetrics, TeamMetrics};
 
 use super::body::{self, RequestBody};
 use super::budget::Budget;
 use super::follow_permits::{FollowPermit, FollowPermits};
 use super::limits::ApiLimits;
+use super::metrics_page::MetricsPage;
 use super::permits::Permits;
 use super::problem::{self, Refusal};
+use super::redirects::Redirects;
 
 /// The running transforms of this host, and the status of those on other hosts.
 pub trait Runtime: Send + Sync {
@@ -30,6 +37,11 @@ pub trait Runtime: Send + Sync {
 
     /// The live hosts of the cluster.
     fn hosts(&self) -> Vec<HostStatus>;
+
+    /// The hosts and their statuses, as transforms are placed among them.
+    fn members(&self) -> Members {
+        Members { live: self.hosts(), ..Members::default() }
+    }
 
     /// Looks up the committed value of a key in a store. Returns `None` if this host does not have the state of that
     /// partition number. Blocks for one read of a local store.
@@ -41,6 +53,9 @@ pub trait Runtime: Send + Sync {
 
 /// Reports one answered request: method, route (`unmatched` for none), status, seconds.
 pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
+
+/// Renders the series that the function picks by their `team` label.
+pub type RenderMetrics = Arc<dyn Fn(&dyn Fn(Option<&str>) -> bool) -> String + Send + Sync>;
 
 /// The services that the API works on.
 #[derive(Clone)]
@@ -61,12 +76,34 @@ pub struct ApiState {
     /// True if topics are served over HTTP: with the embedded log only.
     pub topics_api: bool,
     pub limits: ApiLimits,
-    /// The metrics in Prometheus' text form.
-    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The servers to which a client may be sent on.
+    pub redirects: Redirects,
+    /// The metrics in Prometheus' text form, of the series whose `team` label is as wanted.
+    pub render_metrics: RenderMetrics,
     pub on_request: OnRequest,
     pub metrics: HttpMetrics,
     pub teams: Teams,
     pub team_metrics: TeamMetrics,
+    pub signing_metrics: SigningMetrics,
+    pub access: Arc<Access>,
+    pub access_metrics: AccessMetrics,
+    pub redaction_metrics: RedactionMetrics,
+    pub audit: AuditLog,
+    pub refusals: Refusals,
+}
+
+impl ApiState {
+    /// The log with the rights of a team: see [`log_of`].
+    pub fn log_of(&self, team: &TeamName) -> Arc<dyn Log> {
+        log_of(&self.log, team)
+    }
+
+    /// The roles of callers to whom a transform's records may be shown: whole or, where an owner says so, masked.
+    pub fn roles_of_records(&self) -> &'static [Role] {
+        let state = self.teams.current();
+        let has_viewers = state.table.topics.all_redactions().any(|(_, _, rule)| rule.viewers);
+        if has_viewers { &[Role::Data, Role::View] } else { &[Role::Data] }
+    }
 }
 
 /// The services, and the permits for each kind of work.
@@ -82,8 +119,10 @@ pub struct Shared {
     pub lookups: Permits,
     pub pages: Permits,
     pub follows: Arc<FollowPermits>,
+    pub metrics_page: MetricsPage,
     polls: Arc<Semaphore>,
     intake: Budget,
+    request_rate: RequestRate,
 }
 
 /// The extractor of [`Shared`] in handlers.
@@ -117,9 +156,20 @@ impl Shared {
             // Topics are no team's.
             pages: Permits::new(("pages_max", limits.pages_max), ("pages_max", limits.pages_max)),
             follows: FollowPermits::new(limits.follows_max, state.team_metrics.clone()),
+            metrics_page: MetricsPage::default(),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
+            request_rate: RequestRate::new(limits.requests_per_principal_max),
             intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),
             state,
+        }
+    }
+
+    /// Takes a request of the principal. Returns the time to wait if there are too many. Callers that are not recognised
+    /// have nothing that they could use up.
+    pub fn rate_excess(&self, principal: &Principal, now: Instant) -> Option<Duration> {
+        match principal.kind {
+            PrincipalKind::Anyone | PrincipalKind::Unknown => None,
+            _ => self.request_rate.take(&principal.id, now).err(),
         }
     }
 

@@ -16,12 +16,16 @@ use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
 use crate::catalog::Change;
 use crate::deployment::changelog_topic;
 use crate::model::codes::Code;
+use crate::model::json;
 use crate::model::murmur2::partition_for;
 use crate::model::names::TransformId;
 use crate::model::revision::{Desired, count_on};
+use crate::model::text::OneLine;
 
+use super::access::Caller;
 use super::deployments::{accepted, change, find_understood};
 use super::problem::Refusal;
+use super::redaction::Sight;
 use super::request::{Entry, Id, IfMatch, Params};
 use super::shared::{ApiState, AppState, blocking};
 
@@ -48,15 +52,19 @@ pub struct EntryParams {
     params(Entry, EntryParams),
     responses((status = 200, description = "The entry", body = EntryView),
         (status = 307, description = "Another host owns the entry: its address is in `Location`"),
+        (status = 403, description = "The transform reads a redacted topic, and the caller lacks the role `data` in its owner's team (E086)"),
         (status = 404, description = "No such transform (E023), store (E053) or entry (E054)"),
         (status = 503, description = "No host has the entry now (E055)")))]
 pub async fn show(
     State(shared): AppState,
     Entry { id, store, key }: Entry,
     Params(params): Params<EntryParams>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
+    // The existence of an entry may tell a part of a record, so there is no masked form.
+    Sight::find(&shared, &caller, &id).await?.require_derived(&id)?;
     if !deployment.spec.state.get(&store).is_some_and(|store| store.queryable) {
         return Err(Refusal::new(Code::NoStore, format!("{id} has no store {store:?} that may be asked")));
     }
@@ -72,7 +80,8 @@ pub async fn show(
     blocking(move || {
         let _held = permit;
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let partitions = state.log.partitions(&spec.inputs[0])?;
+        let log = state.log_of(&id.team);
+        let partitions = log.partitions(&spec.inputs[0])?;
         let record_key = params.record_key.as_ref().map_or(key.as_slice(), |key| key.as_bytes());
         let number = params.partition.unwrap_or_else(|| partition_for(record_key, partitions));
         if !(0..partitions).contains(&number) {
@@ -103,6 +112,11 @@ fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Resu
         let message = format!("host {owner} has the state of partition {number}, and does not say where its API is");
         return Err(Refusal::new(Code::StateElsewhere, message).with_hint("start it with --advertise URL, or ask it"));
     };
+    if let Err(why) = state.redirects.check(&url) {
+        let message = format!("host {owner} has the state of partition {number}, and its URL {} {why}", OneLine(&url));
+        let hint = "give the hosts --allowed-redirect NAME, or ask the host that has it";
+        return Err(Refusal::new(Code::StateElsewhere, message).with_hint(hint));
+    }
     let path = uri.path_and_query().map_or_else(|| uri.path(), |path| path.as_str());
     let location = format!("{}{path}", url.trim_end_matches('/'));
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response())
@@ -110,7 +124,7 @@ fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Resu
 
 /// Shows a value: as JSON if it is JSON, else its bytes.
 fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
-    let json: Option<serde_json::Value> = serde_json::from_slice(value).ok();
+    let json: Option<serde_json::Value> = json::read(value).ok();
     let value_base64 = json.is_none().then(|| BASE64_STANDARD.encode(value).into());
     EntryView { store: Line::from(store), partition, host: Line::from(host), value: json, value_base64 }
 }
@@ -135,13 +149,14 @@ pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -
     }
     let permit = shared.changes.take_for(&id.team).await?;
     let state = shared.state.clone();
+    let log = state.log_of(&id.team);
     blocking(move || {
         let _held = permit;
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let partitions = state.log.partitions(&spec.inputs[0])?;
+        let partitions = log.partitions(&spec.inputs[0])?;
         let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));
         for name in names {
-            state.log.create_topic(&changelog_topic(name, partitions))?;
+            log.create_topic(&changelog_topic(name, partitions))?;
         }
         Ok(())
     })

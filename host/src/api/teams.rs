@@ -5,10 +5,11 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 
-use crate::api_types::{CeilingView, Line, TeamList, TeamView};
+use crate::api_types::{CeilingView, Line, SigningView, TeamList, TeamView, TopicGrantsView};
 use crate::model::names::TeamName;
 use crate::model::team::{Ceiling, TeamLimits};
 
+use super::access::Caller;
 use super::problem::Refusal;
 use super::request::Name;
 use super::shared::{AppState, Shared, blocking};
@@ -16,18 +17,20 @@ use super::shared::{AppState, Shared, blocking};
 /// List the teams: those that have transforms, and those that the file of teams names.
 #[utoipa::path(get, path = "/v1/teams", tag = "teams",
     responses((status = 200, description = "The limits of each team and its use of them, by name", body = TeamList)))]
-pub async fn list(State(shared): AppState) -> Result<Json<TeamList>, Refusal> {
+pub async fn list(State(shared): AppState, caller: Caller) -> Result<Json<TeamList>, Refusal> {
     // Sums over all deployments: more than a runtime's thread should do at once.
     blocking(move || {
         let state = shared.state.teams.current();
         let mut names = shared.state.catalog.teams();
         names.extend(state.table.teams.keys().cloned());
+        names.retain(|team| caller.sees_team(team));
         let uploaded = shared.state.teams.uploaded_bytes(None, Instant::now());
         let bytes_max = state.table.defaults.upload_bytes_per_day_max;
         Ok(Json(TeamList {
-            teams: names.iter().map(|team| view(&shared, team)).collect(),
+            teams: names.iter().map(|team| view(&shared, &caller, team)).collect(),
             uploads_without_team: CeilingView::of(Ceiling::UploadBytes, Some(uploaded), bytes_max),
-            file_error: state.trouble.as_deref().map(Line::from),
+            // The message may name other teams.
+            file_error: state.trouble.as_deref().filter(|_| caller.sees_all()).map(Line::from),
         }))
     })
     .await
@@ -37,11 +40,11 @@ pub async fn list(State(shared): AppState) -> Result<Json<TeamList>, Refusal> {
 #[utoipa::path(get, path = "/v1/teams/{team}", tag = "teams", params(("team" = String, Path)),
     responses((status = 200, description = "The limits; a team without transforms has them too", body = TeamView),
         (status = 400, description = "Not a team name (E001)")))]
-pub async fn show(State(shared): AppState, Name(team): Name<TeamName>) -> Result<Json<TeamView>, Refusal> {
-    blocking(move || Ok(Json(view(&shared, &team)))).await
+pub async fn show(State(shared): AppState, caller: Caller, Name(team): Name<TeamName>) -> Result<Json<TeamView>, Refusal> {
+    blocking(move || Ok(Json(view(&shared, &caller, &team)))).await
 }
 
-fn view(shared: &Shared, team: &TeamName) -> TeamView {
+fn view(shared: &Shared, caller: &Caller, team: &TeamName) -> TeamView {
     let teams = &shared.state.teams;
     let state = teams.current();
     let limits: TeamLimits = *state.table.limits(team);
@@ -56,7 +59,10 @@ fn view(shared: &Shared, team: &TeamName) -> TeamView {
         team: Line::of(team),
         cpu_weight: limits.cpu_weight,
         allow_cycle: limits.allow_cycle,
+        signing: SigningView::of(state.table.signing.of(team)),
+        topics: state.table.topics.of(team).map(TopicGrantsView::of),
         ceilings: Ceiling::ALL.map(|it| CeilingView::of(it, used(it), limits.ceiling(it))).into(),
-        file_error: state.trouble.as_deref().map(Line::from),
+        // The message may name other teams.
+        file_error: state.trouble.as_deref().filter(|_| caller.sees_all()).map(Line::from),
     }
 }

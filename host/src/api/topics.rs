@@ -11,18 +11,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::api_types::{Line, OffsetRange, TopicList, TopicSettings, TopicView};
+use crate::audit::{Action, AuditEntry};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogError, NewTopic, TopicInfo};
+use crate::ports::{Log, LogError, NewTopic, PARTITIONS_MAX, TopicInfo};
 
 use self::checks::refuse_internal;
+use super::access::Caller;
+use super::audit;
 use super::body::{self, Media};
 use super::problem::Refusal;
 use super::request::Name;
 use super::shared::{AppState, blocking};
 
-/// Most partitions of a topic: the embedded log keeps a file for each.
-const PARTITIONS_MAX: i32 = 1024;
 /// Largest body of a topic's settings.
 const SETTINGS_BYTES_MAX: usize = 4096;
 
@@ -45,11 +46,8 @@ pub async fn list(State(shared): AppState) -> Result<Json<TopicList>, Refusal> {
 
 /// Shows a topic with the offsets of its partitions.
 fn view(log: &dyn Log, name: &TopicName, info: &TopicInfo) -> Result<TopicView, Refusal> {
-    let mut offsets = Vec::new();
-    for partition in 0..info.partitions {
-        let (first, end) = log.offsets(name, partition)?;
-        offsets.push(OffsetRange { partition, first, end });
-    }
+    let bounds = (0..).zip(log.bounds(name)?);
+    let offsets = bounds.map(|(partition, (first, end))| OffsetRange { partition, first, end }).collect();
     let record_bytes_max = info.record_bytes_max;
     Ok(TopicView { name: Line::of(name), partitions: info.partitions, record_bytes_max, offsets })
 }
@@ -63,6 +61,7 @@ fn view(log: &dyn Log, name: &TopicName, info: &TopicInfo) -> Result<TopicView, 
 pub async fn create(
     State(shared): AppState,
     Name(topic): Name<TopicName>,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -70,9 +69,9 @@ pub async fn create(
     let bytes = shared.receive(body, SETTINGS_BYTES_MAX).await?.bytes;
     let settings = settings_of(&headers, &bytes)?;
     let permit = shared.changes.take().await?;
-    let log = shared.state.log.clone();
     blocking(move || {
         let _held = permit;
+        let log = &shared.state.log;
         let before = match log.topic(&topic) {
             Ok(info) => Some(info),
             Err(LogError::NoTopic(_)) => None,
@@ -84,10 +83,12 @@ pub async fn create(
         }
         if before.is_none() {
             let TopicSettings { partitions, compacted } = settings;
+            let target = Some(topic.to_string());
+            audit::begin(&shared.state, AuditEntry { target, ..caller.entry(Action::CreateTopic) })?;
             log.create_topic(&NewTopic { name: topic.clone(), partitions, compacted, retention: None })?;
         }
         let status = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
-        let view = view(&*log, &topic, &log.topic(&topic)?)?;
+        let view = view(&**log, &topic, &log.topic(&topic)?)?;
         Ok((status, Json(view)).into_response())
     })
     .await

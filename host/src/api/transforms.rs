@@ -13,6 +13,7 @@ use crate::catalog::{Change, Outcome};
 use crate::deployment::DeployResult;
 use crate::model::names::{TeamName, TransformId};
 
+use super::access::Caller;
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
 use super::deploy;
 use super::deployments::{change, etag, find_understood, location};
@@ -42,6 +43,7 @@ pub struct PutParams {
     responses((status = 202, description = "Accepted as a revision", body = ChangeView),
         (status = 200, description = "Nothing to change, or a dry run", body = ChangeView),
         OtherRevision,
+        (status = 403, description = "A topic is another team's (E064, E065), or the module lacks a signature of the team (E087, E088)"),
         (status = 422, description = "The spec, the module or a topic is refused")))]
 pub async fn put(
     State(shared): AppState,
@@ -62,7 +64,7 @@ pub async fn put(
     let permit = shared.uploads.take_for(&id.team).await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
-    let DeployResult { change, created_topics, warnings } = blocking(move || {
+    let DeployResult { change, created_topics, warnings, signed_by } = blocking(move || {
         let _held = (permit, share);
         let upload = upload_of(&media, &headers, bytes)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })
@@ -70,7 +72,8 @@ pub async fn put(
     .await?;
     let creates = created_topics.iter().map(Line::of).collect();
     let warnings = warnings.into_iter().map(Line::from).collect();
-    let view = ChangeView { dry_run: params.dry_run, creates, warnings, ..views::change(&change) };
+    let mut view = ChangeView { dry_run: params.dry_run, creates, warnings, ..views::change(&change) };
+    view.transform.signed_by = signed_by.map(Line::of);
     let accepted = !params.dry_run && change.outcome != Outcome::Unchanged;
     let status = if accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
     let location = location(&change.deployment.id);
@@ -80,7 +83,7 @@ pub async fn put(
 fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload, Refusal> {
     match media {
         Media::Multipart => body::form(headers, bytes),
-        media => Ok(Upload { spec: body::spec_of(media, &bytes)?, module: None }),
+        media => Ok(Upload { spec: body::spec_of(media, &bytes)?, module: None, signature: None }),
     }
 }
 
@@ -92,7 +95,10 @@ fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload,
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Response, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
     let runtime = &shared.state.runtime;
-    let view = views::transform(&deployment, &runtime.statuses(&id), &runtime.hosts());
+    let view = views::transform(&deployment, &runtime.statuses(&id), &runtime.members());
+    let rule = shared.state.teams.signing_rule(&id.team);
+    let view =
+        TransformView { signed_by: views::signed_by(&rule, &id, &deployment.module, deployment.signature.as_ref()), ..view };
     Ok(([(header::ETAG, etag(&deployment))], Json(view)).into_response())
 }
 
@@ -111,9 +117,9 @@ pub async fn remove(State(shared): AppState, Id(id): Id, precondition: IfMatch) 
 
 /// List all transforms.
 #[utoipa::path(get, path = "/v1/transforms", tag = "transforms",
-    responses((status = 200, description = "By team and name", body = TransformList)))]
-pub async fn list_all(State(shared): AppState) -> Json<TransformList> {
-    Json(list(&shared, |_| true))
+    responses((status = 200, description = "Those that the caller may see, by team and name", body = TransformList)))]
+pub async fn list_all(State(shared): AppState, caller: Caller) -> Json<TransformList> {
+    Json(list(&shared, |id| caller.sees(id)))
 }
 
 /// List a team's transforms.
@@ -128,7 +134,7 @@ fn list(shared: &Shared, is_listed: impl Fn(&TransformId) -> bool) -> TransformL
     let all = shared.state.catalog.list();
     let listed = all.iter().filter(|deployment| is_listed(&deployment.id));
     let runtime = &shared.state.runtime;
-    let hosts = runtime.hosts();
-    let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &hosts);
+    let members = runtime.members();
+    let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &members);
     TransformList { transforms: listed.map(summary).collect() }
 }

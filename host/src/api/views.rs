@@ -1,17 +1,22 @@
 //! Answers that are made from several values: the status of a transform from those of its hosts, and a change with its
 //! result.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api_types::{
-    ChangeView, Desired, Line, Outcome, RolloutState as RolloutWord, State, StatusView, TransformStatus, TransformSummary,
-    TransformView,
+    ChangeView, Desired, Line, OtherHost, Outcome, PlacementView, RolloutState as RolloutWord, State, StatusView,
+    TransformStatus, TransformSummary, TransformView,
 };
-use crate::catalog::ChangeResult;
+use crate::catalog::{ChangeResult, Deployments};
+use crate::cluster::Members;
+use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{self, Deployment};
-use crate::model::status::{self, HostStatus, LastError, Rollout, RolloutState};
+use crate::model::signature::Envelope;
+use crate::model::signing_rules::SigningRule;
+use crate::model::status::{self, LastError, Rollout, RolloutState};
 use crate::model::text::cut;
 use crate::model::units::Rfc3339;
+use crate::placement::Placement;
 
 /// Longest message of an error in a status.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -31,10 +36,11 @@ pub fn change(change: &ChangeResult) -> ChangeView {
     }
 }
 
-/// The status of a transform. `hosts` are the statuses that hosts have reported, `all` the live hosts.
-pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, all: &[HostStatus]) -> StatusView {
+/// The status of a transform. `hosts` are the statuses that hosts have reported, `members` the live hosts.
+pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, members: &Members) -> StatusView {
     cut_messages(&mut hosts);
-    let rollout = rollout(deployment, &hosts, all);
+    let placement = Placement::of(deployment, members);
+    let rollout = rollout(deployment, &hosts, &placement);
     StatusView {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
@@ -44,24 +50,58 @@ pub fn status(deployment: &Deployment, mut hosts: Vec<status::TransformStatus>, 
         lag: lag(&hosts),
         running_revisions: running(&hosts),
         rollout: rollout.into(),
+        placement: Some(placement_view(&placement, &hosts, members)),
         hosts: hosts.into_iter().map(TransformStatus::from).collect(),
     }
 }
 
+/// The placed hosts, and for each other live host the reason why it is not placed.
+fn placement_view(placement: &Placement, hosts: &[status::TransformStatus], members: &Members) -> PlacementView {
+    let runs = |host: &str| hosts.iter().any(|status| status.host == host && !status.state.is_at_rest());
+    let reason = |host: &str| match runs(host) {
+        true => "it gave its place away, and goes on until the placed hosts work",
+        false => "other hosts have the places",
+    };
+    let others = members.live.iter().map(|host| host.host.as_str()).filter(|host| !placement.has(host));
+    let other = |host| OtherHost { host: Line::of(host), reason: Line::of(reason(host)) };
+    PlacementView {
+        count: Line::of(placement.count),
+        hosts: placement.hosts.iter().map(Line::of).collect(),
+        others: others.map(other).collect(),
+    }
+}
+
+/// The number of transforms that are placed on each host.
+pub fn placed(all: &Deployments, members: &Members) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for deployment in all.values().filter(|deployment| deployment.desired == revision::Desired::Running) {
+        for host in Placement::of(deployment, members).hosts {
+            *counts.entry(host).or_default() += 1;
+        }
+    }
+    counts
+}
+
 /// The transform with the revisions that run.
-pub fn transform(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformView {
-    let rollout = RolloutWord::from(rollout(deployment, hosts, all).state);
+pub fn transform(deployment: &Deployment, hosts: &[status::TransformStatus], members: &Members) -> TransformView {
+    let rollout = RolloutWord::from(rollout(deployment, hosts, &Placement::of(deployment, members)).state);
     TransformView { running_revisions: Some(running(hosts)), rollout: Some(rollout.into()), ..TransformView::of(deployment) }
 }
 
+/// The id of the team's key that has signed the module.
+pub fn signed_by(rule: &SigningRule, id: &TransformId, module: &Digest, signature: Option<&Envelope>) -> Option<Line> {
+    signature?.verify(module, &id.team, &rule.keys).ok().map(Line::of)
+}
+
 /// The transform in a list.
-pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> TransformSummary {
+pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], members: &Members) -> TransformSummary {
+    let rollout = rollout(deployment, hosts, &Placement::of(deployment, members));
     TransformSummary {
         team: Line::of(&deployment.id.team),
         name: Line::of(&deployment.id.name),
         revision: deployment.revision,
         running_revisions: running(hosts),
-        rollout: RolloutWord::from(rollout(deployment, hosts, all).state).into(),
+        rollout: RolloutWord::from(rollout.state).into(),
         module: Line::of(deployment.module),
         desired: Desired::from(deployment.desired).into(),
         state: State::from(state(deployment, hosts)).into(),
@@ -70,9 +110,10 @@ pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], all: 
     }
 }
 
-/// The progress of the deployed revision over all live hosts; one that has not reported has not begun.
-fn rollout(deployment: &Deployment, hosts: &[status::TransformStatus], all: &[HostStatus]) -> Rollout {
-    let silent = all.iter().filter(|host| !hosts.iter().any(|heard| heard.host == host.host));
+/// The progress of the deployed revision over the hosts that run it, and over the placed ones; one that has not reported has
+/// not begun.
+fn rollout(deployment: &Deployment, hosts: &[status::TransformStatus], placement: &Placement) -> Rollout {
+    let silent = placement.hosts.iter().filter(|host| !hosts.iter().any(|heard| heard.host == **host));
     let unheard = Rollout { revision: 0, state: RolloutState::InProgress, error: None };
     let rollouts = hosts.iter().map(|host| &host.rollout).chain(silent.map(|_| &unheard));
     Rollout::over(deployment.revision, rollouts)
@@ -155,6 +196,7 @@ mod tests {
             partitions: vec![partition; 1000],
             truncated: true,
             omitted: Some(status::OmittedPartitions { partitions: 7, lag: Some(5), state: status::State::Paused }),
+            hosts_wanted: Some(4),
         }
     }
 

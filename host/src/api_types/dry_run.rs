@@ -45,6 +45,8 @@ pub struct DryRunForm {
     /// The component's bytes; by default the module that the spec names, or the current one.
     #[schema(value_type = Option<String>, format = Binary)]
     module: Option<Vec<u8>>,
+    /// The signature of the module: a DSSE envelope, as `sandbar sign` makes it.
+    signature: Option<String>,
     /// One JSON object a line.
     records: Option<String>,
     /// Instead of `records`, as JSON.
@@ -64,6 +66,10 @@ pub struct DryRunReport<O = OutputView> {
     pub memory_bytes: u64,
     /// The sum of the records' times.
     pub micros_total: u64,
+    /// True if outputs and messages of failures are masked: the run read topics whose owners have rules of redaction, and
+    /// the caller lacks the role `data` in their teams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// An output of a record.

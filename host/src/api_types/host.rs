@@ -28,6 +28,9 @@ pub struct HostView {
     pub seen_at: Line,
     /// Transforms that the host runs.
     pub transforms: usize,
+    /// Transforms that are placed on the host, as the answering host sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<usize>,
     /// Input partitions that the host owns.
     pub partitions: usize,
     /// The formats that the host understands, by name, with the highest version of each. A host of 0.1 says none.
@@ -62,6 +65,7 @@ impl From<HostStatus> for HostView {
             started_at: rfc3339(started_at),
             seen_at: rfc3339(seen_at),
             transforms,
+            placed: None,
             partitions,
             formats,
         }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Line;
+use crate::model::json;
 use crate::model::text::OneLine;
 
 /// The form in which text is shown.
@@ -122,7 +123,7 @@ impl From<FlatRecord> for RecordOut {
 impl<'de> Deserialize<'de> for JsonOrText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(match serde_json::from_str(raw.get()) {
+        Ok(match json::read(raw.get().as_bytes()) {
             Ok(Some(text)) => Self::Text(text),
             Ok(None) => Self::Null,
             Err(_) => Self::Json(raw),

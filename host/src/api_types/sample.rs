@@ -29,6 +29,10 @@ pub struct Sample {
     /// The reason why the record has no outputs: it was dead-lettered or skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<SampleFailure>,
+    /// True if a part of the sample is masked: the owner of a topic has rules of redaction, and the caller lacks the role
+    /// `data` in the owner's team.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

@@ -34,7 +34,8 @@ pub struct RawSpec {
     /// Alias (which the guest uses) to topic. The topics must exist. A record that names no alias goes to the first.
     #[serde(default)]
     outputs: HashMap<String, String>,
-    /// Handed to the guest's `init`. Any JSON object.
+    /// Handed to the guest's `init`. Any JSON object. In any place of it, an object `{"secret": "file:NAME"}` or
+    /// `{"secret": "env:NAME"}` stands for a secret of the team: the host puts its value there when it makes an instance.
     #[serde(default)]
     #[schema(value_type = Object)]
     config: HashMap<String, serde_json::Value>,
@@ -61,14 +62,49 @@ pub struct RawSpec {
     #[serde(default)]
     #[schema(default = false)]
     allow_cycle: bool,
-    /// Time between commits: 10ms to 5s.
+    /// Time between commits: 10ms to 5s. With `min` and `max`, it is the longest time while little is open, and the shortest
+    /// while much is.
     #[serde(default)]
     #[schema(default = "100ms")]
-    commit_interval: String,
+    commit_interval: CommitInterval,
     /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
     #[serde(default)]
     #[schema(default = 1)]
     workers: u32,
+    /// Hosts that run it: 1 to 1000, or `all`. Without it, two or more, by its partitions and its load.
+    #[schema(default = json!(null))]
+    hosts: Option<Hosts>,
+}
+
+/// The hosts that run a transform: a number, or `all`.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Hosts {
+    Number(u32),
+    All(AllHosts),
+}
+
+/// Every host of the cluster.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum AllHosts {
+    All,
+}
+
+/// The time between two commits.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+enum CommitInterval {
+    /// The longest time, and the shortest.
+    Fixed(String),
+    /// The time stretches while less is open than one batch holds.
+    Range { min: String, max: String },
+}
+
+impl Default for CommitInterval {
+    fn default() -> Self {
+        Self::Fixed("100ms".to_owned())
+    }
 }
 
 /// One store of a transform. There is one for each partition number of the inputs.
@@ -245,6 +281,7 @@ mod tests {
             "config": {"n": 1.0, "large": u64::MAX, "list": [null, true, "x"]},
             "on_error": {"retry": {"attempts": 1}, "dead_letter_topic": "d"},
             "start": {"ago": "1h"}, "state": {"s": {"ttl": "1h"}}, "tables": {"t": "t"}, "tick": "1s", "allow_cycle": true,
+            "hosts": 3,
         }))
         .expect("a spec")
     }

@@ -148,6 +148,9 @@ pub struct TransformStatus {
     pub truncated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<OmittedPartitions>,
+    /// The number of hosts that the busy workers of this host ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_wanted: Option<u32>,
 }
 
 /// The partitions of a status that are not listed in it.
@@ -184,6 +187,32 @@ pub struct StatusView {
     pub rollout: Rollout,
     /// One entry for each host that runs the transform.
     pub hosts: Vec<TransformStatus>,
+    /// The hosts that are to run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementView>,
+}
+
+/// The hosts that are to run a transform, as the answering host sees it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Placement)]
+pub struct PlacementView {
+    /// The number of hosts that are to run it, and the reason.
+    #[schema(value_type = String, example = "2, by its partitions")]
+    pub count: Line,
+    /// The placed hosts, the first choice first.
+    #[schema(value_type = Vec<String>)]
+    pub hosts: Vec<Line>,
+    /// The other live hosts, and the reason why each is not placed.
+    pub others: Vec<OtherHost>,
+}
+
+/// A host that a transform is not placed on.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OtherHost {
+    #[schema(value_type = String)]
+    pub host: Line,
+    #[schema(value_type = String)]
+    pub reason: Line,
 }
 
 impl std::fmt::Display for LastError {
@@ -264,6 +293,7 @@ impl From<status::TransformStatus> for TransformStatus {
             partitions: status.partitions.into_iter().map(PartitionStatus::from).collect(),
             truncated: status.truncated,
             omitted: status.omitted.map(OmittedPartitions::from),
+            hosts_wanted: status.hosts_wanted,
         }
     }
 }

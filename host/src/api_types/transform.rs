@@ -36,6 +36,10 @@ pub struct TransformView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RolloutState>)]
     pub rollout: Option<Word<RolloutState>>,
+    /// The id of the team's key that has signed the module. Absent: none of the present keys has, or a list is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub signed_by: Option<Line>,
 }
 
 /// A revision in a list.
@@ -148,6 +152,8 @@ pub struct DeployForm {
     /// The component's bytes.
     #[schema(value_type = Option<String>, format = Binary)]
     module: Option<Vec<u8>>,
+    /// The signature of the module: a DSSE envelope, as `sandbar sign` makes it.
+    signature: Option<String>,
 }
 
 /// The end of a change.
@@ -214,6 +220,7 @@ impl TransformView {
             changed_at: rfc3339(deployment.changed_at),
             running_revisions: None,
             rollout: None,
+            signed_by: None,
         }
     }
 
@@ -229,6 +236,7 @@ impl TransformView {
             changed_at: rfc3339(revision.changed_at),
             running_revisions: None,
             rollout: None,
+            signed_by: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::model::names::ClusterName;
 use crate::model::text::OneLine;
 use crate::ports::Log;
+use crate::telemetry::metrics::Metrics;
 
 /// See the module.
 pub enum Backend {
@@ -31,12 +32,22 @@ impl Backend {
         let brokers =
             flags.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
         let cluster = flags.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
-        Ok(Self::Kafka { config: KafkaConfig { brokers, properties: flags.kafka_properties }, cluster })
+        let config = KafkaConfig {
+            brokers,
+            properties: flags.kafka_properties,
+            file: flags.kafka_config,
+            teams_dir: flags.kafka_teams_dir,
+            team_credentials_required: flags.kafka_teams_required,
+            session_timeout: flags.session_timeout.map(|span| span.0),
+            metrics: None,
+        };
+        Ok(Self::Kafka { config, cluster })
     }
 
-    pub(super) fn open(self, data_dir: &Path) -> anyhow::Result<OpenLog> {
+    pub(super) fn open(self, data_dir: &Path, metrics: &Metrics) -> anyhow::Result<OpenLog> {
         Ok(match self {
             Self::Kafka { config, cluster } => {
+                let config = KafkaConfig { metrics: Some(metrics.kafka.clone()), ..config };
                 OpenLog { log: Arc::new(KafkaLog::new(config)?), cluster, is_embedded: false }
             }
             Self::Embedded => {
@@ -47,17 +58,17 @@ impl Backend {
     }
 
     /// Says which log the host works on.
-    pub(super) fn announce(&self, address: SocketAddr, data_dir: &Path) {
+    pub(super) fn announce(&self, scheme: &str, address: SocketAddr, data_dir: &Path) {
         match self {
             Self::Kafka { config: kafka, cluster } => {
                 let version = env!("CARGO_PKG_VERSION");
-                tracing::info!(brokers = kafka.brokers, %cluster, %address, version, "sandbar starts");
+                tracing::info!(brokers = kafka.brokers, %cluster, scheme, %address, version, "sandbar starts");
             }
             Self::Embedded => {
                 let log = log_dir(data_dir);
                 eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
                 eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
-                eprintln!("API: http://{address}/");
+                eprintln!("API: {scheme}://{address}/");
             }
         }
     }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Tokens;
+use crate::audit::AuditLog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::{Cluster, LogTopics};
 use crate::model::names::ClusterName;
@@ -21,6 +23,8 @@ pub(super) struct ControlTopics {
     pub catalog: Arc<Catalog>,
     pub positions: Arc<Positions>,
     pub cluster: Arc<Cluster>,
+    pub tokens: Arc<Tokens>,
+    pub audit: AuditLog,
 }
 
 impl ControlTopics {
@@ -28,7 +32,7 @@ impl ControlTopics {
     pub async fn open(
         log: &Arc<dyn Log>,
         cluster: &ClusterName,
-        log_topics: &LogTopics,
+        (log_topics, audit_retention): (&LogTopics, Duration),
         data_dir: &Path,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
@@ -42,7 +46,11 @@ impl ControlTopics {
             let metrics = metrics.clone();
             let open = move || -> Result<Self, CatalogError> {
                 log_topics.ensure()?;
+                let audit = AuditLog::new(log.clone(), &cluster);
+                audit.ensure(audit_retention)?;
                 Ok(Self {
+                    tokens: Arc::new(Tokens::open(log.clone(), &cluster, audit.clone())?),
+                    audit,
                     catalog: Arc::new(Catalog::open(log.clone(), &cluster, modules_dir, metrics)?),
                     positions: Arc::new(Positions::open(log.clone(), &cluster)?),
                     cluster: Arc::new(Cluster::open(&log, &cluster)?),
@@ -50,7 +58,7 @@ impl ControlTopics {
             };
             match tokio::task::spawn_blocking(open).await? {
                 Ok(topics) => return Ok(topics),
-                Err(error) if matches!(error, CatalogError::Log(LogError::Unavailable(_)) | CatalogError::Unseen) => {
+                Err(error) if passes(&error) => {
                     tracing::warn!(%error, ?pause, "the log cannot be reached yet");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -62,4 +70,10 @@ impl ControlTopics {
             }
         }
     }
+}
+
+/// Returns true for an error that is waited for: a source of tokens may come up after the host, as brokers may.
+fn passes(error: &CatalogError) -> bool {
+    use CatalogError::{Log, Unseen};
+    matches!(error, Log(LogError::Unavailable(_) | LogError::NoToken(_)) | Unseen)
 }

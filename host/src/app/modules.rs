@@ -65,7 +65,8 @@ impl ModuleChecker for ModuleCandidates {
     }
 
     fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError> {
-        let tables = self.tables.of(spec.tables.values().cloned()).map_err(|(_, message)| ModuleError::Host(message))?;
+        let tables = self.tables.of(&spec.id.team, spec.tables.values().cloned());
+        let tables = tables.map_err(|(code, message)| ModuleError::Table { code, message })?;
         // Revision 0: none that was ever deployed.
         let inner = self.modules.prepare(spec, 0, bytes, tables, None)?;
         Ok(Box::new(ScheduledFactory::new(inner, &self.processors, &spec.id.team)))

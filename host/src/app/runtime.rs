@@ -2,6 +2,7 @@
 
 use super::control_topics::ControlTopics;
 use crate::api::Runtime;
+use crate::cluster::Members;
 use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::supervisor::Supervisor;
@@ -23,14 +24,18 @@ impl Runtime for HostRuntime {
         self.topics.cluster.hosts()
     }
 
+    fn members(&self) -> Members {
+        self.topics.cluster.members()
+    }
+
     fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
         self.supervisor.look_up(id, number, store, key)
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
-        let ControlTopics { catalog, positions, cluster } = &self.topics;
-        let reasons: Vec<String> =
-            catalog.trouble().into_iter().chain(positions.trouble()).chain(cluster.trouble()).collect();
+        let ControlTopics { catalog, positions, cluster, tokens, audit: _ } = &self.topics;
+        let reasons = catalog.trouble().into_iter().chain(positions.trouble()).chain(cluster.trouble());
+        let reasons: Vec<String> = reasons.chain(tokens.trouble()).collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 }

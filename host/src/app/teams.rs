@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
-use crate::model::codes::Code;
 use crate::model::names::TeamName;
 use crate::model::team::Ceiling;
 use crate::model::text::OneLine;
@@ -23,8 +21,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Reads the file of teams. A host whose file is not valid does not start: a limit that is not read is none.
 pub(super) fn open(options: &TeamsOptions) -> anyhow::Result<Teams> {
     let file: String = options.file.iter().map(|path| OneLine(path.display()).to_string()).collect();
-    let refused = || format!("{} ({}): {file}", Code::TeamsFile.title(), Code::TeamsFile);
-    let teams = Teams::open(options).with_context(refused)?;
+    let teams = Teams::open(options).map_err(|error| {
+        let code = error.code();
+        anyhow::Error::new(error).context(format!("{} ({code}): {file}", code.title()))
+    })?;
     if options.file.is_some() {
         tracing::info!(file, teams = teams.current().table.teams.len(), "the file of teams is in use");
     }

@@ -6,6 +6,7 @@ use crate::catalog::change::{Change, Growth, Precondition, Request};
 use crate::catalog::decide::decide;
 use crate::catalog::deployments::Deployments;
 use crate::catalog::error::CatalogError;
+use crate::model::audit::Actor;
 use crate::model::names::Digest;
 use crate::model::revision::Progress;
 use crate::model::team::TeamLimits;
@@ -27,9 +28,11 @@ impl Cluster {
         let is_new_revision = matches!(change, Change::Put { .. } | Change::Rollback { .. });
         let growth = Growth { limits: self.limits, partitions, module_bytes: 10, hot_bytes_max: 0 };
         let request = Request {
+            signature: None,
             expected: Precondition::Any,
             change,
             key: None,
+            actor: Actor::anyone(),
             now: Timestamp(1),
             committed: Progress::default(),
             growth: is_new_revision.then_some(growth),

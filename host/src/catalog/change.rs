@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::names::Digest;
+use crate::model::audit::{Action, Actor, AuditEntry};
+use crate::model::names::{Digest, TransformId};
 use crate::model::revision::{Deployment, Outcome, Progress, RequestKey};
+use crate::model::signature::ModuleSignature;
 use crate::model::spec::RawSpec;
 use crate::model::team::TeamLimits;
-use crate::model::units::Timestamp;
+use crate::model::units::{Rfc3339, Timestamp};
 
 /// Longest wait for the log to show a record that was written: far above the lag of a healthy cluster.
 pub const SEEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,12 +67,16 @@ pub struct Request {
     pub change: Change,
     /// The client's name for this request: a repeated request gets the answer of the first.
     pub key: Option<RequestKey>,
+    /// The author, for the audit topic.
+    pub actor: Actor,
     pub now: Timestamp,
     /// The newest progress that the transform's group committed. A transform that the catalog does not know counts on from
     /// there: no lower revision may go on from those offsets.
     pub committed: Progress,
     /// The measures of a deployment or a rollback, which the ceilings of its team are checked with; None for other changes.
     pub growth: Option<Growth>,
+    /// The signature of the module that a deployment or a rollback brings, as its host has verified it.
+    pub signature: Option<ModuleSignature>,
 }
 
 /// The measures of a deployment that its spec does not have, and the limits of its team at the time of the request.
@@ -85,7 +91,29 @@ pub struct Growth {
     pub hot_bytes_max: u64,
 }
 
+impl Change {
+    fn action(&self) -> Action {
+        match self {
+            Self::Put { .. } => Action::Deploy,
+            Self::Rollback { .. } => Action::Rollback,
+            Self::Pause => Action::Pause,
+            Self::Resume => Action::Resume,
+            Self::Restart => Action::Restart,
+            Self::ResetState => Action::ResetState,
+            Self::Delete => Action::Delete,
+        }
+    }
+}
+
 impl Request {
+    /// The entry of the audit topic, once the request led to this revision.
+    pub fn audit_entry(&self, id: &TransformId, revision: u64) -> AuditEntry {
+        let TransformId { team, name } = id.clone();
+        let entry = AuditEntry::new(self.actor.clone(), self.change.action(), Rfc3339(self.now));
+        let signed_by = self.signature.as_ref().and_then(|signature| signature.key.clone());
+        AuditEntry { team: Some(team), transform: Some(name), revision: Some(revision), signed_by, ..entry }
+    }
+
     /// Tells one request from another by the content that the client sent; fields that the host adds do not count.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(&(&self.expected, &self.change)).expect("a request is plain data"))

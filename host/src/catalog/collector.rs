@@ -50,6 +50,7 @@ mod tests {
     use super::super::decide::decide;
     use super::super::manifests::Manifest;
     use super::*;
+    use crate::model::audit::Actor;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -71,9 +72,11 @@ mod tests {
                 expected: Precondition::Any,
                 change,
                 key: None,
+                actor: Actor::anyone(),
                 now: hours(*at),
                 committed: Default::default(),
                 growth: None,
+                signature: None,
             };
             for record in decide(&state, &id, &request, &|_| Some(1)).expect("accepted").records {
                 state.take(&record).expect("readable");
@@ -100,7 +103,7 @@ mod tests {
             ("the last of two was deleted a day ago", &twice, 64, "ab"),
             ("its deleted transform was deployed again", &back, 1000, ""),
         ] {
-            let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: String::new() };
+            let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, ..Manifest::default() };
             let held = ["a", "b"]
                 .map(|name| (Digest::of(name.as_bytes()), StoredModule { manifest: manifest.clone(), at: hours(0) }));
             let found = unused(&state(changes), &held.into(), hours(now), DAY);

@@ -2,14 +2,44 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::names::{TopicName, TransformId};
+use crate::model::names::{TeamName, TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired};
 use crate::model::spec::Spec;
 
-/// The cycle that `next` would close among `all` (its own earlier state aside), unless its spec allows one:
-/// `a/x -> topic -> b/y -> topic -> a/x`. Paused transforms count, as they may be resumed at any time; specs that this
+/// A way of records from a transform through topics and others back to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CyclePath {
+    /// The transforms in turn, each with the topic through which it feeds the next one.
+    steps: Vec<(TransformId, TopicName)>,
+}
+
+impl CyclePath {
+    /// The whole path: `a/x -> topic -> b/y -> topic -> a/x`.
+    pub fn whole(&self) -> String {
+        let mut text: String = self.steps.iter().map(|(id, topic)| format!("{id} -> {topic} -> ")).collect();
+        text.extend(self.steps.first().map(|(home, _)| home.to_string()));
+        text
+    }
+
+    /// The path for somebody who may know of one team: of the ways through other teams, both ends alone.
+    pub fn within(&self, team: &TeamName) -> String {
+        let mut text = String::new();
+        let mut steps = self.steps.iter().peekable();
+        while let Some((id, topic)) = steps.next() {
+            if id.team == *team {
+                text += &format!("{id} -> {topic} -> ");
+            } else if steps.peek().is_none_or(|(next, _)| next.team == *team) {
+                text += &format!("(other teams) -> {topic} -> ");
+            }
+        }
+        text.extend(self.steps.first().map(|(home, _)| home.to_string()));
+        text
+    }
+}
+
+/// The cycle that `next` would close among `all` (its own earlier state aside), unless its spec allows one. Paused transforms count, as they may be resumed at any time; specs that this
 /// host cannot read, and so does not run, are left out.
-pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment>) -> Option<String> {
+pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment>) -> Option<CyclePath> {
     let next = next.spec().ok().filter(|spec| !spec.allow_cycle)?;
     let live = all.filter(|other| other.desired != Desired::Deleted && other.id != next.id);
     let others: Vec<Spec> = live.filter_map(|other| other.spec().ok()).collect();
@@ -18,7 +48,7 @@ pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment
 
 /// The way from the outputs of `home` to its inputs. Each transform is looked at once, and none within another: the way
 /// may be as long as there are transforms.
-fn path_back(home: &Spec, others: &[Spec]) -> Option<String> {
+fn path_back(home: &Spec, others: &[Spec]) -> Option<CyclePath> {
     let mut readers: BTreeMap<&TopicName, Vec<&Spec>> = BTreeMap::new();
     for other in others {
         other.inputs.iter().for_each(|topic| readers.entry(topic).or_default().push(other));
@@ -42,17 +72,16 @@ fn path_back(home: &Spec, others: &[Spec]) -> Option<String> {
     None
 }
 
-fn path(home: &Spec, last: &Spec, topic: &TopicName, before: &BTreeMap<&TransformId, (&Spec, &TopicName)>) -> String {
-    let mut parts = vec![home.id.to_string(), topic.to_string()];
+fn path(home: &Spec, last: &Spec, topic: &TopicName, before: &BTreeMap<&TransformId, (&Spec, &TopicName)>) -> CyclePath {
+    let mut steps = vec![(last.id.clone(), topic.clone())];
     let mut at = last;
     while at.id != home.id {
         let (earlier, topic) = before[&at.id];
-        parts.extend([at.id.to_string(), topic.to_string()]);
+        steps.push((earlier.id.clone(), topic.clone()));
         at = earlier;
     }
-    parts.push(home.id.to_string());
-    parts.reverse();
-    parts.join(" -> ")
+    steps.reverse();
+    CyclePath { steps }
 }
 
 #[cfg(test)]
@@ -86,6 +115,7 @@ mod tests {
             changes: 1,
             requests: Vec::new(),
             partitions: None,
+            signature: None,
             rest: Default::default(),
             unread: None,
         }
@@ -110,8 +140,27 @@ mod tests {
             ("a/x: b.y.dead-letter -> u", &["b/y: u -> v"], Some("a/x -> u -> b/y -> b.y.dead-letter -> a/x")),
         ] {
             let others: Vec<Deployment> = others.iter().map(|text| deployment(text)).collect();
-            assert_eq!(closed_by(&deployment(next), others.iter()).as_deref(), path, "{next} among {others:?}");
+            let found = closed_by(&deployment(next), others.iter()).map(|path| path.whole());
+            assert_eq!(found.as_deref(), path, "{next} among {others:?}");
         }
+    }
+
+    #[track_caller]
+    fn check_within(others: &[&str], expected: &str) {
+        let others: Vec<Deployment> = others.iter().map(|text| deployment(text)).collect();
+        let path = closed_by(&deployment("a/x: t -> u"), others.iter()).expect("a cycle");
+        assert_eq!(path.within(&"a".parse().expect("a team")), expected, "{}", path.whole());
+    }
+
+    #[test]
+    fn a_team_sees_nothing_of_the_ways_through_others() {
+        check_within(&["a/y: u -> t"], "a/x -> u -> a/y -> t -> a/x");
+        check_within(&["b/y: u -> t"], "a/x -> u -> (other teams) -> t -> a/x");
+        check_within(&["b/y: u -> v", "c/z: v -> t"], "a/x -> u -> (other teams) -> t -> a/x");
+        check_within(
+            &["b/y: u -> v", "c/z: v -> w", "a/m: w -> q", "b/n: q -> t"],
+            "a/x -> u -> (other teams) -> w -> a/m -> q -> (other teams) -> t -> a/x",
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use super::*;
 use crate::catalog::encoding;
+use crate::model::audit::Actor;
 use crate::model::revision::REVISIONS_MAX;
+use crate::model::signature::{Envelope, ModuleSignature};
 
 fn id() -> TransformId {
     "orders/strip".parse().expect("valid")
@@ -16,9 +18,11 @@ fn request(change: Change) -> Request {
         expected: Precondition::Any,
         change,
         key: None,
+        actor: Actor::anyone(),
         now: Timestamp(1),
         committed: Progress::default(),
         growth: None,
+        signature: None,
     }
 }
 
@@ -68,6 +72,42 @@ fn revisions_count_changes_of_content() {
     let history: Vec<_> = state.revisions(&id()).iter().map(|it| (it.revision, it.rolled_back_to)).collect();
     assert_eq!(history, [(6, None), (5, Some(1)), (4, Some(2)), (3, None), (2, None), (1, None)]);
     assert_eq!(state[&id()].changes, 9, "unchanged ones are not written");
+}
+
+#[test]
+fn a_signature_stays_with_its_module() {
+    let envelope = |sig: &str| {
+        let text = format!(r#"{{"payloadType":"t","payload":"","signatures":[{{"sig":"{sig}"}}]}}"#);
+        Envelope::parse(text.as_bytes()).expect("an envelope")
+    };
+    let of = |module: &[u8]| match put_of("a") {
+        Change::Put { spec, .. } => Change::Put { spec, module: Digest::of(module) },
+        other => other,
+    };
+    let mut state = Deployments::default();
+    for (change, sent, revision, kept) in [
+        (put_of("a"), Some("x"), 1, Some("x")),
+        (put_of("a"), None, 1, Some("x")),
+        (put_of("a"), Some("x"), 1, Some("x")),
+        (put_of("b"), None, 2, Some("x")),
+        // Another signature of the same module, as when its key is changed, is another revision.
+        (put_of("b"), Some("y"), 3, Some("y")),
+        (of(b"n"), None, 4, None),
+        (Change::Rollback { to: Some(2) }, Some("y"), 5, Some("y")),
+    ] {
+        let signature = sent.map(|sig| ModuleSignature { envelope: envelope(sig), key: None });
+        let text = format!("{change:?}, {sent:?}");
+        let result = after(&mut state, &Request { signature, ..request(change) }).expect(&text);
+        assert_eq!((result.deployment.revision, &result.deployment.signature), (revision, &kept.map(envelope)), "{text}");
+        let written = state.revision(&id(), revision).expect("kept");
+        assert_eq!(written.signature, kept.map(envelope), "{text}");
+    }
+    let id = id();
+    let module = Digest::of(b"m");
+    let known: Vec<_> = state.signatures(&id.team, &module).collect();
+    assert!([envelope("x"), envelope("y")].iter().all(|own| known.contains(&own)), "{known:?}");
+    assert_eq!(state.signatures(&"stock".parse().expect("valid"), &Digest::of(b"m")).count(), 0);
+    assert!(state.uses(&id.team, &Digest::of(b"n")) && !state.uses(&id.team, &Digest::of(b"o")));
 }
 
 #[test]

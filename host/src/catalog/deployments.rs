@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::model::names::{Digest, TransformId};
+use crate::model::json;
+use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::revision::{COUNT_MAX, Deployment, Desired, Generations, Revision};
+use crate::model::signature::Envelope;
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
@@ -61,6 +63,21 @@ impl Deployments {
         self.current
             .get(id)
             .filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
+    }
+
+    /// Returns true if a transform of the team has the module, or had it in a revision that is kept.
+    pub fn uses(&self, team: &TeamName, module: &Digest) -> bool {
+        let current = self.current.values().map(|it| (&it.id, &it.module));
+        let kept = self.history.values().flat_map(BTreeMap::values).map(|it| (&it.id, &it.module));
+        current.chain(kept).any(|(id, of)| id.team == *team && of == module)
+    }
+
+    /// The signatures of a module that transforms of the team have, or had in a revision that is kept.
+    pub fn signatures<'a>(&'a self, team: &'a TeamName, module: &'a Digest) -> impl Iterator<Item = &'a Envelope> {
+        let current = self.current.values().map(|it| (&it.id, &it.module, &it.signature));
+        let kept = self.history.values().flat_map(BTreeMap::values).map(|it| (&it.id, &it.module, &it.signature));
+        let all = current.chain(kept).filter(move |(id, of, _)| id.team == *team && *of == module);
+        all.filter_map(|(_, _, signature)| signature.as_ref())
     }
 
     /// The revisions that this host does not understand, newest first, and why not.
@@ -116,13 +133,14 @@ impl Deployments {
             id: id.clone(),
             revision: 0,
             module: Digest::of(&[]),
-            spec: serde_json::from_str("{}").expect("every field of a spec has a default"),
+            spec: json::read(b"{}").expect("every field of a spec has a default"),
             desired: Desired::Running,
             asked,
             changed_at: Timestamp(0),
             changes: 0,
             requests: Vec::new(),
             partitions: None,
+            signature: None,
             rest: serde_json::Map::new(),
             unread: None,
         });

@@ -14,6 +14,7 @@ fn deployment() -> Deployment {
         changes: 9,
         requests: Vec::new(),
         partitions: None,
+        signature: None,
         rest: serde_json::Map::new(),
         unread: None,
     }

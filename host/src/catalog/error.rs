@@ -72,6 +72,8 @@ impl CatalogError {
         match self {
             Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
             Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
+            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
+            Self::Log(LogError::Full(_)) => Code::LogFull,
             Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Log(LogError::NoTopic(_)) | Self::Topic { .. } => Code::ControlTopic,
             Self::Conflict { .. } => Code::Conflict,

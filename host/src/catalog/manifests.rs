@@ -1,12 +1,12 @@
 //! The manifests of the modules topic, the fold of them, and the keys of the chunks that they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::format::{Format, Unreadable, decode, encode};
-use crate::model::names::Digest;
+use crate::model::names::{Digest, TeamName};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
@@ -19,11 +19,13 @@ pub const CHUNK_BYTES: usize = 512 * 1024;
 pub const MODULE_BYTES_MAX: u64 = 1 << 30;
 /// Most chunks of a module.
 pub const CHUNKS_MAX: u64 = MODULE_BYTES_MAX / CHUNK_BYTES as u64 + 1;
+/// Most teams that a manifest names: with one more, it names that one alone, and the others upload the module again.
+pub const TEAMS_MAX: usize = 1000;
 /// Longest name of an upload; those that this host makes have 16 bytes.
 const UPLOAD_BYTES_MAX: usize = 64;
 
 /// Written after a module's chunks: only now does the module exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub bytes: u64,
     pub chunks: u32,
@@ -32,17 +34,49 @@ pub struct Manifest {
     /// Part of the chunks' keys: those of another upload of the same module are others.
     #[serde(default)]
     pub upload: String,
+    /// The teams that have uploaded the module: each knows its bytes. A digest alone is no right to it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<TeamName>,
+    /// True if the module was uploaded for no team, and so for every one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_all: bool,
 }
 
 impl Manifest {
     /// Refuses numbers that no module has: they are added up, and chunks are made for them.
     fn check(&self) -> Result<(), String> {
-        let Self { bytes, chunks, chunks_from, upload } = self;
+        let Self { bytes, chunks, chunks_from, upload, teams, .. } = self;
+        if teams.len() > TEAMS_MAX {
+            return Err(format!("{} teams have uploaded it", teams.len()));
+        }
         if *bytes > MODULE_BYTES_MAX || u64::from(*chunks) > CHUNKS_MAX || *chunks_from < 0 {
             return Err(format!("a module of {bytes} bytes in {chunks} chunks from {chunks_from} on is none"));
         }
         let fits = upload.len() <= UPLOAD_BYTES_MAX;
         if fits { Ok(()) } else { Err("its upload's name is too long".to_owned()) }
+    }
+
+    /// Returns true if the team may deploy the module by its digest.
+    pub fn is_for(&self, team: &TeamName) -> bool {
+        self.for_all || self.teams.contains(team)
+    }
+
+    /// Returns true if an upload for the team, or for all of them, is noted.
+    pub fn notes(&self, team: Option<&TeamName>) -> bool {
+        team.map_or(self.for_all, |team| self.is_for(team))
+    }
+
+    /// Notes an upload for a team, or for all of them.
+    pub fn uploaded_for(&mut self, team: Option<&TeamName>) {
+        match team {
+            None => self.for_all = true,
+            Some(team) => {
+                if self.teams.len() >= TEAMS_MAX && !self.teams.contains(team) {
+                    self.teams.clear();
+                }
+                self.teams.insert(team.clone());
+            }
+        }
     }
 }
 

@@ -17,10 +17,27 @@ fn chunks_are_told_apart() {
     }
 }
 
+fn team(number: usize) -> TeamName {
+    format!("t{number}").parse().expect("valid")
+}
+
+#[test]
+fn a_module_is_for_the_teams_that_have_uploaded_it() {
+    let [a, b] = [0, 1].map(team);
+    let mut manifest = Manifest::default();
+    assert!(!manifest.is_for(&a), "that of a host of 0.1 names nobody");
+    manifest.uploaded_for(Some(&a));
+    assert!(manifest.is_for(&a) && !manifest.is_for(&b));
+    (0..2 * TEAMS_MAX).for_each(|number| manifest.uploaded_for(Some(&team(number))));
+    assert!(manifest.check().is_ok() && manifest.is_for(&team(2 * TEAMS_MAX - 1)), "{}", manifest.teams.len());
+    manifest.uploaded_for(None);
+    assert!(manifest.is_for(&team(7)));
+}
+
 #[test]
 fn a_forged_manifest_is_refused() {
     let digest = Digest::of(b"a");
-    let good = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: "u".into() };
+    let good = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: "u".into(), ..Manifest::default() };
     for (forged, accepted) in [
         (good.clone(), true),
         (Manifest { bytes: MODULE_BYTES_MAX, ..good.clone() }, true),
@@ -29,7 +46,9 @@ fn a_forged_manifest_is_refused() {
         (Manifest { bytes: MODULE_BYTES_MAX, chunks: u32::MAX, ..good.clone() }, false),
         (Manifest { chunks_from: i64::MAX, ..good.clone() }, true),
         (Manifest { chunks_from: i64::MIN, ..good.clone() }, false),
-        (Manifest { upload: "u".repeat(10_000), ..good }, false),
+        (Manifest { upload: "u".repeat(10_000), ..good.clone() }, false),
+        (Manifest { teams: (0..=TEAMS_MAX).map(team).collect(), ..good.clone() }, false),
+        (Manifest { teams: (1..=TEAMS_MAX).map(team).collect(), ..good }, true),
     ] {
         let taken = Manifests::default().apply(&encode_manifest(&digest, &forged, Timestamp(0)));
         assert_eq!(taken.is_ok(), accepted, "{forged:?}");
@@ -39,7 +58,8 @@ fn a_forged_manifest_is_refused() {
 #[test]
 fn chunks_that_an_upload_leaves_behind_are_known() {
     let digest = Digest::of(b"a");
-    let manifest = |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into() };
+    let manifest =
+        |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into(), ..Manifest::default() };
     let mut fold = Manifests::default();
     let left = |fold: &Manifests| fold.left_behind.iter().map(|(_, it)| it.upload.clone()).collect::<Vec<_>>().join(" ");
     for (written, at, left_behind) in

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TopicName};
+use crate::model::names::{Digest, TeamName, TopicName};
 use crate::model::random::random_u64;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord};
@@ -24,6 +24,7 @@ use super::manifests::{
     CHUNK_BYTES, MODULE_BYTES_MAX, Manifest, Manifests, chunk_key, chunk_number, drop_manifest, encode_manifest,
 };
 use super::materialized_topic::MaterializedTopic;
+use super::recent_uploads::RecentUploads;
 
 /// Manifests and chunks.
 pub const PARTITIONS: i32 = 2;
@@ -33,6 +34,8 @@ const CHUNKS: i32 = 1;
 const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ_WAIT: Duration = Duration::from_millis(500);
+/// Most manifests that one upload writes: other hosts may get in the way.
+const MANIFESTS_PER_UPLOAD: usize = 5;
 
 /// The beginning of the names of unfinished copies.
 const UNFINISHED: &str = ".unfinished-";
@@ -52,6 +55,7 @@ pub struct Modules {
     cache_dir: PathBuf,
     /// One upload at a time, so that the same module is not written twice.
     upload: Mutex<()>,
+    recent: RecentUploads,
     /// The number of left-behind uploads whose chunks are cleared.
     cleared: Mutex<usize>,
 }
@@ -62,7 +66,8 @@ impl Modules {
             warn!(dir = %cache_dir.display(), code = %Code::LocalDisk, %error, "no place for copies of modules");
         }
         let manifests = MaterializedTopic::start(log.clone(), topic.clone(), MANIFESTS, Manifests::default())?;
-        Ok(Self { log, topic, manifests, cache_dir, upload: Mutex::new(()), cleared: Mutex::new(0) })
+        let recent = RecentUploads::default();
+        Ok(Self { log, topic, manifests, cache_dir, upload: Mutex::new(()), recent, cleared: Mutex::new(0) })
     }
 
     pub fn list(&self) -> BTreeMap<Digest, u64> {
@@ -101,19 +106,31 @@ impl Modules {
         Err(LogError::Unavailable(format!("{} cannot be read to its end", self.topic)).into())
     }
 
-    pub fn put(&self, bytes: &[u8]) -> Result<UploadResult, CatalogError> {
+    /// Returns true if the team may deploy the module by its digest, as far as this host has seen.
+    pub fn is_for(&self, digest: &Digest, team: &TeamName) -> bool {
+        self.manifests.current().stored.get(digest).is_some_and(|stored| stored.manifest.is_for(team))
+    }
+
+    pub fn put(&self, bytes: &[u8], team: Option<&TeamName>) -> Result<UploadResult, CatalogError> {
         let digest = Digest::of(bytes);
         let _upload = self.upload.lock();
+        // Another host may have stored it a moment ago, for other teams.
+        self.catch_up()?;
         self.check_understood(&digest)?;
         if let Some(stored) = self.manifests.current().stored.get(&digest) {
+            let is_recent = self.recent.has(&digest, &stored.manifest.upload, Instant::now());
+            if is_recent && stored.manifest.notes(team) {
+                return Ok(UploadResult { digest, new: false });
+            }
             match self.read_log(&digest, &stored.manifest) {
                 // Written again: a module that nobody uses is kept for a while from here on.
                 Ok(_) => {
-                    self.publish(&digest, &stored.manifest)?;
+                    self.publish(&digest, stored.manifest.clone(), team)?;
                     // Collected between the two: its chunks may be cleared, and are written again.
                     let left_behind =
                         |(other, upload): &(Digest, Manifest)| (other, &upload.upload) == (&digest, &stored.manifest.upload);
                     if !self.manifests.current().left_behind.iter().any(left_behind) {
+                        self.recent.note(&digest, &stored.manifest.upload, Instant::now());
                         return Ok(UploadResult { digest, new: false });
                     }
                 }
@@ -124,8 +141,9 @@ impl Modules {
         let manifest = self.write_chunks(&digest, bytes)?;
         // Read back first: a manifest is the promise that the module is there.
         self.read_log(&digest, &manifest)?;
-        self.publish(&digest, &manifest)?;
+        self.publish(&digest, manifest.clone(), team)?;
         self.cache(&digest, bytes);
+        self.recent.note(&digest, &manifest.upload, Instant::now());
         info!(%digest, bytes = manifest.bytes, chunks = manifest.chunks, "module stored");
         Ok(UploadResult { digest, new: true })
     }
@@ -154,10 +172,23 @@ impl Modules {
         self.manifests.stop();
     }
 
-    fn publish(&self, digest: &Digest, manifest: &Manifest) -> Result<(), CatalogError> {
-        self.log.append(&self.topic, Some(MANIFESTS), vec![encode_manifest(digest, manifest, Timestamp::now())])?;
-        let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
-        if self.manifests.wait_for(end_offset, SEEN_TIMEOUT) { Ok(()) } else { Err(CatalogError::Unseen) }
+    /// Writes a manifest that notes the upload. Another host may write its own at the same time, without the note: then the
+    /// newest manifest gets it, too.
+    fn publish(&self, digest: &Digest, mut manifest: Manifest, team: Option<&TeamName>) -> Result<(), CatalogError> {
+        for _ in 0..MANIFESTS_PER_UPLOAD {
+            manifest.uploaded_for(team);
+            self.log.append(&self.topic, Some(MANIFESTS), vec![encode_manifest(digest, &manifest, Timestamp::now())])?;
+            let (_, end_offset) = self.log.offsets(&self.topic, MANIFESTS)?;
+            if !self.manifests.wait_for(end_offset, SEEN_TIMEOUT) {
+                return Err(CatalogError::Unseen);
+            }
+            let current = self.manifests.current();
+            match current.stored.get(digest) {
+                Some(newest) if !newest.manifest.notes(team) => manifest = newest.manifest.clone(),
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Err(CatalogError::Contended(format!("others published {digest} at the same time")))
     }
 
     /// The records that end these modules; whoever writes them is the catalog's one writer.
@@ -198,7 +229,8 @@ impl Modules {
         let upload = format!("{:016x}", random_u64());
         let parts = bytes.chunks(CHUNK_BYTES).enumerate();
         let mut chunks: Vec<_> = parts.map(|(number, part)| chunk(digest, &upload, number, part, now)).collect();
-        let manifest = Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload };
+        let manifest =
+            Manifest { bytes: bytes.len() as u64, chunks: chunks.len() as u32, chunks_from, upload, ..Manifest::default() };
         while !chunks.is_empty() {
             let rest = chunks.split_off(chunks.len().min(CHUNKS_PER_WRITE));
             self.log.append(&self.topic, Some(CHUNKS), std::mem::replace(&mut chunks, rest))?;
@@ -230,7 +262,11 @@ impl Modules {
             }
         }
         let bytes: Vec<u8> = chunks.into_values().flatten().collect();
-        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(CatalogError::Corrupt(*digest)) }
+        if Digest::of(&bytes) == *digest {
+            return Ok(bytes);
+        }
+        self.recent.forget(digest);
+        Err(CatalogError::Corrupt(*digest))
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

@@ -7,6 +7,7 @@ use crate::catalog::decide::decide;
 use crate::catalog::deployments::Deployments;
 use crate::catalog::manifests::{Manifests, StoredModule};
 use crate::catalog::{CatalogError, Fold};
+use crate::model::audit::Actor;
 use crate::model::codes::Code;
 use crate::model::revision::Progress;
 use crate::ports::LogRecord;
@@ -113,9 +114,11 @@ fn request(change: Change) -> Request {
         expected: Precondition::Any,
         change,
         key: None,
+        actor: Actor::anyone(),
         now: Timestamp(1),
         committed: Progress::default(),
         growth: None,
+        signature: None,
     }
 }
 

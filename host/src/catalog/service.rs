@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::audit::{AUDIT_RETENTION, AuditLog};
 use crate::model::names::{ClusterName, Digest, TeamName, TransformId};
 use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::signature::Envelope;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError};
 use crate::telemetry::metrics::Metrics;
@@ -42,6 +44,7 @@ impl Catalog {
         cache_dir: PathBuf,
         metrics: Metrics,
     ) -> Result<Catalog, CatalogError> {
+        AuditLog::new(log.clone(), cluster).ensure(AUDIT_RETENTION)?;
         let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
         let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
         let deployments = MaterializedTopic::start(log.clone(), topic.clone(), 0, Deployments::default())?;
@@ -54,6 +57,11 @@ impl Catalog {
     /// All deployments, as they change.
     pub fn watch(&self) -> watch::Receiver<Arc<Deployments>> {
         self.deployments.watch()
+    }
+
+    /// All deployments, as they are now.
+    pub fn current(&self) -> Arc<Deployments> {
+        self.deployments.current()
     }
 
     /// All deployments that are not deleted.
@@ -132,6 +140,18 @@ impl Catalog {
         earlier_result(&self.deployments.current(), id, request)
     }
 
+    /// The signatures of a module that transforms of the team have, or had, without repetitions.
+    pub fn signatures(&self, team: &TeamName, module: &Digest) -> Vec<Envelope> {
+        let all = self.deployments.current();
+        let mut found: Vec<Envelope> = Vec::new();
+        for envelope in all.signatures(team, module) {
+            if !found.contains(envelope) {
+                found.push(envelope.clone());
+            }
+        }
+        found
+    }
+
     /// The revision that a rollback would go back to.
     pub fn rollback_target(&self, id: &TransformId, to: Option<u64>) -> Result<Arc<Revision>, CatalogError> {
         rollback_target(&self.deployments.current(), id, to)
@@ -168,7 +188,22 @@ impl Catalog {
 
     /// Stores a module: written and read back from the log before this returns. Storing it again changes nothing.
     pub fn put_module(&self, bytes: &[u8]) -> Result<UploadResult, CatalogError> {
-        self.modules.put(bytes)
+        self.put_module_for(bytes, None)
+    }
+
+    /// Stores a module that a team has uploaded. Without a team, every team may deploy it by its digest.
+    pub fn put_module_for(&self, bytes: &[u8], team: Option<&TeamName>) -> Result<UploadResult, CatalogError> {
+        self.modules.put(bytes, team)
+    }
+
+    /// A module's bytes, if the team has uploaded the module, or has it in a revision. The work is the same for a module
+    /// that is stored for others and for one that is not stored, so an answer does not tell them apart.
+    pub fn module_of(&self, team: &TeamName, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {
+        let is_for_team = || self.modules.is_for(digest, team) || self.deployments.current().uses(team, digest);
+        if !is_for_team() {
+            self.modules.catch_up()?;
+        }
+        if is_for_team() { self.module(digest) } else { Ok(None) }
     }
 
     /// A module's bytes: from the disk, else from the log, where one that is not known is looked for: another host may have

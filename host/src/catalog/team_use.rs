@@ -85,7 +85,7 @@ impl TeamUse {
 
 /// The longest time that a transaction of the transform is meant to take.
 pub fn transaction_time(spec: &RawSpec) -> Duration {
-    spec.commit_interval.0.saturating_add(spec.limits.batch_time.0)
+    spec.commit_interval.max.0.saturating_add(spec.limits.batch_time.0)
 }
 
 /// The partitions of all inputs together. A deployment of a host of 0.1 has no count: each input has one at least.

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::catalog::change::{Change, Growth, Precondition, Request};
 use crate::catalog::decide::decide;
+use crate::model::audit::Actor;
 use crate::model::revision::Progress;
 use crate::model::team::TeamLimits;
 use crate::model::units::Timestamp;
@@ -21,9 +22,11 @@ fn deployed(deployments: &[(&str, &str, u32, Value)]) -> Deployments {
             expected: Precondition::Any,
             change: Change::Put { spec, module: Digest::of(module.as_bytes()) },
             key: None,
+            actor: Actor::anyone(),
             now: Timestamp(1),
             committed: Progress::default(),
             growth: Some(growth),
+            signature: None,
         };
         let id = name.parse().expect("valid");
         for record in decide(&state, &id, &request, &|_| Some(1)).expect("accepted").records {

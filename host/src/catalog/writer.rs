@@ -4,7 +4,8 @@
 //! the topic ends after that, waits until this host has read up to there, decides the request on the state there, and
 //! commits its records in one transaction. A turn that is fenced, or whose commit nobody knows the end of, is taken
 //! again: the new turn finds the records of the last one by the key of the request, so nothing is written twice.
-//! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through.
+//! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through. Changes that wait
+//! for a turn of this host share the next one: they are decided in their order, and committed together.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +13,19 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::debug;
 
+use crate::audit::AuditLog;
+use crate::model::audit::AuditEntry;
 use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
 use crate::model::random::random_u64;
-use crate::model::revision::{Outcome, REQUESTS_MAX, RequestKey};
+use crate::model::revision::{Deployment, Outcome};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError};
+use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, PartitionWrite};
 use crate::telemetry::metrics::Metrics;
 
-use super::change::{Change, ChangeResult, Request, SEEN_TIMEOUT};
+use super::change::{ChangeResult, Request, SEEN_TIMEOUT};
+use super::change_queue::{Answer, ChangeQueue, Decided, QueuedChange};
 use super::collector::unused;
 use super::control_topic::check_topic;
-use super::decide::{decide, earlier_result};
 use super::deployments::Deployments;
 use super::error::CatalogError;
 use super::materialized_topic::MaterializedTopic;
@@ -33,11 +36,17 @@ const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
 /// The first wait is longer than a turn usually takes: whoever fenced this host gets done in it.
 const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
 
+/// Bytes of records after which a transaction takes no more changes.
+const TURN_BYTES_MAX: usize = 1 << 20;
+
 pub struct Writer {
     log: Arc<dyn Log>,
     topic: TopicName,
     transactional_id: String,
+    audit: AuditLog,
     metrics: Metrics,
+    /// Changes that wait for a turn.
+    queue: ChangeQueue,
     turn: Mutex<()>,
 }
 
@@ -69,7 +78,10 @@ impl From<ExclusiveError> for TurnError {
 
 impl Writer {
     pub fn new(log: Arc<dyn Log>, cluster: &ClusterName, topic: TopicName, metrics: Metrics) -> Self {
-        Self { log, topic, transactional_id: format!("sandbar.{cluster}.ctl"), metrics, turn: Mutex::new(()) }
+        let audit = AuditLog::new(log.clone(), cluster);
+        let transactional_id = format!("sandbar.{cluster}.ctl");
+        let queue = ChangeQueue::new(metrics.catalog.clone());
+        Self { log, topic, transactional_id, audit, metrics, queue, turn: Mutex::new(()) }
     }
 
     /// One past the last committed record.
@@ -86,9 +98,20 @@ impl Writer {
         modules: &Modules,
     ) -> Result<ChangeResult, CatalogError> {
         let started = Instant::now();
-        let _turn = self.turn.lock();
-        let mut attempt = Attempt { writer: self, id, request, deployments, modules, sent: None };
-        let result = attempt.run(Instant::now() + CHANGE_TIME_MAX);
+        let own = self.queue.add(id, request);
+        let result = {
+            let _turn = self.turn.lock();
+            // Perhaps the turn before this one carried it out.
+            while !own.is_answered() {
+                let together = self.queue.take();
+                if together.is_empty() {
+                    // The thread that had taken it panicked, after it was sent or before.
+                    own.answer(Err(CatalogError::Unseen));
+                }
+                Turns { writer: self, deployments, modules }.run(&together, Instant::now() + CHANGE_TIME_MAX);
+            }
+            own.into_answer()
+        };
         let outcome = match &result {
             Ok((_, true)) => "repeated",
             Ok((ChangeResult { outcome: Outcome::Created, .. }, _)) => "created",
@@ -130,7 +153,8 @@ impl Writer {
             modules.catch_up()?;
             let unused = unused(&deployments.current(), &modules.current().stored, now, retention);
             if !unused.is_empty() {
-                exclusive.commit(modules.topic(), MANIFESTS, modules.ends(&unused, now))?;
+                let records = modules.ends(&unused, now);
+                exclusive.commit(&[PartitionWrite { topic: modules.topic().clone(), partition: MANIFESTS, records }])?;
                 modules.catch_up()?;
             }
             Ok(unused)
@@ -146,96 +170,130 @@ impl Writer {
     }
 }
 
-/// One request on its way.
-struct Attempt<'a> {
+/// The turns that carry out changes together.
+struct Turns<'a> {
     writer: &'a Writer,
-    id: &'a TransformId,
-    request: Request,
     deployments: &'a MaterializedTopic<Deployments>,
     modules: &'a Modules,
-    /// A record was sent, under this key and as this change of the transform, and may be in the topic.
-    sent: Option<(RequestKey, u64)>,
 }
 
-impl Attempt<'_> {
-    /// The answer, and whether an earlier request had it already.
-    fn run(&mut self, deadline: Instant) -> Result<(ChangeResult, bool), CatalogError> {
+/// A decided change, while its transaction is on its way.
+struct Sent<'w> {
+    change: &'w QueuedChange,
+    result: ChangeResult,
+}
+
+impl Turns<'_> {
+    /// Answers all of the changes.
+    fn run(&self, changes: &[Arc<QueuedChange>], deadline: Instant) {
         let mut failures = 0;
         loop {
-            let (reason, error) = match self.turn() {
-                Ok(answer) => return Ok(answer),
-                Err(TurnError::Refused(error)) if self.sent.is_none() || matches!(error, CatalogError::Unseen) => {
-                    return Err(error);
-                }
-                // The sent record may be there: a refusal would say that it is not.
-                Err(TurnError::Refused(error)) => ("unknown", error.to_string()),
+            let left: Vec<&QueuedChange> = changes.iter().map(Arc::as_ref).filter(|change| !change.is_answered()).collect();
+            if left.is_empty() {
+                return;
+            }
+            let (reason, error) = match self.turn(&left) {
+                Ok(()) => continue,
                 Err(TurnError::Again { reason, error }) => (reason, error),
+                Err(TurnError::Refused(error)) => {
+                    // A sent record may be there: a refusal would say that it is not.
+                    let unsent = left.iter().filter(|change| !change.is_sent());
+                    unsent.for_each(|change| change.answer(Err(error.clone())));
+                    ("unknown", error.to_string())
+                }
             };
+            let left = left.into_iter().filter(|change| !change.is_answered());
+            let left: Vec<&QueuedChange> = left.collect();
+            let Some(first) = left.first() else { return };
             self.writer.metrics.catalog.turn_repeated(reason);
-            debug!(transform = %self.id, reason, error, failures, "a change takes another turn");
+            debug!(transform = %first.id, reason, error, failures, "a change takes another turn");
             let wait = FENCED.spread(failures, random_u64());
             if Instant::now() + wait > deadline {
-                return Err(if self.sent.is_some() { CatalogError::Unseen } else { CatalogError::Contended(error) });
+                let end = |sent: bool| if sent { CatalogError::Unseen } else { CatalogError::Contended(error.clone()) };
+                left.iter().for_each(|change| change.answer(Err(end(change.is_sent()))));
+                return;
             }
             std::thread::sleep(wait);
             failures += 1;
         }
     }
 
-    fn turn(&mut self) -> Result<(ChangeResult, bool), TurnError> {
-        let topic = &self.writer.topic;
+    /// Decides the changes in their order, each on all before it, and commits them in one transaction. Those that there is
+    /// no room for are left.
+    fn turn(&self, changes: &[&QueuedChange]) -> Result<(), TurnError> {
         let exclusive = self.writer.acquire(self.deployments)?;
-        if matches!(self.request.change, Change::Put { .. } | Change::Rollback { .. }) {
+        if changes.iter().any(|change| change.needs_module()) {
             // From here on no other host can delete the module without fencing this one, and then the commit fails.
             self.modules.catch_up()?;
         }
-        let all = self.deployments.current();
-        if let Some(answer) = self.earlier_answer(&all)? {
-            return Ok(answer);
-        }
-        let decision = match decide(&all, self.id, &self.request, &|module| self.modules.bytes(module)) {
-            Ok(decision) => decision,
-            // Nothing was written, and by now it is certain.
-            Err(error) => {
-                self.sent = None;
-                return Err(error.into());
+        let mut all = self.deployments.current();
+        let mut records = Vec::new();
+        let mut entries = Vec::new();
+        let mut sent = Vec::new();
+        // Answers that stand on changes of this turn: they hold once these are committed.
+        let mut answers: Vec<(&QueuedChange, Answer)> = Vec::new();
+        for change in changes {
+            let decision = match change.decide(&all, &|module| self.modules.bytes(module)) {
+                Decided::Write(decision) => decision,
+                Decided::Answer(answer) => {
+                    answers.push((change, answer));
+                    continue;
+                }
+            };
+            if decision.result.outcome != Outcome::Unchanged {
+                entries.push(change.request.audit_entry(&change.id, decision.result.deployment.revision));
             }
-        };
-        if decision.records.is_empty() {
-            return Ok((decision.result, false));
+            sent.push(Sent { change, result: decision.result });
+            records.extend(decision.records.iter().cloned());
+            if sent.len() == changes.len() || bytes_of(&records) > TURN_BYTES_MAX || !apply(&mut all, &decision.records) {
+                break;
+            }
         }
-        let deployment = &decision.result.deployment;
-        let answer = deployment.requests.last().expect("the request that made the record is noted in it");
-        self.sent = Some((answer.key.clone(), deployment.changes));
-        match exclusive.commit(topic, 0, decision.records) {
+        if !sent.is_empty() {
+            self.commit(exclusive, records, &entries, sent)?;
+        }
+        answers.into_iter().for_each(|(change, answer)| change.answer(answer));
+        Ok(())
+    }
+
+    fn commit(
+        &self,
+        exclusive: Box<dyn ExclusiveWriter>,
+        records: Vec<LogRecord>,
+        entries: &[AuditEntry],
+        sent: Vec<Sent<'_>>,
+    ) -> Result<(), TurnError> {
+        let mut writes = vec![PartitionWrite { topic: self.writer.topic.clone(), partition: 0, records }];
+        if !entries.is_empty() {
+            writes.push(self.writer.audit.write(entries));
+        }
+        sent.iter().for_each(|Sent { change, result }| change.note_sent(&result.deployment));
+        match exclusive.commit(&writes) {
             Ok(()) => {}
             Err(ExclusiveError::Log(error)) => {
-                self.sent = None;
+                sent.iter().for_each(|Sent { change, .. }| change.forget_sent());
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
         }
-        let id = self.id;
-        let changes = deployment.changes;
-        // It is there: if this host does not see it in time, it will soon.
-        let _ = self.deployments.wait_until(SEEN_TIMEOUT, |all| all.get(id).is_some_and(|now| now.changes >= changes));
-        Ok((decision.result, false))
-    }
-
-    /// Finds the earlier answer to this request: of whichever host, or of a turn whose end was not known.
-    fn earlier_answer(&mut self, all: &Deployments) -> Result<Option<(ChangeResult, bool)>, TurnError> {
-        let Some((key, change)) = &self.sent else {
-            return Ok(earlier_result(all, self.id, &self.request)?.map(|result| (result, true)));
+        // They are there: if this host does not see them in time, it will soon.
+        let is_seen = |all: &Arc<Deployments>, deployment: &Deployment| {
+            all.get(&deployment.id).is_some_and(|now| now.changes >= deployment.changes)
         };
-        let request = Request { key: Some(key.clone()), ..self.request.clone() };
-        if let Some(result) = earlier_result(all, self.id, &request)? {
-            return Ok(Some((result, false)));
-        }
-        // Since then there were so many changes that it may have been among them: nobody can say any more.
-        if all.get(self.id).is_some_and(|now| now.changes >= change.saturating_add(REQUESTS_MAX as u64)) {
-            return Err(CatalogError::Unseen.into());
-        }
-        self.sent = None;
-        Ok(None)
+        let all_seen = |all: &Arc<Deployments>| sent.iter().all(|Sent { result, .. }| is_seen(all, &result.deployment));
+        let _ = self.deployments.wait_until(SEEN_TIMEOUT, all_seen);
+        sent.into_iter().for_each(|Sent { change, result }| change.answer(Ok((result, false))));
+        Ok(())
     }
+}
+
+/// Shows later changes of the same turn what an earlier one writes. Returns false if it cannot be shown: then they take
+/// another turn.
+fn apply(all: &mut Arc<Deployments>, records: &[LogRecord]) -> bool {
+    let all = Arc::make_mut(all);
+    records.iter().all(|record| all.take(record).is_ok())
+}
+
+fn bytes_of(records: &[LogRecord]) -> usize {
+    records.iter().map(|record| record.value.as_ref().map_or(0, Vec::len)).sum()
 }

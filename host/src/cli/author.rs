@@ -3,7 +3,11 @@
 mod build;
 mod new;
 mod run;
+mod sdk;
+mod sign;
 
 pub use build::BuildArgs;
 pub use new::NewArgs;
 pub use run::RunArgs;
+pub use sdk::SdkArgs;
+pub use sign::{SignArgs, VerifyArgs, read_signature, signature_path};

@@ -1,5 +1,7 @@
 //! The verbs that talk to a host over HTTP: a client of the API, which knows no more than [`crate::api_types`].
 
+mod access;
+mod audit;
 mod body;
 mod client;
 mod context;
@@ -7,30 +9,41 @@ mod control;
 mod deploy;
 mod dry_run;
 mod event_stream;
+mod keyring;
+mod login;
 mod logs;
 mod look;
 mod manifest;
 mod offsets;
+mod provider;
+mod provider_login;
+mod redirect;
+mod registry;
 mod revisions;
 mod rollout;
 mod session;
 mod state;
 mod teams;
+mod tokens;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::audit::AuditArgs;
 use self::control::DeleteArgs;
 use self::deploy::DeployArgs;
 use self::dry_run::DryRunArgs;
+use self::login::{LoginArgs, LogoutArgs};
 use self::logs::{LogsArgs, TailArgs};
 use self::look::{HostsArgs, ListArgs};
 use self::offsets::OffsetsVerb;
+use self::registry::PullArgs;
 use self::revisions::{DiffArgs, RollbackArgs};
 use self::session::{Remote, Target};
 use self::state::StateVerb;
 use self::teams::TeamsArgs;
+use self::tokens::{TokenVerb, WhoamiArgs};
 use super::error::Result;
 
 pub use self::context::ContextArgs;
@@ -39,6 +52,8 @@ pub use self::context::ContextArgs;
 pub enum Verb {
     /// Deploy the transforms of a spec file, and wait until they run
     Deploy(Remote<DeployArgs>),
+    /// Pull a module from an OCI registry into a file
+    Pull(PullArgs),
     /// List transforms with their state and lag
     #[command(visible_alias = "ls")]
     List(Remote<ListArgs>),
@@ -76,6 +91,17 @@ pub enum Verb {
     Hosts(Remote<HostsArgs>),
     /// Show the limits of teams, and their use of them
     Teams(Remote<TeamsArgs>),
+    /// Sign in: keep a token in the context, if the host knows it
+    Login(Remote<LoginArgs>),
+    /// Forget the token of the context
+    Logout(Remote<LogoutArgs>),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Show who the host takes you for, and your roles
+    Whoami(Remote<WhoamiArgs>),
+    /// Show who changed what, and who was refused
+    Audit(Remote<AuditArgs>),
 }
 
 // === impl Verb ===
@@ -84,6 +110,7 @@ impl Verb {
     pub fn run(self) -> Result<ExitCode> {
         match self {
             Self::Deploy(verb) => verb.run(deploy::deploy),
+            Self::Pull(args) => registry::pull(args),
             Self::List(verb) => verb.run(look::list),
             Self::Describe(verb) => verb.run(look::describe),
             Self::Status(verb) => verb.run(look::status),
@@ -101,6 +128,11 @@ impl Verb {
             Self::Delete(verb) => verb.run(control::delete),
             Self::Hosts(verb) => verb.run(look::hosts),
             Self::Teams(verb) => verb.run(teams::teams),
+            Self::Login(verb) => login::login(verb),
+            Self::Logout(verb) => login::logout(verb),
+            Self::Token(verb) => verb.run(),
+            Self::Whoami(verb) => verb.run(tokens::whoami),
+            Self::Audit(verb) => verb.run(audit::audit),
         }
         .map(|()| ExitCode::SUCCESS)
     }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::Fold;
+use crate::model::format::{Format, PLACEMENT};
 use crate::model::names::TransformId;
-use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::status::HostStatus;
 use crate::ports::LogRecord;
 
+use super::members::{AWAY_MAX, Members, Statuses};
 use super::newer::{read_host, read_status};
-use super::times::SILENT_MAX;
+use super::times::{OLDER_SILENT_MAX, SILENT_MAX};
 
 /// The records of the topic. They are kept until their host clears them or has been silent for long.
 #[derive(Clone, Default)]
 pub struct ClusterStatus {
     pub hosts: Arc<BTreeMap<String, HostRecord>>,
-    pub transforms: Arc<BTreeMap<TransformId, BTreeMap<String, Arc<TransformStatus>>>>,
+    /// The last time that a host said farewell.
+    pub away: Arc<BTreeMap<String, Instant>>,
+    pub transforms: Statuses,
     /// The last time that a host was heard to want samples of a transform.
     pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
     /// While the topic is read for the first time: when each host and tail was written, in ms since the Unix epoch.
@@ -36,7 +40,8 @@ pub struct HostRecord {
 
 impl HostRecord {
     pub fn is_alive(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < SILENT_MAX
+        let is_older = !self.status.understands(Format::Spec, PLACEMENT);
+        now.saturating_duration_since(self.at) < if is_older { OLDER_SILENT_MAX } else { SILENT_MAX }
     }
 }
 
@@ -98,22 +103,49 @@ impl ClusterStatus {
         statuses.chain(tails).chain(silent.iter().map(|host| (*host).clone())).collect()
     }
 
+    /// Returns the transforms of which a host has told a status.
+    pub fn told_by(&self, host: &str) -> impl Iterator<Item = &TransformId> {
+        self.transforms.iter().filter(move |(_, hosts)| hosts.contains_key(host)).map(|(id, _)| id)
+    }
+
     /// Returns the first of the live hosts: it does the work that one host has to do for all.
     pub fn first_alive(&self, now: Instant) -> Option<&str> {
         self.hosts.iter().find(|(_, host)| host.is_alive(now)).map(|(name, _)| name.as_str())
     }
 
+    /// Returns the hosts at a moment, as transforms are placed among them.
+    pub fn members(&self, now: Instant) -> Members {
+        let live = self.hosts.values().filter(|host| host.is_alive(now)).map(|host| host.status.clone());
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < AWAY_MAX;
+        let away = self.away.iter().filter(|(_, at)| is_recent(at)).map(|(host, _)| host.clone());
+        Members { live: live.collect(), away: away.collect(), statuses: self.transforms.clone() }
+    }
+
+    /// Notes a farewell. One that was cleared after a long silence never said any, and before the topic was read to its end
+    /// nobody knows when it did.
+    fn take_farewell(&mut self, host: &str) {
+        let now = Instant::now();
+        let Some(record) = Arc::make_mut(&mut self.hosts).remove(host) else { return };
+        if self.is_loaded && record.is_alive(now) {
+            let away = Arc::make_mut(&mut self.away);
+            away.retain(|_, at| now.saturating_duration_since(*at) < AWAY_MAX);
+            away.insert(host.to_owned(), now);
+        }
+    }
+
     fn take_host(&mut self, host: &str, value: Option<&[u8]>) -> Result<(), String> {
-        let hosts = Arc::make_mut(&mut self.hosts);
         match value {
             Some(value) => {
                 let status = read_host(host, value)?;
                 if status.host != host {
                     return Err(format!("its key says {host:?}, its value {:?}", status.host));
                 }
-                hosts.insert(host.to_owned(), HostRecord { status, at: Instant::now() });
+                Arc::make_mut(&mut self.hosts).insert(host.to_owned(), HostRecord { status, at: Instant::now() });
+                if self.away.contains_key(host) {
+                    Arc::make_mut(&mut self.away).remove(host);
+                }
             }
-            None => drop(hosts.remove(host)),
+            None => self.take_farewell(host),
         }
         Ok(())
     }
@@ -133,7 +165,7 @@ impl ClusterStatus {
             return Err(format!("its key says {id}@{host}, its value {}@{}", status.id, status.host));
         }
         let transforms = Arc::make_mut(&mut self.transforms);
-        let hosts = transforms.entry(id.clone()).or_default();
+        let hosts = Arc::make_mut(transforms.entry(id.clone()).or_default());
         match status {
             Some(status) => drop(hosts.insert(host.to_owned(), Arc::new(status))),
             None => drop(hosts.remove(host)),
@@ -148,6 +180,7 @@ impl ClusterStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::units::Timestamp;
 
     fn record(key: &str, value: Option<serde_json::Value>) -> LogRecord {
         let value = value.map(|value| value.to_string().into_bytes());
@@ -199,8 +232,33 @@ mod tests {
         statuses.apply(&record("b", Some(host("b")))).expect("a host");
         statuses.apply(&record("b", None)).expect("a farewell");
         assert_eq!(statuses.hosts.keys().collect::<Vec<_>>(), ["a"]);
-        let heard = &statuses.hosts["a"];
-        assert!(heard.is_alive(Instant::now()) && !heard.is_alive(Instant::now() + SILENT_MAX));
+        let older = &statuses.hosts["a"];
+        assert!(older.is_alive(Instant::now() + SILENT_MAX) && !older.is_alive(Instant::now() + OLDER_SILENT_MAX));
+        let ours = serde_json::to_value(HostStatus::new("c", Timestamp(5))).expect("plain data");
+        statuses.apply(&record("c", Some(ours))).expect("a host");
+        let ours = &statuses.hosts["c"];
+        assert!(ours.is_alive(Instant::now()) && !ours.is_alive(Instant::now() + SILENT_MAX));
+    }
+
+    #[test]
+    fn a_host_that_said_farewell_is_away_for_a_while() {
+        let mut statuses = ClusterStatus::default();
+        for name in ["a", "b", "gone"] {
+            statuses.apply(&record(name, Some(host(name)))).expect("a host");
+        }
+        statuses.apply(&record("gone", None)).expect("a farewell of long ago");
+        statuses.loaded();
+        statuses.apply(&record("b", None)).expect("a farewell");
+        let check = |statuses: &ClusterStatus, now: Instant, live: &[&str], away: &[&str]| {
+            let members = statuses.members(now);
+            let names: Vec<&str> = members.live.iter().map(|host| host.host.as_str()).collect();
+            assert_eq!((names.as_slice(), members.away), (live, away.iter().map(ToString::to_string).collect()));
+        };
+        let now = Instant::now();
+        check(&statuses, now, &["a"], &["b"]);
+        check(&statuses, now + AWAY_MAX, &[], &[]);
+        statuses.apply(&record("b", Some(host("b")))).expect("a host");
+        check(&statuses, Instant::now(), &["a", "b"], &[]);
     }
 
     #[test]

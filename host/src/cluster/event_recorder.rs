@@ -221,6 +221,7 @@ mod tests {
             partitions: partitions.iter().map(|&(number, state)| partition(number, state)).collect(),
             truncated: false,
             omitted: None,
+            hosts_wanted: None,
         }
     }
 

@@ -1,11 +1,11 @@
 //! Reads the status topic's records, also those of a newer host: it is there, whatever it says of itself, and its transforms
 //! are told as far as this host understands them.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::codes::Code;
 use crate::model::format::{Format, Head, Unreadable, decode};
+use crate::model::json;
 use crate::model::names::TransformId;
 use crate::model::revision::COUNT_MAX;
 use crate::model::status::{HostStatus, LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
@@ -61,19 +61,20 @@ pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<Transfo
         partitions: head.get::<Vec<Value>>("partitions").unwrap_or_default().into_iter().filter_map(partition).collect(),
         truncated: head.get("truncated").unwrap_or(false),
         omitted: head.get("omitted"),
+        hosts_wanted: head.get("hosts_wanted"),
     })
 }
 
 /// A partition, without an error or a state that this host does not know.
 fn partition(mut value: Value) -> Option<PartitionStatus> {
     let fields = value.as_object_mut()?;
-    if fields.get("error").is_some_and(|error| LastError::deserialize(error).is_err()) {
+    if fields.get("error").is_some_and(|error| json::of_value::<LastError>(error).is_err()) {
         fields.remove("error");
     }
-    if fields.get("state").is_some_and(|state| state.is_string() && State::deserialize(state).is_err()) {
+    if fields.get("state").is_some_and(|state| state.is_string() && json::of_value::<State>(state).is_err()) {
         fields.insert("state".into(), State::Unknown.as_str().into());
     }
-    serde_json::from_value(value).ok()
+    json::of_value(&value).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Writes the status of this host and its transforms to the status topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,8 +119,11 @@ impl Publisher {
         self.events.tell(&statuses, now);
         self.journal.switches().turn_on_only(&self.cluster.sampled(now));
         let (mut records, asked) = self.ask(now);
-        let gone = self.told.keys().filter(|id| !statuses.iter().any(|status| status.id == **id));
-        let gone: Vec<TransformId> = gone.cloned().collect();
+        let told_now: BTreeSet<&TransformId> = statuses.iter().map(|status| &status.id).collect();
+        // Nobody else clears what this host told before it was killed.
+        let mut gone = self.cluster.told_by(&self.host.host);
+        gone.extend(self.told.keys().cloned());
+        gone.retain(|id| !told_now.contains(&id));
         records.extend(gone.iter().map(|id| self.record(Some(id), None)));
         let changed = statuses.iter().filter(|status| is_due(self.told.get(&status.id), status, now));
         let changed: Vec<TransformStatus> = changed.cloned().collect();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::codes::Code;
+use crate::model::json;
 use crate::model::sample::{Content, Sample};
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
@@ -84,7 +85,7 @@ impl SampleValue {
 
     /// Returns true if a record's value is a sample, on one line.
     pub fn is_in(value: &str) -> bool {
-        serde_json::from_str::<Head>(value).is_ok() && !value.contains(['\n', '\r'])
+        json::read::<Head>(value.as_bytes()).is_ok() && !value.contains(['\n', '\r'])
     }
 }
 

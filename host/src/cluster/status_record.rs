@@ -83,6 +83,7 @@ mod tests {
             partitions: (0..partitions).map(|number| partition(number, (number % 10 == 0).then(error))).collect(),
             truncated: false,
             omitted: None,
+            hosts_wanted: None,
         }
     }
 
@@ -102,6 +103,7 @@ mod tests {
     fn a_status_fits_into_a_record() {
         check(&status(10, 2048), true, false);
         check(&status(400, 100), true, false);
+        check(&status(1000, 100), true, false);
         check(&status(600, 2048), false, false);
     }
 

@@ -10,6 +10,7 @@ use crate::model::status::{HostStatus, TransformStatus};
 use crate::ports::{Log, NewTopic};
 
 use super::cluster_status::ClusterStatus;
+use super::members::Members;
 use super::times::SILENT_MAX;
 
 /// The log drops older records; each host writes its own again before.
@@ -47,10 +48,20 @@ impl Cluster {
         asked.map(|((id, _), _)| id.clone()).collect()
     }
 
+    /// The transforms of which a host has told a status: in an earlier life, perhaps.
+    pub fn told_by(&self, host: &str) -> BTreeSet<TransformId> {
+        self.status.current().told_by(host).cloned().collect()
+    }
+
     /// The keys of hosts that have been silent for so long, if it is up to `this` host to clear them.
     pub fn forgotten(&self, this: &str, for_long: Duration, now: Instant) -> Vec<String> {
         let view = self.status.current();
         if view.first_alive(now) == Some(this) { view.keys_of_silent(for_long, now) } else { Vec::new() }
+    }
+
+    /// The hosts and their statuses, as transforms are placed by them.
+    pub fn members(&self) -> Members {
+        self.status.current().members(Instant::now())
     }
 
     /// The hosts that are there, by name.

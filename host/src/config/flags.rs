@@ -1,14 +1,28 @@
 //! The flags of `serve` and `dev`, their environment variables, and the file with the same keys.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::FalseyValueParser;
 use serde::Deserialize;
 
+use crate::model::by_name::ByName;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::telemetry::logging::LogFormat;
+
+/// The callers that a host answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// Only callers that have signed in.
+    Required,
+    /// Everybody who reaches the API.
+    #[default]
+    Off,
+}
 
 /// Every option of `serve` and `dev`. Each flag has an environment variable and a key of the same name in the file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -19,12 +33,48 @@ pub struct Flags {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Address of the HTTP API. It has no authentication yet: leave it on loopback or behind a proxy that has
-    /// [default: 127.0.0.1:8080]
+    /// Address of the HTTP API. Beyond loopback the host starts only with TLS and sign-in, or with --insecure-no-tls and
+    /// --insecure-no-auth [default: 127.0.0.1:8080]
     #[arg(long, env = "SANDBAR_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
-    /// URL of this host's API for clients of other hosts, as http://host:port: they are sent here for answers that only
+    /// The host's certificate and those between it and its authority, as PEM: the API speaks HTTPS. Newer files are taken
+    /// within seconds, without a restart
+    #[arg(long, env = "SANDBAR_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, as PEM
+    #[arg(long, env = "SANDBAR_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Authorities of clients' certificates, as PEM. A client may then prove with a certificate who it is
+    #[arg(long, env = "SANDBAR_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Refuse clients without a certificate of --tls-client-ca
+    #[arg(long, env = "SANDBAR_TLS_CLIENT_REQUIRED", value_parser = FalseyValueParser::new())]
+    #[serde(default)]
+    pub tls_client_required: bool,
+
+    /// Listen beyond loopback without TLS: everybody on the way can read and change what is sent. For a host behind a proxy
+    /// that nobody can pass by
+    #[arg(long, env = "SANDBAR_INSECURE_NO_TLS", value_parser = FalseyValueParser::new())]
+    #[serde(default)]
+    pub insecure_no_tls: bool,
+
+    /// Listen beyond loopback without sign-in: everybody who reaches the port owns the cluster. For a host behind a proxy
+    /// with a login that nobody can pass by
+    #[arg(long, env = "SANDBAR_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
+    #[serde(default)]
+    pub insecure_no_auth: bool,
+
+    /// A server to which clients may be sent on for answers of another host, beside the hosts of --advertise and
+    /// --allowed-host: a name, an address, or *.NAME for every name below it. May be given several times
+    #[arg(long = "allowed-redirect", env = "SANDBAR_ALLOWED_REDIRECTS", value_name = "NAME[:PORT]", value_delimiter = ',')]
+    #[serde(default)]
+    pub allowed_redirects: Vec<String>,
+
+    /// URL of this host's API for clients of other hosts, as http://host:port or https://host:port: they are sent here for answers that only
     /// this host has, such as entries of its part of a store [default: none]
     #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
     pub advertise: Option<String>,
@@ -45,6 +95,10 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N")]
     pub connections_per_address_max: Option<usize>,
 
+    /// Most requests at once on one connection of HTTP/2 [default: 64]
+    #[arg(long, env = "SANDBAR_STREAMS_PER_CONNECTION_MAX", value_name = "N")]
+    pub streams_per_connection_max: Option<std::num::NonZero<u32>>,
+
     /// Most memory for bodies of requests while they arrive and are worked on [default: 256MiB]
     #[arg(long, env = "SANDBAR_UPLOAD_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
     pub upload_bytes_in_flight_max: Option<Bytes>,
@@ -52,6 +106,98 @@ pub struct Flags {
     /// Most memory for answers that clients have not taken yet [default: 256MiB]
     #[arg(long, env = "SANDBAR_ANSWER_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
     pub answer_bytes_in_flight_max: Option<Bytes>,
+
+    /// Whether callers of the API must sign in, with a token [default: off]
+    #[arg(long, env = "SANDBAR_AUTH", value_name = "required|off")]
+    pub auth: Option<Auth>,
+
+    /// A file with a token, or the SHA-256 of one (sha256:..), a line each: whoever has it may do everything. With it the
+    /// first tokens are made (`sandbar token create`); `sandbar token generate` makes one. Changes of the file take effect
+    /// within a second [default: none]
+    #[arg(long, env = "SANDBAR_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// A YAML file with the roles of clients that have a certificate of --tls-client-ca, by names in the certificate: they
+    /// need no token. Changes of the file take effect within seconds (docs/security.md) [default: none, a certificate gives
+    /// no roles]
+    #[arg(long, env = "SANDBAR_CLIENT_ROLES", value_name = "FILE")]
+    pub client_roles: Option<PathBuf>,
+
+    /// Most requests a second of one principal that has signed in [default: 200]
+    #[arg(long, env = "SANDBAR_REQUESTS_PER_PRINCIPAL_MAX", value_name = "N")]
+    pub requests_per_principal_max: Option<std::num::NonZero<u32>>,
+
+    /// Most tokens of one team, and of the cluster itself [default: 1000]
+    #[arg(long, env = "SANDBAR_TOKENS_PER_TEAM_MAX", value_name = "N")]
+    pub tokens_per_team_max: Option<usize>,
+
+    /// Time that entries of the audit topic are kept; it is set when the topic is created [default: 400d]
+    #[arg(long, env = "SANDBAR_AUDIT_RETENTION", value_name = "DURATION")]
+    pub audit_retention: Option<Span>,
+
+    /// An OpenID provider whose JWTs are taken beside Sandbar's own tokens: its issuer, exactly as the provider writes it
+    /// [default: none]
+    #[arg(long, env = "SANDBAR_OIDC_ISSUER", value_name = "URL")]
+    pub oidc_issuer: Option<String>,
+
+    /// The audience (`aud`) that a JWT must have to be meant for this cluster
+    #[arg(long, env = "SANDBAR_OIDC_AUDIENCE", value_name = "NAME")]
+    pub oidc_audience: Option<String>,
+
+    /// A YAML file with the roles of the provider's groups and subjects. It is read again when it changes
+    #[arg(long, env = "SANDBAR_OIDC_ROLES", value_name = "FILE")]
+    pub oidc_roles: Option<PathBuf>,
+
+    /// Algorithms of signatures that are taken, of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA
+    /// [default: RS256,ES256]
+    #[arg(long = "oidc-algorithms", env = "SANDBAR_OIDC_ALGORITHMS", value_name = "NAME", value_delimiter = ',')]
+    #[serde(default)]
+    pub oidc_algorithms: Vec<String>,
+
+    /// The claim with the groups of a caller: its name, or a JSON pointer such as /realm_access/roles [default: groups]
+    #[arg(long, env = "SANDBAR_OIDC_GROUPS_CLAIM", value_name = "CLAIM")]
+    pub oidc_groups_claim: Option<String>,
+
+    /// The claim with a name of the caller for people [default: preferred_username, then email, then sub]
+    #[arg(long, env = "SANDBAR_OIDC_NAME_CLAIM", value_name = "CLAIM")]
+    pub oidc_name_claim: Option<String>,
+
+    /// Authorities of the provider's certificate, as PEM, in place of the system's
+    #[arg(long, env = "SANDBAR_OIDC_CA", value_name = "FILE")]
+    pub oidc_ca: Option<PathBuf>,
+
+    /// The public client at the provider with which people sign in (`sandbar login --oidc`) [default: none]
+    #[arg(long, env = "SANDBAR_OIDC_CLIENT_ID", value_name = "ID")]
+    pub oidc_client_id: Option<String>,
+
+    /// Scopes that `sandbar login --oidc` asks for [default: openid profile email offline_access]
+    #[arg(long, env = "SANDBAR_OIDC_SCOPES", value_name = "SCOPES")]
+    pub oidc_scopes: Option<String>,
+
+    /// The resource that `sandbar login --oidc` asks a token for (RFC 8707), if the provider needs one [default: none]
+    #[arg(long, env = "SANDBAR_OIDC_RESOURCE", value_name = "URI")]
+    pub oidc_resource: Option<String>,
+
+    /// Most by which the clocks of the provider and of this host may differ [default: 1min]
+    #[arg(long, env = "SANDBAR_OIDC_CLOCK_SKEW", value_name = "DURATION")]
+    pub oidc_clock_skew: Option<Span>,
+
+    /// Longest time from the issue of a JWT to its expiry; one with a longer is refused [default: 1day]
+    #[arg(long, env = "SANDBAR_OIDC_TOKEN_LIFETIME_MAX", value_name = "DURATION")]
+    pub oidc_token_lifetime_max: Option<Span>,
+
+    /// Time between two fetches of the provider's keys: a key that the provider took back counts for as long
+    /// [default: 5min]
+    #[arg(long, env = "SANDBAR_OIDC_REFRESH_INTERVAL", value_name = "DURATION")]
+    pub oidc_refresh_interval: Option<Span>,
+
+    /// Time between two fetches because of JWTs that name an unknown key, whoever sends them [default: 30s]
+    #[arg(long, env = "SANDBAR_OIDC_REFETCH_INTERVAL", value_name = "DURATION")]
+    pub oidc_refetch_interval: Option<Span>,
+
+    /// Time for which the keys count while the provider cannot be reached [default: 12h]
+    #[arg(long, env = "SANDBAR_OIDC_KEYS_AGE_MAX", value_name = "DURATION")]
+    pub oidc_keys_age_max: Option<Span>,
 
     /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
     /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
@@ -125,6 +271,11 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_STATE_HOT_TOTAL_MAX", value_name = "SIZE")]
     pub state_hot_total_max: Option<Bytes>,
 
+    /// Memory for committed changes of all stores on disk that were not written yet. Above it a store writes its own as
+    /// soon as they are an equal share of this, and 256 KiB at least [default: 256MiB]
+    #[arg(long, env = "SANDBAR_STATE_BUFFERS_MAX", value_name = "SIZE")]
+    pub state_buffers_max: Option<Bytes>,
+
     /// Most memory of all stores in memory together: keys, values, and 64 bytes for each entry. A transaction by which
     /// they would have more is not committed until there is room (E232) [default: 2GiB]
     #[arg(long, env = "SANDBAR_STATE_MEMORY_MAX", value_name = "SIZE")]
@@ -161,7 +312,7 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_MODULE_RETENTION", value_name = "DURATION")]
     pub module_retention: Option<Span>,
 
-    /// Time of silence after which the cluster forgets a host, with all that it told of itself; it is not listed 16 s after
+    /// Time of silence after which the cluster forgets a host, with all that it told of itself; it is not listed 10 s after
     /// its last sign of life [default: 1day]
     #[arg(long, env = "SANDBAR_HOST_RETENTION", value_name = "DURATION")]
     pub host_retention: Option<Span>,
@@ -191,10 +342,19 @@ pub struct Flags {
     /// A YAML file with the limits of teams. It is read again when it changes [default: none, all teams have the defaults]
     #[arg(long, env = "SANDBAR_TEAMS", value_name = "FILE")]
     pub teams: Option<PathBuf>,
+
+    /// A folder with the secrets of teams: DIR/TEAM/NAME is the file that a config of TEAM names with
+    /// {secret: "file:NAME"}. A file is read when an instance is made, and its changes are followed [default: none]
+    #[arg(long, env = "SANDBAR_SECRETS_DIR", value_name = "FOLDER")]
+    pub secrets_dir: Option<PathBuf>,
+
+    /// Largest secret [default: 64KiB]
+    #[arg(long, env = "SANDBAR_SECRET_BYTES_MAX", value_name = "SIZE")]
+    pub secret_bytes_max: Option<Bytes>,
 }
 
-/// The options of a host on Kafka.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+/// The options of a host on Kafka. They are shown without the values of properties.
+#[derive(Clone, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KafkaFlags {
     /// Kafka brokers to start from: host:port,host:port
@@ -205,8 +365,9 @@ pub struct KafkaFlags {
     #[arg(long, env = "SANDBAR_CLUSTER", value_name = "NAME")]
     pub cluster: Option<ClusterName>,
 
-    /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. Secrets belong in the
-    /// file (table kafka-properties) or in the environment (one NAME=VALUE per line)
+    /// A librdkafka property, such as security.protocol=SASL_SSL. May be given several times. The value file:PATH stands for
+    /// the content of a file, env:NAME for a variable. Secrets belong there, in --kafka-config, in the file (table
+    /// kafka-properties) or in the environment (one NAME=VALUE per line)
     #[arg(
         long = "kafka-property",
         env = "SANDBAR_KAFKA_PROPERTIES",
@@ -217,13 +378,35 @@ pub struct KafkaFlags {
     #[serde(skip)]
     pub kafka_property: Vec<String>,
 
+    /// A file of librdkafka properties, one name=value a line. It is read again when it changes
+    #[arg(long, env = "SANDBAR_KAFKA_CONFIG", value_name = "FILE")]
+    pub kafka_config: Option<PathBuf>,
+
+    /// A folder with the Kafka credentials of teams: the transforms of TEAM connect with those of TEAM.properties, and the
+    /// brokers' ACLs decide on their topics. It is read again when it changes [default: none, all teams have the host's]
+    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_DIR", value_name = "FOLDER")]
+    pub kafka_teams_dir: Option<PathBuf>,
+
+    /// Teams without a file in --kafka-teams-dir do not connect, instead of with the host's credentials
+    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_REQUIRED")]
+    #[serde(default)]
+    pub kafka_teams_required: bool,
+
+    /// Time of silence after which a host's workers lose their partitions to others. It is from 1 s to 45 s, and brokers have
+    /// limits of their own (group.min.session.timeout.ms) [default: 6s]
+    #[arg(long, env = "SANDBAR_SESSION_TIMEOUT", value_name = "DURATION")]
+    pub session_timeout: Option<Span>,
+
     #[arg(skip)]
     #[serde(default)]
     pub kafka_properties: BTreeMap<String, String>,
 }
 
 /// Keys of [`KafkaFlags`] in the file.
-const KAFKA_KEYS: [&str; 3] = ["brokers", "cluster", "kafka-properties"];
+const KAFKA_KEYS: [&str; 7] =
+    ["brokers", "cluster", "kafka-config", "kafka-properties", "kafka-teams-dir", "kafka-teams-required", "session-timeout"];
+/// Session timeouts in seconds. A worker polls at least every 60 s, and librdkafka wants the session timeout below that.
+const SESSION_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=45;
 
 /// The file: both groups of options at its top level.
 #[derive(Debug, Default, Deserialize)]
@@ -250,11 +433,44 @@ impl Flags {
             config: self.config,
             allowed_hosts: if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts },
             listen: self.listen.or(file.listen),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),
+            tls_client_required: self.tls_client_required || file.tls_client_required,
+            insecure_no_tls: self.insecure_no_tls || file.insecure_no_tls,
+            insecure_no_auth: self.insecure_no_auth || file.insecure_no_auth,
+            allowed_redirects: if self.allowed_redirects.is_empty() {
+                file.allowed_redirects
+            } else {
+                self.allowed_redirects
+            },
             advertise: self.advertise.or(file.advertise),
             connections_max: self.connections_max.or(file.connections_max),
             connections_per_address_max: self.connections_per_address_max.or(file.connections_per_address_max),
+            streams_per_connection_max: self.streams_per_connection_max.or(file.streams_per_connection_max),
             upload_bytes_in_flight_max: self.upload_bytes_in_flight_max.or(file.upload_bytes_in_flight_max),
             answer_bytes_in_flight_max: self.answer_bytes_in_flight_max.or(file.answer_bytes_in_flight_max),
+            auth: self.auth.or(file.auth),
+            admin_token_file: self.admin_token_file.or(file.admin_token_file),
+            client_roles: self.client_roles.or(file.client_roles),
+            requests_per_principal_max: self.requests_per_principal_max.or(file.requests_per_principal_max),
+            tokens_per_team_max: self.tokens_per_team_max.or(file.tokens_per_team_max),
+            audit_retention: self.audit_retention.or(file.audit_retention),
+            oidc_issuer: self.oidc_issuer.or(file.oidc_issuer),
+            oidc_audience: self.oidc_audience.or(file.oidc_audience),
+            oidc_roles: self.oidc_roles.or(file.oidc_roles),
+            oidc_algorithms: if self.oidc_algorithms.is_empty() { file.oidc_algorithms } else { self.oidc_algorithms },
+            oidc_groups_claim: self.oidc_groups_claim.or(file.oidc_groups_claim),
+            oidc_name_claim: self.oidc_name_claim.or(file.oidc_name_claim),
+            oidc_ca: self.oidc_ca.or(file.oidc_ca),
+            oidc_client_id: self.oidc_client_id.or(file.oidc_client_id),
+            oidc_scopes: self.oidc_scopes.or(file.oidc_scopes),
+            oidc_resource: self.oidc_resource.or(file.oidc_resource),
+            oidc_clock_skew: self.oidc_clock_skew.or(file.oidc_clock_skew),
+            oidc_token_lifetime_max: self.oidc_token_lifetime_max.or(file.oidc_token_lifetime_max),
+            oidc_refresh_interval: self.oidc_refresh_interval.or(file.oidc_refresh_interval),
+            oidc_refetch_interval: self.oidc_refetch_interval.or(file.oidc_refetch_interval),
+            oidc_keys_age_max: self.oidc_keys_age_max.or(file.oidc_keys_age_max),
             data_dir: self.data_dir.or(file.data_dir),
             host: self.host.or(file.host),
             log: self.log.or(file.log),
@@ -271,6 +487,7 @@ impl Flags {
             state_cache_max: self.state_cache_max.or(file.state_cache_max),
             state_hot_max: self.state_hot_max.or(file.state_hot_max),
             state_hot_total_max: self.state_hot_total_max.or(file.state_hot_total_max),
+            state_buffers_max: self.state_buffers_max.or(file.state_buffers_max),
             state_memory_max: self.state_memory_max.or(file.state_memory_max),
             state_disk_per_team_max: self.state_disk_per_team_max.or(file.state_disk_per_team_max),
             state_disk_free_min: self.state_disk_free_min.or(file.state_disk_free_min),
@@ -286,7 +503,16 @@ impl Flags {
             team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
             journal_max: self.journal_max.or(file.journal_max),
             teams: self.teams.or(file.teams),
+            secrets_dir: self.secrets_dir.or(file.secrets_dir),
+            secret_bytes_max: self.secret_bytes_max.or(file.secret_bytes_max),
         }
+    }
+}
+
+impl fmt::Debug for KafkaFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { brokers, cluster, .. } = self;
+        f.debug_struct("KafkaFlags").field("brokers", brokers).field("cluster", cluster).finish_non_exhaustive()
     }
 }
 
@@ -294,6 +520,16 @@ impl KafkaFlags {
     fn merge(&mut self, file: KafkaFlags) -> Result<(), String> {
         self.brokers = self.brokers.take().or(file.brokers);
         self.cluster = self.cluster.take().or(file.cluster);
+        self.kafka_config = self.kafka_config.take().or(file.kafka_config);
+        self.kafka_teams_dir = self.kafka_teams_dir.take().or(file.kafka_teams_dir);
+        self.kafka_teams_required |= file.kafka_teams_required;
+        if self.kafka_teams_required && self.kafka_teams_dir.is_none() {
+            return Err("--kafka-teams-required needs --kafka-teams-dir".into());
+        }
+        self.session_timeout = self.session_timeout.or(file.session_timeout);
+        if self.session_timeout.is_some_and(|span| !SESSION_TIMEOUT_S.contains(&span.0.as_secs())) {
+            return Err("--session-timeout must be from 1s to 45s".into());
+        }
         self.kafka_properties = file.kafka_properties;
         for property in self.kafka_property.iter().filter(|property| !property.trim().is_empty()) {
             // The value may be a secret: it is not repeated in the message.
@@ -308,12 +544,13 @@ fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
     let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
     // The message of a TOML error quotes the line, which may be a secret: only its place is told.
-    let parsed: Result<File, _> = toml::from_str(&text);
+    let parsed = toml::from_str::<ByName<File>>(&text).map(|ByName(file)| file);
     let file = parsed.map_err(|error| here(&place(&error, &text)))?;
     let (kafka, own): (toml::Table, toml::Table) =
         file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
-    let own = Flags::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
-    let kafka = KafkaFlags::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
+    let ByName(own) = ByName::<Flags>::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
+    let ByName(kafka) =
+        ByName::<KafkaFlags>::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
     Ok((own, kafka))
 }
 

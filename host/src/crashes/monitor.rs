@@ -127,6 +127,10 @@ impl Guest for MonitorGuest {
     fn memory_bytes(&self) -> usize {
         self.inner.as_ref().map_or(0, |guest| guest.memory_bytes())
     }
+
+    fn is_outdated(&self) -> bool {
+        self.inner.as_ref().is_some_and(|guest| guest.is_outdated())
+    }
 }
 
 impl Drop for MonitorGuest {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::calls::LastRun;
+use crate::model::json;
 use crate::model::names::TransformId;
 use crate::model::units::Timestamp;
 use crate::ports::TopicPartition;
@@ -107,8 +108,8 @@ impl Suspects {
     }
 
     /// Reads the output of [`Suspects::to_json`].
-    pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let SuspectsFile { version, run, suspects } = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let SuspectsFile { version, run, suspects } = json::read(text).map_err(|error| error.to_string())?;
         if version != VERSION {
             return Err(format!("it has version {version}, this host reads {VERSION}"));
         }

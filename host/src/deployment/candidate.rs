@@ -3,6 +3,7 @@
 use crate::catalog::{Catalog, CatalogError, Change};
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TransformId};
+use crate::model::signature::Envelope;
 use crate::model::spec::{Problem, RawSpec, Spec};
 
 use super::error::DeployError;
@@ -15,13 +16,22 @@ pub struct Candidate<'a> {
     pub spec: Spec,
     /// The uploaded module; None: the spec names a stored one.
     pub upload: Option<&'a [u8]>,
+    /// The signature of the module, if it came along.
+    pub signature: Option<Envelope>,
+    /// The signature of the earlier revision that the candidate is the content of, if it had one.
+    pub earlier_signature: Option<Envelope>,
 }
 
 impl<'a> Candidate<'a> {
     /// Reads a spec. Without an `upload` it has to name its module.
     pub fn parse(id: &TransformId, raw: RawSpec, upload: Option<&'a [u8]>) -> Result<Self, Rejection> {
         let spec = Spec::parse(&raw, id, upload.map(Digest::of)).map_err(invalid)?;
-        Ok(Self { raw, spec, upload })
+        Ok(Self { raw, spec, upload, signature: None, earlier_signature: None })
+    }
+
+    /// The candidate with the signature that came along.
+    pub fn signed(self, signature: Option<Envelope>) -> Self {
+        Self { signature, ..self }
     }
 
     /// Completes a request for a dry run from the current revision, which has the spec or the module that was not sent.
@@ -43,7 +53,7 @@ impl<'a> Candidate<'a> {
         let stored = current.filter(|_| raw.module.is_none()).map(|current| current.module);
         let digest = upload.map(Digest::of).or(stored);
         let spec = Spec::parse(&raw, id, digest).map_err(invalid)?;
-        Ok(Self { raw, spec, upload })
+        Ok(Self { raw, spec, upload, signature: None, earlier_signature: None })
     }
 
     /// The change of the catalog that deploys it.

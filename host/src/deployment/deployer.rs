@@ -1,13 +1,16 @@
 //! Gathers the facts of a deployment, has them checked, and carries the deployment out.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::{Catalog, CatalogError, Change, ChangeResult, Growth, Request};
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
-use crate::model::names::{ClusterName, TopicName, TransformId};
+use crate::model::names::{ClusterName, Digest, TeamName, TopicName, TransformId};
 use crate::model::revision::{COUNT_MAX, Deployment, Desired, Progress};
+use crate::model::signature::Envelope;
+use crate::model::signing_key::KeyId;
 use crate::model::spec::{RawSpec, Spec, Start};
 use crate::model::status::HostStatus;
 use crate::model::units::Timestamp;
@@ -19,7 +22,9 @@ use super::error::DeployError;
 use super::facts::{Facts, ModuleFacts, OffsetRanges, changes_store_inputs};
 use super::rejection::{Rejection, Violation};
 use super::rules::{self, Plan};
+use super::signature::{AcceptedModule, accept};
 use super::topic_facts::TopicFacts;
+use super::topic_use::check_rights;
 use super::upload::Upload;
 
 /// Time between two looks at a group whose members leave: each is a request to the brokers, and a person waits.
@@ -39,7 +44,8 @@ pub trait ModuleChecker: Send + Sync {
 
 /// See the module. It borrows the services that one request needs.
 pub struct Deployer<'a> {
-    pub log: &'a dyn Log,
+    /// With the rights of the team.
+    pub log: Arc<dyn Log>,
     pub catalog: &'a Catalog,
     pub modules: &'a dyn ModuleChecker,
     pub cluster: &'a ClusterName,
@@ -60,6 +66,8 @@ pub struct DeployResult {
     pub change: ChangeResult,
     pub created_topics: Vec<TopicName>,
     pub warnings: Vec<String>,
+    /// The key that the module's signature was verified with.
+    pub signed_by: Option<KeyId>,
 }
 
 /// A candidate that can run, with all that a dry run over records needs.
@@ -76,6 +84,7 @@ impl Deployer<'_> {
     /// Deploys the candidate: creates topics, stores the module, and makes the change.
     pub fn deploy(&self, candidate: &Candidate<'_>, request: Request) -> Result<DeployResult, DeployError> {
         let (request, plan) = self.plan(candidate, request)?;
+        let signed_by = request.signature.as_ref().and_then(|signature| signature.key.clone());
         let id = &candidate.spec.id;
         self.catalog.check_ceilings(id, &request)?;
         let upload = candidate.upload.map(|module| self.upload(candidate, module)).transpose()?;
@@ -88,12 +97,12 @@ impl Deployer<'_> {
         let result = match (self.catalog.change(id, request.clone()), candidate.upload) {
             // Collected between the two: nobody had used it for long.
             (Err(CatalogError::NoModule(_)), Some(module)) => {
-                self.catalog.put_module(module)?;
+                self.catalog.put_module_for(module, Some(&id.team))?;
                 self.catalog.change(id, request)?
             }
             (result, _) => result?,
         };
-        Ok(plan.result(result))
+        Ok(plan.result(result, signed_by))
     }
 
     /// Checks everything that [`Self::deploy`] does, and writes nothing.
@@ -103,7 +112,8 @@ impl Deployer<'_> {
             // It ends here, and counts no more.
             drop(self.upload(candidate, module)?);
         }
-        Ok(plan.result(self.catalog.try_change(&candidate.spec.id, &request)?))
+        let change = self.catalog.try_change(&candidate.spec.id, &request)?;
+        Ok(plan.result(change, request.signature.and_then(|signature| signature.key)))
     }
 
     /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now.
@@ -118,6 +128,7 @@ impl Deployer<'_> {
             return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module }.into());
         }
         let candidate = Candidate::parse(id, target.spec.clone(), None)?;
+        let candidate = Candidate { earlier_signature: target.signature.clone(), ..candidate };
         Ok(self.deploy(&candidate, request)?.change)
     }
 
@@ -127,17 +138,42 @@ impl Deployer<'_> {
         id: &TransformId,
         spec: Option<RawSpec>,
         upload: Option<&'c [u8]>,
+        signature: Option<Envelope>,
     ) -> Result<CheckedCandidate<'c>, DeployError> {
-        let Candidate { spec, upload, .. } = Candidate::complete(self.catalog, id, spec, upload)?;
+        let candidate = Candidate::complete(self.catalog, id, spec, upload)?.signed(signature);
+        check_rights(&candidate.spec, &self.teams.topic_rights())?;
+        self.accept_candidate(&candidate)?;
+        let Candidate { spec, upload, .. } = candidate;
         let module = self.module(&spec, upload)?;
         let facts = self.module_facts(&spec, upload, module.as_deref());
         let violation = rules::check_module(&spec.module, &facts).or_else(|| rules::check_init(&facts));
         if let Some(violation) = violation {
             return Err(violation.into());
         }
-        let topics = TopicFacts::gather_written(self.log, &spec)?;
+        let topics = TopicFacts::gather_written(&*self.log, &spec)?;
         let module = module.expect("a missing module is a violation");
         Ok(CheckedCandidate { record_bytes_max: topics.record_bytes_max(&spec), spec, module })
+    }
+
+    /// Refuses a module that the team may not deploy, before any part of it is compiled or run.
+    fn accept_candidate(&self, candidate: &Candidate<'_>) -> Result<AcceptedModule, Violation> {
+        let Candidate { spec, signature, earlier_signature, .. } = candidate;
+        let live = self.catalog.deployment(&spec.id).filter(|live| live.module == spec.module);
+        let own = earlier_signature.clone().or_else(|| live?.signature);
+        self.accept(&spec.id.team, &spec.module, signature.as_ref(), own.as_ref())
+    }
+
+    /// Refuses a module that the team may not deploy with the signature that was sent, or else with one that is known:
+    /// `own` is that of the transform.
+    pub fn accept(
+        &self,
+        team: &TeamName,
+        module: &Digest,
+        signature: Option<&Envelope>,
+        own: Option<&Envelope>,
+    ) -> Result<AcceptedModule, Violation> {
+        let known = self.catalog.signatures(team, module);
+        accept(team, module, &self.teams.signing_rule(team), signature, own, &known)
     }
 
     fn upload<'m>(&self, candidate: &Candidate<'_>, module: &'m [u8]) -> Result<Upload<'m>, Violation> {
@@ -148,11 +184,12 @@ impl Deployer<'_> {
     /// Gathers the facts and checks the rules. If members of the group are all that is in the way, it waits for them.
     /// Returns the request with everything that the catalog decides it on.
     fn plan(&self, candidate: &Candidate<'_>, request: Request) -> Result<(Request, Plan), DeployError> {
+        let AcceptedModule { signature, warning } = self.accept_candidate(candidate)?;
         let mut facts = self.gather(candidate)?;
         let mut checked = rules::check(candidate, &facts, request.now);
         let is_single = checked.as_ref().is_err_and(|rejection| rejection.others.is_empty());
         if is_single && facts.waits_for_group(&candidate.spec) {
-            facts.group_members = wait_until_empty(self.log, &facts.group, self.leave_time)?;
+            facts.group_members = wait_until_empty(&*self.log, &facts.group, self.leave_time)?;
             checked = rules::check(candidate, &facts, request.now);
         }
         let growth = Growth {
@@ -161,9 +198,9 @@ impl Deployer<'_> {
             module_bytes: candidate.upload.map_or(0, |module| module.len() as u64),
             hot_bytes_max: self.hot_bytes_max,
         };
-        let request = Request { committed: facts.committed, growth: Some(growth), ..request };
+        let request = Request { committed: facts.committed, growth: Some(growth), signature, ..request };
         match checked {
-            Ok(plan) => Ok((request, plan)),
+            Ok(plan) => Ok((request, plan.with_warning(warning))),
             Err(rejection) => Err(self.with_change_refusal(rejection, candidate, &request).into()),
         }
     }
@@ -190,21 +227,22 @@ impl Deployer<'_> {
         let known = self.catalog.known(&spec.id);
         let live = known.as_ref().filter(|known| known.desired != Desired::Deleted);
         let changelogs = spec.changelogs(self.cluster, live.map_or(0, |live| live.asked.resets));
-        let topics = TopicFacts::gather(self.log, spec, changelogs)?.with_tables(self.log, spec)?;
+        let topics = TopicFacts::gather(&*self.log, spec, changelogs)?.with_tables(&*self.log, spec)?;
         let start_ranges = if live.is_none() { self.start_ranges(spec, &topics)? } else { OffsetRanges::new() };
         let group = spec.group(self.cluster);
         let is_asked = changes_store_inputs(spec, known.as_ref());
         let group_members = if is_asked { self.log.group_members(&group)? } else { 0 };
         let committed = self.committed(live, &group, topics.inputs.keys().cloned().collect())?;
         let hosts = self.hosts.clone();
-        Ok(Facts { hosts, module, topics, start_ranges, known, group, group_members, committed })
+        let rights = self.teams.topic_rights();
+        Ok(Facts { hosts, module, rights, topics, start_ranges, known, group, group_members, committed })
     }
 
-    /// The module that came along, or the stored one that the spec names.
+    /// The module that came along, or the stored one that the spec names, if it is one of the team.
     fn module<'c>(&self, spec: &Spec, upload: Option<&'c [u8]>) -> Result<Option<Cow<'c, [u8]>>, CatalogError> {
         match upload {
             Some(upload) => Ok(Some(Cow::Borrowed(upload))),
-            None => Ok(self.catalog.module(&spec.module)?.map(Cow::Owned)),
+            None => Ok(self.catalog.module_of(&spec.id.team, &spec.module)?.map(Cow::Owned)),
         }
     }
 
@@ -226,11 +264,12 @@ impl Deployer<'_> {
         // Offsets mean the same at any time.
         let Start::Offsets(offsets) = spec.start.resolve(Timestamp(0)) else { return Ok(ranges) };
         for (topic, of_topic) in offsets {
-            let partitions = topics.inputs.get(&topic).copied().unwrap_or(0);
-            for partition in of_topic.into_keys().filter(|partition| (0..partitions).contains(partition)) {
-                let range = self.log.offsets(&topic, partition)?;
-                ranges.insert((topic.clone(), partition), range);
+            if !topics.inputs.contains_key(&topic) {
+                continue;
             }
+            let bounds = (0..).zip(self.log.bounds(&topic)?);
+            let named = bounds.filter(|(partition, _)| of_topic.contains_key(partition));
+            ranges.extend(named.map(|(partition, range)| ((topic.clone(), partition), range)));
         }
         Ok(ranges)
     }
@@ -246,9 +285,14 @@ impl Deployer<'_> {
 }
 
 impl Plan {
-    fn result(self, change: ChangeResult) -> DeployResult {
+    fn with_warning(mut self, warning: Option<String>) -> Self {
+        self.warnings.extend(warning);
+        self
+    }
+
+    fn result(self, change: ChangeResult, signed_by: Option<KeyId>) -> DeployResult {
         let created_topics = self.new_topics.into_iter().map(|topic| topic.name).collect();
-        DeployResult { change, created_topics, warnings: self.warnings }
+        DeployResult { change, created_topics, warnings: self.warnings, signed_by }
     }
 }
 

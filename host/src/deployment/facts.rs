@@ -7,6 +7,7 @@ use crate::model::names::TopicName;
 use crate::model::revision::{Deployment, Desired, Progress};
 use crate::model::spec::Spec;
 use crate::model::status::HostStatus;
+use crate::model::topic_rights::TopicRights;
 
 use super::topic_facts::TopicFacts;
 
@@ -19,6 +20,7 @@ pub struct Facts {
     /// The hosts that are alive: each of them may have to run the transform.
     pub hosts: Vec<HostStatus>,
     pub module: ModuleFacts,
+    pub rights: TopicRights,
     pub topics: TopicFacts,
     /// First and end offset of each existing partition that the spec's `start` names. Empty for a deployed transform.
     pub start_ranges: OffsetRanges,

@@ -1,7 +1,8 @@
 //! The rule on younger fields: a host that does not understand a field of the spec would not run the transform.
 
 use crate::model::codes::Code;
-use crate::model::format::{Format, SPEC_FIELDS, SpecField, younger_fields};
+use crate::model::format::{Format, SECRETS, SPEC_FIELDS, SpecField, younger_fields};
+use crate::model::secret::References;
 use crate::model::spec::{Problem, RawSpec};
 use crate::model::status::HostStatus;
 
@@ -10,7 +11,12 @@ use super::rejection::Violation;
 /// Refuses fields that not every host of the cluster understands.
 pub fn check(raw: &RawSpec, hosts: &[HostStatus]) -> Option<Violation> {
     let json = serde_json::to_value(raw).expect("a spec is plain data");
-    Violation::of_fields(Code::FieldUnsupported, unsupported(&json, SPEC_FIELDS, hosts))
+    let mut problems = unsupported(&json, SPEC_FIELDS, hosts);
+    // A host that does not know references would hand them to the module as they stand.
+    if !References::of(&raw.config).secrets.is_empty() {
+        problems.extend(unsupported(&json, &[SECRETS], hosts));
+    }
+    Violation::of_fields(Code::FieldUnsupported, problems)
 }
 
 /// Each field of the spec that some of the hosts do not understand, with the names of these hosts.

@@ -5,6 +5,7 @@ use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::names::Digest;
 use crate::model::revision::Desired;
+use crate::model::secret::References;
 use crate::model::spec::{Problem, Spec, Start};
 use crate::model::units::Timestamp;
 use crate::ports::NewTopic;
@@ -12,7 +13,7 @@ use crate::ports::NewTopic;
 use super::candidate::Candidate;
 use super::facts::{Facts, ModuleFacts, changes_store_inputs};
 use super::rejection::{Rejection, Violation};
-use super::{fields, topic_rules};
+use super::{fields, topic_rules, topic_use};
 
 /// The steps of a deployment that breaks no rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +27,33 @@ pub struct Plan {
 /// Plans the deployment, or names every rule that it breaks.
 pub fn check(candidate: &Candidate<'_>, facts: &Facts, now: Timestamp) -> Result<Plan, Rejection> {
     let Candidate { raw, spec, .. } = candidate;
-    let mut violations = Vec::new();
+    let mut violations = topic_use::check(spec, &facts.rights);
+    let may_use_topics = violations.is_empty();
     violations.extend(fields::check(raw, &facts.hosts));
     violations.extend(check_module(&spec.module, &facts.module));
-    violations.extend(topic_rules::check(spec, &facts.topics));
-    violations.extend(check_start_offsets(spec, facts, now));
+    if may_use_topics {
+        violations.extend(topic_rules::check(spec, &facts.topics));
+        violations.extend(check_start_offsets(spec, facts, now));
+    }
     violations.extend(check_store_inputs(spec, facts));
     violations.extend(check_init(&facts.module));
     match Rejection::of(violations) {
         Some(rejection) => Err(rejection),
         None => Ok(Plan {
             new_topics: topic_rules::topics_to_create(spec, &facts.topics),
-            warnings: topic_rules::warnings(spec, &facts.topics),
+            warnings: topic_rules::warnings(spec, &facts.topics).into_iter().chain(secret_warnings(spec)).collect(),
         }),
     }
+}
+
+/// Warns of values that look like references to secrets.
+fn secret_warnings(spec: &Spec) -> impl Iterator<Item = String> {
+    let literals = References::of(&spec.config).literals.into_iter();
+    literals.map(|path| {
+        format!(
+            "{path} is an ordinary value, which everybody who may see the spec can read: a secret is file:NAME or env:NAME"
+        )
+    })
 }
 
 /// The module is there, compiles and fits a world.
@@ -62,7 +76,8 @@ pub fn check_init(module: &ModuleFacts) -> Option<Violation> {
 }
 
 fn of_module(error: &ModuleError) -> Violation {
-    Violation::of_field(error.code(), "module", error.to_string())
+    let field = if matches!(error, ModuleError::Secret(_)) { "config" } else { "module" };
+    Violation::of_field(error.code(), field, error.to_string())
 }
 
 /// The partitions of `start` exist. A new transform also finds its offsets there; later, offsets that were right when they

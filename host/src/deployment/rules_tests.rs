@@ -5,7 +5,9 @@ use crate::deployment::facts::OffsetRanges;
 use crate::deployment::topic_facts::TopicFacts;
 use crate::model::names::TopicName;
 use crate::model::revision::{Deployment, Generations, Progress, Revision};
+use crate::model::secret::SecretError;
 use crate::model::status::HostStatus;
+use crate::model::topic_rights::{TopicGrants, TopicRights};
 use crate::ports::TopicInfo;
 
 fn topic(name: &str) -> TopicName {
@@ -56,6 +58,7 @@ fn deployed(changes: &Value, desired: Desired) -> Deployment {
         changed_at: Timestamp(0),
         cause: crate::model::revision::Cause::Deploy,
         rolled_back_to: None,
+        signature: None,
     };
     Deployment { desired, ..revision.to_deployment(Generations::default()) }
 }
@@ -71,6 +74,7 @@ fn facts() -> Facts {
             settings: settings.map(|(name, info)| (topic(name), info)).into(),
             changelogs: vec![topic("changelog")],
         },
+        rights: TopicRights::default(),
         start_ranges: OffsetRanges::new(),
         known: None,
         group: "sandbar.dev.t.n".into(),
@@ -223,6 +227,24 @@ fn compacted_topics_of_outputs_come_with_a_warning() {
     assert_eq!(warnings(&json!({"on_error": {"then": "pause"}})), ["outputs.o"]);
 }
 
+#[test]
+fn secrets_are_the_configs_matter() {
+    let plain = json!({"config": {"a": {"secret": "plain"}, "b": {"secret": "file:x"}}});
+    let plan = super::check(&candidate(&plain), &facts(), Timestamp(0)).expect("no rule is broken");
+    assert!(plan.warnings.len() == 1 && plan.warnings[0].starts_with("config.a is an ordinary value"), "{plan:?}");
+    let secret = |error: SecretError| {
+        move |facts: &mut Facts| {
+            facts.module = ModuleFacts::Sound { init: Err(ModuleError::Secret(error.clone())) };
+        }
+    };
+    check(&plain, secret(SecretError::Missing("file:x".into())), &["E066 config"]);
+    check(&plain, secret(SecretError::Unusable("file:x".into())), &["E067 config"]);
+    // A host of 0.1 would give the reference to the module.
+    let with_old_host = |facts: &mut Facts| facts.hosts[0].formats = Default::default();
+    check(&plain, with_old_host, &["E058 config"]);
+    check(&json!({"config": {"a": {"secret": "plain"}}}), with_old_host, &[]);
+}
+
 /// The broken rules at the start of a revision, with their messages.
 #[track_caller]
 fn check_start(change: impl Fn(&mut Facts), expected: &[(&str, &str)]) {
@@ -249,4 +271,32 @@ fn a_start_needs_every_topic_as_it_was() {
     check_start(|facts| lose(facts, &["a", "out", "t.n.dead-letter", "changelog"]), &[gone, lost]);
     let changed = ("E221", "b has 5 partitions, its changelogs have 4");
     check_start(|facts| resize(facts, "b", 5), &[changed]);
+}
+
+#[test]
+fn topics_are_granted_and_nothing_else_is_said_of_those_that_are_not() {
+    let grants = |read: &[&str], write: &[&str]| {
+        let patterns = |list: &[&str]| list.iter().map(|pattern| pattern.parse().expect("valid")).collect();
+        TopicGrants { read: patterns(read), write: patterns(write), ..TopicGrants::default() }
+    };
+    let bounded = |read: &[&str], write: &[&str]| {
+        let rights = TopicRights { defaults: Some(grants(read, write)), ..TopicRights::default() };
+        move |facts: &mut Facts| {
+            facts.rights = rights.clone();
+            lose(facts, &["b"]);
+        }
+    };
+    let none = json!({});
+    check(&none, bounded(&["a", "b", "prices"], &["out"]), &["E021 inputs[1]"]);
+    check(&none, bounded(&["a"], &["out"]), &["E064 inputs[1] tables.t"]);
+    check(&none, bounded(&["a", "b", "p*"], &[]), &["E064 outputs.o"]);
+    let dead = json!({"on_error": {"dead_letter_topic": "dead"}});
+    check(&dead, bounded(&["a", "b", "prices"], &["out"]), &["E064 on_error.dead_letter_topic"]);
+    let owned = |facts: &mut Facts| {
+        let owner = TopicGrants { owns: vec!["o*".parse().expect("valid")], ..TopicGrants::default() };
+        facts.rights.teams.insert("other".parse().expect("valid"), owner);
+    };
+    let rejection = check(&none, owned, &["E065 outputs.o"]).expect("it is refused").to_string();
+    assert!(rejection.contains("topic out belongs to team other"), "{rejection}");
+    check(&json!({"outputs": {"o": "connect-status"}}), |_| {}, &["E064 outputs.o"]);
 }

@@ -23,19 +23,19 @@ pub struct OffsetWrite<'a> {
     pub metadata: &'a str,
 }
 
-/// Buffers records of one topic. Returns their number as well: where all are more than one transaction takes, these are the
-/// first of them. Records without a key begin at the partition `turn`.
+/// Buffers records of one topic. Returns the number of those that one transaction takes together with all that `outputs`
+/// has: the first of them, or all. Records without a key begin at the partition `turn`.
 pub fn buffer(
     broker: &Broker,
+    outputs: &mut Outputs,
     name: &TopicName,
     partition: Option<i32>,
     records: &[LogRecord],
     turn: usize,
-) -> Result<(Outputs, usize), LogError> {
+) -> Result<usize, LogError> {
     let topic = broker.find(name)?;
     let fixed = partition.map(|number| broker.find_partition(name, number)).transpose()?;
-    let mut outputs = Outputs::new(&broker.options);
-    outputs.add_topic(name, &topic, turn);
+    let target = outputs.add_topic(name, &topic, turn);
     for (taken, record) in records.iter().enumerate() {
         let headers: Vec<HeaderRef<'_>> = record.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
         let entry = Entry {
@@ -44,13 +44,13 @@ pub fn buffer(
             value: record.value.as_deref(),
             headers: &headers,
         };
-        match outputs.push(0, fixed.map(|id| id.partition), &entry) {
+        match outputs.push(target, fixed.map(|id| id.partition), &entry) {
             Ok(()) => {}
-            Err(Refusal::Full { .. }) if taken > 0 => return Ok((outputs, taken)),
+            Err(Refusal::Full { .. }) if taken > 0 => return Ok(taken),
             Err(refusal) => return Err(LogError::Refused(refusal.to_string())),
         }
     }
-    Ok((outputs, records.len()))
+    Ok(records.len())
 }
 
 /// Writes outputs and offsets as one, makes them visible, and wakes the readers that wait for them.

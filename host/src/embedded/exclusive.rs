@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::broker::Broker;
 use super::commit::{self, OffsetWrite};
 use super::error::unavailable;
+use super::outputs::Outputs;
 use crate::model::names::TopicName;
-use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
+use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, PartitionWrite};
 
 pub struct EmbeddedExclusive {
     broker: Arc<Broker>,
@@ -28,23 +29,33 @@ impl EmbeddedExclusive {
         Self { broker, id: id.to_owned(), epoch }
     }
 
-    fn write(
-        &self,
-        topic: &TopicName,
-        partition: i32,
-        records: &[LogRecord],
-        offsets: &[OffsetWrite<'_>],
-    ) -> Result<(), ExclusiveError> {
-        let (mut outputs, taken) = commit::buffer(&self.broker, topic, Some(partition), records, 0)?;
-        if taken < records.len() {
-            let message = format!("{} records are more than one transaction takes", records.len());
-            return Err(LogError::Refused(message).into());
+    fn write(&self, writes: &[PartitionWrite], offsets: &[OffsetWrite<'_>]) -> Result<(), ExclusiveError> {
+        let mut outputs = Outputs::new(&self.broker.options);
+        for PartitionWrite { topic, partition, records } in writes {
+            let taken = commit::buffer(&self.broker, &mut outputs, topic, Some(*partition), records, 0)?;
+            if taken < records.len() {
+                let message = format!("{} records are more than one transaction takes", records.len());
+                return Err(LogError::Refused(message).into());
+            }
         }
+        self.end(&mut outputs, offsets)
+    }
+
+    /// Writes everything, unless a newer writer took over.
+    fn end(&self, outputs: &mut Outputs, offsets: &[OffsetWrite<'_>]) -> Result<(), ExclusiveError> {
         let mut writer = self.broker.writer();
         if self.broker.metadata().exclusive.get(&self.id) != Some(&self.epoch) {
             return Err(ExclusiveError::Fenced(format!("a newer writer of {:?} took over", self.id)));
         }
-        Ok(commit::commit(&self.broker, &mut writer, &mut outputs, offsets).map_err(unavailable)?)
+        Ok(commit::commit(&self.broker, &mut writer, outputs, offsets).map_err(unavailable)?)
+    }
+
+    fn offset_writes<'a>(&self, group: &'a str, offsets: &'a [GroupOffset]) -> Result<Vec<OffsetWrite<'a>>, LogError> {
+        let write = |GroupOffset { topic, partition, next_offset, metadata }: &'a GroupOffset| {
+            let id = self.broker.find_partition(topic, *partition)?;
+            Ok(OffsetWrite { group, id, next_offset: *next_offset, metadata })
+        };
+        offsets.iter().map(write).collect()
     }
 }
 
@@ -54,23 +65,17 @@ impl ExclusiveWriter for EmbeddedExclusive {
         Ok(self.broker.metadata().extent(id).end)
     }
 
-    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
-        self.write(topic, partition, &records, &[])
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
+        self.write(writes, &[])
     }
 
     fn commit_with_offsets(
         self: Box<Self>,
-        topic: &TopicName,
-        partition: i32,
-        record: LogRecord,
+        writes: &[PartitionWrite],
         group: &str,
         offsets: &[GroupOffset],
     ) -> Result<(), ExclusiveError> {
-        let mut written = Vec::new();
-        for GroupOffset { topic, partition, next_offset, metadata } in offsets {
-            let id = self.broker.find_partition(topic, *partition)?;
-            written.push(OffsetWrite { group, id, next_offset: *next_offset, metadata });
-        }
-        self.write(topic, partition, &[record], &written)
+        let written = self.offset_writes(group, offsets)?;
+        self.write(writes, &written)
     }
 }

@@ -9,6 +9,7 @@ use super::broker::Broker;
 use super::error::{Error, unavailable};
 use super::exclusive::EmbeddedExclusive;
 use super::options::Options;
+use super::outputs::Outputs;
 use super::session::EmbeddedSession;
 use super::store::Topic;
 use super::topic_reader::EmbeddedTopicReader;
@@ -16,12 +17,10 @@ use super::{cleanup, commit, page};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{
-    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError, SessionOptions,
-    TopicInfo, TopicReader,
+    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, PARTITIONS_MAX, Page, Session, SessionError,
+    SessionOptions, TopicInfo, TopicReader,
 };
 
-/// Most partitions of a topic.
-pub const PARTITIONS_MAX: i32 = 256;
 /// Most topics of a log.
 pub const TOPICS_MAX: usize = 10_000;
 
@@ -86,10 +85,10 @@ impl Log for EmbeddedLog {
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
         if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
             let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", topic.partitions);
-            return Err(LogError::Refused(message));
+            return Err(LogError::Full(message));
         }
         if self.broker.find(&topic.name).is_err() && self.broker.metadata().topics.len() >= TOPICS_MAX {
-            return Err(LogError::Refused(format!("the embedded log has {TOPICS_MAX} topics, which is the limit")));
+            return Err(LogError::Full(format!("the embedded log has {TOPICS_MAX} topics, which is the limit")));
         }
         self.broker.create_topic(&topic.name, topic.partitions, topic.compacted).map_err(unavailable)
     }
@@ -98,7 +97,8 @@ impl Log for EmbeddedLog {
         let mut turn = self.turn.fetch_add(records.len(), Ordering::Relaxed);
         let mut left = records.as_slice();
         loop {
-            let (mut outputs, taken) = commit::buffer(&self.broker, name, partition, left, turn)?;
+            let mut outputs = Outputs::new(&self.broker.options);
+            let taken = commit::buffer(&self.broker, &mut outputs, name, partition, left, turn)?;
             commit::commit(&self.broker, &mut self.broker.writer(), &mut outputs, &[]).map_err(unavailable)?;
             left = &left[taken..];
             turn = turn.wrapping_add(taken);

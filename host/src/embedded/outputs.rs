@@ -75,7 +75,7 @@ impl Outputs {
     }
 
     /// Adds a topic; [`Outputs::push`] counts them in this order. `turn` is where records without a key begin.
-    pub fn add_topic(&mut self, name: &TopicName, topic: &Topic, turn: usize) {
+    pub fn add_topic(&mut self, name: &TopicName, topic: &Topic, turn: usize) -> usize {
         let buffer = |partition| Buffer {
             id: PartitionId { topic: topic.id, partition },
             full: Vec::new(),
@@ -83,6 +83,7 @@ impl Outputs {
         };
         let partitions = (0..topic.partitions).map(buffer).collect();
         self.targets.push(Target { name: name.clone(), compacted: topic.compacted, partitions, turn });
+        self.targets.len() - 1
     }
 
     /// Buffers a record for `partition` of the topic, or for the one that its key hashes to; without a key, for each in

@@ -12,8 +12,8 @@ use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::model::units::Timestamp;
 use crate::ports::{
-    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, ProducerRecord, Rebalance, Session,
-    SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+    CommitOffset, ExclusiveError, Groups, Log, LogError, LogRecord, NewTopic, NoPlace, PartitionWrite, ProducerRecord,
+    Rebalance, Session, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
 };
 
 const T0: TopicPartition = TopicPartition { input: 0, partition: 0 };
@@ -259,7 +259,8 @@ fn an_append_over_the_limit_becomes_several() {
     assert_eq!(keys(&read_all(&log, &topic)), keys(&records));
     // Records that can only be written as a whole are refused, as is a record that is too large alone.
     let exclusive = log.exclusive("one").expect("opens");
-    assert!(matches!(exclusive.commit(&topic, 0, records), Err(ExclusiveError::Log(LogError::Refused(_)))));
+    let whole = [PartitionWrite { topic: topic.clone(), partition: 0, records }];
+    assert!(matches!(exclusive.commit(&whole), Err(ExclusiveError::Log(LogError::Refused(_)))));
     let large = vec![record("a", None), record("k", Some(&[0; 20_000])), record("b", None)];
     assert!(matches!(log.append(&topic, None, large), Err(LogError::Refused(_))));
     log.append(&topic, None, Vec::new()).expect("nothing is appended");

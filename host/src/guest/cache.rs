@@ -14,6 +14,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::check::Surface;
+use crate::model::json;
 use crate::model::names::Digest;
 use crate::model::units::Timestamp;
 use crate::private_file;
@@ -119,7 +120,7 @@ impl Cache {
         self.mac(digest, &[rest]).verify_slice(mac).ok()?;
         let (length, rest) = rest.split_first_chunk()?;
         let (head, artifact) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        let Head { surface, bytes } = serde_json::from_slice(head).ok()?;
+        let Head { surface, bytes } = json::read(head).ok()?;
         let artifact_at = file.len() - artifact.len();
         Some(CacheEntry { surface, bytes, artifact: file.split_off(artifact_at) })
     }

@@ -6,12 +6,13 @@ use std::time::Instant;
 use wasmtime::ResourceLimiter;
 
 use super::deadline::{Deadline, Limit};
-use super::error::root_text;
+use super::error::{TEXT_BYTES_MAX, root_text, text};
 use super::memory::Memory;
 use super::settings::Settings;
 use super::structure::Footprint;
 use crate::model::units::Timestamp;
 use crate::ports::Table;
+use crate::secrets::SecretValues;
 use crate::state::KeyedState;
 use crate::telemetry::GuestLog;
 
@@ -33,6 +34,8 @@ pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub tables: Tables,
     pub log: GuestLog,
+    /// The secrets that its `init` gets.
+    pub secrets: Arc<SecretValues>,
     /// The state of the call's partition; without stores outside of a call.
     pub state: KeyedState,
     /// Open stores and tables.
@@ -52,13 +55,21 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn new(settings: Arc<Settings>, tables: Tables, log: GuestLog, memory: Memory, footprint: Footprint) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        tables: Tables,
+        log: GuestLog,
+        secrets: Arc<SecretValues>,
+        memory: Memory,
+        footprint: Footprint,
+    ) -> Self {
         let deadline = Deadline::after(settings.call_time_max, None);
         Self {
             lifted_bytes_max: settings.lifted_bytes_max(0),
             settings,
             tables,
             log,
+            secrets,
             state: KeyedState::default(),
             handles: 0,
             memory,
@@ -69,6 +80,12 @@ impl Context {
             state_refused: None,
             last_error: None,
         }
+    }
+
+    /// Takes secrets out of a text of the guest's, cuts it and escapes it. (A text that was cut first could end with a part
+    /// of a secret.)
+    pub fn text(&self, message: &str) -> String {
+        text(self.secrets.redact(message, TEXT_BYTES_MAX))
     }
 
     /// Sets the limits of a call that returns the outputs of `records`: its time, which is over at `ends_at`, and

@@ -19,6 +19,7 @@ impl types::Host for Context {}
 
 impl log::Host for Context {
     fn log(&mut self, level: log::Level, message: String) {
+        let message = self.secrets.redact(&message, LOG_LINE_BYTES_MAX);
         let line = text::cut(&message, LOG_LINE_BYTES_MAX);
         if level == log::Level::Error {
             self.last_error = Some(line.to_owned());

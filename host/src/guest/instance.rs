@@ -11,13 +11,14 @@ use super::bindings::transformer::{Transformer, TransformerPre};
 use super::budget::Share;
 use super::context::{Context, HANDLES_MAX};
 use super::engine::Engine;
-use super::error::{TEXT_BYTES_MAX, text};
+use super::error::TEXT_BYTES_MAX;
 use super::settings::{LIFTED_RECORDS, Settings};
 use super::trap::{guest_error, no_memory};
 use crate::model::batch::{Batch, Failure, Output, TICK_ROWS};
 use crate::model::names::TopicName;
 use crate::model::text::brief;
 use crate::ports::{Call, Guest, GuestError};
+use crate::secrets::SecretValues;
 use crate::state::KeyedState;
 
 /// Messages of all failures of one call together, in bytes; those that come after are cut to nothing.
@@ -67,11 +68,13 @@ impl Instance {
         begin_call(&mut self.store, 0, None);
         let inputs: Vec<&str> = settings.inputs.iter().map(TopicName::as_str).collect();
         let outputs: Vec<&str> = settings.outputs.iter().map(String::as_str).collect();
-        let setup = types::Setup { config: &settings.config, inputs: &inputs, outputs: &outputs };
+        let secrets = self.store.data().secrets.clone();
+        let config = if settings.secrets.is_empty() { settings.config.clone() } else { secrets.fill(&settings.config) };
+        let setup = types::Setup { config: &config, inputs: &inputs, outputs: &outputs };
         let interface = self.module.sandbar_transform_transform();
         match interface.call_init(&mut self.store, setup) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(GuestError::Init(text(message))),
+            Ok(Err(message)) => Err(GuestError::Init(self.store.data().text(&message))),
             Err(error) => Err(guest_error(self.store.data(), &error)),
         }
     }
@@ -94,8 +97,8 @@ impl Instance {
             // A guest that goes on without the memory may give another output than with it.
             Ok(result) => match (&self.store.data().memory.refused_by_host, result) {
                 (Some(reason), _) => Err(no_memory(reason)),
-                (None, Ok(output)) => Ok(from_guest(output)),
-                (None, Err(message)) => Err(GuestError::Returned(text(message))),
+                (None, Ok(output)) => Ok(from_guest(output, &self.store.data().secrets)),
+                (None, Err(message)) => Err(GuestError::Returned(self.store.data().text(&message))),
             },
         }
     }
@@ -142,12 +145,17 @@ impl Guest for Instance {
     fn memory_bytes(&self) -> usize {
         self.store.data().memory.bytes()
     }
+
+    fn is_outdated(&self) -> bool {
+        self.store.data().secrets.have_changed()
+    }
 }
 
-fn from_guest(output: types::Output) -> Output {
+fn from_guest(output: types::Output, secrets: &SecretValues) -> Output {
     let mut text_bytes = FAILURE_TEXT_BYTES_MAX;
     let failures = output.failures.into_iter().map(|failure| {
-        let message = brief(failure.message, TEXT_BYTES_MAX.min(text_bytes));
+        let bytes_max = TEXT_BYTES_MAX.min(text_bytes);
+        let message = brief(secrets.redact(&failure.message, bytes_max), bytes_max);
         text_bytes = text_bytes.saturating_sub(message.len());
         Failure { row: failure.row, message }
     });

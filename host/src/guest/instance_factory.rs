@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
 
 use super::address_space::reserve;
@@ -18,6 +19,7 @@ use super::trap::no_memory;
 use super::worlds::WORLDS;
 use crate::model::module::ModuleError;
 use crate::ports::{Guest, GuestError, GuestFactory, TrapKind};
+use crate::secrets::{SecretValues, Secrets};
 use crate::telemetry::GuestLog;
 
 /// See the module.
@@ -28,6 +30,9 @@ pub struct InstanceFactory {
     settings: Arc<Settings>,
     tables: Tables,
     log: GuestLog,
+    secrets: Secrets,
+    /// The secrets that were read last. Instances share them until one changes.
+    values: Mutex<Arc<SecretValues>>,
 }
 
 impl InstanceFactory {
@@ -39,6 +44,7 @@ impl InstanceFactory {
         settings: Settings,
         tables: Tables,
         log: GuestLog,
+        secrets: Secrets,
     ) -> Result<Self, ModuleError> {
         if settings.has_tick && !surface.has_ticks() {
             let newest = WORLDS.last().expect("there is one");
@@ -53,12 +59,26 @@ impl InstanceFactory {
             settings: Arc::new(settings),
             tables,
             log,
+            secrets,
+            values: Mutex::default(),
         })
+    }
+
+    /// Reads the secrets of the config again, as each new instance does.
+    pub fn read_secrets(&self) -> Result<Arc<SecretValues>, GuestError> {
+        let read = self.secrets.read(&self.settings.id.team, &self.settings.secrets).map_err(GuestError::Secret)?;
+        let mut values = self.values.lock();
+        if values.have_changed() || !values.is_same(&read) {
+            self.secrets.follow(&read);
+            *values = read;
+        }
+        Ok(values.clone())
     }
 }
 
 impl GuestFactory for InstanceFactory {
     fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        let secrets = self.read_secrets()?;
         let reserved = reserve(&self.engine.address_space, self.footprint.memories);
         let address_space = reserved.map_err(GuestError::Host)?;
         let bytes_max = self.settings.memory_bytes_max;
@@ -69,7 +89,8 @@ impl GuestFactory for InstanceFactory {
             return Err(GuestError::Trapped { kind: TrapKind::Memory, message });
         }
         memory.take_instance().map_err(|reason| no_memory(&reason))?;
-        let context = Context::new(self.settings.clone(), self.tables.clone(), self.log.clone(), memory, self.footprint);
+        let Self { settings, tables, log, footprint, .. } = self;
+        let context = Context::new(settings.clone(), tables.clone(), log.clone(), secrets, memory, *footprint);
         Ok(Box::new(Instance::new(&self.engine, &self.module, context, address_space)?))
     }
 }

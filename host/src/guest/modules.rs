@@ -33,6 +33,7 @@ use crate::model::names::Digest;
 use crate::model::spec::Spec;
 use crate::model::text::{self, OneLine};
 use crate::ports::{GuestError, GuestFactory, TrapKind};
+use crate::secrets::Secrets;
 use crate::telemetry::GuestLog;
 use crate::telemetry::metrics::ModuleMetrics;
 use crate::telemetry::observer::TransformObserver;
@@ -56,6 +57,8 @@ pub struct ModuleOptions {
     pub memory_bytes_max: u64,
     /// Log lines of all dry runs together. Default: those of a team (`--team-log-lines-max`, `--team-log-bytes-max`).
     pub dry_run_log_rate: Rate,
+    /// The secrets of the host. Default: none but variables.
+    pub secrets: Secrets,
 }
 
 impl Default for ModuleOptions {
@@ -66,6 +69,7 @@ impl Default for ModuleOptions {
             address_space_bytes_max: ADDRESS_SPACE_BYTES_MAX,
             memory_bytes_max: u64::MAX,
             dry_run_log_rate: TEAM_LOG_RATE,
+            secrets: Secrets::default(),
         }
     }
 }
@@ -85,6 +89,7 @@ struct Shared {
     metrics: ModuleMetrics,
     /// The log lines of all dry runs: no team pays for them.
     dry_run_allowance: Arc<Allowance>,
+    secrets: Secrets,
     memory_cache: Mutex<MemoryCache>,
     refusals: Mutex<Refusals>,
     turns: Turns,
@@ -103,8 +108,7 @@ struct CompiledModule {
 impl Modules {
     /// Opens the cache of compiled modules in `folder`. Calls wait among deployments, without a limit of time.
     pub fn open(folder: &Path, options: ModuleOptions, metrics: ModuleMetrics) -> Result<Self, String> {
-        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, memory_bytes_max, dry_run_log_rate } =
-            options;
+        let ModuleOptions { compiler, cache_bytes_max, address_space_bytes_max, memory_bytes_max, .. } = options;
         let [of_space, of_memory] = [(); 2].map(|()| metrics.clone());
         let space = Budget::new(address_space_bytes_max, move |bytes| of_space.address_space(bytes));
         let memory = Budget::new(memory_bytes_max, move |bytes| of_memory.guest_memory(bytes));
@@ -115,7 +119,8 @@ impl Modules {
             engine,
             cache,
             metrics,
-            dry_run_allowance: Rates::new(dry_run_log_rate, 1).apart(),
+            dry_run_allowance: Rates::new(options.dry_run_log_rate, 1).apart(),
+            secrets: options.secrets,
             memory_cache: Mutex::default(),
             refusals: Mutex::default(),
             turns,
@@ -149,6 +154,7 @@ impl Modules {
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
+            Err(GuestError::Secret(error)) => Err(ModuleError::Secret(error)),
             Err(GuestError::Host(message) | GuestError::Stalled(message)) => Err(ModuleError::Host(message)),
             Err(GuestError::Trapped { kind: TrapKind::Timeout, message }) => Err(ModuleError::Timeout(message)),
             Err(GuestError::Trapped { kind: TrapKind::Memory, message }) => Err(ModuleError::Memory(message)),
@@ -169,7 +175,9 @@ impl Modules {
         let CompiledModule { component, surface, .. } = self.compiled(bytes)?;
         let dry_run_log = || GuestLog::of_dry_run(spec.id.clone(), self.shared.dry_run_allowance.clone());
         let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
-        InstanceFactory::new(&self.shared.engine, &component, &surface, Settings::of(spec, revision), tables, log)
+        let settings = Settings::of(spec, revision);
+        let secrets = self.shared.secrets.clone();
+        InstanceFactory::new(&self.shared.engine, &component, &surface, settings, tables, log, secrets)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it

@@ -47,4 +47,8 @@ impl Guest for ScheduledGuest {
     fn memory_bytes(&self) -> usize {
         self.inner.memory_bytes()
     }
+
+    fn is_outdated(&self) -> bool {
+        self.inner.is_outdated()
+    }
 }

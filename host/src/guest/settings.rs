@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::names::{TopicName, TransformId};
+use crate::model::secret::{References, SecretRef};
 use crate::model::spec::Spec;
 use crate::telemetry::rate::Rate;
 
@@ -20,7 +21,10 @@ const LIFTED_BYTES_MAX: usize = 128 << 20;
 pub struct Settings {
     pub id: TransformId,
     pub revision: u64,
+    /// As the spec has it: secrets are references.
     pub config: String,
+    /// The secrets that the config refers to.
+    pub secrets: Vec<SecretRef>,
     pub inputs: Vec<TopicName>,
     pub outputs: Vec<String>,
     /// The names of its stores and tables, in the order of the spec.
@@ -39,6 +43,7 @@ impl Settings {
             id: spec.id.clone(),
             revision,
             config: serde_json::Value::Object(spec.config.clone()).to_string(),
+            secrets: References::of(&spec.config).secrets,
             inputs: spec.inputs.clone(),
             outputs: spec.outputs.keys().map(ToString::to_string).collect(),
             stores: spec.state.keys().map(ToString::to_string).collect(),

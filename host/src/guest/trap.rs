@@ -4,7 +4,7 @@ use wasmtime::Trap;
 
 use super::context::Context;
 use super::deadline::Limit;
-use super::error::{root_text, text};
+use super::error::root_text;
 use crate::ports::{GuestError, TrapKind};
 
 /// wasmtime keeps the type of this error to itself, so it is known by its text; a test holds the two together.
@@ -48,7 +48,7 @@ pub(super) fn guest_error(context: &Context, error: &wasmtime::Error) -> GuestEr
         (TrapKind::Trap, Some(panic)) => panic.clone(),
         (TrapKind::Trap, None) => trap.map_or_else(|| root_text(error), |trap| trap.to_string()),
     };
-    GuestError::Trapped { kind, message: text(message) }
+    GuestError::Trapped { kind, message: context.text(&message) }
 }
 
 /// The host, or its system, gave no memory to an instance.

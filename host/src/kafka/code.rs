@@ -8,6 +8,9 @@ use crate::model::codes::Code;
 
 /// The code of an error. One without a name, of a newer broker, is a refusal: nobody knows that it passes.
 pub(super) fn code(error: ErrorCode) -> Code {
+    if error == ErrorCode::NO_TOKEN {
+        return Code::KafkaToken;
+    }
     error.name().map_or(Code::LogRefused, of_name)
 }
 
@@ -232,6 +235,12 @@ mod tests {
         check(E::RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED, Code::JoinRefused);
         check(E::RD_KAFKA_RESP_ERR__BAD_MSG, Code::RecordsDamaged);
         check(E::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, Code::LogRefused);
+    }
+
+    #[test]
+    fn a_missing_token_has_a_code_of_its_own() {
+        assert_eq!(code(ErrorCode::NO_TOKEN), Code::KafkaToken);
+        assert_eq!(ErrorCode::NO_TOKEN.name(), None);
     }
 
     #[test]

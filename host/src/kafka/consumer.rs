@@ -2,11 +2,14 @@
 //!
 //! After `assign` every position is explicit; a partition without a start offset is owned and not read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::{CALL_TIMEOUT, KafkaConfig};
+use super::config::CALL_TIMEOUT;
+use super::credentials::Connection;
+use super::departed::Departed;
 use super::error::{PollRemedy, abort, is_rebalance, of_poll, restart};
 use super::raw::{
     Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, Position, QueueMessage, RawError, RebalanceKind,
@@ -15,8 +18,9 @@ use super::raw::{
 use super::start_offsets::{self, OffsetProblem, StartOffset};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
+use crate::model::spec::Delivery;
 use crate::ports::{
-    CommitOffset, Damage, NoPlace, Rebalance, SessionError, SessionOptions, TopicPartition, UnplacedPartition,
+    CommitOffset, Damage, NoPlace, Rebalance, SessionError, SessionOptions, TopicPartition, UnplacedPartition, Waker,
 };
 
 /// Between two attempts at a commit that met a rebalance.
@@ -24,9 +28,15 @@ const REBALANCE_LOOK: Duration = Duration::from_millis(20);
 /// Longest time of a look for new partitions: the worker's records wait for it.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Longest time of a question that is asked for its side effect alone.
+const HASTEN_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Fields drop in order: handles before their client.
 pub(super) struct Consumer {
-    config: KafkaConfig,
+    connection: Connection,
+    departed: Departed,
+    /// The id of the session's transactions, where other members know this one by it.
+    id: Option<String>,
     group: String,
     begun: BTreeMap<TopicName, i32>,
     inputs: Vec<Input>,
@@ -35,7 +45,7 @@ pub(super) struct Consumer {
     consumed_ends: Vec<(TopicPartition, i64)>,
     damaged: Vec<Damage>,
     assigned: Vec<TopicPartition>,
-    paused: Vec<TopicPartition>,
+    paused: BTreeSet<TopicPartition>,
     unplaced: Vec<UnplacedPartition>,
     interrupted: Option<String>,
 }
@@ -50,15 +60,18 @@ struct Input {
 
 impl Consumer {
     /// Opens a consumer and subscribes it to its inputs.
-    pub fn open(config: &KafkaConfig, options: &SessionOptions) -> Result<Self, SessionError> {
-        let client = Client::consumer(&config.consumer(&options.group, options.co_partitioned)).map_err(restart)?;
+    pub fn open(connection: &Connection, departed: &Departed, options: &SessionOptions) -> Result<Self, SessionError> {
+        let id = (options.delivery == Delivery::ExactlyOnce).then_some(options.transactional_id.as_str());
+        let client = connection.consumer(&options.group, options.co_partitioned, id).map_err(restart)?;
         let input = |name: &TopicName| {
             let handle = client.topic(name.as_str()).map_err(restart)?;
             Ok(Input { name: name.clone(), c_name: c_string(name.as_str()), handle })
         };
         let inputs = options.inputs.iter().map(input).collect::<Result<_, SessionError>>()?;
         let consumer = Self {
-            config: config.clone(),
+            connection: connection.clone(),
+            departed: departed.clone(),
+            id: id.filter(|_| connection.has_own_client_ids()).map(str::to_owned),
             group: options.group.clone(),
             begun: options.begun.clone(),
             inputs,
@@ -67,7 +80,7 @@ impl Consumer {
             consumed_ends: Vec::new(),
             damaged: Vec::new(),
             assigned: Vec::new(),
-            paused: Vec::new(),
+            paused: BTreeSet::new(),
             unplaced: Vec::new(),
             interrupted: None,
         };
@@ -112,6 +125,16 @@ impl Consumer {
             list.add(topic, offset.partition.partition, offset.next_offset, &offset.metadata);
         }
         list
+    }
+
+    /// Uses another password for connections from now on.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<(), RawError> {
+        self.client.set_password(name, password)
+    }
+
+    /// See [`crate::ports::Session::name`].
+    pub fn name(&self) -> Option<&str> {
+        self.id.as_deref()?.strip_prefix(&self.group)?.strip_prefix('.')
     }
 
     /// Returns true once the group has taken this consumer in.
@@ -205,18 +228,45 @@ impl Consumer {
         self.client.known_end(&self.inputs[partition.input as usize].c_name, partition.partition)
     }
 
-    pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
-        self.client.seek(&self.list(&[partition], offset), CALL_TIMEOUT).map_err(restart)
+    pub fn seek(&mut self, places: &[(TopicPartition, i64)]) -> Result<(), SessionError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut list = PartitionList::new();
+        for &(partition, offset) in places {
+            list.add(self.topic(partition).as_str(), partition.partition, offset, "");
+        }
+        self.client.seek(&list, CALL_TIMEOUT).map_err(restart)
     }
 
-    pub fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
-        self.paused.push(partition);
-        self.client.pause(&self.list(&[partition], NO_OFFSET)).map_err(restart)
+    pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.paused.extend(partitions);
+        self.client.pause(&self.list(partitions, NO_OFFSET)).map_err(restart)
     }
 
-    pub fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
-        self.paused.retain(|&paused| paused != partition);
-        self.client.resume(&self.list(&[partition], NO_OFFSET)).map_err(restart)
+    pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.paused.retain(|paused| !partitions.contains(paused));
+        self.client.resume(&self.list(partitions, NO_OFFSET)).map_err(restart)
+    }
+
+    /// Ends a wait in [`Self::poll`].
+    pub fn waker(&self) -> Waker {
+        let waker = self.client.waker();
+        Arc::new(move || waker.wake())
+    }
+
+    /// Asks the leaders of partitions that were just resumed for something. librdkafka 2.12 does not tell the thread of a
+    /// broker of a resumed partition: without other work the thread sees it after up to a second.
+    pub fn hasten(&self, partitions: &[TopicPartition]) {
+        if let Err(error) = self.client.look_up_offsets(&self.list(partitions, END), HASTEN_TIMEOUT) {
+            tracing::debug!(group = self.group, %error, "resumed partitions may be read with a delay");
+        }
     }
 
     // === the assignment ===
@@ -239,6 +289,9 @@ impl Consumer {
             return Ok(Vec::new());
         }
         let found = self.find_offsets(partitions)?;
+        if let Some(id) = &self.id {
+            self.departed.look_for(&self.group, id, start_offsets::workers(&self.client, &self.group, &found));
+        }
         let mut list = PartitionList::new();
         for StartOffset { position, problem } in &found {
             // Without a start offset a partition is taken over all the same, so that it can be given up like the others, and
@@ -248,6 +301,7 @@ impl Consumer {
         }
         self.client.assign(&list).map_err(restart)?;
         let mut assigned = Vec::new();
+        let mut held = Vec::new();
         for StartOffset { position, problem } in found {
             let Some(partition) = self.partition(&position.topic, position.partition) else { continue };
             let Some(problem) = problem else {
@@ -255,14 +309,15 @@ impl Consumer {
                 assigned.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
                 continue;
             };
-            self.pause(partition)?;
+            held.push(partition);
             self.note_unplaced(partition, &problem, &position);
         }
+        self.pause(&held)?;
         Ok(assigned)
     }
 
     fn find_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<StartOffset>, SessionError> {
-        start_offsets::find(&self.client, &self.config, &self.group, &self.names(partitions)).map_err(restart)
+        start_offsets::find(&self.client, &self.connection, &self.group, &self.names(partitions)).map_err(restart)
     }
 
     fn note_unplaced(&mut self, partition: TopicPartition, problem: &OffsetProblem, position: &Position) {
@@ -289,12 +344,14 @@ impl Consumer {
                 self.note_unplaced(partition, &problem, &position);
                 continue;
             }
-            self.seek(partition, position.offset)?;
-            self.resume(partition)?;
-            self.unplaced.retain(|unplaced| unplaced.partition != partition);
-            self.assigned.push(partition);
             settled.push(CommitOffset { partition, next_offset: position.offset, metadata: position.metadata });
         }
+        let places: Vec<_> = settled.iter().map(|offset| (offset.partition, offset.next_offset)).collect();
+        let partitions: Vec<TopicPartition> = settled.iter().map(|offset| offset.partition).collect();
+        self.seek(&places)?;
+        self.resume(&partitions)?;
+        self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
+        self.assigned.extend(partitions);
         Ok(settled)
     }
 
@@ -305,9 +362,7 @@ impl Consumer {
     pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
         // A pause outlives the assignment, and to resume after the next one would lose its position (librdkafka#2190).
         let paused: Vec<TopicPartition> = self.paused.iter().copied().filter(|paused| partitions.contains(paused)).collect();
-        for partition in paused {
-            self.resume(partition)?;
-        }
+        self.resume(&paused)?;
         self.assigned.retain(|assigned| !partitions.contains(assigned));
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
         self.client.unassign(&self.list(partitions, NO_OFFSET)).map_err(restart)

@@ -42,6 +42,7 @@ fn retried_crate(name: Option<RDKafkaErrorCode>, message: String) -> LogError {
 fn retried(error: ErrorCode, message: String) -> LogError {
     match code(error) {
         Code::Unauthorized => LogError::Unauthorized(message),
+        Code::KafkaToken => LogError::NoToken(message),
         _ => LogError::Unavailable(message),
     }
 }

@@ -7,13 +7,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{EXCLUSIVE_TIMEOUT, KafkaConfig};
+use super::config::EXCLUSIVE_TIMEOUT;
+use super::credentials::Connection;
 use super::deliver::deliver;
 use super::error::{at_commit, before_commit, is_fenced, unavailable};
 use super::raw::{Client, GroupMetadata, PartitionList, RawError};
 use super::retry::resumed;
 use crate::model::names::TopicName;
-use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, LogRecord};
+use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, PartitionWrite};
 
 /// Longest time of one call to a broker: shorter than elsewhere, since a whole change of the catalog waits for it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,28 +24,30 @@ pub(super) struct KafkaExclusive {
 }
 
 impl KafkaExclusive {
-    pub fn open(config: &KafkaConfig, id: &str) -> Result<Self, ExclusiveError> {
-        let client = Client::producer(&config.exclusive(id)).map_err(unavailable)?;
+    pub fn open(connection: &Connection, id: &str) -> Result<Self, ExclusiveError> {
+        let client = connection.exclusive(id).map_err(unavailable)?;
         let deadline = Instant::now() + 2 * EXCLUSIVE_TIMEOUT;
         resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(before_commit)?;
         Ok(Self { client })
     }
 
     /// Writes records, and offsets of a group if there are any, in one transaction.
-    fn write(
-        &self,
-        topic: &TopicName,
-        partition: i32,
-        records: &[LogRecord],
-        offsets: Option<(&str, &[GroupOffset])>,
-    ) -> Result<(), ExclusiveError> {
+    fn write(&self, writes: &[PartitionWrite], offsets: Option<(&str, &[GroupOffset])>) -> Result<(), ExclusiveError> {
         let client = &self.client;
-        let handle = client.topic(topic.as_str()).map_err(before_commit)?;
         client.begin_transaction().map_err(before_commit)?;
-        let mut sent = deliver(client, &handle, Some(partition), records);
+        let mut sent = writes.iter().try_for_each(|PartitionWrite { topic, partition, records }| {
+            let handle = client.topic(topic.as_str())?;
+            deliver(client, &handle, Some(*partition), records)
+        });
         if let (Ok(()), Some((group, offsets))) = (&sent, offsets) {
             sent = self.send_offsets(group, offsets);
         }
+        self.end(sent)
+    }
+
+    /// Commits what was sent, or aborts.
+    fn end(&self, sent: Result<(), RawError>) -> Result<(), ExclusiveError> {
+        let client = &self.client;
         if let Err(error) = sent {
             if !is_fenced(&error) && !error.fatal {
                 // Else it would hold readers back until its time-out, or the next writer.
@@ -80,18 +83,16 @@ impl ExclusiveWriter for KafkaExclusive {
         Ok((high_watermark - 1).max(0))
     }
 
-    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
-        self.write(topic, partition, &records, None)
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
+        self.write(writes, None)
     }
 
     fn commit_with_offsets(
         self: Box<Self>,
-        topic: &TopicName,
-        partition: i32,
-        record: LogRecord,
+        writes: &[PartitionWrite],
         group: &str,
         offsets: &[GroupOffset],
     ) -> Result<(), ExclusiveError> {
-        self.write(topic, partition, &[record], Some((group, offsets)))
+        self.write(writes, Some((group, offsets)))
     }
 }

@@ -1,68 +1,99 @@
 //! A Kafka cluster as a [`Log`]: opens sessions, writers and readers, and appends outside of sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig, READER_GROUP};
+use super::client_pool::ClientPool;
+use super::config::{CALL_TIMEOUT, READER_GROUP};
+use super::credentials::{Connection, Credentials};
 use super::deliver::deliver;
+use super::departed::Departed;
 use super::error::{of_topic, unavailable};
 use super::exclusive::KafkaExclusive;
-use super::raw::{Client, END, PartitionList, Position, RawError};
+use super::options::KafkaConfig;
+use super::raw::{Client, END, FIRST, PartitionList, Position, RawError};
 use super::reader::ReaderCache;
 use super::session::KafkaSession;
+use super::team_logs::TeamLogs;
 use super::topic_reader::KafkaTopicReader;
 use super::topics::Topics;
-use crate::model::names::TopicName;
+use crate::model::codes::Code;
+use crate::model::names::{TeamName, TopicName};
 use crate::ports::{
     ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, PartitionEnds, Session, SessionError,
     SessionOptions, TopicInfo, TopicReader, TopicSize,
 };
 
-/// A Kafka cluster.
+/// A client that is kept for the next call, with the generation of its properties.
+type Kept = Mutex<Option<(u64, Client)>>;
+
+/// Partitions of one question for their ends.
+const ENDS_AT_ONCE: usize = 256;
+
+/// A Kafka cluster, with the rights of the host or of one team.
 pub struct KafkaLog {
-    pub(super) config: KafkaConfig,
+    pub(super) connection: Connection,
+    teams: TeamLogs<Self>,
     pub(super) topics: Topics,
     readers: ReaderCache,
+    departed: Departed,
     /// A writer for each topic that is appended to, which are a few control topics: one that takes nothing holds up no
     /// other.
-    writers: Mutex<BTreeMap<TopicName, Arc<Mutex<Option<Client>>>>>,
+    writers: Mutex<BTreeMap<TopicName, Arc<Kept>>>,
     /// Asks for ends as one that reads uncommitted records.
-    watermarks: Mutex<Option<Client>>,
+    watermarks: Kept,
     /// Asks for ends as one that reads committed records.
-    ends: Mutex<Option<Client>>,
+    ends: Kept,
+    /// Clients that ask for offsets of groups.
+    pub(super) outsiders: ClientPool,
 }
 
 impl KafkaLog {
-    /// Makes the clients; the brokers need not be there yet.
+    /// Reads the properties and follows them; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
-        let topics = Topics::new(&config)?;
-        Ok(Self {
-            config,
-            topics,
+        let credentials = Credentials::open(&config).map_err(LogError::Refused)?;
+        Credentials::follow(&credentials).map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let log = Self::on(Connection::new(&config.brokers, &credentials, None));
+        // Properties that librdkafka does not take are told at the start. A source of tokens may come up later.
+        match log.topics.admin() {
+            Ok(_) | Err(LogError::NoToken(_)) => Ok(log),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn on(connection: Connection) -> Self {
+        Self {
+            topics: Topics::new(connection.clone()),
+            departed: Departed::new(connection.clone()),
+            connection,
+            teams: TeamLogs::default(),
             readers: ReaderCache::default(),
             writers: Mutex::default(),
             watermarks: Mutex::default(),
             ends: Mutex::default(),
-        })
+            outsiders: ClientPool::default(),
+        }
     }
 }
 
 /// Calls a client that is kept for the next call, unless the call fails.
 fn with_client<T>(
-    kept: &Mutex<Option<Client>>,
+    kept: &Kept,
+    generation: u64,
     open: impl FnOnce() -> Result<Client, RawError>,
     call: impl FnOnce(&Client) -> Result<T, LogError>,
 ) -> Result<T, LogError> {
     let mut kept = kept.lock();
-    let client = match kept.take() {
+    let usable = kept.take().filter(|(of, _)| *of == generation);
+    let client = match usable.map(|(_, client)| client) {
         Some(client) => client,
         None => open().map_err(unavailable)?,
     };
     let answer = call(&client)?;
-    *kept = Some(client);
+    *kept = Some((generation, client));
     Ok(answer)
 }
 
@@ -78,11 +109,20 @@ impl Log for KafkaLog {
     ) -> Result<Box<dyn Session>, SessionError> {
         let batch_bytes = match self.topics.wait_reachable(options.outputs.first(), is_stopped) {
             Ok(()) => self.topics.least_record_bytes_max(&options.outputs),
+            Err(LogError::Unauthorized(message)) => {
+                return Err(SessionError::Ended { code: Code::Unauthorized, message });
+            }
+            Err(LogError::NoToken(message)) => return Err(SessionError::Ended { code: Code::KafkaToken, message }),
             Err(_) if is_stopped() => return Err(SessionError::Restart("the opening was stopped".into())),
             // The producer says more of the outage.
             Err(_) => usize::MAX,
         };
-        Ok(Box::new(KafkaSession::open(&self.config, options, batch_bytes, is_stopped)?))
+        Ok(Box::new(KafkaSession::open(&self.connection, &self.departed, options, batch_bytes, is_stopped)?))
+    }
+
+    fn of_team(&self, team: &TeamName) -> Option<Arc<dyn Log>> {
+        let connection = self.connection.of_team(team)?;
+        Some(self.teams.get(team, Instant::now(), || Self::on(connection)))
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
@@ -91,6 +131,11 @@ impl Log for KafkaLog {
 
     fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
         self.topics.sizes(names)
+    }
+
+    fn foreign_writers(&self, topic: &TopicName) -> Result<Option<BTreeSet<String>>, LogError> {
+        let properties = self.connection.properties().map_err(unavailable)?;
+        self.topics.foreign_writers(topic, properties.get("sasl.username"))
     }
 
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
@@ -109,7 +154,8 @@ impl Log for KafkaLog {
         let writer = self.writers.lock().entry(topic.clone()).or_default().clone();
         with_client(
             &writer,
-            || Client::producer(&self.config.writer()),
+            self.connection.generation(),
+            || self.connection.writer(),
             |client| {
                 let handle = client.topic(topic.as_str()).map_err(unavailable)?;
                 deliver(client, &handle, partition, &records).map_err(|error| of_topic(topic, error))
@@ -118,7 +164,7 @@ impl Log for KafkaLog {
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
-        Ok(Box::new(KafkaExclusive::open(&self.config, id)?))
+        Ok(Box::new(KafkaExclusive::open(&self.connection, id)?))
     }
 
     fn read(
@@ -129,36 +175,64 @@ impl Log for KafkaLog {
         wait: Duration,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
-        let page = self.readers.read(&self.config, (topic, partition, offset), wait, bytes_max)?;
+        let page = self.readers.read(&self.connection, (topic, partition, offset), wait, bytes_max)?;
         let (_, end_offset) = self.offsets(topic, partition)?;
         Ok(Page { end_offset, ..page })
     }
 
     fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
         let partitions = self.partitions(topic)?;
-        Ok(Box::new(KafkaTopicReader::open(&self.config, topic, partitions)?))
+        Ok(Box::new(KafkaTopicReader::open(&self.connection, topic, partitions)?))
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         self.topics.offsets(topic, partition)
     }
 
-    /// One request to each leader, for whatever number of partitions. One without a leader is not known.
-    fn ends(&self, partitions: &[(TopicName, i32)]) -> Result<PartitionEnds, LogError> {
-        let mut list = PartitionList::new();
-        partitions.iter().for_each(|(topic, partition)| list.add(topic.as_str(), *partition, END, ""));
+    /// Two requests to each leader, for whatever number of partitions.
+    fn bounds(&self, topic: &TopicName) -> Result<Vec<(i64, i64)>, LogError> {
+        let partitions = self.partitions(topic)?;
         with_client(
             &self.ends,
-            || Client::consumer(&self.config.reader(READER_GROUP)),
+            self.connection.generation(),
+            || self.connection.reader(READER_GROUP),
             |client| {
-                let asked = client.look_up_offsets(&list, CALL_TIMEOUT);
-                let known = list.entries().into_iter().filter(|position| position.offset >= 0);
-                let end = |position: Position| Some(((position.topic.parse().ok()?, position.partition), position.offset));
-                let ends: BTreeMap<_, _> = known.filter_map(end).collect();
-                match asked {
-                    Err(error) if ends.is_empty() => Err(unavailable(error)),
-                    _ => Ok(Arc::new(ends)),
+                let ask = |bound: i64| {
+                    let mut list = PartitionList::new();
+                    (0..partitions).for_each(|partition| list.add(topic.as_str(), partition, bound, ""));
+                    client.look_up_offsets(&list, CALL_TIMEOUT).map_err(|error| of_topic(topic, error))?;
+                    Ok(list.entries().into_iter().map(|position| position.offset))
+                };
+                Ok(ask(FIRST)?.zip(ask(END)?).collect())
+            },
+        )
+    }
+
+    /// One request to each leader for every few hundred partitions: librdkafka looks for each of a list from its beginning. A
+    /// partition without a leader is not known.
+    fn ends(&self, partitions: &[(TopicName, i32)]) -> Result<PartitionEnds, LogError> {
+        with_client(
+            &self.ends,
+            self.connection.generation(),
+            || self.connection.reader(READER_GROUP),
+            |client| {
+                let mut ends = BTreeMap::new();
+                for part in partitions.chunks(ENDS_AT_ONCE) {
+                    let mut list = PartitionList::new();
+                    part.iter().for_each(|(topic, partition)| list.add(topic.as_str(), *partition, END, ""));
+                    let asked = client.look_up_offsets(&list, CALL_TIMEOUT);
+                    let known = list.entries().into_iter().filter(|position| position.offset >= 0);
+                    let end =
+                        |position: Position| Some(((position.topic.parse().ok()?, position.partition), position.offset));
+                    let before = ends.len();
+                    ends.extend(known.filter_map(end));
+                    if let Err(error) = asked
+                        && ends.len() == before
+                    {
+                        return Err(unavailable(error));
+                    }
                 }
+                Ok(Arc::new(ends))
             },
         )
     }
@@ -166,7 +240,8 @@ impl Log for KafkaLog {
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
         with_client(
             &self.watermarks,
-            || Client::producer(&self.config.uncommitted()),
+            self.connection.generation(),
+            || self.connection.uncommitted(),
             |client| {
                 let ends = client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
                 ends.map(|(_, end)| end).map_err(unavailable)

@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::{CALL_TIMEOUT, DELIVERY_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
+use super::config::{CALL_TIMEOUT, DELIVERY_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
+use super::credentials::Connection;
 use super::error::{of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
@@ -43,18 +44,19 @@ pub(super) struct Producer {
 impl Producer {
     /// Opens a producer of `topics`; where changelogs are among them, deliveries are followed. With a transactional id and
     /// a timeout the producer fences an earlier owner of the id, and ends a transaction that the owner left open. It gives
-    /// up soon after `is_stopped` returns true.
+    /// up after `open_time`, and soon after `is_stopped` returns true.
     pub fn open(
-        config: &KafkaConfig,
+        connection: &Connection,
         transactional: Option<(&str, Duration)>,
         topics: &[TopicName],
         batch_bytes: usize,
+        open_time: Duration,
         is_stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Self, SessionError> {
         let reports = topics.iter().any(TopicName::is_internal);
-        let client = Client::producer(&config.producer(transactional, reports, batch_bytes)).map_err(restart)?;
+        let client = connection.producer(transactional, reports, batch_bytes).map_err(restart)?;
         if transactional.is_some() {
-            let deadline = Instant::now() + 2 * DELIVERY_TIMEOUT;
+            let deadline = Instant::now() + open_time;
             let init = || match client.init_transactions(OPEN_LOOK) {
                 Err(error) if is_stopped() => Err(RawError { retriable: false, ..error }),
                 ended => ended,
@@ -72,6 +74,11 @@ impl Producer {
             refused_sizes: Vec::new(),
             disconnects_before: 0,
         })
+    }
+
+    /// Uses another password for connections from now on.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<(), RawError> {
+        self.client.set_password(name, password)
     }
 
     /// Returns true if this producer must not be used for another transaction.

@@ -2,7 +2,7 @@
 //!
 //! A client is owned by one thread at a time. Everything `unsafe` of the host's Kafka code is in `raw/`. Callbacks run inside
 //! `consume`, `poll` and the blocking calls, on the calling thread; they only write to the client's `Events`, which the
-//! owner reads after the call.
+//! owner reads after the call. Only the one for tokens runs on a thread of librdkafka, and blocks there.
 //!
 //! | file | duty |
 //! |---|---|
@@ -17,9 +17,13 @@
 //! | `condition` | the waits of librdkafka's threads, by the monotonic clock |
 //! | `membership`, `consume`, `offsets` | the calls of a consumer |
 //! | `produce`, `transaction` | the calls of a producer |
-//! | `describe` | ids and sizes of topics |
-//! | `group_offsets` | committed offsets of a group |
+//! | `tokens` | tokens on their way to a client |
+//! | `waker` | ends the wait of a consumer |
+//! | `log_lines` | the log of a client of the rdkafka crate |
+//! | `describe`, `acls` | ids and sizes of topics; the ACLs of a topic |
+//! | `group_offsets`, `members` | committed offsets of a group; its members |
 
+mod acls;
 mod assignment;
 mod callbacks;
 mod client;
@@ -32,13 +36,18 @@ mod error;
 mod events;
 mod group_offsets;
 mod list;
+mod log_lines;
+mod members;
 mod membership;
 mod message;
 mod offsets;
 mod produce;
 mod sys;
+mod tokens;
 mod transaction;
+mod waker;
 
+pub(super) use acls::writers_of;
 pub(super) use client::{CLIENT_THREADS, Client};
 pub(super) use consume::FetchBuffer;
 pub(super) use convert::c_string;
@@ -47,6 +56,8 @@ pub(super) use error::{CodeName, ErrorCode, RawError};
 pub(super) use events::{FailedDelivery, RebalanceKind};
 pub(super) use group_offsets::CommittedOffset;
 pub(super) use list::{END, FIRST, NO_OFFSET, PartitionList, Position};
+pub(super) use log_lines::take_error_lines;
 pub(super) use membership::GroupMetadata;
 pub(super) use message::QueueMessage;
 pub(super) use produce::{Admission, TopicHandle};
+pub(super) use tokens::set_token;

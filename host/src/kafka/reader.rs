@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::config::{KafkaConfig, READER_GROUP};
+use super::config::READER_GROUP;
+use super::credentials::Connection;
 use super::error::{of_topic, unavailable};
 use super::raw::{Client, FetchBuffer, PartitionList, QueueMessage, RawError};
 use crate::model::names::TopicName;
@@ -37,6 +38,8 @@ struct IdleReader {
 /// Reads one partition from an offset on.
 struct PartitionReader {
     client: Client,
+    /// Of the properties that the client has.
+    generation: u64,
     next_offset: i64,
     /// Fetched, and left over from a page that was full.
     left: VecDeque<LogRecord>,
@@ -52,15 +55,16 @@ impl ReaderCache {
     /// waits for records.
     pub fn read(
         &self,
-        config: &KafkaConfig,
+        connection: &Connection,
         (topic, partition, offset): (&TopicName, i32, i64),
         wait: Duration,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
         let kept = self.idle.lock().remove(&(topic.clone(), partition, offset)).map(|idle| idle.reader);
+        let kept = kept.filter(|reader| reader.generation == connection.generation());
         let mut reader = match kept {
             Some(reader) => reader,
-            None => PartitionReader::open(config, topic, partition, offset).map_err(unavailable)?,
+            None => PartitionReader::open(connection, topic, partition, offset).map_err(unavailable)?,
         };
         let page = reader.page(wait, bytes_max).map_err(|error| of_topic(topic, error))?;
         self.keep((topic.clone(), partition, reader.next_offset), reader);
@@ -82,12 +86,14 @@ impl ReaderCache {
 // === impl PartitionReader ===
 
 impl PartitionReader {
-    fn open(config: &KafkaConfig, topic: &TopicName, partition: i32, offset: i64) -> Result<Self, RawError> {
-        let client = Client::consumer(&config.reader(READER_GROUP))?;
+    fn open(connection: &Connection, topic: &TopicName, partition: i32, offset: i64) -> Result<Self, RawError> {
+        let generation = connection.generation();
+        let client = connection.reader(READER_GROUP)?;
         let mut list = PartitionList::new();
         list.add(topic.as_str(), partition, offset, "");
         client.assign_only(&list)?;
-        Ok(Self { client, next_offset: offset, left: VecDeque::new(), end_seen: 0, buffer: FetchBuffer::default() })
+        let left = VecDeque::new();
+        Ok(Self { client, generation, next_offset: offset, left, end_seen: 0, buffer: FetchBuffer::default() })
     }
 
     fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {

@@ -4,10 +4,13 @@
 //! offset is not read, and neither is one whose committed offset lies outside of the partition: before its first offset records were
 //! deleted unread, and behind its end the log was cut short, or another topic was made under the name.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig};
+use super::config::CALL_TIMEOUT;
+use super::credentials::Connection;
 use super::raw::{Client, CommittedOffset, END, FIRST, NO_OFFSET, PartitionList, Position, RawError};
+use crate::model::revision::Progress;
 use crate::ports::NoPlace;
 
 /// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
@@ -52,14 +55,14 @@ impl OffsetProblem {
 /// Finds the start offsets of these partitions, in their order.
 pub(super) fn find(
     consumer: &Client,
-    config: &KafkaConfig,
+    connection: &Connection,
     group: &str,
     partitions: &[(&str, i32)],
 ) -> Result<Vec<StartOffset>, RawError> {
     let committed = committed(consumer, group, partitions)?;
     let mut found = Vec::new();
     for _ in 0..ASKED_MAX {
-        found = match compared(consumer, config, &committed) {
+        found = match compared(consumer, connection, &committed) {
             Ok(compared) => compared,
             // A partition without a leader holds up no other: an offset that is not in it shows when it is fetched.
             Err(error) => {
@@ -89,7 +92,7 @@ pub(super) fn committed(consumer: &Client, group: &str, partitions: &[(&str, i32
 
 /// Asks once. A coordinator that is changing, say, is asked again by the client itself, which waits for open transactions.
 fn ask(consumer: &Client, group: &str, list: &PartitionList) -> Result<Vec<CommittedOffset>, RawError> {
-    match consumer.group_offsets(group, list, OFFSETS_TIMEOUT) {
+    match consumer.group_offsets(group, list, true, OFFSETS_TIMEOUT) {
         Ok(answers) => Ok(answers),
         Err(error) => {
             tracing::debug!(group, %error, "the committed offsets are asked for again");
@@ -97,6 +100,24 @@ fn ask(consumer: &Client, group: &str, list: &PartitionList) -> Result<Vec<Commi
             Ok(list.entries().into_iter().map(CommittedOffset::Stable).collect())
         }
     }
+}
+
+/// The workers that committed these offsets, as far as their metadata names them: also of offsets that are not settled.
+pub(super) fn workers(consumer: &Client, group: &str, found: &[StartOffset]) -> BTreeSet<String> {
+    let unsettled = found.iter().filter(|start| start.problem == Some(OffsetProblem::Unsettled));
+    let list =
+        list_of(unsettled.map(|StartOffset { position, .. }| (position.topic.as_str(), position.partition, NO_OFFSET)));
+    let is_empty = list.entries().is_empty();
+    let asked = if is_empty { Ok(Vec::new()) } else { consumer.group_offsets(group, &list, false, OFFSETS_TIMEOUT) };
+    let committed = asked.unwrap_or_else(|error| {
+        tracing::debug!(group, %error, "the owners of unsettled offsets are not known");
+        Vec::new()
+    });
+    let unsettled = committed.into_iter().map(|offset| match offset {
+        CommittedOffset::Stable(position) | CommittedOffset::Unstable(position) => position.metadata,
+    });
+    let settled = found.iter().map(|start| start.position.metadata.clone());
+    settled.chain(unsettled).filter_map(|metadata| Progress::parse(&metadata, 0).ok()?.worker).collect()
 }
 
 fn uncompared(answer: CommittedOffset) -> StartOffset {
@@ -110,7 +131,7 @@ fn uncompared(answer: CommittedOffset) -> StartOffset {
 }
 
 /// Compares committed offsets with the partitions' first offsets and ends.
-fn compared(consumer: &Client, config: &KafkaConfig, committed: &[StartOffset]) -> Result<Vec<StartOffset>, RawError> {
+fn compared(consumer: &Client, connection: &Connection, committed: &[StartOffset]) -> Result<Vec<StartOffset>, RawError> {
     let with_offset = || committed.iter().filter(|start| start.problem.is_none()).map(|start| &start.position);
     let ask = |bound: i64| -> Result<Vec<Position>, RawError> {
         let list = list_of(with_offset().map(|position| (position.topic.as_str(), position.partition, bound)));
@@ -119,19 +140,18 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[StartOffset]) 
         }
         Ok(list.entries())
     };
-    let firsts = ask(FIRST)?;
-    let ends = ask(END)?;
-    let bound_of = |bounds: &[Position], position: &Position| {
-        let is_own = |other: &&Position| (&other.topic, other.partition) == (&position.topic, position.partition);
-        bounds.iter().find(is_own).map(|bound| bound.offset)
-    };
+    let firsts = by_partition(ask(FIRST)?);
+    let ends = by_partition(ask(END)?);
+    // An open transaction holds back the end that this consumer sees, and not the offsets that others commit.
+    let is_held_back = |position: &&Position| ends.get(&place(position)).is_some_and(|&end| position.offset > end);
+    let held_back: Vec<&Position> = with_offset().filter(is_held_back).collect();
+    let high_watermarks = high_watermarks(connection, &held_back)?;
     let mut found = Vec::new();
     for StartOffset { position, problem } in committed.iter().cloned() {
-        let problem = match (bound_of(&firsts, &position), bound_of(&ends, &position)) {
-            (Some(first), Some(stable_end)) => {
-                // An open transaction holds back the end that this consumer sees, and not the offsets that others commit.
-                let is_behind = position.offset > stable_end;
-                let end = if is_behind { high_watermark(config, &position)?.max(stable_end) } else { stable_end };
+        let at = place(&position);
+        let problem = match (firsts.get(&at), ends.get(&at)) {
+            (Some(&first), Some(&stable_end)) => {
+                let end = high_watermarks.get(&at).map_or(stable_end, |&end| end.max(stable_end));
                 let is_outside = !(first..=end).contains(&position.offset);
                 is_outside.then_some(OffsetProblem::OutOfRange { first, end })
             }
@@ -142,9 +162,25 @@ fn compared(consumer: &Client, config: &KafkaConfig, committed: &[StartOffset]) 
     Ok(found)
 }
 
-fn high_watermark(config: &KafkaConfig, position: &Position) -> Result<i64, RawError> {
-    let client = Client::producer(&config.uncommitted())?;
-    client.query_watermarks(&position.topic, position.partition, ENDS_TIMEOUT).map(|(_, end)| end)
+/// Offsets by topic and partition.
+type Bounds = BTreeMap<(String, i32), i64>;
+
+fn place(position: &Position) -> (String, i32) {
+    (position.topic.clone(), position.partition)
+}
+
+fn by_partition(positions: Vec<Position>) -> Bounds {
+    positions.into_iter().map(|position| ((position.topic, position.partition), position.offset)).collect()
+}
+
+/// The ends of these partitions, open transactions included. No client is made for none.
+fn high_watermarks(connection: &Connection, of: &[&Position]) -> Result<Bounds, RawError> {
+    if of.is_empty() {
+        return Ok(Bounds::new());
+    }
+    let list = list_of(of.iter().map(|position| (position.topic.as_str(), position.partition, END)));
+    connection.uncommitted()?.look_up_offsets(&list, ENDS_TIMEOUT)?;
+    Ok(by_partition(list.entries()))
 }
 
 fn list_of<'a>(partitions: impl Iterator<Item = (&'a str, i32, i64)>) -> PartitionList {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig, READER_GROUP};
+use super::config::{CALL_TIMEOUT, READER_GROUP};
+use super::credentials::Connection;
 use super::error::unavailable;
 use super::raw::{Client, FetchBuffer, PartitionList, QueueMessage};
 use crate::model::batch::RecordRef;
@@ -14,6 +15,9 @@ const RECORDS_MAX: usize = 2048;
 
 pub(super) struct KafkaTopicReader {
     client: Client,
+    connection: Connection,
+    /// Of the properties that the client has.
+    generation: u64,
     topic: TopicName,
     /// By partition: the offset to go on from.
     positions: Vec<i64>,
@@ -21,8 +25,9 @@ pub(super) struct KafkaTopicReader {
 }
 
 impl KafkaTopicReader {
-    pub fn open(config: &KafkaConfig, topic: &TopicName, partitions: i32) -> Result<Self, LogError> {
-        let client = Client::consumer(&config.reader(READER_GROUP)).map_err(unavailable)?;
+    pub fn open(connection: &Connection, topic: &TopicName, partitions: i32) -> Result<Self, LogError> {
+        let generation = connection.generation();
+        let client = connection.reader(READER_GROUP).map_err(unavailable)?;
         let mut list = PartitionList::new();
         let mut positions = Vec::new();
         for partition in 0..partitions {
@@ -31,12 +36,16 @@ impl KafkaTopicReader {
             positions.push(start);
         }
         client.assign_only(&list).map_err(unavailable)?;
-        Ok(Self { client, topic: topic.clone(), positions, buffer: FetchBuffer::default() })
+        let connection = connection.clone();
+        Ok(Self { client, connection, generation, topic: topic.clone(), positions, buffer: FetchBuffer::default() })
     }
 }
 
 impl TopicReader for KafkaTopicReader {
     fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError> {
+        if self.connection.generation() != self.generation {
+            return Err(LogError::Unavailable("the properties of its client have changed: it is opened again".into()));
+        }
         let positions = &mut self.positions;
         let mut failed = None;
         self.client.consume(&mut self.buffer, wait, RECORDS_MAX, &mut |message| match message {

@@ -1,19 +1,22 @@
 //! Topics of the cluster: listed, described and created, through the administration client of the rdkafka crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::{Client as RdClient, DefaultClientContext};
+use rdkafka::admin::{AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::metadata::Metadata;
 
-use super::config::{CALL_TIMEOUT, KafkaConfig, OPEN_LOOK, RECORD_BYTES_MAX};
+use super::admin::{self, Admin};
+use super::code::code;
+use super::config::{CALL_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
+use super::credentials::Connection;
 use super::error::{crate_unavailable, of_creation, of_metadata, of_watermarks, unavailable};
-use super::raw::{CLIENT_THREADS, TopicDescription, describe_topics};
+use super::raw::{TopicDescription, describe_topics, writers_of};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
-use crate::threads;
 
 /// Largest record that a topic takes by the default of Kafka (`message.max.bytes`), less the batch's own header.
 const RECORD_BYTES_DEFAULT: usize = 1_048_588 - BATCH_HEADER_BYTES;
@@ -27,29 +30,22 @@ const IN_SYNC_MIN: &str = "2";
 /// `segment.bytes` of a compacted topic of Sandbar's own. Kafka compacts no segment that is written to, and its default of
 /// 1 GiB would keep every change of a small store. Kafka Streams' changelogs have 50 MiB, too.
 const SEGMENT_BYTES: &str = "52428800";
+/// The principal of an ACL for all.
+const EVERYBODY: &str = "User:*";
 /// Between two looks at whether a created topic is known.
 const CREATED_LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct Topics {
-    brokers: String,
-    admin: AdminClient<DefaultClientContext>,
+    admin: Admin,
 }
 
 impl Topics {
-    /// Makes the client; the brokers need not be there yet.
-    pub fn new(config: &KafkaConfig) -> Result<Self, LogError> {
-        let admin = threads::with_room(CLIENT_THREADS, || config.admin().create());
-        let admin = admin.map_err(|error| LogError::Unavailable(error.to_string()))?;
-        let admin = admin.map_err(|error| LogError::Refused(error.to_string()))?;
-        Ok(Self { brokers: config.brokers.clone(), admin })
+    pub fn new(connection: Connection) -> Self {
+        Self { admin: Admin::new(connection) }
     }
 
-    pub fn admin(&self) -> &AdminClient<DefaultClientContext> {
-        &self.admin
-    }
-
-    pub fn client(&self) -> &RdClient<DefaultClientContext> {
-        self.admin.inner()
+    pub fn admin(&self) -> Result<Arc<admin::Client>, LogError> {
+        self.admin.client()
     }
 
     pub fn options() -> AdminOptions {
@@ -90,7 +86,7 @@ impl Topics {
 
     pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
         let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
-        let described = describe_topics(self.client(), &topics, CALL_TIMEOUT).map_err(unavailable)?;
+        let described = describe_topics(self.admin()?.inner(), &topics, CALL_TIMEOUT).map_err(unavailable)?;
         let size = |topic: TopicDescription| {
             let name = topic.topic.parse().ok()?;
             // A topic that is being made has none yet.
@@ -99,14 +95,33 @@ impl Topics {
         Ok(described.into_iter().filter_map(size).collect())
     }
 
+    /// See [`crate::ports::Log::foreign_writers`]. A host that shows a certificate does not know the name that brokers give
+    /// it: with one writer, it is that one.
+    pub fn foreign_writers(&self, topic: &TopicName, user: Option<&str>) -> Result<Option<BTreeSet<String>>, LogError> {
+        let mut writers = match writers_of(self.admin()?.inner(), topic.as_str(), CALL_TIMEOUT) {
+            Ok(writers) => writers,
+            Err(error) if code(error.code) == Code::Unauthorized => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let is_everybody = writers.contains(EVERYBODY);
+        match user {
+            Some(user) => drop(writers.remove(&format!("User:{user}"))),
+            None if writers.len() == 1 && !is_everybody => writers.clear(),
+            None => {}
+        }
+        Ok(Some(writers))
+    }
+
     /// Waits until a broker answers, for the time of one call at most. It gives up soon after `is_stopped` returns true.
     pub fn wait_reachable(&self, topic: Option<&TopicName>, is_stopped: &mut dyn FnMut() -> bool) -> Result<(), LogError> {
         let deadline = Instant::now() + CALL_TIMEOUT;
+        let admin = self.admin()?;
         loop {
-            match self.client().fetch_metadata(topic.map(TopicName::as_str), OPEN_LOOK) {
-                Err(error) if Instant::now() > deadline || is_stopped() => {
-                    return Err(LogError::Unavailable(format!("no answer from {}: {error}", self.brokers)));
-                }
+            let asked = admin.inner().fetch_metadata(topic.map(TopicName::as_str), OPEN_LOOK);
+            match self.admin.answered(&admin, asked) {
+                // To wait does not help.
+                Err(error @ (LogError::Unauthorized(_) | LogError::NoToken(_))) => return Err(error),
+                Err(error) if Instant::now() > deadline || is_stopped() => return Err(error),
                 Err(_) => {}
                 Ok(_) => return Ok(()),
             }
@@ -119,9 +134,9 @@ impl Topics {
         for topic in topics {
             match self.info(topic) {
                 Ok(info) => least = least.min(info.record_bytes_max),
-                Err(LogError::NoTopic(_) | LogError::Refused(_) | LogError::Unauthorized(_)) => {}
+                Err(LogError::NoTopic(_) | LogError::Full(_) | LogError::Refused(_) | LogError::Unauthorized(_)) => {}
                 // Each of the others would take a time-out, too.
-                Err(LogError::Unavailable(_)) => break,
+                Err(LogError::Unavailable(_) | LogError::NoToken(_)) => break,
             }
         }
         least
@@ -129,8 +144,9 @@ impl Topics {
 
     /// First offset and end of a partition, as a read_committed client sees it: the last stable offset.
     pub fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
+        let admin = self.admin()?;
         let ask = || {
-            let ends = self.client().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+            let ends = admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
             ends.map_err(|error| of_watermarks(topic, &error))
         };
         match ask() {
@@ -142,15 +158,16 @@ impl Topics {
 
     /// Creates a topic, unless it is there, and waits until brokers know it.
     pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        let brokers = self.metadata(None)?.brokers().len();
+        // The answer about one topic names all brokers too, and is small among thousands of topics.
+        let brokers = self.metadata(Some(&topic.name))?.brokers().len();
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         let new = creation(topic, brokers, retention.as_ref());
-        let created = block_on(self.admin.create_topics(&[new], &Self::options()));
+        let created = block_on(self.admin()?.create_topics(&[new], &Self::options()));
         let created = created.map_err(|error| crate_unavailable(&error))?;
         if let Some(Err((name, code))) = created.into_iter().next() {
             of_creation(&name, code)?;
         }
-        // A topic that was just created is not at once known to every broker.
+        // A topic that was just created is not at once known to every broker, nor to every question about it.
         let deadline = Instant::now() + CALL_TIMEOUT;
         loop {
             match self.info(&topic.name) {
@@ -161,14 +178,16 @@ impl Topics {
     }
 
     fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {
-        let asked = self.client().fetch_metadata(topic.map(TopicName::as_str), CALL_TIMEOUT);
-        asked.map_err(|error| LogError::Unavailable(format!("no answer from {}: {error}", self.brokers)))
+        let admin = self.admin()?;
+        let asked = admin.inner().fetch_metadata(topic.map(TopicName::as_str), CALL_TIMEOUT);
+        self.admin.answered(&admin, asked)
     }
 
     /// Without the right to describe a topic's settings, none are known.
     fn settings(&self, name: &TopicName) -> Settings {
         let topic = [ResourceSpecifier::Topic(name.as_str())];
-        let answers = block_on(self.admin.describe_configs(&topic, &Self::options())).unwrap_or_default();
+        let Ok(admin) = self.admin() else { return Settings::default() };
+        let answers = block_on(admin.describe_configs(&topic, &Self::options())).unwrap_or_default();
         let resource = answers.into_iter().next().and_then(Result::ok);
         let setting = |name: &str| resource.as_ref()?.entry_map().get(name)?.value.clone();
         // -1, for ever, is no number of milliseconds.

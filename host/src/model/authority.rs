@@ -21,6 +21,18 @@ pub enum HostName {
     Address(IpAddr),
 }
 
+// === impl HostName ===
+
+impl HostName {
+    /// Returns true for the names of this machine for itself, which nobody else can point elsewhere.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Name(name) => name == "localhost",
+            Self::Address(address) => address.to_canonical().is_loopback(),
+        }
+    }
+}
+
 // === impl Authority ===
 
 impl Authority {

@@ -1,6 +1,6 @@
 //! The one table of error codes. Each code names a failure, and has a page under `docs/errors/`.
 //!
-//! E0xx: a request was refused. E1xx: a guest failed. E2xx: the host, or the log or disk below it, failed.
+//! E0xx: a request was refused. E1xx: a guest failed, or cannot be had. E2xx: the host, or the log or disk below it, failed.
 //! A code is never reused for another failure, and every code has its page (a test checks both ways).
 
 use std::fmt;
@@ -75,12 +75,14 @@ codes! {
     CompileMemory = "E018", 422, "The module takes too much memory to compile",
         "split its largest function, or build it with optimisation";
     Init = "E019", 422, "The transform's init refused its configuration",
-        "correct the spec's config as the message says";
+        "correct `config` in the spec as the message says, which is the module's own; if it fails with every config, correct the \
+         module's init";
     Spec = "E020", 422, "The spec is not valid", "correct the listed fields";
     TopicMissing = "E021", 422, "A topic of the spec does not exist", "create the topic, or correct its name";
     ModuleMissing = "E022", 422, "The spec names a module that was never uploaded",
-        "upload it first (POST /v1/modules), or send it with the spec as multipart/form-data";
-    NoTransform = "E023", 404, "There is no such transform", "GET /v1/transforms lists all transforms";
+        "deploy it with its file (`sandbar deploy`); over HTTP: upload it first (POST /v1/modules), or send it with the spec as \
+         multipart/form-data";
+    NoTransform = "E023", 404, "There is no such transform", "`sandbar list` (GET /v1/transforms) lists all transforms";
     NoModule = "E024", 404, "There is no such module", "GET /v1/modules lists all modules";
     NoTopic = "E025", 404, "There is no such topic", "GET /v1/topics lists all topics";
     TopicInternal = "E026", 403, "The topic is Sandbar's own",
@@ -94,17 +96,17 @@ codes! {
         "send one part `spec` (JSON or YAML) and one part `module` (the .wasm file)";
     Busy = "E032", 503, "The host has too many requests of this kind", "retry in a moment";
     NotRunning = "E033", 409, "The transform is not in a state that allows this", "look at the transform's status";
-    NoRevision = "E034", 404, "There is no such revision", "GET .../revisions lists the kept revisions";
+    NoRevision = "E034", 404, "There is no such revision", "`sandbar revisions` (GET .../revisions) lists the kept revisions";
     RevisionModule = "E035", 409, "The revision's module is no longer stored",
-        "upload the module again (POST /v1/modules), then repeat the rollback";
+        "deploy the module again from its file (`sandbar deploy`), or upload it (POST /v1/modules) and repeat the rollback";
     KeyReused = "E036", 422, "The idempotency key was used for another request", "use a new key for each new request";
     Cycle = "E037", 422, "The transform would feed itself through others",
         "break the named path, or set allow_cycle: true if the cycle is intended";
     Contended = "E038", 503, "Other hosts kept changing the catalog", "nothing was changed: repeat the request";
     OffsetsInUse = "E040", 409, "The transform's offsets are in use",
-        "pause it first: sandbar pause TEAM/NAME, or POST .../pause";
+        "pause it first: `sandbar pause` (POST .../pause)";
     Offsets = "E041", 422, "The offsets are not valid",
-        "correct the listed offsets; GET .../offsets shows the range of each partition";
+        "correct the listed offsets; `sandbar offsets get` (GET .../offsets) shows the range of each partition";
     TrialLimit = "E042", 422, "The dry run went over its limits", "send fewer or smaller records";
     LogsTime = "E043", 503, "The search of the logs took too long",
         "ask for less with since=10m, or follow new lines only";
@@ -137,6 +139,58 @@ codes! {
     UploadCeiling = "E060", 429, "The team has uploaded too many bytes of modules",
         "wait until older uploads count no more, use another host, or have the named key raised in the file of teams";
     TeamsFile = "E061", 500, "The file of teams is not valid", "correct the named place; docs/teams.md lists every key";
+    LogFull = "E063", 422, "The log has no room for another topic or its partitions",
+        "use fewer partitions, or a topic that is there; the message names the limit";
+    TopicDenied = "E064", 403, "The team may not use a topic",
+        "use another topic, or have the pattern added to the team's topics in the file of teams: docs/teams.md";
+    TopicOwned = "E065", 403, "The topic belongs to a team that does not accept records of this one",
+        "write into another topic, or ask the named team to add this one to its accepts_from in the file of teams";
+    SecretMissing = "E066", 422, "A secret of the config is missing",
+        "correct its name, or have the operator add it on every host: docs/secrets.md";
+    SecretUnusable = "E067", 422, "A secret of the config cannot be used",
+        "have the operator correct it on every host: docs/secrets.md";
+    ClientRoles = "E068", 500, "The file of clients' roles is not valid",
+        "correct the named place; docs/security.md shows the form of the file";
+    Keyring = "E069", 500, "The system's keyring cannot be used",
+        "unlock it, or keep the token in a file: sandbar login --store file";
+    NoTls = "E070", 500, "The host would listen beyond this machine without TLS",
+        "give it --tls-cert and --tls-key; or --insecure-no-tls, if a proxy speaks TLS and nobody can pass by it";
+    NoSignIn = "E071", 500, "The host would listen beyond this machine without sign-in",
+        "give it --auth required (docs/security.md), let it listen on 127.0.0.1, or give it --insecure-no-auth";
+    TlsFiles = "E072", 500, "A certificate or key of TLS is not usable",
+        "correct the named file; docs/security.md shows which files TLS needs";
+    TlsConnection = "E073", 400, "No TLS connection could be made",
+        "docs/errors/E073.md has a remedy for each reason";
+    Unprotected = "E074", 400, "The request would leave the protection of TLS or of the cluster",
+        "use the https URL of a host of the cluster";
+    NotSignedIn = "E075", 401, "The caller is not recognised",
+        "sign in: sandbar login, SANDBAR_TOKEN, or an Authorization header with a valid token";
+    Forbidden = "E076", 403, "The caller's roles do not permit this",
+        "`sandbar whoami` lists your roles; an admin of the team or the cluster can make a token with others";
+    RequestRate = "E077", 429, "The caller sends too many requests",
+        "send fewer; the Retry-After header has the seconds, and --requests-per-principal-max the limit";
+    TokenRequest = "E078", 422, "The token cannot be made as it was asked for", "correct the listed fields";
+    NoToken = "E079", 404, "There is no such token", "`sandbar token list` lists the tokens that you may see";
+    AuditUnavailable = "E080", 503, "The audit topic cannot be written or read now",
+        "nothing was changed: repeat the request; look at the brokers";
+    AccessOptions = "E081", 500, "The host's options for sign-in are not valid",
+        "correct the named option or file; docs/security.md describes them";
+    OidcKeys = "E082", 503, "The keys of the identity provider are not known now",
+        "look at the provider, and at the host's way to it; tokens that begin with sbr_ are taken meanwhile";
+    OidcOptions = "E083", 500, "The host's options for the identity provider are not valid",
+        "correct the named option or file; docs/security.md describes them";
+    OidcLogin = "E084", 401, "The sign-in at the identity provider failed",
+        "sign in again: sandbar login --oidc";
+    RedactionRule = "E085", 500, "A rule of redaction is not valid",
+        "correct the named place of the file of teams; docs/teams.md#redaction lists the keys and the form of paths";
+    Redacted = "E086", 403, "The content is redacted for the caller",
+        "ask for the role data in the named team, which owns the topic that the content comes from";
+    Unsigned = "E087", 403, "The module is not signed",
+        "sign it with a key of the team: sandbar sign MODULE --key FILE --team TEAM; sandbar deploy finds MODULE.sig";
+    BadSignature = "E088", 403, "The module's signature does not count",
+        "sign the module with a key that the file of teams has for the team: docs/errors/E088.md lists the reasons";
+    SigningKey = "E089", 400, "A signing key is not usable",
+        "make one with `sandbar sign key generate --out FILE`; docs/errors/E089.md lists the forms that are read";
 
     GuestFailed = "E101", 422, "The transform refused a record",
         "the message is the transform's own; correct the record or the transform";
@@ -157,6 +211,8 @@ codes! {
         "the message names the topic and its reason; docs/errors/E109.md lists the reasons";
     DeadLetterRefused = "E110", 502, "A topic refused a dead letter",
         "correct the dead-letter topic as the message says, then: sandbar resume TEAM/NAME";
+    Registry = "E111", 502, "A module cannot be pulled from its registry",
+        "docs/errors/E111.md has a remedy for each reason";
 
     LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now",
         "nothing is lost and the host retries; look at the brokers";
@@ -211,6 +267,18 @@ codes! {
         "the message is the broker's; docs/errors/E233.md lists the reasons";
     RecordsDamaged = "E234", 502, "Records of a partition cannot be read",
         "look at the broker's disk and its replicas; docs/errors/E234.md shows how to go on behind them";
+    TableKeys = "E235", 422, "The topic of a table has one key in two spellings",
+        "have the topic written anew by one converter: docs/errors/E235.md";
+    SecretUnavailable = "E236", 503, "A host cannot give a transform its secrets",
+        "add or correct the named secret on this host; the host tries again by itself";
+    KafkaProperty = "E240", 500, "A Kafka property is Sandbar's own",
+        "leave the property out; docs/errors/E240.md lists those that may not be set";
+    KafkaCredentials = "E241", 502, "Properties or credentials for Kafka cannot be used",
+        "mend the file that the message names; it is read again within seconds";
+    ControlTopicOpen = "E242", 500, "Others than the hosts may write to a control topic",
+        "give the right to the hosts' principal alone: docs/security.md has the ACLs";
+    KafkaToken = "E243", 502, "There is no token to log in to Kafka with",
+        "the message says who refused it, and the host tries again by itself; docs/errors/E243.md lists the reasons";
 }
 
 impl Code {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,6 +31,10 @@ pub enum Format {
     Host,
     /// A transform on a host, in the status topic.
     Status,
+    /// A token, in the tokens topic.
+    Token,
+    /// An entry of the audit topic.
+    Audit,
     /// A store on a host's disk.
     Store,
 }
@@ -39,7 +44,7 @@ const VERSION_MAX: u64 = 1000;
 
 impl Format {
     /// Every format that hosts tell each other of: a store on a disk is its host's own.
-    pub const SHARED: [Format; 8] = [
+    pub const SHARED: [Format; 10] = [
         Self::Deployment,
         Self::Revision,
         Self::Spec,
@@ -48,6 +53,8 @@ impl Format {
         Self::Changelog,
         Self::Host,
         Self::Status,
+        Self::Token,
+        Self::Audit,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -60,13 +67,18 @@ impl Format {
             Self::Changelog => "changelog",
             Self::Host => "host",
             Self::Status => "status",
+            Self::Token => "token",
+            Self::Audit => "audit",
             Self::Store => "store",
         }
     }
 
     /// The highest version that this host reads, which is also the one that it writes.
     pub const fn version(self) -> u32 {
-        1
+        match self {
+            Self::Spec => PLACEMENT,
+            _ => 1,
+        }
     }
 
     /// The JSON field that holds the version. A host's record has the host's own version in `version` since 0.1.
@@ -132,14 +144,14 @@ pub fn encode<T: Serialize>(format: Format, value: &T) -> Vec<u8> {
 }
 
 /// Reads a value, once its version is known to be one that this host reads.
-pub fn decode<T: DeserializeOwned>(format: Format, json: &[u8]) -> Result<T, Unreadable> {
+pub fn decode<T: DeserializeOwned>(format: Format, json_text: &[u8]) -> Result<T, Unreadable> {
     let foreign = |error: serde_json::Error| unreadable(format, &error);
-    let fields: BTreeMap<String, &serde_json::value::RawValue> = serde_json::from_slice(json).map_err(foreign)?;
+    let fields: BTreeMap<String, &serde_json::value::RawValue> = json::read(json_text).map_err(foreign)?;
     if let Some(version) = fields.get(format.field()) {
-        let version: u64 = serde_json::from_str(version.get()).map_err(foreign)?;
+        let version: u64 = json::read(version.get().as_bytes()).map_err(foreign)?;
         format.check(Some(version))?;
     }
-    serde_json::from_slice(json).map_err(foreign)
+    json::read(json_text).map_err(foreign)
 }
 
 /// No newer host changes the type of a field without a new version: only names may be new to this one.
@@ -156,13 +168,13 @@ fn unreadable(format: Format, error: &serde_json::Error) -> Unreadable {
 pub struct Head(serde_json::Map<String, Value>);
 
 impl Head {
-    pub fn of(json: &[u8]) -> Self {
-        Self(serde_json::from_slice(json).unwrap_or_default())
+    pub fn of(json_text: &[u8]) -> Self {
+        Self(json::read(json_text).unwrap_or_default())
     }
 
     /// A field, if it is there and as this host knows it.
     pub fn get<T: DeserializeOwned>(&self, field: &str) -> Option<T> {
-        T::deserialize(self.0.get(field)?).ok()
+        json::of_value(self.0.get(field)?).ok()
     }
 }
 
@@ -176,7 +188,14 @@ pub struct SpecField {
 }
 
 /// Fields that came after version 1. Each is left out of a record while nobody has set it.
-pub const SPEC_FIELDS: &[SpecField] = &[];
+pub const SPEC_FIELDS: &[SpecField] =
+    &[SpecField { path: "commit_interval.min", since: 3 }, SpecField { path: "hosts", since: PLACEMENT }];
+
+/// The version of specs whose hosts place transforms: hosts that know no lower one run all of them.
+pub const PLACEMENT: u32 = 3;
+
+/// References to secrets in a config: a new meaning of an old field, for configs that have any.
+pub const SECRETS: SpecField = SpecField { path: "config", since: 2 };
 
 /// The fields among `table` that a spec has.
 pub fn younger_fields<'a>(spec: &Value, table: &'a [SpecField]) -> Vec<&'a SpecField> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::Code;
 use super::names::Digest;
+use super::secret::SecretError;
 use super::text;
 
 /// Most text of the module's own in an error.
@@ -21,7 +22,7 @@ pub struct ModuleInfo {
     pub exports: Vec<String>,
 }
 
-/// Why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`].
+/// Why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`] and [`ModuleError::Table`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ModuleError {
     #[error("the module does not begin with \\0asm: it is not WebAssembly")]
@@ -58,6 +59,9 @@ pub enum ModuleError {
     /// `init` returned an error: its message.
     #[error("init refused the configuration: {0}")]
     Init(String),
+    /// The host that was asked cannot give a secret to `init`.
+    #[error("a secret of the config cannot be used: {0}")]
+    Secret(SecretError),
     /// `init` (or the start of an instance) trapped.
     #[error("the module trapped in init: {0}")]
     Trap(String),
@@ -65,6 +69,9 @@ pub enum ModuleError {
     Timeout(String),
     #[error("the module ran out of memory in init ({0})")]
     Memory(String),
+    /// A table of the spec cannot be used now.
+    #[error("{message}")]
+    Table { code: Code, message: String },
     /// The host's own fault: no compiler process, no memory, no disk.
     #[error("{0}")]
     Host(String),
@@ -87,9 +94,12 @@ impl ModuleError {
             Self::CompileCrash { .. } => Code::CompileCrash,
             Self::Busy => Code::Busy,
             Self::Init(_) => Code::Init,
+            Self::Secret(SecretError::Missing(_)) => Code::SecretMissing,
+            Self::Secret(SecretError::Unusable(_)) => Code::SecretUnusable,
             Self::Trap(_) => Code::Trap,
             Self::Timeout(_) => Code::Timeout,
             Self::Memory(_) => Code::Memory,
+            Self::Table { code, .. } => *code,
             Self::Host(_) => Code::HostResources,
         }
     }
@@ -108,6 +118,7 @@ impl ModuleError {
             Self::Timeout(message) => Self::Timeout(cut(message)),
             Self::Memory(message) => Self::Memory(cut(message)),
             Self::Host(message) => Self::Host(cut(message)),
+            Self::Table { code, message } => Self::Table { code, message: cut(message) },
             Self::Structure { part, found, max } => Self::Structure { part: cut(part), found, max },
             whole @ (Self::NotWasm
             | Self::CoreModule
@@ -115,6 +126,7 @@ impl ModuleError {
             | Self::CompileTimeout { .. }
             | Self::CompileMemory { .. }
             | Self::ArtifactTooLarge { .. }
+            | Self::Secret(_)
             | Self::Busy) => whole,
         }
     }

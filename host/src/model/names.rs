@@ -84,6 +84,18 @@ name!(
     dns_label
 );
 name!(
+    /// The name of a token, for people. A DNS label (RFC 1123).
+    TokenName,
+    "token name",
+    dns_label
+);
+name!(
+    /// The id of a token, which is no secret. A DNS label (RFC 1123).
+    TokenId,
+    "token id",
+    dns_label
+);
+name!(
     /// A Kafka topic, by Kafka's own rule (`org.apache.kafka.common.internals.Topic`).
     TopicName,
     "topic name",

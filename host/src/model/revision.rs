@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::format::{Format, Unreadable, decode, encode};
 use super::names::{Digest, TransformId};
 use super::random::random_id;
+use super::signature::Envelope;
 use super::spec::{Problem, RawSpec, Spec};
 use super::units::Timestamp;
 
@@ -34,6 +35,9 @@ pub struct Deployment {
     /// The partitions of all inputs together, when the current revision was deployed. `None`: a host of 0.1 deployed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<u32>,
+    /// The signature of the module, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Envelope>,
     /// Fields that this host does not know and need not: it writes them back as they came.
     #[serde(flatten)]
     pub rest: serde_json::Map<String, serde_json::Value>,
@@ -130,6 +134,9 @@ pub struct Revision {
     /// The revision whose content this one has again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u64>,
+    /// The signature of the module, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Envelope>,
 }
 
 impl Revision {
@@ -146,6 +153,7 @@ impl Revision {
             changes: 0,
             requests: Vec::new(),
             partitions: None,
+            signature: self.signature.clone(),
             rest: serde_json::Map::new(),
             unread: None,
         }
@@ -183,6 +191,9 @@ pub struct Progress {
     /// Resets of the state at that time: `changelogs` is about the changelogs since the last of them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resets: u64,
+    /// The worker that committed it, where the next owner may end a transaction that it left open: its host and number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
@@ -269,6 +280,7 @@ impl Deployment {
             changed_at: self.changed_at,
             cause: Cause::Deploy,
             rolled_back_to: None,
+            signature: self.signature.clone(),
         }
     }
 }
@@ -319,7 +331,7 @@ mod tests {
         check(r#"{"revision":3,"since":-9223372036854775808}"#, FOREIGN);
         check(r#"{"revision":-1}"#, FOREIGN);
         let changelogs = [("levels".to_owned(), 7)].into();
-        let progress = Progress { revision: 3, since: 40, changelogs, resets: 1 };
+        let progress = Progress { revision: 3, since: 40, changelogs, resets: 1, worker: Some("a.0".to_owned()) };
         assert_eq!(Progress::parse(&progress.to_string(), 7), Ok(progress));
     }
 }

@@ -1,6 +1,7 @@
 //! A sample: a record with its outputs, as a tail shows it.
 
 use super::names::TopicName;
+use super::redaction::first_name;
 use super::text;
 use super::units::Timestamp;
 
@@ -27,7 +28,8 @@ pub struct SampledOutput {
     pub content: Content,
 }
 
-/// A record's bytes, key and value cut to [`Content::PART_BYTES_MAX`] each, headers to [`Content::HEADERS_BYTES_MAX`].
+/// A record's bytes, key and value cut to [`Content::PART_BYTES_MAX`] each, headers to [`Content::HEADERS_BYTES_MAX`]. The
+/// headers of a dead letter come first: they say whose rules the record has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     pub timestamp: i64,
@@ -51,7 +53,9 @@ impl Content {
         let mut cut = is_long(key) || is_long(value) || headers.len() > Self::HEADERS_MAX;
         let mut left = Self::HEADERS_BYTES_MAX;
         let mut shown = Vec::new();
-        for (name, value) in headers.iter().take(Self::HEADERS_MAX) {
+        let mut headers: Vec<_> = headers.iter().collect();
+        headers.sort_by_key(|(name, _)| rank(name));
+        for (name, value) in headers.into_iter().take(Self::HEADERS_MAX) {
             let own_name = text::cut(name, left);
             left -= own_name.len();
             let own_value = value.map(|value| part(value, left));
@@ -78,6 +82,18 @@ impl Sample {
     pub fn bytes(&self) -> usize {
         let outputs = self.outputs.iter().map(|output| output.content.bytes() + output.topic.as_str().len());
         256 + self.input.bytes() + outputs.sum::<usize>() + self.failed.as_ref().map_or(0, |(_, message)| message.len())
+    }
+}
+
+/// The place of a header among those of a record, so that no other header takes the room of a dead letter's topic.
+fn rank(name: &str) -> u8 {
+    const OF_LETTER: &str = "sandbar.error.";
+    let is_renamed = first_name(name) != name;
+    match first_name(name).strip_prefix(OF_LETTER) {
+        Some("topic") if !is_renamed => 0,
+        Some("topic") => 1,
+        Some(_) => 2,
+        None => 3,
     }
 }
 
@@ -123,5 +139,26 @@ mod tests {
             let content = Content::of(0, None, None, &headers);
             assert!(content.bytes() <= Content::HEADERS_BYTES_MAX && content.cut, "{} bytes", content.bytes());
         }
+    }
+
+    #[test]
+    fn the_headers_of_a_dead_letter_are_shown_before_others() {
+        let long = vec![b'm'; Content::HEADERS_BYTES_MAX];
+        let mut headers = vec![("h", Some(long.as_slice())); Content::HEADERS_MAX];
+        headers.extend([
+            ("was.sandbar.error.message", Some(long.as_slice())),
+            ("was.sandbar.error.topic", Some(b"first".as_slice())),
+            ("sandbar.error.topic", Some(b"second".as_slice())),
+            ("sandbar.error.message", Some(b"m".as_slice())),
+        ]);
+        let content = Content::of(0, None, None, &headers);
+        let shown = |index: usize| (content.headers[index].0.as_str(), content.headers[index].1.as_deref());
+        assert_eq!(shown(0), ("sandbar.error.topic", Some(b"second".as_slice())));
+        assert_eq!(shown(1), ("was.sandbar.error.topic", Some(b"first".as_slice())));
+        assert_eq!(shown(2).0, "was.sandbar.error.message");
+        assert_eq!((content.headers.len(), content.cut), (Content::HEADERS_MAX, true));
+        // Others stay in their order.
+        let content = Content::of(0, None, None, &[("b", None), ("a", None), ("sandbar.error", None)]);
+        assert_eq!(content.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b", "a", "sandbar.error"]);
     }
 }

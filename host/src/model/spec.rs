@@ -4,6 +4,8 @@
 //! problems at once. Every limit has its name and default here, and its range in `checker`.
 
 mod checker;
+mod commit_interval;
+mod hosts;
 mod valid;
 
 use indexmap::IndexMap;
@@ -13,11 +15,13 @@ use super::names::TopicName;
 use super::units::{Bytes, Span};
 
 pub use super::start::{Start, StartSpec};
+pub use commit_interval::CommitInterval;
+pub use hosts::Hosts;
 pub use valid::Spec;
 
 /// A spec as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping with the fields of a spec")]
 pub struct RawSpec {
     /// Owner. In a request it may be left out: the URL has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +38,7 @@ pub struct RawSpec {
     /// Alias (which the guest uses) to topic. They must exist. The first is the default of a record that names none.
     #[serde(default)]
     pub outputs: IndexMap<String, String>,
-    /// Handed to the guest's `init`. Any JSON object.
+    /// Handed to the guest's `init`. Any JSON object. Secrets are references: see [`super::secret`].
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
     /// `exactly-once` (the default) or `at-least-once`.
@@ -60,17 +64,20 @@ pub struct RawSpec {
     /// Permits that records of this transform come back to it through other transforms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_cycle: bool,
-    /// Time between commits: 10ms to 5s.
+    /// Time between commits: 10ms to 5s, or `{min, max}`: the longest time while little is open, the shortest while much is.
     #[serde(default = "default_commit_interval")]
-    pub commit_interval: Span,
+    pub commit_interval: CommitInterval,
     /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
     #[serde(default = "default_workers")]
     pub workers: u32,
+    /// Hosts that run it: 1 to 1000, or `all`. Without it, two or more, by its partitions and its load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Hosts>,
 }
 
 /// One store of a transform. There is one for each partition number of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping, such as {ttl: 30days}")]
 pub struct StoreSpec {
     /// The place of the store on a host: `disk` (the default, with a cache of hot entries) or `memory`.
     pub store: StoreKind,
@@ -111,7 +118,7 @@ pub enum Delivery {
 
 /// The error policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping, such as {then: dead-letter}")]
 pub struct OnError {
     #[serde(default)]
     pub retry: Retry,
@@ -123,9 +130,10 @@ pub struct OnError {
     pub dead_letter_topic: Option<TopicName>,
 }
 
-/// The repetitions of a failed record. Guests are deterministic, so the default is none.
+/// The repetitions of a failed record. A guest that reads no table and no time fails in the same way again, so the default is
+/// none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping, such as {attempts: 3, backoff: 200ms}")]
 pub struct Retry {
     /// 0 to 10.
     #[serde(default)]
@@ -156,7 +164,7 @@ pub enum Then {
 
 /// The resources that one instance of a transform may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping, such as {memory: 64MiB}")]
 pub struct Limits {
     /// Memory of one instance (one per partition), its tables and own size in the host too: 1MiB to 1GiB.
     pub memory: Bytes,
@@ -197,8 +205,8 @@ impl Default for Limits {
     }
 }
 
-fn default_commit_interval() -> Span {
-    Span::ms(100)
+fn default_commit_interval() -> CommitInterval {
+    CommitInterval::fixed(Span::ms(100))
 }
 
 fn default_backoff() -> Span {

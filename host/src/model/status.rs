@@ -223,6 +223,9 @@ pub struct TransformStatus {
     pub truncated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<OmittedPartitions>,
+    /// The number of hosts that the busy workers of this one ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_wanted: Option<u32>,
 }
 
 /// The partitions of a status that are not listed in it.
@@ -251,8 +254,8 @@ impl TransformStatus {
         let alike = |a: &PartitionStatus, b: &PartitionStatus| {
             (&a.topic, a.partition, a.state, a.revision, &a.error) == (&b.topic, b.partition, b.state, b.revision, &b.error)
         };
-        (self.state, self.revision, &self.rollout, &self.error)
-            == (other.state, other.revision, &other.rollout, &other.error)
+        (self.state, self.revision, &self.rollout, &self.error, self.hosts_wanted)
+            == (other.state, other.revision, &other.rollout, &other.error, other.hosts_wanted)
             && self.partitions.len() == other.partitions.len()
             && self.partitions.iter().zip(&other.partitions).all(|(a, b)| alike(a, b))
     }

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(keys.len(), Ceiling::ALL.len());
         let limits = TeamLimits::default();
         let shown = |ceiling: Ceiling| ceiling.unit().show(limits.ceiling(ceiling));
-        let expected = ["200", "400", "10000", "1024GiB", "2000", "16GiB", "16GiB", "1000", "256KiB", "16", "10s"];
+        let expected = ["200", "400", "10000", "1TiB", "2000", "16GiB", "16GiB", "1000", "256KiB", "16", "10s"];
         assert_eq!(Ceiling::ALL.map(shown), expected);
     }
 }

@@ -9,6 +9,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
+/// Units of bytes in which a number is shown.
+const UNITS: [(u64, &str); 10] = [
+    (1 << 50, "PiB"),
+    (1 << 40, "TiB"),
+    (1 << 30, "GiB"),
+    (1 << 20, "MiB"),
+    (1 << 10, "KiB"),
+    (1_000_000_000_000_000, "PB"),
+    (1_000_000_000_000, "TB"),
+    (1_000_000_000, "GB"),
+    (1_000_000, "MB"),
+    (1_000, "kB"),
+];
+
 impl Bytes {
     pub const fn mib(n: u64) -> Self {
         Self(n * 1024 * 1024)
@@ -25,12 +39,12 @@ impl Bytes {
 
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-            if self.0 >= unit && self.0.is_multiple_of(unit) {
-                return write!(f, "{}{name}", self.0 / unit);
-            }
+        // The unit that it was given in is most likely the one with the fewest digits: 10GB are 9765625KiB.
+        let whole = UNITS.iter().filter(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        match whole.min_by_key(|(unit, _)| self.0 / unit) {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
         }
-        write!(f, "{}B", self.0)
     }
 }
 
@@ -268,6 +282,16 @@ mod tests {
         check("1KiB", 1024);
         check("10B", 10);
         check("1GiB", 1 << 30);
+        check("10GB", 10_000_000_000);
+        check("64MB", 64_000_000);
+        check("3kB", 3000);
+        check("1000KiB", 1_024_000);
+        check("1024MB", 1_024_000_000);
+        check("2PiB", 1 << 51);
+        check("1TB", 1_000_000_000_000);
+        check("1536MiB", 3 << 29);
+        check("1000001B", 1_000_001);
+        check("0B", 0);
         assert!("many".parse::<Bytes>().is_err());
         assert_eq!("200ms".parse::<Span>().expect("valid").to_string(), "200ms");
         assert!("200".parse::<Span>().is_err());

@@ -12,6 +12,7 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{DuplicateKeyPolicy, Error as Saphyr, Options, budget, options};
 
+use super::by_name::ByName;
 use super::text::cut;
 
 /// Mappings and sequences within each other.
@@ -87,7 +88,7 @@ const PLACE_END: &str = " ~> ";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+        serde_path_to_error::deserialize(deserializer).map(|ByName(value)| Self(value)).map_err(|error| {
             let place = error.path().to_string();
             D::Error::custom(format_args!("{place}{PLACE_END}{}", error.inner()))
         })

@@ -18,21 +18,27 @@ pub enum ExclusiveError {
     Log(#[from] LogError),
 }
 
+/// Records for one partition, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionWrite {
+    pub topic: TopicName,
+    pub partition: i32,
+    pub records: Vec<LogRecord>,
+}
+
 /// The right to write, held by the newest writer of an id: see [`crate::ports::Log::exclusive`].
 pub trait ExclusiveWriter: Send {
     /// One past the last record of a partition that only writers of this id write to, readable or not. A reader that has
     /// read up to there knows every record that earlier writers will ever have written.
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
 
-    /// Writes the records, in order and in one transaction: all of them, or none.
-    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError>;
+    /// Writes the records in one transaction: all of them, or none.
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError>;
 
-    /// Writes a record, and commits offsets for a group in the same transaction. The group may have members.
+    /// Writes records, if there are any, and commits offsets for a group in the same transaction. The group may have members.
     fn commit_with_offsets(
         self: Box<Self>,
-        topic: &TopicName,
-        partition: i32,
-        record: LogRecord,
+        writes: &[PartitionWrite],
         group: &str,
         offsets: &[GroupOffset],
     ) -> Result<(), ExclusiveError>;

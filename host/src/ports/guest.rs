@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::session::TopicPartition;
 use crate::model::batch::{Batch, Output};
+use crate::model::secret::SecretError;
 use crate::model::units::Timestamp;
 use crate::state::KeyedState;
 
@@ -22,6 +23,9 @@ pub enum GuestError {
     /// `init` refused the configuration.
     #[error("init refused the configuration: {0}")]
     Init(String),
+    /// The host cannot give it a secret of its config.
+    #[error("a secret of the config cannot be used: {0}")]
+    Secret(SecretError),
     /// The host's own fault: no memory for an instance, for example.
     #[error("{0}")]
     Host(String),
@@ -64,6 +68,11 @@ pub trait Guest: Send {
 
     /// Memory in use, in bytes: everything that counts against `limits.memory`.
     fn memory_bytes(&self) -> usize;
+
+    /// Returns true if a secret has changed with which it was made: another instance is to take its place.
+    fn is_outdated(&self) -> bool {
+        false
+    }
 }
 
 /// Makes instances of one revision's module, with its config. The workers of a transform share it.

@@ -1,6 +1,6 @@
 //! The log that a host works on: topics, and sessions on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::groups::{GroupOffset, Groups};
 use super::session::{Session, SessionError, SessionOptions};
 use super::topic::{LogError, LogRecord, NewTopic, Page, TopicInfo, TopicSize};
 use crate::model::batch::RecordRef;
-use crate::model::names::TopicName;
+use crate::model::names::{TeamName, TopicName};
 use crate::model::spec::Start;
 
 /// The ends of partitions: one past the last committed record of each.
@@ -40,6 +40,11 @@ pub trait Log: Groups + Send + Sync + 'static {
         self.open(options)
     }
 
+    /// The log with a team's own rights, if the team has credentials of its own: see [`log_of`].
+    fn of_team(&self, _team: &TeamName) -> Option<Arc<dyn Log>> {
+        None
+    }
+
     /// The topic, or [`LogError::NoTopic`].
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError>;
 
@@ -59,6 +64,12 @@ pub trait Log: Groups + Send + Sync + 'static {
             }
         }
         Ok(sizes)
+    }
+
+    /// The principals, beside the host's own, that the log's rules allow to write to a topic. `None`: there are no rules, or
+    /// the host may not ask for them.
+    fn foreign_writers(&self, _topic: &TopicName) -> Result<Option<BTreeSet<String>>, LogError> {
+        Ok(None)
     }
 
     /// All topics except the log's own internal ones.
@@ -93,6 +104,11 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
 
+    /// First and end offset of every partition of a topic (committed records), by number.
+    fn bounds(&self, topic: &TopicName) -> Result<Vec<(i64, i64)>, LogError> {
+        (0..self.partitions(topic)?).map(|partition| self.offsets(topic, partition)).collect()
+    }
+
     /// The ends of these partitions (committed records), as [`Log::offsets`] tells them. Leaves out those that are not known.
     fn ends(&self, partitions: &[(TopicName, i32)]) -> Result<PartitionEnds, LogError> {
         let end = |at: &(TopicName, i32)| Some((at.clone(), self.offsets(&at.0, at.1).ok()?.1));
@@ -104,13 +120,18 @@ pub trait Log: Groups + Send + Sync + 'static {
 
     /// The offset in each partition of a topic that `start` means now.
     fn start_offsets(&self, topic: &TopicName, start: &Start) -> Result<Vec<GroupOffset>, LogError> {
-        let partitions = self.partitions(topic)?;
         let found = start.moment().map(|at| self.offsets_at(topic, at)).transpose()?.unwrap_or_default();
-        let offset = |partition: i32| {
+        let offset = |(partition, bounds): (i32, (i64, i64))| {
             let found = found.get(partition as usize).copied().flatten();
-            let next_offset = start.offset(topic, partition, self.offsets(topic, partition)?, found);
-            Ok(GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() })
+            let next_offset = start.offset(topic, partition, bounds, found);
+            GroupOffset { topic: topic.clone(), partition, next_offset, metadata: String::new() }
         };
-        (0..partitions).map(offset).collect()
+        Ok((0..).zip(self.bounds(topic)?).map(offset).collect())
     }
+}
+
+/// The log as a team sees it: every topic and group of a team's transforms is asked for, read and written through this one.
+/// The log refuses what the team may not do. Without credentials of the team it is the host's own.
+pub fn log_of(log: &Arc<dyn Log>, team: &TeamName) -> Arc<dyn Log> {
+    log.of_team(team).unwrap_or_else(|| log.clone())
 }

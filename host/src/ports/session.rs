@@ -1,6 +1,7 @@
 //! A worker's place in the log: its consumer and its producer together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rejection::{Cause, Rejection};
@@ -144,6 +145,9 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// Ends a wait in [`Session::poll`], from any thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
 /// One worker's place in the log: its consumer (a member of the transform's group) and its producer.
 ///
 /// One thread owns it. A transaction is `begin`, any number of `poll` and `send`, then `commit` or `abort`. Dropping a
@@ -158,6 +162,12 @@ pub trait Session {
         records_max: usize,
         on_record: &mut dyn FnMut(TopicPartition, &RecordRef<'_>),
     ) -> Result<Option<Rebalance>, SessionError>;
+
+    /// Returns a function that ends a wait in [`Session::poll`], where there is one. The session tells of its rebalances
+    /// without delay then, however long the wait is, and its log is asked for nothing while all of its partitions are paused.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 
     /// Returns true if the group has taken the session in. Until then it owns nothing, and may never do.
     fn is_member(&self) -> bool {
@@ -184,6 +194,12 @@ pub trait Session {
         Ok(Vec::new())
     }
 
+    /// The name that the metadata of committed offsets is to have, so that their next owner can end a transaction that this
+    /// session leaves open: see [`crate::model::revision::Progress::worker`].
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// Asks for partitions that the inputs have got since. A rebalance follows if there are any.
     fn look_for_partitions(&mut self) -> Result<(), SessionError> {
         Ok(())
@@ -201,11 +217,21 @@ pub trait Session {
     /// Makes the record at `offset` (or the first after it) the next one of `partition`.
     fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError>;
 
+    /// Seeks in several partitions at once.
+    fn seek_all(&mut self, places: &[(TopicPartition, i64)]) -> Result<(), SessionError> {
+        places.iter().try_for_each(|&(partition, offset)| self.seek(partition, offset))
+    }
+
     /// Stops delivering a partition's records. Records that were fetched before may still come.
     fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError>;
 
     /// Delivers a paused partition's records again.
     fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError>;
+
+    /// Has partitions read without delay that were just resumed.
+    fn hasten(&mut self, _partitions: &[TopicPartition]) -> Result<(), SessionError> {
+        Ok(())
+    }
 
     /// One past the last committed record of a partition, as far as it is known without a request.
     fn end_offset(&self, partition: TopicPartition) -> Option<i64>;

@@ -32,6 +32,9 @@ pub struct TopicSize {
     pub partitions: i32,
 }
 
+/// Most partitions of a topic that is created over the API, and of any topic of the embedded log.
+pub const PARTITIONS_MAX: i32 = 256;
+
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
@@ -75,6 +78,12 @@ pub enum LogError {
     /// The host lacks a right: the call fails until somebody grants it.
     #[error("{0}")]
     Unauthorized(String),
+    /// The host has no token to log in with: the call fails until the source of tokens gives one.
+    #[error("{0}")]
+    NoToken(String),
+    /// The log has as many topics as it may have, or the topic would have too many partitions.
+    #[error("{0}")]
+    Full(String),
     /// The log does not carry the call out: a repeated call fails alike.
     #[error("{0}")]
     Refused(String),

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::catalog::Catalog;
 use crate::model::names::ClusterName;
-use crate::ports::Log;
+use crate::ports::{Log, log_of};
 
 /// The first round of a host, where the interval is longer: hosts may live for less than that.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
@@ -37,13 +37,13 @@ pub async fn keep_groups_for_ever(
         let catalog = catalog.clone();
         let cluster = cluster.clone();
         let down = shutdown.clone();
-        if let Err(error) = spawn_blocking(move || keep_groups(&*log, &catalog, &cluster, &down)).await {
+        if let Err(error) = spawn_blocking(move || keep_groups(&log, &catalog, &cluster, &down)).await {
             tracing::error!(%error, "keeping groups alive failed: this is a bug");
         }
     }
 }
 
-fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &watch::Receiver<bool>) {
+fn keep_groups(log: &Arc<dyn Log>, catalog: &Catalog, cluster: &ClusterName, down: &watch::Receiver<bool>) {
     for deployment in catalog.list() {
         if *down.borrow() {
             return;
@@ -51,6 +51,7 @@ fn keep_groups(log: &dyn Log, catalog: &Catalog, cluster: &ClusterName, down: &w
         // This host knows no inputs of a spec that it does not understand: another host knows them.
         let Ok(spec) = deployment.spec() else { continue };
         let group = spec.group(cluster);
+        let log = log_of(log, &spec.id.team);
         let kept_alive = log.group_offsets(&group, &spec.inputs).and_then(|offsets| {
             if offsets.is_empty() { Ok(()) } else { log.keep_group(&group, &spec.inputs, spec.shares_state()) }
         });

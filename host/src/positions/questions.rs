@@ -80,10 +80,13 @@ pub fn first_offsets(
     start: &Start,
 ) -> Result<Vec<GroupOffset>, LogError> {
     let mut offsets = Vec::new();
-    let points: BTreeSet<(&TopicName, StartingPoint)> = starts.iter().map(|(topic, _, from)| (topic, *from)).collect();
-    for (topic, from) in points {
+    let mut points: BTreeMap<(&TopicName, StartingPoint), BTreeSet<i32>> = BTreeMap::new();
+    for (topic, partition, from) in starts {
+        points.entry((topic, *from)).or_default().insert(*partition);
+    }
+    for ((topic, from), partitions) in points {
         let start = if from == StartingPoint::Spec { start } else { &Start::Earliest };
-        let is_wanted = |offset: &GroupOffset| starts.contains(&(topic.clone(), offset.partition, from));
+        let is_wanted = |offset: &GroupOffset| partitions.contains(&offset.partition);
         offsets.extend(log.start_offsets(topic, start)?.into_iter().filter(is_wanted));
     }
     if offsets.len() == starts.len() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Fold;
+use crate::model::json;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::units::Timestamp;
 use crate::ports::{LogRecord, TopicSize};
@@ -129,14 +130,14 @@ pub fn tombstone(id: &TransformId, now: Timestamp) -> LogRecord {
 }
 
 fn decode(value: &[u8]) -> StartEntry {
-    match serde_json::from_slice::<VersionField>(value) {
+    match json::read::<VersionField>(value) {
         Ok(VersionField { version: VERSION }) => {}
         Ok(VersionField { version }) => {
             return StartEntry::Unreadable(format!("it has version {version}, this host knows version {VERSION}"));
         }
         Err(error) => return StartEntry::Unreadable(error.to_string()),
     }
-    match serde_json::from_slice::<JsonForm>(value) {
+    match json::read::<JsonForm>(value) {
         Ok(form) if form.inputs.values().all(|input| input.partitions >= 0) => {
             StartEntry::Readable(StartRecord { inputs: form.inputs, changelogs: form.changelogs })
         }

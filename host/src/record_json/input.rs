@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::model::json;
 use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
@@ -134,7 +135,7 @@ impl RecordError {
 /// Reads one record, number `index` of those that come together.
 pub fn one(index: usize, bytes: &[u8], now: Timestamp) -> Result<RecordInput, RecordError> {
     let refused = |message: String| RecordError::of(index, message);
-    let raw: RecordIn = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
+    let raw: RecordIn = json::read(bytes).map_err(|error| refused(error.to_string()))?;
     let mut headers = Vec::new();
     for header in raw.headers {
         let value = content("a header's value", header.value, header.value_base64).map_err(refused)?;
@@ -159,7 +160,7 @@ fn content(what: &str, raw: Option<&RawValue>, base64: Option<String>) -> Result
         (Some(_), Some(_)) => Err(format!("{what} is given twice: as it is and in base64")),
         (None, Some(base64)) => STANDARD.decode(base64).map(Some).map_err(|error| format!("{what} is not base64: {error}")),
         (Some(raw), None) if raw.get().starts_with('"') => {
-            let text: String = serde_json::from_str(raw.get()).map_err(|error| format!("{what}: {error}"))?;
+            let text: String = json::read(raw.get().as_bytes()).map_err(|error| format!("{what}: {error}"))?;
             Ok(Some(text.into_bytes()))
         }
         (Some(raw), None) => Ok(Some(raw.get().as_bytes().to_vec())),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use crate::api_types::{Form, HeaderOut, JsonOrText, Line, RecordContent, RecordOut};
+use crate::model::json;
 use crate::ports::LogRecord;
 
 impl RecordOut {
@@ -41,7 +42,7 @@ fn as_json(text: String) -> JsonOrText {
     if start.starts_with('"') || start.starts_with("null") {
         return JsonOrText::Text(text);
     }
-    match serde_json::from_str::<&RawValue>(&text) {
+    match json::read::<&RawValue>(text.as_bytes()) {
         Ok(_) => {
             let line = text.replace(['\n', '\r'], " ");
             RawValue::from_string(line).map_or(JsonOrText::Text(text), JsonOrText::Json)

@@ -1,21 +1,17 @@
 //! The writes above a local store: of the open transaction, and of the current call.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
-use std::iter::Peekable;
-use std::ops::Bound;
+use std::cmp::Ordering;
 
+use super::changes::Changes;
 use super::local::Entry;
 
 /// Counted for each entry in memory beside its key and value: a delete, or an entry with neither, is not free.
 pub const ENTRY_BYTES: usize = 64;
-/// Writes by key; None is a deleted entry.
-pub(super) type Overlay = BTreeMap<Vec<u8>, Option<Entry>>;
 
 /// The writes of a call or of a transaction.
 #[derive(Default)]
 pub(super) struct Layer {
-    pub changes: Overlay,
+    pub changes: Changes,
     /// Bytes that `changes` take in memory: keys, values, and [`ENTRY_BYTES`] for each.
     pub bytes: usize,
     /// The growth of the store's bytes by `changes`; negative if it shrinks.
@@ -38,46 +34,73 @@ impl Layer {
         }
     }
 
-    /// Takes the writes of a layer above over.
-    pub fn take_over(&mut self, above: Layer) {
+    /// Takes the writes of a layer above over, which is empty afterwards.
+    pub fn take_over(&mut self, above: &mut Layer) {
         self.bytes_more += above.bytes_more;
         self.entries_more += above.entries_more;
-        for (key, entry) in above.changes {
+        for (key, entry) in above.changes.drain() {
             self.write(key, entry, 0, 0);
         }
+        above.clear();
+    }
+
+    /// Forgets all writes.
+    pub fn clear(&mut self) {
+        drop(self.changes.drain());
+        self.bytes = 0;
+        self.bytes_more = 0;
+        self.entries_more = 0;
     }
 }
 
-/// The changes of two overlays, by key. The upper one wins.
-pub(super) struct OverlayIter<'a> {
-    upper: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
-    lower: Peekable<Range<'a, Vec<u8>, Option<Entry>>>,
-}
-
-impl<'a> OverlayIter<'a> {
-    pub fn new(upper: &'a Overlay, lower: &'a Overlay, start: &[u8], end: Option<&[u8]>) -> Self {
-        let range = || (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let of = |overlay: &'a Overlay| overlay.range::<[u8], _>(range()).peekable();
-        Self { upper: of(upper), lower: of(lower) }
-    }
-
-    /// The next change, if its key is not above `key`.
-    pub fn next_up_to(&mut self, key: &[u8]) -> Option<(&'a [u8], Option<&'a Entry>)> {
-        let first = [self.upper.peek(), self.lower.peek()].into_iter().flatten().map(|(own, _)| own.as_slice()).min()?;
-        if first > key { None } else { self.next() }
-    }
-
-    pub fn next(&mut self) -> Option<(&'a [u8], Option<&'a Entry>)> {
-        use std::cmp::Ordering::{Equal, Greater, Less};
-        let order = match (self.upper.peek(), self.lower.peek()) {
+/// The changes of an upper layer over those of a lower one. All are in the order of their keys.
+pub fn merged<'a>(
+    upper: impl Iterator<Item = (&'a [u8], Option<&'a Entry>)>,
+    lower: impl Iterator<Item = (&'a [u8], Option<&'a Entry>)>,
+) -> impl Iterator<Item = (&'a [u8], Option<&'a Entry>)> {
+    let mut upper = upper.peekable();
+    let mut lower = lower.peekable();
+    std::iter::from_fn(move || {
+        let order = match (upper.peek(), lower.peek()) {
             (Some((upper, _)), Some((lower, _))) => upper.cmp(lower),
-            (Some(_), None) => Less,
-            (None, _) => Greater,
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
         };
-        if order == Equal {
-            self.lower.next();
+        if order == Ordering::Equal {
+            lower.next();
         }
-        let (key, change) = if order == Greater { self.lower.next() } else { self.upper.next() }?;
-        Some((key, change.as_ref()))
+        if order == Ordering::Greater { lower.next() } else { upper.next() }
+    })
+}
+
+/// Hands over the changes of a layer and the entries below it, in the order of their keys, until `on_entry` returns false.
+/// The layer wins, and a deleted entry is none. `below` hands over its own entries, until it is told false.
+pub fn scan_over<'a, I, E>(
+    changes: I,
+    below: impl FnOnce(&mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), E>,
+    on_entry: &mut dyn FnMut(&[u8], &Entry) -> bool,
+) -> Result<(), E>
+where
+    I: Iterator<Item = (&'a [u8], Option<&'a Entry>)>,
+{
+    let mut changes = changes.peekable();
+    let mut more = true;
+    below(&mut |key, entry| {
+        while let Some((own, change)) = changes.next_if(|&(own, _)| own <= key) {
+            if let Some(entry) = change {
+                more = on_entry(own, entry);
+            }
+            if own == key || !more {
+                return more;
+            }
+        }
+        more = on_entry(key, &entry);
+        more
+    })?;
+    while more && let Some((key, change)) = changes.next() {
+        if let Some(entry) = change {
+            more = on_entry(key, entry);
+        }
     }
+    Ok(())
 }

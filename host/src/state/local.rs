@@ -42,20 +42,24 @@ pub trait LocalStore: Send {
 
     /// Hands over entries from `start` on, below `end` if there is one, in ascending order, until `on_entry` returns false.
     fn scan(
-        &self,
+        &mut self,
         start: &[u8],
         end: Option<&[u8]>,
         on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
     ) -> Result<(), LocalError>;
 
-    /// Makes all these changes and sets the mark, at once or not at all.
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError>;
+    /// Makes all these changes, each of another key, and sets the mark, at once or not at all. After a kill of the process
+    /// they may be gone, together with all later ones.
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError>;
 
     /// The mark; None if nothing was ever kept here.
     fn mark(&self) -> Result<Option<Mark>, LocalError>;
 
     /// Forgets all entries and the mark.
     fn wipe(&mut self) -> Result<(), LocalError>;
+
+    /// Tells the store that its restore is over: from now on a worker waits for its calls.
+    fn restored(&mut self) {}
 
     /// Returns true if a look-up is slow enough that hot entries are worth a cache.
     fn wants_cache(&self) -> bool;
@@ -74,7 +78,7 @@ impl LocalStore for Memory {
     }
 
     fn scan(
-        &self,
+        &mut self,
         start: &[u8],
         end: Option<&[u8]>,
         on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
@@ -91,11 +95,11 @@ impl LocalStore for Memory {
         Ok(())
     }
 
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         for (key, entry) in changes {
             match entry {
-                Some(entry) => drop(self.entries.insert(key.clone(), entry.clone())),
-                None => drop(self.entries.remove(key)),
+                Some(entry) => drop(self.entries.insert(key, entry)),
+                None => drop(self.entries.remove(&key)),
             }
         }
         self.mark = Some(mark.clone());

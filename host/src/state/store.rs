@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   get ---> call ---> transaction ---> hot entries ---> local store
-//!   put ---> call --(the call succeeds)--> transaction --(it is committed)--> hot entries, local store
+//!   put ---> call --(the call succeeds)--> transaction --(it is committed)--> local store
 //!             |                               |
 //!             +--(it fails)--> dropped        +--(it is aborted)--> dropped
 //! ```
@@ -11,21 +11,21 @@
 //! Repeated writes of a key within a transaction are one change: its last. Expired entries are deleted like others, in the
 //! transaction: see `sweep`.
 
+mod hot;
 mod sweep;
 
 use std::time::Duration;
 
-use quick_cache::unsync::Cache;
-
 pub use sweep::SweepBudget;
 
 use super::StateError;
-use super::layer::{ENTRY_BYTES, Layer, OverlayIter};
+use super::layer::{ENTRY_BYTES, Layer, merged, scan_over};
 use super::local::{Change, Entry, LocalError, LocalStore, Mark};
 use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
-use sweep::FullRound;
+use hot::HotEntries;
+use sweep::{FullRound, is_old};
 
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
@@ -68,9 +68,12 @@ pub struct Store {
     settings: StoreSettings,
     local: Box<dyn LocalStore>,
     mark: Mark,
-    hot: Option<Cache<Vec<u8>, Option<Entry>, Weight>>,
+    hot: Option<HotEntries>,
     transaction: Layer,
     call: Layer,
+    /// The last key that was looked up below the transaction, with its entry: most guests write the entry that they have
+    /// just read.
+    last_read: Option<Change>,
     /// The key at which the next look for old entries begins.
     sweep_from: Vec<u8>,
     full_round: FullRound,
@@ -78,23 +81,11 @@ pub struct Store {
     expired: u64,
 }
 
-#[derive(Clone)]
-struct Weight;
-
-impl quick_cache::Weighter<Vec<u8>, Option<Entry>> for Weight {
-    fn weight(&self, key: &Vec<u8>, entry: &Option<Entry>) -> u64 {
-        (key.len() + entry.as_ref().map_or(0, |entry| entry.value.len()) + ENTRY_BYTES) as u64
-    }
-}
-
 impl Store {
     /// A store over a local store that is up to date.
     pub fn new(settings: StoreSettings, local: Box<dyn LocalStore>) -> Result<Self, LocalError> {
         let mark = local.mark()?.unwrap_or_default();
-        let hot = (local.wants_cache() && settings.hot_bytes_max > 0).then(|| {
-            let entries = usize::try_from(settings.hot_bytes_max / 128).unwrap_or(usize::MAX);
-            Cache::with_weighter(entries, settings.hot_bytes_max, Weight)
-        });
+        let hot = (local.wants_cache() && settings.hot_bytes_max > 0).then(|| HotEntries::new(settings.hot_bytes_max));
         Ok(Self {
             settings,
             local,
@@ -102,6 +93,7 @@ impl Store {
             hot,
             transaction: Layer::default(),
             call: Layer::default(),
+            last_read: None,
             sweep_from: Vec::new(),
             full_round: FullRound::default(),
             expired: 0,
@@ -117,18 +109,21 @@ impl Store {
     }
 
     pub fn get(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
-        let found = self.look_up(key)?;
-        if let Some(entry) = found.as_ref().filter(|entry| self.is_old(entry, now)) {
-            self.expire(key.to_vec(), entry.value.len());
+        let ttl = self.settings.ttl;
+        let Some(entry) = self.look_up(key)? else { return Ok(None) };
+        if is_old(ttl, entry, now) {
+            let value_bytes = entry.value.len();
+            self.expire(key.to_vec(), value_bytes);
             return Ok(None);
         }
-        Ok(found.map(|entry| entry.value))
+        Ok(Some(entry.value.clone()))
     }
 
     /// The committed value of a key, beneath the writes of the open transaction.
     pub fn look_up_committed(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
+        let ttl = self.settings.ttl;
         let entry = self.look_below(key)?;
-        Ok(entry.filter(|entry| !self.is_old(entry, now)).map(|entry| entry.value))
+        Ok(entry.filter(|entry| !is_old(ttl, entry, now)).map(|entry| entry.value.clone()))
     }
 
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
@@ -141,7 +136,7 @@ impl Store {
             return Err(StateError::Limit(message));
         }
         self.check_call(bytes)?;
-        let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
+        let before = self.size_of(&key)?;
         let more = bytes as i64 - before.unwrap_or(0) as i64;
         let limit = i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX);
         if more > 0 && self.bytes() + more > limit && !self.make_room(more, limit, now)? {
@@ -162,7 +157,7 @@ impl Store {
     }
 
     pub fn delete(&mut self, key: Vec<u8>) -> Result<(), StateError> {
-        let before = self.look_up(&key)?.map(|entry| key.len() + entry.value.len());
+        let before = self.size_of(&key)?;
         if let Some(bytes) = before {
             self.check_call(key.len())?;
             self.call.write(key, None, -(bytes as i64), -1);
@@ -190,10 +185,11 @@ impl Store {
         if limit == 0 || end.is_some_and(|end| end <= start) {
             return Ok(found);
         }
+        let ttl = self.settings.ttl;
         let mut expired = Vec::new();
         let mut bytes = 0;
         let mut take = |key: &[u8], entry: &Entry| {
-            if self.is_old(entry, now) {
+            if is_old(ttl, entry, now) {
                 expired.push((key.to_vec(), entry.value.len()));
             } else {
                 bytes += key.len() + entry.value.len();
@@ -201,25 +197,11 @@ impl Store {
             }
             found.len() < limit && bytes < SCAN_BYTES_MAX
         };
-        let mut written = OverlayIter::new(&self.call.changes, &self.transaction.changes, start, end);
-        let mut more = true;
-        self.local.scan(start, end, &mut |key, entry| {
-            while let Some((own, change)) = written.next_up_to(key) {
-                if let Some(entry) = change {
-                    more = take(own, entry);
-                }
-                if own == key || !more {
-                    return more;
-                }
-            }
-            more = take(key, &entry);
-            more
-        })?;
-        while more && let Some((key, change)) = written.next() {
-            if let Some(entry) = change {
-                more = take(key, entry);
-            }
-        }
+        self.call.changes.put_in_order();
+        self.transaction.changes.put_in_order();
+        let written = merged(self.call.changes.range(start, end), self.transaction.changes.range(start, end));
+        let local = &mut self.local;
+        scan_over(written, |on_entry| local.scan(start, end, on_entry), &mut take)?;
         self.expire_all(expired);
         Ok(found)
     }
@@ -231,15 +213,16 @@ impl Store {
 
     /// Ends the current call: its writes are kept for the transaction, or dropped.
     pub fn end_call(&mut self, keep: bool) {
-        let call = std::mem::take(&mut self.call);
         if keep {
-            self.transaction.take_over(call);
+            self.transaction.take_over(&mut self.call);
+        } else {
+            self.call.clear();
         }
     }
 
-    /// The changes of the transaction, by key.
+    /// The changes of the transaction, one of each key.
     pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&Entry>)> {
-        self.transaction.changes.iter().map(|(key, entry)| (key.as_slice(), entry.as_ref()))
+        self.transaction.changes.iter()
     }
 
     /// The bytes by which it grows with the open transaction; negative if it shrinks.
@@ -253,8 +236,8 @@ impl Store {
     }
 
     pub fn roll_back(&mut self) {
-        self.call = Layer::default();
-        self.transaction = Layer::default();
+        self.call.clear();
+        self.transaction.clear();
         // The entries are there again that it deleted.
         self.full_round = FullRound::default();
         self.expired = 0;
@@ -262,22 +245,23 @@ impl Store {
 
     /// Moves the changes of the committed transaction to the local store. They end before `position` in the changelog.
     pub fn committed(&mut self, position: Option<i64>, now: Timestamp) -> Result<(), LocalError> {
-        let Layer { changes, bytes_more, entries_more, .. } = std::mem::take(&mut self.transaction);
-        if changes.is_empty() {
+        if self.transaction.changes.is_empty() {
             return Ok(());
         }
-        let changes: Vec<Change> = changes.into_iter().collect();
         let mark = Mark {
             position: position.unwrap_or(self.mark.position),
-            bytes: self.mark.bytes.saturating_add_signed(bytes_more),
-            entries: self.mark.entries.saturating_add_signed(entries_more),
+            bytes: self.mark.bytes.saturating_add_signed(self.transaction.bytes_more),
+            entries: self.mark.entries.saturating_add_signed(self.transaction.entries_more),
             at: now.0,
         };
-        self.local.apply(&changes, &mark)?;
-        self.mark = mark;
+        let changes: Vec<Change> = self.transaction.changes.drain().collect();
+        self.transaction.clear();
+        self.last_read = None;
         if let Some(hot) = &mut self.hot {
-            changes.into_iter().for_each(|(key, entry)| hot.insert(key, entry));
+            changes.iter().for_each(|(key, _)| hot.forget(key));
         }
+        self.local.apply(changes, &mark)?;
+        self.mark = mark;
         Ok(())
     }
 
@@ -287,21 +271,42 @@ impl Store {
     }
 
     /// The entry of a key, however old it is.
-    fn look_up(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
-        if let Some(change) = self.call.changes.get(key).or_else(|| self.transaction.changes.get(key)) {
-            return Ok(change.clone());
+    fn look_up(&mut self, key: &[u8]) -> Result<Option<&Entry>, LocalError> {
+        // Asked twice, as a borrow that is returned from one branch would last through the other.
+        if self.call.changes.contains(key) {
+            return Ok(self.call.changes.get(key).and_then(Option::as_ref));
+        }
+        if self.transaction.changes.contains(key) {
+            return Ok(self.transaction.changes.get(key).and_then(Option::as_ref));
         }
         self.look_below(key)
     }
 
-    fn look_below(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
-        let Some(hot) = &mut self.hot else { return self.local.get(key) };
-        if let Some(entry) = hot.get(key) {
-            return Ok(entry.clone());
+    /// The size of an entry with its key, if there is one.
+    fn size_of(&mut self, key: &[u8]) -> Result<Option<usize>, LocalError> {
+        Ok(self.look_up(key)?.map(|entry| key.len() + entry.value.len()))
+    }
+
+    /// The entry of a key below the transaction.
+    fn look_below(&mut self, key: &[u8]) -> Result<Option<&Entry>, LocalError> {
+        if self.last_read.as_ref().is_none_or(|(last, _)| last != key) {
+            let hot = self.hot.as_ref().and_then(|hot| hot.get(key));
+            let entry = match hot {
+                Some(entry) => entry,
+                None => {
+                    let entry = self.local.get(key)?;
+                    if let Some(hot) = &mut self.hot {
+                        hot.offer(key, &entry);
+                    }
+                    entry
+                }
+            };
+            let mut last = self.last_read.take().map_or_else(Vec::new, |(last, _)| last);
+            last.clear();
+            last.extend_from_slice(key);
+            self.last_read = Some((last, entry));
         }
-        let entry = self.local.get(key)?;
-        hot.insert(key.to_vec(), entry.clone());
-        Ok(entry)
+        Ok(self.last_read.as_ref().and_then(|(_, entry)| entry.as_ref()))
     }
 }
 

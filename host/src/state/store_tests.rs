@@ -23,10 +23,15 @@ impl LocalStore for Cached {
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
         self.0.get(key)
     }
-    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+    fn scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
         self.0.scan(start, end, on)
     }
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         self.0.apply(changes, mark)
     }
     fn mark(&self) -> Result<Option<Mark>, LocalError> {

@@ -1,43 +1,52 @@
 //! Stores on disk, in fjall: one database for a host, a keyspace for each store of a partition.
 //!
-//! | key | value |
-//! |---|---|
-//! | `d` and an entry's key | when it was written (ms, little-endian), its value |
-//! | `v` | the version of this layout (little-endian, 32 bits); without it, 1 |
-//! | `m` | the mark: position, bytes, entries, time, and the changelog topic that it is of |
+//! It is a cache, and a store that cannot be read is dropped and restored from the changelog. Changes wait in a buffer
+//! (`buffer`), and go to the database when it is full, and when the store is closed (`write`). A buffer is there whole or not
+//! at all, so after a kill a store has a committed state, mostly an older one.
 //!
-//! It is a cache: nothing is synced, and a store that cannot be read is dropped and restored from the changelog. A batch is
-//! there whole or not at all, so after a kill a store has a committed state, perhaps an older one.
+//! ```text
+//!   get ---> buffer ---> buffer that is being written ---> database
+//! ```
 //!
 //! fjall answers some broken files with an error, and panics over others: both are treated alike. If a store cannot even be
-//! emptied, the database is given up for a new one, in a folder of its own: threads of the old one may still write. On a full
-//! disk that is how it ends, too: after a write that failed fjall writes no more. The space of a database that was given up
-//! is freed before the next one is made.
+//! emptied or opened, the database is given up for a new one, in a folder of its own: threads of the old one may still write.
+//! On a full disk that is how it ends, too: after a write or a merge that failed, fjall writes no more
+//! (`NumberedDatabase::check`). The space of a database that was given up is freed before the next one is made.
 
+mod buffer;
+mod layout;
+mod store;
+mod write;
+
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 
-use crate::model::format::Format;
-use crate::model::units::Timestamp;
-use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
+pub use buffer::Buffers;
+pub use store::DiskStore;
+
+use crate::state::local::{LocalError, LocalStore, Mark};
+use write::{Target, Writers};
 
 /// Largest size of fjall's journals together: a few memtables of each store.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// Bytes that a keyspace gathers in memory before it writes them out.
 const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
-const MARK_KEY: &[u8] = b"m";
-const ENTRY_PREFIX: u8 = b'd';
-const LAYOUT_KEY: &[u8] = b"v";
 
 /// The database of a host's stores. It is made when the first store is opened.
 pub struct Disk {
     /// Has a folder for each database, named by its number. The highest is the current one.
     folder: PathBuf,
     cache_bytes: u64,
+    buffers: Arc<Buffers>,
+    /// Bytes of the entries of each store that was written to while it is open, by its name.
+    open_bytes: Mutex<HashMap<String, Weak<AtomicU64>>>,
+    writers: Writers,
     current: Mutex<Current>,
 }
 
@@ -63,31 +72,39 @@ struct NumberedDatabase {
     database: Database,
 }
 
-/// A store of one partition. Only one may be open at a time: see `Claims`.
-pub struct DiskStore {
-    disk: Arc<Disk>,
-    database: NumberedDatabase,
-    entries: Keyspace,
-    /// The changelog topic that it is a copy of.
-    topic: String,
-    /// True if the version of its layout is written in it.
-    has_layout: bool,
+impl NumberedDatabase {
+    /// Fails if fjall writes no more. Only its journal asks for that: not the writer of a table, and not those that make and
+    /// delete keyspaces.
+    fn check(&self) -> Result<(), fjall::Error> {
+        self.database.persist(PersistMode::Buffer)
+    }
 }
 
 impl Disk {
-    pub fn new(folder: &Path, cache_bytes: u64) -> Self {
-        Self { folder: folder.to_owned(), cache_bytes, current: Mutex::default() }
+    pub fn new(folder: &Path, cache_bytes: u64, buffers: Buffers) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            cache_bytes,
+            buffers: Arc::new(buffers),
+            open_bytes: Mutex::default(),
+            writers: Writers::default(),
+            current: Mutex::default(),
+        }
     }
 
     /// Opens the store of a partition of the changelog `topic`.
     pub fn open(self: &Arc<Self>, topic: &str, partition: i32) -> Result<DiskStore, LocalError> {
         let database = self.database()?;
+        let entries = self.keyspace(&database, topic, partition)?;
+        let target = Target { database, entries, topic: topic.to_owned() };
+        Ok(DiskStore::new(self.clone(), target, partition))
+    }
+
+    fn keyspace(&self, database: &NumberedDatabase, topic: &str, partition: i32) -> Result<Keyspace, LocalError> {
         let name = format!("{topic}.{partition}");
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let entries = guarded(|| database.database.keyspace(&name, options)).inspect_err(|error| {
-            self.give_up(&database, error);
-        })?;
-        Ok(DiskStore { disk: self.clone(), database, entries, topic: topic.to_owned(), has_layout: false })
+        let open = || database.check().and_then(|()| database.database.keyspace(&name, options));
+        guarded(open).inspect_err(|error| self.give_up(database, error))
     }
 
     /// Removes each store that `claim` grants and that is old by `is_old`, or of no known age. Returns their number.
@@ -109,7 +126,7 @@ impl Disk {
             if matches!(store.mark(), Ok(Some(mark)) if !is_old(&mark)) {
                 continue;
             }
-            guarded(|| store.database.database.delete_keyspace(store.entries))?;
+            guarded(|| database.database.delete_keyspace(store.target.entries.clone()))?;
             removed += 1;
         }
         Ok(removed)
@@ -127,10 +144,17 @@ impl Disk {
             let Some((topic, partition)) = place else { continue };
             let store = self.open(topic, partition)?;
             // One that cannot be read is wiped when it is opened.
-            let entries = store.mark().ok().flatten().map_or(0, |mark| mark.bytes);
-            copies.push(Copy { topic: topic.to_owned(), bytes: store.entries.disk_space().max(entries) });
+            let written = store.mark().ok().flatten().map_or(0, |mark| mark.bytes);
+            let entries = written.max(self.open_bytes(&name));
+            copies.push(Copy { topic: topic.to_owned(), bytes: store.target.entries.disk_space().max(entries) });
         }
         Ok(copies)
+    }
+
+    /// Bytes of the entries of a store that is open, of which some may be in its buffer.
+    fn open_bytes(&self, name: &str) -> u64 {
+        let open = self.open_bytes.lock();
+        open.get(name).and_then(Weak::upgrade).map_or(0, |bytes| bytes.load(Ordering::Relaxed))
     }
 
     fn database(&self) -> Result<NumberedDatabase, LocalError> {
@@ -213,107 +237,8 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, fjall::Error>) -> Result<T, LocalE
     }
 }
 
-impl LocalStore for DiskStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
-        guarded(|| self.entries.get(data_key(key)))?.map(|value| decode(&value)).transpose()
-    }
-
-    fn scan(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
-    ) -> Result<(), LocalError> {
-        if end.is_some_and(|end| end <= start) {
-            return Ok(());
-        }
-        let range = data_key(start)..end.map_or_else(|| vec![ENTRY_PREFIX + 1], data_key);
-        let mut items = guarded(|| Ok(self.entries.range(range)))?;
-        while let Some((key, value)) = guarded(|| items.next().map(Guard::into_inner).transpose())? {
-            if !on_entry(&key[1..], decode(&value)?) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
-        let mut batch = self.database.database.batch().durability(Some(PersistMode::Buffer));
-        for (key, entry) in changes {
-            match entry {
-                Some(entry) => batch.insert(&self.entries, data_key(key), encode(entry)),
-                None => batch.remove(&self.entries, data_key(key)),
-            }
-        }
-        batch.insert(&self.entries, MARK_KEY, encode_mark(mark, &self.topic));
-        if !self.has_layout {
-            batch.insert(&self.entries, LAYOUT_KEY, Format::Store.version().to_le_bytes());
-        }
-        guarded(|| batch.commit())?;
-        self.has_layout = true;
-        Ok(())
-    }
-
-    fn mark(&self) -> Result<Option<Mark>, LocalError> {
-        // A copy of another version is wiped, like any that cannot be read.
-        let layout = guarded(|| self.entries.get(LAYOUT_KEY))?;
-        if layout.is_some_and(|layout| *layout != Format::Store.version().to_le_bytes()) {
-            return Err(LocalError("local store: it is of another version".into()));
-        }
-        let Some(value) = guarded(|| self.entries.get(MARK_KEY))? else { return Ok(None) };
-        decode_mark(&value, &self.topic).map(Some)
-    }
-
-    fn wipe(&mut self) -> Result<(), LocalError> {
-        self.has_layout = false;
-        let emptied = guarded(|| self.entries.clear());
-        emptied.inspect_err(|error| self.disk.give_up(&self.database, error))
-    }
-
-    fn wants_cache(&self) -> bool {
-        true
-    }
-}
-
 fn failed(error: fjall::Error) -> LocalError {
     LocalError(format!("local store: {error}"))
-}
-
-fn data_key(key: &[u8]) -> Vec<u8> {
-    let mut own = Vec::with_capacity(key.len() + 1);
-    own.push(ENTRY_PREFIX);
-    own.extend_from_slice(key);
-    own
-}
-
-fn encode(entry: &Entry) -> Vec<u8> {
-    let mut value = Vec::with_capacity(8 + entry.value.len());
-    value.extend_from_slice(&entry.written_at.0.to_le_bytes());
-    value.extend_from_slice(&entry.value);
-    value
-}
-
-fn decode(value: &[u8]) -> Result<Entry, LocalError> {
-    let (at, value) = value.split_first_chunk().ok_or_else(|| LocalError("local store: an entry is cut off".into()))?;
-    Ok(Entry { written_at: Timestamp(i64::from_le_bytes(*at)), value: value.to_vec() })
-}
-
-fn encode_mark(mark: &Mark, topic: &str) -> Vec<u8> {
-    let numbers = [mark.position, mark.bytes as i64, mark.entries as i64, mark.at];
-    let mut value: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    value.extend_from_slice(topic.as_bytes());
-    value
-}
-
-fn decode_mark(value: &[u8], topic: &str) -> Result<Mark, LocalError> {
-    let numbers: Vec<i64> =
-        value.chunks_exact(8).take(4).map(|chunk| i64::from_le_bytes(chunk.try_into().expect("8 bytes"))).collect();
-    match (numbers.as_slice(), value.get(32..)) {
-        (&[position, bytes, entries, at], Some(of)) if of == topic.as_bytes() => {
-            Ok(Mark { position, bytes: bytes as u64, entries: entries as u64, at })
-        }
-        _ => Err(LocalError(format!("local store: it is not of {topic}"))),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,20 @@
 //! Stores on disk: what survives a restart, and the answers to broken files.
 
+use super::layout::{LAYOUT_KEY, MARK_KEY, data_key, encode_mark};
 use super::*;
+use crate::model::units::Timestamp;
+use crate::state::local::{Change, Entry};
+use crate::telemetry::metrics::Metrics;
 use std::fs;
+use std::time::{Duration, Instant};
+
+fn disk_in(folder: &Path) -> Arc<Disk> {
+    disk_with(folder, u64::MAX)
+}
+
+fn disk_with(folder: &Path, buffers_bytes_max: u64) -> Arc<Disk> {
+    Arc::new(Disk::new(folder, 1 << 20, Buffers::new(buffers_bytes_max, Metrics::new().state)))
+}
 
 fn entry(value: &[u8]) -> Entry {
     Entry { written_at: Timestamp(5), value: value.to_vec() }
@@ -12,15 +25,15 @@ fn what_was_applied_is_there_after_it_is_opened_again() {
     let dir = tempfile::tempdir().expect("a directory");
     let mark = Mark { position: 7, bytes: 3, entries: 2, at: 9 };
     {
-        let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
+        let disk = disk_in(dir.path());
         let mut store = disk.open("topic", 3).expect("opens");
         assert_eq!(store.mark(), Ok(None));
         let changes =
             [(b"".to_vec(), Some(entry(b""))), (b"a".to_vec(), Some(entry(b"1"))), (b"b".to_vec(), Some(entry(b"2")))];
-        store.apply(&changes, &mark).expect("writes");
-        store.apply(&[(b"b".to_vec(), None)], &mark).expect("writes");
+        store.apply(changes.into(), &mark).expect("writes");
+        store.apply(vec![(b"b".to_vec(), None)], &mark).expect("writes");
     }
-    let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
+    let disk = disk_in(dir.path());
     let mut store = disk.open("topic", 3).expect("opens");
     assert_eq!((store.mark(), store.get(b"a"), store.get(b"b")), (Ok(Some(mark)), Ok(Some(entry(b"1"))), Ok(None)));
     let mut seen = Vec::new();
@@ -37,6 +50,21 @@ fn what_was_applied_is_there_after_it_is_opened_again() {
 }
 
 #[test]
+fn a_buffered_store_takes_up_disk_as_if_it_was_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = disk_in(dir.path());
+    let mut store = disk.open("topic", 3).expect("opens");
+    let bytes = |disk: &Arc<Disk>| disk.copies().expect("readable")[0].bytes;
+    for expected in [1 << 20, 5 << 20] {
+        let mark = Mark { bytes: expected, ..Mark::default() };
+        store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        assert_eq!((bytes(&disk), store.target.entries.disk_space()), (expected, 0));
+    }
+    drop(store);
+    assert_eq!(bytes(&disk), 5 << 20);
+}
+
+#[test]
 fn a_database_that_cannot_be_opened_is_replaced() {
     let dir = tempfile::tempdir().expect("a directory");
     let folder = dir.path().join("state");
@@ -44,20 +72,37 @@ fn a_database_that_cannot_be_opened_is_replaced() {
     for name in ["version", "0.jnl", "lock"] {
         fs::write(folder.join("0").join(name), b"garbage").expect("written");
     }
-    let disk = Arc::new(Disk::new(&folder, 1 << 20));
+    let disk = disk_in(&folder);
     assert_eq!(disk.open("topic", 0).expect("opens").mark(), Ok(None));
+    assert_eq!(disk.numbers(), [1], "the broken one takes up no room");
+}
+
+#[test]
+fn a_database_that_another_process_has_open_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mark = Mark { position: 7, ..Mark::default() };
+    let first = disk_in(dir.path());
+    let mut store = first.open("topic", 3).expect("opens");
+    store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+    let second = disk_in(dir.path());
+    assert!(second.open("topic", 3).is_err());
+    assert_eq!((first.numbers(), second.numbers()), (vec![0], vec![0]));
+    drop(store);
+    drop(first);
+    let store = second.open("topic", 3).expect("opens");
+    assert_eq!((store.mark(), store.get(b"a")), (Ok(Some(mark)), Ok(Some(entry(b"1")))));
 }
 
 #[test]
 fn copies_that_nobody_uses_are_removed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let disk = || Arc::new(Disk::new(dir.path(), 1 << 20));
+    let disk = || disk_in(dir.path());
     let no_claim = |_: &str, _| Some(());
     assert_eq!((disk().sweep(no_claim, |_| true), dir.path().join("0").exists()), (Ok(0), false), "nothing is made for it");
     let fill = |disk: &Arc<Disk>, topic: &str, partition, at| {
         let mut store = disk.open(topic, partition).expect("opens");
         let mark = Mark { at, position: 1, ..Mark::default() };
-        store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
     };
     let first = disk();
     for (topic, partition, at) in [("a.b", 0, 1), ("a.b", 1, 9), ("a", 10, 1)] {
@@ -84,6 +129,84 @@ const BATCHES: i64 = 200;
 const KEYS_PER_BATCH: i64 = 100;
 const KEYS: i64 = 2000;
 
+type Plain = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+
+#[track_caller]
+fn check_all(store: &mut DiskStore, plain: &Plain) {
+    let mut seen = Plain::new();
+    let mut on_entry = |key: &[u8], entry: Entry| seen.insert(key.to_vec(), entry.value).is_none();
+    store.scan(b"", None, &mut on_entry).expect("reads");
+    assert!(&seen == plain, "{} entries in place of {}", seen.len(), plain.len());
+}
+
+/// Random changes, reads, restarts and kills against a plain map: a kill leaves the store as it was after one of its
+/// transactions.
+#[test]
+fn it_is_a_map_whose_past_survives_a_kill() {
+    const KEYS: u64 = 500;
+    for seed in 0..4u64 {
+        println!("seed {seed}");
+        let mut state = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = disk_with(dir.path(), if seed % 2 == 0 { 0 } else { u64::MAX });
+        let mut store = disk.open("topic", 0).expect("opens");
+        // By the position of the mark.
+        let mut history = vec![Plain::new()];
+        for _ in 0..40 {
+            let position = history.len() as i64 - 1;
+            let now = history.last().expect("never empty").clone();
+            match random(12) {
+                0 => {
+                    store.wipe().expect("wipes");
+                    assert_eq!(store.mark(), Ok(None));
+                    history = vec![Plain::new()];
+                }
+                1 => {
+                    drop(store);
+                    store = disk.open("topic", 0).expect("opens");
+                    assert_eq!(store.mark().expect("whole").map_or(0, |mark| mark.position), position);
+                }
+                2 => {
+                    store.wait_for_writing(Duration::ZERO).expect("writes");
+                    let killed = tempfile::tempdir().expect("a directory");
+                    copy(dir.path(), killed.path());
+                    let mut copied = disk_in(killed.path()).open("topic", 0).expect("opens");
+                    let position = copied.mark().expect("whole").map_or(0, |mark| mark.position);
+                    check_all(&mut copied, &history[usize::try_from(position).expect("one of its own")]);
+                }
+                3 if seed < 2 => check_all(&mut store, &now),
+                _ => {
+                    let mut next = now.clone();
+                    let mut changes = std::collections::BTreeMap::new();
+                    for _ in 0..random(400) {
+                        let key = format!("{:x}", random(KEYS)).into_bytes();
+                        let value = (random(4) > 0).then(|| vec![random(256) as u8; random(6000) as usize]);
+                        match &value {
+                            Some(value) => drop(next.insert(key.clone(), value.clone())),
+                            None => drop(next.remove(&key)),
+                        }
+                        changes.insert(key, value.map(|value| entry(&value)));
+                    }
+                    let mark = Mark { position: position + 1, ..Mark::default() };
+                    store.apply(changes.into_iter().collect(), &mark).expect("writes");
+                    history.push(next);
+                }
+            }
+            let now = history.last().expect("never empty");
+            for _ in 0..20 {
+                let key = format!("{:x}", random(KEYS)).into_bytes();
+                let found = store.get(&key).expect("reads").map(|entry| entry.value);
+                assert!(found.as_ref() == now.get(&key), "{}", String::from_utf8_lossy(&key));
+            }
+        }
+        check_all(&mut store, history.last().expect("never empty"));
+    }
+}
+
 /// The last batch before `batches` that wrote this key.
 fn last_batch(key: i64, batches: i64) -> Option<i64> {
     (0..batches).rev().find(|batch| (batch * KEYS_PER_BATCH..(batch + 1) * KEYS_PER_BATCH).any(|at| at % KEYS == key))
@@ -95,12 +218,12 @@ fn fill(store: &mut DiskStore) {
         let written = (batch * KEYS_PER_BATCH..(batch + 1) * KEYS_PER_BATCH).map(|at| at % KEYS);
         let value = [batch.to_le_bytes().to_vec(), vec![batch as u8; 1200]].concat();
         let changes: Vec<Change> = written.map(|key| (key.to_le_bytes().to_vec(), Some(entry(&value)))).collect();
-        store.apply(&changes, &Mark { position: batch + 1, ..Mark::default() }).expect("writes");
+        store.apply(changes, &Mark { position: batch + 1, ..Mark::default() }).expect("writes");
     }
 }
 
 /// The mark's promise: everything before it is there. (What is newer does no harm: it comes again.)
-fn check(store: &DiskStore) -> Result<(), LocalError> {
+fn check(store: &mut DiskStore) -> Result<(), LocalError> {
     let batches = store.mark()?.map_or(0, |mark| mark.position);
     let batch_of = |entry: Entry| i64::from_le_bytes(entry.value[..8].try_into().expect("8 bytes"));
     for key in 0..KEYS {
@@ -143,14 +266,18 @@ fn broken_files_are_found_out() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) as usize % below
     };
-    let whole = tempfile::tempdir().expect("a directory");
-    fill(&mut Arc::new(Disk::new(whole.path(), 1 << 20)).open("topic", 0).expect("opens"));
+    // One table, and many batches of which some are in a journal.
+    let whole = [u64::MAX, 0].map(|buffers_bytes_max| {
+        let folder = tempfile::tempdir().expect("a directory");
+        fill(&mut disk_with(folder.path(), buffers_bytes_max).open("topic", 0).expect("opens"));
+        folder
+    });
     let mut intact = 0;
     let mut older = 0;
     let mut wiped = 0;
     for round in 0..8 {
         let dir = tempfile::tempdir().expect("a directory");
-        copy(whole.path(), dir.path());
+        copy(whole[round / 2 % 2].path(), dir.path());
         let files: Vec<PathBuf> =
             files(dir.path()).into_iter().filter(|file| fs::metadata(file).expect("there").len() > 0).collect();
         let all = round % 4 == 0;
@@ -171,8 +298,8 @@ fn broken_files_are_found_out() {
             }
             fs::write(file, bytes).expect("written");
         }
-        let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
-        let position = disk.open("topic", 0).and_then(|store| check(&store).and(store.mark()));
+        let disk = disk_in(dir.path());
+        let position = disk.open("topic", 0).and_then(|mut store| check(&mut store).and(store.mark()));
         match position.ok().flatten().map(|mark| mark.position) {
             Some(BATCHES) => intact += 1,
             Some(_) => older += 1,
@@ -185,9 +312,9 @@ fn broken_files_are_found_out() {
             store = disk.open("topic", 0).expect("opens again");
         }
         assert_eq!(store.mark(), Ok(None));
-        store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &Mark { position: 1, ..Mark::default() }).expect("writes");
+        store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &Mark { position: 1, ..Mark::default() }).expect("writes");
         drop((store, disk));
-        let store = Arc::new(Disk::new(dir.path(), 1 << 20)).open("topic", 0).expect("opens again");
+        let store = disk_in(dir.path()).open("topic", 0).expect("opens again");
         assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "round {round}");
     }
     println!("{intact} are intact, {older} are older copies now, {wiped} were wiped");
@@ -198,7 +325,7 @@ fn broken_files_are_found_out() {
 #[test]
 fn copies_of_other_versions_are_told() {
     let dir = tempfile::tempdir().expect("a directory");
-    let disk = Arc::new(Disk::new(dir.path(), 1 << 20));
+    let disk = disk_in(dir.path());
     // The mark and an entry as 0.1 wrote them.
     let mark = Mark { position: 7, bytes: 2, entries: 1, at: 9 };
     let mut of_0_1: Vec<u8> = [7i64, 2, 1, 9].iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -206,18 +333,130 @@ fn copies_of_other_versions_are_told() {
     for (layout, expected) in [(None, true), (Some(1u32), true), (Some(2), false), (Some(0), false)] {
         let partition = layout.map_or(9, |layout| layout as i32);
         let mut store = disk.open("topic", partition).expect("opens");
-        store.entries.insert(MARK_KEY, &of_0_1).expect("written");
-        store.entries.insert(b"da", [5, 0, 0, 0, 0, 0, 0, 0, b'1']).expect("written");
+        store.target.entries.insert(MARK_KEY, &of_0_1).expect("written");
+        store.target.entries.insert(b"da", [5, 0, 0, 0, 0, 0, 0, 0, b'1']).expect("written");
         if let Some(layout) = layout {
-            store.entries.insert(LAYOUT_KEY, layout.to_le_bytes()).expect("written");
+            store.target.entries.insert(LAYOUT_KEY, layout.to_le_bytes()).expect("written");
         }
         assert_eq!(store.mark().ok(), expected.then(|| Some(mark.clone())), "{layout:?}");
         if expected {
             assert_eq!(store.get(b"a"), Ok(Some(entry(b"1"))), "{layout:?}");
         }
         store.wipe().expect("wipes");
-        store.apply(&[(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        drop(store);
+        let store = disk.open("topic", partition).expect("opens");
         assert_eq!(store.mark(), Ok(Some(mark.clone())), "{layout:?}");
-        assert_eq!(store.entries.get(LAYOUT_KEY).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
+        assert_eq!(store.target.entries.get(LAYOUT_KEY).expect("read").as_deref(), Some(&1u32.to_le_bytes()[..]));
     }
+}
+
+#[test]
+fn a_scan_has_its_ends() {
+    #[track_caller]
+    fn check(store: &mut DiskStore, start: &str, end: Option<&str>, most: usize, expected: &[&str]) {
+        let mut seen = Vec::new();
+        let mut on_entry = |key: &[u8], _| {
+            seen.push(String::from_utf8(key.to_vec()).expect("text"));
+            seen.len() < most
+        };
+        store.scan(start.as_bytes(), end.map(str::as_bytes), &mut on_entry).expect("reads");
+        assert_eq!(seen, expected, "{start:?} {end:?} {most}");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = disk_in(dir.path()).open("topic", 3).expect("opens");
+    let changes = ["", "a", "b", "z"].map(|key| (key.as_bytes().to_vec(), Some(entry(b"1"))));
+    store.apply(changes.into(), &Mark::default()).expect("writes");
+    check(&mut store, "", None, 9, &["", "a", "b", "z"]);
+    check(&mut store, "a", Some("z"), 9, &["a", "b"]);
+    check(&mut store, "a", Some("b\0"), 9, &["a", "b"]);
+    check(&mut store, "", None, 2, &["", "a"]);
+    check(&mut store, "c", None, 9, &["z"]);
+    check(&mut store, "b", Some("b"), 9, &[]);
+    // A range that ends before it begins is a panic of fjall's.
+    check(&mut store, "z", Some("a"), 9, &[]);
+}
+
+#[test]
+fn a_mark_of_another_topic_and_values_that_were_cut_off_are_errors() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = disk_in(dir.path()).open("topic", 3).expect("opens");
+    let mark = Mark { position: 7, bytes: 2, entries: 1, at: 9 };
+    for topic in ["topi", "topic2", ""] {
+        store.target.entries.insert(MARK_KEY, encode_mark(&mark, topic)).expect("written");
+        assert!(store.mark().is_err(), "{topic}");
+    }
+    store.target.entries.insert(MARK_KEY, [0; 31]).expect("written");
+    assert!(store.mark().is_err());
+    store.target.entries.insert(MARK_KEY, encode_mark(&mark, "topic")).expect("written");
+    assert_eq!(store.mark(), Ok(Some(mark)));
+    store.target.entries.insert(data_key(b"a"), [0; 7]).expect("written");
+    assert!(store.get(b"a").is_err());
+}
+
+#[test]
+fn a_database_is_given_up_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = disk_in(dir.path());
+    let first = disk.open("topic", 0).expect("opens");
+    let twin = disk.open("topic", 1).expect("opens");
+    let error = LocalError("broken".into());
+    disk.give_up(&first.target.database, &error);
+    let second = disk.open("topic", 0).expect("opens");
+    assert_eq!((first.target.database.number, second.target.database.number, disk.numbers()), (0, 1, vec![1]));
+    // The same database breaks for another of its stores, later.
+    disk.give_up(&twin.target.database, &error);
+    assert_eq!((disk.open("topic", 1).expect("opens").target.database.number, disk.numbers()), (1, vec![1]));
+    disk.give_up(&second.target.database, &error);
+    assert_eq!((disk.open("topic", 0).expect("opens").target.database.number, disk.numbers()), (2, vec![2]));
+}
+
+/// A thread of fjall's dies when it cannot write out what a keyspace has gathered. After that, neither an emptied store nor
+/// another one may stay in this database.
+#[test]
+fn a_database_that_writes_no_more_is_given_up() {
+    let finds: [fn(&Arc<Disk>, &mut DiskStore) -> bool; 2] =
+        [|_, store| store.wipe().is_err(), |disk, _| disk.open("other", 0).is_err()];
+    for find in finds {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = disk_with(dir.path(), 0);
+        let mut store = disk.open("topic", 0).expect("opens");
+        let entries = store.target.entries.clone();
+        entries.insert(b"x", b"1").expect("written");
+        let away = dir.path().join("away");
+        fs::rename(entries.path(), &away).expect("moved");
+        let _ = entries.rotate_memtable();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.target.database.check().is_ok() {
+            assert!(Instant::now() < deadline, "fjall still writes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        fs::rename(&away, entries.path()).expect("moved");
+        // So many bytes become a table, which passes by the journal.
+        let table = vec![(b"a".to_vec(), Some(entry(&[1; 2 << 20])))];
+        let written = store.apply(table, &Mark::default()).and_then(|()| store.wait_for_writing(Duration::ZERO));
+        assert!(written.is_err());
+        assert!(find(&disk, &mut store));
+        let next = disk.open("topic", 0).expect("opens in another database");
+        assert_eq!((next.target.database.number, next.get(b"a")), (1, Ok(None)));
+    }
+}
+
+#[test]
+fn a_database_that_is_locked_or_without_room_is_kept() {
+    use std::io::{Error, ErrorKind};
+    let kept = [
+        fjall::Error::Locked,
+        fjall::Error::Io(ErrorKind::StorageFull.into()),
+        fjall::Error::Storage(fjall::LsmError::Io(ErrorKind::StorageFull.into())),
+    ];
+    let lost = [
+        fjall::Error::Io(ErrorKind::NotFound.into()),
+        fjall::Error::Storage(fjall::LsmError::Io(Error::other("odd"))),
+        fjall::Error::Poisoned,
+    ];
+    assert_eq!(
+        (kept.map(|error| is_locked_or_full(&error)), lost.map(|error| is_locked_or_full(&error))),
+        ([true; 3], [false; 3])
+    );
 }

@@ -24,7 +24,7 @@ impl LocalStore for CountedMemory {
     }
 
     fn scan(
-        &self,
+        &mut self,
         start: &[u8],
         end: Option<&[u8]>,
         on_entry: &mut dyn FnMut(&[u8], Entry) -> bool,
@@ -32,7 +32,7 @@ impl LocalStore for CountedMemory {
         self.memory.scan(start, end, on_entry)
     }
 
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         self.share.set(mark.bytes + mark.entries * ENTRY_BYTES);
         self.memory.apply(changes, mark)
     }

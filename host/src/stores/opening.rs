@@ -208,7 +208,7 @@ impl Opening {
 
 fn changelog<'a>(of: &'a TransformStores, store: &'a StoreOf, partition: i32, committed: &Positions) -> Changelog<'a> {
     Changelog {
-        log: &*of.host.log,
+        log: &*of.log,
         topic: &store.topic,
         partition,
         committed: committed.get(&store.settings.name).copied(),

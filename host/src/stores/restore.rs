@@ -4,8 +4,9 @@
 //! once their transactions are over: so a restore reads committed records up to there. A restore up to the end of the
 //! committed records would miss committed changes behind another's open transaction.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use ahash::AHashMap;
 
 use crate::model::format::{Format, Unreadable};
 use crate::model::names::TopicName;
@@ -99,8 +100,9 @@ impl StoreRestore {
     }
 
     /// The local store. Call it once nothing is left.
-    pub fn finish(self) -> Box<dyn LocalStore> {
+    pub fn finish(mut self) -> Box<dyn LocalStore> {
         assert!(self.left() == 0, "a store is used before it is restored");
+        self.local.restored();
         self.local
     }
 }
@@ -137,7 +139,7 @@ fn check_version(topic: &TopicName, partition: i32, record: &LogRecord) -> Resul
 
 /// Applies these records to the local store, and counts its entries after them.
 fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -> Result<(), LocalError> {
-    let mut changes: HashMap<Vec<u8>, Option<Entry>> = HashMap::with_capacity(records.len());
+    let mut changes: AHashMap<Vec<u8>, Option<Entry>> = AHashMap::with_capacity(records.len());
     for LogRecord { key, value, timestamp, .. } in records {
         // An entry that Sandbar wrote has a key.
         let Some(key) = key else { continue };
@@ -154,7 +156,7 @@ fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -
             mark.entries += 1;
         }
     }
-    local.apply(&changes, mark)
+    local.apply(changes, mark)
 }
 
 fn unavailable(error: LogError) -> OpenError {

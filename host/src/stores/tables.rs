@@ -1,7 +1,10 @@
 //! Tables: compacted topics that this host holds whole, in memory, for all transforms that look things up in them.
 //!
 //! One thread for each table reads its topic for as long as somebody has the table. A look-up takes a read lock for the
-//! time of one copy: the one lock on the data path, held for writing only while a new record is put in.
+//! time of one copy: the one lock on the data path, held for writing only while a new record is put in. Keys are compared
+//! by what they say, of records and of look-ups alike: see [`sandbar_table::canonical`].
+
+mod counted;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +12,16 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
+use sandbar_table::Rows;
 
 use crate::model::codes::Code;
-use crate::model::names::TopicName;
+use crate::model::names::{TeamName, TopicName};
 use crate::model::status::LastError;
 use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, LogError, Table};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, TableMeter};
+
+pub use self::counted::counted;
 
 /// The time for which one poll waits for records; a table ends that long after its last user, at most.
 const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -28,8 +34,6 @@ const REOPEN: Backoff = Backoff { first: Duration::from_millis(200), longest: Du
 /// Time without a look at which a table followed its topic, after which it is stale (`table_stale_after`). A broker that
 /// restarts takes less.
 pub const STALE_AFTER: Duration = Duration::from_secs(60);
-/// Memory of an entry beside its key and value, in bytes.
-const ENTRY_BYTES: usize = 64;
 
 /// Most memory of one table by default (`table_bytes_max`).
 pub const BYTES_MAX: usize = 256 << 20;
@@ -43,16 +47,19 @@ pub struct Tables {
     catch_up_wait: Duration,
     stale_after: Duration,
     metrics: Metrics,
-    open: Arc<Mutex<HashMap<TopicName, Weak<TopicTable>>>>,
+    open: Arc<Mutex<HashMap<TableKey, Weak<TopicTable>>>>,
 }
+
+/// A table's topic, and the team with whose rights it is read; None: teams have no rights of their own, and share tables.
+type TableKey = (Option<TeamName>, TopicName);
 
 /// See the module.
 pub struct TopicTable {
     topic: TopicName,
-    content: RwLock<Content>,
+    content: RwLock<Rows>,
     caught_up: AtomicBool,
     /// The reason for which it is not caught up, if that is known.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<TableUnavailable>>,
     moved: Condvar,
     freshness: Mutex<Freshness>,
 }
@@ -63,12 +70,6 @@ struct Freshness {
     at: Instant,
     /// That moment by the wall clock, for people.
     since: Timestamp,
-}
-
-#[derive(Default)]
-struct Content {
-    entries: HashMap<Vec<u8>, Vec<u8>>,
-    bytes: usize,
 }
 
 /// The reason for which a table cannot be used now.
@@ -93,15 +94,20 @@ impl Tables {
 
     /// The error of the first of these tables that is in use and stale: its old content is looked up until it follows its
     /// topic again.
-    pub fn stale<'a>(&self, topics: impl Iterator<Item = &'a TopicName>) -> Option<LastError> {
+    pub fn stale<'a>(&self, team: &TeamName, topics: impl Iterator<Item = &'a TopicName>) -> Option<LastError> {
+        let owner = self.log.of_team(team).map(|_| team.clone());
         let open = self.open.lock();
-        let mut used = topics.filter_map(|topic| open.get(topic)?.upgrade());
+        let mut used = topics.filter_map(|topic| open.get(&(owner.clone(), topic.clone()))?.upgrade());
         used.find_map(|table| table.stale(self.stale_after))
     }
 
-    /// These topics as tables, once they have caught up. Blocks while they are read, up to the time to wait.
-    pub fn of(&self, topics: impl Iterator<Item = TopicName>) -> Result<Arc<[Arc<dyn Table>]>, TableUnavailable> {
-        let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(&topic)).collect();
+    /// These topics as tables of a team, once they have caught up. Blocks while they are read, up to the time to wait.
+    pub fn of(
+        &self,
+        team: &TeamName,
+        topics: impl Iterator<Item = TopicName>,
+    ) -> Result<Arc<[Arc<dyn Table>]>, TableUnavailable> {
+        let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(team, &topic)).collect();
         let deadline = Instant::now() + self.catch_up_wait;
         for table in &tables {
             table.wait(deadline)?;
@@ -109,9 +115,11 @@ impl Tables {
         Ok(tables.into_iter().map(|table| table as Arc<dyn Table>).collect())
     }
 
-    fn open(&self, topic: &TopicName) -> Arc<TopicTable> {
+    fn open(&self, team: &TeamName, topic: &TopicName) -> Arc<TopicTable> {
+        let own = self.log.of_team(team);
+        let key = (own.is_some().then(|| team.clone()), topic.clone());
         let mut open = self.open.lock();
-        if let Some(table) = open.get(topic).and_then(Weak::upgrade) {
+        if let Some(table) = open.get(&key).and_then(Weak::upgrade) {
             return table;
         }
         let table = Arc::new(TopicTable {
@@ -122,11 +130,14 @@ impl Tables {
             moved: Condvar::new(),
             freshness: Mutex::new(Freshness::now()),
         });
-        open.insert(topic.clone(), Arc::downgrade(&table));
-        let reader = TableReader { table: Arc::downgrade(&table), tables: self.clone(), topic: topic.clone() };
+        let meter = self.metrics.tables.table(topic, key.0.as_ref());
+        open.insert(key, Arc::downgrade(&table));
+        let log = own.unwrap_or_else(|| self.log.clone());
+        let reader =
+            TableReader { table: Arc::downgrade(&table), log, bytes_max: self.bytes_max, topic: topic.clone(), meter };
         let thread = std::thread::Builder::new().name("table".into()).spawn(move || reader.run());
         if let Err(error) = thread {
-            *table.trouble.lock() = Some(format!("the system has no thread left: {error}"));
+            *table.trouble.lock() = Some((Code::TableUnavailable, format!("the system has no thread left: {error}")));
         }
         table
     }
@@ -136,9 +147,10 @@ impl TopicTable {
     fn wait(&self, deadline: Instant) -> Result<(), TableUnavailable> {
         let mut trouble = self.trouble.lock();
         while !self.caught_up.load(Ordering::Acquire) {
-            if self.moved.wait_until(&mut trouble, deadline).timed_out() {
-                let why = trouble.clone().unwrap_or_else(|| "it is being read".into());
-                return Err((Code::TableUnavailable, format!("table {}: {why}", self.topic)));
+            let lasts = trouble.as_ref().is_some_and(|(code, _)| *code == Code::TableKeys);
+            if lasts || self.moved.wait_until(&mut trouble, deadline).timed_out() {
+                let (code, why) = trouble.clone().unwrap_or_else(|| (Code::TableUnavailable, "it is being read".into()));
+                return Err((code, format!("table {}: {why}", self.topic)));
             }
         }
         Ok(())
@@ -150,9 +162,10 @@ impl TopicTable {
         if at.elapsed() <= after {
             return None;
         }
-        let why = self.trouble.lock().clone().unwrap_or_else(|| "it is read more slowly than it is written".into());
+        let slow = || (Code::TableUnavailable, "it is read more slowly than it is written".into());
+        let (code, why) = self.trouble.lock().clone().unwrap_or_else(slow);
         let message = format!("table {} does not follow its topic, and old values are looked up: {why}", self.topic);
-        Some(LastError { code: Code::TableUnavailable, message, offset: None, at: since })
+        Some(LastError { code, message, offset: None, at: since })
     }
 
     fn age(&self) -> Duration {
@@ -160,7 +173,7 @@ impl TopicTable {
     }
 
     /// Replaces the content: the table may be used from now on.
-    fn publish(&self, content: Content) {
+    fn publish(&self, content: Rows) {
         *self.content.write() = content;
         let mut trouble = self.trouble.lock();
         *trouble = None;
@@ -180,35 +193,25 @@ fn follows(behind: u64, read: u64) -> bool {
     behind <= read
 }
 
-impl Content {
-    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let before = match value {
-            Some(value) => self.entries.insert(key.to_vec(), value.to_vec()),
-            None => self.entries.remove(key),
-        };
-        let size = |value: usize| key.len() + value + ENTRY_BYTES;
-        self.bytes -= before.map_or(0, |before| size(before.len()));
-        self.bytes += value.map_or(0, |value| size(value.len()));
-    }
-}
-
 impl Table for TopicTable {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.content.read().entries.get(key).cloned()
+        self.content.read().get(key).map(<[u8]>::to_vec)
     }
 }
 
 /// Keeps a table up to date until nobody has it any more.
 struct TableReader {
     table: Weak<TopicTable>,
-    tables: Tables,
+    log: Arc<dyn Log>,
+    bytes_max: usize,
     topic: TopicName,
+    meter: TableMeter,
 }
 
 /// The end of a run of a table's reader.
 enum End {
     Unused,
-    Failed(String),
+    Failed(TableUnavailable),
 }
 
 /// Runs a reader until nobody uses it any more, or `pause` returns false. The pauses between failed runs grow; after a run
@@ -216,7 +219,7 @@ enum End {
 fn run_until_unused(
     clock: impl Fn() -> Instant,
     mut run: impl FnMut() -> End,
-    mut pause: impl FnMut(String, Duration) -> bool,
+    mut pause: impl FnMut(TableUnavailable, Duration) -> bool,
 ) {
     let mut failures: u32 = 0;
     loop {
@@ -235,18 +238,19 @@ fn run_until_unused(
 impl TableReader {
     fn run(self) {
         run_until_unused(Instant::now, || self.read(), |why, pause| self.pause(why, pause));
-        self.tables.metrics.tables.forget(self.topic.as_str());
     }
 
     /// Says why the table cannot be read, and waits. Returns false if nobody has the table any more.
-    fn pause(&self, why: String, pause: Duration) -> bool {
+    fn pause(&self, trouble: TableUnavailable, pause: Duration) -> bool {
         let Some(table) = self.table.upgrade() else { return false };
-        tracing::warn!(topic = %self.topic, error = why, "a table cannot be read on, tried again");
-        self.tables.metrics.tables.failed(self.topic.as_str());
-        *table.trouble.lock() = Some(why);
+        let (code, why) = &trouble;
+        tracing::warn!(topic = %self.topic, %code, error = why, "a table cannot be read on, tried again");
+        self.meter.failed();
+        *table.trouble.lock() = Some(trouble);
+        table.moved.notify_all();
         let age = table.age();
         drop(table);
-        self.tables.metrics.tables.stale(self.topic.as_str(), age);
+        self.meter.stale(age);
         std::thread::sleep(pause);
         true
     }
@@ -254,14 +258,15 @@ impl TableReader {
     /// Reads the topic from its start into a content of its own, until that has caught up: a topic that is read again goes
     /// through old values once more. Until then the table shows its old content; from then on records are put into it.
     fn read(&self) -> End {
-        let failed = |error: LogError| End::Failed(error.to_string());
-        let Tables { log, metrics, bytes_max, .. } = &self.tables;
+        let unavailable = |why: String| End::Failed((Code::TableUnavailable, why));
+        let failed = |error: LogError| unavailable(error.to_string());
+        let Self { log, bytes_max, .. } = self;
         let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic)?)));
         let (partitions, mut reader) = match opened {
             Ok(opened) => opened,
             Err(error) => return failed(error),
         };
-        let mut catching_up = Some(Content::default());
+        let mut catching_up = Some(Rows::default());
         let mut measured_at: Option<Instant> = None;
         let mut read: u64 = 0;
         loop {
@@ -270,38 +275,46 @@ impl TableReader {
                 read += 1;
                 match (record.key, &mut catching_up) {
                     (None, _) => {}
-                    (Some(key), Some(content)) => content.put(key, record.value),
-                    (Some(key), None) => table.content.write().put(key, record.value),
+                    (Some(key), Some(content)) => content.put(key, record.value, record.timestamp),
+                    (Some(key), None) => table.content.write().put(key, record.value, record.timestamp),
                 }
             });
             if let Err(error) = polled {
                 return failed(error);
             }
-            let size = |content: &Content| (content.entries.len(), content.bytes);
+            if catching_up.is_none()
+                && let Err(respelled) = table.content.write().settle()
+            {
+                return End::Failed((Code::TableKeys, respelled.to_string()));
+            }
+            let size = |content: &Rows| (content.len(), content.bytes());
             let (entries, bytes) = catching_up.as_ref().map_or_else(|| size(&table.content.read()), size);
             if bytes > *bytes_max {
-                return End::Failed(format!("it has {bytes} bytes, the limit is {bytes_max} (table_bytes_max)"));
+                return unavailable(format!("it has {bytes} bytes, the limit is {bytes_max} (table_bytes_max)"));
             }
             if catching_up.is_none() && measured_at.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
                 continue;
             }
             measured_at = Some(Instant::now());
             let behind = match (reader.behind(), log.partitions(&self.topic)) {
-                (_, Ok(now)) if now != partitions => return End::Failed(format!("it has {now} partitions now")),
+                (_, Ok(now)) if now != partitions => return unavailable(format!("it has {now} partitions now")),
                 (Ok(behind), Ok(_)) => behind,
                 (Err(error), _) | (_, Err(error)) => return failed(error),
             };
-            metrics.tables.update(self.topic.as_str(), entries, bytes, behind);
+            self.meter.update(entries, bytes, behind);
             if behind == 0
-                && let Some(content) = catching_up.take()
+                && let Some(mut content) = catching_up.take()
             {
+                if let Err(respelled) = content.settle() {
+                    return End::Failed((Code::TableKeys, respelled.to_string()));
+                }
                 tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
                 table.publish(content);
             }
             if catching_up.is_none() && follows(behind, read) {
                 *table.freshness.lock() = Freshness::now();
             }
-            metrics.tables.stale(self.topic.as_str(), table.age());
+            self.meter.stale(table.age());
             read = 0;
         }
     }
@@ -322,7 +335,7 @@ mod tests {
         let run = || match left.borrow_mut().next() {
             Some(&length) => {
                 now.set(now.get() + length);
-                End::Failed("no broker".into())
+                End::Failed((Code::TableUnavailable, "no broker".into()))
             }
             None => End::Unused,
         };

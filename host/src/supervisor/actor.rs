@@ -2,7 +2,7 @@
 //!
 //! `run` is the loop, `start` brings a revision into force, `upkeep` looks after workers between two changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ use tokio::task::spawn_blocking;
 
 use crate::crashes::Permit;
 use crate::model::clock::{Monotonic, Now};
-use crate::model::names::{TopicName, TransformId};
+use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
 use crate::model::status::{LastError, State};
 use crate::model::units::Backoff;
-use crate::task::RunnableRevision;
+use crate::teams::TeamsState;
 use crate::telemetry::metrics::TransformMetrics;
 
 use super::error::PrepareError;
 use super::inputs::InputWatch;
+use super::inspection::Inspection;
 use super::parts::Parts;
 use super::plan::{DeploymentStamp, RunState, WorkerSignal, signal};
-use super::prepare::{PreparedRevision, prepare, prepare_previous};
+use super::prepare::{PreparedRevision, PreviousRevision, RevisionBasis, prepare, prepare_previous};
 use super::report::Report;
 use super::workers::Workers;
 
@@ -40,12 +41,15 @@ pub struct Actor {
     pub report: watch::Sender<Report>,
     pub state: RunState,
     pub workers: Workers,
-    /// The topics of the tables of each revision that runs, or may run again.
-    pub tables: BTreeMap<u64, Vec<TopicName>>,
+    /// The basis of each revision that runs, or may run again.
+    pub bases: BTreeMap<u64, RevisionBasis>,
+    /// The content of the file of teams, and the revisions, for which all rights were found last.
+    pub checked_rights: Option<(Arc<TeamsState>, BTreeSet<u64>)>,
     /// The last time that new partitions could not be begun.
     pub begin_failed_at: Option<Monotonic>,
     /// The last time that the partitions of the inputs were counted.
     pub counted_at: Option<Monotonic>,
+    pub inspection: Option<Inspection>,
     pub failures: u32,
     pub metrics: Arc<TransformMetrics>,
 }
@@ -68,9 +72,11 @@ impl Actor {
             report,
             state: RunState::Idle,
             workers: Workers::default(),
-            tables: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            checked_rights: None,
             begin_failed_at: None,
             counted_at: None,
+            inspection: None,
             failures: 0,
             metrics,
         }
@@ -106,7 +112,7 @@ impl Actor {
     pub async fn prepare(
         &self,
         deployment: &Deployment,
-    ) -> Result<(PreparedRevision, Option<Arc<RunnableRevision>>), PrepareError> {
+    ) -> Result<(PreparedRevision, Option<PreviousRevision>), PrepareError> {
         let parts = self.parts.clone();
         let deployment = deployment.clone();
         let instances = self.report.borrow().workers().iter().map(|worker| worker.partitions.len()).sum();
@@ -121,7 +127,7 @@ impl Actor {
 
     pub fn swap(&mut self, prepared: PreparedRevision) {
         let revision = prepared.runnable.settings.revision;
-        self.tables.insert(revision, prepared.tables.clone());
+        self.bases.insert(revision, prepared.basis.clone());
         self.workers.swap(prepared, &self.report.borrow().workers());
         tracing::info!(transform = %self.id, revision, "prepared, to be swapped in");
     }

@@ -61,7 +61,7 @@ pub fn input_change(
     begun: &BegunPartitions,
     has_stores: bool,
 ) -> InputChange {
-    let sizes = watch.sizes(inputs);
+    let sizes = watch.sizes(&id.team, inputs);
     let Ok(record) = positions.record(id) else { return InputChange::None };
     let record = record.unwrap_or_default();
     let is_other = |topic, id: &str| record.inputs.get(topic).is_some_and(|input| !input.is_of(id));

@@ -70,6 +70,8 @@ impl From<LogError> for PrepareError {
         let code = match error {
             LogError::NoTopic(_) => Code::TopicGone,
             LogError::Unauthorized(_) => Code::Unauthorized,
+            LogError::NoToken(_) => Code::KafkaToken,
+            LogError::Full(_) => Code::LogFull,
             LogError::Refused(_) => Code::LogRefused,
             LogError::Unavailable(_) => Code::LogUnavailable,
         };

@@ -11,8 +11,10 @@ use crate::ports::Log;
 use crate::positions::Positions;
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
+use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observers;
+use crate::worker::Rests;
 
 /// Starts a thread; the system may refuse.
 pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
@@ -30,7 +32,10 @@ pub struct Parts {
     pub tables: Tables,
     pub crashes: Crashes,
     pub processors: Processors,
+    pub teams: Teams,
     pub cluster: ClusterName,
+    /// The workers that fetch nothing, since nothing has come for a while.
+    pub rests: Rests,
     /// Starts a worker's thread.
     pub spawn: Spawn,
     /// This host's name. It is a part of transactional ids, so it is stable over restarts and unique in the cluster.

@@ -129,6 +129,7 @@ mod tests {
             changes: revision,
             requests: Vec::new(),
             partitions: None,
+            signature: None,
             rest: serde_json::Map::new(),
             unread: None,
         }

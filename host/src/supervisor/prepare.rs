@@ -6,13 +6,17 @@ use tokio::task::spawn_blocking;
 
 use crate::catalog::CatalogError;
 use crate::crashes::CallMonitor;
-use crate::deployment::{TopicFacts, check_start};
+use crate::deployment::{Rejection, TopicFacts, check_rights, check_signature, check_start};
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TopicName};
+use crate::model::names::Digest;
 use crate::model::revision::{Deployment, Desired, Generations, Progress};
-use crate::ports::{Guest, LogError, OpenError};
+use crate::model::signature::Envelope;
+use crate::model::spec::Spec;
+use crate::ports::{Guest, LogError, OpenError, log_of};
+use crate::stores::tables::counted;
 use crate::stores::{MayOpen, TransformStores};
 use crate::task::{RunnableRevision, Settings};
+use crate::telemetry::metrics::RefusedAt;
 
 use super::error::PrepareError;
 use super::membership::Membership;
@@ -25,10 +29,16 @@ pub struct PreparedRevision {
     pub workers: u32,
     /// The opener of its stores, where it has any.
     pub stores: Option<TransformStores>,
-    /// The topics of its tables.
-    pub tables: Vec<TopicName>,
+    pub basis: RevisionBasis,
     /// The instances, one for each partition that is owned now.
     pub guests: Vec<Box<dyn Guest>>,
+}
+
+/// The parts of a revision that its right to run depends on, which is checked again while it runs.
+#[derive(Debug, Clone)]
+pub struct RevisionBasis {
+    pub spec: Arc<Spec>,
+    pub signature: Option<Envelope>,
 }
 
 impl PreparedRevision {
@@ -45,6 +55,7 @@ impl PreparedRevision {
 /// with an empty cache hundreds wait here: without a thread each, and each only for as long as its deployment is desired.
 pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), PrepareError> {
     let digest = deployment.module;
+    check_module(parts, deployment, &digest)?;
     if parts.modules.load_ahead(digest).await {
         return Ok(());
     }
@@ -64,13 +75,28 @@ fn module(parts: &Parts, digest: &Digest) -> Result<Vec<u8>, PrepareError> {
     bytes.ok_or_else(|| PrepareError::new(Code::ModuleMissing, format!("module {digest} is not in the catalog")))
 }
 
+/// Checks the signature, before any part of the module is compiled or run.
+fn check_module(parts: &Parts, deployment: &Deployment, module: &Digest) -> Result<(), PrepareError> {
+    let team = &deployment.id.team;
+    let checked = check_signature(team, module, &parts.teams.signing_rule(team), deployment.signature.as_ref());
+    checked.map_err(|violation| {
+        parts.metrics.signing.refused(RefusedAt::Start);
+        Rejection::from(violation).into()
+    })
+}
+
+/// The revision that takes over again if the next one is refused.
+pub type PreviousRevision = (Arc<RunnableRevision>, RevisionBasis);
+
 /// Prepares a deployment, with `instances` of its guest. Blocks.
 pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Result<PreparedRevision, PrepareError> {
     let spec = deployment.spec().map_err(|problems| PrepareError::of_spec(&problems))?;
+    check_rights(&spec, &parts.teams.topic_rights())?;
+    check_module(parts, deployment, &spec.module)?;
     let bytes = module(parts, &spec.module)?;
     let resets = deployment.asked.resets;
     let changelogs = spec.changelogs(&parts.cluster, resets);
-    let topics = TopicFacts::gather(&*parts.log, &spec, changelogs.clone())?;
+    let topics = TopicFacts::gather(&*log_of(&parts.log, &spec.id.team), &spec, changelogs.clone())?;
     check_start(&spec, &topics)?;
     let written: Vec<_> = spec.written_topics().cloned().collect();
     let observer = parts.observers.transform(&spec.id, &spec.inputs, &written);
@@ -78,13 +104,17 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         let stores = parts.stores.of(&spec, &topics.changelogs(), partitions, observer.metrics.clone());
         stores.asking(may_open(parts, deployment))
     });
-    let tables = parts.tables.of(spec.tables.values().cloned());
+    let tables = parts.tables.of(&spec.id.team, spec.tables.values().cloned());
     let tables = tables.map_err(|(code, message)| PrepareError::new(code, message))?;
+    let tables = counted(&tables, spec.tables.keys(), &observer.metrics);
     let settings = Settings::of(&spec, deployment.revision, changelogs, topics.record_bytes_max(&spec));
     let settings = Settings { resets, ..settings };
     let monitor = CallMonitor::new(&parts.crashes, &spec.id);
     let load = || parts.modules.prepare(&spec, deployment.revision, &bytes, tables, Some(&observer));
-    let factory = monitor.factory(Arc::new(monitor.load(load)?));
+    let factory = monitor.load(load)?;
+    // A host that lacks a secret stays out of the group: those that have it take all partitions.
+    factory.read_secrets()?;
+    let factory = monitor.factory(Arc::new(factory));
     let instantiate = |_| parts.processors.run(&spec.id.team, || factory.instantiate());
     let guests = (0..instances).map(instantiate).collect::<Result<Vec<_>, _>>()?;
     let membership = Membership {
@@ -97,8 +127,9 @@ pub fn prepare(parts: &Parts, deployment: &Deployment, instances: usize) -> Resu
         co_partitioned: spec.shares_state(),
     };
     let runnable = Arc::new(RunnableRevision { settings, guests: factory, observer });
-    let tables = spec.tables.values().cloned().collect();
-    Ok(PreparedRevision { runnable, membership, workers: spec.workers, stores, tables, guests })
+    let workers = spec.workers;
+    let basis = RevisionBasis { spec: Arc::new(spec), signature: deployment.signature.clone() };
+    Ok(PreparedRevision { runnable, membership, workers, stores, basis, guests })
 }
 
 /// Asks the catalog whether this is still how the transform's stores are used. A host that was cut off, or stood still,
@@ -129,13 +160,14 @@ pub fn prepare_previous(
     parts: &Parts,
     prepared: &PreparedRevision,
     asked: Generations,
-) -> Result<Option<Arc<RunnableRevision>>, PrepareError> {
+) -> Result<Option<PreviousRevision>, PrepareError> {
     let PreparedRevision { runnable, membership, .. } = prepared;
     let Settings { id, revision, .. } = &runnable.settings;
     if *revision == 1 {
         return Ok(None);
     }
-    let Ok(committed) = parts.log.group_offsets(&membership.group, &membership.inputs) else { return Ok(None) };
+    let log = log_of(&parts.log, &id.team);
+    let Ok(committed) = log.group_offsets(&membership.group, &membership.inputs) else { return Ok(None) };
     let newest = Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())).revision;
     if newest == 0 || newest >= *revision {
         return Ok(None);
@@ -146,7 +178,7 @@ pub fn prepare_previous(
         Ok(previous) => {
             let has_same_inputs = previous.membership.inputs == membership.inputs;
             let is_alike = has_same_inputs && previous.has_same_stores(prepared.stores.as_ref());
-            Ok(is_alike.then_some(previous.runnable))
+            Ok(is_alike.then_some((previous.runnable, previous.basis)))
         }
         Err(error) if error.code == Code::Busy => Err(error),
         Err(PrepareError { code, message }) => {

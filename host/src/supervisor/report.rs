@@ -10,6 +10,7 @@ use crate::worker::WorkerStatus;
 
 use super::inputs::PartitionSet;
 use super::newest::unread;
+use super::places::Work;
 use super::workers::WorkerHandle;
 
 /// See the module.
@@ -62,9 +63,11 @@ impl Report {
 
     /// A revision begins to be prepared.
     pub fn begin(&mut self, revision: u64) {
+        // The error of another revision says nothing of this one, and a client that waits for it would take it for its own.
+        let is_other = self.target != revision;
         self.target = revision;
         self.prepared = false;
-        if self.error.take_if(|error| error.code == Code::Quarantined).is_some() {
+        if self.error.take_if(|error| is_other || error.code == Code::Quarantined).is_some() {
             self.state = State::Starting;
         }
     }
@@ -118,6 +121,19 @@ impl Report {
         true
     }
 
+    /// The work of the workers, by which this host keeps its place.
+    pub fn work(&self) -> Work {
+        let mut work = Work { has_workers: !self.workers.is_empty(), ..Work::default() };
+        let mut busy_percents = 0;
+        for worker in &self.workers {
+            let status = worker.status.borrow();
+            work.partitions += status.partitions.len();
+            busy_percents += usize::from(status.busy_percent);
+        }
+        work.busy_percent = u8::try_from(busy_percents / self.workers.len().max(1)).unwrap_or(100);
+        work
+    }
+
     /// The progress of a start, for the host's order of starts. None while no worker runs.
     pub fn phase(&self) -> Option<StartPhase> {
         let workers = self.workers();
@@ -153,6 +169,8 @@ impl Report {
             partitions,
             truncated: false,
             omitted: None,
+            // The supervisor knows how many hosts there are.
+            hosts_wanted: None,
         }
     }
 
@@ -187,5 +205,5 @@ fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
         None => partition.state == State::Failed,
     };
     let idle = || worker.partitions.iter().all(is_idle);
-    worker.joined && worker.revision >= revision && (!worker.on_trial || idle())
+    worker.joined && worker.revision >= revision && (worker.fallback.is_none() || idle())
 }

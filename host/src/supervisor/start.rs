@@ -1,6 +1,5 @@
 //! Brings a revision into force: prepares it, then has the workers swap it in, or starts others.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use crate::model::revision::Deployment;
 use crate::model::status::State;
-use crate::task::{RunnableRevision, Settings};
+use crate::task::Settings;
 use crate::worker::Revisions;
 
 use super::actor::Actor;
@@ -16,7 +15,7 @@ use super::begin::begin;
 use super::error::PrepareError;
 use super::newest::is_overtaken;
 use super::plan::RunState;
-use super::prepare::{PreparedRevision, compile};
+use super::prepare::{PreparedRevision, PreviousRevision, compile};
 use super::report::Report;
 use super::workers::WorkerSessions;
 
@@ -74,21 +73,25 @@ impl Actor {
     async fn restart(
         &mut self,
         prepared: PreparedRevision,
-        previous: Option<Arc<RunnableRevision>>,
+        previous: Option<PreviousRevision>,
         deployment: &Deployment,
     ) -> Result<bool, PrepareError> {
         self.stop_workers().await;
         if self.is_overtaken(deployment).await {
             return Ok(false);
         }
-        let PreparedRevision { runnable, mut membership, workers, stores, tables, .. } = prepared;
+        let PreparedRevision { runnable, mut membership, workers, stores, basis, .. } = prepared;
+        let (previous, previous_basis) = previous.unzip();
         let others = previous.as_ref().map_or(Duration::ZERO, |previous| previous.settings.transaction_timeout);
         membership.transaction_timeout = membership.transaction_timeout.max(others);
         let Settings { outputs, changelogs, revision, .. } = &runnable.settings;
         let revision = *revision;
         let begun = begin(&self.parts, &self.id, &membership, outputs[changelogs.clone()].to_vec()).await?;
         self.inputs.add(&self.id, &membership.inputs);
-        self.tables.insert(revision, tables);
+        self.bases.insert(revision, basis);
+        if let Some((previous, basis)) = previous.as_ref().zip(previous_basis) {
+            self.bases.insert(previous.settings.revision, basis);
+        }
         let revisions = Revisions { current: runnable.clone(), previous, rejected: None };
         let sessions = WorkerSessions { membership, begun };
         match self.workers.start(&self.parts, &self.id, workers, &revisions, sessions, stores) {

@@ -3,7 +3,6 @@
 //! Owned by the transform's actor. At most one set of workers per transform runs on a host: they share transactional ids.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -13,10 +12,10 @@ use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::status::LastError;
 use crate::model::units::Timestamp;
-use crate::ports::{PartitionEnds, StateOpener};
+use crate::ports::{PartitionEnds, StateOpener, log_of};
 use crate::steady_clock;
 use crate::stores::TransformStores;
-use crate::worker::{Command, Revisions, Swap, Worker, WorkerStatus};
+use crate::worker::{Command, Commands, Revisions, Swap, Worker, WorkerStatus, inbox};
 
 use super::error::PrepareError;
 use super::membership::{BegunPartitions, Membership};
@@ -35,7 +34,7 @@ fn worker_clock() -> Now {
 #[derive(Clone)]
 pub struct WorkerHandle {
     pub status: watch::Receiver<WorkerStatus>,
-    pub commands: Sender<Command>,
+    pub commands: Commands,
 }
 
 /// The place in the group and the partitions that the workers' sessions were opened with.
@@ -46,7 +45,7 @@ pub struct WorkerSessions {
 }
 
 struct WorkerThread {
-    commands: Sender<Command>,
+    commands: Commands,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -109,15 +108,16 @@ impl Workers {
     ) -> Result<Vec<WorkerHandle>, PrepareError> {
         let mut handles = Vec::new();
         for number in 0..count {
-            let (commands, received) = mpsc::channel();
+            let (commands, inbox) = inbox::channel();
             let (status, published) = watch::channel(WorkerStatus::default());
             let worker = Worker {
-                log: parts.log.clone(),
+                log: log_of(&parts.log, &id.team),
                 options: sessions.membership.session(&parts.host, number, &sessions.begun),
                 revisions: revisions.clone(),
                 stores: stores.clone().map(|stores| Arc::new(stores) as Arc<dyn StateOpener>),
                 processors: parts.processors.clone(),
-                commands: received.into(),
+                commands: inbox,
+                rests: parts.rests.clone(),
                 status,
                 clock: worker_clock,
             };

@@ -57,6 +57,11 @@ impl Task {
         self.offsets.have_moved() || self.ticks.has_uncommitted()
     }
 
+    /// Lets an instance go whose secrets have changed; the next call makes another. Call it only between two transactions.
+    pub fn renew_guest(&mut self) {
+        self.guest.take_if(|guest| guest.is_outdated());
+    }
+
     /// From now on a trap is the fault of its record.
     pub fn pass_trial(&mut self) {
         self.on_trial = false;

@@ -28,6 +28,7 @@ impl RecordFailure {
             GuestError::Output { limit: true, .. } => Code::OutputLimit,
             GuestError::Output { limit: false, .. } => Code::Contract,
             GuestError::Init(_) => Code::Init,
+            GuestError::Secret(_) => Code::SecretUnavailable,
             GuestError::Host(_) => Code::HostResources,
             GuestError::Stalled(_) => Code::CallStalled,
         };
@@ -71,7 +72,7 @@ impl RecordFailure {
 
     /// Returns true for a trap that is the module's fault, and not the host's.
     pub fn is_the_modules(&self) -> bool {
-        self.is_trap() && !matches!(self.code, Code::HostResources | Code::CallStalled)
+        self.is_trap() && !matches!(self.code, Code::HostResources | Code::CallStalled | Code::SecretUnavailable)
     }
 
     /// The label that metrics count it under.
@@ -86,7 +87,7 @@ impl RecordFailure {
             Code::RecordTooLarge => "record-too-large",
             Code::RecordRefused | Code::DeadLetterRefused => "refused",
             Code::Init => "init",
-            Code::HostResources => "host",
+            Code::HostResources | Code::SecretUnavailable => "host",
             _ => "trap",
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Offsets {
     progress: Progress,
     /// The first offset of the revision that runs.
     since: i64,
+    /// The worker that commits: see [`Progress::worker`].
+    worker: Option<String>,
 }
 
 impl Offsets {
@@ -47,8 +49,14 @@ impl Offsets {
             stored_metadata: Some(metadata.clone()),
             progress,
             since,
+            worker: None,
         };
         (offsets, foreign.or(beyond))
+    }
+
+    /// From now on metadata names this worker.
+    pub fn sign_as(&mut self, worker: Option<&str>) {
+        self.worker = worker.map(str::to_owned);
     }
 
     pub fn next(&self) -> i64 {
@@ -128,6 +136,33 @@ impl Offsets {
 
     fn own_progress(&self, settings: &Settings, changelogs: &Positions) -> Progress {
         let &Settings { revision, resets, .. } = settings;
-        Progress { revision, since: self.since, changelogs: changelogs.clone(), resets }
+        Progress { revision, since: self.since, changelogs: changelogs.clone(), resets, worker: self.worker.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::names::Digest;
+    use crate::model::spec::{RawSpec, Spec};
+    use crate::ports::TopicPartition;
+
+    #[test]
+    fn metadata_names_the_worker_that_commits() {
+        let raw: RawSpec = serde_json::from_str(r#"{"inputs":["in"],"outputs":{"out":"out"}}"#).expect("a spec");
+        let spec = Spec::parse(&raw, &"team/name".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
+        let settings = Settings::of(&spec, 3, Vec::new(), vec![1000; 8]);
+        let before = r#"{"revision":2,"since":4,"worker":"a.0"}"#.to_owned();
+        let partition = TopicPartition { input: 0, partition: 1 };
+        for (worker, expected) in [(Some("b.1"), Some("b.1")), (None, None)] {
+            let assigned = CommitOffset { partition, next_offset: 7, metadata: before.clone() };
+            let (mut offsets, unreadable) = Offsets::new(&assigned, &settings);
+            assert_eq!(unreadable, None);
+            offsets.sign_as(worker);
+            // Control records go with the metadata of whoever worked last.
+            assert_eq!(offsets.stored_metadata(), before);
+            let named = Progress::parse(&offsets.own_metadata(&settings, &Positions::new()), 7).expect("its own");
+            assert_eq!((named.revision, named.worker.as_deref()), (3, expected));
+        }
     }
 }

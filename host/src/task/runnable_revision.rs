@@ -28,7 +28,10 @@ pub struct Settings {
     /// Every topic that is written: those of the spec, dead letters, changelogs. `ProducerRecord::topic` is an index into them.
     pub outputs: Vec<TopicName>,
     pub delivery: Delivery,
+    /// The time for which work is open at most.
     pub commit_interval: Duration,
+    /// The time for which work is open at least, while there is much of it.
+    pub commit_interval_min: Duration,
     /// The timeout that its transactions need.
     pub transaction_timeout: Duration,
     pub batch_records: usize,
@@ -60,8 +63,9 @@ impl Settings {
             changelogs: written..written + changelogs.len(),
             outputs: spec.written_topics().cloned().chain(changelogs).collect(),
             delivery: spec.delivery,
-            commit_interval: spec.commit_interval,
-            transaction_timeout: transaction_time::timeout(spec.commit_interval, spec.limits.batch_time.0),
+            commit_interval: spec.commit_interval.max.0,
+            commit_interval_min: spec.commit_interval.min.0,
+            transaction_timeout: transaction_time::timeout(spec.commit_interval.max.0, spec.limits.batch_time.0),
             batch_records: spec.limits.batch_records as usize,
             batch_bytes: spec.limits.batch_bytes.as_usize(),
             output: OutputLimits {

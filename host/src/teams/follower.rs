@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::table::{FileError, TeamTable};
 use super::{Teams, TeamsOptions, file};
-use crate::model::codes::Code;
+use crate::followed_file::Looks;
 use crate::model::team::TeamLimits;
 use crate::model::text::OneLine;
 
@@ -20,12 +20,7 @@ type Content = Result<Vec<u8>, FileError>;
 
 /// The newest content of the file.
 #[derive(Default)]
-struct Newest {
-    /// The content at the last look.
-    seen: Option<Content>,
-    /// The content that was judged last.
-    judged: Option<Content>,
-}
+struct Newest(Looks<Content>);
 
 /// Takes each change of the file, until `shutdown` becomes true.
 pub async fn follow_for_ever(teams: Teams, options: TeamsOptions, mut shutdown: watch::Receiver<bool>) {
@@ -53,7 +48,7 @@ fn take(teams: &Teams, path: &Path, judged: Result<TeamTable, FileError>) {
         Ok(table) if before.table == *table && before.trouble.is_none() => return,
         Ok(table) => info!(%file, teams = table.teams.len(), "the file of teams is in use"),
         Err(error) => {
-            warn!(%file, code = %Code::TeamsFile, error = %OneLine(error), "the file of teams is not used; the limits stay");
+            warn!(%file, code = %error.code(), error = %OneLine(error), "the file of teams is not used; the limits stay");
         }
     }
     teams.take(judged);
@@ -62,17 +57,10 @@ fn take(teams: &Teams, path: &Path, judged: Result<TeamTable, FileError>) {
 // === impl Newest ===
 
 impl Newest {
-    /// Judges content that was read twice, and that was not judged before: a file may be read while it is being written.
+    /// Judges content that was read twice, and that was not judged before.
     fn look(&mut self, read: Content, base: &TeamLimits) -> Option<Result<TeamTable, FileError>> {
-        if self.seen.as_ref() != Some(&read) {
-            self.seen = Some(read);
-            return None;
-        }
-        if self.judged.as_ref() == Some(&read) {
-            return None;
-        }
-        self.judged = Some(read.clone());
-        Some(read.and_then(|text| TeamTable::parse(&text, base)))
+        let content = self.0.look(read)?;
+        Some(content.and_then(|text| TeamTable::parse(&text, base)))
     }
 }
 

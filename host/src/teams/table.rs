@@ -8,9 +8,15 @@ use std::fmt::Display;
 
 use serde::Deserialize;
 
+use super::grants::RawGrants;
+use super::redaction::rules_of;
+use super::signing::RawSigning;
+use crate::model::codes::Code;
 use crate::model::names::TeamName;
+use crate::model::signing_rules::{SigningRule, SigningRules};
 use crate::model::spec::Problem;
 use crate::model::team::TeamLimits;
+use crate::model::topic_rights::TopicRights;
 use crate::model::units::{Bytes, Span};
 use crate::model::yaml;
 
@@ -37,6 +43,18 @@ pub enum FileError {
     Empty,
     #[error("{}", shown(.0))]
     OutOfRange(Vec<Problem>),
+    /// Rules of redaction are not valid, and nothing else is.
+    #[error("{} ({})", shown(.0), Code::RedactionRule)]
+    Redaction(Vec<Problem>),
+}
+
+impl FileError {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Redaction(_) => Code::RedactionRule,
+            Self::Unreadable(_) | Self::Malformed(_) | Self::Empty | Self::OutOfRange(_) => Code::TeamsFile,
+        }
+    }
 }
 
 fn shown(problems: &[Problem]) -> String {
@@ -50,6 +68,8 @@ pub struct TeamTable {
     /// The limits of a team that the file does not name.
     pub defaults: TeamLimits,
     pub teams: BTreeMap<TeamName, TeamLimits>,
+    pub topics: TopicRights,
+    pub signing: SigningRules,
 }
 
 /// The file as it is written.
@@ -76,6 +96,8 @@ struct RawLimits {
     follows_per_team_max: Option<u64>,
     transaction_time_max: Option<Span>,
     allow_cycle: Option<bool>,
+    topics: Option<RawGrants>,
+    signing: Option<RawSigning>,
 }
 
 // === impl TeamTable ===
@@ -95,14 +117,31 @@ impl TeamTable {
         let mut problems = Vec::new();
         let defaults = defaults.unwrap_or_default();
         defaults.check("defaults", &mut problems);
+        let topics = defaults.topics.as_ref().map(|raw| raw.of_defaults("defaults.topics", &mut problems));
+        let signing = defaults.signing_over(&SigningRule::default(), "defaults", &mut problems);
         let defaults = defaults.over(base);
-        let mut table = Self { defaults, teams: BTreeMap::new() };
+        let topics = TopicRights { defaults: topics, teams: BTreeMap::new() };
+        let signing = SigningRules { defaults: signing, teams: BTreeMap::new() };
+        let mut table = Self { defaults, teams: BTreeMap::new(), topics, signing };
+        let mut of_redaction = Vec::new();
         for (team, limits) in teams {
             let limits = limits.unwrap_or_default();
             limits.check(&format!("teams.{team}"), &mut problems);
+            if let Some(raw) = &limits.topics {
+                let place = format!("teams.{team}.topics");
+                let mut grants = raw.over(table.topics.defaults.as_ref(), &place, &mut problems);
+                grants.redact = rules_of(raw.redact.as_ref(), &grants, &place, &mut of_redaction);
+                table.topics.teams.insert(team.clone(), grants);
+            }
+            let signing = limits.signing_over(&table.signing.defaults, &format!("teams.{team}"), &mut problems);
+            table.signing.teams.insert(team.clone(), signing);
             table.teams.insert(team, limits.over(&defaults));
         }
-        if problems.is_empty() { Ok(table) } else { Err(FileError::OutOfRange(problems)) }
+        match (problems.is_empty(), of_redaction.is_empty()) {
+            (true, true) => Ok(table),
+            (true, false) => Err(FileError::Redaction(of_redaction)),
+            (false, _) => Err(FileError::OutOfRange(problems.into_iter().chain(of_redaction).collect())),
+        }
     }
 
     /// The limits of a team.
@@ -132,6 +171,12 @@ impl RawLimits {
             transaction_time_max: self.transaction_time_max.map_or(below.transaction_time_max, |time| time.0),
             allow_cycle: self.allow_cycle.unwrap_or(below.allow_cycle),
         }
+    }
+
+    /// Completes the signing rule from the one below.
+    fn signing_over(&self, below: &SigningRule, place: &str, problems: &mut Vec<Problem>) -> SigningRule {
+        let complete = |raw: &RawSigning| raw.over(below, &format!("{place}.signing"), problems);
+        self.signing.as_ref().map_or_else(|| below.clone(), complete)
     }
 
     /// Adds a problem for each value that is out of its range.
@@ -248,6 +293,9 @@ teams:
         check_refused("defaults: {transaction_time_max: 5}", &["defaults.transaction_time_max", "200ms"]);
         check_refused("teams: {a: {}, a: {}}", &["duplicate"]);
         check_refused("teams: [", &["line 1"]);
+        check_refused("teams: [[a, {}]]", &["teams"]);
+        check_refused("teams: {orders: [3, 4]}", &["teams.orders", "mapping"]);
+        check_refused("[{}]", &["mapping"]);
         check_refused("", &["empty"]);
         check_refused("# nothing\n", &["empty"]);
         check_refused("{}\n---\n{}\n", &["several documents"]);
@@ -257,7 +305,7 @@ teams:
             &[
                 "defaults.cpu_weight is 0, but must be 1 to 10000",
                 "teams.a.transaction_time_max is 1ms, but must be 20ms to 1h",
-                "teams.a.memory_bytes_max is 2097152GiB, but must be 0B to 1048576GiB",
+                "teams.a.memory_bytes_max is 2PiB, but must be 0B to 1PiB",
             ],
         );
     }

@@ -4,15 +4,21 @@
 //! bounded: `team` and `transform` by the deployments, `topic` and `partition` by their inputs and outputs; nothing that a
 //! record or a client says becomes a label. A test compares docs/metrics.md with these files.
 
+mod access;
 mod catalog;
 mod cpu;
 mod http;
+mod kafka;
 mod modules;
+mod places;
 mod process;
+mod redaction;
 mod registrar;
+mod signing;
 mod state;
 mod tables;
 mod teams;
+mod tls;
 mod transform;
 mod transform_log;
 
@@ -26,13 +32,19 @@ use self::process::ProcessMetrics;
 use self::registrar::Registrar;
 use crate::model::names::TransformId;
 
+pub use self::access::AccessMetrics;
 pub use self::catalog::CatalogMetrics;
 pub use self::cpu::{CpuMetrics, TeamCpuMetrics};
 pub use self::http::HttpMetrics;
+pub use self::kafka::KafkaMetrics;
 pub use self::modules::ModuleMetrics;
+pub use self::places::{PlaceMetrics, PresenceCounts};
+pub use self::redaction::RedactionMetrics;
+pub use self::signing::{RefusedAt, SigningMetrics};
 pub use self::state::StateMetrics;
-pub use self::tables::TableMetrics;
+pub use self::tables::{TableMeter, TableMetrics};
 pub use self::teams::TeamMetrics;
+pub use self::tls::TlsMetrics;
 pub use self::transform::{TopicMetrics, TransformCounts, TransformMetrics};
 pub use self::transform_log::TransformLogMetrics;
 
@@ -49,14 +61,20 @@ pub struct Metrics {
     /// The metrics of each transform since the host started.
     transforms: Arc<Mutex<BTreeMap<TransformId, Arc<TransformMetrics>>>>,
     process: ProcessMetrics,
+    pub access: AccessMetrics,
     pub catalog: CatalogMetrics,
     pub cpu: CpuMetrics,
     pub modules: ModuleMetrics,
+    pub places: PlaceMetrics,
     pub tables: TableMetrics,
+    pub redaction: RedactionMetrics,
+    pub signing: SigningMetrics,
     pub state: StateMetrics,
     pub teams: TeamMetrics,
     pub transform_log: TransformLogMetrics,
     pub http: HttpMetrics,
+    pub kafka: KafkaMetrics,
+    pub tls: TlsMetrics,
     pub store_copies_removed: IntCounter,
     pub hosts_forgotten: IntCounter,
 }
@@ -78,14 +96,20 @@ impl Metrics {
         Self {
             transforms: Arc::default(),
             process: ProcessMetrics::new(&r),
+            access: AccessMetrics::new(&r),
             catalog: CatalogMetrics::new(&r),
             cpu: CpuMetrics::new(&r),
             modules: ModuleMetrics::new(&r),
+            places: PlaceMetrics::new(&r),
             tables: TableMetrics::new(&r),
+            redaction: RedactionMetrics::new(&r),
+            signing: SigningMetrics::new(&r),
             state: StateMetrics::new(&r),
             teams: TeamMetrics::new(&r),
             transform_log: TransformLogMetrics::new(&r),
             http: HttpMetrics::new(&r),
+            kafka: KafkaMetrics::new(&r),
+            tls: TlsMetrics::new(&r),
             store_copies_removed: r.counter(
                 "sandbar_store_copies_removed_total",
                 "Local copies of store partitions that were removed because no worker used them",
@@ -111,8 +135,13 @@ impl Metrics {
 
     /// Renders all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.render_for(&|_| true)
+    }
+
+    /// Renders the series that `sees` picks by their `team` label, if they have one.
+    pub fn render_for(&self, sees: &dyn Fn(Option<&str>) -> bool) -> String {
         self.process.update();
-        self.registrar.render()
+        self.registrar.render(sees)
     }
 }
 
@@ -143,6 +172,16 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
         assert_eq!(text.matches("# HELP sandbar_records_skipped_total ").count(), 1);
+    }
+
+    #[test]
+    fn a_histogram_of_a_transform_is_there_from_its_first_value_on() {
+        let metrics = Metrics::new();
+        let transform = metrics.transform(&"t/a".parse().expect("valid"));
+        let has = |name: &str| metrics.render().contains(&format!("{name}_count"));
+        assert!(!has("sandbar_swap_pause_seconds") && has("sandbar_module_compile_seconds"));
+        transform.swap_pause.observe(0.1);
+        assert!(has("sandbar_swap_pause_seconds"));
     }
 
     #[test]

@@ -1,25 +1,39 @@
 //! The commands that a worker has not carried out yet, in their order.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use super::Command;
+use super::bell::{Bell, Commands};
 
 /// See the module. It reads [`Command::Stop`] once nobody is left to send commands.
 pub struct Inbox {
     commands: Receiver<Command>,
+    /// Rings when a command comes.
+    bell: Bell,
     /// Commands that came while nobody could carry them out.
     kept: VecDeque<Command>,
 }
 
+/// A worker's inbox, and its other end.
+pub fn channel() -> (Commands, Inbox) {
+    let (sender, received) = mpsc::channel();
+    let inbox = Inbox::from(received);
+    (Commands::new(sender, inbox.bell().clone()), inbox)
+}
+
 impl From<Receiver<Command>> for Inbox {
     fn from(commands: Receiver<Command>) -> Self {
-        Self { commands, kept: VecDeque::new() }
+        Self { commands, bell: Bell::default(), kept: VecDeque::new() }
     }
 }
 
 impl Inbox {
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     /// Takes the next command, if there is one.
     pub fn take(&mut self) -> Option<Command> {
         self.kept.pop_front().or_else(|| match self.commands.try_recv() {
@@ -59,14 +73,14 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{channel, sync_channel};
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
     use crate::worker::LookUp;
 
     #[test]
     fn a_stop_is_seen_behind_other_commands_which_are_kept() {
-        let (sender, received) = channel();
+        let (sender, received) = mpsc::channel();
         let mut inbox = Inbox::from(received);
         assert!(!inbox.is_stopped() && inbox.take().is_none());
         let (answer, _) = sync_channel(1);

@@ -45,7 +45,8 @@ pub struct Swap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RolloutStage {
     pub revision: u64,
-    pub on_trial: bool,
+    /// The revision that it goes back to if this one fails: there is one while this one is on trial.
+    pub fallback: Option<u64>,
     /// The last revision that did not pass its trial.
     pub rejected: Option<u64>,
 }
@@ -79,7 +80,7 @@ impl Rollout {
     pub fn stage(&self) -> RolloutStage {
         RolloutStage {
             revision: self.current().settings.revision,
-            on_trial: self.is_on_trial(),
+            fallback: self.revisions.previous.as_ref().map(|previous| previous.settings.revision),
             rejected: self.revisions.rejected.as_ref().map(|rejected| rejected.revision),
         }
     }

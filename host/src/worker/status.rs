@@ -15,13 +15,16 @@ pub struct WorkerStatus {
     /// Memory of its largest instance, in bytes.
     pub memory_bytes: usize,
     pub revision: u64,
-    /// True while the revision has not committed yet: the one before is kept.
-    pub on_trial: bool,
+    /// The revision that it goes back to if this one fails: there is one while this one is on trial, for it has not
+    /// committed yet.
+    pub fallback: Option<u64>,
     /// The last revision that did not pass its trial.
     pub refused: Option<Refused>,
     /// A newer revision that another host has committed with, on partitions that are this worker's now: they wait
     /// for it.
     pub outrun_by: Option<u64>,
+    /// The part of its time in which it did not wait for records, since its last status.
+    pub busy_percent: u8,
 }
 
 impl WorkerStatus {
@@ -34,10 +37,18 @@ impl WorkerStatus {
             partitions: Vec::new(),
             memory_bytes: 0,
             revision: 0,
-            on_trial: false,
+            fallback: None,
             refused: None,
             outrun_by: None,
+            busy_percent: 0,
         }
+    }
+
+    /// Returns true if the status of a session may take the place of this one. A failure that does not pass by itself stays
+    /// until the group has taken the session in, which may be refused for the same reason.
+    pub fn gives_way(&self, is_member: bool) -> bool {
+        let lasts = self.state == State::Failed && self.error.as_ref().is_some_and(|error| !error.code.may_pass());
+        is_member || !lasts
     }
 }
 
@@ -59,11 +70,12 @@ pub(super) struct Facts<'a> {
     /// True if transactions are aborted again and again.
     pub is_stuck: bool,
     pub memory_bytes: usize,
+    pub busy_percent: u8,
 }
 
 /// The status of a worker that has a session.
 pub(super) fn of(facts: Facts<'_>) -> WorkerStatus {
-    let Facts { joined, partitions, stage, rejected, outrun_by, abort_error, is_stuck, memory_bytes } = facts;
+    let Facts { joined, partitions, stage, rejected, outrun_by, abort_error, is_stuck, memory_bytes, busy_percent } = facts;
     WorkerStatus {
         state: state(&partitions, joined, is_stuck),
         joined,
@@ -71,9 +83,10 @@ pub(super) fn of(facts: Facts<'_>) -> WorkerStatus {
         partitions,
         memory_bytes,
         revision: stage.revision,
-        on_trial: stage.on_trial,
+        fallback: stage.fallback,
         refused: rejected.cloned(),
         outrun_by,
+        busy_percent,
     }
 }
 
@@ -153,6 +166,19 @@ mod tests {
         assert_eq!(state(&[], true, false), State::Running);
         let lost = [partition(State::Running, None)];
         assert_eq!(state(&lost, false, false), State::Running, "it works until its partitions are taken away");
+    }
+
+    #[test]
+    fn a_failure_that_does_not_pass_stays_until_the_group_takes_the_session_in() {
+        for (state, code, alone) in [
+            (State::Failed, Code::JoinRefused, false),
+            (State::Failed, Code::LogUnavailable, true),
+            (State::Degraded, Code::JoinRefused, true),
+        ] {
+            let shown = WorkerStatus::without_session(state, Some(LastError { code, ..error_at(1) }));
+            assert_eq!([shown.gives_way(false), shown.gives_way(true)], [alone, true], "{state:?} {code}");
+        }
+        assert!(WorkerStatus::without_session(State::Failed, None).gives_way(false));
     }
 
     #[test]

@@ -8,13 +8,15 @@ mod rebalance;
 mod rejections;
 mod swap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::busyness::Busyness;
 use super::holds::Holds;
 use super::partition_states::PartitionStates;
 use super::portion::Portion;
+use super::rest::{Among, Rest};
 use super::rollout::{Revisions, Rollout, RolloutStage};
 use super::schedule::Schedule;
 use super::status::{self, WorkerStatus};
@@ -42,11 +44,13 @@ pub struct TaskManager {
     /// By partition: the tasks of several inputs share them.
     states: PartitionStates,
     holds: Holds,
+    rest: Rest,
     /// Partitions that are paused in the session: see `pause`.
-    paused: Vec<TopicPartition>,
+    paused: BTreeSet<TopicPartition>,
     /// A rebalance that waits until the open transaction has ended, well or not: the session tells it once.
     rebalance: Option<Rebalance>,
     schedule: Schedule,
+    busyness: Busyness,
     /// The task that had the last step.
     last_stepped: Option<TopicPartition>,
     /// True if tasks were ready when the last transaction was cut off, for the time that it took.
@@ -77,9 +81,11 @@ impl TaskManager {
             unplaced: UnplacedPartitions::default(),
             states: PartitionStates::new(opener),
             holds: Holds::default(),
-            paused: Vec::new(),
+            rest: Rest::default(),
+            paused: BTreeSet::new(),
             rebalance: None,
             schedule: Schedule::default(),
+            busyness: Busyness::default(),
             last_stepped: None,
             was_cut: false,
             transaction: Transaction::Idle { deadline: None },
@@ -89,6 +95,11 @@ impl TaskManager {
             noted_ends: PartitionEnds::default(),
             commit_passed_at: None,
         }
+    }
+
+    /// Rests among others while nothing comes. The session can be woken.
+    pub fn resting_among(self, among: Among) -> Self {
+        Self { rest: Rest::among(among), ..self }
     }
 
     /// Polls, processes and, if it is time, commits. Waits up to `idle_wait` for work. An error means that the session is
@@ -115,7 +126,9 @@ impl TaskManager {
         self.at_boundary(clock())?;
         self.poll_states(clock())?;
         self.pause_waiting(clock().mono)?;
-        self.poll(clock(), idle_wait)?;
+        let polled_at = clock();
+        let has_waited = self.poll(polled_at, idle_wait)?;
+        self.busyness.polled(polled_at.mono, clock().mono, has_waited);
         if let Some(Rebalance::Lost(partitions)) = self.rebalance.take_if(|change| matches!(change, Rebalance::Lost(_))) {
             return self.on_lost(&partitions, clock());
         }
@@ -142,6 +155,7 @@ impl TaskManager {
         if self.transaction.is_open() {
             return Ok(());
         }
+        self.tasks.values_mut().for_each(Task::renew_guest);
         if let Some(guests) = self.rollout.advance() {
             self.take_over(guests, now).map_err(as_restart)?;
         }
@@ -157,6 +171,7 @@ impl TaskManager {
     /// on a processor of the team, and returns early without one, or if it is another team's turn.
     fn process(&mut self, clock: fn() -> Now) -> Result<(), SessionError> {
         let mut processor = None;
+        self.schedule.clear();
         loop {
             let now = clock();
             let Some(next) = self.next_task(now) else {
@@ -200,8 +215,12 @@ impl TaskManager {
             return None;
         }
         let is_due = self.is_due(now.mono);
+        if let Some(next) = self.schedule.next(is_due) {
+            return Some(next);
+        }
         let ready = self.tasks.iter().filter(|(_, task)| task.is_ready(now, is_due));
-        self.schedule.next(ready.map(|(&partition, _)| partition))
+        self.schedule.fill(ready.map(|(&partition, _)| partition), is_due);
+        self.schedule.next(is_due)
     }
 
     fn step(&mut self, partition: TopicPartition, clock: fn() -> Now) -> Result<Step, SessionError> {
@@ -216,12 +235,15 @@ impl TaskManager {
             state: self.states.get_mut(partition.partition),
             stats: &mut self.stats,
         });
-        self.schedule.charge(partition, clock().mono.since(now.mono));
+        let then = clock();
+        let is_ready = task.is_ready(then, self.schedule.is_for_all());
+        self.schedule.charge(partition, then.mono.since(now.mono), is_ready);
         step
     }
 
     /// Goes on with partitions that a bad record stopped.
     pub fn resume(&mut self) -> Result<(), SessionError> {
+        self.rest.stir();
         for task in self.tasks.values_mut().filter(|task| task.is_paused()) {
             task.resume();
             self.session.seek(task.id(), task.next_offset()).map_err(as_restart)?;
@@ -257,6 +279,11 @@ impl TaskManager {
     /// Returns true if the transform's group has taken the session in.
     pub fn is_member(&self) -> bool {
         self.session.is_member()
+    }
+
+    /// Returns true if something has to be looked at again and again: nobody tells the worker of it.
+    pub fn has_to_look(&self) -> bool {
+        !self.unplaced.is_empty() || self.tasks.values().any(Task::waits_for_others)
     }
 
     /// Takes note of the ends of partitions that are not fetched now: see [`super::Command::NoteEnds`].
@@ -299,6 +326,7 @@ impl TaskManager {
             abort_error: self.aborts.error(),
             is_stuck: self.aborts.are_stuck(),
             memory_bytes: self.tasks.values().map(Task::memory_bytes).max().unwrap_or(0),
+            busy_percent: self.busyness.percent(),
         })
     }
 }

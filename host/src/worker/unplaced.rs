@@ -54,6 +54,10 @@ impl UnplacedPartitions {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub fn remove(&mut self, partitions: &[TopicPartition]) {
         self.all.retain(|partition, _| !partitions.contains(partition));
     }

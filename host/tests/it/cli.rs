@@ -1,8 +1,15 @@
 //! The command line: the real binary against canned answers and against `sandbar dev`.
 
+mod access;
 mod canned;
 mod command;
 mod hostile;
+mod keyring;
+mod new;
+mod registry;
 mod run;
+mod secrets;
+mod signing;
 mod teams;
+mod tls;
 mod verbs;

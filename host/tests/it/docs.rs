@@ -41,7 +41,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let each = line.split("&&").map(|command| command.trim().trim_end_matches('&').trim());
     let own = each.filter(|command| command.starts_with("sandbar ") && !command.contains(" .."));
     own.map(|command| {
-        let words = command.split(" < ").next().unwrap_or_default();
+        let words = command.split(['<', '>']).next().unwrap_or_default();
         let quoted = words.split('\'').enumerate().flat_map(|(i, part)| match i % 2 {
             0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
             _ => vec![part.to_owned()],

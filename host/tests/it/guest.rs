@@ -4,5 +4,6 @@ mod compiling;
 mod contract;
 mod hostile;
 mod hostile_modules;
+mod secrets;
 mod stateful;
 mod worlds;

@@ -1,10 +1,13 @@
 //! Tests of the host that need no Kafka, in one binary: wasmtime is linked once for all of them.
 
 mod api;
+mod changes;
 mod cli;
 mod cold_restart;
 mod docs;
 mod guest;
+mod instructions;
+mod oidc;
 mod positions;
 mod simulation;
 mod stores;

@@ -2,6 +2,7 @@
 //! how it died.
 
 mod full_disk;
+mod places;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,24 +11,33 @@ use std::time::{Duration, Instant};
 
 use crate::support::cpu;
 use crate::support::gated::Gated;
-use crate::support::guests::{fixture, modules_of, stateful};
+use crate::support::guests::{fixture, modules_of, modules_with, stateful};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use sandbar::catalog::{Catalog, Change, Precondition, Request};
+use sandbar::cluster::Cluster;
 use sandbar::crashes::Crashes;
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::guest::compile::Compiler;
+use sandbar::guest::{ModuleOptions, Modules};
+use sandbar::model::audit::Actor;
 use sandbar::model::codes::Code;
-use sandbar::model::names::TransformId;
+use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Progress;
+use sandbar::model::signature::{Envelope, ModuleSignature};
+use sandbar::model::signing_key::PublicKey;
 use sandbar::model::status::{RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Groups, Log, LogRecord, NewTopic};
 use sandbar::positions::Positions;
+use sandbar::secrets::{SecretOptions, Secrets, follow_for_ever as follow_secrets};
 use sandbar::stores::tables::Tables;
 use sandbar::stores::{StoreLimits, Stores};
 use sandbar::supervisor::{Parts, Spawn, Supervisor};
+use sandbar::teams::{TeamLimits, Teams, TeamsOptions, follow_for_ever};
 use sandbar::telemetry::metrics::Metrics;
 use sandbar::telemetry::observer::Observers;
 use sandbar::telemetry::rate::TEAM_LOG_RATE;
+use sandbar::worker::Rests;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -38,8 +48,11 @@ struct Bench {
     id: TransformId,
     log: Gated,
     catalog: Arc<Catalog>,
+    /// The cluster, where this host has places in one.
+    cluster: Option<Arc<Cluster>>,
     supervisor: Supervisor,
     metrics: Metrics,
+    secrets: Secrets,
     down: watch::Sender<bool>,
     ended: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -61,6 +74,17 @@ impl Bench {
         Self::with_state(spawn, crashes, folder, &state, limits)
     }
 
+    /// Without a transform, and with secrets in the folder `vault`.
+    fn with_secrets(vault: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        let options = SecretOptions { folder: Some(vault.to_owned()), ..SecretOptions::default() };
+        let secrets = Secrets::open(options).expect("it is there");
+        let modules = modules_with(ModuleOptions { secrets: secrets.clone(), ..ModuleOptions::default() });
+        let limits = StoreLimits::default();
+        Self::with_modules(|thread, run| thread.spawn(run), None, folder, (&state, limits), (modules, secrets))
+    }
+
     /// Without a transform, and with local stores in the folder `state`.
     fn with_state(
         spawn: Spawn,
@@ -68,6 +92,35 @@ impl Bench {
         folder: tempfile::TempDir,
         state: &Path,
         limits: StoreLimits,
+    ) -> Self {
+        Self::with_modules(spawn, crashes, folder, (state, limits), (modules_of(Compiler::default()), Secrets::default()))
+    }
+
+    fn with_modules(
+        spawn: Spawn,
+        crashes: Option<serde_json::Value>,
+        folder: tempfile::TempDir,
+        stores: (&Path, StoreLimits),
+        modules: (Modules, Secrets),
+    ) -> Self {
+        Self::build(spawn, crashes, folder, stores, modules, false)
+    }
+
+    /// Without a transform, as a host of a cluster.
+    fn in_cluster() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        let modules = (modules_of(Compiler::default()), Secrets::default());
+        Self::build(|thread, run| thread.spawn(run), None, folder, (&state, StoreLimits::default()), modules, true)
+    }
+
+    fn build(
+        spawn: Spawn,
+        crashes: Option<serde_json::Value>,
+        folder: tempfile::TempDir,
+        (state, limits): (&Path, StoreLimits),
+        (modules, secrets): (Modules, Secrets),
+        is_in_cluster: bool,
     ) -> Self {
         if let Some(crashes) = crashes {
             std::fs::write(folder.path().join("crashes.json"), crashes.to_string()).expect("written");
@@ -79,6 +132,8 @@ impl Bench {
             log.create_topic(&NewTopic { name, partitions: 1, compacted: false, retention: None }).expect("made");
         }
         let metrics = Metrics::new();
+        let (down, shutdown) = watch::channel(false);
+        let teams = Self::teams(folder.path(), shutdown.clone());
         let catalog =
             Catalog::open(log.clone(), &"dev".parse().expect("valid"), folder.path().join("modules"), metrics.clone());
         let catalog = Arc::new(catalog.expect("opens"));
@@ -86,21 +141,40 @@ impl Bench {
             log: log.clone(),
             catalog: catalog.clone(),
             positions: Arc::new(Positions::open(log.clone(), &"dev".parse().expect("valid")).expect("opens")),
-            modules: Arc::new(modules_of(Compiler::default())),
+            modules: Arc::new(modules),
             metrics: metrics.clone(),
             observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
             stores: Stores::new(log.clone(), state, limits, &metrics),
             tables: Tables::new(log, 1 << 16, metrics.clone()).stale_after(Duration::from_secs(1)),
             processors: cpu::processors(),
+            teams,
             crashes: Crashes::open(folder.path(), Timestamp::now()),
             cluster: "dev".parse().expect("valid"),
+            rests: Rests::default(),
             spawn,
             host: "host".into(),
         };
         let id: TransformId = "shop/fixture".parse().expect("valid");
-        let (down, shutdown) = watch::channel(false);
-        let (supervisor, ended) = Supervisor::start(parts, shutdown);
-        Self { id, log: gated, catalog, supervisor, metrics, down, ended, _folder: folder }
+        let cluster = is_in_cluster.then(|| Arc::new(Cluster::open(&parts.log, &parts.cluster).expect("opens")));
+        let (supervisor, ended) = Supervisor::start(parts, cluster.clone(), shutdown);
+        Self { id, log: gated, catalog, cluster, supervisor, metrics, secrets, down, ended, _folder: folder }
+    }
+
+    /// The teams of a file in the folder, which is followed.
+    fn teams(folder: &Path, shutdown: watch::Receiver<bool>) -> Teams {
+        let file = folder.join("teams.yaml");
+        std::fs::write(&file, "{}").expect("written");
+        let options = TeamsOptions { file: Some(file), base: TeamLimits::default() };
+        let teams = Teams::open(&options).expect("a valid file");
+        tokio::spawn(follow_for_ever(teams.clone(), options, shutdown));
+        teams
+    }
+
+    /// Puts another file of teams in the place of the file.
+    fn write_teams(&self, text: &str) {
+        let file = self._folder.path().join("teams.yaml");
+        std::fs::write(file.with_extension("next"), text).expect("written");
+        std::fs::rename(file.with_extension("next"), file).expect("renamed");
     }
 
     fn deploy(&self, module: &[u8], fields: Value) {
@@ -155,15 +229,41 @@ impl Bench {
     }
 
     fn change_of(&self, id: &TransformId, change: Change) {
+        self.signed_change(id, change, None);
+    }
+
+    fn signed_change(&self, id: &TransformId, change: Change, signature: Option<ModuleSignature>) {
         let request = Request {
             expected: Precondition::Any,
             change,
             key: None,
+            actor: Actor::anyone(),
             now: Timestamp::now(),
             committed: Progress::default(),
             growth: None,
+            signature,
         };
         self.catalog.change(id, request).expect("accepted");
+    }
+
+    /// Requires signatures by the keys of these seeds.
+    fn require_keys(&self, seeds: &[u8]) {
+        let keys: Vec<String> = seeds.iter().map(|seed| public(*seed).to_string()).collect();
+        self.write_teams(&json!({"teams": {"shop": {"signing": {"required": true, "keys": keys}}}}).to_string());
+    }
+
+    fn deploy_signed(&self, module: &[u8], mode: &str, signature: Option<ModuleSignature>) {
+        let module = self.catalog.put_module(module).expect("stored").digest;
+        let spec = json!({"inputs": ["in"], "outputs": {"out": "out"}, "config": {"mode": mode}});
+        let spec = Box::new(serde_json::from_value(spec).expect("a spec"));
+        self.signed_change(&self.id, Change::Put { spec, module }, signature);
+    }
+
+    /// The number of refused signatures, at a start or while a revision runs.
+    fn refused_signatures(&self, at: &str) -> u64 {
+        let name = format!("sandbar_signatures_refused_total{{at=\"{at}\"}} ");
+        let metrics = self.metrics.render();
+        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
     }
 
     /// Waits until the transform's status is so.
@@ -190,6 +290,22 @@ fn has_failed(status: &TransformStatus, code: Code) -> bool {
     let is_code =
         |error: &Option<_>| error.as_ref().is_some_and(|error: &sandbar::model::status::LastError| error.code == code);
     status.state == State::Failed && is_code(&status.error) && is_code(&status.rollout.error)
+}
+
+fn pair(seed: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a seed")
+}
+
+fn public(seed: u8) -> PublicKey {
+    PublicKey::new(pair(seed).public_key().as_ref().try_into().expect("32 bytes")).expect("a key")
+}
+
+/// The signature of a module for team `shop`.
+fn signature(seed: u8, module: &[u8]) -> Option<ModuleSignature> {
+    let key = public(seed).id();
+    let team = "shop".parse().expect("valid");
+    let envelope = Envelope::seal(&Digest::of(module), &team, &key, |text| pair(seed).sign(text).as_ref().to_vec());
+    Some(ModuleSignature { envelope, key: Some(key) })
 }
 
 fn runs(status: &TransformStatus) -> bool {
@@ -243,6 +359,45 @@ async fn a_suspect_is_started_when_it_is_its_turn() {
     bench.stop().await;
 }
 
+/// The header `tag` of the newest output.
+fn newest_tag(bench: &Bench) -> Option<String> {
+    let out = "out".parse().expect("valid");
+    let page = bench.log.read(&out, 0, 0, Duration::from_millis(50), 1 << 20).expect("readable");
+    let tag = page.records.last()?.headers.iter().find(|(name, _)| name == "tag")?.1.clone();
+    Some(String::from_utf8_lossy(&tag.expect("a value")).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_a_secret_stays_out_of_the_group_until_it_has_it_and_follows_its_changes() {
+    let vault = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(vault.path().join("shop")).expect("made");
+    let put = |value: &str| std::fs::write(vault.path().join("shop/token"), value).expect("written");
+    let bench = Bench::with_secrets(vault.path());
+    let (_down, shutdown) = watch::channel(false);
+    tokio::spawn(follow_secrets(bench.secrets.clone(), shutdown));
+    bench.append("in", "a", &json!("1"));
+    let config = json!({"mode": "echo", "tag": {"secret": "file:token"}});
+    bench.deploy(fixture(), json!({ "config": config, "start": "earliest" }));
+    bench.wait_for("it has failed", |status| has_failed(status, Code::SecretUnavailable));
+    assert_eq!(bench.log.sessions_opened(), 0);
+    put("first");
+    bench.wait_for("it runs", runs);
+    bench.outputs(1);
+    assert_eq!(newest_tag(&bench).as_deref(), Some("first"));
+    put("second");
+    let deadline = Instant::now() + PATIENCE;
+    let mut count = 1;
+    while newest_tag(&bench).as_deref() != Some("second") {
+        assert!(Instant::now() < deadline, "the worker has the old secret");
+        bench.append("in", "a", &json!("1"));
+        count += 1;
+        bench.outputs(count);
+    }
+    // Nothing stopped for it.
+    assert_eq!(bench.log.sessions_opened(), 1);
+    bench.stop().await;
+}
+
 const GROUP: &str = "sandbar.dev.shop.fixture";
 
 /// A worker that joined its group all the same would commit where to start.
@@ -255,8 +410,16 @@ async fn a_transform_that_is_paused_or_deleted_while_it_is_prepared_starts_no_wo
         bench.log.wait_for_somebody(PATIENCE);
         bench.change(end.clone());
         bench.log.open_gate();
-        let state = if end == Change::Pause { State::Paused } else { State::Stopped };
-        bench.wait_for("it is at rest", |status| status.state == state);
+        // One that is deleted is not this host's any more.
+        let is_at_rest = |status: Option<TransformStatus>| match end {
+            Change::Pause => status.is_some_and(|status| status.state == State::Paused),
+            _ => status.is_none(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !is_at_rest(bench.supervisor.status(&bench.id)) {
+            assert!(Instant::now() < deadline, "it is not at rest: {end:?}");
+            std::thread::yield_now();
+        }
         assert_eq!(bench.log.sessions_opened(), 0, "{end:?}");
         let offsets = bench.log.group_offsets(GROUP, &["in".parse().expect("valid")]).expect("known");
         assert!(offsets.is_empty(), "{offsets:?}");
@@ -344,6 +507,114 @@ async fn a_newer_hosts_deployment_is_shown_and_the_one_before_goes_on() {
     }
 }
 
+/// The file of a host may change while its transforms run, and may be another one than that of the host that was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_stops_its_teams_transforms_alone() {
+    let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+    for name in ["stock.out", "stock.fixture.dead-letter"] {
+        bench.topic(name, false);
+    }
+    bench.topic("prices", true);
+    let other: TransformId = "stock/fixture".parse().expect("valid");
+    bench.deploy_as(&other, fixture(), json!({"config": {"mode": "echo"}, "outputs": {"out": "stock.out"}}));
+    bench.deploy(fixture(), json!({"config": {"mode": "echo"}, "tables": {"prices": "prices"}}));
+    bench.wait_for("it runs", runs);
+    let mut seen = 0;
+    for (taken, code) in [
+        ("{topics: {read: [prices], write: [out]}}", Code::TopicDenied),
+        ("{topics: {read: [in], write: [out]}}", Code::TopicDenied),
+        ("{topics: {read: [in, prices], write: [other]}}", Code::TopicDenied),
+        ("{}, owner: {topics: {owns: ['*'], accepts_from: [stock]}}", Code::TopicOwned),
+    ] {
+        bench.write_teams(&format!("teams: {{shop: {taken}}}"));
+        bench.wait_for(taken, |status| has_failed(status, code));
+        bench.append("in", "k", &json!("goes on"));
+        seen += 1;
+        bench.values("stock.out", seen);
+        assert_eq!(bench.supervisor.status(&other).map(|status| status.state), Some(State::Running), "{taken}");
+        bench.write_teams("teams: {shop: {topics: {read: ['*'], write: ['o*']}}}");
+        bench.wait_for("it runs again", runs);
+        bench.outputs(seen);
+    }
+    // A revision that may not use its topic is not started, and the one before goes on.
+    bench.deploy(fixture(), json!({"config": {"mode": "echo"}, "outputs": {"out": "stock.out"}}));
+    bench.wait_for("the new revision is refused", |status| {
+        let code = status.rollout.error.as_ref().map(|error| error.code);
+        code == Some(Code::TopicDenied) && status.revision == 1 && !status.partitions.is_empty()
+    });
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_runs_while_a_present_key_of_its_team_has_signed_it() {
+    let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+    for name in ["stock.out", "stock.fixture.dead-letter"] {
+        bench.topic(name, false);
+    }
+    let other: TransformId = "stock/fixture".parse().expect("valid");
+    bench.deploy_as(&other, fixture(), json!({"config": {"mode": "echo"}, "outputs": {"out": "stock.out"}}));
+    bench.require_keys(&[1]);
+    bench.deploy_signed(fixture(), "echo", signature(1, fixture()));
+    bench.wait_for("it runs", runs);
+    bench.require_keys(&[2]);
+    bench.wait_for("its key is gone", |status| has_failed(status, Code::BadSignature));
+    bench.append("in", "k", &json!("goes on"));
+    bench.values("stock.out", 1);
+    assert_eq!(bench.supervisor.status(&other).map(|status| status.state), Some(State::Running));
+    bench.require_keys(&[2, 1]);
+    bench.wait_for("it runs again", runs);
+    bench.outputs(1);
+
+    // Another program may write the catalog's topics: its module is not run, and the revision before goes on.
+    let foreign = [fixture(), &[0, 2, 1, b'x']].concat();
+    let of_old = signature(1, fixture());
+    for (revision, signature, code) in
+        [(2, None, Code::Unsigned), (3, of_old, Code::BadSignature), (4, signature(3, &foreign), Code::BadSignature)]
+    {
+        bench.deploy_signed(&foreign, if revision % 2 == 0 { "count" } else { "echo" }, signature);
+        bench.wait_for("it is refused", |status| {
+            let refused = status.rollout.error.as_ref().map(|error| error.code);
+            (status.rollout.revision, refused, status.revision) == (revision, Some(code), 1)
+        });
+    }
+    bench.append("in", "k", &json!("goes on"));
+    bench.outputs(2);
+    for (at, count) in [("run", 1), ("start", 4)] {
+        let found = bench.refused_signatures(at);
+        assert!(found >= count, "{at}: {found}");
+    }
+    bench.stop().await;
+}
+
+/// The revision before is kept for as long as the one on trial has no records, and takes over if that one traps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_revision_without_a_present_key_takes_over_from_one_on_trial() {
+    for traps_first in [false, true] {
+        let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+        bench.require_keys(&[1, 2]);
+        bench.deploy_signed(fixture(), "echo", signature(1, fixture()));
+        bench.wait_for("the first runs", runs);
+        bench.append("in", "k", &json!("first"));
+        bench.outputs(1);
+        bench.deploy_signed(fixture(), "panic", signature(2, fixture()));
+        bench.wait_for("the second is on trial", |status| runs(status) && status.revision == 2);
+        if traps_first {
+            // The host looks at its workers meanwhile, and keeps what it has to know of the first.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            bench.append("in", "k", &json!("poison"));
+            bench.outputs(2);
+        }
+        bench.require_keys(&[2]);
+        bench.wait_for("the first is refused", |_| bench.refused_signatures("start") > 0);
+        bench.append("in", "k", &json!("poison"));
+        bench.values("shop.fixture.dead-letter", 1);
+        assert!(bench.refused_signatures("run") > 0);
+        assert_eq!(bench.outputs(1).len(), if traps_first { 2 } else { 1 });
+        bench.wait_for("the second has no way back", |status| status.revision == 2);
+        bench.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transform_whose_table_is_stale_is_degraded_until_it_follows_again() {
     let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
@@ -362,7 +633,8 @@ async fn a_transform_whose_table_is_stale_is_degraded_until_it_follows_again() {
     });
     bench.wait_for("the metric says since when", |_| {
         let metrics = bench.metrics.render();
-        let mut lines = metrics.lines().filter(|line| line.starts_with("sandbar_table_stale_seconds{topic=\"prices\"}"));
+        let mut lines =
+            metrics.lines().filter(|line| line.starts_with("sandbar_table_stale_seconds{team=\"-\",topic=\"prices\"}"));
         lines.any(|line| !line.ends_with(" 0"))
     });
     bench.append("in", "k", &json!("goes on"));

@@ -1,5 +1,7 @@
 //! Pieces that several folders of tests share.
 
+pub mod certificates;
 pub mod cpu;
 pub mod gated;
 pub mod guests;
+pub mod metrics;

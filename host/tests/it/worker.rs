@@ -2,7 +2,9 @@
 
 mod bench;
 mod fake;
+mod intervals;
 mod refused;
+mod rests;
 mod stalled;
 mod stops;
 mod too_large;

@@ -16,25 +16,31 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("threads", &[]),
     ("private_file", &[]),
+    ("followed_file", &[]),
     ("system_clock", &[]),
     ("steady_clock", &["model", "system_clock"]),
     ("telemetry", &["model"]),
     ("cpu", &["model", "system_clock", "telemetry"]),
     ("api_types", &["model"]),
-    ("teams", &["model"]),
+    ("teams", &["model", "followed_file"]),
+    ("secrets", &["model"]),
     ("state", &["model"]),
     ("ports", &["model", "state"]),
     ("record_json", &["model", "ports", "api_types"]),
     ("task", &["model", "ports", "state", "telemetry"]),
-    ("guest", &["model", "cpu", "private_file", "ports", "state", "telemetry"]),
-    ("kafka", &["model", "ports", "system_clock", "threads"]),
+    ("guest", &["model", "cpu", "private_file", "ports", "secrets", "state", "telemetry"]),
+    ("kafka", &["model", "followed_file", "ports", "system_clock", "telemetry", "threads"]),
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "steady_clock", "telemetry"]),
     ("crashes", &["model", "ports", "state"]),
-    ("catalog", &["model", "ports", "telemetry"]),
+    ("audit", &["model", "ports"]),
+    ("catalog", &["model", "ports", "audit", "telemetry"]),
+    ("oidc", &["model"]),
+    ("access", &["model", "followed_file", "oidc", "ports", "audit", "catalog", "telemetry"]),
     ("positions", &["model", "ports", "catalog"]),
     ("deployment", &["model", "ports", "catalog", "teams"]),
     ("cluster", &["model", "ports", "record_json", "catalog", "telemetry"]),
+    ("placement", &["model", "cluster"]),
     ("worker", &["model", "cpu", "ports", "state", "task", "telemetry"]),
     (
         "supervisor",
@@ -49,6 +55,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "catalog",
             "positions",
             "deployment",
+            "cluster",
+            "placement",
+            "teams",
             "worker",
             "telemetry",
             "steady_clock",
@@ -58,22 +67,59 @@ const LAYERS: &[(&str, &[&str])] = &[
         "api",
         &[
             "model",
+            "followed_file",
             "api_types",
             "ports",
             "record_json",
             "state",
             "task",
+            "audit",
+            "access",
             "catalog",
             "positions",
             "deployment",
             "cluster",
+            "placement",
             "teams",
             "telemetry",
         ],
     ),
     ("fuzzing", &["model", "embedded", "catalog", "positions", "cluster", "api"]),
-    ("config", &["model", "stores", "guest", "catalog", "positions", "cluster", "api", "teams", "telemetry"]),
-    ("cli", &["model", "api_types", "ports", "record_json", "state", "task", "config", "guest", "telemetry"]),
+    (
+        "config",
+        &[
+            "model",
+            "access",
+            "audit",
+            "oidc",
+            "stores",
+            "guest",
+            "catalog",
+            "positions",
+            "cluster",
+            "api",
+            "secrets",
+            "teams",
+            "telemetry",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "model",
+            "access",
+            "oidc",
+            "api_types",
+            "ports",
+            "record_json",
+            "secrets",
+            "state",
+            "task",
+            "config",
+            "guest",
+            "telemetry",
+        ],
+    ),
     (
         "app",
         &[
@@ -84,6 +130,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "guest",
             "kafka",
             "embedded",
+            "audit",
+            "access",
             "catalog",
             "positions",
             "deployment",
@@ -92,6 +140,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "supervisor",
             "api",
             "config",
+            "secrets",
             "teams",
             "telemetry",
             "threads",
@@ -143,4 +192,18 @@ fn every_metric_is_documented_and_no_other() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let page = std::fs::read_to_string(page).expect("readable");
     assert_eq!(names(&code, '"'), names(&page, '`'));
+}
+
+/// Serde takes a list for a struct, unless `model::by_name` reads it.
+#[test]
+fn structs_are_read_by_name() {
+    const READERS: [&str; 4] = ["serde_json::from_", "axum::Json::from_bytes", "axum::Json(", "toml::from_"];
+    for Source { path, text } in sources::host() {
+        if path == "model/json.rs" || path.ends_with("tests.rs") {
+            continue;
+        }
+        let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let named = |line: &&str| READERS.iter().any(|reader| line.contains(reader)) && !line.contains("ByName");
+        assert_eq!(own.lines().find(named), None, "{path}: read it with model::json, or as ByName");
+    }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sandbar_harness::{Api, Host, KafkaCluster, LiveReader, Message, Producer, guests, topics, wait};
 use serde_json::json;
 
+use crate::target::{self, Limit};
 use crate::variable;
 
 const CLUSTER: &str = "bench-fair";
@@ -68,8 +69,8 @@ pub fn run() -> anyhow::Result<()> {
         if used(&api, "greedy") > 5.0 { Ok(()) } else { Err("it does not".into()) }
     });
     let beside = median("beside a greedy team", rounds, || measure(&kafka, &producer, seconds));
-    target("fair-throughput", beside.records_per_second / alone.records_per_second, 0.95, true);
-    target("fair-p99", beside.p99_ms / alone.p99_ms, 1.25, false);
+    target::print("fair-throughput", beside.records_per_second / alone.records_per_second, Limit::AtLeast(0.95));
+    target::print("fair-p99", beside.p99_ms / alone.p99_ms, Limit::AtMost(1.25));
     for number in 0..GREEDY {
         api.delete(&format!("/v1/teams/greedy/transforms/spin-{number}"));
     }
@@ -83,16 +84,10 @@ pub fn run() -> anyhow::Result<()> {
     let after = ["one", "three"].map(|team| used(&api, team));
     let [one, three] = [0, 1].map(|team| after[team] - before[team]);
     println!("CPU seconds of the teams with the weights 1 and 3: {one:.2} and {three:.2}");
-    target("fair-weights-least", three / one, 2.7, true);
-    target("fair-weights-most", three / one, 3.3, false);
+    target::print("fair-weights-least", three / one, Limit::AtLeast(2.7));
+    target::print("fair-weights-most", three / one, Limit::AtMost(3.3));
     std::fs::remove_file(teams)?;
     Ok(())
-}
-
-fn target(name: &str, measured: f64, limit: f64, is_least: bool) {
-    let is_met = if is_least { measured >= limit } else { measured <= limit };
-    let sign = if is_least { ">=" } else { "<=" };
-    println!("target {name} {measured:.3} {sign}{limit} {}", if is_met { "ok" } else { "short" });
 }
 
 /// CPU seconds of a team.

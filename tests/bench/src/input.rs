@@ -11,6 +11,8 @@ const STATUS: [&str; 4] = ["paid", "placed", "shipped", "cancelled"];
 const NOTES: [&str; 4] =
     ["Leave at the door; \\\"ring twice\\\".", "", "gift \u{2013} wrap it", "Call before delivery, please"];
 
+const TIERS: [&str; 3] = ["gold", "silver", "none"];
+
 /// A small random generator (xorshift*): good enough to look random to lz4.
 struct Random(u64);
 
@@ -31,27 +33,64 @@ impl Random {
     }
 }
 
+/// The keys of the orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Each order's own id.
+    Order,
+    /// The customer's id, one of so many, each as likely as the others.
+    Customer(u64),
+}
+
+/// The customers of orders that are not keyed by them.
+const CUSTOMERS: u64 = 1_000_000;
+const FIRST_ID: u64 = 100_000_000;
+
 /// Produces the orders; answers with the bytes of their values.
-pub fn produce(kafka: &KafkaCluster, topic: &str, records: u64) -> u64 {
+pub fn produce(kafka: &KafkaCluster, topic: &str, records: u64, keys: Keys) -> u64 {
     let producer = Producer::new(kafka);
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut bytes = 0;
-    for i in 0..records {
-        let id = 100_000_000 + i;
-        let order = order(&mut random, id);
+    for id in FIRST_ID..FIRST_ID + records {
+        let (key, order) = keyed_order(&mut random, id, keys);
         bytes += order.len() as u64;
-        producer.send(topic, &Message::new(id.to_string(), order));
+        producer.send(topic, &Message::new(key, order));
     }
     producer.flush();
     bytes
 }
 
-fn order(r: &mut Random, id: u64) -> String {
+/// Produces a row for each of so many customers.
+pub fn produce_customers(kafka: &KafkaCluster, topic: &str, customers: u64) {
+    let producer = Producer::new(kafka);
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    for id in 0..customers {
+        let first = random.of(&FIRST);
+        let last = random.of(&LAST);
+        let tier = random.of(&TIERS);
+        let row = format!("{{\"id\":{id},\"name\":\"{first} {last}\",\"tier\":\"{tier}\",\"country\":\"PT\"}}");
+        producer.send(topic, &Message::new(id.to_string(), row));
+    }
+    producer.flush();
+}
+
+/// An order that is no load by itself, for a measurement of latency.
+pub fn one_order(number: u64) -> String {
+    order(&mut Random(number * 2 + 1), FIRST_ID + number, number % CUSTOMERS)
+}
+
+fn keyed_order(random: &mut Random, id: u64, keys: Keys) -> (String, String) {
+    let customers = if let Keys::Customer(customers) = keys { customers } else { CUSTOMERS };
+    let customer = random.below(customers);
+    let key = if keys == Keys::Order { id } else { customer };
+    (key.to_string(), order(random, id, customer))
+}
+
+fn order(r: &mut Random, id: u64, customer: u64) -> String {
     let mut order = String::with_capacity(700);
-    let created_at_ms = 1_735_689_600_000 + (id - 100_000_000) * 7;
+    let created_at_ms = 1_735_689_600_000 + (id - FIRST_ID) * 7;
     let first = r.of(&FIRST);
     let last = r.of(&LAST);
-    let customer = r.below(1_000_000);
     let number = r.below(10_000);
     let house = r.below(300);
     let zip = r.below(9000) + 1000;
@@ -70,11 +109,30 @@ fn order(r: &mut Random, id: u64) -> String {
          \"city\":\"Porto\",\"zip\":\"{zip}-001\",\"country\":\"PT\"}},\"lines\":[{{\"sku\":\"KB-{number}-PT\",\"quantity\":{quantity},\
          \"cents\":{cents},\"note\":\"engraved\"}},{{\"sku\":\"MS-{house}\",\"quantity\":{quantity_2},\"cents\":{cents_2},\
          \"note\":\"{note}\"}}],\"tags\":[\"web\",\"returning\",\"summer-2025\"],\"notes\":\"{note}\",\"trace\":\"{trace:016x}{span:016x}\"}}",
-        tier = r.of(&["gold", "silver", "none"]),
+        tier = r.of(&TIERS),
         status = r.of(&STATUS),
         updated_at_ms = created_at_ms + r.below(100_000),
         note = r.of(&NOTES),
     )
     .expect("a String takes all");
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(keys: Keys, expected: &str) {
+        let (key, order) = keyed_order(&mut Random(7), FIRST_ID, keys);
+        let order: serde_json::Value = serde_json::from_str(&order).expect("an order is JSON");
+        let customer = order["customer"]["id"].to_string();
+        assert_eq!(key, if expected == "customer" { customer } else { order["id"].to_string() });
+    }
+
+    #[test]
+    fn orders_are_keyed_as_it_is_asked() {
+        check(Keys::Order, "id");
+        check(Keys::Customer(10), "customer");
+    }
 }

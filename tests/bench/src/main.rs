@@ -1,85 +1,111 @@
-//! `make bench`: the cost of Sandbar beside the least that a client can cost. docs/benchmarks/results.md has figures.
+//! `make bench`: Sandbar beside its rivals and beside the least that a client can cost, and the figures of everything that
+//! is promised. docs/benchmarks/method.md describes each program, docs/benchmarks/results.md has figures.
 //!
-//! One Apache Kafka, one topic of orders, and contenders that each read all of it, write their results, and commit
-//! every 100 ms, exactly once. Each is a process of its own; they run one after the other, A B C A B C ..., so that
-//! other load on the machine hits all alike. The figures are medians over the rounds, the ratios are medians of the
-//! ratios within a round.
-//!
-//! `swap`, `restart`, `restore`, `victim` and `fair` are described in their files: the pause of a swap under load, 50
-//! transforms after a restart, a large store from its changelog, a transform beside the hostile corpus, and beside a greedy
-//! team.
-//!
-//! RECORDS (1000000) and ROUNDS (3) are read from the environment; ONLY=name,name runs some of the contenders, and
-//! KAFKA_PROPERTIES (name=value, by commas) overrides a client property of all of them.
+//! Each program of [`PROGRAMS`] is `sandbar-bench NAME`; without a name it is `compare`. `all` runs those of `make bench`.
+//! QUICK=1 makes each short. RECORDS, ROUNDS and ONLY=name,name are for `compare`; KAFKA_PROPERTIES (name=value, by commas)
+//! overrides a client property of all contenders that are built on librdkafka.
 
+mod all;
 mod ballast;
+mod bento;
+mod cold;
+mod compare;
 mod contender;
+mod contenders;
+mod curves;
+mod deploy;
+mod digest;
+mod failover;
 mod fair;
 mod figures;
 mod input;
 mod job;
+mod latency;
+mod many;
+mod partitions;
 mod report;
 mod restart;
 mod restore;
+mod results;
 #[expect(unsafe_code, reason = "librdkafka, as a C client would use it")]
 mod rival;
+mod rolling;
+mod run;
+mod sandbar;
+mod simulate;
+mod stats;
+mod streams;
+mod svg;
 mod swap;
+mod table;
+mod target;
 mod victim;
+mod work;
 
 use std::str::FromStr;
 
 use anyhow::Context;
-use contender::Contender;
-use figures::Figures;
-use sandbar_harness::{KafkaCluster, topics};
 
-const INPUT: &str = "bench.orders";
 const PARTITIONS: i32 = 4;
+
+/// A program of this binary.
+struct Program {
+    name: &'static str,
+    run: fn() -> anyhow::Result<()>,
+    /// It is part of `make bench`.
+    is_in_all: bool,
+    /// Variables that QUICK=1 sets for it, where it does not look at QUICK itself.
+    quick: &'static [(&'static str, &'static str)],
+}
+
+const PROGRAMS: [Program; 15] = [
+    Program { name: "compare", run: compare::run, is_in_all: true, quick: &[] },
+    Program { name: "latency", run: latency::run, is_in_all: true, quick: &[] },
+    Program { name: "swap", run: swap::run, is_in_all: true, quick: &[("SWAPS", "10")] },
+    Program { name: "restart", run: restart::run, is_in_all: true, quick: &[("TRANSFORMS", "10"), ("ROUNDS", "1")] },
+    Program { name: "restore", run: restore::run, is_in_all: true, quick: &[("KEYS", "1000000")] },
+    Program { name: "fair", run: fair::run, is_in_all: true, quick: &[("SECONDS", "5"), ("ROUNDS", "1")] },
+    Program { name: "many", run: many::run, is_in_all: true, quick: &[] },
+    Program { name: "partitions", run: partitions::run, is_in_all: true, quick: &[] },
+    Program { name: "failover", run: failover::run, is_in_all: true, quick: &[] },
+    Program { name: "cold", run: cold::run, is_in_all: true, quick: &[] },
+    Program { name: "deploy", run: deploy::run, is_in_all: true, quick: &[] },
+    Program { name: "rolling", run: rolling::run, is_in_all: true, quick: &[] },
+    Program { name: "simulate", run: simulate::run, is_in_all: true, quick: &[] },
+    Program { name: "curves", run: curves::run, is_in_all: true, quick: &[] },
+    Program { name: "victim", run: victim::run, is_in_all: false, quick: &[] },
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => compare(),
-        ["swap"] => swap::run(),
-        ["restart"] => restart::run(),
-        ["restore"] => restore::run(),
-        ["victim"] => victim::run(),
-        ["fair"] => fair::run(),
+        [] => compare::run(),
+        ["all"] => all::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
-        _ => anyhow::bail!(
-            "swap, restart, restore, victim, fair, or no arguments: RECORDS and ROUNDS are taken from the environment"
-        ),
+        [name] => program(name),
+        _ => anyhow::bail!("{}", usage()),
     }
 }
 
-fn compare() -> anyhow::Result<()> {
-    let records: u64 = variable("RECORDS", 1_000_000)?;
-    let rounds: usize = variable("ROUNDS", 3)?;
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let wanted = |name: &str| only.is_empty() || only.split(',').any(|part| name == part);
-    let contenders: Vec<Contender> = contender::all().into_iter().filter(|contender| wanted(contender.name)).collect();
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
-    topics::create(&kafka, &[INPUT], PARTITIONS);
-    let bytes = input::produce(&kafka, INPUT, records);
-    println!("{records} orders of {} bytes on average, {PARTITIONS} partitions, lz4; {rounds} rounds", bytes / records);
-    let mut measured: Vec<Vec<Figures>> = Vec::new();
-    for round in 1..=rounds {
-        let mut figures = Vec::new();
-        for contender in &contenders {
-            let run = contender.run(&kafka, INPUT, records, round).with_context(|| contender.name.to_owned())?;
-            println!("round {round}  {:28} {run}", contender.title);
-            figures.push(run);
-        }
-        measured.push(figures);
-    }
-    report::print(&contenders, &measured);
-    Ok(())
+fn program(name: &str) -> anyhow::Result<()> {
+    let program = PROGRAMS.iter().find(|program| program.name == name).with_context(usage)?;
+    (program.run)()
 }
 
+fn usage() -> String {
+    let names: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+    format!("all, {}, or no argument; RECORDS, ROUNDS and QUICK are taken from the environment", names.join(", "))
+}
+
+/// A variable of the environment, or its default.
 fn variable<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match std::env::var(name) {
         Ok(raw) => raw.parse().ok().with_context(|| format!("{name}={raw} is no number")),
         Err(_) => Ok(default),
     }
+}
+
+/// Returns true if a short run is wanted.
+fn quick() -> bool {
+    std::env::var("QUICK").is_ok_and(|value| value == "1")
 }

@@ -1,7 +1,7 @@
 //! `sandbar-bench restart`: how long until a host that starts again runs all of its transforms.
 //!
 //! One host, 50 transforms (TRANSFORMS) with a module of their own each and two partitions. It is stopped well, and
-//! killed; a killed host's members of the consumer groups are waited for by Kafka until their session is over (10 s).
+//! killed; a killed host's members of the consumer groups are waited for by Kafka until their session is over (6 s).
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! `sandbar-bench restore`: a large store, from its changelog alone, on one host.
 //!
-//! KEYS (10000000) entries of 16 + 32 bytes are written straight into the changelog topic of a store of 4 partitions;
+//! KEYS (10000000; with QUICK=1 1000000) entries of 16 + 32 bytes are written straight into the changelog topic of a store of 4 partitions;
 //! then a host starts without any local copy. It prints the time from the start of the process until the
 //! last partition's state is there, and the most memory that the process had until then. A second start has the local copy.
 
@@ -14,7 +14,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use sandbar_harness::{Api, Host, KafkaCluster, guests, topics, wait};
 use serde_json::json;
 
-use crate::{PARTITIONS, variable};
+use crate::target::{self, Limit};
+use crate::{PARTITIONS, quick, variable};
 
 const CLUSTER: &str = "bench-restore";
 const TRANSFORM: &str = "bench/restore";
@@ -25,7 +26,7 @@ const CHANGELOG: &str = "_sandbar.bench-restore.state.bench.restore.sums";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn run() -> anyhow::Result<()> {
-    let keys: u64 = variable("KEYS", 10_000_000)?;
+    let keys: u64 = variable("KEYS", if quick() { 1_000_000 } else { 10_000_000 })?;
     println!("starting Apache Kafka");
     let kafka = KafkaCluster::start(1);
     topics::create(&kafka, &[INPUT, OUTPUT], PARTITIONS);
@@ -48,6 +49,9 @@ pub fn run() -> anyhow::Result<()> {
         let rss_mib = peak_rss_mib(host.pid().context("the host runs")?)?;
         let rate = keys as f64 / took.as_secs_f64();
         println!("{what}: {:.1} s, {rate:.0} entries/s, peak RSS {rss_mib} MiB", took.as_secs_f64());
+        if wipe {
+            target::print("restore_entries_per_second", rate, Limit::AtLeast(300_000.0));
+        }
         ensure!(host.sigterm_and_wait() == Some(0), "the host did not end well");
     }
     Ok(())

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use rdkafka_sys::bindings::*;
 
-use crate::{PARTITIONS, job};
+use crate::job;
 
 pub const SUBCOMMAND: &str = "rival";
 
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const CALL_TIMEOUT_MS: c_int = 10_000;
 const POLL_RECORDS_MAX: usize = 4096;
+/// The most partitions of an input.
+const PARTITIONS_MAX: usize = 64;
 
 /// The work on a record.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +136,7 @@ impl Rival {
             rd_kafka_topic_partition_list_destroy(topics);
             let queue = rd_kafka_queue_get_consumer(consumer);
             let fetched = vec![ptr::null_mut(); POLL_RECORDS_MAX];
-            let next_offsets = vec![-1; PARTITIONS as usize];
+            let next_offsets = vec![-1; PARTITIONS_MAX];
             Ok(Self { work, value: Vec::new(), consumer, queue, producer, output, input, fetched, next_offsets, open: None })
         }
     }
@@ -221,7 +223,7 @@ impl Rival {
             while rd_kafka_outq_len(self.producer) > 0 {
                 rd_kafka_poll(self.producer, 1);
             }
-            let offsets = rd_kafka_topic_partition_list_new(PARTITIONS);
+            let offsets = rd_kafka_topic_partition_list_new(PARTITIONS_MAX as c_int);
             for (partition, &next) in self.next_offsets.iter().enumerate().filter(|(_, next)| **next >= 0) {
                 let entry = rd_kafka_topic_partition_list_add(offsets, self.input.as_ptr(), partition as i32);
                 (*entry).offset = next;

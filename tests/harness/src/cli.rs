@@ -13,6 +13,8 @@ use crate::{Host, dirs};
 pub struct Cli {
     pub folder: PathBuf,
     url: String,
+    /// The caller's token, on a host that asks for one.
+    token: Option<String>,
 }
 
 /// The result of a verb.
@@ -36,18 +38,29 @@ impl Cli {
 
     /// For a host of any kind.
     pub fn at(name: &str, host: SocketAddr) -> Self {
-        Self { folder: dirs::fresh(name), url: format!("http://{host}") }
+        Self { folder: dirs::fresh(name), url: format!("http://{host}"), token: None }
     }
 
-    fn command(&self, words: &str) -> Command {
+    /// With the token of a caller, as another verb has printed it.
+    pub fn signed_in(self, token: &str) -> Self {
+        Self { token: Some(token.trim().to_owned()), ..self }
+    }
+
+    pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(dirs::sandbar());
         command.args(words.split(' ')).current_dir(&self.folder).stdin(Stdio::null());
         command.env("SANDBAR_URL", &self.url).env("XDG_CONFIG_HOME", self.folder.join("config"));
+        command.envs(self.token.iter().map(|token| ("SANDBAR_TOKEN", token)));
         command
     }
 
     pub fn run(&self, words: &str) -> CommandResult {
-        let output = self.command(words).output().expect("the binary runs");
+        Self::ended(&mut self.command(words))
+    }
+
+    /// Runs a command to its end.
+    pub fn ended(command: &mut Command) -> CommandResult {
+        let output = command.output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         CommandResult { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -75,6 +88,11 @@ impl Cli {
 }
 
 impl RunningCommand {
+    /// All that it has printed.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(&self.file).expect("its output is there")
+    }
+
     /// The lines of JSON that it has printed.
     pub fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.file).expect("its output is there");

@@ -35,7 +35,9 @@ fn build(manifest: &Path) -> Vec<u8> {
     let mut command = Command::new(dirs::sandbar());
     command.args(["build", "--manifest-path"]).arg(manifest);
     // Its own directory: cargo runs the tests with flags that would not fit those of the guests.
-    command.env("CARGO_TARGET_DIR", dirs::target().join("guests"));
+    let folder = dirs::target().join("guests");
+    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    command.env("CARGO_TARGET_DIR", &folder).arg("--out").arg(&folder);
     let output = command.output().expect("the binary runs");
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{command:?}: {printed}{}", String::from_utf8_lossy(&output.stderr));

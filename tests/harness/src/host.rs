@@ -51,6 +51,14 @@ impl Host {
         host.started()
     }
 
+    /// Starts a host that knows the brokers by another address.
+    #[track_caller]
+    pub fn start_at(brokers: &str, kafka: &KafkaCluster, cluster: &str, options: &[&str]) -> Host {
+        let mut host = Self::new(kafka, cluster, options);
+        host.brokers = brokers.to_owned();
+        host.started()
+    }
+
     /// Starts a host whose wall clock the test sets.
     #[track_caller]
     pub fn start_with_clock(kafka: &KafkaCluster, cluster: &str, clock: &WallClock) -> Host {

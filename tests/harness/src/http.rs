@@ -131,6 +131,22 @@ impl Api {
         self.answer(self.agent.get(self.url(path)).call())
     }
 
+    /// Gets a page as the holder of a token.
+    #[track_caller]
+    pub fn get_as(&self, token: &str, path: &str) -> Response {
+        let request = self.agent.get(self.url(path)).header("authorization", format!("Bearer {token}"));
+        self.answer(request.call()).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Opens a stream as the holder of a token. It is read to its end, which the host decides about.
+    #[track_caller]
+    pub fn stream_as(&self, token: &str, path: &str) -> impl Read + use<> {
+        let request = self.agent.get(self.url(path)).header("authorization", format!("Bearer {token}"));
+        let answer = request.call().unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        assert_eq!(answer.status().as_u16(), 200, "GET {path}");
+        answer.into_body().into_reader()
+    }
+
     #[track_caller]
     pub fn delete(&self, path: &str) -> Response {
         self.answer(self.agent.delete(self.url(path)).call()).unwrap_or_else(|error| panic!("DELETE {path}: {error}"))

@@ -30,7 +30,26 @@ pub struct KafkaCluster {
 struct Node {
     id: usize,
     dir: PathBuf,
+    /// More options of its JVM.
+    options: Vec<String>,
     process: Option<Process>,
+}
+
+/// A listener beside those that every node has.
+pub(crate) struct Listener {
+    pub name: &'static str,
+    pub protocol: &'static str,
+    pub port: u16,
+}
+
+/// Additions to the one node that there is.
+#[derive(Default)]
+pub(crate) struct Secured {
+    pub listeners: Vec<Listener>,
+    /// Users, as Kafka's format tool takes them.
+    pub users: Vec<String>,
+    /// Options of its JVM.
+    pub options: Vec<String>,
 }
 
 /// The ports of a node.
@@ -58,11 +77,17 @@ impl KafkaCluster {
 
     /// Starts nodes with more lines in their properties.
     pub fn start_with(count: usize, properties: &str) -> KafkaCluster {
+        Self::start_secured(count, properties, &Secured::default())
+    }
+
+    pub(crate) fn start_secured(count: usize, properties: &str, secured: &Secured) -> KafkaCluster {
+        let Secured { listeners, users, options } = secured;
         let faults = Faults::default();
         let ports: Vec<Ports> = (0..count).map(|_| Ports::with_proxy(&faults)).collect();
-        let mut nodes: Vec<Node> = (1..=count).map(|id| Node { id, dir: dirs::fresh("kafka"), process: None }).collect();
+        let node = |id| Node { id, dir: dirs::fresh("kafka"), options: options.clone(), process: None };
+        let mut nodes: Vec<Node> = (1..=count).map(node).collect();
         for node in &mut nodes {
-            node.lay_out(&ports, properties);
+            node.lay_out(&ports, &(listeners_of(&ports[node.id - 1], listeners) + properties), users);
             node.launch();
         }
         let list = |port: fn(&Ports) -> u16| {
@@ -99,6 +124,11 @@ impl KafkaCluster {
     /// The faults that the proxies add to requests.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The process id of a node (they count from 1), while it runs.
+    pub fn pid(&self, id: usize) -> Option<u32> {
+        self.nodes()[id - 1].process.as_ref().map(Process::pid)
     }
 
     /// SIGKILL to a node (they count from 1).
@@ -138,9 +168,15 @@ impl KafkaCluster {
         self.acl(&["--remove", "--force", resource, name]);
     }
 
-    fn acl(&self, args: &[&str]) {
+    /// Changes ACLs, as `kafka-acls.sh` does.
+    pub fn acl(&self, args: &[&str]) {
+        self.tool("org.apache.kafka.tools.AclCommand", args);
+    }
+
+    /// Runs one of Kafka's tools.
+    pub(crate) fn tool(&self, class: &str, args: &[&str]) {
         let mut command = java(&jvm::SMALL);
-        command.args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", self.brokers()]).args(args);
+        command.args([class, "--bootstrap-server", self.brokers()]).args(args);
         let output = command.output().expect("java is on the PATH (tools/setup.sh kafka)");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -177,26 +213,27 @@ impl Ports {
         proxy::start(listener, SocketAddr::from(([127, 0, 0, 1], proxied)), faults.clone());
         Ports { broker, controller, proxy, proxied }
     }
+}
 
-    /// Beside the listener of `server.properties` one that advertises the proxy. (The last of a name counts.)
-    fn listeners(&self) -> String {
-        let Ports { broker, controller, proxy, proxied } = self;
-        let local = |name: &str, port: &u16| format!("{name}://127.0.0.1:{port}");
-        let [own, behind, before] =
-            [("PLAINTEXT", broker), ("PROXIED", proxied), ("PROXIED", proxy)].map(|(n, p)| local(n, p));
-        format!(
-            "\nlisteners={own},{behind},{}\nadvertised.listeners={own},{before}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
-            local("CONTROLLER", controller)
-        )
-    }
+/// Beside the listener of `server.properties` one that advertises the proxy, and others. (The last of a name counts.)
+fn listeners_of(ports: &Ports, others: &[Listener]) -> String {
+    let Ports { broker, controller, proxy, proxied } = ports;
+    let local = |name: &str, port: &u16| format!("{name}://127.0.0.1:{port}");
+    let [own, behind, before] = [("PLAINTEXT", broker), ("PROXIED", proxied), ("PROXIED", proxy)].map(|(n, p)| local(n, p));
+    let more: String = others.iter().map(|other| format!(",{}", local(other.name, &other.port))).collect();
+    let protocols: String = others.iter().map(|other| format!(",{}:{}", other.name, other.protocol)).collect();
+    format!(
+        "\nlisteners={own},{behind}{more},{}\nadvertised.listeners={own},{before}{more}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n",
+        local("CONTROLLER", controller)
+    )
 }
 
 // === impl Node ===
 
 impl Node {
     /// Writes the node's properties and formats its storage.
-    fn lay_out(&self, ports: &[Ports], more: &str) {
+    fn lay_out(&self, ports: &[Ports], more: &str, users: &[String]) {
         let replicas = ports.len().min(3);
         let voter = |(i, ports): (usize, &Ports)| format!("{}@127.0.0.1:{}", i + 1, ports.controller);
         let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
@@ -208,12 +245,13 @@ impl Node {
             .replace("@DATA@", self.dir.join("data").to_str().expect("the path is UTF-8"))
             .replace("@REPLICAS@", &replicas.to_string())
             .replace("@IN_SYNC@", &(replicas / 2 + 1).to_string());
-        let properties = properties + &ports[self.id - 1].listeners() + more;
+        let properties = properties + more;
         fs::write(self.properties(), properties).expect("target is writable");
         let output = java(&jvm::SMALL)
             .arg("-Xmx256m")
             .args(["kafka.tools.StorageTool", "format", "-t", "sandbar-tests-kafka-00", "-c"])
             .arg(self.properties())
+            .args(users.iter().flat_map(|user| ["--add-scram", user]))
             .output()
             .expect("java is on the PATH (tools/setup.sh kafka)");
         assert!(output.status.success(), "Kafka's storage: {}", String::from_utf8_lossy(&output.stderr));
@@ -222,7 +260,7 @@ impl Node {
     fn launch(&mut self) {
         assert!(self.process.is_none(), "node {} runs already", self.id);
         let mut command = java(&["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]);
-        command.arg("kafka.Kafka").arg(self.properties());
+        command.args(&self.options).arg("kafka.Kafka").arg(self.properties());
         self.process = Some(Process::start("kafka", command, &self.log()));
     }
 

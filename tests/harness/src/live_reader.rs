@@ -16,10 +16,17 @@ pub struct LiveReader {
 impl LiveReader {
     /// Begins at the end of the topic, as it is now.
     pub fn at_end(kafka: &KafkaCluster, topic: &str) -> Self {
+        Self::at_ends(kafka, &[topic])
+    }
+
+    /// Begins at the ends of the topics, as they are now.
+    pub fn at_ends(kafka: &KafkaCluster, topics: &[&str]) -> Self {
         let consumer: BaseConsumer = topics::config(kafka, "read_committed").create().expect("a valid configuration");
         let mut list = TopicPartitionList::new();
-        for (partition, end) in topics::ends(kafka, topic).into_iter().enumerate() {
-            list.add_partition_offset(topic, partition as i32, Offset::Offset(end)).expect("a valid offset");
+        for topic in topics {
+            for (partition, end) in topics::ends(kafka, topic).into_iter().enumerate() {
+                list.add_partition_offset(topic, partition as i32, Offset::Offset(end)).expect("a valid offset");
+            }
         }
         consumer.assign(&list).expect("a valid assignment");
         Self { consumer }

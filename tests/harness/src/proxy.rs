@@ -14,6 +14,7 @@ use crate::wait;
 
 /// Requests, by their api keys.
 pub const PRODUCE: i16 = 0;
+pub const LIST_OFFSETS: i16 = 2;
 pub const HEARTBEAT: i16 = 12;
 pub const JOIN_GROUP: i16 = 11;
 pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
@@ -45,6 +46,8 @@ enum Kind {
     LoseReply,
     /// All wait until the fault is over.
     Stall,
+    /// All pass, and are counted.
+    Count,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,11 @@ impl Faults {
     /// Lets all such requests wait, and whatever comes after them on their connections.
     pub fn stall(&self, api_keys: &[i16], containing: &str) -> Fault {
         self.add(api_keys, containing, Kind::Stall)
+    }
+
+    /// Counts such requests, which pass.
+    pub fn count(&self, api_key: i16, containing: &str) -> Fault {
+        self.add(&[api_key], containing, Kind::Count)
     }
 
     fn add(&self, api_keys: &[i16], containing: &str, kind: Kind) -> Fault {
@@ -139,6 +147,11 @@ impl Fault {
         wait::until(&what, wait::PATIENCE, || if self.rule.caught().count > 0 { Ok(()) } else { Err("none".into()) });
     }
 
+    /// The number of requests that have met it.
+    pub fn requests(&self) -> usize {
+        self.rule.caught().count
+    }
+
     /// Sends on the request that was held. Returns the broker's reply, from the correlation id on.
     pub fn deliver(self) -> Vec<u8> {
         let (broker, request) = self.rule.caught().request.take().expect("a request was held");
@@ -193,7 +206,7 @@ fn connect(client: TcpStream, upstream: TcpStream, broker: SocketAddr, faults: F
                     let id = request[8..12].try_into().expect("4 bytes");
                     seen.lock().expect("nobody panics with it").insert(id, met.expect("it is some"));
                 }
-                Some(Kind::Stall) | None => {}
+                Some(Kind::Stall | Kind::Count) | None => {}
             }
             if to.write_all(&request).is_err() {
                 break;

@@ -2,7 +2,7 @@
 
 use sandbar_debezium::condition::{Condition, ConditionSpec};
 use sandbar_debezium::decimal::SCALE_MAX;
-use sandbar_debezium::{Columns, Form};
+use sandbar_debezium::{Columns, Encoding, Envelope, KeyColumns, Placeholder};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,15 @@ pub struct Config {
     pub columns: Columns,
     /// The first fields of the output, in its order.
     pub keep: Vec<OutputField>,
-    pub key: KeyField,
+    pub key: KeyColumns,
     /// The column that holds the items; with none there are no totals.
     pub items: Option<usize>,
     /// The condition under which the service does not need an order.
     pub drop_when: Option<Condition>,
+    /// The form of the events.
+    pub envelope: Envelope,
+    /// True if an order without any kept column may be written.
+    pub allow_empty: bool,
 }
 
 /// A column that is kept.
@@ -31,16 +35,8 @@ pub struct OutputField {
     pub column: usize,
     /// The text before the value in the output, for example `"status":`.
     pub label: Vec<u8>,
-    /// The form of its values if the event has no schema.
-    pub form: Form,
-}
-
-/// The column that is the key.
-#[derive(Clone, Debug)]
-pub struct KeyField {
-    pub column: usize,
-    /// The beginning of a key, for example `{"order_id":`.
-    pub label: Vec<u8>,
+    /// The form of its decimals, if it is one, where the event's schema does not say it.
+    pub encoding: Option<Encoding>,
 }
 
 /// The configuration as a user writes it.
@@ -50,15 +46,28 @@ struct Spec {
     keep: Vec<String>,
     drop_when: Option<ConditionSpec>,
     #[serde(default = "default_key_field")]
-    key_field: String,
+    key_field: KeySpec,
     #[serde(default = "default_items_field")]
     items_field: Option<String>,
     #[serde(default)]
-    decimals: BTreeMap<String, u32>,
+    decimals: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    envelope: Envelope,
+    unavailable_value_placeholder: Option<String>,
+    #[serde(default)]
+    allow_empty: bool,
 }
 
-fn default_key_field() -> String {
-    "order_id".to_owned()
+/// One column, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KeySpec {
+    One(String),
+    Several(Vec<String>),
+}
+
+fn default_key_field() -> KeySpec {
+    KeySpec::One("order_id".to_owned())
 }
 
 fn default_items_field() -> Option<String> {
@@ -73,20 +82,25 @@ impl TryFrom<Spec> for Config {
     fn try_from(spec: Spec) -> Result<Self, String> {
         spec.check()?;
         let mut columns = Columns::default();
-        let keep = spec.keep.iter().map(|name| OutputField {
-            column: columns.add(name),
-            label: [json_text(name).as_slice(), b":"].concat(),
-            form: match spec.decimals.get(name) {
-                Some(&scale) => Form::Decimal { scale },
-                None => Form::Plain,
-            },
-        });
-        let keep = keep.collect();
-        let label = [b"{", json_text(&spec.key_field).as_slice(), b":"].concat();
-        let key = KeyField { column: columns.add(&spec.key_field), label };
+        if let Some(text) = &spec.unavailable_value_placeholder {
+            columns.set_placeholder(Placeholder::new(text)?);
+        }
+        let mut keep = Vec::new();
+        for name in &spec.keep {
+            keep.push(OutputField {
+                column: columns.add(name),
+                label: [json_text(name).as_slice(), b":"].concat(),
+                encoding: spec.decimals.get(name).map(|decimal| encoding(name, decimal)).transpose()?,
+            });
+        }
+        let key = match &spec.key_field {
+            KeySpec::One(name) => KeyColumns::new([name.as_str()], &mut columns),
+            KeySpec::Several(names) => KeyColumns::new(names.iter().map(String::as_str), &mut columns),
+        }?;
         let items = spec.items_field.as_deref().map(|name| columns.add(name));
         let drop_when = spec.drop_when.map(|condition| Condition::new("drop_when", condition, &mut columns)).transpose()?;
-        Ok(Config { columns, keep, key, items, drop_when })
+        let Spec { envelope, allow_empty, .. } = spec;
+        Ok(Config { columns, keep, key, items, drop_when, envelope, allow_empty })
     }
 }
 
@@ -105,12 +119,9 @@ impl Spec {
                 ));
             }
         }
-        for (name, scale) in &self.decimals {
+        for name in self.decimals.keys() {
             if !names.contains(name.as_str()) {
                 return Err(format!("`decimals` names {name:?}, which `keep` does not"));
-            }
-            if *scale > SCALE_MAX {
-                return Err(format!("`decimals` gives {name:?} {scale} decimal places; there can be {SCALE_MAX}"));
             }
         }
         if let Some(condition) = &self.drop_when
@@ -119,6 +130,43 @@ impl Spec {
             return Err(format!("`drop_when` cannot look at {:?}: it is a decimal, which comes encoded", condition.field));
         }
         Ok(())
+    }
+}
+
+/// The encoding of a column: `{ mode: precise, scale: 2 }`, `string`, `double`, or a scale alone, which leaves the mode
+/// to each value.
+fn encoding(name: &str, spec: &serde_json::Value) -> Result<Encoding, String> {
+    let (mode, scale) = match spec {
+        serde_json::Value::Object(members) => {
+            if let Some(unknown) = members.keys().find(|name| !["mode", "scale"].contains(&name.as_str())) {
+                return Err(format!("`decimals` has an unknown field {unknown:?} for {name:?}"));
+            }
+            (members.get("mode"), members.get("scale"))
+        }
+        serde_json::Value::String(_) => (Some(spec), None),
+        scale => (None, Some(scale)),
+    };
+    let mode = mode.map(|mode| mode.as_str().unwrap_or("")).unwrap_or("any");
+    let scale = scale.map(|scale| read_scale(name, scale)).transpose()?;
+    match (mode, scale) {
+        ("precise", Some(scale)) => Ok(Encoding::Precise { scale }),
+        ("any", Some(scale)) => Ok(Encoding::Unsaid { scale }),
+        ("precise" | "any", None) => Err(format!("`decimals` gives {name:?} no scale, which base64 needs")),
+        ("string", None) => Ok(Encoding::Text),
+        ("double", None) => Ok(Encoding::Double),
+        ("string" | "double", Some(_)) => {
+            Err(format!("`decimals` gives {name:?} a scale, which values of the mode {mode} bring themselves"))
+        }
+        _ => Err(format!("`decimals` gives {name:?} no mode of precise, string and double (decimal.handling.mode)")),
+    }
+}
+
+fn read_scale(name: &str, scale: &serde_json::Value) -> Result<i32, String> {
+    let scale = scale.as_i64().ok_or_else(|| format!("`decimals` gives {name:?} {scale}, which is no scale"))?;
+    let scale_max = i64::from(SCALE_MAX);
+    match i32::try_from(scale) {
+        Ok(scale) if (-scale_max..=scale_max).contains(&i64::from(scale)) => Ok(scale),
+        _ => Err(format!("`decimals` gives {name:?} {scale} decimal places; there can be {SCALE_MAX}")),
     }
 }
 
@@ -156,7 +204,21 @@ mod tests {
         check(r#"{"keep":["item_count"]}"#, Err("computed field"));
         check(r#"{"keep":["a"],"decimals":{"b":2}}"#, Err(r#"`decimals` names "b""#));
         check(r#"{"keep":["a"],"decimals":{"a":39}}"#, Err("there can be 38"));
-        check(r#"{"keep":["a"],"decimals":{"a":-1}}"#, Err("invalid value"));
+        check(r#"{"keep":["a"],"decimals":{"a":-39}}"#, Err("there can be 38"));
+        check(r#"{"keep":["a"],"decimals":{"a":-1}}"#, Ok(1));
+        check(r#"{"keep":["a"],"decimals":{"a":{"mode":"precise","scale":2}}}"#, Ok(1));
+        check(r#"{"keep":["a"],"decimals":{"a":{"mode":"string"}}}"#, Ok(1));
+        check(r#"{"keep":["a"],"decimals":{"a":"double"}}"#, Ok(1));
+        check(r#"{"keep":["a"],"decimals":{"a":"precise"}}"#, Err("no scale, which base64 needs"));
+        check(r#"{"keep":["a"],"decimals":{"a":{"mode":"string","scale":2}}}"#, Err("bring themselves"));
+        check(r#"{"keep":["a"],"decimals":{"a":{"mode":"exact","scale":2}}}"#, Err("no mode of precise"));
+        check(r#"{"keep":["a"],"decimals":{"a":{"scale":2,"digits":9}}}"#, Err("unknown field \"digits\""));
+        check(r#"{"keep":["a"],"decimals":{"a":1.5}}"#, Err("which is no scale"));
+        check(r#"{"keep":["a"],"key_field":["order_id","line_no"],"envelope":"flat","allow_empty":true}"#, Ok(1));
+        check(r#"{"keep":["a"],"key_field":[]}"#, Err("one column at least"));
+        check(r#"{"keep":["a"],"key_field":["b","b"]}"#, Err("the key names \"b\" twice"));
+        check(r#"{"keep":["a"],"envelope":"avro"}"#, Err("unknown variant `avro`"));
+        check(r#"{"keep":["a"],"unavailable_value_placeholder":""}"#, Err("is empty"));
         check(r#"{"keep":["a"],"decimals":{"a":2},"drop_when":{"field":"a","in":["x"]}}"#, Err("comes encoded"));
         check(r#"{"keep":["a"],"drop_when":{"field":"a","in":[]}}"#, Err("is empty"));
         check(r#"{"keep":["a"],"drop_when":{"field":"a","in":[[1]]}}"#, Err("takes texts"));

@@ -3,9 +3,8 @@
 use crate::config::{Config, ITEM_COUNT, ORDER_TOTAL, OutputField};
 use crate::items::{self, ItemsError};
 use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::text::{is_number, unescape};
-use sandbar_debezium::json::{self, JsonError, Kind, Value};
-use sandbar_debezium::{CompleteRow, Decimal, DecimalError, Event, EventError, Form, Op, RowError, key_id};
+use sandbar_debezium::json::{self, JsonError, Value};
+use sandbar_debezium::{CompleteRow, Decimal, DecimalError, Encoding, Event, EventError, Form, KeyError, Op, RowError};
 use std::borrow::Cow;
 
 /// The outcome for a record.
@@ -41,18 +40,22 @@ pub enum IgnoreReason {
 pub enum StripError {
     #[error(transparent)]
     Event(#[from] EventError),
-    #[error("the event's op is {0:?}, but it has no row `{1}`")]
-    NoRow(Op, &'static str),
     #[error("neither the record's key nor the row has a number or a text as `{0}`")]
     NoKey(String),
-    #[error("the record's key is not JSON: {0}")]
-    Key(JsonError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Row(#[from] RowError),
     #[error("column `{0}`: {1}")]
     Column(String, JsonError),
     #[error("column `{0}`: {1:?} {2}")]
     Decimal(String, String, DecimalError),
+    #[error("column `{0}`: {1}")]
+    DecimalForm(String, &'static str),
+    #[error("`drop_when` cannot look at `{0}`: it is a decimal, which comes encoded")]
+    EncodedCondition(String),
+    #[error("the row has none of the kept columns, but {0}. Set `allow_empty: true` if such a row is to be written")]
+    Empty(String),
     #[error("column `{0}`: {1}")]
     Items(String, ItemsError),
     #[error("what would be written is not UTF-8, so the record is not either")]
@@ -72,7 +75,9 @@ pub struct Scratch {
 /// A row to be written.
 struct Change<'a> {
     config: &'a Config,
+    after: Value<'a>,
     row: CompleteRow<'a>,
+    forms: Option<Vec<Form>>,
 }
 
 /// Decides the outcome for a record.
@@ -85,7 +90,7 @@ pub fn strip<'a>(
     let Scratch { value: out, event: index, key: key_index, items } = scratch;
     let event = match value {
         None => None,
-        Some(value) => Event::read(json::read(value, index).map_err(EventError::from)?)?,
+        Some(value) => Event::read_as(json::read(value, index).map_err(EventError::from)?, config.envelope)?,
     };
     let key = key.map(|key| read_key(config, key, key_index)).transpose();
     let Some(event) = event else { return tombstone(key) };
@@ -95,7 +100,10 @@ pub fn strip<'a>(
         Op::Delete => {
             let key = match key?.flatten() {
                 Some(key) => key,
-                None => Cow::Owned(row_key(config, event.before.ok_or(StripError::NoRow(event.op, "before"))?)?),
+                None => {
+                    let before = event.before.ok_or(EventError::NoRow(event.op, "before", false))?;
+                    Cow::Owned(old_key(config, Some(before))?.ok_or_else(|| no_key(config))?)
+                }
             };
             Ok(Verdict { moved_from: None, action: Action::Delete(key) })
         }
@@ -110,10 +118,10 @@ fn upsert<'a, 'e>(
     out: &mut Vec<u8>,
     items: &mut items::Scratch,
 ) -> Result<Verdict<'a>, StripError> {
-    let after = event.after.ok_or(StripError::NoRow(event.op, "after"))?;
+    let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
     let row = CompleteRow::new(&config.columns, after, event.before)?;
     let op = if event.op == Op::Flat { row.op() } else { event.op };
-    let change = Change { config, row };
+    let change = Change { config, after, row, forms: event.forms(&config.columns)? };
     let (key, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(key) => (key, None),
@@ -122,15 +130,14 @@ fn upsert<'a, 'e>(
             (Cow::Owned(key.clone()), old_key(config, event.before)?.filter(|old_key| *old_key != key))
         }
     };
+    let is_dropped = change.is_dropped()?;
     let action = match op {
-        Op::Delete => Action::Delete(key),
         // Under a new key nothing has been written. After a snapshot or an update something may have been: under an
         // earlier status, or an earlier configuration.
-        Op::Create if change.is_dropped()? => Action::Ignore(IgnoreReason::DroppedAtOnce),
-        _ if change.is_dropped()? => Action::Delete(key),
+        Op::Create if is_dropped => Action::Ignore(IgnoreReason::DroppedAtOnce),
+        _ if is_dropped => Action::Delete(key),
         _ => {
-            let forms = event.forms(&config.columns)?;
-            change.write(forms.as_deref(), out, items)?;
+            change.write(out, items)?;
             Action::Put(key)
         }
     };
@@ -158,27 +165,34 @@ impl Verdict<'_> {
 
 impl Change<'_> {
     fn key(&self) -> Result<Vec<u8>, StripError> {
-        let id = self.row.get(self.config.key.column)?;
-        id.and_then(|id| key_of(self.config, id)).ok_or_else(|| no_key(self.config))
+        let key = self.config.key.of_row(&self.config.columns, |column| self.row.get(column).ok().flatten());
+        key.ok_or_else(|| no_key(self.config))
+    }
+
+    fn form(&self, column: usize) -> Form {
+        self.forms.as_ref().map_or(Form::Unknown, |forms| forms[column])
     }
 
     fn is_dropped(&self) -> Result<bool, StripError> {
-        match &self.config.drop_when {
-            Some(condition) => Ok(condition.holds(self.row.need(condition.column)?)),
-            None => Ok(false),
+        let Some(condition) = &self.config.drop_when else { return Ok(false) };
+        if matches!(self.form(condition.column), Form::Decimal(_) | Form::BadScale) {
+            return Err(StripError::EncodedCondition(self.config.columns.name(condition.column).to_owned()));
         }
+        Ok(condition.holds(self.row.need(condition.column)?))
     }
 
     /// Writes the order. A kept column that the row does not have is left out: the table had none when the row changed.
-    fn write(&self, forms: Option<&[Form]>, out: &mut Vec<u8>, items: &mut items::Scratch) -> Result<(), StripError> {
+    fn write(&self, out: &mut Vec<u8>, items: &mut items::Scratch) -> Result<(), StripError> {
         out.clear();
         out.push(b'{');
         for kept in &self.config.keep {
             let Some(value) = self.row.get(kept.column)? else { continue };
-            let form = forms.map_or(kept.form, |forms| forms[kept.column]);
             out.extend_from_slice(&kept.label);
-            self.write_value(kept, form, value, out)?;
+            self.write_value(kept, value, out)?;
             out.push(b',');
+        }
+        if out.len() == 1 && !self.config.keep.is_empty() && !self.config.allow_empty {
+            return Err(StripError::Empty(found(self.after)));
         }
         if let Some(column) = self.config.items {
             let totals = items::totals(self.row.need(column)?, items)
@@ -197,15 +211,18 @@ impl Change<'_> {
         str::from_utf8(out).map(drop).map_err(|_| StripError::Utf8)
     }
 
-    fn write_value(&self, kept: &OutputField, form: Form, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StripError> {
+    fn write_value(&self, kept: &OutputField, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StripError> {
         let name = || self.config.columns.name(kept.column).to_owned();
-        match form {
-            Form::Plain => {
+        // Where there is no list, none of its decimals is encoded.
+        let form = if value.is_null() { Form::Unknown } else { self.form(kept.column) };
+        let encoding: Option<Encoding> = form.encoding(kept.encoding).map_err(|why| StripError::DecimalForm(name(), why))?;
+        match encoding {
+            None => {
                 value.check().map_err(|error| StripError::Column(name(), error))?;
                 out.extend_from_slice(value.text());
                 Ok(())
             }
-            Form::Decimal { scale } => write_decimal(value, scale, out).map_err(|error| {
+            Some(encoding) => encoding.write(value, out).map_err(|error| {
                 let text = String::from_utf8_lossy(value.text()).trim_matches('"').to_owned();
                 StripError::Decimal(name(), text, error)
             }),
@@ -213,83 +230,36 @@ impl Change<'_> {
     }
 }
 
-// === Values ===
-
-/// Writes a decimal as a text, whichever way the connector is set to send it.
-fn write_decimal(value: Value<'_>, scale: u32, out: &mut Vec<u8>) -> Result<(), DecimalError> {
-    let decimal = match value.kind() {
-        Kind::Null => {
-            out.extend_from_slice(b"null");
-            return Ok(());
+/// The names of some columns of a row, for an error.
+fn found(row: Value<'_>) -> String {
+    let mut names = Vec::new();
+    let mut members = row.members();
+    while let Some(Ok(Some((name, _)))) = members.as_mut().map(|members| members.next()) {
+        if names.len() == 5 {
+            names.push("..".to_owned());
+            break;
         }
-        // Not a digit is changed: `double` has lost its digits already.
-        Kind::Number(text) if is_number(text) => {
-            extend(out, &[b"\"", text, b"\""]);
-            return Ok(());
-        }
-        // base64 has no point, so that this is decimal.handling.mode=string.
-        Kind::Text(text) if text.contains(&b'.') && is_number(text) => {
-            extend(out, &[b"\"", text, b"\""]);
-            return Ok(());
-        }
-        Kind::Text(text) if text.contains(&b'\\') => {
-            let mut plain = Vec::new();
-            unescape(text, &mut plain).map_err(|_| DecimalError::Base64)?;
-            Decimal::from_base64(&plain, scale)?
-        }
-        Kind::Text(text) => Decimal::from_base64(text, scale)?,
-        Kind::Object => variable_scale(value)?,
-        _ => return Err(DecimalError::Syntax),
-    };
-    out.push(b'"');
-    decimal.write(out);
-    out.push(b'"');
-    Ok(())
-}
-
-/// A `NUMERIC` without a precision: `{"scale":9,"value":"ESIQ9H3pgRU="}`.
-fn variable_scale(value: Value<'_>) -> Result<Decimal, DecimalError> {
-    let member = |name: &[u8]| value.member(name).ok().flatten().map(Value::kind);
-    match (member(b"scale"), member(b"value")) {
-        (Some(Kind::Number(scale)), Some(Kind::Text(unscaled))) => {
-            let scale = str::from_utf8(scale).ok().and_then(|scale| scale.parse().ok()).ok_or(DecimalError::Syntax)?;
-            Decimal::from_base64(unscaled, scale)
-        }
-        _ => Err(DecimalError::Syntax),
+        names.push(format!("`{}`", String::from_utf8_lossy(&name[..name.len().min(100)])));
     }
+    names.join(", ")
 }
 
 // === Keys ===
 
 /// Reads a record's key, with or without a schema around it. `None`: the key does not hold the key field.
 fn read_key<'a>(config: &Config, key: &'a [u8], index: &mut Index) -> Result<Option<Cow<'a, [u8]>>, StripError> {
-    let id = key.strip_prefix(config.key.label.as_slice()).and_then(|rest| rest.strip_suffix(b"}"));
-    if id.is_some_and(is_number) {
-        return Ok(Some(Cow::Borrowed(key)));
-    }
-    let id = key_id(&config.columns, config.key.column, key, index).map_err(StripError::Key)?;
-    Ok(id.and_then(|id| key_of(config, id)).map(Cow::Owned))
+    Ok(config.key.of_record(&config.columns, key, index)?.map(|key| key.text))
 }
 
-/// The key of a row that is gone.
-fn row_key(config: &Config, row: Value<'_>) -> Result<Vec<u8>, StripError> {
-    old_key(config, Some(row))?.ok_or_else(|| no_key(config))
-}
-
+/// The key of a row as it was before.
 fn old_key(config: &Config, before: Option<Value<'_>>) -> Result<Option<Vec<u8>>, StripError> {
     let Some(before) = before.and_then(Value::members) else { return Ok(None) };
     let before = config.columns.pick(before).map_err(EventError::from)?;
-    Ok(before.get(config.key.column).and_then(|id| key_of(config, id)))
-}
-
-/// The output's key for an id.
-fn key_of(config: &Config, id: Value<'_>) -> Option<Vec<u8>> {
-    let is_usable = matches!(id.kind(), Kind::Number(_) | Kind::Text(_)) && id.check().is_ok();
-    (is_usable && str::from_utf8(id.text()).is_ok()).then(|| [config.key.label.as_slice(), id.text(), b"}"].concat())
+    Ok(config.key.of_row(&config.columns, |column| before.get(column)))
 }
 
 fn no_key(config: &Config) -> StripError {
-    StripError::NoKey(config.columns.name(config.key.column).to_owned())
+    StripError::NoKey(config.key.names(&config.columns))
 }
 
 fn extend(out: &mut Vec<u8>, parts: &[&[u8]]) {

@@ -1,7 +1,7 @@
 //! The `config` of the spec. A [`Config`] has been checked.
 
-use sandbar_debezium::Columns;
 use sandbar_debezium::condition::{Condition, ConditionSpec};
+use sandbar_debezium::{Columns, Envelope, KeyColumns, Placeholder};
 use serde::Deserialize;
 
 /// The column that names a product, in an item and in the keys of the outputs.
@@ -15,6 +15,8 @@ pub struct Config {
     pub columns: Columns,
     /// The column that names the order.
     pub order: usize,
+    /// That column, as the key of an order.
+    pub key: KeyColumns,
     /// The column that holds the items.
     pub items: usize,
     /// The column that says when the order was placed.
@@ -25,6 +27,8 @@ pub struct Config {
     pub has_pairs: bool,
     /// The largest order that counts for pairs: products of larger orders do not go together.
     pub pairs_products_max: usize,
+    /// The form of the events.
+    pub envelope: Envelope,
 }
 
 /// The configuration as a user writes it.
@@ -37,6 +41,8 @@ struct Spec {
     uncounted_when: Option<ConditionSpec>,
     pairs: bool,
     pairs_products_max: usize,
+    envelope: Envelope,
+    unavailable_value_placeholder: Option<String>,
 }
 
 impl Default for Spec {
@@ -48,6 +54,8 @@ impl Default for Spec {
             uncounted_when: None,
             pairs: true,
             pairs_products_max: 20,
+            envelope: Envelope::Auto,
+            unavailable_value_placeholder: None,
         }
     }
 }
@@ -59,6 +67,9 @@ impl TryFrom<Spec> for Config {
 
     fn try_from(spec: Spec) -> Result<Self, String> {
         let mut columns = Columns::default();
+        if let Some(text) = &spec.unavailable_value_placeholder {
+            columns.set_placeholder(Placeholder::new(text)?);
+        }
         let numbers = [&spec.order_field, &spec.items_field, &spec.at_field].map(|name| columns.add(name));
         let [order, items, at] = numbers;
         if order == items || order == at || items == at {
@@ -67,10 +78,11 @@ impl TryFrom<Spec> for Config {
         if spec.pairs && !(2..=100).contains(&spec.pairs_products_max) {
             return Err("`pairs_products_max` is 2 to 100".to_owned());
         }
+        let key = KeyColumns::new([spec.order_field.as_str()], &mut columns)?;
         let uncounted_when =
             spec.uncounted_when.map(|condition| Condition::new("uncounted_when", condition, &mut columns)).transpose()?;
-        let Spec { pairs: has_pairs, pairs_products_max, .. } = spec;
-        Ok(Config { columns, order, items, at, uncounted_when, has_pairs, pairs_products_max })
+        let Spec { pairs: has_pairs, pairs_products_max, envelope, .. } = spec;
+        Ok(Config { columns, order, key, items, at, uncounted_when, has_pairs, pairs_products_max, envelope })
     }
 }
 
@@ -94,6 +106,9 @@ mod tests {
         check(r#"{"items_field":"order_id"}"#, Err("three different columns"));
         check(r#"{"pairs_products_max":1}"#, Err("2 to 100"));
         check(r#"{"uncounted_when":{"field":"status","in":[]}}"#, Err("`uncounted_when.in` is empty"));
+        check(r#"{"envelope":"debezium","unavailable_value_placeholder":"(gone)"}"#, Ok(3));
+        check(r#"{"envelope":"avro"}"#, Err("unknown variant `avro`"));
+        check(r#"{"unavailable_value_placeholder":""}"#, Err("is empty"));
         check(r#"{"unknown":1}"#, Err("unknown field"));
     }
 }

@@ -4,23 +4,35 @@ use crate::config::Config;
 use crate::items::{self, ItemsError, Line};
 use crate::time;
 use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::{self, JsonError, Kind, Value};
-use sandbar_debezium::{CompleteRow, Event, EventError, Id, Op, RowError, key_id};
+use sandbar_debezium::json::{self, Kind, Value};
+use sandbar_debezium::{CompleteRow, Event, EventError, Form, Id, KeyError, Op, RowError};
+use serde_json::value::RawValue;
 
 /// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordContent {
     /// The order exists, in this state.
     Is {
-        order_id: Id,
-        /// The id that the order has left, where the record's key does not say it.
-        moved_from: Option<Id>,
+        order: OrderKey,
+        /// The key that the order has left, where the record's key does not say it.
+        moved_from: Option<OrderKey>,
         known: Known,
     },
     /// The order is gone.
-    Gone(Id),
+    Gone(OrderKey),
     /// Nothing about an order; why.
     Nothing(&'static str),
+}
+
+/// The key of an order. Two orders may have one id, if the records' keys have other columns too: an order of two
+/// tables, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    pub id: Id,
+    /// The whole key, by which the order is stored.
+    pub text: String,
+    /// True if the id alone does not name the order.
+    pub is_wider: bool,
 }
 
 /// The state of an order in a change event.
@@ -41,10 +53,10 @@ pub enum SaidError {
     Event(#[from] EventError),
     #[error(transparent)]
     Row(#[from] RowError),
-    #[error("the record's key is not JSON: {0}")]
-    Key(JsonError),
-    #[error("the event's op is {0:?}, but it has no row `{1}`")]
-    NoRow(Op, &'static str),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("`uncounted_when` cannot look at `{0}`: it is a decimal, which comes encoded")]
+    EncodedCondition(String),
     #[error("neither the record's key nor the row has a whole number or a text as `{0}`")]
     NoId(String),
     #[error("column `{0}`: {1}")]
@@ -66,17 +78,16 @@ pub fn read(
     value: Option<&[u8]>,
     scratch: &mut Scratch,
 ) -> Result<RecordContent, SaidError> {
-    let key_id = match key {
-        Some(key) => key_id(&config.columns, config.order, key, &mut scratch.key).map_err(SaidError::Key)?,
+    let key = match key {
+        Some(key) => order_key(config, key, &mut scratch.key)?,
         None => None,
     };
-    let key_id = key_id.and_then(Id::read);
     let event = match value {
-        Some(value) => Event::read(json::read(value, &mut scratch.event).map_err(EventError::from)?)?,
+        Some(value) => Event::read_as(json::read(value, &mut scratch.event).map_err(EventError::from)?, config.envelope)?,
         None => None,
     };
     let Some(event) = event else {
-        return Ok(key_id.map_or(
+        return Ok(key.map_or(
             RecordContent::Nothing("a tombstone whose key does not say which order it is for"),
             RecordContent::Gone,
         ));
@@ -86,38 +97,39 @@ pub fn read(
         Op::Truncate => Ok(RecordContent::Nothing("a TRUNCATE, which does not say which orders are gone")),
         Op::Message => Ok(RecordContent::Nothing("a message")),
         Op::Delete => {
-            let before = || event.before.ok_or(SaidError::NoRow(event.op, "before"));
-            let order_id = match key_id {
-                Some(order_id) => order_id,
-                None => row_id(config, before()?)?.ok_or_else(|| no_id(config))?,
+            let order = match key {
+                Some(order) => order,
+                None => {
+                    let before = event.before.ok_or(EventError::NoRow(event.op, "before", false))?;
+                    row_key(config, before)?.ok_or_else(|| no_id(config))?
+                }
             };
-            Ok(RecordContent::Gone(order_id))
+            Ok(RecordContent::Gone(order))
         }
-        Op::Create | Op::Read | Op::Update | Op::Flat => is(config, key_id, event, &mut scratch.items),
+        Op::Create | Op::Read | Op::Update | Op::Flat => is(config, key, event, &mut scratch.items),
     }
 }
 
 fn is(
     config: &Config,
-    key_id: Option<Id>,
+    key: Option<OrderKey>,
     event: Event<'_>,
     scratch: &mut items::Scratch,
 ) -> Result<RecordContent, SaidError> {
-    let after = event.after.ok_or(SaidError::NoRow(event.op, "after"))?;
+    let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
     let row = CompleteRow::new(&config.columns, after, event.before)?;
-    let (order_id, moved_from) = match key_id {
+    let (order, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
-        Some(order_id) => (order_id, None),
+        Some(order) => (order, None),
         None => {
-            let order_id = row.get(config.order)?.and_then(Id::read).ok_or_else(|| no_id(config))?;
-            let old_id = event.before.map(|before| row_id(config, before)).transpose()?.flatten();
-            let moved_from = old_id.filter(|old_id| *old_id != order_id);
-            (order_id, moved_from)
+            let id = row.get(config.order)?.and_then(Id::read).ok_or_else(|| no_id(config))?;
+            let order = OrderKey::of(config, id);
+            let old = event.before.map(|before| row_key(config, before)).transpose()?.flatten();
+            let moved_from = old.filter(|old| *old != order);
+            (order, moved_from)
         }
     };
-    if event.op == Op::Flat && row.op() == Op::Delete {
-        return Ok(RecordContent::Gone(order_id));
-    }
+    check_condition(config, &event)?;
     let counted = match &config.uncounted_when {
         Some(condition) => !condition.holds(row.need(condition.column)?),
         None => true,
@@ -134,15 +146,56 @@ fn is(
         Err(RowError::Unavailable(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(RecordContent::Is { order_id, moved_from, known: Known { counted, at_ms, lines } })
+    Ok(RecordContent::Is { order, moved_from, known: Known { counted, at_ms, lines } })
 }
 
-fn row_id(config: &Config, row: Value<'_>) -> Result<Option<Id>, SaidError> {
+/// A decimal with a schema comes encoded, so that the condition would never hold.
+fn check_condition(config: &Config, event: &Event<'_>) -> Result<(), SaidError> {
+    let Some(condition) = &config.uncounted_when else { return Ok(()) };
+    match event.forms(&config.columns)?.map(|forms| forms[condition.column]) {
+        Some(Form::Decimal(_) | Form::BadScale) => {
+            Err(SaidError::EncodedCondition(config.columns.name(condition.column).to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The order that a record's key names; `None`: it names none.
+fn order_key(config: &Config, key: &[u8], index: &mut Index) -> Result<Option<OrderKey>, SaidError> {
+    let Some(key) = config.key.of_record(&config.columns, key, index)? else { return Ok(None) };
+    let mut index = Index::default();
+    let row = json::read(&key.text, &mut index).map_err(KeyError::Malformed)?;
+    let Some(members) = row.members() else { return Ok(None) };
+    let row = config.columns.pick(members).map_err(KeyError::Malformed)?;
+    let Some(id) = row.get(config.order).and_then(Id::read) else { return Ok(None) };
+    if !key.is_wider {
+        return Ok(Some(OrderKey::of(config, id)));
+    }
+    Ok(Some(OrderKey { id, text: String::from_utf8_lossy(&key.text).into_owned(), is_wider: true }))
+}
+
+fn row_key(config: &Config, row: Value<'_>) -> Result<Option<OrderKey>, SaidError> {
     let Some(members) = row.members() else { return Ok(None) };
     let row = config.columns.pick(members).map_err(EventError::from)?;
-    Ok(row.get(config.order).and_then(Id::read))
+    let id = row.get(config.order).filter(|id| !config.columns.is_unavailable(*id)).and_then(Id::read);
+    Ok(id.map(|id| OrderKey::of(config, id)))
 }
 
 fn no_id(config: &Config) -> SaidError {
     SaidError::NoId(config.columns.name(config.order).to_owned())
+}
+
+// === impl OrderKey ===
+
+impl OrderKey {
+    /// The key of an order that its id alone names.
+    fn of(config: &Config, id: Id) -> Self {
+        let text = id.key(config.columns.name(config.order));
+        OrderKey { id, text, is_wider: false }
+    }
+
+    /// The key as JSON, where the id alone does not name the order.
+    pub fn wider(&self) -> Option<&RawValue> {
+        if self.is_wider { serde_json::from_str(&self.text).ok() } else { None }
+    }
 }

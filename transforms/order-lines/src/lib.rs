@@ -18,10 +18,11 @@ pub mod order;
 pub mod time;
 
 use config::Config;
-use event::{Known, RecordContent, Scratch};
+use event::{Known, OrderKey, RecordContent, Scratch};
 use order::{Difference, Order};
 use sandbar_debezium::Id;
 use sandbar_sdk::prelude::*;
+use serde_json::value::RawValue;
 use std::cell::RefCell;
 
 thread_local! {
@@ -33,6 +34,9 @@ thread_local! {
 #[derive(Serialize)]
 struct LineValue<'a> {
     order_id: &'a Id,
+    /// The whole key, where the id alone does not name the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_key: Option<&'a RawValue>,
     product_id: &'a Id,
     quantity: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +48,9 @@ struct LineValue<'a> {
 #[derive(Serialize)]
 struct CompanyValue<'a> {
     order_id: &'a Id,
+    /// The whole key, where the id alone does not name the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_key: Option<&'a RawValue>,
     product_id: &'a Id,
     joined: &'a [Id],
     left: &'a [Id],
@@ -57,39 +64,40 @@ pub fn order_lines(record: Record<'_, Option<&[u8]>>, config: &Config, out: &mut
     let recorded_ms = record.timestamp_ms().unwrap_or(0);
     match said {
         RecordContent::Nothing(why) => log::debug!("offset {}: ignored, as it is {why}", record.offset()),
-        RecordContent::Gone(order_id) => change(config, &order_id, None, recorded_ms, out)?,
-        RecordContent::Is { order_id, moved_from, known } => {
-            if let Some(old_id) = moved_from {
-                change(config, &old_id, None, recorded_ms, out)?;
+        RecordContent::Gone(order) => change(config, &order, None, recorded_ms, out)?,
+        RecordContent::Is { order, moved_from, known } => {
+            if let Some(old) = moved_from {
+                change(config, &old, None, recorded_ms, out)?;
             }
-            change(config, &order_id, Some(known), recorded_ms, out)?;
+            change(config, &order, Some(known), recorded_ms, out)?;
         }
     }
     Ok(())
 }
 
 /// Takes an order from its stored state to its new one; `None`: the order is gone.
-fn change(config: &Config, order_id: &Id, known: Option<Known>, recorded_ms: i64, out: &mut Output<'_>) -> Result<()> {
+fn change(config: &Config, order: &OrderKey, known: Option<Known>, recorded_ms: i64, out: &mut Output<'_>) -> Result<()> {
     let orders = Store::<str, Order>::open("orders")?;
     // The key of the records of this order: so that it can be looked up where they are.
-    let key = order_id.key(config.columns.name(config.order));
-    let before = orders.get(&key)?;
+    let OrderKey { id: order_id, text: key, .. } = order;
+    let order_key = order.wider();
+    let before = orders.get(key)?;
     let after = known.map(|known| Order::after(config, before.as_ref(), known, recorded_ms)).transpose()?;
     // Both are of one moment: a line is retracted with the time at which it was counted.
     let at_ms = before.as_ref().or(after.as_ref()).map_or(0, |order| order.at_ms);
     for Difference { product_id, quantity, amount } in order::differences(before.as_ref(), after.as_ref())? {
         let amount = amount.map(|amount| amount.to_string());
-        let line = LineValue { order_id, product_id: &product_id, quantity, amount, at_ms };
+        let line = LineValue { order_id, order_key, product_id: &product_id, quantity, amount, at_ms };
         out.send_json(Message::new().to("lines").key(product_id.key(config::PRODUCT_FIELD)), &line)?;
     }
     for company in order::companies(before.as_ref(), after.as_ref()) {
         let order::Company { product_id, joined, left } = &company;
-        let value = CompanyValue { order_id, product_id, joined, left, at_ms };
+        let value = CompanyValue { order_id, order_key, product_id, joined, left, at_ms };
         out.send_json(Message::new().to("pairs").key(product_id.key(config::PRODUCT_FIELD)), &value)?;
     }
     match &after {
-        Some(after) if before.as_ref() != Some(after) => orders.put(&key, after),
-        None if before.is_some() => orders.delete(&key),
+        Some(after) if before.as_ref() != Some(after) => orders.put(key, after),
+        None if before.is_some() => orders.delete(key),
         _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ pub mod restocks;
 
 use level::{Level, Product, Reorder, Shown};
 use sandbar_debezium::{Change, Id};
+use sandbar_sdk::FromValue;
 use sandbar_sdk::prelude::*;
 
 /// The `config` of the spec.
@@ -83,7 +84,7 @@ pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Resu
         let Some(quantity) = restocks::count(change)? else { return Ok(()) };
         return update(product_id, at_ms, out, |level| level.restock(quantity));
     }
-    let line: Line = serde_json::from_slice(record.value.unwrap_or_default())?;
+    let Json(line) = Json::<Line>::from_value(record.value)?;
     update(product_id(record.key())?, at_ms, out, |level| level.sell(line.quantity))
 }
 

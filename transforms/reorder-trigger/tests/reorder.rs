@@ -50,6 +50,19 @@ fn sent(outcome: &Outcome) -> Vec<(&str, Value)> {
 }
 
 #[test]
+fn the_table_may_have_its_keys_in_another_form() {
+    let wrapped = json!({"schema": {"type": "struct"}, "payload": {"product_id": 7}}).to_string();
+    for written in [key(7), r#"{"product_id": 7}"#.to_owned(), r#"{"product_id":7.0}"#.to_owned(), wrapped] {
+        let mut harness = shipped().table("products", [(written.clone(), product(30, 20, 50))]);
+        let outcome = harness.read_from(0, 0).run([line(7, 11)]);
+        assert_eq!(sent(&outcome).len(), 2, "{written}");
+        harness.set_table_entry("products", written, None);
+        let outcome = harness.run([line(7, 1)]);
+        assert_eq!(sent(&outcome), [("levels", Value::Null)], "the row is gone");
+    }
+}
+
+#[test]
 fn a_product_that_runs_low_is_ordered_once() {
     let mut harness = shipped().table("products", [(key(7), product(30, 20, 50))]);
     let outcome = harness.read_from(0, 0).run([line(7, 10), line(7, 1), line(7, 2)]);
@@ -149,6 +162,36 @@ fn what_the_table_says_later_is_taken_up_by_the_tick() {
 }
 
 #[test]
+fn deliveries_and_products_that_are_no_rows_fail_alone() {
+    let mut harness = shipped();
+    harness.read_from(1, 0);
+    for (value, part) in [
+        (json!({"before": null, "after": delivery(1, 7, 5)}), "no `op`"),
+        (envelope("c", Value::Null, json!([1, 5])), "`after` is a JSON array"),
+        (envelope("u", Value::Null, json!({"restock_id": 1, "quantity": "__debezium_unavailable_value"})), "was not sent"),
+    ] {
+        let outcome = harness.run([Input::json(&value).key(key(7))]);
+        assert!(outcome.failures[0].message.contains(part), "{value}: {}", outcome.failures[0].message);
+    }
+    // A product that is deleted in a topic of flat rows is gone.
+    let gone = json!({"stock": 30, "reorder_threshold": 20, "reorder_quantity": 50, "__deleted": "true"});
+    let mut harness = shipped().table("products", [(key(7), gone.to_string().into_bytes())]);
+    assert_eq!(sent(&harness.read_from(0, 0).run([line(7, 11)])), []);
+    // A row of the table that is none fails the line that asks for it, and so does a value that was not sent.
+    for (row, part) in [
+        (json!({"before": null, "after": {"stock": 30, "reorder_threshold": 20, "reorder_quantity": 50}}), "no `op`"),
+        (
+            envelope("u", Value::Null, json!({"stock": "__debezium_unavailable_value", "reorder_threshold": 20})),
+            "column `stock` was not sent",
+        ),
+    ] {
+        let mut harness = shipped().table("products", [(key(7), row.to_string().into_bytes())]);
+        let outcome = harness.read_from(0, 0).run([line(7, 11)]);
+        assert!(outcome.failures[0].message.contains(part), "{}", outcome.failures[0].message);
+    }
+}
+
+#[test]
 fn ticks_go_around_all_products_some_at_a_time() {
     let mut harness = with_config(&json!({"recheck_products_max": 3}));
     harness.read_from(0, 0).run((0..10).map(|product| line(product, 1)));
@@ -163,8 +206,8 @@ fn ticks_go_around_all_products_some_at_a_time() {
 fn a_key_that_would_be_in_another_partition_fails() {
     let mut harness = shipped();
     for (input, keys) in [
-        (0, [r#"{"product_id": 7}"#, "7", ""]),
-        (1, [r#"{"restock_id":1}"#, r#"{"schema":{},"payload":{"product_id":7}}"#, ""]),
+        (0, [r#"{"product_id": 7}"#, "[7]", r#"{"product_id":7,"__dbz__physicalTableIdentifier":"eu"}"#]),
+        (1, [r#"{"restock_id":1}"#, r#"{"schema":{},"payload":{"product_id":7}}"#, r#"{"product_id":7,"restock_id":1}"#]),
     ] {
         for bad in keys {
             let record = if input == 0 { line(7, 1) } else { restock("c", 1, 7, 1) };
@@ -174,7 +217,7 @@ fn a_key_that_would_be_in_another_partition_fails() {
             assert_eq!(message.contains("message.key.columns"), input == 1, "{message}");
         }
     }
-    for bad in ["{", r#"{"product_id":7}"#, r#"{"quantity":1.5}"#] {
+    for bad in ["{", r#"{"product_id":7}"#, r#"{"quantity":1.5}"#, "[5]"] {
         assert_eq!(harness.read_from(0, 0).run([Input::text(bad).key(key(7))]).failures.len(), 1, "{bad}");
     }
     assert!(harness.state("levels").is_empty());

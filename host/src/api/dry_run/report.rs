@@ -4,11 +4,13 @@ use serde_json::value::RawValue;
 
 use crate::api_types::{DryRunReport, FailureView, Form, Line, OutputView, RecordContent, RecordRun};
 use crate::model::codes::Code;
+use crate::model::redaction::MASK;
 use crate::model::spec::Spec;
 use crate::model::text::cut;
 use crate::task::dry_run::RecordOutcome;
 
 use super::super::problem::{Refusal, json_bytes};
+use super::super::redaction::Sight;
 use super::limits::bytes_of;
 use super::samples::InputRecord;
 
@@ -16,7 +18,7 @@ use super::samples::InputRecord;
 const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// The results so far.
-pub struct Report {
+pub struct Report<'a> {
     outputs: Vec<Box<RawValue>>,
     failures: Vec<FailureView>,
     records: Vec<RecordRun>,
@@ -24,13 +26,25 @@ pub struct Report {
     /// Bytes of the outputs and failures so far, as JSON.
     bytes: usize,
     bytes_max: usize,
+    /// The caller's sight on the records that the run reads; none where it reads given records alone.
+    sight: Option<&'a Sight>,
+    is_redacted: bool,
 }
 
 // === impl Report ===
 
-impl Report {
-    pub fn new(bytes_max: usize) -> Self {
-        Self { outputs: Vec::new(), failures: Vec::new(), records: Vec::new(), micros_total: 0, bytes: 0, bytes_max }
+impl<'a> Report<'a> {
+    pub fn new(bytes_max: usize, sight: Option<&'a Sight>) -> Self {
+        Self {
+            outputs: Vec::new(),
+            failures: Vec::new(),
+            records: Vec::new(),
+            micros_total: 0,
+            bytes: 0,
+            bytes_max,
+            sight,
+            is_redacted: false,
+        }
     }
 
     /// Adds the outcome of the next record. Refuses if the report gets too large.
@@ -47,7 +61,9 @@ impl Report {
         });
         match outcome.result {
             Err(failed) => {
-                let message = cut(&failed.message, MESSAGE_BYTES_MAX);
+                let shown = self.sight.map_or(Some(&*failed.message), |sight| sight.dry_run_failure(&failed.message));
+                self.is_redacted |= shown.is_none();
+                let message = cut(shown.unwrap_or(MASK), MESSAGE_BYTES_MAX);
                 self.count(input, json_bytes(message))?;
                 self.failures.push(FailureView { input, code: Line::of(failed.code), message: message.into() });
             }
@@ -56,13 +72,12 @@ impl Report {
                     // An output that is too large by itself is not written first.
                     self.check_room(input, bytes_of(&output.record))?;
                     let (alias, topic) = spec.outputs.get_index(output.target).expect("a checked output names one of them");
-                    let view = OutputView {
-                        input,
-                        target: Line::of(alias),
-                        topic: Line::of(topic),
-                        timestamp: output.record.timestamp,
-                        content: RecordContent::of(output.record, Form::Text),
-                    };
+                    let timestamp = output.record.timestamp;
+                    let mut content = RecordContent::of(output.record, Form::Text);
+                    if let Some(sight) = self.sight {
+                        self.is_redacted |= sight.dry_run_output(topic.as_str(), &mut content);
+                    }
+                    let view = OutputView { input, target: Line::of(alias), topic: Line::of(topic), timestamp, content };
                     let written = serde_json::value::to_raw_value(&view).expect("an output is plain data");
                     self.count(input, written.get().len())?;
                     self.outputs.push(written);
@@ -74,8 +89,8 @@ impl Report {
 
     /// Ends the report. `memory_bytes` is the memory of the largest instance.
     pub fn finish(self, memory_bytes: usize) -> DryRunReport<Box<RawValue>> {
-        let Self { outputs, failures, records, micros_total, .. } = self;
-        DryRunReport { outputs, failures, records, memory_bytes: memory_bytes as u64, micros_total }
+        let Self { outputs, failures, records, micros_total, is_redacted: redacted, .. } = self;
+        DryRunReport { outputs, failures, records, memory_bytes: memory_bytes as u64, micros_total, redacted }
     }
 
     fn count(&mut self, input: usize, bytes: usize) -> Result<(), Refusal> {

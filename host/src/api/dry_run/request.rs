@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 
 use crate::api_types::{DryRunRequest, LiveRecords};
 use crate::model::codes::Code;
+use crate::model::signature::Envelope;
 use crate::model::spec::RawSpec;
 use crate::model::units::Timestamp;
 use crate::record_json::{self, RecordInput};
@@ -16,6 +17,7 @@ use super::super::problem::Refusal;
 pub struct Request {
     pub spec: Option<RawSpec>,
     pub module: Option<Bytes>,
+    pub signature: Option<Envelope>,
     pub source: Source,
 }
 
@@ -34,14 +36,15 @@ impl Request {
             let DryRunRequest { spec, records, live } = body::json_of(&bytes, Code::Malformed)?;
             let spec = spec.map(|spec| body::spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
             let given = records.map(|records| parse(records.get().as_bytes(), false, records_max)).transpose()?;
-            return Ok(Self { spec, module: None, source: Source::of(given, live)? });
+            return Ok(Self { spec, module: None, signature: None, source: Source::of(given, live)? });
         }
-        let mut parts = body::parts(headers, bytes, &["spec", "module", "records", "live"])?;
+        let mut parts = body::parts(headers, bytes, &["spec", "module", "signature", "records", "live"])?;
         let spec = parts.remove("spec").map(|spec| body::spec_of(&spec.media, &spec.bytes)).transpose()?;
         let given = parts.remove("records").map(|records| parse(&records.bytes, true, records_max)).transpose()?;
         let live = parts.remove("live").map(|live| body::json_of(&live.bytes, Code::Malformed)).transpose()?;
         let module = parts.remove("module").map(|module| module.bytes);
-        Ok(Self { spec, module, source: Source::of(given, live)? })
+        let signature = parts.remove("signature").map(|part| body::signature_of(&part.bytes)).transpose()?;
+        Ok(Self { spec, module, signature, source: Source::of(given, live)? })
     }
 }
 

@@ -45,16 +45,16 @@ pub fn newest(state: &ApiState, spec: &Spec, live: LiveRecords, deadline: Instan
         let message = format!("is {}, but must be 1 to {} (trial_records_max)", live.records, limits.trial_records_max);
         return Err(Refusal::of_field(Code::Malformed, "live.records", message));
     }
+    let log = state.log_of(&spec.id.team);
     let mut samples = Vec::new();
     for (input, topic) in spec.inputs.iter().enumerate() {
-        for number in 0..state.log.partitions(topic)? {
-            let (first, end) = state.log.offsets(topic, number)?;
+        for (number, (first, end)) in (0..).zip(log.bounds(topic)?) {
             let mut next = end.saturating_sub(live.records as i64).max(first);
             while next < end {
                 if Instant::now() >= deadline {
                     return Err(out_of_time(state, &format!("{topic}/{number} was being read")));
                 }
-                let page = state.log.read(topic, number, next, READ_WAIT, READ_BYTES)?;
+                let page = log.read(topic, number, next, READ_WAIT, READ_BYTES)?;
                 next = page.next_offset;
                 let partition = TopicPartition { input: input as u32, partition: number };
                 samples.extend(page.records.into_iter().map(|record| InputRecord { partition, record }));

@@ -14,13 +14,13 @@ use super::plan::{InputPartition, Move};
 
 /// Reads every input partition with its committed offset.
 pub fn read(log: &dyn Log, group: &str, spec: &Spec) -> Result<Vec<InputPartition>, Refusal> {
-    let mut committed = log.group_offsets(group, &spec.inputs)?;
+    let committed = log.group_offsets(group, &spec.inputs)?;
+    let committed = committed.into_iter().map(|at| ((at.topic, at.partition), (at.next_offset, at.metadata)));
+    let mut committed: BTreeMap<(TopicName, i32), (i64, String)> = committed.collect();
     let mut partitions = Vec::new();
     for topic in &spec.inputs {
-        for partition in 0..log.partitions(topic)? {
-            let (first, end) = log.offsets(topic, partition)?;
-            let found = committed.iter().position(|offset| (&offset.topic, offset.partition) == (topic, partition));
-            let committed = found.map(|found| committed.swap_remove(found)).map(|at| (at.next_offset, at.metadata));
+        for (partition, (first, end)) in (0..).zip(log.bounds(topic)?) {
+            let committed = committed.remove(&(topic.clone(), partition));
             partitions.push(InputPartition { topic: topic.clone(), partition, committed, first, end });
         }
     }
@@ -38,7 +38,7 @@ pub fn forgotten(
         return Ok(BTreeSet::new());
     }
     let Some(record) = state.positions.record(&spec.id)? else { return Ok(BTreeSet::new()) };
-    let sizes = state.log.sizes(&spec.inputs)?;
+    let sizes = state.log_of(&spec.id.team).sizes(&spec.inputs)?;
     let had_offset = |input: &&InputPartition| {
         let begun = record.inputs.get(&input.topic);
         let size = sizes.get(&input.topic);

@@ -3,14 +3,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::super::budget::{Budget, FREE_BYTES, Kind, NoRoom, Share};
-use super::peer::{CloseReason, Peer, Wait};
+use super::close_reason::CloseReason;
+use super::exchange::{Exchange, Wait};
 
 /// Bytes after which the wait for a body begins again: a peer that sends less in a second counts as one that stands still.
 const STEP_BYTES: usize = 64 * 1024;
@@ -20,27 +21,30 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// The body of a request. The host waits for the peer while it reads the body.
 pub struct IncomingBody {
     body: Incoming,
-    peer: Arc<Peer>,
+    exchange: Arc<Exchange>,
     since_step: usize,
 }
 
-/// The body of an answer. Its end begins the wait for another request.
+/// The body of an answer. It ends its exchange.
+///
+/// The host waits for the peer from piece to piece, until the body is asked for more and has nothing to say: a stream
+/// without a line keeps nobody waiting. On HTTP/2 a piece is taken over when the peer has room for its first byte, and all
+/// of it is held until there is room for the rest. So the last byte is a piece of its own: until it is taken over the clock
+/// runs.
 pub struct OutgoingBody {
     body: Body,
     /// Bytes that were taken from `body` and not handed on yet.
     rest: Bytes,
-    /// True if the answer has a length: its bytes are in memory until they are taken.
-    is_whole: bool,
     share: Option<Share>,
     left: usize,
-    peer: Arc<Peer>,
+    exchange: Arc<Exchange>,
 }
 
 // === impl IncomingBody ===
 
 impl IncomingBody {
-    pub fn new(body: Incoming, peer: Arc<Peer>) -> Self {
-        Self { body, peer, since_step: 0 }
+    pub fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
+        Self { body, exchange, since_step: 0 }
     }
 }
 
@@ -50,14 +54,14 @@ impl HttpBody for IncomingBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            self.peer.still_wait(Wait::Body);
+            self.exchange.still_wait(Wait::Body);
             return Poll::Pending;
         };
         let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         self.since_step += bytes;
         if self.since_step >= STEP_BYTES || frame.is_none() {
             self.since_step = 0;
-            self.peer.done(Wait::Body);
+            self.exchange.done(Wait::Body);
         }
         Poll::Ready(frame)
     }
@@ -73,7 +77,7 @@ impl HttpBody for IncomingBody {
 
 impl Drop for IncomingBody {
     fn drop(&mut self) {
-        self.peer.done(Wait::Body);
+        self.exchange.done(Wait::Body);
     }
 }
 
@@ -81,41 +85,49 @@ impl Drop for IncomingBody {
 
 impl OutgoingBody {
     /// Takes the share of a large answer from the budget first.
-    pub async fn new(body: Body, peer: &Arc<Peer>, budget: &Budget) -> Result<Self, NoRoom> {
-        let left = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let share = match left {
-            Some(bytes) if bytes > FREE_BYTES => Some(taken(budget, peer, bytes).await?),
-            _ => None,
-        };
-        let is_whole = left.is_some();
-        let left = left.unwrap_or(0);
-        Ok(Self { body, rest: Bytes::new(), is_whole, share, left, peer: peer.clone() })
+    pub async fn new(body: Body, exchange: Arc<Exchange>, budget: &Budget) -> Result<Self, NoRoom> {
+        let left = body.size_hint().exact().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let share = if left > FREE_BYTES { Some(taken(budget, &exchange, left).await?) } else { None };
+        let mut own = Self::small(body, exchange);
+        own.share = share;
+        own.left = left;
+        Ok(own)
     }
 
     /// An answer of a few words.
-    pub fn small(body: Body, peer: &Arc<Peer>) -> Self {
-        Self { body, rest: Bytes::new(), is_whole: false, share: None, left: 0, peer: peer.clone() }
+    pub fn small(body: Body, exchange: Arc<Exchange>) -> Self {
+        if body.is_end_stream() {
+            exchange.answered();
+        }
+        exchange.wait(Wait::Answer);
+        Self { body, rest: Bytes::new(), share: None, left: 0, exchange }
     }
 
     fn piece(&mut self) -> Frame<Bytes> {
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        let is_last = self.rest.len() <= PIECE_BYTES && self.body.is_end_stream();
+        let length = match self.rest.len() {
+            rest @ 2.. if is_last && self.exchange.is_own() => rest - 1,
+            rest => rest.min(PIECE_BYTES),
+        };
+        let piece = self.rest.split_to(length);
+        if is_last && self.rest.is_empty() {
+            self.exchange.answered();
+        }
         self.left = self.left.saturating_sub(piece.len());
         if let Some(share) = &mut self.share {
             share.shrink_to(self.left);
         }
-        if self.is_whole {
-            // The peer takes the answer piece by piece: the wait for each piece begins with it.
-            self.peer.wait(Wait::Answer);
-        }
+        // The peer takes the answer piece by piece: the wait for each piece begins with it.
+        self.exchange.wait(Wait::Answer);
         Frame::data(piece)
     }
 }
 
-async fn taken(budget: &Budget, peer: &Arc<Peer>, bytes: usize) -> Result<Share, NoRoom> {
-    let peer = Arc::downgrade(peer);
+async fn taken(budget: &Budget, exchange: &Arc<Exchange>, bytes: usize) -> Result<Share, NoRoom> {
+    let exchange = Arc::downgrade(exchange);
     let mut share = budget.share(Kind::Whole, move || {
-        if let Some(peer) = peer.upgrade() {
-            peer.close(CloseReason::AnswerBytes);
+        if let Some(exchange) = exchange.upgrade() {
+            exchange.close(CloseReason::AnswerBytes);
         }
     });
     share.grow_to(bytes).await?;
@@ -130,7 +142,11 @@ impl HttpBody for OutgoingBody {
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(self.piece())));
         }
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.exchange.done(Wait::Answer);
+            return Poll::Pending;
+        };
+        match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.rest = data;
@@ -138,7 +154,10 @@ impl HttpBody for OutgoingBody {
                 }
                 Err(trailers) => Poll::Ready(Some(Ok(trailers))),
             },
-            other => Poll::Ready(other),
+            other => {
+                self.exchange.answered();
+                Poll::Ready(other)
+            }
         }
     }
 
@@ -161,7 +180,7 @@ impl HttpBody for OutgoingBody {
 
 impl Drop for OutgoingBody {
     fn drop(&mut self) {
-        self.peer.done(Wait::Answer);
-        self.peer.wait(Wait::Head);
+        self.exchange.done(Wait::Answer);
+        self.exchange.end();
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::peer::{Peer, Wait};
+use super::peer::Peer;
 
 /// A stream that notes in its [`Peer`] the time since when bytes wait to be taken.
 pub struct PeerStream<S> {
@@ -23,10 +23,7 @@ impl<S> PeerStream<S> {
     }
 
     fn note<T>(&self, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match wrote {
-            Poll::Pending => self.peer.still_wait(Wait::Write),
-            Poll::Ready(_) => self.peer.done(Wait::Write),
-        }
+        self.peer.writes(wrote.is_pending());
         wrote
     }
 }

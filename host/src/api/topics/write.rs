@@ -11,7 +11,7 @@ use crate::api_types::WriteResult;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
-use crate::ports::{LogRecord, TopicInfo};
+use crate::ports::{LogError, LogRecord, TopicInfo};
 use crate::record_json::{RecordInput, parse};
 
 use super::super::body::{Media, RequestBody};
@@ -60,7 +60,11 @@ pub async fn write(
         })?;
         let records = incoming.len();
         for (partition, records) in by_partition(&topic, incoming, &info)? {
-            log.append(&topic, partition, records)?;
+            log.append(&topic, partition, records).map_err(|error| match error {
+                // A record is at fault here, and not the log.
+                LogError::Refused(message) => Refusal::new(Code::RecordRefused, message),
+                error => error.into(),
+            })?;
         }
         Ok(Json(WriteResult { records }))
     })

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use crate::guest::check::{check_header, check_surface};
 use crate::guest::{Engine, structure};
+use crate::model::json;
 use crate::model::module::ModuleError;
 use crate::model::text::OneLine;
 
@@ -17,7 +18,7 @@ pub struct BuildArgs {
     /// The crate's Cargo.toml
     #[arg(long, value_name = "FILE", default_value = "Cargo.toml")]
     manifest_path: PathBuf,
-    /// The file to write the component to [default: <name>.wasm in cargo's target folder]
+    /// The file to write the component to, or its folder [default: target, beside the crate's Cargo.toml]
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Let the module use 128-bit SIMD (on) or not
@@ -37,10 +38,24 @@ impl BuildArgs {
         let parsed =
             wasmtime::component::Component::new(engine.inner(), &component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         check_surface(&engine, &parsed, footprint).map_err(refused)?;
-        let out = self.out.unwrap_or_else(|| default_out(&core));
+        let out = self.out(&core);
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
         println!("{}", OneLine(out.display()));
         Ok(())
+    }
+
+    /// The file of the component. A spec names it, so its place does not depend on the place of cargo's own target folder,
+    /// which a workspace or the environment may have moved.
+    fn out(&self, core: &Path) -> PathBuf {
+        let name = core.file_name().unwrap_or_default();
+        match &self.out {
+            Some(out) if out.is_dir() => out.join(name),
+            Some(out) => out.clone(),
+            None => self.manifest_path.parent().unwrap_or(Path::new("")).join("target").join(name),
+        }
     }
 
     /// Builds the core module and returns its path. Settings are environment variables, so that a crate needs no profile.
@@ -74,7 +89,7 @@ impl BuildArgs {
 
 /// The `.wasm` that one line of cargo's messages names, if there is one.
 fn artifact(line: &[u8]) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let message: serde_json::Value = json::read(line).ok()?;
     let names = message.get("filenames")?.as_array()?;
     let path = names.iter().filter_map(|name| name.as_str()).find(|name| name.ends_with(".wasm"))?;
     Some(PathBuf::from(path))
@@ -84,10 +99,4 @@ fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let encoded =
         wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
     encoded.context("the module does not fit the Sandbar world: is a function marked with #[transform]?")
-}
-
-/// `target/<triple>/release/x.wasm` -> `target/x.wasm`.
-fn default_out(core: &Path) -> PathBuf {
-    let name = core.file_name().unwrap_or_default();
-    core.ancestors().nth(3).unwrap_or(Path::new(".")).join(name)
 }

@@ -1,24 +1,28 @@
 //! `sandbar run`: a module processes records (NDJSON) offline, without Kafka and without a host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
+use sandbar_table::Rows;
 use serde::Serialize;
 
 use super::super::text::json_line;
-use crate::guest::{ModuleOptions, Modules, Tables};
+use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
-use crate::model::names::{Digest, TransformId};
+use crate::model::json;
+use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::spec::{RawSpec, Spec, StoreSpec};
 use crate::model::text;
 use crate::model::units::Timestamp;
 use crate::model::yaml;
 use crate::ports::{LogRecord, Table, TopicPartition};
 use crate::record_json::{self, Form, RecordContent};
+use crate::secrets::{SecretOptions, Secrets};
 use crate::state::local::Entry;
 use crate::state::{KeyedState, StoreSettings};
 use crate::task::dry_run::{DryRun, OutputRecord};
@@ -29,12 +33,15 @@ use crate::telemetry::metrics::Metrics;
 
 /// Longest line of input.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// Text of a key in a warning.
+const KEY_BYTES_MAX: usize = 200;
 
 /// Run records (NDJSON on stdin) through a module, offline; failures go to stderr as NDJSON
 ///
 /// A line is {"key": .., "value": .., "headers": [{"name": .., "value": ..}], "timestamp": MS}, with optional fields; a
 /// value that is not a string is sent as its JSON text, key_base64 and value_base64 hold bytes. Output records have the same
-/// form, with the output's alias as "target". Exits with 1 if a record failed.
+/// form, with the output's alias as "target". Exits with 1 if a record failed. If no look-up in a table has found a row, a
+/// line {"warning": ..} on stderr says so.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The component
@@ -42,6 +49,13 @@ pub struct RunArgs {
     /// Its config, an object in a JSON or YAML file [default: empty]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The folder in which the config's {secret: "file:NAME"} are looked up, as FOLDER/TEAM/NAME; {secret: "env:NAME"} is the
+    /// variable SANDBAR_SECRET_TEAM__NAME
+    #[arg(long, env = "SANDBAR_SECRETS_DIR", value_name = "FOLDER")]
+    secrets_dir: Option<PathBuf>,
+    /// The team whose secrets the module gets
+    #[arg(long, value_name = "TEAM", default_value = "local")]
+    team: TeamName,
     /// A store that the module opens, with its first entries: a file of lines {"key": .., "value": ..}; without a file the
     /// store is empty; may be given several times
     #[arg(long = "state", value_name = "NAME[=FILE]")]
@@ -99,46 +113,34 @@ impl RunArgs {
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;
-        let modules = Modules::open(scratch.path(), ModuleOptions::default(), Metrics::new().modules);
+        let folder = self.secrets_dir.clone().filter(|path| !path.as_os_str().is_empty());
+        let secrets = Secrets::open(SecretOptions { folder, ..SecretOptions::default() }).map_err(anyhow::Error::msg)?;
+        let options = ModuleOptions { secrets, ..ModuleOptions::default() };
+        let modules = Modules::open(scratch.path(), options, Metrics::new().modules);
         let modules = modules.map_err(anyhow::Error::msg)?;
-        let tables = self.read_tables()?;
+        let files = self.read_tables()?;
+        let tables = files.iter().map(|table| table.clone() as Arc<dyn Table>).collect();
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));
         let guests =
             prepared.map_err(|error| anyhow::anyhow!("{error} ({})\nhint: {}", error.code(), error.code().hint()))?;
         let limits = vec![usize::MAX; spec.written_topics().count()];
         let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
-        let mut failures = 0;
-        let mut line = Vec::new();
-        let mut number = 0;
-        while read_line(input, &mut line, number + 1)? {
-            number += 1;
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match process(&mut dry_run, number, &line)? {
-                Ok(outputs) => {
-                    if !write_outputs(&spec, outputs, output)? {
-                        return Ok(failures);
-                    }
-                }
-                Err(failed) => {
-                    failures += 1;
-                    write_line(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
-                }
-            }
+        let failures = process_all(&mut dry_run, &spec, input, output, errors)?;
+        for warning in files.iter().filter_map(|table| table.warning()) {
+            writeln!(errors, "{}", json_line(&serde_json::json!({ "warning": warning }).to_string()).trim_end())?;
         }
         Ok(failures)
     }
 
     fn spec(&self, module: Digest) -> anyhow::Result<Spec> {
         let config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let mut raw: RawSpec = serde_json::from_value(serde_json::json!({ "inputs": [self.input], "config": config }))?;
+        let mut raw: RawSpec = json::of_value(&serde_json::json!({ "inputs": [self.input], "config": config }))?;
         // No topic is used; only the names must differ.
         raw.outputs = self.outputs.iter().map(|alias| (alias.clone(), format!("output.{alias}"))).collect();
         let declared = |name: &String| name.split('=').next().unwrap_or_default().to_owned();
         raw.state = self.stores.iter().map(|store| (declared(store), StoreSpec::default())).collect();
         raw.tables = self.tables.iter().map(|table| (declared(table), format!("table.{}", declared(table)))).collect();
-        let id: TransformId = "local/run".parse()?;
+        let id: TransformId = format!("{}/run", self.team).parse()?;
         Spec::parse(&raw, &id, Some(module)).map_err(|problems| {
             let all: Vec<String> =
                 problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
@@ -165,22 +167,53 @@ impl RunArgs {
         Ok(KeyedState::in_memory(stores)?)
     }
 
-    fn read_tables(&self) -> anyhow::Result<Tables> {
-        let mut tables: Vec<Arc<dyn Table>> = Vec::new();
+    fn read_tables(&self) -> anyhow::Result<Vec<Arc<FileTable>>> {
+        let mut tables = Vec::new();
         for written in &self.tables {
-            let (_, file) = written.split_once('=').with_context(|| format!("--table {written}: NAME=FILE is needed"))?;
-            let mut entries = HashMap::new();
-            for LogRecord { key, value, .. } in read_records(Path::new(file))? {
+            let (name, file) = written.split_once('=').with_context(|| format!("--table {written}: NAME=FILE is needed"))?;
+            let mut rows = Rows::default();
+            for LogRecord { key, value, timestamp, .. } in read_records(Path::new(file))? {
                 let key = key.with_context(|| format!("{file}: an entry of a table has a key"))?;
-                match value {
-                    Some(value) => drop(entries.insert(key, value)),
-                    None => drop(entries.remove(&key)),
+                rows.put(&key, value.as_deref(), timestamp);
+            }
+            let code = Code::TableKeys;
+            let refused = |error| anyhow::anyhow!("table {name}: {error} ({code})\nhint: {}", code.hint());
+            rows.settle().map_err(refused)?;
+            tables.push(Arc::new(FileTable { name: name.to_owned(), rows, ..FileTable::default() }));
+        }
+        Ok(tables)
+    }
+}
+
+/// Runs the lines of `input` one by one. Returns the number of failed records.
+fn process_all(
+    dry_run: &mut DryRun<'_>,
+    spec: &Spec,
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> anyhow::Result<usize> {
+    let mut failures = 0;
+    let mut line = Vec::new();
+    let mut number = 0;
+    while read_line(input, &mut line, number + 1)? {
+        number += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match process(dry_run, number, &line)? {
+            Ok(outputs) => {
+                if !write_outputs(spec, outputs, output)? {
+                    return Ok(failures);
                 }
             }
-            tables.push(Arc::new(FileTable(entries)));
+            Err(failed) => {
+                failures += 1;
+                write_line(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
+            }
         }
-        Ok(tables.into())
     }
+    Ok(failures)
 }
 
 /// A guest's errors are warnings to a host. Whoever runs a module asks for them as errors.
@@ -190,12 +223,38 @@ fn with_guest_errors(filter: &str) -> String {
     if is_added { format!("{filter},{GUEST_ERROR}=warn") } else { filter.to_owned() }
 }
 
-/// A table with the entries of a file.
-struct FileTable(HashMap<Vec<u8>, Vec<u8>>);
+/// A table with the entries of a file. It counts its look-ups.
+#[derive(Default)]
+struct FileTable {
+    name: String,
+    rows: Rows,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// The key of the first look-up that missed.
+    missed: OnceLock<String>,
+}
+
+impl FileTable {
+    /// A transform whose look-ups all miss may put nothing out, and nothing else tells why.
+    fn warning(&self) -> Option<String> {
+        let misses = self.misses.load(Ordering::Relaxed);
+        let missed = self.missed.get().filter(|_| self.hits.load(Ordering::Relaxed) == 0)?;
+        let missed = text::brief(missed, KEY_BYTES_MAX);
+        let has = self.rows.example().map_or_else(|| "it is empty".to_owned(), |key| format!("it has the key {key}"));
+        Some(format!("table {}: none of {misses} look-ups found a row: the first was of {missed}, {has}", self.name))
+    }
+}
 
 impl Table for FileTable {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.get(key).cloned()
+        let found = self.rows.get(key).map(<[u8]>::to_vec);
+        if found.is_some() {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            self.missed.get_or_init(|| String::from_utf8_lossy(key).into_owned());
+        }
+        found
     }
 }
 

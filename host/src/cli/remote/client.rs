@@ -1,23 +1,31 @@
 //! A small blocking client of the host's HTTP API.
 //!
 //! Every request that changes something carries an `Idempotency-Key`, so that it is sent again when its connection
-//! breaks: the host carries it out once. It speaks plain HTTP; TLS is for a proxy in front of the host.
+//! breaks: the host carries it out once. Every request is made in one place, which adds the token ([`Client::request`]).
 
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
+use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::http::request::Builder;
 use ureq::http::{Request, StatusCode};
+use ureq::tls::TlsConfig;
+use ureq::typestate::AgentScope;
 
 use crate::api_types::ProblemDetails;
+use crate::model::authority::Authority;
 use crate::model::codes::Code;
+use crate::model::json;
 use crate::model::random::{random_id, random_u64};
 use crate::model::units::Backoff;
 
 use super::super::error::{Error, Kind, Result};
+use super::access::{self, Access};
 use super::body::Body;
 use super::event_stream::EventStream;
+use super::redirect::RedirectTarget;
 
 /// The header by which a host knows that no web page sent the request: a browser would ask for permission first, and get
 /// none.
@@ -37,11 +45,29 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// The API of a host, which answers for its cluster.
 #[derive(Debug)]
 pub struct Client {
-    /// `http://host:port`, without a slash at the end.
+    /// `http://host:port` or `https://host:port`, without a slash at the end.
     url: String,
+    access: Access,
+    connecting: Connecting,
     agent: Agent,
     /// The agent for streaming answers.
     streams: Agent,
+}
+
+/// The way to connect, which all agents of a client share.
+#[derive(Debug, Clone)]
+struct Connecting {
+    /// `None`: plain HTTP.
+    tls: Option<TlsConfig>,
+    /// True if a proxy of the environment is not used: it would read the token.
+    is_direct: bool,
+}
+
+/// An answer of any status.
+struct Answer {
+    status: StatusCode,
+    location: Option<String>,
+    text: String,
 }
 
 /// An answer of success.
@@ -55,19 +81,32 @@ pub struct Response {
 // === impl Client ===
 
 impl Client {
-    pub fn new(url: &str) -> Result<Self> {
+    pub fn new(url: &str, access: Access) -> Result<Self> {
         let url = url.trim_end_matches('/');
-        let host = url.strip_prefix("http://").filter(|host| !host.is_empty());
-        if host.is_none() || url.parse::<ureq::http::Uri>().is_err() {
-            let hint = "it looks like http://localhost:8080; https is not spoken, use a proxy on this machine";
+        let authority = Authority::of_url(url).filter(|_| url.parse::<ureq::http::Uri>().is_ok());
+        let Some((authority, port)) = authority else {
+            let hint = "it looks like http://localhost:8080 or https://sandbar.example";
             return Err(Error::usage(format_args!("{url:?} is not the URL of a host")).with_hint(hint));
+        };
+        let is_https = port == 443;
+        if access.token.is_some() && !is_https && !access.token_over_http && !authority.host.is_loopback() {
+            let message = format!("the token is not sent to {url}: everybody on the way could read it");
+            let hint = "use https://, or --insecure-token-over-http if a tunnel protects the connection";
+            return Err(Error::usage(message).with_code(Code::Unprotected.as_str()).with_hint(hint));
         }
-        Ok(Self { url: url.to_owned(), agent: agent(ANSWER_TIME), streams: streaming_agent(SILENCE_MAX) })
+        let tls = is_https.then(|| access.tls()).transpose()?;
+        let connecting = Connecting { tls, is_direct: !is_https && access.token.is_some() };
+        let agent = connecting.agent(ANSWER_TIME);
+        let streams = connecting.streaming_agent(SILENCE_MAX);
+        Ok(Self { url: url.to_owned(), access, connecting, agent, streams })
     }
 
     /// A client of the same host with another time for one request and its answer.
     pub fn within(&self, time: Duration) -> Self {
-        Self { url: self.url.clone(), agent: agent(time), streams: self.streams.clone() }
+        let agent = self.connecting.agent(time);
+        let access = self.access.clone();
+        let connecting = self.connecting.clone();
+        Self { url: self.url.clone(), access, connecting, agent, streams: self.streams.clone() }
     }
 
     /// The URL of a page or route: `path` begins with a slash.
@@ -75,14 +114,33 @@ impl Client {
         format!("{}{path}", self.url)
     }
 
+    /// Gets a page or route; another host of the cluster may have it.
     pub fn get(&self, path: &str) -> Result<Response> {
-        self.once(path, Request::get(self.url(path)).header(SANDBAR_REQUEST, "1").body(()))
+        let answer = self.exchange(path, self.request("GET", path).body(()))?;
+        let location = answer.location.as_deref().filter(|_| answer.status.is_redirection());
+        let Some(location) = location else { return answer.success(self.url(path)) };
+        let hosts = || {
+            let asked = self.exchange("/v1/hosts", self.request("GET", "/v1/hosts").body(()))?;
+            asked.success(self.url("/v1/hosts"))?.parse()
+        };
+        let RedirectTarget { url, path } = RedirectTarget::of(&self.url, location, hosts)?;
+        let other = Self::new(&url, self.access.clone())?;
+        other.exchange(&path, other.request("GET", &path).body(()))?.success(other.url(&path))
+    }
+
+    /// Begins a request. Nothing else adds the token to one.
+    fn request(&self, method: &str, path: &str) -> Builder {
+        let request = Request::builder().method(method).uri(self.url(path)).header(SANDBAR_REQUEST, "1");
+        match &self.access.token {
+            Some(token) => request.header(AUTHORIZATION, token.header()),
+            None => request,
+        }
     }
 
     /// Opens a stream of events; after the event with the id `last`, if there was one.
     pub fn stream(&self, path: &str, last: Option<i64>) -> Result<EventStream> {
         let url = self.url(path);
-        let mut request = Request::get(&url).header("accept", "text/event-stream").header(SANDBAR_REQUEST, "1");
+        let mut request = self.request("GET", path).header("accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
@@ -119,8 +177,7 @@ impl Client {
     }
 
     fn change(&self, method: &str, path: &str, body: &Body, key: &str) -> Builder {
-        let request = Request::builder().method(method).uri(self.url(path));
-        let mut request = request.header("idempotency-key", key).header(SANDBAR_REQUEST, "1");
+        let mut request = self.request(method, path).header("idempotency-key", key);
         if let Some(revision) = body.if_revision {
             request = request.header("if-match", format!("\"{revision}\""));
         }
@@ -131,19 +188,23 @@ impl Client {
     }
 
     fn once<B: ureq::AsSendBody>(&self, path: &str, request: ureq::http::Result<Request<B>>) -> Result<Response> {
-        let url = self.url(path);
-        let request = request.map_err(|error| Error::usage(format_args!("{url}: {error}")))?;
+        self.exchange(path, request)?.success(self.url(path))
+    }
+
+    fn exchange<B: ureq::AsSendBody>(&self, path: &str, request: ureq::http::Result<Request<B>>) -> Result<Answer> {
+        let request = request.map_err(|error| Error::usage(format_args!("{}: {error}", self.url(path))))?;
         let mut answer = self.agent.run(request).map_err(|error| self.failed(&error))?;
         let status = answer.status();
+        let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let text = body.read_to_string().map_err(|error| self.failed(&error))?;
-        if status.is_success() {
-            return Ok(Response { url, text });
-        }
-        Err(refused(&url, status, &text))
+        Ok(Answer { status, location, text })
     }
 
     fn failed(&self, error: &ureq::Error) -> Error {
+        if let Some(error) = access::explained(error, &self.url) {
+            return error;
+        }
         let never_sent = match error {
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
             ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
@@ -162,7 +223,7 @@ impl Client {
 }
 
 fn refused(url: &str, status: StatusCode, text: &str) -> Error {
-    let mut error = match serde_json::from_str::<ProblemDetails>(text) {
+    let mut error = match json::read::<ProblemDetails>(text.as_bytes()) {
         Ok(problem) => problem.into(),
         Err(_) => Error::not_a_host(url, format_args!("the answer is {status}")),
     };
@@ -173,30 +234,49 @@ fn refused(url: &str, status: StatusCode, text: &str) -> Error {
     error
 }
 
-/// A streaming answer has no limit of time as a whole, but each read has one.
-fn streaming_agent(silence_max: Duration) -> Agent {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .user_agent(concat!("sandbar/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(CONNECT_TIME))
-        .timeout_per_read(Some(silence_max));
-    config.build().into()
+// === impl Connecting ===
+
+impl Connecting {
+    fn agent(&self, answer_time: Duration) -> Agent {
+        self.config().timeout_global(Some(answer_time)).build().into()
+    }
+
+    /// A streaming answer has no limit of time as a whole, but each read has one.
+    fn streaming_agent(&self, silence_max: Duration) -> Agent {
+        self.config().timeout_per_read(Some(silence_max)).build().into()
+    }
+
+    /// An agent follows no redirect: the client decides about each.
+    fn config(&self) -> ConfigBuilder<AgentScope> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("sandbar/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT_TIME));
+        let config = if self.is_direct { config.proxy(None) } else { config };
+        match &self.tls {
+            Some(tls) => config.tls_config(tls.clone()),
+            None => config,
+        }
+    }
 }
 
-fn agent(answer_time: Duration) -> Agent {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .user_agent(concat!("sandbar/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(CONNECT_TIME))
-        .timeout_global(Some(answer_time));
-    config.build().into()
+// === impl Answer ===
+
+impl Answer {
+    fn success(self, url: String) -> Result<Response> {
+        if self.status.is_success() {
+            return Ok(Response { url, text: self.text });
+        }
+        Err(refused(&url, self.status, &self.text))
+    }
 }
 
 // === impl Response ===
 
 impl Response {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.text).map_err(|error| Error::not_a_host(&self.url, error))
+        json::read(self.text.as_bytes()).map_err(|error| Error::not_a_host(&self.url, error))
     }
 }
 
@@ -224,7 +304,8 @@ mod tests {
             say("id: 7\ndata: {}\n\n");
             connection
         });
-        let client = Client { streams: streaming_agent(SILENCE), ..Client::new(&url).expect("a URL") };
+        let client = Client::new(&url, Access::default()).expect("a URL");
+        let client = Client { streams: client.connecting.streaming_agent(SILENCE), ..client };
         let mut stream = client.stream("/", None).expect("an answer");
         assert_eq!(stream.next().expect("a comment says that it stands"), Some((Some(7), "{}".to_owned())));
         let _open = host.join().expect("no panic");

@@ -1,15 +1,17 @@
 //! `sandbar deploy`: the specs of a folder and their modules, one request each, then the wait for their rollouts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::api_types::{ChangeView, TransformView};
 
+use super::super::author::read_signature;
 use super::super::error::{Error, Result};
 use super::super::text::short;
 use super::body::{Body, Part};
-use super::manifest::{self, Manifest, read_module};
+use super::manifest::{self, LocalModule, Manifest, ModuleSource};
+use super::registry::RegistryArgs;
 use super::rollout::WaitArgs;
 use super::session::{Session, route};
 
@@ -18,9 +20,12 @@ pub struct DeployArgs {
     /// The spec: one or more YAML documents, deployed in order
     #[arg(long, short, value_name = "FILE", default_value = manifest::FILE)]
     file: PathBuf,
-    /// The module, instead of the one that the spec names
+    /// The module, instead of the one that the spec names; oci://REGISTRY/REPOSITORY@sha256:.. is pulled
     #[arg(long, value_name = "FILE")]
-    module: Option<PathBuf>,
+    module: Option<ModuleSource>,
+    /// The signature of the module [default: MODULE.sig beside the module, if it is there]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// Check everything on the host, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -28,18 +33,21 @@ pub struct DeployArgs {
     #[arg(long, value_name = "N")]
     if_revision: Option<u64>,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
 pub fn deploy(args: DeployArgs, session: &Session) -> Result<()> {
     let manifests = Manifest::read(&args.file)?;
-    if manifests.len() > 1 && (args.module.is_some() || args.if_revision.is_some()) {
-        let message =
-            format!("{} has {} specs, --module and --if-revision are for one", args.file.display(), manifests.len());
+    let is_for_one = args.module.is_some() || args.signature.is_some() || args.if_revision.is_some();
+    if manifests.len() > 1 && is_for_one {
+        let several = format!("{} has {} specs", args.file.display(), manifests.len());
+        let message = format!("{several}, --module, --signature and --if-revision are for one");
         return Err(Error::usage(message));
     }
     // All files are read before the first request.
-    let specs = manifests.into_iter().map(|manifest| LocalSpec::new(manifest, args.module.as_deref()));
+    let specs = manifests.into_iter().map(|manifest| LocalSpec::new(manifest, &args));
     for spec in specs.collect::<Result<Vec<_>>>()? {
         spec.deploy(&args, session)?;
     }
@@ -50,19 +58,26 @@ pub fn deploy(args: DeployArgs, session: &Session) -> Result<()> {
 struct LocalSpec {
     manifest: Manifest,
     module: Option<Vec<u8>>,
+    /// The signature of the module, or of the one whose digest the spec has.
+    signature: Option<Vec<u8>>,
 }
 
 // === impl LocalSpec ===
 
 impl LocalSpec {
-    fn new(mut manifest: Manifest, module: Option<&Path>) -> Result<Self> {
-        if module.is_some() {
+    fn new(mut manifest: Manifest, args: &DeployArgs) -> Result<Self> {
+        if args.module.is_some() {
             // A digest in the spec would contradict the given module.
             manifest.spec.module = None;
         }
-        let path = module.or(manifest.module.as_deref());
-        let module = path.map(read_module).transpose()?;
-        Ok(Self { manifest, module })
+        let signature = args.signature.as_deref();
+        match args.module.as_ref().or(manifest.module.as_ref()) {
+            Some(source) => {
+                let LocalModule { bytes, signature } = source.read(signature, &manifest.id.team, &args.registry)?;
+                Ok(Self { manifest, module: Some(bytes), signature })
+            }
+            None => Ok(Self { manifest, module: None, signature: signature.map(read_signature).transpose()? }),
+        }
     }
 
     fn deploy(self, args: &DeployArgs, session: &Session) -> Result<()> {
@@ -84,6 +99,9 @@ impl LocalSpec {
         if let Some(content) = &self.module {
             parts.push(Part { name: "module", content_type: "application/wasm", content });
         }
+        if let Some(content) = &self.signature {
+            parts.push(Part { name: "signature", content_type: "application/json", content });
+        }
         Body::form(&parts)
     }
 }
@@ -93,7 +111,8 @@ fn text(change: &ChangeView, dry_run: bool) -> String {
     let would = if dry_run { "would be " } else { "" };
     let ChangeView { transform, outcome, .. } = change;
     let TransformView { team, name, revision, module, .. } = transform;
-    let mut lines = format!("{team}/{name}: {would}{outcome}, revision {revision}, module {}\n", short(module));
+    let signed = transform.signed_by.as_ref().map_or(String::new(), |key| format!(", signed with key {key}"));
+    let mut lines = format!("{team}/{name}: {would}{outcome}, revision {revision}, module {}{signed}\n", short(module));
     for topic in &change.creates {
         lines.push_str(&format!("{team}/{name}: topic {topic} {would}created\n"));
     }

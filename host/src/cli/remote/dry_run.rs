@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::super::author::read_signature;
 use super::super::error::{Error, Result};
 use super::super::text::count;
 use super::body::{Body, Part};
-use super::manifest::{Manifest, read_module};
+use super::manifest::{LocalModule, Manifest, ModuleSource};
+use super::registry::RegistryArgs;
 use super::session::{Session, Target, route};
 use crate::api_types::{DryRunReport, JsonOrText};
 
@@ -24,12 +26,18 @@ pub struct DryRunArgs {
     /// Take the newest N records of the real input topics instead [without N: 10]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10", value_parser = newest)]
     live: Option<u32>,
-    /// The candidate's module [default: the module that --spec names, or the current one]
+    /// The candidate's module, or oci://REGISTRY/REPOSITORY@sha256:.. [default: the module that --spec names, or the current
+    /// one]
     #[arg(long, value_name = "FILE")]
-    module: Option<PathBuf>,
+    module: Option<ModuleSource>,
+    /// The signature of that module [default: MODULE.sig beside it, if it is there]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// The candidate's spec [default: the current revision's]
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 fn newest(raw: &str) -> Result<u32, String> {
@@ -39,6 +47,7 @@ fn newest(raw: &str) -> Result<u32, String> {
 
 /// 0 if every record was processed, 1 if one failed.
 pub fn dry_run(args: DryRunArgs, session: &Session) -> Result<ExitCode> {
+    let id = args.target.id()?;
     let mut spec = None;
     let mut module = args.module;
     if let Some(path) = &args.spec {
@@ -47,7 +56,14 @@ pub fn dry_run(args: DryRunArgs, session: &Session) -> Result<ExitCode> {
         module = module.or(named);
         spec = Some(serde_json::to_vec(&raw).expect("a spec is plain data"));
     }
-    let module = module.as_deref().map(read_module).transpose()?;
+    let signature = args.signature.as_deref();
+    let (module, signature) = match &module {
+        Some(source) => {
+            let LocalModule { bytes, signature } = source.read(signature, &id.team, &args.registry)?;
+            (Some(bytes), signature)
+        }
+        None => (None, signature.map(read_signature).transpose()?),
+    };
     let (source, content_type, records) = match args.live {
         Some(newest) => ("live", "application/json", json!({ "records": newest }).to_string().into_bytes()),
         None => ("records", "application/x-ndjson", read_records(&args.records)?),
@@ -55,7 +71,8 @@ pub fn dry_run(args: DryRunArgs, session: &Session) -> Result<ExitCode> {
     let mut parts = vec![Part { name: source, content_type, content: &records }];
     parts.extend(spec.as_deref().map(|content| Part { name: "spec", content_type: "application/json", content }));
     parts.extend(module.as_deref().map(|content| Part { name: "module", content_type: "application/wasm", content }));
-    let id = args.target.id()?;
+    let signed = signature.as_deref().map(|content| Part { name: "signature", content_type: "application/json", content });
+    parts.extend(signed);
     let answer = session.client.send("POST", &route(&id, "/test"), &Body::form(&parts))?;
     let failed = !answer.parse::<DryRunReport>()?.failures.is_empty();
     session.show(&answer, text)?;
@@ -84,6 +101,9 @@ fn read_records(path: &Path) -> Result<Vec<u8>> {
 /// Describes the report record by record: the outputs, or the failure.
 fn text(report: DryRunReport) -> String {
     let mut text = String::new();
+    if report.redacted {
+        text.push_str("redacted: the owner of a topic keeps outputs and messages back\n");
+    }
     for (input, record) in report.records.iter().enumerate() {
         let kib = record.memory_bytes.div_ceil(1024);
         text.push_str(&format!("record {input}: {} us, {kib} KiB\n", record.micros));

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use ureq::BodyReader;
 
 use super::super::error::{Error, Kind, Result};
+use crate::model::json;
 
 /// The events of an answer.
 pub struct EventStream {
@@ -41,6 +42,6 @@ impl EventStream {
     }
 
     pub fn parse<T: DeserializeOwned>(&self, line: &str) -> Result<T> {
-        serde_json::from_str(line).map_err(|error| Error::not_a_host(&self.url, error))
+        json::read(line.as_bytes()).map_err(|error| Error::not_a_host(&self.url, error))
     }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::api_types::{JsonOrText, Level, Line, LogLine, Sample, SampleRecord, Word};
+use crate::model::json;
 use crate::model::random::random_u64;
 use crate::model::units::{Backoff, Rfc3339, Span, Timestamp};
 
@@ -52,7 +53,7 @@ pub struct TailArgs {
 }
 
 fn level(raw: &str) -> Result<Level, String> {
-    serde_json::from_value(raw.into()).map_err(|_| "debug, info, warn or error".to_owned())
+    json::of_value(&raw.into()).map_err(|_| "debug, info, warn or error".to_owned())
 }
 
 pub fn logs(args: LogsArgs, session: &Session) -> Result<()> {
@@ -142,6 +143,9 @@ fn sample_text(sample: Sample) -> String {
         sample.revision,
         sample.host
     );
+    if sample.redacted {
+        all += "  redacted: the owner of a topic keeps parts of this back\n";
+    }
     all += &record_text("in ", None, &sample.input);
     all.extend(sample.outputs.iter().map(|output| record_text("out", Some(&output.topic), &output.record)));
     if sample.outputs_more > 0 {
@@ -200,6 +204,9 @@ mod tests {
         let sample = r#"{"at":0,"host":"a","revision":2,"topic":"in","partition":1,"offset":9,
             "input":{"timestamp":0,"key":"k","value":{"n":1.0}},
             "outputs":[{"topic":"out","timestamp":0,"key":null,"value_base64":"/w==","cut":true}]}"#;
+        let masked = sample.replace("\"host\"", "\"redacted\":true,\"host\"");
+        let shown = sample_text(serde_json::from_str(&masked).expect("a sample"));
+        assert!(shown.contains("a\n  redacted: the owner of a topic keeps parts of this back\n  in   k"), "{shown}");
         let shown = "1970-01-01T00:00:00.000Z  in/1@9  r2  a\n  in   k  {\"n\":1.0}\n  out  out  null  base64:/w== (cut)\n";
         assert_eq!(sample_text(serde_json::from_str(sample).expect("a sample")), shown);
     }

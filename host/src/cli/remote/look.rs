@@ -1,8 +1,12 @@
 //! Verbs that show: list, describe, status, hosts. Each is one GET.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
-use crate::api_types::{HostList, OmittedPartitions, StatusView, TransformList, TransformStatus, TransformView};
+use crate::api_types::{
+    HostList, OmittedPartitions, PlacementView, StatusView, TransformList, TransformStatus, TransformView,
+};
 use crate::model::names::TeamName;
 
 use super::super::error::Result;
@@ -48,6 +52,7 @@ pub fn describe(target: Target, session: &Session) -> Result<()> {
             ("runs", it.running_revisions.as_deref().map_or("-".to_owned(), runs)),
             ("rollout", optional(it.rollout.as_ref())),
             ("module", it.module.into()),
+            ("signed_by", optional(it.signed_by.as_ref())),
             ("desired", it.desired.to_string()),
             ("changed", it.changed_at.into()),
         ]);
@@ -64,7 +69,7 @@ pub fn status(target: Target, session: &Session) -> Result<()> {
         if let Some(error) = &status.rollout.error {
             rollout.push_str(&format!(": {error}"));
         }
-        let head = fields(&[
+        let mut lines = vec![
             ("transform", format!("{}/{}", status.team, status.name)),
             ("revision", status.revision.to_string()),
             ("runs", runs(&status.running_revisions)),
@@ -72,9 +77,22 @@ pub fn status(target: Target, session: &Session) -> Result<()> {
             ("state", status.state.to_string()),
             ("lag", optional(status.lag)),
             ("rollout", rollout),
-        ]);
-        format!("{head}{}", host_tables(&status.hosts))
+        ];
+        lines.extend(status.placement.iter().flat_map(placement));
+        format!("{}{}", fields(&lines), host_tables(&status.hosts))
     })
+}
+
+/// The number of hosts, the placed ones, and the others by the reason why they are not placed.
+fn placement(it: &PlacementView) -> Vec<(&'static str, String)> {
+    let mut others: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for other in &it.others {
+        others.entry(&other.reason).or_default().push(&other.host);
+    }
+    let placed: Vec<&str> = it.hosts.iter().map(|host| &**host).collect();
+    let mut lines = vec![("hosts", it.count.to_string()), ("placed", placed.join(", "))];
+    lines.extend(others.into_iter().map(|(reason, hosts)| ("not placed", format!("{}: {reason}", hosts.join(", ")))));
+    lines
 }
 
 /// The revisions that process records now, for a line of a description.
@@ -122,11 +140,17 @@ fn host_tables(hosts: &[TransformStatus]) -> String {
 
 pub fn hosts(_: HostsArgs, session: &Session) -> Result<()> {
     session.show(&session.client.get("/v1/hosts")?, |list: HostList| {
-        let mut table = Table::new(["HOST", "VERSION", "TRANSFORMS", "PARTITIONS", "STARTED", "SEEN"]);
+        let mut table = Table::new(["HOST", "VERSION", "PLACED", "TRANSFORMS", "PARTITIONS", "STARTED", "SEEN"]);
         for it in list.hosts {
-            let transforms = it.transforms.to_string();
-            let partitions = it.partitions.to_string();
-            table.row([it.host.into(), it.version.into(), transforms, partitions, it.started_at.into(), it.seen_at.into()]);
+            table.row([
+                it.host.into(),
+                it.version.into(),
+                optional(it.placed),
+                it.transforms.to_string(),
+                it.partitions.to_string(),
+                it.started_at.into(),
+                it.seen_at.into(),
+            ]);
         }
         table.to_string()
     })

@@ -1,13 +1,17 @@
 //! `transform.yaml`: one or more specs, one YAML document each, and the files of their modules.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::model::codes::Code;
-use crate::model::names::TransformId;
+use crate::model::names::{Digest, TeamName, TransformId};
+use crate::model::signature::{Envelope, SignatureError};
 use crate::model::spec::{Problem, RawSpec};
 use crate::model::yaml;
 
+use super::super::author::{self, signature_path};
 use super::super::error::{Error, Result};
+use super::registry::{self, Reference, RegistryArgs};
 
 /// The name of the file that verbs look for.
 pub const FILE: &str = "transform.yaml";
@@ -18,8 +22,21 @@ pub struct Manifest {
     pub id: TransformId,
     /// The spec for the request: its `module` is a digest or absent.
     pub spec: RawSpec,
-    /// The path of the module, if the spec names the module by path.
-    pub module: Option<PathBuf>,
+    /// The place of the module, if the spec names one.
+    pub module: Option<ModuleSource>,
+}
+
+/// The place that a module is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleSource {
+    File(PathBuf),
+    Registry(Reference),
+}
+
+/// A module and its signature.
+pub struct LocalModule {
+    pub bytes: Vec<u8>,
+    pub signature: Option<Vec<u8>>,
 }
 
 impl Manifest {
@@ -46,13 +63,65 @@ impl Manifest {
         let id = format!("{}/{}", name("team", &spec.team)?, name("name", &spec.name)?);
         let id = id.parse().map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()))?;
         let file = spec.module.take_if(|module| !module.starts_with("sha256:"));
-        let module = file.map(|file| path.parent().unwrap_or(Path::new("")).join(file));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let module = file.map(|place| ModuleSource::parse(&place, folder)).transpose();
+        let module = module.map_err(|reason| Error::file(path, format_args!("module: {reason}")))?;
         Ok(Self { id, spec, module })
     }
 }
 
+// === impl ModuleSource ===
+
+impl ModuleSource {
+    /// Reads a reference to a registry, or a path from a folder.
+    fn parse(place: &str, folder: &Path) -> Result<Self, String> {
+        if Reference::is_meant(place) { place.parse().map(Self::Registry) } else { Ok(Self::File(folder.join(place))) }
+    }
+
+    /// Reads the module for a team, and the signature that is named, or else that came with the module.
+    pub fn read(&self, signature: Option<&Path>, team: &TeamName, registry: &RegistryArgs) -> Result<LocalModule> {
+        let named = signature.map(author::read_signature).transpose()?;
+        match self {
+            Self::File(path) => {
+                let beside = signature_path(path);
+                let is_beside = named.is_none() && beside.exists();
+                let beside = is_beside.then(|| author::read_signature(&beside)).transpose()?;
+                let bytes = read_module(path)?;
+                let beside = beside.filter(|signature| is_for(team, &bytes, signature));
+                Ok(LocalModule { bytes, signature: named.or(beside) })
+            }
+            Self::Registry(reference) => {
+                let pulled = registry::fetch(reference, registry)?;
+                if reference.is_by_tag() {
+                    eprintln!("{reference} is {}", pulled.pinned);
+                }
+                let bytes = pulled.bytes;
+                let found = pulled.signature.filter(|signature| named.is_none() && is_for(team, &bytes, signature));
+                Ok(LocalModule { bytes, signature: named.or(found) })
+            }
+        }
+    }
+}
+
+impl FromStr for ModuleSource {
+    type Err = String;
+
+    fn from_str(place: &str) -> Result<Self, String> {
+        Self::parse(place, Path::new(""))
+    }
+}
+
+/// Returns false, and says so, if the signature is another team's: nobody has asked for it to be sent, and a host refuses
+/// it. One with another fault is sent, for the host to tell it.
+fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
+    let checked = Envelope::parse(signature).and_then(|envelope| envelope.check_statement(&Digest::of(module), team));
+    let Err(SignatureError::OtherTeam { signed, .. }) = checked else { return true };
+    eprintln!("the signature that came with the module is for team {signed}, and is not sent for team {team}");
+    false
+}
+
 /// Reads a module.
-pub fn read_module(path: &Path) -> Result<Vec<u8>> {
+fn read_module(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path)
         .map_err(|error| Error::file(path, error).with_hint("`sandbar build` makes the module; --module names another file"))
 }
@@ -66,7 +135,10 @@ mod tests {
         let path = dir.path().join(FILE);
         std::fs::write(&path, text).expect("writable");
         let strip = |manifest: Manifest| Manifest {
-            module: manifest.module.map(|path| path.strip_prefix(dir.path()).expect("inside").to_owned()),
+            module: manifest.module.map(|source| match source {
+                ModuleSource::File(path) => ModuleSource::File(path.strip_prefix(dir.path()).expect("inside").to_owned()),
+                source @ ModuleSource::Registry(_) => source,
+            }),
             ..manifest
         };
         Ok(Manifest::read(&path)?.into_iter().map(strip).collect())
@@ -80,7 +152,7 @@ mod tests {
         ))
         .expect("two specs");
         assert_eq!(found.iter().map(|manifest| manifest.id.to_string()).collect::<Vec<_>>(), ["a/x", "a/y"]);
-        assert_eq!(found[0].module.as_deref(), Some(Path::new("target/x.wasm")));
+        assert_eq!(found[0].module, Some(ModuleSource::File("target/x.wasm".into())));
         assert_eq!((found[0].spec.module.as_deref(), found[1].spec.module.as_deref()), (None, Some(digest.as_str())));
         assert!(found[1].module.is_none());
         assert!(found[0].spec.outputs.keys().eq(["z", "a"]), "the first output is the default: the order stays");
@@ -93,6 +165,7 @@ mod tests {
             ("team: [", "transform.yaml: "),
             ("team: &t a\nname: *t\n", "anchors and aliases are not taken"),
             ("team: a\nname: x\nconfig: {a: [[[[", "transform.yaml: "),
+            ("team: a\nname: x\nmodule: oci://ghcr.io/a\n", "neither a digest nor a tag"),
             ("name: x\n", "team: is missing"),
             ("team: a\nname: X Y\n", "\"X Y\""),
             ("team: a\nname: x\ninputz: [t]\n", "unknown field `inputz`"),

@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::api_types::{Desired, Rollout, RolloutState, StatusView, Word};
+use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::units::Span;
 
@@ -22,7 +23,7 @@ const LOOK_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Do not wait until every host runs the revision
+    /// Do not wait until the hosts of the transform run the revision
     #[arg(long)]
     no_wait: bool,
     /// Longest wait
@@ -71,6 +72,11 @@ impl WaitArgs {
                 }
                 // The host may be on its way back; the rollout goes on without this client.
                 Err(error) if error.may_pass() => error.to_string(),
+                Err(error) if error.has_code(Code::NotSignedIn) => {
+                    let hint =
+                        format!("the token ended, and the rollout goes on: sign in again, then `sandbar status {id}`");
+                    return Err(error.with_hint(hint));
+                }
                 Err(error) => return Err(error),
             };
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -1,6 +1,6 @@
 //! The options that every remote verb has: the host, the form of the output, and the transform.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -9,12 +9,16 @@ use crate::model::names::TransformId;
 
 use super::super::error::{Error, Result};
 use super::super::text::{self, Output};
+use super::access::{Access, Token};
 use super::client::{Client, Response};
-use super::context::Contexts;
+use super::context::{Certificates, Context, Contexts};
 use super::manifest::{self, Manifest};
+use super::provider;
 
 const URL_DEFAULT: &str = "http://localhost:8080";
 const URL_VARIABLE: &str = "SANDBAR_URL";
+/// The token, which no option names: others on the machine see the words of a command line.
+const TOKEN_VARIABLE: &str = "SANDBAR_TOKEN";
 
 /// A verb with the options that all of them have.
 #[derive(Debug, Args)]
@@ -26,13 +30,18 @@ pub struct Remote<T: Args> {
 }
 
 #[derive(Debug, Args)]
-struct SessionOptions {
+pub struct SessionOptions {
     /// The host's API [env: SANDBAR_URL] [default: the current context's, or http://localhost:8080]
     #[arg(long, short, value_name = "URL", conflicts_with = "context")]
     url: Option<String>,
     /// The cluster to talk to, by the name of its context; goes before SANDBAR_URL
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    #[command(flatten)]
+    certificates: Certificates,
+    /// Send SANDBAR_TOKEN over plain HTTP to another machine too, where everybody on the way can read it
+    #[arg(long)]
+    insecure_token_over_http: bool,
     /// Text for people, or JSON exactly as the API answers
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     output: Output,
@@ -55,9 +64,14 @@ pub struct Session {
 // === impl Remote ===
 
 impl<T: Args> Remote<T> {
+    pub fn into_parts(self) -> (T, SessionOptions) {
+        (self.verb, self.options)
+    }
+
     /// Runs the verb against the host that its options name.
     pub fn run<R>(self, run: impl FnOnce(T, &Session) -> Result<R>) -> Result<R> {
-        let session = Session { client: Client::new(&self.options.url()?)?, output: self.options.output };
+        let output = self.options.output;
+        let session = Session { client: self.options.client()?, output };
         run(self.verb, &session)
     }
 }
@@ -65,18 +79,76 @@ impl<T: Args> Remote<T> {
 // === impl SessionOptions ===
 
 impl SessionOptions {
-    fn url(&self) -> Result<String> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
-        }
-        if let Some(name) = &self.context {
-            return Contexts::load()?.url(name);
-        }
-        if let Some(url) = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()) {
-            return Ok(url);
-        }
-        Ok(Contexts::load()?.current_url()?.unwrap_or_else(|| URL_DEFAULT.to_owned()))
+    fn client(self) -> Result<Client> {
+        let context = self.renewed(self.context()?)?;
+        let token = match variable(TOKEN_VARIABLE) {
+            Some(token) => Some(token),
+            None => context.token()?,
+        };
+        let token = token.map(|token| Token::new(&token)).transpose()?;
+        Client::new(&context.url, self.access(&context, token))
     }
+
+    /// The context with a token that is good for a while. A token of the environment goes before it.
+    fn renewed(&self, context: Context) -> Result<Context> {
+        if context.provider.is_none() || variable(TOKEN_VARIABLE).is_some() {
+            return Ok(context);
+        }
+        match (self.context_name(), Contexts::load()?.current_name()) {
+            (Some(name), _) | (None, Some(name)) => {
+                let renewed = provider::renewed(name, context.clone())?;
+                Ok(Context { certificates: context.certificates, ..renewed })
+            }
+            (None, None) => Ok(context),
+        }
+    }
+
+    /// The way to the host of a context.
+    pub fn access(&self, context: &Context, token: Option<Token>) -> Access {
+        let certificates = self.certificates.clone().or(context.certificates.clone());
+        Access { token, token_over_http: self.insecure_token_over_http, ..certificates.access() }
+    }
+
+    /// The context, with the files of the options in the place of its own.
+    pub fn context_with_certificates(&self) -> Result<Context> {
+        let context = self.context()?;
+        let certificates = self.certificates.clone().absolute()?.or(context.certificates);
+        Ok(Context { certificates, ..context })
+    }
+
+    /// The name of the context that the options name.
+    pub fn context_name(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The named context, or one that the other options and the environment make. A named context is a whole: the files of
+    /// the environment are not added to it.
+    pub fn context(&self) -> Result<Context> {
+        if self.url.is_none()
+            && let Some(name) = &self.context
+        {
+            return Contexts::load()?.get(name).cloned();
+        }
+        let file = |name| variable(name).map(PathBuf::from);
+        let certificates = Certificates {
+            ca: file("SANDBAR_CA"),
+            client_cert: file("SANDBAR_CLIENT_CERT"),
+            client_key: file("SANDBAR_CLIENT_KEY"),
+        };
+        if let Some(url) = self.url.clone().or_else(|| variable(URL_VARIABLE)) {
+            return Ok(Context { url, certificates, ..Context::default() });
+        }
+        let contexts = Contexts::load()?;
+        Ok(match contexts.current()? {
+            Some(context) => Context { certificates: context.certificates.clone().or(certificates), ..context.clone() },
+            None => Context { url: URL_DEFAULT.to_owned(), certificates, ..Context::default() },
+        })
+    }
+}
+
+/// An empty variable is none.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 // === impl Target ===

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::api_types::{CeilingView, Line, TeamList, TeamView};
+use crate::api_types::{CeilingView, Line, RedactionView, SigningView, TeamList, TeamView, TopicGrantsView};
 use crate::model::names::TeamName;
 
 use super::super::error::Result;
@@ -48,12 +48,48 @@ fn one(team: TeamView) -> String {
         ("cpu_weight", team.cpu_weight.to_string()),
         ("allow_cycle", team.allow_cycle.to_string()),
     ]);
+    let topics = team.topics.as_ref().map_or_else(String::new, topics);
+    let signing = team.signing.as_ref().map_or_else(String::new, signing);
     let mut table = Table::new(["CEILING", "USED", "MAX", "OVER"]);
     for it in &team.ceilings {
         let CeilingView { key, used, max, scope, .. } = it;
         table.row([key.to_string(), optional(used.map(|used| it.show(used))), it.show(*max), scope.to_string()]);
     }
-    format!("{head}\n{table}{}", trouble(team.file_error))
+    format!("{head}{topics}{signing}\n{table}{}", trouble(team.file_error))
+}
+
+fn topics(grants: &TopicGrantsView) -> String {
+    let TopicGrantsView { owns, read, write, accepts_from, redact } = grants;
+    let head = fields(&[
+        ("topics.owns", joined(owns)),
+        ("topics.read", joined(read)),
+        ("topics.write", joined(write)),
+        ("topics.accepts_from", joined(accepts_from)),
+    ]);
+    let mut table = Table::new(["REDACTED", "PATHS", "HEADERS", "WHOLE", "VIEWERS", "SHOWN-TO"]);
+    for RedactionView { topic, paths, keys, headers, values, viewers, shown_to } in redact {
+        let whole = [(*keys, "keys"), (*values, "values")].into_iter().filter(|(is_whole, _)| *is_whole);
+        let whole: Vec<&str> = whole.map(|(_, part)| part).collect();
+        let viewers = if *viewers { "masked" } else { "" };
+        table.row([
+            topic.to_string(),
+            joined(paths),
+            joined(headers),
+            whole.join(", "),
+            viewers.to_owned(),
+            joined(shown_to),
+        ]);
+    }
+    if table.is_empty() { head } else { format!("{head}\n{table}") }
+}
+
+fn joined(list: &[Line]) -> String {
+    list.iter().map(|line| &**line).collect::<Vec<_>>().join(", ")
+}
+
+fn signing(rule: &SigningView) -> String {
+    let keys: Vec<String> = rule.keys.iter().map(|key| format!("{} ({})", key.id, key.key)).collect();
+    fields(&[("signing.required", rule.required.to_string()), ("signing.keys", keys.join(", "))])
 }
 
 fn trouble(file_error: Option<Line>) -> String {

@@ -9,11 +9,12 @@ use super::process::Limits;
 use super::{check_artifact, compile_here, frame};
 use crate::guest::Engine;
 use crate::guest::check::Surface;
+use crate::model::json;
 use crate::model::module::ModuleError;
 
 /// Runs the compiler's process. `limits` is the JSON of the parent's [`Limits`].
 pub fn child_main(limits: &str) -> ExitCode {
-    let limits: Limits = match serde_json::from_str(limits) {
+    let limits: Limits = match json::read(limits.as_bytes()) {
         Ok(limits) => limits,
         Err(error) => {
             eprintln!("{error}");

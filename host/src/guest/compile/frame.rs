@@ -6,6 +6,7 @@ use std::io::Write;
 
 use super::jail::Jail;
 use crate::guest::check::Surface;
+use crate::model::json;
 use crate::model::module::ModuleError;
 
 /// Largest JSON: names of imports and exports, or a refusal.
@@ -35,12 +36,12 @@ pub fn write(out: &mut impl Write, json: &[u8], artifact: &[u8]) -> std::io::Res
 
 /// Reads an answer, and says where its artifact begins. None: it is no whole answer, or there is more.
 pub fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
-    let (json, rest) = part(bytes)?;
+    let (text, rest) = part(bytes)?;
     let (artifact, rest) = part(rest)?;
-    if json.len() > ANSWER_BYTES_MAX || !rest.is_empty() {
+    if text.len() > ANSWER_BYTES_MAX || !rest.is_empty() {
         return None;
     }
-    let answer: Answer = serde_json::from_slice(json).ok()?;
+    let answer: Answer = json::read(text).ok()?;
     // A refusal has no artifact, and whatever is made has one.
     (answer.outcome.is_ok() != artifact.is_empty()).then_some((answer, bytes.len() - artifact.len()))
 }

@@ -49,6 +49,8 @@ impl Process {
         let mut child = Command::new(program)
             .args([SUBCOMMAND, &limits])
             .env_clear()
+            // Memory that the allocator sets aside counts as data only once it is in use: the child's limit is on data.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .process_group(0)
             .stdin(Stdio::from(memory_file(module)?))
             .stdout(Stdio::piped())

@@ -10,6 +10,7 @@ use super::events::{Events, FailedDelivery, RebalanceEvent, RebalanceKind};
 use super::list;
 use super::message::RawMessage;
 use super::sys::*;
+use super::tokens;
 use crate::kafka::oversize::Size;
 use crate::model::batch::header_bytes;
 
@@ -19,7 +20,7 @@ const SIZES_MAX: usize = 16;
 /// Sets the callbacks of a configuration.
 ///
 /// # Safety
-/// `conf` is live, and `events` outlives every client that is made from it.
+/// `conf` and `events` are live, and `events` outlives every client that is made from it.
 pub(super) unsafe fn set(conf: *mut rd_kafka_conf_t, events: *mut Events, is_consumer: bool) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -31,6 +32,9 @@ pub(super) unsafe fn set(conf: *mut rd_kafka_conf_t, events: *mut Events, is_con
             rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
         } else {
             rd_kafka_conf_set_dr_msg_cb(conf, Some(on_delivery));
+        }
+        if (*events).refresh().is_some() {
+            tokens::ask_in_background(conf, on_token);
         }
     }
 }
@@ -108,6 +112,16 @@ fn size(message: &rd_kafka_message_t) -> Size {
     Size::of(raw.key(), raw.value(), header_bytes(&headers))
 }
 
+/// Blocks while a token is had: a thread of its own calls it.
+unsafe extern "C" fn on_token(rk: *mut rd_kafka_t, _: *const c_char, opaque: *mut c_void) {
+    // SAFETY: opaque is the client's Events.
+    let events = unsafe { &*opaque.cast::<Events>() };
+    if let Some(refresh) = events.refresh() {
+        // SAFETY: librdkafka lends the handle for the call.
+        unsafe { tokens::answer(rk, &refresh()) };
+    }
+}
+
 unsafe extern "C" fn on_error(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, _: *mut c_void) {
     // SAFETY: NUL-terminated text, lent for the call.
     let reason = unsafe { text(reason) };
@@ -125,6 +139,11 @@ unsafe extern "C" fn on_close(socket: c_int, opaque: *mut c_void) -> c_int {
 unsafe extern "C" fn on_log(_: *const rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
     // SAFETY: NUL-terminated text, lent for the call.
     let (facility, line) = unsafe { (text(facility), text(line)) };
+    log_line(level, &facility, &line);
+}
+
+/// Logs a line of librdkafka's.
+pub(super) fn log_line(level: c_int, facility: &str, line: &str) {
     // Syslog levels. Broken connections are routine here: results and worker states show those that matter.
     match level {
         0..=2 => tracing::error!(target: "librdkafka", facility, "{line}"),

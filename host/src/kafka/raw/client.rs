@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
+use std::sync::Arc;
 
 use super::assignment::{assign, unassign};
 use super::callbacks;
@@ -10,10 +11,14 @@ use super::error::{CodeName, RawError, check};
 use super::events::{Events, RebalanceKind};
 use super::list::{NO_OFFSET, PartitionList};
 use super::sys::*;
+use super::tokens;
+use super::waker::QueueWaker;
+use crate::kafka::token::Refresh;
 use crate::threads;
 
-/// Threads that a new client starts: its own, those of the coordinator and of internal requests, and of some brokers.
-pub const CLIENT_THREADS: usize = 8;
+/// Threads that a new client starts: its own, those of tokens, of the coordinator and of internal requests, and of some
+/// brokers.
+pub const CLIENT_THREADS: usize = 9;
 /// Bytes of a reason that librdkafka writes.
 const REASON_BYTES: usize = 512;
 
@@ -29,32 +34,44 @@ pub struct Client {
 unsafe impl Send for Client {}
 
 impl Client {
-    pub fn consumer(properties: &[(String, String)]) -> Result<Self, RawError> {
-        let mut client = Self::new(rd_kafka_type_t::RD_KAFKA_CONSUMER, properties)?;
+    /// `refresh` gives the client its tokens, if it logs in with some.
+    pub fn consumer(properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
+        let mut client = Self::new(rd_kafka_type_t::RD_KAFKA_CONSUMER, properties, refresh)?;
         // SAFETY: `rk` is a live consumer; the queue handle is destroyed in drop.
         unsafe {
             check("poll_set_consumer", rd_kafka_poll_set_consumer(client.rk))?;
             client.queue = rd_kafka_queue_get_consumer(client.rk);
+            client.events().waker().open(client.queue);
         }
         Ok(client)
     }
 
-    pub fn producer(properties: &[(String, String)]) -> Result<Self, RawError> {
-        Self::new(rd_kafka_type_t::RD_KAFKA_PRODUCER, properties)
+    /// `refresh`: see [`Self::consumer`].
+    pub fn producer(properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
+        Self::new(rd_kafka_type_t::RD_KAFKA_PRODUCER, properties, refresh)
     }
 
-    fn new(kind: rd_kafka_type_t, properties: &[(String, String)]) -> Result<Self, RawError> {
+    fn new(kind: rd_kafka_type_t, properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
         let mut reason = [0 as c_char; REASON_BYTES];
         let conf = configured(properties)?;
-        let events = Box::into_raw(Box::<Events>::default());
+        let asks_for_tokens = refresh.is_some();
+        let events = Box::into_raw(Box::new(Events::new(refresh)));
         let is_consumer = matches!(kind, rd_kafka_type_t::RD_KAFKA_CONSUMER);
         // SAFETY: the configuration is owned here until rd_kafka_new succeeds and takes it over; `events`
         // outlives `rk` (see drop).
         unsafe {
             callbacks::set(conf, events, is_consumer);
-            let made = threads::with_room(CLIENT_THREADS, || rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len()));
+            let made = threads::with_room(CLIENT_THREADS, || {
+                let rk = rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
+                let started = if asks_for_tokens && !rk.is_null() { tokens::start(rk) } else { Ok(()) };
+                (rk, started)
+            });
             let (code, message) = match made {
-                Ok(rk) if !rk.is_null() => return Ok(Self { rk, queue: ptr::null_mut(), events }),
+                Ok((rk, started)) if !rk.is_null() => {
+                    // Dropped after an error.
+                    let client = Self { rk, queue: ptr::null_mut(), events };
+                    return started.map(|()| client);
+                }
                 Ok(_) => (CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG, text(reason.as_ptr())),
                 Err(error) => (CodeName::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, error.to_string()),
             };
@@ -62,6 +79,22 @@ impl Client {
             drop(Box::from_raw(events));
             Err(RawError { message, ..RawError::of("create client", code) })
         }
+    }
+
+    /// Has connections that are made from now on log in with another password.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<(), RawError> {
+        let name = c_string(name);
+        let password = c_string(password);
+        // SAFETY: `rk` is live; both texts are NUL-terminated, and copied. The error is owned.
+        unsafe {
+            let error = rd_kafka_sasl_set_credentials(self.rk, name.as_ptr(), password.as_ptr());
+            RawError::check("set_credentials", error)
+        }
+    }
+
+    /// Wakes the owner of a consumer while it waits in [`Self::consume`].
+    pub fn waker(&self) -> Arc<QueueWaker> {
+        self.events().waker().clone()
     }
 
     pub(super) fn events(&self) -> &Events {
@@ -101,7 +134,9 @@ fn configured(properties: &[(String, String)]) -> Result<*mut rd_kafka_conf_t, R
             let c_value = c_string(value);
             let set = rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), reason.as_mut_ptr(), reason.len());
             if set != rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
-                let message = text(reason.as_ptr());
+                // The text may quote the value, which may be a secret.
+                let said = text(reason.as_ptr());
+                let message = if value.is_empty() { said } else { said.replace(value.as_str(), "***") };
                 rd_kafka_conf_destroy(conf);
                 return Err(RawError { message, ..RawError::of("configure", CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG) });
             }
@@ -114,6 +149,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.answer_rebalances();
         self.events().close();
+        self.events().waker().close();
         // SAFETY: handles are destroyed once, here; `events` goes last, because destroying runs callbacks.
         unsafe {
             if !self.queue.is_null() {

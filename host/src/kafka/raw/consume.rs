@@ -19,6 +19,7 @@ unsafe impl Send for FetchBuffer {}
 
 impl Client {
     /// Waits up to `timeout` for a first message, then hands over all that are there, `max` at most. Returns their number.
+    /// A call of [`super::QueueWaker::wake`] ends the wait.
     pub fn consume(
         &self,
         buffer: &mut FetchBuffer,
@@ -30,7 +31,8 @@ impl Client {
         buffer.resize(max, ptr::null_mut());
         // rd_kafka_consume_batch_queue with a time-out waits until the batch is full, so: drain, else wait for one.
         let mut taken = self.drain(buffer, on_message);
-        if taken == 0 && !timeout.is_zero() {
+        let waker = self.events().waker();
+        if taken == 0 && !timeout.is_zero() && !waker.take() {
             // SAFETY: the queue is live; the message is destroyed in hand_over().
             let first = unsafe { rd_kafka_consume_queue(self.queue, ms(timeout)) };
             if !first.is_null() {
@@ -39,6 +41,8 @@ impl Client {
                 buffer.truncate(max - 1);
                 taken = 1 + self.drain(buffer, on_message);
             }
+            // The caller looks for the reason after this.
+            waker.take();
         }
         taken
     }

@@ -4,7 +4,8 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::time::Duration;
 
-use rdkafka::client::{Client as CrateClient, DefaultClientContext};
+use rdkafka::ClientContext;
+use rdkafka::client::Client as CrateClient;
 
 use super::convert::{c_string, ms, text};
 use super::error::{CodeName, ErrorCode, RawError, check};
@@ -23,8 +24,8 @@ pub struct TopicDescription {
 }
 
 /// Describes the topics that exist; those that do not are left out.
-pub fn describe_topics(
-    client: &CrateClient<DefaultClientContext>,
+pub fn describe_topics<C: ClientContext>(
+    client: &CrateClient<C>,
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Vec<TopicDescription>, RawError> {

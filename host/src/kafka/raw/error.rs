@@ -10,12 +10,15 @@ use super::sys::*;
 /// The names of the codes that this librdkafka knows.
 pub use super::sys::rd_kafka_resp_err_t as CodeName;
 
-/// The number of an error, of librdkafka or of a broker. A broker that is newer than this librdkafka may answer with a number
+/// The number of an error, of librdkafka, of a broker, or [`ErrorCode::NO_TOKEN`]. A broker that is newer than this librdkafka may answer with a number
 /// that has no name here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(c_int);
 
 impl ErrorCode {
+    /// The host has no token to log in with. Neither librdkafka nor a broker has this number.
+    pub const NO_TOKEN: Self = Self(-100_000);
+
     pub(super) fn new(number: c_int) -> Self {
         Self(number)
     }

@@ -1,12 +1,15 @@
 //! The notes that callbacks leave for the owner of a client.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::error::ErrorCode;
+use super::waker::QueueWaker;
 use crate::kafka::oversize::Size;
+use crate::kafka::token::Refresh;
 
 /// Failures that are kept until they are taken: as many as a producer's queue has records.
 const FAILURES_MAX: usize = 20_000;
@@ -25,6 +28,10 @@ pub(super) struct Events {
     /// Connections that ended.
     disconnects: AtomicU64,
     closing: AtomicBool,
+    /// Wakes the owner of a consumer.
+    waker: Arc<QueueWaker>,
+    /// Gives the client its tokens, if it logs in with some.
+    refresh: Option<Refresh>,
 }
 
 /// A record that was not delivered.
@@ -57,10 +64,24 @@ pub struct RebalanceEvent {
 }
 
 impl Events {
+    pub fn new(refresh: Option<Refresh>) -> Self {
+        Self { refresh, ..Self::default() }
+    }
+
+    pub fn refresh(&self) -> Option<&Refresh> {
+        self.refresh.as_ref()
+    }
+
+    pub fn waker(&self) -> &Arc<QueueWaker> {
+        &self.waker
+    }
+
     // === rebalances ===
 
+    /// Adds a rebalance. librdkafka goes on to wait after a callback, so the owner is woken.
     pub fn add_rebalance(&self, event: RebalanceEvent) {
         self.rebalances.lock().push_back(event);
+        self.waker.wake();
     }
 
     /// The oldest rebalance that was not taken yet. It counts as unanswered from now on.

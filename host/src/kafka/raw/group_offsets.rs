@@ -3,7 +3,7 @@
 //! `rd_kafka_committed` asks again and again until no transaction is open, for all partitions together, and goes on with
 //! that after its own time-out.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
 use super::client::Client;
@@ -22,11 +22,13 @@ pub enum CommittedOffset {
 }
 
 impl Client {
-    /// Asks the group's coordinator for the offsets of these partitions.
+    /// Asks the group's coordinator for the offsets of these partitions. Without `stable` it tells the committed ones even
+    /// while an open transaction may change them.
     pub fn group_offsets(
         &self,
         group: &str,
         partitions: &PartitionList,
+        stable: bool,
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>, RawError> {
         let name = c_string(group);
@@ -37,7 +39,7 @@ impl Client {
             let options =
                 rd_kafka_AdminOptions_new(self.rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
             let set = rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
-            let stable = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
+            let stable = rd_kafka_AdminOptions_set_require_stable_offsets(options, c_int::from(stable));
             let set = check("group_offsets", set).and(RawError::check("group_offsets", stable));
             if let Err(error) = set {
                 rd_kafka_AdminOptions_destroy(options);

@@ -2,7 +2,7 @@
 //!
 //! The bindings have the error codes as a Rust enum. A broker that is newer than this librdkafka may answer with a code that
 //! the enum does not have, and a value outside of an enum is undefined behaviour. So each function that returns or takes a
-//! code that a broker may have sent is declared here with a `c_int`, which is passed in the same way (the enum is
+//! code or a word that a broker may have sent is declared here with a `c_int`, which is passed in the same way (the enum is
 //! `repr(i32)`). Everything else comes from the bindings.
 
 use std::ffi::{c_char, c_int, c_void};
@@ -10,6 +10,8 @@ use std::ffi::{c_char, c_int, c_void};
 pub use rdkafka_sys::bindings::*;
 
 unsafe extern "C" {
+    pub fn rd_kafka_AclBinding_operation(acl: *const rd_kafka_AclBinding_t) -> c_int;
+    pub fn rd_kafka_AclBinding_permission_type(acl: *const rd_kafka_AclBinding_t) -> c_int;
     pub fn rd_kafka_AdminOptions_set_request_timeout(
         options: *mut rd_kafka_AdminOptions_t,
         timeout_ms: c_int,
@@ -55,6 +57,17 @@ unsafe extern "C" {
         metadata: *mut *const rd_kafka_metadata,
         timeout_ms: c_int,
     ) -> c_int;
+    pub fn rd_kafka_oauthbearer_set_token(
+        rk: *mut rd_kafka_t,
+        token: *const c_char,
+        lifetime_ms: i64,
+        principal: *const c_char,
+        extensions: *mut *const c_char,
+        extension_size: usize,
+        reason: *mut c_char,
+        reason_size: usize,
+    ) -> c_int;
+    pub fn rd_kafka_oauthbearer_set_token_failure(rk: *mut rd_kafka_t, reason: *const c_char) -> c_int;
     pub fn rd_kafka_offsets_for_times(
         rk: *mut rd_kafka_t,
         offsets: *mut rd_kafka_topic_partition_list_t,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Problem, RawSpec, StartSpec, StoreSpec};
+use super::{CommitInterval, Hosts, Problem, RawSpec, StartSpec, StoreSpec};
 use crate::model::names::{Alias, Digest, TopicName, TransformId};
 use crate::model::transaction_time::{BATCH_TIME_MAX, COMMIT_INTERVAL_MAX};
 use crate::model::units::{Bytes, Span};
@@ -17,6 +17,8 @@ pub(super) const STORE_NAME_BYTES_MAX: usize = 32;
 pub(super) const STORES_MAX: usize = 16;
 /// Longest time that an entry of a store may be kept after its last write; without `ttl` it is kept for ever.
 pub(super) const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+/// Most hosts that a spec asks for by a number.
+pub(super) const HOSTS_MAX: u32 = 1000;
 /// Largest `config`, in bytes of JSON.
 pub(super) const CONFIG_BYTES_MAX: usize = 256 * 1024;
 /// Objects and arrays of `config` within each other. It is a part of larger JSON (a deployment's record), and no reader of
@@ -176,10 +178,21 @@ impl Checker {
         if let Some(tick) = raw.tick {
             self.within("tick", tick, Span::ms(100), Span(Duration::from_secs(24 * 60 * 60)));
         }
-        self.within("commit_interval", raw.commit_interval, Span::ms(10), Span(COMMIT_INTERVAL_MAX));
+        self.commit_interval(raw.commit_interval);
         self.within("workers", raw.workers, 1, 16);
+        if let Some(Hosts::Number(number)) = raw.hosts {
+            self.within("hosts", number, 1, HOSTS_MAX);
+        }
         self.within("on_error.retry.attempts", raw.on_error.retry.attempts, 0, 10);
         self.within("on_error.retry.backoff", raw.on_error.retry.backoff, Span::ms(1), Span::ms(10_000));
+    }
+
+    fn commit_interval(&mut self, CommitInterval { min, max }: CommitInterval) {
+        let field = if min == max { "commit_interval" } else { "commit_interval.max" };
+        self.within(field, max, Span::ms(10), Span(COMMIT_INTERVAL_MAX));
+        if min != max {
+            self.within("commit_interval.min", min, Span::ms(10), max);
+        }
     }
 
     pub fn start(&mut self, start: &StartSpec, inputs: &[TopicName]) {

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::checker::CONFIG_DEPTH_MAX;
 use super::*;
 use crate::model::names::{Digest, TransformId};
@@ -19,7 +17,7 @@ fn a_small_spec_takes_the_defaults() {
     assert_eq!(spec.limits, Limits::default());
     assert_eq!(spec.dead_letter_topic.as_str(), "orders.field-strip.dead-letter");
     assert_eq!(spec.group(&"shop".parse().expect("valid")), "sandbar.shop.orders.field-strip");
-    assert_eq!(spec.commit_interval, Duration::from_millis(100));
+    assert_eq!(spec.commit_interval, CommitInterval::fixed(Span::ms(100)));
 }
 
 #[test]
@@ -39,6 +37,12 @@ fn each_problem_names_its_field() {
     check("inputs: [a]\noutputs: {o: b}\nlimits: {memory: 1KiB}", "limits.memory");
     check("inputs: [a]\noutputs: {o: b}\nlimits: {batch_time: 1m}", "limits.batch_time");
     check("inputs: [a]\noutputs: {o: b}\nworkers: 0", "workers");
+    check("inputs: [a]\noutputs: {o: b}\nhosts: 0", "hosts");
+    check("inputs: [a]\noutputs: {o: b}\nhosts: 1001", "hosts");
+    check("inputs: [a]\noutputs: {o: b}\ncommit_interval: 9ms", "commit_interval");
+    check("inputs: [a]\noutputs: {o: b}\ncommit_interval: {min: 9ms, max: 1s}", "commit_interval.min");
+    check("inputs: [a]\noutputs: {o: b}\ncommit_interval: {min: 2s, max: 1s}", "commit_interval.min");
+    check("inputs: [a]\noutputs: {o: b}\ncommit_interval: {min: 1s, max: 6s}", "commit_interval.max");
     check("inputs: [a]\noutputs: {o: b}\nteam: stock", "team");
     check("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b");
     check("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl");
@@ -50,6 +54,7 @@ fn each_problem_names_its_field() {
     check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {c: {0: 1}}}", "start.offsets.c");
     check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1");
     check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0");
+    check("inputs: [a]\noutputs: {o: b}\nconfig: {x: [{secret: 'file:../y'}]}", "config.x.0.secret");
 }
 
 #[test]

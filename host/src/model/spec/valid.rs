@@ -5,8 +5,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::checker::{CONFIG_BYTES_MAX, CONFIG_DEPTH_MAX, Checker, depth};
-use super::{Delivery, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then};
+use super::{CommitInterval, Delivery, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then};
 use crate::model::names::{Alias, ClusterName, Digest, TopicName, TransformId};
+use crate::model::secret::References;
 
 /// A valid spec.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Spec {
     pub tables: IndexMap<Alias, TopicName>,
     pub tick: Option<Duration>,
     pub allow_cycle: bool,
-    pub commit_interval: Duration,
+    pub commit_interval: CommitInterval,
     pub workers: u32,
 }
 
@@ -53,6 +54,9 @@ impl Spec {
         }
         if raw.config.values().map(depth).max().unwrap_or(0) > CONFIG_DEPTH_MAX {
             check.problem("config", format!("must be at most {CONFIG_DEPTH_MAX} objects and arrays deep"));
+        } else {
+            let problems = References::of(&raw.config).problems;
+            problems.into_iter().for_each(|(field, message)| check.problem(field, message));
         }
         let (Some(module), Some(dead_letter_topic), true) = (module, dead_letter_topic, check.problems.is_empty()) else {
             return Err(check.problems);
@@ -73,7 +77,7 @@ impl Spec {
             tables,
             tick: raw.tick.map(|tick| tick.0),
             allow_cycle: raw.allow_cycle,
-            commit_interval: raw.commit_interval.0,
+            commit_interval: raw.commit_interval,
             workers: raw.workers,
         })
     }

@@ -4,6 +4,8 @@
 //! restore, and not on a host whose clock is behind. An expiry is a fact of its own, which holds although the call that
 //! met it fails, so it belongs to the transaction and not to the call.
 
+use std::time::Duration;
+
 use super::Store;
 use crate::model::units::Timestamp;
 use crate::state::layer::ENTRY_BYTES;
@@ -59,15 +61,16 @@ struct Look {
     expires_at: Option<Timestamp>,
 }
 
+/// Returns true if an entry has expired.
+pub(super) fn is_old(ttl: Option<Duration>, entry: &Entry, now: Timestamp) -> bool {
+    expires_at(ttl, entry).is_some_and(|at| at <= now)
+}
+
+fn expires_at(ttl: Option<Duration>, entry: &Entry) -> Option<Timestamp> {
+    ttl.map(|ttl| entry.written_at.after(ttl))
+}
+
 impl Store {
-    pub(super) fn is_old(&self, entry: &Entry, now: Timestamp) -> bool {
-        self.expires_at(entry).is_some_and(|at| at <= now)
-    }
-
-    fn expires_at(&self, entry: &Entry) -> Option<Timestamp> {
-        self.settings.ttl.map(|ttl| entry.written_at.after(ttl))
-    }
-
     /// Deletes an expired entry that no write of the current call is above. Returns false if the transaction takes no more.
     pub(super) fn expire(&mut self, key: Vec<u8>, value_bytes: usize) -> bool {
         if self.transaction.bytes >= TRANSACTION_BYTES_MAX {
@@ -144,24 +147,26 @@ impl Store {
     }
 
     /// Looks at up to `entries_max` entries of the local store, or until the expired ones have `bytes_max` bytes.
-    fn look(&self, from: &[u8], entries_max: usize, bytes_max: usize, now: Timestamp) -> Result<Look, LocalError> {
+    fn look(&mut self, from: &[u8], entries_max: usize, bytes_max: usize, now: Timestamp) -> Result<Look, LocalError> {
         let mut look = Look { entries: 0, next: None, expired: Vec::new(), expires_at: None };
         let mut bytes = 0;
-        self.local.scan(from, None, &mut |key, entry| {
+        let Self { local, call, transaction, settings, .. } = self;
+        let ttl = settings.ttl;
+        local.scan(from, None, &mut |key, entry| {
             if look.entries == entries_max || bytes >= bytes_max {
                 look.next = Some(key.to_vec());
                 return false;
             }
             look.entries += 1;
             // A changed entry was written just now, or is deleted already.
-            if self.call.changes.contains_key(key) || self.transaction.changes.contains_key(key) {
+            if call.changes.contains(key) || transaction.changes.contains(key) {
                 return true;
             }
-            if self.is_old(&entry, now) {
+            if is_old(ttl, &entry, now) {
                 bytes += key.len() + entry.value.len();
                 look.expired.push((key.to_vec(), entry.value.len()));
             } else {
-                look.expires_at = [look.expires_at, self.expires_at(&entry)].into_iter().flatten().min();
+                look.expires_at = [look.expires_at, expires_at(ttl, &entry)].into_iter().flatten().min();
             }
             true
         })?;

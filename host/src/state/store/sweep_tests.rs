@@ -48,7 +48,7 @@ fn restored(changelog: &Changelog, bytes_max: u64) -> Store {
     let changes: Vec<Change> = changelog.iter().map(|(key, entry)| (key.clone(), Some(entry.clone()))).collect();
     let bytes = changelog.iter().map(|(key, entry)| (key.len() + entry.value.len()) as u64).sum();
     let mark = Mark { bytes, entries: changelog.len() as u64, ..Mark::default() };
-    local.apply(&changes, &mark).expect("memory does not fail");
+    local.apply(changes, &mark).expect("memory does not fail");
     Store::new(settings(bytes_max), Box::new(local)).expect("memory does not fail")
 }
 
@@ -176,14 +176,20 @@ impl LocalStore for Counting {
         self.memory.get(key)
     }
 
-    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
-        self.memory.scan(start, end, &mut |key, entry| {
-            self.looks.fetch_add(1, Ordering::Relaxed);
+    fn scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
+        let Self { memory, looks } = self;
+        memory.scan(start, end, &mut |key, entry| {
+            looks.fetch_add(1, Ordering::Relaxed);
             on(key, entry)
         })
     }
 
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         self.memory.apply(changes, mark)
     }
 
@@ -211,7 +217,7 @@ fn full(written_at: impl Fn(usize) -> i64) -> (Store, Arc<AtomicUsize>) {
     let entry = |n| Entry { written_at: Timestamp(written_at(n)), value: vec![0; ENTRY - 4] };
     let changes: Vec<Change> = (0..ENTRIES).map(|n| (format!("{n:04}").into_bytes(), Some(entry(n)))).collect();
     let mark = Mark { bytes: FULL as u64, entries: ENTRIES as u64, ..Mark::default() };
-    memory.apply(&changes, &mark).expect("memory does not fail");
+    memory.apply(changes, &mark).expect("memory does not fail");
     let looks = Arc::new(AtomicUsize::new(0));
     let local = Counting { memory, looks: looks.clone() };
     (Store::new(settings(FULL as u64), Box::new(local)).expect("memory does not fail"), looks)

@@ -12,6 +12,7 @@ use super::registrar::{Registrar, second_buckets};
 pub struct CatalogMetrics {
     changes: IntCounterVec,
     change_time: Histogram,
+    waiting: IntGauge,
     turns_repeated: IntCounterVec,
     modules_stored: IntGauge,
     modules_stored_bytes: IntGauge,
@@ -26,6 +27,7 @@ impl CatalogMetrics {
         Self {
             changes: r.counters("sandbar_catalog_changes_total", "Changes of transforms, by outcome", &["outcome"]),
             change_time: r.histogram("sandbar_catalog_change_seconds", change_time, second_buckets()),
+            waiting: r.gauge("sandbar_catalog_changes_waiting", "Changes that wait for this host's turn"),
             turns_repeated: r.counters("sandbar_catalog_turns_repeated_total", repeated, &["reason"]),
             modules_stored: r.gauge("sandbar_modules_stored", "Modules in the log"),
             modules_stored_bytes: r.gauge("sandbar_modules_stored_bytes", "Bytes of the modules in the log"),
@@ -37,6 +39,11 @@ impl CatalogMetrics {
     pub fn changed(&self, outcome: &'static str, took: Duration) {
         self.changes.with_label_values(&[outcome]).inc();
         self.change_time.observe(took.as_secs_f64());
+    }
+
+    /// Sets the changes that wait for a turn.
+    pub fn changes_waiting(&self, count: usize) {
+        self.waiting.set(gauge_value(count as u64));
     }
 
     /// Counts a turn at writing that has to be taken again.

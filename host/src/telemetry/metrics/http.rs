@@ -9,12 +9,14 @@ use crate::model::codes::Code;
 #[derive(Clone)]
 pub struct HttpMetrics {
     pub connections: IntGauge,
+    pub streams: IntGauge,
     pub body_bytes: IntGauge,
     pub answer_bytes: IntGauge,
     requests: IntCounterVec,
     request_time: HistogramVec,
     connections_refused: IntCounterVec,
     connections_closed: IntCounterVec,
+    streams_closed: IntCounterVec,
     requests_refused: IntCounterVec,
 }
 
@@ -27,6 +29,7 @@ impl HttpMetrics {
         let requests_refused = "Requests that were refused before they reached a route";
         Self {
             connections: r.gauge("sandbar_http_connections", "Open connections of the API"),
+            streams: r.gauge("sandbar_http_streams", "Open streams of HTTP/2 beside the first of each connection"),
             body_bytes: in_flight.with_label_values(&["body"]),
             answer_bytes: in_flight.with_label_values(&["answer"]),
             requests: r.counters("sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
@@ -38,6 +41,11 @@ impl HttpMetrics {
             ),
             connections_refused: r.counters("sandbar_http_connections_refused_total", refused, &["reason"]),
             connections_closed: r.counters("sandbar_http_connections_closed_total", closed, &["reason"]),
+            streams_closed: r.counters(
+                "sandbar_http_streams_closed_total",
+                "Streams of HTTP/2 that the host closed, by reason",
+                &["reason"],
+            ),
             requests_refused: r.counters("sandbar_http_requests_refused_total", requests_refused, &["code"]),
         }
     }
@@ -54,6 +62,10 @@ impl HttpMetrics {
 
     pub fn connection_closed(&self, reason: &str) {
         self.connections_closed.with_label_values(&[reason]).inc();
+    }
+
+    pub fn stream_closed(&self, reason: &str) {
+        self.streams_closed.with_label_values(&[reason]).inc();
     }
 
     pub fn request_refused(&self, code: Code) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricType;
 use prometheus::{
     CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -64,10 +65,22 @@ impl Registrar {
         self.registry.register(Box::new(collector)).expect("each metric is registered once");
     }
 
-    /// Renders all metrics of the registry in Prometheus' text format.
-    pub fn render(&self) -> String {
+    /// Renders series of the registry in Prometheus' text format: those that `sees` picks by their `team` label. A histogram
+    /// of a transform is there from its first value on: empty ones would be nine tenths of the page.
+    pub fn render(&self, sees: &dyn Fn(Option<&str>) -> bool) -> String {
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            let is_histogram = family.get_field_type() == MetricType::HISTOGRAM;
+            family.mut_metric().retain(|series| {
+                let label = |name| series.get_label().iter().find(|label| label.name() == name);
+                let is_empty = is_histogram && series.get_histogram().get_sample_count() == 0;
+                let is_unused = is_empty && label("transform").is_some();
+                !is_unused && sees(label("team").map(|label| label.value()))
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
         let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::warn!(%error, "metrics could not be written");
         }
         String::from_utf8(text).unwrap_or_default()

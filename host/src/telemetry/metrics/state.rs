@@ -12,6 +12,7 @@ pub struct StateMetrics {
     disk_free: IntGauge,
     memory: IntGauge,
     hot: IntGauge,
+    buffered: IntGauge,
     restores_waiting: IntGaugeVec,
 }
 
@@ -22,12 +23,14 @@ impl StateMetrics {
         let disk_free = "Free disk under the stores (stores grow while it is above --state-disk-free-min)";
         let memory = "Memory of all memory stores on this host (limit: --state-memory-max)";
         let hot = "Memory that is set aside for hot entries (limit: --state-hot-total-max)";
+        let buffered = "Committed changes of stores that wait to be written to disk (limit: --state-buffers-max)";
         let waiting = "Restores of partitions that wait for their turn (at once: --state-restores-max)";
         Self {
             disk: r.gauges("sandbar_state_disk_bytes", disk, team),
             disk_free: r.gauge("sandbar_state_disk_free_bytes", disk_free),
             memory: r.gauge("sandbar_state_memory_bytes", memory),
             hot: r.gauge("sandbar_state_hot_bytes", hot),
+            buffered: r.gauge("sandbar_state_buffered_bytes", buffered),
             restores_waiting: r.gauges("sandbar_state_restores_waiting", waiting, team),
         }
     }
@@ -47,6 +50,10 @@ impl StateMetrics {
 
     pub fn hot(&self, bytes: u64) {
         self.hot.set(gauge_value(bytes));
+    }
+
+    pub fn buffered(&self, bytes: u64) {
+        self.buffered.set(gauge_value(bytes));
     }
 
     /// Sets the number of a team's restores that wait; `None` takes the gauge away.

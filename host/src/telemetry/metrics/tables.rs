@@ -6,6 +6,7 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::gauge_value;
 use super::registrar::Registrar;
+use crate::model::names::{TeamName, TopicName};
 
 /// Sizes of tables and how far behind they are. Cloning shares them.
 #[derive(Clone)]
@@ -17,42 +18,62 @@ pub struct TableMetrics {
     failures: IntCounterVec,
 }
 
+/// The metrics of one table. They end when it is dropped.
+pub struct TableMeter {
+    all: TableMetrics,
+    topic: String,
+    /// The team with whose rights the table is read, or `-`.
+    team: String,
+}
+
 impl TableMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
-        let topic = &["topic"];
+        let labels = &["topic", "team"];
         let bytes = "Memory of a table on this host (limit: --table-bytes-max)";
         Self {
-            entries: r.gauges("sandbar_table_entries", "Entries of a table on this host", topic),
-            bytes: r.gauges("sandbar_table_bytes", bytes, topic),
-            lag: r.gauges("sandbar_table_lag_records", "Records of the topic that a table has not read yet", topic),
-            stale: r.gauges("sandbar_table_stale_seconds", "Time since a table last followed its topic", topic),
-            failures: r.counters("sandbar_table_failures_total", "Reads of a table that failed", topic),
+            entries: r.gauges("sandbar_table_entries", "Entries of a table on this host", labels),
+            bytes: r.gauges("sandbar_table_bytes", bytes, labels),
+            lag: r.gauges("sandbar_table_lag_records", "Records of the topic that a table has not read yet", labels),
+            stale: r.gauges("sandbar_table_stale_seconds", "Time since a table last followed its topic", labels),
+            failures: r.counters("sandbar_table_failures_total", "Reads of a table that failed", labels),
         }
     }
 
-    pub fn update(&self, topic: &str, entries: usize, bytes: usize, lag: u64) {
-        let label = &[topic];
-        self.entries.with_label_values(label).set(gauge_value(entries as u64));
-        self.bytes.with_label_values(label).set(gauge_value(bytes as u64));
-        self.lag.with_label_values(label).set(gauge_value(lag));
+    pub fn table(&self, topic: &TopicName, team: Option<&TeamName>) -> TableMeter {
+        let team = team.map_or("-", |team| team.as_str()).to_owned();
+        TableMeter { all: self.clone(), topic: topic.to_string(), team }
+    }
+}
+
+impl TableMeter {
+    fn labels(&self) -> [&str; 2] {
+        [&self.topic, &self.team]
+    }
+
+    pub fn update(&self, entries: usize, bytes: usize, lag: u64) {
+        let values = [entries as u64, bytes as u64, lag];
+        for (gauges, value) in [&self.all.entries, &self.all.bytes, &self.all.lag].into_iter().zip(values) {
+            gauges.with_label_values(&self.labels()).set(gauge_value(value));
+        }
     }
 
     /// Sets the time since the table last followed its topic.
-    pub fn stale(&self, topic: &str, age: Duration) {
-        self.stale.with_label_values(&[topic]).set(gauge_value(age.as_secs()));
+    pub fn stale(&self, age: Duration) {
+        self.all.stale.with_label_values(&self.labels()).set(gauge_value(age.as_secs()));
     }
 
     /// Counts a read that broke off.
-    pub fn failed(&self, topic: &str) {
-        self.failures.with_label_values(&[topic]).inc();
+    pub fn failed(&self) {
+        self.all.failures.with_label_values(&self.labels()).inc();
     }
+}
 
-    /// Takes away the metrics of a table that nobody uses any more.
-    pub fn forget(&self, topic: &str) {
+impl Drop for TableMeter {
+    fn drop(&mut self) {
         // An error says that the metric is not there.
-        let _ = self.failures.remove_label_values(&[topic]);
-        for gauges in [&self.entries, &self.bytes, &self.lag, &self.stale] {
-            let _ = gauges.remove_label_values(&[topic]);
+        let _ = self.all.failures.remove_label_values(&self.labels());
+        for gauges in [&self.all.entries, &self.all.bytes, &self.all.lag, &self.all.stale] {
+            let _ = gauges.remove_label_values(&self.labels());
         }
     }
 }

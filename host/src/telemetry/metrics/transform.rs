@@ -33,6 +33,7 @@ pub struct TransformMetrics {
     aborted: IntCounterVec,
     pauses: IntCounterVec,
     swaps: IntCounterVec,
+    table_look_ups: IntCounterVec,
     lag: IntGaugeVec,
     worker_state: IntGaugeVec,
     quarantined: IntGaugeVec,
@@ -93,6 +94,11 @@ impl TransformMetrics {
                 "Revisions that a worker swapped in, by the result of their trial",
                 &["result"],
             ),
+            table_look_ups: r.counters(
+                "sandbar_table_lookups_total",
+                "Look-ups in a table: hit, or miss where it has no such key",
+                &["table", "result"],
+            ),
             swap_pause: r.histogram("sandbar_swap_pause_seconds", swap_pause, buckets(0.000_5, 1.6, 18)),
             worker_state: r.gauges("sandbar_worker_state", "1 for the state that the transform is in", &["state"]),
             quarantined: r.gauges("sandbar_quarantined", quarantined, &[]),
@@ -109,6 +115,11 @@ impl TransformMetrics {
     pub fn output(&self, topic: &TopicName) -> TopicMetrics {
         let label = &[topic.as_str()];
         TopicMetrics { records: self.records_out.with_label_values(label), bytes: self.bytes_out.with_label_values(label) }
+    }
+
+    /// Returns the counter of a table's look-ups that were a `hit` or a `miss`.
+    pub fn table_look_ups(&self, table: &str, result: &str) -> IntCounter {
+        self.table_look_ups.with_label_values(&[table, result])
     }
 
     /// Counts a record that failed for good.

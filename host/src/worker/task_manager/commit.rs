@@ -55,7 +55,21 @@ impl TaskManager {
     /// Returns true if everything that is pending is to be done and committed now.
     pub(super) fn is_due(&self, now: Monotonic) -> bool {
         let is_closed_to_more = self.states.are_needed() && self.transaction.is_open();
-        is_closed_to_more || self.transaction.is_overdue(now, Duration::ZERO)
+        is_closed_to_more || self.transaction.is_overdue(now.after(self.commit_lead()), Duration::ZERO)
+    }
+
+    /// The time by which a commit comes before its deadline: the deadline is for little work, and there may be much. That is
+    /// as much as a batch holds.
+    pub(super) fn commit_lead(&self) -> Duration {
+        let &Settings { commit_interval, commit_interval_min, batch_records, batch_bytes, .. } = &self.revision().settings;
+        let lead = commit_interval.saturating_sub(commit_interval_min);
+        let is_much = || {
+            let bytes = self.stats.held_bytes() + self.pending_bytes() as u64;
+            bytes >= batch_bytes as u64
+                || self.stats.records() >= batch_records as u64
+                || self.tasks.values().any(Task::has_full_batch)
+        };
+        if !lead.is_zero() && is_much() { lead } else { Duration::ZERO }
     }
 
     /// Returns true if the open transaction is to be committed before its time: its work waits in memory.
@@ -214,11 +228,9 @@ impl TaskManager {
         self.forget_work();
         let faulty = self.states.roll_back();
         self.wait_for_states(&faulty);
-        for task in self.tasks.values_mut() {
-            task.rewind();
-            self.session.seek(task.id(), task.committed_offset()).map_err(as_restart)?;
-        }
-        Ok(())
+        self.tasks.values_mut().for_each(Task::rewind);
+        let places: Vec<_> = self.tasks.values().map(|task| (task.id(), task.committed_offset())).collect();
+        self.session.seek_all(&places).map_err(as_restart)
     }
 
     /// Forgets the work of the transaction. With at-least-once delivery it is in the log all the same.

@@ -14,8 +14,9 @@ const POLL_RECORDS_MAX: usize = 4096;
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
 impl TaskManager {
-    /// Hands the session's records to their tasks, and keeps a rebalance for the boundary.
-    pub(super) fn poll(&mut self, now: Now, idle_wait: Duration) -> Result<(), SessionError> {
+    /// Hands the session's records to their tasks, and keeps a rebalance for the boundary. Returns true if there was no work
+    /// to do before records came.
+    pub(super) fn poll(&mut self, now: Now, idle_wait: Duration) -> Result<bool, SessionError> {
         let timeout = self.poll_timeout(now, idle_wait);
         let tasks = &mut self.tasks;
         self.rebalance = self.session.poll(timeout, POLL_RECORDS_MAX, &mut |partition, record| {
@@ -23,7 +24,7 @@ impl TaskManager {
                 task.offer(record);
             }
         })?;
-        Ok(())
+        Ok(!timeout.is_zero())
     }
 
     /// The time until there is work to do: none if there is some, else until the next task, deadline or back-off is due.
@@ -32,8 +33,9 @@ impl TaskManager {
         if !self.transaction.is_backing_off(now.mono) && (has_backlog || self.is_due(now.mono)) {
             return Duration::ZERO;
         }
-        let times = self.transaction.times().map(|at| at.since(now.mono));
-        let left = self.tasks.values().filter_map(|task| task.time_left(now)).chain(times);
+        let commits_in = self.transaction.deadline().map(|at| at.since(now.mono.after(self.commit_lead())));
+        let times = self.transaction.times().chain(self.commit_passed_at).map(|at| at.since(now.mono));
+        let left = self.tasks.values().filter_map(|task| task.time_left(now)).chain(times).chain(commits_in);
         left.filter(|left| !left.is_zero()).min().unwrap_or(idle_wait).max(WAIT_MIN).min(idle_wait)
     }
 

@@ -34,6 +34,7 @@ impl TaskManager {
     }
 
     fn begin_tasks(&mut self, assigned: &[CommitOffset], now: Now) {
+        self.rest.stir();
         for assigned in assigned {
             let task = self.new_task(assigned, now);
             tracing::info!(
@@ -49,6 +50,7 @@ impl TaskManager {
 
     fn new_task(&mut self, assigned: &CommitOffset, now: Now) -> Task {
         let mut task = Task::new(assigned, self.revision().clone(), self.rollout.is_on_trial());
+        task.sign_as(self.session.name());
         task.plan_tick(now);
         task.limit_rows(self.portion.rows_max());
         if self.states.are_needed() {
@@ -84,6 +86,7 @@ impl TaskManager {
 
     /// Drops the tasks of these partitions, and the states that no task has any more.
     fn forget(&mut self, partitions: &[TopicPartition]) {
+        self.rest.stir();
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.unplaced.remove(partitions);
         self.paused.retain(|partition| !partitions.contains(partition));

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use sandbar::catalog::{Catalog, CatalogError, Change, ChangeResult, Outcome, Precondition, Request};
 use sandbar::embedded::{EmbeddedLog, Options};
-use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::audit::Actor;
+use sandbar::model::names::{Digest, TeamName, TransformId};
 use sandbar::model::revision::{Desired, Progress};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord, NewTopic};
@@ -34,7 +35,16 @@ fn put(catalog: &Catalog, expected: Precondition, config: usize) -> Result<Chang
 }
 
 fn request(expected: Precondition, change: Change) -> Request {
-    Request { expected, change, key: None, now: Timestamp(1), committed: Progress::default(), growth: None }
+    Request {
+        expected,
+        change,
+        key: None,
+        actor: Actor::anyone(),
+        now: Timestamp(1),
+        committed: Progress::default(),
+        growth: None,
+        signature: None,
+    }
 }
 
 fn foreign(key: Option<&[u8]>, value: Option<&[u8]>) -> LogRecord {
@@ -127,6 +137,35 @@ fn damaged_copies_are_replaced_or_refused_never_handed_out() {
     assert!(matches!(catalog.module(&digest), Err(CatalogError::Corrupt(found)) if found == digest));
     assert!(catalog.put_module(b"module").expect("stored").new, "storing it again repairs it");
     assert_eq!(catalog.module(&digest).expect("readable").as_deref(), Some(&b"module"[..]));
+}
+
+#[test]
+fn teams_that_upload_a_module_on_several_hosts_all_have_it() {
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    let catalog = open(&log, dir.path());
+    let team = |name: &str| -> TeamName { name.parse().expect("valid") };
+    let upload = |name: &str| catalog.put_module_for(MODULE, Some(&team(name))).expect("stored");
+    let manifest = || log.all(MODULES, 0).pop().expect("a manifest");
+    assert!(upload("one").new);
+    // Another host, which knows of the first upload alone, writes behind the second.
+    *log.behind.lock().expect("unpoisoned") = Some((MODULES.parse().expect("valid"), manifest()));
+    assert!(!upload("two").new);
+    // And one has written what this host has not read yet.
+    log.is_held.store(true, Ordering::Relaxed);
+    let mut theirs = manifest();
+    let text = String::from_utf8(theirs.value.take().expect("a value")).expect("text");
+    theirs.value = Some(text.replace("[\"one\",", "[\"one\",\"three\",").into_bytes());
+    log.append(&MODULES.parse().expect("valid"), Some(0), vec![theirs]).expect("written");
+    std::thread::scope(|scope| {
+        scope.spawn(|| upload("four"));
+        std::thread::sleep(Duration::from_millis(200));
+        log.is_held.store(false, Ordering::Relaxed);
+    });
+    for (name, has_it) in [("one", true), ("two", true), ("three", true), ("four", true), ("five", false)] {
+        let found = catalog.module_of(&team(name), &Digest::of(MODULE)).expect("readable");
+        assert_eq!(found.as_deref(), has_it.then_some(MODULE), "{name}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sandbar::catalog::{Catalog, CatalogError, Change, Precondition, Request};
+use sandbar::model::audit::Actor;
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
@@ -25,9 +26,11 @@ fn change(catalog: &Catalog, id: &str, change: Change) -> Result<(), CatalogErro
         expected: Precondition::Any,
         change,
         key: None,
+        actor: Actor::anyone(),
         now: Timestamp::now(),
         committed: Progress::default(),
         growth: None,
+        signature: None,
     };
     catalog.change(&id, request).map(drop)
 }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
-use sandbar::api::{ApiLimits, ApiState, Gate, Runtime, Server, ServerLimits, router};
+use sandbar::access::{Access, AdminTokens, ClientRoles, Tokens};
+use sandbar::api::{ApiLimits, ApiState, Gate, Redirects, Runtime, Server, ServerLimits, router};
+use sandbar::audit::{AuditLog, Refusals};
 use sandbar::catalog::Catalog;
 use sandbar::cluster::LogTopics;
 use sandbar::deployment::ModuleChecker;
@@ -12,7 +14,7 @@ use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::spec::Spec;
-use sandbar::model::status::{HostStatus, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
+use sandbar::model::status::{HostStatus, LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, Log};
 use sandbar::positions::Positions;
@@ -97,6 +99,8 @@ impl Guest for Echo {
 #[derive(Default)]
 pub struct Running {
     pub not_ready: Mutex<Vec<String>>,
+    /// The last error of the transform on host a.
+    pub error: Mutex<Option<LastError>>,
     /// The URL of host b, which has partition 1 then.
     pub neighbour: Mutex<Option<String>>,
     /// True while look-ups of the key `held` have no answer.
@@ -125,10 +129,11 @@ impl Runtime for Running {
             revision: 1,
             rollout: Rollout { revision: 1, state: RolloutState::Complete, error: None },
             host: "a".into(),
-            error: None,
+            error: self.error.lock().expect("unpoisoned").clone(),
             partitions: vec![partition(0, 5), partition(1, 2)],
             truncated: false,
             omitted: None,
+            hosts_wanted: None,
         });
         let mut statuses: Vec<TransformStatus> = status.into_iter().collect();
         if self.neighbour.lock().expect("unpoisoned").is_some()
@@ -194,6 +199,11 @@ pub fn open<L: Log>(log: &Arc<L>, dir: &std::path::Path) -> Catalog {
     Catalog::open(log, &"test".parse().expect("valid"), dir.join("modules"), Metrics::new()).expect("opens")
 }
 
+/// A client may be sent to `b` only.
+fn redirects() -> Redirects {
+    Redirects::new(None, &[], &["b".to_owned()], false).expect("valid")
+}
+
 /// The memory of transforms' positions.
 fn positions<L: Log>(log: &Arc<L>) -> Positions {
     let log: Arc<dyn Log> = log.clone();
@@ -206,6 +216,30 @@ fn feeds<L: Log>(log: &Arc<L>) -> LogTopics {
     let feeds = LogTopics::new(&log, &"test".parse().expect("valid"), Duration::from_secs(3600));
     feeds.ensure().expect("created");
     feeds
+}
+
+fn audit<L: Log>(log: &Arc<L>) -> AuditLog {
+    let log: Arc<dyn Log> = log.clone();
+    AuditLog::new(log, &"test".parse().expect("valid"))
+}
+
+/// The callers that a host on this log recognises.
+pub fn access<L: Log>(log: &Arc<L>, is_required: bool, admin_tokens: AdminTokens) -> Access {
+    let audit = audit(log);
+    let log: Arc<dyn Log> = log.clone();
+    let tokens = Tokens::open(log, &"test".parse().expect("valid"), audit).expect("opens");
+    Access { is_required, admin_tokens, tokens: Arc::new(tokens), client_roles: ClientRoles::default(), oidc: None }
+}
+
+/// Serves the API on a free port. Returns its URL.
+pub async fn serve(state: &ApiState, limits: ServerLimits) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    let routes = Arc::new(OnceLock::from(router(state.clone())));
+    let gate = Gate::new(None, &["sandbar.example".parse().expect("valid")]);
+    let server = Server { gate, limits, metrics: state.metrics.clone(), tls: None, routes };
+    tokio::spawn(server.serve(listener, state.shutdown.clone()));
+    base
 }
 
 impl Host {
@@ -255,6 +289,7 @@ impl<L: Log> Host<L> {
             host: "a".into(),
             cluster: "test".parse().expect("valid"),
             topics_api: true,
+            redirects: redirects(),
             limits: api_limits(ApiLimits {
                 module_bytes_max: MODULE_BYTES_MAX,
                 body_time: Duration::from_millis(1500),
@@ -266,19 +301,20 @@ impl<L: Log> Host<L> {
             }),
             metrics: metrics.http.clone(),
             team_metrics: metrics.teams.clone(),
+            signing_metrics: metrics.signing.clone(),
             teams,
-            render_metrics: Arc::new(|| "sandbar_up 1\n".into()),
+            access: Arc::new(access(&log, false, AdminTokens::default())),
+            access_metrics: metrics.access.clone(),
+            redaction_metrics: metrics.redaction.clone(),
+            audit: audit(&log),
+            refusals: Refusals::new(audit(&log)),
+            render_metrics: Arc::new(|_| "sandbar_up 1\n".into()),
             on_request: Arc::new(move |method, route, status, seconds| {
                 assert!(seconds >= 0.0);
                 reported.lock().expect("unpoisoned").push(format!("{method} {route} {status}"));
             }),
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let base = format!("http://{}", listener.local_addr().expect("bound"));
-        let routes = Arc::new(OnceLock::from(router(state.clone())));
-        let gate = Gate::new(None, &["sandbar.example".parse().expect("valid")]);
-        let server = Server { gate, limits, metrics: state.metrics.clone(), routes };
-        tokio::spawn(server.serve(listener, state.shutdown.clone()));
+        let base = serve(&state, limits).await;
         Self { base, log, running, requests, state, metrics, client: reqwest::Client::new(), _down: down, _dir: dir }
     }
 

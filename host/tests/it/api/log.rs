@@ -9,8 +9,8 @@ use sandbar::model::murmur2::partition_for;
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError,
-    SessionOptions, TopicInfo, TopicReader,
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, PartitionWrite, Session,
+    SessionError, SessionOptions, TopicInfo, TopicReader,
 };
 
 /// Cloning shares it.
@@ -18,11 +18,15 @@ use sandbar::ports::{
 pub struct MemoryLog {
     topics: Arc<Mutex<BTreeMap<TopicName, Vec<Vec<LogRecord>>>>>,
     compacted: Arc<Mutex<BTreeSet<TopicName>>>,
-    /// The number of the newest exclusive writer.
-    epoch: Arc<AtomicU64>,
+    /// The number of the newest exclusive writer. A commit holds it, so that no newer writer begins meanwhile.
+    epoch: Arc<Mutex<u64>>,
     /// The number of commits that are carried out and then not answered.
     pub unanswered: Arc<AtomicU64>,
     appended: Arc<Condvar>,
+    /// A record that another host writes right behind the next ones for its topic, into the first partition.
+    pub behind: Arc<Mutex<Option<(TopicName, LogRecord)>>>,
+    /// While it is true, readers get no record.
+    pub is_held: Arc<AtomicBool>,
     pub unavailable: Arc<AtomicBool>,
     /// Bytes of values that were read.
     pub bytes_read: Arc<AtomicU64>,
@@ -109,11 +113,14 @@ impl ExclusiveWriter for Exclusive {
         Ok(self.log.offsets(topic, partition)?.1)
     }
 
-    fn commit(self: Box<Self>, topic: &TopicName, partition: i32, records: Vec<LogRecord>) -> Result<(), ExclusiveError> {
-        if self.log.epoch.load(Ordering::Relaxed) != self.epoch {
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
+        let newest = self.log.epoch.lock().expect("unpoisoned");
+        if *newest != self.epoch {
             return Err(ExclusiveError::Fenced("a newer writer took over".into()));
         }
-        self.log.append(topic, Some(partition), records)?;
+        for PartitionWrite { topic, partition, records } in writes {
+            self.log.append(topic, Some(*partition), records.clone())?;
+        }
         let fewer = |left: u64| left.checked_sub(1);
         match self.log.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
             Ok(_) => Err(ExclusiveError::Unknown("no answer".into())),
@@ -121,14 +128,7 @@ impl ExclusiveWriter for Exclusive {
         }
     }
 
-    fn commit_with_offsets(
-        self: Box<Self>,
-        _: &TopicName,
-        _: i32,
-        _: LogRecord,
-        _: &str,
-        _: &[GroupOffset],
-    ) -> Result<(), ExclusiveError> {
+    fn commit_with_offsets(self: Box<Self>, _: &[PartitionWrite], _: &str, _: &[GroupOffset]) -> Result<(), ExclusiveError> {
         Err(LogError::Refused("this log has no groups".into()).into())
     }
 }
@@ -136,8 +136,9 @@ impl ExclusiveWriter for Exclusive {
 impl Log for MemoryLog {
     fn exclusive(&self, _: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
         self.available()?;
-        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Box::new(Exclusive { log: self.clone(), epoch }))
+        let mut newest = self.epoch.lock().expect("unpoisoned");
+        *newest += 1;
+        Ok(Box::new(Exclusive { log: self.clone(), epoch: *newest }))
     }
 
     fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
@@ -196,6 +197,10 @@ impl Log for MemoryLog {
             let partition = &mut partitions[partition.unwrap_or(hashed) as usize];
             partition.push(LogRecord { offset: partition.len() as i64, ..record });
         }
+        if let Some((_, record)) = self.behind.lock().expect("unpoisoned").take_if(|(of, _)| *of == *topic) {
+            let first = &mut partitions[0];
+            first.push(LogRecord { offset: first.len() as i64, ..record });
+        }
         self.appended.notify_all();
         Ok(())
     }
@@ -213,6 +218,9 @@ impl Log for MemoryLog {
         loop {
             self.available()?;
             let records = &topics.get(topic).ok_or_else(|| missing(topic))?[partition as usize];
+            let is_held = self.is_held.load(Ordering::Relaxed);
+            let end = if is_held { records.len().min(offset as usize) } else { records.len() };
+            let records = &records[..end];
             let left = deadline.saturating_duration_since(Instant::now());
             if records.len() as i64 > offset || left.is_zero() {
                 let mut bytes_left = bytes_max;

@@ -84,6 +84,9 @@ async fn another_hosts_entry_is_at_its_address() {
     let answer = client.get(format!("{}{path}", host.base)).send().await.expect("an answer");
     assert_eq!(answer.status(), 307);
     assert_eq!(answer.headers()["location"], format!("http://b:8080{path}"));
+    // The URL comes from a topic: it may be anybody's.
+    *host.running.neighbour.lock().expect("unpoisoned") = Some("http://evil.example/".into());
+    host.get(&path).await.refused(503, "E055");
 }
 
 #[tokio::test(flavor = "multi_thread")]

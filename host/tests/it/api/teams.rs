@@ -8,6 +8,7 @@ use sandbar::ports::Log;
 use serde_json::{Value, json};
 
 use super::host::{Answer, GOOD, Host, shop_log};
+use super::log::MemoryLog;
 
 const TEAM: &str = "/v1/teams/orders";
 
@@ -192,4 +193,89 @@ async fn uploads_of_a_day_have_a_ceiling_for_each_team() {
     assert_eq!(names, ["orders"], "a name in an upload makes no team");
     upload(&host, "?team=Orders", GOOD).await.refused(400, "E028");
     assert_eq!(ceiling(&host.get(TEAM).await.expect(200), "upload_bytes_per_day_max").0, Some(8 + 11));
+}
+
+const RIGHTS: &str = "
+teams:
+  orders:
+    topics:
+      owns: [orders.*]
+      read: [shop.orders]
+      write: [stock.in]
+      accepts_from: [stock]
+  stock:
+    topics:
+      owns: [stock.*]
+      read: ['shop.*', 'orders.o*']
+      write: ['*']
+";
+
+/// A log with topics of both teams, of the shop, and of other programs.
+async fn start_with_rights(folder: &tempfile::TempDir) -> Host {
+    let names = ["shop.orders", "shop.restocks", "orders.out", "stock.in", "_schemas", "connect-status", "a-s-changelog"];
+    let log = std::sync::Arc::new(MemoryLog::with_topics(&names.map(|name| (name, 1))));
+    Host::start_with_teams(log, &folder.path().join("teams.yaml")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_deploys_with_the_topics_that_it_may_use() {
+    let folder = folder(RIGHTS);
+    let host = start_with_rights(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    let spec = |input: &str, output: &str| json!({"module": digest, "inputs": [input], "outputs": {"o": output}});
+    let refusals = [
+        ("orders", spec("shop.restocks", "orders.out"), "E064", "inputs[0]"),
+        ("orders", spec("shop.none", "orders.none"), "E064", "inputs[0]"),
+        ("orders", spec("shop.orders", "shop.restocks"), "E064", "outputs.o"),
+        ("orders", spec("shop.orders", "stock.in"), "E065", "outputs.o"),
+        ("orders", spec("_schemas", "orders.out"), "E064", "inputs[0]"),
+        ("stock", spec("shop.orders", "connect-status"), "E064", "outputs.o"),
+        ("stock", spec("a-s-changelog", "stock.in"), "E064", "inputs[0]"),
+        ("other", spec("shop.orders", "_schemas"), "E064", "outputs.o"),
+        ("other", spec("shop.orders", "stock.in"), "E065", "outputs.o"),
+    ];
+    for (team, spec, code, field) in refusals {
+        let path = format!("/v1/teams/{team}/transforms/t");
+        for way in [path.clone(), format!("{path}?dry_run=true")] {
+            let problem = host.put(&way, &spec).await.refused(403, code);
+            assert_eq!(problem["errors"][0]["field"], field, "{team} {spec}: {problem}");
+            let text = problem.to_string();
+            assert!(!text.contains("does not exist"), "no word about a topic that is not theirs: {text}");
+        }
+        // Records of a topic that is not the team's would come back as outputs.
+        let trial = json!({"spec": spec, "live": {"records": 1}});
+        let request = host.request("POST", &format!("{path}/test")).json(&trial);
+        Answer::of(request).await.refused(403, code);
+    }
+    let dead_letters = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"},
+        "on_error": {"dead_letter_topic": "shop.restocks"}});
+    let problem = host.put(&transform("t"), &dead_letters).await.refused(403, "E064");
+    assert_eq!(problem["errors"][0]["field"], "on_error.dead_letter_topic");
+    let table = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"},
+        "tables": {"t": "shop.restocks"}});
+    let problem = host.put(&transform("t"), &table).await.refused(403, "E064");
+    assert_eq!(problem["errors"][0]["field"], "tables.t");
+
+    let shown = host.get(TEAM).await.expect(200)["topics"].clone();
+    let expected = json!({"owns": ["orders.*"], "read": ["shop.orders"], "write": ["stock.in"], "accepts_from": ["stock"]});
+    assert_eq!((shown, host.get("/v1/teams/other").await.expect(200).get("topics")), (expected, None));
+    host.put(&transform("t"), &spec("shop.orders", "orders.out")).await.expect(202);
+    // It is accepted by the owner, and granted.
+    host.put("/v1/teams/stock/transforms/t", &spec("shop.restocks", "orders.out")).await.expect(202);
+    host.put("/v1/teams/other/transforms/t", &spec("_schemas", "shop.restocks")).await.expect(202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_needs_the_rights_of_today() {
+    let folder = folder(RIGHTS);
+    let host = start_with_rights(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    for n in [1, 2] {
+        let spec = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "config": {"n": n}});
+        host.put(&transform("t"), &spec).await.expect(202);
+    }
+    replace(folder.path(), "teams: {orders: {topics: {read: [shop.orders]}}}");
+    until(&host, |team| team["topics"]["owns"] == json!([])).await;
+    host.post(&format!("{}/rollback", transform("t"))).await.refused(403, "E064");
+    assert_eq!(host.get(&transform("t")).await.expect(200)["revision"], 2, "nothing was changed");
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct Reply {
     /// `GET /v1/hosts`: method and path, with the query.
     pub route: String,
-    /// 0: the request is read, then the connection breaks.
+    /// 0: the request is read, then the connection breaks. 307: the body is the redirect's target.
     pub status: u16,
     pub body: String,
 }
@@ -86,7 +86,8 @@ fn answer(mut stream: TcpStream, replies: &mut Vec<Reply>, log: &Mutex<Vec<Recor
     log.lock().expect("unpoisoned").push(request);
     if reply.status > 0 {
         let Reply { status, body, .. } = reply;
-        let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let location = if status == 307 { format!("Location: {body}\r\n") } else { String::new() };
+        let head = format!("HTTP/1.1 {status} x\r\n{location}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         // The client may be gone: then its test says so.
         let _ = stream.write_all((head + &body).as_bytes());
     }

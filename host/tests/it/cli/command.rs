@@ -34,7 +34,14 @@ pub struct Dev {
 /// The binary, without the settings of the test's environment.
 pub fn sandbar(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
-    command.current_dir(folder).env_remove("SANDBAR_URL").env("XDG_CONFIG_HOME", folder.join("config"));
+    command
+        .current_dir(folder)
+        .env_remove("SANDBAR_URL")
+        .env_remove("SANDBAR_TOKEN")
+        .env_remove("SANDBAR_CA")
+        // Nothing of a test goes into the keyring of whoever runs it.
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/dev/null")
+        .env("XDG_CONFIG_HOME", folder.join("config"));
     command.stdin(Stdio::null());
     command
 }
@@ -99,14 +106,31 @@ impl Dev {
         let mut command = sandbar(folder);
         command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]).args(options);
         let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
-        let mut host = Self { url: format!("http://{address}"), process };
-        host.wait_ready(folder);
+        let url = format!("http://{address}");
+        let mut host = Self { url: url.clone(), process };
+        host.wait_ready(folder, || ureq::get(format!("{url}/readyz")).call().is_ok());
         host
     }
 
-    fn wait_ready(&mut self, folder: &Path) {
+    /// Starts a host with TLS, which answers to `localhost`. `client` are the words with which the command line reaches it.
+    pub fn start_secure(folder: &Path, options: &[&str], client: &[&str]) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let log = std::fs::File::create(folder.join("host.log")).expect("writable");
+        let mut command = sandbar(folder);
+        command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]).args(options);
+        let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+        let url = format!("https://localhost:{}", address.port());
+        let mut host = Self { url: url.clone(), process };
+        host.wait_ready(folder, || {
+            let ran = RunResult::of(sandbar(folder).args(["hosts", "--url", &url]).args(client));
+            assert!(ran.code == 0 || ran.err.contains("no host answers") || ran.err.contains("is starting"), "{ran:?}");
+            ran.code == 0
+        });
+        host
+    }
+
+    fn wait_ready(&mut self, folder: &Path, ready: impl Fn() -> bool) {
         let started = Instant::now();
-        let ready = || ureq::get(format!("{}/readyz", self.url)).call().is_ok();
         while !ready() {
             let log = || std::fs::read_to_string(folder.join("host.log")).unwrap_or_default();
             let ended = self.process.try_wait().expect("our own child");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component of `tests/guests/fixture`.
-fn fixture() -> PathBuf {
+pub fn fixture() -> PathBuf {
     let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
     std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(built, PathBuf::from).join("guest_fixture.wasm")
 }
@@ -116,4 +116,64 @@ fn errors_that_the_module_logs_are_shown_as_errors() {
         assert_eq!(!logged.is_empty(), is_shown, "{filter}: {done:?}");
         assert!(logged.iter().all(|line| line["level"] == "error"), "{logged:?}");
     }
+}
+
+#[test]
+fn secrets_are_those_of_the_named_team() {
+    let vault = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(vault.path().join("shop")).expect("made");
+    std::fs::write(vault.path().join("shop/token"), "hunter2").expect("written");
+    let folder = vault.path().to_str().expect("text");
+    let config = "{mode: echo, tag: {secret: 'file:token'}}";
+    let done = run(&fixture(), config, &["--secrets-dir", folder, "--team", "shop"], "{\"value\": \"a\"}");
+    assert_eq!(lines(&done.stdout)[0]["headers"], json!([{"name": "tag", "value": "hunter2"}]), "{done:?}");
+    for args in [&["--secrets-dir", folder][..], &[], &["--secrets-dir", "/nowhere"]] {
+        let done = run(&fixture(), config, args, "{\"value\": \"a\"}");
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(1) && error.contains("secret"), "{done:?}");
+        assert!(done.stdout.is_empty(), "{done:?}");
+    }
+}
+
+/// The module of `transforms/reorder-trigger`, with one row in its table and a line of that product: its output, its errors
+/// and its exit code.
+fn reorder(keys: &[&str]) -> (Vec<Value>, String, Option<i32>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("products.ndjson");
+    let row = |key: &&str| {
+        let after = r#"{"product_id":7,"stock":30,"reorder_threshold":20,"reorder_quantity":50}"#;
+        format!("{{\"key\":{key},\"value\":{{\"before\":null,\"after\":{after},\"source\":{{}},\"op\":\"c\"}}}}\n")
+    };
+    std::fs::write(&file, keys.iter().map(row).collect::<String>()).expect("written");
+    let table = format!("products={}", file.display());
+    let stores = ["--state", "levels", "--state", "restocks", "--state", "recheck"];
+    let args = [&stores[..], &["--table", &table, "--output", "levels", "--output", "reorders"]].concat();
+    let line = r#"{"key":{"product_id":7},"value":{"order_id":1,"product_id":7,"quantity":11,"at_ms":1}}"#;
+    let module = fixture().with_file_name("reorder_trigger.wasm");
+    let done = run(&module, "{}", &args, line);
+    (lines(&done.stdout), String::from_utf8(done.stderr).expect("text"), done.status.code())
+}
+
+#[test]
+fn a_table_is_looked_up_by_what_its_keys_say() {
+    let wrapped =
+        r#"{"schema":{"type":"struct","fields":[{"type":"int32","field":"product_id"}]},"payload":{"product_id":7}}"#;
+    for key in [r#"{"product_id":7}"#, r#"{"product_id": 7}"#, wrapped] {
+        let (outputs, errors, code) = reorder(&[key]);
+        let targets: Vec<Option<&str>> = outputs.iter().map(|output| output["target"].as_str()).collect();
+        assert_eq!((targets, errors.as_str(), code), (vec![Some("levels"), Some("reorders")], "", Some(0)), "{key}");
+    }
+}
+
+#[test]
+fn a_table_that_no_look_up_hits_is_told() {
+    let (outputs, errors, code) = reorder(&[r#"{"product_id":"7"}"#]);
+    assert_eq!((outputs, code), (Vec::new(), Some(0)));
+    let warning = lines(errors.as_bytes())[0]["warning"].as_str().expect("a warning").to_owned();
+    for part in ["table products", "none of 1 look-ups", r#"{"product_id":7}"#, r#"{"product_id":"7"}"#] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    let (_, errors, code) = reorder(&[r#"{"product_id":7}"#, r#"{"product_id": 7}"#]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("E235") && errors.contains("table products"), "{errors}");
 }

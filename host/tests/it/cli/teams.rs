@@ -19,7 +19,12 @@ fn team(file_error: Option<&str>) -> Value {
         ceiling("team_log_lines_max", None, 1000, "count"),
         ceiling("of_a_newer_host", Some(7), 9, "parsecs"),
     ];
-    json!({ "team": "shop", "cpu_weight": 3, "allow_cycle": false, "ceilings": ceilings, "file_error": file_error })
+    let redact = json!([{ "topic": "shop.orders", "paths": ["$.email", "$..phone\u{7}"], "keys": true,
+        "headers": ["authorization"], "values": false, "viewers": true, "shown_to": ["stock"] }]);
+    let topics = json!({ "owns": ["shop.*"], "read": ["*", "_schemas"], "write": [], "accepts_from": ["stock"],
+        "redact": redact });
+    json!({ "team": "shop", "cpu_weight": 3, "allow_cycle": false, "ceilings": ceilings, "topics": topics,
+        "file_error": file_error })
 }
 
 #[test]
@@ -38,6 +43,10 @@ fn teams_are_shown_with_their_use_in_units() {
     for row in [
         vec!["cpu_weight:", "3"],
         vec!["allow_cycle:", "false"],
+        vec!["topics.owns:", "shop.*"],
+        vec!["topics.read:", "*,", "_schemas"],
+        vec!["topics.accepts_from:", "stock"],
+        vec!["shop.orders", "$.email,", "$..phone\\u{7}", "authorization", "keys", "masked", "stock"],
         vec!["memory_bytes_max", "64MiB", "1GiB", "cluster"],
         vec!["transaction_time_max", "2s", "100ms", "10s", "cluster"],
         vec!["team_log_lines_max", "-", "1000", "cluster"],

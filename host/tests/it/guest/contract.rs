@@ -342,14 +342,12 @@ fn init_error() {
 #[test]
 fn init_loop() {
     let spec = spec(mode("init-loop"), json!({ "limits": { "batch_time": "50ms" } }));
-    let best = (0..3).map(|_| {
-        let started = Instant::now();
-        let refused = modules().try_init(&spec, fixture());
-        assert!(matches!(refused, Err(ModuleError::Timeout(_))), "{refused:?}");
-        started.elapsed()
-    });
-    let best = best.min().expect("three");
-    assert!(best < Duration::from_millis(50) + LATE_MAX, "{best:?}");
+    // Other processes of the machine take none of this time.
+    let started = thread_time();
+    let refused = modules().try_init(&spec, fixture());
+    assert!(matches!(refused, Err(ModuleError::Timeout(_))), "{refused:?}");
+    let used = thread_time() - started;
+    assert!(used < Duration::from_millis(50) + LATE_MAX, "{used:?}");
 }
 
 // === The error policy ===

@@ -215,11 +215,16 @@ impl LocalStore for OnDisk {
         self.with(|memory| memory.get(key))
     }
 
-    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+    fn scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
         self.with(|memory| memory.scan(start, end, on))
     }
 
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         self.with(|memory| memory.apply(changes, mark))
     }
 
@@ -316,7 +321,7 @@ fn a_copy_that_is_ahead_of_its_changelog_is_wiped() {
     changelogs.end(1, true);
     let mut copy = Memory::default();
     let old = (b"old".to_vec(), Some(Entry { written_at: Timestamp(5), value: b"1".to_vec() }));
-    copy.apply(&[old], &Mark { position: 10, bytes: 4, entries: 1, at: 5 }).expect("memory does not fail");
+    copy.apply(vec![old], &Mark { position: 10, bytes: 4, entries: 1, at: 5 }).expect("memory does not fail");
     let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
     let topic = "changelog".parse().expect("valid");
     let copy_age_max = copy_age_max(None);
@@ -341,7 +346,7 @@ fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
     changelogs.end(1, true);
     let disk = Disk::default();
     let mut copy = Memory::default();
-    copy.apply(&[], &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
+    copy.apply(Vec::new(), &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
     disk.lock().insert(0, copy);
     let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
     let topic = "changelog".parse().expect("valid");

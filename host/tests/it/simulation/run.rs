@@ -74,6 +74,7 @@ pub fn settings(then: Then, retry_attempts: u32, batch_records: usize) -> Settin
         outputs: topics(&["out.a", "out.b", "dead"]),
         delivery: Delivery::ExactlyOnce,
         commit_interval: Duration::from_millis(100),
+        commit_interval_min: Duration::from_millis(100),
         transaction_timeout: Duration::from_secs(15),
         batch_records,
         batch_bytes: 4096,

@@ -1,4 +1,5 @@
-//! A log that holds up whoever asks how many partitions a topic has, while its gate is shut.
+//! A log that holds up whoever asks how many partitions a topic has, or wants to be the one writer of an id, while the gate
+//! for that is shut.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,36 +18,35 @@ use sandbar::ports::{
 pub struct Gated {
     log: Arc<EmbeddedLog>,
     gate: Arc<Gate>,
+    /// The gate before exclusive writers.
+    pub writers: Arc<Gate>,
 }
 
 #[derive(Default)]
-struct Gate {
+pub struct Gate {
     /// True while it is shut; and how many wait before it.
     shut: Mutex<(bool, usize)>,
     changed: Condvar,
-    /// Sessions that were opened.
+    /// Sessions, or writers, that were opened.
     opened: AtomicUsize,
 }
 
 impl Gated {
     pub fn new(log: EmbeddedLog) -> Self {
-        Self { log: Arc::new(log), gate: Arc::default() }
+        Self { log: Arc::new(log), gate: Arc::default(), writers: Arc::default() }
     }
 
     pub fn shut(&self) {
-        self.gate.shut.lock().expect("unpoisoned").0 = true;
+        self.gate.shut();
     }
 
     pub fn open_gate(&self) {
-        self.gate.shut.lock().expect("unpoisoned").0 = false;
-        self.gate.changed.notify_all();
+        self.gate.open();
     }
 
     /// Waits until somebody waits before it.
     pub fn wait_for_somebody(&self, patience: Duration) {
-        let shut = self.gate.shut.lock().expect("unpoisoned");
-        let waited = self.gate.changed.wait_timeout_while(shut, patience, |(_, waiting)| *waiting == 0).expect("unpoisoned");
-        assert!(!waited.1.timed_out(), "nobody came to the gate");
+        self.gate.wait_for_somebody(patience);
     }
 
     pub fn sessions_opened(&self) -> usize {
@@ -55,6 +55,27 @@ impl Gated {
 }
 
 impl Gate {
+    pub fn shut(&self) {
+        self.shut.lock().expect("unpoisoned").0 = true;
+    }
+
+    pub fn open(&self) {
+        self.shut.lock().expect("unpoisoned").0 = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody waits before it.
+    pub fn wait_for_somebody(&self, patience: Duration) {
+        let shut = self.shut.lock().expect("unpoisoned");
+        let waited = self.changed.wait_timeout_while(shut, patience, |(_, waiting)| *waiting == 0).expect("unpoisoned");
+        assert!(!waited.1.timed_out(), "nobody came to the gate");
+    }
+
+    /// The number of those that came to the gate.
+    pub fn passed(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+
     fn pass(&self) {
         let mut shut = self.shut.lock().expect("unpoisoned");
         if !shut.0 {
@@ -117,6 +138,8 @@ impl Log for Gated {
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
+        self.writers.opened.fetch_add(1, Ordering::SeqCst);
+        self.writers.pass();
         self.log.exclusive(id)
     }
 

@@ -166,11 +166,22 @@ impl Bench {
 
     /// Makes a bench of any module, with the state of its partition.
     pub fn of(module: &[u8], spec: &Spec, state: KeyedState, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on((modules(), &Observers::default()), module, spec, state, change)
+    }
+
+    /// Makes a bench with other modules and observers than those of all tests.
+    pub fn on(
+        (modules, observers): (&Modules, &Observers),
+        module: &[u8],
+        spec: &Spec,
+        state: KeyedState,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::of(spec, 5, Vec::new(), vec![1 << 20; 2]);
         change(&mut settings);
         let topics: Vec<_> = spec.written_topics().cloned().collect();
-        let observer = Observers::default().transform(&spec.id, &spec.inputs, &topics);
-        let guests = modules().prepare(spec, 5, module, Tables::default(), Some(&observer)).expect("prepared");
+        let observer = observers.transform(&spec.id, &spec.inputs, &topics);
+        let guests = modules.prepare(spec, 5, module, Tables::default(), Some(&observer)).expect("prepared");
         let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
         let task = Task::new(&assigned, revision.clone(), false);

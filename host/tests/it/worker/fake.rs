@@ -55,8 +55,12 @@ pub struct FakeLog {
     pub calls: Vec<&'static str>,
     pub polls: usize,
     positions: BTreeMap<i32, i64>,
-    paused: BTreeSet<i32>,
+    pub paused: BTreeSet<i32>,
+    /// The partitions that were to be read without delay.
+    pub hastened: Vec<i32>,
     is_assigned: bool,
+    /// Partitions that the group gives to the session with its next poll.
+    pub given: Vec<i32>,
     /// The largest number of bytes that one poll has handed over.
     pub poll_bytes_max: usize,
 }
@@ -82,10 +86,13 @@ impl Session for FakeSession {
         if !std::mem::replace(&mut log.is_assigned, true) {
             return Ok(Some(Rebalance::Assign(log.ends.keys().map(|&partition| at(partition)).collect())));
         }
+        if !log.given.is_empty() {
+            return Ok(Some(Rebalance::Assign(std::mem::take(&mut log.given).into_iter().map(at).collect())));
+        }
         let value = vec![b'x'; log.record_bytes];
         let mut taken = 0;
         for (&partition, &end) in log.ends.iter().filter(|(partition, _)| !log.paused.contains(partition)) {
-            let position = log.positions.get_mut(&partition).expect("assigned");
+            let Some(position) = log.positions.get_mut(&partition) else { continue };
             while taken < records_max && *position < end {
                 let timestamp = NOW_MS.get() as i64;
                 let offset = *position;
@@ -127,6 +134,11 @@ impl Session for FakeSession {
 
     fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
         self.0.borrow_mut().paused.remove(&partition.partition);
+        Ok(())
+    }
+
+    fn hasten(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
+        self.0.borrow_mut().hastened.extend(partitions.iter().map(|at| at.partition));
         Ok(())
     }
 

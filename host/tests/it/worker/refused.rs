@@ -270,7 +270,7 @@ fn a_revision_on_trial_is_not_refused_for_a_record() {
     bench.append(&records[10..]);
     bench.run_until(|bench| bench.committed() == Some(50));
     let status = bench.manager.status();
-    assert_eq!((status.revision, status.on_trial, status.refused), (2, false, None));
+    assert_eq!((status.revision, status.fallback, status.refused), (2, None, None));
     assert_eq!((bench.read(&bench.output).len(), bench.read(&bench.dead).len()), (49, 1));
 }
 

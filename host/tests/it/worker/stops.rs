@@ -1,8 +1,7 @@
 //! A worker in a thread of its own, with commands: it obeys them in time, and they leave time for its records.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use sandbar::model::status::State;
 use sandbar::ports::{Log, LogRecord, OpenError, Positions, Restore, StateOpener};
 use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
 use sandbar::state::{KeyedState, Store, StoreSettings};
-use sandbar::worker::{Command, LookUp, Revisions, Worker, WorkerStatus};
+use sandbar::worker::{Command, Commands, LookUp, Rests, Revisions, Worker, WorkerStatus, inbox};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -22,17 +21,16 @@ use super::bench::{GROUP, PATIENCE, runnable, topic};
 use super::fake::{Guests, opened};
 
 struct Running {
-    commands: Sender<Command>,
+    commands: Commands,
     status: watch::Receiver<WorkerStatus>,
     thread: JoinHandle<()>,
 }
 
 fn start(log: Arc<dyn Log>, fields: &Value, changelogs: Vec<TopicName>, stores: Option<Arc<dyn StateOpener>>) -> Running {
-    let (commands, received) = channel();
+    let (commands, commands_in) = inbox::channel();
     let (published, status) = watch::channel(WorkerStatus::default());
     let (current, options) = runnable(fields, changelogs, usize::MAX, Arc::new(Guests::new(&[], 0)));
     let revisions = Revisions { current, previous: None, rejected: None };
-    let commands_in = received.into();
     let worker = Worker {
         log,
         options,
@@ -40,6 +38,7 @@ fn start(log: Arc<dyn Log>, fields: &Value, changelogs: Vec<TopicName>, stores: 
         stores,
         processors: crate::support::cpu::processors(),
         commands: commands_in,
+        rests: Rests::default(),
         status: published,
         clock: Now::read,
     };
@@ -57,7 +56,7 @@ fn wait_until(done: impl Fn() -> bool) {
 
 #[test]
 fn a_session_that_cannot_be_opened_is_given_up_at_a_stop() {
-    let config = KafkaConfig { brokers: "127.0.0.1:1".into(), properties: BTreeMap::new() };
+    let config = KafkaConfig { brokers: "127.0.0.1:1".into(), ..KafkaConfig::default() };
     let log: Arc<dyn Log> = Arc::new(KafkaLog::new(config).expect("a client"));
     let worker = start(log, &json!({}), Vec::new(), None);
     // Before it begins to open a session, a stop takes no time either.
@@ -79,11 +78,16 @@ impl LocalStore for SlowStore {
         self.0.get(key)
     }
 
-    fn scan(&self, start: &[u8], end: Option<&[u8]>, on: &mut dyn FnMut(&[u8], Entry) -> bool) -> Result<(), LocalError> {
+    fn scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        on: &mut dyn FnMut(&[u8], Entry) -> bool,
+    ) -> Result<(), LocalError> {
         self.0.scan(start, end, on)
     }
 
-    fn apply(&mut self, changes: &[Change], mark: &Mark) -> Result<(), LocalError> {
+    fn apply(&mut self, changes: Vec<Change>, mark: &Mark) -> Result<(), LocalError> {
         self.0.apply(changes, mark)
     }
 
@@ -135,9 +139,10 @@ fn a_flood_of_look_ups_leaves_time_for_records() {
     let changelogs = vec!["_sandbar.c.state.t.n.s".parse().expect("valid")];
     let worker = start(log.clone(), &json!({"state": {"s": {}}}), changelogs, Some(Arc::new(SlowStores)));
     wait_until(|| worker.status.borrow().partitions.iter().any(|partition| partition.state == State::Running));
-    let look_up = |_| {
+    let look_up = |number: usize| {
         let (answer, answered) = sync_channel(1);
-        let look_up = LookUp { partition: 0, store: "s".into(), key: b"k".to_vec(), answer };
+        // Each of another key: one that is read twice is hot.
+        let look_up = LookUp { partition: 0, store: "s".into(), key: number.to_be_bytes().to_vec(), answer };
         worker.commands.send(Command::LookUp(look_up)).expect("it runs");
         answered
     };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::Start;
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{ExclusiveError, GroupOffset, LogError, LogRecord, NoPlace, UnplacedPartition};
+use sandbar::ports::{ExclusiveError, GroupOffset, LogError, LogRecord, NoPlace, PartitionWrite, UnplacedPartition};
 
 use super::{Fixture, NOW, record, wait_for};
 
@@ -141,14 +141,24 @@ pub fn first_offsets_come_with_a_record(fixture: &Fixture) -> Result<()> {
     let older = fixture.log.exclusive(&fixture.prefix)?;
     let newer = fixture.log.exclusive(&fixture.prefix)?;
     let offset = |next_offset| GroupOffset { topic: topic.clone(), partition: 1, next_offset, metadata: "m".to_owned() };
-    let note = || record(Some(b"key"), Some(b"note"));
-    let fenced = older.commit_with_offsets(&notes, 0, note(), group, &[offset(7)]);
+    let records = vec![record(Some(b"key"), Some(b"note"))];
+    let note = || PartitionWrite { topic: notes.clone(), partition: 0, records: records.clone() };
+    let fenced = older.commit_with_offsets(&[note()], group, &[offset(7)]);
     ensure!(matches!(fenced, Err(ExclusiveError::Fenced(_))), "{fenced:?}");
     ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&topic))?.is_empty());
-    newer.commit_with_offsets(&notes, 0, note(), group, &[offset(0)]).context("with a member in the group")?;
+    newer.commit_with_offsets(&[note()], group, &[offset(0)]).context("with a member in the group")?;
     ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&topic))? == [offset(0)]);
     ensure!(fixture.read_all(&notes, 0)?.len() == 1);
     ensure!(member.session.finds_places()?, "an offset that came meanwhile");
+
+    // Offsets without a record.
+    let older = fixture.log.exclusive(&fixture.prefix)?;
+    let newer = fixture.log.exclusive(&fixture.prefix)?;
+    let fenced = older.commit_with_offsets(&[], group, &[offset(7)]);
+    ensure!(matches!(fenced, Err(ExclusiveError::Fenced(_))), "{fenced:?}");
+    newer.commit_with_offsets(&[], group, &[offset(1)]).context("with a member in the group")?;
+    ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&topic))? == [offset(1)]);
+    ensure!(fixture.read_all(&notes, 0)?.len() == 1);
     Ok(())
 }
 

@@ -132,11 +132,9 @@ impl Member {
 
     /// Goes back to the committed offsets.
     pub fn rewind(&mut self) -> Result<()> {
-        for (partition, position) in &mut self.positions {
-            position.next = position.committed;
-            self.session.seek(*partition, position.committed)?;
-        }
-        Ok(())
+        self.positions.values_mut().for_each(|position| position.next = position.committed);
+        let places: Vec<_> = self.positions.iter().map(|(partition, position)| (*partition, position.committed)).collect();
+        Ok(self.session.seek_all(&places)?)
     }
 
     pub fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<()> {

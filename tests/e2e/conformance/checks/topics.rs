@@ -103,6 +103,10 @@ pub fn read_in_pages(fixture: &Fixture) -> Result<()> {
     }
     let (start, end) = fixture.log.offsets(&topic, 1)?;
     ensure!(end - start >= 1000, "{start} to {end}");
+    let bounds = fixture.log.bounds(&topic)?;
+    ensure!(bounds == [(0, 0), (start, end)], "{bounds:?}");
+    let missing = "there.is.none".parse().expect("valid");
+    ensure!(matches!(fixture.log.bounds(&missing), Err(LogError::NoTopic(_))), "a topic that is not there");
     let mut offset = start;
     let mut pages = 0;
     let mut values = Vec::new();

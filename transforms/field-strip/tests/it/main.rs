@@ -2,5 +2,6 @@
 
 mod common;
 mod events;
+mod field;
 mod garbage;
 mod samples;

@@ -150,7 +150,7 @@ fn all_that_is_in_a_row_can_be_kept() {
 fn flattened_rows() {
     let config = json!({"keep": ["product_id", "qty", "unit_price"], "key_field": "line_no", "items_field": null});
     let line = |line: u8, price: &str, qty: u8, product: u8| {
-        let key = format!(r#"{{"line_no":{line}}}"#);
+        let key = format!(r#"{{"order_id":1001,"line_no":{line}}}"#);
         put(&key, &format!(r#"{{"product_id":{product},"qty":{qty},"unit_price":"{price}"}}"#))
     };
     check(
@@ -158,9 +158,9 @@ fn flattened_rows() {
         &[
             ("unwrap/shop.order_items/00-c", line(1, "7.90", 2, 1)),
             ("unwrap/shop.order_items/01-c", line(2, "12.00", 1, 2)),
-            ("unwrap/shop.order_items/02-d-newkey", deleted(r#"{"line_no":2}"#)),
+            ("unwrap/shop.order_items/02-d-newkey", deleted(r#"{"order_id":1001,"line_no":2}"#)),
             ("unwrap/shop.order_items/03-c-oldkey", line(9, "12.00", 1, 2)),
-            ("unwrap/shop.order_items/04-d", deleted(r#"{"line_no":9}"#)),
+            ("unwrap/shop.order_items/04-d", deleted(r#"{"order_id":1001,"line_no":9}"#)),
         ],
     );
     let config =
@@ -185,7 +185,10 @@ fn what_is_no_order_is_ignored_or_refused() {
             ("tx/shop.page_views/01-t", Ok(vec![])),
             (
                 "tx/transaction/00-BEGIN",
-                Err("neither the record's key nor the row has a number or a text as `order_id`".to_owned()),
+                Err(
+                    "the value is the begin or the end of a transaction (provide.transaction.metadata), and no change of a row"
+                        .to_owned(),
+                ),
             ),
             (
                 "plain/shop.page_views/00-c",

@@ -123,6 +123,42 @@ fn items_that_were_not_sent_are_those_that_are_remembered() {
 }
 
 #[test]
+fn orders_with_one_id_and_two_keys_are_two_orders() {
+    let mut harness = shipped();
+    let of = |table: &str, value: &Value| {
+        let input = if value.is_null() { Input::tombstone() } else { Input::json(value) };
+        input.key(json!({"order_id": 1, "__dbz__physicalTableIdentifier": table}).to_string())
+    };
+    let order = row(1, "new", &[(7, 2)]);
+    let more = row(1, "new", &[(7, 3)]);
+    check(&mut harness, of("eu", &envelope("c", &NULL, &order)), "+2x7");
+    let outcome = harness.run([of("us", &envelope("c", &NULL, &more))]);
+    assert_eq!(short(&outcome).as_deref(), Ok("+3x7"));
+    assert_eq!(outcome.messages[0].json()["order_key"], json!({"order_id": 1, "__dbz__physicalTableIdentifier": "us"}));
+    check(&mut harness, of("eu", &envelope("u", &NULL, &more)), "+1x7");
+    check(&mut harness, of("us", &envelope("d", &more, &NULL)), "-3x7");
+    check(&mut harness, of("us", &NULL), "");
+    let keys: Vec<String> = harness.entries::<str, Value>("orders").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [json!({"order_id": 1, "__dbz__physicalTableIdentifier": "eu"}).to_string()]);
+}
+
+#[test]
+fn items_are_not_sent_in_other_shapes_and_under_other_names() {
+    let config = json!({"unavailable_value_placeholder": "(gone)", "pairs": false});
+    let mut harness = with_config(&config);
+    let mut unsent = row(1, "new", &[]);
+    unsent["items"] = json!("(gone)");
+    check(&mut harness, record(1, &envelope("c", &NULL, &row(1, "new", &[(7, 2)]))), "+2x7");
+    check(&mut harness, record(1, &envelope("u", &NULL, &unsent)), "");
+    unsent["items"] = json!(["(gone)"]);
+    check(&mut harness, record(1, &envelope("u", &row(1, "new", &[(7, 5)]), &unsent)), "+3x7");
+    // `before` that has the key alone knows no items: those that are stored stay.
+    let mut bare = row(1, "new", &[]);
+    bare["items"] = NULL;
+    check(&mut harness, record(1, &envelope("u", &bare, &unsent)), "");
+}
+
+#[test]
 fn flat_rows_and_other_ids_count_alike() {
     let mut harness = shipped();
     let flat = |op: &str, items: &[(i64, i64)]| {
@@ -162,6 +198,9 @@ fn what_is_no_order_leads_to_nothing_or_fails_alone() {
     fails(&mut harness, record(1, &json!({"order_id": 1, "status": "new"})), "the row has no column `items`");
     fails(&mut harness, record(1, &json!({"order_id": 1, "status": "new", "items": "[7]"})), "item 1 is not an object");
     fails(&mut harness, record(1, &envelope("u", &row(1, "new", &[]), &NULL)), "no row `after`");
+    fails(&mut harness, record(1, &json!({"before": NULL, "after": row(1, "new", &[(7, 1)])})), "no `op`");
+    fails(&mut harness, record(1, &json!({"before": NULL, "after": "{}", "op": "c"})), "`after` is a JSON text");
+    fails(&mut harness, record(1, &json!({"ts_ms": 1})), "a heartbeat");
     assert!(harness.state("orders").is_empty());
 }
 

@@ -1,0 +1,50 @@
+//! The rules on the topics that a team may use: pure functions of the spec and of the rights of teams.
+
+use crate::model::codes::Code;
+use crate::model::names::TopicName;
+use crate::model::spec::{Problem, Spec, Then};
+use crate::model::topic_rights::{Denial, TopicRights, TopicUse};
+
+use super::rejection::{Rejection, Violation};
+
+/// The rules that a spec breaks by its topics. Nothing else is said of a denied topic: whether it exists is not the
+/// team's business.
+pub fn check(spec: &Spec, rights: &TopicRights) -> Vec<Violation> {
+    let inputs = spec.inputs.iter().enumerate().map(|(i, topic)| (format!("inputs[{i}]"), TopicUse::Read, topic));
+    let tables = spec.tables.iter().map(|(name, topic)| (format!("tables.{name}"), TopicUse::Read, topic));
+    let outputs = spec.outputs.iter().map(|(alias, topic)| (format!("outputs.{alias}"), TopicUse::Write, topic));
+    let dead_letters = (spec.then == Then::DeadLetter).then(|| {
+        let field = "on_error.dead_letter_topic".to_owned();
+        (field, TopicUse::Write, &spec.dead_letter_topic)
+    });
+    let mut denied = Vec::new();
+    let mut owned = Vec::new();
+    for (field, usage, topic) in inputs.chain(tables).chain(outputs).chain(dead_letters) {
+        let Err(denial) = rights.check(&spec.id, usage, topic) else { continue };
+        let problem = Problem { field, message: message(spec, topic, &denial) };
+        match denial {
+            Denial::NotAccepted { .. } => owned.push(problem),
+            Denial::NotGranted { .. } | Denial::Protected { .. } => denied.push(problem),
+        }
+    }
+    let rules = [Violation::of_fields(Code::TopicDenied, denied), Violation::of_fields(Code::TopicOwned, owned)];
+    rules.into_iter().flatten().collect()
+}
+
+/// Checks that a revision may use its topics on this host, whose file of teams may differ from another's, or have changed.
+pub fn check_rights(spec: &Spec, rights: &TopicRights) -> Result<(), Rejection> {
+    Rejection::of(check(spec, rights)).map_or(Ok(()), Err)
+}
+
+fn message(spec: &Spec, topic: &TopicName, denial: &Denial) -> String {
+    let team = &spec.id.team;
+    match denial {
+        Denial::NotGranted { usage } => format!("team {team} may not {usage} topic {topic} (topics.{usage})"),
+        Denial::Protected { usage } => {
+            format!("team {team} may not {usage} topic {topic}: it is another program's, and only its whole name grants it")
+        }
+        Denial::NotAccepted { owner } => {
+            format!("topic {topic} belongs to team {owner}, which does not accept records of team {team} (accepts_from)")
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The facts that an inspection of workers starts from: while they are the same, it finds the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::clock::Monotonic;
+use crate::model::status::State;
+use crate::teams::TeamsState;
+use crate::worker::WorkerStatus;
+
+/// Longest time between two inspections of workers that do their work.
+const INTERVAL_MAX: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct Inspection {
+    pub at: Monotonic,
+    pub statuses: Vec<WorkerStatus>,
+    pub teams: Arc<TeamsState>,
+    /// The number of looks at the inputs.
+    pub looks: u64,
+}
+
+impl Inspection {
+    /// Returns true if another inspection, at `next`, would find nothing new.
+    pub fn covers(&self, next: &Self) -> bool {
+        let works = |worker: &WorkerStatus| worker.state == State::Running && worker.outrun_by.is_none();
+        let is_recent = next.at < self.at.after(INTERVAL_MAX) && self.looks == next.looks;
+        let is_same = Arc::ptr_eq(&self.teams, &next.teams) && self.statuses == next.statuses;
+        is_recent && is_same && !next.statuses.is_empty() && next.statuses.iter().all(works)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An inspection of one worker after another of a running one.
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Inspection), is_covered: bool) {
+        let teams: Arc<TeamsState> = Arc::default();
+        let at = |ms| Inspection {
+            at: Monotonic::from_millis(ms),
+            statuses: vec![WorkerStatus::without_session(State::Running, None)],
+            teams: teams.clone(),
+            looks: 3,
+        };
+        let mut next = at(5000);
+        change(&mut next);
+        assert_eq!(at(1000).covers(&next), is_covered);
+    }
+
+    #[test]
+    fn an_inspection_covers_another_while_nothing_changes() {
+        check(|_| {}, true);
+        check(|next| next.at = Monotonic::from_millis(6000), false);
+        check(|next| next.looks = 4, false);
+        check(|next| next.teams = Arc::default(), false);
+        check(|next| next.statuses[0].memory_bytes = 1, false);
+        check(|next| next.statuses.clear(), false);
+    }
+
+    #[test]
+    fn workers_that_need_attention_are_always_inspected() {
+        for (state, outrun_by) in [(State::Starting, None), (State::Degraded, None), (State::Running, Some(2))] {
+            let inspection = || Inspection {
+                at: Monotonic::from_millis(1),
+                statuses: vec![WorkerStatus { outrun_by, ..WorkerStatus::without_session(state, None) }],
+                teams: Arc::default(),
+                looks: 0,
+            };
+            let last = inspection();
+            assert!(!last.covers(&Inspection { teams: last.teams.clone(), ..inspection() }), "{state:?} {outrun_by:?}");
+        }
+    }
+}

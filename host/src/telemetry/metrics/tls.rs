@@ -1,0 +1,34 @@
+//! The metrics of TLS.
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::registrar::Registrar;
+
+/// Certificates and handshakes of the API. Cloning shares them.
+#[derive(Clone)]
+pub struct TlsMetrics {
+    pub refused: IntGauge,
+    expires_in_days: IntGaugeVec,
+    handshakes_failed: IntCounterVec,
+}
+
+impl TlsMetrics {
+    pub(super) fn new(r: &Registrar) -> Self {
+        let refused = "1 while the newest files of TLS are not used, because they are not usable";
+        let days = "Whole days until the first of these certificates ends";
+        let failed = "Connections without a TLS handshake that succeeded, by reason";
+        Self {
+            refused: r.gauge("sandbar_tls_files_refused", refused),
+            expires_in_days: r.gauges("sandbar_tls_certificate_expires_in_days", days, &["certificate"]),
+            handshakes_failed: r.counters("sandbar_tls_handshakes_failed_total", failed, &["reason"]),
+        }
+    }
+
+    pub fn expires_in_days(&self, certificate: &str, days: i64) {
+        self.expires_in_days.with_label_values(&[certificate]).set(days);
+    }
+
+    pub fn handshake_failed(&self, reason: &str) {
+        self.handshakes_failed.with_label_values(&[reason]).inc();
+    }
+}

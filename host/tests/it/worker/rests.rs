@@ -1,0 +1,91 @@
+//! A worker for which nothing comes asks its log for nothing, and goes on when it is woken.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbar::model::names::{TeamName, TopicName};
+use sandbar::worker::{Among, Bell, Rests, TaskManager};
+use serde_json::json;
+
+use super::fake::{FakeLog, Guests, clock, manager, now_ms};
+
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+fn team() -> TeamName {
+    "t".parse().expect("valid")
+}
+
+fn partition(number: i32) -> (TopicName, i32) {
+    ("in".parse().expect("valid"), number)
+}
+
+/// Runs the manager for `ms`, while somebody looks at the resting workers as soon as the supervisor does.
+fn run(manager: &mut TaskManager, log: &Rc<RefCell<FakeLog>>, rests: &Rests, ms: u64) {
+    let end = now_ms() + ms;
+    while now_ms() < end {
+        manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
+        let asked: Vec<_> = rests.partitions().remove(&team()).unwrap_or_default();
+        let ends = asked.into_iter().map(|of| (of.clone(), log.borrow().ends[&of.1])).collect();
+        rests.wake(&[team()], &Arc::new(ends), clock().mono);
+    }
+}
+
+fn resting(ends: &[i64]) -> (TaskManager, Rc<RefCell<FakeLog>>, Rests) {
+    let (manager, log) = manager(FakeLog::new(ends, 10), Guests::new(&[], 0), &json!({}), None);
+    let rests = Rests::default();
+    let among = Among { rests: rests.clone(), team: team(), bell: Bell::default() };
+    (manager.resting_among(among), log, rests)
+}
+
+#[test]
+fn a_worker_without_records_reads_nothing_until_there_are_some() {
+    let (mut manager, log, rests) = resting(&[3, 0]);
+    run(&mut manager, &log, &rests, 4000);
+    assert_eq!(log.borrow().paused, BTreeSet::new());
+    assert_eq!(log.borrow().committed, BTreeMap::from([(0, 3)]));
+    run(&mut manager, &log, &rests, 2000);
+    assert_eq!(log.borrow().paused, BTreeSet::from([0, 1]));
+    assert_eq!(rests.partitions()[&team()], [partition(0), partition(1)]);
+    // For as long as nothing comes.
+    run(&mut manager, &log, &rests, 600_000);
+    assert_eq!(log.borrow().paused, BTreeSet::from([0, 1]));
+    log.borrow_mut().ends.insert(1, 5);
+    run(&mut manager, &log, &rests, 500);
+    assert_eq!(log.borrow().paused, BTreeSet::new());
+    assert_eq!(log.borrow().hastened, [0, 1]);
+    assert_eq!(log.borrow().committed, BTreeMap::from([(0, 3), (1, 5)]));
+    run(&mut manager, &log, &rests, 6000);
+    assert_eq!(log.borrow().paused, BTreeSet::from([0, 1]));
+}
+
+#[test]
+fn a_worker_that_nobody_looks_at_reads_by_itself() {
+    let (mut manager, log, rests) = resting(&[0]);
+    run(&mut manager, &log, &rests, 6000);
+    assert_eq!(log.borrow().paused, BTreeSet::from([0]));
+    log.borrow_mut().ends.insert(0, 5);
+    let end = now_ms() + 4000;
+    while now_ms() < end {
+        manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
+    }
+    assert_eq!(log.borrow().committed, BTreeMap::from([(0, 5)]));
+}
+
+#[test]
+fn a_partition_that_comes_while_a_worker_rests_is_read() {
+    let (mut manager, log, rests) = resting(&[0]);
+    run(&mut manager, &log, &rests, 6000);
+    assert_eq!(log.borrow().paused, BTreeSet::from([0]));
+    log.borrow_mut().ends.insert(1, 5);
+    log.borrow_mut().given.push(1);
+    run(&mut manager, &log, &rests, 1000);
+    assert_eq!(log.borrow().committed, BTreeMap::from([(1, 5)]));
+    run(&mut manager, &log, &rests, 6000);
+    assert_eq!(rests.partitions()[&team()], [partition(0), partition(1)]);
+    log.borrow_mut().ends.insert(0, 2);
+    run(&mut manager, &log, &rests, 1000);
+    assert_eq!(log.borrow().committed, BTreeMap::from([(0, 2), (1, 5)]));
+}
