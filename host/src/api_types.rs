@@ -18,6 +18,7 @@
 
 mod desired;
 mod dry_run;
+mod flow;
 mod host;
 mod log;
 mod module;
@@ -35,6 +36,7 @@ mod transform;
 
 pub use desired::Desired;
 pub use dry_run::{DryRunForm, DryRunReport, DryRunRequest, FailureView, LiveRecords, OutputView, RecordRun};
+pub use flow::{FlowRecent, FlowTransform, FlowView, HistoryView};
 pub use host::{HostList, HostView, Readiness};
 pub use log::{Event, Level, LogEntry, LogLine};
 pub use module::{ModuleInfo, ModuleList, ModuleSummary, ModuleView};
@@ -44,8 +46,8 @@ pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
 pub use status::{
-    LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout, RolloutState, State,
-    StatusView, StoreStatus, TransformRef, TransformStatus,
+    Activity, LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout, RolloutState, State,
+    StatusView, StoreStatus, TopicRate, TransformRef, TransformStatus,
 };
 pub use team::{CeilingView, RedactionView, SigningKeyView, SigningView, TeamList, TeamView, TopicGrantsView};
 pub use text::{Line, Lines, Word};

@@ -32,7 +32,7 @@ use self::modules::ModuleCandidates;
 use self::runtime::HostRuntime;
 use self::teams::TeamPublisher;
 use crate::access::Access;
-use crate::api::{self, ApiState, Gate, Server, Tls, TlsOptions};
+use crate::api::{self, ApiState, FlowRecorder, Gate, Server, Tls, TlsOptions};
 use crate::audit::Refusals;
 use crate::catalog::collect_for_ever;
 use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
@@ -246,12 +246,18 @@ impl Start {
         let recorders = readers.map(|reader| LogTopicWriter::new(log_topics.clone(), reader, metrics.clone()));
         let ended = tokio::spawn(end([workers, publishing], recorders));
         let http = metrics.http.clone();
+        let catalog = topics.catalog.clone();
+        let positions = topics.positions.clone();
+        let runtime = Arc::new(HostRuntime { host: host.clone(), supervisor, topics });
+        let flow = FlowRecorder::new(http.clone());
+        tokio::spawn(flow.clone().record_for_ever(catalog.clone(), runtime.clone(), shutdown.clone()));
         let state = ApiState {
-            catalog: topics.catalog.clone(),
-            positions: topics.positions.clone(),
+            catalog,
+            positions,
             log,
             modules: Arc::new(ModuleCandidates { modules: modules.for_requests(), tables, processors }),
-            runtime: Arc::new(HostRuntime { host: host.clone(), supervisor, topics }),
+            runtime,
+            flow,
             feeds: log_topics,
             shutdown,
             host,

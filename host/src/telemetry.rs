@@ -3,6 +3,7 @@
 //! The data plane tells a transform's [`observer`] of everything; metrics are counted at once, lines and samples go through
 //! a queue that never blocks ([`transform_log`]).
 
+pub mod activity;
 mod guest_log;
 mod host_lines;
 mod lane;

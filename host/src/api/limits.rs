@@ -54,6 +54,8 @@ pub struct ApiLimits {
     pub leave_time: Duration,
     /// Readers of logs and samples at once.
     pub follows_max: usize,
+    /// Readers of the flow at once.
+    pub flow_readers_max: usize,
     /// Older log lines of one answer.
     pub log_lines_max: usize,
     /// Bytes of the older log lines of one answer.
@@ -99,6 +101,7 @@ impl Default for ApiLimits {
             trial_bytes_max: 8 * 1024 * 1024,
             leave_time: Duration::from_secs(12),
             follows_max: 64,
+            flow_readers_max: 64,
             log_lines_max: 10_000,
             log_bytes_max: 8 * 1024 * 1024,
             logs_time: Duration::from_secs(20),

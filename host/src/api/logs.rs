@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::api_types::{Level, LogLine, Sample};
@@ -25,13 +25,14 @@ use crate::model::units::{Span, Timestamp};
 use crate::ports::LogRecord;
 
 use self::older::Search;
-use self::stream::{End, Framing, Source, StreamLine};
+use self::stream::{End, Source, StreamLine};
 use super::access::Caller;
 use super::deployments::find;
+use super::framing::Framing;
 use super::openapi::NoTransform;
 use super::problem::Refusal;
 use super::redaction::Viewer;
-use super::request::{Id, Params};
+use super::request::{Id, Params, flag};
 use super::shared::{AppState, blocking};
 
 /// Default number of older lines: some screens full.
@@ -216,15 +217,6 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
     let Some(raw) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let id = raw.to_str().ok().and_then(|id| id.parse().ok()).filter(|&id| id >= 0);
     id.map(Some).ok_or_else(|| Refusal::of_field(Code::Query, "Last-Event-ID", "is not an offset"))
-}
-
-/// `?follow`, `?follow=true`, `?follow=false`.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" | "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(serde::de::Error::custom(format!("{other:?} is neither true nor false"))),
-    }
 }
 
 #[cfg(test)]

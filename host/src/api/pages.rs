@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 
 use crate::api_types::{Line, Readiness};
 use crate::model::codes::Code;
@@ -12,20 +12,6 @@ use crate::model::codes::Code;
 use super::access::Caller;
 use super::problem::Refusal;
 use super::shared::AppState;
-
-/// A page of links.
-#[utoipa::path(get, path = "/", tag = "host", responses((status = 200, description = "Links", body = String, content_type = "text/html")))]
-pub async fn index(State(shared): AppState) -> Html<String> {
-    let mut links = vec!["/v1/transforms", "/v1/modules", "/healthz", "/readyz", "/metrics", "/openapi.json"];
-    if shared.state.topics_api {
-        links.insert(2, "/v1/topics");
-    }
-    let links: String = links.iter().map(|path| format!("<li><a href=\"{path}\">{path}</a></li>\n")).collect();
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\"><title>Sandbar</title>\n<h1>Sandbar {}</h1>\n<ul>\n{links}</ul>\n</html>\n",
-        env!("CARGO_PKG_VERSION")
-    ))
-}
 
 /// Liveness probe.
 #[utoipa::path(get, path = "/healthz", tag = "host", responses((status = 200, description = "The process is alive", body = String, content_type = "text/plain")))]

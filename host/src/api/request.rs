@@ -185,6 +185,15 @@ fn expected(headers: &HeaderMap) -> Result<Precondition, Refusal> {
     }
 }
 
+/// Reads a switch of a query: `?follow`, `?follow=true`, `?follow=false`.
+pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(serde::de::Error::custom(format!("{other:?} is neither true nor false"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::shared::{ApiState, Shared};
 use super::topics::{self, read, write};
 use super::{
-    audit, control, dry_run, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
+    audit, console, control, dry_run, flow, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
 };
 
 /// The whole API, ready to be served.
@@ -35,6 +35,8 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(transforms::list_all))
+        .routes(routes!(flow::flow))
+        .routes(routes!(flow::history))
         .routes(routes!(transforms::list_team))
         .routes(routes!(transforms::put, transforms::show, transforms::remove))
         .routes(routes!(control::pause))
@@ -51,7 +53,8 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(revisions::rollback))
         .routes(routes!(state::show))
         .routes(routes!(state::reset))
-        .routes(routes!(pages::index))
+        .routes(routes!(console::index))
+        .routes(routes!(console::asset))
         .routes(routes!(pages::healthz))
         .routes(routes!(pages::readyz))
         .routes(routes!(pages::metrics))

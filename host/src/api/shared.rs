@@ -23,6 +23,7 @@ use crate::telemetry::metrics::{AccessMetrics, HttpMetrics, RedactionMetrics, Si
 
 use super::body::{self, RequestBody};
 use super::budget::Budget;
+use super::flow::FlowRecorder;
 use super::follow_permits::{FollowPermit, FollowPermits};
 use super::limits::ApiLimits;
 use super::metrics_page::MetricsPage;
@@ -76,6 +77,8 @@ pub struct ApiState {
     /// True if topics are served over HTTP: with the embedded log only.
     pub topics_api: bool,
     pub limits: ApiLimits,
+    /// The flow of records, as `/v1/flow` shows it.
+    pub flow: FlowRecorder,
     /// The servers to which a client may be sent on.
     pub redirects: Redirects,
     /// The metrics in Prometheus' text form, of the series whose `team` label is as wanted.

@@ -197,6 +197,11 @@ mod tests {
             truncated: true,
             omitted: Some(status::OmittedPartitions { partitions: 7, lag: Some(5), state: status::State::Paused }),
             hosts_wanted: Some(4),
+            activity: Some(status::Activity {
+                in_per_minute: 3,
+                inputs: vec![status::TopicRate { topic: "a.b".parse().expect("valid"), per_minute: 3 }],
+                ..status::Activity::default()
+            }),
         }
     }
 

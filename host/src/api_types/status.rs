@@ -151,6 +151,45 @@ pub struct TransformStatus {
     /// The number of hosts that the busy workers of this host ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts_wanted: Option<u32>,
+    /// The work of the last seconds on this host. Hosts of earlier versions tell none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
+}
+
+/// The work of the last seconds: of one host, or of all.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Activity {
+    /// Committed input records.
+    pub in_per_minute: u64,
+    /// Committed output records, dead letters included.
+    pub out_per_minute: u64,
+    /// Records that were dead-lettered or skipped.
+    pub failed_per_minute: u64,
+    /// The inputs that records came from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TopicRate>,
+    /// The topics that records went to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<TopicRate>,
+    /// Time from a record's timestamp to its commit: half of the batches took less. Over all hosts, that of the slowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p50_ms: Option<u64>,
+    /// 99 of 100 batches took less. Over all hosts, that of the slowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p99_ms: Option<u64>,
+    /// Time of the guest for one record. Over all hosts, that of the slowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_nanos_per_record: Option<u64>,
+    /// Memory of the largest instance.
+    pub memory_bytes: u64,
+}
+
+/// Committed records of one topic.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TopicRate {
+    #[schema(value_type = String)]
+    pub topic: Line,
+    pub per_minute: u64,
 }
 
 /// The partitions of a status that are not listed in it.
@@ -294,6 +333,7 @@ impl From<status::TransformStatus> for TransformStatus {
             truncated: status.truncated,
             omitted: status.omitted.map(OmittedPartitions::from),
             hosts_wanted: status.hosts_wanted,
+            activity: status.activity.map(Activity::from),
         }
     }
 }
@@ -302,5 +342,27 @@ impl From<status::OmittedPartitions> for OmittedPartitions {
     fn from(omitted: status::OmittedPartitions) -> Self {
         let status::OmittedPartitions { partitions, lag, state } = omitted;
         Self { partitions, lag, state: State::from(state).into() }
+    }
+}
+
+impl From<status::Activity> for Activity {
+    fn from(activity: status::Activity) -> Self {
+        Self {
+            in_per_minute: activity.in_per_minute,
+            out_per_minute: activity.out_per_minute,
+            failed_per_minute: activity.failed_per_minute,
+            inputs: activity.inputs.into_iter().map(TopicRate::from).collect(),
+            outputs: activity.outputs.into_iter().map(TopicRate::from).collect(),
+            latency_p50_ms: activity.latency_p50_ms,
+            latency_p99_ms: activity.latency_p99_ms,
+            guest_nanos_per_record: activity.guest_nanos_per_record,
+            memory_bytes: activity.memory_bytes,
+        }
+    }
+}
+
+impl From<status::TopicRate> for TopicRate {
+    fn from(rate: status::TopicRate) -> Self {
+        Self { topic: Line::of(rate.topic), per_minute: rate.per_minute }
     }
 }

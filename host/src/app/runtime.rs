@@ -17,6 +17,8 @@ pub(super) struct HostRuntime {
 impl Runtime for HostRuntime {
     fn statuses(&self, id: &TransformId) -> Vec<TransformStatus> {
         let here = self.supervisor.status(id).into_iter();
+        let activity = || self.topics.cluster.activity(id, &self.host);
+        let here = here.map(|status| TransformStatus { activity: activity(), ..status });
         here.chain(self.topics.cluster.elsewhere(id, &self.host)).collect()
     }
 

@@ -62,6 +62,7 @@ pub fn read_status(id: &TransformId, host: &str, value: &[u8]) -> Result<Transfo
         truncated: head.get("truncated").unwrap_or(false),
         omitted: head.get("omitted"),
         hosts_wanted: head.get("hosts_wanted"),
+        activity: head.get("activity"),
     })
 }
 

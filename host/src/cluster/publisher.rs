@@ -12,6 +12,7 @@ use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogRecord};
+use crate::telemetry::activity::ActivityMeter;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::transform_log::TransformLog;
 
@@ -41,6 +42,7 @@ pub struct Publisher {
     tails: Arc<TailSubscriptions>,
     journal: TransformLog,
     events: EventRecorder,
+    meter: ActivityMeter,
     metrics: Metrics,
     /// The last record of each status, and its time.
     told: BTreeMap<TransformId, (TransformStatus, Instant)>,
@@ -65,6 +67,7 @@ impl Publisher {
     ) -> Self {
         let host = HostStatus { url, ..HostStatus::new(host, Timestamp::now()) };
         let events = EventRecorder::new(journal.clone(), metrics.clone());
+        let meter = ActivityMeter::new(metrics.clone());
         Self {
             log,
             cluster,
@@ -73,6 +76,7 @@ impl Publisher {
             tails,
             journal,
             events,
+            meter,
             metrics,
             told: BTreeMap::new(),
             asked: TailRequests::default(),
@@ -115,7 +119,8 @@ impl Publisher {
     }
 
     fn tell(&mut self, now: Instant) {
-        let statuses = (self.statuses)();
+        let mut statuses = (self.statuses)();
+        self.meter.measure(&mut statuses, now);
         self.events.tell(&statuses, now);
         self.journal.switches().turn_on_only(&self.cluster.sampled(now));
         let (mut records, asked) = self.ask(now);

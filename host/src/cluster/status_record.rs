@@ -84,6 +84,7 @@ mod tests {
             truncated: false,
             omitted: None,
             hosts_wanted: None,
+            activity: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::{CatalogError, MaterializedTopic, ensure_topic};
 use crate::model::names::{ClusterName, TopicName, TransformId};
-use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::status::{Activity, HostStatus, TransformStatus};
 use crate::ports::{Log, NewTopic};
 
 use super::cluster_status::ClusterStatus;
@@ -68,6 +68,11 @@ impl Cluster {
     pub fn hosts(&self) -> Vec<HostStatus> {
         let view = self.status.current();
         view.hosts.values().filter(|host| host.is_alive(Instant::now())).map(|host| host.status.clone()).collect()
+    }
+
+    /// The activity that a host has told of one of its transforms.
+    pub fn activity(&self, id: &TransformId, host: &str) -> Option<Activity> {
+        self.status.current().transforms.get(id)?.get(host)?.activity.clone()
     }
 
     /// The statuses of a transform on other hosts than `this`, in the order of their names.

@@ -226,6 +226,41 @@ pub struct TransformStatus {
     /// The number of hosts that the busy workers of this one ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts_wanted: Option<u32>,
+    /// The work of the last seconds. Hosts of earlier versions tell none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
+}
+
+/// The work of one transform on one host over the last seconds. All numbers are whole, so that equal activity is equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    pub in_per_minute: u64,
+    pub out_per_minute: u64,
+    pub failed_per_minute: u64,
+    /// The inputs that records came from, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TopicRate>,
+    /// The topics that records went to, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<TopicRate>,
+    /// Time from a record's timestamp to its commit: half of the batches took less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p50_ms: Option<u64>,
+    /// 99 of 100 batches took less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p99_ms: Option<u64>,
+    /// Time of the guest for one record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_nanos_per_record: Option<u64>,
+    /// Memory of the largest instance.
+    pub memory_bytes: u64,
+}
+
+/// Committed records of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicRate {
+    pub topic: TopicName,
+    pub per_minute: u64,
 }
 
 /// The partitions of a status that are not listed in it.

@@ -122,6 +122,7 @@ fn tell(members: &mut Members, host: &str, change: impl FnOnce(&mut TransformSta
         truncated: false,
         omitted: None,
         hosts_wanted: None,
+        activity: None,
     };
     change(&mut status);
     let of_transform = Arc::make_mut(&mut members.statuses).entry(id(1)).or_default();

@@ -171,6 +171,7 @@ impl Report {
             omitted: None,
             // The supervisor knows how many hosts there are.
             hosts_wanted: None,
+            activity: None,
         }
     }
 

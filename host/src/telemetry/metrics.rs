@@ -45,7 +45,7 @@ pub use self::state::StateMetrics;
 pub use self::tables::{TableMeter, TableMetrics};
 pub use self::teams::TeamMetrics;
 pub use self::tls::TlsMetrics;
-pub use self::transform::{TopicMetrics, TransformCounts, TransformMetrics};
+pub use self::transform::{Reading, TopicMetrics, TransformCounts, TransformMetrics};
 pub use self::transform_log::TransformLogMetrics;
 
 /// Dropped lines of the host's own log. The log is the process's, and so is this counter.

@@ -211,6 +211,7 @@ impl Simulation {
             truncated: false,
             omitted: None,
             hosts_wanted: None,
+            activity: None,
         })
     }
 

@@ -31,6 +31,7 @@ const TRANSFORM: &[(&str, &str, Need)] = &[
     ("PUT", "", Need::Team(&[Deploy])),
     ("DELETE", "", Need::Team(&[Deploy])),
     ("GET", "/status", Need::Team(&[View])),
+    ("GET", "/history", Need::Team(&[View])),
     ("GET", "/revisions", Need::Team(&[View])),
     ("GET", "/revisions/{revision}", Need::Team(&[View])),
     ("POST", "/rollback", Need::Team(&[Deploy])),
@@ -50,7 +51,9 @@ const TRANSFORM: &[(&str, &str, Need)] = &[
 ];
 
 const OTHERS: &[(&str, &str, Need)] = &[
+    // The console itself is public; all that it shows comes through other routes.
     ("GET", "/", Need::Nobody),
+    ("GET", "/console/{file}", Need::Nobody),
     ("GET", "/healthz", Need::Nobody),
     ("GET", "/readyz", Need::Nobody),
     ("GET", "/openapi.json", Need::Nobody),
@@ -64,6 +67,7 @@ const OTHERS: &[(&str, &str, Need)] = &[
     ("GET", "/v1/teams/{team}", Need::Team(&[View])),
     ("GET", "/v1/teams/{team}/transforms", Need::Team(&[View])),
     ("GET", "/v1/transforms", Need::SignIn),
+    ("GET", "/v1/flow", Need::SignIn),
     ("GET", "/v1/sign-in", Need::Nobody),
     ("GET", "/v1/whoami", Need::Identity),
     ("GET", "/v1/tokens", Need::SignIn),

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::watch;
@@ -14,22 +14,12 @@ use crate::cluster::{LogPosition, LogTopic, TailSubscription};
 use crate::ports::{LogError, LogRecord};
 
 use super::super::follow_permits::FollowPermit;
+use super::super::framing::{ALIVE, Framing};
 
 /// Longest wait of one read: also the time after which a stream sees that the host stops.
 const READ_WAIT: Duration = Duration::from_millis(500);
-/// Time after which a stream without lines sends a sign of life: clients take 30 s of silence for a broken connection.
-const ALIVE: Duration = Duration::from_secs(10);
 /// Pause before a failed read is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// The framing of lines in an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// NDJSON.
-    Lines,
-    /// Server-sent events.
-    Events,
-}
 
 /// One JSON object on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +77,7 @@ struct LineStream {
 
 /// Answers with the lines from the source's position on.
 pub fn respond(framing: Framing, source: Source, end: End, shutdown: watch::Receiver<bool>) -> Response {
-    let content_type = match framing {
-        Framing::Lines => "application/x-ndjson",
-        Framing::Events => "text/event-stream",
-    };
-    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
+    let headers = [(header::CONTENT_TYPE, framing.content_type()), (header::CACHE_CONTROL, "no-store")];
     let sent_at = Instant::now();
     let lines = LineStream { framing, source, end, shutdown, sent_at, failing: false, searched: Duration::ZERO };
     (headers, Body::from_stream(lines.stream())).into_response()
@@ -171,7 +157,12 @@ impl LineStream {
         }
         self.sent_at = Instant::now();
         self.searched = Duration::ZERO;
-        Ok(Some(lines.iter().flat_map(|line| self.framing.write(line)).collect::<Vec<u8>>().into()))
+        Ok(Some(self.write(&lines).into()))
+    }
+
+    fn write(&self, lines: &[StreamLine]) -> Vec<u8> {
+        let framed = |line: &StreamLine| self.framing.write(Some(line.offset), line.kind, &line.json);
+        lines.iter().flat_map(framed).collect()
     }
 
     fn without_lines(&mut self) -> Result<Option<Bytes>, StreamError> {
@@ -186,41 +177,5 @@ impl LineStream {
         }
         self.sent_at = Instant::now();
         Ok(Some(Bytes::from_static(self.framing.alive())))
-    }
-}
-
-// === impl Framing ===
-
-impl Framing {
-    pub fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        if accept.contains("text/event-stream") { Self::Events } else { Self::Lines }
-    }
-
-    fn write(self, line: &StreamLine) -> Vec<u8> {
-        let StreamLine { offset, kind, json } = line;
-        match self {
-            Self::Lines => format!("{json}\n").into_bytes(),
-            Self::Events => format!("id: {offset}\nevent: {kind}\ndata: {json}\n\n").into_bytes(),
-        }
-    }
-
-    fn alive(self) -> &'static [u8] {
-        match self {
-            Self::Lines => b"\n",
-            Self::Events => b": alive\n\n",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_in_both_forms() {
-        let line = StreamLine { offset: 3, kind: "log", json: r#"{"a":1}"#.into() };
-        assert_eq!(Framing::Lines.write(&line), b"{\"a\":1}\n");
-        assert_eq!(Framing::Events.write(&line), b"id: 3\nevent: log\ndata: {\"a\":1}\n\n");
     }
 }

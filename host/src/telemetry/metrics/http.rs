@@ -12,6 +12,7 @@ pub struct HttpMetrics {
     pub streams: IntGauge,
     pub body_bytes: IntGauge,
     pub answer_bytes: IntGauge,
+    pub flow_readers: IntGauge,
     requests: IntCounterVec,
     request_time: HistogramVec,
     connections_refused: IntCounterVec,
@@ -32,6 +33,7 @@ impl HttpMetrics {
             streams: r.gauge("sandbar_http_streams", "Open streams of HTTP/2 beside the first of each connection"),
             body_bytes: in_flight.with_label_values(&["body"]),
             answer_bytes: in_flight.with_label_values(&["answer"]),
+            flow_readers: r.gauge("sandbar_flow_readers", "Readers of the flow: pages of the console, mostly"),
             requests: r.counters("sandbar_http_requests_total", "API requests", &["method", "route", "status"]),
             request_time: r.histograms(
                 "sandbar_http_request_seconds",

@@ -1,11 +1,16 @@
 //! The metrics of one transform. All of them have the labels `team` and `transform`.
 
 mod guest;
+mod reading;
 mod stores;
 
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 
 pub use self::guest::GuestMetrics;
+pub use self::reading::Reading;
 pub use self::stores::StoreMetrics;
 use super::gauge_value;
 use super::registrar::{Registrar, buckets, second_buckets};
@@ -37,6 +42,9 @@ pub struct TransformMetrics {
     lag: IntGaugeVec,
     worker_state: IntGaugeVec,
     quarantined: IntGaugeVec,
+    /// The counters of records by input and by output, which a [`Reading`] looks at.
+    inputs: Mutex<BTreeMap<TopicName, IntCounter>>,
+    outputs: Mutex<BTreeMap<TopicName, IntCounter>>,
 }
 
 /// Records and bytes of one topic.
@@ -102,19 +110,25 @@ impl TransformMetrics {
             swap_pause: r.histogram("sandbar_swap_pause_seconds", swap_pause, buckets(0.000_5, 1.6, 18)),
             worker_state: r.gauges("sandbar_worker_state", "1 for the state that the transform is in", &["state"]),
             quarantined: r.gauges("sandbar_quarantined", quarantined, &[]),
+            inputs: Mutex::default(),
+            outputs: Mutex::default(),
         }
     }
 
     /// Returns the metrics of an input topic.
     pub fn input(&self, topic: &TopicName) -> TopicMetrics {
         let label = &[topic.as_str()];
-        TopicMetrics { records: self.records_in.with_label_values(label), bytes: self.bytes_in.with_label_values(label) }
+        let records = self.records_in.with_label_values(label);
+        self.inputs.lock().insert(topic.clone(), records.clone());
+        TopicMetrics { records, bytes: self.bytes_in.with_label_values(label) }
     }
 
     /// Returns the metrics of a topic that is written.
     pub fn output(&self, topic: &TopicName) -> TopicMetrics {
         let label = &[topic.as_str()];
-        TopicMetrics { records: self.records_out.with_label_values(label), bytes: self.bytes_out.with_label_values(label) }
+        let records = self.records_out.with_label_values(label);
+        self.outputs.lock().insert(topic.clone(), records.clone());
+        TopicMetrics { records, bytes: self.bytes_out.with_label_values(label) }
     }
 
     /// Returns the counter of a table's look-ups that were a `hit` or a `miss`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sandbar::access::{Access, AdminTokens, ClientRoles, Tokens};
-use sandbar::api::{ApiLimits, ApiState, Gate, Redirects, Runtime, Server, ServerLimits, router};
+use sandbar::api::{ApiLimits, ApiState, FlowRecorder, Gate, Redirects, Runtime, Server, ServerLimits, router};
 use sandbar::audit::{AuditLog, Refusals};
 use sandbar::catalog::Catalog;
 use sandbar::cluster::LogTopics;
@@ -134,6 +134,7 @@ impl Runtime for Running {
             truncated: false,
             omitted: None,
             hosts_wanted: None,
+            activity: None,
         });
         let mut statuses: Vec<TransformStatus> = status.into_iter().collect();
         if self.neighbour.lock().expect("unpoisoned").is_some()
@@ -290,6 +291,7 @@ impl<L: Log> Host<L> {
             cluster: "test".parse().expect("valid"),
             topics_api: true,
             redirects: redirects(),
+            flow: FlowRecorder::new(metrics.http.clone()),
             limits: api_limits(ApiLimits {
                 module_bytes_max: MODULE_BYTES_MAX,
                 body_time: Duration::from_millis(1500),

@@ -1,5 +1,7 @@
 //! The metrics of a transform's guests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::super::gauge_value;
@@ -14,6 +16,7 @@ pub struct GuestMetrics {
     log_lines: IntCounterVec,
     traps: IntCounterVec,
     memory: IntGaugeVec,
+    memory_bytes: AtomicU64,
 }
 
 impl GuestMetrics {
@@ -26,6 +29,7 @@ impl GuestMetrics {
             call_time: r.histogram("sandbar_guest_call_seconds", "Time of one guest call", buckets(0.000_05, 2.5, 14)),
             traps: r.counters("sandbar_guest_traps_total", "Guest calls that ended in a trap", &["kind"]),
             memory: r.gauges("sandbar_guest_memory_bytes", memory, &[]),
+            memory_bytes: AtomicU64::new(0),
             log_lines: r.counters("sandbar_log_lines_total", "Log lines of guests", &["level"]),
             log_lines_dropped: r.counter("sandbar_log_lines_dropped_total", dropped),
         }
@@ -39,6 +43,12 @@ impl GuestMetrics {
     /// Sets the memory of the largest instance.
     pub fn memory(&self, bytes: u64) {
         self.memory.with_label_values(&[] as &[&str]).set(gauge_value(bytes));
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the memory of the largest instance.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts a log line that is within the rates.
