@@ -16,7 +16,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 
-use crate::api_types::{DryRunForm, DryRunReport, DryRunRequest};
+use crate::api_types::{DryRunForm, DryRunReport, DryRunRequest, LiveRecords};
 use crate::deployment::CheckedCandidate;
 use crate::model::codes::Code;
 use crate::model::names::{TopicName, TransformId};
@@ -76,7 +76,7 @@ fn run(
     id: &TransformId,
     request: Request,
     caller: &Caller,
-) -> Result<DryRunReport<Box<RawValue>>, Refusal> {
+) -> Result<DryRunReport<Box<RawValue>, Box<RawValue>>, Refusal> {
     let deadline = Instant::now() + state.limits.trial_time;
     let Request { spec, module, signature, source } = request;
     let is_own = spec.is_some() || module.is_some();
@@ -84,6 +84,7 @@ fn run(
     let checked = counted(state, checked)?;
     let CheckedCandidate { spec, module, record_bytes_max } = checked;
     let is_live = matches!(source, Source::Live(_));
+    let shows_inputs = matches!(source, Source::Live(LiveRecords { inputs: true, .. }));
     // What it reads there may come back in its output.
     let sight_with = |origins: &BTreeSet<TopicName>| -> Result<Option<Sight>, Refusal> {
         if !is_live && spec.tables.is_empty() {
@@ -108,7 +109,7 @@ fn run(
     let stores = spec.state.iter().map(|(name, store)| (StoreSettings::of(name, store, &spec.limits), Vec::new())).collect();
     let empty = Stores::in_memory(stores).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     let mut dry_run = DryRun::new(&*guests, settings, empty);
-    let mut report = Report::new(state.limits.trial_bytes_max, sight.as_ref());
+    let mut report = Report::new(state.limits.trial_bytes_max, shows_inputs, sight.as_ref());
     let now = Timestamp::now();
     for (input, sample) in samples.iter().enumerate() {
         if Instant::now() >= deadline {

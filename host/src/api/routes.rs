@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::shared::{ApiState, Shared};
 use super::topics::{self, read, write};
 use super::{
-    audit, console, control, dry_run, flow, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
+    audit, console, control, dead_letters, dry_run, flow, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
 };
 
 /// The whole API, ready to be served.
@@ -46,6 +46,7 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(control::hosts))
         .routes(routes!(logs::logs))
         .routes(routes!(logs::tail))
+        .routes(routes!(dead_letters::list))
         .routes(routes!(offsets::show, offsets::alter, offsets::reset))
         .routes(routes!(dry_run::dry_run))
         .routes(routes!(revisions::list))

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Line;
-use super::record::{FlatRecord, RecordContent};
+use super::record::{FlatRecord, RecordContent, RecordOut};
 use super::spec::RawSpec;
 
 /// A dry run that is sent as JSON: either `records` or `live`.
@@ -33,6 +33,10 @@ pub struct DryRunRequest {
 pub struct LiveRecords {
     /// The number of records, over all partitions: 1 to `trial_records_max`.
     pub records: usize,
+    /// True if the answer has the records themselves, as the caller may see them. They count as its bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(default = false)]
+    pub inputs: bool,
 }
 
 /// The form of a dry run with its module.
@@ -53,15 +57,19 @@ pub struct DryRunForm {
     live: Option<LiveRecords>,
 }
 
-/// The results of a dry run. The host writes each output by itself (`O`), since the answer has a limit of bytes.
+/// The results of a dry run. The host writes each output and input by itself (`O`, `I`), since the answer has a limit of bytes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = TrialView, bound = "")]
-pub struct DryRunReport<O = OutputView> {
+pub struct DryRunReport<O = OutputView, I = RecordOut> {
     #[schema(value_type = Vec<OutputView>)]
     pub outputs: Vec<O>,
     pub failures: Vec<FailureView>,
     /// One entry for each record, in order: `input` of outputs and failures counts them, from 0.
     pub records: Vec<RecordRun>,
+    /// The live records, in order, if the request asks for them.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RecordOut>)]
+    pub inputs: Vec<I>,
     /// Memory of the largest instance.
     pub memory_bytes: u64,
     /// The sum of the records' times.

@@ -47,6 +47,21 @@ fn one() -> i32 {
     1
 }
 
+/// Dead letters of a transform. The host writes each record by itself (`R`).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeadLetters, bound = "")]
+pub struct DeadLetterList<R = RecordOut> {
+    #[schema(value_type = String)]
+    pub topic: Line,
+    /// The newest last.
+    #[schema(value_type = Vec<RecordOut>)]
+    pub records: Vec<R>,
+    /// True if a part of the records is masked: the owner of a topic has rules of redaction, and the caller lacks the role
+    /// `data` in the owner's team.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+}
+
 /// The answer to a write of records.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Written)]

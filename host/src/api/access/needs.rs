@@ -44,6 +44,7 @@ const TRANSFORM: &[(&str, &str, Need)] = &[
     ("DELETE", "/state", Need::Team(&[Operate])),
     ("GET", "/state/{store}/{key}", Need::Team(&[Data])),
     ("GET", "/tail", Need::Records),
+    ("GET", "/dead-letters", Need::Records),
     // A guest may print a part of a record; whoever deploys it can have it print all of them.
     ("GET", "/logs", Need::Team(&[Data, Deploy, Operate])),
     // With records of a topic it needs `data` as well, which its handler checks.

@@ -2,17 +2,17 @@
 
 use serde_json::value::RawValue;
 
-use crate::api_types::{DryRunReport, FailureView, Form, Line, OutputView, RecordContent, RecordRun};
+use crate::api_types::{DryRunReport, FailureView, Form, Line, OutputView, RecordContent, RecordOut, RecordRun};
 use crate::model::codes::Code;
+use crate::model::names::TopicName;
 use crate::model::redaction::MASK;
 use crate::model::spec::Spec;
 use crate::model::text::cut;
 use crate::task::dry_run::RecordOutcome;
 
+use super::super::newest::{InputRecord, bytes_of};
 use super::super::problem::{Refusal, json_bytes};
 use super::super::redaction::Sight;
-use super::limits::bytes_of;
-use super::samples::InputRecord;
 
 /// Longest message of a failure: a guest's own words.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -22,6 +22,8 @@ pub struct Report<'a> {
     outputs: Vec<Box<RawValue>>,
     failures: Vec<FailureView>,
     records: Vec<RecordRun>,
+    /// The input records; none where the report does not show them.
+    inputs: Option<Vec<Box<RawValue>>>,
     micros_total: u64,
     /// Bytes of the outputs and failures so far, as JSON.
     bytes: usize,
@@ -34,8 +36,10 @@ pub struct Report<'a> {
 // === impl Report ===
 
 impl<'a> Report<'a> {
-    pub fn new(bytes_max: usize, sight: Option<&'a Sight>) -> Self {
+    /// Begins a report, with the input records if `shows_inputs`.
+    pub fn new(bytes_max: usize, shows_inputs: bool, sight: Option<&'a Sight>) -> Self {
         Self {
+            inputs: shows_inputs.then(Vec::new),
             outputs: Vec::new(),
             failures: Vec::new(),
             records: Vec::new(),
@@ -59,6 +63,7 @@ impl<'a> Report<'a> {
             micros,
             memory_bytes: outcome.memory_bytes as u64,
         });
+        self.add_input(&spec.inputs[sample.partition.input as usize], input, sample)?;
         match outcome.result {
             Err(failed) => {
                 let shown = self.sight.map_or(Some(&*failed.message), |sight| sight.dry_run_failure(&failed.message));
@@ -87,10 +92,25 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    fn add_input(&mut self, topic: &TopicName, input: usize, sample: &InputRecord) -> Result<(), Refusal> {
+        if self.inputs.is_none() {
+            return Ok(());
+        }
+        self.check_room(input, bytes_of(&sample.record))?;
+        let mut shown = RecordOut::of(sample.partition.partition, sample.record.clone(), Form::Text);
+        if let Some(sight) = self.sight {
+            self.is_redacted |= sight.record(topic.as_str(), &mut shown.content, "test");
+        }
+        let written = serde_json::value::to_raw_value(&shown).expect("a record is plain data");
+        self.count(input, written.get().len())?;
+        self.inputs.get_or_insert_default().push(written);
+        Ok(())
+    }
+
     /// Ends the report. `memory_bytes` is the memory of the largest instance.
-    pub fn finish(self, memory_bytes: usize) -> DryRunReport<Box<RawValue>> {
-        let Self { outputs, failures, records, micros_total, is_redacted: redacted, .. } = self;
-        DryRunReport { outputs, failures, records, memory_bytes: memory_bytes as u64, micros_total, redacted }
+    pub fn finish(self, memory_bytes: usize) -> DryRunReport<Box<RawValue>, Box<RawValue>> {
+        let Self { outputs, failures, records, inputs, micros_total, is_redacted: redacted, .. } = self;
+        DryRunReport { outputs, failures, records, inputs: inputs.unwrap_or_default(), memory_bytes: memory_bytes as u64, micros_total, redacted }
     }
 
     fn count(&mut self, input: usize, bytes: usize) -> Result<(), Refusal> {

@@ -14,6 +14,8 @@ use super::Sight;
 
 /// The header in which a dead letter names the topic of its record. That of a dead letter which failed again is renamed.
 const ORIGIN: &str = "sandbar.error.topic";
+/// The header in which a dead letter has the message of its failure.
+const MESSAGE: &str = "sandbar.error.message";
 
 // === impl Sight ===
 
@@ -45,6 +47,32 @@ impl Sight {
         self.metrics.redacted("tail");
         sample.redacted = true;
         Some(serde_json::to_string(&sample).expect("plain data"))
+    }
+
+    /// Masks a record of a topic that stands for itself: a dead letter, or an input of a dry run. Returns true if something was
+    /// masked.
+    pub fn record(&self, topic: &str, content: &mut RecordContent, way: &str) -> bool {
+        if self.is_whole() {
+            return false;
+        }
+        let mask = self.mask(topic, &origins(content));
+        if let Some(mask) = &mask {
+            self.apply(mask, content);
+            self.metrics.redacted(way);
+        }
+        mask.is_some()
+    }
+
+    /// Masks the message of a dead letter, which a guest may have made of the record, where it is not shown.
+    pub fn dead_letter(&self, topic: &str, content: &mut RecordContent) -> bool {
+        let is_masked = self.record(topic, content, "dead-letters");
+        let shows_derived = self.shows_derived();
+        let messages = content.headers.iter_mut().filter(|header| first_name(&header.name) == MESSAGE);
+        for header in messages.filter(|_| !shows_derived) {
+            header.value = Some(JsonOrText::Text(MASK.to_owned()));
+            header.value_base64 = None;
+        }
+        is_masked || !shows_derived
     }
 
     /// Masks the results of a dry run. Returns true if something was masked.

@@ -1,0 +1,105 @@
+// Requests to this host. Every answer that refuses becomes a `Problem`, with its code, hint and page.
+
+import { token } from "./session.js";
+
+export class Problem extends Error {
+  constructor(status, details) {
+    super(details.detail ?? details.title ?? `the host answered ${status}`);
+    this.status = status;
+    this.code = details.code;
+    this.title = details.title;
+    this.hint = details.hint;
+    this.errors = details.errors ?? [];
+  }
+}
+
+/** Sends a request; the answer, or a `Problem`. */
+export async function send(method, path, { body, headers = {}, signal } = {}) {
+  const own = { "sandbar-request": "1", ...headers };
+  if (token()) own.authorization = `Bearer ${token()}`;
+  if (body !== undefined && !(body instanceof FormData) && typeof body !== "string") {
+    own["content-type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    // A redirect leads to another host, which this page may not ask.
+    answer = await fetch(path, { method, headers: own, body, signal, redirect: "manual", cache: "no-store", credentials: "omit" });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, { detail: "this host does not answer", hint: "it may be starting again: the page tries again by itself" });
+  }
+  if (answer.type === "opaqueredirect") {
+    throw new Problem(307, { detail: "another host has this", hint: "the command below asks it" });
+  }
+  if (answer.ok) return answer;
+  const text = await answer.text();
+  let details = {};
+  try {
+    details = JSON.parse(text);
+  } catch {
+    details = { detail: text.slice(0, 500) || `the host answered ${answer.status}` };
+  }
+  throw new Problem(answer.status, details);
+}
+
+export async function get(path, signal) {
+  return (await send("GET", path, { signal })).json();
+}
+
+/** Makes a change. The key lets the host recognise the same change if it is sent again. */
+export async function change(method, path, body, headers = {}) {
+  const answer = await send(method, path, { body, headers: { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()), ...headers } });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** The path of a transform. */
+export function path(id, rest = "") {
+  const [team, name] = id.split("/");
+  return `/v1/teams/${encodeURIComponent(team)}/transforms/${encodeURIComponent(name)}${rest}`;
+}
+
+/** Lines of a stream, longest. A longer one is an error of the host. */
+const LINE_CHARS_MAX = 64 * 1024 * 1024;
+
+/** Reads a stream of JSON lines until it ends, or the signal says so. */
+export async function lines(path, signal, take) {
+  const answer = await send("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop();
+    if (rest.length > LINE_CHARS_MAX) throw new Problem(0, { detail: "a line of the stream is too long" });
+    for (const line of parts) {
+      if (line.trim() !== "") take(JSON.parse(line));
+    }
+  }
+}
+
+/** Follows a stream for ever: it is opened again when it breaks. `state` is told of each change. */
+export async function follow(path, signal, take, state) {
+  let wait = 500;
+  while (!signal.aborted) {
+    try {
+      state("opening");
+      await lines(typeof path === "function" ? path() : path, signal, (line) => {
+        wait = 500;
+        state("live");
+        take(line);
+      });
+      if (!signal.aborted) state("broken");
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Problem && [401, 403, 404].includes(error.status)) {
+        state("refused", error);
+        return;
+      }
+      state("broken", error);
+    }
+    await new Promise((done) => setTimeout(done, wait));
+    wait = Math.min(wait * 2, 10_000);
+  }
+}

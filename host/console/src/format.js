@@ -1,0 +1,156 @@
+// Numbers, times and foreign text, as people read them.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+/** A whole number with separators; `-` for an unknown one. */
+export function count(value) {
+  return value === null || value === undefined ? "-" : whole.format(value);
+}
+
+/** A large number in few characters. */
+export function compact(value) {
+  if (value === null || value === undefined) return "-";
+  return value < 10_000 ? whole.format(value) : short.format(value);
+}
+
+/** "1 host", "3 hosts". */
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** A rate that is given a minute: "1,200/s", and where that is less than one, "6/min". */
+export function rate(perMinute) {
+  if (perMinute === null || perMinute === undefined) return "-";
+  return perMinute >= 60 || perMinute === 0 ? `${compact(Math.round(perMinute / 60))}/s` : `${perMinute}/min`;
+}
+
+export function bytes(value) {
+  if (value === null || value === undefined) return "-";
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function millis(value) {
+  if (value === null || value === undefined) return "-";
+  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10_000 ? 1 : 0)} s`;
+}
+
+export function nanos(value) {
+  if (value === null || value === undefined) return "-";
+  if (value < 1000) return `${Math.round(value)} ns`;
+  return value < 1_000_000 ? `${(value / 1000).toFixed(1)} µs` : millis(value / 1_000_000);
+}
+
+/** The size that a spec writes as "64MiB", in bytes; null if it is none. */
+export function parseBytes(text) {
+  const found = /^\s*(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)?\s*$/i.exec(String(text ?? ""));
+  if (!found) return null;
+  const units = { b: 1, kb: 1e3, kib: 1024, mb: 1e6, mib: 1024 ** 2, gb: 1e9, gib: 1024 ** 3 };
+  return Number(found[1]) * units[(found[2] ?? "B").toLowerCase()];
+}
+
+/** The time since a moment: "3 min ago". */
+export function ago(at, now) {
+  const seconds = Math.max(0, Math.round((now - at) / 1000));
+  if (seconds < 5) return "now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+/** A moment in the reader's zone, to the second. */
+export function moment(at) {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? "-" : date.toLocaleString("sv", { timeZoneName: "short" });
+}
+
+export function clock(at) {
+  return new Date(at).toLocaleTimeString("sv");
+}
+
+// Control characters, and those that turn the direction of text around.
+const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Foreign text with its control characters shown. Line breaks and tabs stay. */
+export function visible(text) {
+  return String(text).replace(ODD, (odd) => `\\u{${odd.codePointAt(0).toString(16)}}`);
+}
+
+/** Foreign text up to a length, with a note of what is left out. */
+export function cut(text, max = 20_000) {
+  const shown = visible(text.slice(0, max));
+  return text.length > max ? `${shown}\n... ${count(text.length - max)} more characters` : shown;
+}
+
+/** A key or value of a record as text: JSON indented, bytes as base64, null as such. */
+export function content(record, field) {
+  if (record[`${field}_base64`] !== undefined) return `base64 ${record[`${field}_base64`]}`;
+  const value = record[field];
+  if (value === null || value === undefined) return "null";
+  if (typeof value !== "string") return JSON.stringify(value, null, 2);
+  // Only whole objects and lists: a number must not lose its digits.
+  if (/^\s*[[{]/.test(value) && value.length < 200_000) {
+    try {
+      return reindent(value);
+    } catch {
+      return value;
+    }
+  }
+  return value;
+}
+
+/** Indents JSON without reading its numbers: 10.10 stays 10.10. */
+export function reindent(json) {
+  JSON.parse(json);
+  let depth = 0;
+  let result = "";
+  let at = 0;
+  const line = () => `\n${"  ".repeat(depth)}`;
+  while (at < json.length) {
+    const char = json[at];
+    if (char === '"') {
+      const end = stringEnd(json, at);
+      result += json.slice(at, end);
+      at = end;
+      continue;
+    }
+    at += 1;
+    if (/\s/.test(char)) continue;
+    if (char === "{" || char === "[") {
+      const closing = /^\s*[}\]]/.exec(json.slice(at, at + 64));
+      if (closing) {
+        result += char + closing[0].trim();
+        at += closing[0].length;
+      } else {
+        depth += 1;
+        result += char + line();
+      }
+    } else if (char === "}" || char === "]") {
+      depth -= 1;
+      result += line() + char;
+    } else if (char === ",") {
+      result += char + line();
+    } else {
+      result += char === ":" ? ": " : char;
+    }
+  }
+  return result;
+}
+
+function stringEnd(json, start) {
+  let at = start + 1;
+  while (json[at] !== '"') at += json[at] === "\\" ? 2 : 1;
+  return at + 1;
+}
+
+/** A word of a shell, quoted where it must be. */
+export function quoted(word) {
+  return /^[\w./:@=+-]+$/.test(word) ? word : `'${String(word).replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,186 @@
+// The shell: who the caller is, the stream of the flow, and the view that the address names.
+
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { get } from "./api.js";
+import { Deploy } from "./deploy/deploy.jsx";
+import { Errors } from "./errors.jsx";
+import { Flow } from "./flow/flow.jsx";
+import { Hosts } from "./hosts.jsx";
+import { useCaller, useFlow, useRoute } from "./hooks.js";
+import { visible } from "./format.js";
+import { currentCaller, setCaller, setToken, token } from "./session.js";
+import { SignIn } from "./sign_in.jsx";
+import { health, start } from "./store.js";
+import { TransformView } from "./transform/transform.jsx";
+import { Code } from "./ui.jsx";
+
+const PAGES = [
+  ["", "Flow"],
+  ["deploy", "Deploy"],
+  ["hosts", "Hosts"],
+  ["errors", "Errors"],
+];
+
+function App() {
+  const { parts } = useRoute();
+  const [access, setAccess] = useState({ state: "asking" });
+  useCaller();
+
+  const ask = async () => {
+    try {
+      const ways = await get("/v1/sign-in");
+      try {
+        setCaller(await get("/v1/whoami"));
+        setAccess({ state: "in", ways });
+      } catch (problem) {
+        if (problem.status !== 401) throw problem;
+        setAccess({ state: "out", ways, problem: token() ? problem : null });
+      }
+    } catch (problem) {
+      setAccess({ state: "asking", problem });
+      setTimeout(ask, 2000);
+    }
+  };
+  useEffect(() => {
+    ask();
+  }, []);
+  useEffect(() => {
+    if (access.state !== "in") return undefined;
+    const end = new AbortController();
+    start(end.signal).then(() => {
+      // A stream that is refused later: the token has ended, perhaps.
+      if (!end.signal.aborted) ask();
+    });
+    return () => end.abort();
+  }, [access.state]);
+  useEffect(keys, []);
+
+  const signIn = (secret) => {
+    setToken(secret);
+    ask();
+  };
+  const signOut = () => {
+    setToken(null);
+    setCaller(null);
+    location.reload();
+  };
+
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => skip(event)}>
+        Skip to the content
+      </a>
+      <header class="bar">
+        <a class="brand" href="#/">
+          Sandbar
+        </a>
+        <nav aria-label="Pages">
+          {PAGES.map(([path, label]) => (
+            <a href={`#/${path}`} aria-current={isCurrent(parts, path) ? "page" : undefined}>
+              {label}
+            </a>
+          ))}
+        </nav>
+        {access.state === "in" && <Connection />}
+        {access.state === "in" && access.ways.required && (
+          <span class="who">
+            {visible(currentCaller()?.name ?? "")}{" "}
+            <button type="button" class="small" onClick={signOut}>
+              Sign out
+            </button>
+          </span>
+        )}
+      </header>
+      <main id="main" tabIndex={-1}>
+        {access.state === "asking" && (
+          <p class="quiet" role="status">
+            {access.problem ? `${access.problem.message}: the page tries again` : "Asking the host ..."}
+          </p>
+        )}
+        {access.state === "out" && <SignIn ways={access.ways} problem={access.problem} signIn={signIn} />}
+        {access.state === "in" && <Page parts={parts} />}
+      </main>
+    </>
+  );
+}
+
+function Page({ parts }) {
+  const [first, team, name, ...rest] = parts;
+  useEffect(() => {
+    document.title = [...parts, "Sandbar"].join(" · ");
+  }, [parts.join("/")]);
+  switch (first) {
+    case undefined:
+      return <Flow />;
+    case "t":
+      if (team && name) return <TransformView key={`${team}/${name}`} id={`${team}/${name}`} tab={rest[0] ?? ""} />;
+      break;
+    case "deploy":
+      return <Deploy key={`${team}/${name}`} team={team ?? ""} name={name ?? ""} />;
+    case "hosts":
+      return <Hosts />;
+    case "errors":
+      return <Errors code={team} />;
+  }
+  return (
+    <>
+      <h1>No such page</h1>
+      <p>
+        The address names nothing that the console has. <a href="#/">Show the flow</a>
+      </p>
+    </>
+  );
+}
+
+/** The connection, in a word; and how many transforms are in trouble, on every page. */
+function Connection() {
+  const flow = useFlow();
+  const bad = [...flow.transforms.values()].filter((transform) => health(transform) === "bad").length;
+  const words = { opening: "connecting", live: "live", broken: "connection lost, trying again", refused: "refused" };
+  return (
+    <span class="connection" role="status">
+      {bad > 0 && <strong class="bad">■ {bad} in trouble</strong>}{" "}
+      <span class={flow.state === "live" ? "live" : "warn"}>{words[flow.state]}</span>
+      {flow.problem?.code && (
+        <>
+          {" "}
+          <Code of={flow.problem.code} />
+        </>
+      )}
+    </span>
+  );
+}
+
+function isCurrent([first = ""], path) {
+  return first === path || (path === "" && first === "t");
+}
+
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("main").focus();
+}
+
+/** Keys that work everywhere: `/` goes to the search, `g` and a letter to a page. */
+function keys() {
+  let isGoing = false;
+  const pages = { f: "#/", d: "#/deploy", h: "#/hosts", e: "#/errors" };
+  const pressed = (event) => {
+    const isTyping = event.target.closest?.("input, textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey;
+    if (isTyping) return;
+    if (event.key === "/") {
+      const search = document.querySelector("input[type=search]");
+      if (search) {
+        event.preventDefault();
+        search.focus();
+      }
+    } else if (isGoing && pages[event.key]) {
+      location.hash = pages[event.key];
+    }
+    isGoing = event.key === "g";
+  };
+  addEventListener("keydown", pressed);
+  return () => removeEventListener("keydown", pressed);
+}
+
+render(<App />, document.getElementById("app"));

@@ -1,0 +1,167 @@
+// The flow of records, as the host's one stream tells it. Views subscribe to the transforms that they show; a large change is
+// handed to them over several frames, so that scrolling stays smooth.
+
+import { follow } from "./api.js";
+
+/** Time that one frame may spend on telling views of changes. */
+const FRAME_MS = 5;
+/** Points of a spark line, and time between two. */
+const RECENT_MAX = 60;
+const RECENT_MS = 10_000;
+
+export const flow = {
+  transforms: new Map(),
+  /** The last minutes of each transform: input records a minute. */
+  recent: new Map(),
+  /** "opening", "live", "broken", "refused". */
+  state: "opening",
+  problem: null,
+  /** Clock of the host minus that of this machine, in ms. */
+  skew: 0,
+};
+
+const ofTransform = new Map();
+const ofAll = new Set();
+const due = new Set();
+let isScheduled = false;
+let areAllDue = false;
+let sampledAt = 0;
+
+export function hostNow() {
+  return Date.now() + flow.skew;
+}
+
+/** Calls back when the transform has changed. */
+export function onTransform(id, listener) {
+  const listeners = ofTransform.get(id) ?? new Set();
+  ofTransform.set(id, listeners);
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) ofTransform.delete(id);
+  };
+}
+
+/** Calls back when any transform or the connection has changed: once a second at most. */
+export function onFlow(listener) {
+  ofAll.add(listener);
+  return () => ofAll.delete(listener);
+}
+
+/** Takes a view of the stream. */
+export function take(view) {
+  flow.skew = view.at - Date.now();
+  for (const transform of view.transforms) {
+    const id = `${transform.team}/${transform.name}`;
+    flow.transforms.set(id, transform);
+    due.add(id);
+  }
+  for (const { team, name } of view.gone ?? []) {
+    flow.transforms.delete(`${team}/${name}`);
+    flow.recent.delete(`${team}/${name}`);
+    due.add(`${team}/${name}`);
+  }
+  for (const { team, name, in_per_minute } of view.recent ?? []) {
+    flow.recent.set(`${team}/${name}`, in_per_minute);
+  }
+  sample();
+  areAllDue = true;
+  schedule();
+}
+
+/** Adds a point to each spark line when it is time. */
+function sample() {
+  const now = Date.now();
+  if (now - sampledAt < RECENT_MS) return;
+  sampledAt = now;
+  for (const [id, transform] of flow.transforms) {
+    const points = [...(flow.recent.get(id) ?? []), transform.activity?.in_per_minute ?? null];
+    flow.recent.set(id, points.slice(-RECENT_MAX));
+    due.add(id);
+  }
+}
+
+function schedule() {
+  if (isScheduled) return;
+  isScheduled = true;
+  // A hidden page has no frames.
+  if (document.hidden) setTimeout(tell, 0);
+  else requestAnimationFrame(tell);
+}
+
+function tell() {
+  isScheduled = false;
+  const start = performance.now();
+  for (const id of due) {
+    due.delete(id);
+    for (const listener of ofTransform.get(id) ?? []) listener();
+    if (performance.now() - start > FRAME_MS) break;
+  }
+  if (due.size > 0) {
+    schedule();
+  } else if (areAllDue) {
+    areAllDue = false;
+    for (const listener of [...ofAll]) listener();
+  }
+}
+
+/** Follows the stream until the signal says so. */
+export function start(signal) {
+  let isFirst = true;
+  const state = (word, problem) => {
+    isFirst ||= word === "opening";
+    // A stream that is opened again begins with everything.
+    if (word === "opening" && flow.state === "broken") return;
+    if (flow.state === word) return;
+    flow.state = word;
+    flow.problem = problem ?? null;
+    areAllDue = true;
+    schedule();
+  };
+  return follow("/v1/flow?follow", signal, (view) => {
+    if (isFirst) forget(view);
+    isFirst = false;
+    take(view);
+  }, state);
+}
+
+/** A first view has everything: what it does not have is gone. */
+function forget(view) {
+  const there = new Set(view.transforms.map(({ team, name }) => `${team}/${name}`));
+  for (const id of flow.transforms.keys()) {
+    if (!there.has(id)) {
+      flow.transforms.delete(id);
+      due.add(id);
+    }
+  }
+}
+
+// === transforms in words ===
+
+/** "bad" for trouble, "warn" for a warning, "off" for one that is paused, "ok" else. */
+export function health(transform) {
+  const { state, rollout, desired, activity } = transform;
+  if (["failed", "degraded"].includes(state) || rollout === "failed") return "bad";
+  if (desired === "paused" || ["paused", "stopped"].includes(state)) return "off";
+  if (["unknown", "starting"].includes(state) || (activity?.failed_per_minute ?? 0) > 0) return "warn";
+  return "ok";
+}
+
+/** The state of a transform in a sentence. */
+export function inWords(transform) {
+  const { state, rollout, revision, running_revisions: running, hosts, lag, error } = transform;
+  const behind = lag === null || lag === undefined ? "" : `, ${lag.toLocaleString("en")} behind`;
+  const code = error ? ` (${error})` : "";
+  const on = `on ${hosts} host${hosts === 1 ? "" : "s"}`;
+  const older = running.filter((other) => other !== revision);
+  if (transform.desired === "paused") return `paused at revision ${revision}${behind}`;
+  if (rollout === "failed") {
+    const rest = older.length > 0 ? `; revision ${older.join(", ")} goes on ${on}` : "; nothing runs";
+    return `revision ${revision} was refused${code}${rest}${behind}`;
+  }
+  if (state === "failed") return `does not work${code}, the host tries again${behind}`;
+  if (rollout === "in-progress" && older.length > 0) return `runs revision ${older.join(", ")} while revision ${revision} is prepared${behind}`;
+  if (state === "starting" || running.length === 0) return `starts revision ${revision}${code}${behind}`;
+  const verb = state === "degraded" ? `works with a problem${code}: ` : "";
+  return `${verb}runs revision ${running.join(", ")} ${on}${behind}`;
+}

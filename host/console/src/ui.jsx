@@ -1,0 +1,221 @@
+// The parts that views are made of.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ago, moment, visible } from "./format.js";
+import { link } from "./router.js";
+import { useNow } from "./hooks.js";
+import { health, inWords } from "./store.js";
+
+const MARKS = { ok: "●", warn: "▲", bad: "■", off: "‖" };
+const WORDS = { ok: "works", warn: "warning", bad: "trouble", off: "paused" };
+
+/** A mark for a state: its form says as much as its colour. */
+export function Mark({ of }) {
+  return (
+    <span class={`mark ${of}`} role="img" aria-label={WORDS[of]}>
+      {MARKS[of]}
+    </span>
+  );
+}
+
+export function StateOf({ transform }) {
+  const of = health(transform);
+  return (
+    <span class={`state ${of}`}>
+      <Mark of={of} /> {inWords(transform)}
+    </span>
+  );
+}
+
+/** The time since a moment; the moment itself on hover. */
+export function Ago({ at }) {
+  const now = useNow();
+  const ms = typeof at === "string" ? Date.parse(at) : at;
+  if (!Number.isFinite(ms)) return <span>-</span>;
+  return (
+    <time dateTime={new Date(ms).toISOString()} title={moment(ms)}>
+      {ago(ms, now)}
+    </time>
+  );
+}
+
+/** An error code as a link to its page. */
+export function Code({ of }) {
+  return (
+    <a class="code" href={link("errors", of)}>
+      {of}
+    </a>
+  );
+}
+
+/** A refusal: what is wrong, what helps, and the page of its code. */
+export function ProblemBox({ problem, children }) {
+  if (!problem) return null;
+  return (
+    <div class="problem" role="alert">
+      <p>
+        <Mark of="bad" /> {problem.code && <Code of={problem.code} />} {visible(problem.message)}
+      </p>
+      {problem.errors?.length > 0 && (
+        <ul>
+          {problem.errors.map(({ field, message }) => (
+            <li>
+              <code>{visible(field)}</code> {visible(message)}
+            </li>
+          ))}
+        </ul>
+      )}
+      {problem.hint && <p class="quiet">{visible(problem.hint)}</p>}
+      {children}
+    </div>
+  );
+}
+
+/** The command that does the same as the view or the button beside it. */
+export function Command({ children }) {
+  const [isCopied, setCopied] = useState(false);
+  const text = [children].flat().join("");
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setCopied(true);
+      setTimeout(() => setCopied(false), 1500);
+    } catch {
+      // A page without https may not write there: the text can be selected.
+    }
+  };
+  return (
+    <p class="command">
+      <code>{text}</code>
+      <button type="button" class="small" onClick={copy} aria-label={`copy the command ${text}`}>
+        {isCopied ? "copied" : "copy"}
+      </button>
+    </p>
+  );
+}
+
+/** A button that says why it cannot be pressed. */
+export function Action({ why, onClick, children, kind = "" }) {
+  return (
+    <button type="button" class={kind} aria-disabled={why ? "true" : undefined} title={why} onClick={why ? undefined : onClick}>
+      {children}
+      {why && <span class="unseen"> ({why})</span>}
+    </button>
+  );
+}
+
+/** A question before something that cannot be undone by another click. */
+export function Confirm({ title, children, verb, command, run, close }) {
+  const dialog = useRef(null);
+  const [problem, setProblem] = useState(null);
+  const [isBusy, setBusy] = useState(false);
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current.showModal();
+    return () => opener?.focus?.();
+  }, []);
+  const act = async () => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      await run();
+      close();
+    } catch (refused) {
+      setProblem(refused);
+      setBusy(false);
+    }
+  };
+  return (
+    <dialog ref={dialog} onClose={close} onCancel={close} aria-labelledby="question">
+      <h2 id="question">{title}</h2>
+      <div>{children}</div>
+      <ProblemBox problem={problem} />
+      {command && <Command>{command}</Command>}
+      <div class="row end">
+        <button type="button" onClick={close}>
+          Cancel
+        </button>
+        <button type="button" class="main" disabled={isBusy} onClick={act}>
+          {verb}
+        </button>
+      </div>
+    </dialog>
+  );
+}
+
+/** A line of the last minutes, without axes. */
+export function Spark({ points, label }) {
+  const values = (points ?? []).map((value) => value ?? 0);
+  if (values.length < 2 || !values.some((value) => value > 0)) return <svg class="spark" viewBox="0 0 60 16" aria-hidden="true" />;
+  const top = Math.max(...values);
+  const at = (value, index) => `${((index / (values.length - 1)) * 60).toFixed(1)},${(15 - (value / top) * 14).toFixed(1)}`;
+  return (
+    <svg class="spark" viewBox="0 0 60 16" preserveAspectRatio="none" role={label ? "img" : undefined} aria-label={label} aria-hidden={label ? undefined : "true"}>
+      <polyline points={values.map(at).join(" ")} />
+    </svg>
+  );
+}
+
+/** A place for what is not there yet. It does not jump about. */
+export function Loading({ of }) {
+  return (
+    <p class="quiet" role="status">
+      Loading {of} ...
+    </p>
+  );
+}
+
+/** The state of a request: loading, refused, or its children. */
+export function Loaded({ of, from, children }) {
+  if (from.problem && from.value === null) return <ProblemBox problem={from.problem} />;
+  if (from.isLoading) return <Loading of={of} />;
+  return (
+    <>
+      {from.problem && <ProblemBox problem={from.problem} />}
+      {children(from.value)}
+    </>
+  );
+}
+
+/** A heading of a column that sorts by it. */
+export function SortHead({ name, label, sort, setSort, numeric }) {
+  const isBy = sort.by === name;
+  const direction = isBy ? (sort.down ? "descending" : "ascending") : undefined;
+  return (
+    <th scope="col" aria-sort={direction} class={numeric ? "number" : undefined}>
+      <button type="button" class="sort" onClick={() => setSort({ by: name, down: isBy ? !sort.down : Boolean(numeric) })}>
+        {label}
+        <span aria-hidden="true">{isBy ? (sort.down ? " ↓" : " ↑") : ""}</span>
+      </button>
+    </th>
+  );
+}
+
+export function sorted(rows, sort, value) {
+  const order = [...rows].sort((a, b) => {
+    const [left, right] = [value(a, sort.by), value(b, sort.by)];
+    if (left === right) return 0;
+    if (left === null || left === undefined) return -1;
+    if (right === null || right === undefined) return 1;
+    return left < right ? -1 : 1;
+  });
+  return sort.down ? order.reverse() : order;
+}
+
+/** A box for text that filters a list. */
+export function Filter({ label, value, onInput, ...rest }) {
+  return (
+    <label class="filter">
+      <span>{label}</span>
+      <input type="search" value={value} onInput={(event) => onInput(event.currentTarget.value)} {...rest} />
+    </label>
+  );
+}
+
+export function Check({ label, value, onChange }) {
+  return (
+    <label class="check">
+      <input type="checkbox" checked={value} onChange={(event) => onChange(event.currentTarget.checked)} /> {label}
+    </label>
+  );
+}
