@@ -103,22 +103,22 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("console")
     }
 
-    /// The sources, by path: with all that decides on the built files.
-    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
-            if entry.is_dir() { sources(&entry, found) } else { found.push(entry) }
+    /// The names of the sources below a folder.
+    fn sources(below: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(below).expect("readable").map(|entry| entry.expect("readable").path()) {
+            let name = || entry.strip_prefix(folder()).expect("below it").to_str().expect("UTF-8").to_owned();
+            if entry.is_dir() { sources(&entry, found) } else { found.push(name()) }
         }
     }
 
     #[test]
     fn the_built_files_are_those_of_the_sources() {
-        let mut files = ["build.mjs", "package.json", "package-lock.json"].map(|name| folder().join(name)).to_vec();
-        sources(&folder().join("src"), &mut files);
-        files.sort();
+        let mut names = ["build.mjs", "package.json", "package-lock.json"].map(str::to_owned).to_vec();
+        sources(&folder().join("src"), &mut names);
+        names.sort();
         let mut digest = Sha256::new();
-        for file in files {
-            let name = file.strip_prefix(folder()).expect("below it").to_str().expect("UTF-8").to_owned();
-            let content = std::fs::read(&file).expect("readable");
+        for name in names {
+            let content = std::fs::read(folder().join(&name)).expect("readable");
             digest.update(format!("{name} {}\n", content.len()));
             digest.update(content);
         }

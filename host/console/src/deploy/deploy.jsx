@@ -1,0 +1,219 @@
+// A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
+
+import { useState } from "preact/hooks";
+import { change, get, path, send } from "../api.js";
+import { bytes, quoted, visible } from "../format.js";
+import { useCaller, useLoad } from "../hooks.js";
+import { go, transformLink } from "../router.js";
+import { reason } from "../session.js";
+import { Action, Command, Mark, ProblemBox } from "../ui.jsx";
+import { DiffText, text as specText } from "../transform/revisions.jsx";
+import { Trial } from "./trial.jsx";
+
+/** Longest spec that the page takes in: the host's own limit. */
+const SPEC_BYTES_MAX = 1024 * 1024;
+const EXAMPLE = "inputs: [shop.orders]\noutputs: { orders: orders.orders }\nconfig: {}\n";
+
+export function Deploy({ team: givenTeam, name: givenName }) {
+  useCaller();
+  const isKnown = Boolean(givenTeam && givenName);
+  const deployed = useLoad((signal) => (isKnown ? get(path(`${givenTeam}/${givenName}`), signal) : Promise.resolve(undefined)), `${givenTeam}/${givenName}`);
+  if (isKnown && deployed.isLoading) return <p class="quiet">Loading the deployed spec ...</p>;
+  const known = deployed.value ?? null;
+  return <Form key={known ? "known" : "new"} known={known} team={givenTeam} name={givenName} problem={deployed.problem} />;
+}
+
+function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
+  const [team, setTeam] = useState(givenTeam);
+  const [name, setName] = useState(givenName);
+  const [spec, setSpec] = useState(known ? JSON.stringify(known.spec, null, 2) : EXAMPLE);
+  const [module, setModule] = useState(null);
+  const [signature, setSignature] = useState(null);
+  const [verdict, setVerdict] = useState(null);
+  const [trial, setTrial] = useState(null);
+  const [busy, setBusy] = useState("");
+  const id = `${team.trim()}/${name.trim()}`;
+  const hasName = team.trim() !== "" && name.trim() !== "";
+  const needsName = hasName ? undefined : "name the team and the transform";
+
+  const takeFiles = async (files) => {
+    for (const file of files) {
+      if (file.name.endsWith(".wasm")) {
+        setModule(file);
+      } else if (file.name.endsWith(".sig")) {
+        setSignature(file);
+      } else if (file.size <= SPEC_BYTES_MAX) {
+        const text = await file.text();
+        setSpec(text);
+        const field = (word) => new RegExp(`^\\s*"?${word}"?\\s*:\\s*"?([a-z0-9-]+)"?`, "m").exec(text)?.[1];
+        if (!givenTeam) {
+          setTeam((last) => field("team") ?? last);
+          setName((last) => field("name") ?? last);
+        }
+      }
+    }
+    setVerdict(null);
+    setTrial(null);
+  };
+  const form = (rest = {}) => {
+    const body = new FormData();
+    body.append("spec", new Blob([spec], { type: isJson(spec) ? "application/json" : "application/yaml" }));
+    if (module) body.append("module", module, "module.wasm");
+    if (signature) body.append("signature", signature, "module.sig");
+    for (const [field, value] of Object.entries(rest)) body.append(field, value);
+    return body;
+  };
+  const act = (word, run) => async () => {
+    setBusy(word);
+    setVerdict(null);
+    try {
+      await run();
+    } catch (problem) {
+      setVerdict({ problem });
+    }
+    setBusy("");
+  };
+  const check = act("check", async () => setVerdict({ view: await (await send("PUT", path(id, "?dry_run=true"), { body: form() })).json() }));
+  const deploy = act("deploy", async () => {
+    const view = await change("PUT", path(id), form());
+    setVerdict({ view });
+    go(transformLink(id));
+  });
+  const tryIt = (number) =>
+    act("try", async () => {
+      setTrial(null);
+      const answer = await send("POST", path(id, "/test"), { body: form({ live: new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" }) }) });
+      setTrial(await answer.json());
+    });
+
+  return (
+    <section>
+      <h1>{known ? `Deploy ${givenTeam}/${givenName}` : "Deploy"}</h1>
+      {notFound && notFound.status !== 404 && <ProblemBox problem={notFound} />}
+      <Drop take={takeFiles} module={module} signature={signature} known={known} />
+      <div class="row tools">
+        <label class="filter">
+          <span>Team</span>
+          <input value={team} readOnly={Boolean(givenTeam)} onInput={(event) => setTeam(event.currentTarget.value)} />
+        </label>
+        <label class="filter">
+          <span>Name</span>
+          <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
+        </label>
+      </div>
+      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem} />
+      <div class="row">
+        <Action why={needsName ?? reason(team.trim(), "deploy")} onClick={check}>
+          Check
+        </Action>
+        <Action why={needsName ?? reason(team.trim(), "data")} onClick={tryIt(20)}>
+          Try it on the newest 20 records
+        </Action>
+        <Action kind="main" why={needsName ?? reason(team.trim(), "deploy")} onClick={deploy}>
+          Deploy
+        </Action>
+        <span class="quiet" role="status">
+          {busy && { check: "The host checks it ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
+        </span>
+      </div>
+      <Verdict verdict={verdict} known={known} />
+      {trial && <Trial report={trial} />}
+      <Command>{`sandbar deploy -f transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>
+      {hasName && <Command>{`sandbar test ${id} --live 20 --spec transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>}
+    </section>
+  );
+}
+
+function isJson(text) {
+  return /^\s*\{/.test(text);
+}
+
+/** The place to drop files, which is also a button that chooses them. */
+function Drop({ take, module, signature, known }) {
+  const [isOver, setOver] = useState(false);
+  const drop = (event) => {
+    event.preventDefault();
+    setOver(false);
+    take([...event.dataTransfer.files]);
+  };
+  return (
+    <label class={`drop ${isOver ? "over" : ""}`} onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={drop}>
+      <strong>Drop a module (.wasm) and its spec (.yaml, .json) here</strong>, or choose files.{" "}
+      <input type="file" multiple accept=".wasm,.yaml,.yml,.json,.sig" onChange={(event) => take([...event.currentTarget.files])} />
+      <span class="quiet" role="status">
+        {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the deployed one" : "No module yet: the spec may name one by its digest"}
+        {signature && `, signed by ${visible(signature.name)}`}
+      </span>
+    </label>
+  );
+}
+
+/** The spec with its problems, each at its line. */
+function SpecEditor({ spec, setSpec, problem }) {
+  const problems = (problem?.errors ?? []).map((error) => ({ ...error, line: lineOf(spec, error.field) }));
+  const show = (line) => {
+    const area = document.getElementById("spec");
+    const lines = spec.split("\n");
+    const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+    area.focus();
+    area.setSelectionRange(start, start + lines[line - 1].length);
+  };
+  return (
+    <>
+      <label class="editor">
+        <span>Spec</span>
+        <textarea id="spec" rows={Math.min(24, Math.max(8, spec.split("\n").length + 1))} spellcheck={false} autocomplete="off" value={spec} aria-invalid={problems.length > 0} aria-describedby="spec-problems" onInput={(event) => setSpec(event.currentTarget.value)} />
+      </label>
+      <ul id="spec-problems" class="problems">
+        {problems.map(({ field, message, line }) => (
+          <li>
+            <Mark of="bad" />{" "}
+            {line ? (
+              <button type="button" class="small" onClick={() => show(line)}>
+                line {line}
+              </button>
+            ) : null}{" "}
+            <code>{visible(field)}</code> {visible(message)}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+/** The line of a field such as `limits.memory` or `inputs[1]`; 0 if there is none. */
+export function lineOf(spec, field) {
+  const names = field.split(/[.[\]]+/).filter(Boolean);
+  const lines = spec.split("\n");
+  let from = 0;
+  let found = 0;
+  for (const name of names) {
+    const quotedName = name.replace(/[^\w-]/g, "\\$&");
+    const at = lines.slice(from).findIndex((line) => new RegExp(`(^|[\\s{,"'])${quotedName}["']?\\s*:`).test(line));
+    if (at < 0) break;
+    from += at;
+    found = from + 1;
+  }
+  return found;
+}
+
+function Verdict({ verdict, known }) {
+  if (!verdict) return null;
+  if (verdict.problem) return <ProblemBox problem={{ ...verdict.problem, message: verdict.problem.message, errors: [] }} />;
+  const { view } = verdict;
+  return (
+    <div class="verdict" role="status">
+      <p class="state ok">
+        <Mark of="ok" /> {view.outcome === "unchanged" ? "Nothing would change." : `The host takes it as revision ${view.revision}${view.dry_run ? "" : ": it is on its way"}.`}
+        {view.creates.length > 0 && ` It makes ${view.creates.length === 1 ? "the topic" : "the topics"} ${view.creates.map(visible).join(", ")}.`}
+      </p>
+      {view.warnings.map((warning) => (
+        <p class="state warn">
+          <Mark of="warn" /> {visible(warning)}
+        </p>
+      ))}
+      {known && view.dry_run && <DiffText before={specText(known.spec)} after={specText(view.spec)} />}
+      {known && view.dry_run && known.module !== view.module && <p>Another module: {visible(view.module.slice(7, 19))}</p>}
+    </div>
+  );
+}

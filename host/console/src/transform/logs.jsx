@@ -1,0 +1,85 @@
+// The log lines of the guests, and the transform's events.
+
+import { useEffect, useState } from "preact/hooks";
+import { follow, path } from "../api.js";
+import { cut, moment, visible } from "../format.js";
+import { Check, Command, Filter, ProblemBox } from "../ui.jsx";
+
+const KEPT_MAX = 2000;
+const SHOWN_MAX = 500;
+const LEVELS = ["debug", "info", "warn", "error"];
+
+export function Logs({ id }) {
+  const [lines, setLines] = useState([]);
+  const [state, setState] = useState({ word: "opening", problem: null });
+  const [level, setLevel] = useState("debug");
+  const [filter, setFilter] = useState({ text: "", revision: "", isEvents: false });
+  useEffect(() => {
+    const end = new AbortController();
+    let waiting = [];
+    let timer = null;
+    let newest = -1;
+    setLines([]);
+    const show = () => {
+      timer = null;
+      const come = waiting.reverse();
+      waiting = [];
+      setLines((last) => [...come, ...last].slice(0, KEPT_MAX));
+    };
+    follow(path(id, `/logs?follow&since=1h&limit=500&level=${level}`), end.signal, (line) => {
+      // A stream that was opened again begins with lines that are here.
+      if (line.offset <= newest) return;
+      newest = line.offset;
+      waiting.push(line);
+      timer ??= setTimeout(show, 150);
+    }, (word, problem = null) => setState({ word, problem }));
+    return () => {
+      end.abort();
+      clearTimeout(timer);
+    };
+  }, [id, level]);
+
+  const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
+  const wanted = filter.text.toLowerCase();
+  const found = lines.filter(
+    (line) =>
+      (!filter.isEvents || line.event) &&
+      (!filter.revision || String(line.revision) === filter.revision.trim()) &&
+      (!wanted || `${line.message} ${line.event ?? ""} ${line.host}`.toLowerCase().includes(wanted)),
+  );
+  return (
+    <section>
+      <div class="row tools" role="search" aria-label="Filter the log">
+        <Filter label="Text" value={filter.text} onInput={set("text")} placeholder="in the message ( / )" />
+        <Filter label="Revision" value={filter.revision} onInput={set("revision")} inputMode="numeric" />
+        <label class="filter">
+          <span>Level</span>
+          <select value={level} onChange={(event) => setLevel(event.currentTarget.value)}>
+            {LEVELS.map((name) => (
+              <option value={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        <Check label="Events only" value={filter.isEvents} onChange={set("isEvents")} />
+      </div>
+      {state.problem && <ProblemBox problem={state.problem} />}
+      <p class="quiet" role="status">
+        {lines.length === 0 ? "No lines in the last hour." : `${found.length} of ${lines.length} lines, newest first.`}
+        {state.word === "broken" && " Connection lost, trying again."}
+      </p>
+      <ol class="plain log">
+        {found.slice(0, SHOWN_MAX).map((line) => (
+          <li key={line.offset} class={line.level}>
+            <time title={moment(line.at)}>{moment(line.at).slice(11, 19)}</time>
+            <span class="level">{line.event ? visible(line.event) : visible(line.level)}</span>
+            <span class="message">{cut(line.message, 4000)}</span>
+            <span class="quiet">
+              r{line.revision} {visible(line.host)}
+            </span>
+          </li>
+        ))}
+      </ol>
+      <Command>sandbar logs {id} -f{level === "debug" ? "" : ` --level ${level}`}</Command>
+    </section>
+  );
+}

@@ -1,0 +1,180 @@
+// The position of the transform: look at it, try a move, make it.
+
+import { useState } from "preact/hooks";
+import { change, get, path, send } from "../api.js";
+import { count, visible } from "../format.js";
+import { useLoad } from "../hooks.js";
+import { reason } from "../session.js";
+import { Action, Command, Confirm, Loaded, ProblemBox } from "../ui.jsx";
+
+const KINDS = [
+  ["earliest", "the first record"],
+  ["latest", "after the last record"],
+  ["ago", "a time ago"],
+  ["timestamp", "a moment"],
+];
+
+export function Offsets({ id, transform }) {
+  const offsets = useLoad((signal) => get(path(id, "/offsets"), signal), id, [transform.desired, transform.lag]);
+  return (
+    <section>
+      <Loaded of="the offsets" from={offsets}>
+        {(value) => (
+          <div class="scroll" tabIndex={0} role="region" aria-label="Offsets">
+            <table class="dense">
+              <thead>
+                <tr>
+                  <th scope="col">Partition</th>
+                  {["Offset", "First", "End", "Lag"].map((head) => (
+                    <th scope="col" class="number">
+                      {head}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+              <tbody>
+                {value.offsets.map((row) => (
+                  <tr key={`${row.topic}/${row.partition}`}>
+                    <th scope="row">
+                      {visible(row.topic)}/{row.partition}
+                    </th>
+                    <td class="number">{row.forgotten ? "forgotten" : count(row.offset)}</td>
+                    <td class="number">{count(row.first_offset)}</td>
+                    <td class="number">{count(row.end_offset)}</td>
+                    <td class="number">{count(row.lag)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Loaded>
+      <Command>sandbar offsets get {id}</Command>
+      <Move id={id} transform={transform} done={offsets.reload} />
+    </section>
+  );
+}
+
+function Move({ id, transform, done }) {
+  const [team] = id.split("/");
+  const [kind, setKind] = useState("ago");
+  const [text, setText] = useState("1h");
+  const [plan, setPlan] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const [isAsked, setAsked] = useState(false);
+  const to = kind === "earliest" || kind === "latest" ? kind : { [kind]: text.trim() };
+  const word = kind === "ago" ? `${text.trim()}-ago` : typeof to === "string" ? to : text.trim();
+  const why = reason(team, "operate");
+  const isPaused = transform.desired === "paused";
+  const notPaused = isPaused ? undefined : "pause it first";
+  const request = (rest) => send("PATCH", path(id, `/offsets${rest}`), { body: { to } }).then((answer) => answer.json());
+  const tryIt = async () => {
+    setPlan(null);
+    setProblem(null);
+    try {
+      setPlan({ of: JSON.stringify(to), ...(await request("?dry_run=true")) });
+    } catch (refused) {
+      setProblem(refused);
+    }
+  };
+  const isCurrent = plan?.of === JSON.stringify(to);
+  return (
+    <section>
+      <h2>Move</h2>
+      <p class="quiet">Only a paused transform can be moved. A dry run shows how many records would be processed again, or skipped.</p>
+      <div class="row tools">
+        <label class="filter">
+          <span>To</span>
+          <select value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
+            {KINDS.map(([name, label]) => (
+              <option value={name}>{label}</option>
+            ))}
+          </select>
+        </label>
+        {(kind === "ago" || kind === "timestamp") && (
+          <label class="filter">
+            <span>{kind === "ago" ? "Time, such as 1h" : "Moment, such as 2026-01-01T00:00:00Z"}</span>
+            <input value={text} onInput={(event) => setText(event.currentTarget.value)} />
+          </label>
+        )}
+        <Action why={why} onClick={tryIt}>
+          Dry run
+        </Action>
+        <Action kind="main" why={why ?? notPaused ?? (isCurrent ? undefined : "make a dry run first")} onClick={() => setAsked(true)}>
+          Move
+        </Action>
+        {!isPaused && !why && (
+          <button type="button" onClick={() => change("POST", path(id, "/pause")).catch(setProblem)}>
+            Pause it
+          </button>
+        )}
+      </div>
+      <ProblemBox problem={problem} />
+      {isCurrent && <Plan plan={plan} />}
+      <Command>{`sandbar offsets set ${id} --to ${word} --dry-run`}</Command>
+      {isAsked && (
+        <Confirm
+          title={`Move ${id}?`}
+          verb="Move"
+          command={`sandbar offsets set ${id} --to ${word}`}
+          close={() => setAsked(false)}
+          run={async () => {
+            await request("");
+            setPlan(null);
+            done();
+          }}
+        >
+          <p>{inWords(plan)}</p>
+        </Confirm>
+      )}
+    </section>
+  );
+}
+
+/** "Moves 3 partitions back by 52,210 records". */
+function inWords({ offsets: moves }) {
+  const back = moves.filter((move) => move.records > 0).length;
+  const on = moves.filter((move) => move.records < 0).length;
+  if (back === 0 && on === 0) return "Moves nothing: every partition is there already.";
+  const parts = [];
+  const sum = (sign) => moves.reduce((total, move) => total + (Math.sign(move.records) === sign ? Math.abs(move.records) : 0), 0);
+  if (back > 0) parts.push(`moves ${count(back)} partitions back by ${count(sum(1))} records, which are processed again`);
+  if (on > 0) parts.push(`moves ${count(on)} partitions on by ${count(sum(-1))} records, which are skipped`);
+  return `${parts.join(" and ")}.`.replace(/^m/, "M");
+}
+
+function Plan({ plan }) {
+  return (
+    <div role="status">
+      <p>
+        <strong>{inWords(plan)}</strong>
+      </p>
+      <div class="scroll" tabIndex={0} role="region" aria-label="The dry run">
+        <table class="dense">
+          <thead>
+            <tr>
+              <th scope="col">Partition</th>
+              {["From", "To", "Records"].map((head) => (
+                <th scope="col" class="number">
+                  {head}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {plan.offsets.map(({ topic, partition, from, to, records }) => (
+              <tr key={`${topic}/${partition}`}>
+                <th scope="row">
+                  {visible(topic)}/{partition}
+                </th>
+                <td class="number">{count(from)}</td>
+                <td class="number">{count(to)}</td>
+                <td class="number">{count(records)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,103 @@
+// Live samples of the records, each with its outputs or its failure.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { follow, path } from "../api.js";
+import { content, visible } from "../format.js";
+import { reason } from "../session.js";
+import { Ago, Check, Code, Command, Filter, ProblemBox } from "../ui.jsx";
+import { InputAndOutputs, textOf } from "./record.jsx";
+
+/** Samples that the page keeps, and that it shows. */
+const KEPT_MAX = 400;
+const SHOWN_MAX = 40;
+
+export function Records({ id }) {
+  const [samples, setSamples] = useState([]);
+  const [state, setState] = useState({ word: "opening", problem: null });
+  const [isHeld, setHeld] = useState(false);
+  const [filter, setFilter] = useState({ text: "", key: "", revision: "", isFailed: false });
+  const held = useRef(false);
+  held.current = isHeld;
+  useEffect(() => {
+    const end = new AbortController();
+    let waiting = [];
+    let timer = null;
+    const number = { next: 0 };
+    const show = () => {
+      timer = null;
+      const come = waiting.reverse();
+      waiting = [];
+      setSamples((last) => [...come, ...last].slice(0, KEPT_MAX));
+    };
+    follow(path(id, "/tail?follow"), end.signal, (sample) => {
+      if (held.current) return;
+      waiting.push({ ...sample, number: (number.next += 1) });
+      // Many come at once: they are drawn together.
+      timer ??= setTimeout(show, 250);
+    }, (word, problem = null) => setState({ word, problem }));
+    return () => {
+      end.abort();
+      clearTimeout(timer);
+    };
+  }, [id]);
+
+  const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
+  const found = samples.filter((sample) => isWanted(sample, filter));
+  return (
+    <section>
+      <div class="row tools" role="search" aria-label="Filter the records">
+        <Filter label="Text" value={filter.text} onInput={set("text")} placeholder="in key or value ( / )" />
+        <Filter label="Key" value={filter.key} onInput={set("key")} placeholder="whole key" />
+        <Filter label="Revision" value={filter.revision} onInput={set("revision")} inputMode="numeric" />
+        <Check label="Failed only" value={filter.isFailed} onChange={set("isFailed")} />
+        <button type="button" aria-pressed={isHeld} onClick={() => setHeld(!isHeld)}>
+          {isHeld ? "Go on" : "Hold"}
+        </button>
+      </div>
+      {state.problem && <ProblemBox problem={state.problem} />}
+      <p class="quiet" role="status">
+        {state.word === "refused" ? reason(id.split("/")[0], "data") : words(state.word, samples.length, found.length)}
+      </p>
+      <ol class="plain">
+        {found.slice(0, SHOWN_MAX).map((sample) => (
+          <li key={sample.number}>
+            <SampleView sample={sample} />
+          </li>
+        ))}
+      </ol>
+      <Command>sandbar tail {id} -f</Command>
+    </section>
+  );
+}
+
+function words(state, all, found) {
+  if (state !== "live" && all === 0) return "Waiting for records: each host shows up to 20 a second while somebody looks.";
+  const shown = found < all ? `${found} of ${all}` : `${all}`;
+  return `The newest ${shown} samples${found > SHOWN_MAX ? `, ${SHOWN_MAX} of them shown` : ""}. ${state === "live" ? "" : "Connection lost, trying again."}`;
+}
+
+function isWanted(sample, { text, key, revision, isFailed }) {
+  if (isFailed && !sample.failed) return false;
+  if (revision && String(sample.revision) !== revision.trim()) return false;
+  if (key && content(sample.input, "key").replace(/\s/g, "") !== key.replace(/\s/g, "")) return false;
+  const wanted = text.toLowerCase();
+  return !wanted || [sample.input, ...sample.outputs].some((record) => textOf(record).includes(wanted));
+}
+
+function SampleView({ sample }) {
+  const { topic, partition, offset, revision, host, at, redacted } = sample;
+  const Failure = () => (
+    <p class="state bad">
+      ■ Failed: <Code of={sample.failed.code} /> {visible(sample.failed.message)}
+    </p>
+  );
+  return (
+    <article>
+      <p class="record-head">
+        revision {revision} on {visible(host)}, <Ago at={at} />
+        {redacted && <span class="quiet"> · masked by the owner of a topic</span>}
+      </p>
+      <InputAndOutputs place={`${topic}/${partition} @ ${offset}`} input={sample.input} outputs={sample.outputs} more={sample.outputs_more} failed={sample.failed} Failure={Failure} />
+    </article>
+  );
+}

@@ -1,0 +1,104 @@
+// The committed state of a key.
+
+import { useState } from "preact/hooks";
+import { get, path } from "../api.js";
+import { content, cut, quoted, visible } from "../format.js";
+import { useLoad } from "../hooks.js";
+import { reason } from "../session.js";
+import { Action, Command, Loaded, ProblemBox } from "../ui.jsx";
+
+export function StateLookUp({ id, transform, status }) {
+  const deployed = useLoad((signal) => get(path(id), signal), id, [transform.revision]);
+  return (
+    <section>
+      <Loaded of="the stores" from={deployed}>
+        {({ spec }) => {
+          const stores = Object.entries(spec.state ?? {});
+          if (stores.length === 0) return <p class="quiet">The transform keeps no state.</p>;
+          return (
+            <>
+              <Sizes status={status} />
+              <LookUp id={id} stores={stores.filter(([, store]) => store.queryable).map(([name]) => name)} />
+            </>
+          );
+        }}
+      </Loaded>
+    </section>
+  );
+}
+
+/** Entries and bytes of each store over all partitions that their hosts list. */
+function Sizes({ status }) {
+  const sums = new Map();
+  for (const host of status.value?.hosts ?? []) {
+    for (const { stores = [] } of host.partitions) {
+      for (const { name, entries, bytes } of stores) {
+        const sum = sums.get(name) ?? { entries: 0, bytes: 0 };
+        sums.set(name, { entries: sum.entries + entries, bytes: sum.bytes + bytes });
+      }
+    }
+  }
+  if (sums.size === 0) return null;
+  return <p>{[...sums].map(([name, { entries, bytes }]) => `${visible(name)}: ${entries.toLocaleString("en")} entries, ${bytes.toLocaleString("en")} bytes`).join(" · ")}</p>;
+}
+
+function LookUp({ id, stores }) {
+  const [team] = id.split("/");
+  const [store, setStore] = useState(stores[0]);
+  const [key, setKey] = useState("");
+  const [recordKey, setRecordKey] = useState("");
+  const [found, setFound] = useState(null);
+  const [problem, setProblem] = useState(null);
+  if (stores.length === 0) return <p class="quiet">None of its stores may be asked: the spec would say `queryable: true`.</p>;
+  const why = reason(team, "data");
+  const lookUp = async (event) => {
+    event?.preventDefault();
+    if (why) return;
+    setFound(null);
+    setProblem(null);
+    const query = recordKey ? `?record_key=${encodeURIComponent(recordKey)}` : "";
+    try {
+      setFound(await get(path(id, `/state/${encodeURIComponent(store)}/${encodeURIComponent(key)}${query}`)));
+    } catch (refused) {
+      setProblem(refused);
+    }
+  };
+  const command = `sandbar state get ${id} ${store} ${quoted(key || "KEY")}${recordKey ? ` --record-key ${quoted(recordKey)}` : ""}`;
+  return (
+    <>
+      <form class="row tools" onSubmit={lookUp}>
+        <label class="filter">
+          <span>Store</span>
+          <select value={store} onChange={(event) => setStore(event.currentTarget.value)}>
+            {stores.map((name) => (
+              <option value={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        <label class="filter wide">
+          <span>Key, as the transform writes it</span>
+          <input value={key} onInput={(event) => setKey(event.currentTarget.value)} placeholder='{"order_id":1001}' />
+        </label>
+        <label class="filter">
+          <span>Key of its records, if another</span>
+          <input value={recordKey} onInput={(event) => setRecordKey(event.currentTarget.value)} />
+        </label>
+        <Action why={why} onClick={lookUp} kind="main">
+          Look up
+        </Action>
+      </form>
+      <ProblemBox problem={problem} />
+      {found && (
+        <div role="status">
+          <p class="quiet">
+            Partition {found.partition}, on {visible(found.host)}, as of the last commit
+          </p>
+          <pre tabIndex={0} aria-label="The entry">
+            {cut(content(found, "value"))}
+          </pre>
+        </div>
+      )}
+      <Command>{command}</Command>
+    </>
+  );
+}

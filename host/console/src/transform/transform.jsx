@@ -1,0 +1,163 @@
+// A transform: its state, its verbs, and the tabs below.
+
+import { useEffect, useState } from "preact/hooks";
+import { change, get, path } from "../api.js";
+import { visible } from "../format.js";
+import { useCaller, useFlow, useLoad, useTransform } from "../hooks.js";
+import { link, transformLink } from "../router.js";
+import { reason } from "../session.js";
+import { Action, Ago, Code, Command, Confirm, Loading, ProblemBox, StateOf } from "../ui.jsx";
+import { DeadLetters } from "./dead_letters.jsx";
+import { Logs } from "./logs.jsx";
+import { Offsets } from "./offsets.jsx";
+import { Overview } from "./overview.jsx";
+import { Records } from "./records.jsx";
+import { Revisions } from "./revisions.jsx";
+import { Spec } from "./spec.jsx";
+import { StateLookUp } from "./state.jsx";
+
+const TABS = [
+  ["", "Overview", Overview],
+  ["records", "Records", Records],
+  ["logs", "Logs", Logs],
+  ["revisions", "Revisions", Revisions],
+  ["dead-letters", "Dead letters", DeadLetters],
+  ["state", "State", StateLookUp],
+  ["offsets", "Offsets", Offsets],
+  ["spec", "Spec", Spec],
+];
+
+export function TransformView({ id, tab }) {
+  const { state } = useFlow();
+  const transform = useTransform(id);
+  useCaller();
+  // The status is loaded when the stream says that the transform has changed.
+  const status = useLoad((signal) => get(path(id, "/status"), signal), id, [transform]);
+  const [last, setLast] = useState(null);
+  useEffect(() => {
+    if (transform) setLast(transform);
+  }, [transform]);
+  const shown = transform ?? last;
+  if (!shown) {
+    if (status.problem) return <ProblemBox problem={status.problem} />;
+    if (state !== "live" || status.isLoading) return <Loading of={id} />;
+    return <p>There is no transform {visible(id)}.</p>;
+  }
+  const [, , Tab] = TABS.find(([name]) => name === tab) ?? TABS[0];
+  return (
+    <section>
+      <Head id={id} transform={shown} status={status} isGone={!transform} />
+      <nav class="tabs" aria-label={`Parts of ${id}`}>
+        {TABS.map(([name, label]) => (
+          <a href={transformLink(id, name)} aria-current={name === tab ? "page" : undefined}>
+            {label}
+          </a>
+        ))}
+      </nav>
+      <Tab id={id} transform={shown} status={status} />
+    </section>
+  );
+}
+
+function Head({ id, transform, status, isGone }) {
+  const [asked, ask] = useState(null);
+  const [team] = id.split("/");
+  const error = newestError(status.value);
+  const isPaused = transform.desired === "paused";
+  return (
+    <header>
+      <div class="row spread">
+        <h1>
+          <a class="quiet" href={`#/?team=${team}`}>
+            {visible(team)}
+          </a>
+          /{visible(transform.name)}
+        </h1>
+        <div class="row">
+          <a class="button main" href={link("deploy", ...id.split("/"))}>
+            Deploy
+          </a>
+          <Action why={reason(team, "operate")} onClick={() => ask(isPaused ? "resume" : "pause")}>
+            {isPaused ? "Resume" : "Pause"}
+          </Action>
+          <Action why={reason(team, "operate") ?? (isPaused ? "it is paused" : undefined)} onClick={() => ask("restart")}>
+            Restart
+          </Action>
+          <Action why={reason(team, "deploy") ?? (transform.revision < 2 ? "there is no earlier revision" : undefined)} onClick={() => ask("rollback")}>
+            Roll back
+          </Action>
+        </div>
+      </div>
+      {isGone && <p class="state bad">It was deleted, or you may not see it any more.</p>}
+      <p class="headline" role="status">
+        <StateOf transform={transform} />, changed <Ago at={transform.changed_at} />
+      </p>
+      {error && (
+        <p class="state bad">
+          <Code of={error.code} /> {visible(error.message)}
+          {error.offset !== undefined && ` (at offset ${error.offset})`} <Ago at={error.at} />
+        </p>
+      )}
+      <Rollout transform={transform} status={status.value} />
+      {asked && <Verb verb={asked} id={id} transform={transform} close={() => ask(null)} />}
+    </header>
+  );
+}
+
+export function newestError(status) {
+  if (!status) return null;
+  const errors = [status.rollout?.error, ...status.hosts.flatMap((host) => [host.error, host.rollout?.error])].filter(Boolean);
+  return errors.sort((a, b) => b.at - a.at)[0] ?? null;
+}
+
+/** The progress of a revision over hosts and partitions, while it is on its way. */
+function Rollout({ transform, status }) {
+  if (transform.desired === "paused" || !status || ["complete"].includes(status.rollout.state)) return null;
+  const { revision, hosts, rollout } = status;
+  const partitions = hosts.flatMap((host) => host.partitions);
+  const done = partitions.filter((partition) => partition.revision === revision).length;
+  const words = { "in-progress": "is prepared", ready: "is prepared everywhere, and taken over", failed: "was refused" };
+  return (
+    <div class={`rollout ${rollout.state === "failed" ? "bad" : ""}`}>
+      <p>
+        Revision {revision} {words[rollout.state] ?? visible(rollout.state)}: {done} of {partitions.length} partitions run it
+        {hosts.map((host) => ` · ${host.host} ${host.rollout?.state ?? ""}`)}
+      </p>
+      <progress max={Math.max(partitions.length, 1)} value={done} aria-label={`partitions on revision ${revision}`} />
+    </div>
+  );
+}
+
+const VERBS = {
+  pause: ["Pause", "Every host finishes its open transaction and stops reading. Offsets and state stay. Records wait in the inputs."],
+  resume: ["Resume", "Its hosts go on at the committed offsets, also with partitions that stopped before a bad record."],
+  restart: ["Restart", "The workers on every host stop and start again, from the committed offsets."],
+};
+
+function Verb({ verb, id, transform, close }) {
+  if (verb === "rollback") return <RollBack id={id} from={transform.revision} close={close} />;
+  const [label, words] = VERBS[verb];
+  const partitions = Object.values(transform.partitions).reduce((sum, number) => sum + number, 0);
+  return (
+    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${id}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
+      <p>{words}</p>
+      <p class="quiet">
+        {partitions} partitions on {transform.hosts} hosts
+      </p>
+    </Confirm>
+  );
+}
+
+/** A rollback, to the revision before or to a given one. */
+export function RollBack({ id, from, to, close }) {
+  const command = to ? `sandbar rollback ${id} --to ${to}` : `sandbar rollback ${id}`;
+  const body = to ? { revision: to } : {};
+  return (
+    <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body)}>
+      <p>
+        Revision {from + 1} gets the spec and the module of revision {to ?? "before"}
+        {to ? "" : ` ${from}`}. It is checked like any deployment, and the workers take it over between two transactions.
+      </p>
+    </Confirm>
+  );
+}
