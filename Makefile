@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo shop test lint deny nightly bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny nightly bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -36,6 +36,11 @@ test: setup-all ## all tests, also those on a real Kafka (needs Java and Postgre
 	@$(MAKE) --no-print-directory guests
 	@echo "make: running the tests (the end-to-end tests take minutes: they kill and restart hosts)"
 	@tools/test.sh
+
+# The built files are committed, so that nothing but this target needs Node.
+console: ## renews the built files of the console (host/console/dist) after a change of its sources
+	@tools/setup.sh console
+	cd host/console && node build.mjs
 
 guests:
 	@mkdir -p $(target)/guests

@@ -7,14 +7,16 @@
 #                            the program of the package docker-registry
 #   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
 #                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
-#   tools/setup.sh browser   needs of the test with a web page: the package chromium (about 110 MiB, 450 MiB unpacked)
+#   tools/setup.sh browser   needs of the tests with web pages: the package chromium (about 110 MiB, 450 MiB unpacked), Node.js,
+#                            npm, and from there playwright-core and axe-core
+#   tools/setup.sh console   needs of `make console`: Node.js, npm, and from there esbuild and the console's libraries
 #   tools/setup.sh streams   needs of `make bench`, beside those of kafka: javac, and from Maven the jars of Kafka Streams
 #   tools/setup.sh valgrind  needs of the test that counts instructions: the package valgrind
 #   tools/setup.sh oidc      needs of the tests with an OpenID provider: Node.js (18 or newer), npm, and from there oidc-provider
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
-# The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc, or to the same folders
-# of $SANDBAR_CACHE.
+# The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
+# .sandbar/browser, or to the same folders of $SANDBAR_CACHE. The console's libraries lie beside its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -292,28 +294,43 @@ counter() { has valgrind || install_packages "a test counts instructions with it
 
 browser() {
     has chromium || has chromium-browser || install_packages "a test opens a web page in it" chromium
+    npm_packages browser "the remote control of Chromium"
 }
 
-# === the OpenID provider ===
+# === packages of npm ===
 
 node_works() { [[ $(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p') -ge 18 ]] 2>/dev/null && has npm; }
 
-oidc() {
-    local dir=${SANDBAR_CACHE:-$root/.sandbar}/oidc lock
-    node_works || install_packages "the tests sign in at an OpenID provider" nodejs npm
+node_and_npm() {
+    node_works || install_packages "$1" nodejs npm
     node_works || die "node is older than 18: put a newer one first on the PATH."
+}
+
+# npm_packages NAME WHAT: the packages of tools/NAME/package-lock.json, in the cache's folder NAME.
+npm_packages() {
+    local what=$2 from=$root/tools/$1 dir=${SANDBAR_CACHE:-$root/.sandbar}/$1 lock
+    node_and_npm "the tests use $what"
     # The stamp is the lock file: other versions in it mean other packages.
-    cmp -s "$root/tools/oidc/package-lock.json" "$dir/stamp" && return
+    cmp -s "$from/package-lock.json" "$dir/stamp" && return
     mkdir -p "$dir"
     # Held until this script ends.
     exec {lock}>"$dir/lock"
     flock "$lock"
-    cmp -s "$root/tools/oidc/package-lock.json" "$dir/stamp" && return
-    say "downloading the OpenID provider of the tests, from npm's registry"
-    cp "$root"/tools/oidc/package{,-lock}.json "$dir/"
+    cmp -s "$from/package-lock.json" "$dir/stamp" && return
+    say "downloading $what, from npm's registry"
+    cp "$from"/package{,-lock}.json "$dir/"
     (cd "$dir" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund) >"$work/npm" 2>&1 </dev/null ||
         die "npm could not download it:" "$(tail -5 "$work/npm")"
     cp "$dir/package-lock.json" "$dir/stamp"
+}
+
+oidc() { npm_packages oidc "the OpenID provider of the tests"; }
+
+# The libraries of the console lie beside its sources, where esbuild looks for them.
+console() {
+    node_and_npm "the console is built by esbuild"
+    (cd "$root/host/console" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund) >"$work/npm" 2>&1 </dev/null ||
+        die "npm could not download the console's libraries:" "$(tail -5 "$work/npm")"
 }
 
 # === main ===
@@ -328,8 +345,9 @@ for part in "$@"; do
         browser) browser ;;
         valgrind) counter ;;
         oidc) oidc ;;
+        console) console ;;
         *)
-            sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

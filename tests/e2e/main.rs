@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod collect;
 mod conformance;
+mod console;
 mod control_topics;
 mod damaged;
 mod exactly_once;

@@ -8,6 +8,7 @@ mod connections;
 mod deployment;
 mod dry_run;
 mod fairness;
+mod flow;
 mod host;
 mod http;
 mod http2;

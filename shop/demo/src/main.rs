@@ -76,6 +76,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     println!("      http://{address}{TRANSFORM}");
     let accepted = api.deploy(TRANSFORM, &spec, &std::fs::read(&module)?)?;
     show::step(&format!("accepted as revision {}", accepted["revision"]));
+    show::step(&format!("watch it in the console: http://{address}/"));
 
     let shop = Shop::open(api.clone(), arguments.seed, arguments.rate);
     let deadline = arguments.time.map(|time| Instant::now() + *time);

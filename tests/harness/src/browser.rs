@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -110,14 +110,19 @@ pub fn shown(url: &str, rules: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The path of Chromium.
 #[track_caller]
-fn chromium(profile: &Path) -> Command {
+pub fn program() -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders)
         .flat_map(|folder| NAMES.map(|name| folder.join(name)))
         .find(|program| program.is_file());
-    let program = found.expect("Chromium is missing: run `tools/setup.sh browser`");
-    let mut command = Command::new(program);
+    found.expect("Chromium is missing: run `tools/setup.sh browser`")
+}
+
+#[track_caller]
+fn chromium(profile: &Path) -> Command {
+    let mut command = Command::new(program());
     command.args(FLAGS).arg(format!("--user-data-dir={}", profile.display()));
     command
 }

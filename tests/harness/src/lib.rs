@@ -17,6 +17,7 @@ pub mod browser;
 pub mod child;
 pub mod cli;
 pub mod connect;
+pub mod console;
 pub mod dirs;
 pub mod guests;
 pub mod host;

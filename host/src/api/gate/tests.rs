@@ -119,8 +119,13 @@ fn browsers_say_where_a_request_comes_from() {
         ("x", false, false),
     ] {
         let headers = [("host", "localhost"), ("sec-fetch-site", site)];
-        check("GET /", &headers, (!look).then_some(Code::ForeignOrigin));
+        check("GET /v1/x", &headers, (!look).then_some(Code::ForeignOrigin));
+        check("PUT /v1/x", &headers, (!change).then_some(Code::ForeignOrigin));
+        // A link leads to the console's page from anywhere. The page is the same for everybody.
+        check("GET /", &headers, None);
+        check("GET /?x", &headers, None);
         check("PUT /", &headers, (!change).then_some(Code::ForeignOrigin));
+        check("GET //", &headers, (!look).then_some(Code::ForeignOrigin));
     }
 }
 

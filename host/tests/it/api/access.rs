@@ -16,6 +16,7 @@ use super::host::{Answer, GOOD, Host, access, serve, shop_log};
 /// everybody who has signed in, and `all` for everybody.
 const RIGHTS: &str = "
     GET    /                                                        all
+    GET    /console/{file}                                          all
     GET    /errors/{code}                                           all
     GET    /healthz                                                 all
     GET    /openapi.json                                            all
@@ -23,6 +24,7 @@ const RIGHTS: &str = "
     GET    /v1/sign-in                                              all
     GET    /metrics                                                 signed-in
     GET    /v1/audit                                                signed-in
+    GET    /v1/flow                                                 signed-in
     GET    /v1/hosts                                                signed-in
     GET    /v1/modules                                              signed-in
     POST   /v1/modules                                              signed-in
@@ -33,6 +35,8 @@ const RIGHTS: &str = "
     DELETE /v1/teams/{team}/transforms/{name}                       deploy admin
     GET    /v1/teams/{team}/transforms/{name}                       view data deploy operate admin
     PUT    /v1/teams/{team}/transforms/{name}                       deploy admin
+    GET    /v1/teams/{team}/transforms/{name}/dead-letters          data admin
+    GET    /v1/teams/{team}/transforms/{name}/history               view data deploy operate admin
     GET    /v1/teams/{team}/transforms/{name}/logs                  data deploy operate admin
     DELETE /v1/teams/{team}/transforms/{name}/offsets               operate admin
     GET    /v1/teams/{team}/transforms/{name}/offsets               view data deploy operate admin
@@ -141,7 +145,7 @@ fn code(answer: &Answer) -> String {
 
 /// The path with a value for each of its parameters.
 fn filled(path: &str) -> String {
-    [("{team}", "orders"), ("{name}", "none"), ("{code}", "E001"), ("{revision}", "1"), ("{store}", "s"), ("{key}", "k")]
+    [("{team}", "orders"), ("{name}", "none"), ("{code}", "E001"), ("{file}", "icon.svg"), ("{revision}", "1"), ("{store}", "s"), ("{key}", "k")]
         .into_iter()
         .chain([("{topic}", "shop.orders"), ("{token}", "t1"), ("{digest}", "sha256:00")])
         .fold(path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))

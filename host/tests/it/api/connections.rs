@@ -397,7 +397,7 @@ async fn a_request_that_a_page_can_send_changes_nothing() {
     for (code, most) in [("E045", 5), ("E046", 20), ("E048", 20)] {
         assert_eq!(metric(&host, &count(code)).await, most, "{code}");
     }
-    let answer = host.get("/").await;
+    let answer = host.get("/healthz").await;
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("cache-control", "no-store"),

@@ -1,0 +1,370 @@
+// The flows of the console, each as a person goes through it, with what is shown at each step.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { checkAxe, checkEnd, open, until } from "./browser.mjs";
+import { start } from "./synthetic.mjs";
+
+const SLIM = "orders/slim";
+
+async function shows(locator, text) {
+  await locator.filter({ hasText: text }).first().waitFor();
+}
+
+/** The start: the graph of all topics and transforms, with rates, trouble and filters. */
+export async function flow(browser, base) {
+  const opened = await open(browser, base);
+  const { page } = opened;
+  const answer = await page.request.get(`${base}/`);
+  const policy = answer.headers()["content-security-policy"];
+  for (const rule of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "form-action 'none'"]) {
+    assert.ok(policy.split("; ").includes(rule), `${rule} in ${policy}`);
+  }
+  assert.ok(!policy.includes("unsafe"), policy);
+  assert.equal(answer.headers()["x-content-type-options"], "nosniff");
+  assert.equal(answer.headers()["referrer-policy"], "no-referrer");
+
+  await shows(page.locator(".summary"), "3 transforms of 2 teams");
+  for (const topic of ["shop.orders", "orders.slim", "orders.audit", "stock.counts"]) await page.getByRole("button", { name: `topic ${topic}`, exact: true }).waitFor();
+  const slim = page.getByRole("button", { name: new RegExp(`^transform ${SLIM}: .*runs revision 1 on 1 host`) });
+  await slim.waitFor();
+  // Records flow: the rates are those of now, also on the edges.
+  await page.locator(".edge-rate").filter({ hasText: /\/(s|min)$/ }).first().waitFor();
+  await page.getByRole("button", { name: new RegExp(`^transform ${SLIM}: .*[1-9]\\d*/(s|min) in, `) }).waitFor();
+
+  await slim.click();
+  const beside = page.getByRole("complementary");
+  await shows(beside.getByRole("heading"), SLIM);
+  await shows(beside, "Latency p99");
+  assert.match(page.url(), /node=transform/, "the view has an address");
+  await page.reload();
+  await shows(page.getByRole("complementary").getByRole("heading"), SLIM);
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "topic orders.slim", exact: true }).click();
+  await shows(beside, "Written by");
+  await shows(beside, "orders/audit");
+  await page.getByRole("button", { name: "Close" }).click();
+
+  await page.getByLabel("Find").fill("stock");
+  await page.getByRole("button", { name: "topic orders.audit" }).waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "topic stock.counts" }).waitFor();
+  await page.getByLabel("Find").fill("");
+  await page.getByLabel("Team").selectOption("orders");
+  await page.getByRole("button", { name: "topic stock.counts" }).waitFor({ state: "detached" });
+  await page.getByLabel("Team").selectOption("");
+  await page.getByLabel("Trouble only").check();
+  await shows(page.locator("main"), "No transform is in trouble.");
+  await page.getByLabel("Trouble only").uncheck();
+  await checkAxe(page, "graph");
+  await page.getByRole("button", { name: "list" }).click();
+  await page.getByRole("columnheader", { name: "Lag" }).getByRole("button").click();
+  assert.equal(await page.getByRole("columnheader", { name: "Lag" }).getAttribute("aria-sort"), "descending");
+  assert.equal(await page.getByRole("row").count(), 4);
+  await checkEnd(opened, "flow");
+}
+
+/** A transform: plots, partitions, the verbs, revisions with their difference, and the way back. */
+export async function transform(browser, base) {
+  const opened = await open(browser, base, { path: `#/t/${SLIM}` });
+  const { page } = opened;
+  const headline = page.locator(".headline");
+  await shows(headline, /runs revision \d+ on 1 host/);
+  await until("six plots are drawn", async () => (await page.locator(".plot canvas").count()) === 6);
+  await page.getByRole("img", { name: /^Records over the last minutes: in now [1-9].*\/(s|min), highest/ }).waitFor();
+  await page.getByRole("img", { name: /^Latency over the last minutes: p50 now \d/ }).waitFor();
+  await page.getByRole("img", { name: /^Memory over the last minutes: of .* now \d/ }).waitFor();
+  await page.getByRole("rowheader", { name: "shop.orders/3" }).waitFor();
+  assert.equal(await page.getByRole("region", { name: "Partitions" }).getByRole("row").count(), 5);
+  await page.getByRole("columnheader", { name: "Partition" }).getByRole("button").click();
+  await shows(page.getByRole("region", { name: "Partitions" }).getByRole("row").nth(1), "shop.orders/3");
+  await checkAxe(page, "overview");
+
+  await page.getByRole("button", { name: "Pause" }).click();
+  const dialog = page.getByRole("dialog");
+  await shows(dialog, "Records wait in the inputs");
+  await shows(dialog, `sandbar pause ${SLIM}`);
+  await checkAxe(page, "the question");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Pause" }).click();
+  await dialog.getByRole("button", { name: "Pause" }).click();
+  await shows(headline, "paused at revision");
+  await page.getByRole("button", { name: "Resume" }).click();
+  await dialog.getByRole("button", { name: "Resume" }).click();
+  await shows(headline, /runs revision \d+ on 1 host/);
+
+  await page.getByRole("link", { name: "Spec", exact: true }).click();
+  await shows(page.locator("pre"), '"shop.orders"');
+  await checkEnd(opened, "transform");
+}
+
+/** A deployment by dropping files: a refused module, a bad spec, the trial, the new revision; then the way back. */
+export async function deploy(browser, base, { module, spec }) {
+  const opened = await open(browser, base, { path: `#/deploy/${SLIM}`, expected: [400, 422] });
+  const { page } = opened;
+  const drop = page.locator("input[type=file]");
+  await shows(page.getByRole("heading"), `Deploy ${SLIM}`);
+  const before = await page.getByLabel("Spec").inputValue();
+  assert.match(before, /"shop.orders"/);
+
+  await drop.setInputFiles({ name: "broken.wasm", mimeType: "application/wasm", buffer: Buffer.from("no module at all") });
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await shows(page.getByRole("alert"), "E010");
+  await shows(page.getByRole("alert"), "not a WebAssembly");
+  await checkAxe(page, "a refused module");
+
+  await drop.setInputFiles({ name: "candidate.wasm", mimeType: "application/wasm", buffer: readFileSync(module) });
+  await page.getByLabel("Spec").fill(spec.replace("shop.orders", "no.such.topic").replace("inputs:", "\ninputs:"));
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await shows(page.getByRole("alert"), "no.such.topic");
+  await page.getByRole("button", { name: /^line \d+$/ }).first().click();
+  assert.match(await page.evaluate(() => getSelection().toString() || document.activeElement.value.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd)), /inputs/);
+
+  // Dropped as a person drops it: the event has the file.
+  const transfer = await page.evaluateHandle((text) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], "transform.yaml", { type: "application/yaml" }));
+    return data;
+  }, spec);
+  await page.locator(".drop").dispatchEvent("drop", { dataTransfer: transfer });
+  await until("the spec is that of the file", async () => (await page.getByLabel("Spec").inputValue()) === spec);
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await shows(page.locator(".verdict"), "The host takes it as revision 2");
+  await shows(page.locator(".diff .new"), "json-strip");
+
+  await page.getByRole("button", { name: /^Try it on the newest/ }).click();
+  const trial = page.getByRole("region", { name: "The dry run" });
+  await shows(trial, /20 records, \d+ outputs, \d+ failed\. .*a record, .* of memory/);
+  // Failures come first, the input stands beside the output, and both are marked where they differ.
+  await shows(trial.locator("mark.gone"), "customer");
+  await shows(trial.locator("mark.new"), "customer_id");
+  assert.ok((await trial.getByRole("listitem").count()) >= 20);
+  await checkAxe(page, "the trial");
+
+  await page.getByRole("button", { name: "Deploy", exact: true }).click();
+  await shows(page.locator(".headline"), /runs revision 2 on 1 host/);
+  await page.getByRole("link", { name: "Revisions" }).click();
+  await shows(page.getByRole("heading", { level: 2 }), "Changes from revision 1 to 2");
+  await shows(page.locator(".diff .gone"), '"mode": "fail"');
+  await shows(page.locator(".diff .new"), '"mode": "json-strip"');
+  await shows(page.locator("main"), "sandbar diff orders/slim 1 2");
+  await page.getByRole("button", { name: "Roll back to 1" }).click();
+  const dialog = page.getByRole("dialog");
+  await shows(dialog, "Revision 3 gets the spec and the module of revision 1");
+  await shows(dialog, "sandbar rollback orders/slim --to 1");
+  await dialog.getByRole("button", { name: "Roll back" }).click();
+  await shows(page.locator(".headline"), /runs revision 3 on 1 host/);
+  await shows(page.getByRole("row"), "rollback to 1");
+  await checkEnd(opened, "revisions");
+}
+
+/** Records as they come, log lines, and dead letters, each with its filters. */
+export async function records(browser, base) {
+  const opened = await open(browser, base, { path: `#/t/${SLIM}/records` });
+  const { page } = opened;
+  const items = page.locator("ol.plain > li");
+  await shows(items, "→ orders.slim");
+  await shows(items.locator("pre"), '"status": "paid"');
+  await page.getByLabel("Failed only").check();
+  await shows(items, "the value contains poison");
+  await until("only failures are shown", async () => (await items.count()) > 0 && (await items.count()) === (await items.filter({ hasText: "Failed" }).count()));
+  await page.getByLabel("Failed only").uncheck();
+  await page.getByLabel("Text").fill("no record has this");
+  await shows(page.getByRole("status"), /The newest 0 of \d+ samples/);
+  await page.getByLabel("Text").fill("");
+  await page.getByRole("button", { name: "Hold" }).click();
+  await checkAxe(page, "records");
+
+  await page.getByRole("link", { name: "Logs" }).click();
+  await shows(page.locator(".log"), "started");
+  await page.getByLabel("Events only").check();
+  await page.getByLabel("Text").fill("no line has this");
+  await shows(page.getByRole("status"), /^0 of \d+ lines/);
+  await page.getByLabel("Text").fill("");
+  await page.getByLabel("Revision").fill("99");
+  await shows(page.getByRole("status"), /^0 of \d+ lines/);
+  await checkAxe(page, "logs");
+
+  await page.getByRole("link", { name: "Dead letters" }).click();
+  const letters = page.locator("ol.plain > li");
+  await shows(letters, "the value contains poison");
+  await shows(letters, /shop\.orders\/\d @ \d+, revision 1/);
+  // Foreign text is text: nothing of it is an element of the page.
+  await shows(letters.locator("pre"), "<img src=x onerror=alert(1)>");
+  await shows(letters.locator("pre"), "\\u{1b}[31m");
+  assert.equal(await page.locator("pre img").count(), 0);
+  await page.getByLabel("Filter", { exact: true }).fill("no letter has this");
+  await shows(page.getByRole("status"), /^0 of the newest/);
+  await page.getByLabel("Filter", { exact: true }).fill("");
+  await letters.first().getByRole("link", { name: /^E\d{3}$/ }).click();
+  await shows(page.getByRole("article"), /record/);
+  await checkEnd(opened, "an error's page");
+}
+
+/** The state of a key, and the dry run of a move. */
+export async function state(browser, base, { key }) {
+  const opened = await open(browser, base, { path: "#/t/stock/counts/state", expected: [404] });
+  const { page } = opened;
+  await shows(page.locator("main"), /sums: \d+ entries/);
+  await page.getByLabel("Key, as the transform writes it").fill(key);
+  await page.getByRole("button", { name: "Look up" }).click();
+  await shows(page.getByLabel("The entry"), /\S/);
+  await shows(page.locator(".command"), `sandbar state get stock/counts sums ${key}`);
+  await page.getByLabel("Key, as the transform writes it").fill("nobody");
+  await page.getByRole("button", { name: "Look up" }).click();
+  await shows(page.getByRole("alert"), "E054");
+  await checkAxe(page, "state");
+
+  await page.getByRole("link", { name: "Offsets" }).click();
+  await page.getByRole("rowheader", { name: "shop.payments/0" }).waitFor();
+  assert.match(await page.getByRole("button", { name: /^Move/ }).getAttribute("title"), /pause it first/);
+  await page.getByRole("button", { name: "Pause it" }).click();
+  await shows(page.locator(".headline"), "paused at revision");
+  await page.getByLabel("To", { exact: true }).selectOption("earliest");
+  await page.getByRole("button", { name: "Dry run" }).click();
+  await shows(page.getByRole("status"), /Moves 2 partitions back by [\d,]+ records, which are processed again\./);
+  await checkAxe(page, "offsets");
+  await page.getByRole("button", { name: "Move", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await shows(dialog, /Moves 2 partitions back by [\d,]+ records/);
+  await dialog.getByRole("button", { name: "Move" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await until("both partitions are at their first offset", async () => {
+    const rows = await page.getByRole("region", { name: "Offsets" }).getByRole("row").allInnerTexts();
+    return rows.slice(1).every((row) => /^shop\.payments\/\d\s+0\s/.test(row));
+  });
+  await page.getByRole("link", { name: "Hosts" }).click();
+  await shows(page.getByRole("region", { name: "Hosts" }), /now|s ago/);
+  await shows(page.getByRole("region", { name: "Teams" }), "transforms_max");
+  await checkEnd(opened, "hosts");
+}
+
+/** Signing in with tokens of other rights. */
+export async function signIn(browser, base, { viewer }) {
+  const opened = await open(browser, base, { path: `#/t/${SLIM}`, expected: [401, 403] });
+  const { page } = opened;
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.type), "password");
+  await checkAxe(page, "sign-in");
+  await page.keyboard.type("sbr_nobody");
+  await page.keyboard.press("Enter");
+  await shows(page.getByRole("alert"), "E075");
+  await page.getByLabel("Token").fill(viewer);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await shows(page.locator(".headline"), /runs revision 1/);
+  const pause = page.getByRole("button", { name: /^Pause/ });
+  assert.equal(await pause.getAttribute("aria-disabled"), "true");
+  assert.equal(await pause.getAttribute("title"), "needs the role operate in team orders");
+  await pause.click({ force: true });
+  assert.equal(await page.getByRole("dialog").count(), 0);
+  await page.getByRole("link", { name: "Records" }).click();
+  await shows(page.getByRole("alert"), "E076");
+  await shows(page.getByRole("status"), "needs the role data in team orders");
+  await page.getByRole("link", { name: "Flow" }).click();
+  await page.getByRole("button", { name: /^transform orders\/slim/ }).waitFor();
+  // The viewer of one team sees that team alone.
+  assert.equal(await page.getByRole("button", { name: /^transform stock/ }).count(), 0);
+  // The token is of this tab, and no cookie has it.
+  assert.deepEqual(await opened.context.cookies(), []);
+  assert.equal(await page.evaluate(() => localStorage.length), 0);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await checkEnd(opened, "sign-in");
+}
+
+/** Everything by keys alone. */
+export async function keyboard(browser, base) {
+  const opened = await open(browser, base);
+  const { page } = opened;
+  const press = (key) => page.keyboard.press(key);
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText);
+  await page.getByRole("button", { name: /^transform orders\/slim/ }).waitFor();
+  await press("Tab");
+  assert.equal(await focused(), "Skip to the content");
+  await press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.type), "search");
+  await page.keyboard.type("audit");
+  await page.getByRole("button", { name: "topic stock.counts" }).waitFor({ state: "detached" });
+  await until("Tab reaches the transform", async () => {
+    await press("Tab");
+    return (await focused()).startsWith("transform orders/audit");
+  });
+  assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "none", "the focus is visible");
+  await press("Enter");
+  await until("Tab reaches the link beside the graph", async () => {
+    await press("Tab");
+    return (await focused()) === "orders/audit";
+  });
+  await press("Enter");
+  await shows(page.locator(".headline"), /runs revision/);
+  await until("Tab reaches Pause", async () => {
+    await press("Tab");
+    return (await focused()) === "Pause";
+  });
+  await press("Enter");
+  await page.getByRole("dialog").waitFor();
+  assert.ok(await page.evaluate(() => document.activeElement.closest("dialog") !== null), "the focus is in the question");
+  await press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.equal(await focused(), "Pause", "the focus is back");
+  await press("g");
+  await press("h");
+  await page.getByRole("heading", { name: "Hosts" }).waitFor();
+  await checkEnd(opened, "keyboard");
+}
+
+/** A phone: nothing is wider than the screen. */
+export async function phone(browser, base) {
+  for (const path of ["#/", `#/t/${SLIM}`, `#/t/${SLIM}/records`, `#/t/${SLIM}/revisions`, `#/deploy/${SLIM}`, "#/hosts"]) {
+    const opened = await open(browser, base, { path, options: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } });
+    const { page } = opened;
+    await page.locator("h1").first().waitFor({ state: "attached" });
+    if (path === "#/") await page.getByRole("link", { name: SLIM }).waitFor();
+    if (path.endsWith(SLIM) && path.startsWith("#/t")) await until("the plots are drawn", async () => (await page.locator(".plot canvas").count()) === 6);
+    const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(inner <= outer, `${path} is ${inner} px wide`);
+    await checkEnd(opened, `phone ${path}`);
+  }
+}
+
+/** 300 transforms with 3,000 partitions, all of which change each second, while the page is scrolled. */
+export async function many(browser, _, { dist, frames_min: framesMin }) {
+  const host = await start(dist, 300);
+  try {
+    const opened = await open(browser, host.url);
+    const { page } = opened;
+    await shows(page.locator(".summary"), "300 transforms of 12 teams");
+    await page.getByRole("button", { name: /^transform team-00\/transform-0:/ }).waitFor();
+    assert.equal(await page.locator(".node.transform").count(), 300);
+    const before = await page.locator(".node.transform").first().getAttribute("aria-label");
+    const frames = await page.evaluate(async () => {
+      const area = document.querySelector(".graph-scroll");
+      const times = [];
+      const from = performance.now();
+      await new Promise((done) => {
+        const frame = (now) => {
+          times.push(now);
+          area.scrollTop += 7;
+          if (now - from < 5000) requestAnimationFrame(frame);
+          else done();
+        };
+        requestAnimationFrame(frame);
+      });
+      const gaps = times.slice(1).map((time, index) => time - times[index]).sort((a, b) => a - b);
+      return { perSecond: (1000 * gaps.length) / (times.at(-1) - times[0]), median: gaps[Math.floor(gaps.length / 2)], p99: gaps[Math.floor(gaps.length * 0.99)], longest: gaps.at(-1) };
+    });
+    console.log(`frames a second ${frames.perSecond.toFixed(1)}, between two: median ${frames.median.toFixed(1)} ms, p99 ${frames.p99.toFixed(1)} ms, longest ${frames.longest.toFixed(0)} ms`);
+    assert.notEqual(await page.locator(".node.transform").first().getAttribute("aria-label"), before, "it went on while it was scrolled");
+    assert.ok(frames.perSecond >= framesMin, `${frames.perSecond} frames a second`);
+    await page.getByLabel("Trouble only").check();
+    await shows(page.locator(".summary"), "3 in trouble");
+    await until("those around the trouble are left", async () => (await page.locator(".node.transform").count()) < 100);
+    assert.deepEqual(opened.troubles, []);
+    await opened.context.close();
+  } finally {
+    host.close();
+  }
+}
