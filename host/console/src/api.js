@@ -44,7 +44,16 @@ export async function send(method, path, { body, headers = {}, signal } = {}) {
 }
 
 export async function get(path, signal) {
-  return (await send("GET", path, { signal })).json();
+  return exact(await (await send("GET", path, { signal })).text());
+}
+
+/** Parses JSON whose numbers keep all of their digits when they are written again: 10.10, or more than fit into a double. */
+export function exact(text) {
+  return JSON.parse(text, (_, value, context) => {
+    const source = context?.source;
+    const isOther = typeof value === "number" && source !== undefined && String(value) !== source;
+    return isOther && JSON.rawJSON ? JSON.rawJSON(source) : value;
+  });
 }
 
 /** Makes a change. The key lets the host recognise the same change if it is sent again. */
@@ -63,7 +72,7 @@ export function path(id, rest = "") {
 const LINE_CHARS_MAX = 64 * 1024 * 1024;
 
 /** Reads a stream of JSON lines until it ends, or the signal says so. */
-export async function lines(path, signal, take) {
+async function lines(path, signal, take, parse) {
   const answer = await send("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -74,22 +83,22 @@ export async function lines(path, signal, take) {
     rest = parts.pop();
     if (rest.length > LINE_CHARS_MAX) throw new Problem(0, { detail: "a line of the stream is too long" });
     for (const line of parts) {
-      if (line.trim() !== "") take(JSON.parse(line));
+      if (line.trim() !== "") take(parse(line));
     }
   }
 }
 
 /** Follows a stream for ever: it is opened again when it breaks. `state` is told of each change. */
-export async function follow(path, signal, take, state) {
+export async function follow(path, signal, take, state, parse = JSON.parse) {
   let wait = 500;
   while (!signal.aborted) {
     try {
       state("opening");
-      await lines(typeof path === "function" ? path() : path, signal, (line) => {
+      await lines(path, signal, (line) => {
         wait = 500;
         state("live");
         take(line);
-      });
+      }, parse);
       if (!signal.aborted) state("broken");
     } catch (error) {
       if (signal.aborted) return;

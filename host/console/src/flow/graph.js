@@ -3,6 +3,9 @@
 export const TRANSFORM = { width: 204, height: 72 };
 export const TOPIC = { width: 160, height: 28 };
 
+/** Transforms that have had dead letters since the page was opened: a graph that changes with each of them would not stand still. */
+const withLetters = new Set();
+
 /** Nodes and edges of some transforms: topics in their order, each once. */
 export function graphOf(transforms) {
   const nodes = new Map();
@@ -21,10 +24,10 @@ export function graphOf(transforms) {
     for (const name of transform.inputs) edge("input", topic(name), key, name);
     for (const name of new Set(transform.tables)) edge("table", topic(name), key, name);
     for (const name of new Set(transform.outputs)) edge("output", key, topic(name), name);
-    // Dead letters are a part of the flow where somebody reads them, or where there are some now.
+    // Dead letters are a part of the flow where somebody reads them, or where there are some.
     const letters = transform.dead_letters;
-    const hasLetters = letters && (readers.has(letters) || transform.activity?.failed_per_minute > 0);
-    if (hasLetters) edge("dead", key, topic(letters), letters);
+    if (transform.activity?.failed_per_minute > 0) withLetters.add(id);
+    if (letters && (readers.has(letters) || withLetters.has(id))) edge("dead", key, topic(letters), letters);
   }
   return { nodes: [...nodes.values()], edges };
 }

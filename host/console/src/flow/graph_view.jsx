@@ -13,7 +13,7 @@ import { TOPIC, edgeRate, shapeOf } from "./graph.js";
 const LABELS_MAX = 150;
 const ZOOMS = [0.35, 0.5, 0.75, 1];
 
-export function GraphView({ graph, selected, select }) {
+export const GraphView = memo(function GraphView({ graph, selected, select }) {
   const shape = shapeOf(graph);
   const layout = useLayout(graph, shape);
   const frame = useRef(null);
@@ -52,7 +52,7 @@ export function GraphView({ graph, selected, select }) {
       </div>
     </div>
   );
-}
+}, same);
 
 /** The places of all nodes, from a worker. The last ones stay until the next are there. */
 function useLayout(graph, shape) {

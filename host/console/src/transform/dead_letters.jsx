@@ -54,7 +54,7 @@ export function DeadLetters({ id, transform }) {
           );
         }}
       </Loaded>
-      <Command>sandbar tail {id} -f</Command>
+      <Command>{`curl ${location.origin}${path(id, "/dead-letters")}`}</Command>
     </section>
   );
 }

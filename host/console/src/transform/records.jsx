@@ -1,7 +1,7 @@
 // Live samples of the records, each with its outputs or its failure.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { follow, path } from "../api.js";
+import { exact, follow, path } from "../api.js";
 import { content, visible } from "../format.js";
 import { reason } from "../session.js";
 import { Ago, Check, Code, Command, Filter, ProblemBox } from "../ui.jsx";
@@ -34,7 +34,7 @@ export function Records({ id }) {
       waiting.push({ ...sample, number: (number.next += 1) });
       // Many come at once: they are drawn together.
       timer ??= setTimeout(show, 250);
-    }, (word, problem = null) => setState({ word, problem }));
+    }, (word, problem = null) => setState({ word, problem }), exact);
     return () => {
       end.abort();
       clearTimeout(timer);
