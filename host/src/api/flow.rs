@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
-use crate::api_types::{FlowRecent, FlowTransform, FlowView, HistoryView, Line, TransformRef};
+use crate::api_types::{FlowView, HistoryView, Line, TransformRef};
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 
@@ -46,7 +46,7 @@ pub struct FlowParams {
 ///
 /// With `follow` the answer is a stream: a first view, and then at most one a second with the transforms that have changed.
 #[utoipa::path(get, path = "/v1/flow", tag = "transforms", params(FlowParams),
-    responses((status = 200, description = "By team and name; with `follow` as NDJSON, or as server-sent events", content((FlowView<FlowTransform> = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
+    responses((status = 200, description = "By team and name; with `follow` as NDJSON, or as server-sent events", content((FlowView = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = 503, description = "Too many readers (E032)")))]
 pub async fn flow(
     State(shared): AppState,

@@ -51,7 +51,6 @@ struct Last {
 }
 
 /// The flow at one moment.
-#[derive(Default)]
 pub struct FlowSnapshot {
     pub at: Timestamp,
     pub transforms: BTreeMap<TransformId, Arc<FlowEntry>>,
@@ -74,7 +73,8 @@ pub struct FlowReader {
 
 impl FlowRecorder {
     pub fn new(metrics: HttpMetrics) -> Self {
-        let (current, _) = watch::channel(Arc::default());
+        let nothing = FlowSnapshot { at: Timestamp(0), transforms: BTreeMap::new() };
+        let (current, _) = watch::channel(Arc::new(nothing));
         let parts = Parts { current, last: Mutex::default(), readers: AtomicUsize::new(0), metrics };
         Self { parts: Arc::new(parts) }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::api_types::{self, Activity, FlowTransform, Line, TopicRate, TransformSummary};
+use crate::api_types::{Activity, FlowTransform, Line, TopicRate, TransformSummary};
 use crate::cluster::Members;
 use crate::model::revision::Deployment;
 use crate::model::spec::Then;
-use crate::model::status::{State, TransformStatus};
+use crate::model::status::{self, State, TransformStatus};
 
 use super::super::views;
 
@@ -82,7 +82,7 @@ fn partitions(hosts: &[TransformStatus]) -> BTreeMap<&'static str, usize> {
 /// The activity over all hosts: rates are sums, all else is that of the host where it is highest.
 fn activity(hosts: &[TransformStatus]) -> Option<Activity> {
     let told: Vec<_> = hosts.iter().filter_map(|host| host.activity.as_ref()).collect();
-    let sum = |value: fn(&crate::model::status::Activity) -> u64| {
+    let sum = |value: fn(&status::Activity) -> u64| {
         told.iter().map(|activity| value(activity)).fold(0_u64, u64::saturating_add)
     };
     if told.is_empty() {
@@ -101,7 +101,7 @@ fn activity(hosts: &[TransformStatus]) -> Option<Activity> {
     })
 }
 
-fn rates<'a>(of_hosts: impl Iterator<Item = &'a crate::model::status::TopicRate>) -> Vec<api_types::TopicRate> {
+fn rates<'a>(of_hosts: impl Iterator<Item = &'a status::TopicRate>) -> Vec<TopicRate> {
     let mut sums = BTreeMap::new();
     for rate in of_hosts {
         let sum = sums.entry(&rate.topic).or_insert(0_u64);
@@ -113,7 +113,7 @@ fn rates<'a>(of_hosts: impl Iterator<Item = &'a crate::model::status::TopicRate>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{self, Rollout, RolloutState};
+    use crate::model::status::{Rollout, RolloutState};
 
     fn host(name: &str, in_per_minute: u64, p99: u64) -> TransformStatus {
         let rate = |topic: &str| status::TopicRate { topic: topic.parse().expect("valid"), per_minute: in_per_minute };
