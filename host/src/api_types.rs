@@ -46,8 +46,8 @@ pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
 pub use status::{
-    Activity, LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout, RolloutState, State,
-    StatusView, StoreStatus, TopicRate, TransformRef, TransformStatus,
+    Activity, LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout,
+    RolloutState, State, StatusView, StoreStatus, TopicRate, TransformRef, TransformStatus,
 };
 pub use team::{CeilingView, RedactionView, SigningKeyView, SigningView, TeamList, TeamView, TopicGrantsView};
 pub use text::{Line, Lines, Word};

@@ -141,14 +141,22 @@ mod tests {
     fn the_page_has_no_script_or_style_of_its_own() {
         let page = String::from_utf8_lossy(INDEX.bytes);
         assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("onload="));
-        assert_eq!(page.matches("<script").count(), page.matches("<script src=\"/console/").count() + page.matches("<script type=\"module\" src=\"/console/").count());
+        assert_eq!(
+            page.matches("<script").count(),
+            page.matches("<script src=\"/console/").count()
+                + page.matches("<script type=\"module\" src=\"/console/").count()
+        );
         assert!(!page.contains("http:") && !page.contains("https:"), "nothing comes from elsewhere");
     }
 
     #[test]
     fn a_client_that_has_a_file_is_sent_nothing() {
         let tag = INDEX.answer(&HeaderMap::new()).headers()[header::ETAG].clone();
-        for (given, status) in [(tag.to_str().expect("ASCII").to_owned(), 304), (format!("\"x\", W/{}", tag.to_str().expect("ASCII")), 304), ("\"x\"".to_owned(), 200)] {
+        for (given, status) in [
+            (tag.to_str().expect("ASCII").to_owned(), 304),
+            (format!("\"x\", W/{}", tag.to_str().expect("ASCII")), 304),
+            ("\"x\"".to_owned(), 200),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, given.parse().expect("visible"));
             assert_eq!(INDEX.answer(&headers).status(), status, "{given}");

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use super::shared::{ApiState, Shared};
 use super::topics::{self, read, write};
 use super::{
-    audit, console, control, dead_letters, dry_run, flow, logs, modules, observe, offsets, openapi, pages, revisions, state, teams, tokens, transforms,
+    audit, console, control, dead_letters, dry_run, flow, logs, modules, observe, offsets, openapi, pages, revisions, state,
+    teams, tokens, transforms,
 };
 
 /// The whole API, ready to be served.

@@ -110,7 +110,15 @@ impl<'a> Report<'a> {
     /// Ends the report. `memory_bytes` is the memory of the largest instance.
     pub fn finish(self, memory_bytes: usize) -> DryRunReport<Box<RawValue>, Box<RawValue>> {
         let Self { outputs, failures, records, inputs, micros_total, is_redacted: redacted, .. } = self;
-        DryRunReport { outputs, failures, records, inputs: inputs.unwrap_or_default(), memory_bytes: memory_bytes as u64, micros_total, redacted }
+        DryRunReport {
+            outputs,
+            failures,
+            records,
+            inputs: inputs.unwrap_or_default(),
+            memory_bytes: memory_bytes as u64,
+            micros_total,
+            redacted,
+        }
     }
 
     fn count(&mut self, input: usize, bytes: usize) -> Result<(), Refusal> {

@@ -80,9 +80,13 @@ impl FlowRecorder {
     }
 
     /// Records until `shutdown` becomes true.
-    pub async fn record_for_ever(self, catalog: Arc<Catalog>, runtime: Arc<dyn Runtime>, mut shutdown: watch::Receiver<bool>) {
-        let mut is_over =
-            async || tokio::time::timeout(VIEW, shutdown.wait_for(|&down| down)).await.is_ok();
+    pub async fn record_for_ever(
+        self,
+        catalog: Arc<Catalog>,
+        runtime: Arc<dyn Runtime>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let mut is_over = async || tokio::time::timeout(VIEW, shutdown.wait_for(|&down| down)).await.is_ok();
         while !is_over().await {
             if !self.is_read() && !self.is_point_due(Instant::now()) {
                 continue;

@@ -84,8 +84,7 @@ impl FlowStream {
         let changed = snapshot.transforms.iter().filter(|(id, entry)| seen(id) && is_new(id, entry.version));
         let (ids, transforms): (Vec<(TransformId, u64)>, Vec<&RawValue>) =
             changed.map(|(id, entry)| ((id.clone(), entry.version), &*entry.json)).unzip();
-        let gone: Vec<TransformId> =
-            self.sent.keys().filter(|id| !snapshot.transforms.contains_key(id)).cloned().collect();
+        let gone: Vec<TransformId> = self.sent.keys().filter(|id| !snapshot.transforms.contains_key(id)).cloned().collect();
         if ids.is_empty() && gone.is_empty() && !self.is_first {
             return None;
         }

@@ -82,9 +82,8 @@ fn partitions(hosts: &[TransformStatus]) -> BTreeMap<&'static str, usize> {
 /// The activity over all hosts: rates are sums, all else is that of the host where it is highest.
 fn activity(hosts: &[TransformStatus]) -> Option<Activity> {
     let told: Vec<_> = hosts.iter().filter_map(|host| host.activity.as_ref()).collect();
-    let sum = |value: fn(&status::Activity) -> u64| {
-        told.iter().map(|activity| value(activity)).fold(0_u64, u64::saturating_add)
-    };
+    let sum =
+        |value: fn(&status::Activity) -> u64| told.iter().map(|activity| value(activity)).fold(0_u64, u64::saturating_add);
     if told.is_empty() {
         return None;
     }

@@ -145,10 +145,18 @@ fn code(answer: &Answer) -> String {
 
 /// The path with a value for each of its parameters.
 fn filled(path: &str) -> String {
-    [("{team}", "orders"), ("{name}", "none"), ("{code}", "E001"), ("{file}", "icon.svg"), ("{revision}", "1"), ("{store}", "s"), ("{key}", "k")]
-        .into_iter()
-        .chain([("{topic}", "shop.orders"), ("{token}", "t1"), ("{digest}", "sha256:00")])
-        .fold(path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
+    [
+        ("{team}", "orders"),
+        ("{name}", "none"),
+        ("{code}", "E001"),
+        ("{file}", "icon.svg"),
+        ("{revision}", "1"),
+        ("{store}", "s"),
+        ("{key}", "k"),
+    ]
+    .into_iter()
+    .chain([("{topic}", "shop.orders"), ("{token}", "t1"), ("{digest}", "sha256:00")])
+    .fold(path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
 }
 
 #[tokio::test(flavor = "multi_thread")]

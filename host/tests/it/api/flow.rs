@@ -21,11 +21,7 @@ async fn deploy(host: &Host, name: &str) {
 /// Records the flow as a host does.
 fn record(host: &Host) {
     let state = &host.state;
-    tokio::spawn(state.flow.clone().record_for_ever(
-        state.catalog.clone(),
-        state.runtime.clone(),
-        state.shutdown.clone(),
-    ));
+    tokio::spawn(state.flow.clone().record_for_ever(state.catalog.clone(), state.runtime.clone(), state.shutdown.clone()));
 }
 
 /// The next view of a stream.
@@ -102,8 +98,9 @@ async fn a_stream_of_the_flow_has_everything_and_then_what_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_of_the_flow_are_limited() {
-    let host = Host::<MemoryLog>::start_within(shop_log(), ServerLimits::default(), |limits| {
-        sandbar::api::ApiLimits { flow_readers_max: 1, ..limits }
+    let host = Host::<MemoryLog>::start_within(shop_log(), ServerLimits::default(), |limits| sandbar::api::ApiLimits {
+        flow_readers_max: 1,
+        ..limits
     })
     .await;
     let stream = host.request("GET", "/v1/flow?follow").send().await.expect("sent");
@@ -133,7 +130,8 @@ async fn dead_letters_are_those_of_the_transform_newest_last() {
         host.log.append(&"orders.strip.dead-letter".parse().expect("valid"), Some(0), vec![record]).expect("written");
     }
     let found = host.get(&letters).await.expect(200);
-    let values: Vec<&str> = found["records"].as_array().expect("a list").iter().filter_map(|it| it["value"].as_str()).collect();
+    let values: Vec<&str> =
+        found["records"].as_array().expect("a list").iter().filter_map(|it| it["value"].as_str()).collect();
     assert_eq!(values, ["{\"n\":1}", "{\"n\":3}"], "{found}");
     assert_eq!(found["records"][0]["headers"][1], json!({"name": "sandbar.error.code", "value": "E102"}));
     assert_eq!(host.get(&format!("{letters}?limit=1")).await.expect(200)["records"].as_array().map(Vec::len), Some(1));
@@ -151,7 +149,8 @@ async fn a_dry_run_shows_its_inputs_where_it_is_asked_to() {
         Answer::of(host.request("POST", &format!("{STRIP}/test")).json(&json!({"live": live}))).await.expect(200)
     };
     let shown = run(json!({"records": 5, "inputs": true})).await;
-    let values: Vec<&str> = shown["inputs"].as_array().expect("a list").iter().filter_map(|it| it["value"].as_str()).collect();
+    let values: Vec<&str> =
+        shown["inputs"].as_array().expect("a list").iter().filter_map(|it| it["value"].as_str()).collect();
     assert_eq!((values, shown["failures"][0]["input"].as_u64()), (vec!["1", "bad"], Some(1)), "{shown}");
     assert_eq!(run(json!({"records": 5})).await.get("inputs"), None);
 }
@@ -164,7 +163,9 @@ async fn the_console_is_served_with_its_policy_and_found_by_a_link_from_elsewher
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!((page.header("x-content-type-options"), page.header("referrer-policy")), ("nosniff", "no-referrer"));
-    for (file, content_type) in [("console.js", "text/javascript"), ("layout.js", "text/javascript"), ("console.css", "text/css")] {
+    for (file, content_type) in
+        [("console.js", "text/javascript"), ("layout.js", "text/javascript"), ("console.css", "text/css")]
+    {
         let answer = host.get(&format!("/console/{file}")).await;
         assert!(answer.status == 200 && answer.header("content-type").starts_with(content_type), "{file}");
         let again = host.request("GET", &format!("/console/{file}")).header("if-none-match", answer.header("etag"));
