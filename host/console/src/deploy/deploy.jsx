@@ -113,6 +113,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
           Deploy
         </Action>
         <span class="quiet" role="status">
+          {!busy && needsName && "First name the team and the transform."}
           {busy && { check: "The host checks it ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
         </span>
       </div>

@@ -117,15 +117,17 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
       class={`node transform ${of} lane-${lane}`}
       style={{ left: `${x}px`, top: `${y}px` }}
       aria-pressed={isSelected}
-      aria-label={`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}
       title={`${id}\n${words}`}
       onClick={() => select(`transform ${id}`)}
     >
-      <span class="node-team">
+      <span class="unseen">{`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}</span>
+      <span class="node-team" aria-hidden="true">
         {team} <Mark of={of} />
       </span>
-      <span class="node-name">{visible(name)}</span>
-      <span class="node-numbers">
+      <span class="node-name" aria-hidden="true">
+        {visible(name)}
+      </span>
+      <span class="node-numbers" aria-hidden="true">
         <span>{rate(activity?.in_per_minute)}</span>
         <span class={of === "bad" ? "bad" : ""}>lag {compact(lag)}</span>
         <Spark points={flow.recent.get(id)} />
