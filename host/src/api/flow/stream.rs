@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
@@ -32,14 +32,15 @@ struct FlowStream {
     /// The version of each transform that was sent.
     sent: BTreeMap<TransformId, u64>,
     is_first: bool,
-    quiet: Duration,
+    /// The time of the last view or sign of life.
+    sent_at: Instant,
 }
 
 /// Answers with views until the client leaves.
 pub fn respond(framing: Framing, reader: FlowReader, caller: Caller, shutdown: watch::Receiver<bool>) -> Response {
     let headers = [(header::CONTENT_TYPE, framing.content_type())];
     let sent = BTreeMap::new();
-    let stream = FlowStream { framing, reader, caller, shutdown, sent, is_first: true, quiet: Duration::ZERO };
+    let stream = FlowStream { framing, reader, caller, shutdown, sent, is_first: true, sent_at: Instant::now() };
     (headers, Body::from_stream(stream.views())).into_response()
 }
 
@@ -59,22 +60,19 @@ impl FlowStream {
         })
     }
 
-    /// Waits for a view for a while.
+    /// Waits for a view for a while. Returns a sign of life where there was none for long.
     async fn next(&mut self) -> Option<Bytes> {
-        match tokio::time::timeout(TURN, self.reader.snapshots.changed()).await {
-            Ok(Ok(())) => {
-                let snapshot = self.reader.snapshots.borrow_and_update().clone();
-                self.changes(&snapshot)
-            }
-            // The recorder lives as long as its reader.
-            Ok(Err(_)) | Err(_) => {
-                self.quiet += TURN;
-                (self.quiet >= ALIVE).then(|| {
-                    self.quiet = Duration::ZERO;
-                    Bytes::from_static(self.framing.alive())
-                })
-            }
-        }
+        // An error says that there is no recorder any more: it lives as long as its reader.
+        let is_new = matches!(tokio::time::timeout(TURN, self.reader.snapshots.changed()).await, Ok(Ok(())));
+        let view = if is_new {
+            let snapshot = self.reader.snapshots.borrow_and_update().clone();
+            self.changes(&snapshot)
+        } else {
+            None
+        };
+        let bytes = view.or_else(|| (self.sent_at.elapsed() >= ALIVE).then(|| Bytes::from_static(self.framing.alive())))?;
+        self.sent_at = Instant::now();
+        Some(bytes)
     }
 
     /// The view of all that the reader does not have yet: none if that is nothing.
@@ -96,7 +94,6 @@ impl FlowStream {
         self.sent.extend(ids);
         self.sent.retain(|id, _| !gone.contains(id));
         self.is_first = false;
-        self.quiet = Duration::ZERO;
         Some(self.framing.write(None, "flow", &json).into())
     }
 }
