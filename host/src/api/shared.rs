@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use crate::access::{Access, RequestRate};
 use crate::audit::{AuditLog, Refusals};
 use crate::catalog::Catalog;
-use crate::cluster::{LogTopics, Members};
+use crate::cluster::LogTopics;
 use crate::deployment::ModuleChecker;
 use crate::model::access::{Principal, PrincipalKind, Role};
 use crate::model::codes::Code;
-use crate::model::names::{ClusterName, TeamName, TransformId};
-use crate::model::status::{HostStatus, TransformStatus};
+use crate::model::names::{ClusterName, TeamName};
 use crate::ports::{Log, log_of};
 use crate::positions::Positions;
 use crate::teams::Teams;
@@ -30,27 +29,7 @@ use super::metrics_page::MetricsPage;
 use super::permits::Permits;
 use super::problem::{self, Refusal};
 use super::redirects::Redirects;
-
-/// The running transforms of this host, and the status of those on other hosts.
-pub trait Runtime: Send + Sync {
-    /// Returns one status for each host that runs the transform or tried to, this host's first. Empty if no host does.
-    fn statuses(&self, id: &TransformId) -> Vec<TransformStatus>;
-
-    /// The live hosts of the cluster.
-    fn hosts(&self) -> Vec<HostStatus>;
-
-    /// The hosts and their statuses, as transforms are placed among them.
-    fn members(&self) -> Members {
-        Members { live: self.hosts(), ..Members::default() }
-    }
-
-    /// Looks up the committed value of a key in a store. Returns `None` if this host does not have the state of that
-    /// partition number. Blocks for one read of a local store.
-    fn look_up(&self, id: &TransformId, number: i32, store: &str, key: &[u8]) -> Option<Option<Vec<u8>>>;
-
-    /// Returns the reasons why the host does not do its work, if there are any.
-    fn ready(&self) -> Result<(), Vec<String>>;
-}
+use super::runtime::Runtime;
 
 /// Reports one answered request: method, route (`unmatched` for none), status, seconds.
 pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;

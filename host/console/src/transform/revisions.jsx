@@ -7,7 +7,7 @@ import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Ago, Command, Loaded } from "../ui.jsx";
 import { diff } from "./diff.js";
-import { RollBack } from "./transform.jsx";
+import { RollBack } from "./roll_back.jsx";
 
 export function Revisions({ id, transform }) {
   const [team] = id.split("/");

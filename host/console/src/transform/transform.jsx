@@ -13,6 +13,7 @@ import { Offsets } from "./offsets.jsx";
 import { Overview } from "./overview.jsx";
 import { Records } from "./records.jsx";
 import { Revisions } from "./revisions.jsx";
+import { RollBack } from "./roll_back.jsx";
 import { Spec } from "./spec.jsx";
 import { StateLookUp } from "./state.jsx";
 
@@ -143,20 +144,6 @@ function Verb({ verb, id, transform, close }) {
       <p>{words}</p>
       <p class="quiet">
         {partitions} partitions on {transform.hosts} hosts
-      </p>
-    </Confirm>
-  );
-}
-
-/** A rollback, to the revision before or to a given one. */
-export function RollBack({ id, from, to, close }) {
-  const command = to ? `sandbar rollback ${id} --to ${to}` : `sandbar rollback ${id}`;
-  const body = to ? { revision: to } : {};
-  return (
-    <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body)}>
-      <p>
-        Revision {from + 1} gets the spec and the module of revision {to ?? "before"}
-        {to ? "" : ` ${from}`}. It is checked like any deployment, and the workers take it over between two transactions.
       </p>
     </Confirm>
   );

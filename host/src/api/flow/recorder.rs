@@ -19,7 +19,7 @@ use crate::model::revision::{Deployment, Desired};
 use crate::model::units::Timestamp;
 use crate::telemetry::metrics::HttpMetrics;
 
-use super::super::shared::Runtime;
+use super::super::runtime::Runtime;
 use super::history::{History, POINT, Point};
 use super::view::{self, Topics};
 

@@ -1,0 +1,18 @@
+// The question before a rollback.
+
+import { change, path } from "../api.js";
+import { Confirm } from "../ui.jsx";
+
+/** A rollback, to the revision before or to a given one. */
+export function RollBack({ id, from, to, close }) {
+  const command = to ? `sandbar rollback ${id} --to ${to}` : `sandbar rollback ${id}`;
+  const body = to ? { revision: to } : {};
+  return (
+    <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body)}>
+      <p>
+        Revision {from + 1} gets the spec and the module of revision {to ?? "before"}
+        {to ? "" : ` ${from}`}. It is checked like any deployment, and the workers take it over between two transactions.
+      </p>
+    </Confirm>
+  );
+}
