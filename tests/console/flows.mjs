@@ -39,11 +39,11 @@ export async function flow(browser, base) {
   assert.match(page.url(), /node=transform/, "the view has an address");
   await page.reload();
   await shows(page.getByRole("complementary").getByRole("heading"), SLIM);
-  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Close", exact: true }).click();
   await page.getByRole("button", { name: "topic orders.slim", exact: true }).click();
   await shows(beside, "Written by");
   await shows(beside, "orders/audit");
-  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Close", exact: true }).click();
 
   await page.getByLabel("Find").fill("stock");
   await page.getByRole("button", { name: "topic orders.audit" }).waitFor({ state: "detached" });
@@ -56,7 +56,7 @@ export async function flow(browser, base) {
   await shows(page.locator("main"), "No transform is in trouble.");
   await page.getByLabel("Trouble only").uncheck();
   await checkAxe(page, "graph");
-  await page.getByRole("button", { name: "list" }).click();
+  await page.getByRole("button", { name: "list", exact: true }).click();
   await page.getByRole("columnheader", { name: "Lag" }).getByRole("button").click();
   assert.equal(await page.getByRole("columnheader", { name: "Lag" }).getAttribute("aria-sort"), "descending");
   assert.equal(await page.getByRole("row").count(), 4);
@@ -79,18 +79,18 @@ export async function transform(browser, base) {
   await shows(page.getByRole("region", { name: "Partitions" }).getByRole("row").nth(1), "shop.orders/3");
   await checkAxe(page, "overview");
 
-  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
   const dialog = page.getByRole("dialog");
   await shows(dialog, "Records wait in the inputs");
   await shows(dialog, `sandbar pause ${SLIM}`);
   await checkAxe(page, "the question");
-  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await dialog.getByRole("button", { name: "Cancel", exact: true }).click();
   await dialog.waitFor({ state: "detached" });
-  await page.getByRole("button", { name: "Pause" }).click();
-  await dialog.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
+  await dialog.getByRole("button", { name: "Pause", exact: true }).click();
   await shows(headline, "paused at revision");
-  await page.getByRole("button", { name: "Resume" }).click();
-  await dialog.getByRole("button", { name: "Resume" }).click();
+  await page.getByRole("button", { name: "Resume", exact: true }).click();
+  await dialog.getByRole("button", { name: "Resume", exact: true }).click();
   await shows(headline, /runs revision \d+ on 1 host/);
 
   await page.getByRole("link", { name: "Spec", exact: true }).click();
@@ -148,11 +148,11 @@ export async function deploy(browser, base, { module, spec }) {
   await shows(page.locator(".diff .gone"), '"mode": "fail"');
   await shows(page.locator(".diff .new"), '"mode": "json-strip"');
   await shows(page.locator("main"), "sandbar diff orders/slim 1 2");
-  await page.getByRole("button", { name: "Roll back to 1" }).click();
+  await page.getByRole("button", { name: "Roll back to 1", exact: true }).click();
   const dialog = page.getByRole("dialog");
   await shows(dialog, "Revision 3 gets the spec and the module of revision 1");
   await shows(dialog, "sandbar rollback orders/slim --to 1");
-  await dialog.getByRole("button", { name: "Roll back" }).click();
+  await dialog.getByRole("button", { name: "Roll back", exact: true }).click();
   await shows(page.locator(".headline"), /runs revision 3 on 1 host/);
   await shows(page.getByRole("row"), "rollback to 1");
   await checkEnd(opened, "revisions");
@@ -172,7 +172,7 @@ export async function records(browser, base) {
   await page.getByLabel("Text").fill("no record has this");
   await shows(page.getByRole("status"), /The newest 0 of \d+ samples/);
   await page.getByLabel("Text").fill("");
-  await page.getByRole("button", { name: "Hold" }).click();
+  await page.getByRole("button", { name: "Hold", exact: true }).click();
   await checkAxe(page, "records");
 
   await page.getByRole("link", { name: "Logs" }).click();
@@ -207,27 +207,27 @@ export async function state(browser, base, { key }) {
   const { page } = opened;
   await shows(page.locator("main"), /sums: \d+ entries/);
   await page.getByLabel("Key, as the transform writes it").fill(key);
-  await page.getByRole("button", { name: "Look up" }).click();
+  await page.getByRole("button", { name: "Look up", exact: true }).click();
   await shows(page.getByLabel("The entry"), /\S/);
   await shows(page.locator(".command"), `sandbar state get stock/counts sums ${key}`);
   await page.getByLabel("Key, as the transform writes it").fill("nobody");
-  await page.getByRole("button", { name: "Look up" }).click();
+  await page.getByRole("button", { name: "Look up", exact: true }).click();
   await shows(page.getByRole("alert"), "E054");
   await checkAxe(page, "state");
 
   await page.getByRole("link", { name: "Offsets" }).click();
   await page.getByRole("rowheader", { name: "shop.payments/0" }).waitFor();
   assert.match(await page.getByRole("button", { name: /^Move/ }).getAttribute("title"), /pause it first/);
-  await page.getByRole("button", { name: "Pause it" }).click();
+  await page.getByRole("button", { name: "Pause it", exact: true }).click();
   await shows(page.locator(".headline"), "paused at revision");
   await page.getByLabel("To", { exact: true }).selectOption("earliest");
-  await page.getByRole("button", { name: "Dry run" }).click();
+  await page.getByRole("button", { name: "Dry run", exact: true }).click();
   await shows(page.getByRole("status"), /Moves 2 partitions back by [\d,]+ records, which are processed again\./);
   await checkAxe(page, "offsets");
   await page.getByRole("button", { name: "Move", exact: true }).click();
   const dialog = page.getByRole("dialog");
   await shows(dialog, /Moves 2 partitions back by [\d,]+ records/);
-  await dialog.getByRole("button", { name: "Move" }).click();
+  await dialog.getByRole("button", { name: "Move", exact: true }).click();
   await dialog.waitFor({ state: "detached" });
   await until("both partitions are at their first offset", async () => {
     const rows = await page.getByRole("region", { name: "Offsets" }).getByRole("row").allInnerTexts();
@@ -250,7 +250,7 @@ export async function signIn(browser, base, { viewer }) {
   await page.keyboard.press("Enter");
   await shows(page.getByRole("alert"), "E075");
   await page.getByLabel("Token").fill(viewer);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await shows(page.locator(".headline"), /runs revision 1/);
   const pause = page.getByRole("button", { name: /^Pause/ });
   assert.equal(await pause.getAttribute("aria-disabled"), "true");
@@ -267,7 +267,7 @@ export async function signIn(browser, base, { viewer }) {
   // The token is of this tab, and no cookie has it.
   assert.deepEqual(await opened.context.cookies(), []);
   assert.equal(await page.evaluate(() => localStorage.length), 0);
-  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await checkEnd(opened, "sign-in");

@@ -111,8 +111,13 @@ export function Confirm({ title, children, verb, command, run, close }) {
   const [isBusy, setBusy] = useState(false);
   useEffect(() => {
     const opener = document.activeElement;
-    dialog.current.showModal();
-    return () => opener?.focus?.();
+    const shown = dialog.current;
+    shown.showModal();
+    return () => {
+      // Nothing outside can have the focus while it is open.
+      shown.close();
+      opener?.focus?.();
+    };
   }, []);
   const act = async () => {
     setBusy(true);

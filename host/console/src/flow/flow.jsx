@@ -81,6 +81,7 @@ function filtered(all, { text, team, isTrouble }) {
 
 function Summary({ all, shown }) {
   const bad = all.filter((transform) => health(transform) === "bad");
+  const warned = all.filter((transform) => health(transform) === "warn").length;
   const sum = (value) => all.reduce((total, { activity }) => total + (activity?.[value] ?? 0), 0);
   const lag = all.reduce((total, transform) => total + (transform.lag ?? 0), 0);
   return (
@@ -89,7 +90,7 @@ function Summary({ all, shown }) {
       {shown.length < all.length && <span class="quiet"> ({shown.length} shown)</span>}: {rate(sum("in_per_minute"))} in, {rate(sum("out_per_minute"))} out, {compact(lag)} behind.{" "}
       {bad.length === 0 ? (
         <span class="state ok">
-          <Mark of="ok" /> All work.
+          <Mark of="ok" /> All work{warned > 0 && `, ${warned} with a warning`}.
         </span>
       ) : (
         <span class="state bad">
