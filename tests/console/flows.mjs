@@ -104,7 +104,7 @@ export async function deploy(browser, base, { module, spec }) {
   const { page } = opened;
   const drop = page.locator("input[type=file]");
   await shows(page.getByRole("heading"), `Deploy ${SLIM}`);
-  const before = await page.getByLabel("Spec").inputValue();
+  const before = await page.getByRole("textbox", { name: "Spec" }).inputValue();
   assert.match(before, /"shop.orders"/);
 
   await drop.setInputFiles({ name: "broken.wasm", mimeType: "application/wasm", buffer: Buffer.from("no module at all") });
@@ -114,7 +114,7 @@ export async function deploy(browser, base, { module, spec }) {
   await checkAxe(page, "a refused module");
 
   await drop.setInputFiles({ name: "candidate.wasm", mimeType: "application/wasm", buffer: readFileSync(module) });
-  await page.getByLabel("Spec").fill(spec.replace("shop.orders", "no.such.topic").replace("inputs:", "\ninputs:"));
+  await page.getByRole("textbox", { name: "Spec" }).fill(spec.replace("shop.orders", "no.such.topic").replace("inputs:", "\ninputs:"));
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await shows(page.getByRole("alert"), "no.such.topic");
   await page.getByRole("button", { name: /^line \d+$/ }).first().click();
@@ -127,7 +127,7 @@ export async function deploy(browser, base, { module, spec }) {
     return data;
   }, spec);
   await page.locator(".drop").dispatchEvent("drop", { dataTransfer: transfer });
-  await until("the spec is that of the file", async () => (await page.getByLabel("Spec").inputValue()) === spec);
+  await until("the spec is that of the file", async () => (await page.getByRole("textbox", { name: "Spec" }).inputValue()) === spec);
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await shows(page.locator(".verdict"), "The host takes it as revision 2");
   await shows(page.locator(".diff .new"), "json-strip");
@@ -220,7 +220,7 @@ export async function state(browser, base, { key }) {
   assert.match(await page.getByRole("button", { name: /^Move/ }).getAttribute("title"), /pause it first/);
   await page.getByRole("button", { name: "Pause it", exact: true }).click();
   await shows(page.locator(".headline"), "paused at revision");
-  await page.getByLabel("To", { exact: true }).selectOption("earliest");
+  await page.getByRole("combobox", { name: /^To/ }).selectOption("earliest");
   await page.getByRole("button", { name: "Dry run", exact: true }).click();
   await shows(page.getByRole("status"), /Moves 2 partitions back by [\d,]+ records, which are processed again\./);
   await checkAxe(page, "offsets");
@@ -249,7 +249,7 @@ export async function signIn(browser, base, { viewer }) {
   await page.keyboard.type("sbr_nobody");
   await page.keyboard.press("Enter");
   await shows(page.getByRole("alert"), "E075");
-  await page.getByLabel("Token").fill(viewer);
+  await page.getByRole("textbox", { name: "Token" }).fill(viewer);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await shows(page.locator(".headline"), /runs revision 1/);
   const pause = page.getByRole("button", { name: /^Pause/ });

@@ -61,7 +61,8 @@ function Move({ id, transform, done }) {
   const [text, setText] = useState("1h");
   const [plan, setPlan] = useState(null);
   const [problem, setProblem] = useState(null);
-  const [isAsked, setAsked] = useState(false);
+  // The plan that the question is about.
+  const [asked, ask] = useState(null);
   const to = kind === "earliest" || kind === "latest" ? kind : { [kind]: text.trim() };
   const word = kind === "ago" ? `${text.trim()}-ago` : typeof to === "string" ? to : text.trim();
   const why = reason(team, "operate");
@@ -100,7 +101,7 @@ function Move({ id, transform, done }) {
         <Action why={why} onClick={tryIt}>
           Dry run
         </Action>
-        <Action kind="main" why={why ?? notPaused ?? (isCurrent ? undefined : "make a dry run first")} onClick={() => setAsked(true)}>
+        <Action kind="main" why={why ?? notPaused ?? (isCurrent ? undefined : "make a dry run first")} onClick={() => ask(plan)}>
           Move
         </Action>
         {!isPaused && !why && (
@@ -112,19 +113,19 @@ function Move({ id, transform, done }) {
       <ProblemBox problem={problem} />
       {isCurrent && <Plan plan={plan} />}
       <Command>{`sandbar offsets set ${id} --to ${word} --dry-run`}</Command>
-      {isAsked && (
+      {asked && (
         <Confirm
           title={`Move ${id}?`}
           verb="Move"
           command={`sandbar offsets set ${id} --to ${word}`}
-          close={() => setAsked(false)}
+          close={() => ask(null)}
           run={async () => {
             await request("");
             setPlan(null);
             done();
           }}
         >
-          <p>{inWords(plan)}</p>
+          <p>{inWords(asked)}</p>
         </Confirm>
       )}
     </section>
