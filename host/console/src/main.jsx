@@ -1,6 +1,6 @@
 // The shell: who the caller is, the stream of the flow, and the view that the address names.
 
-import { render } from "preact";
+import { Component, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { get } from "./api.js";
 import { Deploy } from "./deploy/deploy.jsx";
@@ -99,10 +99,34 @@ function App() {
           </p>
         )}
         {access.state === "out" && <SignIn ways={access.ways} problem={access.problem} signIn={signIn} />}
-        {access.state === "in" && <Page parts={parts} />}
+        {access.state === "in" && (
+          <Boundary key={parts.join("/")}>
+            <Page parts={parts} />
+          </Boundary>
+        )}
       </main>
     </>
   );
+}
+
+/** A view that fails leaves the others as they are. The browser's console has the whole error. */
+class Boundary extends Component {
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ error });
+  }
+
+  render({ children }, { error }) {
+    if (!error) return children;
+    return (
+      <div class="problem" role="alert">
+        <p>■ This view failed, which is a fault of the console: {visible(error.message)}</p>
+        <button type="button" onClick={() => this.setState({ error: null })}>
+          Show it again
+        </button>
+      </div>
+    );
+  }
 }
 
 function Page({ parts }) {
