@@ -100,7 +100,7 @@ function App() {
         )}
         {access.state === "out" && <SignIn ways={access.ways} problem={access.problem} signIn={signIn} />}
         {access.state === "in" && (
-          <Boundary key={parts.join("/")}>
+          <Boundary key={parts.slice(0, 3).join("/")}>
             <Page parts={parts} />
           </Boundary>
         )}
