@@ -9,7 +9,7 @@ use crate::model::units::Timestamp;
 
 /// Time between two points.
 pub const POINT: Duration = Duration::from_secs(5);
-/// Points that are kept: ten minutes, in about 5 KB.
+/// Points that are kept: ten minutes, in about 6 KB.
 const POINTS_MAX: usize = 120;
 /// Points that one value of a short form stands for.
 const RECENT_STEP: usize = 2;
