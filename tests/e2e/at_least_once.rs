@@ -137,6 +137,8 @@ fn commits_meet_rebalances() {
         std::thread::sleep(Duration::from_millis(500));
         drop(stalled);
         job.wait_through(wait::PATIENCE);
+        // One that leaves before it has joined starts no rebalance.
+        job.wait_for_hosts(&slow.api(), 2 + usize::from(is_there));
         println!("round {round} is over: partitions {own:?} sent {wanted}");
     }
     let repeats = repeats(&job, &messages);
