@@ -99,12 +99,12 @@ fn hosts_are_killed_and_stopped() {
 
 /// One member is slow to join again. Another one's commit waits behind its own JoinGroup on their connection, until there is
 /// a new generation: it is refused, as it names the one before. The member stays one, and has its partitions: its heartbeats
-/// wait on that connection as well, so its session lasts as long as it may.
+/// wait on that connection as well, so its session lasts longer than they do.
 #[test]
 fn commits_meet_rebalances() {
     let kafka = KafkaCluster::shared();
     let job = job("alo-rebalance").with(json!({"hosts": "all"}));
-    let session = ["--session-timeout", "45s"];
+    let session = ["--session-timeout", "20s"];
     let slow = Host::start_at(kafka.proxied(), kafka, "alo-rebalance", &session);
     job.deploy(&slow.api());
     let messages = numbered(4 * ROUND, KEYS);
