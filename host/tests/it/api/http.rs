@@ -495,7 +495,9 @@ async fn described_routes_are_served() {
     assert!(document["components"]["schemas"]["RawSpec"].is_object());
     check_references(&document, &document);
     for (path, item) in document["paths"].as_object().expect("paths") {
-        let filled = path.replace("{team}", "t").replace("{name}", "n").replace("{topic}", "x").replace("{code}", "E014");
+        let values = [("team", "t"), ("name", "n"), ("topic", "x"), ("code", "E014"), ("file", "icon.svg")];
+        let fill = |path: String, (name, value): (&str, &str)| path.replace(&format!("{{{name}}}"), value);
+        let filled = values.into_iter().fold(path.clone(), fill);
         for (method, operation) in item.as_object().expect("operations") {
             assert!(operation["responses"].as_object().is_some_and(|all| all.contains_key("default")), "{method} {path}");
             let answer = Answer::of(host.request(&method.to_uppercase(), &filled)).await;
