@@ -35,6 +35,10 @@ const BASELINES: &str = include_str!("instructions.txt");
 /// The part by which a path may cost more than its baseline.
 const TOLERANCE: f64 = 0.10;
 
+/// Counts that are taken while a path seems to cost more. The engine's clock ticks by the wall, so other load on the machine
+/// adds instructions, and never takes any away: the least counts are the paths' own.
+const TRIES: usize = 3;
+
 /// Batches in a unit, and records in a batch.
 const BATCHES: usize = 200;
 const RECORDS: usize = 100;
@@ -61,13 +65,26 @@ fn no_path_costs_more_instructions_than_it_did() {
     let level = std::env::var("CARGO_PROFILE_DEV_OPT_LEVEL").unwrap_or_else(|_| LEVEL.into());
     let folder = tempfile::tempdir().expect("a folder");
     run(COMPILES, "0 0", folder.path());
-    let [base, crossing, counting] = ["1 1", "2 1", "1 2"].map(|units| instructions(&run(COUNTS, units, folder.path())));
+    let mut least = [u64::MAX; 3];
+    for number in 1..=TRIES {
+        let counts = ["1 1", "2 1", "1 2"].map(|units| instructions(&run(COUNTS, units, folder.path())));
+        least = std::array::from_fn(|i| least[i].min(counts[i]));
+        let failures = dearer_paths(least, &level);
+        if failures.is_empty() {
+            return;
+        }
+        assert!(number < TRIES, "{failures:#?}");
+    }
+}
+
+/// Compares the counts of a unit of both paths, of one unit more of the first, and of one more of the second.
+fn dearer_paths([base, crossing, counting]: [u64; 3], level: &str) -> Vec<String> {
     let records = (BATCHES * RECORDS) as f64;
     let mut failures = Vec::new();
     for (path, more) in [("pass-through", crossing), ("count", counting)] {
         let found = more.saturating_sub(base) as f64 / records;
         println!("{path} {level} {found:.0}");
-        let Some(baseline) = baseline(path, &level) else {
+        let Some(baseline) = baseline(path, level) else {
             println!("there is no baseline for a host of optimisation {level}");
             if level == LEVEL {
                 failures.push(format!("{path}: write the line `{path} {level} {found:.0}` into instructions.txt"));
@@ -82,7 +99,7 @@ fn no_path_costs_more_instructions_than_it_did() {
             ));
         }
     }
-    assert!(failures.is_empty(), "{failures:#?}");
+    failures
 }
 
 fn baseline(path: &str, level: &str) -> Option<f64> {
