@@ -80,7 +80,9 @@ impl Shop {
             while !is_over.load(Ordering::Relaxed) {
                 let numbers = next..next + RECORDS;
                 next = numbers.end;
-                for (topic, record) in [("shop.orders", order as fn(u64) -> String), ("shop.payments", payment as fn(u64) -> String)] {
+                for (topic, record) in
+                    [("shop.orders", order as fn(u64) -> String), ("shop.payments", payment as fn(u64) -> String)]
+                {
                     let lines: String = numbers.clone().map(record).collect();
                     let path = format!("/v1/topics/{topic}/records");
                     // The host may be on its way down.
