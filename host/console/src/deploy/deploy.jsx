@@ -38,13 +38,14 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
 
   const takeFiles = async (files) => {
     for (const file of files) {
-      if (file.name.endsWith(".wasm")) {
+      if (isModule(file)) {
         setModule(file);
+        setSpec(withoutDigest);
       } else if (file.name.endsWith(".sig")) {
         setSignature(file);
       } else if (file.size <= SPEC_BYTES_MAX) {
         const text = await file.text();
-        setSpec(text);
+        setSpec(module || files.some(isModule) ? withoutDigest(text) : text);
         const field = (word) => new RegExp(`^\\s*"?${word}"?\\s*:\\s*"?([a-z0-9-]+)"?`, "m").exec(text)?.[1];
         if (!givenTeam) {
           setTeam((last) => field("team") ?? last);
@@ -123,6 +124,18 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
       {hasName && <Command>{`sandbar test ${id} --live 20 --spec transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>}
     </section>
   );
+}
+
+function isModule(file) {
+  return file.name.endsWith(".wasm");
+}
+
+/** The spec without the digest of another module than the one that was dropped. */
+function withoutDigest(text) {
+  const json = /"module"\s*:\s*"sha256:[0-9a-f]*"/.source;
+  return text
+    .replace(new RegExp(`${json}\\s*,\\s*|\\s*,\\s*${json}`), "")
+    .replace(/^module[ \t]*:[ \t]*["']?sha256:[0-9a-f]*["']?[ \t]*\r?\n/m, "");
 }
 
 function isJson(text) {
