@@ -110,7 +110,7 @@ export async function deploy(browser, base, { module, spec }) {
   await drop.setInputFiles({ name: "broken.wasm", mimeType: "application/wasm", buffer: Buffer.from("no module at all") });
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await shows(page.getByRole("alert"), "E010");
-  await shows(page.getByRole("alert"), "not a WebAssembly");
+  await shows(page.getByRole("alert"), "it is not WebAssembly");
   await checkAxe(page, "a refused module");
 
   await drop.setInputFiles({ name: "candidate.wasm", mimeType: "application/wasm", buffer: readFileSync(module) });
