@@ -30,6 +30,8 @@ use super::problem::Refusal;
 use super::request::{Id, Params, flag};
 use super::shared::{AppState, blocking};
 
+use self::recorder::FlowFull;
+
 pub use self::recorder::FlowRecorder;
 
 #[derive(Deserialize, IntoParams)]
@@ -55,9 +57,14 @@ pub async fn flow(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let flow = shared.state.flow.clone();
-    let reader = flow.reader(shared.state.limits.flow_readers_max).ok_or_else(|| {
-        Refusal::new(Code::Busy, "too many read the flow already (flow_readers_max)")
-            .with_hint("close a page of the console, or try again later")
+    let limits = shared.state.limits;
+    let reader = flow.reader(&caller.principal.id, limits.flow_readers_max, limits.flow_readers_per_caller_max);
+    let reader = reader.map_err(|full| {
+        let message = match full {
+            FlowFull::OfHost => "too many read the flow already (flow_readers_max)",
+            FlowFull::OfCaller => "this caller reads the flow too often already (flow_readers_per_caller_max)",
+        };
+        Refusal::new(Code::Busy, message).with_hint("close a page of the console, or try again later")
     })?;
     let state = shared.state.clone();
     let recorder = flow.clone();

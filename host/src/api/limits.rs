@@ -56,6 +56,8 @@ pub struct ApiLimits {
     pub follows_max: usize,
     /// Readers of the flow at once.
     pub flow_readers_max: usize,
+    /// Readers of the flow at once that are one caller.
+    pub flow_readers_per_caller_max: usize,
     /// Older log lines of one answer.
     pub log_lines_max: usize,
     /// Bytes of the older log lines of one answer.
@@ -102,6 +104,7 @@ impl Default for ApiLimits {
             leave_time: Duration::from_secs(12),
             follows_max: 64,
             flow_readers_max: 64,
+            flow_readers_per_caller_max: 32,
             log_lines_max: 10_000,
             log_bytes_max: 8 * 1024 * 1024,
             logs_time: Duration::from_secs(20),

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -36,7 +35,8 @@ struct Parts {
     /// The newest view. Readers wait for the next one here.
     current: watch::Sender<Arc<FlowSnapshot>>,
     last: Mutex<Last>,
-    readers: AtomicUsize,
+    /// The number of readers of each caller that has some.
+    readers: Mutex<BTreeMap<String, usize>>,
     metrics: HttpMetrics,
 }
 
@@ -67,6 +67,14 @@ pub struct FlowEntry {
 pub struct FlowReader {
     pub recorder: FlowRecorder,
     pub snapshots: watch::Receiver<Arc<FlowSnapshot>>,
+    caller: String,
+}
+
+/// The limit that keeps another reader out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowFull {
+    OfHost,
+    OfCaller,
 }
 
 // === impl FlowRecorder ===
@@ -75,7 +83,7 @@ impl FlowRecorder {
     pub fn new(metrics: HttpMetrics) -> Self {
         let nothing = FlowSnapshot { at: Timestamp(0), transforms: BTreeMap::new() };
         let (current, _) = watch::channel(Arc::new(nothing));
-        let parts = Parts { current, last: Mutex::default(), readers: AtomicUsize::new(0), metrics };
+        let parts = Parts { current, last: Mutex::default(), readers: Mutex::default(), metrics };
         Self { parts: Arc::new(parts) }
     }
 
@@ -144,15 +152,22 @@ impl FlowRecorder {
         self.parts.current.borrow().clone()
     }
 
-    /// Takes the place of a reader. There is none if there are so many already.
-    pub fn reader(&self, readers_max: usize) -> Option<FlowReader> {
-        let more = |readers| (readers < readers_max).then_some(readers + 1);
-        self.parts.readers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+    /// Takes the place of a reader, of which the host has `readers_max` and each caller may take `of_caller_max`.
+    pub fn reader(&self, caller: &str, readers_max: usize, of_caller_max: usize) -> Result<FlowReader, FlowFull> {
+        let mut readers = self.parts.readers.lock();
+        if readers.values().sum::<usize>() >= readers_max {
+            return Err(FlowFull::OfHost);
+        }
+        let own = readers.get(caller).copied().unwrap_or(0);
+        if own >= of_caller_max {
+            return Err(FlowFull::OfCaller);
+        }
+        readers.insert(caller.to_owned(), own + 1);
         self.parts.metrics.flow_readers.inc();
         let mut snapshots = self.parts.current.subscribe();
         // The reader begins with the view that is there.
         snapshots.mark_changed();
-        Some(FlowReader { recorder: self.clone(), snapshots })
+        Ok(FlowReader { recorder: self.clone(), snapshots, caller: caller.to_owned() })
     }
 
     /// The last minutes of a transform.
@@ -168,7 +183,7 @@ impl FlowRecorder {
     }
 
     fn is_read(&self) -> bool {
-        self.parts.readers.load(Ordering::Relaxed) > 0
+        !self.parts.readers.lock().is_empty()
     }
 
     fn is_point_due(&self, now: Instant) -> bool {
@@ -206,7 +221,12 @@ impl Last {
 
 impl Drop for FlowReader {
     fn drop(&mut self) {
-        self.recorder.parts.readers.fetch_sub(1, Ordering::Relaxed);
+        let mut readers = self.recorder.parts.readers.lock();
+        let own = readers.get_mut(&self.caller).expect("it was counted");
+        *own -= 1;
+        if *own == 0 {
+            readers.remove(&self.caller);
+        }
         self.recorder.parts.metrics.flow_readers.dec();
     }
 }
@@ -219,11 +239,14 @@ mod tests {
     #[test]
     fn readers_are_limited_and_give_their_places_back() {
         let recorder = FlowRecorder::new(Metrics::new().http);
-        let first = recorder.reader(2);
-        let second = recorder.reader(2);
-        assert!(first.is_some() && second.is_some() && recorder.reader(2).is_none() && recorder.is_read());
-        drop((first, second));
-        assert!(!recorder.is_read() && recorder.reader(1).is_some());
+        let first = recorder.reader("a", 3, 2);
+        let second = recorder.reader("a", 3, 2);
+        assert_eq!(recorder.reader("a", 3, 2).err(), Some(FlowFull::OfCaller));
+        let third = recorder.reader("b", 3, 2);
+        assert_eq!(recorder.reader("c", 3, 2).err(), Some(FlowFull::OfHost));
+        assert!(first.is_ok() && second.is_ok() && third.is_ok() && recorder.is_read());
+        drop((first, second, third));
+        assert!(!recorder.is_read() && recorder.reader("a", 1, 1).is_ok());
     }
 
     #[test]
