@@ -82,10 +82,10 @@ function options(width, series, show, shown) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { sync: { key: "transform" }, points: { size: 5 }, y: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 28, 0, 0],
     scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max ?? 0, 1) * 1.08] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => clock(at * 1000).slice(0, 5)), space: 56, size: 22 },
+      { ...axis, values: (_, splits, __, ___, step) => splits.map((at) => clock(at * 1000).slice(0, step < 60 ? 8 : 5)), space: 72, size: 22 },
       { ...axis, values: (_, splits) => splits.map((value) => show(value)), space: 28, size: 62 },
     ],
     series: [{}, ...series.map(({ label, mark, dash }) => ({ label, stroke: colour(`--series-${mark}`), width: 1.5, dash, points: { show: false } }))],
