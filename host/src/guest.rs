@@ -17,6 +17,7 @@ pub mod compile;
 mod context;
 mod deadline;
 mod engine;
+mod epoch_clock;
 mod error;
 mod imports;
 mod instance;

@@ -54,7 +54,7 @@ const REOPEN: Backoff = Backoff { first: Duration::from_millis(100), longest: Du
 /// The time that a worker without work waits in a poll where nothing wakes it: the longest time until it sees a command.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// The time that such a worker waits where commands, records and rebalances wake it.
-const QUIET_WAIT: Duration = Duration::from_secs(2);
+const QUIET_WAIT: Duration = Duration::from_secs(5);
 /// The time of one turn that commands may take, look-ups above all: after it the worker polls again.
 const COMMAND_TIME: Duration = Duration::from_millis(10);
 /// The time between two reports of the status while no rollout goes on.

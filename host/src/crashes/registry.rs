@@ -120,12 +120,15 @@ impl Crashes {
         self.shared.registry.lock().queue.set_back(id, Instant::now());
     }
 
-    /// Takes a look at a transform that runs: a suspect that does nothing leaves its turn to the next.
-    pub fn look(&self, id: &TransformId, phase: StartPhase) {
+    /// Takes a look at a transform that runs: a suspect that does nothing leaves its turn to the next. Returns true if it is
+    /// a suspect.
+    pub fn look(&self, id: &TransformId, phase: StartPhase) -> bool {
         let mut registry = self.shared.registry.lock();
-        let Some(counts) = registry.counts.get(id) else { return };
-        let activity = counts.activity(phase);
-        registry.queue.look(id, activity, Instant::now());
+        if let Some(counts) = registry.counts.get(id) {
+            let activity = counts.activity(phase);
+            registry.queue.look(id, activity, Instant::now());
+        }
+        registry.suspects.contains(id)
     }
 
     /// The counts of a transform's calls. They live as long as the host.

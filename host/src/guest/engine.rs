@@ -1,7 +1,6 @@
 //! wasmtime's engine: one for a host, and its clock.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmparser::WasmFeatures;
 use wasmtime::component::{Component, Linker};
@@ -10,41 +9,31 @@ use super::address_space::{ADDRESS_SPACE_BYTES_MAX, GUARD_BYTES, LINEAR_BYTES};
 use super::bindings::transformer::TransformerPre;
 use super::budget::Budget;
 use super::context::Context;
+use super::epoch_clock::EpochClock;
 use super::error::root_text;
 use super::worlds;
 use crate::model::module::ModuleError;
-
-/// The time between two looks at the deadline of a running call: it is ended, or passes its processor on, at most this much
-/// late. A look costs about 1 us.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Compiles and runs modules. Cloning shares it.
 #[derive(Clone)]
 pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<Context>>,
+    pub(super) clock: EpochClock,
     pub(super) address_space: Arc<Budget>,
     pub(super) memory: Arc<Budget>,
 }
 
 impl Engine {
-    /// Makes an engine, and a thread that advances its epoch for as long as the engine is used.
+    /// Makes an engine, and its clock.
     pub fn new() -> Result<Self, String> {
         let engine = wasmtime::Engine::new(&config()).map_err(|error| root_text(&error))?;
         let mut linker = Linker::new(&engine);
         worlds::WORLDS.iter().try_for_each(|world| (world.link)(&mut linker)).map_err(|error| root_text(&error))?;
-        let weak = engine.weak();
-        let ticker = move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        };
-        std::thread::Builder::new().name("epoch".into()).spawn(ticker).map_err(|error| error.to_string())?;
+        let clock = EpochClock::start(&engine).map_err(|error| error.to_string())?;
         let address_space = Arc::new(Budget::new(ADDRESS_SPACE_BYTES_MAX, |_| {}));
         let memory = Arc::new(Budget::new(u64::MAX, |_| {}));
-        Ok(Self { engine, linker: Arc::new(linker), address_space, memory })
+        Ok(Self { engine, linker: Arc::new(linker), clock, address_space, memory })
     }
 
     /// Counts the address space and the memory of instances against other budgets.

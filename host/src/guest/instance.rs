@@ -11,6 +11,7 @@ use super::bindings::transformer::{Transformer, TransformerPre};
 use super::budget::Share;
 use super::context::{Context, HANDLES_MAX};
 use super::engine::Engine;
+use super::epoch_clock::{EpochClock, RunningCall};
 use super::error::TEXT_BYTES_MAX;
 use super::settings::{LIFTED_RECORDS, Settings};
 use super::trap::{guest_error, no_memory};
@@ -32,6 +33,7 @@ pub(super) struct Instance {
     store: Store<Context>,
     module: Transformer,
     ticker: Option<Ticker>,
+    clock: EpochClock,
     _address_space: Share,
 }
 
@@ -52,20 +54,22 @@ impl Instance {
             Ok(if context.out_of_time.is_some() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(EPOCHS) })
         });
         store.set_max_component_handles(HANDLES_MAX as usize);
-        begin_call(&mut store, 0, None);
+        let clock = engine.clock.clone();
+        let running = begin_call(&mut store, &clock, 0, None);
         let made = module.instance_pre().instantiate(&mut store).and_then(|instance| {
             let module = Transformer::new(&mut store, &instance)?;
             let ticker = settings.has_tick.then(|| Ticker::new(&mut store, &instance)).transpose()?;
             Ok((module, ticker))
         });
         let (module, ticker) = made.map_err(|error| guest_error(store.data(), &error))?;
-        let mut instance = Self { store, module, ticker, _address_space: address_space };
+        drop(running);
+        let mut instance = Self { store, module, ticker, clock, _address_space: address_space };
         instance.init(&settings)?;
         Ok(instance)
     }
 
     fn init(&mut self, settings: &Settings) -> Result<(), GuestError> {
-        begin_call(&mut self.store, 0, None);
+        let _running = begin_call(&mut self.store, &self.clock, 0, None);
         let inputs: Vec<&str> = settings.inputs.iter().map(TopicName::as_str).collect();
         let outputs: Vec<&str> = settings.outputs.iter().map(String::as_str).collect();
         let secrets = self.store.data().secrets.clone();
@@ -87,7 +91,7 @@ impl Instance {
         state: &mut KeyedState,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<types::Output, String>>,
     ) -> Result<Output, GuestError> {
-        begin_call(&mut self.store, records, place.ends_at);
+        let _running = begin_call(&mut self.store, &self.clock, records, place.ends_at);
         self.store.data_mut().now = place.now;
         std::mem::swap(&mut self.store.data_mut().state, state);
         let result = call(self);
@@ -104,13 +108,15 @@ impl Instance {
     }
 }
 
-/// Sets the limits of a call: its time, and the bytes that it may return with the outputs of `records`.
-fn begin_call(store: &mut Store<Context>, records: usize, ends_at: Option<Instant>) {
+/// Sets the limits of a call: its time, and the bytes that it may return with the outputs of `records`. Its time is watched
+/// until the answer is dropped.
+fn begin_call(store: &mut Store<Context>, clock: &EpochClock, records: usize, ends_at: Option<Instant>) -> RunningCall {
     let context = store.data_mut();
     context.begin_call(records, ends_at);
     let lifted_bytes_max = context.lifted_bytes_max;
     store.set_hostcall_fuel(lifted_bytes_max);
     store.set_epoch_deadline(EPOCHS);
+    clock.begin_call()
 }
 
 impl Guest for Instance {

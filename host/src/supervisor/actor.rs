@@ -50,6 +50,8 @@ pub struct Actor {
     /// The last time that the partitions of the inputs were counted.
     pub counted_at: Option<Monotonic>,
     pub inspection: Option<Inspection>,
+    /// True if the last inspection found nothing new, and nothing is due with time alone.
+    pub is_quiet: bool,
     pub failures: u32,
     pub metrics: Arc<TransformMetrics>,
 }
@@ -77,6 +79,7 @@ impl Actor {
             begin_failed_at: None,
             counted_at: None,
             inspection: None,
+            is_quiet: false,
             failures: 0,
             metrics,
         }

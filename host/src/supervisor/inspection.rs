@@ -3,11 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::select_all;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
 use crate::model::clock::Monotonic;
 use crate::model::status::State;
 use crate::teams::TeamsState;
 use crate::worker::WorkerStatus;
 
+use super::workers::WorkerHandle;
+
+/// Time between two inspections while something changes: once a second, as metrics are scraped more rarely than that.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time between two inspections of workers that do their work.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
 
@@ -27,6 +35,24 @@ impl Inspection {
         let is_recent = next.at < self.at.after(INTERVAL_MAX) && self.looks == next.looks;
         let is_same = Arc::ptr_eq(&self.teams, &next.teams) && self.statuses == next.statuses;
         is_recent && is_same && !next.statuses.is_empty() && next.statuses.iter().all(works)
+    }
+}
+
+/// Waits until the next inspection is due. After one that found nothing new (`last`) that is when a worker's status or the
+/// file of teams has changed since, or [`INTERVAL_MAX`] is over.
+pub async fn due(last: Option<&Inspection>, workers: &[WorkerHandle], mut teams: watch::Receiver<Arc<TeamsState>>) {
+    sleep(INTERVAL).await;
+    let Some(last) = last.filter(|last| last.statuses.len() == workers.len()) else { return };
+    let changed_team = teams.wait_for(|now| !Arc::ptr_eq(now, &last.teams));
+    let statuses = last.statuses.iter().zip(workers);
+    let changed_worker = statuses.map(|(inspected, worker)| {
+        let mut status = worker.status.clone();
+        Box::pin(async move { drop(status.wait_for(|now| now != inspected).await) })
+    });
+    tokio::select! {
+        _ = changed_team => {}
+        _ = select_all(changed_worker) => {}
+        () = sleep(INTERVAL_MAX - INTERVAL) => {}
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::crashes::Permit;
 use crate::model::clock::Monotonic;
 
 use super::actor::Actor;
+use super::inspection;
 use super::plan::{Action, plan};
-
-/// Time between two looks at the workers' status for the gauges: once a second, as metrics are scraped more rarely than that.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Actor {
     /// Runs until the desired state has no source any more; then stops the workers.
@@ -33,10 +33,14 @@ impl Actor {
                 }
                 Action::Wait(time) => {
                     self.show(desired.as_ref(), permit);
-                    let wait = time.unwrap_or(REPORT_INTERVAL).min(REPORT_INTERVAL);
+                    let workers = self.report.borrow().workers.clone();
+                    let last = self.inspection.as_ref().filter(|_| self.is_quiet);
                     tokio::select! {
                         changed = self.desired.changed() => if changed.is_err() { break },
-                        () = tokio::time::sleep(wait) => self.inspect(desired.as_ref()).await,
+                        () = sleep(time.unwrap_or(Duration::MAX)) => self.inspect(desired.as_ref()).await,
+                        () = inspection::due(last, &workers, self.parts.teams.watch()) => {
+                            self.inspect(desired.as_ref()).await;
+                        }
                     }
                 }
             }

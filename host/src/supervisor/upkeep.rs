@@ -47,10 +47,10 @@ impl Actor {
         }
         // A suspect's turn ends with time, whether anything changes or not.
         let phase = self.report.borrow().phase();
-        if let Some(phase) = phase {
-            self.parts.crashes.look(&self.id, phase);
-        }
-        if self.has_inspected() {
+        let is_suspect = phase.is_some_and(|phase| self.parts.crashes.look(&self.id, phase));
+        let has_inspected = self.has_inspected();
+        self.is_quiet = has_inspected && !is_suspect;
+        if has_inspected {
             return;
         }
         match self.lost_rights() {

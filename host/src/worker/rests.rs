@@ -15,7 +15,7 @@ use crate::model::clock::Monotonic;
 use crate::model::names::{TeamName, TopicName};
 use crate::ports::PartitionEnds;
 
-/// Longest time between two looks at a place: a dozen of them have failed by then. A worker notices up to 2 s later.
+/// Longest time between two looks at a place: a dozen of them have failed by then. A worker notices up to 5 s later.
 pub const LOOKED_AT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A partition that is not fetched, with the offset of its next record.

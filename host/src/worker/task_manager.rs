@@ -276,9 +276,10 @@ impl TaskManager {
         self.rollout.stage()
     }
 
-    /// Returns true if the transform's group has taken the session in.
-    pub fn is_member(&self) -> bool {
-        self.session.is_member()
+    /// Returns true if the transform's group has taken the session in. Whoever has partitions has been: the session is asked
+    /// only where there are none, since librdkafka answers on another thread, which would be woken at each status.
+    fn is_member(&self) -> bool {
+        !self.tasks.is_empty() || self.session.is_member()
     }
 
     /// Returns true if something has to be looked at again and again: nobody tells the worker of it.
@@ -318,7 +319,7 @@ impl TaskManager {
         let stage = self.rollout.stage();
         let outruns = self.tasks.values().map(Task::committed_revision).filter(|&other| other > stage.revision);
         status::of(status::Facts {
-            joined: self.session.is_member(),
+            joined: self.is_member(),
             partitions: self.tasks.values().map(of_task).chain(unplaced).collect(),
             stage,
             rejected: self.rollout.revisions().rejected.as_ref(),
