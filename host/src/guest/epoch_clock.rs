@@ -74,17 +74,15 @@ mod tests {
 
     use super::*;
 
-    /// Runs a loop without an end, and returns the time until so many epochs have ended it.
-    fn interrupted(engine: &wasmtime::Engine, epochs: u64) -> Duration {
-    let binary = wat::parse_str("(module (func (export \"f\") (loop (br 0))))").expect("valid text");
-    let module = Module::new(engine, binary).expect("valid");
+    /// Runs a loop without an end until so many epochs have ended it.
+    fn run_for_ever(engine: &wasmtime::Engine, epochs: u64) {
+        let binary = wat::parse_str("(module (func (export \"f\") (loop (br 0))))").expect("valid text");
+        let module = Module::new(engine, binary).expect("valid");
         let mut store = Store::new(engine, ());
         store.set_epoch_deadline(epochs);
         let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("it starts");
         let function = instance.get_typed_func::<(), ()>(&mut store, "f").expect("it is there");
-        let started = Instant::now();
         function.call(&mut store, ()).expect_err("it does not end by itself");
-        started.elapsed()
     }
 
     #[test]
@@ -97,7 +95,7 @@ mod tests {
             thread::sleep(Duration::from_millis(rest_ms));
             let outer = clock.begin_call();
             drop(clock.begin_call());
-            assert!(interrupted(&engine, 2) >= TICK, "two ticks, the first of which may be under way");
+            run_for_ever(&engine, 2);
             drop(outer);
         }
     }
