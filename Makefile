@@ -10,6 +10,10 @@ FUZZ_SECONDS ?= 3600
 # The time that `make demo` and `make shop` run: with FOR=10s they end by themselves, without it Ctrl-C ends them.
 FOR ?=
 
+# As in CI. An incremental build cuts crates into pieces that it optimises one by one: its code is slower, and different after
+# each change, and it takes twice the space.
+export CARGO_INCREMENTAL ?= 0
+
 target := $(or $(CARGO_TARGET_DIR),target)
 guests := transforms/* tests/guests/*
 
