@@ -21,6 +21,9 @@ use crate::ports::{Cause, ProducerRecord, SessionError};
 
 /// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
+/// The shortest and the longest time between two looks at the number of undelivered records.
+const DELIVERY_LOOK_MIN: Duration = Duration::from_millis(1);
+const DELIVERY_LOOK_MAX: Duration = Duration::from_millis(10);
 /// A transaction whose end took longer may have left an EndTxn on its way.
 const SLOW_END: Duration = Duration::from_secs(1);
 
@@ -145,24 +148,31 @@ impl Producer {
         }
     }
 
-    /// Waits until everything sent is delivered. In short turns: flush does not notice the last delivery, of which nothing
-    /// is reported, before its time is over. (librdkafka drops the queued records of a transaction in which one failed.)
+    /// Waits until everything sent is delivered, or has failed. (librdkafka drops the queued records of a transaction in
+    /// which one failed.)
     pub fn drain(&mut self) -> Result<(), SessionError> {
-        let deadline = Instant::now() + DELIVERY_TIMEOUT;
-        let mut ask_at = Instant::now() + ASK_AFTER;
+        let began = Instant::now();
+        let mut ask_at = began + ASK_AFTER;
+        self.client.flush(DELIVERY_LOOK_MIN);
         while self.client.in_flight() > 0 {
-            self.client.flush(Duration::from_millis(1));
             let now = Instant::now();
             if now > ask_at {
                 self.check_topics()?;
                 ask_at = Instant::now() + ASK_AFTER;
             }
-            if now > deadline {
+            if now > began + DELIVERY_TIMEOUT {
                 return Err(SessionError::Abort(format!("{} records not delivered in time", self.client.in_flight())));
             }
+            self.await_deliveries(began);
         }
         self.client.poll(Duration::ZERO);
         self.check_deliveries()
+    }
+
+    /// Waits a moment for deliveries, of which librdkafka reports nothing: the longer they have taken, the longer the
+    /// moment. All were flushed at `began`; to flush again would wake every broker's thread each time.
+    fn await_deliveries(&self, began: Instant) {
+        self.client.poll((began.elapsed() / 8).clamp(DELIVERY_LOOK_MIN, DELIVERY_LOOK_MAX));
     }
 
     /// Asks for each topic, since its records do not get through.
@@ -174,8 +184,10 @@ impl Producer {
 
     /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
     pub fn settle(&mut self) {
+        let began = Instant::now();
+        self.client.flush(DELIVERY_LOOK_MIN);
         while self.client.in_flight() > 0 {
-            self.client.flush(Duration::from_millis(1));
+            self.await_deliveries(began);
         }
         self.client.poll(Duration::ZERO);
         self.client.take_failures();
