@@ -57,5 +57,5 @@ pub use token::{
 pub use topic::{DeadLetterList, OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 pub use transform::{
     Cause, ChangeView, DeployForm, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,
-    TransformList, TransformSummary, TransformView,
+    TransformList, TransformSummary, TransformView, labels,
 };
