@@ -23,6 +23,7 @@ mod job;
 mod latency;
 mod many;
 mod partitions;
+mod process_use;
 mod report;
 mod restart;
 mod restore;
@@ -32,6 +33,7 @@ mod rival;
 mod rolling;
 mod run;
 mod sandbar;
+mod sharing;
 mod simulate;
 mod stats;
 mod streams;
@@ -39,6 +41,7 @@ mod svg;
 mod swap;
 mod table;
 mod target;
+mod trickle;
 mod victim;
 mod work;
 
@@ -58,7 +61,7 @@ struct Program {
     quick: &'static [(&'static str, &'static str)],
 }
 
-const PROGRAMS: [Program; 15] = [
+const PROGRAMS: [Program; 16] = [
     Program { name: "compare", run: compare::run, is_in_all: true, quick: &[] },
     Program { name: "latency", run: latency::run, is_in_all: true, quick: &[] },
     Program { name: "swap", run: swap::run, is_in_all: true, quick: &[("SWAPS", "10")] },
@@ -66,6 +69,7 @@ const PROGRAMS: [Program; 15] = [
     Program { name: "restore", run: restore::run, is_in_all: true, quick: &[("KEYS", "1000000")] },
     Program { name: "fair", run: fair::run, is_in_all: true, quick: &[("SECONDS", "5"), ("ROUNDS", "1")] },
     Program { name: "many", run: many::run, is_in_all: true, quick: &[] },
+    Program { name: "sharing", run: sharing::run, is_in_all: true, quick: &[] },
     Program { name: "partitions", run: partitions::run, is_in_all: true, quick: &[] },
     Program { name: "failover", run: failover::run, is_in_all: true, quick: &[] },
     Program { name: "cold", run: cold::run, is_in_all: true, quick: &[] },
@@ -82,6 +86,9 @@ fn main() -> anyhow::Result<()> {
         [] => compare::run(),
         ["all"] => all::run(),
         [rival::SUBCOMMAND, work, brokers, group, input, output] => rival::run(work.parse()?, brokers, group, input, output),
+        [sharing::SUBCOMMAND, shape, brokers, input, transforms] => {
+            sharing::run_clients(shape.parse()?, brokers, input, transforms.parse()?)
+        }
         [name] => program(name),
         _ => anyhow::bail!("{}", usage()),
     }
