@@ -59,6 +59,12 @@ fn a_spec_without_a_transform_is_created() {
 }
 
 #[test]
+fn a_key_of_a_config_forges_no_line() {
+    let expected = "a/x: create (x.yaml), module 120970d81283\n  + config.k\\na/y: create: 1";
+    check(r#"config: {"k\na/y: create": 1}"#, None, false, expected);
+}
+
+#[test]
 fn equal_content_is_no_change() {
     let found = || Some(deployed("x", applied("x", "workers: 2", OWN), &[Some(OWN)]));
     check("workers: 2", found(), false, "");

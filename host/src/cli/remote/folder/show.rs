@@ -1,6 +1,6 @@
 //! A plan as text for people, and as JSON.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ use super::plan::{Change, Origin, Plan, Summary, Update};
 
 /// Longest value of a field in the text; JSON has it whole.
 const VALUE_BYTES_MAX: usize = 160;
+/// Longest name of a field or a file in the text.
+const NAME_BYTES_MAX: usize = 256;
 /// Stands for a field that is not there.
 const NOTHING: &str = "-";
 
@@ -152,8 +154,10 @@ fn change_text(folder: &str, change: &Change<'_>) -> String {
         Change::Create { to, fields } => {
             let module = short(&to.module.digest.to_string());
             let head =
-                writeln!(out, "{}: create ({}), module {module}{}", to.id, to.file.display(), size(to.module.bytes()));
-            head.and_then(|()| fields.iter().try_for_each(|it| writeln!(out, "  + {}: {}", it.field, value(it.to.as_ref()))))
+                writeln!(out, "{}: create ({}), module {module}{}", to.id, name(to.file.display()), size(to.module.bytes()));
+            head.and_then(|()| {
+                fields.iter().try_for_each(|it| writeln!(out, "  + {}: {}", name(&it.field), value(it.to.as_ref())))
+            })
         }
         Change::Update(update) => update_text(&mut out, folder, update),
         Change::Foreign { id, revision, folder } => {
@@ -183,12 +187,13 @@ fn update_text(out: &mut String, folder: &str, update: &Update<'_>) -> std::fmt:
         }
         Origin::TakenOver(other) => write!(out, "update of revision {revision}, which is taken over from folder {other}")?,
     }
-    writeln!(out, " ({})", to.file.display())?;
+    writeln!(out, " ({})", name(to.file.display()))?;
     if let Some(from) = module_from {
         let digest = short(&to.module.digest.to_string());
         writeln!(out, "  ~ module: {} -> {digest}{}", short(from), size(to.module.bytes()))?;
     }
     for Difference { field, from, to } in fields {
+        let field = name(field);
         match (from, to) {
             (None, to) => writeln!(out, "  + {field}: {}", value(to.as_ref()))?,
             (from, None) => writeln!(out, "  - {field}: {}", value(from.as_ref()))?,
@@ -206,6 +211,11 @@ fn size(bytes: Option<u64>) -> String {
         let rounded = if bytes < 1024 { Bytes(bytes) } else { Bytes(bytes / 1024 * 1024) };
         format!(", {rounded}")
     })
+}
+
+/// A name as a part of a line: a key of a config may have line breaks, and would look like another change.
+fn name(name: impl Display) -> String {
+    brief(name, NAME_BYTES_MAX)
 }
 
 fn value(value: Option<&serde_json::Value>) -> String {
