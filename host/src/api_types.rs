@@ -27,6 +27,8 @@ mod problem;
 mod record;
 mod sample;
 mod spec;
+mod spec_misfits;
+mod spec_schema;
 mod status;
 mod team;
 mod text;
@@ -45,6 +47,8 @@ pub use problem::{Problem, ProblemDetails};
 pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};
+pub use spec_misfits::misfits;
+pub use spec_schema::spec_schema;
 pub use status::{
     Activity, LastError, OmittedPartitions, OtherHost, PartitionStatus, PlacementView, RestoreProgress, Rollout,
     RolloutState, State, StatusView, StoreStatus, TopicRate, TransformRef, TransformStatus,
@@ -57,5 +61,5 @@ pub use token::{
 pub use topic::{DeadLetterList, OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 pub use transform::{
     Cause, ChangeView, DeployForm, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,
-    TransformList, TransformSummary, TransformView,
+    TransformList, TransformSummary, TransformView, labels,
 };

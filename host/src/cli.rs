@@ -47,6 +47,8 @@ pub enum Command {
     Run(RunArgs),
     Sign(SignArgs),
     Verify(VerifyArgs),
+    /// Print the JSON Schema of transform.yaml, by which editors complete and check a spec
+    Schema,
     #[command(flatten)]
     Remote(Box<Verb>),
     /// Name the clusters that you work with
@@ -68,6 +70,12 @@ pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "sandbar", &mut script);
     text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Prints the JSON Schema of a spec.
+pub fn schema() -> Result<ExitCode, Error> {
+    let schema = serde_json::to_string_pretty(&crate::api_types::spec_schema()).expect("a schema is plain data");
+    text::emit(&(schema + "\n")).map(|()| ExitCode::SUCCESS)
 }
 
 /// The exit code of a verb; prints the error of one that failed.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Sdk(sdk) => cli::ended(sdk.run()),
         Command::Sign(sign) => cli::ended(sign.run()),
         Command::Verify(verify) => cli::ended(verify.run()),
+        Command::Schema => cli::ended(cli::schema()),
         Command::Remote(verb) => cli::ended(verb.run()),
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),

@@ -12,10 +12,12 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
+use crate::api_types::misfits;
 use crate::model::by_name::ByName;
 use crate::model::codes::Code;
+use crate::model::json;
 use crate::model::signature::Envelope;
-use crate::model::spec::RawSpec;
+use crate::model::spec::{Problem, RawSpec};
 use crate::model::yaml;
 
 use super::budget::{Budget, Kind, NoRoom, Share};
@@ -217,12 +219,23 @@ pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
         _ => bytes.trim_ascii_start().starts_with(b"{"),
     };
     if json {
-        return json_of(bytes, Code::Spec);
+        return json_of(bytes, Code::Spec).map_err(|refusal| completed(refusal, || json::read(bytes).ok()));
     }
     yaml::one(bytes).map_err(|error| match error {
-        yaml::Error::Unfit { field, message } => of_place(Code::Spec, &field, &message),
+        yaml::Error::Unfit { field, message } => completed(of_place(Code::Spec, &field, &message), || yaml::one(bytes).ok()),
         yaml::Error::Malformed(message) => Refusal::new(Code::Malformed, format!("not YAML that is taken: {message}")),
     })
+}
+
+/// Adds the other places where a document is no spec: the typed reader ends at the first.
+fn completed(first: Refusal, document: impl FnOnce() -> Option<serde_json::Value>) -> Refusal {
+    if first.code() != Code::Spec {
+        return first;
+    }
+    let found = document().map(|document| misfits(&document)).unwrap_or_default();
+    let is_new = |problem: &Problem| first.errors().iter().all(|known| known.field != problem.field);
+    let others: Vec<Problem> = found.into_iter().filter(is_new).collect();
+    Refusal::of_fields(Code::Spec, first.errors().iter().cloned().chain(others).collect())
 }
 
 /// Reads JSON. `code` is the code for JSON that does not fit the type.
@@ -287,6 +300,17 @@ mod tests {
             let json = serde_json::to_value(problem.details()).expect("plain data");
             assert_eq!(problem.code(), code, "{spec}: {problem:?}");
             assert_eq!(json["errors"][0]["field"].as_str().unwrap_or_default(), field, "{spec}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn every_place_that_is_no_spec_is_told_at_once() {
+        let yaml = "inputz: [a]\nlimits: {memroy: 1MiB, batch_records: many}\nworkers: two\n";
+        let json = r#"{"inputz": ["a"], "limits": {"memroy": "1MiB", "batch_records": "many"}, "workers": "two"}"#;
+        for (media, spec) in [(Media::Yaml, yaml), (Media::Json, json)] {
+            let refusal = spec_of(&media, spec.as_bytes()).expect_err(spec);
+            let fields: Vec<&str> = refusal.errors().iter().map(|problem| problem.field.as_str()).collect();
+            assert_eq!(fields, ["inputz", "limits.batch_records", "limits.memroy", "workers"], "{refusal:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api_types::{Line, Readiness};
+use crate::api_types::{self, Line, Readiness};
 use crate::model::codes::Code;
 
 use super::access::Caller;
@@ -53,6 +53,13 @@ pub async fn metrics(State(shared): AppState, caller: Caller) -> Result<Response
 #[utoipa::path(get, path = "/openapi.json", tag = "host", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub async fn openapi(State(shared): AppState) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], shared.openapi.clone()).into_response()
+}
+
+/// The JSON Schema of a spec, by which editors complete and check `transform.yaml`.
+#[utoipa::path(get, path = "/transform.schema.json", tag = "host", responses((status = 200, description = "JSON Schema, draft 2020-12", body = Object, content_type = "application/schema+json")))]
+pub async fn spec_schema() -> Response {
+    let schema = api_types::spec_schema().to_string();
+    ([(header::CONTENT_TYPE, "application/schema+json")], schema).into_response()
 }
 
 /// Show the page of an error code: its meaning and the remedy.

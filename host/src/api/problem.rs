@@ -92,6 +92,10 @@ impl Refusal {
         self.code
     }
 
+    pub fn errors(&self) -> &[Problem] {
+        &self.errors
+    }
+
     pub fn detail(&self) -> &str {
         &self.detail
     }

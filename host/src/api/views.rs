@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api_types::{
     ChangeView, Desired, Line, OtherHost, Outcome, PlacementView, RolloutState as RolloutWord, State, StatusView,
-    TransformStatus, TransformSummary, TransformView,
+    TransformStatus, TransformSummary, TransformView, labels,
 };
 use crate::catalog::{ChangeResult, Deployments};
 use crate::cluster::Members;
@@ -107,6 +107,7 @@ pub fn summary(deployment: &Deployment, hosts: &[status::TransformStatus], membe
         state: State::from(state(deployment, hosts)).into(),
         lag: lag(hosts),
         changed_at: Line::of(Rfc3339(deployment.changed_at)),
+        labels: labels(&deployment.spec.labels),
     }
 }
 

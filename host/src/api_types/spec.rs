@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::spec;
+use crate::model::{json, spec};
 
 /// A whole spec, its fields in the order in which the host writes them. A client shows all fields, also those of a newer
 /// host.
@@ -23,13 +23,20 @@ pub struct SpecDocument(serde_norway::Value);
 #[serde(deny_unknown_fields)]
 pub struct RawSpec {
     /// Owner. A request may leave it out: the URL has it.
+    #[schema(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     team: Option<String>,
     /// Name within the team. A request may leave it out: the URL has it.
+    #[schema(pattern = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     name: Option<String>,
     /// `sha256:...` of an uploaded module. A multipart request may leave it out: it has the module.
     module: Option<String>,
+    /// Short texts for people and tools, by name: up to 16, of 128 characters each. Names that begin with `sandbar.` are
+    /// reserved: `sandbar.folder` is the folder that the transform is applied from.
+    #[serde(default)]
+    labels: HashMap<String, String>,
     /// Topics to read. They must exist.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 64)]
     inputs: Vec<String>,
     /// Alias (which the guest uses) to topic. The topics must exist. A record that names no alias goes to the first.
     #[serde(default)]
@@ -57,6 +64,7 @@ pub struct RawSpec {
     #[serde(default)]
     tables: HashMap<String, String>,
     /// Calls the guest between batches once in each such interval, for each partition: 100ms to 1day. Without it, never.
+    #[schema(pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
     tick: Option<String>,
     /// Permits that records of this transform come back to it through other transforms.
     #[serde(default)]
@@ -69,7 +77,7 @@ pub struct RawSpec {
     commit_interval: CommitInterval,
     /// Threads per host: 1 to 16. Each is a member of the transform's consumer group.
     #[serde(default)]
-    #[schema(default = 1)]
+    #[schema(default = 1, minimum = 1, maximum = 16)]
     workers: u32,
     /// Hosts that run it: 1 to 1000, or `all`. Without it, two or more, by its partitions and its load.
     #[schema(default = json!(null))]
@@ -98,7 +106,12 @@ enum CommitInterval {
     /// The longest time, and the shortest.
     Fixed(String),
     /// The time stretches while less is open than one batch holds.
-    Range { min: String, max: String },
+    Range {
+        #[schema(pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
+        min: String,
+        #[schema(pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
+        max: String,
+    },
 }
 
 impl Default for CommitInterval {
@@ -117,11 +130,11 @@ struct StoreSpec {
     store: StoreKind,
     /// Time after its last write for which an entry is kept: 1s to 10years. Without it, for ever.
     #[serde(default)]
-    #[schema(default = json!(null))]
+    #[schema(default = json!(null), pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
     ttl: Option<String>,
     /// Keys and values of one partition: 1KiB to 1TiB. A record that would need more fails.
     #[serde(default)]
-    #[schema(default = "1GiB")]
+    #[schema(default = "1GiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     max_bytes: String,
     /// True if the API may look up entries.
     #[serde(default)]
@@ -168,11 +181,11 @@ struct OnError {
 struct Retry {
     /// 0 to 10.
     #[serde(default)]
-    #[schema(default = 0)]
+    #[schema(default = 0, minimum = 0, maximum = 10)]
     attempts: u32,
     /// 1ms to 10s. The record's partition waits, others go on.
     #[serde(default)]
-    #[schema(default = "200ms")]
+    #[schema(default = "200ms", pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
     backoff: String,
 }
 
@@ -195,42 +208,42 @@ enum Then {
 struct Limits {
     /// Memory of one instance (one per partition), with its tables and its own size in the host: 1MiB to 1GiB.
     #[serde(default)]
-    #[schema(default = "64MiB")]
+    #[schema(default = "64MiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     memory: String,
     /// CPU time of one call of the guest: 10ms to 5s. The call may take at most five times as long on the clock.
     #[serde(default)]
-    #[schema(default = "2s")]
+    #[schema(default = "2s", pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
     batch_time: String,
     /// Records that cross to the guest at once: 1 to 4096.
     #[serde(default)]
-    #[schema(default = 400)]
+    #[schema(default = 400, minimum = 1, maximum = 4096)]
     batch_records: u32,
     /// Bytes that cross to the guest at once (one larger record crosses alone): 1KiB to 1MiB.
     #[serde(default)]
-    #[schema(default = "256KiB")]
+    #[schema(default = "256KiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     batch_bytes: String,
     /// Records that one input record may become: 1 to 100000.
     #[serde(default)]
-    #[schema(default = 64)]
+    #[schema(default = 64, minimum = 1, maximum = 100000)]
     output_per_record: u32,
     /// Bytes that one input record may become: 1KiB to 64MiB. Keys, values and headers count, and 32 bytes for each record
     /// and each header.
     #[serde(default)]
-    #[schema(default = "4MiB")]
+    #[schema(default = "4MiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     output_bytes_per_record: String,
     /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
     /// host's memory.
     #[serde(default)]
-    #[schema(default = "16MiB")]
+    #[schema(default = "16MiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     state_bytes_per_call: String,
     /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
     /// for all transforms of a team, too.
     #[serde(default)]
-    #[schema(default = 100)]
+    #[schema(default = 100, minimum = 0, maximum = 10000)]
     log_lines_per_second: u32,
     /// Bytes of these lines a second: 1KiB to 1MiB.
     #[serde(default)]
-    #[schema(default = "64KiB")]
+    #[schema(default = "64KiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     log_bytes_per_second: String,
 }
 
@@ -261,6 +274,12 @@ impl SpecDocument {
         Self(serde_norway::to_value(spec).expect("a spec is plain data"))
     }
 
+    /// Reads the document as this version knows specs; an error if a newer host has other fields.
+    pub fn to_spec(&self) -> Result<spec::RawSpec, String> {
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        json::read(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
     /// The document as YAML. Strings in it may have several lines.
     pub fn to_yaml(&self) -> String {
         serde_norway::to_string(&self.0).expect("the document is plain data")
@@ -277,7 +296,7 @@ mod tests {
     /// A spec that has every field.
     fn full() -> spec::RawSpec {
         serde_json::from_value(json!({
-            "team": "a", "name": "b", "module": "sha256:0", "inputs": ["t"], "outputs": {"z": "u", "y": "v"},
+            "team": "a", "name": "b", "module": "sha256:0", "labels": {"owner": "c"}, "inputs": ["t"], "outputs": {"z": "u", "y": "v"},
             "config": {"n": 1.0, "large": u64::MAX, "list": [null, true, "x"]},
             "on_error": {"retry": {"attempts": 1}, "dead_letter_topic": "d"},
             "start": {"ago": "1h"}, "state": {"s": {"ttl": "1h"}}, "tables": {"t": "t"}, "tick": "1s", "allow_cycle": true,

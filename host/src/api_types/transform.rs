@@ -1,5 +1,7 @@
 //! Transforms, their revisions, and the entries of their stores.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -7,6 +9,7 @@ use super::desired::Desired;
 use super::spec::RawSpec;
 use super::{Line, RolloutState, SpecDocument, State, Word};
 use crate::model::revision;
+use crate::model::spec::Labels;
 use crate::model::units::{Rfc3339, Timestamp};
 
 /// A transform as it is deployed.
@@ -56,6 +59,14 @@ pub struct RevisionSummary {
     /// The revision whose content a rollback brought back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u64>,
+    /// The name of the author. Earlier hosts did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub changed_by: Option<Line>,
+    /// The labels of the spec.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: BTreeMap<String, Line>,
     pub current: bool,
     /// True if a host processes records with this revision. Earlier hosts do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +147,10 @@ pub struct TransformSummary {
     pub lag: Option<u64>,
     #[schema(value_type = String)]
     pub changed_at: Line,
+    /// The labels of the spec.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: BTreeMap<String, Line>,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -251,6 +266,8 @@ impl RevisionSummary {
             changed_at: rfc3339(revision.changed_at),
             cause: Cause::from(revision.cause).into(),
             rolled_back_to: revision.rolled_back_to,
+            changed_by: revision.author.as_ref().map(Line::of),
+            labels: labels(&revision.spec.labels),
             current: revision.revision == current,
             running: Some(running.contains(&revision.revision)),
             module_stored,
@@ -275,6 +292,11 @@ impl From<revision::Cause> for Cause {
             revision::Cause::Rollback => Self::Rollback,
         }
     }
+}
+
+/// The labels of a spec as the API shows them.
+pub fn labels(labels: &Labels) -> BTreeMap<String, Line> {
+    labels.iter().map(|(name, text)| (name.clone(), Line::of(text))).collect()
 }
 
 /// A moment as the API shows it: RFC 3339, in UTC.

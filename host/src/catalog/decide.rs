@@ -94,7 +94,8 @@ pub fn decide(
             ceilings::check(all, next, growth, &|module| module_bytes(module).unwrap_or(0))?;
         }
         let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
-        records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, ..next.to_revision() }));
+        let author = Some(request.actor.name.clone());
+        records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, author, ..next.to_revision() }));
     }
     next.changes = count_on(next.changes);
     let key = request.key.clone().unwrap_or_else(RequestKey::random);
@@ -152,7 +153,9 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
     let live = latest.filter(|latest| latest.desired != Desired::Deleted);
     let known = live.filter(|live| live.module == module).and_then(|live| live.signature.clone());
     let signature = request.signature.as_ref().map(|signature| signature.envelope.clone()).or(known);
-    let is_same = |live: &&Deployment| live.module == module && live.spec == spec && live.signature == signature;
+    // The first output is the default of a message that names none, so their order is content.
+    let is_same_spec = |live: &Deployment| live.spec == spec && live.spec.outputs.keys().eq(spec.outputs.keys());
+    let is_same = |live: &&Deployment| live.module == module && is_same_spec(live) && live.signature == signature;
     if let Some(live) = live.filter(is_same) {
         return ChangeResult { deployment: live.clone(), outcome: Outcome::Unchanged };
     }

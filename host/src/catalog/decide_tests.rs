@@ -75,6 +75,31 @@ fn revisions_count_changes_of_content() {
 }
 
 #[test]
+fn the_order_of_outputs_is_content() {
+    let put = |outputs: &str| {
+        let spec = serde_json::from_str(&format!(r#"{{"inputs": ["a"], "outputs": {{{outputs}}}}}"#)).expect("valid");
+        Change::Put { spec: Box::new(spec), module: Digest::of(b"m") }
+    };
+    check_all(vec![
+        (put(r#""o": "x", "p": "y""#), 1, Desired::Running, Outcome::Created),
+        (put(r#""o": "x", "p": "y""#), 1, Desired::Running, Outcome::Unchanged),
+        (put(r#""p": "y", "o": "x""#), 2, Desired::Running, Outcome::Updated),
+    ]);
+}
+
+#[test]
+fn a_revision_has_its_author() {
+    let mut state = Deployments::default();
+    for (input, author) in [("a", "anna"), ("b", "ben")] {
+        let actor = Actor { name: author.to_owned(), ..Actor::anyone() };
+        after(&mut state, &Request { actor, ..request(put_of(input)) }).expect(author);
+    }
+    after(&mut state, &request(Change::Pause)).expect("paused");
+    let authors: Vec<_> = state.revisions(&id()).iter().map(|it| it.author.clone()).collect();
+    assert_eq!(authors, [Some("ben".to_owned()), Some("anna".to_owned())]);
+}
+
+#[test]
 fn a_signature_stays_with_its_module() {
     let envelope = |sig: &str| {
         let text = format!(r#"{{"payloadType":"t","payload":"","signatures":[{{"sig":"{sig}"}}]}}"#);

@@ -28,6 +28,9 @@ pub enum Kind {
     TimedOut,
 }
 
+/// Most errors that are shown as one.
+const SHOWN_MAX: usize = 50;
+
 /// Shown as `error[E023]: there is no transform orders/x` and `hint: ...`.
 #[derive(Debug)]
 pub struct Error {
@@ -60,10 +63,40 @@ impl Error {
         Self::usage(message).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
     }
 
+    /// A folder, or a file in it, that cannot be used.
+    pub fn folder(path: &Path, error: impl fmt::Display) -> Self {
+        Self::file(path, error).with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint())
+    }
+
     /// An answer that is not one of a Sandbar host.
     pub fn not_a_host(url: &str, reason: impl fmt::Display) -> Self {
         Self::new(Kind::Failed, format_args!("{url} does not answer as a host does: {reason}"))
             .with_hint("is it a Sandbar host, of this binary's version? `sandbar --version` and `sandbar hosts` tell")
+    }
+
+    /// Several errors as one, each with its code; one alone stays as it is, and `None` stands for none.
+    pub fn of_all(kind: Kind, head: &str, errors: Vec<Self>) -> Option<Self> {
+        let mut errors = errors;
+        if errors.len() <= 1 {
+            return errors.pop();
+        }
+        let lines: String = errors.iter().take(SHOWN_MAX).map(|error| format!("\n{}", error.as_part())).collect();
+        let more = errors.len().saturating_sub(SHOWN_MAX);
+        let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+        Some(Self::new(kind, format_args!("{head}:{lines}{more}")))
+    }
+
+    /// The message with the code behind it, as a part of another error.
+    pub fn as_part(&self) -> String {
+        match &self.code {
+            Some(code) => format!("{} ({code})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// Puts words before the message.
+    pub fn in_place(self, place: impl fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 
     pub fn with_code(self, code: impl Into<String>) -> Self {
@@ -72,6 +105,10 @@ impl Error {
 
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
     pub fn has_code(&self, code: Code) -> bool {

@@ -9,6 +9,7 @@ mod control;
 mod deploy;
 mod dry_run;
 mod event_stream;
+mod folder;
 mod keyring;
 mod login;
 mod logs;
@@ -34,6 +35,7 @@ use self::audit::AuditArgs;
 use self::control::DeleteArgs;
 use self::deploy::DeployArgs;
 use self::dry_run::DryRunArgs;
+use self::folder::{ApplyArgs, PlanArgs, PruneArgs};
 use self::login::{LoginArgs, LogoutArgs};
 use self::logs::{LogsArgs, TailArgs};
 use self::look::{HostsArgs, ListArgs};
@@ -52,6 +54,13 @@ pub use self::context::ContextArgs;
 pub enum Verb {
     /// Deploy the transforms of a spec file, and wait until they run
     Deploy(Remote<DeployArgs>),
+    /// Show the changes that would make the cluster as a folder of specs says; exits with 4 if there are any, with 5 if
+    /// somebody changed the folder's transforms by hand
+    Plan(Remote<PlanArgs>),
+    /// Make the cluster as a folder of specs says, and wait until all runs
+    Apply(Remote<ApplyArgs>),
+    /// Delete the transforms that were applied from a folder and have left it
+    Prune(Remote<PruneArgs>),
     /// Pull a module from an OCI registry into a file
     Pull(PullArgs),
     /// List transforms with their state and lag
@@ -110,6 +119,9 @@ impl Verb {
     pub fn run(self) -> Result<ExitCode> {
         match self {
             Self::Deploy(verb) => verb.run(deploy::deploy),
+            Self::Plan(verb) => return verb.run(folder::plan),
+            Self::Apply(verb) => verb.run(folder::apply),
+            Self::Prune(verb) => verb.run(folder::prune),
             Self::Pull(args) => registry::pull(args),
             Self::List(verb) => verb.run(look::list),
             Self::Describe(verb) => verb.run(look::describe),

@@ -58,6 +58,7 @@ fn deployed(changes: &Value, desired: Desired) -> Deployment {
         changed_at: Timestamp(0),
         cause: crate::model::revision::Cause::Deploy,
         rolled_back_to: None,
+        author: None,
         signature: None,
     };
     Deployment { desired, ..revision.to_deployment(Generations::default()) }
@@ -243,6 +244,20 @@ fn secrets_are_the_configs_matter() {
     let with_old_host = |facts: &mut Facts| facts.hosts[0].formats = Default::default();
     check(&plain, with_old_host, &["E058 config"]);
     check(&json!({"config": {"a": {"secret": "plain"}}}), with_old_host, &[]);
+}
+
+#[test]
+fn labels_wait_for_the_last_host() {
+    let labels = json!({"labels": {"owner": "anna"}});
+    let understands = |version: u32| {
+        move |facts: &mut Facts| {
+            facts.hosts[0].formats = [("spec".to_owned(), version)].into();
+        }
+    };
+    check(&labels, understands(3), &["E058 labels"]);
+    check(&labels, understands(4), &[]);
+    // A spec without any is written as before, and is taken by every host.
+    check(&json!({}), understands(1), &[]);
 }
 
 /// The broken rules at the start of a revision, with their messages.

@@ -192,6 +192,16 @@ codes! {
     SigningKey = "E089", 400, "A signing key is not usable",
         "make one with `sandbar sign key generate --out FILE`; docs/errors/E089.md lists the forms that are read";
 
+    Folder = "E090", 400, "The folder cannot be used as it is",
+        "correct the named files; docs/folder.md describes a folder";
+    FolderTwice = "E091", 400, "Two specs of the folder have one name", "rename one of the two transforms, or remove its spec";
+    OtherFolder = "E092", 409, "The transform belongs to another folder",
+        "remove its spec here or there; --take-over moves it to this folder";
+    ChangedMeanwhile = "E093", 409, "Somebody else changed a transform meanwhile",
+        "look at the change (sandbar revisions, sandbar diff), then plan and apply again";
+    AppliedInPart = "E094", 409, "The folder was applied in part",
+        "correct the named cause and apply again: the transforms that are applied by now are left as they are";
+
     GuestFailed = "E101", 422, "The transform refused a record",
         "the message is the transform's own; correct the record or the transform";
     Trap = "E102", 422, "The transform trapped",

@@ -76,7 +76,7 @@ impl Format {
     /// The highest version that this host reads, which is also the one that it writes.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Spec => PLACEMENT,
+            Self::Spec => LABELS,
             _ => 1,
         }
     }
@@ -188,11 +188,17 @@ pub struct SpecField {
 }
 
 /// Fields that came after version 1. Each is left out of a record while nobody has set it.
-pub const SPEC_FIELDS: &[SpecField] =
-    &[SpecField { path: "commit_interval.min", since: 3 }, SpecField { path: "hosts", since: PLACEMENT }];
+pub const SPEC_FIELDS: &[SpecField] = &[
+    SpecField { path: "commit_interval.min", since: 3 },
+    SpecField { path: "hosts", since: PLACEMENT },
+    SpecField { path: "labels", since: LABELS },
+];
 
 /// The version of specs whose hosts place transforms: hosts that know no lower one run all of them.
 pub const PLACEMENT: u32 = 3;
+
+/// The version of specs that have labels: a host that knows no such version would lose the folder of a transform.
+const LABELS: u32 = 4;
 
 /// References to secrets in a config: a new meaning of an old field, for configs that have any.
 pub const SECRETS: SpecField = SpecField { path: "config", since: 2 };

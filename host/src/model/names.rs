@@ -84,6 +84,12 @@ name!(
     dns_label
 );
 name!(
+    /// A folder of specs, as the labels of its transforms name it. A DNS label (RFC 1123).
+    FolderName,
+    "folder name",
+    dns_label
+);
+name!(
     /// The name of a token, for people. A DNS label (RFC 1123).
     TokenName,
     "token name",

@@ -134,6 +134,10 @@ pub struct Revision {
     /// The revision whose content this one has again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u64>,
+    /// The name of the author, as others of its team see it: the audit topic has the id and the address as well. `None`: a
+    /// host of an earlier version wrote the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// The signature of the module, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Envelope>,
@@ -280,6 +284,7 @@ impl Deployment {
             changed_at: self.changed_at,
             cause: Cause::Deploy,
             rolled_back_to: None,
+            author: None,
             signature: self.signature.clone(),
         }
     }

@@ -6,6 +6,7 @@
 mod checker;
 mod commit_interval;
 mod hosts;
+pub mod labels;
 mod valid;
 
 use indexmap::IndexMap;
@@ -17,6 +18,7 @@ use super::units::{Bytes, Span};
 pub use super::start::{Start, StartSpec};
 pub use commit_interval::CommitInterval;
 pub use hosts::Hosts;
+pub use labels::Labels;
 pub use valid::Spec;
 
 /// A spec as it is written.
@@ -32,6 +34,9 @@ pub struct RawSpec {
     /// `sha256:...` of an uploaded module. With multipart it may be left out: the request has the module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
+    /// Short texts for people and tools: up to 16.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Topics that are read. They must exist.
     #[serde(default)]
     pub inputs: Vec<String>,

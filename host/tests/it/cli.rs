@@ -3,6 +3,8 @@
 mod access;
 mod canned;
 mod command;
+mod folder;
+mod folder_files;
 mod hostile;
 mod keyring;
 mod new;

@@ -23,7 +23,7 @@ use crate::model::units::Backoff;
 
 use super::super::error::{Error, Kind, Result};
 use super::access::{self, Access};
-use super::body::Body;
+use super::body::{Body, Expected};
 use super::event_stream::EventStream;
 use super::redirect::RedirectTarget;
 
@@ -178,9 +178,11 @@ impl Client {
 
     fn change(&self, method: &str, path: &str, body: &Body, key: &str) -> Builder {
         let mut request = self.request(method, path).header("idempotency-key", key);
-        if let Some(revision) = body.if_revision {
-            request = request.header("if-match", format!("\"{revision}\""));
-        }
+        request = match body.expected {
+            Expected::Any => request,
+            Expected::Revision(revision) => request.header("if-match", format!("\"{revision}\"")),
+            Expected::Absent => request.header("if-none-match", "*"),
+        };
         if !body.content_type.is_empty() {
             request = request.header("content-type", &body.content_type);
         }

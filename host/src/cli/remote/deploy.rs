@@ -9,7 +9,7 @@ use crate::api_types::{ChangeView, TransformView};
 use super::super::author::read_signature;
 use super::super::error::{Error, Result};
 use super::super::text::short;
-use super::body::{Body, Part};
+use super::body::{Body, Expected};
 use super::manifest::{self, LocalModule, Manifest, ModuleSource};
 use super::registry::RegistryArgs;
 use super::rollout::WaitArgs;
@@ -83,7 +83,8 @@ impl LocalSpec {
     fn deploy(self, args: &DeployArgs, session: &Session) -> Result<()> {
         let id = &self.manifest.id;
         let query = if args.dry_run { "?dry_run=true" } else { "" };
-        let body = Body { if_revision: args.if_revision, ..self.form() };
+        let expected = args.if_revision.map_or(Expected::Any, Expected::Revision);
+        let body = Body { expected, ..self.form() };
         let answer = session.client.send("PUT", &route(id, query), &body)?;
         if args.dry_run {
             return session.show(&answer, |change| text(&change, true));
@@ -94,20 +95,12 @@ impl LocalSpec {
     }
 
     fn form(&self) -> Body {
-        let spec = serde_json::to_vec(&self.manifest.spec).expect("a spec is plain data");
-        let mut parts = vec![Part { name: "spec", content_type: "application/json", content: &spec }];
-        if let Some(content) = &self.module {
-            parts.push(Part { name: "module", content_type: "application/wasm", content });
-        }
-        if let Some(content) = &self.signature {
-            parts.push(Part { name: "signature", content_type: "application/json", content });
-        }
-        Body::form(&parts)
+        Body::deployment(&self.manifest.spec, self.module.as_deref(), self.signature.as_deref())
     }
 }
 
 /// Describes the change that the host made, or would make.
-fn text(change: &ChangeView, dry_run: bool) -> String {
+pub fn text(change: &ChangeView, dry_run: bool) -> String {
     let would = if dry_run { "would be " } else { "" };
     let ChangeView { transform, outcome, .. } = change;
     let TransformView { team, name, revision, module, .. } = transform;

@@ -1,8 +1,10 @@
 //! `transform.yaml`: one or more specs, one YAML document each, and the files of their modules.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::api_types::misfits;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::signature::{Envelope, SignatureError};
@@ -46,8 +48,12 @@ impl Manifest {
             let error = Error::file(path, error);
             error.with_hint("-f names the spec's file; `sandbar new` makes a folder with one")
         })?;
-        let specs: Vec<RawSpec> = yaml::all(&text)
-            .map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint()))?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads every document of a file's text.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Self>> {
+        let specs: Vec<RawSpec> = yaml::all(text).map_err(|error| unfit(path, text, error))?;
         let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
         if manifests.is_empty() {
             return Err(Error::file(path, "there is no spec in it"));
@@ -68,6 +74,25 @@ impl Manifest {
         let module = module.map_err(|reason| Error::file(path, format_args!("module: {reason}")))?;
         Ok(Self { id, spec, module })
     }
+}
+
+/// The error of a file that is not YAML, or of every place in it that is no spec: the typed reader ends at the first.
+fn unfit(path: &Path, text: &[u8], error: yaml::Error) -> Error {
+    let yaml::Error::Unfit { field, message } = error else {
+        return Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint());
+    };
+    let documents: Vec<serde_json::Value> = yaml::all(text).unwrap_or_default();
+    let is_one = documents.len() <= 1;
+    let place = |number: usize, field: &str| if is_one { field.to_owned() } else { format!("document {number}: {field}") };
+    let found = documents.iter().enumerate().flat_map(|(i, document)| {
+        let placed = |problem: Problem| Problem { field: place(i + 1, &problem.field), ..problem };
+        misfits(document).into_iter().map(placed).collect::<Vec<_>>()
+    });
+    let found: Vec<Problem> = found.collect();
+    // The first may be no misfit: a size in no known unit, say.
+    let is_told = |problem: &Problem| problem.field == field || problem.field.ends_with(&format!(": {field}"));
+    let first = (!found.iter().any(is_told)).then(|| Problem { field: field.clone(), message });
+    Error::spec(path, &first.into_iter().chain(found).collect::<Vec<_>>())
 }
 
 // === impl ModuleSource ===
@@ -122,8 +147,18 @@ fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
 
 /// Reads a module.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
+    read_within(path, registry::MODULE_BYTES_MAX)
         .map_err(|error| Error::file(path, error).with_hint("`sandbar build` makes the module; --module names another file"))
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+pub fn read_within(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("has more than {bytes_max} bytes")));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -170,6 +205,8 @@ mod tests {
             ("team: a\nname: X Y\n", "\"X Y\""),
             ("team: a\nname: x\ninputz: [t]\n", "unknown field `inputz`"),
             ("team: a\nname: x\n---\nteam: a\n", "name: is missing"),
+            ("team: a\nname: x\n---\nworkers: two\ntick: []\n", "document 2: tick: must be text"),
+            ("limits: {memory: lots}\ninputs: x", "limits.memory: "),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");

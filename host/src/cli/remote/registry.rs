@@ -27,8 +27,8 @@ use self::transport::{Limit, Transport};
 
 pub use self::reference::Reference;
 
-/// Largest module that is pulled; a host has a lower limit of its own.
-const MODULE_BYTES_MAX: u64 = 256 << 20;
+/// Largest module that is pulled, or read from a file; a host has a lower limit of its own.
+pub const MODULE_BYTES_MAX: u64 = 256 << 20;
 
 /// The way to a registry.
 #[derive(Debug, Clone, Default, Args)]

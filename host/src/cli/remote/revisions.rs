@@ -10,7 +10,7 @@ use crate::api_types::{ChangeView, RevisionList, TransformView};
 use crate::model::names::TransformId;
 
 use super::super::error::{Error, Result};
-use super::super::text::{self, Output, Table, short};
+use super::super::text::{self, Output, Table, optional, short};
 use super::body::Body;
 use super::client::Response;
 use super::rollout::WaitArgs;
@@ -40,14 +40,22 @@ pub struct DiffArgs {
 pub fn revisions(target: Target, session: &Session) -> Result<()> {
     let answer = session.client.get(&route(&target.id()?, "/revisions"))?;
     session.show(&answer, |list: RevisionList| {
-        let mut table = Table::new(["REVISION", "CURRENT", "RUNS", "MODULE", "CHANGED", "CAUSE"]);
+        let mut table = Table::new(["REVISION", "CURRENT", "RUNS", "MODULE", "CHANGED", "BY", "CAUSE"]);
         for it in list.revisions {
             let cause = it.rolled_back_to.map_or(it.cause.to_string(), |to| format!("{} to {to}", it.cause));
             let current = if it.current { "*" } else { " " };
             // A host of an earlier version does not say it.
             let runs = it.running.map_or("", |runs| if runs { "*" } else { " " });
             let module = short(&it.module) + if it.module_stored { "" } else { " (collected)" };
-            table.row([it.revision.to_string(), current.into(), runs.into(), module, it.changed_at.into(), cause]);
+            table.row([
+                it.revision.to_string(),
+                current.into(),
+                runs.into(),
+                module,
+                it.changed_at.into(),
+                optional(it.changed_by),
+                cause,
+            ]);
         }
         table.to_string()
     })

@@ -47,12 +47,16 @@ impl WaitArgs {
         }
         let last = self.wait(session, id, revision)?;
         session.json(&last)?;
-        let status: StatusView = last.parse()?;
-        if status.desired == Word::Known(Desired::Paused) {
-            let hint = format!("`sandbar resume {id}` starts it");
-            return session.text(&format!("{id} is accepted as revision {revision}, but is paused: {hint}\n"));
+        tell(session, id, revision, &last)
+    }
+
+    /// Waits as [`Self::finish`] does, and shows no JSON: the caller has more than one transform.
+    pub fn until_it_runs(&self, session: &Session, id: &TransformId, revision: u64) -> Result<()> {
+        if self.no_wait {
+            return Ok(());
         }
-        session.text(&format!("{id} runs revision {revision}\n"))
+        let last = self.wait(session, id, revision)?;
+        tell(session, id, revision, &last)
     }
 
     fn wait(&self, session: &Session, id: &TransformId, revision: u64) -> Result<Response> {
@@ -88,6 +92,16 @@ impl WaitArgs {
             std::thread::sleep(left.map_or(INTERVAL, |left| left.min(INTERVAL)));
         }
     }
+}
+
+/// Tells that the revision runs, or that it would.
+fn tell(session: &Session, id: &TransformId, revision: u64, last: &Response) -> Result<()> {
+    let status: StatusView = last.parse()?;
+    if status.desired == Word::Known(Desired::Paused) {
+        let hint = format!("`sandbar resume {id}` starts it");
+        return session.text(&format!("{id} is accepted as revision {revision}, but is paused: {hint}\n"));
+    }
+    session.text(&format!("{id} runs revision {revision}\n"))
 }
 
 /// The end of the wait. `None`: the clock does not reach that far, so the wait has no end.

@@ -44,6 +44,8 @@ fn each_problem_names_its_field() {
     check("inputs: [a]\noutputs: {o: b}\ncommit_interval: {min: 2s, max: 1s}", "commit_interval.min");
     check("inputs: [a]\noutputs: {o: b}\ncommit_interval: {min: 1s, max: 6s}", "commit_interval.max");
     check("inputs: [a]\noutputs: {o: b}\nteam: stock", "team");
+    check("inputs: [a]\noutputs: {o: b}\nlabels: {Owner: x}", "labels.Owner");
+    check("inputs: [a]\noutputs: {o: b}\nlabels: {sandbar.folder: '-'}", "labels.sandbar.folder");
     check("inputs: [a]\noutputs: {o: b}\nstate: {'A b': {}}", "state.A b");
     check("inputs: [a]\noutputs: {o: b}\nstate: {s: {ttl: 1ms}}", "state.s.ttl");
     check("inputs: [a]\noutputs: {o: b}\nstate: {s: {max_bytes: 1}}", "state.s.max_bytes");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::checker::{CONFIG_BYTES_MAX, CONFIG_DEPTH_MAX, Checker, depth};
-use super::{CommitInterval, Delivery, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then};
+use super::{CommitInterval, Delivery, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then, labels};
 use crate::model::names::{Alias, ClusterName, Digest, TopicName, TransformId};
 use crate::model::secret::References;
 
@@ -38,6 +38,7 @@ impl Spec {
         check.same("team", raw.team.as_deref(), id.team.as_str());
         check.same("name", raw.name.as_deref(), id.name.as_str());
         let module = check.module(raw.module.as_deref(), uploaded);
+        check.problems.extend(labels::problems(&raw.labels));
         let inputs = check.inputs(&raw.inputs);
         let outputs = check.outputs(&raw.outputs, &inputs);
         let state = check.state(&raw.state);

@@ -20,6 +20,7 @@ const RIGHTS: &str = "
     GET    /errors/{code}                                           all
     GET    /healthz                                                 all
     GET    /openapi.json                                            all
+    GET    /transform.schema.json                                   all
     GET    /readyz                                                  all
     GET    /v1/sign-in                                              all
     GET    /metrics                                                 signed-in
@@ -254,7 +255,7 @@ async fn who_is_not_known_learns_nothing() {
     Answer::of(two).await.refused(401, "E075");
     // A token in the URL is none.
     guarded.ask("", "GET", &format!("/v1/teams?access_token={}", guarded.admin)).await.refused(401, "E075");
-    for path in ["/healthz", "/readyz", "/openapi.json"] {
+    for path in ["/healthz", "/readyz", "/openapi.json", "/transform.schema.json"] {
         assert_eq!(guarded.ask(other.expose(), "GET", path).await.status, StatusCode::OK, "{path}");
     }
     let ready = guarded.ask("", "GET", "/readyz").await.expect(200);

@@ -353,7 +353,7 @@ fn a_search_that_took_too_long_is_not_repeated() {
 fn history_is_listed_and_compared() {
     let at = "2026-01-01T00:00:00Z";
     let list = json!({ "revisions": [
-        { "revision": 3, "module": "sha256:01234567890123", "changed_at": at, "cause": "rollback", "rolled_back_to": 1, "current": true, "running": false },
+        { "revision": 3, "module": "sha256:01234567890123", "changed_at": at, "cause": "rollback", "rolled_back_to": 1, "changed_by": "anna", "current": true, "running": false },
         { "revision": 2, "module": "sha256:2", "changed_at": at, "cause": "deploy", "current": false, "running": true },
         // As hosts of earlier versions answer.
         { "revision": 1, "module": "sha256:1", "changed_at": at, "cause": "deploy", "current": false }] });
@@ -369,9 +369,9 @@ fn history_is_listed_and_compared() {
     let cli = Cli { folder: folder.path(), url: &server.url };
     let text = cli.succeeds("revisions a/x");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[1], ["3", "*", "012345678901", at, "rollback", "to", "1"], "{text}");
-    assert_eq!(rows[2], ["2", "*", "2", at, "deploy"], "{text}");
-    assert_eq!(rows[3], ["1", "-", "1", at, "deploy"], "{text}");
+    assert_eq!(rows[1], ["3", "*", "012345678901", at, "anna", "rollback", "to", "1"], "{text}");
+    assert_eq!(rows[2], ["2", "*", "2", at, "-", "deploy"], "{text}");
+    assert_eq!(rows[3], ["1", "-", "1", at, "-", "deploy"], "{text}");
     assert_eq!(cli.json("revisions a/x"), list);
     for (words, code, part) in [
         ("diff a/x", 1, "-  keep: 2\n+  keep: 1\n"),

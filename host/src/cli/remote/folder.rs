@@ -1,0 +1,180 @@
+//! `sandbar plan`, `apply` and `prune`: a folder of specs is the truth for the transforms that carry its label.
+//!
+//! ```text
+//! folder.yaml, *.yaml --walk--> files --content--> Desired --+
+//!                                                            +--plan (pure)--> Plan --> shown, or carried out
+//! host ------------------GET---deployed----------> Cluster --+
+//! ```
+//!
+//! A change of the cluster is made only by `apply` and `prune`, and each only if the transform is as the plan saw it.
+
+mod apply;
+mod content;
+mod deployed;
+mod difference;
+mod fingerprint;
+mod plan;
+mod rate;
+mod show;
+mod walk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::model::names::TransformId;
+
+use self::apply::{Accepted, carry_out, conflict, foreign};
+use self::content::FolderSpecs;
+use self::deployed::{Cluster, Labelled, look_labelled};
+use self::plan::{Change, Plan, plan as plan_of};
+use self::rate::at_rate;
+use self::show::PlanView;
+
+use super::super::error::{Error, Kind, Result};
+use super::super::text::{self, Output};
+use super::body::{Body, Expected};
+use super::control::confirm;
+use super::registry::RegistryArgs;
+use super::rollout::WaitArgs;
+use super::session::{Session, route};
+
+/// The exit code of a plan that has changes.
+const CHANGES: u8 = 4;
+/// The exit code of a plan that undoes changes by hand.
+const DRIFT: u8 = 5;
+
+#[derive(Debug, Args)]
+pub struct FolderArgs {
+    /// The folder: folder.yaml with its name, and specs in *.yaml below it
+    #[arg(long, short = 'f', value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Plan for transforms of other folders too, as apply --take-over would change them
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Take over transforms that belong to other folders
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Delete all transforms of the folder, if there is no spec left in it
+    #[arg(long)]
+    all: bool,
+}
+
+/// Shows the changes that apply and prune would make. The exit code tells if there are any, and if any undoes a change by
+/// hand.
+pub fn plan(args: PlanArgs, session: &Session) -> Result<ExitCode> {
+    let specs = FolderSpecs::read(&args.folder.folder)?;
+    let folder = specs.folder.clone();
+    let desired = specs.desired(&args.folder.folder, &args.registry)?;
+    let cluster = Cluster::look(session, &folder, &desired)?;
+    let plan = plan_of(&folder, &desired, &cluster, args.take_over);
+    match session.output {
+        Output::Text => text::emit(&show::text(&plan))?,
+        Output::Json => text::emit_json(&to_json(&PlanView::of(&plan)))?,
+    }
+    let errors = plan.changes.iter().filter_map(|change| match change {
+        Change::Foreign { id, folder, .. } => Some(foreign(id, folder)),
+        _ => None,
+    });
+    if let Some(error) = Error::of_all(Kind::Failed, "transforms belong to other folders", errors.collect()) {
+        return Err(error);
+    }
+    let summary = plan.summary();
+    Ok(match summary.drift {
+        0 if summary.is_empty() => ExitCode::SUCCESS,
+        0 => ExitCode::from(CHANGES),
+        _ => ExitCode::from(DRIFT),
+    })
+}
+
+/// Makes the cluster as the folder says. Transforms that left the folder stay until `prune`.
+pub fn apply(args: ApplyArgs, session: &Session) -> Result<()> {
+    let specs = FolderSpecs::read(&args.folder.folder)?;
+    let folder = specs.folder.clone();
+    let desired = specs.desired(&args.folder.folder, &args.registry)?;
+    let cluster = Cluster::look(session, &folder, &desired)?;
+    let plan = plan_of(&folder, &desired, &cluster, args.take_over);
+    session.text(&show::text(&plan))?;
+    let accepted = carry_out(&plan, &args.registry, session)?;
+    // All are waited for, so that the first that fails hides no other.
+    let failed = accepted.iter().filter_map(|it| args.wait.until_it_runs(session, &it.id, it.revision).err());
+    let failed: Vec<Error> = failed.collect();
+    applied(&plan, &accepted, session)?;
+    let kind = failed.first().map_or(Kind::Failed, |error| error.kind);
+    Error::of_all(kind, "rollouts did not end well", failed).map_or(Ok(()), Err)
+}
+
+/// Shows the accepted changes, if the output is JSON: the text has them by now.
+fn applied(plan: &Plan<'_>, accepted: &[Accepted], session: &Session) -> Result<()> {
+    if session.output == Output::Text {
+        return Ok(());
+    }
+    let accepted = accepted.iter().map(|it| json!({"transform": it.id.to_string(), "revision": it.revision}));
+    text::emit_json(&json!({"plan": PlanView::of(plan), "applied": accepted.collect::<Vec<_>>()}).to_string())
+}
+
+/// Deletes the transforms that carry the folder's label and have no spec in it.
+pub fn prune(args: PruneArgs, session: &Session) -> Result<()> {
+    let specs = FolderSpecs::read(&args.folder.folder)?;
+    let labelled = look_labelled(session, &specs.folder)?;
+    let gone = labelled.into_iter().filter(|it| !specs.specs.contains_key(&it.id)).collect::<Vec<_>>();
+    let names: Vec<String> = gone.iter().map(|it| it.id.to_string()).collect();
+    // A checkout that went wrong has no specs either.
+    if specs.specs.is_empty() && !gone.is_empty() && !args.all {
+        let message = format!("there is no spec in it, and its label is on {}", names.join(", "));
+        return Err(Error::folder(&args.folder.folder, message).with_hint("--all deletes every transform of the folder"));
+    }
+    if gone.is_empty() {
+        session.text(&format!("folder {}: nothing to prune\n", specs.folder))?;
+    } else if !args.yes && !confirm(&format!("Delete {}? Topics and offsets stay. [y/N] ", names.join(", ")))? {
+        return Err(Error::usage("nothing was deleted"));
+    }
+    let mut pruned = Vec::new();
+    for Labelled { id, revision } in gone {
+        let body = Body { expected: Expected::Revision(revision), ..Body::default() };
+        let deleted = at_rate(|| session.client.send("DELETE", &route(&id, ""), &body));
+        deleted.map_err(|error| conflict(session, &id, error).in_place(&id))?;
+        session.text(&format!("{id} is deleted; its topics and offsets stay\n"))?;
+        pruned.push(id);
+    }
+    match session.output {
+        Output::Text => Ok(()),
+        Output::Json => {
+            let pruned: Vec<String> = pruned.iter().map(TransformId::to_string).collect();
+            text::emit_json(&json!({"folder": specs.folder.as_str(), "pruned": pruned}).to_string())
+        }
+    }
+}
+
+fn to_json(view: &PlanView<'_>) -> String {
+    serde_json::to_string(view).expect("plain data")
+}

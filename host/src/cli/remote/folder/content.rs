@@ -1,0 +1,241 @@
+//! The content of a folder: its own file, and its specs with their modules, all read and checked before a host is asked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::codes::Code;
+use crate::model::names::{Digest, FolderName, TransformId};
+use crate::model::spec::labels::{APPLIED, FOLDER, is_reserved};
+use crate::model::spec::{Problem, RawSpec, Spec};
+use crate::model::yaml;
+
+use super::super::super::error::{Error, Kind, Result};
+use super::super::manifest::{LocalModule, Manifest, ModuleSource, read_within};
+use super::super::registry::RegistryArgs;
+use super::fingerprint::fingerprint;
+use super::walk::spec_files;
+
+/// The folder's own file, at its root.
+pub const FILE: &str = "folder.yaml";
+/// Largest file of specs; a host has a limit of its own for each.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most specs of a folder.
+const SPECS_MAX: usize = 1000;
+
+/// The content of the folder's own file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping, such as {folder: shop}")]
+struct FolderFile {
+    /// The name that the labels of its transforms have. It is written down, because the name of a checkout varies.
+    folder: FolderName,
+}
+
+/// The specs of a folder, each under its own name. Modules are not read yet.
+#[derive(Debug)]
+pub struct FolderSpecs {
+    pub folder: FolderName,
+    pub specs: BTreeMap<TransformId, FolderSpec>,
+}
+
+/// One spec, with the file that has it.
+#[derive(Debug)]
+pub struct FolderSpec {
+    pub file: PathBuf,
+    manifest: Manifest,
+}
+
+/// A transform as the folder wants it.
+#[derive(Debug)]
+pub struct Desired {
+    pub id: TransformId,
+    /// The file of the spec, from the folder's root.
+    pub file: PathBuf,
+    /// The spec as a host stores it: with its names, the digest of its module, and the folder's labels.
+    pub spec: RawSpec,
+    pub module: DesiredModule,
+}
+
+/// A module by its digest, and the way to its bytes.
+#[derive(Debug)]
+pub struct DesiredModule {
+    pub digest: Digest,
+    /// `None`: the spec has the digest alone, and the host has the module.
+    pub local: Option<LocalSource>,
+}
+
+/// A module that the folder has, or names in a registry.
+#[derive(Debug)]
+pub struct LocalSource {
+    source: ModuleSource,
+    bytes: u64,
+    pub signature: Option<Vec<u8>>,
+}
+
+// === impl FolderSpecs ===
+
+impl FolderSpecs {
+    /// Reads all specs, or names everything that is wrong with them.
+    pub fn read(root: &Path) -> Result<Self> {
+        let folder = folder_name(root)?;
+        let files = spec_files(root).map_err(|errors| all(root, errors))?;
+        let own = root.join(FILE);
+        let mut specs = BTreeMap::<TransformId, FolderSpec>::new();
+        let mut errors = Vec::new();
+        for path in files.into_iter().filter(|path| *path != own) {
+            let manifests = match read_file(&path) {
+                Ok(manifests) => manifests,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let file = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            for manifest in manifests {
+                if let Some(first) = specs.get(&manifest.id) {
+                    errors.push(twice(&manifest.id, &first.file, &file));
+                    continue;
+                }
+                specs.insert(manifest.id.clone(), FolderSpec { file: file.clone(), manifest });
+            }
+        }
+        if specs.len() > SPECS_MAX {
+            errors.push(Error::folder(root, format_args!("has {} specs, the limit is {SPECS_MAX}", specs.len())));
+        }
+        if !errors.is_empty() {
+            return Err(all(root, errors));
+        }
+        Ok(Self { folder, specs })
+    }
+
+    /// Reads the modules, and completes and checks each spec.
+    pub fn desired(self, root: &Path, registry: &RegistryArgs) -> Result<Vec<Desired>> {
+        let mut desired = Vec::new();
+        let mut errors = Vec::new();
+        for spec in self.specs.into_values() {
+            match spec.complete(root, &self.folder, registry) {
+                Ok(complete) => desired.push(complete),
+                Err(found) => errors.extend(found),
+            }
+        }
+        if errors.is_empty() { Ok(desired) } else { Err(all(root, errors)) }
+    }
+}
+
+fn folder_name(root: &Path) -> Result<FolderName> {
+    let path = root.join(FILE);
+    let hint = format!("{FILE} at the root of the folder has its name, such as `folder: shop`; -f names the folder");
+    let text = read_within(&path, FILE_BYTES_MAX).map_err(|error| Error::folder(&path, error).with_hint(&hint))?;
+    let FolderFile { folder } = yaml::one(&text).map_err(|error| Error::folder(&path, error).with_hint(hint))?;
+    Ok(folder)
+}
+
+fn read_file(path: &Path) -> Result<Vec<Manifest>> {
+    let text = read_within(path, FILE_BYTES_MAX).map_err(|error| Error::folder(path, error))?;
+    Manifest::parse(&text, path)
+}
+
+fn twice(id: &TransformId, first: &Path, second: &Path) -> Error {
+    let message = if first == second {
+        format!("{id} is in {} twice", first.display())
+    } else {
+        format!("{id} is in {} and in {}", first.display(), second.display())
+    };
+    Error::usage(message).with_code(Code::FolderTwice.as_str()).with_hint(Code::FolderTwice.hint())
+}
+
+/// All errors as one.
+fn all(root: &Path, errors: Vec<Error>) -> Error {
+    let is_one = errors.len() == 1;
+    let head = format!("{} has {} errors", root.display(), errors.len());
+    let error = Error::of_all(Kind::Usage, &head, errors).expect("there is an error");
+    if is_one { error } else { error.with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint()) }
+}
+
+// === impl FolderSpec ===
+
+impl FolderSpec {
+    fn complete(self, root: &Path, folder: &FolderName, registry: &RegistryArgs) -> Result<Desired, Vec<Error>> {
+        let Self { file, manifest: Manifest { id, spec, module } } = self;
+        let reserved = spec.labels.keys().filter(|name| is_reserved(name));
+        let reserved = reserved
+            .map(|name| Problem { field: format!("labels.{name}"), message: "is reserved: apply sets it".to_owned() });
+        let mut problems: Vec<Problem> = reserved.collect();
+        let place = format!("{}: module", root.join(&file).display());
+        let local = module.map(|source| LocalSource::read(source, &id, registry)).transpose();
+        let local = local.map_err(|error| error.in_place(place));
+        // A stand-in, so that the spec is checked without its module too.
+        let uploaded = match &local {
+            Ok(Some((_, digest))) => Some(*digest),
+            Ok(None) => None,
+            Err(_) => Some(Digest::of(&[])),
+        };
+        let parsed = Spec::parse(&spec, &id, uploaded);
+        let digest = match parsed {
+            Ok(valid) => Some(valid.module),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        let invalid = (!problems.is_empty()).then(|| Error::spec(&root.join(&file), &problems));
+        let (local, digest) = match (local, digest, invalid) {
+            (Ok(local), Some(digest), None) => (local, digest),
+            (local, _, invalid) => return Err(local.err().into_iter().chain(invalid).collect()),
+        };
+        let spec = labelled(spec, &id, &digest, folder);
+        // The labels may be too many by now.
+        Spec::parse(&spec, &id, Some(digest)).map_err(|problems| vec![Error::spec(&root.join(&file), &problems)])?;
+        Ok(Desired { id, file, spec, module: DesiredModule { digest, local: local.map(|(local, _)| local) } })
+    }
+}
+
+/// Completes a spec as a host stores it, with the labels of the folder.
+pub fn labelled(mut spec: RawSpec, id: &TransformId, module: &Digest, folder: &FolderName) -> RawSpec {
+    spec.team = Some(id.team.to_string());
+    spec.name = Some(id.name.to_string());
+    spec.module = Some(module.to_string());
+    spec.labels.insert(FOLDER.to_owned(), folder.to_string());
+    let applied = fingerprint(&spec).to_string();
+    spec.labels.insert(APPLIED.to_owned(), applied);
+    spec
+}
+
+// === impl DesiredModule ===
+
+impl DesiredModule {
+    /// The size of a module that the folder has.
+    pub fn bytes(&self) -> Option<u64> {
+        self.local.as_ref().map(|local| local.bytes)
+    }
+}
+
+// === impl LocalSource ===
+
+impl LocalSource {
+    fn read(source: ModuleSource, id: &TransformId, registry: &RegistryArgs) -> Result<(Self, Digest)> {
+        if let ModuleSource::File(path) = &source {
+            let hint = "`sandbar build` makes a module; the path in a spec goes from the spec's file";
+            let found = path.metadata().map_err(|error| Error::folder(path, error).with_hint(hint))?;
+            if !found.is_file() {
+                return Err(Error::folder(path, "is no plain file"));
+            }
+        }
+        let LocalModule { bytes, signature } = source.read(None, &id.team, registry)?;
+        let digest = Digest::of(&bytes);
+        Ok((Self { source, bytes: bytes.len() as u64, signature }, digest))
+    }
+
+    /// Reads the module again, which must be the one that was planned with.
+    pub fn read_again(&self, id: &TransformId, digest: &Digest, registry: &RegistryArgs) -> Result<Vec<u8>> {
+        let LocalModule { bytes, .. } = self.source.read(None, &id.team, registry)?;
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            let message =
+                format!("the module of {id} changed while the folder was applied: it was {digest}, and is {found}");
+            return Err(Error::usage(message).with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint()));
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,121 @@
+//! The differences of two specs, field by field.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::model::spec::RawSpec;
+use crate::model::spec::labels::{APPLIED, FOLDER};
+
+/// Parts of a spec that a plan shows otherwise than as fields.
+const NAMES: [&str; 3] = ["team", "name", "module"];
+
+/// The field of the labels, which a spec without any leaves out.
+const LABELS: &str = "labels";
+
+/// One field with two values; `None`: the field is not there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// The field, as a path: `limits.memory`.
+    pub field: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
+}
+
+/// Returns true if a host takes the two for the same content.
+pub fn is_same(one: &RawSpec, other: &RawSpec) -> bool {
+    one == other && one.outputs.keys().eq(other.outputs.keys())
+}
+
+/// Lists the fields in which two specs differ. The module and the folder's own labels are no part of it.
+pub fn differences(from: &RawSpec, to: &RawSpec) -> Vec<Difference> {
+    let mut found = Vec::new();
+    compare("", fields(from), fields(to), &mut found);
+    let order = |spec: &RawSpec| spec.outputs.keys().cloned().map(Value::String).collect::<Vec<_>>();
+    // The first output is the default of a message that names none.
+    if from.outputs == to.outputs && order(from) != order(to) {
+        let field = "outputs, in order".to_owned();
+        found.push(Difference { field, from: Some(order(from).into()), to: Some(order(to).into()) });
+    }
+    found
+}
+
+/// Lists the fields of a spec that are not at their defaults.
+pub fn set_fields(spec: &RawSpec) -> Vec<Difference> {
+    let defaults = crate::model::json::read(b"{}").expect("every field of a spec has a default");
+    differences(&defaults, spec)
+}
+
+fn fields(spec: &RawSpec) -> Map<String, Value> {
+    let mut spec = spec.clone();
+    spec.labels.remove(FOLDER);
+    spec.labels.remove(APPLIED);
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(spec) else { return Map::new() };
+    for name in NAMES {
+        fields.remove(name);
+    }
+    // A spec without labels lists none of them, instead of all as one field that is not there.
+    fields.entry(LABELS).or_insert_with(|| Value::Object(Map::new()));
+    fields
+}
+
+/// Objects are compared field by field, as deep as a config can be; all other values as wholes.
+fn compare(path: &str, mut from: Map<String, Value>, mut to: Map<String, Value>, found: &mut Vec<Difference>) {
+    let names: BTreeSet<String> = from.keys().chain(to.keys()).cloned().collect();
+    for name in names {
+        let field = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (from.remove(&name), to.remove(&name)) {
+            (Some(Value::Object(from)), Some(Value::Object(to))) => compare(&field, from, to, found),
+            (from, to) if from != to => found.push(Difference { field, from, to }),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::yaml;
+
+    fn spec(text: &str) -> RawSpec {
+        yaml::one(text.as_bytes()).expect(text)
+    }
+
+    #[track_caller]
+    fn check(from: &str, to: &str, expected: &[&str]) {
+        let found = differences(&spec(from), &spec(to));
+        let shown = |value: &Option<Value>| value.as_ref().map_or("-".to_owned(), Value::to_string);
+        let found: Vec<String> =
+            found.iter().map(|it| format!("{}: {} -> {}", it.field, shown(&it.from), shown(&it.to))).collect();
+        assert_eq!(found, expected, "{from} to {to}");
+        let is_named = expected.is_empty();
+        assert_eq!(is_same(&spec(from), &spec(to)), is_named, "{from} to {to}");
+    }
+
+    #[test]
+    fn fields_that_differ_are_named_with_both_values() {
+        check("inputs: [a]", "inputs: [a]\nworkers: 1\nlimits: {memory: 65536KiB}", &[]);
+        check("workers: 1", "workers: 2", &["workers: 1 -> 2"]);
+        check("config: {a: {b: 1, c: [1]}}", "config: {a: {b: 1, c: [1, 2]}}", &["config.a.c: [1] -> [1,2]"]);
+        check("config: {a: 1}", "config: {b: 1}", &["config.a: 1 -> -", "config.b: - -> 1"]);
+        check("config: {a: {}}", "config: {a: []}", &["config.a: {} -> []"]);
+        check("tick: 1s", "inputs: []", &[r#"tick: "1s" -> -"#]);
+        check("start: latest", "start: {ago: 1h}", &[r#"start: "latest" -> {"ago":"1h"}"#]);
+        check("outputs: {a: x, b: y}", "outputs: {b: y, a: x}", &[r#"outputs, in order: ["a","b"] -> ["b","a"]"#]);
+        check("labels: {a: x}", "labels: {b: y}", &[r#"labels.a: "x" -> -"#, r#"labels.b: - -> "y""#]);
+        check("inputs: []", "labels: {a: x}", &[r#"labels.a: - -> "x""#]);
+        check("labels: {a: x}", "labels: {a: y}", &[r#"labels.a: "x" -> "y""#]);
+    }
+
+    #[test]
+    fn names_and_the_labels_of_folders_are_no_fields() {
+        let one = spec("team: a\nmodule: x\nlabels: {sandbar.folder: f, sandbar.applied: d}");
+        assert_eq!(differences(&one, &spec("name: b")), []);
+        let set: Vec<String> =
+            set_fields(&spec("team: a\ninputs: [t]\nworkers: 1")).into_iter().map(|it| it.field).collect();
+        assert_eq!(set, ["inputs"]);
+    }
+}

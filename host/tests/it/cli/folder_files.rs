@@ -1,0 +1,162 @@
+//! Folders that cannot be applied, and answers that a real host does not give at will.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::canned::{CannedHost, Reply};
+use super::command::Cli;
+
+/// Nobody listens there: every error comes before the first request.
+const NOWHERE: &str = "http://127.0.0.1:1";
+const SPEC: &str = "inputs: [t]\noutputs: { out: u }\n";
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    std::fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
+    std::fs::write(path, text).expect("written");
+}
+
+fn spec(name: &str) -> String {
+    format!("team: a\nname: {name}\nmodule: module.wasm\n{SPEC}")
+}
+
+/// Makes a folder, and expects that no verb takes it, with all of these parts.
+#[track_caller]
+fn check(make: impl FnOnce(&Path), parts: &[&str]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "module.wasm", "any bytes");
+    write(folder.path(), "good.yaml", &spec("good"));
+    make(folder.path());
+    let cli = Cli { folder: folder.path(), url: NOWHERE };
+    for verb in ["plan", "apply"] {
+        cli.fails(verb, 2, parts);
+    }
+}
+
+#[test]
+fn a_folder_has_a_name() {
+    let remove = |folder: &Path| std::fs::remove_file(folder.join("folder.yaml")).expect("removed");
+    check(remove, &["error[E090]: ./folder.yaml: ", "hint: folder.yaml at the root of the folder"]);
+    check(|folder| write(folder, "folder.yaml", "folder: Shop\n"), &["error[E090]", "folder name \"Shop\""]);
+    check(|folder| write(folder, "folder.yaml", "name: shop\n"), &["error[E090]", "unknown field `name`"]);
+    check(|folder| write(folder, "folder.yaml", ""), &["error[E090]"]);
+}
+
+#[test]
+fn names_are_unique_in_a_folder() {
+    let twice = |folder: &Path| write(folder, "deeper/copy.yaml", &spec("good"));
+    check(twice, &["error[E091]: a/good is in deeper/copy.yaml and in good.yaml", "rename one"]);
+    let in_one = |folder: &Path| write(folder, "two.yml", &format!("{}---\n{}", spec("x"), spec("x")));
+    check(in_one, &["error[E091]: a/x is in two.yml twice"]);
+}
+
+#[test]
+fn every_error_of_a_folder_is_told_at_once() {
+    let make = |folder: &Path| {
+        write(folder, "1.yaml", "team: [");
+        write(folder, "2.yaml", "team: a\nname: two\ninputz: [t]\nlimits: { memroy: 1MiB }\n");
+        write(folder, "3.yaml", &spec("good"));
+        write(folder, "4.yaml", "");
+    };
+    let parts = ["error[E090]: . has 4 errors:", "1.yaml: ", "inputz: unknown field", "limits.memroy: ", "(E020)", "(E091)"];
+    check(make, &[&parts[..], &["4.yaml: there is no spec in it"]].concat());
+    let make = |folder: &Path| {
+        write(folder, "1.yaml", &(spec("one").replace("module.wasm", "gone.wasm") + "workers: 17\n"));
+        write(folder, "2.yaml", &(spec("two") + "labels: { sandbar.folder: other, Owner: x }\nconfig: { a: 1 }\n"));
+        write(folder, "3.yaml", &spec("three").replace("module: module.wasm\n", ""));
+    };
+    let parts = [
+        "has 4 errors:",
+        "1.yaml: module: ./gone.wasm: No such file",
+        "workers: is 17",
+        "labels.sandbar.folder: is reserved",
+        "labels.Owner: its name",
+    ];
+    check(make, &[&parts[..], &["3.yaml:", "module: is missing"]].concat());
+}
+
+#[test]
+fn hostile_files_are_refused() {
+    check(|folder| symlink("/etc/hostname", folder.join("x.yaml")).expect("linked"), &["error[E090]", "symbolic link"]);
+    check(|folder| symlink("..", folder.join("up")).expect("linked"), &["error[E090]", "symbolic link"]);
+    let device = |folder: &Path| write(folder, "x.yaml", &spec("x").replace("module.wasm", "/dev/zero"));
+    check(device, &["error[E090]", "/dev/zero: is no plain file"]);
+    let large = |folder: &Path| write(folder, "x.yaml", &"# long\n".repeat(1 << 18));
+    check(large, &["error[E090]", "has more than 1048576 bytes"]);
+    let aliases = |folder: &Path| write(folder, "x.yaml", "a: &x [1]\nb: *x\n");
+    check(aliases, &["error[E020]", "anchors and aliases"]);
+    // Nothing that a name has in it acts on the terminal.
+    let names = |folder: &Path| write(folder, "\u{1b}[31mred\n.yaml", "team: [");
+    check(names, &["\\u{1b}[31mred"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "\u{1b}[31m.yaml", "team: [");
+    let ran = Cli { folder: folder.path(), url: NOWHERE }.run("plan");
+    assert!(!ran.err.contains('\u{1b}'), "{ran:?}");
+}
+
+fn view(name: &str, revision: u64) -> serde_json::Value {
+    json!({ "team": "a", "name": name, "revision": revision, "module": format!("sha256:{:064}", 0), "desired": "running",
+        "spec": {}, "changed_at": "2026-01-01T00:00:00Z", "outcome": "created", "dry_run": false, "creates": [] })
+}
+
+#[test]
+fn an_apply_that_ends_between_two_changes_says_what_is_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "module.wasm", "any bytes");
+    let of = |name: &str| format!("/v1/teams/a/transforms/{name}");
+    let problem = |status: u16, code: &str| json!({ "type": "t", "title": "t", "status": status, "detail": "d", "code": code, "hint": "h" });
+    // The first request to check is over the caller's rate, and is sent again.
+    let mut replies = vec![
+        Reply::new(200, "GET /v1/transforms", json!({ "transforms": [] })),
+        Reply::new(429, &format!("PUT {}?dry_run=true", of("one")), problem(429, "E077")),
+    ];
+    for name in ["one", "three", "two"] {
+        write(folder.path(), &format!("{name}.yaml"), &spec(name));
+        replies.push(Reply::new(200, &format!("PUT {}?dry_run=true", of(name)), view(name, 1)));
+        replies.push(Reply::new(202, &format!("PUT {}", of(name)), view(name, 1)));
+    }
+    replies.retain(|reply| reply.route != format!("PUT {}", of("three")));
+    replies.push(Reply::new(409, &format!("PUT {}", of("three")), problem(409, "E008")));
+    let anna = json!({ "revision": 1, "module": "sha256:0", "changed_at": "2026-01-01T00:00:00Z", "cause": "deploy",
+        "changed_by": "anna\u{1b}[31m", "labels": { "sandbar.folder": "stock" }, "current": true });
+    replies.push(Reply::new(200, &format!("GET {}/revisions", of("three")), json!({ "revisions": [anna] })));
+    let server = CannedHost::start(replies);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    let parts = [
+        "error[E094]: a/three: somebody else changed it after the plan was made",
+        "anna\\u{1b}[31m made revision 1 of it at 2026-01-01T00:00:00Z, from folder stock (E093)",
+        "applied: a/one\n",
+        "not applied: a/three, a/two\n",
+        "hint: correct the named cause and apply again",
+    ];
+    cli.fails("apply", 1, &parts);
+    let seen = server.seen();
+    let puts = seen.iter().filter(|request| request.route.starts_with("PUT"));
+    let puts: Vec<(&str, Option<&str>)> = puts.map(|it| (it.route.as_str(), it.header("if-none-match"))).collect();
+    let names = ["one?dry_run=true", "one?dry_run=true", "three?dry_run=true", "two?dry_run=true", "one", "three"];
+    let expected: Vec<String> = names.iter().map(|name| format!("PUT {}", of(name))).collect();
+    assert_eq!(puts, expected.iter().map(|route| (route.as_str(), Some("*"))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_spec_of_a_newer_host_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "module.wasm", "any bytes");
+    write(folder.path(), "x.yaml", &spec("x"));
+    let listed = json!({ "team": "a", "name": "x", "revision": 1, "module": "sha256:0", "state": "running", "lag": null,
+        "changed_at": "2026-01-01T00:00:00Z" });
+    let newer = json!({ "team": "a", "name": "x", "revision": 1, "module": "sha256:0", "changed_at": "2026-01-01T00:00:00Z",
+        "spec": { "inputs": ["t"], "replicas": 3 } });
+    let server = CannedHost::start([
+        Reply::new(200, "GET /v1/transforms", json!({ "transforms": [listed] })),
+        Reply::new(200, "GET /v1/teams/a/transforms/x", newer),
+    ]);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    cli.fails("plan", 1, &["error[E226]: a/x: ", "unknown field `replicas`", "hint: use the sandbar of the host's version"]);
+}
