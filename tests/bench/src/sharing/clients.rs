@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -122,9 +123,19 @@ fn end(producer: &BaseProducer, reads: &[Read]) -> anyhow::Result<()> {
         producer.poll(Duration::from_millis(1));
     }
     for read in reads {
-        producer.send_offsets_to_transaction(&read.offsets, &read.group, CALL_TIMEOUT)?;
+        resumed(|| producer.send_offsets_to_transaction(&read.offsets, &read.group, CALL_TIMEOUT))?;
     }
-    Ok(producer.commit_transaction(CALL_TIMEOUT)?)
+    resumed(|| producer.commit_transaction(CALL_TIMEOUT))
+}
+
+/// Makes a call of a transaction, again for as long as its error is retriable: 200 of them at once take longer than one waits.
+fn resumed(mut call: impl FnMut() -> KafkaResult<()>) -> anyhow::Result<()> {
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+            ended => return Ok(ended?),
+        }
+    }
 }
 
 /// The properties that matter here are those of a host. A fetch waits longer, as a host's workers fetch nothing in a silence.
@@ -151,6 +162,6 @@ fn producer(brokers: &str, id: &str) -> anyhow::Result<BaseProducer> {
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
         .create()?;
-    producer.init_transactions(CALL_TIMEOUT)?;
+    resumed(|| producer.init_transactions(CALL_TIMEOUT))?;
     Ok(producer)
 }
