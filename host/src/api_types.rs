@@ -58,7 +58,9 @@ pub use text::{Line, Lines, Word};
 pub use token::{
     AuditList, AuditView, CallerView, NewToken, ProviderView, Role, SignInView, TokenList, TokenRequest, TokenView,
 };
-pub use topic::{DeadLetterList, OffsetRange, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
+pub use topic::{
+    DeadLetterList, OffsetRange, PartitionPosition, RecordPage, TopicList, TopicSettings, TopicView, WriteResult,
+};
 pub use transform::{
     Cause, ChangeView, DeployForm, EntryView, KeyEncoding, Outcome, RevisionList, RevisionSummary, RollbackRequest,
     TransformList, TransformSummary, TransformView, labels,

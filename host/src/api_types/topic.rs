@@ -75,7 +75,21 @@ pub struct WriteResult {
 pub struct RecordPage<R = RecordOut> {
     #[schema(value_type = Vec<RecordOut>)]
     pub records: Vec<R>,
-    /// The offset at which the next page begins.
+    /// The offset at which the next page begins. Absent if several partitions were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_offset: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_offset: Option<i64>,
+    /// Each partition that was read, by number. The next page begins at these offsets.
+    #[serde(default)]
+    #[schema(required)]
+    pub partitions: Vec<PartitionPosition>,
+}
+
+/// The place of a reader in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartitionPosition {
+    pub partition: i32,
     pub next_offset: i64,
     pub end_offset: i64,
 }

@@ -437,6 +437,27 @@ async fn topics_are_written_and_read() {
     let last = host.get(&format!("{records}?partition=1&offset=-1")).await;
     assert_eq!(last.text.lines().count(), 1);
 
+    // Without a partition: all of them, from where each read has ended.
+    let mut found = std::collections::BTreeMap::<i64, Vec<i64>>::new();
+    let mut next = String::new();
+    for _ in 0..20 {
+        let offsets = if next.is_empty() { String::new() } else { format!("&offsets={next}") };
+        let read = host.get(&format!("{records}?limit=2{offsets}")).await;
+        assert!(!read.headers.contains_key("sandbar-next-offset"), "{read:?}");
+        for line in read.text.lines() {
+            let record: Value = serde_json::from_str(line).expect("JSON");
+            found
+                .entry(record["partition"].as_i64().expect("a number"))
+                .or_default()
+                .push(record["offset"].as_i64().expect("one"));
+        }
+        next = read.header("sandbar-next-offsets").to_owned();
+    }
+    let all = |partition: usize| (0..host.log.all("shop.events", partition).len() as i64).collect::<Vec<_>>();
+    assert_eq!(found, [(0, all(0)), (1, all(1))].into());
+    let last = host.get(&format!("{records}?offset=-1")).await;
+    assert_eq!(last.text.lines().count(), 2, "the last of each partition");
+
     // A read that waits is answered by the record that comes.
     let end = host.log.all("shop.events", 0).len();
     let path = format!("{records}?partition=0&offset={end}&wait=15s");
@@ -471,6 +492,10 @@ async fn bad_topic_requests_are_refused() {
         ("GET", "/v1/topics/none/records", None, "", 404, "E025"),
         ("GET", "/v1/topics/shop.orders/records?partition=9", None, "", 404, "E030"),
         ("GET", "/v1/topics/shop.orders/records?offset=soon", None, "", 400, "E028"),
+        ("GET", "/v1/topics/shop.orders/records?offsets=0", None, "", 400, "E028"),
+        ("GET", "/v1/topics/shop.orders/records?offsets=0:-1", None, "", 400, "E028"),
+        ("GET", "/v1/topics/shop.orders/records?offsets=0:1&offset=1", None, "", 400, "E028"),
+        ("GET", "/v1/topics/shop.orders/records?offsets=9:1", None, "", 404, "E030"),
         ("GET", "/v1/topics/shop.orders/records?limit=0", None, "", 400, "E028"),
         ("GET", "/v1/topics/shop.orders/records?wait=1h", None, "", 400, "E028"),
         ("GET", "/v1/topics/shop.orders/records?wait=x", None, "", 400, "E028"),
