@@ -10,6 +10,8 @@ use super::command::Cli;
 
 /// Nobody listens there: every error comes before the first request.
 const NOWHERE: &str = "http://127.0.0.1:1";
+/// Looks like a module to a client.
+const MODULE: &str = "\0asm, and any bytes";
 const SPEC: &str = "inputs: [t]\noutputs: { out: u }\n";
 
 fn write(folder: &Path, path: &str, text: &str) {
@@ -27,7 +29,7 @@ fn spec(name: &str) -> String {
 fn check(make: impl FnOnce(&Path), parts: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "folder.yaml", "folder: shop\n");
-    write(folder.path(), "module.wasm", "any bytes");
+    write(folder.path(), "module.wasm", MODULE);
     write(folder.path(), "good.yaml", &spec("good"));
     make(folder.path());
     let cli = Cli { folder: folder.path(), url: NOWHERE };
@@ -84,6 +86,8 @@ fn hostile_files_are_refused() {
     check(|folder| symlink("..", folder.join("up")).expect("linked"), &["error[E090]", "symbolic link"]);
     let device = |folder: &Path| write(folder, "x.yaml", &spec("x").replace("module.wasm", "/dev/zero"));
     check(device, &["error[E090]", "/dev/zero: is no plain file"]);
+    let secret = |folder: &Path| write(folder, "x.yaml", &spec("x").replace("module.wasm", "/etc/hostname"));
+    check(secret, &["error[E090]", "/etc/hostname: is no WebAssembly module"]);
     let large = |folder: &Path| write(folder, "x.yaml", &"# long\n".repeat(1 << 18));
     check(large, &["error[E090]", "has more than 1048576 bytes"]);
     let aliases = |folder: &Path| write(folder, "x.yaml", "a: &x [1]\nb: *x\n");
@@ -107,7 +111,7 @@ fn view(name: &str, revision: u64) -> serde_json::Value {
 fn an_apply_that_ends_between_two_changes_says_what_is_done() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "folder.yaml", "folder: shop\n");
-    write(folder.path(), "module.wasm", "any bytes");
+    write(folder.path(), "module.wasm", MODULE);
     let of = |name: &str| format!("/v1/teams/a/transforms/{name}");
     let problem = |status: u16, code: &str| json!({ "type": "t", "title": "t", "status": status, "detail": "d", "code": code, "hint": "h" });
     // The first request to check is over the caller's rate, and is sent again.
@@ -147,7 +151,7 @@ fn an_apply_that_ends_between_two_changes_says_what_is_done() {
 fn a_spec_of_a_newer_host_is_told_apart() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "folder.yaml", "folder: shop\n");
-    write(folder.path(), "module.wasm", "any bytes");
+    write(folder.path(), "module.wasm", MODULE);
     write(folder.path(), "x.yaml", &spec("x"));
     let listed = json!({ "team": "a", "name": "x", "revision": 1, "module": "sha256:0", "state": "running", "lag": null,
         "changed_at": "2026-01-01T00:00:00Z" });

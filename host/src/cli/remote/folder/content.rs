@@ -21,6 +21,8 @@ use super::walk::spec_files;
 pub const FILE: &str = "folder.yaml";
 /// Largest file of specs; a host has a limit of its own for each.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The first bytes of every module.
+const WASM_MAGIC: &[u8] = b"\0asm";
 /// Most specs of a folder.
 const SPECS_MAX: usize = 1000;
 
@@ -223,6 +225,12 @@ impl LocalSource {
             }
         }
         let LocalModule { bytes, signature } = source.read(None, &id.team, registry)?;
+        // A proposed change of the folder may name any file of the machine that plans or applies it: nothing of it is told.
+        if let ModuleSource::File(path) = &source
+            && !bytes.starts_with(WASM_MAGIC)
+        {
+            return Err(Error::folder(path, "is no WebAssembly module"));
+        }
         let digest = Digest::of(&bytes);
         Ok((Self { source, bytes: bytes.len() as u64, signature }, digest))
     }
