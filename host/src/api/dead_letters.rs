@@ -11,16 +11,18 @@ use utoipa::IntoParams;
 
 use crate::api_types::{DeadLetterList, Form, JsonOrText, Line, RecordContent, RecordOut};
 use crate::model::codes::Code;
-use crate::model::names::TransformId;
+use crate::model::names::{TopicName, TransformId};
+use crate::model::topic_rights::TopicUse;
+use crate::ports::LogError;
 
 use super::access::Caller;
 use super::deployments::find_understood;
-use super::newest::{NewestError, newest};
+use super::newest::{InputRecord, NewestError, newest};
 use super::openapi::NoTransform;
 use super::problem::Refusal;
 use super::redaction::Sight;
 use super::request::{Id, Params};
-use super::shared::{AppState, blocking};
+use super::shared::{AppState, Shared, blocking};
 
 /// Default number of dead letters.
 const LIMIT_DEFAULT: usize = 50;
@@ -38,8 +40,9 @@ pub struct DeadLetterParams {
 
 /// Show the newest dead letters of a transform.
 ///
-/// Each is the failed record as it was; its headers `sandbar.error.*` have the reason and the place. A caller without the role
-/// `data` in the team that owns a redacted topic sees the records masked.
+/// Each is the failed record as it was; its headers `sandbar.error.*` have the reason and the place. The answer has as many as
+/// fit in 8 MiB (`records_bytes_max`). A caller without the role `data` in the team that owns a redacted topic sees the records
+/// masked.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/dead-letters", tag = "transforms", params(Id, DeadLetterParams),
     responses((status = 200, description = "The newest last", body = DeadLetterList),
         NoTransform,
@@ -59,36 +62,69 @@ pub async fn list(
         let message = format!("is {limit}, but must be 1 to {} (trial_records_max)", limits.trial_records_max);
         return Err(Refusal::of_field(Code::Query, "limit", message));
     }
-    let permit = shared.lookups.take_for(&id.team).await?;
-    let log = shared.state.log_of(&id.team);
+    let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+    let topic = spec.dead_letter_topic;
+    // A spec whose failed records have another way may name a topic of others: nothing of that is told.
+    let is_own = shared.state.teams.topic_rights().check(&id, TopicUse::Write, &topic).is_ok();
+    let found = if is_own { newest_of(&shared, &id, &topic, limit).await? } else { Vec::new() };
+    let permit = shared.pages.take().await?;
     blocking(move || {
         let _held = permit;
-        let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let topic = spec.dead_letter_topic;
-        let deadline = Instant::now() + limits.logs_time;
-        let topics = [topic.clone()];
-        let found = match newest(&*log, &topics, (limit, limits.records_bytes_max), deadline) {
-            Ok(found) => found,
-            // Where records are never dead-lettered, there may be no topic.
-            Err(NewestError::Log(crate::ports::LogError::NoTopic(_))) => Vec::new(),
-            Err(NewestError::Log(error)) => return Err(error.into()),
-            Err(NewestError::Time(progress)) => {
-                let seconds = limits.logs_time.as_secs();
-                return Err(Refusal::new(Code::LogsTime, format!("{progress} when {seconds} s were over (logs_time)")));
-            }
-        };
-        let mut is_redacted = false;
-        let mut records: Vec<Box<RawValue>> = Vec::new();
-        for found in found {
-            let mut shown = RecordOut::of(found.partition.partition, found.record, Form::Text);
-            if is_of(&id, &shown.content) {
-                is_redacted |= sight.dead_letter(topic.as_str(), &mut shown.content);
-                records.push(serde_json::value::to_raw_value(&shown).expect("a record is plain data"));
-            }
-        }
-        Ok(Json(DeadLetterList { topic: Line::of(&topic), records, redacted: is_redacted }).into_response())
+        Ok(Json(page(&id, &topic, found, &sight, limits.records_bytes_max)).into_response())
     })
     .await
+}
+
+/// Reads the newest records of a transform's dead-letter topic.
+async fn newest_of(shared: &Shared, id: &TransformId, topic: &TopicName, limit: usize) -> Result<Vec<InputRecord>, Refusal> {
+    let limits = shared.state.limits;
+    let permit = shared.lookups.take_for(&id.team).await?;
+    let log = shared.state.log_of(&id.team);
+    let topics = [topic.clone()];
+    blocking(move || {
+        let _held = permit;
+        let deadline = Instant::now() + limits.logs_time;
+        match newest(&*log, &topics, (limit, limits.records_bytes_max), deadline) {
+            Ok(found) => Ok(found),
+            // Where records are never dead-lettered, there may be no topic.
+            Err(NewestError::Log(LogError::NoTopic(_))) => Ok(Vec::new()),
+            Err(NewestError::Log(error)) => Err(error.into()),
+            Err(NewestError::Time(progress)) => {
+                let seconds = limits.logs_time.as_secs();
+                Err(Refusal::new(Code::LogsTime, format!("{progress} when {seconds} s were over (logs_time)")))
+            }
+        }
+    })
+    .await
+}
+
+/// Writes the dead letters of the transform: as many of the newest as `bytes_max` holds, since a byte of a record may be
+/// written as six.
+fn page(
+    id: &TransformId,
+    topic: &TopicName,
+    found: Vec<InputRecord>,
+    sight: &Sight,
+    bytes_max: usize,
+) -> DeadLetterList<Box<RawValue>> {
+    let mut redacted = false;
+    let mut records: Vec<Box<RawValue>> = Vec::new();
+    let mut bytes = 0;
+    for found in found.into_iter().rev() {
+        let mut shown = RecordOut::of(found.partition.partition, found.record, Form::Text);
+        if !is_of(id, &shown.content) {
+            continue;
+        }
+        redacted |= sight.dead_letter(topic.as_str(), &mut shown.content);
+        let written = serde_json::value::to_raw_value(&shown).expect("a record is plain data");
+        bytes += written.get().len();
+        if bytes > bytes_max && !records.is_empty() {
+            break;
+        }
+        records.push(written);
+    }
+    records.reverse();
+    DeadLetterList { topic: Line::of(topic), records, redacted }
 }
 
 /// Returns true if the dead letter is of the transform.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::deployments::Deployments;
 use crate::model::names::{TopicName, TransformId};
-use crate::model::spec::RawSpec;
+use crate::model::spec::{RawSpec, Then};
 
 /// The topics of which the content may be in something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,8 +83,9 @@ impl Deployments {
                 all.0.entry(topic).or_default().is_partial = true;
             }
             for spec in self.kept_specs(id) {
-                let Some(topic) = spec.on_error.dead_letter_topic.clone().or_else(|| default.clone()) else { continue };
-                all.0.entry(topic).or_default().add(Sources::read_by(spec));
+                if let Some(topic) = dead_letter_topic(spec, default.as_ref()) {
+                    all.0.entry(topic.clone()).or_default().add(Sources::read_by(spec));
+                }
             }
         }
         all
@@ -94,6 +95,13 @@ impl Deployments {
         let current = self.get(id).map(|current| &current.spec);
         current.into_iter().chain(self.kept(id).values().map(|revision| &revision.spec))
     }
+}
+
+/// The topic that a spec's dead letters go to. A spec whose records have another way may name any topic, with no right to it:
+/// it says nothing of what is in there.
+fn dead_letter_topic<'s>(spec: &'s RawSpec, default: Option<&'s TopicName>) -> Option<&'s TopicName> {
+    let goes_there = spec.on_error.then == Then::DeadLetter;
+    spec.on_error.dead_letter_topic.as_ref().or(default).filter(|_| goes_there)
 }
 
 #[cfg(test)]
@@ -119,6 +127,22 @@ mod tests {
         check(&[("a.dead", &["a"])], &["a.dead", "b"], &["a", "a.dead", "b"]);
         check(&[("a.dead", &["a"]), ("b.dead", &["a.dead"])], &["b.dead"], &["a", "a.dead", "b.dead"]);
         check(&[("x", &["y"]), ("y", &["x"])], &["x"], &["x", "y"]);
+    }
+
+    #[test]
+    fn only_a_policy_with_dead_letters_has_a_topic_for_them() {
+        let default: TopicName = "shop.x.dead-letter".parse().expect("valid");
+        for (on_error, expected) in [
+            (serde_json::json!({}), Some("shop.x.dead-letter")),
+            (serde_json::json!({"dead_letter_topic": "shop.dead"}), Some("shop.dead")),
+            (serde_json::json!({"then": "skip", "dead_letter_topic": "others.orders"}), None),
+            (serde_json::json!({"then": "pause", "dead_letter_topic": "others.orders"}), None),
+            (serde_json::json!({"then": "skip"}), None),
+        ] {
+            let spec: RawSpec = serde_json::from_value(serde_json::json!({"on_error": on_error})).expect("a spec");
+            let found = dead_letter_topic(&spec, Some(&default));
+            assert_eq!(found.map(TopicName::as_str), expected, "{on_error}");
+        }
     }
 
     #[test]

@@ -319,6 +319,31 @@ async fn dead_letters_have_the_rules_of_their_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_topic_that_is_not_used_says_nothing_of_the_topic() {
+    let (guarded, _folder) = start(&file(&rule(""))).await;
+    let (data, _) = guarded.token(&guarded.admin, "orders", &["data"]).await;
+    deploy(&guarded, "moved", json!({"inputs": ["shop.restocks"]})).await;
+    // These have no dead letters. They name topics of others, and would else make all that comes from there look like theirs.
+    for (name, then, input, topic) in [
+        ("skips", "skip", "shop.orders", "shop.restocks"),
+        ("pauses", "pause", "shop.orders", "shop.restocks"),
+        ("spies", "skip", "shop.restocks", "shop.orders"),
+    ] {
+        let on_error = json!({"then": then, "dead_letter_topic": topic});
+        deploy(&guarded, name, json!({"inputs": [input], "on_error": on_error})).await;
+    }
+    let letter = sample("shop.restocks");
+    assert_eq!(tail(&guarded, &data, "moved", &letter).await, letter);
+    // Nor is a topic read for them that the team may not write.
+    let headers = vec![("sandbar.error.transform".to_owned(), Some(b"orders/spies".to_vec()))];
+    let record = LogRecord { offset: 0, timestamp: 1, key: None, value: Some(b"{}".to_vec()), headers };
+    guarded.host.log.append(&"shop.orders".parse().expect("valid"), Some(0), vec![record]).expect("written");
+    let path = "/v1/teams/orders/transforms/spies/dead-letters";
+    let found = guarded.ask(&guarded.admin, "GET", path).await.expect(200);
+    assert_eq!(found["records"], json!([]), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_over_moved_dead_letters_has_the_rules_of_their_source() {
     let (guarded, _folder) = start(&file(&rule(""))).await;
     deploy(&guarded, "moved", json!({"inputs": ["shop.restocks"]})).await;
