@@ -35,6 +35,8 @@ struct Parts {
     /// The newest view. Readers wait for the next one here.
     current: watch::Sender<Arc<FlowSnapshot>>,
     last: Mutex<Last>,
+    /// Locked for moments only: requests read them on the threads that serve all.
+    histories: Mutex<Histories>,
     /// The number of readers of each caller that has some.
     readers: Mutex<BTreeMap<String, usize>>,
     metrics: HttpMetrics,
@@ -43,11 +45,16 @@ struct Parts {
 /// The work of earlier turns.
 #[derive(Default)]
 struct Last {
-    histories: BTreeMap<TransformId, History>,
     topics: BTreeMap<TransformId, ((u64, Timestamp), Topics)>,
-    point_at: Option<(Instant, Timestamp)>,
     view_at: Option<Instant>,
     version: u64,
+}
+
+/// The last minutes of all transforms.
+#[derive(Default)]
+struct Histories {
+    by_id: BTreeMap<TransformId, History>,
+    point_at: Option<(Instant, Timestamp)>,
 }
 
 /// The flow at one moment.
@@ -83,7 +90,8 @@ impl FlowRecorder {
     pub fn new(metrics: HttpMetrics) -> Self {
         let nothing = FlowSnapshot { at: Timestamp(0), transforms: BTreeMap::new() };
         let (current, _) = watch::channel(Arc::new(nothing));
-        let parts = Parts { current, last: Mutex::default(), readers: Mutex::default(), metrics };
+        let parts =
+            Parts { current, last: Mutex::default(), histories: Mutex::default(), readers: Mutex::default(), metrics };
         Self { parts: Arc::new(parts) }
     }
 
@@ -121,7 +129,8 @@ impl FlowRecorder {
         let mut last = self.parts.last.lock();
         let at = Timestamp::now();
         let now = Instant::now();
-        let takes_point = last.point_at.is_none_or(|(point, _)| now.duration_since(point) >= POINT);
+        let takes_point = self.is_point_due(now);
+        let mut points = Vec::new();
         let members = runtime.members();
         let previous = self.current();
         let mut transforms = BTreeMap::new();
@@ -132,16 +141,15 @@ impl FlowRecorder {
             let topics = last.topics(deployment);
             let view = view::transform(deployment, topics, &runtime.statuses(id), &members);
             if takes_point {
-                last.histories.entry(id.clone()).or_default().push(Point::of(view.lag, view.activity.as_ref()));
+                points.push((id.clone(), Point::of(view.lag, view.activity.as_ref())));
             }
             if let Some(entry) = entry(&view, previous.transforms.get(id), last.version) {
                 transforms.insert(id.clone(), entry);
             }
         }
-        last.histories.retain(|id, _| transforms.contains_key(id));
         last.topics.retain(|id, _| transforms.contains_key(id));
         if takes_point {
-            last.point_at = Some((now, at));
+            self.parts.histories.lock().add(points, (now, at));
         }
         last.view_at = Some(now);
         self.parts.current.send_replace(Arc::new(FlowSnapshot { at, transforms }));
@@ -172,14 +180,14 @@ impl FlowRecorder {
 
     /// The last minutes of a transform.
     pub fn history(&self, id: &TransformId) -> HistoryView {
-        let last = self.parts.last.lock();
-        let until = last.point_at.map_or(Timestamp(0), |(_, at)| at);
-        last.histories.get(id).map_or_else(HistoryView::default, |history| history.view(until))
+        let histories = self.parts.histories.lock();
+        let until = histories.point_at.map_or(Timestamp(0), |(_, at)| at);
+        histories.by_id.get(id).map_or_else(HistoryView::default, |history| history.view(until))
     }
 
     /// The last minutes of a transform, in the short form.
     pub fn recent(&self, id: &TransformId) -> Option<FlowRecent> {
-        self.parts.last.lock().histories.get(id).map(|history| history.recent(id))
+        self.parts.histories.lock().by_id.get(id).map(|history| history.recent(id))
     }
 
     fn is_read(&self) -> bool {
@@ -187,7 +195,7 @@ impl FlowRecorder {
     }
 
     fn is_point_due(&self, now: Instant) -> bool {
-        self.parts.last.lock().point_at.is_none_or(|(point, _)| now.duration_since(point) >= POINT)
+        self.parts.histories.lock().point_at.is_none_or(|(point, _)| now.duration_since(point) >= POINT)
     }
 }
 
@@ -214,6 +222,21 @@ impl Last {
                 topics
             }
         }
+    }
+}
+
+// === impl Histories ===
+
+impl Histories {
+    /// Adds a point of each transform that there is, and forgets the others.
+    fn add(&mut self, points: Vec<(TransformId, Point)>, at: (Instant, Timestamp)) {
+        let mut before = std::mem::take(&mut self.by_id);
+        for (id, point) in points {
+            let mut history = before.remove(&id).unwrap_or_default();
+            history.push(point);
+            self.by_id.insert(id, history);
+        }
+        self.point_at = Some(at);
     }
 }
 
