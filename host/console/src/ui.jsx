@@ -74,7 +74,8 @@ export function ProblemBox({ problem, children }) {
 /** The command that does the same as the view or the button beside it. */
 export function Command({ children }) {
   const [isCopied, setCopied] = useState(false);
-  const text = [children].flat().join("");
+  // A name may come from the address, which anybody may have written: a shell must not take a part of it for a command.
+  const text = visible([children].flat().join(""));
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);

@@ -121,7 +121,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
       <Verdict verdict={verdict} known={known} />
       {trial && <Trial report={trial} />}
       <Command>{`sandbar deploy -f transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>
-      {hasName && <Command>{`sandbar test ${id} --live 20 --spec transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>}
+      {hasName && <Command>{`sandbar test ${quoted(id)} --live 20 --spec transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>}
     </section>
   );
 }

@@ -1,7 +1,7 @@
 // The start: the whole flow at a glance, as a graph or as a list.
 
 import { useMemo } from "preact/hooks";
-import { compact, millis, plural, rate, visible } from "../format.js";
+import { compact, millis, plural, quoted, rate, visible } from "../format.js";
 import { useFlow, useRoute, useTransform } from "../hooks.js";
 import { setQuery, transformLink } from "../router.js";
 import { flow as store, health } from "../store.js";
@@ -62,7 +62,7 @@ export function Flow() {
           {selected && view === "graph" && <Beside node={selected} all={all} close={() => select(null)} />}
         </div>
       )}
-      <Command>{team ? `sandbar list ${team}` : "sandbar list"}</Command>
+      <Command>{team ? `sandbar list ${quoted(team)}` : "sandbar list"}</Command>
     </section>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { follow, path } from "../api.js";
-import { cut, moment, visible } from "../format.js";
+import { cut, moment, quoted, visible } from "../format.js";
 import { Check, Command, Filter, ProblemBox } from "../ui.jsx";
 
 const KEPT_MAX = 2000;
@@ -79,7 +79,7 @@ export function Logs({ id }) {
           </li>
         ))}
       </ol>
-      <Command>sandbar logs {id} -f{level === "debug" ? "" : ` --level ${level}`}</Command>
+      <Command>sandbar logs {quoted(id)} -f{level === "debug" ? "" : ` --level ${level}`}</Command>
     </section>
   );
 }

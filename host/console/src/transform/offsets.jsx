@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { change, get, path, send } from "../api.js";
-import { count, visible } from "../format.js";
+import { count, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Command, Confirm, Loaded, ProblemBox } from "../ui.jsx";
@@ -49,7 +49,7 @@ export function Offsets({ id, transform }) {
           </div>
         )}
       </Loaded>
-      <Command>sandbar offsets get {id}</Command>
+      <Command>sandbar offsets get {quoted(id)}</Command>
       <Move id={id} transform={transform} done={offsets.reload} />
     </section>
   );
@@ -112,7 +112,7 @@ function Move({ id, transform, done }) {
       </div>
       <ProblemBox problem={problem} />
       {isCurrent && <Plan plan={plan} />}
-      <Command>{`sandbar offsets set ${id} --to ${word} --dry-run`}</Command>
+      <Command>{`sandbar offsets set ${quoted(id)} --to ${word} --dry-run`}</Command>
       {asked && (
         <Confirm
           title={`Move ${id}?`}

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { bytes, compact, count, millis, nanos, parseBytes, rate, visible } from "../format.js";
+import { bytes, compact, count, millis, nanos, parseBytes, quoted, rate, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { flow, hostNow } from "../store.js";
 import { Ago, Code, Command, Filter, Loading, Mark, ProblemBox, SortHead, sorted } from "../ui.jsx";
@@ -166,7 +166,7 @@ function Partitions({ id, status }) {
       )}
       {omitted > 0 && <p class="quiet">{count(omitted)} more partitions are summed up by their hosts: a status has a limit.</p>}
       <p class="quiet">{placed(status.value.placement)}</p>
-      <Command>sandbar status {id}</Command>
+      <Command>sandbar status {quoted(id)}</Command>
     </section>
   );
 }

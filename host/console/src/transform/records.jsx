@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { exact, follow, path } from "../api.js";
-import { content, visible } from "../format.js";
+import { content, quoted, visible } from "../format.js";
 import { reason } from "../session.js";
 import { Ago, Check, Code, Command, Filter, ProblemBox } from "../ui.jsx";
 import { InputAndOutputs, textOf } from "./record.jsx";
@@ -65,7 +65,7 @@ export function Records({ id }) {
           </li>
         ))}
       </ol>
-      <Command>sandbar tail {id} -f</Command>
+      <Command>sandbar tail {quoted(id)} -f</Command>
     </section>
   );
 }

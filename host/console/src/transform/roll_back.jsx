@@ -1,11 +1,12 @@
 // The question before a rollback.
 
 import { change, path } from "../api.js";
+import { quoted } from "../format.js";
 import { Confirm } from "../ui.jsx";
 
 /** A rollback, to the revision before or to a given one. */
 export function RollBack({ id, from, to, close }) {
-  const command = to ? `sandbar rollback ${id} --to ${to}` : `sandbar rollback ${id}`;
+  const command = `sandbar rollback ${quoted(id)}${to ? ` --to ${to}` : ""}`;
   const body = to ? { revision: to } : {};
   return (
     <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body)}>

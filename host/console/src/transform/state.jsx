@@ -63,7 +63,7 @@ function LookUp({ id, stores }) {
       setProblem(refused);
     }
   };
-  const command = `sandbar state get ${id} ${store} ${quoted(key || "KEY")}${recordKey ? ` --record-key ${quoted(recordKey)}` : ""}`;
+  const command = `sandbar state get ${quoted(id)} ${quoted(store)} ${quoted(key || "KEY")}${recordKey ? ` --record-key ${quoted(recordKey)}` : ""}`;
   return (
     <>
       <form class="row tools" onSubmit={lookUp}>

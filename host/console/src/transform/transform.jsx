@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { change, get, path } from "../api.js";
-import { visible } from "../format.js";
+import { quoted, visible } from "../format.js";
 import { useCaller, useFlow, useLoad, useTransform } from "../hooks.js";
 import { link, transformLink } from "../router.js";
 import { reason } from "../session.js";
@@ -140,7 +140,7 @@ function Verb({ verb, id, transform, close }) {
   const [label, words] = VERBS[verb];
   const partitions = Object.values(transform.partitions).reduce((sum, number) => sum + number, 0);
   return (
-    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${id}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
+    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${quoted(id)}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
       <p>{words}</p>
       <p class="quiet">
         {partitions} partitions on {transform.hosts} hosts
