@@ -149,12 +149,19 @@ pub fn signature_path(module: &Path) -> PathBuf {
     path.into()
 }
 
+fn not_a_file() -> std::io::Error {
+    std::io::Error::other("is no plain file")
+}
+
 /// Reads a signature.
 pub fn read_signature(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let mut text = Vec::new();
-    let opened = std::fs::File::open(path);
-    let read = opened.and_then(|file| file.take(ENVELOPE_BYTES_MAX as u64 + 1).read_to_end(&mut text));
+    // To open a pipe would wait for its writer.
+    let is_file = std::fs::metadata(path).and_then(|found| if found.is_file() { Ok(()) } else { Err(not_a_file()) });
+    let read = is_file
+        .and_then(|()| std::fs::File::open(path))
+        .and_then(|file| file.take(ENVELOPE_BYTES_MAX as u64 + 1).read_to_end(&mut text));
     read.map_err(|error| {
         Error::file(path, error).with_hint("`sandbar sign` makes the signature; --signature names another file")
     })?;

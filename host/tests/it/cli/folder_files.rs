@@ -88,6 +88,8 @@ fn hostile_files_are_refused() {
     check(device, &["error[E090]", "/dev/zero: is no plain file"]);
     let secret = |folder: &Path| write(folder, "x.yaml", &spec("x").replace("module.wasm", "/etc/hostname"));
     check(secret, &["error[E090]", "/etc/hostname: is no WebAssembly module"]);
+    let signature = |folder: &Path| symlink("/etc/hostname", folder.join("module.wasm.sig")).expect("linked");
+    check(signature, &["error[E090]", "module.wasm.sig: is no signature"]);
     let large = |folder: &Path| write(folder, "x.yaml", &"# long\n".repeat(1 << 18));
     check(large, &["error[E090]", "has more than 1048576 bytes"]);
     let aliases = |folder: &Path| write(folder, "x.yaml", "a: &x [1]\nb: *x\n");

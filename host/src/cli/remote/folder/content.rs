@@ -7,10 +7,12 @@ use serde::Deserialize;
 
 use crate::model::codes::Code;
 use crate::model::names::{Digest, FolderName, TransformId};
+use crate::model::signature::Envelope;
 use crate::model::spec::labels::{APPLIED, FOLDER, is_reserved};
 use crate::model::spec::{Problem, RawSpec, Spec};
 use crate::model::yaml;
 
+use super::super::super::author::signature_path;
 use super::super::super::error::{Error, Kind, Result};
 use super::super::manifest::{LocalModule, Manifest, ModuleSource, read_within};
 use super::super::registry::RegistryArgs;
@@ -225,11 +227,8 @@ impl LocalSource {
             }
         }
         let LocalModule { bytes, signature } = source.read(None, &id.team, registry)?;
-        // A proposed change of the folder may name any file of the machine that plans or applies it: nothing of it is told.
-        if let ModuleSource::File(path) = &source
-            && !bytes.starts_with(WASM_MAGIC)
-        {
-            return Err(Error::folder(path, "is no WebAssembly module"));
+        if let ModuleSource::File(path) = &source {
+            check_kinds(path, &bytes, signature.as_deref())?;
         }
         let digest = Digest::of(&bytes);
         Ok((Self { source, bytes: bytes.len() as u64, signature }, digest))
@@ -246,4 +245,16 @@ impl LocalSource {
         }
         Ok(bytes)
     }
+}
+
+/// Refuses files that are no module or no signature. A proposed change of the folder may name any file of the machine that
+/// plans or applies it: nothing of such a file is sent or told.
+fn check_kinds(path: &Path, module: &[u8], signature: Option<&[u8]>) -> Result<()> {
+    if !module.starts_with(WASM_MAGIC) {
+        return Err(Error::folder(path, "is no WebAssembly module"));
+    }
+    if signature.is_some_and(|signature| Envelope::parse(signature).is_err()) {
+        return Err(Error::folder(&signature_path(path), "is no signature"));
+    }
+    Ok(())
 }
