@@ -97,8 +97,8 @@ impl Deployments {
     }
 }
 
-/// The topic that a spec's dead letters go to. A spec whose records have another way may name any topic, with no right to it:
-/// it says nothing of what is in there.
+/// The topic that a spec's dead letters go to. A spec whose failed records have another way may name any topic, with no right
+/// to it: nothing follows for the records in that topic.
 fn dead_letter_topic<'s>(spec: &'s RawSpec, default: Option<&'s TopicName>) -> Option<&'s TopicName> {
     let goes_there = spec.on_error.then == Then::DeadLetter;
     spec.on_error.dead_letter_topic.as_ref().or(default).filter(|_| goes_there)

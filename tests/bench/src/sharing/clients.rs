@@ -16,6 +16,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a shared transaction waits for the records of other transforms.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// Time between two looks for deliveries.
+const DELIVERY_LOOK: Duration = Duration::from_millis(1);
+
 /// A record that a transform has read, as its transaction needs it.
 struct Read {
     transform: usize,
@@ -120,7 +123,9 @@ fn send(producer: &BaseProducer, shape: Shape, transform: usize, value: &[u8]) -
 /// Commits the records, and the offsets of each group under its membership (KIP-447).
 fn end(producer: &BaseProducer, reads: &[Read]) -> anyhow::Result<()> {
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        // A poll with less than a millisecond left does not wait at all.
+        std::thread::sleep(DELIVERY_LOOK);
+        producer.poll(Duration::ZERO);
     }
     for read in reads {
         resumed(|| producer.send_offsets_to_transaction(&read.offsets, &read.group, CALL_TIMEOUT))?;
@@ -159,7 +164,7 @@ fn producer(brokers: &str, id: &str) -> anyhow::Result<BaseProducer> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("transactional.id", format!("sharing-{id}"))
-        .set("linger.ms", "5")
+        .set("linger.ms", "0")
         .set("compression.type", "lz4")
         .create()?;
     resumed(|| producer.init_transactions(CALL_TIMEOUT))?;

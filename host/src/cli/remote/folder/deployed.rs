@@ -46,9 +46,9 @@ pub struct Labelled {
 /// The deployed transforms that a folder has to do with.
 #[derive(Debug, Default)]
 pub struct Cluster {
-    /// Those that the folder has specs for.
+    /// The transforms that the folder has specs for.
     pub deployed: BTreeMap<TransformId, Deployed>,
-    /// Those that carry the folder's label, in the order of their names.
+    /// The transforms that carry the folder's label, in the order of their names.
     pub labelled: Vec<Labelled>,
 }
 
