@@ -153,9 +153,7 @@ fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Dig
     let live = latest.filter(|latest| latest.desired != Desired::Deleted);
     let known = live.filter(|live| live.module == module).and_then(|live| live.signature.clone());
     let signature = request.signature.as_ref().map(|signature| signature.envelope.clone()).or(known);
-    // The first output is the default of a message that names none, so their order is content.
-    let is_same_spec = |live: &Deployment| live.spec == spec && live.spec.outputs.keys().eq(spec.outputs.keys());
-    let is_same = |live: &&Deployment| live.module == module && is_same_spec(live) && live.signature == signature;
+    let is_same = |live: &&Deployment| live.module == module && live.spec.is_same(&spec) && live.signature == signature;
     if let Some(live) = live.filter(is_same) {
         return ChangeResult { deployment: live.clone(), outcome: Outcome::Unchanged };
     }

@@ -80,6 +80,14 @@ pub struct RawSpec {
     pub hosts: Option<Hosts>,
 }
 
+impl RawSpec {
+    /// Returns true if another spec has the same content, so that it makes no revision. The first output is the default of a
+    /// message that names none: their order is content, which equality leaves out.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self == other && self.outputs.keys().eq(other.outputs.keys())
+    }
+}
+
 /// One store of a transform. There is one for each partition number of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping, such as {ttl: 30days}")]

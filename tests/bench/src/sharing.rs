@@ -2,7 +2,7 @@
 //!
 //! TRANSFORMS (200) groups read one topic, and each writes what it reads to an output of its own, exactly once. The shapes
 //! ([`Shape`]) differ in who has a consumer and a producer. The phases and figures are those of `sandbar-bench many`: a
-//! silence, then 2 records a second. docs/adr/0031 has the figures and what follows of them.
+//! silence, then 2 records a second. docs/adr/0031 has the figures and the conclusions.
 //!
 //! SECONDS (20) is the length of each phase. QUICK=1 measures 60 transforms for 10 s.
 

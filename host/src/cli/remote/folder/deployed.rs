@@ -12,7 +12,6 @@ use super::super::super::error::{Error, Kind, Result};
 use super::super::client::Response;
 use super::super::session::{Session, route};
 use super::content::Desired;
-use super::difference::is_same;
 use super::rate::at_rate;
 
 /// A deployed transform of the folder's specs.
@@ -103,7 +102,7 @@ impl Deployed {
             Err(error) => return Err(error.in_place(id)),
         };
         let spec = view.spec.to_spec().map_err(|reason| newer(id, &reason))?;
-        let history = if is_same(&spec, &want.spec) { Vec::new() } else { revisions(session, id)? };
+        let history = if spec.is_same(&want.spec) { Vec::new() } else { revisions(session, id)? };
         Ok(Some(Self { id: id.clone(), revision: view.revision, spec, history }))
     }
 

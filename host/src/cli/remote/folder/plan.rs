@@ -5,7 +5,7 @@ use crate::model::spec::labels::APPLIED;
 
 use super::content::Desired;
 use super::deployed::{Cluster, Deployed, Labelled, PastRevision};
-use super::difference::{Difference, differences, is_same, set_fields};
+use super::difference::{Difference, differences, set_fields};
 use super::fingerprint::fingerprint;
 
 /// All changes, in the order of the names; those of transforms that left the folder come last.
@@ -92,7 +92,7 @@ pub fn plan<'a>(folder: &'a FolderName, desired: &'a [Desired], cluster: &'a Clu
 fn compare<'a>(folder: &FolderName, to: &'a Desired, found: &'a Deployed, takes_over: bool) -> Change<'a> {
     let own = folder.as_str();
     let revision = found.revision;
-    if is_same(&found.spec, &to.spec) {
+    if found.spec.is_same(&to.spec) {
         return Change::Unchanged { id: &to.id, revision };
     }
     let origin = match found.folder() {
