@@ -2,10 +2,15 @@
 # Runs all tests. A test binary that prints nothing for SANDBAR_TEST_QUIET_SECONDS (600) hangs: its tests without a result
 # and its threads are told, it is killed, and the other binaries still run. Without this a hang uses up the time of CI, and
 # nobody learns which test it was.
+#
+# A test whose only complaint is a deadline that passed ("not within ...", tests/harness/src/wait.rs) runs again, twice and
+# alone. It counts as passed if it passes both times, and is told at the end as FLAKY. A wrong value never runs again, and of
+# more than SANDBAR_TEST_AGAIN_MAX (3) failed tests none does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 quiet_max=${SANDBAR_TEST_QUIET_SECONDS:-600}
+again_max=${SANDBAR_TEST_AGAIN_MAX:-3}
 # The tests end to end wait for brokers and hosts most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
 folder=$(mktemp -d)
@@ -50,4 +55,42 @@ if [[ -f "$folder/hangs" ]]; then
     cat "$folder/hangs"
     exit 1
 fi
-exit "$status"
+((status != 0)) || exit 0
+
+# Each failed test, as "late|wrong TARGET... NAME". libtest prints a section for each with its panic, and cargo the arguments
+# for its binary after the summary. A binary that fails without such a section has "wrong" and no name.
+failed() {
+    awk '
+        /^---- .* stdout ----$/ { name = $2; kind[name] = "wrong"; if (!(name in seen)) { seen[name] = 1; names[++count] = name } }
+        name != "" && /^[^ ].*: not within [0-9.]+m?s; the last word was: / && !panicked[name]++ { kind[name] = "late" }
+        name != "" && /^thread .* panicked at / && threads[name]++ { kind[name] = "wrong"; panicked[name] = 1 }
+        /^failures:$/ { name = "" }
+        /^error: (test|doctest) failed, to rerun pass `/ {
+            target = $0
+            sub(/^[^`]*`(-p [^ ]+ )?/, "", target)
+            sub(/`$/, "", target)
+            if (count == 0) print "wrong", target
+            for (i = 1; i <= count; i++) print kind[names[i]], target, names[i]
+            count = 0
+            delete seen
+        }
+    ' "$folder/output"
+}
+
+mapfile -t failed < <(failed)
+if ((${#failed[@]} == 0 || ${#failed[@]} > again_max)) || printf '%s\n' "${failed[@]}" | grep -q '^wrong'; then
+    exit "$status"
+fi
+flaky=()
+for test in "${failed[@]}"; do
+    read -ra words <<<"$test"
+    name=${words[-1]}
+    target=("${words[@]:1:${#words[@]}-2}")
+    for run in 1 2; do
+        echo "test.sh: $name passed its deadline: run $run alone"
+        cargo test --workspace "${target[@]}" -- --exact "$name" >"$folder/again" 2>&1 || { cat "$folder/again"; exit 1; }
+        grep -q '^test result: ok. 1 passed' "$folder/again" || { cat "$folder/again"; exit 1; }
+    done
+    flaky+=("$name")
+done
+printf 'test.sh: FLAKY, passed its deadline beside others and passed twice alone: %s\n' "${flaky[@]}"
