@@ -27,6 +27,7 @@ mod deployments;
 mod encoding;
 mod error;
 mod history;
+mod kept_writer;
 pub(crate) mod manifests;
 mod materialized_topic;
 mod modules;

@@ -213,6 +213,7 @@ impl Writers {
         if !offsets.is_empty() {
             writer.commit_with_offsets(&[], group, offsets)?;
         }
-        Ok(self.record.commit(&[record])?)
+        self.record.commit(&[record])?;
+        Ok(())
     }
 }

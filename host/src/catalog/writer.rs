@@ -6,11 +6,11 @@
 //! again: the new turn finds the records of the last one by the key of the request, so nothing is written twice.
 //! Turns of one host wait for each other; hosts wait longer each time, so that one of them gets through. Changes that wait
 //! for a turn of this host share the next one: they are decided in their order, and committed together.
+//! [`Turns`] keep the right to write for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tracing::debug;
 
 use crate::audit::AuditLog;
@@ -19,7 +19,7 @@ use crate::model::names::{ClusterName, Digest, TopicName, TransformId};
 use crate::model::random::random_u64;
 use crate::model::revision::{Deployment, Outcome};
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, PartitionWrite};
+use crate::ports::{ExclusiveError, Log, LogError, LogRecord, PartitionWrite};
 use crate::telemetry::metrics::Metrics;
 
 use super::change::{ChangeResult, Request, SEEN_TIMEOUT};
@@ -28,6 +28,7 @@ use super::collector::unused;
 use super::control_topic::check_topic;
 use super::deployments::Deployments;
 use super::error::CatalogError;
+use super::kept_writer::{KeptWriter, Turn, Turns};
 use super::materialized_topic::MaterializedTopic;
 use super::modules::{MANIFESTS, Modules};
 
@@ -47,7 +48,7 @@ pub struct Writer {
     metrics: Metrics,
     /// Changes that wait for a turn.
     queue: ChangeQueue,
-    turn: Mutex<()>,
+    turns: Turns,
 }
 
 /// The error of a turn that ended without an answer, classed by its remedy.
@@ -81,12 +82,12 @@ impl Writer {
         let audit = AuditLog::new(log.clone(), cluster);
         let transactional_id = format!("sandbar.{cluster}.ctl");
         let queue = ChangeQueue::new(metrics.catalog.clone());
-        Self { log, topic, transactional_id, audit, metrics, queue, turn: Mutex::new(()) }
+        Self { log, topic, transactional_id, audit, metrics, queue, turns: Turns::default() }
     }
 
     /// One past the last committed record.
     pub fn end_offset(&self) -> Result<i64, LogError> {
-        Ok(self.log.offsets(&self.topic, 0)?.1)
+        self.log.written_end(&self.topic, 0)
     }
 
     /// Carries out a request, once.
@@ -100,7 +101,7 @@ impl Writer {
         let started = Instant::now();
         let own = self.queue.add(id, request);
         let result = {
-            let _turn = self.turn.lock();
+            let mut turn = self.turns.wait();
             // Perhaps the turn before this one carried it out.
             while !own.is_answered() {
                 let together = self.queue.take();
@@ -108,7 +109,8 @@ impl Writer {
                     // The thread that had taken it panicked, after it was sent or before.
                     own.answer(Err(CatalogError::Unseen));
                 }
-                Turns { writer: self, deployments, modules }.run(&together, Instant::now() + CHANGE_TIME_MAX);
+                let mut batch = Batch { writer: self, turn: &mut turn, deployments, modules };
+                batch.run(&together, Instant::now() + CHANGE_TIME_MAX);
             }
             own.into_answer()
         };
@@ -127,13 +129,20 @@ impl Writer {
 
 impl Writer {
     /// From here on nobody else changes the catalog, or this host's commit fails; all changes before are seen.
-    fn acquire(&self, deployments: &MaterializedTopic<Deployments>) -> Result<Box<dyn ExclusiveWriter>, TurnError> {
+    fn acquire(
+        &self,
+        kept: Option<KeptWriter>,
+        deployments: &MaterializedTopic<Deployments>,
+    ) -> Result<KeptWriter, TurnError> {
         let Self { log, topic, transactional_id, .. } = self;
         check_topic(&**log, topic, 1, true)?;
-        let exclusive = log.exclusive(transactional_id)?;
-        let end_offset = exclusive.end_offset(topic, 0)?;
+        let writer = match kept {
+            Some(kept) => kept,
+            None => KeptWriter::new(log.exclusive(transactional_id)?),
+        };
+        let end_offset = writer.end_offset(topic, 0)?;
         if deployments.wait_for(end_offset, SEEN_TIMEOUT) {
-            return Ok(exclusive);
+            return Ok(writer);
         }
         Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into())
     }
@@ -147,14 +156,14 @@ impl Writer {
         now: Timestamp,
         retention: Duration,
     ) -> Result<Vec<Digest>, CatalogError> {
-        let _turn = self.turn.lock();
-        let collect = || -> Result<Vec<Digest>, TurnError> {
-            let exclusive = self.acquire(deployments)?;
+        let mut turn = self.turns.wait();
+        let mut collect = || -> Result<Vec<Digest>, TurnError> {
+            let writer = self.acquire(turn.take(), deployments)?;
             modules.catch_up()?;
             let unused = unused(&deployments.current(), &modules.current().stored, now, retention);
             if !unused.is_empty() {
                 let records = modules.ends(&unused, now);
-                exclusive.commit(&[PartitionWrite { topic: modules.topic().clone(), partition: MANIFESTS, records }])?;
+                writer.commit(&[PartitionWrite { topic: modules.topic().clone(), partition: MANIFESTS, records }])?;
                 modules.catch_up()?;
             }
             Ok(unused)
@@ -170,9 +179,10 @@ impl Writer {
     }
 }
 
-/// The turns that carry out changes together.
-struct Turns<'a> {
+/// Changes that are carried out together.
+struct Batch<'a> {
     writer: &'a Writer,
+    turn: &'a mut Turn,
     deployments: &'a MaterializedTopic<Deployments>,
     modules: &'a Modules,
 }
@@ -183,9 +193,9 @@ struct Sent<'w> {
     result: ChangeResult,
 }
 
-impl Turns<'_> {
+impl Batch<'_> {
     /// Answers all of the changes.
-    fn run(&self, changes: &[Arc<QueuedChange>], deadline: Instant) {
+    fn run(&mut self, changes: &[Arc<QueuedChange>], deadline: Instant) {
         let mut failures = 0;
         loop {
             let left: Vec<&QueuedChange> = changes.iter().map(Arc::as_ref).filter(|change| !change.is_answered()).collect();
@@ -220,8 +230,8 @@ impl Turns<'_> {
 
     /// Decides the changes in their order, each on all before it, and commits them in one transaction. Those that there is
     /// no room for are left.
-    fn turn(&self, changes: &[&QueuedChange]) -> Result<(), TurnError> {
-        let exclusive = self.writer.acquire(self.deployments)?;
+    fn turn(&mut self, changes: &[&QueuedChange]) -> Result<(), TurnError> {
+        let writer = self.writer.acquire(self.turn.take(), self.deployments)?;
         if changes.iter().any(|change| change.needs_module()) {
             // From here on no other host can delete the module without fencing this one, and then the commit fails.
             self.modules.catch_up()?;
@@ -250,15 +260,15 @@ impl Turns<'_> {
             }
         }
         if !sent.is_empty() {
-            self.commit(exclusive, records, &entries, sent)?;
+            self.commit(writer, records, &entries, sent)?;
         }
         answers.into_iter().for_each(|(change, answer)| change.answer(answer));
         Ok(())
     }
 
     fn commit(
-        &self,
-        exclusive: Box<dyn ExclusiveWriter>,
+        &mut self,
+        writer: KeptWriter,
         records: Vec<LogRecord>,
         entries: &[AuditEntry],
         sent: Vec<Sent<'_>>,
@@ -268,8 +278,8 @@ impl Turns<'_> {
             writes.push(self.writer.audit.write(entries));
         }
         sent.iter().for_each(|Sent { change, result }| change.note_sent(&result.deployment));
-        match exclusive.commit(&writes) {
-            Ok(()) => {}
+        match writer.commit(&writes) {
+            Ok(writer) => self.writer.turns.keep(self.turn, writer),
             Err(ExclusiveError::Log(error)) => {
                 sent.iter().for_each(|Sent { change, .. }| change.forget_sent());
                 return Err(error.into());

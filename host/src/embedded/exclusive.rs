@@ -65,8 +65,9 @@ impl ExclusiveWriter for EmbeddedExclusive {
         Ok(self.broker.metadata().extent(id).end)
     }
 
-    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
-        self.write(writes, &[])
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {
+        self.write(writes, &[])?;
+        Ok(Some(self))
     }
 
     fn commit_with_offsets(

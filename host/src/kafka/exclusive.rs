@@ -1,9 +1,10 @@
-//! The one writer of an id over all hosts: a producer that is made, writes one transaction, and is dropped.
+//! The one writer of an id over all hosts: a producer that writes a transaction, or a few.
 //!
 //! Initialising its transactional id fences every older producer of that id, and waits until a transaction that one of them
 //! left open is over. So the high watermark that is asked for after that is past all that they will ever have written.
-//! A fresh producer for each transaction also keeps a delayed EndTxn of the last one from ending the next
-//! (librdkafka#5423): it has another epoch.
+//! A producer that was made later has another epoch, so a delayed EndTxn of the one before cannot end its transaction
+//! (librdkafka#5423). A producer is used again only if none of its EndTxn can be on its way: the end of its transaction was
+//! answered fast, and no connection was lost meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -19,16 +20,23 @@ use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, Parti
 /// Longest time of one call to a broker: shorter than elsewhere, since a whole change of the catalog waits for it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A transaction whose end took longer may have left an EndTxn on its way.
+const SLOW_END: Duration = Duration::from_secs(1);
+
 pub(super) struct KafkaExclusive {
     client: Client,
+    connection: Connection,
+    /// Of the properties that the client has.
+    generation: u64,
 }
 
 impl KafkaExclusive {
     pub fn open(connection: &Connection, id: &str) -> Result<Self, ExclusiveError> {
+        let generation = connection.generation();
         let client = connection.exclusive(id).map_err(unavailable)?;
         let deadline = Instant::now() + 2 * EXCLUSIVE_TIMEOUT;
         resumed(&client, deadline, || client.init_transactions(CALL_TIMEOUT)).map_err(before_commit)?;
-        Ok(Self { client })
+        Ok(Self { client, connection: connection.clone(), generation })
     }
 
     /// Writes records, and offsets of a group if there are any, in one transaction.
@@ -83,8 +91,13 @@ impl ExclusiveWriter for KafkaExclusive {
         Ok((high_watermark - 1).max(0))
     }
 
-    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
-        self.write(writes, None)
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {
+        let started = Instant::now();
+        let disconnects = self.client.disconnects();
+        self.write(writes, None)?;
+        let is_over = started.elapsed() < SLOW_END && self.client.disconnects() == disconnects;
+        let is_current = self.connection.generation() == self.generation;
+        Ok((is_over && is_current).then_some(self as Box<dyn ExclusiveWriter>))
     }
 
     fn commit_with_offsets(

@@ -175,9 +175,8 @@ impl Log for KafkaLog {
         wait: Duration,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
-        let page = self.readers.read(&self.connection, (topic, partition, offset), wait, bytes_max)?;
-        let (_, end_offset) = self.offsets(topic, partition)?;
-        Ok(Page { end_offset, ..page })
+        let ask_end = || Ok(self.offsets(topic, partition)?.1);
+        self.readers.read(&self.connection, (topic, partition, offset), wait, bytes_max, ask_end)
     }
 
     fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
@@ -187,6 +186,12 @@ impl Log for KafkaLog {
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         self.topics.offsets(topic, partition)
+    }
+
+    /// The last stable offset is the place after a control record: transactions of one id do not overlap.
+    fn written_end(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        let (_, end_offset) = self.offsets(topic, partition)?;
+        Ok((end_offset - 1).max(0))
     }
 
     /// Two requests to each leader, for whatever number of partitions.

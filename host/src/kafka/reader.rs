@@ -18,6 +18,10 @@ use crate::ports::{LogError, LogRecord, Page};
 const FETCH_RECORDS_MAX: usize = 1024;
 /// Bytes that a record of a page counts beside its key and value.
 const RECORD_BYTES: usize = 16;
+/// A wait for records that is shorter than this says nothing of the end: a fetch may be on its way.
+const QUIET_MIN: Duration = Duration::from_millis(200);
+/// Time after which a quiet reader asks again where its partition ends: the topic may have been cut, or made anew.
+const END_ASKED_MAX: Duration = Duration::from_secs(2);
 /// Readers that are kept for the next read; each is a client with threads of its own.
 const READERS_MAX: usize = 24;
 
@@ -45,20 +49,23 @@ struct PartitionReader {
     left: VecDeque<LogRecord>,
     /// The end of the partition, as it was seen last.
     end_seen: i64,
+    /// When a broker was asked for the end.
+    end_asked: Option<Instant>,
     buffer: FetchBuffer,
 }
 
 // === impl ReaderCache ===
 
 impl ReaderCache {
-    /// Reads a page, whose `end_offset` is left to the caller: this reader's connection is busy with the next fetch, which
-    /// waits for records.
+    /// Reads a page. `ask_end` asks another client for the end: this reader's connection is busy with the next fetch, which
+    /// waits for records. A reader that waited at the end and got nothing knows it, for a while.
     pub fn read(
         &self,
         connection: &Connection,
         (topic, partition, offset): (&TopicName, i32, i64),
         wait: Duration,
         bytes_max: usize,
+        ask_end: impl FnOnce() -> Result<i64, LogError>,
     ) -> Result<Page, LogError> {
         let kept = self.idle.lock().remove(&(topic.clone(), partition, offset)).map(|idle| idle.reader);
         let kept = kept.filter(|reader| reader.generation == connection.generation());
@@ -67,8 +74,12 @@ impl ReaderCache {
             None => PartitionReader::open(connection, topic, partition, offset).map_err(unavailable)?,
         };
         let page = reader.page(wait, bytes_max).map_err(|error| of_topic(topic, error))?;
+        let end_offset = match reader.known_end(&page, wait) {
+            Some(end_offset) => end_offset,
+            None => ask_end()?,
+        };
         self.keep((topic.clone(), partition, reader.next_offset), reader);
-        Ok(page)
+        Ok(Page { end_offset, ..page })
     }
 
     /// Keeps a reader for the next read, and drops the one that was not used for longest where there are too many.
@@ -92,8 +103,25 @@ impl PartitionReader {
         let mut list = PartitionList::new();
         list.add(topic.as_str(), partition, offset, "");
         client.assign_only(&list)?;
-        let left = VecDeque::new();
-        Ok(Self { client, generation, next_offset: offset, left, end_seen: 0, buffer: FetchBuffer::default() })
+        Ok(Self {
+            client,
+            generation,
+            next_offset: offset,
+            left: VecDeque::new(),
+            end_seen: 0,
+            end_asked: None,
+            buffer: FetchBuffer::default(),
+        })
+    }
+
+    /// The end of the partition, if nobody has to be asked for it after this page. None is noted as a question.
+    fn known_end(&mut self, page: &Page, waited: Duration) -> Option<i64> {
+        let was_quiet = page.records.is_empty() && waited >= QUIET_MIN && self.end_seen == self.next_offset;
+        let is_known = was_quiet && self.end_asked.is_some_and(|at| at.elapsed() < END_ASKED_MAX);
+        if !is_known {
+            self.end_asked = Some(Instant::now());
+        }
+        is_known.then_some(self.end_seen)
     }
 
     fn page(&mut self, wait: Duration, bytes_max: usize) -> Result<Page, RawError> {

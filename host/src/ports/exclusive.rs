@@ -32,8 +32,9 @@ pub trait ExclusiveWriter: Send {
     /// read up to there knows every record that earlier writers will ever have written.
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
 
-    /// Writes the records in one transaction: all of them, or none.
-    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError>;
+    /// Writes the records in one transaction: all of them, or none. Returns itself for the next transaction, which is fenced
+    /// if a newer writer took over meanwhile; None if nothing rules out that a request of this one is still on its way.
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError>;
 
     /// Writes records, if there are any, and commits offsets for a group in the same transaction. The group may have members.
     fn commit_with_offsets(

@@ -104,6 +104,12 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;
 
+    /// One past the last committed record of a partition to which the writers of one id write, and nobody else. Unlike the
+    /// end in [`Log::offsets`] it does not count the control record of the last transaction, of which a reader learns late.
+    fn written_end(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok(self.offsets(topic, partition)?.1)
+    }
+
     /// First and end offset of every partition of a topic (committed records), by number.
     fn bounds(&self, topic: &TopicName) -> Result<Vec<(i64, i64)>, LogError> {
         (0..self.partitions(topic)?).map(|partition| self.offsets(topic, partition)).collect()

@@ -69,7 +69,7 @@ const PROGRAMS: [Program; 16] = [
     Program { name: "restore", run: restore::run, is_in_all: true, quick: &[("KEYS", "1000000")] },
     Program { name: "fair", run: fair::run, is_in_all: true, quick: &[("SECONDS", "5"), ("ROUNDS", "1")] },
     Program { name: "many", run: many::run, is_in_all: true, quick: &[] },
-    Program { name: "sharing", run: sharing::run, is_in_all: true, quick: &[] },
+    Program { name: "sharing", run: sharing::run, is_in_all: false, quick: &[] },
     Program { name: "partitions", run: partitions::run, is_in_all: true, quick: &[] },
     Program { name: "failover", run: failover::run, is_in_all: true, quick: &[] },
     Program { name: "cold", run: cold::run, is_in_all: true, quick: &[] },

@@ -51,6 +51,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("at-least-once commits too", transactions::at_least_once),
     ("a newer session fences the older", transactions::newer_session_fences),
     ("a stale generation is refused", transactions::stale_generation_is_refused),
+    ("a writer goes on until it is fenced", transactions::writer_goes_on_until_fenced),
     ("a session may end with a rebalance unanswered", sessions::ends_unanswered),
     ("crashes lose and repeat nothing", transactions::crashes_lose_and_repeat_nothing),
 ];

@@ -123,7 +123,8 @@ impl Rule {
     fn takes(&self, api_key: i16, request: &[u8]) -> bool {
         let caught = self.caught();
         let spent = caught.over || (matches!(self.kind, Kind::Hold | Kind::LoseReply) && caught.count > 0);
-        let has = || request.windows(self.containing.len()).any(|window| window == self.containing);
+        let length = self.containing.len();
+        let has = || length == 0 || request.windows(length).any(|window| window == self.containing);
         !spent && self.api_keys.contains(&api_key) && has()
     }
 

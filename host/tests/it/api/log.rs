@@ -113,7 +113,7 @@ impl ExclusiveWriter for Exclusive {
         Ok(self.log.offsets(topic, partition)?.1)
     }
 
-    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<(), ExclusiveError> {
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {
         let newest = self.log.epoch.lock().expect("unpoisoned");
         if *newest != self.epoch {
             return Err(ExclusiveError::Fenced("a newer writer took over".into()));
@@ -124,7 +124,10 @@ impl ExclusiveWriter for Exclusive {
         let fewer = |left: u64| left.checked_sub(1);
         match self.log.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
             Ok(_) => Err(ExclusiveError::Unknown("no answer".into())),
-            Err(_) => Ok(()),
+            Err(_) => {
+                drop(newest);
+                Ok(Some(self))
+            }
         }
     }
 

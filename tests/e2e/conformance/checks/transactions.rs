@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use sandbar::model::codes::Code;
 use sandbar::model::spec::Delivery;
-use sandbar::ports::{Rebalance, SessionError};
+use sandbar::ports::{ExclusiveError, PartitionWrite, Rebalance, SessionError};
 
-use super::{Fixture, PATIENCE, wait_for, wait_within};
+use super::{Fixture, PATIENCE, record, wait_for, wait_within};
 
 pub fn visible_as_a_whole(fixture: &Fixture) -> Result<()> {
     let topic = fixture.topic("in", 1)?;
@@ -204,4 +204,29 @@ pub fn crashes_lose_and_repeat_nothing(fixture: &Fixture) -> Result<()> {
     ensure!(lost == 0 && repeated == 0, "{lost} lost, {repeated} repeated of {RECORDS}");
     ensure!(found.len() == RECORDS && committed == RECORDS, "{} found, {committed} committed", found.len());
     Ok(())
+}
+
+/// A writer of an id writes one transaction after the other, until a newer one takes over.
+pub fn writer_goes_on_until_fenced(fixture: &Fixture) -> Result<()> {
+    let topic = fixture.topic("notes", 1)?;
+    let write = |value: &str| {
+        let records = vec![record(Some(b"key"), Some(value.as_bytes()))];
+        [PartitionWrite { topic: topic.clone(), partition: 0, records }]
+    };
+    ensure!(fixture.log.written_end(&topic, 0)? == 0);
+    let mut first = fixture.log.exclusive(&fixture.prefix)?;
+    for value in ["one", "two"] {
+        // A slow broker is no reason to fail: then nothing rules out that a request is on its way.
+        first = match first.commit(&write(value))? {
+            Some(writer) => writer,
+            None => fixture.log.exclusive(&fixture.prefix)?,
+        };
+        let last = fixture.read_all(&topic, 0)?.last().context("a record")?.offset;
+        ensure!(fixture.log.written_end(&topic, 0)? == last + 1);
+    }
+    let second = fixture.log.exclusive(&fixture.prefix)?;
+    let fenced = first.commit(&write("of the older one"));
+    ensure!(matches!(fenced, Err(ExclusiveError::Fenced(_))), "{:?}", fenced.err());
+    second.commit(&write("three"))?;
+    fixture.wait_for_values(&topic, 0, &["one", "two", "three"])
 }
