@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::access::Callers;
-pub use self::backend::Backend;
 use self::backend::OpenLog;
+pub use self::backend::{Backend, kafka_log};
 use self::control_topics::ControlTopics;
 use self::data_dir::DataDir;
 use self::foreign_writers::warn_of_foreign_writers;

@@ -1,10 +1,11 @@
-//! The command line: one binary for the host, for authors of transforms (`author`), and for everybody who works with a
-//! running cluster (`remote`, a client of the HTTP API).
+//! The command line: one binary for the host, for authors of transforms (`author`), for everybody who works with a
+//! running cluster (`remote`, a client of the HTTP API), and for the records of topics (`topics`).
 
 mod author;
 mod error;
 mod remote;
 mod text;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::config::{Flags, KafkaFlags};
 pub use author::{BuildArgs, NewArgs, RunArgs, SdkArgs, SignArgs, VerifyArgs};
 pub use error::Error;
 pub use remote::{ContextArgs, Verb};
+pub use topics::{Brokers, TopicVerb};
 
 /// Runs teams' sandboxed WebAssembly transforms next to Kafka, exactly once
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ pub enum Command {
     Schema,
     #[command(flatten)]
     Remote(Box<Verb>),
+    #[command(flatten)]
+    Topics(Box<TopicVerb>),
     /// Name the clusters that you work with
     Context(ContextArgs),
     /// Print the completion script of a shell: source <(sandbar completion bash)

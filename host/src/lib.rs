@@ -37,4 +37,5 @@ pub mod task;
 pub mod teams;
 pub mod telemetry;
 pub mod threads;
+pub mod topics;
 pub mod worker;

@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         Command::Verify(verify) => cli::ended(verify.run()),
         Command::Schema => cli::ended(cli::schema()),
         Command::Remote(verb) => cli::ended(verb.run()),
+        Command::Topics(verb) => {
+            cli::ended(verb.run(|cli::Brokers { addresses, config }| app::kafka_log(addresses, config)))
+        }
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),
     }

@@ -1,5 +1,7 @@
 //! Every verb of the command line against a host on Kafka, in text and as JSON.
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use sandbar_harness::wait::PATIENCE;
 use sandbar_harness::{Cli, Host, KafkaCluster, guests, topics};
 use serde_json::json;
 
@@ -79,4 +81,68 @@ fn every_verb_works_on_kafka() {
     assert!(cli.succeeds("delete --yes").contains("is deleted"));
     let gone = cli.run("status");
     assert!(gone.code == Some(1) && gone.err.contains("error[E023]"), "{gone:?}");
+}
+
+/// Records through the command line alone, on Kafka itself: what `consume` shows is what `produce` took.
+#[test]
+fn topics_are_made_written_and_read_on_kafka() {
+    let kafka = KafkaCluster::shared();
+    let host = Host::start(kafka, "cli-topics");
+    let cli = Cli::new("cli-topics", &host);
+    let at = format!("--brokers {}", kafka.brokers());
+    let on_kafka = |words: &str| cli.succeeds(&format!("{words} {at}"));
+    let records = concat!(
+        r#"{"key":"a","value":{"price":1.50},"headers":[{"name":"h","value":"1"}],"partition":0}"#,
+        "\n\n",
+        r#"{"key":"a","value":null,"partition":1}"#,
+        "\n",
+        r#"{"key_base64":"AP8=","value":"text","partition":0}"#,
+    );
+    std::fs::write(cli.folder.join("in.ndjson"), records).expect("writable");
+
+    assert!(on_kafka("topics create cli-topics.t --partitions 2").contains("partitions:      2"));
+    on_kafka("topics create cli-topics.t --partitions 2");
+    assert!(on_kafka("topics list").lines().any(|line| line.starts_with("cli-topics.t ") && line.ends_with(" 2")));
+    assert!(!on_kafka("topics list").contains("_sandbar"));
+    assert_eq!(on_kafka("produce cli-topics.t in.ndjson"), "produced 3 records to cli-topics.t\n");
+    // Nobody sees the record of a transaction that is open.
+    let transactional: BaseProducer =
+        kafka.client().set("transactional.id", "cli-topics.tx").create().expect("a valid configuration");
+    transactional.init_transactions(PATIENCE).expect("a coordinator");
+    transactional.begin_transaction().expect("none is open");
+    let record = BaseRecord::to("cli-topics.t").partition(1).key("a").payload("open");
+    transactional.send(record).map_err(|(error, _)| error).expect("there is room");
+    transactional.flush(PATIENCE).expect("delivered");
+    let shown = on_kafka("consume cli-topics.t");
+    assert!(shown.contains(r#"{"price":1.50}"#), "{shown}");
+    let mut shown: Vec<serde_json::Value> = shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    shown.sort_by_key(|record| (record["partition"].as_i64(), record["offset"].as_i64()));
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    assert_eq!(shown[0]["headers"], json!([{"name": "h", "value": "1"}]));
+    assert_eq!((&shown[1]["key_base64"], &shown[1]["value"]), (&json!("AP8="), &json!("text")));
+    assert_eq!((&shown[2]["key"], &shown[2]["value"]), (&json!("a"), &json!(null)));
+    transactional.abort_transaction(PATIENCE).expect("it is open");
+    assert_eq!(on_kafka("consume cli-topics.t --partition 0 --from -1").lines().count(), 1);
+    assert_eq!(on_kafka("consume cli-topics.t -n 2").lines().count(), 2);
+    assert_eq!(on_kafka("consume cli-topics.t --from latest"), "");
+    assert!(on_kafka("topics describe cli-topics.t").contains("PARTITION"));
+
+    for (words, code, part) in [
+        ("consume nowhere", 1, "error[E025]"),
+        ("consume cli-topics.t --partition 7", 1, "error[E030]"),
+        ("consume cli-topics.t --from tomorrow", 1, "error[E028]"),
+        ("topics create cli-topics.t --partitions 3", 1, "error[E029]"),
+        ("topics create cli-topics.none --partitions 0", 1, "partitions: is 0"),
+        ("topics create _sandbar.x.y", 1, "error[E026]"),
+        ("produce _sandbar.cli-topics.deployments in.ndjson", 1, "error[E026]"),
+        ("produce cli-topics.t none.ndjson", 2, "none.ndjson"),
+        ("produce cli-topics.t transform.yaml", 2, "error[E027]"),
+    ] {
+        std::fs::write(cli.folder.join("transform.yaml"), "team: shop\n").expect("writable");
+        let refused = cli.run(&format!("{words} {at}"));
+        assert!(refused.code == Some(code) && refused.err.contains(part), "{words}: {refused:?}");
+    }
+    // A host on Kafka has no routes of topics, and says which option there is.
+    let refused = cli.run("topics list");
+    assert!(refused.code == Some(2) && refused.err.contains("--brokers"), "{refused:?}");
 }

@@ -13,6 +13,7 @@ use crate::model::spec::Problem;
 use crate::model::text::{cut, one_line};
 use crate::ports::LogError;
 use crate::positions::PositionsError;
+use crate::topics::TopicError;
 
 /// Largest body of a refusal. Each part has its own limit, counted as JSON: a guest may have written a message, and each
 /// field of a spec may have a problem.
@@ -191,15 +192,16 @@ impl From<PositionsError> for Refusal {
 
 impl From<LogError> for Refusal {
     fn from(error: LogError) -> Self {
-        let code = match &error {
-            LogError::NoTopic(_) => Code::NoTopic,
-            LogError::Unavailable(_) => Code::LogUnavailable,
-            LogError::Unauthorized(_) => Code::Unauthorized,
-            LogError::NoToken(_) => Code::KafkaToken,
-            LogError::Full(_) => Code::LogFull,
-            LogError::Refused(_) => Code::LogRefused,
-        };
-        Self::new(code, error.to_string())
+        TopicError::Log(error).into()
+    }
+}
+
+impl From<TopicError> for Refusal {
+    fn from(error: TopicError) -> Self {
+        match error {
+            TopicError::Field { code, field, message } => Self::of_field(code, field, message),
+            error => Self::new(error.code(), error.to_string()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The log that a host works on: Kafka, or the embedded one.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -72,6 +72,12 @@ impl Backend {
             }
         }
     }
+}
+
+/// Connects to a Kafka cluster without being a host.
+pub fn kafka_log(brokers: String, properties_file: Option<PathBuf>) -> anyhow::Result<Arc<dyn Log>> {
+    let config = KafkaConfig { brokers, file: properties_file, ..KafkaConfig::default() };
+    Ok(Arc::new(KafkaLog::new(config)?))
 }
 
 fn log_dir(data_dir: &Path) -> std::path::PathBuf {

@@ -42,13 +42,16 @@ use self::look::{HostsArgs, ListArgs};
 use self::offsets::OffsetsVerb;
 use self::registry::PullArgs;
 use self::revisions::{DiffArgs, RollbackArgs};
-use self::session::{Remote, Target};
+use self::session::Target;
 use self::state::StateVerb;
 use self::teams::TeamsArgs;
 use self::tokens::{TokenVerb, WhoamiArgs};
 use super::error::Result;
 
+pub(super) use self::body::Body;
+pub(super) use self::client::Client;
 pub use self::context::ContextArgs;
+pub(super) use self::session::Remote;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {

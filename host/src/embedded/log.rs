@@ -1,5 +1,6 @@
 //! The embedded log as a [`Log`]: opens sessions, writers and readers, and appends outside of sessions.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,9 +124,10 @@ impl Log for EmbeddedLog {
         page::read(&self.broker, (topic, partition, offset), wait, bytes_max)
     }
 
-    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+    fn follow(&self, topic: &TopicName, from: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
         let partitions = self.topic(topic)?.partitions;
-        Ok(Box::new(EmbeddedTopicReader::new(Arc::clone(&self.broker), topic, partitions)))
+        let from = from.cloned().unwrap_or_else(|| (0..partitions).map(|partition| (partition, 0)).collect());
+        Ok(Box::new(EmbeddedTopicReader::new(Arc::clone(&self.broker), topic, from)))
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {

@@ -1,5 +1,6 @@
-//! Reads every partition of a topic from its start on, outside of any group.
+//! Reads partitions of a topic, outside of any group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,12 @@ pub(super) struct EmbeddedTopicReader {
     broker: Arc<Broker>,
     topic: TopicName,
     /// By partition: the offset to go on from.
-    positions: Vec<i64>,
+    positions: BTreeMap<i32, i64>,
 }
 
 impl EmbeddedTopicReader {
-    pub fn new(broker: Arc<Broker>, topic: &TopicName, partitions: i32) -> Self {
-        Self { broker, topic: topic.clone(), positions: vec![0; partitions.max(0) as usize] }
+    pub fn new(broker: Arc<Broker>, topic: &TopicName, positions: BTreeMap<i32, i64>) -> Self {
+        Self { broker, topic: topic.clone(), positions }
     }
 }
 
@@ -32,11 +33,13 @@ impl TopicReader for EmbeddedTopicReader {
         let deadline = Instant::now() + wait;
         loop {
             let mut any = false;
-            for (partition, position) in (0..).zip(&mut self.positions) {
+            for (&partition, position) in &mut self.positions {
                 let page = page::read(&self.broker, (&self.topic, partition, *position), Duration::ZERO, READ_BYTES)?;
                 *position = page.next_offset;
                 for record in &page.records {
                     any = true;
+                    let headers: Vec<_> =
+                        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
                     on_record(
                         partition,
                         &RecordRef {
@@ -44,7 +47,7 @@ impl TopicReader for EmbeddedTopicReader {
                             timestamp: record.timestamp,
                             key: record.key.as_deref(),
                             value: record.value.as_deref(),
-                            headers: &[],
+                            headers: &headers,
                         },
                     );
                 }
@@ -58,7 +61,7 @@ impl TopicReader for EmbeddedTopicReader {
 
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
-        for (partition, position) in (0..).zip(&self.positions) {
+        for (&partition, position) in &self.positions {
             let id = self.broker.find_partition(&self.topic, partition)?;
             let end = self.broker.metadata().extent(id).end;
             behind += u64::try_from(end - position).unwrap_or(0);

@@ -179,9 +179,12 @@ impl Log for KafkaLog {
         self.readers.read(&self.connection, (topic, partition, offset), wait, bytes_max, ask_end)
     }
 
-    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
-        let partitions = self.partitions(topic)?;
-        Ok(Box::new(KafkaTopicReader::open(&self.connection, topic, partitions)?))
+    fn follow(&self, topic: &TopicName, from: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
+        let from = match from {
+            Some(from) => from.clone(),
+            None => (0..).zip(self.bounds(topic)?).map(|(partition, (first, _))| (partition, first)).collect(),
+        };
+        Ok(Box::new(KafkaTopicReader::open(&self.connection, topic, from)?))
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {

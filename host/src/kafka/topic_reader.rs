@@ -1,5 +1,6 @@
-//! Reads every partition of a topic from its start on, outside of any group.
+//! Reads partitions of a topic, outside of any group.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
@@ -20,21 +21,16 @@ pub(super) struct KafkaTopicReader {
     generation: u64,
     topic: TopicName,
     /// By partition: the offset to go on from.
-    positions: Vec<i64>,
+    positions: BTreeMap<i32, i64>,
     buffer: FetchBuffer,
 }
 
 impl KafkaTopicReader {
-    pub fn open(connection: &Connection, topic: &TopicName, partitions: i32) -> Result<Self, LogError> {
+    pub fn open(connection: &Connection, topic: &TopicName, positions: BTreeMap<i32, i64>) -> Result<Self, LogError> {
         let generation = connection.generation();
         let client = connection.reader(READER_GROUP).map_err(unavailable)?;
         let mut list = PartitionList::new();
-        let mut positions = Vec::new();
-        for partition in 0..partitions {
-            let (start, _) = client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
-            list.add(topic.as_str(), partition, start, "");
-            positions.push(start);
-        }
+        positions.iter().for_each(|(partition, offset)| list.add(topic.as_str(), *partition, *offset, ""));
         client.assign_only(&list).map_err(unavailable)?;
         let connection = connection.clone();
         Ok(Self { client, connection, generation, topic: topic.clone(), positions, buffer: FetchBuffer::default() })
@@ -53,9 +49,9 @@ impl TopicReader for KafkaTopicReader {
             QueueMessage::Record(_) | QueueMessage::End { .. } if failed.is_some() => {}
             QueueMessage::Record(record) => {
                 let partition = record.partition();
-                if let Some(position) = positions.get_mut(partition as usize) {
-                    *position = record.offset() + 1;
-                }
+                positions.insert(partition, record.offset() + 1);
+                let mut headers = Vec::new();
+                record.headers(&mut headers);
                 on_record(
                     partition,
                     &RecordRef {
@@ -63,12 +59,12 @@ impl TopicReader for KafkaTopicReader {
                         timestamp: record.timestamp(),
                         key: record.key(),
                         value: record.value(),
-                        headers: &[],
+                        headers: &headers,
                     },
                 );
             }
             QueueMessage::End { partition, offset } => {
-                if let Some(position) = positions.get_mut(partition as usize) {
+                if let Some(position) = positions.get_mut(&partition) {
                     *position = offset.max(*position);
                 }
             }
@@ -83,8 +79,8 @@ impl TopicReader for KafkaTopicReader {
 
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
-        for (partition, position) in self.positions.iter().enumerate() {
-            let ends = self.client.query_watermarks(self.topic.as_str(), partition as i32, CALL_TIMEOUT);
+        for (partition, position) in &self.positions {
+            let ends = self.client.query_watermarks(self.topic.as_str(), *partition, CALL_TIMEOUT);
             behind += u64::try_from(ends.map_err(unavailable)?.1 - position).unwrap_or(0);
         }
         Ok(behind)

@@ -84,14 +84,14 @@ codes! {
          multipart/form-data";
     NoTransform = "E023", 404, "There is no such transform", "`sandbar list` (GET /v1/transforms) lists all transforms";
     NoModule = "E024", 404, "There is no such module", "GET /v1/modules lists all modules";
-    NoTopic = "E025", 404, "There is no such topic", "GET /v1/topics lists all topics";
+    NoTopic = "E025", 404, "There is no such topic", "`sandbar topics list` shows all topics, with --brokers those of Kafka";
     TopicInternal = "E026", 403, "The topic is Sandbar's own",
         "read its content through the API's other routes, and use another topic for your records";
     Record = "E027", 400, "A record cannot be read", "correct the named record; docs/api.md shows the form";
     Query = "E028", 400, "A query parameter or header is not valid", "correct the named parameter or header";
     TopicDiffers = "E029", 409, "The topic exists with other settings",
         "use the topic as it is, or choose another name";
-    Partition = "E030", 404, "The topic has no such partition", "GET /v1/topics shows the number of partitions";
+    Partition = "E030", 404, "The topic has no such partition", "`sandbar topics describe` shows the partitions";
     Multipart = "E031", 400, "The form is not as expected",
         "send one part `spec` (JSON or YAML) and one part `module` (the .wasm file)";
     Busy = "E032", 503, "The host has too many requests of this kind", "retry in a moment";

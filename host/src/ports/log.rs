@@ -15,13 +15,12 @@ use crate::model::spec::Start;
 /// The ends of partitions: one past the last committed record of each.
 pub type PartitionEnds = Arc<BTreeMap<(TopicName, i32), i64>>;
 
-/// Reads every partition of a topic from its start on, outside of any group.
+/// Reads partitions of a topic, outside of any group.
 pub trait TopicReader: Send {
-    /// Waits up to `wait` for committed records, then hands over those that are there: partition and record, without
-    /// headers. After an error the reader is of no more use.
+    /// Waits up to `wait` for committed records, then hands over those that are there: partition and record. After an error the reader is of no more use.
     fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError>;
 
-    /// The number of offsets of the topic that it has not read yet.
+    /// The number of offsets of its partitions that it has not read yet.
     fn behind(&self) -> Result<u64, LogError>;
 }
 
@@ -98,8 +97,8 @@ pub trait Log: Groups + Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Page, LogError>;
 
-    /// A reader of the whole topic.
-    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError>;
+    /// A reader of the partitions that `from` names, each from its offset on; None: of all, from their starts.
+    fn follow(&self, topic: &TopicName, from: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError>;
 
     /// First and end offset of a partition (committed records).
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError>;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 
 /// The properties of a topic that the host needs.
@@ -55,6 +56,19 @@ pub struct LogRecord {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl From<&RecordRef<'_>> for LogRecord {
+    fn from(record: &RecordRef<'_>) -> Self {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: owned(record.key),
+            value: owned(record.value),
+            headers: record.headers.iter().map(|(name, value)| ((*name).to_owned(), owned(*value))).collect(),
+        }
+    }
 }
 
 /// A part of a partition.

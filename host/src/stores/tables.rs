@@ -261,7 +261,7 @@ impl TableReader {
         let unavailable = |why: String| End::Failed((Code::TableUnavailable, why));
         let failed = |error: LogError| unavailable(error.to_string());
         let Self { log, bytes_max, .. } = self;
-        let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic)?)));
+        let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic, None)?)));
         let (partitions, mut reader) = match opened {
             Ok(opened) => opened,
             Err(error) => return failed(error),

@@ -14,4 +14,5 @@ mod secrets;
 mod signing;
 mod teams;
 mod tls;
+mod topics;
 mod verbs;

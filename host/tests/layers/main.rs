@@ -63,6 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "steady_clock",
         ],
     ),
+    ("topics", &["model", "api_types", "ports", "record_json"]),
     (
         "api",
         &[
@@ -71,6 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "api_types",
             "ports",
             "record_json",
+            "topics",
             "state",
             "task",
             "audit",
@@ -112,6 +114,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "api_types",
             "ports",
             "record_json",
+            "topics",
             "secrets",
             "state",
             "task",

@@ -40,7 +40,7 @@ const SANDBAR: &str = "Sandbar";
 const FORWARDER: &str = "forwarder";
 
 pub fn run() -> anyhow::Result<()> {
-    let records: u64 = variable("RECORDS", if quick() { 300_000 } else { 1_000_000 })?;
+    let records: u64 = variable("RECORDS", if quick() { 100_000 } else { 1_000_000 })?;
     let rounds: usize = variable("ROUNDS", 1)?;
     let only = std::env::var("ONLY").unwrap_or_default();
     println!("starting Apache Kafka");

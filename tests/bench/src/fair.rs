@@ -5,7 +5,7 @@
 //! break. Then two teams with 10 such transforms each compete; their CPU time is the host's own
 //! (`sandbar_team_cpu_seconds_total`).
 //!
-//! SECONDS (30) and ROUNDS (3) are read from the environment.
+//! SECONDS (30) and ROUNDS (3) are read from the environment. QUICK=1 has 6 greedy transforms, and one round of 5 s.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use sandbar_harness::{Api, Host, KafkaCluster, LiveReader, Message, Producer, gu
 use serde_json::json;
 
 use crate::target::{self, Limit};
-use crate::variable;
+use crate::{quick, variable};
 
 const CLUSTER: &str = "bench-fair";
 const INPUT: &str = "bench.fair.in";
@@ -23,6 +23,7 @@ const WORK: &str = "bench.fair.work";
 const WORK_DONE: &str = "bench.fair.done";
 const RATE: usize = 500;
 const GREEDY: usize = 20;
+const GREEDY_QUICK: usize = 6;
 /// Records that wait for each greedy transform, and the work on each: about 50 ms. A call has 20 of them.
 const QUEUE: usize = 20_000;
 const TURNS: u64 = 200_000_000;
@@ -36,8 +37,9 @@ struct Figures {
 }
 
 pub fn run() -> anyhow::Result<()> {
-    let seconds: usize = variable("SECONDS", 30)?;
-    let rounds: usize = variable("ROUNDS", 3)?;
+    let seconds: usize = variable("SECONDS", if quick() { 5 } else { 30 })?;
+    let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
+    let transforms = if quick() { GREEDY_QUICK } else { GREEDY };
     println!("starting Apache Kafka");
     let kafka = KafkaCluster::start(1);
     topics::create(&kafka, &[INPUT, OUTPUT, WORK, WORK_DONE], 1);
@@ -64,18 +66,18 @@ pub fn run() -> anyhow::Result<()> {
             api.deploy(&format!("{team}/spin-{number}"), &spec);
         }
     };
-    greedy("greedy", GREEDY);
+    greedy("greedy", transforms);
     wait::until("the greedy team works", wait::PATIENCE, || {
         if used(&api, "greedy") > 5.0 { Ok(()) } else { Err("it does not".into()) }
     });
     let beside = median("beside a greedy team", rounds, || measure(&kafka, &producer, seconds));
     target::print("fair-throughput", beside.records_per_second / alone.records_per_second, Limit::AtLeast(0.95));
     target::print("fair-p99", beside.p99_ms / alone.p99_ms, Limit::AtMost(1.25));
-    for number in 0..GREEDY {
+    for number in 0..transforms {
         api.delete(&format!("/v1/teams/greedy/transforms/spin-{number}"));
     }
-    greedy("one", GREEDY / 2);
-    greedy("three", GREEDY / 2);
+    greedy("one", transforms / 2);
+    greedy("three", transforms / 2);
     wait::until("both teams work", wait::PATIENCE, || {
         if used(&api, "one").min(used(&api, "three")) > 2.0 { Ok(()) } else { Err("they do not".into()) }
     });

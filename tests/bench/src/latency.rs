@@ -19,6 +19,7 @@ use crate::{PARTITIONS, contenders, input, quick, results, variable};
 const RATE: usize = 2_000;
 /// A JVM compiles its hot code meanwhile.
 const WARM_UP_SECONDS: usize = 10;
+const WARM_UP_SECONDS_QUICK: usize = 4;
 const CONTENDERS: [&str; 3] = ["forward", "pass-through", "streams-forward"];
 
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +66,7 @@ fn measure(
     wait::until("the first record has come", wait::PATIENCE, || {
         if reader.poll(Duration::from_millis(100)).is_empty() { Err("no record has come".into()) } else { Ok(()) }
     });
-    offer(producer, &mut reader, &input, WARM_UP_SECONDS);
+    offer(producer, &mut reader, &input, if quick() { WARM_UP_SECONDS_QUICK } else { WARM_UP_SECONDS });
     let latency = offer(producer, &mut reader, &input, seconds);
     running.end()?;
     job.delete_topics(kafka)?;

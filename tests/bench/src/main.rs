@@ -67,7 +67,7 @@ const PROGRAMS: [Program; 16] = [
     Program { name: "swap", run: swap::run, is_in_all: true, quick: &[("SWAPS", "10")] },
     Program { name: "restart", run: restart::run, is_in_all: true, quick: &[("TRANSFORMS", "10"), ("ROUNDS", "1")] },
     Program { name: "restore", run: restore::run, is_in_all: true, quick: &[("KEYS", "1000000")] },
-    Program { name: "fair", run: fair::run, is_in_all: true, quick: &[("SECONDS", "5"), ("ROUNDS", "1")] },
+    Program { name: "fair", run: fair::run, is_in_all: true, quick: &[] },
     Program { name: "many", run: many::run, is_in_all: true, quick: &[] },
     Program { name: "sharing", run: sharing::run, is_in_all: false, quick: &[] },
     Program { name: "partitions", run: partitions::run, is_in_all: true, quick: &[] },

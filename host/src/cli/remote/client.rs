@@ -128,6 +128,11 @@ impl Client {
         other.exchange(&path, other.request("GET", &path).body(()))?.success(other.url(&path))
     }
 
+    /// Gets the form for programs of a route that has several.
+    pub fn get_json(&self, path: &str) -> Result<Response> {
+        self.once(path, self.request("GET", path).header("accept", "application/json").body(()))
+    }
+
     /// Begins a request. Nothing else adds the token to one.
     fn request(&self, method: &str, path: &str) -> Builder {
         let request = Request::builder().method(method).uri(self.url(path)).header(SANDBAR_REQUEST, "1");
@@ -174,6 +179,12 @@ impl Client {
                 done => return done,
             }
         }
+    }
+
+    /// Makes a request that a host does not know again: once, whatever becomes of it.
+    pub fn send_once(&self, method: &str, path: &str, body: &Body) -> Result<Response> {
+        let request = self.change(method, path, body, &random_id());
+        self.once(path, request.body(body.bytes.as_slice()))
     }
 
     fn change(&self, method: &str, path: &str, body: &Body, key: &str) -> Builder {

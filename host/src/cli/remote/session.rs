@@ -79,6 +79,10 @@ impl<T: Args> Remote<T> {
 // === impl SessionOptions ===
 
 impl SessionOptions {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     fn client(self) -> Result<Client> {
         let context = self.renewed(self.context()?)?;
         let token = match variable(TOKEN_VARIABLE) {

@@ -242,7 +242,7 @@ impl Log for MemoryLog {
         }
     }
 
-    fn follow(&self, _: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+    fn follow(&self, _: &TopicName, _: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
         Err(LogError::Refused("this log has no readers".into()))
     }
 

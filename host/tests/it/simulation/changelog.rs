@@ -300,7 +300,7 @@ impl Log for ChangelogLog {
         Ok(self.0.lock().read(partition, offset))
     }
 
-    fn follow(&self, _: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
+    fn follow(&self, _: &TopicName, _: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
         nothing()
     }
 

@@ -1,6 +1,7 @@
 //! A log that holds up whoever asks how many partitions a topic has, or wants to be the one writer of an id, while the gate
 //! for that is shut.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -154,8 +155,8 @@ impl Log for Gated {
         self.log.read(topic, partition, offset, wait, bytes_max)
     }
 
-    fn follow(&self, topic: &TopicName) -> Result<Box<dyn TopicReader>, LogError> {
-        self.log.follow(topic)
+    fn follow(&self, topic: &TopicName, from: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
+        self.log.follow(topic, from)
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {

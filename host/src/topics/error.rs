@@ -1,0 +1,35 @@
+//! The refusal of a request about a topic.
+
+use crate::model::codes::Code;
+use crate::ports::LogError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// A value of the request cannot be used.
+    #[error("{field}: {message}")]
+    Field { code: Code, field: String, message: String },
+    #[error("{message}")]
+    Refused { code: Code, message: String },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+// === impl TopicError ===
+
+impl TopicError {
+    pub fn of_field(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Field { code, field: field.into(), message: message.into() }
+    }
+
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Field { code, .. } | Self::Refused { code, .. } => *code,
+            Self::Log(LogError::NoTopic(_)) => Code::NoTopic,
+            Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
+            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
+            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
+            Self::Log(LogError::Full(_)) => Code::LogFull,
+            Self::Log(LogError::Refused(_)) => Code::LogRefused,
+        }
+    }
+}
