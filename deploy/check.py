@@ -2,7 +2,7 @@
 
 All YAML and JSON parses; each bind mount of the compose file exists; connectors keep their passwords out and read
 committed records only; each alert has its texts, a test and a page in docs/runbooks, and each page there an alert; each
-metric that a rule, a test or the dashboard names is one that the host exports. The dashboard's queries are
+metric that a rule, a test, a page or the dashboard names is one that the host exports. The dashboard's queries are
 written to the file given as argument, as recording rules, so that promtool can parse them.
 """
 
@@ -220,6 +220,9 @@ def main():
     for case in tests.get("tests", []):
         series = " ".join(series["series"] for series in case["input_series"])
         queries[f"rules_test.yml: {case['name']}"] = series
+
+    for page in RUNBOOKS.glob("*.md"):
+        queries[str(page)] = " ".join(re.findall(r"\bsandbar_[a-z0-9_]+", page.read_text()))
 
     known = None
     if METRICS.exists():
