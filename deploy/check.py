@@ -1,8 +1,8 @@
 """Checks of deploy/ and shop/connect/ that need a YAML parser; called by check.sh from the repository's root.
 
 All YAML and JSON parses; each bind mount of the compose file exists; connectors keep their passwords out and read
-committed records only; each alert has its texts and a test; each
-metric that a rule, a test or the dashboard names is one that the host exports. The dashboard's queries are
+committed records only; each alert has its texts, a test and a page in docs/runbooks, and each page there an alert; each
+metric that a rule, a test, a page or the dashboard names is one that the host exports. The dashboard's queries are
 written to the file given as argument, as recording rules, so that promtool can parse them.
 """
 
@@ -16,6 +16,11 @@ import yaml
 DEPLOY = Path("deploy")
 CONNECTORS = Path("shop/connect")
 METRICS = Path("host/src/telemetry/metrics")
+RUNBOOKS = Path("docs/runbooks")
+# A page of this repository; Prometheus' users expect its URL under this name.
+RUNBOOK_URL = "https://github.com/sandbar-rs/sandbar/blob/main/docs/runbooks"
+# The parts that each page has, in this order.
+RUNBOOK_PARTS = ["See", "Causes", "Do", "It is over when"]
 SEVERITIES = {"critical", "warning", "info"}
 # Values like those that Grafana puts in place of its variables.
 GRAFANA = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
@@ -85,11 +90,55 @@ def check_rules(path, tests):
         alerts.add(name)
         for text in ("summary", "action"):
             expect(rule.get("annotations", {}).get(text), f"{path}: {name} has no {text}")
+        page = f"{RUNBOOK_URL}/{name}.md"
+        expect(rule.get("annotations", {}).get("runbook_url") == page, f"{path}: the runbook_url of {name} is not {page}")
         expect(rule.get("labels", {}).get("severity") in SEVERITIES, f"{path}: {name} has no severity")
         expect(name in tested, f"{path}: no test lets {name} fire")
     for name in sorted(tested - alerts):
         problems.append(f"{path}: a test expects {name}, which is no alert")
     return queries, recorded
+
+
+def check_runbooks(path):
+    """Each alert has its page and its row in the index, with its severity; each page and each row has its alert."""
+    rules = [rule for group in load(path).get("groups", []) for rule in group["rules"] if "alert" in rule]
+    severities = {rule["alert"]: rule.get("labels", {}).get("severity") for rule in rules}
+    pages = {page.stem: page.read_text() for page in RUNBOOKS.glob("*.md") if page.name != "README.md"}
+    index = (RUNBOOKS / "README.md").read_text()
+    rows = dict(re.findall(r"^\| \[\w+\]\((\w+)\.md\) \| (\w+) \|", index, re.M))
+    for name in sorted(severities.keys() - pages.keys()):
+        problems.append(f"{RUNBOOKS}: the alert {name} has no page")
+    for name in sorted(pages.keys() - severities.keys()):
+        problems.append(f"{RUNBOOKS}: {name}.md is the page of no alert")
+    for name, text in sorted(pages.items()):
+        expect(text.startswith(f"# {name}\n"), f"{RUNBOOKS}/{name}.md: its title is not the alert's name")
+        parts = re.findall(r"^## (.*)$", text, re.M)
+        expect(parts == RUNBOOK_PARTS, f"{RUNBOOKS}/{name}.md: its parts are {parts}")
+    for name in sorted(severities.keys() | rows.keys()):
+        expect(rows.get(name) == severities.get(name),
+               f"{RUNBOOKS}/README.md: {name} is {severities.get(name)} in {path}, and {rows.get(name)} in the index")
+
+
+def check_links(folder):
+    """Each link of these pages to a file of this repository leads to one, and to a heading of it."""
+    for page in sorted(folder.glob("*.md")):
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            file = page.parent / name if name else page
+            if file.is_dir():
+                continue
+            if not file.exists():
+                problems.append(f"{page}: {target} does not exist")
+            elif anchor:
+                expect(anchor in anchors_of(file.read_text()), f"{page}: {target} has no such heading")
+
+
+def anchors_of(text):
+    """The names by which the headings of a page are linked: GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def check_dashboard(path):
@@ -162,6 +211,8 @@ def main():
     check_compose(DEPLOY / "compose/compose.yaml")
     tests = load(DEPLOY / "prometheus/rules_test.yml")
     rules, recorded = check_rules(DEPLOY / "prometheus/rules.yml", tests)
+    check_runbooks(DEPLOY / "prometheus/rules.yml")
+    check_links(RUNBOOKS)
     dashboard = check_dashboard(DEPLOY / "grafana/sandbar.json")
     write_as_rules(dashboard, Path(sys.argv[1]))
 
@@ -169,6 +220,9 @@ def main():
     for case in tests.get("tests", []):
         series = " ".join(series["series"] for series in case["input_series"])
         queries[f"rules_test.yml: {case['name']}"] = series
+
+    for page in RUNBOOKS.glob("*.md"):
+        queries[str(page)] = " ".join(re.findall(r"\bsandbar_[a-z0-9_]+", page.read_text()))
 
     known = None
     if METRICS.exists():

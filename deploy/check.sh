@@ -72,7 +72,7 @@ fi
 
 if python_yaml; then
     # Also writes dashboard_rules.yml, each query of the dashboard as a recording rule, for promtool below.
-    check "YAML, JSON, metric names, alert texts" python3 deploy/check.py "$work/dashboard_rules.yml"
+    check "YAML, JSON, metric names, alert texts, runbooks" python3 deploy/check.py "$work/dashboard_rules.yml"
     [[ -d host/src/telemetry/metrics ]] || skipped "metric names: no host/src/telemetry/metrics yet"
 fi
 

@@ -165,9 +165,8 @@ impl Actor {
             return;
         }
         self.report.send_modify(|report| report.rest(desired, permit));
-        let is_quarantined = self.report.borrow().error.is_some();
         let state = self.report.borrow().state;
-        self.metrics.quarantined(is_quarantined);
+        self.metrics.quarantined(matches!(permit, Permit::Quarantined { .. }));
         match state {
             // Deleted: its gauges would stand still for ever.
             State::Stopped => self.metrics.forget(),

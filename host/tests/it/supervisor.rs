@@ -501,6 +501,7 @@ async fn a_newer_hosts_deployment_is_shown_and_the_one_before_goes_on() {
         bench.wait_for("that much is understood", |status| is_newer(status) && status.state == State::Paused);
         write_with(&bench, "running", place, json!(1));
         bench.wait_for("nothing is started", |status| is_newer(status) && status.state == State::Failed);
+        assert!(!bench.metrics.render().contains("sandbar_quarantined{"), "it did not end its host");
         write_with(&bench, "running", "/asked/resumes", json!(9));
         bench.wait_for("it is understood again, and runs", |status| runs(status) && status.revision == 2);
         bench.stop().await;
