@@ -4,13 +4,13 @@
 # nobody learns which test it was.
 #
 # A test whose only complaint is a deadline that passed ("not within ...", tests/harness/src/wait.rs) runs again, twice and
-# alone. It counts as passed if it passes both times, and is told at the end as FLAKY. A wrong value never runs again, and of
-# more than SANDBAR_TEST_AGAIN_MAX (3) failed tests none does.
+# alone. It counts as passed if it passes both times, and is told at the end as FLAKY. A wrong value or a missing record never
+# runs again, and of more than SANDBAR_TEST_AGAIN_MAX (1; 0: none) failed tests none does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 quiet_max=${SANDBAR_TEST_QUIET_SECONDS:-600}
-again_max=${SANDBAR_TEST_AGAIN_MAX:-3}
+again_max=${SANDBAR_TEST_AGAIN_MAX:-1}
 # The tests end to end wait for brokers and hosts most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
 folder=$(mktemp -d)
@@ -57,22 +57,29 @@ if [[ -f "$folder/hangs" ]]; then
 fi
 ((status != 0)) || exit 0
 
-# Each failed test, as "late|wrong TARGET... NAME". libtest prints a section for each with its panic, and cargo the arguments
-# for its binary after the summary. A binary that fails without such a section has "wrong" and no name.
+# Each failed test, as "late|wrong TARGET... NAME": the names are those of the list at the end of a binary's output, and a test
+# is late if its only panic says so. Cargo tells the arguments for the binary after that. A binary without a list is "wrong".
 failed() {
     awk '
-        /^---- .* stdout ----$/ { name = $2; kind[name] = "wrong"; if (!(name in seen)) { seen[name] = 1; names[++count] = name } }
-        name != "" && /^[^ ].*: not within [0-9.]+m?s; the last word was: / && !panicked[name]++ { kind[name] = "late" }
-        name != "" && /^thread .* panicked at / && threads[name]++ { kind[name] = "wrong"; panicked[name] = 1 }
-        /^failures:$/ { name = "" }
+        /^---- .* stdout ----$/ { name = $2; next }
+        /^thread .* panicked at / { panics[name]++; begins = 1; next }
+        begins { late[name] += /^[^ ].*: not within [0-9.]+m?s; the last word was: /; begins = 0 }
+        /^failures:$/ { name = ""; listed = 1; count = 0; next }
+        listed && /^    [^ ]+$/ { names[++count] = $1; next }
+        listed && !/^$/ { listed = 0 }
         /^error: (test|doctest) failed, to rerun pass `/ {
             target = $0
             sub(/^[^`]*`(-p [^ ]+ )?/, "", target)
             sub(/`$/, "", target)
             if (count == 0) print "wrong", target
-            for (i = 1; i <= count; i++) print kind[names[i]], target, names[i]
+            for (i = 1; i <= count; i++) {
+                name = names[i]
+                print (panics[name] == 1 && late[name] == 1 ? "late" : "wrong"), target, name
+            }
             count = 0
-            delete seen
+            name = ""
+            split("", panics)
+            split("", late)
         }
     ' "$folder/output"
 }

@@ -89,7 +89,7 @@ impl Job {
 
     /// Waits until at least `count` records are committed, and tells `seen` on the way how many there are.
     pub fn wait_total(&self, count: i64, seen: impl Fn(i64)) {
-        wait::until(&format!("{} has {count} records behind it", self.transform), wait::PATIENCE, || {
+        wait::until_complete(&format!("{} has {count} records behind it", self.transform), wait::PATIENCE, || {
             let total = self.progress.total();
             seen(total);
             if total >= count { Ok(()) } else { Err(format!("{total}")) }

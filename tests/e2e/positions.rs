@@ -83,7 +83,7 @@ fn to_partition(partition: i32, values: std::ops::Range<usize>) -> Vec<Message> 
 
 #[track_caller]
 fn wait_outputs(job: &Job, expected: &[Message]) {
-    wait::until(&format!("{} has put out {} records", job.transform, expected.len()), wait::PATIENCE, || {
+    wait::until_complete(&format!("{} has put out {} records", job.transform, expected.len()), wait::PATIENCE, || {
         let count = job.outputs().len();
         if count >= expected.len() { Ok(()) } else { Err(format!("{count}")) }
     });

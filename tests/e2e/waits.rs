@@ -67,7 +67,7 @@ fn a_worker_that_backs_off_keeps_its_memory() {
     println!("{} MiB at first, {} MiB at most", before / MIB, most / MIB);
     assert!(most < before + MORE_MAX, "{} MiB at first, {} MiB in the back-off", before / MIB, most / MIB);
     topics::create(kafka, &[&job.output], 2);
-    wait::until("all records are through", 4 * wait::PATIENCE, || {
+    wait::until_complete("all records are through", 4 * wait::PATIENCE, || {
         most = most.max(resident_bytes(&host));
         let done = job.progress.total();
         if done > RECORDS as i64 { Ok(()) } else { Err(format!("{done}")) }
@@ -129,6 +129,7 @@ fn a_dead_hosts_transaction_holds_up_no_other_partition() {
     println!("longest gaps: {gaps:?}");
     gaps.sort_unstable();
     assert!(gaps[1] < LONG, "the other host's own two partitions: {gaps:?}");
+    assert!(gaps[2] > LONG / 3, "those of the dead host wait for its session: {gaps:?}");
     job.wait_through(wait::PATIENCE);
     job.assert_output(&unchanged(&messages));
 }

@@ -1,8 +1,8 @@
 //! The sight of a caller on records and on all that comes from them, as the owners of topics permit it.
 //!
 //! A rule of an owner holds for every caller without the role `data` in the owner's team, or in a team that the rule names.
-//! Records of the topic are masked then. Content that came from them, and whose structure nobody knows, is not shown: outputs, entries of stores, messages
-//! of failures, log lines. A sight holds for the file of teams and the catalog at one moment; a [`Viewer`] follows both.
+//! Records of the topic are masked then. Content that came from them, and whose structure nobody knows, is not shown:
+//! outputs, entries of stores, messages of failures, log lines. A sight holds for the file of teams and the catalog at one moment; a [`Viewer`] follows both.
 
 mod masks;
 
@@ -33,7 +33,7 @@ pub struct Sight {
     teams: Arc<TeamsState>,
     /// The catalog that the sight was made from; none where no rule asks for it.
     catalog: Weak<Deployments>,
-    dead_letters: DeadLetterSources,
+    dead_letters: Arc<DeadLetterSources>,
     /// True if the caller has the role `data` in the team of the transform.
     has_data: bool,
     /// True if no rule for a source keeps anything from the caller.
@@ -91,7 +91,7 @@ impl Sight {
             principal: caller.principal.clone(),
             teams: state.teams.current(),
             catalog: Weak::new(),
-            dead_letters: DeadLetterSources::default(),
+            dead_letters: Arc::default(),
             has_data: caller.principal.may_in(team, Role::Data),
             is_clear: true,
             is_for_viewers: false,
@@ -101,9 +101,9 @@ impl Sight {
         if !has_rules(sight.rights()) {
             return sight;
         }
-        let all = state.catalog.current();
+        let (all, dead_letters) = state.catalog.current_with_dead_letters();
         sight.catalog = Arc::downgrade(&all);
-        sight.dead_letters = all.dead_letter_sources();
+        sight.dead_letters = dead_letters;
         let sources = sight.dead_letters.complete(sources(&all));
         let is_for_viewers = |topic| sight.rights().redactions(topic).map(|(_, rule)| rule.viewers);
         let are_for_viewers = sources.topics.iter().all(|topic| is_for_viewers(topic).reduce(|a, b| a && b) == Some(true));

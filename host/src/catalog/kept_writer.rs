@@ -1,9 +1,10 @@
 //! The right to write the catalog, which a host keeps between two turns: a script that deploys many transforms pays once for
 //! becoming the one writer, which is most of the time of a turn.
 //!
-//! Nothing hangs on it: the commit of a host that another one has fenced meanwhile fails, and takes another turn.
+//! Nothing hangs on it: the commit of a host that another one has fenced meanwhile fails, and takes another turn. What needs no
+//! commit is answered by a fresh writer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -14,8 +15,8 @@ use crate::ports::{ExclusiveError, ExclusiveWriter, LogError, PartitionWrite};
 /// Longest use of one writer. A writer is a client, with threads and connections.
 const USED_MAX: Duration = Duration::from_secs(30);
 
-/// The turn as the host's one thread that writes. Cloning shares it.
-#[derive(Clone, Default)]
+/// The turn as the host's one thread that writes. A kept writer ends with it.
+#[derive(Default)]
 pub struct Turns {
     turn: Arc<Mutex<Turn>>,
 }
@@ -45,23 +46,24 @@ impl Turns {
     /// Keeps the writer for the next turn. A thread closes it between one and two times [`USED_MAX`] later.
     pub fn keep(&self, turn: &mut Turn, kept: Option<KeptWriter>) {
         if kept.is_some() && !turn.is_watched {
-            let turns = self.clone();
-            let watch = std::thread::Builder::new().name("catalog-writer".into()).spawn(move || turns.close_in_time());
+            let watched = Arc::downgrade(&self.turn);
+            let watch = std::thread::Builder::new().name("catalog-writer".into()).spawn(move || close_in_time(&watched));
             turn.is_watched = watch.is_ok();
         }
         // Without the thread it would stay open for ever.
         turn.kept = kept.filter(|_| turn.is_watched);
     }
+}
 
-    fn close_in_time(&self) {
-        loop {
-            std::thread::sleep(USED_MAX);
-            let mut turn = self.wait();
-            turn.kept = turn.take();
-            if turn.kept.is_none() {
-                turn.is_watched = false;
-                return;
-            }
+fn close_in_time(watched: &Weak<Mutex<Turn>>) {
+    loop {
+        std::thread::sleep(USED_MAX);
+        let Some(turn) = watched.upgrade() else { return };
+        let mut turn = turn.lock();
+        turn.kept = turn.take();
+        if turn.kept.is_none() {
+            turn.is_watched = false;
+            return;
         }
     }
 }
@@ -91,5 +93,48 @@ impl KeptWriter {
 
     pub fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
         self.writer.end_offset(topic, partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::GroupOffset;
+
+    struct Writer;
+
+    impl ExclusiveWriter for Writer {
+        fn end_offset(&self, _: &TopicName, _: i32) -> Result<i64, LogError> {
+            Ok(0)
+        }
+
+        fn commit(self: Box<Self>, _: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {
+            Ok(Some(self))
+        }
+
+        fn commit_with_offsets(
+            self: Box<Self>,
+            _: &[PartitionWrite],
+            _: &str,
+            _: &[GroupOffset],
+        ) -> Result<(), ExclusiveError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_is_kept_for_a_while() {
+        let turns = Turns::default();
+        let mut turn = turns.wait();
+        turns.keep(&mut turn, Some(KeptWriter::new(Box::new(Writer))));
+        assert!(turn.is_watched);
+        let kept = turn.take().expect("it is young");
+        assert!(turn.take().is_none(), "a turn has it alone");
+        let kept = kept.commit(&[]).expect("it is written").expect("it may be used again");
+        let old = KeptWriter { since: Instant::now().checked_sub(USED_MAX).expect("the machine is up for longer"), ..kept };
+        turns.keep(&mut turn, Some(old));
+        assert!(turn.take().is_none(), "a client has its time");
+        turns.keep(&mut turn, None);
+        assert!(turn.take().is_none());
     }
 }

@@ -25,6 +25,7 @@ use super::error::CatalogError;
 use super::history::{no_revision, rollback_target};
 use super::materialized_topic::MaterializedTopic;
 use super::modules::{self, Modules, UploadResult};
+use super::sources::{DeadLetterCache, DeadLetterSources};
 use super::team_use::{Measure, TeamUse};
 use super::writer::Writer;
 
@@ -33,6 +34,7 @@ pub struct Catalog {
     deployments: MaterializedTopic<Deployments>,
     writer: Writer,
     modules: Modules,
+    dead_letters: DeadLetterCache,
 }
 
 impl Catalog {
@@ -49,7 +51,12 @@ impl Catalog {
         let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
         let deployments = MaterializedTopic::start(log.clone(), topic.clone(), 0, Deployments::default())?;
         let modules = Modules::open(log.clone(), modules_topic, cache_dir)?;
-        let catalog = Catalog { deployments, writer: Writer::new(log, cluster, topic, metrics), modules };
+        let catalog = Catalog {
+            deployments,
+            writer: Writer::new(log, cluster, topic, metrics),
+            modules,
+            dead_letters: DeadLetterCache::default(),
+        };
         info!(%cluster, transforms = catalog.list().len(), modules = catalog.modules().len(), "catalog read");
         Ok(catalog)
     }
@@ -62,6 +69,13 @@ impl Catalog {
     /// All deployments, as they are now.
     pub fn current(&self) -> Arc<Deployments> {
         self.deployments.current()
+    }
+
+    /// All deployments, as they are now, with the sources of their dead letters.
+    pub fn current_with_dead_letters(&self) -> (Arc<Deployments>, Arc<DeadLetterSources>) {
+        let all = self.current();
+        let dead_letters = self.dead_letters.of(&all);
+        (all, dead_letters)
     }
 
     /// All deployments that are not deleted.

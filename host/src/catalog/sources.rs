@@ -4,6 +4,9 @@
 //! Dead letters are records of the inputs of the transform that wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use super::deployments::Deployments;
 use crate::model::names::{TopicName, TransformId};
@@ -20,6 +23,11 @@ pub struct Sources {
 /// The sources of dead letters, by their topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterSources(BTreeMap<TopicName, Sources>);
+
+/// The sources of dead letters of the last catalog that was asked for. With rules of redaction each request asks, and
+/// transforms with all their revisions are many.
+#[derive(Default)]
+pub struct DeadLetterCache(Mutex<Option<(Weak<Deployments>, Arc<DeadLetterSources>)>>);
 
 // === impl Sources ===
 
@@ -56,6 +64,22 @@ impl DeadLetterSources {
             sources.add(more.clone());
         }
         sources
+    }
+}
+
+// === impl DeadLetterCache ===
+
+impl DeadLetterCache {
+    pub fn of(&self, all: &Arc<Deployments>) -> Arc<DeadLetterSources> {
+        let mut kept = self.0.lock();
+        if let Some((of, found)) = &*kept
+            && of.as_ptr() == Arc::as_ptr(all)
+        {
+            return found.clone();
+        }
+        let found = Arc::new(all.dead_letter_sources());
+        *kept = Some((Arc::downgrade(all), found.clone()));
+        found
     }
 }
 
@@ -127,6 +151,15 @@ mod tests {
         check(&[("a.dead", &["a"])], &["a.dead", "b"], &["a", "a.dead", "b"]);
         check(&[("a.dead", &["a"]), ("b.dead", &["a.dead"])], &["b.dead"], &["a", "a.dead", "b.dead"]);
         check(&[("x", &["y"]), ("y", &["x"])], &["x"], &["x", "y"]);
+    }
+
+    #[test]
+    fn the_sources_are_those_of_the_catalog_that_is_asked_for() {
+        let cache = DeadLetterCache::default();
+        let catalogs = [Arc::new(Deployments::default()), Arc::new(Deployments::default())];
+        let found = cache.of(&catalogs[0]);
+        assert!(Arc::ptr_eq(&found, &cache.of(&catalogs[0])));
+        assert!(!Arc::ptr_eq(&found, &cache.of(&catalogs[1])), "another catalog has its own");
     }
 
     #[test]

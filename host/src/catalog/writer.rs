@@ -37,6 +37,9 @@ const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
 /// The first wait is longer than a turn usually takes: whoever fenced this host gets done in it.
 const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
 
+/// After a failure of a kept writer: another host may have taken over, and is at its commit. That takes about as long.
+const AFTER_KEPT: Backoff = Backoff { first: Duration::from_millis(60), longest: Duration::from_millis(60) };
+
 /// Bytes of records after which a transaction takes no more changes.
 const TURN_BYTES_MAX: usize = 1 << 20;
 
@@ -202,8 +205,20 @@ impl Batch<'_> {
             if left.is_empty() {
                 return;
             }
-            let (reason, error) = match self.turn(&left) {
-                Ok(()) => continue,
+            let kept = self.turn.take();
+            let was_kept = kept.is_some();
+            let (reason, error) = match self.turn(&left, kept) {
+                Ok(true) => continue,
+                Ok(false) => {
+                    self.writer.metrics.catalog.turn_repeated("kept");
+                    continue;
+                }
+                // It may be that of a writer that is not the newest any more, or whose client is stale: a fresh one tells.
+                Err(_) if was_kept => {
+                    self.writer.metrics.catalog.turn_repeated("kept");
+                    std::thread::sleep(AFTER_KEPT.spread(0, random_u64()));
+                    continue;
+                }
                 Err(TurnError::Again { reason, error }) => (reason, error),
                 Err(TurnError::Refused(error)) => {
                     // A sent record may be there: a refusal would say that it is not.
@@ -229,9 +244,11 @@ impl Batch<'_> {
     }
 
     /// Decides the changes in their order, each on all before it, and commits them in one transaction. Those that there is
-    /// no room for are left.
-    fn turn(&mut self, changes: &[&QueuedChange]) -> Result<(), TurnError> {
-        let writer = self.writer.acquire(self.turn.take(), self.deployments)?;
+    /// no room for are left. Returns false if there is nothing to commit, and so nothing that would show whether the kept
+    /// writer is still the one: the answers have to stand on a fresh one.
+    fn turn(&mut self, changes: &[&QueuedChange], kept: Option<KeptWriter>) -> Result<bool, TurnError> {
+        let was_kept = kept.is_some();
+        let writer = self.writer.acquire(kept, self.deployments)?;
         if changes.iter().any(|change| change.needs_module()) {
             // From here on no other host can delete the module without fencing this one, and then the commit fails.
             self.modules.catch_up()?;
@@ -259,11 +276,13 @@ impl Batch<'_> {
                 break;
             }
         }
-        if !sent.is_empty() {
-            self.commit(writer, records, &entries, sent)?;
+        match (sent.is_empty(), was_kept) {
+            (false, _) => self.commit(writer, records, &entries, sent)?,
+            (true, false) => self.writer.turns.keep(self.turn, Some(writer)),
+            (true, true) => return Ok(false),
         }
         answers.into_iter().for_each(|(change, answer)| change.answer(answer));
-        Ok(())
+        Ok(true)
     }
 
     fn commit(

@@ -59,6 +59,10 @@ impl TopicReader for EmbeddedTopicReader {
         }
     }
 
+    fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.positions
+    }
+
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
         for (&partition, position) in &self.positions {

@@ -1,7 +1,8 @@
 //! The one writer of an id over all hosts: a producer that writes a transaction, or a few.
 //!
 //! Initialising its transactional id fences every older producer of that id, and waits until a transaction that one of them
-//! left open is over. So the high watermark that is asked for after that is past all that they will ever have written.
+//! left open is over. So the end that is asked for after that is past all that they will ever have written. A producer that is
+//! used again may have been fenced since; then its commit fails.
 //! A producer that was made later has another epoch, so a delayed EndTxn of the one before cannot end its transaction
 //! (librdkafka#5423). A producer is used again only if none of its EndTxn can be on its way: the end of its transaction was
 //! answered fast, and no connection was lost meanwhile.
@@ -84,11 +85,10 @@ impl KafkaExclusive {
 
 impl ExclusiveWriter for KafkaExclusive {
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        let (_, high_watermark) =
-            self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
+        let (_, last_stable) = self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
         // The last place is the marker that ended the last transaction. A reader learns that it is past it only when a
         // fetch came back empty, after fetch.wait.max.ms.
-        Ok((high_watermark - 1).max(0))
+        Ok((last_stable - 1).max(0))
     }
 
     fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {

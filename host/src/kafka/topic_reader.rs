@@ -77,6 +77,10 @@ impl TopicReader for KafkaTopicReader {
         failed.map_or(Ok(()), |error| Err(unavailable(error)))
     }
 
+    fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.positions
+    }
+
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
         for (partition, position) in &self.positions {

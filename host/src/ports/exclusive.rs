@@ -28,8 +28,9 @@ pub struct PartitionWrite {
 
 /// The right to write, held by the newest writer of an id: see [`crate::ports::Log::exclusive`].
 pub trait ExclusiveWriter: Send {
-    /// One past the last record of a partition that only writers of this id write to, readable or not. A reader that has
-    /// read up to there knows every record that earlier writers will ever have written.
+    /// One past the last committed record of a partition that only writers of this id write to. While this writer is the
+    /// newest one, which a commit shows, a reader that has read up to there knows every record that earlier writers will ever
+    /// have written.
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError>;
 
     /// Writes the records in one transaction: all of them, or none. Returns itself for the next transaction, which is fenced

@@ -17,8 +17,12 @@ pub type PartitionEnds = Arc<BTreeMap<(TopicName, i32), i64>>;
 
 /// Reads partitions of a topic, outside of any group.
 pub trait TopicReader: Send {
-    /// Waits up to `wait` for committed records, then hands over those that are there: partition and record. After an error the reader is of no more use.
+    /// Waits up to `wait` for committed records, then hands over those that are there: partition and record.
+    /// After an error a new reader is needed.
     fn poll(&mut self, wait: Duration, on_record: &mut dyn FnMut(i32, &RecordRef<'_>)) -> Result<(), LogError>;
+
+    /// The offset to go on from, of each of its partitions: past control records that were read, too.
+    fn positions(&self) -> &BTreeMap<i32, i64>;
 
     /// The number of offsets of its partitions that it has not read yet.
     fn behind(&self) -> Result<u64, LogError>;

@@ -1,6 +1,7 @@
 //! Reads of records from a topic, over one partition or all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -158,6 +159,21 @@ pub enum ReadStart {
     Each(BTreeMap<i32, i64>),
 }
 
+impl fmt::Display for ReadStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => write!(f, "earliest"),
+            Self::Latest => write!(f, "latest"),
+            Self::Offset(offset) => write!(f, "{offset}"),
+            Self::Last(last) => write!(f, "-{last}"),
+            Self::Each(offsets) => {
+                let pairs: Vec<String> = offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+                write!(f, "{}", pairs.join(","))
+            }
+        }
+    }
+}
+
 impl ReadStart {
     pub fn parse(raw: Option<&str>, each: Option<&str>) -> Result<Self, TopicError> {
         if let Some(each) = each {
@@ -194,6 +210,7 @@ impl ReadStart {
         pairs.map(Self::Each).ok_or_else(refused)
     }
 
+    /// The first offset of a partition. An offset past its end is one that may come.
     fn offset(&self, partition: i32, first: i64, end: i64) -> i64 {
         match self {
             Self::Earliest => first,

@@ -20,7 +20,7 @@ use super::rest::{Among, Rest};
 use super::rollout::{Revisions, Rollout, RolloutStage};
 use super::schedule::Schedule;
 use super::status::{self, WorkerStatus};
-use super::transaction::{Aborts, Transaction};
+use super::transaction::{Aborts, Transaction, next_commit};
 use super::unplaced::UnplacedPartitions;
 use crate::cpu::{self, CpuAccount};
 use crate::model::clock::{Monotonic, Now};
@@ -56,6 +56,8 @@ pub struct TaskManager {
     /// True if tasks were ready when the last transaction was cut off, for the time that it took.
     was_cut: bool,
     transaction: Transaction,
+    /// When the last commit began.
+    last_commit: Option<Monotonic>,
     aborts: Aborts,
     stats: TransactionStats,
     portion: Portion,
@@ -89,6 +91,7 @@ impl TaskManager {
             last_stepped: None,
             was_cut: false,
             transaction: Transaction::Idle { deadline: None },
+            last_commit: None,
             aborts: Aborts::default(),
             stats: TransactionStats::default(),
             portion: Portion::default(),
@@ -135,7 +138,8 @@ impl TaskManager {
         self.note_read();
         self.plan_passed(clock().mono);
         if self.transaction.deadline().is_none() && self.tasks.values().any(Task::has_pending) {
-            self.transaction.set_deadline(clock().mono.after(self.revision().settings.commit_interval));
+            let next = next_commit(self.last_commit, clock().mono, self.revision().settings.commit_interval);
+            self.transaction.set_deadline(next);
         }
         self.process(clock)?;
         let is_due = self.is_due(clock().mono) || self.is_large();

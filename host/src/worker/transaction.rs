@@ -44,6 +44,13 @@ pub(super) enum Transaction {
     },
 }
 
+/// The time at which records that have just come are committed: an interval after the last commit began, so that the time of
+/// a commit is no part of the next wait. Half an interval is left to gather records, and after a silence a whole one.
+pub(super) fn next_commit(last: Option<Monotonic>, now: Monotonic, interval: Duration) -> Monotonic {
+    let next = last.map(|last| last.after(interval)).filter(|next| *next > now);
+    next.map_or(now.after(interval), |next| next.max(now.after(interval / 2)))
+}
+
 impl Transaction {
     pub fn is_open(self) -> bool {
         matches!(self, Self::Open { .. })
@@ -229,6 +236,16 @@ mod tests {
         transaction.begun(NOW, interval, TIMEOUT);
         assert_eq!(transaction, Transaction::Open { deadline: at(1050), end: at(12_000) });
         assert!(!transaction.is_overdue(at(1049), Duration::ZERO) && transaction.is_overdue(at(1150), interval));
+    }
+
+    #[test]
+    fn commits_are_an_interval_apart() {
+        let interval = Duration::from_millis(100);
+        for (last, expected) in
+            [(None, 1100), (Some(990), 1090), (Some(950), 1050), (Some(949), 1050), (Some(901), 1050), (Some(900), 1100)]
+        {
+            assert_eq!(next_commit(last.map(at), NOW, interval), at(expected), "{last:?}");
+        }
     }
 
     #[test]

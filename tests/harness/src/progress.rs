@@ -60,7 +60,7 @@ impl Progress {
     pub fn wait_records(&self, kafka: &KafkaCluster, deadline: Duration, mut assert_alive: impl FnMut()) {
         let mut last = BTreeMap::new();
         last.extend(read_committed(kafka, &self.topic).iter().map(|record| (record.partition, record.offset)));
-        wait::until(&format!("{} has all records of {}", self.group, self.topic), deadline, || {
+        wait::until_complete(&format!("{} has all records of {}", self.group, self.topic), deadline, || {
             assert_alive();
             let committed = self.committed();
             let next = |partition: i32| committed[partition as usize].unwrap_or(0);
@@ -73,7 +73,7 @@ impl Progress {
     #[track_caller]
     pub fn wait_through(&self, deadline: Duration) {
         let ends = ends_of(&self.consumer, &self.topic);
-        wait::until(&format!("{} is through with {}", self.group, self.topic), deadline, || {
+        wait::until_complete(&format!("{} is through with {}", self.group, self.topic), deadline, || {
             let committed = self.committed();
             let through = committed.iter().zip(&ends).all(|(next, end)| next.unwrap_or(0) >= *end);
             if through { Ok(()) } else { Err(format!("{committed:?} of {ends:?}")) }

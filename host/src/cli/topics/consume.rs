@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::api_types::Form;
 use crate::model::names::TopicName;
 use crate::model::units::Span;
+use crate::topics::read::ReadStart;
 
 use super::super::error::Result;
 use super::super::text;
@@ -18,10 +19,11 @@ pub struct ConsumeArgs {
     /// Read this partition alone
     #[arg(long, short)]
     partition: Option<i32>,
-    /// The first record of each partition: earliest, latest, an offset, or -N for the last N
-    #[arg(long, value_name = "OFFSET", default_value = "earliest", allow_hyphen_values = true)]
-    from: String,
-    /// Number of records [default: all that are there]
+    /// Where each partition begins: earliest, latest, an offset, or -N for N offsets before its end. (On Kafka the end of a
+    /// transaction has an offset, too)
+    #[arg(long, value_name = "OFFSET", default_value = "earliest", allow_hyphen_values = true, value_parser = start)]
+    from: ReadStart,
+    /// Number of records [default: all that are there now]
     #[arg(long, short = 'n', value_name = "RECORDS")]
     limit: Option<u64>,
     /// Go on with new records until it is interrupted
@@ -45,13 +47,16 @@ enum FormArg {
 pub struct Reading {
     /// None: all partitions.
     pub partition: Option<i32>,
-    /// `earliest`, `latest`, an offset, or -n.
-    pub from: String,
+    pub from: ReadStart,
     /// It goes on at the end, and waits for records.
     pub follow: bool,
     /// The time to wait for a first record.
     pub wait: Duration,
     pub form: Form,
+}
+
+fn start(raw: &str) -> Result<ReadStart, String> {
+    ReadStart::parse(Some(raw), None).map_err(|error| error.to_string())
 }
 
 pub fn consume(args: ConsumeArgs, topics: &dyn Topics) -> Result<()> {

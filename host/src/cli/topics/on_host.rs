@@ -1,15 +1,16 @@
 //! The topics of `sandbar dev`, through its API.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::api_types::{Form, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
+use crate::api_types::{Form, PartitionPosition, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 
-use super::super::error::{Error, Result};
+use super::super::error::{Error, Kind, Result};
 use super::super::remote::{Body, Client};
 use super::Topics;
 use super::consume::Reading;
@@ -18,6 +19,8 @@ use super::consume::Reading;
 const PAGE_RECORDS: usize = 1000;
 /// Longest wait of one request.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Between two attempts to reach a host that is on its way back.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 pub struct OnHost<'a> {
     pub client: &'a Client,
@@ -31,7 +34,7 @@ impl Topics for OnHost<'_> {
     fn describe(&self, topic: &TopicName) -> Result<TopicView> {
         let found = self.list()?.topics.into_iter().find(|found| *found.name == *topic.as_str());
         found.ok_or_else(|| {
-            let error = Error::new(super::super::error::Kind::Failed, format_args!("there is no topic {topic}"));
+            let error = Error::new(Kind::Failed, format_args!("there is no topic {topic}"));
             error.with_code(Code::NoTopic.as_str()).with_hint(Code::NoTopic.hint())
         })
     }
@@ -44,39 +47,59 @@ impl Topics for OnHost<'_> {
     /// It is sent once: a host keeps no keys of writes, and would write the records again.
     fn produce(&self, topic: &TopicName, lines: &[u8]) -> Result<usize> {
         let body = Body { content_type: "application/x-ndjson".into(), bytes: lines.to_vec(), ..Body::default() };
-        let answer = self.client.send_once("POST", &format!("/v1/topics/{topic}/records"), &body).map_err(explained)?;
+        let sent = self.client.send_once("POST", &format!("/v1/topics/{topic}/records"), &body);
+        let answer = sent.map_err(|error| match error.kind {
+            Kind::Broken => {
+                error.with_hint("look with `sandbar consume`: the records may be written, and would be written again")
+            }
+            _ => explained(error),
+        })?;
         answer.parse().map(|WriteResult { records }| records)
     }
 
+    /// Ends, without `follow`, when each partition is read to the end that it had at the first page.
     fn consume(&self, topic: &TopicName, reading: &Reading, take: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
         let Reading { partition, from, follow, wait, form } = reading;
-        let deadline = Instant::now() + *wait;
         let form = if *form == Form::Json { "json" } else { "text" };
         let partition = partition.map_or(String::new(), |partition| format!("&partition={partition}"));
+        let route = format!("/v1/topics/{topic}/records?limit={PAGE_RECORDS}&form={form}{partition}");
+        let began = Instant::now();
         let mut start = format!("offset={from}");
-        let mut is_first = true;
+        let mut ends: Option<BTreeMap<i32, i64>> = None;
         loop {
-            let left = if is_first { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            let wait = if *follow { WAIT_MAX } else { left.min(WAIT_MAX) };
-            let wait = wait.as_millis();
-            let path =
-                format!("/v1/topics/{topic}/records?{start}{partition}&limit={PAGE_RECORDS}&wait={wait}ms&form={form}");
-            let answer = self.client.get_json(&path).map_err(explained)?;
-            let page: RecordPage<Box<RawValue>> = answer.parse()?;
+            let left = if ends.is_none() { wait.saturating_sub(began.elapsed()) } else { Duration::ZERO };
+            let time = if *follow { WAIT_MAX } else { left.min(WAIT_MAX) };
+            let page = match self.page(&format!("{route}&{start}&wait={}ms", time.as_millis())) {
+                // Whoever follows waits for a host that is on its way back.
+                Err(error) if *follow && ends.is_some() && error.may_pass() => {
+                    std::thread::sleep(RETRY_WAIT);
+                    continue;
+                }
+                page => page?,
+            };
             for record in &page.records {
                 if !take(record.get())? {
                     return Ok(());
                 }
             }
-            is_first &= page.records.is_empty();
-            let is_at_end = page.partitions.iter().all(|it| it.next_offset >= it.end_offset);
-            if !follow && is_at_end && (!is_first || Instant::now() >= deadline) {
-                return Ok(());
-            }
             let next: Vec<String> =
                 page.partitions.iter().map(|it| format!("{}:{}", it.partition, it.next_offset)).collect();
             start = format!("offsets={}", next.join(","));
+            if page.records.is_empty() && began.elapsed() < *wait && ends.is_none() {
+                continue;
+            }
+            let ends = ends.get_or_insert_with(|| page.partitions.iter().map(|it| (it.partition, it.end_offset)).collect());
+            let is_read = |it: &PartitionPosition| ends.get(&it.partition).is_none_or(|end| it.next_offset >= *end);
+            if !follow && page.partitions.iter().all(is_read) {
+                return Ok(());
+            }
         }
+    }
+}
+
+impl OnHost<'_> {
+    fn page(&self, path: &str) -> Result<RecordPage<Box<RawValue>>> {
+        self.client.get_json(path).and_then(|answer| answer.parse()).map_err(explained)
     }
 }
 

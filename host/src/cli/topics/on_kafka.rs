@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api_types::{Line, RecordOut, TopicList, TopicSettings, TopicView};
-use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{Log, LogRecord};
-use crate::topics::read::ReadStart;
 use crate::topics::{self, TopicError};
 
 use super::super::error::{Error, Kind, Result};
@@ -61,14 +59,27 @@ impl Topics for OnKafka {
 
     fn consume(&self, topic: &TopicName, reading: &Reading, take: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
         let Reading { partition, from, follow, wait, form } = reading;
-        let from = self.offsets(topic, *partition, from).map_err(refused)?;
+        let mut all = topics::read::start_positions(&*self.log, topic, *partition, from).map_err(refused)?;
+        for it in &mut all {
+            // A partition has no such offset, and would be read from its first one.
+            it.next_offset = it.next_offset.min(it.end_offset);
+        }
+        let from = all.iter().map(|it| (it.partition, it.next_offset)).collect();
+        // Records that come later are not waited for, unless none is there yet and some are awaited.
+        let ends: BTreeMap<i32, i64> = all.iter().map(|it| (it.partition, it.end_offset)).collect();
+        let none_is_there = all.iter().all(|it| it.next_offset == it.end_offset);
+        let is_open = *follow || none_is_there && !wait.is_zero();
         let mut reader = self.log.follow(topic, Some(&from)).map_err(|error| refused(error.into()))?;
-        let deadline = Instant::now() + *wait;
+        let began = Instant::now();
         let mut any = false;
-        loop {
+        while is_open || reader.positions().iter().any(|(partition, position)| *position < ends[partition]) {
             let mut records = Vec::new();
-            let mut keep = |partition, record: &RecordRef<'_>| records.push((partition, LogRecord::from(record)));
-            reader.poll(POLL_WAIT, &mut keep).map_err(|error| refused(error.into()))?;
+            let polled = reader.poll(POLL_WAIT, &mut |partition, record| {
+                if is_open || record.offset < ends[&partition] {
+                    records.push((partition, LogRecord::from(record)));
+                }
+            });
+            // Those before an error are there.
             let is_quiet = records.is_empty();
             for (partition, record) in records {
                 any = true;
@@ -77,20 +88,12 @@ impl Topics for OnKafka {
                     return Ok(());
                 }
             }
-            let may_end = !follow && is_quiet && (any || Instant::now() >= deadline);
-            if may_end && reader.behind().map_err(|error| refused(error.into()))? == 0 {
+            polled.map_err(|error| refused(error.into()))?;
+            if !follow && is_open && is_quiet && (any || began.elapsed() >= *wait) {
                 return Ok(());
             }
         }
-    }
-}
-
-impl OnKafka {
-    /// The offsets to begin at, by partition.
-    fn offsets(&self, topic: &TopicName, partition: Option<i32>, from: &str) -> Result<BTreeMap<i32, i64>, TopicError> {
-        let start = ReadStart::parse(Some(from), None)?;
-        let positions = topics::read::start_positions(&*self.log, topic, partition, &start)?;
-        Ok(positions.into_iter().map(|it| (it.partition, it.next_offset)).collect())
+        Ok(())
     }
 }
 

@@ -116,6 +116,7 @@ impl TaskManager {
         let partitions: Vec<TopicPartition> = offsets.iter().map(|offset| offset.partition).collect();
         self.revision().guests.committed(&partitions);
         self.transaction.ended(now.mono);
+        self.last_commit = Some(now.mono);
         self.aborts = super::Aborts::default();
         for task in self.tasks.values_mut() {
             task.committed(positions_of(task));

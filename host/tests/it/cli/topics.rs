@@ -113,7 +113,7 @@ fn wrong_input_is_refused_with_its_place() {
     cli.fails("produce nowhere one.ndjson", 1, &["error[E025]", "hint: `sandbar topics list`"]);
     cli.fails("consume nowhere", 1, &["error[E025]"]);
     cli.fails("consume t --partition 9", 1, &["error[E030]"]);
-    cli.fails("consume t --from tomorrow", 1, &["error[E028]"]);
+    cli.fails("consume t --from tomorrow", 2, &["is not earliest, latest, an offset"]);
     cli.fails("topics describe nowhere", 1, &["error[E025]"]);
     cli.fails("topics create t --partitions 3", 1, &["error[E029]"]);
     cli.fails("topics create u --partitions 0", 1, &["partitions: is 0"]);
@@ -135,6 +135,6 @@ fn other_hosts_answers_are_told() {
     let cli = Cli { folder: folder.path(), url: &server.url };
     cli.fails("topics list", 2, &["works on Kafka", "hint: give the brokers: --brokers"]);
     std::fs::write(folder.path().join("one.ndjson"), "{\"value\":1}\n").expect("writable");
-    cli.fails("produce t one.ndjson", 1, &["broke"]);
+    cli.fails("produce t one.ndjson", 1, &["broke", "hint: look with `sandbar consume`"]);
     assert_eq!(server.seen().iter().filter(|request| request.route == write).count(), 1);
 }

@@ -1,4 +1,4 @@
-//! A log that holds up whoever asks how many partitions a topic has, or wants to be the one writer of an id, while the gate
+//! A log that holds up whoever asks how many partitions a topic has, or has a turn as the one writer of an id, while the gate
 //! for that is shut.
 
 use std::collections::BTreeMap;
@@ -10,8 +10,8 @@ use sandbar::embedded::EmbeddedLog;
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, Session, SessionError,
-    SessionOptions, TopicInfo, TopicReader,
+    ExclusiveError, ExclusiveWriter, GroupOffset, Groups, Log, LogError, LogRecord, NewTopic, Page, PartitionWrite, Session,
+    SessionError, SessionOptions, TopicInfo, TopicReader,
 };
 
 /// Cloning shares it.
@@ -19,7 +19,7 @@ use sandbar::ports::{
 pub struct Gated {
     log: Arc<EmbeddedLog>,
     gate: Arc<Gate>,
-    /// The gate before exclusive writers.
+    /// The gate before the turns of exclusive writers: each asks where its partition ends.
     pub writers: Arc<Gate>,
 }
 
@@ -28,7 +28,7 @@ pub struct Gate {
     /// True while it is shut; and how many wait before it.
     shut: Mutex<(bool, usize)>,
     changed: Condvar,
-    /// Sessions, or writers, that were opened.
+    /// Sessions that were opened, or turns of writers.
     opened: AtomicUsize,
 }
 
@@ -139,9 +139,7 @@ impl Log for Gated {
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
-        self.writers.opened.fetch_add(1, Ordering::SeqCst);
-        self.writers.pass();
-        self.log.exclusive(id)
+        Ok(Box::new(GatedWriter { writer: self.log.exclusive(id)?, gate: self.writers.clone() }))
     }
 
     fn read(
@@ -165,5 +163,34 @@ impl Log for Gated {
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
         self.log.high_watermark(topic, partition)
+    }
+}
+
+/// A writer of the log, with a gate before each of its turns.
+struct GatedWriter {
+    writer: Box<dyn ExclusiveWriter>,
+    gate: Arc<Gate>,
+}
+
+impl ExclusiveWriter for GatedWriter {
+    fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        self.gate.opened.fetch_add(1, Ordering::SeqCst);
+        self.gate.pass();
+        self.writer.end_offset(topic, partition)
+    }
+
+    fn commit(self: Box<Self>, writes: &[PartitionWrite]) -> Result<Option<Box<dyn ExclusiveWriter>>, ExclusiveError> {
+        let Self { writer, gate } = *self;
+        let again = writer.commit(writes)?;
+        Ok(again.map(|writer| Box::new(Self { writer, gate }) as Box<dyn ExclusiveWriter>))
+    }
+
+    fn commit_with_offsets(
+        self: Box<Self>,
+        writes: &[PartitionWrite],
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), ExclusiveError> {
+        self.writer.commit_with_offsets(writes, group, offsets)
     }
 }
