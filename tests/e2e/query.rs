@@ -59,11 +59,12 @@ fn any_host_answers_for_every_key() {
     stateful.job.wait_through(wait::PATIENCE);
     let sums: Sums = stateful.fold_changelog().into_iter().flat_map(|(sums, _)| sums).collect();
     for host in &hosts {
-        let answered = wait::until("each entry is answered", wait::PATIENCE, || ask_for_all(&host.api(), &stateful, &sums));
+        let answered =
+            wait::until_complete("each entry is answered", wait::PATIENCE, || ask_for_all(&host.api(), &stateful, &sums));
         assert_eq!(answered.len(), 2, "each host has a part: {answered:?}");
     }
     hosts[1].kill9();
-    wait::until("the host that is left answers for all", wait::PATIENCE, || {
+    wait::until_complete("the host that is left answers for all", wait::PATIENCE, || {
         let answered = ask_for_all(&hosts[0].api(), &stateful, &sums)?;
         if answered.len() == 1 { Ok(()) } else { Err(format!("{answered:?}")) }
     });

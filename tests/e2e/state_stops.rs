@@ -214,7 +214,7 @@ fn inputs_change_while_nobody_has_the_stores_open() {
     send(&hosts[0], "resume");
     stateful.job.wait_for_hosts(&hosts[0].api(), 2);
     sandbar_harness::Producer::new(kafka).send_all(other, &ones(KEYS));
-    wait::until("both inputs are counted together", wait::PATIENCE, || {
+    wait::until_complete("both inputs are counted together", wait::PATIENCE, || {
         let sums: BTreeMap<_, _> = stateful.fold_changelog().into_iter().flat_map(|(sums, _)| sums).collect();
         let fits = sums.len() == KEYS as usize && sums.values().all(|sum| *sum == (2, 2));
         if fits { Ok(()) } else { Err(format!("{sums:?}")) }

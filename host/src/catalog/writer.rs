@@ -37,9 +37,6 @@ const CHANGE_TIME_MAX: Duration = Duration::from_secs(45);
 /// The first wait is longer than a turn usually takes: whoever fenced this host gets done in it.
 const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
 
-/// After a failure of a kept writer: another host may have taken over, and is at its commit. That takes about as long.
-const AFTER_KEPT: Backoff = Backoff { first: Duration::from_millis(60), longest: Duration::from_millis(60) };
-
 /// Bytes of records after which a transaction takes no more changes.
 const TURN_BYTES_MAX: usize = 1 << 20;
 
@@ -160,8 +157,9 @@ impl Writer {
         retention: Duration,
     ) -> Result<Vec<Digest>, CatalogError> {
         let mut turn = self.turns.wait();
-        let mut collect = || -> Result<Vec<Digest>, TurnError> {
-            let writer = self.acquire(turn.take(), deployments)?;
+        drop(turn.take());
+        let collect = || -> Result<Vec<Digest>, TurnError> {
+            let writer = self.acquire(None, deployments)?;
             modules.catch_up()?;
             let unused = unused(&deployments.current(), &modules.current().stored, now, retention);
             if !unused.is_empty() {
@@ -213,10 +211,13 @@ impl Batch<'_> {
                     self.writer.metrics.catalog.turn_repeated("kept");
                     continue;
                 }
-                // It may be that of a writer that is not the newest any more, or whose client is stale: a fresh one tells.
-                Err(_) if was_kept => {
+                // It may be that of a client that is stale, or of a writer that is not the newest any more: then another host
+                // is at its turn.
+                Err(error) if was_kept => {
                     self.writer.metrics.catalog.turn_repeated("kept");
-                    std::thread::sleep(AFTER_KEPT.spread(0, random_u64()));
+                    if matches!(error, TurnError::Again { .. }) {
+                        std::thread::sleep(FENCED.spread(0, random_u64()));
+                    }
                     continue;
                 }
                 Err(TurnError::Again { reason, error }) => (reason, error),

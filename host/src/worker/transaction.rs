@@ -102,9 +102,9 @@ impl Transaction {
     }
 
     /// The session has begun a transaction. Its deadline is that of the pending records, or the interval from now on.
-    /// `timeout` is the log's.
+    /// A deadline that passed during a slow commit is now: the transaction has its time, as any other. `timeout` is the log's.
     pub fn begun(&mut self, now: Monotonic, commit_interval: Duration, timeout: Duration) {
-        let deadline = self.deadline().unwrap_or_else(|| now.after(commit_interval));
+        let deadline = self.deadline().map_or_else(|| now.after(commit_interval), |deadline| deadline.max(now));
         let end = now.after(timeout.saturating_sub(COMMIT_MARGIN));
         self.transition_to(Self::Open { deadline, end }, now);
     }
@@ -235,6 +235,13 @@ mod tests {
         transaction.set_deadline(at(1050));
         transaction.begun(NOW, interval, TIMEOUT);
         assert_eq!(transaction, Transaction::Open { deadline: at(1050), end: at(12_000) });
+        transaction.ended(NOW);
+        transaction.set_deadline(at(900));
+        transaction.begun(NOW, interval, TIMEOUT);
+        assert_eq!(transaction.deadline(), Some(NOW), "the commit before it took long");
+        transaction.ended(NOW);
+        transaction.set_deadline(at(1050));
+        transaction.begun(NOW, interval, TIMEOUT);
         assert!(!transaction.is_overdue(at(1049), Duration::ZERO) && transaction.is_overdue(at(1150), interval));
     }
 

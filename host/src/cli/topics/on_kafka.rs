@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use crate::api_types::{Line, RecordOut, TopicList, TopicSettings, TopicView};
 use crate::model::names::TopicName;
 use crate::ports::{Log, LogRecord};
+use crate::topics::read::ReadStart;
 use crate::topics::{self, TopicError};
 
 use super::super::error::{Error, Kind, Result};
 use super::Topics;
 use super::consume::Reading;
 
-/// Wait for records after which the end may have been reached.
 const POLL_WAIT: Duration = Duration::from_millis(500);
+/// Time without news after which the ends of the partitions are asked for again.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 pub struct OnKafka {
     pub log: Arc<dyn Log>,
@@ -57,30 +59,32 @@ impl Topics for OnKafka {
         write().map_err(refused)
     }
 
+    /// Ends, without `follow`, when each partition is read to the end that it had at the beginning; or, if a first record is
+    /// waited for, when that came or the time was over.
     fn consume(&self, topic: &TopicName, reading: &Reading, take: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
         let Reading { partition, from, follow, wait, form } = reading;
-        let mut all = topics::read::start_positions(&*self.log, topic, *partition, from).map_err(refused)?;
-        for it in &mut all {
-            // A partition has no such offset, and would be read from its first one.
-            it.next_offset = it.next_offset.min(it.end_offset);
-        }
-        let from = all.iter().map(|it| (it.partition, it.next_offset)).collect();
-        // Records that come later are not waited for, unless none is there yet and some are awaited.
-        let ends: BTreeMap<i32, i64> = all.iter().map(|it| (it.partition, it.end_offset)).collect();
-        let none_is_there = all.iter().all(|it| it.next_offset == it.end_offset);
-        let is_open = *follow || none_is_there && !wait.is_zero();
+        let all = topics::read::start_positions(&*self.log, topic, *partition, from).map_err(refused)?;
+        // A partition that has no such offset would be read from its first one.
+        let from = all.iter().map(|it| (it.partition, it.next_offset.min(it.end_offset))).collect();
         let mut reader = self.log.follow(topic, Some(&from)).map_err(|error| refused(error.into()))?;
         let began = Instant::now();
+        let mut ends: Option<BTreeMap<i32, i64>> =
+            (!follow && wait.is_zero()).then(|| all.iter().map(|it| (it.partition, it.end_offset)).collect());
         let mut any = false;
-        while is_open || reader.positions().iter().any(|(partition, position)| *position < ends[partition]) {
+        let mut last_news = began;
+        loop {
+            if let Some(ends) = &ends
+                && reader.positions().iter().all(|(partition, position)| position >= &ends[partition])
+            {
+                return Ok(());
+            }
+            let before = reader.positions().clone();
             let mut records = Vec::new();
             let polled = reader.poll(POLL_WAIT, &mut |partition, record| {
-                if is_open || record.offset < ends[&partition] {
+                if ends.as_ref().is_none_or(|ends| record.offset < ends[&partition]) {
                     records.push((partition, LogRecord::from(record)));
                 }
             });
-            // Those before an error are there.
-            let is_quiet = records.is_empty();
             for (partition, record) in records {
                 any = true;
                 let record = serde_json::to_string(&RecordOut::of(partition, record, *form)).expect("plain data");
@@ -88,12 +92,30 @@ impl Topics for OnKafka {
                     return Ok(());
                 }
             }
+            // The records before an error are shown.
             polled.map_err(|error| refused(error.into()))?;
-            if !follow && is_open && is_quiet && (any || began.elapsed() >= *wait) {
-                return Ok(());
+            if before != *reader.positions() {
+                last_news = Instant::now();
+            }
+            let waits = *follow || !any && began.elapsed() < *wait;
+            let is_silent = last_news.elapsed() >= SILENCE_MAX;
+            if !waits && (ends.is_none() || is_silent) {
+                // After a silence the brokers may be away, or the topic was made anew, with other ends.
+                let now = self.ends(topic, *partition).map_err(refused)?;
+                let before = ends.unwrap_or_else(|| now.clone());
+                let least = |(partition, end): (i32, i64)| (partition, now.get(&partition).map_or(end, |now| end.min(*now)));
+                ends = Some(before.into_iter().map(least).collect());
+                last_news = Instant::now();
             }
         }
-        Ok(())
+    }
+}
+
+impl OnKafka {
+    /// The ends of the partitions that are read, as they are now.
+    fn ends(&self, topic: &TopicName, partition: Option<i32>) -> Result<BTreeMap<i32, i64>, TopicError> {
+        let positions = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Latest)?;
+        Ok(positions.into_iter().map(|it| (it.partition, it.end_offset)).collect())
     }
 }
 
