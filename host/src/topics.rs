@@ -15,5 +15,5 @@ mod write;
 
 pub use checks::refuse_internal;
 pub use error::TopicError;
-pub use list::{create, find_before, list, view};
-pub use write::{RECORDS_MAX, append};
+pub use list::{create, find_before, list, outline, view};
+pub use write::append;

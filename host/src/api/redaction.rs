@@ -2,7 +2,8 @@
 //!
 //! A rule of an owner holds for every caller without the role `data` in the owner's team, or in a team that the rule names.
 //! Records of the topic are masked then. Content that came from them, and whose structure nobody knows, is not shown:
-//! outputs, entries of stores, messages of failures, log lines. A sight holds for the file of teams and the catalog at one moment; a [`Viewer`] follows both.
+//! outputs, entries of stores, messages of failures, log lines. A sight holds for the file of teams and the catalog at one
+//! moment; a [`Viewer`] follows both.
 
 mod masks;
 

@@ -80,6 +80,6 @@ pub fn kafka_log(brokers: String, properties_file: Option<PathBuf>) -> anyhow::R
     Ok(Arc::new(KafkaLog::new(config)?))
 }
 
-fn log_dir(data_dir: &Path) -> std::path::PathBuf {
+fn log_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("log")
 }

@@ -1,8 +1,8 @@
 //! The right to write the catalog, which a host keeps between two turns: a script that deploys many transforms pays once for
 //! becoming the one writer, which is most of the time of a turn.
 //!
-//! Nothing hangs on it: the commit of a host that another one has fenced meanwhile fails, and takes another turn. What needs no
-//! commit is answered by a fresh writer.
+//! Correctness does not depend on it: the commit of a host that another one has fenced meanwhile fails, and takes another turn.
+//! A request that needs no commit is answered by a fresh writer.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub struct Turns {
     turn: Arc<Mutex<Turn>>,
 }
 
-/// What the turns of a host leave to each other.
+/// The state that the turns of a host share.
 #[derive(Default)]
 pub struct Turn {
     kept: Option<KeptWriter>,

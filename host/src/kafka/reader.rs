@@ -164,14 +164,7 @@ impl PartitionReader {
             QueueMessage::Record(record) => {
                 let mut headers = Vec::new();
                 record.headers(&mut headers);
-                let owned = |raw: Option<&[u8]>| raw.map(<[u8]>::to_vec);
-                left.push_back(LogRecord {
-                    offset: record.offset(),
-                    timestamp: record.timestamp(),
-                    key: owned(record.key()),
-                    value: owned(record.value()),
-                    headers: headers.into_iter().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
-                });
+                left.push_back(LogRecord::from(&record.with_headers(&headers)));
             }
             QueueMessage::End { offset, .. } => *end_seen = offset,
             QueueMessage::Error { error, of_partition } if failed.is_none() || of_partition => {

@@ -52,16 +52,7 @@ impl TopicReader for KafkaTopicReader {
                 positions.insert(partition, record.offset() + 1);
                 let mut headers = Vec::new();
                 record.headers(&mut headers);
-                on_record(
-                    partition,
-                    &RecordRef {
-                        offset: record.offset(),
-                        timestamp: record.timestamp(),
-                        key: record.key(),
-                        value: record.value(),
-                        headers: &headers,
-                    },
-                );
+                on_record(partition, &record.with_headers(&headers));
             }
             QueueMessage::End { partition, offset } => {
                 if let Some(position) = positions.get_mut(&partition) {

@@ -19,8 +19,13 @@ pub fn list(log: &dyn Log) -> Result<Vec<(TopicName, TopicInfo)>, TopicError> {
 pub fn view(log: &dyn Log, name: &TopicName, info: &TopicInfo) -> Result<TopicView, TopicError> {
     let bounds = (0..).zip(log.bounds(name)?);
     let offsets = bounds.map(|(partition, (first, end))| OffsetRange { partition, first, end }).collect();
-    let record_bytes_max = info.record_bytes_max;
-    Ok(TopicView { name: Line::of(name), partitions: info.partitions, record_bytes_max, offsets })
+    Ok(TopicView { offsets, ..outline(name, info) })
+}
+
+/// A topic without offsets, for which nobody is asked.
+pub fn outline(name: &TopicName, info: &TopicInfo) -> TopicView {
+    let TopicInfo { partitions, record_bytes_max, .. } = *info;
+    TopicView { name: Line::of(name), partitions, record_bytes_max, offsets: Vec::new() }
 }
 
 /// The topic, if it is there already. Refuses settings that cannot be, or that are not those of the topic.

@@ -200,6 +200,11 @@ impl ReadStart {
         }
     }
 
+    /// The start of the read after one that ended at these positions.
+    pub fn next(positions: &[PartitionPosition]) -> Self {
+        Self::Each(positions.iter().map(|it| (it.partition, it.next_offset)).collect())
+    }
+
     fn parse_each(raw: &str) -> Result<Self, TopicError> {
         let one = |pair: &str| {
             let (partition, offset) = pair.split_once(':')?;

@@ -12,7 +12,7 @@ use super::checks::check_partition;
 use super::error::TopicError;
 
 /// Most records of one request: they are in memory together.
-pub const RECORDS_MAX: usize = 10_000;
+const RECORDS_MAX: usize = 10_000;
 
 /// Writes records that are JSON: one object a line (`lines`), or an array. All are read before the first is written; if the
 /// log fails in between, the first of them may be written. Returns their number.

@@ -99,9 +99,8 @@ fn ndjson(page: &Page) -> Response {
         lines.extend_from_slice(record.get().as_bytes());
         lines.push(b'\n');
     }
-    let next: Vec<String> = page.partitions.iter().map(|it| format!("{}:{}", it.partition, it.next_offset)).collect();
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    let next_offsets = [("sandbar-next-offsets", next.join(","))];
+    let next_offsets = [("sandbar-next-offsets", ReadStart::next(&page.partitions).to_string())];
     match page.partitions[..] {
         [PartitionPosition { next_offset, end_offset, .. }] => {
             let one = [("sandbar-next-offset", next_offset.to_string()), ("sandbar-end-offset", end_offset.to_string())];

@@ -1,10 +1,11 @@
 //! Shows the records of a topic.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::api_types::Form;
+use crate::api_types::{Form, PartitionPosition};
 use crate::model::names::TopicName;
 use crate::model::units::Span;
 use crate::topics::read::ReadStart;
@@ -57,6 +58,11 @@ pub struct Reading {
 
 fn start(raw: &str) -> Result<ReadStart, String> {
     ReadStart::parse(Some(raw), None).map_err(|error| error.to_string())
+}
+
+/// The ends of these partitions.
+pub fn ends_of(positions: &[PartitionPosition]) -> BTreeMap<i32, i64> {
+    positions.iter().map(|it| (it.partition, it.end_offset)).collect()
 }
 
 pub fn consume(args: ConsumeArgs, topics: &dyn Topics) -> Result<()> {

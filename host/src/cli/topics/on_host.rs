@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 use crate::api_types::{Form, PartitionPosition, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
+use crate::topics::read::ReadStart;
 
 use super::super::error::{Error, Kind, Result};
 use super::super::remote::{Body, Client};
 use super::Topics;
-use super::consume::Reading;
+use super::consume::{Reading, ends_of};
 
 /// Records of one page.
 const PAGE_RECORDS: usize = 1000;
@@ -82,13 +83,11 @@ impl Topics for OnHost<'_> {
                     return Ok(());
                 }
             }
-            let next: Vec<String> =
-                page.partitions.iter().map(|it| format!("{}:{}", it.partition, it.next_offset)).collect();
-            start = format!("offsets={}", next.join(","));
+            start = format!("offsets={}", ReadStart::next(&page.partitions));
             if page.records.is_empty() && began.elapsed() < *wait && ends.is_none() {
                 continue;
             }
-            let ends = ends.get_or_insert_with(|| page.partitions.iter().map(|it| (it.partition, it.end_offset)).collect());
+            let ends = ends.get_or_insert_with(|| ends_of(&page.partitions));
             let is_read = |it: &PartitionPosition| ends.get(&it.partition).is_none_or(|end| it.next_offset >= *end);
             if !follow && page.partitions.iter().all(is_read) {
                 return Ok(());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api_types::{Line, RecordOut, TopicList, TopicSettings, TopicView};
+use crate::api_types::{RecordOut, TopicList, TopicSettings, TopicView};
 use crate::model::names::TopicName;
 use crate::ports::{Log, LogRecord};
 use crate::topics::read::ReadStart;
@@ -12,7 +12,7 @@ use crate::topics::{self, TopicError};
 
 use super::super::error::{Error, Kind, Result};
 use super::Topics;
-use super::consume::Reading;
+use super::consume::{Reading, ends_of};
 
 const POLL_WAIT: Duration = Duration::from_millis(500);
 /// Time without news after which the ends of the partitions are asked for again.
@@ -25,13 +25,7 @@ pub struct OnKafka {
 impl Topics for OnKafka {
     fn list(&self) -> Result<TopicList> {
         let found = topics::list(&*self.log).map_err(refused)?;
-        let view = |(name, info): (TopicName, crate::ports::TopicInfo)| TopicView {
-            name: Line::of(name),
-            partitions: info.partitions,
-            record_bytes_max: info.record_bytes_max,
-            offsets: Vec::new(),
-        };
-        Ok(TopicList { topics: found.into_iter().map(view).collect() })
+        Ok(TopicList { topics: found.iter().map(|(name, info)| topics::outline(name, info)).collect() })
     }
 
     fn describe(&self, topic: &TopicName) -> Result<TopicView> {
@@ -68,8 +62,7 @@ impl Topics for OnKafka {
         let from = all.iter().map(|it| (it.partition, it.next_offset.min(it.end_offset))).collect();
         let mut reader = self.log.follow(topic, Some(&from)).map_err(|error| refused(error.into()))?;
         let began = Instant::now();
-        let mut ends: Option<BTreeMap<i32, i64>> =
-            (!follow && wait.is_zero()).then(|| all.iter().map(|it| (it.partition, it.end_offset)).collect());
+        let mut ends: Option<BTreeMap<i32, i64>> = (!follow && wait.is_zero()).then(|| ends_of(&all));
         let mut any = false;
         let mut last_news = began;
         loop {
@@ -115,7 +108,7 @@ impl OnKafka {
     /// The ends of the partitions that are read, as they are now.
     fn ends(&self, topic: &TopicName, partition: Option<i32>) -> Result<BTreeMap<i32, i64>, TopicError> {
         let positions = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Latest)?;
-        Ok(positions.into_iter().map(|it| (it.partition, it.end_offset)).collect())
+        Ok(ends_of(&positions))
     }
 }
 

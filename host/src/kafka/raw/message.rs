@@ -6,6 +6,7 @@ use std::ptr;
 use super::convert::{bytes, text};
 use super::error::{CodeName, ErrorCode, RawError};
 use super::sys::*;
+use crate::model::batch::{HeaderRef, RecordRef};
 
 /// One fetched record, valid until the callback returns.
 pub struct RawMessage<'a> {
@@ -89,6 +90,14 @@ impl<'a> RawMessage<'a> {
         let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: live message, valid out pointer.
         unsafe { rd_kafka_message_timestamp(self.message, &mut kind) }
+    }
+
+    /// The whole record, with headers that `headers` has read.
+    pub fn with_headers<'h>(&self, headers: &'h [HeaderRef<'a>]) -> RecordRef<'h>
+    where
+        'a: 'h,
+    {
+        RecordRef { offset: self.offset(), timestamp: self.timestamp(), key: self.key(), value: self.value(), headers }
     }
 
     /// Appends the headers to `out`. Returns the reason where they could be read only in part: names are text in Kafka, and
