@@ -73,9 +73,12 @@ for values in "$tests"/*.yaml; do
 done
 check "each flag of a host is a value or an option" python3 deploy/helm/check.py options "$work/all-$newest.yaml"
 
+check "the Job of docs/examples" conforms "$newest" docs/examples/sandbar-apply-job.yaml
+
 if command -v promtool >/dev/null; then
     python3 deploy/helm/check.py query "$work/all-$newest.yaml" >"$work/query.yml"
-    check "KEDA's query" promtool check rules "$work/query.yml"
+    cp "$tests/keda_test.yml" "$work/"
+    check "KEDA's query" promtool test rules "$work/keda_test.yml"
 else
     echo "skipped: KEDA's query: promtool not found"
 fi
