@@ -1,6 +1,6 @@
 """Looks at rendered manifests of the chart, as a cluster would get them; called by check.sh.
 
-    check.py promises CASE FILE     what must hold with any values, and what this case of tests/ must show
+    check.py promises CASE FILE     the promises of the chart with any values, and those of this case of tests/
     check.py options FILE           each flag of a host is an option of values.schema.json, or a variable in FILE
     check.py query FILE             prints KEDA's query, as a recording rule for promtool
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the Helm chart: it is rendered over the values in tests/, validated with the schemas of two versions of Kubernetes,
-# and looked at; wrong values are refused. It needs the tools of `tools/setup.sh helm`, no cluster and no network.
+# and checked for the chart's promises; wrong values are refused. It needs the tools of `tools/setup.sh helm`, no cluster and no network.
 # Prints one line per check; exits with 1 if one failed, and with 2 without the tools.
 # shellcheck disable=SC2317  # the functions are called, by name, through `check`
 set -uo pipefail
@@ -69,7 +69,7 @@ for values in "$tests"/*.yaml; do
         check "$name: helm template for Kubernetes $version" render_to "$rendered" "$version" --values "$values"
         check "$name: the schemas of Kubernetes $version" conforms "$version" "$rendered"
     done
-    check "$name: what the manifests promise" python3 deploy/helm/check.py promises "$name" "$work/$name-$newest.yaml"
+    check "$name: the promises of the chart" python3 deploy/helm/check.py promises "$name" "$work/$name-$newest.yaml"
 done
 check "each flag of a host is a value or an option" python3 deploy/helm/check.py options "$work/all-$newest.yaml"
 

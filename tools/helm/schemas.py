@@ -29,18 +29,18 @@ def unpack(out, wheel, versions):
 
 
 def closed(schema):
-    """Refuses fields that the schema does not name, as the API server reports them; OpenAPI's own words become JSON Schema's."""
-    if isinstance(schema, list):
-        return [closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {name: part if name in ("enum", "default", "example") else closed(part) for name, part in schema.items()}
+    """Makes a schema of OpenAPI one that refuses fields which it does not name, as the API server reports them."""
+    schema = dict(schema)
     if schema.pop("x-kubernetes-int-or-string", False):
         schema.pop("anyOf", None)
         schema["type"] = ["integer", "string"]
-    # A field that is itself called "properties" has a schema, not a table of them: its value is no dict of dicts.
-    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        schema.setdefault("additionalProperties", False)
+    if "properties" in schema:
+        schema["properties"] = {name: closed(part) for name, part in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            schema["additionalProperties"] = False
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            schema[word] = closed(schema[word])
     return schema
 
 
