@@ -348,6 +348,8 @@ helm() {
     python3 -c 'import yaml' 2>/dev/null || install_packages "it reads YAML" python3-yaml
     python3 -m pip --version >/dev/null 2>&1 || install_packages "it downloads the schemas of Kubernetes' kinds" python3-pip
     mkdir -p "$dir"
+    # Go installs into absolute paths only.
+    dir=$(cd "$dir" && pwd)
     # Held until this script ends.
     exec {lock}>"$dir/lock"
     flock "$lock"

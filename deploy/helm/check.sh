@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the Helm chart: it is rendered over the values in tests/, validated with the schemas of two versions of Kubernetes,
-# and checked for the chart's promises; wrong values are refused. It needs the tools of `tools/setup.sh helm`, no cluster and no network.
+# and checked for the chart's promises; wrong values are refused. It needs the tools of `tools/setup.sh helm`, no cluster and
+# no network.
 # Prints one line per check; exits with 1 if one failed, and with 2 without the tools.
 # shellcheck disable=SC2317  # the functions are called, by name, through `check`
 set -uo pipefail
