@@ -2,6 +2,7 @@
 //! running cluster (`remote`, a client of the HTTP API), and for the records of topics (`topics`).
 
 mod author;
+mod doctor;
 mod error;
 mod remote;
 mod text;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{Flags, KafkaFlags};
 
 pub use author::{BuildArgs, NewArgs, RunArgs, SdkArgs, SignArgs, VerifyArgs};
+pub use doctor::DoctorArgs;
 pub use error::Error;
 pub use remote::{ContextArgs, Verb};
 pub use topics::{Brokers, TopicVerb};
@@ -40,6 +42,7 @@ pub enum Command {
         #[command(flatten)]
         options: Box<Flags>,
     },
+    Doctor(DoctorArgs),
     /// Make a folder with a transform that builds and tests at once
     New(NewArgs),
     /// Write the sources of this version's SDK to a folder, which transforms depend on

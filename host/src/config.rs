@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use flags::{Auth, Flags, KafkaFlags};
+pub use machine::memory_bytes;
 
 use self::exposure::InsecureFlags;
 use crate::access::OidcOptions;

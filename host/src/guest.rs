@@ -32,7 +32,7 @@ mod worlds;
 
 pub use budget::Budget;
 pub use context::Tables;
-pub use engine::Engine;
+pub use engine::{Engine, runs_machine_code};
 pub use instance_factory::InstanceFactory;
 pub use modules::{ModuleOptions, Modules};
 pub use scheduled::ScheduledFactory;

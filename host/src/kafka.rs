@@ -15,6 +15,7 @@
 //! | `deliver`, `retry` | loops that wait for librdkafka: until records are delivered, and while a call is retriable |
 //! | `groups` | committed offsets, from outside of their group |
 //! | `topics` | topics listed, described and created |
+//! | `survey` | a look at the cluster for `sandbar doctor` |
 //! | `error` | the recovery policy: the remedy of each error, by the call that met it |
 //! | `options`, `sources`, `properties`, `credentials` | the options of an operator; the files that they name; checked properties with their secrets; those of the host and of each team, followed |
 //! | `token`, `tokens` | tokens to log in with; those of one owner, had from its source and renewed |
@@ -52,6 +53,7 @@ mod retry;
 mod session;
 mod sources;
 mod start_offsets;
+mod survey;
 mod team_logs;
 mod token;
 mod tokens;
@@ -60,3 +62,5 @@ mod topics;
 
 pub use log::KafkaLog;
 pub use options::KafkaConfig;
+pub use raw::Right;
+pub use survey::{BrokerSurvey, PresentTopic, Survey, TopicSurvey};

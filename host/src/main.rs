@@ -30,6 +30,7 @@ fn main() -> ExitCode {
                 .map_err(anyhow::Error::msg)
                 .and_then(|config| app::run(config, Backend::Embedded)),
         ),
+        Command::Doctor(doctor) => cli::ended(doctor.run(app::doctor)),
         Command::New(new) => cli::ended(new.run()),
         Command::Sdk(sdk) => cli::ended(sdk.run()),
         Command::Sign(sign) => cli::ended(sign.run()),

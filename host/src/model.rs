@@ -11,6 +11,7 @@ pub mod by_name;
 pub mod clock;
 pub mod codes;
 pub mod distinguished_name;
+pub mod finding;
 pub mod format;
 pub mod json;
 pub mod json_path;

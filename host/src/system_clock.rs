@@ -12,6 +12,16 @@ pub fn read(clock: libc::clockid_t) -> Duration {
     since_zero(time)
 }
 
+/// Returns true if a service keeps the kernel's wall clock synchronised. `None`: the process may not ask.
+#[expect(unsafe_code, reason = "a state of the clock that std does not have")]
+pub fn is_synchronised() -> Option<bool> {
+    // SAFETY: all zeros are a valid value, and `modes` 0 asks without a change.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: writes into a struct of ours, and the pointer is valid.
+    let answer = unsafe { libc::adjtimex(&mut state) };
+    (answer >= 0).then_some(answer != libc::TIME_ERROR)
+}
+
 /// Returns the time between a clock's zero and a moment on it.
 pub fn since_zero(time: libc::timespec) -> Duration {
     let seconds = u64::try_from(time.tv_sec).ok();

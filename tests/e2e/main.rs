@@ -13,6 +13,7 @@ mod conformance;
 mod console;
 mod control_topics;
 mod damaged;
+mod doctor;
 mod exactly_once;
 mod expiry;
 mod failover;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sandbar_harness::{Api, Host, Message, Progress, SecuredKafka, dirs, guests, topics, wait};
 use serde_json::{Value, json};
 
+use crate::doctor::Visit;
 use crate::job::{Job, numbered, unchanged};
 
 /// A secured Kafka with the files of one cluster's hosts.
@@ -112,6 +113,38 @@ fn acls() -> Vec<Vec<&'static str>> {
 
 fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
+}
+
+/// The rights of the page are enough for the doctor, who names each one that lacks.
+#[test]
+fn the_doctor_knows_the_rights_of_a_host() {
+    let site = Site::new("ward", &["orders"]);
+    let visit = |config: &Path| {
+        let words = ["--kafka-teams-dir", &text(&site.teams_dir()), "--kafka-config", &text(config)];
+        Visit::new(&site.kafka.passwords, site.cluster, &words)
+    };
+    let host = site.folder.join("host.properties");
+    let well = visit(&host);
+    assert_eq!(well.with("failure").len(), 0, "{:?}", well.checks);
+    for check in ["kafka", "control-topics", "transactions", "kafka-teams"] {
+        assert!(well.with("ok").contains(&check), "{check}: {:?}", well.checks);
+    }
+    site.write_team("orders", "sasl.username=orders\nsasl.password=guessed\n");
+    visit(&host).failed("kafka-teams", "orders: ");
+    site.write_team("orders", "sasl.username=orders\nsasl.password=orders\n");
+
+    // As a team, which has no rights of a host.
+    let config = std::fs::read_to_string(&host).expect("readable");
+    let as_team = site.folder.join("team.properties");
+    let of_team = config.replace("sasl.username=sandbar", "sasl.username=orders").replace("file:password", "orders");
+    std::fs::write(&as_team, of_team).expect("written");
+    let refused = visit(&as_team);
+    assert!(refused.with("failure").iter().filter(|check| **check == "control-topics").count() == 8, "{:?}", refused.checks);
+    assert!(refused.with("failure").contains(&"transactions"), "{:?}", refused.checks);
+    std::fs::write(&as_team, config.replace("file:password", "guessed-by-nobody")).expect("written");
+    let stranger = visit(&as_team);
+    stranger.failed("kafka", "refuses the log-in");
+    assert!(!format!("{:?}", stranger.checks).contains("guessed-by-nobody"), "{:?}", stranger.checks);
 }
 
 /// Waits until the host's status of a transform has the error, or none.

@@ -8,9 +8,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// File descriptors for everything but connections, at least.
 const BESIDE: u64 = 512;
 
+/// The files that a host opens with this number of connections, at most.
+pub fn needed(connections: u64) -> u64 {
+    connections + BESIDE
+}
+
 /// Raises the soft limit to the hard one, and refuses a hard limit that is too small for this number of connections.
 pub fn raise(connections: u64) -> anyhow::Result<()> {
-    let needed = connections + BESIDE;
+    let needed = needed(connections);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some() && current != maximum {
         let raised = Rlimit { current: maximum, maximum };

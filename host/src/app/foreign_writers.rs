@@ -1,5 +1,6 @@
 //! Warns of principals that may write to control topics, as far as the log tells: they can deploy without the API.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
@@ -7,7 +8,7 @@ use tokio::task::spawn_blocking;
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, TopicName};
 use crate::model::text::OneLine;
-use crate::ports::Log;
+use crate::ports::{Log, LogError};
 
 /// The control topics, after `_sandbar.<cluster>.`.
 const TOPICS: [&str; 8] = ["deployments", "modules", "positions", "status", "logs", "samples", "tokens", "audit"];
@@ -21,32 +22,44 @@ pub(super) async fn warn_of_foreign_writers(log: Arc<dyn Log>, cluster: ClusterN
 }
 
 fn look(log: &dyn Log, cluster: &ClusterName) {
-    let mut is_open = false;
-    for name in TOPICS {
-        let topic: TopicName = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
-        match log.foreign_writers(&topic) {
-            Ok(Some(writers)) if writers.is_empty() => {}
-            Ok(Some(writers)) => {
-                is_open = true;
-                let shown: Vec<&str> = writers.iter().map(String::as_str).take(SHOWN_MAX).collect();
-                let principals = shown.join(", ");
-                let code = Code::ControlTopicOpen;
-                tracing::warn!(
-                    %topic, %code, principals = %OneLine(principals), count = writers.len(), hint = code.hint(),
-                    "others than this host may write to a control topic"
-                );
-            }
-            Ok(None) => {
-                tracing::info!("the ACLs of control topics are not known: there are none, or the host may not ask for them");
-                return;
-            }
-            Err(error) => {
-                tracing::info!(%error, "the ACLs of control topics are not known");
-                return;
-            }
+    let found = match foreign_writers(log, cluster) {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            tracing::info!("the ACLs of control topics are not known: there are none, or the host may not ask for them");
+            return;
         }
+        Err(error) => {
+            tracing::info!(%error, "the ACLs of control topics are not known");
+            return;
+        }
+    };
+    let code = Code::ControlTopicOpen;
+    for (topic, principals) in &found {
+        let hint = code.hint();
+        tracing::warn!(%topic, %code, %principals, hint, "others than this host may write to a control topic");
     }
-    if !is_open {
+    if found.is_empty() {
         tracing::info!("no other principal may write to a control topic");
     }
+}
+
+/// The control topics to which others may write, each with their names, of which some are shown. `None`: nobody may ask, or
+/// there are no rules.
+pub(super) fn foreign_writers(log: &dyn Log, cluster: &ClusterName) -> Result<Option<Vec<(TopicName, String)>>, LogError> {
+    let mut found = Vec::new();
+    for name in TOPICS {
+        let topic: TopicName = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
+        let Some(writers) = log.foreign_writers(&topic)? else { return Ok(None) };
+        if !writers.is_empty() {
+            found.push((topic, shown(&writers)));
+        }
+    }
+    Ok(Some(found))
+}
+
+fn shown(principals: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = principals.iter().map(String::as_str).take(SHOWN_MAX).collect();
+    let more = principals.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    OneLine(names.join(", ")).to_string() + &more
 }

@@ -15,12 +15,16 @@ use crate::telemetry::metrics::Metrics;
 
 /// Opens the modules, compiled by this very program.
 pub(super) fn open(data_dir: &Path, options: ModuleOptions, metrics: &Metrics) -> anyhow::Result<Arc<Modules>> {
-    let compiler = Compiler { program: Some(own_program()?), ..options.compiler };
-    let options = ModuleOptions { compiler, ..options };
+    let options = ModuleOptions { compiler: compiler(options.compiler)?, ..options };
     let modules = Modules::open(&data_dir.join("compiled"), options, metrics.modules.clone());
     let modules = Arc::new(modules.map_err(anyhow::Error::msg)?);
     tokio::spawn(announce_jail(modules.clone()));
     Ok(modules)
+}
+
+/// A compiler that is this very program.
+pub(super) fn compiler(options: Compiler) -> anyhow::Result<Compiler> {
+    Ok(Compiler { program: Some(own_program()?), ..options })
 }
 
 /// This very program, also when its file was replaced by a newer one meanwhile.

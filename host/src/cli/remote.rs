@@ -24,6 +24,7 @@ mod revisions;
 mod rollout;
 mod session;
 mod state;
+mod support;
 mod teams;
 mod tokens;
 
@@ -44,6 +45,7 @@ use self::registry::PullArgs;
 use self::revisions::{DiffArgs, RollbackArgs};
 use self::session::Target;
 use self::state::StateVerb;
+use self::support::SupportBundleArgs;
 use self::teams::TeamsArgs;
 use self::tokens::{TokenVerb, WhoamiArgs};
 use super::error::Result;
@@ -114,6 +116,8 @@ pub enum Verb {
     Whoami(Remote<WhoamiArgs>),
     /// Show who changed what, and who was refused
     Audit(Remote<AuditArgs>),
+    /// Write all that a host tells of the cluster's state to an archive, for whoever helps; without configs and records
+    SupportBundle(Remote<SupportBundleArgs>),
 }
 
 // === impl Verb ===
@@ -148,6 +152,7 @@ impl Verb {
             Self::Token(verb) => verb.run(),
             Self::Whoami(verb) => verb.run(tokens::whoami),
             Self::Audit(verb) => verb.run(audit::audit),
+            Self::SupportBundle(verb) => return verb.run(support::support_bundle),
         }
         .map(|()| ExitCode::SUCCESS)
     }

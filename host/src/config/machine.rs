@@ -6,7 +6,7 @@ pub(super) fn processors() -> usize {
 }
 
 /// The memory of the machine, or of the control group if that has less, in bytes; `u64::MAX` if the system does not say.
-pub(super) fn memory_bytes() -> u64 {
+pub fn memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     memory_of(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"))
 }

@@ -53,6 +53,20 @@ impl Engine {
     }
 }
 
+/// Makes machine code of a smallest module, and runs it: some systems forbid that to a process.
+pub fn runs_machine_code() -> Result<(), String> {
+    // (module (func (export "f")))
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x04\x01\x02\0\x0b";
+    let run = || -> wasmtime::Result<()> {
+        let engine = wasmtime::Engine::default();
+        let module = wasmtime::Module::new(&engine, MODULE)?;
+        let mut store = wasmtime::Store::new(&engine, ());
+        let instance = wasmtime::Instance::new(&mut store, &module, &[])?;
+        instance.get_typed_func::<(), ()>(&mut store, "f")?.call(&mut store, ())
+    };
+    run().map_err(|error| root_text(&error))
+}
+
 /// wasmtime's defaults are right (guard pages, signal traps, copy-on-write, speed); each other setting has its reason.
 fn config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();

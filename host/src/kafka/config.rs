@@ -18,7 +18,7 @@ pub(super) const OPEN_LOOK: Duration = Duration::from_millis(500);
 const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
 /// A host that is silent for this long loses its partitions. It is the shortest time that brokers permit by default
 /// (`group.min.session.timeout.ms`).
-const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// Heartbeats in a session timeout: two may be late, or lost. The other members learn of a death with a heartbeat of theirs.
 const HEARTBEATS: u32 = 4;
 

@@ -51,6 +51,7 @@ pub(super) use acls::writers_of;
 pub(super) use client::{CLIENT_THREADS, Client};
 pub(super) use consume::FetchBuffer;
 pub(super) use convert::c_string;
+pub use describe::Right;
 pub(super) use describe::{TopicDescription, describe_topics};
 pub(super) use error::{CodeName, ErrorCode, RawError};
 pub(super) use events::{FailedDelivery, RebalanceKind};

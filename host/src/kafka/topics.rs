@@ -86,7 +86,7 @@ impl Topics {
 
     pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
         let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
-        let described = describe_topics(self.admin()?.inner(), &topics, CALL_TIMEOUT).map_err(unavailable)?;
+        let described = describe_topics(self.admin()?.inner(), &topics, false, CALL_TIMEOUT).map_err(unavailable)?;
         let size = |topic: TopicDescription| {
             let name = topic.topic.parse().ok()?;
             // A topic that is being made has none yet.
@@ -158,15 +158,7 @@ impl Topics {
 
     /// Creates a topic, unless it is there, and waits until brokers know it.
     pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        // The answer about one topic names all brokers too, and is small among thousands of topics.
-        let brokers = self.metadata(Some(&topic.name))?.brokers().len();
-        let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
-        let new = creation(topic, brokers, retention.as_ref());
-        let created = block_on(self.admin()?.create_topics(&[new], &Self::options()));
-        let created = created.map_err(|error| crate_unavailable(&error))?;
-        if let Some(Err((name, code))) = created.into_iter().next() {
-            of_creation(&name, code)?;
-        }
+        self.ask_for(topic, &Self::options())?;
         // A topic that was just created is not at once known to every broker, nor to every question about it.
         let deadline = Instant::now() + CALL_TIMEOUT;
         loop {
@@ -177,7 +169,25 @@ impl Topics {
         }
     }
 
-    fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {
+    /// Asks if a topic can be created, and does not create it.
+    pub fn check_creation(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.ask_for(topic, &Self::options().validate_only(true))
+    }
+
+    fn ask_for(&self, topic: &NewTopic, options: &AdminOptions) -> Result<(), LogError> {
+        // The answer about one topic names all brokers too, and is small among thousands of topics.
+        let brokers = self.metadata(Some(&topic.name))?.brokers().len();
+        let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
+        let new = creation(topic, brokers, retention.as_ref());
+        let created = block_on(self.admin()?.create_topics(&[new], options));
+        let created = created.map_err(|error| crate_unavailable(&error))?;
+        match created.into_iter().next() {
+            Some(Err((name, code))) => of_creation(&name, code),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {
         let admin = self.admin()?;
         let asked = admin.inner().fetch_metadata(topic.map(TopicName::as_str), CALL_TIMEOUT);
         self.admin.answered(&admin, asked)

@@ -12,6 +12,7 @@ mod registry;
 mod run;
 mod secrets;
 mod signing;
+mod support;
 mod teams;
 mod tls;
 mod topics;

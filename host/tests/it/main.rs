@@ -4,6 +4,7 @@ mod api;
 mod changes;
 mod cli;
 mod cold_restart;
+mod config_page;
 mod docs;
 mod guest;
 mod instructions;

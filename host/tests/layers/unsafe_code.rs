@@ -11,7 +11,7 @@ const PLACES: &[(&str, &str)] = &[
     ("guest/compile/process.rs", "a child and its pipe, watched without a thread, and a file in memory"),
     ("guest/modules.rs", "machine code that this host's own compiler made"),
     ("kafka/raw/", "librdkafka"),
-    ("system_clock.rs", "clocks of the system that std does not read"),
+    ("system_clock.rs", "clocks of the system that std does not read, and their state"),
     ("telemetry/metrics/process.rs", "the CPU time of the process"),
 ];
 

@@ -61,6 +61,13 @@ impl Tls {
         Ok(own)
     }
 
+    /// The days until the first certificate ends, of the host's chain or of the clients' authorities.
+    pub fn days_left(&self) -> i64 {
+        let expiry = self.current.read().expiry;
+        let end = expiry.client_authorities.map_or(expiry.host, |authorities| authorities.min(expiry.host));
+        days(end, now())
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.current.read().config.clone()
     }

@@ -1,6 +1,7 @@
 //! Describing topics: one request for any number of them, answered with their ids.
 
-use std::ffi::{CString, c_char};
+use std::collections::BTreeSet;
+use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
@@ -21,12 +22,23 @@ pub struct TopicDescription {
     /// The topic's id, as Kafka's own tools write it. A recreated topic has another one. Empty: the broker does not tell.
     pub id: String,
     pub partitions: i32,
+    /// The rights of this client's principal, if they were asked for.
+    pub rights: BTreeSet<Right>,
+}
+
+/// A right over a topic that Sandbar needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    Read,
+    Write,
+    DescribeConfigs,
 }
 
 /// Describes the topics that exist; those that do not are left out.
 pub fn describe_topics<C: ClientContext>(
     client: &CrateClient<C>,
     topics: &[&str],
+    with_rights: bool,
     timeout: Duration,
 ) -> Result<Vec<TopicDescription>, RawError> {
     if topics.is_empty() {
@@ -44,6 +56,11 @@ pub fn describe_topics<C: ClientContext>(
         if let Err(error) = check("describe_topics", set) {
             rd_kafka_AdminOptions_destroy(options);
             return Err(error);
+        }
+        if with_rights {
+            // This kind of request has the option: there is no error.
+            let error = rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+            debug_assert!(error.is_null());
         }
         let queue = rd_kafka_queue_new(rk);
         let collection = rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
@@ -94,9 +111,37 @@ unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<TopicDescription
                 topic: text(rd_kafka_TopicDescription_name(topic)),
                 id: id_of(rd_kafka_TopicDescription_topic_id(topic)),
                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                rights: rights_of(topic),
             });
         }
         Ok(described)
+    }
+}
+
+/// Reads the rights over a topic; there are none if they were not asked for.
+///
+/// # Safety
+/// `topic` is live.
+unsafe fn rights_of(topic: *const rd_kafka_TopicDescription_t) -> BTreeSet<Right> {
+    let mut count = 0;
+    // SAFETY: the caller's promise; the operations live as long as the topic, and there are `count` of them unless there
+    // are none at all.
+    let operations = unsafe {
+        let first = rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
+        if first.is_null() { &[] } else { std::slice::from_raw_parts(first, count) }
+    };
+    operations.iter().filter_map(|operation| Right::of(*operation)).collect()
+}
+
+impl Right {
+    fn of(operation: c_int) -> Option<Self> {
+        use rd_kafka_AclOperation_t::*;
+        let rights = [
+            (RD_KAFKA_ACL_OPERATION_READ, Self::Read),
+            (RD_KAFKA_ACL_OPERATION_WRITE, Self::Write),
+            (RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS, Self::DescribeConfigs),
+        ];
+        rights.into_iter().find(|(known, _)| *known as c_int == operation).map(|(_, right)| right)
     }
 }
 

@@ -18,6 +18,10 @@ unsafe extern "C" {
         reason: *mut c_char,
         reason_size: usize,
     ) -> c_int;
+    pub fn rd_kafka_TopicDescription_authorized_operations(
+        topic: *const rd_kafka_TopicDescription_t,
+        count: *mut usize,
+    ) -> *const c_int;
     pub fn rd_kafka_assign(rk: *mut rd_kafka_t, partitions: *const rd_kafka_topic_partition_list_t) -> c_int;
     pub fn rd_kafka_commit(rk: *mut rd_kafka_t, offsets: *const rd_kafka_topic_partition_list_t, is_async: c_int) -> c_int;
     pub fn rd_kafka_committed(
