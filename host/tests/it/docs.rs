@@ -1,6 +1,7 @@
 //! The pages: their commands exist and run, their links lead somewhere, and the lists of pages are complete.
 
 mod commands;
+mod index;
 mod links;
 mod page;
 mod tutorial;

@@ -11,7 +11,8 @@ const FOREIGN: [&str; 3] = ["https://", "http://", "mailto:"];
 fn every_link_leads_somewhere() {
     let mut checked = 0;
     let mut dead = Vec::new();
-    let pages = page::all();
+    let mut pages = page::all();
+    pages.push(page::root().join("llms.txt"));
     for path in pages {
         let text = page::read(&path);
         for link in page::links(&text) {
