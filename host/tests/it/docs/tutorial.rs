@@ -44,19 +44,20 @@ fn run(name: &str) {
     let steps = steps(&page);
     let folder = tempfile::tempdir().expect("a folder");
     let output = output_of(&script(&steps), folder.path());
-    let parts = output.split(MARK).skip(1);
+    let parts: Vec<&str> = output.split(MARK).skip(1).collect();
     let runs = steps.iter().filter_map(|step| match step {
         Step::Run { shown, line, .. } => Some((shown, line)),
         Step::Write { .. } => None,
     });
+    let runs: Vec<_> = runs.collect();
+    assert_eq!(parts.len(), runs.len(), "each block has printed its mark:\n{output}");
     let mut wrong = String::new();
-    for ((shown, line), part) in runs.zip(parts) {
+    for ((shown, line), part) in runs.into_iter().zip(parts) {
         let (_, actual) = part.split_once('\n').expect("a mark has a line of its own");
-        match shown {
-            Some(shown) if !matches(shown, actual) => {
-                wrong.push_str(&format!("{name}:{line} shows:\n{shown}\nThe commands print:\n{actual}\n"));
-            }
-            Some(_) | None => {}
+        if let Some(shown) = shown
+            && !matches(shown, actual)
+        {
+            wrong.push_str(&format!("{name}:{line} shows:\n{shown}\nThe commands print:\n{actual}\n"));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -95,9 +96,8 @@ fn output_of(script: &str, folder: &Path) -> String {
     // The port is free now.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let binary = Path::new(env!("CARGO_BIN_EXE_sandbar")).parent().expect("it is in a folder");
-    let path = std::env::join_paths(
-        [binary.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").expect("a PATH"))),
-    );
+    let own_path = std::env::var_os("PATH").expect("a PATH");
+    let path = std::env::join_paths(std::iter::once(binary.to_owned()).chain(std::env::split_paths(&own_path)));
     let log = folder.join("output");
     let file = File::create(&log).expect("writable");
     let work = folder.join("work");
