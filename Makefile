@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help console demo shop test lint deny nightly bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny site nightly bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -64,6 +64,10 @@ lint: ## formatting, clippy, scripts, deploy/
 
 deny: ## licences, sources, bans and known holes of every dependency
 	tools/deny.sh
+
+site: ## the pages as a site that works offline, with its links checked: target/site (mdBook)
+	@tools/setup.sh site
+	@tools/site.py "$${SANDBAR_CACHE:-.sandbar}/tools/bin/mdbook" $(target)
 
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.

@@ -15,11 +15,12 @@
 #   tools/setup.sh oidc      needs of the tests with an OpenID provider: Node.js (18 or newer), npm, and from there oidc-provider
 #   tools/setup.sh helm      needs of deploy/helm/check.sh (by this name only): Go, which builds helm, kubeconform and actionlint in
 #                            minutes, and from Go's modules and PyPI the JSON Schemas of Kubernetes' kinds
+#   tools/setup.sh site      needs of `make site`: Python 3.11 or newer, and mdBook, which is compiled from crates.io
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
-# .sandbar/browser, Helm's tools to .sandbar/helm, or to the same folders of $SANDBAR_CACHE. The console's libraries lie beside
-# its sources.
+# .sandbar/browser, Helm's tools to .sandbar/helm, mdBook to .sandbar/tools, or to the same folders of $SANDBAR_CACHE. The
+# console's libraries lie beside its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -381,6 +382,24 @@ helm_schemas() {
     done
 }
 
+# === the site ===
+
+python_works() { python3 -c 'import tomllib' >/dev/null 2>&1; }
+
+# Without its server and its watcher. With its own lock file, and quickly compiled: it runs for a second.
+mdbook() {
+    local version=0.5.4 tools=${SANDBAR_CACHE:-$root/.sandbar}/tools
+    python_works || install_packages "tools/site.py lays the pages out" python3
+    python_works || die "python3 is older than 3.11: put a newer one first on the PATH."
+    [[ $("$tools/bin/mdbook" --version 2>/dev/null) != "mdbook v$version" ]] || return 0
+    compilers
+    say "compiling mdBook $version (about 3 minutes, once)"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_TARGET_DIR=$work/target cargo install --quiet --locked --force --root "$tools" \
+        --no-default-features --features search "mdbook@$version" >"$work/mdbook" 2>&1 ||
+        die "mdBook could not be compiled:" "$(tail -5 "$work/mdbook")"
+}
+
 # === main ===
 
 (($# > 0)) || set -- build kafka shop browser valgrind oidc
@@ -395,8 +414,9 @@ for part in "$@"; do
         oidc) oidc ;;
         console) console ;;
         helm) helm ;;
+        site) mdbook ;;
         *)
-            sed -n '2,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

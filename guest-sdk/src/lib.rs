@@ -143,6 +143,11 @@ pub mod prelude {
     pub use std::borrow::Cow;
 }
 
+/// The examples of the SDK book are compiled and run. (A copy of the SDK has no book, and no doctests.)
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/sdk.md")]
+struct Book;
+
 /// The names that the macro's expansion needs. They are not for people.
 #[doc(hidden)]
 pub mod __private {

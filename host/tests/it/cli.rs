@@ -2,7 +2,7 @@
 
 mod access;
 mod canned;
-mod command;
+pub mod command;
 mod folder;
 mod folder_files;
 mod hostile;

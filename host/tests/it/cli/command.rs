@@ -33,7 +33,11 @@ pub struct Dev {
 
 /// The binary, without the settings of the test's environment.
 pub fn sandbar(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
+    isolated(Command::new(env!("CARGO_BIN_EXE_sandbar")), folder)
+}
+
+/// A command in a folder, without the settings of the test's environment for `sandbar`.
+pub fn isolated(mut command: Command, folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("SANDBAR_URL")

@@ -1,0 +1,129 @@
+//! Reads a page of Markdown as far as the tests need it: its fenced blocks, its links, and the anchors of its headings.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// A fenced block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Block<'a> {
+    /// The words behind the fence: `rust file=src/lib.rs`.
+    pub info: &'a str,
+    pub text: &'a str,
+    /// The number of its fence in the page, from 1 on.
+    pub line: usize,
+}
+
+/// A link or an image.
+#[derive(Debug, PartialEq)]
+pub struct Link {
+    pub target: String,
+    pub line: usize,
+}
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the checkout is there")
+}
+
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All pages of the repository, sorted.
+pub fn all() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    below(&root(), &mut found);
+    found.sort();
+    found
+}
+
+fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
+        let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if entry.is_dir() {
+            if !name.starts_with('.') && !["target", "node_modules"].contains(&name) {
+                below(&entry, found);
+            }
+        } else if name.ends_with(".md") {
+            found.push(entry);
+        }
+    }
+}
+
+/// The fenced blocks, in order. A fence begins its line.
+pub fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut found = Vec::new();
+    let mut open = None;
+    let mut end_of_line = 0;
+    for (index, line) in page.split_inclusive('\n').enumerate() {
+        let start_of_line = end_of_line;
+        end_of_line += line.len();
+        let Some(info) = line.strip_prefix("```") else { continue };
+        open = match open {
+            None => Some((info.trim(), end_of_line, index + 1)),
+            Some((info, start, line)) => {
+                found.push(Block { info, text: &page[start..start_of_line], line });
+                None
+            }
+        };
+    }
+    assert_eq!(open, None, "a fenced block has no end");
+    found
+}
+
+/// The links and images of the text, without those in code.
+pub fn links(page: &str) -> Vec<Link> {
+    let mut found = Vec::new();
+    for (line, text) in text_lines(page) {
+        let text: String = text.split('`').step_by(2).collect();
+        let ends = text.split("](").skip(1).map(|rest| rest.split([')', ' ']).next());
+        let sources = text.split(" src=\"").skip(1).map(|rest| rest.split('"').next());
+        found.extend(ends.chain(sources).flatten().map(|target| Link { target: target.to_owned(), line }));
+    }
+    found
+}
+
+/// The anchors of the headings, as GitHub and mdBook make them.
+pub fn anchors(page: &str) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let headings = text_lines(page)
+        .filter_map(|(_, line)| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let anchors = headings.map(|heading| {
+        let anchor = anchor(heading.trim());
+        let count = seen.entry(anchor.clone()).and_modify(|count| *count += 1).or_insert(0);
+        if *count == 0 { anchor } else { format!("{anchor}-{count}") }
+    });
+    anchors.collect()
+}
+
+fn anchor(heading: &str) -> String {
+    // The text of a link, without its target.
+    let mut text = String::new();
+    let mut rest = heading;
+    while let Some((before, after)) = rest.split_once("](") {
+        text.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    let kept = text.chars().filter(|&c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// The lines outside of fenced blocks, with their numbers.
+fn text_lines(page: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_block = false;
+    page.lines().enumerate().filter_map(move |(index, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        (!in_block && !is_fence).then_some((index + 1, line))
+    })
+}
+
+#[test]
+fn a_page_is_read() {
+    let page = "# A `b`, [c](d.md)\nsee [x](y.md#z), ![i](i.png) and [`code`](e.md)\n```sh\n[no](link)\n# no heading\n```\n## Twice\n## Twice\n`[no](link)`\n";
+    assert_eq!(blocks(page), [Block { info: "sh", text: "[no](link)\n# no heading\n", line: 3 }]);
+    let targets: Vec<String> = links(page).into_iter().map(|link| link.target).collect();
+    assert_eq!(targets, ["d.md", "y.md#z", "i.png", "e.md"]);
+    assert_eq!(anchors(page), ["a-b-c", "twice", "twice-1"]);
+}

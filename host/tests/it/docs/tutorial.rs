@@ -1,0 +1,196 @@
+//! Runs a tutorial: the commands of a page, in order, in one shell, with the files that the page shows. Every block of the
+//! page is run, written or compared, so that none says something that is not so.
+//!
+//! | block | |
+//! |---|---|
+//! | `sh` | runs; a command that fails ends the test |
+//! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
+//! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::page::{self, Block};
+use crate::cli::command::isolated;
+
+/// Longest time for a tutorial. It compiles a crate several times.
+const PATIENCE: Duration = Duration::from_secs(500);
+const PAUSE: Duration = Duration::from_millis(50);
+/// Begins the line in the output that precedes the output of a block; the line of its fence follows.
+const MARK: &str = "@@@@ ";
+
+/// A part of a tutorial.
+#[derive(Debug, PartialEq)]
+enum Step<'a> {
+    Run { commands: &'a str, shown: Option<&'a str>, line: usize },
+    Write { file: &'a str, content: &'a str },
+}
+
+/// The shell with all that it has started, which are killed when this is dropped.
+struct Shell(Child);
+
+#[test]
+fn the_tutorial_runs() {
+    run("docs/tutorial.md");
+}
+
+#[track_caller]
+fn run(name: &str) {
+    let page = page::read(&page::root().join(name));
+    let steps = steps(&page);
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = output_of(&script(&steps), folder.path());
+    let parts: Vec<&str> = output.split(MARK).skip(1).collect();
+    let runs = steps.iter().filter_map(|step| match step {
+        Step::Run { shown, line, .. } => Some((shown, line)),
+        Step::Write { .. } => None,
+    });
+    let runs: Vec<_> = runs.collect();
+    assert_eq!(parts.len(), runs.len(), "each block has printed its mark:\n{output}");
+    let mut wrong = String::new();
+    for ((shown, line), part) in runs.into_iter().zip(parts) {
+        let (_, actual) = part.split_once('\n').expect("a mark has a line of its own");
+        if let Some(shown) = shown
+            && !matches(shown, actual)
+        {
+            wrong.push_str(&format!("{name}:{line} shows:\n{shown}\nThe commands print:\n{actual}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+fn steps(page: &str) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    for Block { info, text, line } in page::blocks(page) {
+        let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
+        match (info, file, steps.last_mut()) {
+            (_, Some(file), _) => steps.push(Step::Write { file, content: text }),
+            ("sh", None, _) => steps.push(Step::Run { commands: text, shown: None, line }),
+            ("text", None, Some(Step::Run { shown: shown @ None, .. })) => *shown = Some(text),
+            _ => panic!("line {line}: {info:?} is no block of a tutorial"),
+        }
+    }
+    assert!(steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
+    steps
+}
+
+fn script(steps: &[Step]) -> String {
+    let mut script = "set -euo pipefail\n".to_owned();
+    for step in steps {
+        script.push_str(&match step {
+            Step::Run { commands, line, .. } => format!("printf '{MARK}{line}\\n'\n{commands}"),
+            Step::Write { file, content } => {
+                format!("mkdir -p \"$(dirname {file})\"\ncat > {file} <<'END OF FILE'\n{content}END OF FILE\n")
+            }
+        });
+    }
+    script
+}
+
+/// Runs the script, and returns all that it printed.
+fn output_of(script: &str, folder: &Path) -> String {
+    // The port is free now.
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let binary = Path::new(env!("CARGO_BIN_EXE_sandbar")).parent().expect("it is in a folder");
+    let own_path = std::env::var_os("PATH").expect("a PATH");
+    let path = std::env::join_paths(std::iter::once(binary.to_owned()).chain(std::env::split_paths(&own_path)));
+    let log = folder.join("output");
+    let file = File::create(&log).expect("writable");
+    let work = folder.join("work");
+    std::fs::create_dir(&work).expect("made");
+    let mut command = isolated(Command::new("bash"), &work);
+    command.args(["-c", script]).stdout(file.try_clone().expect("a second handle")).stderr(file).stdin(Stdio::null());
+    command.env("PATH", path.expect("no colon in the folder's name"));
+    command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", format!("http://{address}"));
+    // Crates of the templates are compiled there too.
+    command.env("CARGO_TARGET_DIR", page::root().join("target/templates")).env("CARGO_NET_OFFLINE", "true");
+    command.env("CARGO_TERM_COLOR", "never").process_group(0);
+    let mut shell = Shell(command.spawn().expect("bash starts"));
+    let started = Instant::now();
+    let status = loop {
+        let printed = || std::fs::read_to_string(&log).unwrap_or_default();
+        if let Some(status) = shell.0.try_wait().expect("our own child") {
+            break status;
+        }
+        assert!(started.elapsed() < PATIENCE, "not through after {PATIENCE:?}:\n{}", printed());
+        std::thread::sleep(PAUSE);
+    };
+    let printed = std::fs::read_to_string(&log).expect("text");
+    assert!(status.success(), "{status}:\n{printed}");
+    printed
+}
+
+/// Compares an output with its page, line by line. Spaces between words do not count, and neither do empty lines.
+fn matches(shown: &str, actual: &str) -> bool {
+    let lines = |text: &str| -> Vec<String> {
+        let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        words.filter(|line| !line.is_empty()).collect()
+    };
+    lines_match(&lines(shown), &lines(actual))
+}
+
+fn lines_match(shown: &[String], actual: &[String]) -> bool {
+    match shown {
+        [] => actual.is_empty(),
+        [first, rest @ ..] if first == "..." => (0..=actual.len()).any(|skipped| lines_match(rest, &actual[skipped..])),
+        [first, rest @ ..] => {
+            actual.split_first().is_some_and(|(line, after)| line_matches(first, line) && lines_match(rest, after))
+        }
+    }
+}
+
+fn line_matches(shown: &str, actual: &str) -> bool {
+    let mut parts = shown.split("..");
+    let first = parts.next().expect("a split has a part");
+    let Some(mut rest) = actual.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+// === impl Shell ===
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.0);
+        // Nobody may be left in it.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_output_is_compared_with_its_page() {
+    for (shown, actual, expected) in [
+        ("a  b", "a b\n", true),
+        ("a", "a b", false),
+        ("a", "a\nb", false),
+        ("a\n...", "a\nb", true),
+        ("...\nb", "a\nb", true),
+        ("...\nc", "a\nb", false),
+        ("id ..", "id 7", true),
+        ("id .. of 9", "id 7 of 8", false),
+        ("{\"a\":..,\"b\":1..}", "{\"a\":7,\"b\":1}", true),
+        ("{\"a\":..,\"b\":2}", "{\"a\":7,\"b\":1}", false),
+    ] {
+        assert_eq!(matches(shown, actual), expected, "{shown:?} and {actual:?}");
+    }
+}
+
+#[test]
+fn every_block_of_a_tutorial_is_a_step() {
+    let page = "```rust file=src/lib.rs\nx\n```\n```sh\nls\n```\n```text\nsrc\n```\n";
+    let run = Step::Run { commands: "ls\n", shown: Some("src\n"), line: 4 };
+    assert_eq!(steps(page), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
+    for page in ["```yaml\nx: 1\n```\n", "```text\nnothing before it\n```\n", "```sh\nls\n```\n"] {
+        assert!(std::panic::catch_unwind(|| steps(page)).is_err(), "{page}");
+    }
+}
