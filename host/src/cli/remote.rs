@@ -18,6 +18,7 @@ mod manifest;
 mod offsets;
 mod provider;
 mod provider_login;
+mod rate;
 mod redirect;
 mod registry;
 mod revisions;

@@ -14,7 +14,6 @@ mod deployed;
 mod difference;
 mod fingerprint;
 mod plan;
-mod rate;
 mod show;
 mod walk;
 
@@ -30,13 +29,13 @@ use self::apply::{Accepted, carry_out, conflict, foreign};
 use self::content::FolderSpecs;
 use self::deployed::{Cluster, Labelled, look_labelled};
 use self::plan::{Change, Plan, plan as plan_of};
-use self::rate::at_rate;
 use self::show::PlanView;
 
 use super::super::error::{Error, Kind, Result};
 use super::super::text::{self, Output};
 use super::body::{Body, Expected};
 use super::control::confirm;
+use super::rate::at_rate;
 use super::registry::RegistryArgs;
 use super::rollout::WaitArgs;
 use super::session::{Session, route};

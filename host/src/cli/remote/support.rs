@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::super::error::{Error, Kind, Result};
 use super::super::text;
+use super::rate::at_rate;
 use super::session::{Session, route};
 use crate::api_types::{LogLine, TransformList, TransformSummary};
 use crate::model::names::{TeamName, TransformId};
@@ -100,11 +101,11 @@ impl Bundle {
 
     fn transform(&mut self, session: &Session, id: &TransformId, since: Span) -> Result<()> {
         let TransformId { team, name } = id;
-        let get = |rest: &str| session.client.get(&route(id, rest)).map(|answer| answer.text);
+        let get = |rest: &str| at_rate(|| session.client.get(&route(id, rest))).map(|answer| answer.text);
         self.add(&format!("transforms/{team}/{name}/spec.json"), get("").and_then(|text| masked(&text)))?;
         self.add(&format!("transforms/{team}/{name}/status.json"), get("/status"))?;
         self.add(&format!("transforms/{team}/{name}/revisions.json"), get("/revisions"))?;
-        self.add(&format!("transforms/{team}/{name}/events.ndjson"), events(session, id, since))
+        self.add(&format!("transforms/{team}/{name}/events.ndjson"), at_rate(|| events(session, id, since)))
     }
 
     /// Adds a part, or the reason for which it is missing.

@@ -33,7 +33,7 @@ fn a_bundle_tells_the_state_and_no_secret() {
     cli.succeeds("topics create out");
     std::fs::write(folder.path().join("module.wasm"), crate::support::guests::fixture()).expect("writable");
     let spec = "team: shop\nname: echo\nmodule: module.wasm\ninputs: [in]\noutputs: { out: out }\nstart: earliest\n\
-                config: { mode: echo, password: hunter2 }\n";
+                config: { mode: echo, tag: hunter2 }\n";
     std::fs::write(folder.path().join("transform.yaml"), spec).expect("writable");
     cli.succeeds("deploy");
     std::fs::write(folder.path().join("in.ndjson"), "{\"key\":\"k\",\"value\":\"of-a-customer\"}\n").expect("writable");
@@ -54,7 +54,7 @@ fn a_bundle_tells_the_state_and_no_secret() {
     let about: Value = serde_json::from_str(&found["bundle.json"]).expect("JSON");
     assert_eq!((&about["missing"], &about["version"]), (&json!([]), &json!(env!("CARGO_PKG_VERSION"))), "{about}");
     let spec: Value = serde_json::from_str(&found["transforms/shop/echo/spec.json"]).expect("JSON");
-    assert_eq!(spec["spec"]["config"], json!({"mode": "<string>", "password": "<string>"}));
+    assert_eq!(spec["spec"]["config"], json!({"mode": "<string>", "tag": "<string>"}));
     assert!(found["transforms/shop/echo/events.ndjson"].contains("revision 1"), "{found:?}");
     for (name, text) in &found {
         assert!(!text.contains("hunter2") && !text.contains("of-a-customer"), "{name}: {text}");

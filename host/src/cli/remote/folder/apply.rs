@@ -9,12 +9,12 @@ use super::super::super::error::{Error, Kind, Result};
 use super::super::super::text::count;
 use super::super::body::{Body, Expected};
 use super::super::deploy;
+use super::super::rate::at_rate;
 use super::super::registry::RegistryArgs;
 use super::super::session::{Session, route};
 use super::content::Desired;
 use super::deployed::revisions;
 use super::plan::{Change, Plan, Update};
-use super::rate::at_rate;
 
 /// A deployment that a plan asks for.
 struct Step<'a> {

@@ -10,9 +10,9 @@ use crate::model::spec::labels::FOLDER;
 
 use super::super::super::error::{Error, Kind, Result};
 use super::super::client::Response;
+use super::super::rate::at_rate;
 use super::super::session::{Session, route};
 use super::content::Desired;
-use super::rate::at_rate;
 
 /// A deployed transform of the folder's specs.
 #[derive(Debug, Clone)]
