@@ -2,6 +2,7 @@
 //! running cluster (`remote`, a client of the HTTP API), and for the records of topics (`topics`).
 
 mod author;
+mod backup;
 mod error;
 mod remote;
 mod text;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{Flags, KafkaFlags};
 
 pub use author::{BuildArgs, NewArgs, RunArgs, SdkArgs, SignArgs, VerifyArgs};
+pub use backup::{BackupArgs, RestoreArgs};
 pub use error::Error;
 pub use remote::{ContextArgs, Verb};
 pub use topics::{Brokers, TopicVerb};
@@ -55,6 +57,8 @@ pub enum Command {
     Remote(Box<Verb>),
     #[command(flatten)]
     Topics(Box<TopicVerb>),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     /// Name the clusters that you work with
     Context(ContextArgs),
     /// Print the completion script of a shell: source <(sandbar completion bash)
