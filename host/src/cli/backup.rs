@@ -153,14 +153,14 @@ fn told(summary: &RestoreSummary) -> String {
         steps.push("run it again without --dry-run");
     }
     if records.contains_key("tokens") {
-        steps.push("tokens that were revoked after the backup are valid again: look at `sandbar tokens list`");
+        steps.push("tokens that were revoked after the backup are valid again: look at `sandbar token list`");
     }
     if has(TransformFate::NoTopic) {
         steps.push("create the missing topics; a transform whose input was missing waits for offsets then");
     }
     steps.push("start the hosts, and look at `sandbar list`");
     if has(TransformFate::Waits) || has(TransformFate::NoTopic) {
-        steps.push("for an input that waits (E224): sandbar pause, sandbar offsets set, sandbar resume");
+        steps.push("for an input that waits (E224): `sandbar pause`, `sandbar offsets set`, `sandbar resume`");
     }
     for (number, step) in (1..).zip(steps) {
         told += &format!("next {number}: {step}\n");
@@ -188,4 +188,33 @@ fn refused(error: BackupError) -> Error {
 
 fn json(summary: &impl serde::Serialize) -> String {
     serde_json::to_string(summary).expect("a summary is plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn each_step_is_a_command() {
+        use TransformFate::{Begins, GoesOn, NoTopic, TakesOver, Waits};
+        let input = |fate| InputFate { transform: "a/b".into(), topic: "t".parse().expect("valid"), fate };
+        let summary = RestoreSummary {
+            dry_run: true,
+            records: [("tokens", 1)].into(),
+            offsets: 0,
+            inputs: [GoesOn, TakesOver, Begins, Waits, NoTopic].map(input).into(),
+        };
+        let told = told(&summary);
+        let commands: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        assert_eq!(commands.len(), 5, "{told}");
+        for command in commands {
+            let parsed = Cli::try_parse_from(command.split(' '));
+            let is_known = parsed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::MissingRequiredArgument);
+            assert!(is_known, "{command}: {parsed:?}");
+        }
+    }
 }
