@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use sandbar_harness::cli::CommandResult;
 use sandbar_harness::{Api, Cli, Host, KafkaCluster, Message, Producer, Progress, Record, Seed, guests, topics, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
 use crate::stateful::{Stateful, messages};
@@ -117,7 +117,7 @@ fn a_cluster_goes_on_exactly_where_it_was() {
     echo.deploy(&host.api());
     echo.spec["config"]["tag"] = json!("2");
     echo.deploy(&host.api());
-    let stateful = Stateful::new(cluster, 3, json!({}), json!({}));
+    let stateful = Stateful::new(cluster, 3, json!({"mode": "fold"}), json!({}));
     stateful.job.deploy(&host.api());
     // Anybody with the right may write anything; it comes back as it is.
     let all: Vec<u8> = (0..=255).collect();
@@ -192,7 +192,7 @@ fn a_cluster_goes_on_exactly_where_it_was() {
     assert_eq!(last.as_deref(), Some("2"));
     // The earlier revision and its module are there.
     let path = format!("/v1/teams/{}/rollback", echo.transform.replace('/', "/transforms/"));
-    api.send("POST", &path, "application/json", br#"{"to": 1}"#).success();
+    api.send("POST", &path, "application/json", br#"{"revision": 1}"#).success();
     wait_complete(&api, &echo.transform);
     assert_eq!(revisions(&api, &echo.transform), [3, 2, 1]);
     let entries = operator.records("audit");
@@ -213,20 +213,16 @@ fn copy(from: &KafkaCluster, to: &KafkaCluster, topic: &str) {
     assert_eq!(topics::ends(from, topic), topics::ends(to, topic), "{topic} has the same offsets");
 }
 
-/// The codes that a transform's partitions stand still with.
-fn codes(api: &Api, transform: &str) -> Vec<Option<String>> {
-    let status = api.status(transform);
-    let hosts = status["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let partitions = hosts.iter().flat_map(|host| host["partitions"].as_array().map(Vec::as_slice).unwrap_or_default());
-    partitions.map(|partition| partition["error"]["code"].as_str().map(str::to_owned)).collect()
-}
-
-fn wait_for_codes(api: &Api, transform: &str, expected: &[&str]) {
-    wait::until(&format!("{transform} waits with {expected:?}"), wait::PATIENCE, || {
-        let found = codes(api, transform);
-        let fits =
-            !found.is_empty() && found.iter().all(|code| code.as_deref().is_some_and(|code| expected.contains(&code)));
-        if fits { Ok(()) } else { Err(format!("{found:?} of {}", api.status(transform))) }
+/// Waits until a transform, or each of its partitions, stands still with this code.
+fn wait_for_code(api: &Api, transform: &str, expected: &str) {
+    wait::until(&format!("{transform} waits with {expected}"), wait::PATIENCE, || {
+        let status = api.status(transform);
+        let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+        let hosts = list(&status, "hosts");
+        let of_host = hosts.iter().any(|host| host["error"]["code"] == expected && list(host, "partitions").is_empty());
+        let partitions: Vec<Value> = hosts.iter().flat_map(|host| list(host, "partitions")).collect();
+        let of_each = !partitions.is_empty() && partitions.iter().all(|partition| partition["error"]["code"] == expected);
+        if of_host || of_each { Ok(()) } else { Err(status.to_string()) }
     });
 }
 
@@ -242,7 +238,7 @@ fn another_kafka_begins_nothing_by_itself() {
     let all = [("moved", "echo"), ("copied", "echo"), ("copied", "second")];
     let jobs = all.map(|of| job(kafka, of));
     let [moved, copied, second_copied] = all.map(|of| job(other, of));
-    let stateful = Stateful::new("moved", 2, json!({}), json!({}));
+    let stateful = Stateful::new("moved", 2, json!({"mode": "fold"}), json!({}));
     topics::create(other, &[&stateful.job.input, &stateful.job.output], 2);
     stateful.job.deploy(&hosts[0].api());
     stateful.job.produce(&messages(&mut Seed::new("backup"), 1_000, 50));
@@ -265,12 +261,17 @@ fn another_kafka_begins_nothing_by_itself() {
     Operator::new(kafka, "moved").succeeds(&format!("backup --out {}", out.display()));
     // The changelog was not copied, so the offsets of the store's transform are refused.
     there.refuses("restore moved.backup --offsets backup", "E237");
+    let planned = there.succeeds("restore moved.backup --dry-run");
+    for topic in ["tests.echo.dead-letter", "tests.moved.dead-letter"] {
+        assert!(planned.contains(&format!("there is no topic {topic}\n")), "{planned}");
+    }
+    topics::create(other, &["tests.echo.dead-letter", "tests.moved.dead-letter", "tests.second.dead-letter"], 1);
     let restored = there.succeeds("restore moved.backup");
     assert!(restored.contains("not: it waits for offsets (E224)") && restored.contains("sandbar offsets set"), "{restored}");
     let host = Host::start(other, "moved");
     let api = host.api();
-    wait_for_codes(&api, &jobs[0].transform, &["E224"]);
-    wait_for_codes(&api, &stateful.job.transform, &["E224", "E220"]);
+    wait_for_code(&api, &jobs[0].transform, "E224");
+    wait_for_code(&api, &stateful.job.transform, "E220");
     assert_eq!(topics::read_committed(other, &jobs[0].output), []);
     assert_eq!(topics::read_committed(other, &stateful.job.output), []);
     // The operator says where: all of it here, since the outputs were not copied.

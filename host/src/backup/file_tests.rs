@@ -80,6 +80,7 @@ fn hostile() -> Vec<Line> {
         revision: u64::MAX,
         inputs: BTreeMap::new(),
         changelogs: BTreeMap::new(),
+        outputs: Vec::new(),
         offsets,
     }));
     lines

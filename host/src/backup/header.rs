@@ -31,6 +31,9 @@ pub struct GroupLine {
     /// The changelog topic of each store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changelogs: BTreeMap<String, TopicName>,
+    /// Its outputs, and the topic of its dead letters.
+    #[serde(default)]
+    pub outputs: Vec<TopicName>,
     pub offsets: Vec<Offset>,
 }
 

@@ -1,6 +1,6 @@
 //! The result of a backup, and of a restore, as commands show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ pub struct RestoreSummary {
     /// Offsets of the file that groups are given.
     pub offsets: u64,
     pub inputs: Vec<InputFate>,
+    /// Outputs and dead-letter topics that do not exist: no host makes them.
+    pub missing_outputs: BTreeSet<TopicName>,
 }
 
 /// The way in which a transform goes on in one of its inputs.

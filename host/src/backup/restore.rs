@@ -67,8 +67,14 @@ pub fn restore(
     let sizes = log.sizes(&survey.topics())?;
     let Plan { fates, given } = plan(log, cluster, &survey, &sizes, options.offsets)?;
     let count = given.iter().map(|(_, offsets)| offsets.len() as u64).sum();
-    let summary =
-        RestoreSummary { dry_run: options.dry_run, records: survey.records.clone(), offsets: count, inputs: fates };
+    let outputs = survey.groups.values().flat_map(|line| &line.outputs);
+    let summary = RestoreSummary {
+        dry_run: options.dry_run,
+        records: survey.records.clone(),
+        offsets: count,
+        inputs: fates,
+        missing_outputs: outputs.filter(|topic| !sizes.contains_key(*topic)).cloned().collect(),
+    };
     if options.dry_run {
         return Ok(summary);
     }

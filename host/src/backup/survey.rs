@@ -53,7 +53,8 @@ impl Survey {
     /// The topics whose ids decide.
     pub fn topics(&self) -> Vec<TopicName> {
         let of_starts = self.starts.values().flat_map(|record| record.inputs.keys().chain(record.changelogs.keys()));
-        let of_groups = self.groups.values().flat_map(|line| line.inputs.keys().chain(line.changelogs.values()));
+        let of_groups =
+            self.groups.values().flat_map(|line| line.inputs.keys().chain(line.changelogs.values()).chain(&line.outputs));
         of_starts.chain(of_groups).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 

@@ -125,6 +125,7 @@ fn group(log: &dyn Log, cluster: &ClusterName, deployment: &Deployment, spec: &S
         revision: deployment.revision,
         inputs: sizes.into_iter().map(|(topic, size)| (topic, Input { id: size.id, partitions: size.partitions })).collect(),
         changelogs: stores.zip(changelogs).collect::<BTreeMap<_, _>>(),
+        outputs: spec.written_topics().cloned().collect(),
         offsets: offsets.into_iter().map(offset).collect(),
     })
 }

@@ -138,15 +138,16 @@ fn shown(summary: &BackupSummary, file: &str) -> String {
 
 /// Tells the fate of each input, then the next steps.
 fn told(summary: &RestoreSummary) -> String {
-    let RestoreSummary { dry_run, records, offsets, inputs } = summary;
+    let RestoreSummary { dry_run, records, offsets, inputs, missing_outputs } = summary;
     let mut table = Table::new(["TRANSFORM", "INPUT", "GOES ON"]);
     for InputFate { transform, topic, fate } in inputs {
         table.row([transform.clone(), topic.to_string(), words(*fate).to_owned()]);
     }
+    let missing: String = missing_outputs.iter().map(|topic| format!("there is no topic {topic}\n")).collect();
     let all = count(records.values().sum(), "record");
     let offsets = count(*offsets, "offset");
     let head = if *dry_run { "would restore" } else { "restored" };
-    let mut told = format!("{table}\n{head} {all} and {offsets}\n");
+    let mut told = format!("{table}\n{missing}{head} {all} and {offsets}\n");
     let has = |fate: TransformFate| inputs.iter().any(|input| input.fate == fate);
     let mut steps = Vec::new();
     if *dry_run {
@@ -157,6 +158,9 @@ fn told(summary: &RestoreSummary) -> String {
     }
     if has(TransformFate::NoTopic) {
         steps.push("create the missing topics; a transform whose input was missing waits for offsets then");
+    }
+    if !missing_outputs.is_empty() {
+        steps.push("create the topics above that do not exist: their transforms wait for them (E207)");
     }
     steps.push("start the hosts, and look at `sandbar list`");
     if has(TransformFate::Waits) || has(TransformFate::NoTopic) {
@@ -207,8 +211,10 @@ mod tests {
             records: [("tokens", 1)].into(),
             offsets: 0,
             inputs: [GoesOn, TakesOver, Begins, Waits, NoTopic].map(input).into(),
+            missing_outputs: ["out".parse().expect("valid")].into(),
         };
         let told = told(&summary);
+        assert!(told.contains("there is no topic out\n"), "{told}");
         let commands: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
         assert_eq!(commands.len(), 5, "{told}");
         for command in commands {
