@@ -27,5 +27,5 @@ pub use self::request_rate::RequestRate;
 pub use self::secret::{PREFIX, TokenHash, TokenSecret};
 pub use self::sign_in::{Access, SignInError};
 pub use self::token_record::TokenRecord;
-pub use self::tokens::{Tokens, TokensError};
+pub use self::tokens::{Tokens, TokensError, control_topic};
 pub use crate::model::access::{Grant, Principal, PrincipalKind, Role, Scope};

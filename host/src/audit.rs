@@ -45,8 +45,7 @@ pub struct AuditPage {
 
 impl AuditLog {
     pub fn new(log: Arc<dyn Log>, cluster: &ClusterName) -> Self {
-        let topic = format!("_sandbar.{cluster}.audit").parse().expect("a cluster's name fits into a topic's");
-        Self { log, topic }
+        Self { log, topic: topic_of(cluster) }
     }
 
     /// Creates the topic if it is missing.
@@ -54,8 +53,7 @@ impl AuditLog {
         match self.log.topic(&self.topic) {
             Err(LogError::NoTopic(_)) => {
                 tracing::info!(topic = %self.topic, "creating control topic");
-                let name = self.topic.clone();
-                self.log.create_topic(&NewTopic { name, partitions: 1, compacted: false, retention: Some(retention) })
+                self.log.create_topic(&topic_kept_for(self.topic.clone(), retention))
             }
             found => found.map(drop),
         }
@@ -91,6 +89,19 @@ impl AuditLog {
         let next_offset = Some(page.next_offset).filter(|&next| next < end_offset && next > offset);
         Ok(AuditPage { entries, next_offset })
     }
+}
+
+/// The topic of the entries, which are kept for `retention`.
+pub fn control_topic(cluster: &ClusterName, retention: Duration) -> NewTopic {
+    topic_kept_for(topic_of(cluster), retention)
+}
+
+fn topic_of(cluster: &ClusterName) -> TopicName {
+    format!("_sandbar.{cluster}.audit").parse().expect("a cluster's name fits into a topic's")
+}
+
+fn topic_kept_for(name: TopicName, retention: Duration) -> NewTopic {
+    NewTopic { name, partitions: 1, compacted: false, retention: Some(retention) }
 }
 
 fn record(entry: &AuditEntry) -> LogRecord {

@@ -2,6 +2,7 @@
 //! running cluster (`remote`, a client of the HTTP API), and for the records of topics (`topics`).
 
 mod author;
+mod backup;
 mod doctor;
 mod error;
 mod remote;
@@ -15,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{Flags, KafkaFlags};
 
 pub use author::{BuildArgs, NewArgs, RunArgs, SdkArgs, SignArgs, VerifyArgs};
+pub use backup::{BackupArgs, RestoreArgs};
 pub use doctor::DoctorArgs;
 pub use error::Error;
 pub use remote::{ContextArgs, Verb};
@@ -58,6 +60,8 @@ pub enum Command {
     Remote(Box<Verb>),
     #[command(flatten)]
     Topics(Box<TopicVerb>),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     /// Name the clusters that you work with
     Context(ContextArgs),
     /// Print the completion script of a shell: source <(sandbar completion bash)

@@ -13,6 +13,7 @@
 //! | `reader` | its reading ahead, fair over partitions |
 //! | `transaction` | its open transaction |
 //! | `exclusive` | the one writer of an id |
+//! | `bulk` | one transaction, in parts |
 //! | `page`, `topic_reader` | readers outside of any group: of a page, of a whole topic |
 //! | `groups` | committed offsets, from outside of their group |
 //! | `commit` | the one way to write: outputs and offsets as one |
@@ -31,6 +32,7 @@
 
 pub(crate) mod block;
 mod broker;
+mod bulk;
 mod cleanup;
 mod commit;
 mod error;

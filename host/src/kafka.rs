@@ -11,6 +11,7 @@
 //! | `oversize` | the sizes that topics have refused of late |
 //! | `departed` | ends the transactions that workers of dead hosts left open |
 //! | `exclusive` | a writer of one transaction, the only one of its id |
+//! | `bulk` | one transaction of any size, in parts |
 //! | `reader`, `topic_reader` | readers outside of any group: of a page, of a whole topic |
 //! | `deliver`, `retry` | loops that wait for librdkafka: until records are delivered, and while a call is retriable |
 //! | `groups` | committed offsets, from outside of their group |
@@ -28,6 +29,7 @@
 //! under another one (KIP-447).
 
 mod admin;
+mod bulk;
 mod client_pool;
 mod code;
 mod config;

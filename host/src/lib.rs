@@ -8,6 +8,7 @@ pub mod api;
 pub mod api_types;
 pub mod app;
 pub mod audit;
+pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod cluster;

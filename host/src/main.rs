@@ -1,11 +1,13 @@
 //! The `sandbar` binary.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use sandbar::app::{self, Backend};
 use sandbar::cli::{self, Cli, Command};
 use sandbar::model::text;
+use sandbar::ports::Log;
 use sandbar::telemetry::logging;
 
 /// A store's path allocates several short texts for each record, which the C library's allocator is slow at.
@@ -37,12 +39,16 @@ fn main() -> ExitCode {
         Command::Verify(verify) => cli::ended(verify.run()),
         Command::Schema => cli::ended(cli::schema()),
         Command::Remote(verb) => cli::ended(verb.run()),
-        Command::Topics(verb) => {
-            cli::ended(verb.run(|cli::Brokers { addresses, config }| app::kafka_log(addresses, config)))
-        }
+        Command::Topics(verb) => cli::ended(verb.run(open_kafka)),
+        Command::Backup(args) => cli::ended(args.run(open_kafka)),
+        Command::Restore(args) => cli::ended(args.run(open_kafka)),
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),
     }
+}
+
+fn open_kafka(cli::Brokers { addresses, config }: cli::Brokers) -> anyhow::Result<Arc<dyn Log>> {
+    app::kafka_log(addresses, config)
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {

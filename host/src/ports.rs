@@ -2,7 +2,7 @@
 //!
 //! | seam | file | real | without a broker |
 //! |---|---|---|---|
-//! | [`Log`], [`Groups`], [`ExclusiveWriter`], [`TopicReader`] | `log`, `groups`, `exclusive`, `topic` | `kafka` | `embedded` (durable), the simulation's broker (tests) |
+//! | [`Log`], [`Groups`], [`ExclusiveWriter`], [`BulkWriter`], [`TopicReader`] | `log`, `groups`, `exclusive`, `bulk`, `topic` | `kafka` | `embedded` (durable), the simulation's broker (tests) |
 //! | [`Session`] | `session`, `rejection` | `kafka` | `embedded`, the simulation's sessions (tests) |
 //! | [`GuestFactory`], [`Guest`] | `guest` | `guest` (wasmtime) | the simulation's guests (tests) |
 //! | [`StateOpener`], [`Restore`] | `state` | `stores` (fjall, or memory; threads) | the simulation's (tests) |
@@ -10,6 +10,7 @@
 //!
 //! The data plane is synchronous: every call here may block, and none is made from a thread of tokio.
 
+mod bulk;
 mod exclusive;
 mod groups;
 mod guest;
@@ -20,6 +21,7 @@ mod state;
 mod table;
 mod topic;
 
+pub use bulk::BulkWriter;
 pub use exclusive::{ExclusiveError, ExclusiveWriter, PartitionWrite};
 pub use groups::{GroupOffset, Groups};
 pub use guest::{Call, Guest, GuestError, GuestFactory, TrapKind};

@@ -24,18 +24,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{self, CatalogError, MaterializedTopic, ensure_topic, until_won};
+use crate::catalog::{self, CatalogError, MaterializedTopic, compacted, ensure_topic, until_won};
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::spec::Start;
 use crate::model::units::Timestamp;
 use crate::ports::{ExclusiveWriter, GroupOffset, Log, LogError, LogRecord, NewTopic, PartitionWrite, TopicSize, log_of};
 
 use plan::Plan;
-use record::{StartEntry, StartRecords};
+use record::StartRecords;
 
 pub use error::PositionsError;
 pub use keep_alive::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
-pub use record::{InputStart, StartRecord};
+pub use record::{InputStart, StartEntry, StartRecord, read, value};
 
 /// Longest time to read the records to their end.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -48,6 +48,11 @@ pub struct Inputs<'a> {
     /// The changelog topics of its stores, where these are to be opened: each must be the one in the start record.
     pub changelogs: &'a [TopicName],
     pub start: &'a Start,
+}
+
+/// The topic of the start records.
+pub fn control_topic(cluster: &ClusterName) -> NewTopic {
+    compacted(cluster, "positions", 1)
 }
 
 type AttemptError = catalog::AttemptError<PositionsError>;
@@ -71,8 +76,7 @@ pub struct Positions {
 impl Positions {
     /// Creates the topic where it is missing, reads it and follows it from there on.
     pub fn open(log: Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
-        let name = format!("_sandbar.{cluster}.positions").parse().expect("a cluster's name fits into a topic's");
-        let topic = ensure_topic(&*log, NewTopic { name, partitions: 1, compacted: true, retention: None })?;
+        let topic = ensure_topic(&*log, control_topic(cluster))?;
         let records = MaterializedTopic::start(log.clone(), topic.clone(), 0, StartRecords::default())?;
         Ok(Self { log, cluster: cluster.clone(), topic, records })
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod at_least_once;
+mod backup;
 mod bad_input;
 mod browser;
 mod catalog;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::token_record::{TokenIndex, TokenRecord, TokenRecords, tombstone};
 use crate::audit::{AuditEntry, AuditLog};
-use crate::catalog::{AttemptError, CatalogError, MaterializedTopic, ensure_topic, until_won};
+use crate::catalog::{AttemptError, CatalogError, MaterializedTopic, compacted, ensure_topic, until_won};
 use crate::model::access::Scope;
 use crate::model::names::{ClusterName, TokenId, TopicName};
 use crate::model::units::Timestamp;
@@ -39,6 +39,11 @@ pub struct Tokens {
     turn: Mutex<()>,
 }
 
+/// The topic of the tokens.
+pub fn control_topic(cluster: &ClusterName) -> NewTopic {
+    compacted(cluster, "tokens", 1)
+}
+
 /// One change of the topic.
 enum TokenChange<'a> {
     Create { token: &'a TokenRecord, of_scope_max: usize },
@@ -50,8 +55,7 @@ enum TokenChange<'a> {
 impl Tokens {
     /// Creates the topic where it is missing, reads it and follows it from there on.
     pub fn open(log: Arc<dyn Log>, cluster: &ClusterName, audit: AuditLog) -> Result<Self, CatalogError> {
-        let name = format!("_sandbar.{cluster}.tokens").parse().expect("a cluster's name fits into a topic's");
-        let topic = ensure_topic(&*log, NewTopic { name, partitions: 1, compacted: true, retention: None })?;
+        let topic = ensure_topic(&*log, control_topic(cluster))?;
         let records = MaterializedTopic::start(log.clone(), topic.clone(), 0, TokenRecords::default())?;
         let transactional_id = format!("sandbar.{cluster}.tokens");
         Ok(Self { log, topic, transactional_id, audit, records, turn: Mutex::new(()) })

@@ -6,11 +6,22 @@ use crate::model::names::{ClusterName, TopicName};
 use crate::ports::{Log, LogError, NewTopic};
 
 use super::error::CatalogError;
+use super::modules::PARTITIONS;
 
 /// A compacted topic of the cluster.
 pub fn compacted(cluster: &ClusterName, name: &str, partitions: i32) -> NewTopic {
     let name = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
     NewTopic { name, partitions, compacted: true, retention: None }
+}
+
+/// The topics of deployments and of modules.
+pub fn control_topics(cluster: &ClusterName) -> [NewTopic; 2] {
+    [compacted(cluster, "deployments", 1), compacted(cluster, "modules", PARTITIONS)]
+}
+
+/// The transactional id of whoever changes the catalog.
+pub fn writer_id(cluster: &ClusterName) -> String {
+    format!("sandbar.{cluster}.ctl")
 }
 
 /// Creates a control topic where it is missing; one that is there must fit.

@@ -29,7 +29,7 @@ use super::recent_uploads::RecentUploads;
 /// Manifests and chunks.
 pub const PARTITIONS: i32 = 2;
 pub const MANIFESTS: i32 = 0;
-const CHUNKS: i32 = 1;
+pub const CHUNKS: i32 = 1;
 /// Chunks that are handed to the log at once.
 const CHUNKS_PER_WRITE: usize = 8;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;

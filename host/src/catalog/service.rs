@@ -18,13 +18,13 @@ use crate::telemetry::metrics::Metrics;
 
 use super::change::{Change, ChangeResult, Request, SEEN_TIMEOUT};
 use super::collector;
-use super::control_topic::{compacted, ensure_topic};
+use super::control_topic::{control_topics, ensure_topic};
 use super::decide::{decide, earlier_result};
 use super::deployments::Deployments;
 use super::error::CatalogError;
 use super::history::{no_revision, rollback_target};
 use super::materialized_topic::MaterializedTopic;
-use super::modules::{self, Modules, UploadResult};
+use super::modules::{Modules, UploadResult};
 use super::sources::{DeadLetterCache, DeadLetterSources};
 use super::team_use::{Measure, TeamUse};
 use super::writer::Writer;
@@ -47,8 +47,9 @@ impl Catalog {
         metrics: Metrics,
     ) -> Result<Catalog, CatalogError> {
         AuditLog::new(log.clone(), cluster).ensure(AUDIT_RETENTION)?;
-        let topic = ensure_topic(&*log, compacted(cluster, "deployments", 1))?;
-        let modules_topic = ensure_topic(&*log, compacted(cluster, "modules", modules::PARTITIONS))?;
+        let [deployments, modules] = control_topics(cluster);
+        let topic = ensure_topic(&*log, deployments)?;
+        let modules_topic = ensure_topic(&*log, modules)?;
         let deployments = MaterializedTopic::start(log.clone(), topic.clone(), 0, Deployments::default())?;
         let modules = Modules::open(log.clone(), modules_topic, cache_dir)?;
         let catalog = Catalog {

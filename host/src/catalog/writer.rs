@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 use super::change::{ChangeResult, Request, SEEN_TIMEOUT};
 use super::change_queue::{Answer, ChangeQueue, Decided, QueuedChange};
 use super::collector::unused;
-use super::control_topic::check_topic;
+use super::control_topic::{check_topic, writer_id};
 use super::deployments::Deployments;
 use super::error::CatalogError;
 use super::kept_writer::{KeptWriter, Turn, Turns};
@@ -80,7 +80,7 @@ impl From<ExclusiveError> for TurnError {
 impl Writer {
     pub fn new(log: Arc<dyn Log>, cluster: &ClusterName, topic: TopicName, metrics: Metrics) -> Self {
         let audit = AuditLog::new(log.clone(), cluster);
-        let transactional_id = format!("sandbar.{cluster}.ctl");
+        let transactional_id = writer_id(cluster);
         let queue = ChangeQueue::new(metrics.catalog.clone());
         Self { log, topic, transactional_id, audit, metrics, queue, turns: Turns::default() }
     }

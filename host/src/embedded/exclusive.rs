@@ -29,7 +29,7 @@ impl EmbeddedExclusive {
         Self { broker, id: id.to_owned(), epoch }
     }
 
-    fn write(&self, writes: &[PartitionWrite], offsets: &[OffsetWrite<'_>]) -> Result<(), ExclusiveError> {
+    pub(super) fn write(&self, writes: &[PartitionWrite], offsets: &[OffsetWrite<'_>]) -> Result<(), ExclusiveError> {
         let mut outputs = Outputs::new(&self.broker.options);
         for PartitionWrite { topic, partition, records } in writes {
             let taken = commit::buffer(&self.broker, &mut outputs, topic, Some(*partition), records, 0)?;
@@ -50,7 +50,11 @@ impl EmbeddedExclusive {
         Ok(commit::commit(&self.broker, &mut writer, outputs, offsets).map_err(unavailable)?)
     }
 
-    fn offset_writes<'a>(&self, group: &'a str, offsets: &'a [GroupOffset]) -> Result<Vec<OffsetWrite<'a>>, LogError> {
+    pub(super) fn offset_writes<'a>(
+        &self,
+        group: &'a str,
+        offsets: &'a [GroupOffset],
+    ) -> Result<Vec<OffsetWrite<'a>>, LogError> {
         let write = |GroupOffset { topic, partition, next_offset, metadata }: &'a GroupOffset| {
             let id = self.broker.find_partition(topic, *partition)?;
             Ok(OffsetWrite { group, id, next_offset: *next_offset, metadata })

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::broker::Broker;
+use super::bulk::EmbeddedBulk;
 use super::error::{Error, unavailable};
 use super::exclusive::EmbeddedExclusive;
 use super::options::Options;
@@ -18,8 +19,8 @@ use super::{cleanup, commit, page};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{
-    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, PARTITIONS_MAX, Page, Session, SessionError,
-    SessionOptions, TopicInfo, TopicReader,
+    BulkWriter, ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, PARTITIONS_MAX, Page, Session,
+    SessionError, SessionOptions, TopicInfo, TopicReader,
 };
 
 /// Most topics of a log.
@@ -107,6 +108,10 @@ impl Log for EmbeddedLog {
                 return Ok(());
             }
         }
+    }
+
+    fn bulk(&self, id: &str, _: Duration) -> Result<Box<dyn BulkWriter>, ExclusiveError> {
+        Ok(Box::new(EmbeddedBulk::open(Arc::clone(&self.broker), id)))
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {

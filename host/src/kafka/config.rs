@@ -96,7 +96,12 @@ impl Connection {
 
     /// A writer of one transaction: see `exclusive`.
     pub fn exclusive(&self, id: &str) -> Result<Client, RawError> {
-        Client::producer(&self.build(exclusive(id))?, self.refresh()?)
+        Client::producer(&self.build(exclusive(id, EXCLUSIVE_TIMEOUT))?, self.refresh()?)
+    }
+
+    /// A writer of one transaction that may take so long.
+    pub fn bulk(&self, id: &str, time_max: Duration) -> Result<Client, RawError> {
+        Client::producer(&self.build(exclusive(id, time_max))?, self.refresh()?)
     }
 
     /// A client to ask for high watermarks.
@@ -201,13 +206,13 @@ fn writer() -> Own {
 }
 
 /// A writer of one transaction: see `exclusive`.
-fn exclusive(id: &str) -> Own {
-    let timeout = EXCLUSIVE_TIMEOUT.as_millis().to_string();
+fn exclusive(id: &str, time_max: Duration) -> Own {
+    let delivery = time_max.min(DELIVERY_TIMEOUT);
     let mut own = writer();
     own.extend([
         ("transactional.id", id.to_owned()),
-        ("transaction.timeout.ms", timeout.clone()),
-        ("message.timeout.ms", timeout),
+        ("transaction.timeout.ms", time_max.as_millis().to_string()),
+        ("message.timeout.ms", delivery.as_millis().to_string()),
         (UNCOMMITTED.0, UNCOMMITTED.1.to_owned()),
     ]);
     own
@@ -263,7 +268,7 @@ mod tests {
             producer(Some(("t", DELIVERY_TIMEOUT)), true, BATCH_BYTES_MAX),
             reader("g"),
             writer(),
-            exclusive("t"),
+            exclusive("t", EXCLUSIVE_TIMEOUT),
             uncommitted(),
         ] {
             let properties = connection.build(own).expect("valid");

@@ -49,7 +49,7 @@ impl KafkaExclusive {
             deliver(client, &handle, Some(*partition), records)
         });
         if let (Ok(()), Some((group, offsets))) = (&sent, offsets) {
-            sent = self.send_offsets(group, offsets);
+            sent = send_offsets(client, group, offsets);
         }
         self.end(sent)
     }
@@ -67,20 +67,21 @@ impl KafkaExclusive {
         let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
         resumed(client, deadline, || client.commit_transaction(CALL_TIMEOUT)).map_err(|error| at_commit(&error))
     }
+}
 
-    /// A broker takes offsets in a transaction from whoever is no member also while the group has members.
-    fn send_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), RawError> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let mut list = PartitionList::new();
-        for offset in offsets {
-            list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
-        }
-        let outsider = GroupMetadata::of_outsider(group);
-        let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
-        resumed(&self.client, deadline, || self.client.send_offsets(&list, &outsider, CALL_TIMEOUT))
+/// Makes offsets a part of the open transaction. A broker takes them from whoever is no member also while the group has
+/// members.
+pub(super) fn send_offsets(client: &Client, group: &str, offsets: &[GroupOffset]) -> Result<(), RawError> {
+    if offsets.is_empty() {
+        return Ok(());
     }
+    let mut list = PartitionList::new();
+    for offset in offsets {
+        list.add(offset.topic.as_str(), offset.partition, offset.next_offset, &offset.metadata);
+    }
+    let outsider = GroupMetadata::of_outsider(group);
+    let deadline = Instant::now() + EXCLUSIVE_TIMEOUT;
+    resumed(client, deadline, || client.send_offsets(&list, &outsider, CALL_TIMEOUT))
 }
 
 impl ExclusiveWriter for KafkaExclusive {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::bulk::KafkaBulk;
 use super::client_pool::ClientPool;
 use super::config::{CALL_TIMEOUT, READER_GROUP};
 use super::credentials::{Connection, Credentials};
@@ -23,8 +24,8 @@ use super::topics::Topics;
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TopicName};
 use crate::ports::{
-    ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, PartitionEnds, Session, SessionError,
-    SessionOptions, TopicInfo, TopicReader, TopicSize,
+    BulkWriter, ExclusiveError, ExclusiveWriter, Log, LogError, LogRecord, NewTopic, Page, PartitionEnds, Session,
+    SessionError, SessionOptions, TopicInfo, TopicReader, TopicSize,
 };
 
 /// A client that is kept for the next call, with the generation of its properties.
@@ -165,6 +166,10 @@ impl Log for KafkaLog {
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
         Ok(Box::new(KafkaExclusive::open(&self.connection, id)?))
+    }
+
+    fn bulk(&self, id: &str, time_max: Duration) -> Result<Box<dyn BulkWriter>, ExclusiveError> {
+        Ok(Box::new(KafkaBulk::open(&self.connection, id, time_max)?))
     }
 
     fn read(

@@ -223,6 +223,14 @@ codes! {
         "correct the dead-letter topic as the message says, then: sandbar resume TEAM/NAME";
     Registry = "E111", 502, "A module cannot be pulled from its registry",
         "docs/errors/E111.md has a remedy for each reason";
+    BackupDamaged = "E112", 422, "A backup is damaged",
+        "nothing was written: use another copy of the file, or an older backup";
+    BackupUnfit = "E113", 422, "A backup is not for this program or this cluster",
+        "restore it with a sandbar of the version that the message names, or into the cluster that it is of";
+    RestoreNotEmpty = "E114", 409, "The cluster to restore has control records already",
+        "nothing was written: restore into a cluster without them, or delete the named topic if you do not need its records";
+    RestoreInUse = "E115", 409, "The cluster to restore is in use",
+        "nothing was written: stop every host of the cluster, then restore again";
 
     LogUnavailable = "E201", 503, "The log (Kafka) cannot be reached now",
         "nothing is lost and the host retries; look at the brokers";
@@ -281,6 +289,8 @@ codes! {
         "have the topic written anew by one converter: docs/errors/E235.md";
     SecretUnavailable = "E236", 503, "A host cannot give a transform its secrets",
         "add or correct the named secret on this host; the host tries again by itself";
+    RestoreOffsets = "E237", 409, "Offsets cannot be taken over by a restore",
+        "nothing was written: docs/errors/E237.md shows how to say where offsets come from";
     KafkaProperty = "E240", 500, "A Kafka property is Sandbar's own",
         "leave the property out; docs/errors/E240.md lists those that may not be set";
     KafkaCredentials = "E241", 502, "Properties or credentials for Kafka cannot be used",

@@ -37,13 +37,15 @@ pub enum Format {
     Audit,
     /// A store on a host's disk.
     Store,
+    /// A file of `sandbar backup`.
+    Backup,
 }
 
 /// Larger versions are believed to be forged: no format has had that many.
 const VERSION_MAX: u64 = 1000;
 
 impl Format {
-    /// Every format that hosts tell each other of: a store on a disk is its host's own.
+    /// Every format that hosts tell each other of: a store on a disk is its host's own, and a backup is read by no host.
     pub const SHARED: [Format; 10] = [
         Self::Deployment,
         Self::Revision,
@@ -70,6 +72,7 @@ impl Format {
             Self::Token => "token",
             Self::Audit => "audit",
             Self::Store => "store",
+            Self::Backup => "backup",
         }
     }
 

@@ -155,6 +155,13 @@ pub struct TransformId {
     pub name: TransformName,
 }
 
+impl TransformId {
+    /// The consumer group of the transform.
+    pub fn group(&self, cluster: &ClusterName) -> String {
+        format!("sandbar.{cluster}.{}.{}", self.team, self.name)
+    }
+}
+
 impl fmt::Display for TransformId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.team, self.name)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bulk::BulkWriter;
 use super::exclusive::{ExclusiveError, ExclusiveWriter};
 use super::groups::{GroupOffset, Groups};
 use super::session::{Session, SessionError, SessionOptions};
@@ -89,6 +90,13 @@ pub trait Log: Groups + Send + Sync + 'static {
     /// Becomes the one writer of `id`, over all processes: an older one is fenced, and a transaction that it left open is
     /// over when this returns.
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError>;
+
+    /// Begins one transaction of any size as the one writer of `id`, as in [`Log::exclusive`]. The log aborts it by itself if it
+    /// is not over after `time_max`.
+    fn bulk(&self, id: &str, time_max: Duration) -> Result<Box<dyn BulkWriter>, ExclusiveError> {
+        let _ = (id, time_max);
+        Err(LogError::Refused("this log takes no transaction in parts".into()).into())
+    }
 
     /// Reads committed records from `offset` on (from the first that is left, if that is later). Waits up to `wait` for
     /// the first, then returns the records that are there, about `bytes_max` at most.

@@ -68,8 +68,10 @@ struct VersionField {
 impl StartRecord {
     /// Returns true if every partition of these topics has begun.
     pub fn covers(&self, sizes: &BTreeMap<TopicName, TopicSize>) -> bool {
+        // An id that is not in the record yet is to come into it: by it a later topic of the same name is told.
+        let has_id = |input: &InputStart, size: &TopicSize| size.id.is_empty() || input.id == size.id;
         sizes.iter().all(|(topic, size)| {
-            self.inputs.get(topic).is_some_and(|input| input.is_of(&size.id) && input.partitions >= size.partitions)
+            self.inputs.get(topic).is_some_and(|input| has_id(input, size) && input.partitions >= size.partitions)
         })
     }
 
@@ -101,12 +103,11 @@ impl Fold for StartRecords {
     type Snapshot = Arc<BTreeMap<TransformId, StartEntry>>;
 
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
-        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is not text")?;
-        let id: TransformId = key.parse().map_err(|error| format!("{error}"))?;
+        let (id, entry) = read(record)?;
         let all = Arc::make_mut(&mut self.all);
-        match record.value.as_deref() {
+        match entry {
             None => all.remove(&id),
-            Some(value) => all.insert(id, decode(value)),
+            Some(entry) => all.insert(id, entry),
         };
         Ok(())
     }
@@ -116,11 +117,22 @@ impl Fold for StartRecords {
     }
 }
 
+/// Reads a record of the topic: its transform, and the entry. None is an entry that was deleted.
+pub fn read(record: &LogRecord) -> Result<(TransformId, Option<StartEntry>), String> {
+    let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is not text")?;
+    let id: TransformId = key.parse().map_err(|error| format!("{error}"))?;
+    Ok((id, record.value.as_deref().map(decode)))
+}
+
 /// The record on the topic.
 pub fn encode(id: &TransformId, record: &StartRecord, now: Timestamp) -> LogRecord {
+    LogRecord { value: Some(value(record)), ..tombstone(id, now) }
+}
+
+/// The value of the record on the topic.
+pub fn value(record: &StartRecord) -> Vec<u8> {
     let form = JsonForm { version: VERSION, inputs: record.inputs.clone(), changelogs: record.changelogs.clone() };
-    let value = serde_json::to_vec(&form).expect("numbers and names");
-    LogRecord { value: Some(value), ..tombstone(id, now) }
+    serde_json::to_vec(&form).expect("numbers and names")
 }
 
 /// The record that deletes it.

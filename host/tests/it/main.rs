@@ -1,6 +1,7 @@
 //! Tests of the host that need no Kafka, in one binary: wasmtime is linked once for all of them.
 
 mod api;
+mod backup;
 mod changes;
 mod cli;
 mod cold_restart;

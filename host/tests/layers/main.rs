@@ -65,6 +65,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("topics", &["model", "api_types", "ports", "record_json"]),
     (
+        "backup",
+        &[
+            "model",
+            "private_file",
+            "ports",
+            "api_types",
+            "record_json",
+            "audit",
+            "catalog",
+            "access",
+            "positions",
+            "cluster",
+        ],
+    ),
+    (
         "api",
         &[
             "model",
@@ -115,6 +130,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ports",
             "record_json",
             "topics",
+            "backup",
             "secrets",
             "state",
             "task",

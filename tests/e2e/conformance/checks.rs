@@ -52,6 +52,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a newer session fences the older", transactions::newer_session_fences),
     ("a stale generation is refused", transactions::stale_generation_is_refused),
     ("a writer goes on until it is fenced", transactions::writer_goes_on_until_fenced),
+    ("a bulk is there as a whole or not at all", transactions::bulk_is_whole),
     ("a session may end with a rebalance unanswered", sessions::ends_unanswered),
     ("crashes lose and repeat nothing", transactions::crashes_lose_and_repeat_nothing),
 ];

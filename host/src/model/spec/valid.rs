@@ -85,7 +85,7 @@ impl Spec {
 
     /// Returns the consumer group, named after the transform and never after its revision.
     pub fn group(&self, cluster: &ClusterName) -> String {
-        format!("sandbar.{cluster}.{}.{}", self.id.team, self.id.name)
+        self.id.group(cluster)
     }
 
     /// Returns true if partitions of several inputs share stores: one worker must own all partitions of a number.

@@ -1,11 +1,12 @@
 //! Checks of sessions as transactions: all or nothing, fencing, and crashes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sandbar::model::codes::Code;
 use sandbar::model::spec::Delivery;
-use sandbar::ports::{ExclusiveError, PartitionWrite, Rebalance, SessionError};
+use sandbar::ports::{ExclusiveError, GroupOffset, PartitionWrite, Rebalance, SessionError};
 
 use super::{Fixture, PATIENCE, record, wait_for, wait_within};
 
@@ -236,4 +237,54 @@ pub fn writer_goes_on_until_fenced(fixture: &Fixture) -> Result<()> {
     ensure!(again > 0, "no writer was used again");
     let values: Vec<&str> = values.iter().map(String::as_str).chain(["last"]).collect();
     fixture.wait_for_values(&topic, 0, &values)
+}
+
+/// A transaction in parts, with offsets of several groups, ends as one; dropped or fenced it leaves nothing.
+pub fn bulk_is_whole(fixture: &Fixture) -> Result<()> {
+    const TIME_MAX: Duration = Duration::from_secs(300);
+    let input = fixture.topic("in", 1)?;
+    let notes = fixture.topic("notes", 2)?;
+    let groups = ["first", "second"].map(|group| format!("{}.{group}", fixture.prefix));
+    let part = |partition: i32, value: &str| {
+        let records = vec![record(Some(b"key"), Some(value.as_bytes()))];
+        PartitionWrite { topic: notes.clone(), partition, records }
+    };
+    let offset = |next_offset| [GroupOffset { topic: input.clone(), partition: 0, next_offset, metadata: "m".to_owned() }];
+    let is_untouched = || -> Result<bool> {
+        let mut all = fixture.values(&notes, 0)?;
+        all.extend(fixture.values(&notes, 1)?);
+        for group in &groups {
+            all.extend(fixture.log.group_offsets(group, std::slice::from_ref(&input))?.into_iter().map(|it| it.metadata));
+        }
+        Ok(all.is_empty())
+    };
+    fixture.fill(&input, 0, 0..9)?;
+    // Dropped.
+    let mut bulk = fixture.log.bulk(&fixture.prefix, TIME_MAX)?;
+    bulk.write(part(0, "dropped"))?;
+    bulk.write_offsets(&groups[0], &offset(1))?;
+    drop(bulk);
+    ensure!(is_untouched()?, "a dropped bulk left something");
+    // Fenced by the writer of a short transaction.
+    let mut bulk = fixture.log.bulk(&fixture.prefix, TIME_MAX)?;
+    bulk.write(part(1, "fenced"))?;
+    drop(fixture.log.exclusive(&fixture.prefix)?);
+    let fenced = bulk.write(part(0, "fenced")).and_then(|()| bulk.commit());
+    ensure!(matches!(fenced, Err(ExclusiveError::Fenced(_))), "{fenced:?}");
+    ensure!(is_untouched()?, "a fenced bulk left something");
+    // Committed.
+    let mut bulk = fixture.log.bulk(&fixture.prefix, TIME_MAX)?;
+    for (partition, value) in [(0, "1"), (1, "2"), (0, "3")] {
+        bulk.write(part(partition, value))?;
+    }
+    bulk.write_offsets(&groups[0], &offset(4))?;
+    bulk.write_offsets(&groups[1], &offset(5))?;
+    ensure!(fixture.values(&notes, 0)?.is_empty(), "a bulk shows what is not committed");
+    bulk.commit()?;
+    fixture.wait_for_values(&notes, 0, &["1", "3"])?;
+    fixture.wait_for_values(&notes, 1, &["2"])?;
+    for (group, next_offset) in groups.iter().zip([4, 5]) {
+        ensure!(fixture.log.group_offsets(group, std::slice::from_ref(&input))? == offset(next_offset), "{group}");
+    }
+    Ok(())
 }

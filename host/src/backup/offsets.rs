@@ -1,0 +1,124 @@
+//! The offsets with which transforms go on after a restore: looked at before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::BackupError;
+use super::header::{GroupLine, Offset};
+use super::outcome::{InputFate, TransformFate};
+use super::starts::{Offsets, is_same};
+use super::survey::Survey;
+use crate::model::names::{ClusterName, TopicName, TransformId};
+use crate::model::revision::Progress;
+use crate::ports::{GroupOffset, Log, TopicSize};
+
+/// The topics that there are now, by name.
+pub type Sizes = BTreeMap<TopicName, TopicSize>;
+
+/// The fate of each input, and the offsets that groups are given.
+pub struct Plan {
+    pub fates: Vec<InputFate>,
+    pub given: Vec<(String, Vec<GroupOffset>)>,
+}
+
+/// Plans all transforms. Refuses a group with members, an offset that may be about another topic, and an offset of the file
+/// that the topics do not hold.
+pub fn plan(
+    log: &dyn Log,
+    cluster: &ClusterName,
+    survey: &Survey,
+    sizes: &Sizes,
+    offsets: Offsets,
+) -> Result<Plan, BackupError> {
+    let mut plan = Plan { fates: Vec::new(), given: Vec::new() };
+    let ids: BTreeSet<&TransformId> = survey.starts.keys().chain(survey.groups.keys()).collect();
+    for id in ids {
+        plan.add(log, cluster, (id, survey), sizes, offsets)?;
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(
+        &mut self,
+        log: &dyn Log,
+        cluster: &ClusterName,
+        (id, survey): (&TransformId, &Survey),
+        sizes: &Sizes,
+        offsets: Offsets,
+    ) -> Result<(), BackupError> {
+        let group = id.group(cluster);
+        let members = log.group_members(&group)?;
+        if members > 0 {
+            return Err(BackupError::InUse(format!("group {group} has {members} members")));
+        }
+        let start = survey.starts.get(id);
+        let line = survey.groups.get(id);
+        let begun = start.into_iter().flat_map(|record| &record.inputs);
+        let read = line.into_iter().flat_map(|line| line.inputs.keys());
+        let topics: BTreeSet<&TopicName> = begun.clone().map(|(topic, _)| topic).chain(read).collect();
+        let there: Vec<TopicName> = topics.into_iter().filter(|topic| sizes.contains_key(*topic)).cloned().collect();
+        let has = if there.is_empty() { Vec::new() } else { log.group_offsets(&group, &there)? };
+        let other = begun.filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
+        for (topic, _) in other {
+            if offsets != Offsets::Group && has.iter().any(|offset| offset.topic == *topic) {
+                let message =
+                    format!("{topic} is another topic than at the time of the backup, and group {group} has offsets for it");
+                return Err(BackupError::Offsets(message));
+            }
+        }
+        let given = match line {
+            Some(line) if offsets == Offsets::Backup && has.is_empty() => taken_over(log, line, sizes)?,
+            _ => Vec::new(),
+        };
+        // Topics that were inputs once are no part of what is told.
+        for topic in line.into_iter().flat_map(|line| line.inputs.keys()) {
+            let is_of = |offset: &GroupOffset| offset.topic == *topic;
+            let has_begun = start.is_some_and(|record| record.inputs.contains_key(topic));
+            let fate = match () {
+                () if !sizes.contains_key(topic) => TransformFate::NoTopic,
+                () if has.iter().any(is_of) => TransformFate::GoesOn,
+                () if given.iter().any(is_of) => TransformFate::TakesOver,
+                () if has_begun => TransformFate::Waits,
+                () => TransformFate::Begins,
+            };
+            self.fates.push(InputFate { transform: id.to_string(), topic: topic.clone(), fate });
+        }
+        if !given.is_empty() {
+            self.given.push((group, given));
+        }
+        Ok(())
+    }
+}
+
+/// The offsets of the file for a group. Each lies within its partition, and the changelogs reach as far as they did.
+fn taken_over(log: &dyn Log, line: &GroupLine, sizes: &Sizes) -> Result<Vec<GroupOffset>, BackupError> {
+    let mut bounds: BTreeMap<&TopicName, Vec<(i64, i64)>> = BTreeMap::new();
+    for topic in line.inputs.keys().filter(|topic| sizes.contains_key(*topic)) {
+        bounds.insert(topic, log.bounds(topic)?);
+    }
+    let mut given = Vec::new();
+    for Offset { topic, partition, offset, metadata } in &line.offsets {
+        let Some(bounds) = bounds.get(topic) else { continue };
+        let refused = |reason: String| BackupError::Offsets(format!("group {}: {reason}", line.group));
+        let found = usize::try_from(*partition).ok().and_then(|partition| bounds.get(partition));
+        let (first, end) = *found.ok_or_else(|| refused(format!("{topic} has no partition {partition}")))?;
+        if !(first..=end).contains(offset) {
+            let reason = format!("offset {offset} is outside of {topic}/{partition}, which has {first} to {end}");
+            return Err(refused(reason));
+        }
+        let progress = Progress::parse(metadata, *offset).unwrap_or_default();
+        for (store, reached) in &progress.changelogs {
+            let Some(changelog) = line.changelogs.get(store) else { continue };
+            let is_there = sizes.get(changelog).is_some_and(|size| (0..size.partitions).contains(partition));
+            let end = if is_there { log.high_watermark(changelog, *partition)? } else { 0 };
+            if end < *reached {
+                let reason =
+                    format!("changelog {changelog}/{partition} ends at {end}, and the store was built up to {reached}");
+                return Err(refused(reason));
+            }
+        }
+        let metadata = metadata.clone();
+        given.push(GroupOffset { topic: topic.clone(), partition: *partition, next_offset: *offset, metadata });
+    }
+    Ok(given)
+}
