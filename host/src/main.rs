@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         }
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),
+        Command::Man { folder } => cli::ended(cli::man(&folder)),
     }
 }
 
