@@ -67,7 +67,7 @@ deny: ## licences, sources, bans and known holes of every dependency
 
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), mutants
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -79,6 +79,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
 	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
 	@$(MAKE) --no-print-directory deny
+	@echo "make: the core of the tests on other versions of Kafka"
+	tools/matrix.sh
 	tools/mutants.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
