@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help console demo shop test lint deny site nightly bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny site nightly release bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -58,7 +58,7 @@ lint: ## formatting, clippy, scripts, deploy/
 	cargo fmt --all --check
 	@echo "make: clippy (the first time takes minutes)"
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh deploy/*.sh deploy/helm/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh tools/release/*.sh tools/release/debian/p* deploy/*.sh deploy/helm/*.sh .ci/run; \
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
 
@@ -71,7 +71,7 @@ site: ## the pages as a site that works offline, with its links checked: target/
 
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), the Helm chart, mutants
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -86,7 +86,14 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@echo "make: the Helm chart"
 	@tools/setup.sh helm
 	deploy/check.sh
+	@echo "make: the site of the pages"
+	@$(MAKE) --no-print-directory site
+	@echo "make: the core of the tests on other versions of Kafka"
+	tools/matrix.sh
 	tools/mutants.sh
+
+release: ## binary, Debian package, image, bill of materials, licences, crates: to target/dist (docs/releasing.md)
+	@tools/release.sh
 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-bench ## Sandbar beside its rivals, with all targets at the end (QUICK=1: short; RECORDS=2000000, ROUNDS=3)

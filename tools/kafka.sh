@@ -14,11 +14,12 @@
 # KAFKA_DATA    where data, logs and process ids are (default: .sandbar/kafka-data in the checkout)
 # KAFKA_PORT    port of node 1, the others follow (default: 9092, and the next free ones from there)
 # KAFKA_HEAP    Java heap of one node (default: 512m)
+# SANDBAR_KAFKA_VERSION   another version of Kafka than the one in tools/kafka/pom.xml: 3.9.2
 set -euo pipefail
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SANDBAR_CACHE:-${tools%/*}/.sandbar}
-libs=$cache/kafka/libs
+libs=$cache/kafka${SANDBAR_KAFKA_VERSION:+-$SANDBAR_KAFKA_VERSION}/libs
 data=${KAFKA_DATA:-${tools%/*}/.sandbar/kafka-data}
 heap=${KAFKA_HEAP:-512m}
 

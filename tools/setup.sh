@@ -16,11 +16,13 @@
 #   tools/setup.sh helm      needs of deploy/helm/check.sh (by this name only): Go, which builds helm, kubeconform and actionlint in
 #                            minutes, and from Go's modules and PyPI the JSON Schemas of Kubernetes' kinds
 #   tools/setup.sh site      needs of `make site`: Python 3.11 or newer, and mdBook, which is compiled from crates.io
+#   tools/setup.sh release   needs of `make release`: a Debian or Ubuntu with Python 3.11; the packages bubblewrap, lintian and
+#                            mmdebstrap; from PyPI the schemas of CycloneDX
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
-# .sandbar/browser, Helm's tools to .sandbar/helm, mdBook to .sandbar/tools, or to the same folders of $SANDBAR_CACHE. The
-# console's libraries lie beside its sources.
+# .sandbar/browser, Helm's tools to .sandbar/helm, mdBook to .sandbar/tools, PyPI's packages to .sandbar/release, or to the same
+# folders of $SANDBAR_CACHE. The console's libraries lie beside its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -208,9 +210,10 @@ jdk() {
     java_works || die "java is older than 17: put a newer one first on the PATH."
 }
 
-# jars NAME FOLDER WHAT GOAL: the goal of tools/NAME/pom.xml fills FOLDER of the cache's folder NAME.
+# jars NAME FOLDER WHAT GOAL [VERSION]: the goal of tools/NAME/pom.xml fills FOLDER of the cache's folder NAME. With another
+# version of Kafka than the pom's the folder is NAME-VERSION.
 jars() {
-    local folder=$2 what=$3 goal=$4 pom=$root/tools/$1/pom.xml dir=${SANDBAR_CACHE:-$root/.sandbar}/$1 lock
+    local folder=$2 what=$3 goal=$4 pom=$root/tools/$1/pom.xml dir=${SANDBAR_CACHE:-$root/.sandbar}/$1${5:+-$5} lock
     jdk
     # The stamp is the pom: other versions in it mean other jars.
     cmp -s "$pom" "$dir/pom.xml" && [[ -d $dir/$folder ]] && return
@@ -223,13 +226,17 @@ jars() {
     say "downloading $what, from Maven's repository"
     rm -rf "${dir:?}/$folder" "$dir/$folder.new"
     # A goal of the command line takes its directory from the first of these, one that the pom configures from the second.
-    mvn --batch-mode --quiet --file "$pom" "-DoutputDirectory=$dir/$folder.new" "-D$folder.dir=$dir/$folder.new" "$goal" \
-        >"$work/mvn" 2>&1 </dev/null || die "Maven could not download it:" "$(grep -m1 'ERROR' "$work/mvn")"
+    mvn --batch-mode --quiet --file "$pom" "-DoutputDirectory=$dir/$folder.new" "-D$folder.dir=$dir/$folder.new" \
+        ${5:+"-Dkafka.version=$5"} "$goal" >"$work/mvn" 2>&1 </dev/null || die "Maven could not download it:" "$(grep -m1 'ERROR' "$work/mvn")"
     mv "$dir/$folder.new" "$dir/$folder"
     cp "$pom" "$dir/pom.xml"
 }
 
-kafka() { jars kafka libs "Apache Kafka for the tests (54 MiB)" dependency:copy-dependencies; }
+# SANDBAR_KAFKA_VERSION: another version than the pom's, in a folder of its own (tools/matrix.sh).
+kafka() {
+    local version=${SANDBAR_KAFKA_VERSION:-}
+    jars kafka libs "Apache Kafka ${version:+$version }for the tests (54 MiB)" dependency:copy-dependencies "$version"
+}
 
 # The program beside which the benchmarks measure is compiled by javac.
 streams() {
@@ -400,6 +407,28 @@ mdbook() {
         die "mdBook could not be compiled:" "$(tail -5 "$work/mdbook")"
 }
 
+# === a release ===
+
+release() {
+    local python=${SANDBAR_CACHE:-$root/.sandbar}/release/python schemas='cyclonedx-python-lib[json-validation]==11.12.0' missing=()
+    has apt-get || die "a release is made on Debian or Ubuntu: its package and its image have parts of theirs."
+    python_works || die "python3 is missing, or older than 3.11."
+    compgen -G '/usr/lib/*/libssl.a' >/dev/null || missing+=(libssl-dev)
+    has strings || missing+=(binutils)
+    has xz || missing+=(xz-utils)
+    has bwrap || missing+=(bubblewrap)
+    has lintian || missing+=(lintian)
+    has mmdebstrap || missing+=(mmdebstrap)
+    ((${#missing[@]} == 0)) || install_packages "make release" "${missing[@]}"
+    grep -qxF "$schemas" "$python/stamp" 2>/dev/null && return
+    python3 -m pip --version >/dev/null 2>&1 || install_packages "it downloads the schemas of CycloneDX" python3-pip
+    say "downloading the schemas of CycloneDX, from PyPI"
+    rm -rf "$python"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$python" "$schemas" \
+        >"$work/pip" 2>&1 </dev/null || die "pip could not download it:" "$(tail -5 "$work/pip")"
+    echo "$schemas" >"$python/stamp"
+}
+
 # === main ===
 
 (($# > 0)) || set -- build kafka shop browser valgrind oidc
@@ -415,8 +444,9 @@ for part in "$@"; do
         console) console ;;
         helm) helm ;;
         site) mdbook ;;
+        release) release ;;
         *)
-            sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

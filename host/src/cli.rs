@@ -9,6 +9,7 @@ mod remote;
 mod text;
 mod topics;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +69,12 @@ pub enum Command {
     Completion {
         shell: clap_complete::Shell,
     },
+    /// Write the manual page of every verb to a folder (packages carry them)
+    #[command(hide = true)]
+    Man {
+        /// The folder, which exists
+        folder: PathBuf,
+    },
     /// Compile a module away from the host (the host calls this itself)
     #[command(name = crate::guest::compile::SUBCOMMAND, hide = true)]
     CompileModule {
@@ -81,6 +88,12 @@ pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "sandbar", &mut script);
     text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Writes `sandbar.1`, and a page for each verb that is not hidden.
+pub fn man(folder: &Path) -> Result<ExitCode, Error> {
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|error| Error::file(folder, error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the JSON Schema of a spec.

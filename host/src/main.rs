@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => cli::ended(args.run(open_kafka)),
         Command::Context(args) => cli::ended(args.run()),
         Command::Completion { shell } => cli::ended(cli::completion(shell)),
+        Command::Man { folder } => cli::ended(cli::man(&folder)),
     }
 }
 

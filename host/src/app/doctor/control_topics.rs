@@ -4,26 +4,25 @@ use crate::kafka::{PresentTopic, Right, Survey, TopicSurvey};
 use crate::model::finding::Finding;
 use crate::model::names::ClusterName;
 use crate::ports::NewTopic;
+use crate::{access, catalog, positions};
 
 const CHECK: &str = "control-topics";
 /// The replicas that a host asks for, where there are as many brokers.
 const REPLICAS_GOOD: usize = 3;
 
-/// The names after `_sandbar.<cluster>.`, with their partitions. The first four keep the last value of each key for ever, and
-/// a host refuses others; the rest drop records by age.
-const FOR_EVER: [(&str, i32); 4] = [("deployments", 1), ("modules", 2), ("positions", 1), ("tokens", 1)];
+/// The topics that drop records by age, after `_sandbar.<cluster>.`, with their partitions.
 const BY_AGE: [(&str, i32); 4] = [("status", 1), ("logs", 8), ("samples", 8), ("audit", 1)];
 
-/// Sandbar's own topics, as a host asks for them.
+/// Sandbar's own topics, as a host asks for them. Those that keep the last value of each key for ever come first.
 pub fn wanted(cluster: &ClusterName) -> Vec<NewTopic> {
-    let topic = |name: &str, partitions: i32, compacted: bool| NewTopic {
+    let for_ever = catalog::control_topics(cluster).into_iter();
+    let for_ever = for_ever.chain([positions::control_topic(cluster), access::control_topic(cluster)]);
+    let by_age = BY_AGE.iter().map(|(name, partitions)| NewTopic {
         name: format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's"),
-        partitions,
-        compacted,
+        partitions: *partitions,
+        compacted: false,
         retention: None,
-    };
-    let for_ever = FOR_EVER.iter().map(|(name, partitions)| topic(name, *partitions, true));
-    let by_age = BY_AGE.iter().map(|(name, partitions)| topic(name, *partitions, false));
+    });
     for_ever.chain(by_age).collect()
 }
 

@@ -506,3 +506,18 @@ fn shells_get_their_completion() {
         assert!(ran.code == 0 && ran.out.contains(part) && ran.out.contains("rollback"), "{shell}: {}", ran.err);
     }
 }
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let folder = folder();
+    let ran = RunResult::of(sandbar(folder.path()).args(["man", "."]));
+    assert!(ran.code == 0 && ran.out.is_empty(), "{}", ran.err);
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a page");
+    assert!(page("sandbar.1").contains("exactly once"));
+    for verb in verbs(&<sandbar::cli::Cli as clap::CommandFactory>::command(), "") {
+        assert!(page(&format!("sandbar-{}.1", verb.replace(' ', "-"))).starts_with(".ie"), "{verb}");
+    }
+    assert!(!folder.path().join("sandbar-compile-module.1").exists());
+    let refused = RunResult::of(sandbar(folder.path()).args(["man", "nowhere"]));
+    assert!(refused.code == 2 && refused.err.contains("nowhere: "), "{refused:?}");
+}
