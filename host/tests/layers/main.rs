@@ -137,6 +137,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "guest",
             "telemetry",
+            "private_file",
         ],
     ),
     (
@@ -164,6 +165,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "threads",
             "private_file",
+            "system_clock",
         ],
     ),
 ];

@@ -25,6 +25,7 @@ use super::super::text;
 use super::rate::at_rate;
 use super::session::{Session, route};
 use crate::api_types::{LogLine, TransformList, TransformSummary};
+use crate::model::json;
 use crate::model::names::{TeamName, TransformId};
 use crate::model::units::{Rfc3339, Span, Timestamp};
 use crate::private_file::open_with;
@@ -157,7 +158,7 @@ impl Bundle {
 /// The view of a transform with a masked config.
 fn masked(view: &str) -> Result<String> {
     let failed = |error| Error::new(Kind::Failed, format_args!("the view of a transform is no JSON: {error}"));
-    let mut view: Value = serde_json::from_str(view).map_err(failed)?;
+    let mut view: Value = json::read(view.as_bytes()).map_err(failed)?;
     mask::mask_config(&mut view);
     Ok(format!("{view:#}\n"))
 }
