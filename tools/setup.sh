@@ -13,10 +13,12 @@
 #   tools/setup.sh streams   needs of `make bench`, beside those of kafka: javac, and from Maven the jars of Kafka Streams
 #   tools/setup.sh valgrind  needs of the test that counts instructions: the package valgrind
 #   tools/setup.sh oidc      needs of the tests with an OpenID provider: Node.js (18 or newer), npm, and from there oidc-provider
+#   tools/setup.sh prometheus  needs of the tests of metrics and alerts: the programs of the package prometheus (19 MiB)
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
-# .sandbar/browser, or to the same folders of $SANDBAR_CACHE. The console's libraries lie beside its sources.
+# .sandbar/browser, programs of packages to .sandbar/registry and .sandbar/prometheus, or to the same folders of
+# $SANDBAR_CACHE. The console's libraries lie beside its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -256,27 +258,36 @@ shop() {
     jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
-# === the registry ===
+# === programs of packages ===
 
-# The package's program alone, in the folder of downloads: installed, the package would start a service of its own on all
-# addresses of this machine.
-registry() {
-    local dir=${SANDBAR_CACHE:-$root/.sandbar}/registry package=docker-registry
-    [[ -x $dir/usr/bin/docker-registry ]] && return
-    has apt-get || die "missing: $package (a test pulls modules from it): put its program into $dir/usr/bin."
-    say "downloading $package (a test pulls modules from it)"
-    mkdir -p "$work/registry" "$dir"
+# programs PACKAGE FOLDER WHY PATH...: the programs of a package alone, in the cache's FOLDER. Installed, the package would
+# start a service of its own on all addresses of this machine.
+programs() {
+    local package=$1 dir=${SANDBAR_CACHE:-$root/.sandbar}/$2 why=$3 as_root=()
+    shift 3
+    [[ -x $dir/$1 ]] && return
+    has apt-get || die "missing: $package ($why): put its programs into $dir/${1%/*}."
+    say "downloading $package ($why)"
+    mkdir -p "$work/$package"
     chmod -R go+rX "$work"
-    if ! (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null; then
+    if ! (cd "$work/$package" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null; then
         # Old package lists, or none: fetch them and try once more.
-        local as_root=()
         [[ $(id -u) == 0 ]] || as_root=(sudo -n)
         "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=120 update >"$work/apt" 2>&1 </dev/null || true
-        (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null ||
+        (cd "$work/$package" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null ||
             die "apt-get could not download $package:" "$(tail -5 "$work/apt")"
     fi
-    dpkg-deb --fsys-tarfile "$work/registry/$package"_*.deb | tar -x -C "$dir" ./usr/bin/docker-registry
+    # Beside its place, so that a run that is cut off leaves nothing that looks whole.
+    rm -rf "$dir.new"
+    mkdir -p "$dir.new"
+    dpkg-deb --fsys-tarfile "$work/$package/${package}"_*.deb | tar -x -C "$dir.new" "${@/#/./}"
+    rm -rf "$dir"
+    mv "$dir.new" "$dir"
 }
+
+registry() { programs docker-registry registry "a test pulls modules from it" usr/bin/docker-registry; }
+
+prometheus() { programs prometheus prometheus "a test makes the alerts fire" usr/bin/prometheus usr/bin/promtool; }
 
 # === the wall clock ===
 
@@ -335,7 +346,7 @@ console() {
 
 # === main ===
 
-(($# > 0)) || set -- build kafka shop browser valgrind oidc
+(($# > 0)) || set -- build kafka shop browser valgrind oidc prometheus
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
@@ -345,9 +356,10 @@ for part in "$@"; do
         browser) browser ;;
         valgrind) counter ;;
         oidc) oidc ;;
+        prometheus) prometheus ;;
         console) console ;;
         *)
-            sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

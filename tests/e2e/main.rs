@@ -1,5 +1,6 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
+mod alerts;
 mod answers;
 mod at_least_once;
 mod bad_input;

@@ -60,7 +60,6 @@ pub struct Metrics {
     registrar: Registrar,
     /// The metrics of each transform since the host started.
     transforms: Arc<Mutex<BTreeMap<TransformId, Arc<TransformMetrics>>>>,
-    process: ProcessMetrics,
     pub access: AccessMetrics,
     pub catalog: CatalogMetrics,
     pub cpu: CpuMetrics,
@@ -89,13 +88,13 @@ impl Metrics {
     pub fn new() -> Self {
         let r = Registrar::default();
         r.register(HOST_LINES_DROPPED.clone());
+        r.register(ProcessMetrics::new());
         let build = r.gauges("sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
         let revision = option_env!("SANDBAR_REVISION").unwrap_or("unknown");
         let rustc = option_env!("SANDBAR_RUSTC").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, rustc]).set(1);
         Self {
             transforms: Arc::default(),
-            process: ProcessMetrics::new(&r),
             access: AccessMetrics::new(&r),
             catalog: CatalogMetrics::new(&r),
             cpu: CpuMetrics::new(&r),
@@ -140,7 +139,6 @@ impl Metrics {
 
     /// Renders the series that `sees` picks by their `team` label, if they have one.
     pub fn render_for(&self, sees: &dyn Fn(Option<&str>) -> bool) -> String {
-        self.process.update();
         self.registrar.render(sees)
     }
 }
