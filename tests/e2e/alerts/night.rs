@@ -16,6 +16,8 @@ use crate::secured::tokens::{Flow, TokenSite};
 const RESTARTS: usize = 25;
 /// More than the second from which on a commit is slow.
 const STALL: Duration = Duration::from_secs(3);
+/// Transforms that wait for one table.
+const WAITING: usize = 6;
 /// A key in two spellings.
 const SPELLINGS: [&str; 2] = [r#"{"id":1}"#, r#"{"id": 1}"#];
 
@@ -67,11 +69,13 @@ fn table_stale(scene: &mut Scene) -> Cause {
     Cause { subject: ("topic", TOPIC.to_owned()), remove: Box::new(remove) }
 }
 
-/// A table that was never read, since it has a key in two spellings.
+/// A table that was never read, since it has a key in two spellings. Each transform that waits for it tries twice a minute.
 fn table_failing(scene: &mut Scene) -> Cause {
     const TOPIC: &str = "alerts.failing.table";
     table(scene, TOPIC, &SPELLINGS);
-    scene.deploy("no-table", 1, json!({"mode": "echo"}), json!({"tables": {"rows": TOPIC}}));
+    for number in 0..WAITING {
+        scene.deploy(&format!("no-table-{number}"), 1, json!({"mode": "echo"}), json!({"tables": {"rows": TOPIC}}));
+    }
     let remove = |scene: &mut Scene| put(scene, TOPIC, &SPELLINGS[1..], None);
     Cause { subject: ("topic", TOPIC.to_owned()), remove: Box::new(remove) }
 }
