@@ -12,6 +12,16 @@ pub fn read(clock: libc::clockid_t) -> Duration {
     since_zero(time)
 }
 
+/// Returns the clock of this thread's CPU time. Any thread may read it, until this one ends.
+#[expect(unsafe_code, reason = "a clock that std does not have")]
+pub fn of_this_thread() -> libc::clockid_t {
+    let mut clock = 0;
+    // SAFETY: this thread lives, and the pointer is valid.
+    let answer = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+    assert!(answer == 0, "each thread has a clock of its CPU time");
+    clock
+}
+
 /// Returns the time between a clock's zero and a moment on it.
 pub fn since_zero(time: libc::timespec) -> Duration {
     let seconds = u64::try_from(time.tv_sec).ok();

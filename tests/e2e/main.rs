@@ -13,6 +13,7 @@ mod collect;
 mod conformance;
 mod console;
 mod control_topics;
+mod costs;
 mod damaged;
 mod exactly_once;
 mod expiry;

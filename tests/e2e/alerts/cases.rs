@@ -1,9 +1,10 @@
 //! The conditions that are made within seconds.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use sandbar_harness::{Message, guests, topics};
+use sandbar::model::units::Timestamp;
+use sandbar_harness::{Message, guests, topics, wait};
 use serde_json::json;
 
 use super::scene::{CLUSTER, Scene, write_certificate};
@@ -22,6 +23,7 @@ pub(super) fn all() -> Vec<Case> {
     vec![
         case("SandbarTransformStalled", AtOnce, stalled),
         case("SandbarPartitionStuck", AtOnce, stuck),
+        case("SandbarPartitionFailed", AtOnce, gap),
         case("SandbarHostDown", AtOnce, host_down),
         case("SandbarCertificateExpiring", AtOnce, certificate),
         case("SandbarFileRefused", AtOnce, file_refused),
@@ -72,6 +74,26 @@ fn stuck(scene: &mut Scene) -> Cause {
     Cause::of_transform("stuck", move |_| {
         upstream.commit_transaction(CALL).expect("Kafka answers");
         drop(traffic);
+    })
+}
+
+/// Records are deleted before they are read, as by retention, while their transform is paused.
+fn gap(scene: &mut Scene) -> Cause {
+    const KEPT: i64 = 3;
+    let job = scene.deploy("gap", 1, json!({"mode": "echo"}), json!({}));
+    job.produce(&numbered(10, 5));
+    job.wait_through(wait::PATIENCE);
+    scene.pause(&job);
+    job.produce(&numbered(10, 5));
+    let first = topics::ends(scene.kafka, &job.input)[0] - KEPT;
+    topics::delete_records(scene.kafka, &job.input, 0, first);
+    scene.post(&job, "resume");
+    Cause::of_transform("gap", move |scene| {
+        scene.pause(&job);
+        let offsets = json!({"offsets": [{"topic": job.input, "partition": 0, "offset": first}]}).to_string();
+        let path = "/v1/teams/tests/transforms/gap/offsets";
+        scene.host.api().send("PATCH", path, "application/json", offsets.as_bytes()).success();
+        scene.post(&job, "resume");
     })
 }
 
@@ -175,8 +197,7 @@ fn flood(scene: &mut Scene) -> Cause {
 }
 
 fn late(scene: &mut Scene) -> Cause {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let an_hour_ago = i64::try_from(now).expect("years left") - 3_600_000;
+    let an_hour_ago = Timestamp::now().0 - 3_600_000;
     let messages = numbered(5, 5).into_iter().map(|message| message.at(an_hour_ago)).collect();
     scene.busy("late", json!({"mode": "filter-odd"}), json!({}), messages)
 }

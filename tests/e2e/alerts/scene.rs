@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use sandbar::model::units::Timestamp;
 use sandbar_harness::prometheus::Target;
 use sandbar_harness::{Cli, Host, KafkaCluster, Message, Prometheus, dirs, guests, wait};
 use serde_json::{Value, json};
@@ -135,6 +136,16 @@ impl Scene {
         self.host.api().send("POST", &path, "application/json", b"{}").success();
     }
 
+    /// Pauses a transform, and waits until its workers have left their group.
+    #[track_caller]
+    pub fn pause(&self, job: &Job) {
+        self.post(job, "pause");
+        wait::until("the transform is paused", wait::PATIENCE, || {
+            let status = self.host.api().status(&job.transform);
+            if status["state"] == "paused" { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+
     /// A transform that gets records without end; no more come when the cause is removed.
     #[track_caller]
     pub fn busy(&self, name: &str, config: Value, fields: Value, messages: Vec<Message>) -> Cause {
@@ -172,7 +183,7 @@ pub(super) fn target(host: &Host, is_secure: bool) -> Target {
 pub(super) fn write_certificate(folder: &Path, life: Duration) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = Duration::from_millis(Timestamp::now().0.unsigned_abs());
     params.not_after = date_time_ymd(1970, 1, 1) + now + life;
     let certificate = params.self_signed(&key).expect("a certificate");
     for (name, text) in [("tls.key", key.serialize_pem()), ("tls.pem", certificate.pem())] {
