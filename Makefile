@@ -71,7 +71,7 @@ site: ## the pages as a site that works offline, with its links checked: target/
 
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, all alerts, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -80,6 +80,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	SANDBAR_BIN=$(abspath $(target))/release/sandbar cargo test --workspace --no-fail-fast --test e2e -- --nocapture hostile
 	@echo "make: the victim beside the corpus"
 	$(target)/release/sandbar-bench victim
+	@echo "make: all alerts, until the windows of their expressions have passed (20 minutes)"
+	SANDBAR_ALERTS=all cargo test --workspace --test e2e -- --nocapture alerts_fire
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
 	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
 	@$(MAKE) --no-print-directory deny
@@ -118,4 +120,4 @@ setup-bench:
 	@tools/setup.sh build kafka streams
 
 setup-all:
-	@tools/setup.sh build shop browser valgrind oidc
+	@tools/setup.sh build shop browser valgrind oidc prometheus

@@ -6,6 +6,9 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
+# promtool of `tools/setup.sh prometheus`, where the system has none.
+PATH=$PATH:${SANDBAR_CACHE:-.sandbar}/prometheus/usr/bin
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
 #
-#   tools/setup.sh           all of these
+#   tools/setup.sh           the needs of `make test`: build, kafka, shop, browser, valgrind, oidc, prometheus
 #   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
 #   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime;
 #                            the program of the package docker-registry
@@ -18,11 +18,13 @@
 #   tools/setup.sh site      needs of `make site`: Python 3.11 or newer, and mdBook, which is compiled from crates.io
 #   tools/setup.sh release   needs of `make release`: a Debian or Ubuntu with Python 3.11; the packages bubblewrap, lintian and
 #                            mmdebstrap; from PyPI the schemas of CycloneDX
+#   tools/setup.sh prometheus  needs of the tests of metrics and alerts: the programs of the package prometheus (19 MiB)
 #
 # Packages are installed if this runs as root or sudo asks for no password. Otherwise it prints the commands to run.
 # The jars go to folders of .sandbar (kafka, connect, streams) in this checkout, npm's packages to .sandbar/oidc and
-# .sandbar/browser, Helm's tools to .sandbar/helm, mdBook to .sandbar/tools, PyPI's packages to .sandbar/release, or to the same
-# folders of $SANDBAR_CACHE. The console's libraries lie beside its sources.
+# .sandbar/browser, programs of packages to .sandbar/registry and .sandbar/prometheus, Helm's tools to .sandbar/helm, mdBook to
+# .sandbar/tools, PyPI's packages to .sandbar/release, or to the same folders of $SANDBAR_CACHE. The console's libraries lie
+# beside its sources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -267,27 +269,36 @@ shop() {
     jars connect plugins "the shop's connectors: Debezium's PostgreSQL source and JDBC sink (60 MiB)" process-resources
 }
 
-# === the registry ===
+# === programs of packages ===
 
-# The package's program alone, in the folder of downloads: installed, the package would start a service of its own on all
-# addresses of this machine.
-registry() {
-    local dir=${SANDBAR_CACHE:-$root/.sandbar}/registry package=docker-registry
-    [[ -x $dir/usr/bin/docker-registry ]] && return
-    has apt-get || die "missing: $package (a test pulls modules from it): put its program into $dir/usr/bin."
-    say "downloading $package (a test pulls modules from it)"
-    mkdir -p "$work/registry" "$dir"
+# programs PACKAGE FOLDER WHY PATH...: the programs of a package alone, in the cache's FOLDER. Installed, the package would
+# start a service of its own on all addresses of this machine.
+programs() {
+    local package=$1 dir=${SANDBAR_CACHE:-$root/.sandbar}/$2 why=$3 as_root=()
+    shift 3
+    [[ -x $dir/$1 ]] && return
+    has apt-get || die "missing: $package ($why): put its programs into $dir/${1%/*}."
+    say "downloading $package ($why)"
+    mkdir -p "$work/$package"
     chmod -R go+rX "$work"
-    if ! (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null; then
+    if ! (cd "$work/$package" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null; then
         # Old package lists, or none: fetch them and try once more.
-        local as_root=()
         [[ $(id -u) == 0 ]] || as_root=(sudo -n)
         "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=120 update >"$work/apt" 2>&1 </dev/null || true
-        (cd "$work/registry" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null ||
+        (cd "$work/$package" && apt-get -o APT::Sandbox::User= download "$package") >"$work/apt" 2>&1 </dev/null ||
             die "apt-get could not download $package:" "$(tail -5 "$work/apt")"
     fi
-    dpkg-deb --fsys-tarfile "$work/registry/$package"_*.deb | tar -x -C "$dir" ./usr/bin/docker-registry
+    # Beside its place, so that a run that is cut off leaves nothing that looks whole.
+    rm -rf "$dir.new"
+    mkdir -p "$dir.new"
+    dpkg-deb --fsys-tarfile "$work/$package/${package}"_*.deb | tar -x -C "$dir.new" "${@/#/./}"
+    rm -rf "$dir"
+    mv "$dir.new" "$dir"
 }
+
+registry() { programs docker-registry registry "a test pulls modules from it" usr/bin/docker-registry; }
+
+prometheus() { programs prometheus prometheus "a test makes the alerts fire" usr/bin/prometheus usr/bin/promtool; }
 
 # === the wall clock ===
 
@@ -431,7 +442,7 @@ release() {
 
 # === main ===
 
-(($# > 0)) || set -- build kafka shop browser valgrind oidc
+(($# > 0)) || set -- build kafka shop browser valgrind oidc prometheus
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
@@ -441,12 +452,13 @@ for part in "$@"; do
         browser) browser ;;
         valgrind) counter ;;
         oidc) oidc ;;
+        prometheus) prometheus ;;
         console) console ;;
         helm) helm ;;
         site) mdbook ;;
         release) release ;;
         *)
-            sed -n '2,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,27s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             [[ $part == help || $part == -h || $part == --help ]] || exit 2
             ;;
     esac

@@ -8,6 +8,7 @@ mod guest_log;
 mod host_lines;
 mod lane;
 pub mod logging;
+pub mod meter;
 pub mod metrics;
 pub mod observer;
 pub mod rate;

@@ -47,6 +47,7 @@ use crate::model::clock::Now;
 use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::Backoff;
 use crate::ports::{Log, PartitionEnds, SessionError, SessionOptions, StateOpener};
+use crate::telemetry::meter::Meter;
 
 /// First and longest time between two attempts to open a session. A session that lasted longer than the longest one
 /// resets the back-off.
@@ -124,6 +125,8 @@ enum Obeyed {
 impl Worker {
     /// Runs until a command stops it, or nobody is left to send one.
     pub fn run(mut self) {
+        let meter = self.revisions.current.observer.metrics.meter(self.revisions.current.settings.revision);
+        let _metered = meter.enter();
         let mut failures: u32 = 0;
         while let End::Failed { error, lasted } = self.run_session() {
             // A session that worked for a while failed of something new.
@@ -171,6 +174,7 @@ impl Worker {
     fn serve(&mut self, manager: &mut TaskManager, can_be_woken: bool) -> Result<(), SessionError> {
         let mut published_at = Instant::now();
         let mut stage = manager.rollout_stage();
+        count_for(stage);
         // True if the last report had something new: more may follow.
         let mut was_news = true;
         loop {
@@ -182,12 +186,16 @@ impl Worker {
                 Obeyed::All => QUIET_WAIT,
             };
             manager.run_once(self.clock, idle_wait)?;
+            let next = manager.rollout_stage();
+            if next.revision != stage.revision {
+                count_for(next);
+            }
             // A rollout shows at once.
-            let is_due = published_at.elapsed() >= STATUS_INTERVAL || stage != manager.rollout_stage();
+            let is_due = published_at.elapsed() >= STATUS_INTERVAL || stage != next;
             if is_due {
                 was_news = self.report(manager.status());
                 published_at = Instant::now();
-                stage = manager.rollout_stage();
+                stage = next;
             }
         }
     }
@@ -291,5 +299,12 @@ impl Worker {
                 None => return false,
             }
         }
+    }
+}
+
+/// Has the CPU time of this thread and of its clients count for the revision that it runs from now on.
+fn count_for(stage: RolloutStage) {
+    if let Some(meter) = Meter::of_this_thread() {
+        meter.work_for(stage.revision);
     }
 }

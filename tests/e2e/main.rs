@@ -1,5 +1,6 @@
 //! End-to-end tests: the real `sandbar` binary on the real Apache Kafka. One binary, so that Kafka starts once.
 
+mod alerts;
 mod answers;
 mod at_least_once;
 mod backup;
@@ -13,6 +14,7 @@ mod collect;
 mod conformance;
 mod console;
 mod control_topics;
+mod costs;
 mod damaged;
 mod doctor;
 mod exactly_once;

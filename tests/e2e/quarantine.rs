@@ -28,7 +28,7 @@ fn wait_in_call(host: &Host, transform: &str) {
 
 /// Kills the host in a call of the transform, and starts it again.
 #[track_caller]
-fn die_in_call(host: &mut Host, transform: &str) {
+pub(crate) fn die_in_call(host: &mut Host, transform: &str) {
     wait_in_call(host, transform);
     host.kill9();
     host.start_again();

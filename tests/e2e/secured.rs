@@ -1,6 +1,6 @@
 //! Kafka with TLS, log-ins and ACLs: each team works with its own rights, and with no others.
 
-mod tokens;
+pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::credentials::Connection;
-use super::raw::{Client, RawError};
+use super::raw::{Client, ClientUse, RawError};
 use crate::model::transaction_time::{self, POLL_INTERVAL_MAX};
+use crate::telemetry::meter::Meter;
 
 /// A producer gives up a record after this time. No transaction has a shorter timeout.
 pub(super) const DELIVERY_TIMEOUT: Duration = transaction_time::TIMEOUT_MIN;
@@ -66,7 +67,7 @@ impl Connection {
     pub fn consumer(&self, group: &str, co_partitioned: bool, client_id: Option<&str>) -> Result<Client, RawError> {
         let mut own = consumer(group, co_partitioned, self.session_timeout().unwrap_or(SESSION_TIMEOUT));
         own.extend(client_id.map(|id| (CLIENT_ID, id.to_owned())));
-        Client::consumer(&self.build(own)?, self.refresh()?)
+        Client::consumer(&self.build(own)?, self.of_worker()?)
     }
 
     /// Returns true if a worker's consumer has the client id that [`Connection::consumer`] gives it.
@@ -81,32 +82,42 @@ impl Connection {
         reports: bool,
         batch_bytes: usize,
     ) -> Result<Client, RawError> {
-        Client::producer(&self.build(producer(transactional, reports, batch_bytes))?, self.refresh()?)
+        Client::producer(&self.build(producer(transactional, reports, batch_bytes))?, self.of_worker()?)
     }
 
     /// A reader of single partitions, and of the offsets of `group`, which it never joins.
     pub fn reader(&self, group: &str) -> Result<Client, RawError> {
-        Client::consumer(&self.build(reader(group))?, self.refresh()?)
+        Client::consumer(&self.build(reader(group))?, self.shared()?)
     }
 
     /// A writer outside sessions: control topics.
     pub fn writer(&self) -> Result<Client, RawError> {
-        Client::producer(&self.build(writer())?, self.refresh()?)
+        Client::producer(&self.build(writer())?, self.shared()?)
     }
 
     /// A writer of one transaction: see `exclusive`.
     pub fn exclusive(&self, id: &str) -> Result<Client, RawError> {
-        Client::producer(&self.build(exclusive(id, EXCLUSIVE_TIMEOUT))?, self.refresh()?)
+        Client::producer(&self.build(exclusive(id, EXCLUSIVE_TIMEOUT))?, self.shared()?)
     }
 
     /// A writer of one transaction that may take so long.
     pub fn bulk(&self, id: &str, time_max: Duration) -> Result<Client, RawError> {
-        Client::producer(&self.build(exclusive(id, time_max))?, self.refresh()?)
+        Client::producer(&self.build(exclusive(id, time_max))?, self.shared()?)
     }
 
     /// A client to ask for high watermarks.
     pub fn uncommitted(&self) -> Result<Client, RawError> {
-        Client::producer(&self.build(uncommitted())?, self.refresh()?)
+        Client::producer(&self.build(uncommitted())?, self.shared()?)
+    }
+
+    /// The use of a client that a worker opens for itself, on its own thread: it counts as the worker does.
+    fn of_worker(&self) -> Result<ClientUse, RawError> {
+        Ok(ClientUse { meter: Meter::of_this_thread(), ..self.shared()? })
+    }
+
+    /// The use of a client that serves whoever asks next.
+    fn shared(&self) -> Result<ClientUse, RawError> {
+        Ok(ClientUse { refresh: self.refresh()?, meter: None })
     }
 
     /// The administration client of the rdkafka crate.

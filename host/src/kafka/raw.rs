@@ -14,6 +14,7 @@
 //! | `events`, `callbacks` | notes that the callbacks leave for the owner of a client |
 //! | `assignment` | the answers to a rebalance |
 //! | `client` | a client's life: configured, made, closed |
+//! | `metered` | the threads of a client, which count for its worker |
 //! | `condition` | the waits of librdkafka's threads, by the monotonic clock |
 //! | `membership`, `consume`, `offsets` | the calls of a consumer |
 //! | `produce`, `transaction` | the calls of a producer |
@@ -40,6 +41,7 @@ mod log_lines;
 mod members;
 mod membership;
 mod message;
+mod metered;
 mod offsets;
 mod produce;
 mod sys;
@@ -48,7 +50,7 @@ mod transaction;
 mod waker;
 
 pub(super) use acls::writers_of;
-pub(super) use client::{CLIENT_THREADS, Client};
+pub(super) use client::{CLIENT_THREADS, Client, ClientUse};
 pub(super) use consume::FetchBuffer;
 pub(super) use convert::c_string;
 pub use describe::Right;

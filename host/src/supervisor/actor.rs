@@ -11,9 +11,10 @@ use tokio::task::spawn_blocking;
 
 use crate::crashes::Permit;
 use crate::model::clock::{Monotonic, Now};
+use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired};
-use crate::model::status::{LastError, State};
+use crate::model::status::{LastError, PartitionStatus, State};
 use crate::model::units::Backoff;
 use crate::teams::TeamsState;
 use crate::telemetry::metrics::TransformMetrics;
@@ -176,8 +177,22 @@ impl Actor {
 
     pub fn gauge(&self) {
         let report = self.report.borrow();
-        let memory = report.workers().iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
+        let workers = report.workers();
+        let largest = workers.iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
+        let total: usize = workers.iter().map(|worker| worker.memory_total_bytes).sum();
+        let partitions = workers.iter().flat_map(|worker| &worker.partitions);
         self.metrics.state(report.status(&self.id).state);
-        self.metrics.guest.memory(memory as u64);
+        self.metrics.guest.memory(largest as u64, total as u64);
+        self.metrics.failed_partitions(failed_by_code(partitions));
     }
+}
+
+/// Counts the failed partitions by the code of their error.
+fn failed_by_code<'a>(partitions: impl Iterator<Item = &'a PartitionStatus>) -> BTreeMap<Code, u64> {
+    let failed = partitions.filter(|partition| partition.state == State::Failed);
+    let mut counts = BTreeMap::new();
+    for error in failed.filter_map(|partition| partition.error.as_ref()) {
+        *counts.entry(error.code).or_default() += 1;
+    }
+    counts
 }

@@ -7,6 +7,7 @@
 mod access;
 mod catalog;
 mod cpu;
+mod cpu_costs;
 mod http;
 mod kafka;
 mod modules;
@@ -35,6 +36,7 @@ use crate::model::names::TransformId;
 pub use self::access::AccessMetrics;
 pub use self::catalog::CatalogMetrics;
 pub use self::cpu::{CpuMetrics, TeamCpuMetrics};
+pub use self::cpu_costs::CpuCosts;
 pub use self::http::HttpMetrics;
 pub use self::kafka::KafkaMetrics;
 pub use self::modules::ModuleMetrics;
@@ -60,7 +62,7 @@ pub struct Metrics {
     registrar: Registrar,
     /// The metrics of each transform since the host started.
     transforms: Arc<Mutex<BTreeMap<TransformId, Arc<TransformMetrics>>>>,
-    process: ProcessMetrics,
+    costs: Arc<CpuCosts>,
     pub access: AccessMetrics,
     pub catalog: CatalogMetrics,
     pub cpu: CpuMetrics,
@@ -89,13 +91,14 @@ impl Metrics {
     pub fn new() -> Self {
         let r = Registrar::default();
         r.register(HOST_LINES_DROPPED.clone());
+        r.register(ProcessMetrics::new());
         let build = r.gauges("sandbar_build_info", "Always 1", &["version", "revision", "rustc"]);
         let revision = option_env!("SANDBAR_REVISION").unwrap_or("unknown");
         let rustc = option_env!("SANDBAR_RUSTC").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, rustc]).set(1);
         Self {
             transforms: Arc::default(),
-            process: ProcessMetrics::new(&r),
+            costs: CpuCosts::new(&r),
             access: AccessMetrics::new(&r),
             catalog: CatalogMetrics::new(&r),
             cpu: CpuMetrics::new(&r),
@@ -128,7 +131,7 @@ impl Metrics {
         if let Some(metrics) = transforms.get(id) {
             return metrics.clone();
         }
-        let metrics = Arc::new(TransformMetrics::new(&self.registrar.of_transform(id)));
+        let metrics = Arc::new(TransformMetrics::new(&self.registrar.of_transform(id), id, self.costs.clone()));
         transforms.insert(id.clone(), metrics.clone());
         metrics
     }
@@ -140,7 +143,6 @@ impl Metrics {
 
     /// Renders the series that `sees` picks by their `team` label, if they have one.
     pub fn render_for(&self, sees: &dyn Fn(Option<&str>) -> bool) -> String {
-        self.process.update();
         self.registrar.render(sees)
     }
 }
@@ -153,6 +155,7 @@ fn gauge_value(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::codes::Code;
     use crate::model::status::State;
 
     #[test]
@@ -185,22 +188,58 @@ mod tests {
     }
 
     #[test]
+    fn failed_partitions_are_counted_by_code_while_there_are_some() {
+        let metrics = Metrics::new();
+        let transform = metrics.transform(&"t/a".parse().expect("valid"));
+        let shown = |counts: &[(Code, u64)]| {
+            transform.failed_partitions(counts.iter().copied().collect());
+            let page = metrics.render();
+            let lines = page.lines().filter(|line| line.starts_with("sandbar_partitions_failed{"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let line = |code: &str, count: u64| {
+            format!("sandbar_partitions_failed{{code=\"{code}\",team=\"t\",transform=\"a\"}} {count}")
+        };
+        assert_eq!(shown(&[(Code::OffsetForgotten, 1), (Code::OffsetOutside, 2)]), [line("E224", 1), line("E225", 2)]);
+        assert_eq!(shown(&[(Code::OffsetOutside, 1)]), [line("E225", 1)]);
+        assert!(shown(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_failures_of_a_table_are_counted_over_all_attempts() {
+        let metrics = Metrics::new();
+        let topic = "shop.products".parse().expect("valid");
+        for _ in 0..3 {
+            let attempt = metrics.tables.table(&topic, None);
+            attempt.update(1, 1, 1);
+            attempt.failed();
+        }
+        let page = metrics.render();
+        assert!(page.contains("sandbar_table_failures_total{team=\"-\",topic=\"shop.products\"} 3"), "{page}");
+        assert!(!page.contains("sandbar_table_bytes{"), "{page}");
+    }
+
+    #[test]
     fn a_forgotten_transform_keeps_its_counters_and_no_gauge() {
         let metrics = Metrics::new();
         let id: TransformId = "t/a".parse().expect("valid");
-        let gauges = || ["guest_memory_bytes", "worker_state", "quarantined"].map(|name| metrics.render().contains(name));
+        let gauges = || {
+            ["guest_memory_bytes", "transform_memory", "partitions_failed", "worker_state", "quarantined"]
+                .map(|name| metrics.render().contains(name))
+        };
         let set = || {
             let transform = metrics.transform(&id);
-            transform.guest.memory(1);
+            transform.guest.memory(1, 2);
             transform.state(State::Running);
+            transform.failed_partitions(BTreeMap::from([(Code::OffsetOutside, 1)]));
             transform.quarantined(true);
         };
         set();
-        assert_eq!(gauges(), [true; 3]);
+        assert_eq!(gauges(), [true; 5]);
         metrics.transform(&id).forget();
-        assert_eq!(gauges(), [false; 3]);
+        assert_eq!(gauges(), [false; 5]);
         assert!(metrics.render().contains("sandbar_records_skipped_total"));
         set();
-        assert_eq!(gauges(), [true; 3]);
+        assert_eq!(gauges(), [true; 5]);
     }
 }

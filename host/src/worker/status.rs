@@ -14,6 +14,8 @@ pub struct WorkerStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Memory of its largest instance, in bytes.
     pub memory_bytes: usize,
+    /// Memory of all its instances.
+    pub memory_total_bytes: usize,
     pub revision: u64,
     /// The revision that it goes back to if this one fails: there is one while this one is on trial, for it has not
     /// committed yet.
@@ -36,6 +38,7 @@ impl WorkerStatus {
             error,
             partitions: Vec::new(),
             memory_bytes: 0,
+            memory_total_bytes: 0,
             revision: 0,
             fallback: None,
             refused: None,
@@ -70,23 +73,25 @@ pub(super) struct Facts<'a> {
     /// True if transactions are aborted again and again.
     pub is_stuck: bool,
     pub memory_bytes: usize,
+    pub memory_total_bytes: usize,
     pub busy_percent: u8,
 }
 
 /// The status of a worker that has a session.
 pub(super) fn of(facts: Facts<'_>) -> WorkerStatus {
-    let Facts { joined, partitions, stage, rejected, outrun_by, abort_error, is_stuck, memory_bytes, busy_percent } = facts;
+    let Facts { joined, partitions, stage, rejected, outrun_by, abort_error, is_stuck, .. } = facts;
     WorkerStatus {
         state: state(&partitions, joined, is_stuck),
         joined,
         error: last_error(&partitions, abort_error).cloned(),
         partitions,
-        memory_bytes,
+        memory_bytes: facts.memory_bytes,
+        memory_total_bytes: facts.memory_total_bytes,
         revision: stage.revision,
         fallback: stage.fallback,
         refused: rejected.cloned(),
         outrun_by,
-        busy_percent,
+        busy_percent: facts.busy_percent,
     }
 }
 

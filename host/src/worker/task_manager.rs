@@ -331,6 +331,7 @@ impl TaskManager {
             abort_error: self.aborts.error(),
             is_stuck: self.aborts.are_stuck(),
             memory_bytes: self.tasks.values().map(Task::memory_bytes).max().unwrap_or(0),
+            memory_total_bytes: self.tasks.values().map(Task::memory_bytes).sum(),
             busy_percent: self.busyness.percent(),
         })
     }

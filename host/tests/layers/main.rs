@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("followed_file", &[]),
     ("system_clock", &[]),
     ("steady_clock", &["model", "system_clock"]),
-    ("telemetry", &["model"]),
+    ("telemetry", &["model", "system_clock"]),
     ("cpu", &["model", "system_clock", "telemetry"]),
     ("api_types", &["model"]),
     ("teams", &["model", "followed_file"]),

@@ -298,7 +298,7 @@ fn metrics_page<'a>(transforms: impl Iterator<Item = &'a TransformId>) -> (usize
         own.input(&topic).records.inc();
         own.output(&topic).records.inc();
         own.state(State::Running);
-        own.guest.memory(65536);
+        own.guest.memory(65536, 65536);
         for partition in 0..6 {
             own.lag("orders.in", partition, Some(0));
         }

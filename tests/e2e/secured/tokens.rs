@@ -6,9 +6,9 @@ use sandbar_harness::TokenProvider;
 use super::*;
 
 /// A site whose host and teams log in with tokens.
-struct TokenSite {
+pub(crate) struct TokenSite {
     site: Site,
-    provider: TokenProvider,
+    pub(crate) provider: TokenProvider,
     brokers: String,
 }
 
@@ -16,7 +16,7 @@ struct TokenSite {
 
 impl TokenSite {
     /// The tokens of `orders` live for these seconds, those of others for as long as the test.
-    fn new(cluster: &'static str, lifetime_s: u32) -> Self {
+    pub(crate) fn new(cluster: &'static str, lifetime_s: u32) -> Self {
         let users = [("sandbar", 3600), ("orders", lifetime_s), ("stock", 3600)];
         let (kafka, provider, brokers) = SecuredKafka::start_with_tokens(&users);
         let site = Site { kafka, cluster, folder: dirs::fresh("credentials") };
@@ -44,19 +44,19 @@ impl TokenSite {
         self.site.write_team(team, &text);
     }
 
-    fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         self.site.host_at(&self.brokers, &["--kafka-teams-required"])
     }
 }
 
 /// A job, and the records that it was given so far.
-struct Flow {
+pub(crate) struct Flow {
     job: Job,
     given: Vec<Message>,
 }
 
 impl Flow {
-    fn new(site: &TokenSite, api: &Api, team: &str, name: &str) -> Self {
+    pub(crate) fn new(site: &TokenSite, api: &Api, team: &str, name: &str) -> Self {
         let job = site.site.job(team, name, json!({}));
         job.deploy(api);
         Self { job, given: Vec::new() }
@@ -64,7 +64,7 @@ impl Flow {
 
     /// Gives it more records, and waits until they have come out.
     #[track_caller]
-    fn goes_on(&mut self, api: &Api) {
+    pub(crate) fn goes_on(&mut self, api: &Api) {
         let more = numbered(50, 3);
         self.job.produce(&more);
         self.given.extend(more);

@@ -57,7 +57,7 @@ impl Tls {
         let authorities = Arc::new(watch::Sender::new(client_authorities));
         let own = Self { options: Arc::new(options.clone()), current, authorities, metrics };
         own.metrics.refused.set(0);
-        own.show_expiry(now());
+        own.show_expiry();
         Ok(own)
     }
 
@@ -92,7 +92,7 @@ impl Tls {
             if let Some(judged) = newest.look(read, &self.options) {
                 self.take(judged);
             }
-            self.show_expiry(now());
+            self.show_expiry();
         }
     }
 
@@ -118,11 +118,11 @@ impl Tls {
         }
     }
 
-    fn show_expiry(&self, now: i64) {
+    fn show_expiry(&self) {
         let expiry = self.current.read().expiry;
-        self.metrics.expires_in_days("host", days(expiry.host, now));
+        self.metrics.ends("host", expiry.host);
         if let Some(end) = expiry.client_authorities {
-            self.metrics.expires_in_days("client-authorities", days(end, now));
+            self.metrics.ends("client-authorities", end);
         }
     }
 }

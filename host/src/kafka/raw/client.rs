@@ -10,10 +10,12 @@ use super::convert::{c_string, text};
 use super::error::{CodeName, RawError, check};
 use super::events::{Events, RebalanceKind};
 use super::list::{NO_OFFSET, PartitionList};
+use super::metered;
 use super::sys::*;
 use super::tokens;
 use super::waker::QueueWaker;
 use crate::kafka::token::Refresh;
+use crate::telemetry::meter::Meter;
 use crate::threads;
 
 /// Threads that a new client starts: its own, those of tokens, of the coordinator and of internal requests, and of some
@@ -28,15 +30,25 @@ pub struct Client {
     pub(super) queue: *mut rd_kafka_queue_t,
     /// Owned by this client and seen by its callbacks, so it is freed after `rk`.
     events: *mut Events,
+    /// Counts the client's threads. They end with `rk`, before this does.
+    _meter: Option<Arc<Meter>>,
+}
+
+/// The use of a new client.
+#[derive(Default)]
+pub struct ClientUse {
+    /// Gives the client its tokens, if it logs in with some.
+    pub refresh: Option<Refresh>,
+    /// Counts the client's threads, if they work for a transform.
+    pub meter: Option<Arc<Meter>>,
 }
 
 // SAFETY: librdkafka's handles may move between threads; `Events` is Sync.
 unsafe impl Send for Client {}
 
 impl Client {
-    /// `refresh` gives the client its tokens, if it logs in with some.
-    pub fn consumer(properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
-        let mut client = Self::new(rd_kafka_type_t::RD_KAFKA_CONSUMER, properties, refresh)?;
+    pub fn consumer(properties: &[(String, String)], of: ClientUse) -> Result<Self, RawError> {
+        let mut client = Self::new(rd_kafka_type_t::RD_KAFKA_CONSUMER, properties, of)?;
         // SAFETY: `rk` is a live consumer; the queue handle is destroyed in drop.
         unsafe {
             check("poll_set_consumer", rd_kafka_poll_set_consumer(client.rk))?;
@@ -46,12 +58,12 @@ impl Client {
         Ok(client)
     }
 
-    /// `refresh`: see [`Self::consumer`].
-    pub fn producer(properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
-        Self::new(rd_kafka_type_t::RD_KAFKA_PRODUCER, properties, refresh)
+    pub fn producer(properties: &[(String, String)], of: ClientUse) -> Result<Self, RawError> {
+        Self::new(rd_kafka_type_t::RD_KAFKA_PRODUCER, properties, of)
     }
 
-    fn new(kind: rd_kafka_type_t, properties: &[(String, String)], refresh: Option<Refresh>) -> Result<Self, RawError> {
+    fn new(kind: rd_kafka_type_t, properties: &[(String, String)], of: ClientUse) -> Result<Self, RawError> {
+        let ClientUse { refresh, meter } = of;
         let mut reason = [0 as c_char; REASON_BYTES];
         let conf = configured(properties)?;
         let asks_for_tokens = refresh.is_some();
@@ -61,6 +73,8 @@ impl Client {
         // outlives `rk` (see drop).
         unsafe {
             callbacks::set(conf, events, is_consumer);
+            let counted = meter.as_ref().map_or(Ok(()), |meter| metered::count_threads(conf, meter));
+            counted.expect("no other interceptor of a new configuration has its name");
             let made = threads::with_room(CLIENT_THREADS, || {
                 let rk = rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
                 let started = if asks_for_tokens && !rk.is_null() { tokens::start(rk) } else { Ok(()) };
@@ -69,7 +83,7 @@ impl Client {
             let (code, message) = match made {
                 Ok((rk, started)) if !rk.is_null() => {
                     // Dropped after an error.
-                    let client = Self { rk, queue: ptr::null_mut(), events };
+                    let client = Self { rk, queue: ptr::null_mut(), events, _meter: meter };
                     return started.map(|()| client);
                 }
                 Ok(_) => (CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG, text(reason.as_ptr())),

@@ -98,7 +98,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use super::super::Client;
+    use super::super::{Client, ClientUse};
     use super::*;
     use crate::kafka::token::Token;
 
@@ -119,7 +119,8 @@ mod tests {
             ("sasl.mechanism", "OAUTHBEARER"),
         ];
         let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let client = Client::producer(&properties, Some(Box::new(refresh))).expect("made");
+        let client =
+            Client::producer(&properties, ClientUse { refresh: Some(Box::new(refresh)), meter: None }).expect("made");
         for question in 1..=3 {
             let asked = questions.recv_timeout(Duration::from_secs(60));
             assert!(asked.is_ok(), "question {question} has not come");

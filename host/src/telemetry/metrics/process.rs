@@ -5,35 +5,42 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, IntGauge};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, IntGauge};
 
 use super::gauge_value;
-use super::registrar::Registrar;
 
-/// CPU time and memory of this process. Cloning shares them.
-#[derive(Clone)]
+/// CPU time and memory of this process, as the system tells them when they are read; they are 0 where it does not say.
 pub(super) struct ProcessMetrics {
-    cpu: Gauge,
+    cpu: Counter,
     memory: IntGauge,
 }
 
 impl ProcessMetrics {
-    pub fn new(r: &Registrar) -> Self {
-        Self {
-            cpu: r.float_gauge("process_cpu_seconds_total", "CPU time of the process"),
-            memory: r.gauge("process_resident_memory_bytes", "Resident memory of the process"),
-        }
+    pub fn new() -> Self {
+        let cpu = Counter::new("process_cpu_seconds_total", "CPU time of the process");
+        let memory = IntGauge::new("process_resident_memory_bytes", "Resident memory of the process");
+        Self { cpu: cpu.expect("a valid name"), memory: memory.expect("a valid name") }
+    }
+}
+
+impl Collector for ProcessMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.cpu.desc(), self.memory.desc()].concat()
     }
 
-    /// Asks the system for the values of now; they are 0 where it does not say.
-    pub fn update(&self) {
-        self.cpu.set(cpu_time().as_secs_f64());
-        self.memory.set(gauge_value(resident_bytes()));
+    fn collect(&self) -> Vec<MetricFamily> {
+        // Readers at one time have metrics of their own: a counter cannot be set.
+        let Self { cpu, memory } = Self::new();
+        cpu.inc_by(cpu_time().as_secs_f64());
+        memory.set(gauge_value(resident_bytes()));
+        [cpu.collect(), memory.collect()].concat()
     }
 }
 
 #[expect(unsafe_code, reason = "a question to the system that std does not ask")]
-fn cpu_time() -> Duration {
+pub(super) fn cpu_time() -> Duration {
     // SAFETY: getrusage fills the struct it is given; zeroed is a valid value of it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();

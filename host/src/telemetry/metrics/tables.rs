@@ -18,7 +18,8 @@ pub struct TableMetrics {
     failures: IntCounterVec,
 }
 
-/// The metrics of one table. They end when it is dropped.
+/// The metrics of one table. When it is dropped, its gauges end. The failures stay: a table that cannot be read is dropped
+/// after each attempt.
 pub struct TableMeter {
     all: TableMetrics,
     topic: String,
@@ -70,9 +71,8 @@ impl TableMeter {
 
 impl Drop for TableMeter {
     fn drop(&mut self) {
-        // An error says that the metric is not there.
-        let _ = self.all.failures.remove_label_values(&self.labels());
         for gauges in [&self.all.entries, &self.all.bytes, &self.all.lag, &self.all.stale] {
+            // An error says that the gauge is not there.
             let _ = gauges.remove_label_values(&self.labels());
         }
     }

@@ -8,24 +8,24 @@ use super::registrar::Registrar;
 #[derive(Clone)]
 pub struct TlsMetrics {
     pub refused: IntGauge,
-    expires_in_days: IntGaugeVec,
+    ends: IntGaugeVec,
     handshakes_failed: IntCounterVec,
 }
 
 impl TlsMetrics {
     pub(super) fn new(r: &Registrar) -> Self {
         let refused = "1 while the newest files of TLS are not used, because they are not usable";
-        let days = "Whole days until the first of these certificates ends";
+        let ends = "Unix time at which the first of these certificates ends";
         let failed = "Connections without a TLS handshake that succeeded, by reason";
         Self {
             refused: r.gauge("sandbar_tls_files_refused", refused),
-            expires_in_days: r.gauges("sandbar_tls_certificate_expires_in_days", days, &["certificate"]),
+            ends: r.gauges("sandbar_tls_certificate_end_timestamp_seconds", ends, &["certificate"]),
             handshakes_failed: r.counters("sandbar_tls_handshakes_failed_total", failed, &["reason"]),
         }
     }
 
-    pub fn expires_in_days(&self, certificate: &str, days: i64) {
-        self.expires_in_days.with_label_values(&[certificate]).set(days);
+    pub fn ends(&self, certificate: &str, unix_seconds: i64) {
+        self.ends.with_label_values(&[certificate]).set(unix_seconds);
     }
 
     pub fn handshake_failed(&self, reason: &str) {

@@ -4,7 +4,8 @@ mod guest;
 mod reading;
 mod stores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
@@ -12,13 +13,18 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 pub use self::guest::GuestMetrics;
 pub use self::reading::Reading;
 pub use self::stores::StoreMetrics;
+use super::cpu_costs::CpuCosts;
 use super::gauge_value;
 use super::registrar::{Registrar, buckets, second_buckets};
-use crate::model::names::TopicName;
+use crate::model::codes::Code;
+use crate::model::names::{TopicName, TransformId};
 use crate::model::status::State;
+use crate::telemetry::meter::Meter;
 
 /// The metrics of a transform, over all of its revisions on this host.
 pub struct TransformMetrics {
+    id: TransformId,
+    costs: Arc<CpuCosts>,
     pub guest: GuestMetrics,
     pub stores: StoreMetrics,
     pub dead_lettered: IntCounter,
@@ -42,6 +48,9 @@ pub struct TransformMetrics {
     lag: IntGaugeVec,
     worker_state: IntGaugeVec,
     quarantined: IntGaugeVec,
+    failed_partitions: IntGaugeVec,
+    /// The codes that have a gauge.
+    failed_codes: Mutex<BTreeSet<Code>>,
     /// The counters of records by input and by output, which a [`Reading`] looks at.
     inputs: Mutex<BTreeMap<TopicName, IntCounter>>,
     outputs: Mutex<BTreeMap<TopicName, IntCounter>>,
@@ -63,14 +72,17 @@ pub struct TransformCounts {
 
 impl TransformMetrics {
     /// Registers the metrics. `r` has the transform's labels.
-    pub(super) fn new(r: &Registrar) -> Self {
+    pub(super) fn new(r: &Registrar, id: &TransformId, costs: Arc<CpuCosts>) -> Self {
         let topic = &["topic"];
         let latency = "Time from a record's timestamp to its commit (the oldest record of each batch)";
         let repeated = "Records of an at-least-once transform that are processed again, so their outputs may be repeated";
         let swap_pause =
             "Time of a swap without a guest call: from the old revision's last transaction to the new one's first call";
         let quarantined = "1 for a transform that stays off on this host, as the host died in its calls";
+        let failed_partitions = "Partitions of this host that failed, by the code of their error";
         Self {
+            id: id.clone(),
+            costs,
             guest: GuestMetrics::new(r),
             stores: StoreMetrics::new(r),
             records_in: r.counters("sandbar_records_in_total", "Input records processed and committed", topic),
@@ -110,9 +122,16 @@ impl TransformMetrics {
             swap_pause: r.histogram("sandbar_swap_pause_seconds", swap_pause, buckets(0.000_5, 1.6, 18)),
             worker_state: r.gauges("sandbar_worker_state", "1 for the state that the transform is in", &["state"]),
             quarantined: r.gauges("sandbar_quarantined", quarantined, &[]),
+            failed_partitions: r.gauges("sandbar_partitions_failed", failed_partitions, &["code"]),
+            failed_codes: Mutex::default(),
             inputs: Mutex::default(),
             outputs: Mutex::default(),
         }
+    }
+
+    /// Returns a meter for the CPU time of a worker, which begins with a revision.
+    pub fn meter(&self, revision: u64) -> Arc<Meter> {
+        self.costs.meter(&self.id, revision)
     }
 
     /// Returns the metrics of an input topic.
@@ -168,6 +187,18 @@ impl TransformMetrics {
         }
     }
 
+    /// Sets the numbers of failed partitions by code. A code that none has any more has no gauge.
+    pub fn failed_partitions(&self, counts: BTreeMap<Code, u64>) {
+        let mut codes = self.failed_codes.lock();
+        for gone in codes.iter().filter(|code| !counts.contains_key(code)) {
+            set_or_remove(&self.failed_partitions, &[gone.as_str()], None);
+        }
+        for (code, count) in &counts {
+            set_or_remove(&self.failed_partitions, &[code.as_str()], Some(*count));
+        }
+        *codes = counts.into_keys().collect();
+    }
+
     /// Notes that a transform stays off on this host, or does not any more.
     pub fn quarantined(&self, is_quarantined: bool) {
         set_or_remove(&self.quarantined, &[], is_quarantined.then_some(1));
@@ -185,6 +216,7 @@ impl TransformMetrics {
     /// Takes away a deleted transform's gauges, which would stand still for ever.
     pub fn forget(&self) {
         self.worker_state.reset();
+        self.failed_partitions(BTreeMap::new());
         self.quarantined.reset();
         self.guest.forget();
     }

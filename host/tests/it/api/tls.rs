@@ -138,10 +138,11 @@ async fn newer_files_are_for_new_connections_and_broken_ones_for_none() {
         second.sign("host", &["localhost"]).copy_to(folder.path());
         server.wait_metric("sandbar_tls_files_refused 0").await;
     }
-    let days = server.metrics.render();
-    let days =
-        days.lines().find_map(|line| line.strip_prefix("sandbar_tls_certificate_expires_in_days{certificate=\"host\"} "));
-    assert!(days.is_some_and(|days| days.parse::<i64>().is_ok_and(|days| days > 300)), "{days:?}");
+    let page = server.metrics.render();
+    let own = "sandbar_tls_certificate_end_timestamp_seconds{certificate=\"host\"} ";
+    let end = page.lines().find_map(|line| line.strip_prefix(own)).expect("it is told").parse::<i64>();
+    let in_300_days = Timestamp::now().0 / 1000 + 300 * 86_400;
+    assert!(end.as_ref().is_ok_and(|end| *end > in_300_days), "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,170 @@
+//! The CPU time of the process by those whom it was spent for: each transform and revision, and the host itself.
+//!
+//! The time of transforms is measured ([`Meter`]), that of the process is the system's, and the rest is the host's: the API,
+//! control topics, restores, tables, and all that threads do for no transform. So the rows add up to the process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, Opts};
+
+use super::process::cpu_time;
+use super::registrar::Registrar;
+use crate::model::names::TransformId;
+use crate::telemetry::meter::Meter;
+
+/// Revisions of a transform that have a row: the newest ones.
+const REVISIONS_MAX: usize = 4;
+/// The labels of the host's row.
+const HOST: [&str; 3] = ["-"; 3];
+
+/// See the module.
+#[derive(Default)]
+pub struct CpuCosts {
+    /// The meters of all workers. One that has no other owner is read once more.
+    meters: Mutex<Vec<(TransformId, Arc<Meter>)>>,
+    spent: Mutex<Spent>,
+}
+
+#[derive(Default)]
+struct Spent {
+    by_revision: BTreeMap<TransformId, BTreeMap<u64, Duration>>,
+    /// The time of all transforms, with that of revisions without a row.
+    of_transforms: Duration,
+    of_host: Duration,
+}
+
+/// Reads all meters when the metrics are read.
+struct CostCollector {
+    costs: Arc<CpuCosts>,
+    /// Never has a series: each reader has a vector of its own, as a counter cannot be set.
+    empty: CounterVec,
+}
+
+// === impl CpuCosts ===
+
+impl CpuCosts {
+    pub(super) fn new(r: &Registrar) -> Arc<Self> {
+        let costs = Arc::new(Self::default());
+        r.register(CostCollector { costs: costs.clone(), empty: rows() });
+        costs
+    }
+
+    /// Returns a new meter for a worker of the transform.
+    pub fn meter(&self, transform: &TransformId, revision: u64) -> Arc<Meter> {
+        // Also where nobody reads the metrics, no meter stays that has no worker.
+        self.count();
+        let meter = Arc::new(Meter::new(revision));
+        self.meters.lock().push((transform.clone(), meter.clone()));
+        meter
+    }
+
+    /// Counts all that was spent until now.
+    fn count(&self) {
+        let mut spent = self.spent.lock();
+        self.meters.lock().retain(|(transform, meter)| {
+            let has_worker = Arc::strong_count(meter) > 1;
+            meter.take().into_iter().for_each(|(revision, time)| spent.add(transform, revision, time));
+            has_worker
+        });
+    }
+}
+
+// === impl Spent ===
+
+impl Spent {
+    fn add(&mut self, transform: &TransformId, revision: u64, time: Duration) {
+        self.of_transforms += time;
+        let revisions = match self.by_revision.get_mut(transform) {
+            Some(revisions) => revisions,
+            None => self.by_revision.entry(transform.clone()).or_default(),
+        };
+        *revisions.entry(revision).or_default() += time;
+        // A row that is gone is never counted elsewhere: rates over it would count it twice.
+        while revisions.len() > REVISIONS_MAX {
+            revisions.pop_first();
+        }
+    }
+
+    /// Takes the process's time, of which the rest is the host's. It never gets less, as a counter must not.
+    fn settle(&mut self, process: Duration) {
+        self.of_host = self.of_host.max(process.saturating_sub(self.of_transforms));
+    }
+
+    /// Shows each row as labels and seconds.
+    fn show(&self, mut show: impl FnMut([&str; 3], Duration)) {
+        for (transform, revisions) in &self.by_revision {
+            for (revision, time) in revisions {
+                show([transform.team.as_str(), transform.name.as_str(), &revision.to_string()], *time);
+            }
+        }
+        show(HOST, self.of_host);
+    }
+}
+
+// === impl CostCollector ===
+
+impl Collector for CostCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.costs.count();
+        let rows = rows();
+        let mut spent = self.costs.spent.lock();
+        // After the meters: what is not theirs now was not spent for them.
+        spent.settle(cpu_time());
+        spent.show(|labels, time| rows.with_label_values(&labels).inc_by(time.as_secs_f64()));
+        rows.collect()
+    }
+}
+
+fn rows() -> CounterVec {
+    let help = "CPU time of the process by transform and revision; `-` stands for the host itself";
+    let labels = ["team", "transform", "revision"];
+    CounterVec::new(Opts::new("sandbar_cpu_seconds_total", help), &labels).expect("valid constants")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows_of(spent: &Spent) -> Vec<(String, u64)> {
+        let mut rows = Vec::new();
+        spent.show(|labels, time| rows.push((labels.join("/"), time.as_secs())));
+        rows
+    }
+
+    #[test]
+    fn the_newest_revisions_have_rows_and_all_time_is_somebodys() {
+        let transform: TransformId = "t/a".parse().expect("valid");
+        let mut spent = Spent::default();
+        for revision in [1, 2, 3, 5, 4, 6] {
+            spent.add(&transform, revision, Duration::from_secs(revision));
+        }
+        // A worker that still runs an old one.
+        spent.add(&transform, 1, Duration::from_secs(10));
+        spent.settle(Duration::from_secs(100));
+        let row = |revision: u64| (format!("t/a/{revision}"), revision);
+        let host = 100 - 10 - (1..=6).sum::<u64>();
+        assert_eq!(rows_of(&spent), [row(3), row(4), row(5), row(6), ("-/-/-".to_owned(), host)]);
+    }
+
+    #[test]
+    fn the_hosts_row_never_gets_less() {
+        let transform: TransformId = "t/a".parse().expect("valid");
+        let mut spent = Spent::default();
+        spent.settle(Duration::from_secs(10));
+        // The thread went on between the reading of its clock and that of the process.
+        spent.add(&transform, 1, Duration::from_secs(3));
+        spent.settle(Duration::from_secs(11));
+        assert_eq!(rows_of(&spent).last(), Some(&("-/-/-".to_owned(), 10)));
+        spent.settle(Duration::from_secs(15));
+        assert_eq!(rows_of(&spent).last(), Some(&("-/-/-".to_owned(), 12)));
+    }
+}
