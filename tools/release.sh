@@ -3,8 +3,8 @@
 #
 #   tools/release.sh
 #
-# The files go to target/dist (or dist of $CARGO_TARGET_DIR). The same commit on the same Debian, by the same Rust, gives the
-# same bytes: no path, time, user or order of this machine is in them, and the ends of the steps look for that.
+# The files go to target/dist (or dist of $CARGO_TARGET_DIR). The same commit on the same Debian, by the same Rust, is to give
+# the same bytes: no path, time, user or order of this machine is in them. The binary is searched for paths.
 #
 #   MAINTAINER   of the Debian package (default: DEBFULLNAME and DEBEMAIL, or the author of the commit)
 set -euo pipefail

@@ -6,6 +6,7 @@
 # The packages are those of this machine's release of Debian, in the newest versions that apt knows. Their control files go to
 # /var/lib/dpkg/status.d, where scanners of images look for them.
 set -euo pipefail
+umask 022
 
 base=$1
 packages=(base-files ca-certificates libc6 libgcc-s1)
@@ -19,7 +20,7 @@ mkdir -p "$base/var/lib/dpkg/status.d" "$work/debs"
     exit 1
 }
 for deb in "$work"/debs/*.deb; do
-    dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner -C "$base"
+    dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner --preserve-permissions -C "$base"
     name=$(dpkg-deb --field "$deb" Package)
     dpkg-deb --info "$deb" control >"$base/var/lib/dpkg/status.d/$name"
     echo "release: image: $name $(dpkg-deb --field "$deb" Version)"

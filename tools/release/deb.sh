@@ -5,6 +5,7 @@
 #
 # SOURCE_DATE_EPOCH is the time of all files, MAINTAINER a name with an address.
 set -euo pipefail
+umask 022
 
 version=$1 stage=$2 out=$3
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
