@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbar_harness::cli::CommandResult;
 use sandbar_harness::{Api, Cli, Host, KafkaCluster, Message, Producer, Progress, Record, Seed, guests, topics, wait};
 use serde_json::{Value, json};
@@ -105,6 +106,19 @@ fn wait_complete(api: &Api, transform: &str) {
     });
 }
 
+/// Writes records in a transaction and aborts it: the records after them have higher offsets here than in a copy.
+fn abort_records(kafka: &KafkaCluster, topic: &str, partition: i32, count: usize) {
+    let producer: BaseProducer = kafka.client().set("transactional.id", topic).create().expect("valid");
+    producer.init_transactions(wait::PATIENCE).expect("Kafka answers");
+    producer.begin_transaction().expect("it is open");
+    for _ in 0..count {
+        let record = BaseRecord::to(topic).partition(partition).key("aborted").payload("aborted");
+        producer.send(record).expect("the queue is large");
+    }
+    producer.flush(wait::PATIENCE).expect("Kafka takes them");
+    producer.abort_transaction(wait::PATIENCE).expect("Kafka answers");
+}
+
 /// Restores into a cluster whose control topics were deleted while hosts were away.
 #[test]
 fn a_cluster_goes_on_exactly_where_it_was() {
@@ -113,6 +127,7 @@ fn a_cluster_goes_on_exactly_where_it_was() {
     let operator = Operator::new(kafka, cluster);
     let mut seed = Seed::new("backup");
     let mut host = Host::start(kafka, cluster);
+    abort_records(kafka, &format!("_sandbar.{cluster}.modules"), 1, 100);
     let mut echo = Job::new(cluster, "echo", 3, guests::fixture(), json!({"mode": "echo", "tag": "1"}));
     echo.deploy(&host.api());
     echo.spec["config"]["tag"] = json!("2");

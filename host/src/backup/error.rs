@@ -58,7 +58,11 @@ impl BackupError {
 
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::File { .. } => None,
+            Self::File { .. } => Some("check the path, the rights to its folder, and the free space"),
+            Self::Log(LogError::Unavailable(_)) => {
+                Some("look at the brokers, then run it again: what failed has left nothing")
+            }
+            Self::Topic(_) => Some("correct --cluster, or the topic as docs/errors/E210.md shows"),
             Self::Exists(_) => Some("choose another name, or replace it with --force"),
             Self::Unknown(_) => Some("look with `sandbar restore --dry-run`: E114 says that it is there, as a whole"),
             error => error.code().map(Code::hint),

@@ -98,12 +98,13 @@ fn create_topics(log: &dyn Log, cluster: &ClusterName, survey: &Survey) -> Resul
     let audit_retention = survey.header.audit_retention_ms.map_or(AUDIT_RETENTION, Duration::from_millis);
     for of in ControlTopic::ALL {
         let wanted = of.new_topic(cluster, audit_retention);
+        if wanted.compacted {
+            ensure_topic(log, wanted)?;
+            continue;
+        }
         match log.topic(&wanted.name) {
             Err(LogError::NoTopic(_)) => log.create_topic(&wanted)?,
             found => drop(found?),
-        }
-        if wanted.compacted {
-            ensure_topic(log, wanted)?;
         }
     }
     Ok(())

@@ -97,7 +97,7 @@ impl RestoreArgs {
     pub fn run(self, open: OpenKafka) -> Result<ExitCode> {
         let Self { at, file, dry_run, offsets, without_tokens, time_max: Span(time_max) } = self;
         if time_max.is_zero() || time_max > TIME_MAX {
-            return Err(Error::usage("--time-max is more than 0 and at most 24h"));
+            return Err(Error::usage("--time-max is not above 0, or above 24h").with_hint("leave it out, or give 1h, say"));
         }
         let offsets = match offsets {
             OffsetsArg::Strict => Offsets::Strict,
