@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help console demo shop test lint deny site nightly bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny site upgrade nightly bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -58,6 +58,8 @@ lint: ## formatting, clippy, scripts, deploy/
 	cargo fmt --all --check
 	@echo "make: clippy (the first time takes minutes)"
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@# Not a target of `cargo test`, so none of "all".
+	cargo clippy --workspace --test upgrade --quiet -- -D warnings
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh deploy/*.sh deploy/helm/*.sh .ci/run; \
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
@@ -69,9 +71,13 @@ site: ## the pages as a site that works offline, with its links checked: target/
 	@tools/setup.sh site
 	@tools/site.py "$${SANDBAR_CACHE:-.sandbar}/tools/bin/mdbook" $(target)
 
+upgrade: ## hosts of 0.1 and of this checkout in one cluster, replaced one by one under load (builds 0.1 first)
+	@tools/setup.sh build kafka
+	@tools/upgrade.sh
+
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, fuzzing (FUZZ_SECONDS=3600), the Helm chart, mutants
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, upgrades, fuzzing (FUZZ_SECONDS=3600), the Helm chart, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -80,6 +86,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	SANDBAR_BIN=$(abspath $(target))/release/sandbar cargo test --workspace --no-fail-fast --test e2e -- --nocapture hostile
 	@echo "make: the victim beside the corpus"
 	$(target)/release/sandbar-bench victim
+	@echo "make: upgrades from 0.1"
+	@tools/upgrade.sh
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
 	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
 	@$(MAKE) --no-print-directory deny
