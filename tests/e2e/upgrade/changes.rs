@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::load::under_load;
 use crate::pair::{HostPair, NAMES, Stop, Version, goes_on};
-use crate::workload::Echo;
+use crate::workload::{Echo, answered, deploy_everywhere};
 
 const PATH: &str = "/v1/teams/tests/transforms/echo";
 /// Changes one after the other.
@@ -44,13 +44,13 @@ impl Expected {
             }
             _ => {
                 let tag = format!("turn-{tags}");
-                api.deploy("tests/echo", &tagged(spec, &tag));
+                answered(|| api.try_deploy("tests/echo", &tagged(spec, &tag))).success();
                 self.tags.push(tag);
                 return;
             }
         };
         self.desired = desired;
-        api.send("POST", &format!("{PATH}/{verb}"), "application/json", b"").success();
+        answered(|| api.send("POST", &format!("{PATH}/{verb}"), "application/json", b"")).success();
     }
 }
 
@@ -113,10 +113,7 @@ fn changes_of_both_sides_are_kept() {
     let echo = Echo::new(cluster);
     let mut pair = HostPair::start(cluster, [Version::Old, Version::New]);
     let apis = [pair.api(0), pair.api(1)];
-    echo.job.deploy(&apis[0]);
-    echo.job.wait_for_hosts(&apis[1], NAMES.len());
-    let mut spec = echo.job.spec.clone();
-    spec["module"] = apis[1].upload(&echo.job.module).into();
+    let spec = deploy_everywhere(&echo.job, &apis[0]);
     let mut expected = Expected { desired: "running", tags: vec!["first".into()] };
     under_load(vec![(&echo.job, echo.source())], |_| {
         goes_on(&echo.job);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::load::under_load;
 use crate::pair::{HostPair, NAMES, Stop, Version, goes_on};
-use crate::workload::Echo;
+use crate::workload::{Echo, answered, deploy, deploy_everywhere};
 
 const PATH: &str = "/v1/teams/tests/transforms/echo";
 /// A host of 0.1 counts as gone after this time of silence.
@@ -17,10 +17,11 @@ const OLD: usize = 0;
 const NEW: usize = 1;
 
 /// Fields that are younger than 0.1.
-fn younger() -> [Value; 4] {
+fn younger() -> [Value; 5] {
     [
         json!({"labels": {"tier": "gold"}}),
         json!({"hosts": 1}),
+        json!({"limits": {"log_bytes_per_second": "32KiB"}}),
         json!({"commit_interval": {"min": "50ms", "max": "200ms"}}),
         json!({"config": {"mode": "echo", "tag": {"secret": "env:TAG"}}}),
     ]
@@ -34,7 +35,8 @@ fn with(spec: &Value, fields: &Value) -> Value {
 
 /// The answer to a dry run, with its code; none if it is accepted.
 fn refusal(api: &Api, spec: &Value) -> Option<(String, String)> {
-    let answer = api.try_send("PUT", &format!("{PATH}?dry_run=true"), &[], spec).expect("the host answers");
+    let dry_run = || api.try_send("PUT", &format!("{PATH}?dry_run=true"), &[], spec).expect("the host answers");
+    let answer = answered(dry_run);
     let code = answer.json()["code"].as_str().map(str::to_owned);
     code.map(|code| (code, answer.body))
 }
@@ -60,26 +62,19 @@ fn a_younger_field_waits_for_the_last_old_host() {
     let echo = Echo::new("upgrade-fields");
     let mut pair = HostPair::start("upgrade-fields", [Version::Old, Version::New]);
     let apis = [pair.api(OLD), pair.api(NEW)];
-    echo.job.deploy(&apis[OLD]);
-    echo.job.wait_for_hosts(&apis[NEW], NAMES.len());
-    let mut plain = echo.job.spec.clone();
-    plain["module"] = apis[NEW].upload(&echo.job.module).into();
+    let plain = deploy_everywhere(&echo.job, &apis[OLD]);
     let labelled = with(&plain, &younger()[0]);
     under_load(vec![(&echo.job, echo.source())], |_| {
         goes_on(&echo.job);
         for fields in younger() {
             let spec = with(&plain, &fields);
-            for answer in [
-                apis[NEW].try_deploy(&echo.job.transform, &spec),
-                apis[NEW].try_deploy_with(&echo.job.transform, &spec, &echo.job.module),
-            ] {
-                assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("E058")), "{fields}: {answer:?}");
-                assert!(answer.body.contains(&format!("{} (0.1.0)", NAMES[OLD])), "the host is named: {}", answer.body);
-            }
+            let answer = answered(|| apis[NEW].try_deploy(&echo.job.transform, &spec));
+            assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("E058")), "{fields}: {answer:?}");
+            assert!(answer.body.contains(&format!("{} (0.1.0)", NAMES[OLD])), "the host is named: {}", answer.body);
         }
         // 0.1 itself does not take what it cannot read.
-        for fields in &younger()[..3] {
-            let answer = apis[OLD].try_deploy(&echo.job.transform, &with(&plain, fields));
+        for fields in &younger()[..4] {
+            let answer = answered(|| apis[OLD].try_deploy(&echo.job.transform, &with(&plain, fields)));
             assert!((400..500).contains(&answer.status), "{fields}: {answer:?}");
         }
         for api in &apis {
@@ -103,7 +98,7 @@ fn a_younger_field_waits_for_the_last_old_host() {
         pair.start_as(OLD, Version::New);
         pair.wait_acquainted();
         wait_refused(&apis[NEW], &labelled, false);
-        apis[NEW].deploy(&echo.job.transform, &labelled);
+        deploy(&apis[NEW], &echo.job, &labelled);
         wait::until("both show the label", wait::PATIENCE, || {
             let shown = apis.iter().all(|api| api.get(PATH).success().json()["spec"]["labels"]["tier"] == "gold");
             if shown { Ok(()) } else { Err("one does not".into()) }

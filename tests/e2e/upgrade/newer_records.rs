@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::load::under_load;
 use crate::pair::{HostPair, NAMES, Stop, Version, goes_on};
-use crate::workload::{Echo, Sums};
+use crate::workload::{Echo, Sums, deploy, deploy_everywhere};
 
 const PATH: &str = "/v1/teams/tests/transforms/echo";
 /// Time in which each partition that is not held up commits many times.
@@ -25,17 +25,13 @@ fn a_host_that_goes_back_too_far_loses_nothing() {
     let sums = Sums::new(cluster);
     let mut pair = HostPair::start(cluster, [Version::New; 2]);
     let api = pair.api(STAYS);
-    for job in [&echo.job, sums.job()] {
-        job.deploy(&api);
-        job.wait_for_hosts(&api, NAMES.len());
-    }
-    let mut plain = echo.job.spec.clone();
-    plain["module"] = api.upload(&echo.job.module).into();
+    deploy_everywhere(sums.job(), &api);
+    let plain = deploy_everywhere(&echo.job, &api);
     let mut labelled = plain.clone();
     labelled["labels"] = json!({"tier": "gold"});
     let streams = vec![(&echo.job, echo.source()), (sums.job(), sums.source(&mut seed))];
     under_load(streams, |_| {
-        api.deploy(&echo.job.transform, &labelled);
+        deploy(&api, &echo.job, &labelled);
         wait::until("revision 2 runs everywhere", wait::PATIENCE, || {
             let status = api.status(&echo.job.transform);
             if status["rollout"]["state"] == "complete" && status["rollout"]["revision"] == 2 {
@@ -69,7 +65,7 @@ fn a_host_that_goes_back_too_far_loses_nothing() {
         assert_eq!(api.get(PATH).success().json()["spec"]["labels"]["tier"], "gold", "the record of the newer host stays");
 
         // The way back for good: without the field, deployed through the newer host.
-        api.deploy(&echo.job.transform, &plain);
+        deploy(&api, &echo.job, &plain);
         echo.job.wait_for_hosts(&api, NAMES.len());
         goes_on(&echo.job);
         let shown = pair.api(BACK).get(PATH).success().json();

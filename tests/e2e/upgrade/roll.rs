@@ -1,11 +1,13 @@
 //! Two hosts of 0.1 are replaced one by one by hosts of this version, go back, and forward again. Records keep coming: the
 //! outputs are exact, and so is the state.
 
+use std::time::Duration;
+
 use sandbar_harness::Seed;
 
 use crate::load::under_load;
 use crate::pair::{HostPair, NAMES, Stop, Version, goes_on};
-use crate::workload::{Echo, Sums};
+use crate::workload::{Echo, Sums, deploy_everywhere};
 
 #[track_caller]
 fn roll(cluster: &str, stop: Stop) {
@@ -15,8 +17,7 @@ fn roll(cluster: &str, stop: Stop) {
     let mut pair = HostPair::start(cluster, [Version::Old; 2]);
     let jobs = [&echo.job, sums.job()];
     for job in jobs {
-        job.deploy(&pair.api(0));
-        job.wait_for_hosts(&pair.api(1), NAMES.len());
+        deploy_everywhere(job, &pair.api(0));
     }
     let streams = vec![(&echo.job, echo.source()), (sums.job(), sums.source(&mut seed))];
     under_load(streams, |load| {
@@ -25,7 +26,7 @@ fn roll(cluster: &str, stop: Stop) {
             let first = seed.within(0..2) as usize;
             for number in [first, 1 - first] {
                 // Anywhere within a commit interval.
-                std::thread::sleep(seed.duration(std::time::Duration::from_millis(150)));
+                std::thread::sleep(seed.duration(Duration::from_millis(150)));
                 load.take_longest_standstill();
                 let step = pair.replace(number, version, stop, &jobs);
                 println!(

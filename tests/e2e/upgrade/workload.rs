@@ -1,7 +1,7 @@
 //! The transforms that run during an upgrade, with the sources of their records and the oracles of their outputs.
 
-use sandbar_harness::{Message, Seed, guests, topics};
-use serde_json::json;
+use sandbar_harness::{Api, Message, Response, Seed, guests, topics, wait};
+use serde_json::{Value, json};
 
 use crate::job::{ByKey, Job};
 use crate::load::Source;
@@ -18,6 +18,40 @@ pub struct Echo {
 /// A transform with a store on disk.
 pub struct Sums {
     pub stateful: Stateful,
+}
+
+/// Sends a request again while Kafka keeps the host from its answer: a new topic on a busy machine has no leader at times. E211
+/// is an answer, as the change may be there.
+#[track_caller]
+pub fn answered(request: impl Fn() -> Response) -> Response {
+    wait::until("the host answers", wait::PATIENCE, || {
+        let answer = request();
+        let is_busy = answer.status == 503 && answer.json()["code"] != "E211";
+        if is_busy { Err(answer.body) } else { Ok(answer) }
+    })
+}
+
+/// Uploads the module of a job; the job's spec with its digest.
+#[track_caller]
+pub fn uploaded(job: &Job, api: &Api) -> Value {
+    let mut spec = job.spec.clone();
+    spec["module"] = answered(|| api.try_upload(&job.module)).success().json()["digest"].clone();
+    spec
+}
+
+/// Deploys a spec.
+#[track_caller]
+pub fn deploy(api: &Api, job: &Job, spec: &Value) {
+    answered(|| api.try_deploy(&job.transform, spec)).success();
+}
+
+/// Uploads the module of a job, deploys it, and waits until two hosts run it; the deployed spec.
+#[track_caller]
+pub fn deploy_everywhere(job: &Job, api: &Api) -> Value {
+    let spec = uploaded(job, api);
+    deploy(api, job, &spec);
+    job.wait_for_hosts(api, 2);
+    spec
 }
 
 // === impl Echo ===
