@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help console demo shop test lint deny site nightly release bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny site upgrade nightly release bench bench-docs clean setup-build setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`.
 FUZZ_SECONDS ?= 3600
@@ -58,6 +58,8 @@ lint: ## formatting, clippy, scripts, deploy/
 	cargo fmt --all --check
 	@echo "make: clippy (the first time takes minutes)"
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@# Not a target of `cargo test`, so none of "all".
+	cargo clippy --workspace --test upgrade --quiet -- -D warnings
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck tools/*.sh tools/release/*.sh tools/release/debian/p* deploy/*.sh deploy/helm/*.sh .ci/run; \
 	else echo "make: shellcheck is not installed: skipped"; fi
 	deploy/check.sh
@@ -69,9 +71,13 @@ site: ## the pages as a site that works offline, with its links checked: target/
 	@tools/setup.sh site
 	@tools/site.py "$${SANDBAR_CACHE:-.sandbar}/tools/bin/mdbook" $(target)
 
+upgrade: ## hosts of 0.1 and of this checkout in one cluster, replaced one by one under load (builds 0.1 first)
+	@tools/setup.sh build kafka
+	@tools/upgrade.sh
+
 # Tests that are too long for every change. The hostile corpus runs once more on the optimised host: sums that wrap, and
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
-nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, all alerts, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
+nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, all alerts, upgrades, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
@@ -82,6 +88,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	$(target)/release/sandbar-bench victim
 	@echo "make: all alerts, until the windows of their expressions have passed (20 minutes)"
 	SANDBAR_ALERTS=all cargo test --workspace --test e2e -- --nocapture alerts_fire
+	@echo "make: upgrades from 0.1"
+	@tools/upgrade.sh
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
 	SANDBAR_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --test targets
 	@$(MAKE) --no-print-directory deny

@@ -300,7 +300,7 @@ mod tests {
             "config": {"n": 1.0, "large": u64::MAX, "list": [null, true, "x"]},
             "on_error": {"retry": {"attempts": 1}, "dead_letter_topic": "d"},
             "start": {"ago": "1h"}, "state": {"s": {"ttl": "1h"}}, "tables": {"t": "t"}, "tick": "1s", "allow_cycle": true,
-            "hosts": 3,
+            "hosts": 3, "limits": {"log_bytes_per_second": "32KiB"},
         }))
         .expect("a spec")
     }
@@ -342,7 +342,11 @@ mod tests {
         check_defaults::<RawSpec>(&least);
         check_defaults::<StoreSpec>(&spec::StoreSpec::default());
         check_defaults::<Retry>(&spec::Retry::default());
-        check_defaults::<Limits>(&spec::Limits::default());
+        // Left out of records while it has its default.
+        let limits = spec::Limits::default();
+        let mut written = serde_json::to_value(limits).expect("plain data");
+        written["log_bytes_per_second"] = json!(limits.log_bytes_per_second);
+        check_defaults::<Limits>(&written);
     }
 
     #[test]

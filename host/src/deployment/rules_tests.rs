@@ -247,7 +247,7 @@ fn secrets_are_the_configs_matter() {
 }
 
 #[test]
-fn labels_wait_for_the_last_host() {
+fn younger_fields_wait_for_the_last_host() {
     let labels = json!({"labels": {"owner": "anna"}});
     let understands = |version: u32| {
         move |facts: &mut Facts| {
@@ -256,6 +256,9 @@ fn labels_wait_for_the_last_host() {
     };
     check(&labels, understands(3), &["E058 labels"]);
     check(&labels, understands(4), &[]);
+    let limit = |bytes: &str| json!({"limits": {"log_bytes_per_second": bytes}});
+    check(&limit("32KiB"), understands(1), &["E058 limits.log_bytes_per_second"]);
+    check(&limit("64KiB"), understands(1), &[]);
     // A spec without any is written as before, and is taken by every host.
     check(&json!({}), understands(1), &[]);
 }

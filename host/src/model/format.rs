@@ -192,6 +192,7 @@ pub struct SpecField {
 
 /// Fields that came after version 1. Each is left out of a record while nobody has set it.
 pub const SPEC_FIELDS: &[SpecField] = &[
+    SpecField { path: "limits.log_bytes_per_second", since: 2 },
     SpecField { path: "commit_interval.min", since: 3 },
     SpecField { path: "hosts", since: PLACEMENT },
     SpecField { path: "labels", since: LABELS },

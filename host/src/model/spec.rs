@@ -198,8 +198,17 @@ pub struct Limits {
     /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
     /// for all transforms of a team, too.
     pub log_lines_per_second: u32,
-    /// Bytes of these lines a second: 1KiB to 1MiB.
+    /// Bytes of these lines a second: 1KiB to 1MiB. Hosts of 0.1 read no record that has it, so the default is left out.
+    #[serde(skip_serializing_if = "is_default_log_bytes")]
     pub log_bytes_per_second: Bytes,
+}
+
+/// The default of a limit that 0.1 does not know.
+const LOG_BYTES_PER_SECOND: Bytes = Bytes::kib(64);
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_default_log_bytes(bytes: &Bytes) -> bool {
+    *bytes == LOG_BYTES_PER_SECOND
 }
 
 impl Default for Limits {
@@ -213,7 +222,7 @@ impl Default for Limits {
             output_bytes_per_record: Bytes::mib(4),
             state_bytes_per_call: Bytes::mib(16),
             log_lines_per_second: 100,
-            log_bytes_per_second: Bytes::kib(64),
+            log_bytes_per_second: LOG_BYTES_PER_SECOND,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The real `sandbar serve`, as a process of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Host {
     brokers: String,
     address: SocketAddr,
     dir: PathBuf,
+    /// The program: that of the profile, or another version of it.
+    binary: PathBuf,
     /// More words of its command line.
     options: Vec<String>,
     /// More variables of its environment.
@@ -81,16 +83,23 @@ impl Host {
             brokers: kafka.brokers().to_owned(),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: dirs::fresh(cluster),
+            binary: dirs::sandbar(),
             options: options.iter().map(ToString::to_string).collect(),
             environment: Vec::new(),
             process: None,
         }
     }
 
+    /// Runs another program from its next start on, as in an upgrade.
+    pub fn set_binary(&mut self, binary: &Path) {
+        assert!(self.process.is_none(), "the host runs");
+        self.binary = binary.to_owned();
+    }
+
     /// Starts it after it was killed or stopped; it may not be ready yet.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the host runs already");
-        let mut command = Command::new(dirs::sandbar());
+        let mut command = Command::new(&self.binary);
         command.args(["serve", "--brokers", &self.brokers, "--cluster", &self.cluster]);
         command.args(["--listen", &self.address.to_string(), "--data-dir"]).arg(self.dir.join("data"));
         command.args(["--advertise", &format!("http://{}", self.address)]);

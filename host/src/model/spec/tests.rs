@@ -20,6 +20,37 @@ fn a_small_spec_takes_the_defaults() {
     assert_eq!(spec.commit_interval, CommitInterval::fixed(Span::ms(100)));
 }
 
+/// The names of an object's fields.
+fn fields(value: &serde_json::Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+/// A host of 0.1 skips a record with any other field, and misses the change that it is.
+#[test]
+fn a_spec_without_younger_fields_is_written_with_those_of_0_1() {
+    let yaml = "inputs: [a]\noutputs: {o: b}\nlimits: {memory: 2MiB}\nstate: {s: {}}";
+    let raw: RawSpec = crate::model::yaml::one(yaml.as_bytes()).expect("well-formed");
+    let written = serde_json::to_value(&raw).expect("plain data");
+    let known =
+        ["commit_interval", "config", "delivery", "inputs", "limits", "on_error", "outputs", "start", "state", "workers"];
+    assert_eq!(fields(&written), known);
+    let limits = [
+        "batch_bytes",
+        "batch_records",
+        "batch_time",
+        "log_lines_per_second",
+        "memory",
+        "output_bytes_per_record",
+        "output_per_record",
+        "state_bytes_per_call",
+    ];
+    assert_eq!(fields(&written["limits"]), limits);
+    assert_eq!(fields(&written["on_error"]), ["retry", "then"]);
+    assert_eq!(fields(&written["on_error"]["retry"]), ["attempts", "backoff"]);
+    assert_eq!(fields(&written["state"]["s"]), ["max_bytes", "queryable", "store"]);
+    assert_eq!(written["commit_interval"], "100ms");
+}
+
 #[test]
 fn each_problem_names_its_field() {
     #[track_caller]
