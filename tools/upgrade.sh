@@ -3,8 +3,8 @@
 #
 #   tools/upgrade.sh [FILTER]    FILTER: a part of a test's name; without it, all (tests/e2e/upgrade)
 #
-# Version 0.1 is taken from the history and compiled in target/upgrade, where sources and build stay (about 3 GiB). The first
-# run compiles wasmtime and librdkafka for it, which takes ten minutes of CPU time; the next ones compile nothing.
+# Version 0.1 is taken from the history and compiled in target/upgrade, where sources and build stay. The slow part is the
+# first run, which compiles wasmtime and librdkafka for 0.1; the next ones compile nothing of it. The tests take six minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,7 +31,7 @@ if [[ ! -d $sources ]]; then
     mv "$sources.part" "$sources"
 fi
 say "building 0.1, commit $commit (the first time takes minutes: wasmtime, librdkafka)"
-# Unoptimised dependencies, as in this checkout: 0.1 itself optimises all of them, which takes three times as long.
+# Without optimised dependencies, which 0.1 has in this profile: compiling them would take most of the time.
 (cd "$sources" && cargo --config 'profile.dev.package."*".opt-level=0' build --quiet --locked --target-dir "$build" \
     --workspace --bin sandbar)
 say "building this checkout"
