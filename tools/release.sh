@@ -69,7 +69,7 @@ check_binary() {
     others=$(grep -vxE 'lib(c|m|gcc_s)\.so\.[0-9]+|ld-linux.*' <<<"$needed" || true)
     [[ -z $others ]] || die "the binary needs libraries beyond those of glibc and gcc:" "$others"
     for file in sandbar sandbar.debug; do
-        leaks=$(strings -n 6 "$stage/$file" | grep -F -e "$root/" -e "$cargo_home/" -e "$sysroot/" -e "$builds/" | head -5 || true)
+        leaks=$(strings -n 6 "$stage/$file" | grep -F -e "$root/" -e "$cargo_home/" -e "$sysroot/lib/rustlib/" -e "$builds/" | head -5 || true)
         [[ -z $leaks ]] || die "$file has paths of this machine:" "$leaks"
     done
     say "the binary needs $(paste -sd' ' <<<"$needed"), and names no path of this machine"

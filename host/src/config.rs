@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use flags::{Auth, Flags, KafkaFlags};
-pub use machine::memory_bytes;
+pub use machine::{group_limit, memory_bytes};
 
 use self::exposure::InsecureFlags;
 use crate::access::OidcOptions;

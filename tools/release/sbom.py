@@ -54,12 +54,9 @@ def document(binary: parts.Part, found: list[parts.Part], digest: str) -> dict:
 
 def check(text: str) -> str:
     """Says how it was checked; ends the program if it does not fit the schema."""
-    try:
-        from cyclonedx.schema import SchemaVersion
-        from cyclonedx.validation.json import JsonStrictValidator
-        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    except Exception as missing:  # The library reports its own missing parts by errors of its own.
-        return f"NOT CHECKED against the schema ({missing})"
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if error:
         raise SystemExit(f"release: the bill of materials does not fit CycloneDX's schema: {error}")
     return "fits CycloneDX's schema"

@@ -1,6 +1,6 @@
 //! `sandbar doctor`: checks the settings of a host, its machine and its Kafka cluster, and says what to correct. It starts no
-//! host, writes no record and changes no topic. It opens one transaction without content, which is the only proof that
-//! transactions work.
+//! host, writes no record and changes no topic. It asks the coordinator of transactions for a producer, which registers one
+//! transactional id.
 //!
 //! Facts are read first, and rules judge them: [`machine`], [`brokers`] and [`control_topics`] have pure rules over plain
 //! values.

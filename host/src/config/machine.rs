@@ -1,5 +1,7 @@
 //! The size of the machine that a host runs on, for defaults.
 
+use std::path::Path;
+
 /// The processors that this process may use.
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -8,7 +10,24 @@ pub(super) fn processors() -> usize {
 /// The memory of the machine, or of the control group if that has less, in bytes; `u64::MAX` if the system does not say.
 pub fn memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    memory_of(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"))
+    let meminfo = read("/proc/meminfo");
+    let groups = control_groups(&read("/proc/self/cgroup"));
+    groups.iter().map(|group| memory_of(&meminfo, &read(&format!("{group}/memory.max")))).min().unwrap_or(u64::MAX)
+}
+
+/// The smallest number that a file of this process's control group, or of a group above it, has. Others say `max`.
+pub fn group_limit(file: &str) -> Option<u64> {
+    let groups = control_groups(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
+    let limit = |group: &String| std::fs::read_to_string(format!("{group}/{file}")).ok()?.trim().parse().ok();
+    groups.iter().filter_map(limit).min()
+}
+
+/// The folders of a process's control group and of those above it, by the content of its `cgroup` file. In a container the
+/// group is the root of all that can be seen.
+fn control_groups(own: &str) -> Vec<String> {
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let above = Path::new(path.trim()).ancestors();
+    above.map(|group| format!("/sys/fs/cgroup{}", group.display()).trim_end_matches('/').to_owned()).collect()
 }
 
 fn memory_of(meminfo: &str, control_group: &str) -> u64 {
@@ -26,6 +45,15 @@ mod tests {
     #[track_caller]
     fn check(meminfo: &str, control_group: &str, bytes: u64) {
         assert_eq!(memory_of(meminfo, control_group), bytes, "{meminfo:?}, {control_group:?}");
+    }
+
+    #[test]
+    fn the_groups_above_a_process_count_too() {
+        let groups = ["/sys/fs/cgroup/system.slice/sandbar.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup"];
+        assert_eq!(control_groups("0::/system.slice/sandbar.service\n"), groups);
+        assert_eq!(control_groups("0::/\n"), ["/sys/fs/cgroup"]);
+        assert_eq!(control_groups("1:name=systemd:/x\n"), ["/sys/fs/cgroup"]);
+        assert_eq!(control_groups(""), ["/sys/fs/cgroup"]);
     }
 
     #[test]

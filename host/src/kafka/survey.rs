@@ -8,11 +8,13 @@ use futures::executor::block_on;
 use rdkafka::admin::ResourceSpecifier;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
+use super::code::code;
 use super::config::{CALL_TIMEOUT, SESSION_TIMEOUT};
-use super::error::unavailable;
+use super::error::{crate_unavailable, unavailable};
 use super::log::KafkaLog;
-use super::raw::{Right, describe_topics};
+use super::raw::{ErrorCode, Right, describe_topics};
 use super::topics::Topics;
+use crate::model::codes::Code;
 use crate::model::names::{TeamName, TopicName};
 use crate::ports::{LogError, NewTopic};
 
@@ -24,6 +26,8 @@ type Settings = Option<BTreeMap<String, String>>;
 pub struct Survey {
     pub brokers: Vec<BrokerSurvey>,
     pub topics: BTreeMap<TopicName, TopicSurvey>,
+    /// Kafka's own topics that can be seen: the replicas of the partition that has the fewest.
+    pub kafka_topics: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +63,10 @@ impl KafkaLog {
         let metadata = self.topics.metadata(None)?;
         let brokers = metadata.brokers().iter().map(|broker| self.broker(broker.id())).collect::<Result<_, _>>()?;
         let topics = topics.iter().map(|topic| Ok((topic.name.clone(), self.survey_topic(&metadata, topic)?)));
-        Ok(Survey { brokers, topics: topics.collect::<Result<_, LogError>>()? })
+        let topics = topics.collect::<Result<_, LogError>>()?;
+        let of_kafka = metadata.topics().iter().filter(|topic| is_seen(topic) && topic.name().starts_with("__"));
+        let kafka_topics = of_kafka.map(|topic| (topic.name().to_owned(), PresentTopic::of(topic).replicas)).collect();
+        Ok(Survey { brokers, topics, kafka_topics })
     }
 
     /// Waits until a broker answers and lets the principal in, for the time of one call at most.
@@ -87,7 +94,7 @@ impl KafkaLog {
     fn survey_topic(&self, metadata: &Metadata, wanted: &NewTopic) -> Result<TopicSurvey, LogError> {
         let name = wanted.name.as_str();
         let found = metadata.topics().iter().find(|topic| topic.name() == name);
-        let Some(found) = found.filter(|topic| !topic.partitions().is_empty()) else {
+        let Some(found) = found.filter(|topic| is_seen(topic)) else {
             return Ok(TopicSurvey::Missing(self.topics.check_creation(wanted)));
         };
         let described = describe_topics(self.topics.admin()?.inner(), &[name], true, CALL_TIMEOUT).map_err(unavailable)?;
@@ -99,12 +106,21 @@ impl KafkaLog {
     /// The settings of a broker or a topic.
     fn settings(&self, of: &ResourceSpecifier<'_>) -> Result<Settings, LogError> {
         let answers = block_on(self.topics.admin()?.describe_configs([of], &Topics::options()));
-        let resource = answers.ok().and_then(|answers| answers.into_iter().next()?.ok());
-        let named = |resource: rdkafka::admin::ConfigResource| {
-            resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
-        };
-        Ok(resource.map(named))
+        let answers = answers.map_err(|error| crate_unavailable(&error))?;
+        match answers.into_iter().next() {
+            Some(Ok(resource)) => {
+                Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
+            }
+            Some(Err(refused)) if code(ErrorCode::of_crate(refused)) != Code::Unauthorized => {
+                Err(LogError::Unavailable(format!("asking for settings: {refused}")))
+            }
+            _ => Ok(None),
+        }
     }
+}
+
+fn is_seen(topic: &MetadataTopic) -> bool {
+    topic.error().is_none() && !topic.partitions().is_empty()
 }
 
 impl PresentTopic {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use rdkafka::admin::{AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::admin::{self, Admin};
 use super::code::code;
@@ -158,7 +159,9 @@ impl Topics {
 
     /// Creates a topic, unless it is there, and waits until brokers know it.
     pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        self.ask_for(topic, &Self::options())?;
+        if let Some((name, code)) = self.ask_for(topic, &Self::options())? {
+            of_creation(&name, code)?;
+        }
         // A topic that was just created is not at once known to every broker, nor to every question about it.
         let deadline = Instant::now() + CALL_TIMEOUT;
         loop {
@@ -169,22 +172,26 @@ impl Topics {
         }
     }
 
-    /// Asks if a topic can be created, and does not create it.
+    /// Asks if a topic that cannot be seen could be created, and does not create it.
     pub fn check_creation(&self, topic: &NewTopic) -> Result<(), LogError> {
-        self.ask_for(topic, &Self::options().validate_only(true))
+        match self.ask_for(topic, &Self::options().validate_only(true))? {
+            None => Ok(()),
+            Some((name, RDKafkaErrorCode::TopicAlreadyExists)) => {
+                Err(LogError::Unauthorized(format!("topic {name} is there, and must not be seen")))
+            }
+            Some((name, code)) => of_creation(&name, code),
+        }
     }
 
-    fn ask_for(&self, topic: &NewTopic, options: &AdminOptions) -> Result<(), LogError> {
+    /// The topic with the broker's refusal, if it refused.
+    fn ask_for(&self, topic: &NewTopic, options: &AdminOptions) -> Result<Option<(String, RDKafkaErrorCode)>, LogError> {
         // The answer about one topic names all brokers too, and is small among thousands of topics.
         let brokers = self.metadata(Some(&topic.name))?.brokers().len();
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         let new = creation(topic, brokers, retention.as_ref());
         let created = block_on(self.admin()?.create_topics(&[new], options));
         let created = created.map_err(|error| crate_unavailable(&error))?;
-        match created.into_iter().next() {
-            Some(Err((name, code))) => of_creation(&name, code),
-            _ => Ok(()),
-        }
+        Ok(created.into_iter().next().and_then(Result::err))
     }
 
     pub fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {

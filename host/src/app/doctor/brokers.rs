@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::BrokerSurvey;
+use crate::kafka::{BrokerSurvey, Survey};
 use crate::model::finding::Finding;
 use crate::model::transaction_time::{BATCH_TIME_MAX, COMMIT_INTERVAL_MAX, timeout};
 
@@ -12,6 +12,12 @@ const RELEASE_TESTED: (u32, u32) = (3, 7);
 const PROTOCOL: &str = "inter.broker.protocol.version";
 /// Brokers from which on each record can have a copy elsewhere while one broker is down.
 const BROKERS_GOOD: usize = 3;
+
+/// Kafka's own topics, with the setting by which they are made.
+pub const INTERNAL_TOPICS: [(&str, &str); 2] = [
+    ("__transaction_state", "transaction.state.log.replication.factor"),
+    ("__consumer_offsets", "offsets.topic.replication.factor"),
+];
 
 /// The settings of a host that brokers must allow.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +32,8 @@ struct Setting<'a> {
     name: &'static str,
 }
 
-pub fn findings(brokers: &[BrokerSurvey], needs: &Needs) -> Vec<Finding> {
+pub fn findings(survey: &Survey, needs: &Needs) -> Vec<Finding> {
+    let brokers = survey.brokers.as_slice();
     let mut findings = vec![number(brokers.len())];
     let hidden: Vec<String> =
         brokers.iter().filter(|broker| broker.settings.is_none()).map(|broker| broker.id.to_string()).collect();
@@ -43,8 +50,7 @@ pub fn findings(brokers: &[BrokerSurvey], needs: &Needs) -> Vec<Finding> {
         findings.push(retention(&of("offsets.retention.minutes"), needs.group_keep_alive_interval));
         findings.push(elections(&of("unclean.leader.election.enable")));
         findings.push(verification(&of("transaction.partition.verification.enable")));
-        findings.push(internal_topics(&of, brokers.len()));
-        findings.push(default_right(&of("allow.everyone.if.no.acl.found")));
+        findings.push(internal_topics(&of, survey));
     }
     findings
 }
@@ -140,31 +146,24 @@ fn verification(setting: &Setting) -> Finding {
     }
 }
 
-/// The topics in which Kafka keeps transactions and offsets.
-fn internal_topics<'a>(of: &impl Fn(&'static str) -> Setting<'a>, brokers: usize) -> Finding {
-    if brokers < BROKERS_GOOD {
+/// Judges the topics in which Kafka keeps transactions and offsets, by their own replicas: a topic keeps those that it was
+/// made with. Where they cannot be seen, or are not there yet, the settings for new ones count.
+fn internal_topics<'a>(of: &impl Fn(&'static str) -> Setting<'a>, survey: &Survey) -> Finding {
+    if survey.brokers.len() < BROKERS_GOOD {
         return Finding::ok("internal-topics", "there are too few brokers for copies");
     }
-    let names = ["transaction.state.log.replication.factor", "offsets.topic.replication.factor"];
-    match names.iter().find_map(|&name| of(name).first(|replicas| replicas < BROKERS_GOOD as i64)) {
+    let few = |(topic, setting): &(&'static str, &'static str)| match survey.kafka_topics.get(*topic) {
+        Some(replicas) if *replicas < BROKERS_GOOD => Some(format!("{topic} has {replicas} replicas")),
+        Some(_) => None,
+        None => of(setting).first(|replicas| replicas < BROKERS_GOOD as i64),
+    };
+    match INTERNAL_TOPICS.iter().find_map(few) {
         Some(broken) => Finding::warning(
             "internal-topics",
             format!("{broken}: transactions stop while that broker is down"),
             "raise it, and the replicas of the topics that exist (kafka-reassign-partitions.sh)",
         ),
         None => Finding::ok("internal-topics", "transactions and offsets have three replicas"),
-    }
-}
-
-/// Without ACLs for a topic, brokers may let everybody write to it.
-fn default_right(setting: &Setting) -> Finding {
-    match setting.texts().find(|(_, text)| *text == "true") {
-        Some((broker, _)) => Finding::warning(
-            "default-right",
-            format!("broker {broker} has {}=true: who has no ACL against it may write to control topics", setting.name),
-            "set it to false, or add ACLs for Sandbar's topics (docs/security.md, ACLs)",
-        ),
-        None => Finding::ok("default-right", "what no ACL allows is refused, if the brokers have an authorizer"),
     }
 }
 
@@ -211,12 +210,12 @@ mod tests {
         let settings = [good.clone(), good, last];
         let brokers: Vec<BrokerSurvey> =
             (1..).zip(settings).map(|(id, settings)| BrokerSurvey { id, settings: Some(settings) }).collect();
-        check_brokers(&brokers, expected);
+        check_survey(&Survey { brokers, ..Survey::default() }, expected);
     }
 
     #[track_caller]
-    fn check_brokers(brokers: &[BrokerSurvey], expected: &[(&str, Outcome)]) {
-        let findings = findings(brokers, &NEEDS);
+    fn check_survey(survey: &Survey, expected: &[(&str, Outcome)]) {
+        let findings = findings(survey, &NEEDS);
         let others = findings.iter().filter(|finding| finding.outcome != Outcome::Ok);
         let found: Vec<(&str, Outcome)> = others.map(|finding| (finding.check, finding.outcome)).collect();
         assert_eq!(found, expected, "{findings:?}");
@@ -233,7 +232,6 @@ mod tests {
         check("transaction.partition.verification.enable", "false", &[("transaction-verification", Outcome::Warning)]);
         check("transaction.state.log.replication.factor", "1", &[("internal-topics", Outcome::Warning)]);
         check("offsets.topic.replication.factor", "2", &[("internal-topics", Outcome::Warning)]);
-        check("allow.everyone.if.no.acl.found", "true", &[("default-right", Outcome::Warning)]);
         check(PROTOCOL, "3.9-IV0", &[]);
         check(PROTOCOL, "3.6-IV2", &[("broker-release", Outcome::Warning)]);
         check(PROTOCOL, "2.10-IV0", &[("broker-release", Outcome::Warning)]);
@@ -243,7 +241,24 @@ mod tests {
     #[test]
     fn few_brokers_and_hidden_settings_are_told() {
         let hidden = |id| BrokerSurvey { id, settings: None };
-        check_brokers(&[hidden(1)], &[("brokers", Outcome::Warning), ("broker-settings", Outcome::Warning)]);
-        check_brokers(&[hidden(1), hidden(2), hidden(3)], &[("broker-settings", Outcome::Warning)]);
+        let survey =
+            |brokers: &[i32]| Survey { brokers: brokers.iter().copied().map(hidden).collect(), ..Survey::default() };
+        check_survey(&survey(&[1]), &[("brokers", Outcome::Warning), ("broker-settings", Outcome::Warning)]);
+        check_survey(&survey(&[1, 2, 3]), &[("broker-settings", Outcome::Warning)]);
+    }
+
+    /// A cluster that was begun with one broker has the settings of three, and the topics of one.
+    #[test]
+    fn replicas_of_topics_count_before_settings_for_new_ones() {
+        let settings: BTreeMap<String, String> =
+            GOOD.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let broker = |id| BrokerSurvey { id, settings: Some(settings.clone()) };
+        let survey = |replicas| Survey {
+            brokers: (1..=3).map(broker).collect(),
+            kafka_topics: BTreeMap::from([("__transaction_state".to_owned(), replicas)]),
+            ..Survey::default()
+        };
+        check_survey(&survey(3), &[]);
+        check_survey(&survey(1), &[("internal-topics", Outcome::Warning)]);
     }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::model::finding::Finding;
-use crate::model::names::ClusterName;
-use crate::model::names::TopicName;
+use crate::model::names::{ClusterName, TopicName};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError};
 
@@ -16,10 +15,11 @@ const READ_WAIT: Duration = Duration::from_secs(2);
 const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Compares this machine's clock with the newest record of a host. None: there is no record.
-pub fn finding(log: &dyn Log, cluster: &ClusterName, now: Timestamp) -> Option<Finding> {
+pub fn finding(log: &dyn Log, cluster: &ClusterName, now: fn() -> Timestamp) -> Option<Finding> {
     let topic: TopicName = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
     match newest(log, &topic) {
-        Ok(newest) => judge(newest?, now),
+        // Read after the record: the brokers took their time.
+        Ok(newest) => judge(newest?, now()),
         // The other checks tell it.
         Err(_) => None,
     }

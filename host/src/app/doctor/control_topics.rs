@@ -79,6 +79,10 @@ fn problem(wanted: &NewTopic, found: &PresentTopic, brokers: usize) -> Option<Fi
         let found = format!("{name} has {} replicas, and min.insync.replicas={in_sync_min}", found.replicas);
         return Some(Finding::failure(CHECK, found, "lower min.insync.replicas, or add replicas: nobody can write"));
     }
+    if found.settings.is_none() {
+        let fix = "grant DescribeConfigs on it (docs/security.md, ACLs)";
+        return Some(Finding::warning(CHECK, format!("the settings of {name} cannot be asked for"), fix));
+    }
     if found.under_replicated > 0 {
         let found = format!("{} partitions of {name} have replicas that are not in sync", found.under_replicated);
         return Some(Finding::warning(CHECK, found, "look at the brokers that are behind"));
@@ -123,7 +127,7 @@ mod tests {
         let present = |topic: &NewTopic| TopicSurvey::Present(good(topic.partitions, topic.compacted));
         let mut topics: BTreeMap<_, _> = wanted.iter().map(|topic| (topic.name.clone(), present(topic))).collect();
         topics.insert(wanted[0].name.clone(), change(present(&wanted[0])));
-        let findings = findings(&Survey { brokers, topics }, &wanted);
+        let findings = findings(&Survey { brokers, topics, ..Survey::default() }, &wanted);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].outcome, expected, "{findings:?}");
     }

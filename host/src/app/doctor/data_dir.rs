@@ -16,7 +16,8 @@ pub fn findings(path: &Path, free_bytes_min: u64) -> Vec<Finding> {
     let Some(present) = present(path) else {
         return vec![Finding::failure("data-dir", format!("{}: nothing of this path is there", path.display()), "make it")];
     };
-    vec![owner(&present), file_system(&present), room(&present, free_bytes_min)]
+    let is_there = std::path::absolute(path).is_ok_and(|path| path == present);
+    vec![owner(&present, is_there), file_system(&present), room(&present, free_bytes_min)]
 }
 
 /// The folder itself, or the nearest one above it that is there.
@@ -25,13 +26,19 @@ fn present(path: &Path) -> Option<PathBuf> {
     absolute.ancestors().find(|path| path.exists()).map(Path::to_owned)
 }
 
-fn owner(present: &Path) -> Finding {
+/// Judges the owner of the folder itself: whoever may write to the one above it makes a folder of their own.
+fn owner(present: &Path, is_there: bool) -> Finding {
     let shown = present.display();
     let owner = std::fs::metadata(present).map(|found| found.uid());
     match (owner, access(present, Access::WRITE_OK | Access::EXEC_OK)) {
-        (Ok(owner), Ok(())) if owner == own_user() || owner == 0 => {
+        (Ok(owner), Ok(())) if owner == own_user() || !is_there => {
             Finding::ok("data-dir", format!("{shown} can be written"))
         }
+        (Ok(0), Ok(())) => Finding::warning(
+            "data-dir",
+            format!("{shown} belongs to root"),
+            "give the host a folder of its own in it, which nobody else can read",
+        ),
         (Ok(owner), Ok(())) => Finding::failure(
             "data-dir",
             format!("{shown} belongs to user {owner}, and the host runs as user {}", own_user()),

@@ -38,11 +38,11 @@ impl KafkaChecks {
         };
         let needs = brokers::Needs { session_timeout: log.session_timeout(), group_keep_alive_interval };
         let mut findings = vec![Finding::ok("kafka", format!("{brokers} lets the host in"))];
-        findings.extend(brokers::findings(&survey.brokers, &needs));
+        findings.extend(brokers::findings(&survey, &needs));
         findings.extend(control_topics::findings(&survey, &wanted));
         findings.push(transactions(&log, &cluster));
         findings.push(writers(&log, &cluster));
-        findings.extend(clock::finding(&log, &cluster, Timestamp::now()));
+        findings.extend(clock::finding(&log, &cluster, Timestamp::now));
         findings.extend(teams_dir.map(|folder| teams(&log, &folder)));
         findings
     }
@@ -57,10 +57,10 @@ fn unreachable(error: &LogError) -> Finding {
     Finding::failure("kafka", error, fix)
 }
 
-/// Opens a transactional producer: the coordinator of transactions answers, and the principal has the right.
+/// Asks the coordinator of transactions for a producer: it answers, and the principal has the right.
 fn transactions(log: &KafkaLog, cluster: &ClusterName) -> Finding {
     match log.exclusive(&format!("sandbar.{cluster}.doctor")) {
-        Ok(_) => Finding::ok("transactions", "the brokers open one for this host"),
+        Ok(_) => Finding::ok("transactions", "the coordinator has a producer for this host"),
         Err(ExclusiveError::Log(LogError::Unauthorized(message))) => Finding::failure(
             "transactions",
             message,

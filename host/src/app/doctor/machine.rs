@@ -40,7 +40,7 @@ pub struct Needs {
 impl Machine {
     pub fn read() -> Self {
         let of_process = getrlimit(Resource::Nproc).current;
-        let of_group = number("/sys/fs/cgroup/pids.max");
+        let of_group = config::group_limit("pids.max");
         let memory_bytes = config::memory_bytes();
         Self {
             open_files_max: getrlimit(Resource::Nofile).maximum,

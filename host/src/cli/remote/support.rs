@@ -30,8 +30,9 @@ use crate::model::names::{TeamName, TransformId};
 use crate::model::units::{Rfc3339, Span, Timestamp};
 use crate::private_file::open_with;
 
-/// Most events of a transform.
-const EVENTS_MAX: usize = 1_000;
+/// Most lines of a transform that are looked at, its guest's among them, and most bytes of its events.
+const LINES_MAX: usize = 10_000;
+const EVENTS_BYTES_MAX: usize = 16 << 20;
 /// Most bytes of all parts together: what comes after them is missing, and `bundle.json` says so.
 const BYTES_MAX: usize = 512 << 20;
 
@@ -106,7 +107,13 @@ impl Bundle {
         self.add(&format!("transforms/{team}/{name}/spec.json"), get("").and_then(|text| masked(&text)))?;
         self.add(&format!("transforms/{team}/{name}/status.json"), get("/status"))?;
         self.add(&format!("transforms/{team}/{name}/revisions.json"), get("/revisions"))?;
-        self.add(&format!("transforms/{team}/{name}/events.ndjson"), at_rate(|| events(session, id, since)))
+        let file = format!("transforms/{team}/{name}/events.ndjson");
+        let events = at_rate(|| events(session, id, since));
+        if let Ok((_, true)) = events {
+            let reason = format!("the newest {LINES_MAX} lines of log were looked at");
+            self.missing.push(json!({ "part": format!("{file}: older events"), "reason": reason }));
+        }
+        self.add(&file, events.map(|(events, _)| events))
     }
 
     /// Adds a part, or the reason for which it is missing.
@@ -163,17 +170,23 @@ fn masked(view: &str) -> Result<String> {
     Ok(format!("{view:#}\n"))
 }
 
-/// The events of a transform, as lines; not the lines of its guest.
-fn events(session: &Session, id: &TransformId, since: Span) -> Result<String> {
+/// The events of a transform, as lines; not the lines of its guest. True: there may be older ones, before so many lines.
+fn events(session: &Session, id: &TransformId, since: Span) -> Result<(String, bool)> {
     let since = since.to_string().replace(' ', "");
-    let path = route(id, &format!("/logs?follow=false&since={since}&limit={EVENTS_MAX}&level=info"));
+    let path = route(id, &format!("/logs?follow=false&since={since}&limit={LINES_MAX}&level=info"));
     let mut stream = session.client.stream(&path, None)?;
-    let mut lines = String::new();
-    while let Some((_, line)) = stream.next()? {
+    let mut events = String::new();
+    let mut lines = 0;
+    // A host ends the answer at the limit; another program may not.
+    while lines < LINES_MAX
+        && events.len() < EVENTS_BYTES_MAX
+        && let Some((_, line)) = stream.next()?
+    {
+        lines += 1;
         let LogLine { entry, .. } = stream.parse(&line)?;
         if entry.event.is_some() {
-            lines.push_str(&text::json_line(&line));
+            events.push_str(&text::json_line(&line));
         }
     }
-    Ok(lines)
+    Ok((events, lines == LINES_MAX))
 }

@@ -17,7 +17,7 @@ use super::registrar::Registrar;
 use crate::model::names::TransformId;
 use crate::telemetry::meter::Meter;
 
-/// Revisions of a transform that have a row: the newest ones.
+/// Revisions of a transform that have a row: the one that was counted last, and the newest others.
 const REVISIONS_MAX: usize = 4;
 /// The labels of the host's row.
 const HOST: [&str; 3] = ["-"; 3];
@@ -84,9 +84,11 @@ impl Spent {
             None => self.by_revision.entry(transform.clone()).or_default(),
         };
         *revisions.entry(revision).or_default() += time;
-        // A row that is gone is never counted elsewhere: rates over it would count it twice.
+        // A row that is gone is never counted elsewhere: rates over it would count it twice. The revision that works keeps
+        // its row, however many newer ones were refused.
         while revisions.len() > REVISIONS_MAX {
-            revisions.pop_first();
+            let oldest = revisions.keys().copied().find(|&oldest| oldest != revision).expect("there are several");
+            revisions.remove(&oldest);
         }
     }
 
@@ -147,12 +149,23 @@ mod tests {
         for revision in [1, 2, 3, 5, 4, 6] {
             spent.add(&transform, revision, Duration::from_secs(revision));
         }
-        // A worker that still runs an old one.
-        spent.add(&transform, 1, Duration::from_secs(10));
         spent.settle(Duration::from_secs(100));
         let row = |revision: u64| (format!("t/a/{revision}"), revision);
-        let host = 100 - 10 - (1..=6).sum::<u64>();
-        assert_eq!(rows_of(&spent), [row(3), row(4), row(5), row(6), ("-/-/-".to_owned(), host)]);
+        let host = ("-/-/-".to_owned(), 100 - (1..=6).sum::<u64>());
+        assert_eq!(rows_of(&spent), [row(3), row(4), row(5), row(6), host]);
+    }
+
+    #[test]
+    fn a_revision_that_works_on_after_refused_ones_keeps_its_row() {
+        let transform: TransformId = "t/a".parse().expect("valid");
+        let mut spent = Spent::default();
+        for refused in 2..10 {
+            spent.add(&transform, 1, Duration::from_secs(10));
+            spent.add(&transform, refused, Duration::from_secs(1));
+            spent.add(&transform, 1, Duration::from_secs(10));
+        }
+        assert_eq!(rows_of(&spent)[0], ("t/a/1".to_owned(), 160));
+        assert_eq!(rows_of(&spent).len(), REVISIONS_MAX + 1);
     }
 
     #[test]
