@@ -67,7 +67,7 @@ def check_pod(manifests):
     expect(pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, "seccomp is not RuntimeDefault")
     own = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     expect(container["securityContext"] == own, f"the container's security context is {container['securityContext']}")
-    hook = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    hook = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     expect(pod["terminationGracePeriodSeconds"] >= STOP_SECONDS + hook, "a host gets less than 40 s for SIGTERM")
     expect(container["resources"]["limits"]["memory"], "there is no limit for memory")
 
