@@ -88,6 +88,11 @@ impl Meter {
         readings.revision = revision;
     }
 
+    /// Returns the revision that the time goes to.
+    pub fn revision(&self) -> u64 {
+        self.readings.lock().revision
+    }
+
     /// Takes the time since the last call.
     pub fn take(&self) -> SpentByRevision {
         let mut readings = self.readings.lock();

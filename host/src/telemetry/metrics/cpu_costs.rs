@@ -17,7 +17,8 @@ use super::registrar::Registrar;
 use crate::model::names::TransformId;
 use crate::telemetry::meter::Meter;
 
-/// Revisions of a transform that have a row: the one that was counted last, and the newest others.
+/// Revisions of a transform that have a row: those that were counted last, so a revision that works has one, however many
+/// newer ones were refused.
 const REVISIONS_MAX: usize = 4;
 /// The labels of the host's row.
 const HOST: [&str; 3] = ["-"; 3];
@@ -32,10 +33,19 @@ pub struct CpuCosts {
 
 #[derive(Default)]
 struct Spent {
-    by_revision: BTreeMap<TransformId, BTreeMap<u64, Duration>>,
+    by_revision: BTreeMap<TransformId, BTreeMap<u64, Row>>,
+    /// The number of counts of a revision.
+    counts: u64,
     /// The time of all transforms, with that of revisions without a row.
     of_transforms: Duration,
     of_host: Duration,
+}
+
+#[derive(Default)]
+struct Row {
+    time: Duration,
+    /// The number of its last count.
+    counted: u64,
 }
 
 /// Reads all meters when the metrics are read.
@@ -69,6 +79,9 @@ impl CpuCosts {
         self.meters.lock().retain(|(transform, meter)| {
             let has_worker = Arc::strong_count(meter) > 1;
             meter.take().into_iter().for_each(|(revision, time)| spent.add(transform, revision, time));
+            // The present one last: refused ones since the last count do not take its row.
+            spent.add(transform, meter.revision(), Duration::ZERO);
+            spent.drop_rows(transform);
             has_worker
         });
     }
@@ -83,12 +96,18 @@ impl Spent {
             Some(revisions) => revisions,
             None => self.by_revision.entry(transform.clone()).or_default(),
         };
-        *revisions.entry(revision).or_default() += time;
-        // A row that is gone is never counted elsewhere: rates over it would count it twice. The revision that works keeps
-        // its row, however many newer ones were refused.
+        self.counts += 1;
+        let row = revisions.entry(revision).or_default();
+        row.time += time;
+        row.counted = self.counts;
+    }
+
+    /// Drops the rows above the limit. One that is gone is never counted elsewhere: rates over it would count it twice.
+    fn drop_rows(&mut self, transform: &TransformId) {
+        let Some(revisions) = self.by_revision.get_mut(transform) else { return };
         while revisions.len() > REVISIONS_MAX {
-            let oldest = revisions.keys().copied().find(|&oldest| oldest != revision).expect("there are several");
-            revisions.remove(&oldest);
+            let oldest = revisions.iter().min_by_key(|(_, row)| row.counted).map(|(revision, _)| *revision);
+            revisions.remove(&oldest.expect("there are several"));
         }
     }
 
@@ -100,8 +119,8 @@ impl Spent {
     /// Shows each row as labels and seconds.
     fn show(&self, mut show: impl FnMut([&str; 3], Duration)) {
         for (transform, revisions) in &self.by_revision {
-            for (revision, time) in revisions {
-                show([transform.team.as_str(), transform.name.as_str(), &revision.to_string()], *time);
+            for (revision, row) in revisions {
+                show([transform.team.as_str(), transform.name.as_str(), &revision.to_string()], row.time);
             }
         }
         show(HOST, self.of_host);
@@ -143,11 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_revisions_have_rows_and_all_time_is_somebodys() {
+    fn some_revisions_have_rows_and_all_time_is_somebodys() {
         let transform: TransformId = "t/a".parse().expect("valid");
         let mut spent = Spent::default();
-        for revision in [1, 2, 3, 5, 4, 6] {
+        for revision in 1..=6 {
             spent.add(&transform, revision, Duration::from_secs(revision));
+            spent.drop_rows(&transform);
         }
         spent.settle(Duration::from_secs(100));
         let row = |revision: u64| (format!("t/a/{revision}"), revision);
@@ -159,12 +179,14 @@ mod tests {
     fn a_revision_that_works_on_after_refused_ones_keeps_its_row() {
         let transform: TransformId = "t/a".parse().expect("valid");
         let mut spent = Spent::default();
-        for refused in 2..10 {
+        // Several of them between two counts, too.
+        for refused in [2..6, 6..10] {
             spent.add(&transform, 1, Duration::from_secs(10));
-            spent.add(&transform, refused, Duration::from_secs(1));
-            spent.add(&transform, 1, Duration::from_secs(10));
+            refused.for_each(|revision| spent.add(&transform, revision, Duration::from_secs(1)));
+            spent.add(&transform, 1, Duration::ZERO);
+            spent.drop_rows(&transform);
         }
-        assert_eq!(rows_of(&spent)[0], ("t/a/1".to_owned(), 160));
+        assert_eq!(rows_of(&spent)[0], ("t/a/1".to_owned(), 20));
         assert_eq!(rows_of(&spent).len(), REVISIONS_MAX + 1);
     }
 
