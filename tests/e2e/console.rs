@@ -186,11 +186,10 @@ fn the_console_signs_in_and_shows_what_a_caller_may_do() {
 }
 
 /// Made-up transforms, as a test cannot deploy so many. A machine with a screen draws 60 frames a second; the software of a
-/// machine without one, which other tests share, must still draw a third of them.
+/// machine without one, which other tests share, draws some of them, and a page that stands still less than one. The flow
+/// prints how many there were.
 #[test]
 fn the_console_stays_smooth_with_300_transforms() {
     let dist = dirs::root().join("host/console/dist");
-    // A browser on a busy machine has few frames a second, and a page that stands still has less than one. The flow prints how
-    // many there were.
     goes_through("many", "http://127.0.0.1", &json!({ "dist": dist, "frames_min": 5 }));
 }
