@@ -10,6 +10,7 @@ use super::survey::Survey;
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::revision::Progress;
 use crate::ports::{GroupOffset, Log, TopicSize};
+use crate::positions::StartEntry;
 
 /// The topics that there are now, by name.
 pub type Sizes = BTreeMap<TopicName, TopicSize>;
@@ -51,14 +52,13 @@ impl Plan {
         if members > 0 {
             return Err(BackupError::InUse(format!("group {group} has {members} members")));
         }
-        let start = survey.starts.get(id);
         let line = survey.groups.get(id);
-        let begun = start.into_iter().flat_map(|record| &record.inputs);
+        let begun = survey.begun(id);
         let read = line.into_iter().flat_map(|line| line.inputs.keys());
-        let topics: BTreeSet<&TopicName> = begun.clone().map(|(topic, _)| topic).chain(read).collect();
+        let topics: BTreeSet<&TopicName> = begun.keys().chain(read).collect();
         let there: Vec<TopicName> = topics.into_iter().filter(|topic| sizes.contains_key(*topic)).cloned().collect();
         let has = if there.is_empty() { Vec::new() } else { log.group_offsets(&group, &there)? };
-        let other = begun.filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
+        let other = begun.iter().filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
         for (topic, _) in other {
             if offsets != Offsets::Group && has.iter().any(|offset| offset.topic == *topic) {
                 let message =
@@ -73,12 +73,13 @@ impl Plan {
         // Topics that were inputs once are no part of what is told.
         for topic in line.into_iter().flat_map(|line| line.inputs.keys()) {
             let is_of = |offset: &GroupOffset| offset.topic == *topic;
-            let has_begun = start.is_some_and(|record| record.inputs.contains_key(topic));
+            let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
             let fate = match () {
+                () if is_unreadable => TransformFate::Unreadable,
                 () if !sizes.contains_key(topic) => TransformFate::NoTopic,
                 () if has.iter().any(is_of) => TransformFate::GoesOn,
                 () if given.iter().any(is_of) => TransformFate::TakesOver,
-                () if has_begun => TransformFate::Waits,
+                () if begun.contains_key(topic) => TransformFate::Waits,
                 () => TransformFate::Begins,
             };
             self.fates.push(InputFate { transform: id.to_string(), topic: topic.clone(), fate });

@@ -49,6 +49,8 @@ pub enum TransformFate {
     Begins,
     /// It has no offset, and waits for one (E224).
     Waits,
+    /// It has a start record that this program cannot read: no host that cannot either begins it (E210).
+    Unreadable,
     /// The topic does not exist (E207).
     NoTopic,
 }

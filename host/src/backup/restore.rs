@@ -67,6 +67,10 @@ pub fn restore(
     let sizes = log.sizes(&survey.topics())?;
     let Plan { fates, given } = plan(log, cluster, &survey, &sizes, options.offsets)?;
     let count = given.iter().map(|(_, offsets)| offsets.len() as u64).sum();
+    let completed = survey.completed_starts();
+    if !completed.is_empty() {
+        *survey.records.entry(ControlTopic::Positions.name()).or_default() += completed.len() as u64;
+    }
     let outputs = survey.groups.values().flat_map(|line| &line.outputs);
     let summary = RestoreSummary {
         dry_run: options.dry_run,
@@ -133,6 +137,11 @@ impl Copy<'_> {
                 let record = self.restored(topic, partition, record, now);
                 self.add(topic.topic(self.cluster), partition, record)?;
             }
+        }
+        // Behind the file's own, so each is the newest of its transform.
+        for (id, start) in self.survey.completed_starts() {
+            let adapted = adapt(&start, self.sizes, self.options.offsets);
+            self.add(ControlTopic::Positions.topic(self.cluster), 0, positions::encode(&id, &adapted, now))?;
         }
         self.send()?;
         match reader.digest() {

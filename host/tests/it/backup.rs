@@ -250,6 +250,45 @@ fn an_input_that_is_another_topic_begins_nowhere_by_itself() {
 }
 
 #[test]
+fn a_transform_with_offsets_and_no_start_record_has_begun() {
+    let source = Bench::with_cluster();
+    source.log.append(&control("positions"), Some(0), vec![record(b"shop/sums", None)]).expect("appended");
+    let path = source.backup();
+    let input: TopicName = "in".parse().expect("valid");
+    let topics = std::slice::from_ref(&input);
+    let begin = |target: &Bench| {
+        let positions = Positions::open(target.log.clone(), &cluster()).expect("opens");
+        let inputs = Inputs { id: &id(), group: GROUP, topics, changelogs: &[], start: &Start::Earliest };
+        positions.begin(inputs, &|| Ok(true)).expect("there is nothing to begin")
+    };
+    let elsewhere = Bench::new(3);
+    assert_eq!(elsewhere.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Waits]);
+    begin(&elsewhere);
+    assert_eq!(elsewhere.committed(), []);
+    let elsewhere = Bench::new(3);
+    elsewhere.commit(&[(0, 5)], "");
+    elsewhere.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
+    let same = Bench::new(0);
+    assert_eq!(same.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Waits]);
+    begin(&same);
+    assert_eq!(same.committed(), []);
+}
+
+#[test]
+fn a_start_record_that_nobody_can_read_is_told_and_stays() {
+    let source = Bench::with_cluster();
+    let newer = record(b"shop/sums", Some(br#"{"version":9}"#));
+    source.log.append(&control("positions"), Some(0), vec![newer.clone()]).expect("appended");
+    let path = source.backup();
+    let target = Bench::new(3);
+    assert_eq!(target.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Unreadable]);
+    assert_eq!(target.records("positions", 0).last(), Some(&newer));
+    let target = Bench::new(3);
+    target.commit(&[(0, 5)], "");
+    target.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
+}
+
+#[test]
 fn offsets_of_the_backup_are_checked_before_they_are_taken_over() {
     let source = Bench::with_cluster();
     let path = source.backup();
