@@ -15,10 +15,10 @@ use crate::positions::StartEntry;
 /// The topics that there are now, by name.
 pub type Sizes = BTreeMap<TopicName, TopicSize>;
 
-/// The fate of each input, and the offsets that groups are given.
+/// The fate of each input, and the offsets that the groups of transforms are given.
 pub struct Plan {
     pub fates: Vec<InputFate>,
-    pub given: Vec<(String, Vec<GroupOffset>)>,
+    pub given: BTreeMap<TransformId, Vec<GroupOffset>>,
 }
 
 /// Plans all transforms. Refuses a group with members, an offset that may be about another topic, and an offset of the file
@@ -30,7 +30,7 @@ pub fn plan(
     sizes: &Sizes,
     offsets: Offsets,
 ) -> Result<Plan, BackupError> {
-    let mut plan = Plan { fates: Vec::new(), given: Vec::new() };
+    let mut plan = Plan { fates: Vec::new(), given: BTreeMap::new() };
     let ids: BTreeSet<&TransformId> = survey.starts.keys().chain(survey.groups.keys()).collect();
     for id in ids {
         plan.add(log, cluster, (id, survey), sizes, offsets)?;
@@ -85,7 +85,7 @@ impl Plan {
             self.fates.push(InputFate { transform: id.to_string(), topic: topic.clone(), fate });
         }
         if !given.is_empty() {
-            self.given.push((group, given));
+            self.given.insert(id.clone(), given);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Restores a backup: the checks, then one transaction.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::path::Path;
@@ -19,9 +20,9 @@ use crate::catalog::{self, CHUNKS, MANIFESTS, ensure_topic};
 use crate::cluster::SILENT_MAX;
 use crate::model::format::{self, Format};
 use crate::model::json;
-use crate::model::names::{ClusterName, TopicName};
+use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::units::Timestamp;
-use crate::ports::{BulkWriter, Log, LogError, LogRecord, PartitionWrite};
+use crate::ports::{BulkWriter, GroupOffset, Log, LogError, LogRecord, PartitionWrite};
 use crate::positions::{self, StartEntry};
 
 /// Longest time of the transaction by default (`--time-max`): Kafka's default of `transaction.max.timeout.ms`.
@@ -66,7 +67,7 @@ pub fn restore(
     check_no_hosts(log, cluster, options.watch)?;
     let sizes = log.sizes(&survey.topics())?;
     let Plan { fates, given } = plan(log, cluster, &survey, &sizes, options.offsets)?;
-    let count = given.iter().map(|(_, offsets)| offsets.len() as u64).sum();
+    let count = given.values().map(|offsets| offsets.len() as u64).sum();
     let completed = survey.completed_starts();
     if !completed.is_empty() {
         *survey.records.entry(ControlTopic::Positions.name()).or_default() += completed.len() as u64;
@@ -88,10 +89,11 @@ pub fn restore(
     check_empty(log, cluster)?;
     file.rewind().map_err(failed)?;
     let base = log.high_watermark(&ControlTopic::Modules.topic(cluster), CHUNKS)?;
-    let mut copy = Copy { writer: &mut *writer, cluster, survey: &survey, sizes: &sizes, options, base, part: None };
+    let mut copy =
+        Copy { writer: &mut *writer, cluster, survey: &survey, sizes: &sizes, given: &given, options, base, part: None };
     copy.run(BackupReader::new(BufReader::new(&file))?.0)?;
-    for (group, offsets) in &given {
-        writer.write_offsets(group, offsets)?;
+    for (id, offsets) in &given {
+        writer.write_offsets(&id.group(cluster), offsets)?;
     }
     writer.commit()?;
     Ok(summary)
@@ -120,6 +122,7 @@ struct Copy<'a> {
     cluster: &'a ClusterName,
     survey: &'a Survey,
     sizes: &'a Sizes,
+    given: &'a BTreeMap<TransformId, Vec<GroupOffset>>,
     options: &'a RestoreOptions,
     /// The offset of the first chunk that is written.
     base: i64,
@@ -140,7 +143,7 @@ impl Copy<'_> {
         }
         // Behind the file's own, so each is the newest of its transform.
         for (id, start) in self.survey.completed_starts() {
-            let adapted = adapt(&start, self.sizes, self.options.offsets);
+            let adapted = adapt(&start, self.sizes, self.given.contains_key(&id));
             self.add(ControlTopic::Positions.topic(self.cluster), 0, positions::encode(&id, &adapted, now))?;
         }
         self.send()?;
@@ -173,8 +176,8 @@ impl Copy<'_> {
 
     fn start(&self, record: &LogRecord) -> Option<Vec<u8>> {
         match positions::read(record) {
-            Ok((_, Some(StartEntry::Readable(start)))) => {
-                let adapted = adapt(&start, self.sizes, self.options.offsets);
+            Ok((id, Some(StartEntry::Readable(start)))) => {
+                let adapted = adapt(&start, self.sizes, self.given.contains_key(&id));
                 (adapted != start).then(|| positions::value(&adapted))
             }
             _ => None,

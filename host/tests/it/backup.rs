@@ -304,6 +304,42 @@ fn offsets_of_the_backup_are_checked_before_they_are_taken_over() {
 }
 
 #[test]
+fn a_changelog_is_another_topic_unless_offsets_are_taken_over() {
+    let source = Bench::with_cluster();
+    let changelog: TopicName = "_sandbar.c.state.shop.sums.sums".parse().expect("valid");
+    let input: TopicName = "in".parse().expect("valid");
+    let create = |bench: &Bench| {
+        let topic = NewTopic { name: changelog.clone(), partitions: 2, compacted: true, retention: None };
+        bench.log.create_topic(&topic).expect("made");
+    };
+    let begin = |bench: &Bench| {
+        let positions = Positions::open(bench.log.clone(), &cluster()).expect("opens");
+        let topics = std::slice::from_ref(&input);
+        let changelogs = std::slice::from_ref(&changelog);
+        let inputs = Inputs { id: &id(), group: GROUP, topics, changelogs, start: &Start::Earliest };
+        positions.begin(inputs, &|| Ok(true)).map_err(|error| error.code())
+    };
+    create(&source);
+    begin(&source).expect("begins");
+    let path = source.backup();
+    // Another Kafka, or this one with a group that has offsets: nobody has looked at the changelog.
+    let cases = [(30, true, Offsets::Group), (30, false, Offsets::Strict), (0, true, Offsets::Backup)];
+    for (topics_before, has_offsets, offsets) in cases {
+        let target = Bench::new(topics_before);
+        create(&target);
+        if has_offsets {
+            target.commit(&[(0, 7), (1, 3)], "");
+        }
+        target.restore(&path, offsets).expect("restores");
+        assert_eq!(begin(&target).err(), Some(Code::StateLost), "{offsets:?}");
+    }
+    let target = Bench::new(30);
+    create(&target);
+    assert_eq!(target.restore(&path, Offsets::Backup).expect("restores"), [TransformFate::TakesOver]);
+    begin(&target).expect("it was looked at");
+}
+
+#[test]
 fn a_file_that_is_not_whole_changes_nothing() {
     let source = Bench::with_cluster();
     let whole = std::fs::read(source.backup()).expect("there");
