@@ -78,6 +78,7 @@ fn hostile() -> Vec<Line> {
         group: "g\n{\"sha256\":".into(),
         transform: "a/b".into(),
         revision: u64::MAX,
+        resets: 3,
         inputs: BTreeMap::new(),
         changelogs: BTreeMap::new(),
         outputs: Vec::new(),

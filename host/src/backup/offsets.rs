@@ -107,8 +107,12 @@ fn taken_over(log: &dyn Log, line: &GroupLine, sizes: &Sizes) -> Result<Vec<Grou
             let reason = format!("offset {offset} is outside of {topic}/{partition}, which has {first} to {end}");
             return Err(refused(reason));
         }
-        let progress = Progress::parse(metadata, *offset).unwrap_or_default();
-        for (store, reached) in &progress.changelogs {
+        let progress = Progress::parse(metadata, *offset).map_err(|error| {
+            refused(format!("the metadata of its offset for {topic}/{partition} cannot be read: {error}"))
+        })?;
+        // An offset from before the last reset is about changelogs that are given up.
+        let changelogs = progress.changelogs.iter().filter(|_| progress.resets == line.resets);
+        for (store, reached) in changelogs {
             let Some(changelog) = line.changelogs.get(store) else { continue };
             let is_there = sizes.get(changelog).is_some_and(|size| (0..size.partitions).contains(partition));
             let end = if is_there { log.high_watermark(changelog, *partition)? } else { 0 };

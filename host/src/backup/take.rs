@@ -123,6 +123,7 @@ fn group(log: &dyn Log, cluster: &ClusterName, deployment: &Deployment, spec: &S
         group,
         transform: deployment.id.to_string(),
         revision: deployment.revision,
+        resets: deployment.asked.resets,
         inputs: sizes.into_iter().map(|(topic, size)| (topic, Input { id: size.id, partitions: size.partitions })).collect(),
         changelogs: stores.zip(changelogs).collect::<BTreeMap<_, _>>(),
         outputs: spec.written_topics().cloned().collect(),

@@ -301,6 +301,15 @@ fn offsets_of_the_backup_are_checked_before_they_are_taken_over() {
     // The store's changelog is not there, so it was not copied.
     source.commit(&[(0, 7)], r#"{"revision":2,"since":1,"changelogs":{"sums":4}}"#);
     Bench::new(3).assert_refused(&source.backup(), Offsets::Backup, Code::RestoreOffsets);
+    // Nobody can tell how far the changelog reached.
+    for unreadable in ["by hand", r#"{"version":2}"#] {
+        source.commit(&[(0, 7)], unreadable);
+        Bench::new(3).assert_refused(&source.backup(), Offsets::Backup, Code::RestoreOffsets);
+    }
+    // The changelog of a state that was given up since is not asked for.
+    source.commit(&[(0, 7)], r#"{"revision":2,"since":1,"changelogs":{"sums":4},"resets":1}"#);
+    let target = Bench::new(3);
+    assert_eq!(target.restore(&source.backup(), Offsets::Backup).expect("restores"), [TransformFate::TakesOver]);
 }
 
 #[test]
