@@ -79,14 +79,15 @@ pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) ->
     Ok(summary)
 }
 
-/// All partitions with their ends. A topic that is missing is none that is empty: a host makes all of them.
+/// All partitions with their ends. A topic that is missing is none that is empty: the first host of this version makes all of
+/// them.
 fn sources(log: &dyn Log, cluster: &ClusterName) -> Result<Vec<Source>, BackupError> {
     let mut sources = Vec::new();
     for of in ControlTopic::ALL {
         let topic = of.topic(cluster);
         let bounds = match log.bounds(&topic) {
             Err(LogError::NoTopic(_)) => {
-                let problem = "does not exist, so there is nothing to back up".to_owned();
+                let problem = "does not exist: the first host of this version creates it, or somebody deleted it".to_owned();
                 return Err(CatalogError::Topic { topic, problem }.into());
             }
             bounds => bounds?,
