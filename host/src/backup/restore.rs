@@ -17,7 +17,7 @@ use super::topics::ControlTopic;
 use crate::audit::AUDIT_RETENTION;
 use crate::catalog::manifests::Manifest;
 use crate::catalog::{self, CHUNKS, MANIFESTS, ensure_topic};
-use crate::cluster::SILENT_MAX;
+use crate::cluster::OLDER_SILENT_MAX;
 use crate::model::format::{self, Format};
 use crate::model::json;
 use crate::model::names::{ClusterName, TopicName, TransformId};
@@ -40,13 +40,14 @@ pub struct RestoreOptions {
     pub without_tokens: bool,
     /// Longest time of the transaction.
     pub time_max: Duration,
-    /// Time for which hosts are listened for.
+    /// Time for which hosts are listened for: longer than a host of any version is silent.
     pub watch: Duration,
 }
 
 impl Default for RestoreOptions {
     fn default() -> Self {
-        Self { offsets: Offsets::Strict, dry_run: false, without_tokens: false, time_max: TIME_MAX, watch: SILENT_MAX }
+        let watch = OLDER_SILENT_MAX;
+        Self { offsets: Offsets::Strict, dry_run: false, without_tokens: false, time_max: TIME_MAX, watch }
     }
 }
 
