@@ -10,7 +10,7 @@ use super::survey::Survey;
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::revision::Progress;
 use crate::ports::{GroupOffset, Log, TopicSize};
-use crate::positions::StartEntry;
+use crate::positions::{InputStart, StartEntry};
 
 /// The topics that there are now, by name.
 pub type Sizes = BTreeMap<TopicName, TopicSize>;
@@ -72,15 +72,16 @@ impl Plan {
         };
         // Topics that were inputs once are no part of what is told.
         for topic in line.into_iter().flat_map(|line| line.inputs.keys()) {
-            let is_of = |offset: &GroupOffset| offset.topic == *topic;
             let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
-            let fate = match () {
-                () if is_unreadable => TransformFate::Unreadable,
-                () if !sizes.contains_key(topic) => TransformFate::NoTopic,
-                () if has.iter().any(is_of) => TransformFate::GoesOn,
-                () if given.iter().any(is_of) => TransformFate::TakesOver,
-                () if begun.contains_key(topic) => TransformFate::Waits,
-                () => TransformFate::Begins,
+            let fate = match sizes.get(topic) {
+                _ if is_unreadable => TransformFate::Unreadable,
+                None => TransformFate::NoTopic,
+                Some(size) => {
+                    let of_topic = |offsets: &[GroupOffset]| -> BTreeSet<i32> {
+                        offsets.iter().filter(|offset| offset.topic == *topic).map(|offset| offset.partition).collect()
+                    };
+                    fate(begun.get(topic), size, &of_topic(&has), &of_topic(&given))
+                }
             };
             self.fates.push(InputFate { transform: id.to_string(), topic: topic.clone(), fate });
         }
@@ -88,6 +89,25 @@ impl Plan {
             self.given.insert(id.clone(), given);
         }
         Ok(())
+    }
+}
+
+/// The fate of an input that exists, by its partitions with offsets: those that the group has, and those that it is given.
+fn fate(begun: Option<&InputStart>, size: &TopicSize, has: &BTreeSet<i32>, given: &BTreeSet<i32>) -> TransformFate {
+    let Some(last) = has.iter().chain(given).max() else {
+        return if begun.is_some() { TransformFate::Waits } else { TransformFate::Begins };
+    };
+    // A host takes up to the last one with an offset for begun, where nobody recorded more. All partitions of another topic are.
+    let recorded = match begun {
+        Some(input) if !is_same(&input.id, size) => size.partitions,
+        Some(input) => input.partitions.min(size.partitions),
+        None => last.saturating_add(1).min(size.partitions),
+    };
+    let has_offset = |partition: &i32| has.contains(partition) || given.contains(partition);
+    match () {
+        () if !(0..recorded).all(|partition| has_offset(&partition)) => TransformFate::Partly,
+        () if has.is_empty() => TransformFate::TakesOver,
+        () => TransformFate::GoesOn,
     }
 }
 
@@ -126,4 +146,39 @@ fn taken_over(log: &dyn Log, line: &GroupLine, sizes: &Sizes) -> Result<Vec<Grou
         given.push(GroupOffset { topic: topic.clone(), partition: *partition, next_offset: *offset, metadata });
     }
     Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `begun`: id and number of partitions. The topic is `a`, with three.
+    #[track_caller]
+    fn check(begun: Option<(&str, i32)>, has: &[i32], given: &[i32], expected: TransformFate) {
+        let input = begun.map(|(id, partitions)| InputStart { id: id.to_owned(), partitions });
+        let size = TopicSize { id: "a".to_owned(), partitions: 3 };
+        let set = |partitions: &[i32]| partitions.iter().copied().collect();
+        assert_eq!(fate(input.as_ref(), &size, &set(has), &set(given)), expected);
+    }
+
+    #[test]
+    fn a_partition_without_an_offset_is_told() {
+        use TransformFate::{Begins, GoesOn, Partly, TakesOver, Waits};
+        check(None, &[], &[], Begins);
+        check(None, &[0, 1, 2], &[], GoesOn);
+        check(None, &[1], &[], Partly);
+        // Above the last one a host begins.
+        check(None, &[0], &[], GoesOn);
+        check(Some(("a", 3)), &[], &[], Waits);
+        check(Some(("a", 3)), &[0, 1, 2], &[], GoesOn);
+        check(Some(("a", 3)), &[0, 2], &[], Partly);
+        check(Some(("a", 3)), &[], &[0, 1, 2], TakesOver);
+        check(Some(("a", 3)), &[], &[1], Partly);
+        // It has grown, or its record is of one that had more.
+        check(Some(("a", 2)), &[0, 1], &[], GoesOn);
+        check(Some(("a", 5)), &[0, 1, 2], &[], GoesOn);
+        // Each partition of another topic has begun.
+        check(Some(("b", 2)), &[0, 1], &[], Partly);
+        check(Some(("b", 2)), &[], &[0, 1, 2], TakesOver);
+    }
 }

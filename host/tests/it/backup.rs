@@ -245,8 +245,11 @@ fn an_input_that_is_another_topic_begins_nowhere_by_itself() {
     target.commit(&[(0, 5)], "");
     target.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
     target.assert_refused(&path, Offsets::Backup, Code::RestoreOffsets);
-    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::GoesOn]);
+    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::Partly]);
     assert_eq!(target.committed(), [(0, 5)]);
+    let target = Bench::new(3);
+    target.commit(&[(0, 5), (1, 0)], "");
+    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::GoesOn]);
 }
 
 #[test]
