@@ -192,7 +192,7 @@ impl Copy<'_> {
         }
         let empty = || (PartitionWrite { topic, partition, records: Vec::new() }, 0);
         let (part, bytes) = self.part.get_or_insert_with(empty);
-        *bytes += record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
+        *bytes += record_bytes(&record);
         part.records.push(record);
         let is_full = *bytes >= PART_BYTES_MAX || part.records.len() >= PART_RECORDS_MAX;
         if is_full { self.send() } else { Ok(()) }
@@ -203,5 +203,23 @@ impl Copy<'_> {
             Some((part, _)) => Ok(self.writer.write(part)?),
             None => Ok(()),
         }
+    }
+}
+
+fn record_bytes(record: &LogRecord) -> usize {
+    let bytes = |field: &Option<Vec<u8>>| field.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + bytes(value));
+    bytes(&record.key) + bytes(&record.value) + headers.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_count_as_the_value_does() {
+        let headers = vec![("four".to_owned(), Some(vec![0; 5])), (String::new(), None)];
+        let record = LogRecord { offset: 0, timestamp: 0, key: Some(vec![0]), value: Some(vec![0; 2]), headers };
+        assert_eq!(record_bytes(&record), 1 + 2 + 4 + 5);
     }
 }
