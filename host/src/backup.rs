@@ -13,6 +13,7 @@
 //! 7. An input with the id that the start record names goes on at its group's offset: nothing is lost, nothing comes twice.
 //! 8. Any other topic of that name gets no place by itself: its partitions wait for an offset (E224). An offset that its group
 //!    has already is refused (E237), unless the operator says where offsets come from ([`Offsets`]).
+//!    A transform with offsets in the file has begun its inputs, also if it has no start record: it gets one then.
 //! 9. Offsets of the file are only for groups without any, and only if topic and changelogs hold them.
 //! 10. Memory is bounded by a page of records and by the parts of the catalog that every host holds too.
 

@@ -33,5 +33,5 @@ pub use members::Members;
 pub use publisher::Publisher;
 pub use sample::SampleValue;
 pub use tail_subscriptions::{TailSubscription, TailSubscriptions};
-pub use times::{HOST_RETENTION, SILENT_MAX};
+pub use times::{HOST_RETENTION, OLDER_SILENT_MAX, SILENT_MAX};
 pub use view::Cluster;

@@ -35,7 +35,7 @@ use record::StartRecords;
 
 pub use error::PositionsError;
 pub use keep_alive::{KEEP_ALIVE_INTERVAL, keep_groups_for_ever};
-pub use record::{InputStart, StartEntry, StartRecord, read, value};
+pub use record::{InputStart, StartEntry, StartRecord, encode, read, value};
 
 /// Longest time to read the records to their end.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(15);

@@ -17,6 +17,9 @@ pub enum BackupError {
     File { path: PathBuf, error: std::io::Error },
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    /// The cluster has a record that no backup can have.
+    #[error("{0}")]
+    TooLarge(String),
     /// The file is not as `sandbar backup` wrote it.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
@@ -46,7 +49,7 @@ impl BackupError {
             Self::Log(LogError::Full(_)) => Code::LogFull,
             Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Topic(error) => error.code(),
-            Self::File { .. } | Self::Exists(_) => return None,
+            Self::File { .. } | Self::Exists(_) | Self::TooLarge(_) => return None,
             Self::Damaged(_) => Code::BackupDamaged,
             Self::Unfit(_) => Code::BackupUnfit,
             Self::NotEmpty(_) => Code::RestoreNotEmpty,
@@ -64,6 +67,7 @@ impl BackupError {
             }
             Self::Topic(_) => Some("correct --cluster, or the topic as docs/errors/E210.md shows"),
             Self::Exists(_) => Some("choose another name, or replace it with --force"),
+            Self::TooLarge(_) => Some("no host writes a record as large: look who did, and write a tombstone under its key"),
             Self::Unknown(_) => Some("look with `sandbar restore --dry-run`: E114 says that it is there, as a whole"),
             error => error.code().map(Code::hint),
         }

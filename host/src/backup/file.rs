@@ -46,9 +46,21 @@ struct RecordLine {
     record: RecordOut,
 }
 
+/// A failed write of a backup.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A reader would refuse it.
+    #[error("{place} takes a line of {bytes} bytes, and a backup has no line above {bytes_max}")]
+    LongLine { place: String, bytes: u64, bytes_max: u64 },
+}
+
 /// Writes a backup.
 pub struct BackupWriter<W: Write> {
     out: W,
+    /// [`LINE_BYTES_MAX`], with the line break.
+    line_bytes_max: u64,
     digest: Sha256,
     lines: u64,
 }
@@ -66,18 +78,23 @@ pub struct BackupReader<R: BufRead> {
 
 impl<W: Write> BackupWriter<W> {
     pub fn new(out: W, header: &Header) -> std::io::Result<Self> {
-        let mut writer = Self { out, digest: Sha256::new(), lines: 0 };
+        let mut writer = Self { out, line_bytes_max: LINE_BYTES_MAX, digest: Sha256::new(), lines: 0 };
         writer.line(&format::encode(Format::Backup, header))?;
         Ok(writer)
     }
 
-    pub fn record(&mut self, topic: ControlTopic, partition: i32, record: LogRecord) -> std::io::Result<()> {
+    pub fn record(&mut self, topic: ControlTopic, partition: i32, record: LogRecord) -> Result<(), WriteError> {
+        let offset = record.offset;
         let line = RecordLine { topic, record: RecordOut::of(partition, record, Form::Text) };
-        self.line(&serde_json::to_vec(&line).expect("a record is plain data"))
+        let line = serde_json::to_vec(&line).expect("a record is plain data");
+        self.check(&line, || format!("the record of {} in partition {partition} at offset {offset}", topic.name()))?;
+        Ok(self.line(&line)?)
     }
 
-    pub fn group(&mut self, group: &GroupLine) -> std::io::Result<()> {
-        self.line(&serde_json::to_vec(group).expect("offsets are plain data"))
+    pub fn group(&mut self, group: &GroupLine) -> Result<(), WriteError> {
+        let line = serde_json::to_vec(group).expect("offsets are plain data");
+        self.check(&line, || format!("group {}", group.group))?;
+        Ok(self.line(&line)?)
     }
 
     /// Writes the last line. Returns the file.
@@ -86,6 +103,14 @@ impl<W: Write> BackupWriter<W> {
         self.line(&serde_json::to_vec(&end).expect("plain data"))?;
         self.out.flush()?;
         Ok(self.out)
+    }
+
+    fn check(&self, line: &[u8], place: impl FnOnce() -> String) -> Result<(), WriteError> {
+        let bytes = line.len() as u64 + 1;
+        if bytes <= self.line_bytes_max {
+            return Ok(());
+        }
+        Err(WriteError::LongLine { place: place(), bytes, bytes_max: self.line_bytes_max })
     }
 
     fn line(&mut self, line: &[u8]) -> std::io::Result<()> {

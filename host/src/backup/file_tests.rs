@@ -20,7 +20,7 @@ fn written(lines: &[Line]) -> Vec<u8> {
             Line::Record { topic, partition, record } => writer.record(*topic, *partition, record.clone()),
             Line::Group(group) => writer.group(group),
         }
-        .expect("memory");
+        .expect("short lines");
     }
     writer.finish().expect("memory")
 }
@@ -78,6 +78,7 @@ fn hostile() -> Vec<Line> {
         group: "g\n{\"sha256\":".into(),
         transform: "a/b".into(),
         revision: u64::MAX,
+        resets: 3,
         inputs: BTreeMap::new(),
         changelogs: BTreeMap::new(),
         outputs: Vec::new(),
@@ -124,6 +125,31 @@ fn a_bit_that_is_flipped_anywhere_is_found() {
         // A version may become a higher one, and is refused as such.
         assert!(matches!(found, Err(BackupError::Damaged(_) | BackupError::Unfit(_))), "bit {bit}");
     }
+}
+
+#[test]
+fn a_line_that_no_reader_takes_is_not_written() {
+    let lines = hostile();
+    let [Line::Record { topic, partition, record }, .., Line::Group(group)] = &lines[..] else { panic!("both kinds") };
+    let mut writer = BackupWriter::new(Vec::new(), &header()).expect("memory");
+    let before = writer.out.len();
+    writer.record(*topic, *partition, record.clone()).expect("short");
+    let bytes = writer.out.len() - before;
+    let mut check = |bytes_max: usize, fits: bool| {
+        writer.line_bytes_max = bytes_max as u64;
+        let before = writer.out.len();
+        let found = writer.record(*topic, *partition, record.clone());
+        match found {
+            Ok(()) => assert!(fits),
+            Err(error) => {
+                assert!(!fits && error.to_string().contains("deployments in partition 1 at offset 0"), "{error}");
+                assert_eq!(writer.out.len(), before);
+            }
+        }
+    };
+    check(bytes, true);
+    check(bytes - 1, false);
+    assert!(matches!(writer.group(group), Err(WriteError::LongLine { .. })));
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct GroupLine {
     /// `team/name`.
     pub transform: String,
     pub revision: u64,
+    /// Resets of its state: `changelogs` is about the stores since the last of them.
+    #[serde(default)]
+    pub resets: u64,
     pub inputs: BTreeMap<TopicName, Input>,
     /// The changelog topic of each store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -10,14 +10,15 @@ use super::survey::Survey;
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::revision::Progress;
 use crate::ports::{GroupOffset, Log, TopicSize};
+use crate::positions::{InputStart, StartEntry};
 
 /// The topics that there are now, by name.
 pub type Sizes = BTreeMap<TopicName, TopicSize>;
 
-/// The fate of each input, and the offsets that groups are given.
+/// The fate of each input, and the offsets that the groups of transforms are given.
 pub struct Plan {
     pub fates: Vec<InputFate>,
-    pub given: Vec<(String, Vec<GroupOffset>)>,
+    pub given: BTreeMap<TransformId, Vec<GroupOffset>>,
 }
 
 /// Plans all transforms. Refuses a group with members, an offset that may be about another topic, and an offset of the file
@@ -29,7 +30,7 @@ pub fn plan(
     sizes: &Sizes,
     offsets: Offsets,
 ) -> Result<Plan, BackupError> {
-    let mut plan = Plan { fates: Vec::new(), given: Vec::new() };
+    let mut plan = Plan { fates: Vec::new(), given: BTreeMap::new() };
     let ids: BTreeSet<&TransformId> = survey.starts.keys().chain(survey.groups.keys()).collect();
     for id in ids {
         plan.add(log, cluster, (id, survey), sizes, offsets)?;
@@ -51,14 +52,13 @@ impl Plan {
         if members > 0 {
             return Err(BackupError::InUse(format!("group {group} has {members} members")));
         }
-        let start = survey.starts.get(id);
         let line = survey.groups.get(id);
-        let begun = start.into_iter().flat_map(|record| &record.inputs);
+        let begun = survey.begun(id);
         let read = line.into_iter().flat_map(|line| line.inputs.keys());
-        let topics: BTreeSet<&TopicName> = begun.clone().map(|(topic, _)| topic).chain(read).collect();
+        let topics: BTreeSet<&TopicName> = begun.keys().chain(read).collect();
         let there: Vec<TopicName> = topics.into_iter().filter(|topic| sizes.contains_key(*topic)).cloned().collect();
         let has = if there.is_empty() { Vec::new() } else { log.group_offsets(&group, &there)? };
-        let other = begun.filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
+        let other = begun.iter().filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
         for (topic, _) in other {
             if offsets != Offsets::Group && has.iter().any(|offset| offset.topic == *topic) {
                 let message =
@@ -72,21 +72,42 @@ impl Plan {
         };
         // Topics that were inputs once are no part of what is told.
         for topic in line.into_iter().flat_map(|line| line.inputs.keys()) {
-            let is_of = |offset: &GroupOffset| offset.topic == *topic;
-            let has_begun = start.is_some_and(|record| record.inputs.contains_key(topic));
-            let fate = match () {
-                () if !sizes.contains_key(topic) => TransformFate::NoTopic,
-                () if has.iter().any(is_of) => TransformFate::GoesOn,
-                () if given.iter().any(is_of) => TransformFate::TakesOver,
-                () if has_begun => TransformFate::Waits,
-                () => TransformFate::Begins,
+            let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
+            let fate = match sizes.get(topic) {
+                _ if is_unreadable => TransformFate::Unreadable,
+                None => TransformFate::NoTopic,
+                Some(size) => {
+                    let of_topic = |offsets: &[GroupOffset]| -> BTreeSet<i32> {
+                        offsets.iter().filter(|offset| offset.topic == *topic).map(|offset| offset.partition).collect()
+                    };
+                    fate(begun.get(topic), size, &of_topic(&has), &of_topic(&given))
+                }
             };
             self.fates.push(InputFate { transform: id.to_string(), topic: topic.clone(), fate });
         }
         if !given.is_empty() {
-            self.given.push((group, given));
+            self.given.insert(id.clone(), given);
         }
         Ok(())
+    }
+}
+
+/// The fate of an input that exists, by its partitions with offsets: those that the group has, and those that it is given.
+fn fate(begun: Option<&InputStart>, size: &TopicSize, has: &BTreeSet<i32>, given: &BTreeSet<i32>) -> TransformFate {
+    let Some(last) = has.iter().chain(given).max() else {
+        return if begun.is_some() { TransformFate::Waits } else { TransformFate::Begins };
+    };
+    // A host takes up to the last one with an offset for begun, where nobody recorded more. All partitions of another topic are.
+    let recorded = match begun {
+        Some(input) if !is_same(&input.id, size) => size.partitions,
+        Some(input) => input.partitions.min(size.partitions),
+        None => last.saturating_add(1).min(size.partitions),
+    };
+    let has_offset = |partition: &i32| has.contains(partition) || given.contains(partition);
+    match () {
+        () if !(0..recorded).all(|partition| has_offset(&partition)) => TransformFate::Partly,
+        () if has.is_empty() => TransformFate::TakesOver,
+        () => TransformFate::GoesOn,
     }
 }
 
@@ -106,8 +127,12 @@ fn taken_over(log: &dyn Log, line: &GroupLine, sizes: &Sizes) -> Result<Vec<Grou
             let reason = format!("offset {offset} is outside of {topic}/{partition}, which has {first} to {end}");
             return Err(refused(reason));
         }
-        let progress = Progress::parse(metadata, *offset).unwrap_or_default();
-        for (store, reached) in &progress.changelogs {
+        let progress = Progress::parse(metadata, *offset).map_err(|error| {
+            refused(format!("the metadata of its offset for {topic}/{partition} cannot be read: {error}"))
+        })?;
+        // An offset from before the last reset is about changelogs that are given up.
+        let changelogs = progress.changelogs.iter().filter(|_| progress.resets == line.resets);
+        for (store, reached) in changelogs {
             let Some(changelog) = line.changelogs.get(store) else { continue };
             let is_there = sizes.get(changelog).is_some_and(|size| (0..size.partitions).contains(partition));
             let end = if is_there { log.high_watermark(changelog, *partition)? } else { 0 };
@@ -121,4 +146,39 @@ fn taken_over(log: &dyn Log, line: &GroupLine, sizes: &Sizes) -> Result<Vec<Grou
         given.push(GroupOffset { topic: topic.clone(), partition: *partition, next_offset: *offset, metadata });
     }
     Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `begun`: id and number of partitions. The topic is `a`, with three.
+    #[track_caller]
+    fn check(begun: Option<(&str, i32)>, has: &[i32], given: &[i32], expected: TransformFate) {
+        let input = begun.map(|(id, partitions)| InputStart { id: id.to_owned(), partitions });
+        let size = TopicSize { id: "a".to_owned(), partitions: 3 };
+        let set = |partitions: &[i32]| partitions.iter().copied().collect();
+        assert_eq!(fate(input.as_ref(), &size, &set(has), &set(given)), expected);
+    }
+
+    #[test]
+    fn a_partition_without_an_offset_is_told() {
+        use TransformFate::{Begins, GoesOn, Partly, TakesOver, Waits};
+        check(None, &[], &[], Begins);
+        check(None, &[0, 1, 2], &[], GoesOn);
+        check(None, &[1], &[], Partly);
+        // Above the last one a host begins.
+        check(None, &[0], &[], GoesOn);
+        check(Some(("a", 3)), &[], &[], Waits);
+        check(Some(("a", 3)), &[0, 1, 2], &[], GoesOn);
+        check(Some(("a", 3)), &[0, 2], &[], Partly);
+        check(Some(("a", 3)), &[], &[0, 1, 2], TakesOver);
+        check(Some(("a", 3)), &[], &[1], Partly);
+        // It has grown, or its record is of one that had more.
+        check(Some(("a", 2)), &[0, 1], &[], GoesOn);
+        check(Some(("a", 5)), &[0, 1, 2], &[], GoesOn);
+        // Each partition of another topic has begun.
+        check(Some(("b", 2)), &[0, 1], &[], Partly);
+        check(Some(("b", 2)), &[], &[0, 1, 2], TakesOver);
+    }
 }

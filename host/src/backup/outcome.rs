@@ -45,10 +45,14 @@ pub enum TransformFate {
     GoesOn,
     /// At the offsets of the backup.
     TakesOver,
+    /// At the offsets that there are. Partitions that have begun and have none wait for one (E224).
+    Partly,
     /// It had not begun: at the `start` of its spec.
     Begins,
     /// It has no offset, and waits for one (E224).
     Waits,
+    /// It has a start record that this program cannot read: no host that cannot either begins it (E210).
+    Unreadable,
     /// The topic does not exist (E207).
     NoTopic,
 }

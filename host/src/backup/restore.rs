@@ -1,5 +1,6 @@
 //! Restores a backup: the checks, then one transaction.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::path::Path;
@@ -16,12 +17,12 @@ use super::topics::ControlTopic;
 use crate::audit::AUDIT_RETENTION;
 use crate::catalog::manifests::Manifest;
 use crate::catalog::{self, CHUNKS, MANIFESTS, ensure_topic};
-use crate::cluster::SILENT_MAX;
+use crate::cluster::OLDER_SILENT_MAX;
 use crate::model::format::{self, Format};
 use crate::model::json;
-use crate::model::names::{ClusterName, TopicName};
+use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::model::units::Timestamp;
-use crate::ports::{BulkWriter, Log, LogError, LogRecord, PartitionWrite};
+use crate::ports::{BulkWriter, GroupOffset, Log, LogError, LogRecord, PartitionWrite};
 use crate::positions::{self, StartEntry};
 
 /// Longest time of the transaction by default (`--time-max`): Kafka's default of `transaction.max.timeout.ms`.
@@ -39,13 +40,14 @@ pub struct RestoreOptions {
     pub without_tokens: bool,
     /// Longest time of the transaction.
     pub time_max: Duration,
-    /// Time for which hosts are listened for.
+    /// Time for which hosts are listened for: longer than a host of any version is silent.
     pub watch: Duration,
 }
 
 impl Default for RestoreOptions {
     fn default() -> Self {
-        Self { offsets: Offsets::Strict, dry_run: false, without_tokens: false, time_max: TIME_MAX, watch: SILENT_MAX }
+        let watch = OLDER_SILENT_MAX;
+        Self { offsets: Offsets::Strict, dry_run: false, without_tokens: false, time_max: TIME_MAX, watch }
     }
 }
 
@@ -66,7 +68,11 @@ pub fn restore(
     check_no_hosts(log, cluster, options.watch)?;
     let sizes = log.sizes(&survey.topics())?;
     let Plan { fates, given } = plan(log, cluster, &survey, &sizes, options.offsets)?;
-    let count = given.iter().map(|(_, offsets)| offsets.len() as u64).sum();
+    let count = given.values().map(|offsets| offsets.len() as u64).sum();
+    let completed = survey.completed_starts();
+    if !completed.is_empty() {
+        *survey.records.entry(ControlTopic::Positions.name()).or_default() += completed.len() as u64;
+    }
     let outputs = survey.groups.values().flat_map(|line| &line.outputs);
     let summary = RestoreSummary {
         dry_run: options.dry_run,
@@ -84,10 +90,11 @@ pub fn restore(
     check_empty(log, cluster)?;
     file.rewind().map_err(failed)?;
     let base = log.high_watermark(&ControlTopic::Modules.topic(cluster), CHUNKS)?;
-    let mut copy = Copy { writer: &mut *writer, cluster, survey: &survey, sizes: &sizes, options, base, part: None };
+    let mut copy =
+        Copy { writer: &mut *writer, cluster, survey: &survey, sizes: &sizes, given: &given, options, base, part: None };
     copy.run(BackupReader::new(BufReader::new(&file))?.0)?;
-    for (group, offsets) in &given {
-        writer.write_offsets(group, offsets)?;
+    for (id, offsets) in &given {
+        writer.write_offsets(&id.group(cluster), offsets)?;
     }
     writer.commit()?;
     Ok(summary)
@@ -116,6 +123,7 @@ struct Copy<'a> {
     cluster: &'a ClusterName,
     survey: &'a Survey,
     sizes: &'a Sizes,
+    given: &'a BTreeMap<TransformId, Vec<GroupOffset>>,
     options: &'a RestoreOptions,
     /// The offset of the first chunk that is written.
     base: i64,
@@ -133,6 +141,11 @@ impl Copy<'_> {
                 let record = self.restored(topic, partition, record, now);
                 self.add(topic.topic(self.cluster), partition, record)?;
             }
+        }
+        // Behind the file's own, so each is the newest of its transform.
+        for (id, start) in self.survey.completed_starts() {
+            let adapted = adapt(&start, self.sizes, self.given.contains_key(&id));
+            self.add(ControlTopic::Positions.topic(self.cluster), 0, positions::encode(&id, &adapted, now))?;
         }
         self.send()?;
         match reader.digest() {
@@ -164,8 +177,8 @@ impl Copy<'_> {
 
     fn start(&self, record: &LogRecord) -> Option<Vec<u8>> {
         match positions::read(record) {
-            Ok((_, Some(StartEntry::Readable(start)))) => {
-                let adapted = adapt(&start, self.sizes, self.options.offsets);
+            Ok((id, Some(StartEntry::Readable(start)))) => {
+                let adapted = adapt(&start, self.sizes, self.given.contains_key(&id));
                 (adapted != start).then(|| positions::value(&adapted))
             }
             _ => None,
@@ -179,7 +192,7 @@ impl Copy<'_> {
         }
         let empty = || (PartitionWrite { topic, partition, records: Vec::new() }, 0);
         let (part, bytes) = self.part.get_or_insert_with(empty);
-        *bytes += record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
+        *bytes += record_bytes(&record);
         part.records.push(record);
         let is_full = *bytes >= PART_BYTES_MAX || part.records.len() >= PART_RECORDS_MAX;
         if is_full { self.send() } else { Ok(()) }
@@ -190,5 +203,23 @@ impl Copy<'_> {
             Some((part, _)) => Ok(self.writer.write(part)?),
             None => Ok(()),
         }
+    }
+}
+
+fn record_bytes(record: &LogRecord) -> usize {
+    let bytes = |field: &Option<Vec<u8>>| field.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + bytes(value));
+    bytes(&record.key) + bytes(&record.value) + headers.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_count_as_the_value_does() {
+        let headers = vec![("four".to_owned(), Some(vec![0; 5])), (String::new(), None)];
+        let record = LogRecord { offset: 0, timestamp: 0, key: Some(vec![0]), value: Some(vec![0; 2]), headers };
+        assert_eq!(record_bytes(&record), 1 + 2 + 4 + 5);
     }
 }

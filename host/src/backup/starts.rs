@@ -7,7 +7,8 @@
 //! | does not exist | has no id, which is filled in when the topic is there |
 //!
 //! A begun partition without an offset waits (E224), so none begins by itself at a place that was another topic's. Changelogs
-//! keep their ids, by which a host finds that one is another topic (E220), unless the operator says that they were copied.
+//! keep their ids, by which a host finds that one is another topic (E220), unless the offsets of the backup are taken over:
+//! then each of them was compared with the progress that was committed with an offset.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,8 @@ pub enum Offsets {
     Backup,
 }
 
-/// Returns the record as it is to be written.
-pub fn adapt(record: &StartRecord, now: &BTreeMap<TopicName, TopicSize>, offsets: Offsets) -> StartRecord {
+/// Returns the record as it is to be written. `takes_over`: its transform goes on at the offsets of the backup.
+pub fn adapt(record: &StartRecord, now: &BTreeMap<TopicName, TopicSize>, takes_over: bool) -> StartRecord {
     let input = |(topic, input): (&TopicName, &InputStart)| {
         let InputStart { id, partitions } = input.clone();
         let adapted = match now.get(topic) {
@@ -38,11 +39,8 @@ pub fn adapt(record: &StartRecord, now: &BTreeMap<TopicName, TopicSize>, offsets
         (topic.clone(), adapted)
     };
     let changelog = |(topic, id): (&TopicName, &String)| {
-        let id = match offsets {
-            Offsets::Strict => id.clone(),
-            Offsets::Group | Offsets::Backup => now.get(topic).map(|size| size.id.clone()).unwrap_or_default(),
-        };
-        (topic.clone(), id)
+        let copied = now.get(topic).filter(|_| takes_over).map(|size| &size.id);
+        (topic.clone(), copied.unwrap_or(id).clone())
     };
     StartRecord {
         inputs: record.inputs.iter().map(input).collect(),
@@ -68,12 +66,11 @@ mod tests {
         let size = |(id, partitions): (&str, i32)| TopicSize { id: id.to_owned(), partitions };
         let now: BTreeMap<TopicName, TopicSize> = now.map(|now| (topic.clone(), size(now))).into_iter().collect();
         let record = StartRecord { inputs, changelogs };
-        for offsets in [Offsets::Strict, Offsets::Group, Offsets::Backup] {
-            let adapted = adapt(&record, &now, offsets);
-            assert_eq!(adapted.inputs[&topic], start(expected), "{offsets:?}");
-            let copied = now.get(&topic).map(|size| size.id.as_str()).unwrap_or_default();
-            let expected = if offsets == Offsets::Strict { before.0 } else { copied };
-            assert_eq!(adapted.changelogs[&topic], expected, "{offsets:?}");
+        for takes_over in [false, true] {
+            let adapted = adapt(&record, &now, takes_over);
+            assert_eq!(adapted.inputs[&topic], start(expected), "{takes_over}");
+            let copied = now.get(&topic).filter(|_| takes_over).map(|size| size.id.as_str());
+            assert_eq!(adapted.changelogs[&topic], copied.unwrap_or(before.0), "{takes_over}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use super::error::BackupError;
 use super::file::{BackupReader, Line};
-use super::header::{GroupLine, Header};
+use super::header::{GroupLine, Header, Input};
 use super::shift::Shift;
 use super::topics::ControlTopic;
 use crate::catalog::{CHUNKS, MANIFESTS};
@@ -13,7 +13,7 @@ use crate::model::format::Format;
 use crate::model::json;
 use crate::model::names::{ClusterName, TopicName, TransformId};
 use crate::ports::LogRecord;
-use crate::positions::{self, StartEntry, StartRecord};
+use crate::positions::{self, InputStart, StartEntry, StartRecord};
 
 /// All that a restore knows of a backup, which is whole.
 pub struct Survey {
@@ -21,8 +21,9 @@ pub struct Survey {
     pub digest: [u8; 32],
     /// Records by topic.
     pub records: BTreeMap<&'static str, u64>,
-    /// The newest start record of each transform.
-    pub starts: BTreeMap<TransformId, StartRecord>,
+    /// The newest start record of each transform. One that nobody can read is written back as it is: no host begins its
+    /// transform.
+    pub starts: BTreeMap<TransformId, StartEntry>,
     pub groups: BTreeMap<TransformId, GroupLine>,
     pub shift: Shift,
 }
@@ -52,10 +53,38 @@ impl Survey {
 
     /// The topics whose ids decide.
     pub fn topics(&self) -> Vec<TopicName> {
-        let of_starts = self.starts.values().flat_map(|record| record.inputs.keys().chain(record.changelogs.keys()));
+        let records = self.starts.values().filter_map(readable);
+        let of_starts = records.flat_map(|record| record.inputs.keys().chain(record.changelogs.keys()));
         let of_groups =
             self.groups.values().flat_map(|line| line.inputs.keys().chain(line.changelogs.values()).chain(&line.outputs));
         of_starts.chain(of_groups).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The inputs that a transform has begun: those of its start record, and those for which its group had offsets. A host of
+    /// version 0.1 wrote no record, and groups are asked after the records were read: a transform may have begun in between.
+    pub fn begun(&self, id: &TransformId) -> BTreeMap<TopicName, InputStart> {
+        let mut begun = self.starts.get(id).and_then(readable).map(|record| record.inputs.clone()).unwrap_or_default();
+        let Some(GroupLine { inputs, offsets, .. }) = self.groups.get(id) else { return begun };
+        let with_offsets = inputs.iter().filter(|(topic, _)| offsets.iter().any(|offset| offset.topic == **topic));
+        for (topic, Input { id, partitions }) in with_offsets {
+            let input = || InputStart { id: id.clone(), partitions: *partitions };
+            begun.entry(topic.clone()).or_insert_with(input);
+        }
+        begun
+    }
+
+    /// The start records of transforms that have begun inputs of which the file's own records do not know.
+    pub fn completed_starts(&self) -> Vec<(TransformId, StartRecord)> {
+        let completed = self.groups.keys().filter_map(|id| {
+            let known = match self.starts.get(id) {
+                Some(StartEntry::Readable(record)) => record.clone(),
+                Some(StartEntry::Unreadable(_)) => return None,
+                None => StartRecord::default(),
+            };
+            let inputs = self.begun(id);
+            (inputs != known.inputs).then(|| (id.clone(), StartRecord { inputs, ..known }))
+        });
+        completed.collect()
     }
 
     fn take(&mut self, line: Line, cluster: &ClusterName) -> Result<(), BackupError> {
@@ -63,6 +92,9 @@ impl Survey {
             Line::Group(line) => {
                 let id = line.transform.parse::<TransformId>();
                 let id = id.map_err(|error| BackupError::damaged(error.to_string()))?;
+                if line.inputs.values().any(|input| input.partitions < 0) {
+                    return Err(BackupError::damaged(format!("an input of {id} has less than no partition")));
+                }
                 self.groups.insert(id, line);
                 return Ok(());
             }
@@ -81,13 +113,20 @@ impl Survey {
         Ok(())
     }
 
-    /// One that nobody can read is written back as it is: no host begins its transform.
+    /// A record that is of no transform has no effect on any.
     fn take_start(&mut self, record: &LogRecord) {
         match positions::read(record) {
-            Ok((id, Some(StartEntry::Readable(start)))) => drop(self.starts.insert(id, start)),
-            Ok((id, Some(StartEntry::Unreadable(_)) | None)) => drop(self.starts.remove(&id)),
+            Ok((id, Some(entry))) => drop(self.starts.insert(id, entry)),
+            Ok((id, None)) => drop(self.starts.remove(&id)),
             Err(_) => {}
         }
+    }
+}
+
+fn readable(entry: &StartEntry) -> Option<&StartRecord> {
+    match entry {
+        StartEntry::Readable(record) => Some(record),
+        StartEntry::Unreadable(_) => None,
     }
 }
 

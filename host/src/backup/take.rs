@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::error::BackupError;
-use super::file::BackupWriter;
+use super::file::{BackupWriter, WriteError};
 use super::header::{GroupLine, Header, Input, Offset};
 use super::outcome::BackupSummary;
 use super::pages::Part;
@@ -33,6 +33,10 @@ struct Source {
 /// Writes a backup of the cluster to `path`. A file that is there is replaced only with `force`.
 pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) -> Result<BackupSummary, BackupError> {
     let failed = |error| BackupError::File { path: path.to_owned(), error };
+    let unwritten = |error| match error {
+        WriteError::Io(error) => failed(error),
+        error @ WriteError::LongLine { .. } => BackupError::TooLarge(error.to_string()),
+    };
     if !force && path.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(path.to_owned()));
     }
@@ -52,7 +56,7 @@ pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) ->
                 let _ = deployments.take(&record);
             }
             *summary.records.entry(of.name()).or_default() += 1;
-            writer.record(*of, *partition, record).map_err(failed).map(|()| true)
+            writer.record(*of, *partition, record).map_err(unwritten).map(|()| true)
         })?;
     }
     for deployment in deployments.values().filter(|it| it.desired != Desired::Deleted) {
@@ -61,7 +65,7 @@ pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) ->
                 let line = group(log, cluster, deployment, &spec)?;
                 summary.offsets += line.offsets.len() as u64;
                 summary.transforms += 1;
-                writer.group(&line).map_err(failed)?;
+                writer.group(&line).map_err(unwritten)?;
             }
             _ => summary.unread.push(deployment.id.to_string()),
         }
@@ -79,14 +83,15 @@ pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) ->
     Ok(summary)
 }
 
-/// All partitions with their ends. A topic that is missing is none that is empty: a host makes all of them.
+/// All partitions with their ends. A topic that is missing is none that is empty: the first host of this version makes all of
+/// them.
 fn sources(log: &dyn Log, cluster: &ClusterName) -> Result<Vec<Source>, BackupError> {
     let mut sources = Vec::new();
     for of in ControlTopic::ALL {
         let topic = of.topic(cluster);
         let bounds = match log.bounds(&topic) {
             Err(LogError::NoTopic(_)) => {
-                let problem = "does not exist, so there is nothing to back up".to_owned();
+                let problem = "does not exist: the first host of this version creates it, or somebody deleted it".to_owned();
                 return Err(CatalogError::Topic { topic, problem }.into());
             }
             bounds => bounds?,
@@ -123,6 +128,7 @@ fn group(log: &dyn Log, cluster: &ClusterName, deployment: &Deployment, spec: &S
         group,
         transform: deployment.id.to_string(),
         revision: deployment.revision,
+        resets: deployment.asked.resets,
         inputs: sizes.into_iter().map(|(topic, size)| (topic, Input { id: size.id, partitions: size.partitions })).collect(),
         changelogs: stores.zip(changelogs).collect::<BTreeMap<_, _>>(),
         outputs: spec.written_topics().cloned().collect(),

@@ -163,7 +163,10 @@ fn told(summary: &RestoreSummary) -> String {
         steps.push("create the topics above that do not exist: their transforms wait for them (E207)");
     }
     steps.push("start the hosts, and look at `sandbar list`");
-    if has(TransformFate::Waits) || has(TransformFate::NoTopic) {
+    if has(TransformFate::Unreadable) {
+        steps.push("for a start record that cannot be read (E210): use the newest version that ran before the backup");
+    }
+    if [TransformFate::Waits, TransformFate::Partly, TransformFate::NoTopic].into_iter().any(has) {
         steps.push("for an input that waits (E224): `sandbar pause`, `sandbar offsets set`, `sandbar resume`");
     }
     for (number, step) in (1..).zip(steps) {
@@ -176,8 +179,10 @@ fn words(fate: TransformFate) -> &'static str {
     match fate {
         TransformFate::GoesOn => "at the offsets of its group",
         TransformFate::TakesOver => "at the offsets of the backup",
+        TransformFate::Partly => "in part: partitions without an offset wait (E224)",
         TransformFate::Begins => "at the start of its spec: it had not begun",
         TransformFate::Waits => "not: it waits for offsets (E224)",
+        TransformFate::Unreadable => "not: its start record cannot be read (E210)",
         TransformFate::NoTopic => "not: there is no such topic (E207)",
     }
 }
@@ -204,13 +209,13 @@ mod tests {
 
     #[test]
     fn each_step_is_a_command() {
-        use TransformFate::{Begins, GoesOn, NoTopic, TakesOver, Waits};
+        use TransformFate::{Begins, GoesOn, NoTopic, Partly, TakesOver, Unreadable, Waits};
         let input = |fate| InputFate { transform: "a/b".into(), topic: "t".parse().expect("valid"), fate };
         let summary = RestoreSummary {
             dry_run: true,
             records: [("tokens", 1)].into(),
             offsets: 0,
-            inputs: [GoesOn, TakesOver, Begins, Waits, NoTopic].map(input).into(),
+            inputs: [GoesOn, TakesOver, Partly, Begins, Waits, Unreadable, NoTopic].map(input).into(),
             missing_outputs: ["out".parse().expect("valid")].into(),
         };
         let told = told(&summary);

@@ -245,8 +245,50 @@ fn an_input_that_is_another_topic_begins_nowhere_by_itself() {
     target.commit(&[(0, 5)], "");
     target.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
     target.assert_refused(&path, Offsets::Backup, Code::RestoreOffsets);
-    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::GoesOn]);
+    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::Partly]);
     assert_eq!(target.committed(), [(0, 5)]);
+    let target = Bench::new(3);
+    target.commit(&[(0, 5), (1, 0)], "");
+    assert_eq!(target.restore(&path, Offsets::Group).expect("restores"), [TransformFate::GoesOn]);
+}
+
+#[test]
+fn a_transform_with_offsets_and_no_start_record_has_begun() {
+    let source = Bench::with_cluster();
+    source.log.append(&control("positions"), Some(0), vec![record(b"shop/sums", None)]).expect("appended");
+    let path = source.backup();
+    let input: TopicName = "in".parse().expect("valid");
+    let topics = std::slice::from_ref(&input);
+    let begin = |target: &Bench| {
+        let positions = Positions::open(target.log.clone(), &cluster()).expect("opens");
+        let inputs = Inputs { id: &id(), group: GROUP, topics, changelogs: &[], start: &Start::Earliest };
+        positions.begin(inputs, &|| Ok(true)).expect("there is nothing to begin")
+    };
+    let elsewhere = Bench::new(3);
+    assert_eq!(elsewhere.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Waits]);
+    begin(&elsewhere);
+    assert_eq!(elsewhere.committed(), []);
+    let elsewhere = Bench::new(3);
+    elsewhere.commit(&[(0, 5)], "");
+    elsewhere.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
+    let same = Bench::new(0);
+    assert_eq!(same.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Waits]);
+    begin(&same);
+    assert_eq!(same.committed(), []);
+}
+
+#[test]
+fn a_start_record_that_nobody_can_read_is_told_and_stays() {
+    let source = Bench::with_cluster();
+    let newer = record(b"shop/sums", Some(br#"{"version":9}"#));
+    source.log.append(&control("positions"), Some(0), vec![newer.clone()]).expect("appended");
+    let path = source.backup();
+    let target = Bench::new(3);
+    assert_eq!(target.restore(&path, Offsets::Strict).expect("restores"), [TransformFate::Unreadable]);
+    assert_eq!(target.records("positions", 0).last(), Some(&newer));
+    let target = Bench::new(3);
+    target.commit(&[(0, 5)], "");
+    target.assert_refused(&path, Offsets::Strict, Code::RestoreOffsets);
 }
 
 #[test]
@@ -262,6 +304,51 @@ fn offsets_of_the_backup_are_checked_before_they_are_taken_over() {
     // The store's changelog is not there, so it was not copied.
     source.commit(&[(0, 7)], r#"{"revision":2,"since":1,"changelogs":{"sums":4}}"#);
     Bench::new(3).assert_refused(&source.backup(), Offsets::Backup, Code::RestoreOffsets);
+    // Nobody can tell how far the changelog reached.
+    for unreadable in ["by hand", r#"{"version":2}"#] {
+        source.commit(&[(0, 7)], unreadable);
+        Bench::new(3).assert_refused(&source.backup(), Offsets::Backup, Code::RestoreOffsets);
+    }
+    // The changelog of a state that was given up since is not asked for.
+    source.commit(&[(0, 7)], r#"{"revision":2,"since":1,"changelogs":{"sums":4},"resets":1}"#);
+    let target = Bench::new(3);
+    assert_eq!(target.restore(&source.backup(), Offsets::Backup).expect("restores"), [TransformFate::TakesOver]);
+}
+
+#[test]
+fn a_changelog_is_another_topic_unless_offsets_are_taken_over() {
+    let source = Bench::with_cluster();
+    let changelog: TopicName = "_sandbar.c.state.shop.sums.sums".parse().expect("valid");
+    let input: TopicName = "in".parse().expect("valid");
+    let create = |bench: &Bench| {
+        let topic = NewTopic { name: changelog.clone(), partitions: 2, compacted: true, retention: None };
+        bench.log.create_topic(&topic).expect("made");
+    };
+    let begin = |bench: &Bench| {
+        let positions = Positions::open(bench.log.clone(), &cluster()).expect("opens");
+        let topics = std::slice::from_ref(&input);
+        let changelogs = std::slice::from_ref(&changelog);
+        let inputs = Inputs { id: &id(), group: GROUP, topics, changelogs, start: &Start::Earliest };
+        positions.begin(inputs, &|| Ok(true)).map_err(|error| error.code())
+    };
+    create(&source);
+    begin(&source).expect("begins");
+    let path = source.backup();
+    // Another Kafka, or this one with a group that has offsets: nobody has looked at the changelog.
+    let cases = [(30, true, Offsets::Group), (30, false, Offsets::Strict), (0, true, Offsets::Backup)];
+    for (topics_before, has_offsets, offsets) in cases {
+        let target = Bench::new(topics_before);
+        create(&target);
+        if has_offsets {
+            target.commit(&[(0, 7), (1, 3)], "");
+        }
+        target.restore(&path, offsets).expect("restores");
+        assert_eq!(begin(&target).err(), Some(Code::StateLost), "{offsets:?}");
+    }
+    let target = Bench::new(30);
+    create(&target);
+    assert_eq!(target.restore(&path, Offsets::Backup).expect("restores"), [TransformFate::TakesOver]);
+    begin(&target).expect("it was looked at");
 }
 
 #[test]
