@@ -66,13 +66,20 @@ impl Plan {
                 return Err(BackupError::Offsets(message));
             }
         }
+        let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
+        let has_another =
+            |(topic, input): (&TopicName, &InputStart)| sizes.get(topic).is_some_and(|size| !is_same(&input.id, size));
+        if is_unreadable && begun.iter().any(has_another) {
+            // It names ids that no longer count, and a host that understands it would begin the topics anew.
+            let message = format!("a newer host wrote the start record of {id}, and its inputs are other topics here");
+            return Err(BackupError::Unfit(message));
+        }
         let given = match line {
             Some(line) if offsets == Offsets::Backup && has.is_empty() => taken_over(log, line, sizes)?,
             _ => Vec::new(),
         };
         // Topics that were inputs once are no part of what is told.
         for topic in line.into_iter().flat_map(|line| line.inputs.keys()) {
-            let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
             let fate = match sizes.get(topic) {
                 _ if is_unreadable => TransformFate::Unreadable,
                 None => TransformFate::NoTopic,
