@@ -47,11 +47,11 @@ pub enum TransformFate {
     TakesOver,
     /// At the offsets that there are. Partitions that have begun and have none wait for one (E224).
     Partly,
-    /// It had not begun: at the `start` of its spec.
+    /// The input had not begun: at the `start` of the spec.
     Begins,
-    /// It has no offset, and waits for one (E224).
+    /// The input has no offset, and waits for one (E224).
     Waits,
-    /// It has a start record that this program cannot read: no host that cannot either begins it (E210).
+    /// The start record cannot be read by this program, and no host that cannot read it either begins the input (E210).
     Unreadable,
     /// The topic does not exist (E207).
     NoTopic,

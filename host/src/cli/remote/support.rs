@@ -33,7 +33,7 @@ use crate::private_file::open_with;
 /// Most lines of a transform that are looked at, its guest's among them, and most bytes of its events.
 const LINES_MAX: usize = 10_000;
 const EVENTS_BYTES_MAX: usize = 16 << 20;
-/// Most bytes of all parts together: what comes after them is missing, and `bundle.json` says so.
+/// Most bytes of all parts together: later parts are missing, and `bundle.json` says so.
 const BYTES_MAX: usize = 512 << 20;
 
 #[derive(Debug, Args)]
