@@ -45,7 +45,7 @@ pub struct AuditPage {
 
 impl AuditLog {
     pub fn new(log: Arc<dyn Log>, cluster: &ClusterName) -> Self {
-        Self { log, topic: topic_of(cluster) }
+        Self { log, topic: cluster.control_topic("audit") }
     }
 
     /// Creates the topic if it is missing.
@@ -93,11 +93,7 @@ impl AuditLog {
 
 /// The topic of the entries, which are kept for `retention`.
 pub fn control_topic(cluster: &ClusterName, retention: Duration) -> NewTopic {
-    topic_kept_for(topic_of(cluster), retention)
-}
-
-fn topic_of(cluster: &ClusterName) -> TopicName {
-    format!("_sandbar.{cluster}.audit").parse().expect("a cluster's name fits into a topic's")
+    topic_kept_for(cluster.control_topic("audit"), retention)
 }
 
 fn topic_kept_for(name: TopicName, retention: Duration) -> NewTopic {

@@ -48,7 +48,7 @@ fn look(log: &dyn Log, cluster: &ClusterName) {
 pub(super) fn foreign_writers(log: &dyn Log, cluster: &ClusterName) -> Result<Option<Vec<(TopicName, String)>>, LogError> {
     let mut found = Vec::new();
     for name in TOPICS {
-        let topic: TopicName = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
+        let topic = cluster.control_topic(name);
         let Some(writers) = log.foreign_writers(&topic)? else { return Ok(None) };
         if !writers.is_empty() {
             found.push((topic, shown(&writers)));

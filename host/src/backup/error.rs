@@ -42,12 +42,7 @@ pub enum BackupError {
 impl BackupError {
     pub fn code(&self) -> Option<Code> {
         Some(match self {
-            Self::Log(LogError::NoTopic(_)) => Code::NoTopic,
-            Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
-            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
-            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
-            Self::Log(LogError::Full(_)) => Code::LogFull,
-            Self::Log(LogError::Refused(_)) => Code::LogRefused,
+            Self::Log(error) => error.code(),
             Self::Topic(error) => error.code(),
             Self::File { .. } | Self::Exists(_) | Self::TooLarge(_) => return None,
             Self::Damaged(_) => Code::BackupDamaged,

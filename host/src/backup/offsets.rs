@@ -58,18 +58,17 @@ impl Plan {
         let topics: BTreeSet<&TopicName> = begun.keys().chain(read).collect();
         let there: Vec<TopicName> = topics.into_iter().filter(|topic| sizes.contains_key(*topic)).cloned().collect();
         let has = if there.is_empty() { Vec::new() } else { log.group_offsets(&group, &there)? };
-        let other = begun.iter().filter(|(topic, input)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size)));
-        for (topic, _) in other {
-            if offsets != Offsets::Group && has.iter().any(|offset| offset.topic == *topic) {
-                let message =
-                    format!("{topic} is another topic than at the time of the backup, and group {group} has offsets for it");
-                return Err(BackupError::Offsets(message));
-            }
+        let is_other =
+            |(topic, input): &(&TopicName, &InputStart)| sizes.get(*topic).is_some_and(|size| !is_same(&input.id, size));
+        let others: Vec<&TopicName> = begun.iter().filter(is_other).map(|(topic, _)| topic).collect();
+        let with_offsets = others.iter().find(|topic| has.iter().any(|offset| offset.topic == ***topic));
+        if let Some(topic) = with_offsets.filter(|_| offsets != Offsets::Group) {
+            let message =
+                format!("{topic} is another topic than at the time of the backup, and group {group} has offsets for it");
+            return Err(BackupError::Offsets(message));
         }
         let is_unreadable = matches!(survey.starts.get(id), Some(StartEntry::Unreadable(_)));
-        let has_another =
-            |(topic, input): (&TopicName, &InputStart)| sizes.get(topic).is_some_and(|size| !is_same(&input.id, size));
-        if is_unreadable && begun.iter().any(has_another) {
+        if is_unreadable && !others.is_empty() {
             // It names ids that no longer count, and a host that understands it would begin the topics anew.
             let message = format!("a newer host wrote the start record of {id}, and its inputs are other topics here");
             return Err(BackupError::Unfit(message));

@@ -41,7 +41,7 @@ pub fn check_empty(log: &dyn Log, cluster: &ClusterName) -> Result<(), BackupErr
 
 /// Watches the status topic for longer than any host is silent, and refuses a cluster in which one is heard.
 pub fn check_no_hosts(log: &dyn Log, cluster: &ClusterName, watch: Duration) -> Result<(), BackupError> {
-    let topic: TopicName = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
+    let topic = cluster.control_topic("status");
     let began = Instant::now();
     let mut position = end(log, &topic)?;
     loop {

@@ -10,8 +10,7 @@ use super::modules::PARTITIONS;
 
 /// A compacted topic of the cluster.
 pub fn compacted(cluster: &ClusterName, name: &str, partitions: i32) -> NewTopic {
-    let name = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
-    NewTopic { name, partitions, compacted: true, retention: None }
+    NewTopic { name: cluster.control_topic(name), partitions, compacted: true, retention: None }
 }
 
 /// The topics of deployments and of modules.

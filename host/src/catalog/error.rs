@@ -70,12 +70,8 @@ impl CatalogError {
 
     pub fn code(&self) -> Code {
         match self {
-            Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
-            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
-            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
-            Self::Log(LogError::Full(_)) => Code::LogFull,
-            Self::Log(LogError::Refused(_)) => Code::LogRefused,
             Self::Log(LogError::NoTopic(_)) | Self::Topic { .. } => Code::ControlTopic,
+            Self::Log(error) => error.code(),
             Self::Conflict { .. } => Code::Conflict,
             Self::NoTransform(_) => Code::NoTransform,
             Self::NoRevision { .. } => Code::NoRevision,

@@ -65,10 +65,7 @@ pub struct LogPage {
 impl LogTopics {
     /// Log lines are kept for `retention`.
     pub fn new(log: &Arc<dyn Log>, cluster: &ClusterName, retention: Duration) -> Self {
-        let topic_of = |name: &str, retention| {
-            let topic = format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's");
-            LogTopic { log: log.clone(), topic, retention }
-        };
+        let topic_of = |name: &str, retention| LogTopic { log: log.clone(), topic: cluster.control_topic(name), retention };
         Self { logs: topic_of("logs", retention), samples: topic_of("samples", SAMPLES_RETENTION), tails: Arc::default() }
     }
 

@@ -25,7 +25,7 @@ pub struct Cluster {
 impl Cluster {
     /// Creates the status topic where it is missing, reads it and follows it from there on.
     pub fn open(log: &Arc<dyn Log>, cluster: &ClusterName) -> Result<Self, CatalogError> {
-        let topic = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
+        let topic = cluster.control_topic("status");
         ensure_status(&**log, &topic)?;
         let status = MaterializedTopic::start(log.clone(), topic.clone(), 0, ClusterStatus::default())?;
         Ok(Self { topic, status })

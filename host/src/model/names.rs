@@ -155,6 +155,13 @@ pub struct TransformId {
     pub name: TransformName,
 }
 
+impl ClusterName {
+    /// One of Sandbar's own topics, by the part of its name after the cluster's.
+    pub fn control_topic(&self, name: &str) -> TopicName {
+        format!("_sandbar.{self}.{name}").parse().expect("a cluster's name fits into a topic's")
+    }
+}
+
 impl TransformId {
     /// The consumer group of the transform.
     pub fn group(&self, cluster: &ClusterName) -> String {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::batch::RecordRef;
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 
 /// The properties of a topic that the host needs.
@@ -101,4 +102,18 @@ pub enum LogError {
     /// The log does not carry the call out: a repeated call fails alike.
     #[error("{0}")]
     Refused(String),
+}
+
+impl LogError {
+    /// The code that a user sees, unless the caller knows more of a missing topic.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoTopic(_) => Code::NoTopic,
+            Self::Unavailable(_) => Code::LogUnavailable,
+            Self::Unauthorized(_) => Code::Unauthorized,
+            Self::NoToken(_) => Code::KafkaToken,
+            Self::Full(_) => Code::LogFull,
+            Self::Refused(_) => Code::LogRefused,
+        }
+    }
 }

@@ -25,11 +25,8 @@ impl PositionsError {
         match self {
             Self::Log(LogError::NoTopic(topic)) if topic.starts_with("_sandbar.") => Code::ControlTopic,
             Self::Log(LogError::NoTopic(_)) => Code::TopicGone,
-            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
-            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
-            Self::Log(LogError::Full(_)) => Code::LogFull,
-            Self::Log(LogError::Refused(_)) => Code::LogRefused,
-            Self::Log(LogError::Unavailable(_)) | Self::Unwanted => Code::LogUnavailable,
+            Self::Log(error) => error.code(),
+            Self::Unwanted => Code::LogUnavailable,
             Self::Unreadable { .. } => Code::ControlTopic,
             Self::Contended(_) => Code::Contended,
             Self::ChangelogRecreated(_) => Code::StateLost,

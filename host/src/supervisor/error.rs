@@ -67,14 +67,7 @@ impl From<Rejection> for PrepareError {
 
 impl From<LogError> for PrepareError {
     fn from(error: LogError) -> Self {
-        let code = match error {
-            LogError::NoTopic(_) => Code::TopicGone,
-            LogError::Unauthorized(_) => Code::Unauthorized,
-            LogError::NoToken(_) => Code::KafkaToken,
-            LogError::Full(_) => Code::LogFull,
-            LogError::Refused(_) => Code::LogRefused,
-            LogError::Unavailable(_) => Code::LogUnavailable,
-        };
+        let code = if matches!(error, LogError::NoTopic(_)) { Code::TopicGone } else { error.code() };
         Self::new(code, error.to_string())
     }
 }

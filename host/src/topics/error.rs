@@ -24,12 +24,7 @@ impl TopicError {
     pub fn code(&self) -> Code {
         match self {
             Self::Field { code, .. } | Self::Refused { code, .. } => *code,
-            Self::Log(LogError::NoTopic(_)) => Code::NoTopic,
-            Self::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
-            Self::Log(LogError::Unauthorized(_)) => Code::Unauthorized,
-            Self::Log(LogError::NoToken(_)) => Code::KafkaToken,
-            Self::Log(LogError::Full(_)) => Code::LogFull,
-            Self::Log(LogError::Refused(_)) => Code::LogRefused,
+            Self::Log(error) => error.code(),
         }
     }
 }

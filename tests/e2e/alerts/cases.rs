@@ -178,7 +178,7 @@ fn dead_letters(scene: &mut Scene) -> Cause {
     scene.busy("fails", json!({"mode": "fail"}), json!({}), poison())
 }
 
-/// Those of [`dead_letters`].
+/// The transform of [`dead_letters`] fails.
 fn failures(_: &mut Scene) -> Cause {
     Cause::of_transform("fails", |_| ())
 }
@@ -187,7 +187,7 @@ fn skipped(scene: &mut Scene) -> Cause {
     scene.busy("traps", json!({"mode": "panic"}), json!({"on_error": {"then": "skip"}}), poison())
 }
 
-/// Those of [`skipped`].
+/// The transform of [`skipped`] traps.
 fn traps(_: &mut Scene) -> Cause {
     Cause::of_transform("traps", |_| ())
 }

@@ -14,7 +14,7 @@ const PROTOCOL: &str = "inter.broker.protocol.version";
 const BROKERS_GOOD: usize = 3;
 
 /// Kafka's own topics, with the setting by which they are made.
-pub const INTERNAL_TOPICS: [(&str, &str); 2] = [
+const INTERNAL_TOPICS: [(&str, &str); 2] = [
     ("__transaction_state", "transaction.state.log.replication.factor"),
     ("__consumer_offsets", "offsets.topic.replication.factor"),
 ];

@@ -16,8 +16,7 @@ const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Compares this machine's clock with the newest record of a host. None: there is no record.
 pub fn finding(log: &dyn Log, cluster: &ClusterName, now: fn() -> Timestamp) -> Option<Finding> {
-    let topic: TopicName = format!("_sandbar.{cluster}.status").parse().expect("a cluster's name fits into a topic's");
-    match newest(log, &topic) {
+    match newest(log, &cluster.control_topic("status")) {
         // Read after the record: the brokers took their time.
         Ok(newest) => judge(newest?, now()),
         // The other checks tell it.

@@ -18,7 +18,7 @@ pub fn wanted(cluster: &ClusterName) -> Vec<NewTopic> {
     let for_ever = catalog::control_topics(cluster).into_iter();
     let for_ever = for_ever.chain([positions::control_topic(cluster), access::control_topic(cluster)]);
     let by_age = BY_AGE.iter().map(|(name, partitions)| NewTopic {
-        name: format!("_sandbar.{cluster}.{name}").parse().expect("a cluster's name fits into a topic's"),
+        name: cluster.control_topic(name),
         partitions: *partitions,
         compacted: false,
         retention: None,
