@@ -29,6 +29,20 @@ pub fn c_string(raw: &str) -> CString {
     CString::new(raw.split('\0').next().unwrap_or_default()).expect("cut before the first NUL")
 }
 
-pub(super) fn ms(duration: Duration) -> c_int {
-    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+/// The milliseconds of a wait. A part of one counts as a whole: who waits until a deadline would ask for no wait in its last
+/// millisecond, again and again.
+pub(super) fn ms(wait: Duration) -> c_int {
+    c_int::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_millisecond_is_waited_for() {
+        for (wait, expected) in [(0, 0), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, c_int::MAX)] {
+            assert_eq!(ms(Duration::from_nanos(wait)), expected, "{wait} ns");
+        }
+    }
 }
