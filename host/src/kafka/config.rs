@@ -67,7 +67,9 @@ impl Connection {
     pub fn consumer(&self, group: &str, co_partitioned: bool, client_id: Option<&str>) -> Result<Client, RawError> {
         let mut own = consumer(group, co_partitioned, self.session_timeout().unwrap_or(SESSION_TIMEOUT));
         own.extend(client_id.map(|id| (CLIENT_ID, id.to_owned())));
-        Client::consumer(&self.build(own)?, self.of_worker()?)
+        let properties = self.build(own)?;
+        let member = session_timeout(&properties);
+        Client::consumer(&properties, ClientUse { member, ..self.of_worker()? })
     }
 
     /// Returns true if a worker's consumer has the client id that [`Connection::consumer`] gives it.
@@ -117,7 +119,7 @@ impl Connection {
 
     /// The use of a client that serves whoever asks next.
     fn shared(&self) -> Result<ClientUse, RawError> {
-        Ok(ClientUse { refresh: self.refresh()?, meter: None })
+        Ok(ClientUse { refresh: self.refresh()?, ..ClientUse::default() })
     }
 
     /// The administration client of the rdkafka crate.
@@ -128,6 +130,12 @@ impl Connection {
         }
         Ok(config)
     }
+}
+
+/// The session timeout of these properties, of which the last counts: an operator may have set one.
+fn session_timeout(properties: &[(String, String)]) -> Option<Duration> {
+    let (_, ms) = properties.iter().rfind(|(name, _)| name == "session.timeout.ms")?;
+    ms.parse().ok().map(Duration::from_millis)
 }
 
 /// A worker's consumer. Queues are small: a host has a consumer for each worker.

@@ -15,6 +15,7 @@
 //! | `assignment` | the answers to a rebalance |
 //! | `client` | a client's life: configured, made, closed |
 //! | `metered` | the threads of a client, which count for its worker |
+//! | `timer_slack` | consumers without records, whose threads wake together |
 //! | `condition` | the waits of librdkafka's threads, by the monotonic clock |
 //! | `membership`, `consume`, `offsets` | the calls of a consumer |
 //! | `produce`, `transaction` | the calls of a producer |
@@ -45,6 +46,7 @@ mod metered;
 mod offsets;
 mod produce;
 mod sys;
+mod timer_slack;
 mod tokens;
 mod transaction;
 mod waker;

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assignment::{assign, unassign};
 use super::callbacks;
@@ -12,6 +13,7 @@ use super::events::{Events, RebalanceKind};
 use super::list::{NO_OFFSET, PartitionList};
 use super::metered;
 use super::sys::*;
+use super::timer_slack;
 use super::tokens;
 use super::waker::QueueWaker;
 use crate::kafka::token::Refresh;
@@ -41,6 +43,9 @@ pub struct ClientUse {
     pub refresh: Option<Refresh>,
     /// Counts the client's threads, if they work for a transform.
     pub meter: Option<Arc<Meter>>,
+    /// The session timeout of a member of a group. The threads of such a consumer may be woken late: see
+    /// [`timer_slack`].
+    pub member: Option<Duration>,
 }
 
 // SAFETY: librdkafka's handles may move between threads; `Events` is Sync.
@@ -63,7 +68,7 @@ impl Client {
     }
 
     fn new(kind: rd_kafka_type_t, properties: &[(String, String)], of: ClientUse) -> Result<Self, RawError> {
-        let ClientUse { refresh, meter } = of;
+        let ClientUse { refresh, meter, member } = of;
         let mut reason = [0 as c_char; REASON_BYTES];
         let conf = configured(properties)?;
         let asks_for_tokens = refresh.is_some();
@@ -75,6 +80,8 @@ impl Client {
             callbacks::set(conf, events, is_consumer);
             let counted = meter.as_ref().map_or(Ok(()), |meter| metered::count_threads(conf, meter));
             counted.expect("no other interceptor of a new configuration has its name");
+            let given = member.map_or(Ok(()), |session_timeout| timer_slack::give(conf, session_timeout));
+            given.expect("no other interceptor of a new configuration has its name");
             let made = threads::with_room(CLIENT_THREADS, || {
                 let rk = rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
                 let started = if asks_for_tokens && !rk.is_null() { tokens::start(rk) } else { Ok(()) };

@@ -9,6 +9,22 @@ use std::ffi::{c_char, c_int, c_void};
 
 pub use rdkafka_sys::bindings::*;
 
+/// The client, the socket, the broker's name and id, the request's key, version and number, the response's bytes, the time
+/// that it took in microseconds, and its code.
+pub type OnResponseReceived = unsafe extern "C" fn(
+    *mut rd_kafka_t,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    i64,
+    c_int,
+    *mut c_void,
+) -> rd_kafka_resp_err_t;
+
 unsafe extern "C" {
     pub fn rd_kafka_AclBinding_operation(acl: *const rd_kafka_AclBinding_t) -> c_int;
     pub fn rd_kafka_AclBinding_permission_type(acl: *const rd_kafka_AclBinding_t) -> c_int;
@@ -52,6 +68,12 @@ unsafe extern "C" {
         value: *mut *const c_void,
         size: *mut usize,
     ) -> c_int;
+    pub fn rd_kafka_interceptor_add_on_response_received(
+        rk: *mut rd_kafka_t,
+        name: *const c_char,
+        callback: Option<OnResponseReceived>,
+        opaque: *mut c_void,
+    ) -> rd_kafka_resp_err_t;
     pub fn rd_kafka_last_error() -> c_int;
     pub fn rd_kafka_message_headers(message: *const rd_kafka_message_t, headers: *mut *mut rd_kafka_headers_t) -> c_int;
     pub fn rd_kafka_metadata(

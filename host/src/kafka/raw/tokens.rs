@@ -119,8 +119,8 @@ mod tests {
             ("sasl.mechanism", "OAUTHBEARER"),
         ];
         let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let client =
-            Client::producer(&properties, ClientUse { refresh: Some(Box::new(refresh)), meter: None }).expect("made");
+        let client = Client::producer(&properties, ClientUse { refresh: Some(Box::new(refresh)), ..ClientUse::default() })
+            .expect("made");
         for question in 1..=3 {
             let asked = questions.recv_timeout(Duration::from_secs(60));
             assert!(asked.is_ok(), "question {question} has not come");
