@@ -7,15 +7,18 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::{PROGRAMS, Program, quick, results};
+use sandbar_harness::KafkaCluster;
+
+use crate::{PROGRAMS, Program, broker, quick, results};
 
 pub fn run() -> anyhow::Result<()> {
+    let shared = if quick() { Some(broker::start()?) } else { None };
     let mut targets = Vec::new();
     let mut failed = Vec::new();
     for program in PROGRAMS.iter().filter(|program| program.is_in_all) {
         let started = Instant::now();
         println!("=== {}", program.name);
-        let (found, is_well) = run_one(program)?;
+        let (found, is_well) = run_one(program, shared.as_ref())?;
         println!("=== {} took {:.0} s", program.name, started.elapsed().as_secs_f64());
         targets.extend(found);
         if !is_well {
@@ -29,11 +32,14 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 /// The lines of its targets, and whether it ended well.
-fn run_one(program: &Program) -> anyhow::Result<(Vec<String>, bool)> {
+fn run_one(program: &Program, broker: Option<&KafkaCluster>) -> anyhow::Result<(Vec<String>, bool)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(program.name).stdout(Stdio::piped());
     for (name, value) in program.quick.iter().filter(|(name, _)| quick() && std::env::var_os(name).is_none()) {
         command.env(name, value);
+    }
+    if let Some(kafka) = broker {
+        broker::share(kafka, &mut command)?;
     }
     let mut child = command.spawn()?;
     let mut targets = Vec::new();

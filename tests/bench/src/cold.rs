@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use sandbar_harness::{Api, Host, KafkaCluster, guests, topics, wait};
+use sandbar_harness::{Api, Host, guests, topics, wait};
 use serde_json::json;
 
 use crate::target::{self, Limit};
-use crate::{ballast, figures, quick, variable};
+use crate::{ballast, broker, figures, quick, variable};
 
 const CLUSTER: &str = "bench-cold";
 const OUTPUT: &str = "bench.cold.out";
@@ -27,8 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 pub fn run() -> anyhow::Result<()> {
     let transforms: usize = variable("TRANSFORMS", if quick() { 30 } else { 300 })?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let inputs: Vec<String> = (0..transforms).map(|number| format!("bench.cold.in-{number}")).collect();
     let all: Vec<&str> = inputs.iter().map(String::as_str).chain([OUTPUT]).collect();
     all.chunks(TOPICS_AT_ONCE).for_each(|topics| topics::create(&kafka, topics, 1));

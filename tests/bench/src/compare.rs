@@ -14,7 +14,7 @@ use crate::digest::{self, Digest, Form};
 use crate::figures::Figures;
 use crate::run::Job;
 use crate::work::{CUSTOMERS, HOT_KEYS, Work};
-use crate::{PARTITIONS, bento, contenders, input, quick, report, streams, variable};
+use crate::{PARTITIONS, bento, broker, contenders, input, quick, report, streams, variable};
 
 /// A contender runs by default unless it is this one, which a run has to name.
 const ON_REQUEST: [&str; 1] = ["tailed"];
@@ -24,8 +24,7 @@ pub fn run() -> anyhow::Result<()> {
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
     let keys: u64 = variable("UNIFORM_KEYS", if quick() { 75_000 } else { 1_000_000 })?;
     let contenders = chosen()?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let bytes = produce(&kafka, &contenders, records, keys);
     println!(
         "{records} orders of {bytes} bytes on average, {keys} uniform keys, {PARTITIONS} partitions, lz4; {rounds} rounds"

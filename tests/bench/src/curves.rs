@@ -17,7 +17,7 @@ use crate::sandbar::Sandbar;
 use crate::stats::Spread;
 use crate::svg::{self, Curve};
 use crate::table::{Row, Table};
-use crate::{input, quick, results, variable};
+use crate::{broker, input, quick, results, variable};
 use points::Point;
 
 const FIXTURE: &str = "tests/guests/fixture";
@@ -43,8 +43,7 @@ pub fn run() -> anyhow::Result<()> {
     let records: u64 = variable("RECORDS", if quick() { 100_000 } else { 1_000_000 })?;
     let rounds: usize = variable("ROUNDS", 1)?;
     let only = std::env::var("ONLY").unwrap_or_default();
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     for growth in all().iter().filter(|growth| only.is_empty() || only.split(',').any(|name| name == growth.name)) {
         growth.run(&kafka, records, rounds)?;
     }

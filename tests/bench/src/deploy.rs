@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sandbar_harness::{Api, Host, KafkaCluster, guests, topics, wait};
+use sandbar_harness::{Api, Host, guests, topics, wait};
 use serde_json::json;
 
 use crate::target::{self, Limit};
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 const INPUT: &str = "bench.deploy.in";
 const OUTPUT: &str = "bench.deploy.out";
@@ -23,8 +23,7 @@ const SECONDS_MAX: f64 = 10.0;
 pub fn run() -> anyhow::Result<()> {
     let transforms: u32 = variable("TRANSFORMS", if quick() { 50 } else { 200 })?;
     let hosts: u32 = variable("HOSTS", 1)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], PARTITIONS);
     for at_once in [1, 8] {
         let all: Vec<Host> = (0..hosts).map(|_| Host::start(&kafka, &format!("bench-deploy-{at_once}"))).collect();

@@ -18,7 +18,7 @@ use sandbar_harness::{Host, KafkaCluster, LiveReader, Message, Producer, Progres
 use serde_json::{Value, json};
 
 use crate::target::{self, Limit};
-use crate::{PARTITIONS, quick, variable};
+use crate::{PARTITIONS, broker, quick, variable};
 
 const STATELESS_S_MAX: f64 = 10.0;
 const STATEFUL_S_MAX: f64 = 15.0;
@@ -42,8 +42,7 @@ pub fn run() -> anyhow::Result<()> {
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 5 })?;
     let entries: u64 = variable("ENTRIES", if quick() { 100_000 } else { 1_000_000 })?;
     let mut seed = Seed::new("failover");
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let stateless = Pair::start(&kafka, "failover-stateless", &guests::fixture(), json!({"config": {"mode": "echo"}}), 1000);
     let waits = stateless.rounds("stateless", rounds, &mut seed)?;
     let most = waits.into_iter().fold(0.0, f64::max);

@@ -13,7 +13,7 @@ use sandbar_harness::{Api, Host, KafkaCluster, LiveReader, Message, Producer, gu
 use serde_json::json;
 
 use crate::target::{self, Limit};
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 const CLUSTER: &str = "bench-fair";
 const INPUT: &str = "bench.fair.in";
@@ -40,8 +40,7 @@ pub fn run() -> anyhow::Result<()> {
     let seconds: usize = variable("SECONDS", if quick() { 5 } else { 30 })?;
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
     let transforms = if quick() { GREEDY_QUICK } else { GREEDY };
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT, WORK, WORK_DONE], 1);
     let teams = std::env::temp_dir().join(format!("sandbar-bench-fair-{}.yaml", std::process::id()));
     std::fs::write(&teams, TEAMS)?;

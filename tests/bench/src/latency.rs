@@ -14,7 +14,7 @@ use crate::run::Job;
 use crate::stats::Spread;
 use crate::table::{Row, Table};
 use crate::target::{self, Limit};
-use crate::{PARTITIONS, contenders, input, quick, results, variable};
+use crate::{PARTITIONS, broker, contenders, input, quick, results, variable};
 
 const RATE: usize = 2_000;
 /// A JVM compiles its hot code meanwhile.
@@ -34,8 +34,7 @@ pub fn run() -> anyhow::Result<()> {
     let all = contenders::all();
     let all: Vec<&Contender> =
         CONTENDERS.iter().filter_map(|name| all.iter().find(|contender| contender.name == *name)).collect();
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let producer = Producer::new(&kafka);
     let mut measured: Vec<Vec<Latency>> = Vec::new();
     for round in 1..=rounds {

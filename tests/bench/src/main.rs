@@ -8,6 +8,7 @@
 mod all;
 mod ballast;
 mod bento;
+mod broker;
 mod cold;
 mod compare;
 mod contender;

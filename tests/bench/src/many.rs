@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::process_use::{Cpu, Memory};
 use crate::target::{self, Limit};
 use crate::trickle::{PAUSE, quantile, send};
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 const CLUSTER: &str = "bench-many";
 const INPUT: &str = "bench.many.in";
@@ -32,8 +32,7 @@ const LIMITS_ARE_FOR: f64 = 200.0;
 pub fn run() -> anyhow::Result<()> {
     let transforms: usize = variable("TRANSFORMS", if quick() { 60 } else { 200 })?;
     let seconds: u64 = variable("SECONDS", if quick() { 10 } else { 30 })?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let outputs: Vec<String> = (0..transforms).map(|number| format!("bench.many.out-{number}")).collect();
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     topics::create(&kafka, &[INPUT], 1);

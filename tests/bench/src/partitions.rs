@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::figures::{self, Figures, Window};
 use crate::input::{self, Keys};
 use crate::target::{self, Limit};
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 const TRANSFORM: &str = "bench/partitions";
 /// CPU time per record with many partitions, as a multiple of that with few.
@@ -42,8 +42,7 @@ pub fn run() -> anyhow::Result<()> {
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
     let many: i32 = variable("MANY", 300)?;
     let few: i32 = variable("FEW", 4)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     for partitions in [few, many] {
         topics::create(&kafka, &[&input_of(partitions)], partitions);
         input::produce(&kafka, &input_of(partitions), records, Keys::Order);

@@ -6,10 +6,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use sandbar_harness::{Api, Host, KafkaCluster, guests, topics, wait};
+use sandbar_harness::{Api, Host, guests, topics, wait};
 use serde_json::json;
 
-use crate::{ballast, variable};
+use crate::{ballast, broker, variable};
 
 const OUTPUT: &str = "bench.restart.out";
 const MODULE_BYTES: usize = 200 << 10;
@@ -17,8 +17,7 @@ const MODULE_BYTES: usize = 200 << 10;
 pub fn run() -> anyhow::Result<()> {
     let transforms: u32 = variable("TRANSFORMS", 50)?;
     let rounds: u32 = variable("ROUNDS", 3)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     let inputs: Vec<String> = (0..transforms).map(|n| format!("bench.restart.in-{n}")).collect();
     let all: Vec<&str> = inputs.iter().map(String::as_str).chain([OUTPUT]).collect();
     topics::create(&kafka, &all, 2);

@@ -15,7 +15,7 @@ use sandbar_harness::{Api, Host, KafkaCluster, guests, topics, wait};
 use serde_json::json;
 
 use crate::target::{self, Limit};
-use crate::{PARTITIONS, quick, variable};
+use crate::{PARTITIONS, broker, quick, variable};
 
 const CLUSTER: &str = "bench-restore";
 const TRANSFORM: &str = "bench/restore";
@@ -27,8 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn run() -> anyhow::Result<()> {
     let keys: u64 = variable("KEYS", if quick() { 1_000_000 } else { 10_000_000 })?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], PARTITIONS);
     let mut host = Host::start(&kafka, CLUSTER);
     let spec = json!({"inputs": [INPUT], "outputs": {"out": OUTPUT}, "state": {"sums": {}}, "config": {"mode": "fold"}});

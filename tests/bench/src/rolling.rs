@@ -7,11 +7,11 @@
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use sandbar_harness::{Host, KafkaCluster, guests, topics};
+use sandbar_harness::{Host, guests, topics};
 use serde_json::json;
 
 use crate::deploy::until_all_run;
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 const CLUSTER: &str = "bench-rolling";
 const INPUT: &str = "bench.rolling.in";
@@ -21,8 +21,7 @@ const PARTITIONS: i32 = 4;
 pub fn run() -> anyhow::Result<()> {
     let transforms: u32 = variable("TRANSFORMS", if quick() { 20 } else { 100 })?;
     let hosts: usize = variable("HOSTS", 3)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], PARTITIONS);
     let mut all: Vec<Host> = (0..hosts).map(|_| Host::start(&kafka, CLUSTER)).collect();
     let api = all[0].api();

@@ -22,7 +22,7 @@ pub use shape::Shape;
 
 use crate::process_use::{Cpu, Memory};
 use crate::trickle::{PAUSE, quantile, send};
-use crate::{quick, variable};
+use crate::{broker, quick, variable};
 
 pub const SUBCOMMAND: &str = "sharing-clients";
 
@@ -35,8 +35,7 @@ const WARM_UP: usize = 4;
 pub fn run() -> anyhow::Result<()> {
     let transforms: usize = variable("TRANSFORMS", if quick() { 60 } else { 200 })?;
     let seconds: u64 = variable("SECONDS", if quick() { 10 } else { 20 })?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT], 1);
     println!(
         "{:16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>11} {:>7} {:>7}",

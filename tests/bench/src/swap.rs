@@ -11,7 +11,7 @@ use std::time::Instant;
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, Progress, guests, topics, wait};
 use serde_json::{Value, json};
 
-use crate::{ballast, variable};
+use crate::{ballast, broker, variable};
 
 const INPUT: &str = "bench.swap.in";
 const OUTPUT: &str = "bench.swap.out";
@@ -22,8 +22,7 @@ const AHEAD: usize = 20_000;
 
 pub fn run() -> anyhow::Result<()> {
     let swaps: u32 = variable("SWAPS", 100)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], 4);
     let host = Host::start(&kafka, "bench-swap");
     let api = host.api();

@@ -15,7 +15,7 @@ use sandbar_harness::hostile::{self, Case};
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, Progress, guests, topics, wait};
 use serde_json::json;
 
-use crate::variable;
+use crate::{broker, variable};
 
 const CLUSTER: &str = "bench-victim";
 const INPUT: &str = "bench.victim.in";
@@ -31,8 +31,7 @@ pub fn run() -> anyhow::Result<()> {
     let rate: usize = variable("RATE", 2_000)?;
     let seconds: usize = variable("SECONDS", 20)?;
     let rounds: usize = variable("ROUNDS", 3)?;
-    println!("starting Apache Kafka");
-    let kafka = KafkaCluster::start(1);
+    let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], 4);
     let hosts = [(); 2].map(|()| Host::start_with(&kafka, CLUSTER, &["--compile-time-max", "10s"]));
     let apis: Vec<Api> = hosts.iter().map(Host::api).collect();

@@ -24,6 +24,8 @@ pub struct KafkaCluster {
     proxied: String,
     faults: Faults,
     nodes: Mutex<Vec<Node>>,
+    /// The one node that another process has started, and ends.
+    attached: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -95,9 +97,15 @@ impl KafkaCluster {
         };
         let brokers = list(|ports| ports.broker);
         let proxied = list(|ports| ports.proxy);
-        let cluster = KafkaCluster { brokers, proxied, faults, nodes: Mutex::new(nodes) };
+        let cluster = KafkaCluster { brokers, proxied, faults, nodes: Mutex::new(nodes), attached: None };
         cluster.wait_for(count);
         cluster
+    }
+
+    /// The one node of another process. It has no faults, and is not ended here.
+    pub fn attach(brokers: &str, pid: u32) -> KafkaCluster {
+        let [brokers, proxied] = [(); 2].map(|()| brokers.to_owned());
+        KafkaCluster { brokers, proxied, faults: Faults::default(), nodes: Mutex::default(), attached: Some(pid) }
     }
 
     /// The settings of every client of the tests.
@@ -128,7 +136,7 @@ impl KafkaCluster {
 
     /// The process id of a node (they count from 1), while it runs.
     pub fn pid(&self, id: usize) -> Option<u32> {
-        self.nodes()[id - 1].process.as_ref().map(Process::pid)
+        self.attached.or_else(|| self.nodes()[id - 1].process.as_ref().map(Process::pid))
     }
 
     /// SIGKILL to a node (they count from 1).
