@@ -4,4 +4,4 @@ mod commands;
 mod index;
 mod links;
 mod page;
-mod tutorial;
+mod run;

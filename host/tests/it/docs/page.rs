@@ -11,6 +11,8 @@ pub struct Block<'a> {
     pub text: &'a str,
     /// The number of its fence in the page, from 1 on.
     pub line: usize,
+    /// The text of a comment on the line before: `<!-- not run: it needs Kubernetes -->`.
+    pub comment: Option<&'a str>,
 }
 
 /// A link or an image.
@@ -55,20 +57,26 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut found = Vec::new();
     let mut open = None;
     let mut end_of_line = 0;
+    let mut before = "";
     for (index, line) in page.split_inclusive('\n').enumerate() {
         let start_of_line = end_of_line;
         end_of_line += line.len();
+        let line_before = std::mem::replace(&mut before, line);
         let Some(info) = line.strip_prefix("```") else { continue };
         open = match open {
-            None => Some((info.trim(), end_of_line, index + 1)),
-            Some((info, start, line)) => {
-                found.push(Block { info, text: &page[start..start_of_line], line });
+            None => Some((info.trim(), end_of_line, index + 1, comment(line_before))),
+            Some((info, start, line, comment)) => {
+                found.push(Block { info, text: &page[start..start_of_line], line, comment });
                 None
             }
         };
     }
     assert_eq!(open, None, "a fenced block has no end");
     found
+}
+
+fn comment(line: &str) -> Option<&str> {
+    Some(line.trim().strip_prefix("<!--")?.strip_suffix("-->")?.trim())
 }
 
 /// The links and images of the text, without those in code.
@@ -122,7 +130,8 @@ fn text_lines(page: &str) -> impl Iterator<Item = (usize, &str)> {
 #[test]
 fn a_page_is_read() {
     let page = "# A `b`, [c](d.md)\nsee [x](y.md#z), ![i](i.png) and [`code`](e.md)\n```sh\n[no](link)\n# no heading\n```\n## Twice\n## Twice\n`[no](link)`\n";
-    assert_eq!(blocks(page), [Block { info: "sh", text: "[no](link)\n# no heading\n", line: 3 }]);
+    assert_eq!(blocks(page), [Block { info: "sh", text: "[no](link)\n# no heading\n", line: 3, comment: None }]);
+    assert_eq!(blocks("<!-- not run: x -->\n```sh\n```\n")[0].comment, Some("not run: x"));
     let targets: Vec<String> = links(page).into_iter().map(|link| link.target).collect();
     assert_eq!(targets, ["d.md", "y.md#z", "i.png", "e.md"]);
     assert_eq!(anchors(page), ["a-b-c", "twice", "twice-1"]);

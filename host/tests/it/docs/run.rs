@@ -1,11 +1,14 @@
-//! Runs a tutorial: the commands of a page, in order, in one shell, with the files that the page shows. Every block of the
-//! page is run, written or compared, so that none says something that is not so.
+//! Runs pages: the commands of each, in order, in one shell, with the files that the page shows, so that none says something
+//! that is not so.
 //!
 //! | block | |
 //! |---|---|
 //! | `sh` | runs; a command that fails ends the test |
+//! | `sh`, after `<!-- not run: REASON -->` | is passed over |
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
+//!
+//! Other blocks are for the reader alone, but a tutorial has none.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -33,15 +36,70 @@ enum Step<'a> {
 /// The shell with all that it has started, which are killed when this is dropped.
 struct Shell(Child);
 
+/// The pages that are run here.
+const PAGES: [&str; 3] = ["README.md", "docs/guide.md", TUTORIAL];
+const TUTORIAL: &str = "docs/tutorial.md";
+
+/// Beginnings of pages whose commands nobody runs as they stand there, and the reason.
+const NOT_RUN: [(&str, &str); 14] = [
+    ("CONTRIBUTING.md", "they build, test and measure this repository"),
+    ("deploy/", "they install a host on a machine, in a container or in Kubernetes: deploy/check.sh reads the files"),
+    ("docs/benchmarks/", "they measure: `make bench`"),
+    ("docs/doctor.md", "tests/e2e/doctor.rs runs the verbs, on a real Kafka"),
+    ("docs/errors/", "each is for a cluster that has the error"),
+    ("docs/folder.md", "host/tests/it/cli/folder.rs runs the verbs"),
+    ("docs/kafka-versions.md", "they download and test other versions of Kafka: `make nightly`"),
+    ("docs/kubernetes.md", "they need Kubernetes: deploy/helm/check.sh renders and checks the chart"),
+    ("docs/operate.md", "each needs a cluster in the state of its step; the page names the test of each step"),
+    ("docs/releasing.md", "they make a release: `make release`"),
+    ("docs/runbooks/", "each is for a cluster with the alert: tests/e2e/alerts.rs makes it"),
+    (
+        "docs/security.md",
+        "they set up tokens, certificates and Kafka's rights: tests/e2e/secured.rs and host/tests/it/cli/access.rs",
+    ),
+    ("transforms/", "`make test` builds and tests these crates; their last call needs the shop"),
+    ("docs/upgrading.md", "they replace hosts on their machines: `make upgrade` does it"),
+];
+
 #[test]
 fn the_tutorial_runs() {
-    run("docs/tutorial.md");
+    run(TUTORIAL);
+}
+
+#[test]
+fn the_readme_runs() {
+    run("README.md");
+}
+
+#[test]
+fn the_guide_runs() {
+    run("docs/guide.md");
+}
+
+#[test]
+fn each_command_runs_or_has_a_reason_not_to() {
+    let mut unknown = Vec::new();
+    for path in page::all() {
+        let name = path.strip_prefix(page::root()).expect("a page of the repository").to_string_lossy().into_owned();
+        let is_known = PAGES.contains(&name.as_str()) || NOT_RUN.iter().any(|(begin, _)| name.starts_with(begin));
+        let page = page::read(&path);
+        let blocks = page::blocks(&page).into_iter().filter(|block| block.info == "sh" && !is_known);
+        unknown.extend(blocks.filter(|block| !is_passed_over(block)).map(|block| format!("{name}:{}", block.line)));
+    }
+    assert!(unknown.is_empty(), "nobody runs {unknown:#?}: add the page to PAGES or NOT_RUN, or a comment to the block");
+    let gone: Vec<&str> =
+        NOT_RUN.iter().map(|(begin, _)| *begin).filter(|begin| !page::root().join(begin).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
+fn is_passed_over(block: &Block<'_>) -> bool {
+    block.comment.is_some_and(|comment| comment.starts_with("not run: "))
 }
 
 #[track_caller]
 fn run(name: &str) {
     let page = page::read(&page::root().join(name));
-    let steps = steps(&page);
+    let steps = steps(&page, name == TUTORIAL);
     let folder = tempfile::tempdir().expect("a folder");
     let output = output_of(&script(&steps), folder.path());
     let parts: Vec<&str> = output.split(MARK).skip(1).collect();
@@ -63,18 +121,21 @@ fn run(name: &str) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-fn steps(page: &str) -> Vec<Step<'_>> {
+/// `all`: each block is to be a step.
+fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
-    for Block { info, text, line } in page::blocks(page) {
+    for block in page::blocks(page).into_iter().filter(|block| !is_passed_over(block)) {
+        let Block { info, text, line, .. } = block;
         let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
         match (info, file, steps.last_mut()) {
             (_, Some(file), _) => steps.push(Step::Write { file, content: text }),
             ("sh", None, _) => steps.push(Step::Run { commands: text, shown: None, line }),
             ("text", None, Some(Step::Run { shown: shown @ None, .. })) => *shown = Some(text),
+            _ if !all => {}
             _ => panic!("line {line}: {info:?} is no block of a tutorial"),
         }
     }
-    assert!(steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
+    assert!(!all || steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
     steps
 }
 
@@ -189,8 +250,10 @@ fn an_output_is_compared_with_its_page() {
 fn every_block_of_a_tutorial_is_a_step() {
     let page = "```rust file=src/lib.rs\nx\n```\n```sh\nls\n```\n```text\nsrc\n```\n";
     let run = Step::Run { commands: "ls\n", shown: Some("src\n"), line: 4 };
-    assert_eq!(steps(page), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
+    assert_eq!(steps(page, true), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
     for page in ["```yaml\nx: 1\n```\n", "```text\nnothing before it\n```\n", "```sh\nls\n```\n"] {
-        assert!(std::panic::catch_unwind(|| steps(page)).is_err(), "{page}");
+        assert!(std::panic::catch_unwind(|| steps(page, true)).is_err(), "{page}");
     }
+    let page = "```yaml\nx: 1\n```\n<!-- not run: it takes an hour -->\n```sh\nls\n```\n```sh\npwd\n```\n";
+    assert_eq!(steps(page, false), [Step::Run { commands: "pwd\n", shown: None, line: 8 }]);
 }
