@@ -33,6 +33,7 @@ pub mod status;
 pub mod team;
 pub mod text;
 pub mod topic_rights;
+pub mod trace_context;
 pub mod transaction_time;
 pub mod units;
 pub mod yaml;

@@ -6,6 +6,7 @@
 //! Spans are validated once ([`Output::check`]) before anything reads through them.
 
 mod output;
+mod row_traces;
 
 pub use output::{CheckedOutput, Failure, OutRecord, Output, OutputError, OutputLimits};
 

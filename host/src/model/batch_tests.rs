@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::trace_context::CARRIED_BYTES_MAX;
 
 fn record<'a>(offset: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: &'a [HeaderRef<'a>]) -> RecordRef<'a> {
     RecordRef { offset, timestamp: offset * 10, key, value, headers }
@@ -56,7 +57,8 @@ fn spans_reach_both_regions_and_copy_nothing() {
 
 #[test]
 fn no_record_is_larger_than_the_bound() {
-    let batch = input();
+    let mut batch = Batch::default();
+    batch.push(&record(7, Some(b"k"), Some(b"value"), &[]));
     let n = batch.data.len() as u32;
     // Key and value are all of one region each: as large as a record without headers can be.
     let mut output =
@@ -65,6 +67,9 @@ fn no_record_is_larger_than_the_bound() {
     output.data = vec![b'x'; 30];
     output.values = vec![n, n + 30];
     assert_eq!(output.check(&batch, &LIMITS).expect("valid").record_bytes_bound(), Some(60));
+    // A record of an input with headers may carry a trace.
+    let bound = output.check(&traced(), &WIDE).expect("valid").record_bytes_bound();
+    assert_eq!(bound, Some(2 * traced().data.len() + CARRIED_BYTES_MAX));
     (output.header_counts, output.headers) = (vec![1], vec![n, n + 1, NULL, NULL]);
     assert_eq!(output.check(&batch, &LIMITS).expect("valid").record_bytes_bound(), None);
 }
@@ -185,4 +190,82 @@ fn a_batch_is_as_large_as_what_it_holds() {
     assert_eq!(batch.bytes(), records.iter().map(RecordRef::held_bytes).sum::<usize>());
     assert_eq!(batch.bytes(), 3 * RECORD_BYTES + 1000 * HEADER_BYTES + 6);
     assert!(header_bytes(&headers) >= 2000);
+}
+
+const TRACE: HeaderRef<'_> = ("traceparent", Some(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+const STATE: HeaderRef<'_> = ("tracestate", Some(b"a=1"));
+
+/// Rows with a trace, without one, with a malformed one, and with a trace again.
+fn traced() -> Batch {
+    let mut batch = Batch::default();
+    batch.push(&record(0, None, Some(b"v"), &[("h", None), TRACE, STATE]));
+    batch.push(&record(1, None, Some(b"v"), &[]));
+    batch.push(&record(2, None, Some(b"v"), &[("traceparent", Some(b"00-1-2-3")), STATE]));
+    batch.push(&record(3, None, Some(b"v"), &[TRACE]));
+    batch
+}
+
+/// An output without headers for each of these rows.
+fn plain(sources: &[u32]) -> Output {
+    let nulls = vec![NULL; 2 * sources.len()];
+    let targets = vec![0; sources.len()];
+    Output { targets, sources: sources.to_vec(), keys: nulls.clone(), values: nulls, ..Output::default() }
+}
+
+const WIDE: OutputLimits = OutputLimits { records_per_input: 9, bytes_per_input: 10_000, targets: 1 };
+
+#[test]
+fn an_output_carries_the_trace_of_its_input() {
+    let batch = traced();
+    let none: &[HeaderRef<'_>] = &[];
+    for (sources, expected) in [
+        (&[0, 1, 2, 3][..], &[&[TRACE, STATE][..], none, none, &[TRACE]][..]),
+        (&[0, 0, 3, 3], &[&[TRACE, STATE], &[TRACE, STATE], &[TRACE], &[TRACE]]),
+        (&[1, 3], &[none, &[TRACE]]),
+        (&[3], &[&[TRACE]]),
+    ] {
+        let output = plain(sources);
+        let checked = output.check(&batch, &WIDE).expect("valid");
+        let found: Vec<_> = checked.records().map(|record| record.headers).collect();
+        assert_eq!(found, expected, "{sources:?}");
+        let bound = checked.record_bytes_bound().expect("the guest gave no header");
+        assert!(checked.records().all(|record| header_bytes(&record.headers) <= bound));
+    }
+    // A row that runs alone has its trace, and the failure of a row takes nobody else's.
+    let mut output = plain(&[0]);
+    let alone = batch.row(3);
+    let checked = output.check(&alone, &WIDE).expect("valid");
+    assert_eq!(checked.records().map(|record| record.headers).collect::<Vec<_>>(), [[TRACE]]);
+    output = plain(&[0, 3]);
+    output.failures = vec![Failure { row: 0, message: "no".into() }];
+    let checked = output.check(&batch, &WIDE).expect("valid");
+    assert_eq!(checked.records().map(|record| record.headers).collect::<Vec<_>>(), [[TRACE]]);
+}
+
+#[test]
+fn a_guests_own_trace_headers_win() {
+    let batch = traced();
+    let n = batch.data.len() as u32;
+    for (name, is_own) in [("traceparent", true), ("tracestate", true), ("Traceparent", false), ("other", false)] {
+        let mut output = plain(&[0, 0]);
+        output.data = name.as_bytes().to_vec();
+        output.header_counts = vec![1, 0];
+        output.headers = vec![n, n + name.len() as u32, NULL, NULL];
+        let checked = output.check(&batch, &WIDE).expect("valid");
+        let found: Vec<_> = checked.records().map(|record| record.headers).collect();
+        let first = if is_own { vec![(name, None)] } else { vec![(name, None), TRACE, STATE] };
+        assert_eq!(found, [first, vec![TRACE, STATE]], "{name}");
+    }
+}
+
+#[test]
+fn a_carried_trace_counts_against_the_limit() {
+    let batch = traced();
+    let trace: usize =
+        [TRACE, STATE].iter().map(|(name, value)| HEADER_BYTES + name.len() + value.map_or(0, <[u8]>::len)).sum();
+    let output = plain(&[0, 0]);
+    let check = |bytes_per_input| output.check(&batch, &OutputLimits { bytes_per_input, ..WIDE }).map(drop);
+    let exact = 2 * (RECORD_BYTES + trace);
+    assert_eq!(check(exact), Ok(()));
+    assert!(check(exact - 1).is_err_and(|error| error.is_limit()));
 }

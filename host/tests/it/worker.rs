@@ -8,4 +8,5 @@ mod rests;
 mod stalled;
 mod stops;
 mod too_large;
+mod traces;
 mod waits;

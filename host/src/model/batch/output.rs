@@ -1,6 +1,11 @@
 //! The output of a guest for a batch: it is proved against its input and its limits before anything reads it.
+//!
+//! An output record carries the trace context of its input record on, unless the guest gave it one. These headers are a part
+//! of the record like the guest's own: they count against its limits, and all who read the output see them.
 
+use super::row_traces::RowTraces;
 use super::{Batch, HEADER_BYTES, HEADERS_MAX, HeaderRef, NULL, RECORD_BYTES};
+use crate::model::trace_context::{CARRIED_BYTES_MAX, is_trace_header};
 
 /// The output of a guest for a batch, as it came back. Nothing in it is trusted before [`Output::check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,6 +133,7 @@ impl Output {
     fn check_rows(&self, input: &Batch, limits: &OutputLimits) -> Result<(), OutputError> {
         let mut at = Source::default();
         let mut header = 0;
+        let mut traces = RowTraces::new(input);
         for (row, (&target, &source)) in self.targets.iter().zip(&self.sources).enumerate() {
             if target >= limits.targets {
                 return Err(OutputError::Target { row, target, targets: limits.targets });
@@ -145,6 +151,7 @@ impl Output {
             if headers > HEADERS_MAX {
                 return Err(OutputError::TooManyHeaders { row, headers });
             }
+            let mut trace = traces.of_row(source as usize);
             for _ in 0..headers {
                 let spans = &self.headers[4 * header..4 * header + 4];
                 header += 1;
@@ -155,6 +162,10 @@ impl Output {
                 if name.is_none_or(|name| std::str::from_utf8(name).is_err()) {
                     return Err(OutputError::HeaderName { row });
                 }
+                trace = trace.filter(|_| !name.is_some_and(is_trace_header));
+            }
+            if let Some(trace) = trace {
+                at.add_bytes(trace.held_bytes(), limits)?;
             }
         }
         Ok(())
@@ -201,6 +212,7 @@ pub struct OutRecord<'a> {
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
+    /// The guest's, and after them those of the input record's trace.
     pub headers: Vec<HeaderRef<'a>>,
 }
 
@@ -210,6 +222,7 @@ impl<'a> CheckedOutput<'a> {
         let input = self.input;
         let output = self.output;
         let mut header = 0;
+        let mut traces = RowTraces::new(input);
         let mut failures = output.failures.iter().map(|failure| failure.row).peekable();
         (0..output.targets.len()).filter_map(move |row| {
             let source = output.sources[row];
@@ -221,27 +234,34 @@ impl<'a> CheckedOutput<'a> {
                 return None;
             }
             let get = |start, end| resolve(&input.data, &output.data, start, end);
+            let mut headers: Vec<HeaderRef<'_>> = spans
+                .chunks_exact(4)
+                .map(|h| {
+                    let name = get(h[0], h[1]).expect("check() refuses null names");
+                    (std::str::from_utf8(name).expect("check() refuses other names"), get(h[2], h[3]))
+                })
+                .collect();
+            if let Some(trace) = traces.of_row(source as usize)
+                && !headers.iter().any(|(name, _)| is_trace_header(name.as_bytes()))
+            {
+                headers.extend(trace.headers());
+            }
             Some(OutRecord {
                 target: output.targets[row],
                 source,
                 timestamp: output.timestamps.get(row).copied().unwrap_or(input.timestamps[source as usize]),
                 key: get(output.keys[2 * row], output.keys[2 * row + 1]),
                 value: get(output.values[2 * row], output.values[2 * row + 1]),
-                headers: spans
-                    .chunks_exact(4)
-                    .map(|h| {
-                        let name = get(h[0], h[1]).expect("check() refuses null names");
-                        (std::str::from_utf8(name).expect("check() refuses other names"), get(h[2], h[3]))
-                    })
-                    .collect(),
+                headers,
             })
         })
     }
 
-    /// A bound on the key and value of every output record, where no record has headers: a span lies whole in the
-    /// input's data or in the output's. None: look at each record.
+    /// A bound on the bytes of every output record, where the guest gave none a header: a span lies whole in the input's
+    /// data or in the output's, and a trace comes only of an input with headers. None: look at each record.
     pub fn record_bytes_bound(&self) -> Option<usize> {
-        self.output.headers.is_empty().then(|| 2 * self.input.data.len().max(self.output.data.len()))
+        let trace = if self.input.header_counts.is_empty() { 0 } else { CARRIED_BYTES_MAX };
+        self.output.headers.is_empty().then(|| 2 * self.input.data.len().max(self.output.data.len()) + trace)
     }
 
     pub fn failures(&self) -> &'a [Failure] {

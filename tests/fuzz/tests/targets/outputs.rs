@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use sandbar::model::batch::{Batch, CheckedOutput, Failure, NULL, Output, OutputLimits, RecordRef};
 use sandbar_fuzz::Entropy;
 
-const LIMITS: OutputLimits = OutputLimits { records_per_input: 4, bytes_per_input: 64, targets: 2 };
+/// Room for a record with a trace, and not for two.
+const LIMITS: OutputLimits = OutputLimits { records_per_input: 4, bytes_per_input: 200, targets: 2 };
+const TRACEPARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// An output that passed the check can be read without a panic, and stays within its limits.
 #[test]
@@ -26,7 +28,8 @@ fn check_records(input: &Batch, output: &Output, checked: &CheckedOutput<'_>) {
     for record in checked.records() {
         assert!(record.target < LIMITS.targets && (record.source as usize) < input.len());
         assert!(!output.failures.iter().any(|failure| failure.row == record.source), "a failed row has an output");
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let of_headers = record.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len));
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + of_headers.sum::<usize>();
         assert!(bound.is_none_or(|bound| bytes <= bound));
         *records_of.entry(record.source).or_default() += 1;
         *bytes_of.entry(record.source).or_default() += bytes;
@@ -43,7 +46,10 @@ fn batch(entropy: &mut Entropy<'_>) -> Batch {
     let mut batch = Batch::default();
     for offset in 0..entropy.below(5) {
         let names = [entropy.text(4), entropy.text(4)];
-        let headers: Vec<_> = names.iter().take(entropy.below(3)).map(|name| (name.as_str(), Some(&b"h"[..]))).collect();
+        let mut headers: Vec<_> = names.iter().take(entropy.below(3)).map(|name| (name.as_str(), Some(&b"h"[..]))).collect();
+        if entropy.once_in(3) {
+            headers.push(("traceparent", Some(TRACEPARENT)));
+        }
         let key = (!entropy.once_in(4)).then(|| entropy.bytes(8));
         let value = (!entropy.once_in(4)).then(|| entropy.bytes(40));
         batch.push(&RecordRef { offset: offset as i64, timestamp: 1, key, value, headers: &headers });
