@@ -19,6 +19,7 @@ pub mod log_entry;
 pub mod module;
 pub mod murmur2;
 pub mod names;
+pub mod numbers;
 pub mod random;
 pub mod redaction;
 pub mod revision;

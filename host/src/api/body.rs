@@ -221,7 +221,7 @@ pub fn spec_of(media: &Media, bytes: &[u8]) -> Result<RawSpec, Refusal> {
     if json {
         return json_of(bytes, Code::Spec).map_err(|refusal| completed(refusal, || json::read(bytes).ok()));
     }
-    yaml::one(bytes).map_err(|error| match error {
+    RawSpec::of_yaml(bytes).map_err(|error| match error {
         yaml::Error::Unfit { field, message } => completed(of_place(Code::Spec, &field, &message), || yaml::one(bytes).ok()),
         yaml::Error::Malformed(message) => Refusal::new(Code::Malformed, format!("not YAML that is taken: {message}")),
     })

@@ -6,17 +6,26 @@
 #![expect(dead_code, reason = "the fields of a spec are described here, and read by `model::spec`")]
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::model::{json, spec};
+use crate::model::{json, numbers, spec};
+
+/// The field of a spec whose numbers stay as they were written.
+const CONFIG: &str = "config";
 
 /// A whole spec, its fields in the order in which the host writes them. A client shows all fields, also those of a newer
 /// host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SpecDocument(serde_norway::Value);
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpecDocument {
+    fields: serde_norway::Mapping,
+    /// The config, whose numbers are rounded among the fields.
+    config: spec::GuestConfig,
+}
 
 /// A spec as it is written.
 #[derive(Deserialize, ToSchema)]
@@ -271,7 +280,10 @@ pub enum StartSpec {
 
 impl SpecDocument {
     pub fn of(spec: &spec::RawSpec) -> Self {
-        Self(serde_norway::to_value(spec).expect("a spec is plain data"))
+        let rounded = spec::RawSpec { config: spec.config.rounded(), ..spec.clone() };
+        let fields = serde_norway::to_value(rounded).expect("a spec is plain data");
+        let serde_norway::Value::Mapping(fields) = fields else { unreachable!("a spec has fields") };
+        Self { fields, config: spec.config.clone() }
     }
 
     /// Reads the document as this version knows specs; an error if a newer host has other fields.
@@ -282,7 +294,70 @@ impl SpecDocument {
 
     /// The document as YAML. Strings in it may have several lines.
     pub fn to_yaml(&self) -> String {
-        serde_norway::to_string(&self.0).expect("the document is plain data")
+        let yaml = |fields| serde_norway::to_string(fields).expect("the document is plain data");
+        let rounded = yaml(&self.fields);
+        let Some(exact) = self.config.exact() else { return rounded };
+        // The writer has no numbers but doubles: texts that the document has nowhere else stand for the others.
+        let stand_in = (0..).map(|n| format!("number{n}n")).find(|text| !rounded.contains(text)).expect("texts are endless");
+        let mut texts = Vec::new();
+        let config = numbers::replaced(&self.config, exact, |number| {
+            texts.push(number.to_owned());
+            format!("{stand_in}{}n", texts.len() - 1)
+        });
+        let mut fields = self.fields.clone();
+        fields.insert(CONFIG.into(), serde_norway::to_value(config).expect("a config is plain data"));
+        let parts = yaml(&fields);
+        let mut parts = parts.split(&stand_in);
+        let first = parts.next().unwrap_or_default().to_owned();
+        // Each stand-in is followed by the number's index and an `n`.
+        parts.fold(first, |shown, part| {
+            let (index, rest) = part.split_once('n').unwrap_or((part, ""));
+            let number = index.parse().ok().and_then(|index: usize| texts.get(index));
+            shown + number.map_or("", String::as_str) + rest
+        })
+    }
+}
+
+impl Serialize for SpecDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(Some(self.fields.len()))?;
+        for (name, value) in &self.fields {
+            match name.as_str() {
+                Some(CONFIG) => fields.serialize_entry(name, &self.config)?,
+                _ => fields.serialize_entry(name, value)?,
+            }
+        }
+        fields.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for SpecDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = SpecDocument;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a spec")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<SpecDocument, A::Error> {
+        let mut document = SpecDocument { fields: serde_norway::Mapping::new(), config: spec::GuestConfig::default() };
+        while let Some(name) = access.next_key::<String>()? {
+            let value = if name == CONFIG {
+                document.config = access.next_value()?;
+                serde_norway::to_value(document.config.rounded()).map_err(A::Error::custom)?
+            } else {
+                access.next_value()?
+            };
+            document.fields.insert(name.into(), value);
+        }
+        Ok(document)
     }
 }
 
@@ -354,6 +429,11 @@ mod tests {
         let spec = full();
         let written = serde_json::to_string(&SpecDocument::of(&spec)).expect("plain data");
         assert_eq!(written, serde_json::to_string(&spec).expect("plain data"));
+        let exact = r#"{"config":{"a":[1.10,{"b":-0}],"c":0.12345678901234567890,"d":2.5},"replicas":3}"#;
+        let document: SpecDocument = serde_json::from_str(exact).expect("a spec");
+        assert_eq!(serde_json::to_string(&document).expect("plain data"), exact);
+        let yaml = "config:\n  a:\n  - 1.10\n  - b: -0\n  c: 0.12345678901234567890\n  d: 2.5\nreplicas: 3\n";
+        assert_eq!(document.to_yaml(), yaml);
         let newer: SpecDocument = serde_json::from_str(r#"{"inputs":["t"],"replicas":3}"#).expect("a newer host's");
         assert_eq!(newer.to_yaml(), "inputs:\n- t\nreplicas: 3\n");
     }

@@ -42,7 +42,7 @@ impl Settings {
         Self {
             id: spec.id.clone(),
             revision,
-            config: serde_json::Value::Object(spec.config.clone()).to_string(),
+            config: spec.config.to_json(),
             secrets: References::of(&spec.config).secrets,
             inputs: spec.inputs.clone(),
             outputs: spec.outputs.keys().map(ToString::to_string).collect(),

@@ -5,6 +5,7 @@
 
 mod checker;
 mod commit_interval;
+mod guest_config;
 mod hosts;
 pub mod labels;
 mod valid;
@@ -13,10 +14,13 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::names::TopicName;
+use super::numbers::Written;
 use super::units::{Bytes, Span};
+use super::yaml;
 
 pub use super::start::{Start, StartSpec};
 pub use commit_interval::CommitInterval;
+pub use guest_config::GuestConfig;
 pub use hosts::Hosts;
 pub use labels::Labels;
 pub use valid::Spec;
@@ -43,9 +47,9 @@ pub struct RawSpec {
     /// Alias (which the guest uses) to topic. They must exist. The first is the default of a record that names none.
     #[serde(default)]
     pub outputs: IndexMap<String, String>,
-    /// Handed to the guest's `init`. Any JSON object. Secrets are references: see [`super::secret`].
+    /// Handed to the guest's `init`. Any JSON object, its numbers as they are written. Secrets are references: see [`super::secret`].
     #[serde(default)]
-    pub config: serde_json::Map<String, serde_json::Value>,
+    pub config: GuestConfig,
     /// `exactly-once` (the default) or `at-least-once`.
     #[serde(default)]
     pub delivery: Delivery,
@@ -81,6 +85,28 @@ pub struct RawSpec {
 }
 
 impl RawSpec {
+    /// Reads a YAML text of one document.
+    pub fn of_yaml(text: &[u8]) -> Result<Self, yaml::Error> {
+        yaml::one(text).map(|mut spec: Self| {
+            spec.keep_numbers(Written::of_yaml(&String::from_utf8_lossy(text)).first());
+            spec
+        })
+    }
+
+    /// Reads a YAML text of any number of documents; empty ones are left out.
+    pub fn all_of_yaml(text: &[u8]) -> Result<Vec<Self>, yaml::Error> {
+        let mut specs: Vec<Self> = yaml::all(text)?;
+        let written = Written::of_yaml(&String::from_utf8_lossy(text));
+        specs.iter_mut().enumerate().for_each(|(index, spec)| spec.keep_numbers(written.get(index)));
+        Ok(specs)
+    }
+
+    fn keep_numbers(&mut self, document: Option<&Written>) {
+        if let Some(config) = document.and_then(|document| document.field("config")) {
+            self.config.keep(config);
+        }
+    }
+
     /// Returns true if another spec has the same content, so that it makes no revision. The first output is the default of a
     /// message that names none: their order is content, which equality leaves out.
     pub fn is_same(&self, other: &Self) -> bool {

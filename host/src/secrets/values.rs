@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::json;
 use crate::model::names::TeamName;
+use crate::model::numbers::{self, Written};
 use crate::model::secret::{SecretRef, fill};
 
 /// Stands for a secret in a text.
@@ -50,7 +51,7 @@ impl SecretValues {
             let found = self.values.iter().find(|(own, _)| own == secret);
             found.map(|(_, value)| value.clone()).expect("every secret of the config was read")
         });
-        filled.to_string()
+        numbers::text(&filled, &Written::of_json(config).expect("a config is JSON"))
     }
 
     /// Takes every occurrence of a secret out of a text, as far as `bytes_max` bytes of the result show it.

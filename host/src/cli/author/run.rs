@@ -16,10 +16,9 @@ use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::names::{Digest, TeamName, TransformId};
-use crate::model::spec::{RawSpec, Spec, StoreSpec};
+use crate::model::spec::{GuestConfig, RawSpec, Spec, StoreSpec};
 use crate::model::text;
 use crate::model::units::Timestamp;
-use crate::model::yaml;
 use crate::ports::{LogRecord, Table, TopicPartition};
 use crate::record_json::{self, Form, RecordContent};
 use crate::secrets::{SecretOptions, Secrets};
@@ -134,7 +133,8 @@ impl RunArgs {
 
     fn spec(&self, module: Digest) -> anyhow::Result<Spec> {
         let config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let mut raw: RawSpec = json::of_value(&serde_json::json!({ "inputs": [self.input], "config": config }))?;
+        let mut raw: RawSpec = json::of_value(&serde_json::json!({ "inputs": [self.input] }))?;
+        raw.config = config;
         // No topic is used; only the names must differ.
         raw.outputs = self.outputs.iter().map(|alias| (alias.clone(), format!("output.{alias}"))).collect();
         let declared = |name: &String| name.split('=').next().unwrap_or_default().to_owned();
@@ -265,10 +265,10 @@ fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
     Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
 }
 
-fn read_config(path: &Path) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+fn read_config(path: &Path) -> anyhow::Result<GuestConfig> {
     let text = std::fs::read(path).with_context(|| path.display().to_string())?;
     // JSON is YAML.
-    yaml::one(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
+    GuestConfig::of_yaml(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
 }
 
 /// Reads the next line; false at the end.

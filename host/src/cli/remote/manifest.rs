@@ -53,7 +53,7 @@ impl Manifest {
 
     /// Reads every document of a file's text.
     pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Self>> {
-        let specs: Vec<RawSpec> = yaml::all(text).map_err(|error| unfit(path, text, error))?;
+        let specs = RawSpec::all_of_yaml(text).map_err(|error| unfit(path, text, error))?;
         let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
         if manifests.is_empty() {
             return Err(Error::file(path, "there is no spec in it"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::checker::{CONFIG_BYTES_MAX, CONFIG_DEPTH_MAX, Checker, depth};
-use super::{CommitInterval, Delivery, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then, labels};
+use super::{CommitInterval, Delivery, GuestConfig, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then, labels};
 use crate::model::names::{Alias, ClusterName, Digest, TopicName, TransformId};
 use crate::model::secret::References;
 
@@ -16,7 +16,7 @@ pub struct Spec {
     pub module: Digest,
     pub inputs: Vec<TopicName>,
     pub outputs: IndexMap<Alias, TopicName>,
-    pub config: serde_json::Map<String, serde_json::Value>,
+    pub config: GuestConfig,
     pub delivery: Delivery,
     pub retry: Retry,
     pub then: Then,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::model::numbers;
 use crate::model::spec::RawSpec;
 use crate::model::spec::labels::{APPLIED, FOLDER};
 
@@ -48,7 +49,12 @@ fn fields(spec: &RawSpec) -> Map<String, Value> {
     let mut spec = spec.clone();
     spec.labels.remove(FOLDER);
     spec.labels.remove(APPLIED);
+    // A number that a double does not show is compared, and shown, as its text.
+    let config = spec.config.exact().map(|exact| numbers::replaced(&spec.config, exact, str::to_owned));
     let Ok(Value::Object(mut fields)) = serde_json::to_value(spec) else { return Map::new() };
+    if let Some(config) = config {
+        fields.insert("config".to_owned(), config);
+    }
     for name in NAMES {
         fields.remove(name);
     }
@@ -73,10 +79,9 @@ fn compare(path: &str, mut from: Map<String, Value>, mut to: Map<String, Value>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::yaml;
 
     fn spec(text: &str) -> RawSpec {
-        yaml::one(text.as_bytes()).expect(text)
+        RawSpec::of_yaml(text.as_bytes()).expect(text)
     }
 
     #[track_caller]
@@ -97,6 +102,8 @@ mod tests {
         check("config: {a: {b: 1, c: [1]}}", "config: {a: {b: 1, c: [1, 2]}}", &["config.a.c: [1] -> [1,2]"]);
         check("config: {a: 1}", "config: {b: 1}", &["config.a: 1 -> -", "config.b: - -> 1"]);
         check("config: {a: {}}", "config: {a: []}", &["config.a: {} -> []"]);
+        check("config: {a: 1.10}", "config: {a: 1.1}", &[r#"config.a: "1.10" -> 1.1"#]);
+        check("config: {a: [1.10]}", "config: {a: [1.10]}", &[]);
         check("tick: 1s", "inputs: []", &[r#"tick: "1s" -> -"#]);
         check("start: latest", "start: {ago: 1h}", &[r#"start: "latest" -> {"ago":"1h"}"#]);
         check("outputs: {a: x, b: y}", "outputs: {b: y, a: x}", &[r#"outputs, in order: ["a","b"] -> ["b","a"]"#]);
