@@ -48,6 +48,11 @@ impl GuestConfig {
         Self { fields: self.fields.clone(), exact: None }
     }
 
+    /// Returns true if hosts can read it again: serde_json takes some names of fields for its own, and reads their values.
+    pub fn is_readable(&self) -> bool {
+        Self::of_json(&self.to_json()).is_ok()
+    }
+
     /// Takes the numbers as they were written.
     pub(super) fn keep(&mut self, written: &Written) {
         let object = Value::Object(std::mem::take(&mut self.fields));

@@ -88,6 +88,7 @@ fn each_problem_names_its_field() {
     check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {-1: 1}}}", "start.offsets.a.-1");
     check("inputs: [a]\noutputs: {o: b}\nstart: {offsets: {a: {0: -1}}}", "start.offsets.a.0");
     check("inputs: [a]\noutputs: {o: b}\nconfig: {x: [{secret: 'file:../y'}]}", "config.x.0.secret");
+    check("inputs: [a]\noutputs: {o: b}\nconfig: {'$serde_json::private::RawValue': x}", "config");
 }
 
 #[test]

@@ -53,6 +53,9 @@ impl Spec {
         if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
             check.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
         }
+        if !raw.config.is_readable() {
+            check.problem("config", "has a field whose name begins with $serde_json::private, which hosts cannot read");
+        }
         if raw.config.values().map(depth).max().unwrap_or(0) > CONFIG_DEPTH_MAX {
             check.problem("config", format!("must be at most {CONFIG_DEPTH_MAX} objects and arrays deep"));
         } else {
