@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::json;
@@ -29,8 +31,9 @@ impl Written {
 
     /// Reads a YAML text that was read within the limits of [`super::yaml`] before: one tree for each document that is a
     /// mapping.
-    pub fn of_yaml(yaml: &str) -> Vec<Self> {
-        let events = Parser::new_from_str(yaml).map_while(|next| next.ok().map(|(event, _)| event));
+    pub fn of_yaml(yaml: &[u8]) -> Vec<Self> {
+        let yaml = String::from_utf8_lossy(yaml);
+        let events = Parser::new_from_str(&yaml).map_while(|next| next.ok().map(|(event, _)| event));
         let is_part = |event: &Event<'_>| event.is_node() || matches!(event, Event::SequenceEnd | Event::MappingEnd);
         let mut events = events.filter(is_part);
         let mut found = Vec::new();
@@ -101,9 +104,28 @@ impl Written {
 
 /// Writes a value as JSON without white space, its numbers as they were written.
 pub fn text(value: &Value, written: &Written) -> String {
-    let mut out = String::new();
-    write(&mut out, value, Some(written));
-    out
+    serde_json::to_string(&Paired(value, Some(written))).expect("a value is plain data")
+}
+
+/// A value with the texts of its numbers.
+struct Paired<'a>(&'a Value, Option<&'a Written>);
+
+impl Serialize for Paired<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value, written) = *self;
+        match (value, written) {
+            (Value::Number(number), Some(Written::Scalar(text))) if text.parse::<Number>().is_ok_and(|it| it == *number) => {
+                RawValue::from_string(text.clone()).map_err(S::Error::custom)?.serialize(serializer)
+            }
+            (Value::Array(values), Some(Written::List(written))) => {
+                serializer.collect_seq(values.iter().enumerate().map(|(index, value)| Paired(value, written.get(index))))
+            }
+            (Value::Object(fields), Some(Written::Fields(written))) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, Paired(value, written.get(name)))))
+            }
+            (value, _) => value.serialize(serializer),
+        }
+    }
 }
 
 /// Replaces the numbers that doubles do not show, those of the JSON text `exact`, by the texts that stand for them.
@@ -131,33 +153,6 @@ fn replace(value: &mut Value, written: &Written, stand_in: &mut impl FnMut(&str)
             }
         }
         _ => {}
-    }
-}
-
-fn write(out: &mut String, value: &Value, written: Option<&Written>) {
-    match (value, written) {
-        (Value::Number(number), Some(Written::Scalar(text))) if text.parse::<Number>().is_ok_and(|it| it == *number) => {
-            out.push_str(text);
-        }
-        (Value::Array(values), Some(Written::List(written))) => {
-            out.push('[');
-            for (index, value) in values.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { "," });
-                write(out, value, written.get(index));
-            }
-            out.push(']');
-        }
-        (Value::Object(fields), Some(Written::Fields(written))) => {
-            out.push('{');
-            for (index, (name, value)) in fields.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { "," });
-                out.push_str(&Value::from(name.as_str()).to_string());
-                out.push(':');
-                write(out, value, written.get(name));
-            }
-            out.push('}');
-        }
-        (value, _) => out.push_str(&value.to_string()),
     }
 }
 
@@ -211,7 +206,7 @@ mod tests {
     #[track_caller]
     fn check_yaml(yaml: &str, expected: &str) {
         let value: Value = crate::model::yaml::one(yaml.as_bytes()).expect(yaml);
-        let written = Written::of_yaml(yaml);
+        let written = Written::of_yaml(yaml.as_bytes());
         assert_eq!(written.len(), 1, "{yaml}");
         assert_eq!(text(&value, &written[0]), expected, "{yaml}");
     }

@@ -47,7 +47,8 @@ pub struct RawSpec {
     /// Alias (which the guest uses) to topic. They must exist. The first is the default of a record that names none.
     #[serde(default)]
     pub outputs: IndexMap<String, String>,
-    /// Handed to the guest's `init`. Any JSON object, its numbers as they are written. Secrets are references: see [`super::secret`].
+    /// Handed to the guest's `init`. Any JSON object, its numbers as they are written. Secrets are references: see
+    /// [`super::secret`].
     #[serde(default)]
     pub config: GuestConfig,
     /// `exactly-once` (the default) or `at-least-once`.
@@ -88,7 +89,7 @@ impl RawSpec {
     /// Reads a YAML text of one document.
     pub fn of_yaml(text: &[u8]) -> Result<Self, yaml::Error> {
         yaml::one(text).map(|mut spec: Self| {
-            spec.keep_numbers(Written::of_yaml(&String::from_utf8_lossy(text)).first());
+            spec.keep_numbers(Written::of_yaml(text).first());
             spec
         })
     }
@@ -96,7 +97,7 @@ impl RawSpec {
     /// Reads a YAML text of any number of documents; empty ones are left out.
     pub fn all_of_yaml(text: &[u8]) -> Result<Vec<Self>, yaml::Error> {
         let mut specs: Vec<Self> = yaml::all(text)?;
-        let written = Written::of_yaml(&String::from_utf8_lossy(text));
+        let written = Written::of_yaml(text);
         specs.iter_mut().enumerate().for_each(|(index, spec)| spec.keep_numbers(written.get(index)));
         Ok(specs)
     }

@@ -27,7 +27,7 @@ impl GuestConfig {
     /// Reads a YAML text that has nothing else.
     pub fn of_yaml(text: &[u8]) -> Result<Self, yaml::Error> {
         let mut config = yaml::one::<Self>(text)?;
-        if let [written] = &Written::of_yaml(&String::from_utf8_lossy(text))[..] {
+        if let [written] = &Written::of_yaml(text)[..] {
             config.keep(written);
         }
         Ok(config)
