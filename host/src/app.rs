@@ -45,20 +45,25 @@ use crate::guest::ModuleOptions;
 use crate::model::codes::Code;
 use crate::model::names::TeamName;
 use crate::model::units::Timestamp;
+use crate::otlp::Otlp;
 use crate::positions::keep_groups_for_ever;
 use crate::secrets::{self, Secrets};
 use crate::stores::Stores;
 use crate::stores::tables::Tables;
 use crate::supervisor::{Parts, Supervisor};
 use crate::teams::Teams;
-use crate::telemetry::logging;
+use crate::telemetry::export_queue::ExportQueue;
+use crate::telemetry::logging::{self, ExportedLog};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::observer::Observers;
+use crate::telemetry::record_span::RecordSpan;
 use crate::telemetry::transform_log::TransformLog;
 use crate::threads;
 
 /// Time for workers to stop: to commit, and to leave the group.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the last telemetry to reach its collector.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for open requests to end after the signal.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -69,51 +74,57 @@ const THREAD_KEPT: Duration = Duration::from_secs(600);
 
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
-    logging::init(&config.log).map_err(anyhow::Error::msg)?;
+    let metrics = Metrics::new();
+    let otlp = config.otlp.clone().map(|options| Otlp::new(options, &metrics.otlp));
+    let exported = otlp.as_ref().map(|otlp| Box::new(otlp.log_layer()) as ExportedLog);
+    logging::init(&config.log, exported).map_err(anyhow::Error::msg)?;
     exposure::check(config.server.listen, config.server.tls.is_some(), config.access.is_required, config.server.insecure)?;
     descriptors::raise(config.server.limits.descriptors())?;
     let teams = teams::open(&config.teams)?;
-    let metrics = Metrics::new();
     let callers = access::open(&config.access, &metrics)?;
     let secrets = Secrets::open(config.secrets.clone()).map_err(anyhow::Error::msg)?;
+    let data = DataDir::open(&config.data_dir)?;
+    let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
     let config = Config { modules: ModuleOptions { secrets, ..config.modules }, ..config };
-    let data = Arc::new(DataDir::open(&config.data_dir)?);
+    let spans = otlp.as_ref().map(Otlp::spans);
+    let exporters = otlp.map(|otlp| otlp.start(&host)).transpose()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A thread for blocking calls stays, so that there is always one: without any, a refusal by the system would be a panic.
     runtime.worker_threads(RUNTIME_THREADS).thread_keep_alive(THREAD_KEPT).enable_all();
     let built = threads::with_room(RUNTIME_THREADS + 1, || runtime.build());
     let runtime = built.and_then(|built| built).with_context(|| Code::HostResources.to_string())?;
     let crashes = Crashes::open(&config.data_dir, Timestamp::now());
-    let done = runtime.block_on(serve(config, backend, (teams, callers, metrics), (data.clone(), crashes.clone())));
+    let opened = Opened { host, teams, callers, crashes: crashes.clone(), metrics, spans };
+    let done = runtime.block_on(serve(config, backend, opened));
     // Also for an error: whoever is in a call by now has no part in it.
     crashes.end_orderly();
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(data);
+    if let Some(exporters) = exporters {
+        exporters.stop(EXPORT_TIMEOUT);
+    }
     done
 }
 
 /// Serves the API from the beginning on, and the host's work as soon as the log can be reached.
-async fn serve(
-    config: Config,
-    backend: Backend,
-    (teams, callers, metrics): (Teams, Callers, Metrics),
-    (data, crashes): (Arc<DataDir>, Crashes),
-) -> anyhow::Result<()> {
+async fn serve(config: Config, backend: Backend, opened: Opened) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
     let address = listener.local_addr()?;
     let (down, shutdown) = watch::channel(false);
     let routes: Arc<OnceLock<Router>> = Arc::default();
-    let tls = config.server.tls.as_ref().map(|options| open_tls(options, &metrics)).transpose()?;
+    let metrics = &opened.metrics;
+    let tls = config.server.tls.as_ref().map(|options| open_tls(options, metrics)).transpose()?;
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().follow_for_ever(shutdown.clone()));
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let server = tokio::spawn(server(&config.server, &metrics, tls, routes.clone()).serve(listener, shutdown.clone()));
+    let server = tokio::spawn(server(&config.server, metrics, tls, routes.clone()).serve(listener, shutdown.clone()));
     tokio::spawn(signals(down.clone()));
     backend.announce(scheme, address, &config.data_dir);
 
-    let start = Start { config, data, teams, callers, crashes: crashes.clone(), metrics, shutdown: shutdown.clone() };
+    let crashes = opened.crashes.clone();
+    let start = Start { config, opened, shutdown: shutdown.clone() };
     let started = tokio::select! {
         started = start.start(backend) => Some(started),
         _ = gone_down(shutdown.clone()) => None,
@@ -157,14 +168,20 @@ fn server(options: &ServerOptions, metrics: &Metrics, tls: Option<Tls>, routes: 
     }
 }
 
-/// A host before it has reached its log.
-struct Start {
-    config: Config,
-    data: Arc<DataDir>,
+/// The parts of a host that need no log and no runtime.
+struct Opened {
+    host: String,
     teams: Teams,
     callers: Callers,
     crashes: Crashes,
     metrics: Metrics,
+    spans: Option<ExportQueue<RecordSpan>>,
+}
+
+/// A host before it has reached its log.
+struct Start {
+    config: Config,
+    opened: Opened,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -178,11 +195,12 @@ struct Started {
 impl Start {
     /// Builds the parts in order. Waits for as long as the log cannot be reached.
     async fn start(self, backend: Backend) -> anyhow::Result<Started> {
-        let Self { config, data, teams, callers, crashes, metrics, shutdown } = self;
-        let host = config.host.clone().map_or_else(|| data.host_name(), Ok)?;
+        let Self { config, opened, shutdown } = self;
+        let Opened { host, teams, callers, crashes, metrics, spans } = opened;
         let dropped = |kind| metrics.transform_log.dropped(kind);
         let (transform_log, readers) = TransformLog::new(&host, config.transform_log.bytes_max, dropped);
         let observers = Observers::new(metrics.clone(), config.transform_log.team_rate, Some(transform_log.clone()));
+        let observers = observers.tracing_to(spans);
         let OpenLog { log, cluster, is_embedded } = backend.open(&config.data_dir, &metrics)?;
         tokio::spawn(secrets::follow_for_ever(config.modules.secrets.clone(), shutdown.clone()));
         let modules = modules::open(&config.data_dir, config.modules, &metrics)?;

@@ -24,6 +24,7 @@ use crate::guest::ModuleOptions;
 use crate::guest::compile::{self, Compiler};
 use crate::model::authority::Authority;
 use crate::model::units::{Bytes, Span};
+use crate::otlp::{self, OtlpOptions};
 use crate::positions;
 use crate::secrets::SecretOptions;
 use crate::stores::StoreLimits;
@@ -39,6 +40,8 @@ pub struct Config {
     /// The host's name; `None` takes the one in the data folder.
     pub host: Option<String>,
     pub log: LogOptions,
+    /// None: nothing is exported.
+    pub otlp: Option<OtlpOptions>,
     pub server: ServerOptions,
     pub api: ApiLimits,
     pub modules: ModuleOptions,
@@ -131,6 +134,7 @@ impl Flags {
             transform_log,
             guest_calls_max: flags.guest_calls_max.map_or_else(machine::processors, std::num::NonZero::get),
             log: flags.log_options(),
+            otlp: flags.otlp()?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),
             host: flags.host,
         })
@@ -278,6 +282,16 @@ impl Flags {
         }
     }
 
+    fn otlp(&self) -> Result<Option<OtlpOptions>, String> {
+        // An empty variable of the environment names nothing.
+        let Some(url) = self.otlp_endpoint.as_ref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        Ok(Some(OtlpOptions {
+            endpoint: url.parse().map_err(|error| format!("--otlp-endpoint: {error}"))?,
+            ca: self.otlp_ca.clone().filter(|path| !path.as_os_str().is_empty()),
+            queue_max: self.otlp_queue_max.map_or(otlp::QUEUE_MAX, |queue| queue.get().into()),
+        }))
+    }
+
     fn log_options(&self) -> LogOptions {
         let default = LogOptions::default();
         LogOptions { filter: self.log.clone().unwrap_or(default.filter), format: self.log_format.unwrap_or(default.format) }
@@ -412,6 +426,15 @@ mod tests {
         assert_eq!(config.access.client_roles, Some("r".into()));
         assert!(files(None, Some("r")).resolve(None, "d").is_err_and(|error| error.contains("--tls-client-ca")));
         assert!(files(None, Some("")).resolve(None, "d").is_ok());
+    }
+
+    #[test]
+    fn a_collector_is_a_url() {
+        let of = |url: &str| Flags { otlp_endpoint: Some(url.into()), ..Flags::default() }.resolve(None, "d");
+        let options = of("https://otel.example").expect("valid").otlp.expect("given");
+        assert_eq!((options.ca, options.queue_max), (None, 2048));
+        assert_eq!(of("").expect("valid").otlp, None);
+        assert!(of("otel.example:4318").is_err_and(|error| error.starts_with("--otlp-endpoint: ")));
     }
 
     #[test]

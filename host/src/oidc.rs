@@ -17,7 +17,7 @@ pub use self::algorithm::Algorithm;
 pub use self::claims::{ClaimRules, Subject};
 pub use self::device::{DeviceCode, Poll, TokenSet, device_code, poll, refresh, revoke};
 pub use self::discovery::Discovery;
-pub use self::http::{FetchError, Http, Trust};
+pub use self::http::{FetchError, Http};
 pub use self::jws::{JwtError, SignedToken, TOKEN_BYTES_MAX};
 pub use self::keys::KeySet;
 pub use self::url::{Issuer, ProviderUrl};

@@ -33,6 +33,7 @@ mod offsets;
 mod runnable_revision;
 mod sample;
 mod send;
+mod spans;
 mod step;
 mod ticks;
 mod transaction_stats;

@@ -4,6 +4,7 @@
 //! a queue that never blocks ([`transform_log`]).
 
 pub mod activity;
+pub mod export_queue;
 mod guest_log;
 mod host_lines;
 mod lane;
@@ -12,6 +13,7 @@ pub mod meter;
 pub mod metrics;
 pub mod observer;
 pub mod rate;
+pub mod record_span;
 mod sample_switch;
 mod sampler;
 pub mod transform_log;

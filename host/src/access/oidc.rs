@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use crate::model::access::{Login, Principal, PrincipalKind};
 use crate::model::units::Timestamp;
-use crate::oidc::{Algorithm, ClaimRules, JwtError, KeySet, SignedToken, Trust};
+use crate::oidc::{Algorithm, ClaimRules, JwtError, KeySet, SignedToken};
 use crate::telemetry::metrics::AccessMetrics;
+use crate::trust::Trust;
 
 use self::roles::RoleMap;
 

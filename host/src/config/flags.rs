@@ -217,6 +217,19 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// URL of an OpenTelemetry collector (OTLP over HTTP): it gets the host's log, and a span of each record of a sampled
+    /// trace (docs/tracing.md). Headers with secrets belong into the variable OTEL_EXPORTER_OTLP_HEADERS [default: none]
+    #[arg(long, env = "SANDBAR_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Authorities of the collector's certificate, as PEM, in place of the system's
+    #[arg(long, env = "SANDBAR_OTLP_CA", value_name = "FILE")]
+    pub otlp_ca: Option<PathBuf>,
+
+    /// Spans, and log lines, that wait for the collector at most: more of them are dropped and counted [default: 2048]
+    #[arg(long, env = "SANDBAR_OTLP_QUEUE_MAX", value_name = "N")]
+    pub otlp_queue_max: Option<std::num::NonZero<u16>>,
+
     /// Largest module that may be uploaded [default: 32MiB]
     #[arg(long, env = "SANDBAR_MODULE_BYTES_MAX", value_name = "SIZE")]
     pub module_bytes_max: Option<Bytes>,
@@ -475,6 +488,9 @@ impl Flags {
             host: self.host.or(file.host),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            otlp_ca: self.otlp_ca.or(file.otlp_ca),
+            otlp_queue_max: self.otlp_queue_max.or(file.otlp_queue_max),
             module_bytes_max: self.module_bytes_max.or(file.module_bytes_max),
             compile_time_max: self.compile_time_max.or(file.compile_time_max),
             compile_memory_max: self.compile_memory_max.or(file.compile_memory_max),

@@ -9,6 +9,7 @@ mod output;
 mod row_traces;
 
 pub use output::{CheckedOutput, Failure, OutRecord, Output, OutputError, OutputLimits};
+pub use row_traces::RowTraceSpan;
 
 /// Both ends of a null span. Null is not the same as empty.
 pub const NULL: u32 = u32::MAX;

@@ -1,17 +1,12 @@
 //! Exchanges with a provider, within bounds.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::url::ProviderUrl;
 use crate::model::text::brief;
+use crate::trust::{Trust, TrustError};
 
 /// Largest answer: a document or a set of keys has some kilobytes.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
@@ -19,15 +14,6 @@ const ANSWER_BYTES_MAX: u64 = 256 * 1024;
 pub const EXCHANGE_TIME: Duration = Duration::from_secs(10);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES_MAX: usize = 300;
-
-/// The authorities that may vouch for a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// The system's authorities, and those of a file if there is one.
-    SystemAnd(Option<PathBuf>),
-    /// The authorities of a file alone.
-    Only(PathBuf),
-}
 
 /// An exchange that came to no answer, or to one that is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,19 +44,18 @@ impl FetchError {
     }
 }
 
+impl From<TrustError> for FetchError {
+    fn from(error: TrustError) -> Self {
+        Self::new(error.path.display(), error.reason)
+    }
+}
+
 // === impl Http ===
 
 impl Http {
     /// Reads the authorities. Blocks.
     pub fn new(trust: &Trust) -> Result<Self, FetchError> {
-        let roots = match trust {
-            Trust::Only(path) => of_file(path)?,
-            Trust::SystemAnd(None) => rustls_native_certs::load_native_certs().certs,
-            Trust::SystemAnd(Some(path)) => [rustls_native_certs::load_native_certs().certs, of_file(path)?].concat(),
-        };
-        let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
-        let tls = tls.unversioned_rustls_crypto_provider(Arc::new(ring::default_provider())).build();
+        let tls = trust.tls_config()?;
         let config = || {
             Agent::config_builder()
                 .http_status_as_error(false)
@@ -109,12 +94,4 @@ fn taken(url: &ProviderUrl, answer: Result<Response, ureq::Error>) -> Result<Ans
     let status = answer.status().as_u16();
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(failed)?;
     Ok(Answer { status, body })
-}
-
-fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, FetchError> {
-    let failed = |reason: String| FetchError::new(path.display(), reason);
-    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| failed(error.to_string()))?;
-    if found.is_empty() { Err(failed("it has no certificate in PEM".to_owned())) } else { Ok(found) }
 }

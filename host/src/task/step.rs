@@ -67,8 +67,10 @@ impl Task {
         }
         let revision = self.revision.clone();
         let settings = &revision.settings;
+        let spans = self.begin_spans(&batch, context.now.wall);
         let result = self.process(&batch, context)?;
         let outcome = self.check(&batch, &result, &settings.output);
+        let outcome = outcome.map(|checked| checked.with_trace_spans(&spans.rows));
         if let Some(failure) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failure));
         }
@@ -92,6 +94,7 @@ impl Task {
         }
         self.note_call(outcome.is_ok() && failures.len() < batch.len());
         let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, context)?;
+        self.end_spans(spans, &batch, done, &failures, context.stats);
         if done == batch.len() {
             self.buffer.recycle(batch, settings.batch_bytes);
         }
@@ -102,8 +105,10 @@ impl Task {
         let one = self.buffer.first().row(row);
         let revision = self.revision.clone();
         let settings = &revision.settings;
+        let spans = self.begin_spans(&one, context.now.wall);
         let result = self.process(&one, context)?;
         let outcome = self.check(&one, &result, &settings.output);
+        let outcome = outcome.map(|checked| checked.with_trace_spans(&spans.rows));
         if let Some(failure) = self.refused_by(&outcome) {
             return Ok(Step::Refused(failure));
         }
@@ -116,6 +121,7 @@ impl Task {
         }
         self.note_call(failures.is_empty());
         let done = self.conclude(&one, outcome.ok().as_ref(), &failures, context)?;
+        self.end_spans(spans, &one, done, &failures, context.stats);
         // A row that is not done paused the partition, which dropped the batch.
         if done > 0 {
             self.buffer.next_row(row, settings.batch_bytes);

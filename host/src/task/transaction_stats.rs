@@ -5,6 +5,7 @@ use crate::model::sample::Sample;
 use crate::model::units::Timestamp;
 use crate::ports::ProducerRecord;
 use crate::telemetry::observer::TransformObserver;
+use crate::telemetry::record_span::RecordSpan;
 
 use super::ledger::{Ledger, Source};
 
@@ -23,6 +24,8 @@ pub struct TransactionStats {
     pub filtered: u64,
     /// Records for `tail`.
     pub(super) samples: Vec<Sample>,
+    /// Spans of traced records.
+    pub(super) spans: Vec<RecordSpan>,
     ledger: Ledger,
 }
 
@@ -80,6 +83,9 @@ impl TransactionStats {
         metrics.skipped.inc_by(self.skipped);
         metrics.filtered.inc_by(self.filtered);
         self.samples.drain(..).for_each(|sample| observer.samples.show(sample));
+        if let Some(queue) = &observer.spans {
+            self.spans.drain(..).for_each(|span| queue.push(span));
+        }
         self.clear();
     }
 

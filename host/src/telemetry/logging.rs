@@ -7,19 +7,19 @@ use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 
 use tracing::field::{Field, Visit};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::host_lines::HostLines;
 use crate::model::text::{self, LineWriter};
 
 /// Longest text of a field, and of all fields of an event, in bytes; the rest is cut.
-const FIELD_BYTES_MAX: usize = 4096;
-const FIELDS_BYTES_MAX: usize = 16 * 1024;
+pub const FIELD_BYTES_MAX: usize = 4096;
+pub const FIELDS_BYTES_MAX: usize = 16 * 1024;
 /// Longest line of JSON, in bytes; of a longer one the beginning is shown, as text.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
@@ -46,11 +46,14 @@ impl Default for LogOptions {
     }
 }
 
+/// Takes the events that the log shows, too.
+pub type ExportedLog = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging.
-pub fn init(options: &LogOptions) -> Result<(), String> {
+pub fn init(options: &LogOptions, exported: Option<ExportedLog>) -> Result<(), String> {
     let LogOptions { filter, format } = options;
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
-    let registry = tracing_subscriber::registry().with(filter).with(HostLines::default());
+    let registry = tracing_subscriber::registry().with(exported).with(filter).with(HostLines::default());
     let lines = tracing_subscriber::fmt::layer();
     let started = match format {
         LogFormat::Text => {

@@ -11,6 +11,7 @@ mod cpu_costs;
 mod http;
 mod kafka;
 mod modules;
+mod otlp;
 mod places;
 mod process;
 mod redaction;
@@ -40,6 +41,7 @@ pub use self::cpu_costs::CpuCosts;
 pub use self::http::HttpMetrics;
 pub use self::kafka::KafkaMetrics;
 pub use self::modules::ModuleMetrics;
+pub use self::otlp::{OtlpMetrics, SignalMetrics};
 pub use self::places::{PlaceMetrics, PresenceCounts};
 pub use self::redaction::RedactionMetrics;
 pub use self::signing::{RefusedAt, SigningMetrics};
@@ -67,6 +69,7 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     pub cpu: CpuMetrics,
     pub modules: ModuleMetrics,
+    pub otlp: OtlpMetrics,
     pub places: PlaceMetrics,
     pub tables: TableMetrics,
     pub redaction: RedactionMetrics,
@@ -103,6 +106,7 @@ impl Metrics {
             catalog: CatalogMetrics::new(&r),
             cpu: CpuMetrics::new(&r),
             modules: ModuleMetrics::new(&r),
+            otlp: OtlpMetrics::new(&r),
             places: PlaceMetrics::new(&r),
             tables: TableMetrics::new(&r),
             redaction: RedactionMetrics::new(&r),

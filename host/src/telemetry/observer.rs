@@ -1,11 +1,13 @@
-//! The observer of a transform: its metrics, the log of its guests, and its samples.
+//! The observer of a transform: its metrics, the log of its guests, its samples and its spans.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::export_queue::ExportQueue;
 use super::guest_log::GuestLog;
 use super::metrics::{Metrics, TopicMetrics, TransformMetrics};
 use super::rate::{Passed, Rate, Rates, TEAM_LOG_RATE, TeamRates};
+use super::record_span::RecordSpan;
 use super::sampler::Sampler;
 use super::transform_log::TransformLog;
 use crate::model::names::{TeamName, TopicName, TransformId};
@@ -16,6 +18,7 @@ pub struct Observers {
     metrics: Metrics,
     rates: Rates,
     queue: Option<TransformLog>,
+    spans: Option<ExportQueue<RecordSpan>>,
 }
 
 /// Observes one revision of a transform: the data plane tells it of everything that somebody may want to see.
@@ -27,6 +30,8 @@ pub struct TransformObserver {
     pub outputs: Vec<TopicMetrics>,
     pub log: GuestLog,
     pub samples: Sampler,
+    /// None: nobody exports them.
+    pub spans: Option<ExportQueue<RecordSpan>>,
 }
 
 impl Default for Observers {
@@ -39,7 +44,12 @@ impl Default for Observers {
 impl Observers {
     /// `team_log_rate` bounds the log lines of all guests of a team; lines and samples go to `queue`.
     pub fn new(metrics: Metrics, team_log_rate: Rate, queue: Option<TransformLog>) -> Self {
-        Self { metrics, rates: Rates::new(team_log_rate, 1), queue }
+        Self { metrics, rates: Rates::new(team_log_rate, 1), queue, spans: None }
+    }
+
+    /// Spans of traced records go to `spans`.
+    pub fn tracing_to(self, spans: Option<ExportQueue<RecordSpan>>) -> Self {
+        Self { spans, ..self }
     }
 
     /// Changes the rates of the log lines of teams.
@@ -60,6 +70,7 @@ impl Observers {
             outputs: outputs.iter().map(|topic| metrics.output(topic)).collect(),
             log: GuestLog::new(id.clone(), self.rates.of(id), metrics.clone(), self.queue.clone()),
             samples: Sampler::new(id.clone(), self.queue.clone()),
+            spans: self.spans.clone(),
             metrics,
         })
     }

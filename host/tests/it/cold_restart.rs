@@ -1,88 +1,21 @@
 //! A host that starts again with an empty cache of compiled modules: one compiler after the other, uploads between them,
 //! and nothing of the host's in a compiler's hands.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::support::dev_host::DevHost;
 
 const TRANSFORMS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(400);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// `sandbar dev` with one compiler, killed when this is dropped.
-struct Host {
-    url: String,
-    log: PathBuf,
-    process: Child,
-}
-
-impl Host {
-    fn start(folder: &Path) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-        let log = folder.join("host.log");
-        let process = Command::new(env!("CARGO_BIN_EXE_sandbar"))
-            .args(["dev", "--data-dir", "data", "--compilers-max", "1", "--listen", &address.to_string()])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).expect("writable"))
-            .spawn()
-            .expect("it starts");
-        let host = Self { url: format!("http://{address}"), log, process };
-        host.wait(|| ureq::get(host.at("/readyz")).call().is_ok());
-        host
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    fn wait(&self, is_so: impl Fn() -> bool) {
-        let started = Instant::now();
-        while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "{}", std::fs::read_to_string(&self.log).unwrap_or_default());
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut answer = ureq::get(self.at(path)).call().unwrap_or_else(|error| panic!("{path}: {error}"));
-        answer.body_mut().read_to_string().expect("text")
-    }
-
-    fn put(&self, path: &str, body: &Value) {
-        let request = ureq::put(self.at(path)).header("content-type", "application/json");
-        request.send(body.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
-    }
-
-    /// Uploads a module. Returns its digest.
-    fn upload(&self, module: &[u8]) -> String {
-        let request = ureq::post(self.at("/v1/modules")).header("content-type", "application/wasm");
-        let mut answer = request.send(module).expect("stored");
-        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().expect("text")).expect("JSON");
-        answer["digest"].as_str().expect("a digest").to_owned()
-    }
-
-    fn running(&self) -> usize {
-        let list: Value = serde_json::from_str(&self.get("/v1/transforms")).expect("JSON");
-        let transforms = list["transforms"].as_array().expect("a list");
-        transforms.iter().filter(|transform| transform["state"] == "running").count()
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let metrics = self.get("/metrics");
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().expect("a number"))
-    }
-
-    /// The compilers that this host runs.
-    fn compilers(&self) -> Vec<PathBuf> {
-        compilers_of(self.process.id())
-    }
+/// Starts a host with one compiler.
+fn start(folder: &Path) -> DevHost {
+    DevHost::start(folder, &["--compilers-max", "1"])
 }
 
 fn compilers_of(host: u32) -> Vec<PathBuf> {
@@ -95,18 +28,9 @@ fn compilers_of(host: u32) -> Vec<PathBuf> {
     processes.filter(is_ours).collect()
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// The fixture with a custom section of its own.
 fn variant(number: usize) -> Vec<u8> {
-    let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests"));
-    let file = std::env::var_os("SANDBAR_GUESTS_DIR").map_or_else(built, PathBuf::from).join("guest_fixture.wasm");
-    let mut module = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}: run `make guests`", file.display()));
+    let mut module = DevHost::fixture();
     module.extend([0, 5]);
     module.extend(format!("\x04{number:04}").bytes());
     module
@@ -130,24 +54,22 @@ fn inherited(process: u32) -> Vec<String> {
 fn a_cold_restart_compiles_one_module_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let host = Host::start(folder.path());
+    let host = start(folder.path());
     host.put("/v1/topics/orders", &json!({ "partitions": 1 }));
     host.put("/v1/topics/out", &json!({ "partitions": 1 }));
     for number in 0..TRANSFORMS {
         let module = host.upload(&variant(number));
-        let spec =
-            json!({ "module": module, "inputs": ["orders"], "outputs": { "out": "out" }, "config": { "mode": "echo" } });
-        host.put(&format!("/v1/teams/shop/transforms/t{number}"), &spec);
+        host.deploy(&format!("t{number}"), &module, "echo");
     }
     host.wait(|| host.running() == TRANSFORMS);
     // Some may be whoever's who started this test; the host's own are none of them.
     let foreign = inherited(std::process::id());
-    let own: Vec<String> = inherited(host.process.id()).into_iter().filter(|number| !foreign.contains(number)).collect();
+    let own: Vec<String> = inherited(host.pid()).into_iter().filter(|number| !foreign.contains(number)).collect();
     assert_eq!(own, Vec::<String>::new());
     drop(host);
     std::fs::remove_dir_all(data.join("compiled")).expect("there");
 
-    let host = Host::start(folder.path());
+    let host = start(folder.path());
     let seen = std::cell::Cell::new(0);
     std::thread::scope(|scope| {
         // It does not wait until the restart is done.
@@ -156,7 +78,7 @@ fn a_cold_restart_compiles_one_module_at_a_time() {
             host.metric("sandbar_modules_compiled_total{result=\"ok\"}")
         });
         host.wait(|| {
-            let compilers = host.compilers();
+            let compilers = compilers_of(host.pid());
             assert!(compilers.len() <= 1, "{compilers:?}");
             seen.set(seen.get().max(compilers.len()));
             host.running() == TRANSFORMS
@@ -170,7 +92,7 @@ fn a_cold_restart_compiles_one_module_at_a_time() {
 
     drop(host);
 
-    let host = Host::start(folder.path());
+    let host = start(folder.path());
     host.wait(|| host.running() == TRANSFORMS);
     let compiled = ["ok", "cached"].map(|result| format!("sandbar_modules_compiled_total{{result=\"{result}\"}}"));
     assert_eq!(compiled.map(|name| host.metric(&name)), [0, TRANSFORMS as u64], "it finds them all");
@@ -193,8 +115,8 @@ fn large() -> Vec<u8> {
 #[test]
 fn a_compiler_ends_with_its_host() {
     let folder = tempfile::tempdir().expect("a folder");
-    let host = Host::start(folder.path());
-    let number = host.process.id();
+    let host = start(folder.path());
+    let number = host.pid();
     let request = ureq::post(host.at("/v1/modules")).header("content-type", "application/wasm");
     let module = large();
     let upload = std::thread::spawn(move || request.send(&module).is_ok());

@@ -10,6 +10,7 @@ mod docs;
 mod guest;
 mod instructions;
 mod oidc;
+mod otlp;
 mod positions;
 mod simulation;
 mod stores;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use sandbar::oidc::{Discovery, Http, Issuer, KeySet, Trust};
+use sandbar::oidc::{Discovery, Http, Issuer, KeySet};
+use sandbar::trust::Trust;
 
 use super::support::certificates::{Authority, CertificateFiles};
 

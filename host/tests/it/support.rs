@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod cpu;
+pub mod dev_host;
 pub mod gated;
 pub mod guests;
 pub mod metrics;

@@ -108,7 +108,7 @@ impl RunArgs {
     /// Returns the number of failed records.
     fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
         let filter = with_guest_errors(&self.log);
-        logging::init(&LogOptions { filter, format: LogFormat::Json }).map_err(anyhow::Error::msg)?;
+        logging::init(&LogOptions { filter, format: LogFormat::Json }, None).map_err(anyhow::Error::msg)?;
         let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
         let spec = self.spec(Digest::of(&module))?;
         let scratch = tempfile::tempdir()?;

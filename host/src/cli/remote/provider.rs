@@ -19,7 +19,8 @@ use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::text::OneLine;
 use crate::model::units::{Rfc3339, Timestamp};
-use crate::oidc::{self, DeviceCode, Discovery, FetchError, Http, Issuer, Poll, ProviderUrl, TokenSet, Trust};
+use crate::oidc::{self, DeviceCode, Discovery, FetchError, Http, Issuer, Poll, ProviderUrl, TokenSet};
+use crate::trust::Trust;
 
 /// The addition to the time between polls, when the provider asks for one (RFC 8628).
 const SLOWER: Duration = Duration::from_secs(5);

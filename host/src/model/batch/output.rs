@@ -3,7 +3,7 @@
 //! An output record carries the trace context of its input record on, unless the guest gave it one. These headers are a part
 //! of the record like the guest's own: they count against its limits, and all who read the output see them.
 
-use super::row_traces::RowTraces;
+use super::row_traces::{RowTraceSpan, RowTraces};
 use super::{Batch, HEADER_BYTES, HEADERS_MAX, HeaderRef, NULL, RECORD_BYTES};
 use crate::model::trace_context::{CARRIED_BYTES_MAX, is_trace_header};
 
@@ -103,6 +103,7 @@ impl Source {
 pub struct CheckedOutput<'a> {
     input: &'a Batch,
     output: &'a Output,
+    trace_spans: &'a [RowTraceSpan],
 }
 
 impl Output {
@@ -125,7 +126,7 @@ impl Output {
         expect("headers", self.headers.len(), headers.and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX))?;
         self.check_rows(input, limits)?;
         self.check_failures(input)?;
-        Ok(CheckedOutput { input, output: self })
+        Ok(CheckedOutput { input, output: self, trace_spans: &[] })
     }
 
     /// Counts before it reads: spans may overlap, so a small output can stand for many bytes, and a header or a record may
@@ -217,10 +218,15 @@ pub struct OutRecord<'a> {
 }
 
 impl<'a> CheckedOutput<'a> {
+    /// Lets the outputs of rows with a trace span name it as their parent. `trace_spans` are in the order of their rows. No
+    /// record gets larger than it was when it was checked.
+    pub fn with_trace_spans(self, trace_spans: &'a [RowTraceSpan]) -> Self {
+        Self { trace_spans, ..self }
+    }
+
     /// Output records in order, without those of failed rows.
     pub fn records(&self) -> impl Iterator<Item = OutRecord<'a>> + '_ {
-        let input = self.input;
-        let output = self.output;
+        let Self { input, output, trace_spans } = *self;
         let mut header = 0;
         let mut traces = RowTraces::new(input);
         let mut failures = output.failures.iter().map(|failure| failure.row).peekable();
@@ -241,10 +247,9 @@ impl<'a> CheckedOutput<'a> {
                     (std::str::from_utf8(name).expect("check() refuses other names"), get(h[2], h[3]))
                 })
                 .collect();
-            if let Some(trace) = traces.of_row(source as usize)
-                && !headers.iter().any(|(name, _)| is_trace_header(name.as_bytes()))
-            {
-                headers.extend(trace.headers());
+            if let Some(trace) = traces.of_row(source as usize) {
+                let span = trace_spans.binary_search_by_key(&source, |(row, _)| *row).ok();
+                trace.carry_on(span.map(|at| &trace_spans[at].1), &mut headers);
             }
             Some(OutRecord {
                 target: output.targets[row],

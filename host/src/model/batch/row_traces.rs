@@ -1,7 +1,10 @@
 //! The trace contexts of a batch's rows, for readers that go through the rows in order.
 
 use super::{Batch, slice};
-use crate::model::trace_context::TraceContext;
+use crate::model::trace_context::{TraceContext, TraceSpan};
+
+/// A row and its trace span.
+pub type RowTraceSpan = (u32, TraceSpan);
 
 /// Finds the trace contexts of rows in ascending order. Each header of the batch is passed once, however many rows are
 /// asked for: a record may have a million headers.
@@ -12,6 +15,18 @@ pub(super) struct RowTraces<'a> {
     next_header: usize,
     /// The context of the row before it.
     last: Option<TraceContext<'a>>,
+}
+
+impl Batch {
+    /// The trace spans of the rows whose traces are sampled, in order. `place` names a row as [`TraceContext::span`] asks.
+    pub fn trace_spans(&self, place: impl Fn(usize) -> String) -> Vec<RowTraceSpan> {
+        if self.header_counts.is_empty() {
+            return Vec::new();
+        }
+        let mut traces = RowTraces::new(self);
+        let of_row = |row| Some((row as u32, traces.of_row(row)?.span(|| place(row))?));
+        (0..self.len()).filter_map(of_row).collect()
+    }
 }
 
 // === impl RowTraces ===

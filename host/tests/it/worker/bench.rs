@@ -30,6 +30,7 @@ pub struct Setup<'a> {
     /// The largest record of each topic, as the transform's settings have it.
     pub record_bytes_max: usize,
     pub guests: Arc<dyn GuestFactory>,
+    pub observers: Observers,
 }
 
 /// See the module.
@@ -56,7 +57,7 @@ impl Bench {
         let input = topic(&*log, "in", false);
         let output = topic(&*log, "out", setup.compacted[0]);
         let dead = topic(&*log, "t.n.dead-letter", setup.compacted[1]);
-        let (revision, session) = runnable(setup.spec, Vec::new(), setup.record_bytes_max, setup.guests);
+        let (revision, session) = runnable(setup.spec, Vec::new(), setup.record_bytes_max, (setup.guests, &setup.observers));
         let first = log.start_offsets(&input, &session.start).expect("there");
         log.commit_for_group(GROUP, &first).expect("nobody is a member");
         let revisions = Revisions { current: revision.clone(), previous: None, rejected: None };
@@ -98,12 +99,12 @@ pub fn runnable(
     fields: &Value,
     changelogs: Vec<TopicName>,
     record_bytes_max: usize,
-    guests: Arc<dyn GuestFactory>,
+    (guests, observers): (Arc<dyn GuestFactory>, &Observers),
 ) -> (Arc<RunnableRevision>, SessionOptions) {
     let spec = spec(fields);
     let written = 2 + changelogs.len();
     let settings = Settings::of(&spec, 1, changelogs, vec![record_bytes_max; written]);
-    let observer = Observers::default().transform(&spec.id, &settings.inputs, &settings.outputs);
+    let observer = observers.transform(&spec.id, &settings.inputs, &settings.outputs);
     let session = SessionOptions {
         group: GROUP.into(),
         transactional_id: "w".into(),

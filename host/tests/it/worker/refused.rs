@@ -14,6 +14,7 @@ use sandbar::ports::{
 };
 use sandbar::state::KeyedState;
 use sandbar::task::{RunnableRevision, Settings};
+use sandbar::telemetry::observer::Observers;
 use sandbar::worker::Swap;
 use serde_json::{Value, json};
 
@@ -79,6 +80,7 @@ fn setup(spec: &Value, compacted: [bool; 2]) -> Setup<'_> {
         compacted,
         record_bytes_max: usize::MAX,
         guests: Arc::new(Forwards),
+        observers: Observers::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use sandbar::model::batch::{Batch, Output};
 use sandbar::model::codes::Code;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, LogRecord};
 use sandbar::state::KeyedState;
+use sandbar::telemetry::observer::Observers;
 use serde_json::json;
 
 use super::bench::{Bench, Setup};
@@ -57,6 +58,7 @@ fn a_stalled_call_is_made_again_with_fewer_records_and_fails_none() {
         compacted: [false, false],
         record_bytes_max: 1 << 20,
         guests: Arc::new(Busies),
+        observers: Observers::default(),
     });
     let record = |number: usize| LogRecord {
         offset: 0,

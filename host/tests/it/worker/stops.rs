@@ -13,6 +13,7 @@ use sandbar::model::status::State;
 use sandbar::ports::{Log, LogRecord, OpenError, Positions, Restore, StateOpener};
 use sandbar::state::local::{Change, Entry, LocalError, LocalStore, Mark, Memory};
 use sandbar::state::{KeyedState, Store, StoreSettings};
+use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Command, Commands, LookUp, Rests, Revisions, Worker, WorkerStatus, inbox};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -29,7 +30,8 @@ struct Running {
 fn start(log: Arc<dyn Log>, fields: &Value, changelogs: Vec<TopicName>, stores: Option<Arc<dyn StateOpener>>) -> Running {
     let (commands, commands_in) = inbox::channel();
     let (published, status) = watch::channel(WorkerStatus::default());
-    let (current, options) = runnable(fields, changelogs, usize::MAX, Arc::new(Guests::new(&[], 0)));
+    let (current, options) =
+        runnable(fields, changelogs, usize::MAX, (Arc::new(Guests::new(&[], 0)), &Observers::default()));
     let revisions = Revisions { current, previous: None, rejected: None };
     let worker = Worker {
         log,

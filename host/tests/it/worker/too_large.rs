@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sandbar::model::batch::{Batch, Output};
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, LogRecord};
 use sandbar::state::KeyedState;
+use sandbar::telemetry::observer::Observers;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Setup};
@@ -68,6 +69,7 @@ fn check(spec: Value, for_a_tick: usize, values: &[usize], outputs: usize, dead_
         compacted: [false, false],
         record_bytes_max: 1 << 20,
         guests: Arc::new(Multipliers { for_a_tick }),
+        observers: Observers::default(),
     });
     let record = |value: &usize| LogRecord {
         offset: 0,

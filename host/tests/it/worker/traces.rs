@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use sandbar::model::batch::{Batch, Failure, NULL, Output};
+use sandbar::model::codes::Code;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, LogRecord};
 use sandbar::state::KeyedState;
+use sandbar::telemetry::export_queue::ExportQueue;
+use sandbar::telemetry::observer::Observers;
+use sandbar::telemetry::record_span::RecordSpan;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Setup};
@@ -63,12 +67,18 @@ impl GuestFactory for Strips {
 type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 fn bench(spec: &Value) -> Bench {
+    bench_with(spec, false, Observers::default())
+}
+
+/// A bench whose output topic refuses all records, since they have no key, if it is compacted.
+fn bench_with(spec: &Value, compacted: bool, observers: Observers) -> Bench {
     Bench::new(Setup {
         spec,
         options: |options| options,
-        compacted: [false, false],
+        compacted: [compacted, false],
         record_bytes_max: usize::MAX,
         guests: Arc::new(Strips),
+        observers,
     })
 }
 
@@ -133,4 +143,43 @@ fn a_tick_carries_no_trace() {
     let (of_ticks, of_record) = split(&bench);
     assert!(of_ticks.iter().all(|output| output.headers.is_empty()), "{of_ticks:?}");
     assert_eq!(of_record.iter().map(|output| &output.headers).collect::<Vec<_>>(), [&trace(0)]);
+}
+
+/// Runs three records, of which the second has no trace. Returns the outputs' headers and the spans.
+fn run_with_spans(compacted: bool) -> (Bench, Vec<RecordSpan>) {
+    let dropped = prometheus::IntCounter::new("dropped", "spans").expect("a valid name");
+    let (queue, spans) = ExportQueue::new(100, dropped.clone());
+    let mut bench = bench_with(&json!({}), compacted, Observers::default().tracing_to(Some(queue)));
+    bench.append(&[record("a", trace(0)), record("b", Vec::new()), record("fail", trace(2)), record("d", trace(3))]);
+    bench.run_until(|bench| bench.committed() == Some(4));
+    assert_eq!(dropped.get(), 0);
+    (bench, spans.try_iter().collect())
+}
+
+fn offsets_and_codes(spans: &[RecordSpan]) -> Vec<(i64, Option<&'static str>)> {
+    spans.iter().map(|span| (span.offset, span.failed.map(Code::as_str))).collect()
+}
+
+#[test]
+fn outputs_name_the_span_of_their_record_where_spans_are_exported() {
+    let (bench, spans) = run_with_spans(false);
+    assert_eq!(offsets_and_codes(&spans), [(0, None), (2, Some("E101")), (3, None)]);
+    let found: Vec<_> = bench.read(&bench.output).into_iter().map(|output| output.headers).collect();
+    let own = |n: usize, span: &RecordSpan| {
+        let traceparent = format!("00-4bf92f3577b34da6a3ce929d{n:08x}-{}-01", hex::encode(span.ids.span_id));
+        vec![("traceparent".to_owned(), Some(traceparent.into_bytes())), trace(n)[1].clone()]
+    };
+    assert_eq!(found, [own(0, &spans[0]), Vec::new(), own(3, &spans[2])]);
+    // A dead letter is the record as it was.
+    assert_eq!(bench.read(&bench.dead)[0].headers[..2], trace(2));
+    let (_, again) = run_with_spans(false);
+    assert_eq!(spans.iter().map(|span| span.ids).collect::<Vec<_>>(), again.iter().map(|span| span.ids).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_aborted_transaction_leaves_no_span() {
+    let (bench, spans) = run_with_spans(true);
+    assert_eq!(bench.read(&bench.dead).len(), 4, "the topic refuses them");
+    let codes: Vec<_> = spans.iter().map(|span| (span.offset, span.failed.is_some())).collect();
+    assert_eq!(codes, [(0, true), (2, true), (3, true)]);
 }

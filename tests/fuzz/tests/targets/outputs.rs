@@ -9,7 +9,8 @@ use sandbar_fuzz::Entropy;
 const LIMITS: OutputLimits = OutputLimits { records_per_input: 4, bytes_per_input: 200, targets: 2 };
 const TRACEPARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// An output that passed the check can be read without a panic, and stays within its limits.
+/// An output that passed the check can be read without a panic, and stays within its limits; also where its records name a
+/// span of the host.
 #[test]
 fn outputs() {
     sandbar_fuzz::run("outputs", |entropy| {
@@ -17,6 +18,8 @@ fn outputs() {
         let output = output(entropy, &input);
         if let Ok(checked) = output.check(&input, &LIMITS) {
             check_records(&input, &output, &checked);
+            let trace_spans = input.trace_spans(|row| row.to_string());
+            check_records(&input, &output, &checked.with_trace_spans(&trace_spans));
         }
     });
 }
