@@ -143,10 +143,24 @@ pub mod prelude {
     pub use std::borrow::Cow;
 }
 
-/// The examples of the SDK book are compiled and run. (A copy of the SDK has no book, and no doctests.)
+/// The examples of pages are compiled and run. (A copy of the SDK has no pages, and no doctests.)
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/sdk.md")]
-struct Book;
+mod pages {
+    #[doc = include_str!("../../docs/sdk.md")]
+    struct Book;
+
+    #[doc = include_str!("../../docs/state.md")]
+    struct State;
+
+    #[doc = include_str!("../../docs/tracing.md")]
+    struct Tracing;
+
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../README.md")]
+    struct OwnReadme;
+}
 
 /// The names that the macro's expansion needs. They are not for people.
 #[doc(hidden)]

@@ -3,5 +3,7 @@
 mod commands;
 mod index;
 mod links;
+mod names;
 mod page;
 mod run;
+mod snippets;

@@ -52,7 +52,7 @@ fn below(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The fenced blocks, in order. A fence begins its line.
+/// The fenced blocks, in order. A fence begins its line, but for the spaces of a list.
 pub fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut found = Vec::new();
     let mut open = None;
@@ -62,7 +62,7 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
         let start_of_line = end_of_line;
         end_of_line += line.len();
         let line_before = std::mem::replace(&mut before, line);
-        let Some(info) = line.strip_prefix("```") else { continue };
+        let Some(info) = line.trim_start_matches(' ').strip_prefix("```") else { continue };
         open = match open {
             None => Some((info.trim(), end_of_line, index + 1, comment(line_before))),
             Some((info, start, line, comment)) => {

@@ -41,7 +41,7 @@ const PAGES: [&str; 3] = ["README.md", "docs/guide.md", TUTORIAL];
 const TUTORIAL: &str = "docs/tutorial.md";
 
 /// Beginnings of pages whose commands nobody runs as they stand there, and the reason.
-const NOT_RUN: [(&str, &str); 17] = [
+pub const NOT_RUN: [(&str, &str); 17] = [
     ("docs/api.md", "the tests of tests/e2e make such calls; the page has no files to send"),
     ("docs/cli.md", "commands.rs parses each; the verbs have tests of their own in host/tests/it/cli and tests/e2e"),
     ("docs/secrets.md", "host/tests/it/cli/secrets.rs runs the verbs"),
