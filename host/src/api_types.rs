@@ -43,7 +43,7 @@ pub use host::{HostList, HostView, Readiness};
 pub use log::{Event, Level, LogEntry, LogLine};
 pub use module::{ModuleInfo, ModuleList, ModuleSummary, ModuleView};
 pub use offsets::{MoveList, MoveRequest, MoveView, OffsetList, OffsetView, Target};
-pub use problem::{Problem, ProblemDetails};
+pub use problem::{ErrorList, ErrorView, Problem, ProblemDetails};
 pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};

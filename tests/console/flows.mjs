@@ -107,6 +107,30 @@ export async function deploy(browser, base, { module, spec }) {
   const before = await page.getByRole("textbox", { name: "Spec" }).inputValue();
   assert.match(before, /"shop.orders"/);
 
+  // While somebody types, the host says what is wrong, and the schema completes: nothing is pressed.
+  const editor = page.getByRole("textbox", { name: "Spec" });
+  const right = "inputs: [shop.orders]\noutputs: { slim: orders.slim }\nconfig: { mode: echo }\n";
+  await editor.fill(`${right}delivary: exactly-once\n`);
+  await shows(page.locator(".problems"), "delivary");
+  await page.getByRole("button", { name: "line 4", exact: true }).waitFor();
+  await checkAxe(page, "a spec with a problem");
+  await editor.fill(right);
+  await editor.press("Control+End");
+  await editor.pressSequentially("deli");
+  await page.getByRole("option", { name: /^delivery / }).waitFor();
+  await checkAxe(page, "an offer");
+  await editor.press("ArrowDown");
+  assert.equal(await page.getByRole("option", { selected: true }).count(), 1);
+  await editor.press("Enter");
+  await editor.press("Control+ ");
+  await editor.press("ArrowDown");
+  await editor.press("Enter");
+  assert.equal(await editor.inputValue(), `${right}delivery: at-least-once`);
+  await editor.press("Control+ ");
+  await editor.press("Escape");
+  await page.getByRole("listbox", { name: "What fits here" }).waitFor({ state: "hidden" });
+  await shows(page.locator("main"), "The host finds no fault in this spec.");
+
   await drop.setInputFiles({ name: "broken.wasm", mimeType: "application/wasm", buffer: Buffer.from("no module at all") });
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await shows(page.getByRole("alert"), "E010");
@@ -316,9 +340,29 @@ export async function keyboard(browser, base) {
   await checkEnd(opened, "keyboard");
 }
 
+/** The error codes: all of them, those with a word, and the page of one, which leads to others. */
+export async function errors(browser, base) {
+  const opened = await open(browser, base, { path: "#/errors" });
+  const { page } = opened;
+  const rows = page.getByRole("region", { name: "Error codes" }).getByRole("row");
+  await shows(rows, "E001");
+  assert.ok((await rows.count()) > 100);
+  await checkAxe(page, "all codes");
+  await page.getByLabel("Find").fill("nothing has these words");
+  await shows(page.getByRole("status"), "No code has these words.");
+  await page.getByLabel("Find").fill("imports transforms");
+  await shows(page.getByRole("status"), /^1 of \d+ codes$/);
+  await page.getByRole("link", { name: "E014", exact: true }).click();
+  await shows(page.getByRole("article"), "The module imports something that transforms may not use");
+  assert.match(page.url(), /#\/errors\/E014$/);
+  await page.getByRole("link", { name: "Errors", exact: true }).last().click();
+  await shows(rows, "E014");
+  await checkEnd(opened, "errors");
+}
+
 /** A phone: nothing is wider than the screen. */
 export async function phone(browser, base) {
-  for (const path of ["#/", `#/t/${SLIM}`, `#/t/${SLIM}/records`, `#/t/${SLIM}/revisions`, `#/deploy/${SLIM}`, "#/hosts"]) {
+  for (const path of ["#/", `#/t/${SLIM}`, `#/t/${SLIM}/records`, `#/t/${SLIM}/revisions`, `#/deploy/${SLIM}`, "#/hosts", "#/errors"]) {
     const opened = await open(browser, base, { path, options: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } });
     const { page } = opened;
     await page.locator("h1").first().waitFor({ state: "attached" });

@@ -1,27 +1,70 @@
-// The pages of the error codes, as the host has them.
+// The error codes, and the page of each, as the host has them.
 
 import { useState } from "preact/hooks";
-import { send } from "./api.js";
+import { get, send } from "./api.js";
+import { visible } from "./format.js";
 import { useLoad } from "./hooks.js";
-import { go, link } from "./router.js";
-import { Filter, Loaded } from "./ui.jsx";
+import { link } from "./router.js";
+import { Code, Filter, Loaded } from "./ui.jsx";
 
 export function Errors({ code }) {
-  const [typed, setTyped] = useState(code ?? "");
-  const submit = (event) => {
-    event.preventDefault();
-    if (typed.trim()) go(link("errors", typed.trim().toUpperCase()));
-  };
   return (
     <section class="text">
-      <h1>Errors</h1>
-      <p>Every error has a code, and every code a page with its meaning and its remedy.</p>
-      <form class="row" onSubmit={submit}>
-        <Filter label="Code" value={typed} onInput={setTyped} placeholder="E102" />
-        <button type="submit">Show</button>
-      </form>
-      {code && <ErrorPage key={code} code={code} />}
+      <h1>{code ? <a href={link("errors")}>Errors</a> : "Errors"}</h1>
+      {code ? <ErrorPage key={code} code={code} /> : <ErrorCodes />}
     </section>
+  );
+}
+
+/** All codes, by the words of their code, meaning and remedy. */
+function ErrorCodes() {
+  const [typed, setTyped] = useState("");
+  const codes = useLoad((signal) => get("/errors", signal), "errors");
+  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  const isFound = ({ code, title, hint }) => words.every((word) => `${code} ${title} ${hint}`.toLowerCase().includes(word));
+  return (
+    <>
+      <p>Every error has a code, and every code a page with its meaning and its remedy.</p>
+      <Filter label="Find" value={typed} onInput={setTyped} placeholder="E102, topic, secret" />
+      <Loaded of="the error codes" from={codes}>
+        {({ errors }) => <ErrorTable errors={errors.filter(isFound)} of={errors.length} />}
+      </Loaded>
+    </>
+  );
+}
+
+function ErrorTable({ errors, of }) {
+  return (
+    <>
+      <p class="quiet" role="status">
+        {errors.length === of ? `${of} codes` : errors.length === 0 ? "No code has these words." : `${errors.length} of ${of} codes`}
+      </p>
+      {errors.length > 0 && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Error codes">
+          <table>
+            <thead>
+              <tr>
+                {["Code", "Status", "Meaning", "Remedy"].map((head) => (
+                  <th scope="col">{head}</th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {errors.map(({ code, status, title, hint }) => (
+                <tr key={code}>
+                  <th scope="row">
+                    <Code of={code} />
+                  </th>
+                  <td class="number">{status}</td>
+                  <td>{visible(title)}</td>
+                  <td class="quiet">{visible(hint)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
   );
 }
 

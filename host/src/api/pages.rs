@@ -6,8 +6,8 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api_types::{self, Line, Readiness};
-use crate::model::codes::Code;
+use crate::api_types::{self, ErrorList, ErrorView, Line, Readiness};
+use crate::model::codes::{self, Code};
 
 use super::access::Caller;
 use super::problem::Refusal;
@@ -60,6 +60,18 @@ pub async fn openapi(State(shared): AppState) -> Response {
 pub async fn spec_schema() -> Response {
     let schema = api_types::spec_schema().to_string();
     ([(header::CONTENT_TYPE, "application/schema+json")], schema).into_response()
+}
+
+/// List the error codes with their meaning and remedy.
+#[utoipa::path(get, path = "/errors", tag = "host", responses((status = 200, description = "All codes", body = ErrorList)))]
+pub async fn errors() -> Json<ErrorList> {
+    let view = |entry: &codes::Entry| ErrorView {
+        code: Line::of(entry.text),
+        status: entry.status,
+        title: Line::of(entry.title),
+        hint: Line::of(entry.hint),
+    };
+    Json(ErrorList { errors: codes::TABLE.iter().map(view).collect() })
 }
 
 /// Show the page of an error code: its meaning and the remedy.

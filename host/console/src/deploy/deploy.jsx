@@ -7,6 +7,7 @@ import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
 import { reason } from "../session.js";
 import { Action, Command, Mark, ProblemBox } from "../ui.jsx";
+import { SpecEditor, specBlob } from "./editor.jsx";
 import { DiffText, text as specText } from "../transform/revisions.jsx";
 import { Trial } from "./trial.jsx";
 
@@ -58,7 +59,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
   };
   const form = (rest = {}) => {
     const body = new FormData();
-    body.append("spec", new Blob([spec], { type: isJson(spec) ? "application/json" : "application/yaml" }));
+    body.append("spec", specBlob(spec));
     if (module) body.append("module", module, "module.wasm");
     if (signature) body.append("signature", signature, "module.sig");
     for (const [field, value] of Object.entries(rest)) body.append(field, value);
@@ -102,7 +103,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
           <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
-      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem} />
+      <SpecEditor id={hasName ? id : ""} mayCheck={!reason(team.trim(), "deploy")} spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem} />
       <div class="row">
         <Action why={needsName ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
@@ -138,10 +139,6 @@ function withoutDigest(text) {
     .replace(/^module[ \t]*:[ \t]*["']?sha256:[0-9a-f]*["']?[ \t]*\r?\n/m, "");
 }
 
-function isJson(text) {
-  return /^\s*\{/.test(text);
-}
-
 /** The place to drop files, which is also a button that chooses them. */
 function Drop({ take, module, signature, known }) {
   const [isOver, setOver] = useState(false);
@@ -160,55 +157,6 @@ function Drop({ take, module, signature, known }) {
       </span>
     </label>
   );
-}
-
-/** The spec with its problems, each at its line. */
-function SpecEditor({ spec, setSpec, problem }) {
-  const problems = (problem?.errors ?? []).map((error) => ({ ...error, line: lineOf(spec, error.field) }));
-  const show = (line) => {
-    const area = document.getElementById("spec");
-    const lines = spec.split("\n");
-    const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
-    area.focus();
-    area.setSelectionRange(start, start + lines[line - 1].length);
-  };
-  return (
-    <>
-      <label class="editor">
-        <span>Spec</span>
-        <textarea id="spec" rows={Math.min(24, Math.max(8, spec.split("\n").length + 1))} spellcheck={false} autocomplete="off" value={spec} aria-invalid={problems.length > 0} aria-describedby="spec-problems" onInput={(event) => setSpec(event.currentTarget.value)} />
-      </label>
-      <ul id="spec-problems" class="problems">
-        {problems.map(({ field, message, line }) => (
-          <li>
-            <Mark of="bad" />{" "}
-            {line ? (
-              <button type="button" class="small" onClick={() => show(line)}>
-                line {line}
-              </button>
-            ) : null}{" "}
-            <code>{visible(field)}</code> {visible(message)}
-          </li>
-        ))}
-      </ul>
-    </>
-  );
-}
-
-/** The line of a field such as `limits.memory` or `inputs[1]`; 0 if there is none. */
-export function lineOf(spec, field) {
-  const names = field.split(/[.[\]]+/).filter(Boolean);
-  const lines = spec.split("\n");
-  let from = 0;
-  let found = 0;
-  for (const name of names) {
-    const quotedName = name.replace(/[^\w-]/g, "\\$&");
-    const at = lines.slice(from).findIndex((line) => new RegExp(`(^|[\\s{,"'])${quotedName}["']?\\s*:`).test(line));
-    if (at < 0) break;
-    from += at;
-    found = from + 1;
-  }
-  return found;
 }
 
 function Verdict({ verdict, known }) {
