@@ -5,5 +5,6 @@ mod index;
 mod links;
 mod names;
 mod page;
+mod places;
 mod run;
 mod snippets;

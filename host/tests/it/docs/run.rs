@@ -3,7 +3,7 @@
 //!
 //! | block | |
 //! |---|---|
-//! | `sh` | runs; a command that fails ends the test |
+//! | `sh` | runs; a command that fails ends the test. After a block that ends with `&` its host is waited for |
 //! | `sh`, after `<!-- not run: REASON -->` | is passed over |
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
@@ -18,13 +18,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::page::{self, Block};
+use super::places::{NOT_RUN, PAGES, TUTORIAL};
 use crate::cli::command::isolated;
+use crate::cli::run::fixture;
 
 /// Longest time for a tutorial. It compiles a crate several times.
 const PATIENCE: Duration = Duration::from_secs(500);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Begins the line in the output that precedes the output of a block; the line of its fence follows.
 const MARK: &str = "@@@@ ";
+/// Begins each script. `listening` waits for the page's host.
+const PRELUDE: &str = r#"set -euo pipefail
+listening() { until command curl --silent --fail --output /dev/null "$HOST/readyz"; do sleep 0.1; done; }
+"#;
 
 /// A part of a tutorial.
 #[derive(Debug, PartialEq)]
@@ -36,42 +42,14 @@ enum Step<'a> {
 /// The shell with all that it has started, which are killed when this is dropped.
 struct Shell(Child);
 
-/// The pages that are run here.
-const PAGES: [&str; 3] = ["README.md", "docs/guide.md", TUTORIAL];
-const TUTORIAL: &str = "docs/tutorial.md";
-
-/// Beginnings of pages whose commands nobody runs as they stand there, and the reason.
-pub const NOT_RUN: [(&str, &str); 17] = [
-    ("docs/api.md", "the tests of tests/e2e make such calls; the page has no files to send"),
-    ("docs/cli.md", "commands.rs parses each; the verbs have tests of their own in host/tests/it/cli and tests/e2e"),
-    ("docs/secrets.md", "host/tests/it/cli/secrets.rs runs the verbs"),
-    ("CONTRIBUTING.md", "they build, test and measure this repository"),
-    ("deploy/", "they install a host on a machine, in a container or in Kubernetes: deploy/check.sh reads the files"),
-    ("docs/benchmarks/", "they measure: `make bench`"),
-    ("docs/doctor.md", "tests/e2e/doctor.rs runs the verbs, on a real Kafka"),
-    ("docs/errors/", "each is for a cluster that has the error"),
-    ("docs/folder.md", "host/tests/it/cli/folder.rs runs the verbs"),
-    ("docs/kafka-versions.md", "they download and test other versions of Kafka: `make nightly`"),
-    ("docs/kubernetes.md", "they need Kubernetes: deploy/helm/check.sh renders and checks the chart"),
-    ("docs/operate.md", "each needs a cluster in the state of its step; the page names the test of each step"),
-    ("docs/releasing.md", "they make a release: `make release`"),
-    ("docs/runbooks/", "each is for a cluster with the alert: tests/e2e/alerts.rs makes it"),
-    (
-        "docs/security.md",
-        "they set up tokens, certificates and Kafka's rights: tests/e2e/secured.rs and host/tests/it/cli/access.rs",
-    ),
-    ("transforms/", "`make test` builds and tests these crates; their last call needs the shop"),
-    ("docs/upgrading.md", "they replace hosts on their machines: `make upgrade` does it"),
-];
-
-#[test]
-fn the_tutorial_runs() {
-    run(TUTORIAL);
-}
-
 #[test]
 fn the_readme_runs() {
     run("README.md");
+}
+
+#[test]
+fn the_tutorial_runs() {
+    run("docs/tutorial.md");
 }
 
 #[test]
@@ -80,11 +58,47 @@ fn the_guide_runs() {
 }
 
 #[test]
+fn the_page_of_the_api_runs() {
+    run("docs/api.md");
+}
+
+#[test]
+fn the_page_of_the_doctor_runs() {
+    run("docs/doctor.md");
+}
+
+#[test]
+fn the_page_of_folders_runs() {
+    run("docs/folder.md");
+}
+
+#[test]
+fn the_page_of_operators_runs() {
+    run("docs/operate.md");
+}
+
+#[test]
+fn the_page_of_secrets_runs() {
+    run("docs/secrets.md");
+}
+
+#[test]
+fn the_page_of_security_runs() {
+    run("docs/security.md");
+}
+
+#[test]
+fn the_page_of_upgrades_runs() {
+    run("docs/upgrading.md");
+}
+
+#[test]
 fn each_command_runs_or_has_a_reason_not_to() {
     let mut unknown = Vec::new();
     for path in page::all() {
         let name = path.strip_prefix(page::root()).expect("a page of the repository").to_string_lossy().into_owned();
-        let is_known = PAGES.contains(&name.as_str()) || NOT_RUN.iter().any(|(begin, _)| name.starts_with(begin));
+        let is_known =
+            PAGES.iter().any(|page| page.path == name) || NOT_RUN.iter().any(|(begin, _)| name.starts_with(begin));
         let page = page::read(&path);
         let blocks =
             page::blocks(&page).into_iter().filter(|block| has_commands(block) && (!is_known || block.info != "sh"));
@@ -94,6 +108,9 @@ fn each_command_runs_or_has_a_reason_not_to() {
     let gone: Vec<&str> =
         NOT_RUN.iter().map(|(begin, _)| *begin).filter(|begin| !page::root().join(begin).exists()).collect();
     assert!(gone.is_empty(), "{gone:?}");
+    let has_test = |path: &str| include_str!("run.rs").contains(&format!("    run(\"{path}\");"));
+    let without: Vec<&str> = PAGES.iter().map(|page| page.path).filter(|path| !has_test(path)).collect();
+    assert!(without.is_empty(), "{without:?}");
 }
 
 /// A block of commands says that it is one.
@@ -111,7 +128,8 @@ fn run(name: &str) {
     let page = page::read(&page::root().join(name));
     let steps = steps(&page, name == TUTORIAL);
     let folder = tempfile::tempdir().expect("a folder");
-    let output = output_of(&script(&steps), folder.path());
+    let place = PAGES.iter().find(|page| page.path == name).expect("a page of the list").place;
+    let output = output_of(&script(place, &steps), folder.path());
     let parts: Vec<&str> = output.split(MARK).skip(1).collect();
     let runs = steps.iter().filter_map(|step| match step {
         Step::Run { shown, line, .. } => Some((shown, line)),
@@ -149,11 +167,14 @@ fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
     steps
 }
 
-fn script(steps: &[Step]) -> String {
-    let mut script = "set -euo pipefail\n".to_owned();
+fn script(place: &str, steps: &[Step]) -> String {
+    let mut script = format!("{PRELUDE}{place}");
     for step in steps {
         script.push_str(&match step {
-            Step::Run { commands, line, .. } => format!("printf '{MARK}{line}\\n'\n{commands}"),
+            Step::Run { commands, line, .. } => {
+                let wait = if commands.trim_end().ends_with('&') { "listening\n" } else { "" };
+                format!("printf '{MARK}{line}\\n'\n{commands}{wait}")
+            }
             Step::Write { file, content } => {
                 format!("mkdir -p \"$(dirname {file})\"\ncat > {file} <<'END OF FILE'\n{content}END OF FILE\n")
             }
@@ -176,7 +197,9 @@ fn output_of(script: &str, folder: &Path) -> String {
     let mut command = isolated(Command::new("bash"), &work);
     command.args(["-c", script]).stdout(file.try_clone().expect("a second handle")).stderr(file).stdin(Stdio::null());
     command.env("PATH", path.expect("no colon in the folder's name"));
-    command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", format!("http://{address}"));
+    let url = format!("http://{address}");
+    command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", &url).env("HOST", url);
+    command.env("GUESTS", fixture().parent().expect("it is in a folder"));
     // Crates of the templates are compiled there too.
     command.env("CARGO_TARGET_DIR", page::root().join("target/templates")).env("CARGO_NET_OFFLINE", "true");
     command.env("CARGO_TERM_COLOR", "never").process_group(0);

@@ -1,0 +1,97 @@
+//! The pages that are run, each with the place of its reader: the commands that bring a shell there before the page begins.
+//! The pages that are not run, with the reason.
+//!
+//! A place may use `$GUESTS`, the folder of the tests' modules, and the function `listening` of the script.
+
+/// A page that is run.
+pub struct Page {
+    pub path: &'static str,
+    pub place: &'static str,
+}
+
+pub const TUTORIAL: &str = "docs/tutorial.md";
+
+/// Each has a test in run.rs.
+pub const PAGES: [Page; 10] = [
+    Page { path: "README.md", place: "" },
+    Page { path: TUTORIAL, place: "" },
+    Page { path: "docs/guide.md", place: "" },
+    Page { path: "docs/api.md", place: API },
+    Page { path: "docs/doctor.md", place: ECHO },
+    Page { path: "docs/folder.md", place: FOLDER },
+    Page { path: "docs/operate.md", place: ECHO },
+    Page { path: "docs/secrets.md", place: SECRETS },
+    Page { path: "docs/security.md", place: SECURITY },
+    Page { path: "docs/upgrading.md", place: ECHO },
+];
+
+/// A host that runs the second revision of `shop/echo`, which has processed a record.
+const ECHO: &str = r#"
+sandbar dev > dev.log 2>&1 &
+listening
+sandbar topics create shop.orders --partitions 2
+sandbar topics create shop.echoes --partitions 2
+for tag in one two; do
+  printf 'team: shop\nname: echo\nmodule: %s\ninputs: [shop.orders]\noutputs: { out: shop.echoes }\nconfig: { mode: echo, tag: %s }\n' \
+    "$GUESTS/guest_fixture.wasm" $tag > echo.yaml
+  sandbar deploy -f echo.yaml
+done
+echo '{"key": "1", "value": {"id": 1}}' | sandbar produce shop.orders
+sandbar consume shop.echoes -n 1 --wait 60s
+"#;
+
+/// A host with the topics of `orders/field-strip`, and the files that a caller sends. An answer above 399 ends the page.
+const API: &str = r#"
+sandbar dev > dev.log 2>&1 &
+listening
+sandbar topics create shop.public.new_orders --partitions 2
+sandbar topics create orders.orders --partitions 2
+cp "$GUESTS/guest_fixture.wasm" transform.wasm
+printf 'inputs: [shop.public.new_orders]\noutputs: { orders: orders.orders }\nconfig: { mode: echo }\n' > transform.yaml
+echo 'mode: echo' > config.yaml
+echo '{"key": "1", "value": {"id": 1}}' | tee records.ndjson > in.ndjson
+curl() { command curl --silent --show-error --fail-with-body "$@"; }
+"#;
+
+/// A host, and a folder that was not applied. A plan with changes ends with 4, which is no failure here.
+const FOLDER: &str = r#"
+sandbar dev > dev.log 2>&1 &
+listening
+sandbar topics create shop.public.new_orders --partitions 2
+sandbar topics create orders.orders --partitions 2
+mkdir transforms
+cp "$GUESTS/guest_fixture.wasm" transforms/field_strip.wasm
+echo 'folder: shop' > transforms/folder.yaml
+printf 'team: orders\nname: field-strip\nmodule: field_strip.wasm\ninputs: [shop.public.new_orders]\noutputs: { orders: orders.orders }\nconfig: { mode: echo }\n' \
+  > transforms/field-strip.yaml
+sandbar() { command sandbar "$@" || [ "$1 $?" = 'plan 4' ]; }
+"#;
+
+/// A module whose config names a secret.
+const SECRETS: &str = r#"
+cp "$GUESTS/guest_fixture.wasm" module.wasm
+echo '{"mode": "echo", "tag": {"secret": "file:email-key"}}' > config.yaml
+echo '{"key": "1", "value": {"id": 1}}' > records.ndjson
+"#;
+
+/// A module, and a context in place of the variable, which would hide the token that the context gets.
+const SECURITY: &str = r#"
+mkdir target
+cp "$GUESTS/order_lines.wasm" target/
+sandbar context set default --url "$SANDBAR_URL"
+unset SANDBAR_URL
+"#;
+
+/// Beginnings of pages whose commands nobody runs as they stand there, and the reason.
+pub const NOT_RUN: [(&str, &str); 10] = [
+    ("docs/cli.md", "commands.rs parses each; the verbs have tests of their own in host/tests/it/cli and tests/e2e"),
+    ("CONTRIBUTING.md", "they build, test and measure this repository"),
+    ("deploy/", "they install a host on a machine, in a container or in Kubernetes: deploy/check.sh reads the files"),
+    ("docs/benchmarks/", "they measure: `make bench`"),
+    ("docs/errors/", "each is for a cluster that has the error"),
+    ("docs/kafka-versions.md", "they download and test other versions of Kafka: `make nightly`"),
+    ("docs/kubernetes.md", "they need Kubernetes: deploy/helm/check.sh renders and checks the chart"),
+    ("docs/releasing.md", "they make a release: `make release`"),
+    ("docs/runbooks/", "each is for a cluster with the alert: tests/e2e/alerts.rs makes it"),
+    ("transforms/", "`make test` builds and tests these crates; their last call needs the shop"),
+];
