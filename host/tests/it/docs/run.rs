@@ -63,6 +63,11 @@ fn the_page_of_the_api_runs() {
 }
 
 #[test]
+fn the_page_of_the_command_line_runs() {
+    run("docs/cli.md");
+}
+
+#[test]
 fn the_page_of_the_doctor_runs() {
     run("docs/doctor.md");
 }
