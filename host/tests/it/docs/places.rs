@@ -1,35 +1,57 @@
 //! The pages that are run, each with the place of its reader: the commands that bring a shell there before the page begins.
 //! The pages that are not run, with the reason.
 //!
-//! A place may use `$GUESTS`, the folder of the tests' modules, and the function `listening` of the script.
+//! A place may use `$GUESTS`, the folder of the modules that are built for tests, `$TRANSFORMS`, that of the crates of the
+//! shop's transforms, and the function `listening` of the script.
 
 /// A page that is run.
 pub struct Page {
     pub path: &'static str,
-    pub place: &'static str,
+    /// Commands, in parts that pages share.
+    pub place: &'static [&'static str],
 }
 
 pub const TUTORIAL: &str = "docs/tutorial.md";
 
 /// Each has a test in run.rs.
-pub const PAGES: [Page; 11] = [
-    Page { path: "README.md", place: "" },
-    Page { path: TUTORIAL, place: "" },
-    Page { path: "docs/guide.md", place: "" },
-    Page { path: "docs/api.md", place: API },
-    Page { path: "docs/cli.md", place: CLI },
-    Page { path: "docs/doctor.md", place: ECHO },
-    Page { path: "docs/folder.md", place: FOLDER },
-    Page { path: "docs/operate.md", place: ECHO },
-    Page { path: "docs/secrets.md", place: SECRETS },
-    Page { path: "docs/security.md", place: SECURITY },
-    Page { path: "docs/upgrading.md", place: ECHO },
+pub const PAGES: [Page; 12] = [
+    Page { path: "README.md", place: &[] },
+    Page { path: TUTORIAL, place: &[] },
+    Page { path: "docs/guide.md", place: &[] },
+    Page { path: "docs/api.md", place: &[HOST, STOCK, API] },
+    Page { path: "docs/cli.md", place: &[HOST, STOCK, CLI] },
+    Page { path: "docs/doctor.md", place: &[HOST, ECHO] },
+    Page { path: "docs/folder.md", place: &[HOST, FOLDER] },
+    Page { path: "docs/operate.md", place: &[HOST, ECHO] },
+    Page { path: "docs/secrets.md", place: &[SECRETS] },
+    Page { path: "docs/security.md", place: &[SECURITY] },
+    Page { path: "docs/state.md", place: &[HOST, STOCK] },
+    Page { path: "docs/upgrading.md", place: &[HOST, ECHO] },
 ];
 
-/// A host that runs the second revision of `shop/echo`, which has processed a record.
-const ECHO: &str = r#"
+/// A host without transforms.
+const HOST: &str = r#"
 sandbar dev > dev.log 2>&1 &
 listening
+"#;
+
+/// Two transforms of the shop, each with an entry in its store: of order 1001, and of product 7.
+const STOCK: &str = r#"
+for topic in shop.public.new_orders shop.order_lines shop.order_pairs shop.public.restocks stock.levels stock.reorders; do
+  sandbar topics create $topic --partitions 2
+done
+sandbar topics create shop.public.products --partitions 2 --compacted
+echo '{"key": {"product_id":7}, "value": {"product_id": 7, "stock": 30, "reorder_threshold": 20, "reorder_quantity": 50}}' \
+  | sandbar produce shop.public.products
+sandbar deploy -f "$TRANSFORMS/order-lines/transform.yaml" --module "$GUESTS/order_lines.wasm"
+sandbar deploy -f "$TRANSFORMS/reorder-trigger/transform.yaml" --module "$GUESTS/reorder_trigger.wasm"
+echo '{"key": {"order_id":1001}, "value": {"order_id": 1001, "status": "new", "ordered_at": "2026-03-01T10:34:56Z", "items": [{"product_id": 7, "qty": 2, "unit_price": 7.90}]}}' \
+  | sandbar produce shop.public.new_orders
+sandbar consume stock.levels -n 1 --wait 60s
+"#;
+
+/// A transform at its second revision, which has processed a record.
+const ECHO: &str = r#"
 sandbar topics create shop.orders --partitions 2
 sandbar topics create shop.echoes --partitions 2
 for tag in one two; do
@@ -41,11 +63,8 @@ echo '{"key": "1", "value": {"id": 1}}' | sandbar produce shop.orders
 sandbar consume shop.echoes -n 1 --wait 60s
 "#;
 
-/// A host with the topics of `orders/field-strip`, and the files that a caller sends. An answer above 399 ends the page.
+/// The topics of `orders/field-strip`, and the files that a caller sends. An answer above 399 ends the page.
 const API: &str = r#"
-sandbar dev > dev.log 2>&1 &
-listening
-sandbar topics create shop.public.new_orders --partitions 2
 sandbar topics create orders.orders --partitions 2
 cp "$GUESTS/guest_fixture.wasm" transform.wasm
 printf 'inputs: [shop.public.new_orders]\noutputs: { orders: orders.orders }\nconfig: { mode: echo }\n' > transform.yaml
@@ -54,24 +73,13 @@ echo '{"key": "1", "value": {"id": 1}}' | tee records.ndjson > in.ndjson
 curl() { command curl --silent --show-error --fail-with-body "$@"; }
 "#;
 
-/// A host that runs `stock/order-lines`, which has an entry. Two specs that differ are no failure here.
+/// Two specs that differ are no failure here.
 const CLI: &str = r#"
-sandbar dev > dev.log 2>&1 &
-listening
-for topic in shop.public.new_orders shop.order_lines shop.order_pairs; do sandbar topics create $topic --partitions 2; done
-printf 'team: stock\nname: order-lines\nmodule: %s\ninputs: [shop.public.new_orders]\noutputs: { lines: shop.order_lines, pairs: shop.order_pairs }\nstate: { orders: { queryable: true } }\nstart: earliest\n' \
-  "$GUESTS/order_lines.wasm" > order-lines.yaml
-sandbar deploy -f order-lines.yaml
-echo '{"key": {"order_id":1001}, "value": {"order_id": 1001, "status": "new", "ordered_at": "2026-03-01T10:34:56Z", "items": [{"product_id": 7, "qty": 2, "unit_price": 7.90}]}}' \
-  | sandbar produce shop.public.new_orders
-sandbar consume shop.order_lines -n 1 --wait 60s
 sandbar() { command sandbar "$@" || [ "$1 $?" = 'diff 1' ]; }
 "#;
 
-/// A host, and a folder that was not applied. A plan with changes ends with 4, which is no failure here.
+/// A folder that was not applied. A plan with changes ends with 4, which is no failure here.
 const FOLDER: &str = r#"
-sandbar dev > dev.log 2>&1 &
-listening
 sandbar topics create shop.public.new_orders --partitions 2
 sandbar topics create orders.orders --partitions 2
 mkdir transforms

@@ -93,6 +93,11 @@ fn the_page_of_security_runs() {
 }
 
 #[test]
+fn the_page_of_state_runs() {
+    run("docs/state.md");
+}
+
+#[test]
 fn the_page_of_upgrades_runs() {
     run("docs/upgrading.md");
 }
@@ -172,8 +177,8 @@ fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
     steps
 }
 
-fn script(place: &str, steps: &[Step]) -> String {
-    let mut script = format!("{PRELUDE}{place}");
+fn script(place: &[&str], steps: &[Step]) -> String {
+    let mut script = format!("{PRELUDE}{}", place.concat());
     for step in steps {
         script.push_str(&match step {
             Step::Run { commands, line, .. } => {
@@ -204,6 +209,7 @@ fn output_of(script: &str, folder: &Path) -> String {
     command.env("PATH", path.expect("no colon in the folder's name"));
     let url = format!("http://{address}");
     command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", &url).env("HOST", url);
+    command.env("TRANSFORMS", page::root().join("transforms"));
     command.env("GUESTS", fixture().parent().expect("it is in a folder"));
     // Crates of the templates are compiled there too.
     command.env("CARGO_TARGET_DIR", page::root().join("target/templates")).env("CARGO_NET_OFFLINE", "true");
