@@ -4,6 +4,7 @@ mod commands;
 mod index;
 mod links;
 mod names;
+mod output;
 mod page;
 mod places;
 mod run;

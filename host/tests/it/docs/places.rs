@@ -4,6 +4,8 @@
 //! A place may use `$GUESTS`, the folder of the modules that are built for tests, `$TRANSFORMS`, that of the crates of the
 //! shop's transforms, and the function `listening` of the script.
 
+use super::page::{self, Block};
+
 /// A page that is run.
 pub struct Page {
     pub path: &'static str,
@@ -117,3 +119,30 @@ pub const NOT_RUN: [(&str, &str); 9] = [
     ("docs/runbooks/", "each is for a cluster with the alert: tests/e2e/alerts.rs makes it"),
     ("transforms/", "`make test` builds and tests these crates; their last call needs the shop"),
 ];
+
+#[test]
+fn each_command_runs_or_has_a_reason_not_to() {
+    let mut unknown = Vec::new();
+    for path in page::all() {
+        let name = path.strip_prefix(page::root()).expect("a page of the repository").to_string_lossy().into_owned();
+        let is_known =
+            PAGES.iter().any(|page| page.path == name) || NOT_RUN.iter().any(|(begin, _)| name.starts_with(begin));
+        let page = page::read(&path);
+        let blocks =
+            page::blocks(&page).into_iter().filter(|block| has_commands(block) && (!is_known || block.info != "sh"));
+        unknown.extend(blocks.filter(|block| !block.is_passed_over()).map(|block| format!("{name}:{}", block.line)));
+    }
+    assert!(unknown.is_empty(), "nobody runs {unknown:#?}: add the page to PAGES or NOT_RUN, or a comment to the block");
+    let gone: Vec<&str> =
+        NOT_RUN.iter().map(|(begin, _)| *begin).filter(|begin| !page::root().join(begin).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+    let has_test = |path: &str| include_str!("run.rs").contains(&format!("    run(\"{path}\");"));
+    let without: Vec<&str> = PAGES.iter().map(|page| page.path).filter(|path| !has_test(path)).collect();
+    assert!(without.is_empty(), "{without:?}");
+}
+
+/// A block of commands says that it is one.
+fn has_commands(block: &Block<'_>) -> bool {
+    let begins = ["sandbar ", "curl ", "make ", "cargo ", "tools/", "kubectl ", "helm "];
+    block.info == "sh" || block.info.is_empty() && begins.iter().any(|begin| block.text.starts_with(begin))
+}
