@@ -9,7 +9,7 @@ mod hostile;
 mod keyring;
 mod new;
 mod registry;
-mod run;
+pub mod run;
 mod secrets;
 mod signing;
 mod support;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::page;
-use super::run::NOT_RUN;
+use super::places::NOT_RUN;
 
 /// Folders in which files begin.
 const FOLDERS: [&str; 7] = ["host/", "tests/", "tools/", "deploy/", "guest-sdk/", "shop/", "docs/"];

@@ -127,6 +127,15 @@ fn text_lines(page: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+// === impl Block ===
+
+impl Block<'_> {
+    /// Returns true if a comment says why nobody runs the block.
+    pub fn is_passed_over(&self) -> bool {
+        self.comment.is_some_and(|comment| comment.starts_with("not run: "))
+    }
+}
+
 #[test]
 fn a_page_is_read() {
     let page = "# A `b`, [c](d.md)\nsee [x](y.md#z), ![i](i.png) and [`code`](e.md)\n```sh\n[no](link)\n# no heading\n```\n## Twice\n## Twice\n`[no](link)`\n";

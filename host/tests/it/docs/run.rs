@@ -3,7 +3,7 @@
 //!
 //! | block | |
 //! |---|---|
-//! | `sh` | runs; a command that fails ends the test |
+//! | `sh` | runs; a command that fails ends the test. After a block that ends with `&` its host is waited for |
 //! | `sh`, after `<!-- not run: REASON -->` | is passed over |
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
@@ -17,14 +17,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::output::matches;
 use super::page::{self, Block};
+use super::places::{PAGES, TUTORIAL};
 use crate::cli::command::isolated;
+use crate::cli::run::fixture;
 
 /// Longest time for a tutorial. It compiles a crate several times.
 const PATIENCE: Duration = Duration::from_secs(500);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Begins the line in the output that precedes the output of a block; the line of its fence follows.
 const MARK: &str = "@@@@ ";
+/// Begins each script. `listening` waits for the page's host.
+const PRELUDE: &str = r#"set -euo pipefail
+listening() { until command curl --silent --fail --output /dev/null "$HOST/readyz"; do sleep 0.1; done; }
+"#;
 
 /// A part of a tutorial.
 #[derive(Debug, PartialEq)]
@@ -36,42 +43,14 @@ enum Step<'a> {
 /// The shell with all that it has started, which are killed when this is dropped.
 struct Shell(Child);
 
-/// The pages that are run here.
-const PAGES: [&str; 3] = ["README.md", "docs/guide.md", TUTORIAL];
-const TUTORIAL: &str = "docs/tutorial.md";
-
-/// Beginnings of pages whose commands nobody runs as they stand there, and the reason.
-pub const NOT_RUN: [(&str, &str); 17] = [
-    ("docs/api.md", "the tests of tests/e2e make such calls; the page has no files to send"),
-    ("docs/cli.md", "commands.rs parses each; the verbs have tests of their own in host/tests/it/cli and tests/e2e"),
-    ("docs/secrets.md", "host/tests/it/cli/secrets.rs runs the verbs"),
-    ("CONTRIBUTING.md", "they build, test and measure this repository"),
-    ("deploy/", "they install a host on a machine, in a container or in Kubernetes: deploy/check.sh reads the files"),
-    ("docs/benchmarks/", "they measure: `make bench`"),
-    ("docs/doctor.md", "tests/e2e/doctor.rs runs the verbs, on a real Kafka"),
-    ("docs/errors/", "each is for a cluster that has the error"),
-    ("docs/folder.md", "host/tests/it/cli/folder.rs runs the verbs"),
-    ("docs/kafka-versions.md", "they download and test other versions of Kafka: `make nightly`"),
-    ("docs/kubernetes.md", "they need Kubernetes: deploy/helm/check.sh renders and checks the chart"),
-    ("docs/operate.md", "each needs a cluster in the state of its step; the page names the test of each step"),
-    ("docs/releasing.md", "they make a release: `make release`"),
-    ("docs/runbooks/", "each is for a cluster with the alert: tests/e2e/alerts.rs makes it"),
-    (
-        "docs/security.md",
-        "they set up tokens, certificates and Kafka's rights: tests/e2e/secured.rs and host/tests/it/cli/access.rs",
-    ),
-    ("transforms/", "`make test` builds and tests these crates; their last call needs the shop"),
-    ("docs/upgrading.md", "they replace hosts on their machines: `make upgrade` does it"),
-];
-
-#[test]
-fn the_tutorial_runs() {
-    run(TUTORIAL);
-}
-
 #[test]
 fn the_readme_runs() {
     run("README.md");
+}
+
+#[test]
+fn the_tutorial_runs() {
+    run("docs/tutorial.md");
 }
 
 #[test]
@@ -80,30 +59,48 @@ fn the_guide_runs() {
 }
 
 #[test]
-fn each_command_runs_or_has_a_reason_not_to() {
-    let mut unknown = Vec::new();
-    for path in page::all() {
-        let name = path.strip_prefix(page::root()).expect("a page of the repository").to_string_lossy().into_owned();
-        let is_known = PAGES.contains(&name.as_str()) || NOT_RUN.iter().any(|(begin, _)| name.starts_with(begin));
-        let page = page::read(&path);
-        let blocks =
-            page::blocks(&page).into_iter().filter(|block| has_commands(block) && (!is_known || block.info != "sh"));
-        unknown.extend(blocks.filter(|block| !is_passed_over(block)).map(|block| format!("{name}:{}", block.line)));
-    }
-    assert!(unknown.is_empty(), "nobody runs {unknown:#?}: add the page to PAGES or NOT_RUN, or a comment to the block");
-    let gone: Vec<&str> =
-        NOT_RUN.iter().map(|(begin, _)| *begin).filter(|begin| !page::root().join(begin).exists()).collect();
-    assert!(gone.is_empty(), "{gone:?}");
+fn the_page_of_the_api_runs() {
+    run("docs/api.md");
 }
 
-/// A block of commands says that it is one.
-fn has_commands(block: &Block<'_>) -> bool {
-    let begins = ["sandbar ", "curl ", "make ", "cargo ", "tools/", "kubectl ", "helm "];
-    block.info == "sh" || block.info.is_empty() && begins.iter().any(|begin| block.text.starts_with(begin))
+#[test]
+fn the_page_of_the_command_line_runs() {
+    run("docs/cli.md");
 }
 
-fn is_passed_over(block: &Block<'_>) -> bool {
-    block.comment.is_some_and(|comment| comment.starts_with("not run: "))
+#[test]
+fn the_page_of_the_doctor_runs() {
+    run("docs/doctor.md");
+}
+
+#[test]
+fn the_page_of_folders_runs() {
+    run("docs/folder.md");
+}
+
+#[test]
+fn the_page_of_operators_runs() {
+    run("docs/operate.md");
+}
+
+#[test]
+fn the_page_of_secrets_runs() {
+    run("docs/secrets.md");
+}
+
+#[test]
+fn the_page_of_security_runs() {
+    run("docs/security.md");
+}
+
+#[test]
+fn the_page_of_state_runs() {
+    run("docs/state.md");
+}
+
+#[test]
+fn the_page_of_upgrades_runs() {
+    run("docs/upgrading.md");
 }
 
 #[track_caller]
@@ -111,7 +108,8 @@ fn run(name: &str) {
     let page = page::read(&page::root().join(name));
     let steps = steps(&page, name == TUTORIAL);
     let folder = tempfile::tempdir().expect("a folder");
-    let output = output_of(&script(&steps), folder.path());
+    let place = PAGES.iter().find(|page| page.path == name).expect("a page of the list").place;
+    let output = output_of(&script(place, &steps), folder.path());
     let parts: Vec<&str> = output.split(MARK).skip(1).collect();
     let runs = steps.iter().filter_map(|step| match step {
         Step::Run { shown, line, .. } => Some((shown, line)),
@@ -134,7 +132,7 @@ fn run(name: &str) {
 /// `all`: each block is to be a step.
 fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
-    for block in page::blocks(page).into_iter().filter(|block| !is_passed_over(block)) {
+    for block in page::blocks(page).into_iter().filter(|block| !block.is_passed_over()) {
         let Block { info, text, line, .. } = block;
         let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
         match (info, file, steps.last_mut()) {
@@ -149,11 +147,14 @@ fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
     steps
 }
 
-fn script(steps: &[Step]) -> String {
-    let mut script = "set -euo pipefail\n".to_owned();
+fn script(place: &[&str], steps: &[Step]) -> String {
+    let mut script = format!("{PRELUDE}{}", place.concat());
     for step in steps {
         script.push_str(&match step {
-            Step::Run { commands, line, .. } => format!("printf '{MARK}{line}\\n'\n{commands}"),
+            Step::Run { commands, line, .. } => {
+                let wait = if commands.trim_end().ends_with('&') { "listening\n" } else { "" };
+                format!("printf '{MARK}{line}\\n'\n{commands}{wait}")
+            }
             Step::Write { file, content } => {
                 format!("mkdir -p \"$(dirname {file})\"\ncat > {file} <<'END OF FILE'\n{content}END OF FILE\n")
             }
@@ -176,7 +177,10 @@ fn output_of(script: &str, folder: &Path) -> String {
     let mut command = isolated(Command::new("bash"), &work);
     command.args(["-c", script]).stdout(file.try_clone().expect("a second handle")).stderr(file).stdin(Stdio::null());
     command.env("PATH", path.expect("no colon in the folder's name"));
-    command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", format!("http://{address}"));
+    let url = format!("http://{address}");
+    command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", &url).env("HOST", url);
+    command.env("TRANSFORMS", page::root().join("transforms"));
+    command.env("GUESTS", fixture().parent().expect("it is in a folder"));
     // Crates of the templates are compiled there too.
     command.env("CARGO_TARGET_DIR", page::root().join("target/templates")).env("CARGO_NET_OFFLINE", "true");
     command.env("CARGO_TERM_COLOR", "never").process_group(0);
@@ -195,38 +199,6 @@ fn output_of(script: &str, folder: &Path) -> String {
     printed
 }
 
-/// Compares an output with its page, line by line. Spaces between words do not count, and neither do empty lines.
-fn matches(shown: &str, actual: &str) -> bool {
-    let lines = |text: &str| -> Vec<String> {
-        let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-        words.filter(|line| !line.is_empty()).collect()
-    };
-    lines_match(&lines(shown), &lines(actual))
-}
-
-fn lines_match(shown: &[String], actual: &[String]) -> bool {
-    match shown {
-        [] => actual.is_empty(),
-        [first, rest @ ..] if first == "..." => (0..=actual.len()).any(|skipped| lines_match(rest, &actual[skipped..])),
-        [first, rest @ ..] => {
-            actual.split_first().is_some_and(|(line, after)| line_matches(first, line) && lines_match(rest, after))
-        }
-    }
-}
-
-fn line_matches(shown: &str, actual: &str) -> bool {
-    let mut parts = shown.split("..");
-    let first = parts.next().expect("a split has a part");
-    let Some(mut rest) = actual.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
 // === impl Shell ===
 
 impl Drop for Shell {
@@ -239,20 +211,12 @@ impl Drop for Shell {
 }
 
 #[test]
-fn an_output_is_compared_with_its_page() {
-    for (shown, actual, expected) in [
-        ("a  b", "a b\n", true),
-        ("a", "a b", false),
-        ("a", "a\nb", false),
-        ("a\n...", "a\nb", true),
-        ("...\nb", "a\nb", true),
-        ("...\nc", "a\nb", false),
-        ("id ..", "id 7", true),
-        ("id .. of 9", "id 7 of 8", false),
-        ("{\"a\":..,\"b\":1..}", "{\"a\":7,\"b\":1}", true),
-        ("{\"a\":..,\"b\":2}", "{\"a\":7,\"b\":1}", false),
-    ] {
-        assert_eq!(matches(shown, actual), expected, "{shown:?} and {actual:?}");
+fn a_page_with_a_command_that_fails_is_wrong() {
+    for (page, is_right) in [("sandbar schema > schema.json", true), ("sandbar shema > schema.json\necho", false)] {
+        let page = format!("```sh\n{page}\n```\n");
+        let folder = tempfile::tempdir().expect("a folder");
+        let ran = std::panic::catch_unwind(|| output_of(&script(&[], &steps(&page, false)), folder.path()));
+        assert_eq!(ran.is_ok(), is_right, "{page}");
     }
 }
 
