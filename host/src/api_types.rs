@@ -18,6 +18,7 @@
 
 mod desired;
 mod dry_run;
+mod error_code;
 mod flow;
 mod host;
 mod log;
@@ -38,6 +39,7 @@ mod transform;
 
 pub use desired::Desired;
 pub use dry_run::{DryRunForm, DryRunReport, DryRunRequest, FailureView, LiveRecords, OutputView, RecordRun};
+pub use error_code::{ErrorCodeList, ErrorCodeView};
 pub use flow::{FlowRecent, FlowTransform, FlowView, HistoryView};
 pub use host::{HostList, HostView, Readiness};
 pub use log::{Event, Level, LogEntry, LogLine};

@@ -239,6 +239,48 @@ export async function state(browser, base, { key }) {
   await checkEnd(opened, "hosts");
 }
 
+/** The error codes: from a code in a sentence to its page, and by a search that is a part of the address. */
+export async function errors(browser, base) {
+  const opened = await open(browser, base, { path: "#/errors", expected: [404] });
+  const { page } = opened;
+  const { errors: listed } = await (await page.request.get(`${base}/errors`)).json();
+  const main = page.locator("main");
+  const codes = page.locator(".codes > li");
+  await shows(page.getByRole("status"), `${listed.length} codes.`);
+  assert.equal(await codes.count(), listed.length);
+  const row = codes.filter({ hasText: "E105" }).first();
+  const known = listed.find(({ code }) => code === "E105");
+  for (const text of [known.title, "One record became more output records", known.hint]) await shows(row, text);
+  assert.equal(await page.getByRole("region", { name: "E0xx" }).count(), 1);
+  await checkAxe(page, "all errors");
+
+  await page.keyboard.press("/");
+  await page.keyboard.type("output LIMIT record");
+  await until("the search leaves some", async () => (await codes.count()) > 0 && (await codes.count()) < 20);
+  assert.match(page.url(), /#\/errors\?q=output/, "the search has an address");
+  await page.reload();
+  await shows(page.getByRole("status"), new RegExp(`^\\d+ of ${listed.length} codes`));
+  assert.equal(await page.getByLabel("Find").inputValue(), "output LIMIT record");
+  await page.getByLabel("Find").fill("nothing-like-this");
+  await shows(page.getByRole("status"), `0 of ${listed.length} codes.`);
+  await page.getByLabel("Find").fill("e105");
+  await page.keyboard.press("Enter");
+  await shows(page.getByRole("heading", { level: 1 }), `E105: ${known.title}`);
+  assert.match(page.url(), /#\/errors\/E105$/);
+  await shows(main, `Hint: ${known.hint}.`);
+  await shows(page.getByRole("heading", { level: 2 }), "What to do");
+  await checkAxe(page, "one error");
+  await page.getByRole("link", { name: "All errors" }).click();
+  await shows(page.getByRole("status"), `${listed.length} codes.`);
+
+  await page.goto(`${base}/#/errors/E999`);
+  await shows(page.getByRole("alert"), "is not a code");
+  // A code in a sentence leads to its page.
+  await page.getByRole("alert").getByRole("link", { name: "E002" }).click();
+  await shows(page.getByRole("heading", { level: 1 }), "E002: There is no such route");
+  await checkEnd(opened, "errors");
+}
+
 /** Signing in with tokens of other rights. */
 export async function signIn(browser, base, { viewer }) {
   const opened = await open(browser, base, { path: `#/t/${SLIM}`, expected: [401, 403] });
@@ -318,7 +360,7 @@ export async function keyboard(browser, base) {
 
 /** A phone: nothing is wider than the screen. */
 export async function phone(browser, base) {
-  for (const path of ["#/", `#/t/${SLIM}`, `#/t/${SLIM}/records`, `#/t/${SLIM}/revisions`, `#/deploy/${SLIM}`, "#/hosts"]) {
+  for (const path of ["#/", `#/t/${SLIM}`, `#/t/${SLIM}/records`, `#/t/${SLIM}/revisions`, `#/deploy/${SLIM}`, "#/hosts", "#/errors", "#/errors/E105"]) {
     const opened = await open(browser, base, { path, options: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } });
     const { page } = opened;
     await page.locator("h1").first().waitFor({ state: "attached" });

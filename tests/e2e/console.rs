@@ -148,7 +148,7 @@ fn payment(number: u64) -> String {
 #[test]
 fn the_console_shows_all_that_runs() {
     let mut shop = Shop::open();
-    for flow in ["flow", "keyboard", "phone", "transform"] {
+    for flow in ["flow", "keyboard", "phone", "errors", "transform"] {
         shop.goes_through(flow, json!({}));
     }
     shop.close();

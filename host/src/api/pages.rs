@@ -1,13 +1,16 @@
 //! The routes that are not under `/v1`: health, metrics, the description of the API and the errors' pages; also the answers
 //! to requests without a route.
 
+use std::sync::LazyLock;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api_types::{self, Line, Readiness};
-use crate::model::codes::Code;
+use crate::api_types::{self, ErrorCodeList, ErrorCodeView, Line, Readiness};
+use crate::model::codes::{self, Code};
 
 use super::access::Caller;
 use super::problem::Refusal;
@@ -60,6 +63,16 @@ pub async fn openapi(State(shared): AppState) -> Response {
 pub async fn spec_schema() -> Response {
     let schema = api_types::spec_schema().to_string();
     ([(header::CONTENT_TYPE, "application/schema+json")], schema).into_response()
+}
+
+/// List the error codes: the meaning and the remedy of each, in short.
+#[utoipa::path(get, path = "/errors", tag = "host", responses((status = 200, description = "All codes, in ascending order", body = ErrorCodeList)))]
+pub async fn error_codes() -> Response {
+    static LIST: LazyLock<Bytes> = LazyLock::new(|| {
+        let list = ErrorCodeList { errors: codes::TABLE.iter().map(ErrorCodeView::from).collect() };
+        serde_json::to_vec(&list).expect("a list of codes is plain data").into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], LIST.clone()).into_response()
 }
 
 /// Show the page of an error code: its meaning and the remedy.

@@ -6,7 +6,7 @@ import { bytes, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
 import { reason } from "../session.js";
-import { Action, Command, Mark, ProblemBox } from "../ui.jsx";
+import { Action, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
 import { DiffText, text as specText } from "../transform/revisions.jsx";
 import { Trial } from "./trial.jsx";
 
@@ -187,7 +187,7 @@ function SpecEditor({ spec, setSpec, problem }) {
                 line {line}
               </button>
             ) : null}{" "}
-            <code>{visible(field)}</code> {visible(message)}
+            <code>{visible(field)}</code> <WithCodes text={message} />
           </li>
         ))}
       </ul>
@@ -223,7 +223,7 @@ function Verdict({ verdict, known }) {
       </p>
       {view.warnings.map((warning) => (
         <p class="state warn">
-          <Mark of="warn" /> {visible(warning)}
+          <Mark of="warn" /> <WithCodes text={warning} />
         </p>
       ))}
       {known && view.dry_run && <DiffText before={specText(known.spec)} after={specText(view.spec)} />}

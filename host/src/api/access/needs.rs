@@ -59,6 +59,7 @@ const OTHERS: &[(&str, &str, Need)] = &[
     ("GET", "/readyz", Need::Nobody),
     ("GET", "/openapi.json", Need::Nobody),
     ("GET", "/transform.schema.json", Need::Nobody),
+    ("GET", "/errors", Need::Nobody),
     ("GET", "/errors/{code}", Need::Nobody),
     ("GET", "/metrics", Need::SignIn),
     ("GET", "/v1/hosts", Need::SignIn),

@@ -17,6 +17,7 @@ use super::host::{Answer, GOOD, Host, access, serve, shop_log};
 const RIGHTS: &str = "
     GET    /                                                        all
     GET    /console/{file}                                          all
+    GET    /errors                                                  all
     GET    /errors/{code}                                           all
     GET    /healthz                                                 all
     GET    /openapi.json                                            all
