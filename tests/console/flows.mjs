@@ -158,6 +158,119 @@ export async function deploy(browser, base, { module, spec }) {
   await checkEnd(opened, "revisions");
 }
 
+/** The spec as it is written: the host's problems at their lines, one request at a time, and the fields that fit at the caret. */
+export async function editor(browser, base, { spec: given }) {
+  const opened = await open(browser, base, { path: `#/deploy/${SLIM}`, expected: [400, 422] });
+  const { page } = opened;
+  const deployed = await (await page.request.get(`${base}/v1/teams/orders/transforms/slim`)).json();
+  const spec = `${given}module: ${deployed.module}\n`;
+  /** Time that a check takes in addition: somebody who types on could start others meanwhile. */
+  let slowMs = 0;
+  let running = 0;
+  let most = 0;
+  const asked = [];
+  await page.route(/dry_run=true/, async (route) => {
+    running += 1;
+    most = Math.max(most, running);
+    asked.push(route.request().postDataBuffer()?.toString("utf8") ?? "");
+    await new Promise((done) => setTimeout(done, slowMs));
+    // A request that the page has given up has no answer.
+    await route.fulfill({ response: await route.fetch() }).catch(() => {});
+    running -= 1;
+  });
+  const text = page.getByRole("textbox", { name: "Spec" });
+  const state = page.locator(".live-check");
+  const problems = page.locator(".problems > li");
+  await text.fill(spec);
+  await shows(state, /Checked: (nothing would change|the host would take it as revision \d+)\./);
+  assert.equal(await text.getAttribute("aria-invalid"), "false");
+
+  const lines = spec.trimEnd().split("\n").length;
+  await text.fill(`${spec.trimEnd()}\nlimits:\n  memroy: 1MiB\nworkers: 99\n`);
+  await shows(problems, "limits.memroy");
+  const own = problems.filter({ hasText: "limits.memroy" });
+  await shows(own.getByRole("button"), `line ${lines + 2}`);
+  await shows(own.getByRole("link"), "E020");
+  await shows(page.locator("#spec-problems"), "Hint: ");
+  assert.equal(await text.getAttribute("aria-invalid"), "true");
+  await own.getByRole("button").click();
+  assert.equal(await text.evaluate((area) => area.value.slice(area.selectionStart, area.selectionEnd)), "  memroy: 1MiB");
+  // The mark stands beside the line: 20 pixels for each one before it.
+  assert.equal(await page.locator(".editor-mark").first().evaluate((mark) => mark.offsetTop), 8 + 20 * (lines + 1));
+  await checkAxe(page, "problems in the editor");
+
+  // YAML that cannot be read has its problem at its line as well.
+  await text.fill(`${spec.trimEnd()}\nlimits: [1\n`);
+  await shows(problems, "E007");
+  await shows(problems.getByRole("button"), /line \d+/);
+
+  await text.fill(`${spec.trimEnd()}\n`);
+  await shows(state, "Checked: ");
+  const before = asked.length;
+  await text.press("Control+End");
+  slowMs = 2000;
+  await page.keyboard.type("workers: 1");
+  await until("a check runs", () => running === 1);
+  // Pauses of a second: each would be the time for another check.
+  await page.keyboard.type("23", { delay: 1000 });
+  await page.keyboard.type("4567890123456789", { delay: 20 });
+  await until("the last text is checked", () => asked.at(-1).includes("workers: 1234567890123456789"));
+  slowMs = 0;
+  await shows(problems, "workers");
+  assert.equal(most, 1, "one request at a time");
+  assert.equal(asked.length - before, 2, "texts in between are left out");
+
+  const options = page.getByRole("listbox", { name: "What fits at the caret" });
+  const option = (name) => options.getByRole("option", { name, exact: false });
+  const active = () => text.evaluate((area) => document.getElementById(area.getAttribute("aria-activedescendant"))?.innerText ?? "");
+  await text.fill(`${spec.trimEnd()}\n`);
+  await text.press("Control+End");
+  await page.keyboard.type("lim");
+  await option("limits").waitFor();
+  await page.keyboard.press("Enter");
+  assert.ok((await text.inputValue()).endsWith("\nlimits:\n  "), "the field has its next line");
+  await page.keyboard.press("Control+Space");
+  await option("memory").waitFor();
+  assert.match(await active(), /^batch_bytes/);
+  await page.keyboard.press("ArrowDown");
+  assert.match(await active(), /^batch_records/);
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("ArrowUp");
+  assert.match(await active(), /^state_bytes_per_call/, "the list goes around");
+  await checkAxe(page, "the list of fields");
+  const [box, area] = [await options.boundingBox(), await text.boundingBox()];
+  assert.ok(box.y > area.y && box.x >= area.x, "the list is below the caret");
+  await page.keyboard.type("mem");
+  await until("one field is left", async () => (await options.getByRole("option").count()) === 1);
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("64MiB\non_error: { then: ");
+  await page.keyboard.press("Control+Space");
+  await option("dead-letter").waitFor();
+  await page.keyboard.press("Escape");
+  await options.waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.id), "spec", "the text keeps the focus");
+  await page.keyboard.press("Control+Space");
+  await option("skip").click();
+  await page.keyboard.type(" }\n");
+  assert.ok((await text.inputValue()).endsWith("\nlimits:\n  memory: 64MiB\non_error: { then: skip }\n"), await text.inputValue());
+  // Fields that are there already are not offered again.
+  await page.keyboard.press("Control+Space");
+  await option("delivery").waitFor();
+  assert.equal(await option("limits").count(), 0);
+  await page.keyboard.press("Escape");
+  await shows(state, /Checked: the host would take it as revision \d+\./);
+  await page.keyboard.press("Control+z");
+  assert.notEqual(await text.inputValue(), "", "undo takes back a step");
+
+  // JSON has the same list, with its quotes.
+  await text.fill('{"inputs": ["shop.orders"], "outputs": {"slim": "orders.slim"}, "delivery": }');
+  await text.evaluate((area) => area.setSelectionRange(area.value.length - 1, area.value.length - 1));
+  await page.keyboard.press("Control+Space");
+  await option("at-least-once").click();
+  assert.ok((await text.inputValue()).endsWith('"delivery": "at-least-once"}'), await text.inputValue());
+  await checkEnd(opened, "editor");
+}
+
 /** Records as they come, log lines, and dead letters, each with its filters. */
 export async function records(browser, base) {
   const opened = await open(browser, base, { path: `#/t/${SLIM}/records` });

@@ -159,6 +159,7 @@ fn the_console_shows_records_and_changes_what_runs() {
     let mut shop = Shop::open();
     shop.goes_through("records", json!({}));
     shop.goes_through("state", json!({ "key": "key-1" }));
+    shop.goes_through("editor", json!({ "spec": slim("json-strip") }));
     let module = dirs::fresh("console-module").join("candidate.wasm");
     std::fs::write(&module, &*guests::fixture()).expect("writable");
     shop.goes_through("deploy", json!({ "module": module, "spec": slim("json-strip") }));

@@ -1,6 +1,6 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { change, get, path, send } from "../api.js";
 import { bytes, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
@@ -8,6 +8,8 @@ import { go, transformLink } from "../router.js";
 import { reason } from "../session.js";
 import { Action, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
 import { DiffText, text as specText } from "../transform/revisions.jsx";
+import { useLiveCheck } from "./live_check.js";
+import { SpecEditor } from "./spec_editor.jsx";
 import { Trial } from "./trial.jsx";
 
 /** Longest spec that the page takes in: the host's own limit. */
@@ -64,6 +66,9 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
     for (const [field, value] of Object.entries(rest)) body.append(field, value);
     return body;
   };
+  const mayAsk = hasName && !reason(team.trim(), "deploy");
+  const given = useMemo(() => (mayAsk ? { id, form } : null), [mayAsk, id, spec, module, signature]);
+  const live = useLiveCheck(given);
   const act = (word, run) => async () => {
     setBusy(word);
     setVerdict(null);
@@ -102,7 +107,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
           <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
-      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem} />
+      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem ?? live.problem} live={live} />
       <div class="row">
         <Action why={needsName ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
@@ -160,55 +165,6 @@ function Drop({ take, module, signature, known }) {
       </span>
     </label>
   );
-}
-
-/** The spec with its problems, each at its line. */
-function SpecEditor({ spec, setSpec, problem }) {
-  const problems = (problem?.errors ?? []).map((error) => ({ ...error, line: lineOf(spec, error.field) }));
-  const show = (line) => {
-    const area = document.getElementById("spec");
-    const lines = spec.split("\n");
-    const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
-    area.focus();
-    area.setSelectionRange(start, start + lines[line - 1].length);
-  };
-  return (
-    <>
-      <label class="editor">
-        <span>Spec</span>
-        <textarea id="spec" rows={Math.min(24, Math.max(8, spec.split("\n").length + 1))} spellcheck={false} autocomplete="off" value={spec} aria-invalid={problems.length > 0} aria-describedby="spec-problems" onInput={(event) => setSpec(event.currentTarget.value)} />
-      </label>
-      <ul id="spec-problems" class="problems">
-        {problems.map(({ field, message, line }) => (
-          <li>
-            <Mark of="bad" />{" "}
-            {line ? (
-              <button type="button" class="small" onClick={() => show(line)}>
-                line {line}
-              </button>
-            ) : null}{" "}
-            <code>{visible(field)}</code> <WithCodes text={message} />
-          </li>
-        ))}
-      </ul>
-    </>
-  );
-}
-
-/** The line of a field such as `limits.memory` or `inputs[1]`; 0 if there is none. */
-export function lineOf(spec, field) {
-  const names = field.split(/[.[\]]+/).filter(Boolean);
-  const lines = spec.split("\n");
-  let from = 0;
-  let found = 0;
-  for (const name of names) {
-    const quotedName = name.replace(/[^\w-]/g, "\\$&");
-    const at = lines.slice(from).findIndex((line) => new RegExp(`(^|[\\s{,"'])${quotedName}["']?\\s*:`).test(line));
-    if (at < 0) break;
-    from += at;
-    found = from + 1;
-  }
-  return found;
 }
 
 function Verdict({ verdict, known }) {
