@@ -486,7 +486,7 @@ export async function phone(browser, base) {
 }
 
 /** 300 transforms with 3,000 partitions, all of which change each second, while the page is scrolled. */
-export async function many(browser, _, { dist, frames_min: framesMin }) {
+export async function many(browser, _, { dist, frames_min: framesMin, gap_p99_ms_max: gapMax }) {
   const host = await start(dist, 300);
   try {
     const opened = await open(browser, host.url);
@@ -514,6 +514,7 @@ export async function many(browser, _, { dist, frames_min: framesMin }) {
     console.log(`frames a second ${frames.perSecond.toFixed(1)}, between two: median ${frames.median.toFixed(1)} ms, p99 ${frames.p99.toFixed(1)} ms, longest ${frames.longest.toFixed(0)} ms`);
     assert.notEqual(await page.locator(".node.transform").first().innerText(), before, "it went on while it was scrolled");
     assert.ok(frames.perSecond >= framesMin, `${frames.perSecond} frames a second`);
+    assert.ok(frames.p99 <= gapMax, `${frames.p99} ms between two frames, p99`);
     await page.getByLabel("Trouble only").check();
     await shows(page.locator(".summary"), "3 in trouble");
     await until("those around the trouble are left", async () => (await page.locator(".node.transform").count()) < 100);

@@ -1,10 +1,11 @@
 // The flow of records, as the host's one stream tells it. Views subscribe to the transforms that they show; a large change is
 // handed to them over several frames, so that scrolling stays smooth.
 
+import { flushSync } from "preact/compat";
 import { follow } from "./api.js";
 
 /** Time that one frame may spend on telling views of changes. */
-const FRAME_MS = 5;
+const FRAME_MS = 3;
 /** Points of a spark line, and time between two. */
 const RECENT_MAX = 60;
 const RECENT_MS = 10_000;
@@ -94,7 +95,9 @@ function tell() {
   const start = performance.now();
   for (const id of due) {
     due.delete(id);
-    for (const listener of ofTransform.get(id) ?? []) listener();
+    const listeners = ofTransform.get(id);
+    // Drawn at once: views that draw later, all in one go, would take more time than this frame has.
+    if (listeners) flushSync(() => [...listeners].forEach((listener) => listener()));
     if (performance.now() - start > FRAME_MS) break;
   }
   if (due.size > 0) {

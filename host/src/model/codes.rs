@@ -393,7 +393,7 @@ mod tests {
             for part in ["## Why", "## What to do"] {
                 assert!(page.contains(part), "{text} lacks {part:?}");
             }
-            assert!(!entry.meaning().is_empty() && !entry.meaning().contains('#'), "{text}: {:?}", entry.meaning());
+            assert!(!entry.meaning().is_empty() && !entry.meaning().contains("\n#"), "{text}: {:?}", entry.meaning());
         }
     }
 }

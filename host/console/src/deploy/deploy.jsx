@@ -160,7 +160,7 @@ function Drop({ take, module, signature, known }) {
       <strong>Drop a module (.wasm) and its spec (.yaml, .json) here</strong>, or choose files.{" "}
       <input type="file" multiple accept=".wasm,.yaml,.yml,.json,.sig" onChange={(event) => take([...event.currentTarget.files])} />
       <span class="quiet" role="status">
-        {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the deployed one" : "No module yet: the spec may name one by its digest"}
+        {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the one that the spec names" : "No module yet: the spec may name one by its digest"}
         {signature && `, signed by ${visible(signature.name)}`}
       </span>
     </label>

@@ -1,5 +1,6 @@
 // The picture of the flow. The page scrolls it, so that it moves with fingers, wheel and keys; each node draws itself again
-// when its own transform has changed, and nothing else does.
+// when its own transform has changed, and nothing else does. Nothing in a node is clipped by
+// the browser: each clip is a part of its own that the browser composes again in every frame of a scroll.
 
 import { memo } from "preact/compat";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -11,6 +12,9 @@ import { TOPIC, edgeRate, shapeOf } from "./graph.js";
 
 /** Edges beyond which rates are shown on hover alone. */
 const LABELS_MAX = 150;
+/** Characters of a name that fit into a node. Its title has all of them. */
+const NAME_CHARS_MAX = 22;
+const TOPIC_CHARS_MAX = 18;
 const ZOOMS = [0.35, 0.5, 0.75, 1];
 
 export const GraphView = memo(function GraphView({ graph, selected, select }) {
@@ -19,10 +23,10 @@ export const GraphView = memo(function GraphView({ graph, selected, select }) {
   const frame = useRef(null);
   const [zoom, setZoom] = useState(null);
   const teams = useMemo(() => [...new Set(graph.nodes.filter(({ id }) => id).map(({ id }) => id.split("/")[0]))].sort(), [shape]);
+  const fit = Math.min(1, Math.max(0.6, ((frame.current?.clientWidth ?? innerWidth) - 4) / (layout?.width ?? 1)));
+  const scale = zoom ?? fit;
   if (!layout) return <p class="quiet" role="status">Laying out {graph.nodes.length} nodes ...</p>;
   const { places, paths, width, height } = layout;
-  const fit = Math.min(1, Math.max(0.6, ((frame.current?.clientWidth ?? innerWidth) - 4) / width));
-  const scale = zoom ?? (fit);
   return (
     <div class="graph-frame">
       <div class="zoom row" role="group" aria-label="Zoom">
@@ -118,16 +122,14 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
       style={{ left: `${x}px`, top: `${y}px` }}
       aria-pressed={isSelected}
       title={`${id}\n${words}`}
+      aria-label={`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}
       onClick={() => select(`transform ${id}`)}
     >
-      <span class="unseen">{`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}</span>
-      <span class="node-team" aria-hidden="true">
-        {team} <Mark of={of} />
+      <span class="node-team">
+        <span>{short(team, NAME_CHARS_MAX)}</span> <Mark of={of} />
       </span>
-      <span class="node-name" aria-hidden="true">
-        {visible(name)}
-      </span>
-      <span class="node-numbers" aria-hidden="true">
+      <span class="node-name">{short(visible(name), NAME_CHARS_MAX)}</span>
+      <span class="node-numbers">
         <span>{rate(activity?.in_per_minute)}</span>
         <span class={of === "bad" ? "bad" : ""}>lag {compact(lag)}</span>
         <Spark points={flow.recent.get(id)} />
@@ -139,10 +141,16 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
 const Topic = memo(function Topic({ name, x, y, isSelected, select }) {
   return (
     <button type="button" class="node topic" style={{ left: `${x}px`, top: `${y}px`, width: `${TOPIC.width}px` }} aria-pressed={isSelected} aria-label={`topic ${name}`} title={name} onClick={() => select(`topic ${name}`)}>
-      {visible(name)}
+      {short(visible(name), TOPIC_CHARS_MAX)}
     </button>
   );
 }, same);
+
+/** A name up to a length, with its beginning and its end: names often differ there. */
+function short(name, max) {
+  const half = Math.floor((max - 1) / 2);
+  return name.length > max ? `${name.slice(0, max - 1 - half)}…${name.slice(-half)}` : name;
+}
 
 function same(a, b) {
   return Object.keys(b).every((key) => a[key] === b[key] || (key === "edge" && a.edge.key === b.edge.key));
