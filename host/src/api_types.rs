@@ -18,6 +18,7 @@
 
 mod desired;
 mod dry_run;
+mod error_code;
 mod flow;
 mod host;
 mod log;
@@ -38,12 +39,13 @@ mod transform;
 
 pub use desired::Desired;
 pub use dry_run::{DryRunForm, DryRunReport, DryRunRequest, FailureView, LiveRecords, OutputView, RecordRun};
+pub use error_code::{ErrorCodeList, ErrorCodeView};
 pub use flow::{FlowRecent, FlowTransform, FlowView, HistoryView};
 pub use host::{HostList, HostView, Readiness};
 pub use log::{Event, Level, LogEntry, LogLine};
 pub use module::{ModuleInfo, ModuleList, ModuleSummary, ModuleView};
 pub use offsets::{MoveList, MoveRequest, MoveView, OffsetList, OffsetView, Target};
-pub use problem::{ErrorList, ErrorView, Problem, ProblemDetails};
+pub use problem::{Problem, ProblemDetails};
 pub use record::{Form, HeaderOut, JsonOrText, RecordContent, RecordOut};
 pub use sample::{Sample, SampleFailure, SampleOutput, SampleRecord};
 pub use spec::{RawSpec, SpecDocument, StartSpec};

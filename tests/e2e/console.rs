@@ -148,7 +148,7 @@ fn payment(number: u64) -> String {
 #[test]
 fn the_console_shows_all_that_runs() {
     let mut shop = Shop::open();
-    for flow in ["flow", "errors", "keyboard", "phone", "transform"] {
+    for flow in ["flow", "keyboard", "phone", "errors", "transform"] {
         shop.goes_through(flow, json!({}));
     }
     shop.close();
@@ -159,6 +159,7 @@ fn the_console_shows_records_and_changes_what_runs() {
     let mut shop = Shop::open();
     shop.goes_through("records", json!({}));
     shop.goes_through("state", json!({ "key": "key-1" }));
+    shop.goes_through("editor", json!({ "spec": slim("json-strip") }));
     let module = dirs::fresh("console-module").join("candidate.wasm");
     std::fs::write(&module, &*guests::fixture()).expect("writable");
     shop.goes_through("deploy", json!({ "module": module, "spec": slim("json-strip") }));
@@ -185,11 +186,11 @@ fn the_console_signs_in_and_shows_what_a_caller_may_do() {
     process.kill9();
 }
 
-/// Made-up transforms, as a test cannot deploy so many. A machine with a screen draws 60 frames a second; the software of a
-/// machine without one, which other tests share, draws some of them, and a page that stands still less than one. The flow
-/// prints how many there were.
+/// Made-up transforms, as a test cannot deploy so many. Two cores without a graphics card, which others shared, drew 46 to 59
+/// frames a second, with 33 to 67 ms between two at the 99th percentile; a machine that is nearly three times slower passes.
+/// The flow prints the figures of this machine.
 #[test]
 fn the_console_stays_smooth_with_300_transforms() {
     let dist = dirs::root().join("host/console/dist");
-    goes_through("many", "http://127.0.0.1", &json!({ "dist": dist, "frames_min": 5 }));
+    goes_through("many", "http://127.0.0.1", &json!({ "dist": dist, "frames_min": 20, "gap_p99_ms_max": 250 }));
 }

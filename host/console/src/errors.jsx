@@ -1,122 +1,109 @@
-// The error codes, and the page of each, as the host has them.
+// The error codes of the host: all of them in a list that can be searched, and the page of each.
 
-import { useState } from "preact/hooks";
 import { get, send } from "./api.js";
 import { visible } from "./format.js";
-import { useLoad } from "./hooks.js";
-import { link } from "./router.js";
-import { Code, Filter, Loaded } from "./ui.jsx";
+import { useLoad, useRoute } from "./hooks.js";
+import { Markdown, spans } from "./markdown.jsx";
+import { go, link, setQuery } from "./router.js";
+import { Command, Filter, Loaded } from "./ui.jsx";
+
+/** The three kinds of codes, by their first two characters. */
+const KINDS = [
+  ["E0", "The host refused a request"],
+  ["E1", "A module failed on a record, its output was refused, or the module cannot be had"],
+  ["E2", "The host, or the log (Kafka) below it, failed"],
+];
 
 export function Errors({ code }) {
+  const list = useLoad((signal) => get("/errors", signal), "errors");
+  return <Loaded of="the error codes" from={list}>{({ errors }) => (code ? <One code={code.toUpperCase()} errors={errors} /> : <All errors={errors} />)}</Loaded>;
+}
+
+/** Every code with its meaning and hint. The filter is a part of the address. */
+function All({ errors }) {
+  const { query } = useRoute();
+  const text = query.get("q") ?? "";
+  const found = errors.filter(matcher(text));
+  const open = (event) => {
+    event.preventDefault();
+    const wanted = text.trim().toUpperCase();
+    const chosen = found.find(({ code }) => code === wanted) ?? (found.length === 1 ? found[0] : null);
+    if (chosen) go(link("errors", chosen.code));
+  };
   return (
     <section class="text">
-      <h1>{code ? <a href={link("errors")}>Errors</a> : "Errors"}</h1>
-      {code ? <ErrorPage key={code} code={code} /> : <ErrorCodes />}
+      <h1>Errors</h1>
+      <p>Every error has a code, and every code a page with its reasons and its remedy.</p>
+      <form class="row tools" role="search" onSubmit={open}>
+        <Filter wide label="Find" value={text} onInput={(q) => setQuery({ q })} placeholder="code or words ( / )" />
+      </form>
+      <p class="quiet" role="status">
+        {found.length === errors.length ? `${errors.length} codes.` : `${found.length} of ${errors.length} codes.`}
+      </p>
+      {KINDS.map(([start, title]) => {
+        const rows = found.filter(({ code }) => code.startsWith(start));
+        return (
+          rows.length > 0 && (
+            <section key={start} aria-label={`${start}xx`}>
+              <h2>
+                {start}xx: {title}
+              </h2>
+              <ul class="plain codes">{rows.map((row) => <Row key={row.code} {...row} />)}</ul>
+            </section>
+          )
+        );
+      })}
     </section>
   );
 }
 
-/** All codes, by the words of their code, meaning and remedy. */
-function ErrorCodes() {
-  const [typed, setTyped] = useState("");
-  const codes = useLoad((signal) => get("/errors", signal), "errors");
-  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  const isFound = ({ code, title, hint }) => words.every((word) => `${code} ${title} ${hint}`.toLowerCase().includes(word));
+function Row({ code, title, meaning, hint }) {
   return (
-    <>
-      <p>Every error has a code, and every code a page with its meaning and its remedy.</p>
-      <Filter label="Find" value={typed} onInput={setTyped} placeholder="E102, topic, secret" />
-      <Loaded of="the error codes" from={codes}>
-        {({ errors }) => <ErrorTable errors={errors.filter(isFound)} of={errors.length} />}
-      </Loaded>
-    </>
+    <li>
+      <h3>
+        <a href={link("errors", code)}>
+          {code} {visible(title)}
+        </a>
+      </h3>
+      {/* The first paragraph is enough here: the page has the others. */}
+      <p>{spans(meaning.split("\n\n")[0])}</p>
+      <p class="quiet">Hint: {visible(hint)}</p>
+    </li>
   );
 }
 
-function ErrorTable({ errors, of }) {
-  return (
-    <>
-      <p class="quiet" role="status">
-        {errors.length === of ? `${of} codes` : errors.length === 0 ? "No code has these words." : `${errors.length} of ${of} codes`}
-      </p>
-      {errors.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Error codes">
-          <table>
-            <thead>
-              <tr>
-                {["Code", "Status", "Meaning", "Remedy"].map((head) => (
-                  <th scope="col">{head}</th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {errors.map(({ code, status, title, hint }) => (
-                <tr key={code}>
-                  <th scope="row">
-                    <Code of={code} />
-                  </th>
-                  <td class="number">{status}</td>
-                  <td>{visible(title)}</td>
-                  <td class="quiet">{visible(hint)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </>
-  );
+/** Accepts codes with all words somewhere in their text. */
+function matcher(text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  return ({ code, title, meaning, hint }) => {
+    const all = `${code} ${title} ${meaning} ${hint}`.toLowerCase();
+    return words.every((word) => all.includes(word));
+  };
 }
 
-function ErrorPage({ code }) {
+/** The page of one code, with the way to its neighbours. */
+function One({ code, errors }) {
   const page = useLoad(async (signal) => (await send("GET", `/errors/${encodeURIComponent(code)}`, { signal })).text(), code);
+  const at = errors.findIndex((error) => error.code === code);
+  const [before, own, after] = [errors[at - 1], errors[at], errors[at + 1]];
   return (
-    <Loaded of={`the page of ${code}`} from={page}>
-      {(text) => <Markdown text={text} />}
-    </Loaded>
+    <section class="text">
+      <nav class="row" aria-label="Errors">
+        <a href={link("errors")}>All errors</a>
+        {own && before && <a href={link("errors", before.code)}>← {before.code}</a>}
+        {own && after && <a href={link("errors", after.code)}>{after.code} →</a>}
+      </nav>
+      <h1>{own ? `${code}: ${visible(own.title)}` : visible(code)}</h1>
+      {own && (
+        <p class="quiet">
+          Hint: {visible(own.hint)}. An answer with it has the HTTP status {own.status}.
+        </p>
+      )}
+      <Loaded of={`the page of ${code}`} from={page}>
+        {/* The first line of the page is its heading. */}
+        {(text) => <Markdown text={text.slice(text.indexOf("\n") + 1)} />}
+      </Loaded>
+      {own && <Command>{`curl ${location.origin}/errors/${code}`}</Command>}
+    </section>
   );
-}
-
-/** The few forms that these pages have: headings, paragraphs, lists, tables, blocks and spans of code, links. */
-function Markdown({ text }) {
-  const blocks = text.split(/\n(?=```)|(?<=\n```)\n|\n\n+/).filter((block) => block.trim());
-  return <article>{blocks.map((block) => <Block text={block.trim()} />)}</article>;
-}
-
-function Block({ text }) {
-  if (text.startsWith("```")) return <pre tabIndex={0}>{text.replace(/^```\w*\n?/, "").replace(/\n?```$/, "")}</pre>;
-  const heading = /^(#+)\s+(.*)/.exec(text);
-  if (heading) {
-    const rest = text.slice(heading[0].length).trim();
-    return (
-      <>
-        <h2>{spans(heading[2])}</h2>
-        {rest && <Block text={rest} />}
-      </>
-    );
-  }
-  const lines = text.split("\n");
-  if (lines.every((line) => line.startsWith("|"))) {
-    const rows = lines.filter((line) => !/^\|[\s|:-]+$/.test(line)).map((line) => line.slice(1, -1).split("|"));
-    return (
-      <table>
-        <tbody>{rows.map((row) => <tr>{row.map((cell) => <td>{spans(cell.trim())}</td>)}</tr>)}</tbody>
-      </table>
-    );
-  }
-  if (lines[0].startsWith("- ")) {
-    return <ul>{text.split(/\n(?=- )/).map((item) => <li>{spans(item.slice(2))}</li>)}</ul>;
-  }
-  return <p>{spans(text)}</p>;
-}
-
-function spans(text) {
-  return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).map((part) => {
-    if (part.startsWith("`")) return <code>{part.slice(1, -1)}</code>;
-    if (part.startsWith("**")) return <strong>{part.slice(2, -2)}</strong>;
-    const found = /^\[([^\]]+)\]\(([^)]+)\)$/.exec(part);
-    if (!found) return part;
-    const other = /^(E\d{3})\.md$/.exec(found[2]);
-    return other ? <a href={link("errors", other[1])}>{found[1]}</a> : found[1];
-  });
 }

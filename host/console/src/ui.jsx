@@ -22,7 +22,7 @@ export function StateOf({ transform }) {
   const of = health(transform);
   return (
     <span class={`state ${of}`}>
-      <Mark of={of} /> {inWords(transform)}
+      <Mark of={of} /> <WithCodes text={inWords(transform)} />
     </span>
   );
 }
@@ -48,24 +48,31 @@ export function Code({ of }) {
   );
 }
 
+/** Text of the host with its error codes as links. Text of a guest may name codes as well: a link to a page is all that it gets. */
+export function WithCodes({ text }) {
+  return visible(text)
+    .split(/\b(E[012]\d{2})\b/)
+    .map((part, index) => (index % 2 === 1 ? <Code of={part} /> : part));
+}
+
 /** A refusal: what is wrong, what helps, and the page of its code. */
 export function ProblemBox({ problem, children }) {
   if (!problem) return null;
   return (
     <div class="problem" role="alert">
       <p>
-        <Mark of="bad" /> {problem.code && <Code of={problem.code} />} {visible(problem.message)}
+        <Mark of="bad" /> {problem.code && <Code of={problem.code} />} <WithCodes text={problem.message} />
       </p>
       {problem.errors?.length > 0 && (
         <ul>
           {problem.errors.map(({ field, message }) => (
             <li>
-              <code>{visible(field)}</code> {visible(message)}
+              <code>{visible(field)}</code> <WithCodes text={message} />
             </li>
           ))}
         </ul>
       )}
-      {problem.hint && <p class="quiet">{visible(problem.hint)}</p>}
+      {problem.hint && <p class="quiet"><WithCodes text={problem.hint} /></p>}
       {children}
     </div>
   );
@@ -209,9 +216,9 @@ export function sorted(rows, sort, value) {
 }
 
 /** A box for text that filters a list. */
-export function Filter({ label, value, onInput, ...rest }) {
+export function Filter({ label, value, onInput, wide, ...rest }) {
   return (
-    <label class="filter">
+    <label class={wide ? "filter wide" : "filter"}>
       <span>{label}</span>
       <input type="search" value={value} onInput={(event) => onInput(event.currentTarget.value)} {...rest} />
     </label>

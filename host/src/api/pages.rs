@@ -1,12 +1,15 @@
 //! The routes that are not under `/v1`: health, metrics, the description of the API and the errors' pages; also the answers
 //! to requests without a route.
 
+use std::sync::LazyLock;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api_types::{self, ErrorList, ErrorView, Line, Readiness};
+use crate::api_types::{self, ErrorCodeList, ErrorCodeView, Line, Readiness};
 use crate::model::codes::{self, Code};
 
 use super::access::Caller;
@@ -62,16 +65,14 @@ pub async fn spec_schema() -> Response {
     ([(header::CONTENT_TYPE, "application/schema+json")], schema).into_response()
 }
 
-/// List the error codes with their meaning and remedy.
-#[utoipa::path(get, path = "/errors", tag = "host", responses((status = 200, description = "All codes", body = ErrorList)))]
-pub async fn errors() -> Json<ErrorList> {
-    let view = |entry: &codes::Entry| ErrorView {
-        code: Line::of(entry.text),
-        status: entry.status,
-        title: Line::of(entry.title),
-        hint: Line::of(entry.hint),
-    };
-    Json(ErrorList { errors: codes::TABLE.iter().map(view).collect() })
+/// List the error codes: the meaning and the remedy of each, in short.
+#[utoipa::path(get, path = "/errors", tag = "host", responses((status = 200, description = "All codes, in ascending order", body = ErrorCodeList)))]
+pub async fn error_codes() -> Response {
+    static LIST: LazyLock<Bytes> = LazyLock::new(|| {
+        let list = ErrorCodeList { errors: codes::TABLE.iter().map(ErrorCodeView::from).collect() };
+        serde_json::to_vec(&list).expect("a list of codes is plain data").into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], LIST.clone()).into_response()
 }
 
 /// Show the page of an error code: its meaning and the remedy.

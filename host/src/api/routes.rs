@@ -62,7 +62,7 @@ fn routes(topics_api: bool) -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(pages::metrics))
         .routes(routes!(pages::openapi))
         .routes(routes!(pages::spec_schema))
-        .routes(routes!(pages::errors))
+        .routes(routes!(pages::error_codes))
         .routes(routes!(pages::error_page));
     if !topics_api {
         return routes;

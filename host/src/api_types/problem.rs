@@ -49,28 +49,6 @@ pub struct Problem {
     pub message: Line,
 }
 
-/// Every code that an answer or a status may have.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ErrorList {
-    /// In ascending order.
-    pub errors: Vec<ErrorView>,
-}
-
-/// A code: `/errors/{code}` is its page.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ErrorView {
-    #[schema(value_type = String, example = "E014")]
-    pub code: Line,
-    /// The status of an answer with this code.
-    pub status: u16,
-    /// The meaning.
-    #[schema(value_type = String)]
-    pub title: Line,
-    /// The remedy.
-    #[schema(value_type = String)]
-    pub hint: Line,
-}
-
 impl From<&spec::Problem> for Problem {
     fn from(problem: &spec::Problem) -> Self {
         Self { field: problem.field.as_str().into(), message: problem.message.as_str().into() }

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+/// Heads the first section of every page.
+const MEANING: &str = "## What happened\n";
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -21,6 +24,16 @@ pub struct Entry {
     pub hint: &'static str,
     /// The code's page (Markdown), which the host serves.
     pub page: &'static str,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The meaning of the code: the first section of its page.
+    pub fn meaning(&self) -> &'static str {
+        let (_, rest) = self.page.split_once(MEANING).expect("a test finds it in every page");
+        rest.split("\n## ").next().unwrap_or(rest).trim()
+    }
 }
 
 macro_rules! codes {
@@ -374,11 +387,13 @@ mod tests {
         pages.sort();
         let codes: Vec<&str> = TABLE.iter().map(|entry| entry.text).collect();
         assert_eq!(pages, codes);
-        for Entry { page, text, title, .. } in TABLE {
-            assert!(page.starts_with(&format!("# {text}: {title}\n")), "{text}: the heading differs");
-            for part in ["## What happened", "## Why", "## What to do"] {
+        for entry in TABLE {
+            let Entry { page, text, title, .. } = entry;
+            assert!(page.starts_with(&format!("# {text}: {title}\n\n{MEANING}")), "{text}: the head differs");
+            for part in ["## Why", "## What to do"] {
                 assert!(page.contains(part), "{text} lacks {part:?}");
             }
+            assert!(!entry.meaning().is_empty() && !entry.meaning().contains("\n#"), "{text}: {:?}", entry.meaning());
         }
     }
 }

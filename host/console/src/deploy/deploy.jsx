@@ -1,14 +1,15 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { change, get, path, send } from "../api.js";
 import { bytes, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
 import { reason } from "../session.js";
-import { Action, Command, Mark, ProblemBox } from "../ui.jsx";
-import { SpecEditor, specBlob } from "./editor.jsx";
+import { Action, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
 import { DiffText, text as specText } from "../transform/revisions.jsx";
+import { useLiveCheck } from "./live_check.js";
+import { SpecEditor } from "./spec_editor.jsx";
 import { Trial } from "./trial.jsx";
 
 /** Longest spec that the page takes in: the host's own limit. */
@@ -59,12 +60,15 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
   };
   const form = (rest = {}) => {
     const body = new FormData();
-    body.append("spec", specBlob(spec));
+    body.append("spec", new Blob([spec], { type: isJson(spec) ? "application/json" : "application/yaml" }));
     if (module) body.append("module", module, "module.wasm");
     if (signature) body.append("signature", signature, "module.sig");
     for (const [field, value] of Object.entries(rest)) body.append(field, value);
     return body;
   };
+  const mayAsk = hasName && !reason(team.trim(), "deploy");
+  const given = useMemo(() => (mayAsk ? { id, form } : null), [mayAsk, id, spec, module, signature]);
+  const live = useLiveCheck(given);
   const act = (word, run) => async () => {
     setBusy(word);
     setVerdict(null);
@@ -103,7 +107,7 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
           <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
-      <SpecEditor id={hasName ? id : ""} mayCheck={!reason(team.trim(), "deploy")} spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem} />
+      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem ?? live.problem} live={live} />
       <div class="row">
         <Action why={needsName ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
@@ -139,6 +143,10 @@ function withoutDigest(text) {
     .replace(/^module[ \t]*:[ \t]*["']?sha256:[0-9a-f]*["']?[ \t]*\r?\n/m, "");
 }
 
+function isJson(text) {
+  return /^\s*\{/.test(text);
+}
+
 /** The place to drop files, which is also a button that chooses them. */
 function Drop({ take, module, signature, known }) {
   const [isOver, setOver] = useState(false);
@@ -152,7 +160,7 @@ function Drop({ take, module, signature, known }) {
       <strong>Drop a module (.wasm) and its spec (.yaml, .json) here</strong>, or choose files.{" "}
       <input type="file" multiple accept=".wasm,.yaml,.yml,.json,.sig" onChange={(event) => take([...event.currentTarget.files])} />
       <span class="quiet" role="status">
-        {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the deployed one" : "No module yet: the spec may name one by its digest"}
+        {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the one that the spec names" : "No module yet: the spec may name one by its digest"}
         {signature && `, signed by ${visible(signature.name)}`}
       </span>
     </label>
@@ -171,7 +179,7 @@ function Verdict({ verdict, known }) {
       </p>
       {view.warnings.map((warning) => (
         <p class="state warn">
-          <Mark of="warn" /> {visible(warning)}
+          <Mark of="warn" /> <WithCodes text={warning} />
         </p>
       ))}
       {known && view.dry_run && <DiffText before={specText(known.spec)} after={specText(view.spec)} />}

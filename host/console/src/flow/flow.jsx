@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { compact, millis, plural, quoted, rate, visible } from "../format.js";
 import { useFlow, useRoute, useTransform } from "../hooks.js";
 import { setQuery, transformLink } from "../router.js";
-import { flow as store, health } from "../store.js";
+import { flow as store, health, inWords } from "../store.js";
 import { Ago, Check, Code, Command, Filter, Loading, Mark, ProblemBox, Spark, StateOf } from "../ui.jsx";
 import { GraphView } from "./graph_view.jsx";
 import { aroundTrouble, graphOf, shapeOf } from "./graph.js";
@@ -142,7 +142,8 @@ function TransformBeside({ id }) {
         <a href={transformLink(id)}>{visible(id)}</a>
       </h2>
       <p>
-        <StateOf transform={transform} /> {error && <Code of={error} />}
+        <StateOf transform={transform} />
+        {error && !inWords(transform).includes(error) && <>{" "}<Code of={error} /></>}
       </p>
       <Spark points={store.recent.get(id)} label={`records in over the last minutes, now ${rate(activity?.in_per_minute)}`} />
       <dl>

@@ -122,14 +122,14 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
       style={{ left: `${x}px`, top: `${y}px` }}
       aria-pressed={isSelected}
       title={`${id}\n${words}`}
-      aria-label={`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}
       onClick={() => select(`transform ${id}`)}
     >
-      <span class="node-team">
+      <span class="node-words">{`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}</span>
+      <span class="node-team" aria-hidden="true">
         <span>{short(team, NAME_CHARS_MAX)}</span> <Mark of={of} />
       </span>
-      <span class="node-name">{short(visible(name), NAME_CHARS_MAX)}</span>
-      <span class="node-numbers">
+      <span class="node-name" aria-hidden="true">{short(visible(name), NAME_CHARS_MAX)}</span>
+      <span class="node-numbers" aria-hidden="true">
         <span>{rate(activity?.in_per_minute)}</span>
         <span class={of === "bad" ? "bad" : ""}>lag {compact(lag)}</span>
         <Spark points={flow.recent.get(id)} />
@@ -140,8 +140,9 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
 
 const Topic = memo(function Topic({ name, x, y, isSelected, select }) {
   return (
-    <button type="button" class="node topic" style={{ left: `${x}px`, top: `${y}px`, width: `${TOPIC.width}px` }} aria-pressed={isSelected} aria-label={`topic ${name}`} title={name} onClick={() => select(`topic ${name}`)}>
-      {short(visible(name), TOPIC_CHARS_MAX)}
+    <button type="button" class="node topic" style={{ left: `${x}px`, top: `${y}px`, width: `${TOPIC.width}px` }} aria-pressed={isSelected} title={name} onClick={() => select(`topic ${name}`)}>
+      <span class="node-words">{`topic ${name}`}</span>
+      <span aria-hidden="true">{short(visible(name), TOPIC_CHARS_MAX)}</span>
     </button>
   );
 }, same);

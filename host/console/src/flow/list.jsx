@@ -6,7 +6,7 @@ import { compact, millis, rate, visible } from "../format.js";
 import { useTransform } from "../hooks.js";
 import { transformLink } from "../router.js";
 import { flow, health, inWords } from "../store.js";
-import { Mark, SortHead, Spark, sorted } from "../ui.jsx";
+import { Mark, SortHead, Spark, WithCodes, sorted } from "../ui.jsx";
 
 const ORDER = { bad: 0, warn: 1, ok: 2, off: 3 };
 const COLUMNS = [
@@ -74,7 +74,7 @@ const Row = memo(function Row({ id }) {
         <a href={transformLink(id)}>{visible(id)}</a>
       </th>
       <td class={`state ${of}`}>
-        <Mark of={of} /> {inWords(transform)}
+        <Mark of={of} /> <WithCodes text={inWords(transform)} />
       </td>
       <td class="number" data-label="in">{rate(activity?.in_per_minute)}</td>
       <td class="number" data-label="out">{rate(activity?.out_per_minute)}</td>

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { follow, path } from "../api.js";
 import { cut, moment, quoted, visible } from "../format.js";
-import { Check, Command, Filter, ProblemBox } from "../ui.jsx";
+import { Check, Command, Filter, ProblemBox, WithCodes } from "../ui.jsx";
 
 const KEPT_MAX = 2000;
 const SHOWN_MAX = 500;
@@ -72,7 +72,7 @@ export function Logs({ id }) {
           <li key={line.offset} class={line.level}>
             <time title={moment(line.at)}>{moment(line.at).slice(11, 19)}</time>
             <span class="level">{line.event ? visible(line.event) : visible(line.level)}</span>
-            <span class="message">{cut(line.message, 4000)}</span>
+            <span class="message">{line.event ? <WithCodes text={cut(line.message, 4000)} /> : cut(line.message, 4000)}</span>
             <span class="quiet">
               r{line.revision} {visible(line.host)}
             </span>
