@@ -14,6 +14,9 @@
 {{- with $v.auth.oidc.caConfigMap -}}
 {{- $mounts = append $mounts (dict "name" "oidc-ca" "configMap" . "path" "/etc/sandbar/oidc-ca") -}}
 {{- end -}}
+{{- with $v.otlp.caConfigMap -}}
+{{- $mounts = append $mounts (dict "name" "otlp-ca" "configMap" . "path" "/etc/sandbar/otlp-ca") -}}
+{{- end -}}
 {{- with $v.kafka.configSecret -}}
 {{- $mounts = append $mounts (dict "name" "kafka" "secret" . "path" "/etc/sandbar/kafka") -}}
 {{- end -}}
@@ -103,6 +106,16 @@
 {{- if $oidc.caConfigMap }}
 - name: SANDBAR_OIDC_CA
   value: /etc/sandbar/oidc-ca/{{ $oidc.caKey }}
+{{- end }}
+{{- end }}
+{{- with $v.otlp }}
+{{- if .endpoint }}
+- name: SANDBAR_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- if .caConfigMap }}
+- name: SANDBAR_OTLP_CA
+  value: /etc/sandbar/otlp-ca/{{ .caKey }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if $v.kafka.configSecret }}

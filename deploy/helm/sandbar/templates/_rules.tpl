@@ -59,6 +59,10 @@ Rules between values, which the schema cannot say. All broken ones are told at o
 {{- $wrong = append $wrong "auth.oidc needs auth.oidc.issuer" -}}
 {{- end -}}
 
+{{- if and (not $v.otlp.endpoint) $v.otlp.caConfigMap -}}
+{{- $wrong = append $wrong "otlp needs otlp.endpoint" -}}
+{{- end -}}
+
 {{- range $v.env -}}
 {{- if and (hasPrefix "SANDBAR_" .name) (not (hasPrefix "SANDBAR_SECRET_" .name)) -}}
 {{- $wrong = append $wrong (printf "env: %s is set by a value of this chart, or by `options`" .name) -}}
