@@ -44,7 +44,9 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         }
         let (severity, text) = severity(event.metadata().level());
         let mut record = self.records.create_log_record();
-        record.set_observed_timestamp(system_time(Timestamp::now()));
+        let now = system_time(Timestamp::now());
+        record.set_timestamp(now);
+        record.set_observed_timestamp(now);
         record.set_target(event.metadata().target());
         record.set_severity_number(severity);
         record.set_severity_text(text);
