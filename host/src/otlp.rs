@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The queues are bounded and nobody waits for them, so a collector that is slow or down costs telemetry and nothing else.
-//! What the threads themselves log is not exported: it would never end.
+//! The threads export no line that they log themselves: that would never end.
 
 mod client;
 mod exporter;
@@ -50,7 +50,7 @@ pub struct OtlpOptions {
     pub queue_max: usize,
 }
 
-/// The queues before their exporters run: what is logged meanwhile waits in them.
+/// The queues before their exporters run. Lines that are logged meanwhile wait in them.
 pub struct Otlp {
     options: OtlpOptions,
     spans: Signal<RecordSpan>,
@@ -148,7 +148,7 @@ impl<T> Signal<T> {
 // === impl Exporters ===
 
 impl Exporters {
-    /// Exports what waits, and ends. Waits for `time` at most.
+    /// Lets the exporters send all waiting items and end. Waits for `time` at most.
     pub fn stop(self, time: Duration) {
         let until = std::time::Instant::now() + time;
         self.0.iter().for_each(Exporter::ask_to_stop);
@@ -158,7 +158,7 @@ impl Exporters {
     }
 }
 
-/// What the telemetry is about: this host. Variables of the environment may name it otherwise.
+/// Describes this host, the subject of the telemetry. Variables of the environment may name it otherwise.
 fn resource(host: &str) -> Resource {
     let standard = Resource::builder().build();
     let is_named = standard.get(&"service.name".into()).is_some_and(|name| !name.as_str().starts_with("unknown_service"));

@@ -55,7 +55,7 @@ impl Exporter {
         Ok(Self { is_stopping, ended })
     }
 
-    /// From now on what waits is exported without a pause, and then the thread ends.
+    /// From now on the thread sends all waiting items without a pause, and then it ends.
     pub fn ask_to_stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Export to an OpenTelemetry collector: what it gets, and what happens when it takes nothing.
+//! Export to an OpenTelemetry collector: the telemetry that it gets, and a host whose collector takes none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
