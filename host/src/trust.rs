@@ -35,10 +35,15 @@ impl Trust {
             Self::SystemAnd(None) => rustls_native_certs::load_native_certs().certs,
             Self::SystemAnd(Some(path)) => [rustls_native_certs::load_native_certs().certs, of_file(path)?].concat(),
         };
-        let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
-        Ok(tls.unversioned_rustls_crypto_provider(Arc::new(ring::default_provider())).build())
+        Ok(tls_config(&roots))
     }
+}
+
+/// The TLS of an HTTP client that trusts these authorities alone.
+pub fn tls_config(roots: &[CertificateDer<'_>]) -> TlsConfig {
+    let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
+    tls.unversioned_rustls_crypto_provider(Arc::new(ring::default_provider())).build()
 }
 
 fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {

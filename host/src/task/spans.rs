@@ -16,8 +16,8 @@ use super::{Task, TransactionStats};
 /// The spans of a call's records, which begin with it.
 pub(super) struct CallSpans {
     pub rows: Vec<RowTraceSpan>,
-    started: Timestamp,
-    clock: Instant,
+    /// None without rows: then no clock is read.
+    begin: Option<(Timestamp, Instant)>,
 }
 
 impl Task {
@@ -29,7 +29,8 @@ impl Task {
         };
         let is_traced = self.revision.observer.spans.is_some();
         let rows = if is_traced { batch.trace_spans(place) } else { Vec::new() };
-        CallSpans { rows, started: now, clock: Instant::now() }
+        let begin = (!rows.is_empty()).then(|| (now, Instant::now()));
+        CallSpans { rows, begin }
     }
 
     /// Ends the spans of the first `done` rows.
@@ -41,7 +42,7 @@ impl Task {
         failures: &[(u32, RecordFailure)],
         stats: &mut TransactionStats,
     ) {
-        let Some(queue) = self.revision.observer.spans.as_ref().filter(|_| !spans.rows.is_empty()) else { return };
+        let (Some(queue), Some((started, clock))) = (&self.revision.observer.spans, spans.begin) else { return };
         let settings = &self.revision.settings;
         let origin = Arc::new(RecordOrigin {
             transform: settings.id.clone(),
@@ -49,14 +50,14 @@ impl Task {
             topic: self.topic().clone(),
             partition: self.id.partition,
         });
-        let time = spans.clock.elapsed();
+        let time = clock.elapsed();
         for (row, ids) in spans.rows.into_iter().take_while(|(row, _)| (*row as usize) < done) {
             let failure = failures.binary_search_by_key(&row, |(failed, _)| *failed).ok();
             let span = RecordSpan {
                 ids,
                 origin: origin.clone(),
                 offset: batch.offset(row as usize),
-                started: spans.started,
+                started,
                 time,
                 failed: failure.map(|at| failures[at].1.code),
             };

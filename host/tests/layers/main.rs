@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record_json", &["model", "ports", "api_types"]),
     ("task", &["model", "ports", "state", "telemetry"]),
     ("guest", &["model", "cpu", "private_file", "ports", "secrets", "state", "telemetry"]),
-    ("kafka", &["model", "followed_file", "ports", "system_clock", "telemetry", "threads"]),
+    ("kafka", &["model", "followed_file", "ports", "system_clock", "telemetry", "threads", "trust"]),
     ("embedded", &["model", "ports"]),
     ("stores", &["model", "ports", "state", "steady_clock", "telemetry"]),
     ("crashes", &["model", "ports", "state"]),

@@ -2,19 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
 use ureq::http::Request;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 
 use crate::followed_file;
 use crate::model::authority::{Authority, HostName};
 use crate::model::text::{OneLine, brief};
+use crate::trust;
 
 /// Largest answer that is read: tokens have a few KiB.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -85,9 +84,7 @@ impl Https {
                 read_pem(&followed_file::read(path, AUTHORITIES_BYTES_MAX).map_err(here)?).map_err(here)?
             }
         };
-        let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let config = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
-        Ok(config.unversioned_rustls_crypto_provider(Arc::new(ring::default_provider())).build())
+        Ok(trust::tls_config(&roots))
     }
 }
 
