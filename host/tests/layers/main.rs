@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("crashes", &["model", "ports", "state"]),
     ("audit", &["model", "ports"]),
     ("catalog", &["model", "ports", "audit", "telemetry"]),
-    ("trust", &[]),
+    ("trust", &["followed_file"]),
     ("otlp", &["model", "telemetry", "trust"]),
     ("oidc", &["model", "trust"]),
     ("access", &["model", "followed_file", "oidc", "trust", "ports", "audit", "catalog", "telemetry"]),

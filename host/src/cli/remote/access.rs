@@ -4,17 +4,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::CertificateError;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, RootCertStore};
 use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::super::error::{Error, Kind, Result};
 use crate::model::codes::Code;
 use crate::model::text::OneLine;
+use crate::trust;
 
 /// Longest token: one of an identity provider has its owner's groups in it.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -42,7 +43,7 @@ impl Access {
     pub fn tls(&self) -> Result<TlsConfig> {
         let provider = Arc::new(ring::default_provider());
         let roots = match &self.ca {
-            Some(path) => authorities(path)?,
+            Some(path) => trust::authorities(&read(path)?).map_err(|reason| unusable(path, reason))?,
             None => system_authorities()?,
         };
         let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
@@ -54,15 +55,6 @@ impl Access {
         let config = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(client);
         Ok(config.unversioned_rustls_crypto_provider(provider).build())
     }
-}
-
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let found = certificates(path)?;
-    let mut checked = RootCertStore::empty();
-    for certificate in &found {
-        checked.add(certificate.clone()).map_err(|error| unusable(path, error))?;
-    }
-    Ok(found)
 }
 
 fn system_authorities() -> Result<Vec<CertificateDer<'static>>> {

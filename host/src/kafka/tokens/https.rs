@@ -4,21 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
 use ureq::http::Request;
 use ureq::tls::TlsConfig;
 
-use crate::followed_file;
 use crate::model::authority::{Authority, HostName};
 use crate::model::text::{OneLine, brief};
 use crate::trust;
 
 /// Largest answer that is read: tokens have a few KiB.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
-/// Largest file of authorities.
-const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
 /// Most of a foreign text that goes into a message.
 const FOREIGN_BYTES_MAX: usize = 300;
 
@@ -78,21 +73,10 @@ impl Https {
     fn tls(&self) -> Result<TlsConfig, String> {
         let roots = match &self.authorities {
             Authorities::System => rustls_native_certs::load_native_certs().certs,
-            Authorities::Pem(text) => read_pem(text.as_bytes())?,
-            Authorities::File(path) => {
-                let here = |why: String| format!("{}: {why}", path.display());
-                read_pem(&followed_file::read(path, AUTHORITIES_BYTES_MAX).map_err(here)?).map_err(here)?
-            }
+            Authorities::Pem(text) => trust::authorities(text.as_bytes())?,
+            Authorities::File(path) => trust::authorities_of(path).map_err(|error| error.to_string())?,
         };
         Ok(trust::tls_config(&roots))
-    }
-}
-
-fn read_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err("it has no certificate in PEM".to_owned()),
     }
 }
 
