@@ -2,7 +2,7 @@
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbar_harness::wait::PATIENCE;
-use sandbar_harness::{Cli, Host, KafkaCluster, guests, topics};
+use sandbar_harness::{Cli, Host, KafkaCluster, guests, topics, wait};
 use serde_json::json;
 
 use crate::job::numbered;
@@ -146,4 +146,35 @@ fn topics_are_made_written_and_read_on_kafka() {
     // A host on Kafka has no routes of topics, and says which option there is.
     let refused = cli.run("topics list");
     assert!(refused.code == Some(2) && refused.err.contains("--brokers"), "{refused:?}");
+}
+
+/// A reader that follows a topic on Kafka reads partitions that it gets, and goes on where records before its place are gone.
+#[test]
+fn a_reader_follows_a_topic_that_grows() {
+    const TOPIC: &str = "cli-follow.t";
+    let kafka = KafkaCluster::shared();
+    topics::create(kafka, &[TOPIC], 1);
+    let cli = Cli::at("cli-follow", ([127, 0, 0, 1], 1).into());
+    let produce = |partition: i32, text: &str| {
+        let line = json!({"value": text, "partition": partition}).to_string();
+        std::fs::write(cli.folder.join("in.ndjson"), line).expect("writable");
+        cli.succeeds(&format!("produce {TOPIC} in.ndjson --brokers {}", kafka.brokers()));
+    };
+    produce(0, "first");
+    let following = cli.start(&format!("consume {TOPIC} -f --brokers {}", kafka.brokers()));
+    let shows = |text: &str| {
+        wait::until(&format!("{text} is shown"), PATIENCE, || {
+            let lines = following.lines();
+            if lines.iter().any(|line| line["value"] == text) { Ok(()) } else { Err(following.text()) }
+        });
+    };
+    shows("first");
+    topics::raise_partitions(kafka, TOPIC, 2);
+    produce(1, "of the new partition");
+    shows("of the new partition");
+    topics::delete_records(kafka, TOPIC, 0, 1);
+    produce(0, "second");
+    shows("second");
+    let values: Vec<_> = following.lines().into_iter().map(|line| line["value"].clone()).collect();
+    assert_eq!(values, ["first", "of the new partition", "second"]);
 }

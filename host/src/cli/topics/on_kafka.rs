@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::api_types::{RecordOut, TopicList, TopicSettings, TopicView};
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogRecord};
+use crate::ports::{Log, LogRecord, TopicReader};
 use crate::topics::read::ReadStart;
 use crate::topics::{self, TopicError};
 
@@ -15,7 +15,8 @@ use super::Topics;
 use super::consume::{Reading, ends_of};
 
 const POLL_WAIT: Duration = Duration::from_millis(500);
-/// Time without news after which the ends of the partitions are asked for again.
+/// Time without news after which the ends of the partitions are asked for again; and, of a reader that follows, the time
+/// between two looks for new partitions.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 pub struct OnKafka {
@@ -54,7 +55,7 @@ impl Topics for OnKafka {
     }
 
     /// Ends, without `follow`, when each partition is read to the end that it had at the beginning; or, if a first record is
-    /// waited for, when that came or the time was over.
+    /// waited for, when that came or the time was over. With `follow` it goes on after an error, unless the next read fails too.
     fn consume(&self, topic: &TopicName, reading: &Reading, take: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
         let Reading { partition, from, follow, wait, form } = reading;
         let all = topics::read::start_positions(&*self.log, topic, *partition, from).map_err(refused)?;
@@ -65,6 +66,8 @@ impl Topics for OnKafka {
         let mut ends: Option<BTreeMap<i32, i64>> = (!follow && wait.is_zero()).then(|| ends_of(&all));
         let mut any = false;
         let mut last_news = began;
+        let mut last_look = began;
+        let mut has_failed = false;
         loop {
             if let Some(ends) = &ends
                 && reader.positions().iter().all(|(partition, position)| position >= &ends[partition])
@@ -86,9 +89,25 @@ impl Topics for OnKafka {
                 }
             }
             // The records before an error are shown.
-            polled.map_err(|error| refused(error.into()))?;
+            match polled {
+                Err(_) if *follow && !has_failed => {
+                    has_failed = true;
+                    reader = self.reopened(topic, *partition, &*reader)?;
+                    continue;
+                }
+                polled => polled.map_err(|error| refused(error.into()))?,
+            }
             if before != *reader.positions() {
                 last_news = Instant::now();
+                has_failed = false;
+            }
+            if *follow && last_look.elapsed() >= SILENCE_MAX {
+                // If the brokers are away they may come back.
+                let now = self.ends(topic, *partition).unwrap_or_default();
+                if now.keys().any(|partition| !reader.positions().contains_key(partition)) {
+                    reader = self.reopened(topic, *partition, &*reader)?;
+                }
+                last_look = Instant::now();
             }
             let waits = *follow || !any && began.elapsed() < *wait;
             let is_silent = last_news.elapsed() >= SILENCE_MAX;
@@ -105,6 +124,17 @@ impl Topics for OnKafka {
 }
 
 impl OnKafka {
+    /// Reads on from where a reader is; new partitions from their first record, as those that are not what they were.
+    fn reopened(&self, topic: &TopicName, partition: Option<i32>, reader: &dyn TopicReader) -> Result<Box<dyn TopicReader>> {
+        let all = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Earliest).map_err(refused)?;
+        let positions = reader.positions();
+        let from = all.iter().map(|it| {
+            let own = positions.get(&it.partition).filter(|own| (it.next_offset..=it.end_offset).contains(own));
+            (it.partition, own.copied().unwrap_or(it.next_offset))
+        });
+        self.log.follow(topic, Some(&from.collect())).map_err(|error| refused(error.into()))
+    }
+
     /// The ends of the partitions that are read, as they are now.
     fn ends(&self, topic: &TopicName, partition: Option<i32>) -> Result<BTreeMap<i32, i64>, TopicError> {
         let positions = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Latest)?;
