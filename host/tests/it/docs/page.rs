@@ -31,6 +31,11 @@ pub fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The path of a page in the repository.
+pub fn name(path: &Path) -> String {
+    path.strip_prefix(root()).expect("a page of the repository").to_string_lossy().into_owned()
+}
+
 /// All pages of the repository, sorted.
 pub fn all() -> Vec<PathBuf> {
     let mut found = Vec::new();

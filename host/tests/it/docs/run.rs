@@ -8,7 +8,7 @@
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
 //!
-//! Other blocks are for the reader alone, but a tutorial has none.
+//! Other blocks are for the reader alone, but a tutorial has none. The pages of a folder run one after the other, in one shell.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ use crate::cli::run::fixture;
 /// Longest time for a tutorial. It compiles a crate several times.
 const PATIENCE: Duration = Duration::from_secs(500);
 const PAUSE: Duration = Duration::from_millis(50);
-/// Begins the line in the output that precedes the output of a block; the line of its fence follows.
+/// Begins the line in the output that precedes the output of a block; its page and the line of its fence follow.
 const MARK: &str = "@@@@ ";
 /// Begins each script. `listening` waits for the page's host.
 const PRELUDE: &str = r#"set -euo pipefail
@@ -36,7 +36,7 @@ listening() { until command curl --silent --fail --output /dev/null "$HOST/ready
 /// A part of a tutorial.
 #[derive(Debug, PartialEq)]
 enum Step<'a> {
-    Run { commands: &'a str, shown: Option<&'a str>, line: usize },
+    Run { commands: &'a str, shown: Option<&'a str>, at: String },
     Write { file: &'a str, content: &'a str },
 }
 
@@ -103,44 +103,62 @@ fn the_page_of_upgrades_runs() {
     run("docs/upgrading.md");
 }
 
+#[test]
+fn the_runbooks_run() {
+    run("docs/runbooks/");
+}
+
+#[test]
+fn the_pages_of_errors_run() {
+    run("docs/errors/");
+}
+
+#[test]
+fn the_pages_of_the_shops_transforms_run() {
+    run("transforms/");
+}
+
+/// Runs a page, or all pages below a folder.
 #[track_caller]
 fn run(name: &str) {
-    let page = page::read(&page::root().join(name));
-    let steps = steps(&page, name == TUTORIAL);
+    let pages = page::all().into_iter().map(|path| page::name(&path)).filter(|page| page.starts_with(name));
+    let pages: Vec<(String, String)> = pages.map(|page| (page.clone(), page::read(&page::root().join(page)))).collect();
+    let steps = pages.iter().flat_map(|(page, text)| steps(page, text, name == TUTORIAL));
+    let steps: Vec<Step> = steps.collect();
     let folder = tempfile::tempdir().expect("a folder");
     let place = PAGES.iter().find(|page| page.path == name).expect("a page of the list").place;
     let output = output_of(&script(place, &steps), folder.path());
     let parts: Vec<&str> = output.split(MARK).skip(1).collect();
     let runs = steps.iter().filter_map(|step| match step {
-        Step::Run { shown, line, .. } => Some((shown, line)),
+        Step::Run { shown, at, .. } => Some((shown, at)),
         Step::Write { .. } => None,
     });
     let runs: Vec<_> = runs.collect();
     assert_eq!(parts.len(), runs.len(), "each block has printed its mark:\n{output}");
     let mut wrong = String::new();
-    for ((shown, line), part) in runs.into_iter().zip(parts) {
+    for ((shown, at), part) in runs.into_iter().zip(parts) {
         let (_, actual) = part.split_once('\n').expect("a mark has a line of its own");
         if let Some(shown) = shown
             && !matches(shown, actual)
         {
-            wrong.push_str(&format!("{name}:{line} shows:\n{shown}\nThe commands print:\n{actual}\n"));
+            wrong.push_str(&format!("{at} shows:\n{shown}\nThe commands print:\n{actual}\n"));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
 /// `all`: each block is to be a step.
-fn steps(page: &str, all: bool) -> Vec<Step<'_>> {
+fn steps<'a>(name: &str, page: &'a str, all: bool) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     for block in page::blocks(page).into_iter().filter(|block| !block.is_passed_over()) {
         let Block { info, text, line, .. } = block;
         let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
         match (info, file, steps.last_mut()) {
             (_, Some(file), _) => steps.push(Step::Write { file, content: text }),
-            ("sh", None, _) => steps.push(Step::Run { commands: text, shown: None, line }),
+            ("sh", None, _) => steps.push(Step::Run { commands: text, shown: None, at: format!("{name}:{line}") }),
             ("text", None, Some(Step::Run { shown: shown @ None, .. })) => *shown = Some(text),
             _ if !all => {}
-            _ => panic!("line {line}: {info:?} is no block of a tutorial"),
+            _ => panic!("{name}:{line}: {info:?} is no block of a tutorial"),
         }
     }
     assert!(!all || steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
@@ -151,9 +169,9 @@ fn script(place: &[&str], steps: &[Step]) -> String {
     let mut script = format!("{PRELUDE}{}", place.concat());
     for step in steps {
         script.push_str(&match step {
-            Step::Run { commands, line, .. } => {
+            Step::Run { commands, at, .. } => {
                 let wait = if commands.trim_end().ends_with('&') { "listening\n" } else { "" };
-                format!("printf '{MARK}{line}\\n'\n{commands}{wait}")
+                format!("printf '{MARK}{at}\\n'\n{commands}{wait}")
             }
             Step::Write { file, content } => {
                 format!("mkdir -p \"$(dirname {file})\"\ncat > {file} <<'END OF FILE'\n{content}END OF FILE\n")
@@ -179,7 +197,7 @@ fn output_of(script: &str, folder: &Path) -> String {
     command.env("PATH", path.expect("no colon in the folder's name"));
     let url = format!("http://{address}");
     command.env("SANDBAR_LISTEN", address.to_string()).env("SANDBAR_URL", &url).env("HOST", url);
-    command.env("TRANSFORMS", page::root().join("transforms"));
+    command.env("ROOT", page::root()).env("TRANSFORMS", page::root().join("transforms"));
     command.env("GUESTS", fixture().parent().expect("it is in a folder"));
     // Crates of the templates are compiled there too.
     command.env("CARGO_TARGET_DIR", page::root().join("target/templates")).env("CARGO_NET_OFFLINE", "true");
@@ -215,7 +233,7 @@ fn a_page_with_a_command_that_fails_is_wrong() {
     for (page, is_right) in [("sandbar schema > schema.json", true), ("sandbar shema > schema.json\necho", false)] {
         let page = format!("```sh\n{page}\n```\n");
         let folder = tempfile::tempdir().expect("a folder");
-        let ran = std::panic::catch_unwind(|| output_of(&script(&[], &steps(&page, false)), folder.path()));
+        let ran = std::panic::catch_unwind(|| output_of(&script(&[], &steps("page", &page, false)), folder.path()));
         assert_eq!(ran.is_ok(), is_right, "{page}");
     }
 }
@@ -223,11 +241,11 @@ fn a_page_with_a_command_that_fails_is_wrong() {
 #[test]
 fn every_block_of_a_tutorial_is_a_step() {
     let page = "```rust file=src/lib.rs\nx\n```\n```sh\nls\n```\n```text\nsrc\n```\n";
-    let run = Step::Run { commands: "ls\n", shown: Some("src\n"), line: 4 };
-    assert_eq!(steps(page, true), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
+    let run = Step::Run { commands: "ls\n", shown: Some("src\n"), at: "page:4".into() };
+    assert_eq!(steps("page", page, true), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
     for page in ["```yaml\nx: 1\n```\n", "```text\nnothing before it\n```\n", "```sh\nls\n```\n"] {
-        assert!(std::panic::catch_unwind(|| steps(page, true)).is_err(), "{page}");
+        assert!(std::panic::catch_unwind(|| steps("page", page, true)).is_err(), "{page}");
     }
     let page = "```yaml\nx: 1\n```\n<!-- not run: it takes an hour -->\n```sh\nls\n```\n```sh\npwd\n```\n";
-    assert_eq!(steps(page, false), [Step::Run { commands: "pwd\n", shown: None, line: 8 }]);
+    assert_eq!(steps("page", page, false), [Step::Run { commands: "pwd\n", shown: None, at: "page:8".into() }]);
 }
