@@ -4,8 +4,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help console demo shop test lint deny site upgrade nightly release bench bench-docs clean setup-build setup-bench setup-all guests
 
-# The seconds that the fuzz targets run together in `make nightly`.
+# The seconds that the fuzz targets run together in `make nightly`, and its part of the mutants (without it, that of today).
 FUZZ_SECONDS ?= 3600
+MUTANTS ?=
 
 # The time that `make demo` and `make shop` run: with FOR=10s they end by themselves, without it Ctrl-C ends them.
 FOR ?=
@@ -79,7 +80,8 @@ upgrade: ## hosts of 0.1 and of this checkout in one cluster, replaced one by on
 # stacks and times of another size, show there alone. `cargo test` makes the tests as `make test` has them.
 nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, all alerts, upgrades, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
-	cargo build --release -p sandbar -p sandbar-bench --bins
+	@# A revision of its own makes it another build than that of the tests: an alert tells of hosts that differ in it.
+	SANDBAR_REVISION=nightly cargo build --release -p sandbar -p sandbar-bench --bins
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
 	@echo "make: the hostile corpus against the optimised host"
@@ -87,7 +89,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@echo "make: the victim beside the corpus"
 	$(target)/release/sandbar-bench victim
 	@echo "make: all alerts, until the windows of their expressions have passed (20 minutes)"
-	SANDBAR_ALERTS=all cargo test --workspace --test e2e -- --nocapture alerts_fire
+	SANDBAR_ALERTS=all SANDBAR_OTHER_BIN=$(abspath $(target))/release/sandbar \
+		cargo test --workspace --test e2e -- --nocapture alerts_fire
 	@echo "make: upgrades from 0.1"
 	@tools/upgrade.sh
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"
@@ -100,7 +103,7 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@$(MAKE) --no-print-directory site
 	@echo "make: the core of the tests on other versions of Kafka"
 	tools/matrix.sh
-	tools/mutants.sh
+	tools/mutants.sh $(MUTANTS)
 
 release: ## binary, Debian package, image, bill of materials, licences, crates: to target/dist (docs/releasing.md)
 	@tools/release.sh

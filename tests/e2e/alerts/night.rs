@@ -1,5 +1,6 @@
 //! The conditions that take minutes. They are made before those of [`super::cases`], which stay for minutes alone.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sandbar_harness::proxy::{END_TXN, JOIN_GROUP};
@@ -18,6 +19,8 @@ const RESTARTS: usize = 25;
 const STALL: Duration = Duration::from_secs(3);
 /// Transforms that wait for one table.
 const WAITING: usize = 6;
+/// Memory of each of three instances: together more than 2 GiB.
+const HELD_BYTES: u64 = 800 << 20;
 /// A key in two spellings.
 const SPELLINGS: [&str; 2] = [r#"{"id":1}"#, r#"{"id": 1}"#];
 
@@ -35,6 +38,8 @@ pub(super) fn all() -> Vec<Case> {
         case("SandbarCommitSlow", AfterWindow, slow_commits),
         case("SandbarWorkerNotStarting", AtOnce, not_starting),
         case("SandbarRebalanceStorm", AfterWindow, storm),
+        case("SandbarHostMemoryHigh", AtOnce, memory_high),
+        case("SandbarVersionSkew", AtOnce, version_skew),
     ]
 }
 
@@ -202,4 +207,34 @@ fn storm(scene: &mut Scene) -> Cause {
         scene.post(&job, "restart");
     }
     Cause::of_transform("storm", |_| ())
+}
+
+/// Three instances that hold more than the 2 GiB of the rule.
+fn memory_high(scene: &mut Scene) -> Cause {
+    const OWN: &str = "alerts-memory";
+    let host = Host::start(scene.kafka, OWN);
+    scene.watch_more(&host);
+    let config = json!({"mode": "hold", "bytes": HELD_BYTES});
+    let job = Job::new(OWN, "memory", 3, guests::fixture(), config).with(json!({"limits": {"memory": "1GiB"}}));
+    job.deploy(&host.api());
+    job.produce(&numbered(30, 30));
+    job.wait_through(wait::PATIENCE);
+    let subject = ("instance", host.address().to_string());
+    let remove = move |scene: &mut Scene| {
+        let path = "/v1/teams/tests/transforms/memory/pause";
+        host.api().send("POST", path, "application/json", b"{}").success();
+        scene.kept.push(Box::new(host));
+    };
+    Cause { subject, remove: Box::new(remove) }
+}
+
+/// A host of another build than the others.
+fn version_skew(scene: &mut Scene) -> Cause {
+    let binary = std::env::var_os("SANDBAR_OTHER_BIN").expect("SANDBAR_OTHER_BIN, as `make nightly` sets it");
+    let mut host = Host::new(scene.kafka, "alerts-skew", &[]);
+    host.set_binary(Path::new(&binary));
+    host.start_again();
+    host.wait_ready();
+    scene.watch_more(&host);
+    Cause { subject: ("", String::new()), remove: Box::new(move |_| drop(host)) }
 }
