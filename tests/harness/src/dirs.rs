@@ -43,6 +43,14 @@ pub fn fresh(name: &str) -> PathBuf {
     path
 }
 
+/// Removes a directory of this process whose user has ended. After a failed test it stays, for whoever looks for the reason.
+pub fn discard(dir: &Path) {
+    if !std::thread::panicking() {
+        // What stays is removed by the next run.
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
 /// A new directory outside of the checkout, for a process of another user, who may not reach into it. It is removed by
 /// the next run at the latest.
 pub fn temporary(name: &str) -> PathBuf {

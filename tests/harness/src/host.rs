@@ -190,5 +190,7 @@ impl Drop for Host {
         if std::thread::panicking() {
             println!("--- the host's log, {}, ends with:\n{}\n---", self.log().display(), dirs::tail(&self.log(), 60));
         }
+        self.process = None;
+        dirs::discard(&self.dir);
     }
 }

@@ -285,3 +285,10 @@ impl Node {
         self.dir.join("log")
     }
 }
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.process = None;
+        dirs::discard(&self.dir);
+    }
+}
