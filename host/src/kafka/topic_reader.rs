@@ -1,6 +1,6 @@
 //! Reads partitions of a topic, outside of any group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
@@ -22,6 +22,8 @@ pub(super) struct KafkaTopicReader {
     topic: TopicName,
     /// By partition: the offset to go on from.
     positions: BTreeMap<i32, i64>,
+    /// The partitions of which nothing has come yet, not even that there is nothing.
+    unread: BTreeSet<i32>,
     buffer: FetchBuffer,
 }
 
@@ -33,7 +35,9 @@ impl KafkaTopicReader {
         positions.iter().for_each(|(partition, offset)| list.add(topic.as_str(), *partition, *offset, ""));
         client.assign_only(&list).map_err(unavailable)?;
         let connection = connection.clone();
-        Ok(Self { client, connection, generation, topic: topic.clone(), positions, buffer: FetchBuffer::default() })
+        let unread = positions.keys().copied().collect();
+        let buffer = FetchBuffer::default();
+        Ok(Self { client, connection, generation, topic: topic.clone(), positions, unread, buffer })
     }
 }
 
@@ -42,19 +46,21 @@ impl TopicReader for KafkaTopicReader {
         if self.connection.generation() != self.generation {
             return Err(LogError::Unavailable("the properties of its client have changed: it is opened again".into()));
         }
-        let positions = &mut self.positions;
+        let Self { positions, unread, .. } = self;
         let mut failed = None;
         self.client.consume(&mut self.buffer, wait, RECORDS_MAX, &mut |message| match message {
             // A record before it may be missing.
             QueueMessage::Record(_) | QueueMessage::End { .. } if failed.is_some() => {}
             QueueMessage::Record(record) => {
                 let partition = record.partition();
+                unread.remove(&partition);
                 positions.insert(partition, record.offset() + 1);
                 let mut headers = Vec::new();
                 record.headers(&mut headers);
                 on_record(partition, &record.with_headers(&headers));
             }
             QueueMessage::End { partition, offset } => {
+                unread.remove(&partition);
                 if let Some(position) = positions.get_mut(&partition) {
                     *position = offset.max(*position);
                 }
@@ -76,7 +82,9 @@ impl TopicReader for KafkaTopicReader {
         let mut behind = 0;
         for (partition, position) in &self.positions {
             let ends = self.client.query_watermarks(self.topic.as_str(), *partition, CALL_TIMEOUT);
-            behind += u64::try_from(ends.map_err(unavailable)?.1 - position).unwrap_or(0);
+            let left = u64::try_from(ends.map_err(unavailable)?.1 - position).unwrap_or(0);
+            // Who may not read a topic may still ask for its ends.
+            behind += left.max(u64::from(self.unread.contains(partition)));
         }
         Ok(behind)
     }

@@ -25,7 +25,8 @@ pub trait TopicReader: Send {
     /// The offset to go on from, of each of its partitions: past control records that were read, too.
     fn positions(&self) -> &BTreeMap<i32, i64>;
 
-    /// The number of offsets of its partitions that it has not read yet.
+    /// The number of offsets of its partitions that it has not read yet. A partition from which no answer has come counts as
+    /// one at least: it may be one that must not be read.
     fn behind(&self) -> Result<u64, LogError>;
 }
 
