@@ -11,6 +11,7 @@ use super::config::{CALL_TIMEOUT, READER_GROUP};
 use super::error::{crate_unavailable, of_group, of_group_deletion, unavailable};
 use super::log::KafkaLog;
 use super::raw::{Client, CommittedOffset, FetchBuffer, NO_OFFSET, PartitionList, Position};
+use super::retry::led;
 use super::topics::Topics;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
@@ -111,6 +112,6 @@ impl Groups for KafkaLog {
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {
         let partitions = self.topics.partitions(topic)?;
         let client = self.outsider(READER_GROUP)?;
-        client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT).map_err(unavailable)
+        led(&client, || client.offsets_at(topic.as_str(), 0..partitions, at, CALL_TIMEOUT)).map_err(unavailable)
     }
 }

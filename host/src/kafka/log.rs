@@ -17,6 +17,7 @@ use super::exclusive::KafkaExclusive;
 use super::options::KafkaConfig;
 use super::raw::{Client, END, FIRST, PartitionList, Position, RawError};
 use super::reader::ReaderCache;
+use super::retry::led;
 use super::session::KafkaSession;
 use super::team_logs::TeamLogs;
 use super::topic_reader::KafkaTopicReader;
@@ -213,9 +214,10 @@ impl Log for KafkaLog {
                 let ask = |bound: i64| {
                     let mut list = PartitionList::new();
                     (0..partitions).for_each(|partition| list.add(topic.as_str(), partition, bound, ""));
-                    client.look_up_offsets(&list, CALL_TIMEOUT).map_err(|error| of_topic(topic, error))?;
+                    client.look_up_offsets(&list, CALL_TIMEOUT)?;
                     Ok(list.entries().into_iter().map(|position| position.offset))
                 };
+                let ask = |bound| led(client, || ask(bound)).map_err(|error| of_topic(topic, error));
                 Ok(ask(FIRST)?.zip(ask(END)?).collect())
             },
         )
