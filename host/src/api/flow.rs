@@ -58,11 +58,11 @@ pub async fn flow(
 ) -> Result<Response, Refusal> {
     let flow = shared.state.flow.clone();
     let limits = shared.state.limits;
-    let reader = flow.reader(&caller.principal.id, limits.flow_readers_max, limits.flow_readers_per_caller_max);
+    let reader = flow.reader(&caller.principal.party(), limits.flow_readers_max, limits.flow_readers_per_caller_max);
     let reader = reader.map_err(|full| {
         let message = match full {
             FlowFull::OfHost => "too many read the flow already (flow_readers_max)",
-            FlowFull::OfCaller => "this caller reads the flow too often already (flow_readers_per_caller_max)",
+            FlowFull::OfCaller => "this caller, or its team, reads the flow too often already (flow_readers_per_caller_max)",
         };
         Refusal::new(Code::Busy, message).with_hint("close a page of the console, or try again later")
     })?;

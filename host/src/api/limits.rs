@@ -56,7 +56,7 @@ pub struct ApiLimits {
     pub follows_max: usize,
     /// Readers of the flow at once.
     pub flow_readers_max: usize,
-    /// Readers of the flow at once that are one caller.
+    /// Readers of the flow at once that are one caller, or callers of one team.
     pub flow_readers_per_caller_max: usize,
     /// Older log lines of one answer.
     pub log_lines_max: usize,

@@ -203,6 +203,17 @@ impl Principal {
         self.grants.iter().any(|grant| applies(&grant.scope) && grant.role.includes(role))
     }
 
+    /// Whoever a limit for each caller counts this one with: a team can make tokens without end, so all callers whose rights
+    /// are in one team are one party.
+    pub fn party(&self) -> String {
+        let mut scopes = self.grants.iter().map(|grant| &grant.scope);
+        match scopes.next() {
+            // An id has no space.
+            Some(first @ Scope::Team(team)) if scopes.all(|scope| scope == first) => format!("team {team}"),
+            _ => self.id.clone(),
+        }
+    }
+
     /// Returns true if the caller has the role somewhere.
     pub fn may_somewhere(&self, role: Role) -> bool {
         self.grants.iter().any(|grant| grant.role.includes(role))
@@ -216,6 +227,19 @@ mod tests {
     fn principal(grants: &[&str]) -> Principal {
         let grants = grants.iter().map(|grant| grant.parse().expect("a grant")).collect();
         Principal { kind: PrincipalKind::Token, id: "1".into(), name: "ci".into(), grants, login: None }
+    }
+
+    #[test]
+    fn tokens_of_one_team_are_one_party() {
+        for (grants, party) in [
+            (&["stock:view", "stock:deploy"][..], "team stock"),
+            (&["stock:view", "shop:view"], "1"),
+            (&["stock:view", "*:view"], "1"),
+            (&["*:admin"], "1"),
+            (&[], "1"),
+        ] {
+            assert_eq!(principal(grants).party(), party, "{grants:?}");
+        }
     }
 
     /// Checks which of the five roles the grants give in the team `stock`, in `shop`, and in the cluster.

@@ -37,7 +37,7 @@ struct Parts {
     last: Mutex<Last>,
     /// Locked for moments only: requests read them on the threads that serve all.
     histories: Mutex<Histories>,
-    /// The number of readers of each caller that has some.
+    /// The number of readers of each party that has some ([`Principal::party`](crate::model::access::Principal::party)).
     readers: Mutex<BTreeMap<String, usize>>,
     metrics: HttpMetrics,
 }
@@ -74,7 +74,7 @@ pub struct FlowEntry {
 pub struct FlowReader {
     pub recorder: FlowRecorder,
     pub snapshots: watch::Receiver<Arc<FlowSnapshot>>,
-    caller: String,
+    party: String,
 }
 
 /// The limit that keeps another reader out.
@@ -160,22 +160,22 @@ impl FlowRecorder {
         self.parts.current.borrow().clone()
     }
 
-    /// Takes the place of a reader, of which the host has `readers_max` and each caller may take `of_caller_max`.
-    pub fn reader(&self, caller: &str, readers_max: usize, of_caller_max: usize) -> Result<FlowReader, FlowFull> {
+    /// Takes the place of a reader, of which the host has `readers_max` and each party may take `of_caller_max`.
+    pub fn reader(&self, party: &str, readers_max: usize, of_caller_max: usize) -> Result<FlowReader, FlowFull> {
         let mut readers = self.parts.readers.lock();
         if readers.values().sum::<usize>() >= readers_max {
             return Err(FlowFull::OfHost);
         }
-        let own = readers.get(caller).copied().unwrap_or(0);
+        let own = readers.get(party).copied().unwrap_or(0);
         if own >= of_caller_max {
             return Err(FlowFull::OfCaller);
         }
-        readers.insert(caller.to_owned(), own + 1);
+        readers.insert(party.to_owned(), own + 1);
         self.parts.metrics.flow_readers.inc();
         let mut snapshots = self.parts.current.subscribe();
         // The reader begins with the view that is there.
         snapshots.mark_changed();
-        Ok(FlowReader { recorder: self.clone(), snapshots, caller: caller.to_owned() })
+        Ok(FlowReader { recorder: self.clone(), snapshots, party: party.to_owned() })
     }
 
     /// The last minutes of a transform.
@@ -245,10 +245,10 @@ impl Histories {
 impl Drop for FlowReader {
     fn drop(&mut self) {
         let mut readers = self.recorder.parts.readers.lock();
-        let own = readers.get_mut(&self.caller).expect("it was counted");
+        let own = readers.get_mut(&self.party).expect("it was counted");
         *own -= 1;
         if *own == 0 {
-            readers.remove(&self.caller);
+            readers.remove(&self.party);
         }
         self.recorder.parts.metrics.flow_readers.dec();
     }
