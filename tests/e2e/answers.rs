@@ -6,7 +6,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::ports::{Log as _, LogRecord};
 use sandbar_harness::proxy::PRODUCE;
-use sandbar_harness::{Api, Host, KafkaCluster, Message, guests, topics, wait};
+use sandbar_harness::{Api, Host, KafkaCluster, Message, OwnKafka, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered};
@@ -57,7 +57,8 @@ fn a_worker_that_cannot_join_is_not_running() {
 /// The group takes one member, and the transform has two.
 #[test]
 fn a_group_that_is_full_is_named() {
-    let kafka: &'static KafkaCluster = Box::leak(Box::new(KafkaCluster::start_with(1, "group.max.size=1\n")));
+    let own = OwnKafka::start_with("group.max.size=1\n");
+    let kafka = own.cluster();
     let host = Host::start(kafka, "answers-full");
     let job = echo(kafka, "answers-full", json!({"workers": 2}));
     job.deploy(&host.api());
@@ -110,7 +111,8 @@ fn a_worker_that_is_fenced_says_so() {
 fn a_right_that_is_missing_is_named() {
     let settings = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                     allow.everyone.if.no.acl.found=true\n";
-    let kafka: &'static KafkaCluster = Box::leak(Box::new(KafkaCluster::start_with(1, settings)));
+    let own = OwnKafka::start_with(settings);
+    let kafka = own.cluster();
     let host = Host::start_with(kafka, "answers-rights", &["--host", "a"]);
     let api = host.api();
     let job = echo(kafka, "answers-rights", json!({}));

@@ -2,11 +2,12 @@
 //! on another one nothing begins by itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sandbar_harness::cli::CommandResult;
-use sandbar_harness::{Api, Cli, Host, KafkaCluster, Message, Producer, Progress, Record, Seed, guests, topics, wait};
+use sandbar_harness::{
+    Api, Cli, Host, KafkaCluster, Message, OwnKafka, Producer, Progress, Record, Seed, guests, topics, wait,
+};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
@@ -243,9 +244,9 @@ fn wait_for_code(api: &Api, transform: &str, expected: &str) {
 
 #[test]
 fn another_kafka_begins_nothing_by_itself() {
-    static OTHER: LazyLock<KafkaCluster> = LazyLock::new(|| KafkaCluster::start(1));
     let kafka = KafkaCluster::shared();
-    let other = &*OTHER;
+    let own = OwnKafka::start_with("");
+    let other = own.cluster();
     let records = numbered(2_000, 20);
     // Two clusters: the offsets of one go with it, those of the other do not.
     let mut hosts = ["moved", "copied"].map(|cluster| Host::start(kafka, cluster));

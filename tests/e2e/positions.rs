@@ -4,10 +4,9 @@
 mod retention;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sandbar_harness::{Api, Host, KafkaCluster, Message, Producer, Seed, dirs, guests, topics, wait};
+use sandbar_harness::{Api, Host, KafkaCluster, Message, OwnKafka, Producer, Seed, dirs, guests, topics, wait};
 use serde_json::{Value, json};
 
 use crate::job::{Job, numbered, unchanged};
@@ -338,14 +337,11 @@ fn memories_of_other_versions() {
     assert_eq!(host.sigterm_and_wait(), Some(0));
 }
 
-/// A Kafka that forgets groups after a minute.
-static FORGETFUL: LazyLock<KafkaCluster> =
-    LazyLock::new(|| KafkaCluster::start_with(1, "offsets.retention.minutes=1\noffsets.retention.check.interval.ms=1000\n"));
-
-/// Days of a pause, in a minute: one transform is kept alive, the other one's host does not see to it.
+/// Days of a pause, in a minute, on a Kafka that forgets groups after one: one transform is kept alive, the other one's host does not see to it.
 #[test]
 fn a_long_pause() {
-    let kafka: &'static KafkaCluster = &FORGETFUL;
+    let own = OwnKafka::start_with("offsets.retention.minutes=1\noffsets.retention.check.interval.ms=1000\n");
+    let kafka = own.cluster();
     let kept = Host::start_with(kafka, "kept", &["--group-keep-alive-interval", "15s"]);
     let lost = Host::start(kafka, "lost");
     let hosts = [("kept", kept), ("lost", lost)];

@@ -37,6 +37,11 @@ struct Node {
     process: Option<Process>,
 }
 
+/// A cluster of one test, whose nodes end with it: a few of them would take all of the machine. Who borrows the cluster may
+/// live longer.
+#[derive(Debug)]
+pub struct OwnKafka(&'static KafkaCluster);
+
 /// A listener beside those that every node has.
 pub(crate) struct Listener {
     pub name: &'static str,
@@ -208,6 +213,29 @@ impl KafkaCluster {
             let seen = metadata.brokers().len();
             if seen == count { Ok(()) } else { Err(format!("{seen} node(s) are up")) }
         });
+    }
+}
+
+// === impl OwnKafka ===
+
+impl OwnKafka {
+    /// Starts a node with more lines in its properties.
+    pub fn start_with(properties: &str) -> OwnKafka {
+        Self::of(KafkaCluster::start_with(1, properties))
+    }
+
+    pub(crate) fn of(cluster: KafkaCluster) -> OwnKafka {
+        OwnKafka(Box::leak(Box::new(cluster)))
+    }
+
+    pub fn cluster(&self) -> &'static KafkaCluster {
+        self.0
+    }
+}
+
+impl Drop for OwnKafka {
+    fn drop(&mut self) {
+        self.0.nodes().clear();
     }
 }
 

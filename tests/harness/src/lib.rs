@@ -45,7 +45,7 @@ pub use cli::Cli;
 pub use connect::Connect;
 pub use host::Host;
 pub use http::{Api, Response};
-pub use kafka::KafkaCluster;
+pub use kafka::{KafkaCluster, OwnKafka};
 pub use live_reader::LiveReader;
 pub use oidc::OidcProvider;
 pub use postgres::Postgres;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dirs;
-use crate::kafka::{KafkaCluster, Listener, Secured};
+use crate::kafka::{KafkaCluster, Listener, OwnKafka, Secured};
 use crate::ports::free_port;
 use crate::token_provider::TokenProvider;
 
@@ -23,13 +23,14 @@ pub struct SecuredKafka {
     /// The address for those who show a certificate.
     pub certificates: String,
     keys: PathBuf,
+    _own: OwnKafka,
 }
 
 // === impl SecuredKafka ===
 
 impl SecuredKafka {
-    /// Starts a node that knows these users with their passwords, by SCRAM-SHA-512 and by PLAIN. It runs to the end of the
-    /// tests.
+    /// Starts a node that knows these users with their passwords, by SCRAM-SHA-512 and by PLAIN. It ends with the
+    /// value.
     pub fn start(users: &[(&str, &str)]) -> Self {
         Self::start_on(make_authority(), users, "", Secured::default())
     }
@@ -58,7 +59,8 @@ impl SecuredKafka {
         more.users = users.iter().map(scram).collect();
         let kafka = KafkaCluster::start_secured(1, &(properties(&keys, users) + lines), &more);
         let [passwords, certificates] = [passwords, certificates].map(|port| format!("127.0.0.1:{port}"));
-        Self { kafka: Box::leak(Box::new(kafka)), passwords, certificates, keys }
+        let own = OwnKafka::of(kafka);
+        Self { kafka: own.cluster(), _own: own, passwords, certificates, keys }
     }
 
     /// The certificate of the authority that signs all others, as PEM.
