@@ -6,8 +6,19 @@
 # A test whose only complaint is a deadline that passed ("not within ...", tests/harness/src/wait.rs) runs again, twice and
 # alone. It counts as passed if it passes both times, and is told at the end as FLAKY. A wrong value or a missing record never
 # runs again, and of more than SANDBAR_TEST_AGAIN_MAX (1; 0: none) failed tests none does.
+#
+# The data of a run's brokers and hosts take up to SANDBAR_TEST_DISK_MIB (2048). With less, the run ends at once: a full disk
+# looks like a fault of whatever writes to it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+disk_min=${SANDBAR_TEST_DISK_MIB:-2048}
+disk_free() { df --output=avail --block-size=1M "$(realpath -m "${CARGO_TARGET_DIR:-target}")" | tail -1 | tr -d ' '; }
+if (($(disk_free) < disk_min)); then
+    echo "test.sh: the file system of ${CARGO_TARGET_DIR:-target} has $(disk_free) MiB left, and the tests take $disk_min MiB:" \
+        "make room, or set CARGO_TARGET_DIR to another file system" >&2
+    exit 1
+fi
 
 quiet_max=${SANDBAR_TEST_QUIET_SECONDS:-600}
 again_max=${SANDBAR_TEST_AGAIN_MAX:-1}
@@ -51,6 +62,7 @@ done
 status=0
 wait "$tests" || status=$?
 wait "$shown"
+echo "test.sh: the file system has $(disk_free) MiB left"
 if [[ -f "$folder/hangs" ]]; then
     cat "$folder/hangs"
     exit 1
