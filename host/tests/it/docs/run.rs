@@ -171,6 +171,8 @@ fn script(place: &[&str], steps: &[Step]) -> String {
         script.push_str(&match step {
             Step::Run { commands, at, .. } => {
                 let wait = if commands.trim_end().ends_with('&') { "listening\n" } else { "" };
+                // `set -e` does not end a script for a command before `&&`.
+                let commands = commands.replace(" && ", "\n");
                 format!("printf '{MARK}{at}\\n'\n{commands}{wait}")
             }
             Step::Write { file, content } => {
@@ -230,7 +232,11 @@ impl Drop for Shell {
 
 #[test]
 fn a_page_with_a_command_that_fails_is_wrong() {
-    for (page, is_right) in [("sandbar schema > schema.json", true), ("sandbar shema > schema.json\necho", false)] {
+    for (page, is_right) in [
+        ("sandbar schema > schema.json", true),
+        ("sandbar shema > schema.json\necho", false),
+        ("sandbar shema && echo\necho", false),
+    ] {
         let page = format!("```sh\n{page}\n```\n");
         let folder = tempfile::tempdir().expect("a folder");
         let ran = std::panic::catch_unwind(|| output_of(&script(&[], &steps("page", &page, false)), folder.path()));
