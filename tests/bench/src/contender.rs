@@ -49,7 +49,7 @@ impl Contender {
     }
 }
 
-fn start_rival(work: rival::Work, kafka: &KafkaCluster, job: &Job<'_>) -> anyhow::Result<Running> {
+pub fn start_rival(work: rival::Work, kafka: &KafkaCluster, job: &Job<'_>) -> anyhow::Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([rival::SUBCOMMAND, work.name(), kafka.brokers(), job.output, job.input, job.output]);
     let folder = dirs::fresh(work.name());

@@ -2,7 +2,8 @@
 //!
 //! Each contender is a host of its own with one transform (pass-through, exactly once) over an input and an output of so
 //! many partitions. It prints the time from the deployment until each partition runs, the CPU time per record of a full
-//! queue, the peak RSS, and the time until a host that starts again runs all partitions. Rounds are interleaved.
+//! queue, the peak RSS, and the time until a host that starts again runs all partitions. The librdkafka forwarder does the same
+//! work: its ratios say how much of the host's is the clients' and the broker's. Rounds are interleaved.
 //!
 //! RECORDS (1000000), ROUNDS (3), MANY (300) and FEW (4) are read from the environment; QUICK=1 takes 200,000 records in
 //! one round.
@@ -15,8 +16,9 @@ use serde_json::json;
 
 use crate::figures::{self, Figures, Window};
 use crate::input::{self, Keys};
+use crate::run::Job;
 use crate::target::{self, Limit};
-use crate::{broker, quick, variable};
+use crate::{broker, contender, quick, rival, variable};
 
 const TRANSFORM: &str = "bench/partitions";
 /// CPU time per record with many partitions, as a multiple of that with few.
@@ -35,6 +37,7 @@ struct Round {
     cpu_ns: f64,
     records_per_second: f64,
     rss_mib: f64,
+    forwarder: Window,
 }
 
 pub fn run() -> anyhow::Result<()> {
@@ -53,12 +56,16 @@ pub fn run() -> anyhow::Result<()> {
         let mut of_round = Vec::new();
         for partitions in [few, many] {
             let figures = measure(&kafka, partitions, records, round)?;
-            let Round { deployed, restarted, cpu_ns, records_per_second, rss_mib } = &figures;
+            let Round { deployed, restarted, cpu_ns, records_per_second, rss_mib, forwarder } = &figures;
             println!(
                 "round {round}  {partitions:4} partitions: {cpu_ns:.0} ns CPU/record, {records_per_second:.0} records/s, \
                  {rss_mib:.0} MiB; all run {:.2} s after a deployment, {:.2} s after a restart",
                 deployed.as_secs_f64(),
                 restarted.as_secs_f64()
+            );
+            println!(
+                "round {round}  the forwarder: {:.0} ns CPU/record, {:.0} records/s",
+                forwarder.cpu_ns, forwarder.records_per_second
             );
             of_round.push(figures);
         }
@@ -79,6 +86,16 @@ fn report(rounds: &[(Round, Round)], few: i32, many: i32) {
     target::print(&format!("partitions_{many}_by_{few}_cpu"), ratio, Limit::AtMost(CPU_RATIO_MAX));
     let throughput = median(&|(few, many)| many.records_per_second / few.records_per_second);
     target::print(&format!("partitions_{many}_by_{few}_throughput"), throughput, Limit::AtLeast(THROUGHPUT_RATIO_MIN));
+    println!(
+        "the forwarder: {:.2} of the CPU time with {few} partitions, {:.2} of the records/s",
+        median(&|(few, many)| many.forwarder.cpu_ns / few.forwarder.cpu_ns),
+        median(&|(few, many)| many.forwarder.records_per_second / few.forwarder.records_per_second)
+    );
+    println!(
+        "with {many} partitions the host takes {:.2} of the forwarder's CPU time, with {few} {:.2}",
+        median(&|(_, many)| many.cpu_ns / many.forwarder.cpu_ns),
+        median(&|(few, _)| few.cpu_ns / few.forwarder.cpu_ns)
+    );
     let deployed = median(&|(_, many)| many.deployed.as_secs_f64());
     target::print(&format!("partitions_{many}_deployed_s"), deployed, Limit::AtMost(START_S_MAX));
     let restarted = median(&|(_, many)| many.restarted.as_secs_f64());
@@ -123,7 +140,17 @@ fn measure(kafka: &KafkaCluster, partitions: i32, records: u64, round: usize) ->
     let restarted = started.elapsed();
     ensure!(host.sigterm_and_wait() == Some(0), "the host did not end well");
     let Figures { whole: Window { cpu_ns, records_per_second }, rss_mib, .. } = work;
-    Ok(Round { deployed, restarted, cpu_ns, records_per_second, rss_mib })
+    let forwarder = forward(kafka, partitions, records, round)?;
+    Ok(Round { deployed, restarted, cpu_ns, records_per_second, rss_mib, forwarder })
+}
+
+/// The same work by the forwarder.
+fn forward(kafka: &KafkaCluster, partitions: i32, records: u64, round: usize) -> anyhow::Result<Window> {
+    let output = format!("bench.partitions.forward-{partitions}-{round}");
+    topics::create(kafka, &[&output], partitions);
+    let job = Job { input: &input_of(partitions), output: &output, table: "" };
+    let running = contender::start_rival(rival::Work::Forward, kafka, &job)?;
+    Ok(running.measure(kafka, &job, records)?.whole)
 }
 
 fn until_all_run(api: &Api, partitions: i32) {

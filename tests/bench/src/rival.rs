@@ -20,7 +20,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const CALL_TIMEOUT_MS: c_int = 10_000;
 const POLL_RECORDS_MAX: usize = 4096;
 /// The most partitions of an input.
-const PARTITIONS_MAX: usize = 64;
+const PARTITIONS_MAX: usize = 1024;
 
 /// The work on a record.
 #[derive(Debug, Clone, Copy)]
