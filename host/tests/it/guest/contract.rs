@@ -174,6 +174,18 @@ fn spin() {
     assert_eq!(bench.session.values(0), ["a"]);
 }
 
+/// Memory that is taken for good is shown, and bounded from the start on.
+#[test]
+fn hold() {
+    let held = |bytes: u64| spec(json!({"mode": "hold", "bytes": bytes}), json!({"limits": {"memory": "8MiB"}}));
+    assert!(instance(&held(4 << 20)).memory_bytes() >= 4 << 20);
+    let mut bench = Bench::new(&held(4 << 20));
+    bench.offer(&["a"]).run();
+    assert_eq!(bench.session.values(0), ["a"]);
+    let refused = modules().try_init(&held(9 << 20), fixture()).expect_err("more than the limit");
+    assert!(refused.to_string().contains("limits.memory"), "{refused}");
+}
+
 /// A call whose transaction has to end is ended as well, and it is not the guest's fault.
 #[test]
 fn a_call_that_the_clock_ends_is_stalled() {
@@ -439,7 +451,7 @@ fn good_records_end_a_backoff() {
 #[test]
 fn every_mode_has_a_test() {
     let source = include_str!("../../../../tests/guests/fixture/src/lib.rs");
-    support::guests::assert_tested(source, include_str!("contract.rs"), 21);
+    support::guests::assert_tested(source, include_str!("contract.rs"), 22);
 }
 
 fn wat(text: &str) -> Vec<u8> {
