@@ -18,8 +18,8 @@ pub const RECORDS: usize = 3;
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of any other answer.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A host that is attacked still takes a deployment in this time.
-const DEPLOYED_WITHIN: Duration = Duration::from_secs(30);
+/// A host that is attacked still answers a request in this time.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Longest time for a few records of each of some hostile transforms: their partitions back off.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -52,15 +52,16 @@ impl<'a> Attack<'a> {
         for number in 0..self.hosts.len() {
             let host = self.hosts[number].clone();
             let refused_upload = matches!(case.rule, Rule::Upload(_) | Rule::Harmless(_));
-            let upload = host.send_bytes("POST", "/v1/modules", "application/wasm", &case.module);
+            let upload = patiently(|| host.send_bytes("POST", "/v1/modules", "application/wasm", &case.module));
             if matches!(case.rule, Rule::Harmless(_)) && matches!(&upload, Ok(answer) if answer.status < 300) {
                 continue;
             }
             self.check(case, "upload", upload, refused_upload);
             let refused = refused_upload || matches!(case.rule, Rule::Instance(_));
-            self.check(case, "dry run", host.try_dry_run(&transform(case), &spec, &case.module), refused);
-            let trial = host.try_trial(&transform(case), &spec, &case.module, br#"{"value": "a record"}"#);
-            self.check_trial(case, trial);
+            let dry_run = patiently(|| host.try_dry_run(&transform(case), &spec, &case.module));
+            self.check(case, "dry run", dry_run, refused);
+            let record = br#"{"value": "a record"}"#;
+            self.check_trial(case, patiently(|| host.try_trial(&transform(case), &spec, &case.module, record)));
         }
     }
 
@@ -69,16 +70,7 @@ impl<'a> Attack<'a> {
     pub fn deploy(&self, case: &Case, through: usize, records: usize) -> bool {
         let host = &self.hosts[through % self.hosts.len()];
         let spec = self.spec(case).to_string();
-        let asked = Instant::now();
-        let answer = loop {
-            let answer = host.try_deploy_json(&transform(case), &spec, &case.module);
-            // A host that is busy says so, and takes it a moment later.
-            let is_busy = matches!(&answer, Ok(answer) if answer.status == 503);
-            if !is_busy || asked.elapsed() > DEPLOYED_WITHIN {
-                break answer;
-            }
-            std::thread::sleep(AGAIN_AFTER);
-        };
+        let answer = patiently(|| host.try_deploy_json(&transform(case), &spec, &case.module));
         if !matches!(&answer, Ok(answer) if (200..300).contains(&answer.status)) {
             self.note([format!("{}: deploy: {answer:?}", case.name)]);
             return false;
@@ -185,6 +177,19 @@ impl<'a> Attack<'a> {
 
     fn output(&self, case: &Case) -> String {
         format!("{}.{}.out", self.cluster, case.name)
+    }
+}
+
+/// A host that is busy says so, and takes the request a moment later.
+fn patiently(ask: impl Fn() -> Result<Response, String>) -> Result<Response, String> {
+    let asked = Instant::now();
+    loop {
+        let answer = ask();
+        let is_busy = matches!(&answer, Ok(answer) if answer.status == 503);
+        if !is_busy || asked.elapsed() > ANSWERED_WITHIN {
+            return answer;
+        }
+        std::thread::sleep(AGAIN_AFTER);
     }
 }
 
