@@ -144,7 +144,7 @@ fn measure(kafka: &KafkaCluster, partitions: i32, records: u64, round: usize) ->
     Ok(Round { deployed, restarted, cpu_ns, records_per_second, rss_mib, forwarder })
 }
 
-/// The same work by the forwarder.
+/// Has the forwarder do the same work.
 fn forward(kafka: &KafkaCluster, partitions: i32, records: u64, round: usize) -> anyhow::Result<Window> {
     let output = format!("bench.partitions.forward-{partitions}-{round}");
     topics::create(kafka, &[&output], partitions);

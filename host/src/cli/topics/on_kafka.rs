@@ -124,7 +124,8 @@ impl Topics for OnKafka {
 }
 
 impl OnKafka {
-    /// Reads on from where a reader is; new partitions from their first record, as those that are not what they were.
+    /// Opens a reader that goes on at the positions of another one. Partitions that are new, or were made anew, begin at their first
+    /// record.
     fn reopened(&self, topic: &TopicName, partition: Option<i32>, reader: &dyn TopicReader) -> Result<Box<dyn TopicReader>> {
         let all = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Earliest).map_err(refused)?;
         let positions = reader.positions();

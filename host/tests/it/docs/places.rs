@@ -128,7 +128,7 @@ listening
 export SANDBAR_TOKEN=$(cat admin.token)
 "#;
 
-/// What the pages call `TEAM/NAME` and `http://host-1:8080` is here `shop/echo` and `$HOST`. Programs that are not on this
+/// Puts `shop/echo` and `$HOST` in the place of `TEAM/NAME` and `http://host-1:8080`. Programs that are not on this
 /// machine (Prometheus too), or would need a certificate, are passed over.
 const NAMES: &str = r#"
 here() {
@@ -146,8 +146,8 @@ for program in journalctl systemctl openssl kafka-topics.sh kafka-transactions.s
 done
 "#;
 
-/// The files that the pages of errors name, and records up to the offsets that they set. What ends with a code for a
-/// difference has not failed.
+/// The files that the pages of errors name, and records up to the offsets that they set. A command that
+/// ends with the code for a difference has not failed.
 const ERRORS: &str = r#"
 cp "$GUESTS/guest_fixture.wasm" transform.wasm
 mkdir target
