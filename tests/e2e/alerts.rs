@@ -45,7 +45,7 @@ struct Cause {
     remove: Box<dyn FnOnce(&mut Scene)>,
 }
 
-/// The longest window below an hour, and the time for what comes after it.
+/// The longest window below an hour, and a time in which Prometheus notices that it has passed.
 const WINDOW_MAX: Duration = Duration::from_secs(15 * 60 + 90);
 const HOUR: Duration = Duration::from_secs(60 * 60 + 90);
 

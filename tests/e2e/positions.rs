@@ -337,7 +337,8 @@ fn memories_of_other_versions() {
     assert_eq!(host.sigterm_and_wait(), Some(0));
 }
 
-/// Days of a pause, in a minute, on a Kafka that forgets groups after one: one transform is kept alive, the other one's host does not see to it.
+/// Days of a pause, in a minute, on a Kafka that forgets groups after one: one transform is kept alive, the other one's host
+/// does not see to it.
 #[test]
 fn a_long_pause() {
     let own = OwnKafka::start_with("offsets.retention.minutes=1\noffsets.retention.check.interval.ms=1000\n");

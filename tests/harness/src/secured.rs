@@ -29,8 +29,8 @@ pub struct SecuredKafka {
 // === impl SecuredKafka ===
 
 impl SecuredKafka {
-    /// Starts a node that knows these users with their passwords, by SCRAM-SHA-512 and by PLAIN. It ends with the
-    /// value.
+    /// Starts a node that knows these users with their passwords, by SCRAM-SHA-512 and by PLAIN. It ends
+    /// with the value.
     pub fn start(users: &[(&str, &str)]) -> Self {
         Self::start_on(make_authority(), users, "", Secured::default())
     }

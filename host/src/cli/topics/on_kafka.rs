@@ -124,8 +124,8 @@ impl Topics for OnKafka {
 }
 
 impl OnKafka {
-    /// Opens a reader that goes on at the positions of another one. Partitions that are new, or were made anew, begin at their first
-    /// record.
+    /// Opens a reader that goes on at the positions of another one. Partitions that are new, or were made anew, begin at
+    /// their first record.
     fn reopened(&self, topic: &TopicName, partition: Option<i32>, reader: &dyn TopicReader) -> Result<Box<dyn TopicReader>> {
         let all = topics::read::start_positions(&*self.log, topic, partition, &ReadStart::Earliest).map_err(refused)?;
         let positions = reader.positions();

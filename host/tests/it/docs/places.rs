@@ -146,8 +146,8 @@ for program in journalctl systemctl openssl kafka-topics.sh kafka-transactions.s
 done
 "#;
 
-/// The files that the pages of errors name, and records up to the offsets that they set. A command that
-/// ends with the code for a difference has not failed.
+/// The files that the pages of errors name, and records up to the offsets that they set. A command that ends with the code for
+/// a difference has not failed.
 const ERRORS: &str = r#"
 cp "$GUESTS/guest_fixture.wasm" transform.wasm
 mkdir target
