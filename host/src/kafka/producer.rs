@@ -133,7 +133,8 @@ impl Producer {
                 // A transaction in which a delivery failed is carried on by nobody.
                 Ok(Admission::QueueFull) if self.client.has_failures() => return self.drain(),
                 Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < DELIVERY_TIMEOUT => {
-                    self.client.poll(Duration::from_millis(1));
+                    // What is queued is sent, though no batch is full.
+                    self.client.flush(DELIVERY_LOOK_MIN);
                 }
                 Ok(Admission::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
@@ -153,7 +154,6 @@ impl Producer {
     pub fn drain(&mut self) -> Result<(), SessionError> {
         let began = Instant::now();
         let mut ask_at = began + ASK_AFTER;
-        self.client.flush(DELIVERY_LOOK_MIN);
         while self.client.in_flight() > 0 {
             let now = Instant::now();
             if now > ask_at {
@@ -169,10 +169,19 @@ impl Producer {
         self.check_deliveries()
     }
 
+    /// Makes a call to the brokers while the last records are on their way, and drains. An error of the delivery comes before
+    /// one of the call: it names the records, and may be the reason of the other.
+    pub fn drain_beside(&mut self, call: impl FnOnce(&Self) -> Result<(), SessionError>) -> Result<(), SessionError> {
+        self.client.flush(DELIVERY_LOOK_MIN);
+        let called = call(self);
+        self.drain()?;
+        called
+    }
+
     /// Waits a moment for deliveries, of which librdkafka reports nothing: the longer they have taken, the longer the
-    /// moment. All were flushed at `began`; to flush again would wake every broker's thread each time.
+    /// moment. It flushes meanwhile, since a partition whose turn comes late would wait for more records (`linger.ms`).
     fn await_deliveries(&self, began: Instant) {
-        self.client.poll((began.elapsed() / 8).clamp(DELIVERY_LOOK_MIN, DELIVERY_LOOK_MAX));
+        self.client.flush((began.elapsed() / 8).clamp(DELIVERY_LOOK_MIN, DELIVERY_LOOK_MAX));
     }
 
     /// Asks for each topic, since its records do not get through.
@@ -185,7 +194,6 @@ impl Producer {
     /// Waits until nothing is under way any more, delivered or not. Each record has a time-out of its own.
     pub fn settle(&mut self) {
         let began = Instant::now();
-        self.client.flush(DELIVERY_LOOK_MIN);
         while self.client.in_flight() > 0 {
             self.await_deliveries(began);
         }

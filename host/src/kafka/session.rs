@@ -283,17 +283,21 @@ impl Session for KafkaSession {
         let group = self.group.take();
         self.is_open = false;
         self.producer_used_at = Instant::now();
-        self.producer()?.drain()?;
         if self.options.delivery == Delivery::AtLeastOnce {
+            self.producer()?.drain()?;
             return if offsets.is_empty() { Ok(()) } else { self.consumer.commit(offsets) };
         }
-        if !offsets.is_empty() {
+        if offsets.is_empty() {
+            self.producer()?.drain()?;
+        } else {
             let list = self.consumer.offset_list(offsets);
-            let group = group.ok_or_else(|| SessionError::Ended {
-                code: Code::Fenced,
-                message: "was not a member of the group at begin".into(),
+            self.producer()?.drain_beside(|producer| {
+                let group = group.ok_or_else(|| SessionError::Ended {
+                    code: Code::Fenced,
+                    message: "was not a member of the group at begin".into(),
+                })?;
+                producer.send_offsets(&list, &group)
             })?;
-            self.producer()?.send_offsets(&list, &group)?;
         }
         self.producer()?.commit()
     }
