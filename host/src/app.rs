@@ -74,6 +74,9 @@ const THREAD_KEPT: Duration = Duration::from_secs(600);
 
 /// Runs a host until SIGTERM or Ctrl-C.
 pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
+    // The allocator asks for huge pages, each of which counts as a whole if a part of it is used: a fifth of the memory of a
+    // host under load, for no time that could be measured. A kernel that does not know the call has none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let metrics = Metrics::new();
     let otlp = config.otlp.clone().map(|options| Otlp::new(options, &metrics.otlp));
     let exported = otlp.as_ref().map(|otlp| Box::new(otlp.log_layer()) as ExportedLog);
