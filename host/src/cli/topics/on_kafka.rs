@@ -101,7 +101,7 @@ impl Topics for OnKafka {
                 last_news = Instant::now();
                 has_failed = false;
             }
-            if *follow && last_look.elapsed() >= SILENCE_MAX {
+            if *follow && partition.is_none() && last_look.elapsed() >= SILENCE_MAX {
                 // If the brokers are away they may come back.
                 let now = self.ends(topic, *partition).unwrap_or_default();
                 if now.keys().any(|partition| !reader.positions().contains_key(partition)) {
