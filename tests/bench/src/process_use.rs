@@ -1,7 +1,8 @@
 //! The use of processes, by the kernel: CPU time between two looks, memory, threads and descriptors.
 
 use std::fs;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -20,6 +21,20 @@ pub struct Memory {
     pub rss_mib: f64,
     pub threads: f64,
     pub descriptors: usize,
+}
+
+/// The CPU time that this machine takes to end a sleep of a thread, and to begin the next one: an idle host does little else.
+pub fn wake_us() -> anyhow::Result<f64> {
+    const SLEEPS: u32 = 100;
+    let used_ns = || -> anyhow::Result<u64> {
+        let schedule = fs::read_to_string("/proc/thread-self/schedstat")?;
+        Ok(schedule.split_whitespace().next().context("the time on a processor")?.parse()?)
+    };
+    let before = used_ns()?;
+    for _ in 0..SLEEPS {
+        sleep(Duration::from_millis(20));
+    }
+    Ok((used_ns()? - before) as f64 / 1000.0 / f64::from(SLEEPS))
 }
 
 // === impl Memory ===
