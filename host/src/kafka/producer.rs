@@ -21,9 +21,10 @@ use crate::ports::{Cause, ProducerRecord, SessionError};
 
 /// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
-/// The shortest and the longest time between two looks at the number of undelivered records.
-const DELIVERY_LOOK_MIN: Duration = Duration::from_millis(1);
-const DELIVERY_LOOK_MAX: Duration = Duration::from_millis(10);
+/// The shortest and the longest flush. Each wakes the threads of all brokers when it begins; one that takes longer looks every
+/// 10 ms whether all is delivered.
+const FLUSH_MIN: Duration = Duration::from_millis(1);
+const FLUSH_MAX: Duration = Duration::from_millis(100);
 /// A transaction whose end took longer may have left an EndTxn on its way.
 const SLOW_END: Duration = Duration::from_secs(1);
 
@@ -134,7 +135,7 @@ impl Producer {
                 Ok(Admission::QueueFull) if self.client.has_failures() => return self.drain(),
                 Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < DELIVERY_TIMEOUT => {
                     // What is queued is sent, though no batch is full.
-                    self.client.flush(DELIVERY_LOOK_MIN);
+                    self.client.flush(FLUSH_MIN);
                 }
                 Ok(Admission::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
@@ -172,7 +173,7 @@ impl Producer {
     /// Makes a call to the brokers while the last records are on their way, and drains. An error of the delivery comes before
     /// one of the call: it names the records, and may be the reason of the other.
     pub fn drain_beside(&mut self, call: impl FnOnce(&Self) -> Result<(), SessionError>) -> Result<(), SessionError> {
-        self.client.flush(DELIVERY_LOOK_MIN);
+        self.client.flush(FLUSH_MIN);
         let called = call(self);
         self.drain()?;
         called
@@ -181,7 +182,7 @@ impl Producer {
     /// Waits a moment for deliveries, of which librdkafka reports nothing: the longer they have taken, the longer the
     /// moment. It flushes meanwhile, since a partition whose turn comes late would wait for more records (`linger.ms`).
     fn await_deliveries(&self, began: Instant) {
-        self.client.flush((began.elapsed() / 8).clamp(DELIVERY_LOOK_MIN, DELIVERY_LOOK_MAX));
+        self.client.flush((began.elapsed() / 8).clamp(FLUSH_MIN, FLUSH_MAX));
     }
 
     /// Asks for each topic, since its records do not get through.
