@@ -133,11 +133,13 @@ impl Producer {
                 Ok(Admission::Queued) => return Ok(()),
                 // A transaction in which a delivery failed is carried on by nobody.
                 Ok(Admission::QueueFull) if self.client.has_failures() => return self.drain(),
-                Ok(Admission::QueueFull) if full_since.get_or_insert_with(Instant::now).elapsed() < DELIVERY_TIMEOUT => {
-                    // What is queued is sent, though no batch is full.
-                    self.client.flush(FLUSH_MIN);
+                Ok(Admission::QueueFull) => {
+                    let since = *full_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > DELIVERY_TIMEOUT {
+                        return Err(SessionError::Abort("the producer's queue stays full".into()));
+                    }
+                    self.await_deliveries(since);
                 }
-                Ok(Admission::QueueFull) => return Err(SessionError::Abort("the producer's queue stays full".into())),
                 Err(error) if error.fatal => return Err(restart(error)),
                 Err(error) => {
                     // The reason why it takes no more is told by the deliveries that failed before.
