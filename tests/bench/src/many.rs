@@ -3,8 +3,8 @@
 //! One host runs TRANSFORMS (200) transforms, each with an output of its own, and all read one topic. First nothing
 //! arrives. Then the topic gets 2 records a second, and a reader of committed records takes the time of each output from the
 //! timestamp of its record to its arrival. Last, the host gets SIGTERM. The figures are the kernel's, of the whole process
-//! of the host and of the broker's JVM. Before them is the time that this machine takes to wake a thread, of which an idle
-//! host's time is made.
+//! of the host and of the broker's JVM. The program first prints the time that this machine takes to wake a thread: an idle
+//! host does little else.
 //!
 //! SECONDS (30) is the length of each phase. The limits of CPU time are for 200 transforms, and are scaled to the number.
 //! QUICK=1 measures 60 transforms for 10 s.
