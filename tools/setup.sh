@@ -421,7 +421,7 @@ mdbook() {
 # === a release ===
 
 release() {
-    local python=${SANDBAR_CACHE:-$root/.sandbar}/release/python schemas='cyclonedx-python-lib[json-validation]==11.12.0' missing=()
+    local python=${SANDBAR_CACHE:-$root/.sandbar}/release/python pins=$root/tools/release/requirements.txt missing=()
     has apt-get || die "a release is made on Debian or Ubuntu: its package and its image have parts of theirs."
     python_works || die "python3 is missing, or older than 3.11."
     compgen -G '/usr/lib/*/libssl.a' >/dev/null || missing+=(libssl-dev)
@@ -431,13 +431,14 @@ release() {
     has lintian || missing+=(lintian)
     has mmdebstrap || missing+=(mmdebstrap)
     ((${#missing[@]} == 0)) || install_packages "make release" "${missing[@]}"
-    grep -qxF "$schemas" "$python/stamp" 2>/dev/null && return
+    cmp -s "$pins" "$python/stamp" && return
     python3 -m pip --version >/dev/null 2>&1 || install_packages "it downloads the schemas of CycloneDX" python3-pip
     say "downloading the schemas of CycloneDX, from PyPI"
     rm -rf "$python"
-    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$python" "$schemas" \
-        >"$work/pip" 2>&1 </dev/null || die "pip could not download it:" "$(tail -5 "$work/pip")"
-    echo "$schemas" >"$python/stamp"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$python" --no-deps \
+        --only-binary :all: --require-hashes --requirement "$pins" >"$work/pip" 2>&1 </dev/null ||
+        die "pip could not download it:" "$(tail -5 "$work/pip")"
+    cp "$pins" "$python/stamp"
 }
 
 # === main ===
