@@ -111,7 +111,7 @@ release: ## binary, Debian package, image, bill of materials, licences, crates: 
 # One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-bench ## Sandbar beside its rivals, with all targets at the end (QUICK=1: short; RECORDS=2000000, ROUNDS=3)
 	@echo "make: building optimised (the first time takes minutes)"
-	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --benches
+	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --bench boundary
 	$(target)/release/sandbar-bench all
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary $(if $(QUICK),-- --quick)

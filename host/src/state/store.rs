@@ -71,14 +71,20 @@ pub struct Store {
     hot: Option<HotEntries>,
     transaction: Layer,
     call: Layer,
-    /// The last key that was looked up below the transaction, with its entry: most guests write the entry that they have
-    /// just read.
-    last_read: Option<Change>,
+    last_read: LastRead,
     /// The key at which the next look for old entries begins.
     sweep_from: Vec<u8>,
     full_round: FullRound,
     /// Expired entries that the transaction deletes.
     expired: u64,
+}
+
+/// The entry that was read last, while nothing has been written since: most guests write the entry that they have just read.
+#[derive(Default)]
+struct LastRead {
+    key: Vec<u8>,
+    /// The size of the entry with its key, or None if there is none. Not set: something has been written.
+    size: Option<Option<usize>>,
 }
 
 impl Store {
@@ -93,7 +99,7 @@ impl Store {
             hot,
             transaction: Layer::default(),
             call: Layer::default(),
-            last_read: None,
+            last_read: LastRead::default(),
             sweep_from: Vec::new(),
             full_round: FullRound::default(),
             expired: 0,
@@ -109,21 +115,22 @@ impl Store {
     }
 
     pub fn get(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
-        let ttl = self.settings.ttl;
-        let Some(entry) = self.look_up(key)? else { return Ok(None) };
-        if is_old(ttl, entry, now) {
-            let value_bytes = entry.value.len();
-            self.expire(key.to_vec(), value_bytes);
-            return Ok(None);
+        match self.look_up(key)? {
+            Some(entry) if is_old(self.settings.ttl, &entry, now) => {
+                self.expire(key.to_vec(), entry.value.len());
+                Ok(None)
+            }
+            found => {
+                self.last_read.set(key, found.as_ref().map(|entry| size(key, entry)));
+                Ok(found.map(|entry| entry.value))
+            }
         }
-        Ok(Some(entry.value.clone()))
     }
 
     /// The committed value of a key, beneath the writes of the open transaction.
     pub fn look_up_committed(&mut self, key: &[u8], now: Timestamp) -> Result<Option<Vec<u8>>, LocalError> {
-        let ttl = self.settings.ttl;
         let entry = self.look_below(key)?;
-        Ok(entry.filter(|entry| !is_old(ttl, entry, now)).map(|entry| entry.value.clone()))
+        Ok(entry.filter(|entry| !is_old(self.settings.ttl, entry, now)).map(|entry| entry.value))
     }
 
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
@@ -136,17 +143,23 @@ impl Store {
             return Err(StateError::Limit(message));
         }
         self.check_call(bytes)?;
-        let before = self.size_of(&key)?;
-        let more = bytes as i64 - before.unwrap_or(0) as i64;
+        let growth = |before: Option<usize>| bytes as i64 - before.unwrap_or(0) as i64;
+        let mut before = self.size_of(&key)?;
         let limit = i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX);
-        if more > 0 && self.bytes() + more > limit && !self.make_room(more, limit, now)? {
-            let name = &self.settings.name;
-            let total = self.bytes() + more;
-            let message = format!(
-                "store {name}: the partition would hold {total} bytes, its limit is {limit} (state.{name}.max_bytes)"
-            );
-            return Err(StateError::Limit(message));
+        let more = growth(before);
+        if more > 0 && self.bytes() + more > limit {
+            if !self.make_room(more, limit, now)? {
+                let name = &self.settings.name;
+                let total = self.bytes() + more;
+                let message = format!(
+                    "store {name}: the partition would hold {total} bytes, its limit is {limit} (state.{name}.max_bytes)"
+                );
+                return Err(StateError::Limit(message));
+            }
+            // If it had expired, it may be among those that made room.
+            before = self.size_of(&key)?;
         }
+        let more = growth(before);
         self.call.write(key, Some(Entry { written_at: now, value }), more, i64::from(before.is_none()));
         Ok(())
     }
@@ -213,6 +226,7 @@ impl Store {
 
     /// Ends the current call: its writes are kept for the transaction, or dropped.
     pub fn end_call(&mut self, keep: bool) {
+        self.last_read.forget();
         if keep {
             self.transaction.take_over(&mut self.call);
         } else {
@@ -236,6 +250,7 @@ impl Store {
     }
 
     pub fn roll_back(&mut self) {
+        self.last_read.forget();
         self.call.clear();
         self.transaction.clear();
         // The entries are there again that it deleted.
@@ -256,9 +271,9 @@ impl Store {
         };
         let changes: Vec<Change> = self.transaction.changes.drain().collect();
         self.transaction.clear();
-        self.last_read = None;
+        self.last_read.forget();
         if let Some(hot) = &mut self.hot {
-            changes.iter().for_each(|(key, _)| hot.forget(key));
+            changes.iter().for_each(|(key, entry)| hot.renew(key, entry.as_ref()));
         }
         self.local.apply(changes, &mark)?;
         self.mark = mark;
@@ -271,42 +286,61 @@ impl Store {
     }
 
     /// The entry of a key, however old it is.
-    fn look_up(&mut self, key: &[u8]) -> Result<Option<&Entry>, LocalError> {
-        // Asked twice, as a borrow that is returned from one branch would last through the other.
-        if self.call.changes.contains(key) {
-            return Ok(self.call.changes.get(key).and_then(Option::as_ref));
+    fn look_up(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        match self.written(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.look_below(key),
         }
-        if self.transaction.changes.contains(key) {
-            return Ok(self.transaction.changes.get(key).and_then(Option::as_ref));
-        }
-        self.look_below(key)
     }
 
-    /// The size of an entry with its key, if there is one.
+    /// The size of an entry with its key, if there is one. It is about to be written.
     fn size_of(&mut self, key: &[u8]) -> Result<Option<usize>, LocalError> {
-        Ok(self.look_up(key)?.map(|entry| key.len() + entry.value.len()))
+        if let Some(size) = self.last_read.take(key) {
+            return Ok(size);
+        }
+        let size = |entry: &Entry| size(key, entry);
+        match self.written(key) {
+            Some(change) => Ok(change.as_ref().map(size)),
+            None => Ok(self.look_below(key)?.as_ref().map(size)),
+        }
+    }
+
+    /// The change of a key in the call or in the transaction; None if it has none.
+    fn written(&self, key: &[u8]) -> Option<&Option<Entry>> {
+        self.call.changes.get(key).or_else(|| self.transaction.changes.get(key))
     }
 
     /// The entry of a key below the transaction.
-    fn look_below(&mut self, key: &[u8]) -> Result<Option<&Entry>, LocalError> {
-        if self.last_read.as_ref().is_none_or(|(last, _)| last != key) {
-            let hot = self.hot.as_ref().and_then(|hot| hot.get(key));
-            let entry = match hot {
-                Some(entry) => entry,
-                None => {
-                    let entry = self.local.get(key)?;
-                    if let Some(hot) = &mut self.hot {
-                        hot.offer(key, &entry);
-                    }
-                    entry
-                }
-            };
-            let mut last = self.last_read.take().map_or_else(Vec::new, |(last, _)| last);
-            last.clear();
-            last.extend_from_slice(key);
-            self.last_read = Some((last, entry));
+    fn look_below(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        if let Some(entry) = self.hot.as_ref().and_then(|hot| hot.get(key)) {
+            return Ok(entry);
         }
-        Ok(self.last_read.as_ref().and_then(|(_, entry)| entry.as_ref()))
+        let entry = self.local.get(key)?;
+        if let Some(hot) = &mut self.hot {
+            hot.offer(key, &entry);
+        }
+        Ok(entry)
+    }
+}
+
+fn size(key: &[u8], entry: &Entry) -> usize {
+    key.len() + entry.value.len()
+}
+
+impl LastRead {
+    fn set(&mut self, key: &[u8], size: Option<usize>) {
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.size = Some(size);
+    }
+
+    /// Forgets it, and returns its size if it has this key.
+    fn take(&mut self, key: &[u8]) -> Option<Option<usize>> {
+        self.size.take().filter(|_| self.key == key)
+    }
+
+    fn forget(&mut self) {
+        self.size = None;
     }
 }
 

@@ -63,9 +63,18 @@ impl HotEntries {
         }
     }
 
-    /// Forgets the entry of a key that was changed.
-    pub fn forget(&mut self, key: &[u8]) {
-        self.entries.remove(key);
+    /// Takes in the new entry of a key that was changed, if it has an older one. It forgets one that has grown: the cache makes
+    /// room only when an entry is added.
+    pub fn renew(&mut self, key: &[u8], entry: Option<&Entry>) {
+        let bytes = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.value.len());
+        let Some(mut known) = self.entries.peek_mut(key) else { return };
+        if bytes(entry) <= bytes(known.as_ref()) {
+            // A copy has no room that its weight does not count.
+            *known = entry.cloned();
+        } else {
+            drop(known);
+            self.entries.remove(key);
+        }
     }
 }
 
@@ -85,7 +94,14 @@ mod tests {
         assert_eq!(known(&hot), 10);
         (0..1000u32).for_each(|key| hot.offer(&key.to_le_bytes(), &entry));
         assert_eq!(known(&hot), 10);
-        hot.forget(&[3]);
-        assert_eq!((hot.get(&[3]), known(&hot)), (None, 9));
+        let of = |value: &[u8]| Some(Entry { written_at: Timestamp(2), value: value.to_vec() });
+        hot.renew(&[3], of(&[2]).as_ref());
+        assert_eq!((hot.get(&[3]), known(&hot)), (Some(of(&[2])), 9));
+        hot.renew(&[3], None);
+        assert_eq!(hot.get(&[3]), Some(None));
+        hot.renew(&[4], of(&[4; 1000]).as_ref());
+        assert_eq!((hot.get(&[4]), known(&hot)), (None, 8));
+        hot.renew(&[100], entry.as_ref());
+        assert_eq!(hot.get(&[100]), None);
     }
 }

@@ -76,6 +76,7 @@ impl Store {
         if self.transaction.bytes >= TRANSACTION_BYTES_MAX {
             return false;
         }
+        self.last_read.forget();
         let bytes = (key.len() + value_bytes) as i64;
         self.transaction.write(key, None, -bytes, -1);
         self.expired += 1;

@@ -270,3 +270,18 @@ fn no_write_looks_at_all_entries() {
         assert!(looks.load(Ordering::Relaxed) - before <= COMMIT_LOOKS_MIN + 1);
     }
 }
+
+/// The room of an expired entry may come from the entry that is written, which no guest has read.
+#[test]
+fn a_write_over_an_expired_entry_of_a_full_store_counts_once() {
+    for key in ["0000", "0500", "0999"] {
+        let (mut store, _) = full(|_| 0);
+        put(&mut store, key, ENTRY, TTL_MS).expect("entries have expired");
+        store.end_call(true);
+        store.sweep(Timestamp(TTL_MS), &mut budget(ENTRIES)).expect("memory does not fail");
+        store.committed(None, Timestamp(TTL_MS)).expect("memory does not fail");
+        let left = store.scan(b"", None, ENTRIES, Timestamp(0)).expect("memory does not fail");
+        let bytes: usize = left.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert_eq!((store.mark().entries, store.mark().bytes), (left.len() as u64, bytes as u64), "{key}");
+    }
+}
