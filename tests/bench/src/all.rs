@@ -9,9 +9,10 @@ use anyhow::{Context, ensure};
 
 use sandbar_harness::KafkaCluster;
 
-use crate::{PROGRAMS, Program, broker, quick, results};
+use crate::{PROGRAMS, Program, bento, broker, quick, results};
 
 pub fn run() -> anyhow::Result<()> {
+    build_bento()?;
     let shared = if quick() { Some(broker::start()?) } else { None };
     let mut targets = Vec::new();
     let mut failed = Vec::new();
@@ -28,6 +29,15 @@ pub fn run() -> anyhow::Result<()> {
     println!("\n{}", targets.join("\n"));
     results::file("targets.md", &markdown(&targets))?;
     ensure!(failed.is_empty(), "these ended with an error: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Go builds it once, in a minute or more: the time is none of the programs'.
+fn build_bento() -> anyhow::Result<()> {
+    let started = Instant::now();
+    if bento::program()?.is_some() {
+        println!("=== Bento was built in {:.0} s", started.elapsed().as_secs_f64());
+    }
     Ok(())
 }
 

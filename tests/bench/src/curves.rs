@@ -23,6 +23,8 @@ use points::Point;
 const FIXTURE: &str = "tests/guests/fixture";
 /// Bytes of all records of one point: fewer records where they are large,
 const BYTES_MAX: u64 = 600 << 20;
+/// the same with QUICK=1,
+const BYTES_MAX_QUICK: u64 = 300 << 20;
 /// and more where they are small, up to so many times as many. Otherwise the work is done before it is seen.
 const SMALL_TIMES: u64 = 8;
 
@@ -80,7 +82,8 @@ fn all() -> Vec<Growth> {
             at: points(&[100, 1 << 10, 10 << 10, 100 << 10], &[100, 100 << 10]),
             measure: |kafka, contender, at, records| {
                 let value = points::text(at as usize);
-                let records = (records * SMALL_TIMES).min(BYTES_MAX / at);
+                let bytes_max = if quick() { BYTES_MAX_QUICK } else { BYTES_MAX };
+                let records = (records * SMALL_TIMES).min(bytes_max / at);
                 pass_through(contender).measure(kafka, records, &|order| (order.to_string(), value.clone()))
             },
         },

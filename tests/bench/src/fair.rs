@@ -54,7 +54,7 @@ pub fn run() -> anyhow::Result<()> {
     let producer = Producer::new(&kafka);
     let work: Vec<Message> = (0..QUEUE).map(|number| Message::new(number.to_string(), "work")).collect();
     producer.send_all(WORK, &work);
-    measure(&kafka, &producer, 5);
+    measure(&kafka, &producer, if quick() { 2 } else { 5 });
     let alone = median("alone", rounds, || measure(&kafka, &producer, seconds));
     let greedy = |team: &str, count: usize| {
         for number in 0..count {

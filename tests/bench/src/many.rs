@@ -31,7 +31,7 @@ const WARM_UP: usize = 6;
 const LIMITS_ARE_FOR: f64 = 200.0;
 
 pub fn run() -> anyhow::Result<()> {
-    let transforms: usize = variable("TRANSFORMS", if quick() { 60 } else { 200 })?;
+    let transforms: usize = variable("TRANSFORMS", if quick() { 50 } else { 200 })?;
     let seconds: u64 = variable("SECONDS", if quick() { 10 } else { 30 })?;
     println!("to wake a thread takes this machine {:.0} us", wake_us()?);
     let kafka = broker::start()?;
