@@ -20,7 +20,7 @@ use crate::{PARTITIONS, bento, broker, contenders, input, quick, report, streams
 const ON_REQUEST: [&str; 1] = ["tailed"];
 
 pub fn run() -> anyhow::Result<()> {
-    let records: u64 = variable("RECORDS", if quick() { 100_000 } else { 2_000_000 })?;
+    let records: u64 = variable("RECORDS", if quick() { 120_000 } else { 2_000_000 })?;
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
     let keys: u64 = variable("UNIFORM_KEYS", if quick() { 50_000 } else { 1_000_000 })?;
     let contenders = chosen()?;

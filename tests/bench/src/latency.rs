@@ -19,7 +19,7 @@ use crate::{PARTITIONS, broker, contenders, input, quick, results, variable};
 const RATE: usize = 2_000;
 /// A JVM compiles its hot code meanwhile.
 const WARM_UP_SECONDS: usize = 10;
-const WARM_UP_SECONDS_QUICK: usize = 4;
+const WARM_UP_SECONDS_QUICK: usize = 3;
 const CONTENDERS: [&str; 3] = ["forward", "pass-through", "streams-forward"];
 
 #[derive(Debug, Clone, Copy)]

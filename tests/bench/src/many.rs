@@ -7,7 +7,7 @@
 //! host does little else.
 //!
 //! SECONDS (30) is the length of each phase. The limits of CPU time are for 200 transforms, and are scaled to the number.
-//! QUICK=1 measures 60 transforms for 10 s.
+//! QUICK=1 measures 50 transforms for 10 s.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

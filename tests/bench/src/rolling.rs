@@ -19,7 +19,7 @@ const OUTPUT: &str = "bench.rolling.out";
 const PARTITIONS: i32 = 4;
 
 pub fn run() -> anyhow::Result<()> {
-    let transforms: u32 = variable("TRANSFORMS", if quick() { 20 } else { 100 })?;
+    let transforms: u32 = variable("TRANSFORMS", if quick() { 12 } else { 100 })?;
     let hosts: usize = variable("HOSTS", 3)?;
     let kafka = broker::start()?;
     topics::create(&kafka, &[INPUT, OUTPUT], PARTITIONS);
