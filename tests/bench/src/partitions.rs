@@ -41,7 +41,7 @@ struct Round {
 }
 
 pub fn run() -> anyhow::Result<()> {
-    let records: u64 = variable("RECORDS", if quick() { 120_000 } else { 1_000_000 })?;
+    let records: u64 = variable("RECORDS", if quick() { 200_000 } else { 1_000_000 })?;
     let rounds: usize = variable("ROUNDS", if quick() { 1 } else { 3 })?;
     let many: i32 = variable("MANY", 300)?;
     let few: i32 = variable("FEW", 4)?;
