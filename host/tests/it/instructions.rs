@@ -75,7 +75,7 @@ fn no_path_costs_more_instructions_than_it_did() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// Compares a path with its baseline. Returns what is wrong.
+/// Compares a path with its baseline. Returns the failure, if it costs more.
 fn check(path: &str, level: &str, count: impl Fn(&str) -> u64) -> Option<String> {
     let units = |number: u32| if path == PATHS[0] { format!("{number} 0") } else { format!("0 {number}") };
     let baseline = baseline(path, level);

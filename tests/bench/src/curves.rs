@@ -21,11 +21,11 @@ use crate::{broker, input, quick, results, variable};
 use points::Point;
 
 const FIXTURE: &str = "tests/guests/fixture";
-/// Bytes of all records of one point: fewer records where they are large,
+/// Bytes of all records of one point: fewer records where they are large.
 const BYTES_MAX: u64 = 600 << 20;
-/// the same with QUICK=1,
+/// The limit of a short run.
 const BYTES_MAX_QUICK: u64 = 300 << 20;
-/// and more where they are small, up to so many times as many. Otherwise the work is done before it is seen.
+/// Points with small records have more, up to so many times as many. Otherwise the work is done before it is seen.
 const SMALL_TIMES: u64 = 8;
 
 /// One curve: its points, by name of the contender and place on the axis.
