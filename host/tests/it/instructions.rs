@@ -24,8 +24,8 @@ use serde_json::json;
 use crate::support::guests::{PARTITION, fixture, mode, spec, stateful};
 
 const TEST: &str = "instructions::no_path_costs_more_instructions_than_it_did";
-/// The units of work of each path, in the order of [`PATHS`]: `2 0`.
-const UNITS: &str = "SANDBAR_TEST_UNITS";
+/// The path that the test's own runs take, and how many units of work: `count 2`.
+const WORK: &str = "SANDBAR_TEST_WORK";
 /// The folder of the compiled modules.
 const FOLDER: &str = "SANDBAR_TEST_FOLDER";
 /// The tool of valgrind that compiles, and the one that counts.
@@ -35,7 +35,8 @@ const BASELINES: &str = include_str!("instructions.txt");
 /// The part by which a path may cost more than its baseline.
 const TOLERANCE: f64 = 0.10;
 
-const PATHS: [&str; 2] = ["pass-through", "count"];
+/// The paths: the name, and what takes it for so many units of work.
+const PATHS: [(&str, fn(&Modules, usize)); 2] = [("pass-through", cross), ("count", count)];
 /// Counts that are taken of a path while it seems to cost more. The store has threads, and the engine's clock ticks by the
 /// wall, so a run may have more instructions than another, up to a twentieth with a store. The least counts are the path's own.
 const TRIES: usize = 4;
@@ -52,11 +53,10 @@ const LEVEL: &str = "1";
 
 #[test]
 fn no_path_costs_more_instructions_than_it_did() {
-    if let Ok(units) = std::env::var(UNITS) {
-        let (boundary, state) = units.split_once(' ').expect("two numbers");
-        let modules = modules();
-        cross(&modules, boundary.parse().expect("a number"));
-        count(&modules, state.parse().expect("a number"));
+    if let Ok(work) = std::env::var(WORK) {
+        let (path, units) = work.split_once(' ').expect("a path and a number");
+        let (_, take) = PATHS.iter().find(|(name, _)| *name == path).expect("a path");
+        take(&modules(), units.parse().expect("a number"));
         return;
     }
     if !cfg!(debug_assertions) {
@@ -69,39 +69,38 @@ fn no_path_costs_more_instructions_than_it_did() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    run(COMPILES, "0 0", folder.path());
-    let count = |units: &str| instructions(&run(COUNTS, units, folder.path()));
-    let failures: Vec<String> = PATHS.iter().filter_map(|path| check(path, &level, count)).collect();
+    let failures: Vec<String> = PATHS.iter().filter_map(|(path, _)| check(path, &level, folder.path()).err()).collect();
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// Compares a path with its baseline. Returns the failure, if it costs more.
-fn check(path: &str, level: &str, count: impl Fn(&str) -> u64) -> Option<String> {
-    let units = |number: u32| if path == PATHS[0] { format!("{number} 0") } else { format!("0 {number}") };
+/// Compares a path with its baseline.
+fn check(path: &str, level: &str, folder: &Path) -> Result<(), String> {
     let baseline = baseline(path, level);
     let limit = baseline.map_or(f64::MAX, |baseline| baseline * (1.0 + TOLERANCE));
+    let is_within = |cost: f64| cost > 0.0 && cost <= limit;
+    run(COMPILES, path, 0, folder);
     let mut least = [u64::MAX; 2];
-    let mut found = 0.0;
+    let mut cost = 0.0;
     for _ in 0..TRIES {
-        for (least, number) in least.iter_mut().zip([1, 2]) {
-            *least = (*least).min(count(&units(number)));
+        for (least, units) in least.iter_mut().zip([1, 2]) {
+            *least = (*least).min(instructions(&run(COUNTS, path, units, folder)));
         }
-        found = least[1].saturating_sub(least[0]) as f64 / (BATCHES * RECORDS) as f64;
-        println!("{path} {level} {found:.0}");
-        if found > 0.0 && found <= limit {
+        cost = least[1].saturating_sub(least[0]) as f64 / (BATCHES * RECORDS) as f64;
+        println!("{path} {level} {cost:.0}");
+        if is_within(cost) {
             break;
         }
     }
     match baseline {
-        Some(_) if found > 0.0 && found <= limit => None,
-        Some(baseline) => Some(format!(
-            "{path}: {found:.0} instructions a record, its baseline is {baseline} ({TOLERANCE} more is tolerated): \
-             either find the reason, or write the line `{path} {level} {found:.0}` into instructions.txt"
+        Some(_) if is_within(cost) => Ok(()),
+        Some(baseline) => Err(format!(
+            "{path}: {cost:.0} instructions a record, its baseline is {baseline} ({TOLERANCE} more is tolerated): \
+             either find the reason, or write the line `{path} {level} {cost:.0}` into instructions.txt"
         )),
-        None if level == LEVEL => Some(format!("{path}: write the line `{path} {level} {found:.0}` into instructions.txt")),
+        None if level == LEVEL => Err(format!("{path}: write the line `{path} {level} {cost:.0}` into instructions.txt")),
         None => {
             println!("there is no baseline for a host of optimisation {level}");
-            None
+            Ok(())
         }
     }
 }
@@ -112,14 +111,14 @@ fn baseline(path: &str, level: &str) -> Option<f64> {
     Some(found[2].parse().expect("a number"))
 }
 
-/// Runs so many units in this program under valgrind. Returns what it says at the end.
-fn run(tool: &[&str], units: &str, folder: &Path) -> String {
+/// Takes a path in this program under valgrind, for so many units of work. Returns what valgrind says at the end.
+fn run(tool: &[&str], path: &str, units: usize, folder: &Path) -> String {
     let program = std::env::current_exe().expect("its own file");
     let output = Command::new("valgrind")
         .args(tool)
         .arg(program)
         .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-        .env(UNITS, units)
+        .env(WORK, format!("{path} {units}"))
         .env(FOLDER, folder)
         .output()
         .expect("valgrind is there: `tools/setup.sh valgrind` installs it");
