@@ -49,7 +49,8 @@ pub struct KafkaLog {
     watermarks: Kept,
     /// Asks for ends as one that reads committed records.
     ends: Kept,
-    /// Clients that ask for offsets of groups.
+    /// Clients that ask for offsets of groups, and for the bounds of topics: such a question waits for a leader, and holds up
+    /// no other.
     pub(super) outsiders: ClientPool,
 }
 
@@ -206,21 +207,17 @@ impl Log for KafkaLog {
     /// Two requests to each leader, for whatever number of partitions.
     fn bounds(&self, topic: &TopicName) -> Result<Vec<(i64, i64)>, LogError> {
         let partitions = self.partitions(topic)?;
-        with_client(
-            &self.ends,
-            self.connection.generation(),
-            || self.connection.reader(READER_GROUP),
-            |client| {
-                let ask = |bound: i64| {
-                    let mut list = PartitionList::new();
-                    (0..partitions).for_each(|partition| list.add(topic.as_str(), partition, bound, ""));
-                    client.look_up_offsets(&list, CALL_TIMEOUT)?;
-                    Ok(list.entries().into_iter().map(|position| position.offset))
-                };
-                let ask = |bound| led(client, || ask(bound)).map_err(|error| of_topic(topic, error));
-                Ok(ask(FIRST)?.zip(ask(END)?).collect())
-            },
-        )
+        let open = || self.connection.reader(READER_GROUP);
+        self.outsiders.with(self.connection.generation(), open, |client| {
+            let ask = |bound: i64| {
+                let mut list = PartitionList::new();
+                (0..partitions).for_each(|partition| list.add(topic.as_str(), partition, bound, ""));
+                client.look_up_offsets(&list, CALL_TIMEOUT)?;
+                Ok(list.entries().into_iter().map(|position| position.offset))
+            };
+            let ask = |bound| led(client, || ask(bound)).map_err(|error| of_topic(topic, error));
+            Ok(ask(FIRST)?.zip(ask(END)?).collect())
+        })
     }
 
     /// One request to each leader for every few hundred partitions: librdkafka looks for each of a list from its beginning. A

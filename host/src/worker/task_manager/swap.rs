@@ -40,6 +40,8 @@ impl TaskManager {
     }
 
     fn install(&mut self, mut guests: Vec<Box<dyn Guest>>, now: Now) -> Result<(), SessionError> {
+        // A task that was paused is read again, and its place among those that rest does not name it.
+        self.rest.stir();
         let revision = self.revision().clone();
         let on_trial = self.rollout.is_on_trial();
         self.session.set_outputs(&revision.settings.outputs)?;

@@ -263,20 +263,25 @@ impl Guest for TimedGuest {
     }
 }
 
-/// A task manager on a fake log. `spec` has fields beside inputs and outputs.
-pub fn manager(
-    log: FakeLog,
-    guests: Guests,
-    spec: &Value,
-    opener: Option<Arc<dyn StateOpener>>,
-) -> (TaskManager, Rc<RefCell<FakeLog>>) {
+/// A revision of this number. `spec` has fields beside inputs and outputs.
+pub fn revision(number: u64, guests: impl GuestFactory + 'static, spec: &Value) -> Arc<RunnableRevision> {
     let mut raw = json!({"inputs": ["in"], "outputs": {"out": "out"}});
     raw.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
     let raw = serde_json::from_value(raw).expect("a spec");
     let spec = Spec::parse(&raw, &"t/n".parse().expect("valid"), Some(Digest::of(b""))).expect("valid");
-    let settings = Settings::of(&spec, 1, Vec::new(), vec![usize::MAX; 2]);
+    let settings = Settings::of(&spec, number, Vec::new(), vec![usize::MAX; 2]);
     let observer = Observers::default().transform(&spec.id, &settings.inputs, &settings.outputs);
-    let current = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
+    Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer })
+}
+
+/// A task manager on a fake log, with a [`revision`].
+pub fn manager(
+    log: FakeLog,
+    guests: impl GuestFactory + 'static,
+    spec: &Value,
+    opener: Option<Arc<dyn StateOpener>>,
+) -> (TaskManager, Rc<RefCell<FakeLog>>) {
+    let current = revision(1, guests, spec);
     let log = Rc::new(RefCell::new(log));
     let session = Box::new(FakeSession(log.clone()));
     (

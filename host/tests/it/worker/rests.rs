@@ -6,11 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandbar::model::batch::{Batch, Output};
 use sandbar::model::names::{TeamName, TopicName};
-use sandbar::worker::{Among, Bell, Rests, TaskManager};
-use serde_json::json;
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory};
+use sandbar::state::KeyedState;
+use sandbar::worker::{Among, Bell, Rests, Swap, TaskManager};
+use serde_json::{Value, json};
 
-use super::fake::{FakeLog, Guests, clock, manager, now_ms};
+use super::fake::{FakeLog, Guests, clock, manager, now_ms, revision};
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
@@ -34,7 +37,15 @@ fn run(manager: &mut TaskManager, log: &Rc<RefCell<FakeLog>>, rests: &Rests, ms:
 }
 
 fn resting(ends: &[i64]) -> (TaskManager, Rc<RefCell<FakeLog>>, Rests) {
-    let (manager, log) = manager(FakeLog::new(ends, 10), Guests::new(&[], 0), &json!({}), None);
+    resting_with(ends, Guests::new(&[], 0), &json!({}))
+}
+
+fn resting_with(
+    ends: &[i64],
+    guests: impl GuestFactory + 'static,
+    spec: &Value,
+) -> (TaskManager, Rc<RefCell<FakeLog>>, Rests) {
+    let (manager, log) = manager(FakeLog::new(ends, 10), guests, spec, None);
     let rests = Rests::default();
     let among = Among { rests: rests.clone(), team: team(), bell: Bell::default() };
     (manager.resting_among(among), log, rests)
@@ -88,4 +99,42 @@ fn a_partition_that_comes_while_a_worker_rests_is_read() {
     log.borrow_mut().ends.insert(0, 2);
     run(&mut manager, &log, &rests, 1000);
     assert_eq!(log.borrow().committed, BTreeMap::from([(0, 2), (1, 5)]));
+}
+
+/// Makes guests, and is one, that fail with every record.
+struct Failing;
+
+impl GuestFactory for Failing {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(Failing))
+    }
+}
+
+impl Guest for Failing {
+    fn process(&mut self, _: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        Err(GuestError::Returned("as asked".into()))
+    }
+
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        Ok(Output::default())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A partition that a bad record paused has no place among those that rest.
+#[test]
+fn a_paused_partition_is_read_by_the_revision_that_comes_while_the_worker_rests() {
+    let spec = json!({"on_error": {"then": "pause"}});
+    for ends in [&[1][..], &[1, 0]] {
+        let (mut manager, log, rests) = resting_with(ends, Failing, &spec);
+        run(&mut manager, &log, &rests, 10_000);
+        assert_eq!(log.borrow().paused.len(), ends.len());
+        assert_eq!(log.borrow().committed, BTreeMap::new());
+        manager.swap(Swap { revision: revision(2, Guests::new(&[], 0), &spec), guests: Vec::new() });
+        run(&mut manager, &log, &rests, 1000);
+        assert_eq!(log.borrow().committed, BTreeMap::from([(0, 1)]), "{ends:?}");
+    }
 }
