@@ -17,7 +17,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
-pub use store::{Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings, SweepBudget};
+pub use store::{KEY_BYTES_MAX, Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings, SweepBudget};
 
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};
@@ -81,11 +81,13 @@ impl KeyedState {
     }
 
     pub fn put(&mut self, store: usize, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
-        self.within(store, |store| store.put(key, value, now))
+        self.within(store, |store| store.put(key, value, now))?;
+        self.check_call()
     }
 
     pub fn delete(&mut self, store: usize, key: Vec<u8>) -> Result<(), StateError> {
-        self.within(store, |store| store.delete(key))
+        self.within(store, |store| store.delete(key))?;
+        self.check_call()
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit`,
@@ -99,6 +101,20 @@ impl KeyedState {
         now: Timestamp,
     ) -> Result<Vec<Pair>, StateError> {
         self.within(store, |store| Ok(store.scan(start, end, limit, now)?))
+    }
+
+    /// Refuses the last write of a call if all stores together hold more of it than its limit: the call fails, and none of
+    /// its writes is kept.
+    fn check_call(&self) -> Result<(), StateError> {
+        let bytes: usize = self.stores.iter().map(Store::call_bytes).sum();
+        let limit = self.stores.first().map_or(u64::MAX, |store| store.settings().call_bytes_max);
+        if bytes as u64 > limit {
+            let message = format!(
+                "a call writes {bytes} bytes to its stores, its limit is {limit} (limits.state_bytes_per_call)"
+            );
+            return Err(StateError::Limit(message));
+        }
+        Ok(())
     }
 
     fn within<T>(

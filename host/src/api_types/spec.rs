@@ -240,8 +240,8 @@ struct Limits {
     #[serde(default)]
     #[schema(default = "4MiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     output_bytes_per_record: String,
-    /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
-    /// host's memory.
+    /// Bytes (keys and values, and 64 for each entry) that one call may write to all its stores together: 1KiB to 256MiB.
+    /// They wait in the host's memory.
     #[serde(default)]
     #[schema(default = "16MiB", pattern = r"^[0-9]+(\.[0-9]+)? *[a-zA-Z]*$")]
     state_bytes_per_call: String,

@@ -219,8 +219,8 @@ pub struct Limits {
     /// Bytes that one input record may become: 1KiB to 64MiB. Keys, values and headers count, and 32 bytes for each record
     /// and each header.
     pub output_bytes_per_record: Bytes,
-    /// Bytes (keys and values, and 64 for each entry) that one call may write to a store: 1KiB to 256MiB. They wait in the
-    /// host's memory.
+    /// Bytes (keys and values, and 64 for each entry) that one call may write to all its stores together: 1KiB to 256MiB.
+    /// They wait in the host's memory.
     pub state_bytes_per_call: Bytes,
     /// Log lines a second of all instances on a host, the rest is counted and dropped: 0 to 10000. A host has a limit
     /// for all transforms of a team, too.

@@ -25,12 +25,15 @@ use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
 use hot::HotEntries;
-use sweep::{FullRound, is_old};
+use sweep::{FullRound, TRANSACTION_BYTES_MAX, is_old};
 
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
 /// Most keys and values of one scan, in bytes; more by the last entry.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
+/// Longest key, in bytes. A local store on disk writes a key's length as 16 bits, and puts one byte before each.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
+
 /// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -38,7 +41,7 @@ pub struct StoreSettings {
     pub ttl: Option<Duration>,
     /// Largest sum of the keys and values of one partition.
     pub bytes_max: u64,
-    /// Largest sum of the keys and values that one call may write.
+    /// Largest sum of the keys and values that one call may write, to all stores together.
     pub call_bytes_max: u64,
     /// Largest key and value that its changelog topic takes.
     pub record_bytes_max: usize,
@@ -135,6 +138,10 @@ impl Store {
 
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, now: Timestamp) -> Result<(), StateError> {
         let name = &self.settings.name;
+        if key.len() > KEY_BYTES_MAX {
+            let message = format!("store {name}: a key of {} bytes is longer than keys may be ({KEY_BYTES_MAX})", key.len());
+            return Err(StateError::Limit(message));
+        }
         let bytes = key.len() + value.len();
         let limit = self.settings.record_bytes_max;
         if bytes > limit {
@@ -178,7 +185,7 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses a write of `bytes` with which the call would hold more than its limit.
+    /// Refuses a write of `bytes` with which this store's part of the call would hold more than the limit of all.
     fn check_call(&self, bytes: usize) -> Result<(), StateError> {
         let name = &self.settings.name;
         let call = (self.call.bytes + ENTRY_BYTES + bytes) as u64;
@@ -191,19 +198,38 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes that the current call has written.
+    pub fn call_bytes(&self) -> usize {
+        self.call.bytes
+    }
+
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most, and [`SCAN_BYTES_MAX`].
+    /// Expired ones that it passes are deleted, as far as the transaction takes deletions.
     pub fn scan(&mut self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
         let limit = limit.min(SCAN_ENTRIES_MAX);
         let mut found = Vec::new();
         if limit == 0 || end.is_some_and(|end| end <= start) {
             return Ok(found);
         }
+        // No key is as long as a bound that is cut here, so the whole bound tells which entries are within.
+        let from = &start[..start.len().min(KEY_BYTES_MAX)];
+        let to = end.filter(|end| end.len() <= KEY_BYTES_MAX);
         let ttl = self.settings.ttl;
         let mut expired = Vec::new();
+        let mut expired_bytes = self.transaction.bytes;
         let mut bytes = 0;
         let mut take = |key: &[u8], entry: &Entry| {
+            if key < start {
+                return true;
+            }
+            if end.is_some_and(|end| key >= end) {
+                return false;
+            }
             if is_old(ttl, entry, now) {
-                expired.push((key.to_vec(), entry.value.len()));
+                if expired_bytes < TRANSACTION_BYTES_MAX {
+                    expired_bytes += key.len() + ENTRY_BYTES;
+                    expired.push((key.to_vec(), entry.value.len()));
+                }
             } else {
                 bytes += key.len() + entry.value.len();
                 found.push((key.to_vec(), entry.value.clone()));
@@ -212,9 +238,9 @@ impl Store {
         };
         self.call.changes.put_in_order();
         self.transaction.changes.put_in_order();
-        let written = merged(self.call.changes.range(start, end), self.transaction.changes.range(start, end));
+        let written = merged(self.call.changes.range(from, to), self.transaction.changes.range(from, to));
         let local = &mut self.local;
-        scan_over(written, |on_entry| local.scan(start, end, on_entry), &mut take)?;
+        scan_over(written, |on_entry| local.scan(from, to, on_entry), &mut take)?;
         self.expire_all(expired);
         Ok(found)
     }
@@ -310,8 +336,11 @@ impl Store {
         self.call.changes.get(key).or_else(|| self.transaction.changes.get(key))
     }
 
-    /// The entry of a key below the transaction.
+    /// The entry of a key below the transaction. No entry has a key that is too long for one.
     fn look_below(&mut self, key: &[u8]) -> Result<Option<Entry>, LocalError> {
+        if key.len() > KEY_BYTES_MAX {
+            return Ok(None);
+        }
         if let Some(entry) = self.hot.as_ref().and_then(|hot| hot.get(key)) {
             return Ok(entry);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::KeyedState;
 use super::super::local::Memory;
 use super::*;
 
@@ -155,6 +156,20 @@ fn a_call_writes_so_much_and_no_more() {
     assert!(refused.contains("limits.state_bytes_per_call"), "{refused}");
     store.end_call(true);
     put(&mut store, "c").expect("another call");
+}
+
+#[test]
+fn a_call_writes_so_much_to_all_its_stores_together() {
+    let settings = StoreSettings { call_bytes_max: 100 + 2 * ENTRY_BYTES as u64, ..settings() };
+    let store = || Store::new(settings.clone(), Box::new(Memory::default())).expect("opens");
+    let mut state = KeyedState::new(vec![store(), store(), store()]);
+    let put = |state: &mut KeyedState, store| state.put(store, b"a".to_vec(), vec![0; 40], Timestamp(0));
+    put(&mut state, 0).expect("room");
+    put(&mut state, 1).expect("room");
+    let refused = put(&mut state, 2).expect_err("too much").to_string();
+    assert!(refused.contains("limits.state_bytes_per_call"), "{refused}");
+    state.end_call(false);
+    put(&mut state, 2).expect("another call");
 }
 
 /// An entry without a value, and a delete, take memory until they are committed.

@@ -12,6 +12,7 @@ use crate::model::format::{Format, Unreadable};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, OpenError};
+use crate::state::KEY_BYTES_MAX;
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
 /// Size of one read of a changelog: a few thousand entries, applied to the local store in one batch.
@@ -89,7 +90,7 @@ impl StoreRestore {
     pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
         let &Changelog { log, topic, partition, .. } = changelog;
         let page = log.read(topic, partition, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
-        page.records.iter().try_for_each(|record| check_version(topic, partition, record))?;
+        page.records.iter().try_for_each(|record| check(topic, partition, record))?;
         self.records += page.records.len() as u64;
         self.mark.position = page.next_offset;
         if self.left() == 0 {
@@ -124,6 +125,18 @@ fn not_usable(
         Ok(Some(mark)) if is_old(mark) => Some("too old"),
         Ok(Some(_)) => None,
     }
+}
+
+/// Refuses an entry that no store has.
+fn check(topic: &TopicName, partition: i32, record: &LogRecord) -> Result<(), OpenError> {
+    check_version(topic, partition, record)?;
+    let key_bytes = record.key.as_ref().map_or(0, Vec::len);
+    if key_bytes > KEY_BYTES_MAX {
+        let at = record.offset;
+        let message = format!("{topic}/{partition} at offset {at}: a key of {key_bytes} bytes, keys have {KEY_BYTES_MAX} at most");
+        return Err(OpenError::Unavailable(message));
+    }
+    Ok(())
 }
 
 /// Refuses an entry of a version that this host does not read. One without the header is of version 1.

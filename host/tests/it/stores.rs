@@ -8,8 +8,9 @@ use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::codes::Code;
 use sandbar::model::names::{Digest, TopicName, TransformId};
 use sandbar::model::spec::Spec;
+use sandbar::model::units::Timestamp;
 use sandbar::ports::{Log, LogRecord, NewTopic, OpenError, Positions, Restore, StateOpener};
-use sandbar::state::KeyedState;
+use sandbar::state::{KEY_BYTES_MAX, KeyedState, StateError};
 use sandbar::stores::{StoreLimits, Stores, TransformStores};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
@@ -185,4 +186,52 @@ fn stores_without_room_for_hot_entries_work() {
         assert_eq!(state.get(0, b"new", now), Ok(Some(b"1".to_vec())));
     }
     assert!(fixture.metrics.render().contains("sandbar_state_hot_bytes 0\n"));
+}
+
+/// Stores on disk and in memory have the same longest key, and a longer one is nowhere.
+#[test]
+fn a_key_that_is_too_long_is_refused_and_not_found() {
+    let fixture = Fixture::new(StoreLimits::default());
+    for (team, kind) in [("a", "disk"), ("b", "memory")] {
+        let mut state = open(&fixture.transform(team, kind, 0), 0).expect("opens");
+        let key = |bytes: usize| vec![b'k'; bytes];
+        let put = |state: &mut KeyedState, bytes| state.put(0, key(bytes), b"v".to_vec(), Timestamp(1));
+        put(&mut state, KEY_BYTES_MAX).expect("as long as keys may be");
+        state.end_call(true);
+        for bytes in [KEY_BYTES_MAX + 1, 70_000, 1 << 20] {
+            let refused = put(&mut state, bytes).expect_err("too long");
+            assert!(matches!(&refused, StateError::Limit(why) if why.contains("65534")), "{kind}: {refused}");
+            assert_eq!(state.get(0, &key(bytes), Timestamp(1)), Ok(None));
+            state.delete(0, key(bytes)).expect("there is none");
+            state.end_call(true);
+        }
+        state.committed(|_| Some(1), Timestamp(1)).expect("written");
+        let mut scan = |start: &[u8], end: Option<&[u8]>| {
+            let found = state.scan(0, start, end, 10, Timestamp(1)).expect("scanned");
+            found.into_iter().map(|(key, _)| key.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(scan(&key(KEY_BYTES_MAX), None), [KEY_BYTES_MAX]);
+        // As a guest goes on after the last key of a page.
+        assert_eq!(scan(&[&key(KEY_BYTES_MAX)[..], &[0]].concat(), None), [0usize; 0], "{kind}");
+        assert_eq!(scan(b"a", Some(&key(70_000))), [KEY_BYTES_MAX], "{kind}");
+        assert_eq!(scan(b"a", Some(&key(10))), [0usize; 0], "{kind}");
+        assert!(state.fault().is_none());
+    }
+}
+
+#[test]
+fn a_changelog_with_a_key_that_no_store_has_is_named() {
+    let fixture = Fixture::new(StoreLimits::default());
+    let stores = fixture.transform("a", "disk", 1);
+    let record = LogRecord {
+        offset: 0,
+        timestamp: 5,
+        key: Some(vec![b'k'; KEY_BYTES_MAX + 1]),
+        value: Some(b"v".to_vec()),
+        headers: Vec::new(),
+    };
+    fixture.log.append(&"_sandbar.dev.state.a.count.s".parse().expect("valid"), Some(0), vec![record]).expect("appended");
+    let refused = open(&stores, 0).err().expect("it is refused").to_string();
+    assert!(refused.contains("count.s/0 at offset 1: a key of 65535 bytes"), "{refused}");
+    open(&stores, 1).expect("another partition opens");
 }
