@@ -240,12 +240,16 @@ impl Session for KafkaSession {
         self.consumer.damaged()
     }
 
-    fn begin(&mut self) -> Result<(), SessionError> {
+    fn prepare(&mut self) -> Result<(), SessionError> {
         let now = Instant::now();
         self.oversize.forget(now);
         let refused = self.producer.as_mut().map(Producer::take_refused_sizes);
         refused.into_iter().flatten().for_each(|(topic, size)| self.oversize.note(topic, size, now));
-        self.renew_producer()?;
+        self.renew_producer()
+    }
+
+    fn begin(&mut self) -> Result<(), SessionError> {
+        self.prepare()?;
         self.is_open = true;
         self.group = self.consumer.group_metadata();
         self.producer()?.begin()

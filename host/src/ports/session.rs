@@ -245,6 +245,11 @@ pub trait Session {
         &[]
     }
 
+    /// Does all that [`Session::begin`] would wait for a broker for, so that a caller who holds a processor does not wait.
+    fn prepare(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
     /// Opens a transaction. Captures the group's generation, once: a commit after a rebalance is refused.
     fn begin(&mut self) -> Result<(), SessionError>;
 

@@ -150,12 +150,13 @@ impl PartitionStates {
         self.open().map(|(_, state)| state.pending_bytes()).sum()
     }
 
-    /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns.
-    pub fn sweep(&mut self, now: Timestamp) -> Result<(), LocalError> {
+    /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns, but for
+    /// those in `outrun`, which a newer revision has committed: to that one an entry may be alive.
+    pub fn sweep(&mut self, now: Timestamp, outrun: &BTreeSet<i32>) -> Result<(), LocalError> {
         let began = Instant::now();
         let is_over = || began.elapsed() >= SWEEP_TIME_MAX;
         let mut budget = SweepBudget { entries: SWEEP_ENTRIES_MAX, bytes: SWEEP_BYTES_MAX, is_over: &is_over };
-        let mut partitions: Vec<i32> = self.slots.keys().copied().collect();
+        let mut partitions: Vec<i32> = self.slots.keys().copied().filter(|it| !outrun.contains(it)).collect();
         let first = partitions.partition_point(|&partition| partition < self.sweep_from);
         partitions.rotate_left(first);
         for partition in partitions {

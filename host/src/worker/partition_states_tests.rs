@@ -119,7 +119,7 @@ fn partitions_are_swept_in_turn_within_a_budget() {
     let mut states = opened(Ready { entries: 1000, room: 0 }, PARTITIONS);
     let mut transactions = 0;
     while entries(&states) > 0 {
-        states.sweep(Timestamp(TTL_MS)).expect("memory does not fail");
+        states.sweep(Timestamp(TTL_MS), &BTreeSet::new()).expect("memory does not fail");
         let pending = states.pending_bytes();
         assert!(pending <= SWEEP_BYTES_MAX + (64 << 10), "{pending} bytes of deletions");
         for state in states.slots.values_mut() {
@@ -133,6 +133,15 @@ fn partitions_are_swept_in_turn_within_a_budget() {
     }
     assert!(transactions > 1);
     assert_eq!(states.take_expired(), 300_000);
+}
+
+/// A newer revision may have a longer `ttl`, or none.
+#[test]
+fn a_partition_that_a_newer_revision_has_committed_is_not_swept() {
+    let mut states = opened(Ready { entries: 10, room: 0 }, 2);
+    states.sweep(Timestamp(TTL_MS), &BTreeSet::from([1])).expect("memory does not fail");
+    let changed: Vec<i32> = states.open().filter(|(_, state)| state.changes().count() > 0).map(|(it, _)| it).collect();
+    assert_eq!(changed, [0]);
 }
 
 #[test]

@@ -183,8 +183,9 @@ impl TaskManager {
                 return Ok(());
             };
             if !self.transaction.is_open() {
-                // It may wait for a broker, so it comes before there is a processor.
+                // Both may wait for a broker, so they come before there is a processor.
                 self.check_inputs()?;
+                self.session.prepare()?;
             }
             if processor.is_none() {
                 processor = self.cpu.take(self.processor_wait(now.mono));

@@ -98,7 +98,8 @@ impl TaskManager {
         }
         let observer = self.revision().observer.clone();
         let timer = observer.metrics.commit_time.start_timer();
-        self.states.sweep(now.wall).map_err(|fault| {
+        let outrun = self.tasks.values().filter(|task| task.is_outrun()).map(|task| task.id().partition).collect();
+        self.states.sweep(now.wall, &outrun).map_err(|fault| {
             let message = format!("the local state failed: {fault}");
             SessionError::Withheld { code: Code::StateUnavailable, message }
         })?;
@@ -227,6 +228,8 @@ impl TaskManager {
         }
         self.transaction.clear_deadline();
         self.forget_work();
+        // A task that was paused in this transaction goes on.
+        self.rest.stir();
         let faulty = self.states.roll_back();
         self.wait_for_states(&faulty);
         self.tasks.values_mut().for_each(Task::rewind);
