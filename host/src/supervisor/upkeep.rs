@@ -42,6 +42,7 @@ impl Actor {
     pub async fn inspect(&mut self, desired: Option<&Deployment>) {
         let target = self.report.borrow().target;
         if self.workers.has_ended() {
+            self.stop_workers().await;
             self.start_failed(target, PrepareError::new(Code::Internal, "a worker ended unexpectedly"));
             return;
         }
@@ -238,7 +239,9 @@ impl Actor {
         match self.prepare(&deployment).await {
             Ok((prepared, _)) if self.workers.can_swap(&prepared) => self.swap(prepared),
             Ok(_) => {}
-            Err(error) => self.start_failed(deployment.revision, error),
+            Err(error) if deployment.revision == desired.revision => self.start_failed(deployment.revision, error),
+            // The desired revision is not the one that failed, and is not to be started again.
+            Err(error) => self.workers.strand(error),
         }
     }
 }

@@ -291,6 +291,24 @@ async fn a_thread_that_the_system_refuses_is_an_error_and_is_asked_for_again() {
     bench.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_panicked_is_started_again() {
+    static PANICS: AtomicUsize = AtomicUsize::new(2);
+    let bench = Bench::start(
+        |thread, run| {
+            let left = PANICS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if left.is_ok() { thread.spawn(|| panic!("as asked")) } else { thread.spawn(run) }
+        },
+        None,
+    )
+    .await;
+    bench.wait_for("it has failed", |status| has_failed(status, Code::Internal));
+    bench.wait_for("it runs", runs);
+    bench.append("in", "a", &json!("1"));
+    bench.outputs(1);
+    bench.stop().await;
+}
+
 /// The header `tag` of the newest output.
 fn newest_tag(bench: &Bench) -> Option<String> {
     let out = "out".parse().expect("valid");
