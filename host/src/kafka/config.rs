@@ -159,7 +159,7 @@ fn consumer(group: &str, co_partitioned: bool, session_timeout: Duration) -> Own
         // it fetches from one past it.
         ("enable.partition.eof", "false".into()),
         ("queued.min.messages", "20000".into()),
-        ("queued.max.messages.kbytes", "16384".into()),
+        ("queued.max.messages.kbytes", "8192".into()),
         // An answer of the broker: four partitions fill it, and it is the memory of however many there are.
         ("fetch.max.bytes", "4194304".into()),
         ("fetch.queue.backoff.ms", "5".into()),
