@@ -100,7 +100,7 @@ export async function transform(browser, base) {
 
 /** A deployment by dropping files: a refused module, a bad spec, the trial, the new revision; then the way back. */
 export async function deploy(browser, base, { module, spec }) {
-  const opened = await open(browser, base, { path: `#/deploy/${SLIM}`, expected: [400, 422] });
+  const opened = await open(browser, base, { path: `#/deploy/${SLIM}`, expected: [400, 409, 422] });
   const { page } = opened;
   const drop = page.locator("input[type=file]");
   await shows(page.getByRole("heading"), `Deploy ${SLIM}`);
@@ -155,7 +155,18 @@ export async function deploy(browser, base, { module, spec }) {
   await dialog.getByRole("button", { name: "Roll back", exact: true }).click();
   await shows(page.locator(".headline"), /runs revision 3 on 1 host/);
   await shows(page.getByRole("row"), "rollback to 1");
-  await checkEnd(opened, "revisions");
+
+  // Somebody else's change, which came since this page loaded the spec, is not lost.
+  await page.goto(`${base}/#/deploy/${SLIM}`);
+  const text = page.getByRole("textbox", { name: "Spec" });
+  await until("the deployed spec is there", async () => (await text.inputValue()).includes('"mode": "fail"'));
+  const others = await page.request.post(`${base}/v1/teams/orders/transforms/slim/rollback`, { data: { revision: 2 } });
+  assert.ok(others.ok(), await others.text());
+  await page.getByRole("button", { name: "Deploy", exact: true }).click();
+  await shows(page.getByRole("alert"), "E008");
+  const now = await (await page.request.get(`${base}/v1/teams/orders/transforms/slim`)).json();
+  assert.equal(now.revision, 4);
+  await checkEnd(opened, "a change that came between");
 }
 
 /** The spec as it is written: the host's problems at their lines, one request at a time, and the fields that fit at the caret. */

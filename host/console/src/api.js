@@ -62,6 +62,11 @@ export async function change(method, path, body, headers = {}) {
   return answer.status === 204 ? null : answer.json();
 }
 
+/** The header of a change that is refused if the transform has another revision by now. */
+export function unlessChanged(revision) {
+  return { "if-match": `"${revision}"` };
+}
+
 /** The path of a transform. */
 export function path(id, rest = "") {
   const [team, name] = id.split("/");

@@ -1,7 +1,7 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
 import { useMemo, useState } from "preact/hooks";
-import { change, get, path, send } from "../api.js";
+import { change, get, path, send, unlessChanged } from "../api.js";
 import { bytes, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
@@ -67,7 +67,9 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
     return body;
   };
   const mayAsk = hasName && !reason(team.trim(), "deploy");
-  const given = useMemo(() => (mayAsk ? { id, form } : null), [mayAsk, id, spec, module, signature]);
+  // A deployment that came since the spec was loaded is not lost unseen.
+  const headers = known ? unlessChanged(known.revision) : {};
+  const given = useMemo(() => (mayAsk ? { id, form, headers } : null), [mayAsk, id, spec, module, signature]);
   const live = useLiveCheck(given);
   const act = (word, run) => async () => {
     setBusy(word);
@@ -79,9 +81,9 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
     }
     setBusy("");
   };
-  const check = act("check", async () => setVerdict({ view: await (await send("PUT", path(id, "?dry_run=true"), { body: form() })).json() }));
+  const check = act("check", async () => setVerdict({ view: await (await send("PUT", path(id, "?dry_run=true"), { body: form(), headers })).json() }));
   const deploy = act("deploy", async () => {
-    const view = await change("PUT", path(id), form());
+    const view = await change("PUT", path(id), form(), headers);
     setVerdict({ view });
     go(transformLink(id));
   });

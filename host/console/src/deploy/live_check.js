@@ -11,7 +11,7 @@ const PAUSE_MS = 400;
 const RETRY_MS = 3000;
 
 /**
- * The last answer about `given` (`{id, form}`; null where nothing can be asked): `state` is "off", "asking", "accepted",
+ * The last answer about `given` (`{id, form, headers}`; null where nothing can be asked): `state` is "off", "asking", "accepted",
  * "refused" or "unknown", and `problem` that of the last refusal.
  */
 export function useLiveCheck(given) {
@@ -65,7 +65,7 @@ class Checker {
     this.#asked = given;
     let answer;
     try {
-      const view = await (await send("PUT", path(given.id, "?dry_run=true"), { body: given.form(), signal: this.#end.signal })).json();
+      const view = await (await send("PUT", path(given.id, "?dry_run=true"), { body: given.form(), headers: given.headers, signal: this.#end.signal })).json();
       answer = { state: "accepted", problem: null, view };
     } catch (problem) {
       const isUnknown = [0, 429, 503].includes(problem.status);

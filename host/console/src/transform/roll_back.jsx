@@ -1,6 +1,6 @@
 // The question before a rollback.
 
-import { change, path } from "../api.js";
+import { change, path, unlessChanged } from "../api.js";
 import { quoted } from "../format.js";
 import { Confirm } from "../ui.jsx";
 
@@ -9,7 +9,7 @@ export function RollBack({ id, from, to, close }) {
   const command = `sandbar rollback ${quoted(id)}${to ? ` --to ${to}` : ""}`;
   const body = to ? { revision: to } : {};
   return (
-    <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body)}>
+    <Confirm title={`Roll back ${id}?`} verb="Roll back" command={command} close={close} run={() => change("POST", path(id, "/rollback"), body, unlessChanged(from))}>
       <p>
         Revision {from + 1} gets the spec and the module of revision {to ?? "before"}
         {to ? "" : ` ${from}`}. It is checked like any deployment, and the workers take it over between two transactions.
