@@ -109,9 +109,8 @@ impl KeyedState {
         let bytes: usize = self.stores.iter().map(Store::call_bytes).sum();
         let limit = self.stores.first().map_or(u64::MAX, |store| store.settings().call_bytes_max);
         if bytes as u64 > limit {
-            let message = format!(
-                "a call writes {bytes} bytes to its stores, its limit is {limit} (limits.state_bytes_per_call)"
-            );
+            let message =
+                format!("a call writes {bytes} bytes to its stores, its limit is {limit} (limits.state_bytes_per_call)");
             return Err(StateError::Limit(message));
         }
         Ok(())

@@ -133,7 +133,8 @@ fn check(topic: &TopicName, partition: i32, record: &LogRecord) -> Result<(), Op
     let key_bytes = record.key.as_ref().map_or(0, Vec::len);
     if key_bytes > KEY_BYTES_MAX {
         let at = record.offset;
-        let message = format!("{topic}/{partition} at offset {at}: a key of {key_bytes} bytes, keys have {KEY_BYTES_MAX} at most");
+        let message =
+            format!("{topic}/{partition} at offset {at}: a key of {key_bytes} bytes, keys have {KEY_BYTES_MAX} at most");
         return Err(OpenError::Unavailable(message));
     }
     Ok(())
