@@ -31,6 +31,9 @@ pub enum StateError {
     /// The local store is to blame: no record is. See [`KeyedState::fault`].
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// The call's time was over while entries were passed that have expired.
+    #[error("the time of the call was over during a scan")]
+    OutOfTime,
     /// There is no such store now: outside of a call there is none at all.
     #[error("entries of a store can be read and written in process and tick only")]
     Closed,
@@ -91,16 +94,16 @@ impl KeyedState {
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit`,
-    /// [`SCAN_ENTRIES_MAX`] and [`SCAN_BYTES_MAX`] at most.
+    /// [`SCAN_ENTRIES_MAX`] and [`SCAN_BYTES_MAX`] at most. See [`Store::scan`] for `goes_on`.
     pub fn scan(
         &mut self,
         store: usize,
-        start: &[u8],
-        end: Option<&[u8]>,
+        (start, end): (&[u8], Option<&[u8]>),
         limit: usize,
         now: Timestamp,
+        goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Pair>, StateError> {
-        self.within(store, |store| Ok(store.scan(start, end, limit, now)?))
+        self.within(store, |store| store.scan(start, end, limit, now, goes_on))
     }
 
     /// Refuses the last write of a call if all stores together hold more of it than its limit: the call fails, and none of

@@ -4,6 +4,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::transformer::sandbar::transform::{log, state, tables, types};
 use super::context::{Context, HANDLES_MAX, StoreHandle, TableHandle};
+use crate::cpu::thread_time;
 use crate::model::log_entry::Level;
 use crate::model::text;
 use crate::state::StateError;
@@ -70,7 +71,16 @@ impl state::HostStore for Context {
         end: Option<Vec<u8>>,
         limit: u32,
     ) -> wasmtime::Result<Vec<state::Entry>> {
-        let found = self.state.scan(store.rep() as usize, &start, end.as_deref(), limit as usize, self.now);
+        let Self { state, deadline, out_of_time, now, .. } = self;
+        let mut began = thread_time();
+        let mut goes_on = || {
+            deadline.extend(thread_time() - began);
+            *out_of_time = deadline.check();
+            began = thread_time();
+            out_of_time.is_none()
+        };
+        let keys = (&start[..], end.as_deref());
+        let found = state.scan(store.rep() as usize, keys, limit as usize, *now, &mut goes_on);
         let entries = self.granted(found)?;
         Ok(entries.into_iter().map(|(key, value)| state::Entry { key, value }).collect())
     }

@@ -33,6 +33,7 @@ pub(super) fn guest_error(context: &Context, error: &wasmtime::Error) -> GuestEr
     // A Rust guest that gets no memory aborts: the refusal is the cause, the trap its effect.
     let kind = match trap {
         Some(Trap::Interrupt) => TrapKind::Timeout,
+        _ if context.out_of_time.is_some() => TrapKind::Timeout,
         _ if context.memory.refused => TrapKind::Memory,
         _ if context.state_refused.is_some() => TrapKind::State,
         _ => TrapKind::Trap,

@@ -25,12 +25,14 @@ use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
 use crate::model::units::Timestamp;
 use hot::HotEntries;
-use sweep::{FullRound, TRANSACTION_BYTES_MAX, is_old};
+use sweep::{FullRound, is_old};
 
 /// Most entries of one scan.
 pub const SCAN_ENTRIES_MAX: usize = 4096;
 /// Most keys and values of one scan, in bytes; more by the last entry.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
+/// Expired entries that a scan passes at once. Their keys wait in memory.
+const PASSED_AT_ONCE: usize = 4096;
 /// Longest key, in bytes. A local store on disk writes a key's length as 16 bits, and puts one byte before each.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
 
@@ -80,6 +82,13 @@ pub struct Store {
     full_round: FullRound,
     /// Expired entries that the transaction deletes.
     expired: u64,
+}
+
+/// The entries that a scan has found so far.
+struct Found {
+    pairs: Vec<Pair>,
+    bytes: usize,
+    limit: usize,
 }
 
 /// The entry that was read last, while nothing has been written since: most guests write the entry that they have just read.
@@ -204,20 +213,45 @@ impl Store {
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most, and [`SCAN_BYTES_MAX`].
-    /// Expired ones that it passes are deleted, as far as the transaction takes deletions.
-    pub fn scan(&mut self, start: &[u8], end: Option<&[u8]>, limit: usize, now: Timestamp) -> Result<Vec<Pair>, LocalError> {
-        let limit = limit.min(SCAN_ENTRIES_MAX);
-        let mut found = Vec::new();
-        if limit == 0 || end.is_some_and(|end| end <= start) {
-            return Ok(found);
+    /// Expired ones that it passes are deleted, as far as the transaction takes deletions. There may be millions of them, so
+    /// `goes_on` is asked after each few thousand; false ends the scan with an error.
+    pub fn scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+        now: Timestamp,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Pair>, StateError> {
+        let mut found = Found { pairs: Vec::new(), bytes: 0, limit: limit.min(SCAN_ENTRIES_MAX) };
+        if found.is_full() || end.is_some_and(|end| end <= start) {
+            return Ok(found.pairs);
         }
+        let mut from = start.to_vec();
+        while let Some(next) = self.scan_part(&from, end, now, &mut found)? {
+            if !goes_on() {
+                return Err(StateError::OutOfTime);
+            }
+            from = next;
+        }
+        Ok(found.pairs)
+    }
+
+    /// Goes on with a scan until it is complete, or has passed [`PASSED_AT_ONCE`] expired entries: then it returns the key of
+    /// the next one.
+    fn scan_part(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        now: Timestamp,
+        found: &mut Found,
+    ) -> Result<Option<Vec<u8>>, LocalError> {
         // No key is as long as a bound that is cut here, so the whole bound tells which entries are within.
         let from = &start[..start.len().min(KEY_BYTES_MAX)];
         let to = end.filter(|end| end.len() <= KEY_BYTES_MAX);
         let ttl = self.settings.ttl;
         let mut expired = Vec::new();
-        let mut expired_bytes = self.transaction.bytes;
-        let mut bytes = 0;
+        let mut next = None;
         let mut take = |key: &[u8], entry: &Entry| {
             if key < start {
                 return true;
@@ -225,16 +259,16 @@ impl Store {
             if end.is_some_and(|end| key >= end) {
                 return false;
             }
-            if is_old(ttl, entry, now) {
-                if expired_bytes < TRANSACTION_BYTES_MAX {
-                    expired_bytes += key.len() + ENTRY_BYTES;
-                    expired.push((key.to_vec(), entry.value.len()));
-                }
-            } else {
-                bytes += key.len() + entry.value.len();
-                found.push((key.to_vec(), entry.value.clone()));
+            if !is_old(ttl, entry, now) {
+                found.push(key, entry);
+                return !found.is_full();
             }
-            found.len() < limit && bytes < SCAN_BYTES_MAX
+            if expired.len() == PASSED_AT_ONCE {
+                next = Some(key.to_vec());
+                return false;
+            }
+            expired.push((key.to_vec(), entry.value.len()));
+            true
         };
         self.call.changes.put_in_order();
         self.transaction.changes.put_in_order();
@@ -242,7 +276,7 @@ impl Store {
         let local = &mut self.local;
         scan_over(written, |on_entry| local.scan(from, to, on_entry), &mut take)?;
         self.expire_all(expired);
-        Ok(found)
+        Ok(next)
     }
 
     /// Returns true if the current call wrote.
@@ -354,6 +388,17 @@ impl Store {
 
 fn size(key: &[u8], entry: &Entry) -> usize {
     key.len() + entry.value.len()
+}
+
+impl Found {
+    fn push(&mut self, key: &[u8], entry: &Entry) {
+        self.bytes += size(key, entry);
+        self.pairs.push((key.to_vec(), entry.value.clone()));
+    }
+
+    fn is_full(&self) -> bool {
+        self.pairs.len() >= self.limit || self.bytes >= SCAN_BYTES_MAX
+    }
 }
 
 impl LastRead {

@@ -71,7 +71,7 @@ fn compare(store: &mut Store, plain: &Plain, seed: u64) {
             .map(|(key, value)| (key.clone(), value.clone()))
             .take(limit)
             .collect();
-        let found = store.scan(start.as_bytes(), end.map(str::as_bytes), limit, now).expect("reads");
+        let found = store.scan(start.as_bytes(), end.map(str::as_bytes), limit, now, &mut || true).expect("reads");
         assert_eq!(found, expected, "{start}..{end:?}, seed {seed}");
     }
 }
@@ -206,7 +206,7 @@ fn entries_are_gone_after_their_time_and_then_their_bytes() {
     store.committed(None, Timestamp(5000)).expect("writes");
     let look = |store: &mut Store, at| {
         let now = Timestamp(at);
-        (store.get(&[0], now).expect("reads").is_some(), store.scan(&[], None, 9, now).expect("reads").len())
+        (store.get(&[0], now).expect("reads").is_some(), store.scan(&[], None, 9, now, &mut || true).expect("reads").len())
     };
     assert_eq!(look(&mut store, 9999), (true, 2));
     assert_eq!(look(&mut store, 10_000), (false, 1));
@@ -242,6 +242,6 @@ fn a_scan_ends_where_it_has_much() {
     for key in 0..5 {
         store.put(vec![key], vec![0; 600 << 10], Timestamp(0)).expect("room");
     }
-    let found = store.scan(b"", None, 9, Timestamp(0)).expect("reads");
+    let found = store.scan(b"", None, 9, Timestamp(0), &mut || true).expect("reads");
     assert_eq!(found.len(), 2);
 }

@@ -207,7 +207,7 @@ fn a_key_that_is_too_long_is_refused_and_not_found() {
         }
         state.committed(|_| Some(1), Timestamp(1)).expect("written");
         let mut scan = |start: &[u8], end: Option<&[u8]>| {
-            let found = state.scan(0, start, end, 10, Timestamp(1)).expect("scanned");
+            let found = state.scan(0, (start, end), 10, Timestamp(1), &mut || true).expect("scanned");
             found.into_iter().map(|(key, _)| key.len()).collect::<Vec<_>>()
         };
         assert_eq!(scan(&key(KEY_BYTES_MAX), None), [KEY_BYTES_MAX]);

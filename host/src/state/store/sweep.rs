@@ -20,7 +20,7 @@ const LOOKS_PER_CHANGE: usize = 4;
 const LOOKS_AT_ONCE: usize = 256;
 /// Bytes of a store's changes above which a transaction takes no more expiries: reads of expired entries are without
 /// limit, and the worker commits before long.
-pub(super) const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 /// A full store may exceed its limit by this part of it, until each of its entries was looked at.
 const SLACK_DIVISOR: i64 = 8;
 

@@ -77,7 +77,7 @@ fn check_gone(look: impl FnOnce(&mut Store, Timestamp)) {
 #[test]
 fn an_expired_entry_does_not_come_back() {
     check_gone(|store, now| assert_eq!(store.get(b"old", now), Ok(None)));
-    check_gone(|store, now| assert_eq!(store.scan(b"", None, 9, now), Ok(Vec::new())));
+    check_gone(|store, now| assert_eq!(store.scan(b"", None, 9, now, &mut || true), Ok(Vec::new())));
     check_gone(|store, now| store.sweep(now, &mut budget(9)).expect("memory does not fail"));
 }
 
@@ -280,8 +280,34 @@ fn a_write_over_an_expired_entry_of_a_full_store_counts_once() {
         store.end_call(true);
         store.sweep(Timestamp(TTL_MS), &mut budget(ENTRIES)).expect("memory does not fail");
         store.committed(None, Timestamp(TTL_MS)).expect("memory does not fail");
-        let left = store.scan(b"", None, ENTRIES, Timestamp(0)).expect("memory does not fail");
+        let left = store.scan(b"", None, ENTRIES, Timestamp(0), &mut || true).expect("memory does not fail");
         let bytes: usize = left.iter().map(|(key, value)| key.len() + value.len()).sum();
         assert_eq!((store.mark().entries, store.mark().bytes), (left.len() as u64, bytes as u64), "{key}");
     }
+}
+
+/// Millions of entries may expire while nothing comes: a scan passes them a few thousand at a time, and asks in between.
+#[test]
+fn a_scan_passes_expired_entries_in_parts() {
+    const EXPIRED: usize = 10_000;
+    let mut changelog = Changelog::new();
+    let mut store = restored(&changelog, 1 << 30);
+    for number in 0..EXPIRED {
+        put(&mut store, &format!("a{number:05}"), 1, HOUR_MS).expect("room");
+    }
+    store.end_call(true);
+    commit(&mut store, &mut changelog, HOUR_MS);
+    let late = HOUR_MS + TTL_MS;
+    put(&mut store, "b", 1, late).expect("room");
+    let mut scan = |parts_max: usize| {
+        let mut parts = 0;
+        let found = store.scan(b"", None, 9, Timestamp(late), &mut || {
+            parts += 1;
+            parts < parts_max
+        });
+        found.map(|found| (found.len(), parts))
+    };
+    assert_eq!(scan(1), Err(StateError::OutOfTime));
+    assert_eq!(scan(9), Ok((1, 1)), "what it passed before is deleted");
+    assert_eq!(scan(9), Ok((1, 0)));
 }

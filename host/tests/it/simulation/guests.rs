@@ -251,7 +251,7 @@ fn write(state: &mut KeyedState, key: Option<&[u8]>, kind: Kind, at: (TopicParti
         Filter => state.delete(0, last).expect("memory does not fail"),
         _ => state.put(0, last, at.1.to_string().into_bytes(), now).expect("there is room"),
     }
-    let found = state.scan(0, b"count", Some(b"couot"), 10, now).expect("memory does not fail");
+    let found = state.scan(0, (b"count", Some(b"couot")), 10, now, &mut || true).expect("memory does not fail");
     assert!(!found.is_empty(), "what a call wrote is there to be read");
 }
 
