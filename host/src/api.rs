@@ -42,6 +42,7 @@ mod routes;
 mod runtime;
 mod server;
 mod shared;
+mod sign_in;
 mod state;
 mod teams;
 mod tokens;

@@ -40,7 +40,7 @@ mod writer;
 
 pub use crate::model::revision::Outcome;
 pub use attempt::{AttemptError, until_won};
-pub use change::{Change, ChangeResult, Growth, Precondition, Request};
+pub use change::{Assumption, Change, ChangeResult, Growth, Precondition, Request};
 pub use collection::{MODULE_RETENTION, collect_for_ever};
 pub use control_topic::{compacted, control_topics, ensure_topic, writer_id};
 pub use deployments::Deployments;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::token_record::{TokenIndex, TokenRecord, TokenRecords, tombstone};
-use crate::audit::{AuditEntry, AuditLog};
+use crate::audit::{Actor, AuditEntry, AuditLog};
 use crate::catalog::{AttemptError, CatalogError, MaterializedTopic, compacted, ensure_topic, until_won};
-use crate::model::access::Scope;
+use crate::model::access::{PrincipalKind, Scope};
 use crate::model::names::{ClusterName, TokenId, TopicName};
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError, LogRecord, NewTopic, PartitionWrite};
@@ -25,6 +25,9 @@ pub enum TokensError {
     Contended(String),
     #[error("there is no token {0}")]
     Missing(TokenId),
+    /// The token that asked for another one admits nobody any more.
+    #[error("the token {0}, which asks for another one, was revoked or has expired")]
+    AuthorEnded(String),
     #[error("{scope} has {count} tokens that have not expired (tokens_per_team_max); revoke one that nobody uses")]
     TooMany { scope: Scope, count: usize },
 }
@@ -46,7 +49,7 @@ pub fn control_topic(cluster: &ClusterName) -> NewTopic {
 
 /// One change of the topic.
 enum TokenChange<'a> {
-    Create { token: &'a TokenRecord, of_scope_max: usize },
+    Create { token: &'a TokenRecord, of_scope_max: usize, author: &'a Actor },
     Revoke(&'a TokenId),
 }
 
@@ -72,7 +75,7 @@ impl Tokens {
 
     /// Makes a token. Blocks until this host knows it.
     pub fn create(&self, token: &TokenRecord, of_scope_max: usize, entry: &AuditEntry) -> Result<(), TokensError> {
-        self.change(&TokenChange::Create { token, of_scope_max }, entry)
+        self.change(&TokenChange::Create { token, of_scope_max, author: &entry.actor }, entry)
     }
 
     /// Revokes a token. Blocks until this host has forgotten it; others follow within a second.
@@ -126,7 +129,8 @@ impl TokenChange<'_> {
     fn decide(&self, all: &TokenIndex, now: Timestamp) -> Result<Vec<LogRecord>, TokensError> {
         match self {
             Self::Create { token, .. } if all.by_id.contains_key(&token.id) => Ok(Vec::new()),
-            Self::Create { token, of_scope_max } => {
+            Self::Create { token, of_scope_max, author } => {
+                check_author(all, author, now)?;
                 let mut records = make_room(all, &token.scope, *of_scope_max, now)?;
                 records.push(token.encode(now));
                 Ok(records)
@@ -134,6 +138,18 @@ impl TokenChange<'_> {
             Self::Revoke(id) if all.by_id.contains_key(*id) || all.unread.contains(*id) => Ok(vec![tombstone(id, now)]),
             Self::Revoke(id) => Err(TokensError::Missing((*id).clone())),
         }
+    }
+}
+
+/// Refuses an author whose own token has ended since it sent the request: it leaves no other token behind.
+fn check_author(all: &TokenIndex, author: &Actor, now: Timestamp) -> Result<(), TokensError> {
+    if author.kind != PrincipalKind::Token {
+        return Ok(());
+    }
+    let own = author.id.parse::<TokenId>().ok().and_then(|id| all.by_id.get(&id));
+    match own {
+        Some(own) if !own.is_expired(now) => Ok(()),
+        _ => Err(TokensError::AuthorEnded(author.id.clone())),
     }
 }
 
@@ -150,4 +166,59 @@ fn make_room(all: &TokenIndex, scope: &Scope, max: usize, now: Timestamp) -> Res
         return Err(TokensError::TooMany { scope: scope.clone(), count });
     }
     Ok(expired.iter().map(|other| tombstone(&other.id, now)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secret::TokenSecret;
+    use super::*;
+    use crate::catalog::Fold;
+    use crate::model::access::Role;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn token(id: &str, expires_at: i64) -> TokenRecord {
+        TokenRecord {
+            id: id.parse().expect("an id"),
+            name: "ci".parse().expect("a name"),
+            scope: Scope::Team("stock".parse().expect("a team")),
+            roles: [Role::Admin].into(),
+            hash: TokenSecret::generate().expect("randomness").hash(),
+            created_at: Timestamp(1),
+            created_by: "anna".to_owned(),
+            expires_at: Timestamp(expires_at),
+        }
+    }
+
+    fn index(tokens: &[TokenRecord]) -> Arc<TokenIndex> {
+        let mut records = TokenRecords::default();
+        tokens.iter().for_each(|token| records.apply(&token.encode(NOW)).expect("its own form"));
+        records.snapshot()
+    }
+
+    #[test]
+    fn a_token_that_has_ended_makes_no_other() {
+        let all = index(&[token("valid", 2_000), token("expired", 1_000)]);
+        let made = token("made", 2_000);
+        for (kind, id, is_made) in [
+            (PrincipalKind::Token, "valid", true),
+            (PrincipalKind::Token, "expired", false),
+            (PrincipalKind::Token, "revoked", false),
+            (PrincipalKind::Token, "", false),
+            // They are not tokens of the topic, and their ids may be any text.
+            (PrincipalKind::AdminToken, "revoked", true),
+            (PrincipalKind::Oidc, "https://issuer#anna", true),
+            (PrincipalKind::Anyone, "", true),
+        ] {
+            let author = Actor { kind, id: id.to_owned(), ..Actor::anyone() };
+            let create = TokenChange::Create { token: &made, of_scope_max: 10, author: &author };
+            match create.decide(&all, NOW) {
+                Ok(records) => assert!(is_made && records.len() == 1, "{kind:?} {id}"),
+                Err(error) => assert!(!is_made && matches!(error, TokensError::AuthorEnded(_)), "{kind:?} {id}: {error}"),
+            }
+            // It was made before its author ended, by an attempt whose end was not known.
+            let with_made = index(std::slice::from_ref(&made));
+            assert_eq!(create.decide(&with_made, NOW).expect("made already"), Vec::new(), "{kind:?} {id}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! It stands between the routes and everything that they do: no body was read, and nothing was looked up. So a refusal is
 //! the same for a transform that is there and for one that is not. A handler asks the [`Caller`] for the rest: lists show
-//! what it may see.
+//! what it may see. The sign-in is looked at again when the work of the request begins, and while its answer is a stream.
 
 mod needs;
 
@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use crate::access::ClientCertificate;
+use crate::access::{ClientCertificate, SignInError};
 use crate::audit::{Action, Actor, AuditEntry, RefusedRequest};
 use crate::model::access::{Principal, Role, Scope};
 use crate::model::codes::Code;
@@ -29,6 +29,7 @@ use crate::model::units::{Rfc3339, Timestamp};
 use super::problem::Refusal;
 use super::request_id::RequestId;
 use super::shared::Shared;
+use super::sign_in::SignIn;
 
 pub use self::needs::{Need, need};
 
@@ -58,21 +59,38 @@ pub async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         Ok(checked) => checked,
         Err(refused) => return refused.answer(&shared).await,
     };
-    let principal = caller.principal.clone();
+    let sign_in = SignIn {
+        access: shared.state.access.clone(),
+        principal: caller.principal.clone(),
+        certificate: parts.extensions.get::<ClientCertificate>().cloned(),
+    };
     let request = refused_request(&caller, team, &parts);
-    let certificate = parts.extensions.get::<ClientCertificate>().cloned();
     parts.extensions.insert(caller);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    // Some handlers check rights as well: by the content of the request, or by what the transform reads.
-    let code = response.extensions().get::<Refusal>().map(Refusal::code);
-    if let Some(code) = code.filter(|code| matches!(code, Code::Forbidden | Code::Redacted)) {
-        record(&shared, RefusedRequest { code, ..request }).await;
+    let handler = next.run(Request::from_parts(parts, body));
+    if need == Need::Nobody {
+        return handler.await;
     }
-    if need == Need::Nobody || !is_stream(&response) {
-        response
-    } else {
-        while_valid(response, shared, (principal, certificate))
+    let response = recorded(&shared, sign_in.clone().handle(handler).await, request).await;
+    if is_stream(&response) { while_valid(response, sign_in) } else { response }
+}
+
+/// Records the refusal of a handler that has checked rights as well: by the content of the request, by what the transform
+/// reads, or because the sign-in has ended.
+async fn recorded(shared: &Arc<Shared>, mut response: Response, request: RefusedRequest) -> Response {
+    let Some(code) = response.extensions().get::<Refusal>().map(Refusal::code) else { return response };
+    if code == Code::NotSignedIn {
+        shared.state.access_metrics.sign_in_failed(SignInError::Unknown.reason());
+        name_scheme(&mut response);
     }
+    if matches!(code, Code::Forbidden | Code::Redacted | Code::NotSignedIn) {
+        record(shared, RefusedRequest { code, ..request }).await;
+    }
+    response
+}
+
+/// Tells the sender how callers sign in.
+fn name_scheme(response: &mut Response) {
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sandbar\""));
 }
 
 /// The request as the audit topic names it if it is refused later.
@@ -161,14 +179,10 @@ fn is_stream(response: &Response) -> bool {
 }
 
 /// Ends the stream soon after the caller's token was revoked or has expired, or its certificate has other roles.
-fn while_valid(
-    response: Response,
-    shared: Arc<Shared>,
-    (principal, certificate): (Arc<Principal>, Option<ClientCertificate>),
-) -> Response {
+fn while_valid(response: Response, sign_in: SignIn) -> Response {
     let (parts, body) = response.into_parts();
     let no_longer_valid = async move {
-        while shared.state.access.is_valid(&principal, certificate.as_ref(), Timestamp::now()) {
+        while sign_in.is_valid() {
             tokio::time::sleep(STREAM_CHECK).await;
         }
     };
@@ -203,7 +217,7 @@ impl Refused {
         let retry_after = retry_after.or((refusal.code() == Code::OidcKeys).then_some(KEYS_WAIT));
         let mut response = refusal.into_response();
         if is_unknown {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sandbar\""));
+            name_scheme(&mut response);
         }
         if let Some(wait) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));

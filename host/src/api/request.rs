@@ -132,6 +132,7 @@ impl IfMatch {
             committed: Progress::default(),
             growth: None,
             signature: None,
+            assumes: None,
         }
     }
 }

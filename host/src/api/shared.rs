@@ -30,6 +30,7 @@ use super::permits::Permits;
 use super::problem::{self, Refusal};
 use super::redirects::Redirects;
 use super::runtime::Runtime;
+use super::sign_in;
 
 /// Reports one answered request: method, route (`unmatched` for none), status, seconds.
 pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
@@ -172,8 +173,16 @@ impl Shared {
     }
 }
 
-/// Runs blocking work on a thread for it. A panic there is answered like one in a handler.
+/// Runs blocking work on a thread for it, unless the caller's sign-in has ended while the request waited for its body or its
+/// permit. A panic there is answered like one in a handler.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    let sign_in = sign_in::current();
+    let work = move || {
+        if let Some(sign_in) = sign_in {
+            sign_in.check()?;
+        }
+        work()
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(problem::panicked(&error.to_string())),

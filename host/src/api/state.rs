@@ -13,17 +13,17 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
-use crate::catalog::Change;
+use crate::catalog::{Assumption, CatalogError, Change, ChangeResult, Request};
 use crate::deployment::changelog_topic;
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::murmur2::partition_for;
 use crate::model::names::TransformId;
-use crate::model::revision::{Desired, count_on};
+use crate::model::revision::{Deployment, Desired, count_on};
 use crate::model::text::OneLine;
 
 use super::access::Caller;
-use super::deployments::{accepted, change, find_understood};
+use super::deployments::{accepted, find_understood};
 use super::problem::Refusal;
 use super::redaction::Sight;
 use super::request::{Entry, Id, IfMatch, Params};
@@ -137,29 +137,54 @@ fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
     params(Id, IfMatch),
     responses((status = 202, description = "Accepted", body = ChangeView),
         (status = 404, description = "No such transform (E023), or it has no stores (E053)"),
-        (status = 409, description = "It is not paused (E033), or at another revision (E008)")))]
+        (status = 409, description = "It is not paused (E033), at another revision, or another request changed it meanwhile (E008)")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
-    let deployment = find_understood(&shared, &id).await?;
+    let permit = shared.changes.take_for(&id.team).await?;
+    let state = shared.state.clone();
+    let change = blocking(move || {
+        let _held = permit;
+        reset_stores(&state, &id, precondition.of(Change::ResetState))
+    })
+    .await?;
+    Ok(accepted(&change))
+}
+
+/// Creates the changelog topics that the stores go on with, then makes the change. Whoever changes the transform between the
+/// two makes the catalog refuse the reset: it would lead to other topics, or empty the stores of running workers.
+fn reset_stores(state: &ApiState, id: &TransformId, request: Request) -> Result<ChangeResult, Refusal> {
+    if let Some(earlier) = state.catalog.earlier_result(id, &request)? {
+        return Ok(earlier);
+    }
+    let deployment = newest(state, id)?;
     if deployment.spec.state.is_empty() {
         return Err(Refusal::new(Code::NoStore, format!("{id} has no stores")));
     }
     if deployment.desired != Desired::Paused {
-        let refusal = Refusal::new(Code::NotRunning, format!("{id} is not paused"));
-        return Err(refusal.with_hint(format!("pause it first: sandbar pause {id}")));
+        return Err(not_paused(id));
     }
-    let permit = shared.changes.take_for(&id.team).await?;
-    let state = shared.state.clone();
+    let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
     let log = state.log_of(&id.team);
-    blocking(move || {
-        let _held = permit;
-        let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
-        let partitions = log.partitions(&spec.inputs[0])?;
-        let names = spec.changelogs(&state.cluster, count_on(deployment.asked.resets));
-        for name in names {
-            log.create_topic(&changelog_topic(name, partitions))?;
-        }
-        Ok(())
+    let partitions = log.partitions(&spec.inputs[0])?;
+    let resets = deployment.asked.resets;
+    for name in spec.changelogs(&state.cluster, count_on(resets)) {
+        log.create_topic(&changelog_topic(name, partitions))?;
+    }
+    let assumes = Some(Assumption::Stores { revision: deployment.revision, resets });
+    state.catalog.change(id, Request { assumes, ..request }).map_err(|error| match error {
+        CatalogError::NotPaused(id) => not_paused(&id),
+        error => error.into(),
     })
-    .await?;
-    Ok(accepted(&change(&shared, id, precondition, Change::ResetState).await?))
+}
+
+/// Returns the transform with all changes before now: another host may have been asked to pause it.
+fn newest(state: &ApiState, id: &TransformId) -> Result<Deployment, Refusal> {
+    state.catalog.see_changes()?;
+    let deployment = state.catalog.deployment(id).ok_or_else(|| CatalogError::NoTransform(id.clone()))?;
+    CatalogError::unless_understood(&deployment)?;
+    Ok(deployment)
+}
+
+fn not_paused(id: &TransformId) -> Refusal {
+    let refusal = Refusal::from(CatalogError::NotPaused(id.clone()));
+    refusal.with_hint(format!("pause it first: sandbar pause {id}"))
 }

@@ -202,6 +202,7 @@ impl From<TokensError> for Refusal {
             TokensError::Contended(_) => Code::Contended,
             TokensError::Missing(_) => Code::NoToken,
             TokensError::TooMany { .. } => Code::TokenRequest,
+            TokensError::AuthorEnded(_) => Code::NotSignedIn,
         };
         Self::new(code, error.to_string())
     }

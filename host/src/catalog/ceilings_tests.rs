@@ -29,6 +29,7 @@ impl Cluster {
         let growth = Growth { limits: self.limits, partitions, module_bytes: 10, hot_bytes_max: 0 };
         let request = Request {
             signature: None,
+            assumes: None,
             expected: Precondition::Any,
             change,
             key: None,

@@ -55,7 +55,7 @@ pub enum Change {
     Resume,
     /// Every host stops its workers, and starts others.
     Restart,
-    /// Begin with empty stores.
+    /// Begin with empty stores. Only a paused transform can.
     ResetState,
     Delete,
 }
@@ -77,6 +77,18 @@ pub struct Request {
     pub growth: Option<Growth>,
     /// The signature of the module that a deployment or a rollback brings, as its host has verified it.
     pub signature: Option<ModuleSignature>,
+    /// The part of the catalog that its host has prepared the change for; None if it has prepared nothing.
+    pub assumes: Option<Assumption>,
+}
+
+/// A part of the catalog that a change was prepared for. Another change may come before the turn of this one: then the
+/// preparation is of no use, and the change is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assumption {
+    /// The content and the resets of a transform, for which the changelog topics after the next reset were created.
+    Stores { revision: u64, resets: u64 },
+    /// The revision that a rollback goes back to, which was checked like a deployment.
+    Target(u64),
 }
 
 /// The measures of a deployment that its spec does not have, and the limits of its team at the time of the request.

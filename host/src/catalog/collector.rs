@@ -77,6 +77,7 @@ mod tests {
                 committed: Default::default(),
                 growth: None,
                 signature: None,
+                assumes: None,
             };
             for record in decide(&state, &id, &request, &|_| Some(1)).expect("accepted").records {
                 state.take(&record).expect("readable");

@@ -15,7 +15,7 @@ use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
 use super::ceilings;
-use super::change::{Change, ChangeResult, Precondition, Request};
+use super::change::{Assumption, Change, ChangeResult, Precondition, Request};
 use super::cycle;
 use super::deployments::Deployments;
 use super::encoding::encode_deployment;
@@ -67,6 +67,7 @@ pub fn decide(
         Change::Put { spec, module } => put(id, latest, (**spec).clone(), *module, request),
         Change::Rollback { to } => {
             let target = rollback_target(all, id, *to)?;
+            check_assumption(id, request, Assumption::Target(target.revision))?;
             if module_bytes(&target.module).is_none() {
                 return Err(CatalogError::ModuleGone { revision: target.revision, module: target.module });
             }
@@ -79,7 +80,7 @@ pub fn decide(
             ask(&resumed, |asked| Generations { resumes: count_on(asked.resumes), ..asked })
         }
         Change::Restart => ask(live()?, |asked| Generations { restarts: count_on(asked.restarts), ..asked }),
-        Change::ResetState => ask(live()?, |asked| Generations { resets: count_on(asked.resets), ..asked }),
+        Change::ResetState => reset(live()?, request)?,
         Change::Delete => desire(live()?, Desired::Deleted, request.now),
     };
     if result.outcome == Outcome::Unchanged && request.key.is_none() {
@@ -148,6 +149,14 @@ fn check(expected: Precondition, live: Option<&Deployment>) -> Result<(), Catalo
     if fits { Ok(()) } else { Err(CatalogError::Conflict { expected, found }) }
 }
 
+/// Refuses a request that its host has prepared for another state of the transform.
+fn check_assumption(id: &TransformId, request: &Request, now: Assumption) -> Result<(), CatalogError> {
+    match request.assumes {
+        Some(assumed) if assumed != now => Err(CatalogError::Overtaken(id.clone())),
+        _ => Ok(()),
+    }
+}
+
 fn put(id: &TransformId, latest: Option<&Deployment>, spec: RawSpec, module: Digest, request: &Request) -> ChangeResult {
     let spec = complete(spec, id, module);
     let live = latest.filter(|latest| latest.desired != Desired::Deleted);
@@ -196,6 +205,16 @@ fn desire(latest: &Deployment, desired: Desired, now: Timestamp) -> ChangeResult
         return ChangeResult { deployment: latest.clone(), outcome: Outcome::Unchanged };
     }
     ChangeResult { deployment: Deployment { desired, changed_at: now, ..latest.clone() }, outcome: Outcome::Updated }
+}
+
+/// Empties the stores of a paused transform. Its workers go on with the changelog topics that were created for this reset.
+fn reset(live: &Deployment, request: &Request) -> Result<ChangeResult, CatalogError> {
+    if live.desired != Desired::Paused {
+        return Err(CatalogError::NotPaused(live.id.clone()));
+    }
+    let stores = Assumption::Stores { revision: live.revision, resets: live.asked.resets };
+    check_assumption(&live.id, request, stores)?;
+    Ok(ask(live, |asked| Generations { resets: count_on(asked.resets), ..asked }))
 }
 
 /// Asks the workers for something: they see another generation.

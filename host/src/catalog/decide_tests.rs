@@ -23,6 +23,7 @@ fn request(change: Change) -> Request {
         committed: Progress::default(),
         growth: None,
         signature: None,
+        assumes: None,
     }
 }
 
@@ -203,6 +204,65 @@ fn impossible_changes_are_refused_by_name() {
 }
 
 #[test]
+fn only_a_paused_transform_is_reset_and_with_the_topics_that_it_has() {
+    let mut state = Deployments::default();
+    let reset = |assumes| Request { assumes, ..request(Change::ResetState) };
+    let stores = |revision, resets| Some(Assumption::Stores { revision, resets });
+    assert!(matches!(after(&mut state, &reset(None)), Err(CatalogError::NoTransform(_))));
+    after(&mut state, &request(put_of("a"))).expect("accepted");
+    for assumes in [None, stores(1, 0)] {
+        assert!(matches!(after(&mut state, &reset(assumes)), Err(CatalogError::NotPaused(_))), "{assumes:?}");
+    }
+    after(&mut state, &request(Change::Pause)).expect("accepted");
+    for (assumes, resets) in [
+        (stores(1, 1), None),
+        (stores(2, 0), None),
+        (stores(1, 0), Some(1)),
+        // The topics of this reset are in use by now.
+        (stores(1, 0), None),
+        (stores(1, 1), Some(2)),
+        (None, Some(3)),
+    ] {
+        match after(&mut state, &reset(assumes)) {
+            Ok(result) => assert_eq!(Some(result.deployment.asked.resets), resets, "{assumes:?}"),
+            Err(error) => assert!(matches!(error, CatalogError::Overtaken(_)) && resets.is_none(), "{assumes:?}: {error}"),
+        }
+    }
+    // Another content may have other stores.
+    after(&mut state, &request(put_of("b"))).expect("accepted");
+    assert!(matches!(after(&mut state, &reset(stores(1, 3))), Err(CatalogError::Overtaken(_))));
+    assert_eq!(state[&id()].asked.resets, 3);
+}
+
+#[test]
+fn a_rollback_goes_to_the_revision_that_was_checked() {
+    let mut state = Deployments::default();
+    for input in ["a", "b"] {
+        after(&mut state, &request(put_of(input))).expect("accepted");
+    }
+    let back = |to, target| Request { assumes: Some(Assumption::Target(target)), ..request(Change::Rollback { to }) };
+    after(&mut state, &request(put_of("bad"))).expect("accepted");
+    let refused = after(&mut state, &back(None, 1));
+    assert!(matches!(refused, Err(CatalogError::Overtaken(_))), "the one before is 2 now: {refused:?}");
+    assert_eq!(state[&id()].revision, 3, "nothing was written");
+    // Revision 1 stays revision 1.
+    let result = after(&mut state, &back(Some(1), 1)).expect("accepted").deployment;
+    assert_eq!((result.revision, result.spec.inputs), (4, vec!["a".to_owned()]));
+    let result = after(&mut state, &back(None, 3)).expect("accepted").deployment;
+    assert_eq!((result.revision, result.spec.inputs), (5, vec!["bad".to_owned()]));
+}
+
+#[test]
+fn an_assumption_is_no_part_of_the_request_that_a_key_stands_for() {
+    for change in [Change::ResetState, Change::Rollback { to: None }] {
+        let sent = request(change);
+        for assumes in [Assumption::Target(1), Assumption::Stores { revision: 1, resets: 0 }] {
+            assert_eq!(Request { assumes: Some(assumes), ..sent.clone() }.digest(), sent.digest());
+        }
+    }
+}
+
+#[test]
 fn expectations_are_checked() {
     let mut state = Deployments::default();
     after(&mut state, &request(put_of("a"))).expect("accepted");
@@ -235,8 +295,9 @@ fn check_forged(state: &Deployments, key: &str, forged: &serde_json::Value) {
     let record = encoding::record(key.to_owned(), value, Timestamp(i64::MIN));
     let taken = state.take(&record);
     let resume = || Change::Resume;
-    let changes = [Change::Pause, resume(), put_of("new"), Change::Restart, Change::ResetState, put_of("newer"), resume()];
-    for change in changes.into_iter().chain([Change::Delete, put_of("again"), put_of("and again")]) {
+    let running = [resume(), put_of("new"), Change::Restart, put_of("newer"), resume()];
+    let changes = [Change::Pause, Change::ResetState].into_iter().chain(running);
+    for change in changes.chain([Change::Delete, put_of("again"), put_of("and again")]) {
         let before = state[&id()].clone();
         let text = format!("{change:?} after {key} = {forged} ({taken:?})");
         let request = request(change.clone());

@@ -16,6 +16,11 @@ pub enum CatalogError {
     /// The transform is not where the caller thought.
     #[error("the request expects {expected}, the transform is {}", found_text(*.found))]
     Conflict { expected: Precondition, found: Option<u64> },
+    /// Another change came before this one, which was prepared for the transform as it was.
+    #[error("another request changed {0} while this one was checked")]
+    Overtaken(TransformId),
+    #[error("{0} is not paused")]
+    NotPaused(TransformId),
     /// There is nothing to pause, resume or delete.
     #[error("there is no transform {0}")]
     NoTransform(TransformId),
@@ -72,7 +77,8 @@ impl CatalogError {
         match self {
             Self::Log(LogError::NoTopic(_)) | Self::Topic { .. } => Code::ControlTopic,
             Self::Log(error) => error.code(),
-            Self::Conflict { .. } => Code::Conflict,
+            Self::Conflict { .. } | Self::Overtaken(_) => Code::Conflict,
+            Self::NotPaused(_) => Code::NotRunning,
             Self::NoTransform(_) => Code::NoTransform,
             Self::NoRevision { .. } => Code::NoRevision,
             Self::ModuleGone { .. } => Code::RevisionModule,
@@ -100,6 +106,8 @@ mod tests {
             (CatalogError::Log(LogError::Unavailable(String::new())), Code::LogUnavailable),
             (CatalogError::Log(LogError::NoTopic(String::new())), Code::ControlTopic),
             (CatalogError::Conflict { expected: Precondition::Absent, found: Some(3) }, Code::Conflict),
+            (CatalogError::Overtaken("t/n".parse().expect("valid")), Code::Conflict),
+            (CatalogError::NotPaused("t/n".parse().expect("valid")), Code::NotRunning),
             (CatalogError::Unseen, Code::ControlWrite),
         ] {
             assert_eq!(error.code(), code, "{error}");

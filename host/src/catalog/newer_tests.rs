@@ -119,6 +119,7 @@ fn request(change: Change) -> Request {
         committed: Progress::default(),
         growth: None,
         signature: None,
+        assumes: None,
     }
 }
 

@@ -27,6 +27,7 @@ fn deployed(deployments: &[(&str, &str, u32, Value)]) -> Deployments {
             committed: Progress::default(),
             growth: Some(growth),
             signature: None,
+            assumes: None,
         };
         let id = name.parse().expect("valid");
         for record in decide(&state, &id, &request, &|_| Some(1)).expect("accepted").records {

@@ -35,6 +35,7 @@ struct Shared {
 struct Registry {
     suspects: Suspects,
     queue: StartQueue,
+    /// The counts that monitors hold, and some that none holds any more.
     counts: BTreeMap<TransformId, Arc<CallCounts>>,
 }
 
@@ -84,7 +85,7 @@ impl Crashes {
         let mut registry = self.shared.registry.lock();
         let Registry { suspects, queue, .. } = &mut *registry;
         let Some(suspect) = suspects.get_mut(id) else {
-            queue.start_other(id);
+            queue.start_other(id, Instant::now());
             return Permit::Granted;
         };
         let count = suspect.count();
@@ -112,7 +113,7 @@ impl Crashes {
 
     /// An attempt to start a transform is over, well or not.
     pub fn settle(&self, id: &TransformId) {
-        self.shared.registry.lock().queue.settle(id);
+        self.shared.registry.lock().queue.settle(id, Instant::now());
     }
 
     /// A transform could not be started, or is not to run now.
@@ -131,11 +132,18 @@ impl Crashes {
         registry.suspects.contains(id)
     }
 
-    /// The counts of a transform's calls. They live as long as the host.
+    /// Returns the counts of a transform's calls: the same ones to all who ask while anybody has them.
     pub(super) fn counts(&self, id: &TransformId) -> Arc<CallCounts> {
         let mut registry = self.shared.registry.lock();
-        let is_suspect = registry.suspects.contains(id);
-        registry.counts.entry(id.clone()).or_insert_with(|| Arc::new(CallCounts::new(is_suspect))).clone()
+        let Registry { suspects, counts, .. } = &mut *registry;
+        if let Some(known) = counts.get(id) {
+            return known.clone();
+        }
+        // Deleted transforms would pile up.
+        counts.retain(|_, counts| Arc::strong_count(counts) > 1);
+        let new = Arc::new(CallCounts::new(suspects.contains(id)));
+        counts.insert(id.clone(), new.clone());
+        new
     }
 
     /// Notes that a transaction with work on these partitions was committed. Returns true if the transform is still a suspect.
@@ -184,5 +192,24 @@ fn report(suspects: &Suspects) {
                 transform = %id, count, "was in a call when this host ended abnormally: it is started after the others, alone"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_transforms_that_are_gone_are_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let crashes = Crashes::open(folder.path(), Timestamp(0));
+        let id = |name: &str| name.parse::<TransformId>().expect("valid");
+        let held = crashes.counts(&id("t/a"));
+        for number in 0..100 {
+            crashes.counts(&id(&format!("t/preview-{number}"))).begin();
+        }
+        assert!(Arc::ptr_eq(&held, &crashes.counts(&id("t/a"))));
+        assert_eq!(crashes.shared.registry.lock().counts.len(), 2, "the held ones, and the newest");
+        crashes.end_orderly();
     }
 }

@@ -46,7 +46,8 @@ pub struct StartQueue {
     waiting: BTreeMap<TransformId, (u32, Instant)>,
     /// Suspects that have had their turn.
     done: BTreeSet<TransformId>,
-    /// Others whose first start is under way.
+    /// Others whose first start is under way, and those that have had it. Suspects wait for them up to [`OTHERS_MAX`], so
+    /// none are kept after that: deleted ones would pile up.
     starting: BTreeSet<TransformId>,
     settled: BTreeSet<TransformId>,
     turn: Option<Turn>,
@@ -73,16 +74,21 @@ impl StartQueue {
     }
 
     /// A transform that is no suspect is about to be started.
-    pub fn start_other(&mut self, id: &TransformId) {
-        if !self.settled.contains(id) {
+    pub fn start_other(&mut self, id: &TransformId, now: Instant) {
+        if self.may_wait_for_others(now) && !self.settled.contains(id) {
             self.starting.insert(id.clone());
         }
     }
 
     /// An attempt to start it is over, well or not.
-    pub fn settle(&mut self, id: &TransformId) {
+    pub fn settle(&mut self, id: &TransformId, now: Instant) {
         self.starting.remove(id);
-        self.settled.insert(id.clone());
+        if self.may_wait_for_others(now) {
+            self.settled.insert(id.clone());
+        } else {
+            self.starting.clear();
+            self.settled.clear();
+        }
     }
 
     /// Decides whether a suspect with this count may be started now.
@@ -97,7 +103,7 @@ impl StartQueue {
             None => {}
         }
         self.waiting.entry(id.clone()).or_insert((count, now)).0 = count;
-        let others_are_up = self.starting.is_empty() || now >= self.began + OTHERS_MAX;
+        let others_are_up = self.starting.is_empty() || !self.may_wait_for_others(now);
         if self.turn.is_some() || !others_are_up || now < self.began + OTHERS_MIN {
             return false;
         }
@@ -153,6 +159,11 @@ impl StartQueue {
         }
     }
 
+    /// Returns true while suspects wait for others whose first start is under way.
+    fn may_wait_for_others(&self, now: Instant) -> bool {
+        now < self.began + OTHERS_MAX
+    }
+
     fn end_turn(&mut self) {
         self.done.extend(self.turn.take().map(|turn| turn.id));
     }
@@ -191,16 +202,32 @@ mod tests {
     #[test]
     fn suspects_wait_for_the_others() {
         let mut queue = StartQueue::new(at(0));
-        queue.start_other(&id("x"));
+        queue.start_other(&id("x"), at(0));
         for (seconds, expected) in [(0, ""), (2, ""), (29, "")] {
             check(&mut queue, &[("a", 1)], seconds, expected);
         }
-        queue.settle(&id("x"));
-        queue.start_other(&id("x"));
+        queue.settle(&id("x"), at(29));
+        queue.start_other(&id("x"), at(29));
         check(&mut queue, &[("a", 1)], 29, "a");
         let mut queue = StartQueue::new(at(0));
-        queue.start_other(&id("never-ends"));
+        queue.start_other(&id("never-ends"), at(0));
         check(&mut queue, &[("a", 1)], 30, "a");
+    }
+
+    #[test]
+    fn transforms_that_come_and_go_leave_nothing() {
+        let mut queue = StartQueue::new(at(0));
+        queue.start_other(&id("early"), at(0));
+        queue.settle(&id("early"), at(1));
+        queue.start_other(&id("never-ends"), at(1));
+        for number in 0..100 {
+            let preview = id(&format!("preview-{number}"));
+            queue.start_other(&preview, at(30 + number));
+            queue.settle(&preview, at(31 + number));
+            // It is deleted, and no suspect.
+            queue.set_back(&preview, at(31 + number));
+        }
+        assert!(queue.starting.is_empty() && queue.settled.is_empty() && queue.waiting.is_empty(), "{queue:?}");
     }
 
     #[test]

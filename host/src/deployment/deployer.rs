@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{Catalog, CatalogError, Change, ChangeResult, Growth, Request};
+use crate::catalog::{Assumption, Catalog, CatalogError, Change, ChangeResult, Growth, Request};
 use crate::model::codes::Code;
 use crate::model::module::{ModuleError, ModuleInfo};
 use crate::model::names::{ClusterName, Digest, TeamName, TopicName, TransformId};
@@ -116,7 +116,8 @@ impl Deployer<'_> {
         Ok(plan.result(change, request.signature.and_then(|signature| signature.key)))
     }
 
-    /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now.
+    /// Deploys the content of an earlier revision like any other: its topics or its module may be gone by now. No other
+    /// revision is written than the one that was checked: a deployment meanwhile would make it another one by default.
     pub fn rollback(&self, id: &TransformId, to: Option<u64>, request: Request) -> Result<ChangeResult, DeployError> {
         debug_assert_eq!(request.change, Change::Rollback { to });
         if let Some(earlier) = self.catalog.earlier_result(id, &request)? {
@@ -129,6 +130,7 @@ impl Deployer<'_> {
         }
         let candidate = Candidate::parse(id, target.spec.clone(), None)?;
         let candidate = Candidate { earlier_signature: target.signature.clone(), ..candidate };
+        let request = Request { assumes: Some(Assumption::Target(target.revision)), ..request };
         Ok(self.deploy(&candidate, request)?.change)
     }
 
@@ -226,7 +228,8 @@ impl Deployer<'_> {
         self.catalog.see_changes()?;
         let known = self.catalog.known(&spec.id);
         let live = known.as_ref().filter(|known| known.desired != Desired::Deleted);
-        let changelogs = spec.changelogs(self.cluster, live.map_or(0, |live| live.asked.resets));
+        // A transform that was deleted keeps the number of its resets.
+        let changelogs = spec.changelogs(self.cluster, known.as_ref().map_or(0, |known| known.asked.resets));
         let topics = TopicFacts::gather(&*self.log, spec, changelogs)?.with_tables(&*self.log, spec)?;
         let start_ranges = if live.is_none() { self.start_ranges(spec, &topics)? } else { OffsetRanges::new() };
         let group = spec.group(self.cluster);

@@ -54,7 +54,8 @@ pub struct Actor {
     /// True if the last inspection found nothing new, and nothing is due with time alone.
     pub is_quiet: bool,
     pub failures: u32,
-    pub metrics: Arc<TransformMetrics>,
+    /// The transform's metrics, which this actor holds until the transform is deleted or has moved to other hosts.
+    pub metrics: Option<Arc<TransformMetrics>>,
 }
 
 impl Actor {
@@ -65,7 +66,6 @@ impl Actor {
         desired: watch::Receiver<Option<Deployment>>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let metrics = parts.metrics.transform(&id);
         Self {
             id,
             parts,
@@ -82,7 +82,7 @@ impl Actor {
             inspection: None,
             is_quiet: false,
             failures: 0,
-            metrics,
+            metrics: None,
         }
     }
 
@@ -160,30 +160,48 @@ impl Actor {
     }
 
     /// Shows why nothing runs, or that an older revision does than the newest.
-    pub fn show(&self, desired: Option<&Deployment>, permit: Permit) {
+    pub fn show(&mut self, desired: Option<&Deployment>, permit: Permit) {
         if self.state != RunState::Idle {
             self.report.send_if_modified(|report| report.show_unread(desired));
             return;
         }
+        let is_quarantined = matches!(permit, Permit::Quarantined { .. });
+        if is_quarantined {
+            // Whoever sees the status sees the gauge.
+            self.metrics().quarantined(true);
+        }
         self.report.send_modify(|report| report.rest(desired, permit));
         let state = self.report.borrow().state;
-        self.metrics.quarantined(matches!(permit, Permit::Quarantined { .. }));
-        match state {
-            // Deleted: its gauges would stand still for ever.
-            State::Stopped => self.metrics.forget(),
-            _ => self.gauge(),
+        if state == State::Stopped {
+            self.forget_metrics();
+            return;
+        }
+        self.metrics().quarantined(is_quarantined);
+        self.gauge();
+    }
+
+    /// Returns the transform's metrics. It holds them from now on, as the transform is here.
+    pub fn metrics(&mut self) -> Arc<TransformMetrics> {
+        self.metrics.get_or_insert_with(|| self.parts.metrics.transform(&self.id)).clone()
+    }
+
+    /// Gives the metrics back, if the transform was here: it is deleted, or runs elsewhere.
+    pub fn forget_metrics(&mut self) {
+        if self.metrics.take().is_some() {
+            self.parts.metrics.forget(&self.id);
         }
     }
 
-    pub fn gauge(&self) {
+    pub fn gauge(&mut self) {
+        let metrics = self.metrics();
         let report = self.report.borrow();
         let workers = report.workers();
         let largest = workers.iter().map(|worker| worker.memory_bytes).max().unwrap_or(0);
         let total: usize = workers.iter().map(|worker| worker.memory_total_bytes).sum();
         let partitions = workers.iter().flat_map(|worker| &worker.partitions);
-        self.metrics.state(report.status(&self.id).state);
-        self.metrics.guest.memory(largest as u64, total as u64);
-        self.metrics.failed_partitions(failed_by_code(partitions));
+        metrics.state(report.status(&self.id).state);
+        metrics.guest.memory(largest as u64, total as u64);
+        metrics.failed_partitions(failed_by_code(partitions));
     }
 }
 

@@ -46,6 +46,7 @@ impl Actor {
             }
         }
         self.stop_workers().await;
-        self.metrics.forget();
+        // The host ends: its counters stay for the last scrape.
+        self.metrics.iter().for_each(|metrics| metrics.clear_gauges());
     }
 }

@@ -28,7 +28,7 @@ type Ended = watch::error::RecvError;
 impl Actor {
     pub async fn start(&mut self, deployment: &Deployment) -> Result<(), Ended> {
         let revision = deployment.revision;
-        self.metrics.quarantined(false);
+        self.metrics().quarantined(false);
         self.report.send_modify(|report| report.begin(revision));
         // Its turn may be long in coming; meanwhile something else may be desired.
         let compiled = tokio::select! {

@@ -164,6 +164,8 @@ impl Workers {
     pub async fn stop(&mut self, id: &TransformId) {
         self.send(|| Command::Stop);
         let threads = std::mem::take(&mut self.threads);
+        // They hold the transform's metrics.
+        self.stores = None;
         let joined = spawn_blocking(move || threads.into_iter().map(|worker| worker.thread.join()).collect::<Vec<_>>());
         for ended in joined.await.unwrap_or_default() {
             if ended.is_err() {

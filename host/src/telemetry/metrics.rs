@@ -1,8 +1,9 @@
 //! Every metric of the host. This file and those below it are the only ones that decide names, labels and buckets.
 //!
 //! Each part of the host has a struct of its own here, in which a metric is a field and one declaration. Labels are
-//! bounded: `team` and `transform` by the deployments, `topic` and `partition` by their inputs and outputs; nothing that a
-//! record or a client says becomes a label. A test compares docs/metrics.md with these files.
+//! bounded: `team` and `transform` by the deployments and a few that were deleted (`known_transforms`), `topic` and
+//! `partition` by their inputs and outputs; nothing that a record or a client says becomes a label. A test compares
+//! docs/metrics.md with these files.
 
 mod access;
 mod catalog;
@@ -10,6 +11,7 @@ mod cpu;
 mod cpu_costs;
 mod http;
 mod kafka;
+mod known_transforms;
 mod modules;
 mod otlp;
 mod places;
@@ -24,12 +26,12 @@ mod tls;
 mod transform;
 mod transform_log;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
+use self::known_transforms::KnownTransforms;
 use self::process::ProcessMetrics;
 use self::registrar::Registrar;
 use crate::model::names::TransformId;
@@ -62,9 +64,7 @@ pub(super) static HOST_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
 #[derive(Clone)]
 pub struct Metrics {
     registrar: Registrar,
-    /// The metrics of each transform since the host started.
-    transforms: Arc<Mutex<BTreeMap<TransformId, Arc<TransformMetrics>>>>,
-    costs: Arc<CpuCosts>,
+    transforms: Arc<Mutex<KnownTransforms>>,
     pub access: AccessMetrics,
     pub catalog: CatalogMetrics,
     pub cpu: CpuMetrics,
@@ -99,12 +99,12 @@ impl Metrics {
         let revision = option_env!("SANDBAR_REVISION").unwrap_or("unknown");
         let rustc = option_env!("SANDBAR_RUSTC").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, rustc]).set(1);
+        let cpu = CpuMetrics::new(&r);
         Self {
-            transforms: Arc::default(),
-            costs: CpuCosts::new(&r),
+            transforms: Arc::new(Mutex::new(KnownTransforms::new(&r, cpu.clone()))),
             access: AccessMetrics::new(&r),
             catalog: CatalogMetrics::new(&r),
-            cpu: CpuMetrics::new(&r),
+            cpu,
             modules: ModuleMetrics::new(&r),
             otlp: OtlpMetrics::new(&r),
             places: PlaceMetrics::new(&r),
@@ -131,13 +131,13 @@ impl Metrics {
 
     /// Returns the metrics of a transform, the same ones to everybody who asks.
     pub fn transform(&self, id: &TransformId) -> Arc<TransformMetrics> {
-        let mut transforms = self.transforms.lock();
-        if let Some(metrics) = transforms.get(id) {
-            return metrics.clone();
-        }
-        let metrics = Arc::new(TransformMetrics::new(&self.registrar.of_transform(id), id, self.costs.clone()));
-        transforms.insert(id.clone(), metrics.clone());
-        metrics
+        self.transforms.lock().of(id)
+    }
+
+    /// Takes away the gauges of a transform that is not here any more. Its counters stay for the next scrapes, and end once
+    /// nobody holds its metrics and enough others were forgotten after it.
+    pub fn forget(&self, id: &TransformId) {
+        self.transforms.lock().forget(id);
     }
 
     /// Renders all metrics in Prometheus' text format.
@@ -158,6 +158,8 @@ fn gauge_value(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::codes::Code;
     use crate::model::status::State;
@@ -240,7 +242,7 @@ mod tests {
         };
         set();
         assert_eq!(gauges(), [true; 5]);
-        metrics.transform(&id).forget();
+        metrics.forget(&id);
         assert_eq!(gauges(), [false; 5]);
         assert!(metrics.render().contains("sandbar_records_skipped_total"));
         set();

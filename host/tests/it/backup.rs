@@ -88,6 +88,7 @@ impl Bench {
                 committed: Progress::default(),
                 growth: None,
                 signature: None,
+                assumes: None,
             };
             catalog.change(&id(), request).expect("accepted");
         }

@@ -53,6 +53,7 @@ impl Bench {
                 committed: Progress::default(),
                 growth: None,
                 signature: None,
+                assumes: None,
             },
         )
     }

@@ -1,5 +1,6 @@
 //! The supervisor over the embedded log, with a real module.
 
+mod forgotten;
 mod full_disk;
 mod places;
 mod quarantine;
@@ -241,6 +242,7 @@ impl Bench {
             committed: Progress::default(),
             growth: None,
             signature,
+            assumes: None,
         };
         self.catalog.change(id, request).expect("accepted");
     }

@@ -35,6 +35,14 @@ impl CpuMetrics {
         let of_team = |counters: &CounterVec| counters.with_label_values(&[team.as_str()]);
         TeamCpuMetrics { used: of_team(&self.used), waited: of_team(&self.waited) }
     }
+
+    /// Takes away the counters of a team that has no transform here any more.
+    pub(super) fn forget(&self, team: &TeamName) {
+        for counters in [&self.used, &self.waited] {
+            // An error says that the counter is not there.
+            let _ = counters.remove_label_values(&[team.as_str()]);
+        }
+    }
 }
 
 impl TeamCpuMetrics {

@@ -73,6 +73,14 @@ impl CpuCosts {
         meter
     }
 
+    /// Ends the rows of a transform. The time of a thread that still works for it is the host's from now on.
+    pub(super) fn forget(&self, transform: &TransformId) {
+        self.count();
+        let mut spent = self.spent.lock();
+        self.meters.lock().retain(|(of, _)| of != transform);
+        spent.by_revision.remove(transform);
+    }
+
     /// Counts all that was spent until now.
     fn count(&self) {
         let mut spent = self.spent.lock();
@@ -188,6 +196,23 @@ mod tests {
         }
         assert_eq!(rows_of(&spent)[0], ("t/a/1".to_owned(), 20));
         assert_eq!(rows_of(&spent).len(), REVISIONS_MAX + 1);
+    }
+
+    #[test]
+    fn the_rows_of_a_forgotten_transform_end_and_its_time_is_not_the_hosts() {
+        let [gone, other] = ["t/gone", "t/other"].map(|name| name.parse::<TransformId>().expect("valid"));
+        let costs = CpuCosts::default();
+        for (transform, seconds) in [(&gone, 3), (&other, 2)] {
+            costs.spent.lock().add(transform, 1, Duration::from_secs(seconds));
+        }
+        // A client that is closed late has it still.
+        let late = costs.meter(&gone, 1);
+        costs.forget(&gone);
+        costs.count();
+        assert_eq!((costs.meters.lock().len(), late.revision()), (0, 1));
+        let mut spent = costs.spent.lock();
+        spent.settle(Duration::from_secs(10));
+        assert_eq!(rows_of(&spent), [("t/other/1".to_owned(), 2), ("-/-/-".to_owned(), 5)]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Registers metrics, each by its name, its help text and its labels.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
 use prometheus::{
@@ -11,11 +13,13 @@ use prometheus::{
 
 use crate::model::names::TransformId;
 
-/// Registers metrics that have the same constant labels. Cloning shares the registry.
+/// Registers metrics that have the same constant labels. Cloning shares the registry and its metrics.
 #[derive(Clone, Default)]
 pub(super) struct Registrar {
     registry: Registry,
     labels: HashMap<String, String>,
+    /// The metrics that were made here, which are taken away together.
+    made: Arc<Mutex<Vec<Box<dyn Collector>>>>,
 }
 
 impl Registrar {
@@ -23,7 +27,15 @@ impl Registrar {
     pub fn of_transform(&self, id: &TransformId) -> Self {
         let labels = [("team", id.team.as_str()), ("transform", id.name.as_str())];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { registry: self.registry.clone(), labels: HashMap::from(labels) }
+        Self { registry: self.registry.clone(), labels: HashMap::from(labels), made: Arc::default() }
+    }
+
+    /// Takes away all metrics that were made here.
+    pub fn unregister(&self) {
+        let made = std::mem::take(&mut *self.made.lock());
+        for collector in made {
+            self.registry.unregister(collector).expect("it was registered when it was made");
+        }
     }
 
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
@@ -89,6 +101,7 @@ impl Registrar {
     fn registered<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let collector = made.expect("names and labels are valid constants");
         self.register(collector.clone());
+        self.made.lock().push(Box::new(collector.clone()));
         collector
     }
 

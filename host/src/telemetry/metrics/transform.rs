@@ -213,12 +213,12 @@ impl TransformMetrics {
         }
     }
 
-    /// Takes away a deleted transform's gauges, which would stand still for ever.
-    pub fn forget(&self) {
+    /// Takes away the gauges of a transform that is not here any more, which would stand still. Its counters stay.
+    pub fn clear_gauges(&self) {
         self.worker_state.reset();
         self.failed_partitions(BTreeMap::new());
         self.quarantined.reset();
-        self.guest.forget();
+        self.guest.clear_gauges();
     }
 }
 

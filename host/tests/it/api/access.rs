@@ -9,6 +9,8 @@ use sandbar::access::{AdminTokens, TokenSecret};
 use sandbar::api::{ApiState, ServerLimits};
 use sandbar::model::names::Digest;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::host::{Answer, GOOD, Host, access, serve, shop_log};
 
@@ -385,6 +387,68 @@ async fn a_token_ends_on_all_hosts() {
     std::fs::write(guarded._folder.path().join("admin"), next.expose()).expect("written");
     until(&guarded, next.expose(), 200).await;
     guarded.ask(&guarded.admin, "GET", "/v1/whoami").await.refused(401, "E075");
+}
+
+/// Sends a request whose body comes when the token has been revoked. Returns the answer.
+async fn revoked_meanwhile(guarded: &Guarded, route: &str, media: &str, body: &[u8]) -> String {
+    /// The host asks for the body when it has let the caller in.
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let (token, id) = guarded.token(&guarded.admin, "*", &["admin"]).await;
+    let head = format!(
+        "{route} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {media}\r\n\
+        Content-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let address = guarded.base.strip_prefix("http://").expect("a URL");
+    let mut stream = TcpStream::connect(address).await.expect("the host listens");
+    stream.write_all(head.as_bytes()).await.expect("it is taken");
+    let mut go_on = vec![0; GO_ON.len()];
+    stream.read_exact(&mut go_on).await.expect("the host goes on");
+    assert_eq!(go_on, GO_ON, "{route}");
+    guarded.ask(&guarded.admin, "DELETE", &format!("/v1/tokens/{id}")).await.expect(204);
+    stream.write_all(body).await.expect("it is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_revoked_while_the_body_arrives_changes_nothing() {
+    let guarded = Guarded::start_with(|mut state| {
+        state.limits.body_time = Duration::from_secs(60);
+        state
+    })
+    .await;
+    guarded.deploy(&guarded.admin, "orders", "strip", GOOD).await.expect(202);
+    let strip = "/v1/teams/orders/transforms/strip";
+    let seen = ["/v1/tokens", "/v1/transforms", "/v1/modules", "/v1/topics"];
+    let mut before = Vec::new();
+    for path in seen {
+        before.push(guarded.ask(&guarded.admin, "GET", path).await.expect(200));
+    }
+    let spec = json!({"module": Digest::of(GOOD).to_string(), "inputs": ["shop.restocks"], "outputs": {"o": "orders.out"}});
+    for (route, body) in [
+        ("POST /v1/tokens".to_owned(), json!({"name": "another", "roles": ["admin"]})),
+        (format!("PUT {strip}"), spec),
+        (format!("POST {strip}/rollback"), json!({"revision": 1})),
+        (format!("POST {strip}/test"), json!({"records": [{"value": 1}]})),
+        (format!("PATCH {strip}/offsets"), json!({"to": "earliest"})),
+        ("PUT /v1/topics/orders.more".to_owned(), json!({"partitions": 2})),
+        ("POST /v1/topics/shop.orders/records".to_owned(), json!([{"value": 1}])),
+    ] {
+        let answer = revoked_meanwhile(&guarded, &route, "application/json", body.to_string().as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("E075"), "{route}: {answer}");
+        assert!(answer.to_lowercase().contains("www-authenticate: bearer"), "{route}: {answer}");
+    }
+    let answer = revoked_meanwhile(&guarded, "POST /v1/modules", "application/wasm", b"\0asm another").await;
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("E075"), "{answer}");
+    for (path, before) in seen.iter().zip(before) {
+        assert_eq!(guarded.ask(&guarded.admin, "GET", path).await.expect(200), before, "{path}");
+    }
+    let list = guarded.ask(&guarded.admin, "GET", "/v1/audit").await.expect(200);
+    let refused = |entry: &&Value| entry["action"] == "request" && entry["code"] == "E075" && entry["actor"] == "test";
+    let entries = list["entries"].as_array().expect("entries");
+    assert_eq!(entries.iter().filter(refused).count(), 8, "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

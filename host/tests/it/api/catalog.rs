@@ -34,7 +34,7 @@ fn put(catalog: &Catalog, expected: Precondition, config: usize) -> Result<Chang
     catalog.change(&id(), request(expected, Change::Put { spec, module }))
 }
 
-fn request(expected: Precondition, change: Change) -> Request {
+pub fn request(expected: Precondition, change: Change) -> Request {
     Request {
         expected,
         change,
@@ -44,6 +44,7 @@ fn request(expected: Precondition, change: Change) -> Request {
         committed: Progress::default(),
         growth: None,
         signature: None,
+        assumes: None,
     }
 }
 

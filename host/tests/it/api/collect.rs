@@ -31,6 +31,7 @@ fn change(catalog: &Catalog, id: &str, change: Change) -> Result<(), CatalogErro
         committed: Progress::default(),
         growth: None,
         signature: None,
+        assumes: None,
     };
     catalog.change(&id, request).map(drop)
 }

@@ -1,7 +1,11 @@
-//! Refused deployments: an answer has the code of the first broken rule, and the fields of every one.
+//! Refused deployments: an answer has the code of the first broken rule, and the fields of every one. And rollbacks that
+//! another deployment overtakes.
 
+use sandbar::catalog::{Change, Precondition};
+use sandbar::model::names::TransformId;
 use serde_json::{Value, json};
 
+use super::catalog::request;
 use super::host::{Answer, GOOD, Host};
 
 const STRIP: &str = "/v1/teams/orders/transforms/strip";
@@ -52,4 +56,38 @@ async fn a_single_rule_is_answered_with_its_own_fields() {
     // No field breaks this rule, but the transform as it runs.
     let none = json!({"module": digest, "inputs": ["shop.restocks"], "outputs": {"o": "orders.out"}});
     check(&host.put(STRIP, &none).await, 409, "E057", &[]);
+}
+
+/// Another deployment, between the checks of a rollback and its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_writes_the_revision_that_it_has_checked_or_none() {
+    let host = Host::start().await;
+    let id: TransformId = "orders/strip".parse().expect("valid");
+    let digest = host.upload(GOOD).await.expect(201)["digest"].as_str().expect("a digest").to_owned();
+    let spec =
+        |n: u32| json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "config": {"n": n}});
+    for n in 1..=2 {
+        host.put(STRIP, &spec(n)).await.expect(202);
+    }
+    for (body, next, refused) in [(json!({}), 3, true), (json!({"revision": 1}), 4, false)] {
+        let catalog = host.state.catalog.clone();
+        let put = Change::Put {
+            spec: Box::new(serde_json::from_value(spec(next)).expect("a spec")),
+            module: digest.parse().expect("a digest"),
+        };
+        let id = id.clone();
+        // The rollback creates it anew, after its checks.
+        host.log.delete("orders.strip.dead-letter");
+        host.log.interrupt(move || drop(catalog.change(&id, request(Precondition::Any, put)).expect("accepted")));
+        let answer = Answer::of(host.request("POST", &format!("{STRIP}/rollback")).json(&body)).await;
+        let (revision, config) = if refused {
+            answer.refused(409, "E008");
+            (next, next)
+        } else {
+            answer.expect(202);
+            (next + 1, 1)
+        };
+        let shown = host.get(STRIP).await.expect(200);
+        assert_eq!((&shown["revision"], &shown["spec"]["config"]["n"]), (&json!(revision), &json!(config)), "{body}");
+    }
 }

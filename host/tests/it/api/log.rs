@@ -13,6 +13,9 @@ use sandbar::ports::{
     SessionError, SessionOptions, TopicInfo, TopicReader,
 };
 
+/// The work of somebody else, which is done at a certain moment.
+pub type Interruption = Box<dyn FnOnce() + Send>;
+
 /// Cloning shares it.
 #[derive(Default, Clone)]
 pub struct MemoryLog {
@@ -25,6 +28,8 @@ pub struct MemoryLog {
     appended: Arc<Condvar>,
     /// A record that another host writes right behind the next ones for its topic, into the first partition.
     pub behind: Arc<Mutex<Option<(TopicName, LogRecord)>>>,
+    /// Somebody else's work, which is done right after the next topic is created.
+    after_topic: Arc<Mutex<Option<Interruption>>>,
     /// While it is true, readers get no record.
     pub is_held: Arc<AtomicBool>,
     pub unavailable: Arc<AtomicBool>,
@@ -43,6 +48,11 @@ impl MemoryLog {
                 .expect("created");
         }
         log
+    }
+
+    /// Has this done right after the next topic is created.
+    pub fn interrupt(&self, interruption: impl FnOnce() + Send + 'static) {
+        *self.after_topic.lock().expect("unpoisoned") = Some(Box::new(interruption));
     }
 
     /// Everything in a partition.
@@ -181,6 +191,10 @@ impl Log for MemoryLog {
             self.compacted.lock().expect("unpoisoned").insert(topic.name.clone());
         }
         self.topics.lock().expect("unpoisoned").entry(topic.name.clone()).or_insert(partitions);
+        let interruption = self.after_topic.lock().expect("unpoisoned").take();
+        if let Some(interruption) = interruption {
+            interruption();
+        }
         Ok(())
     }
 

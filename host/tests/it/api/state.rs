@@ -1,10 +1,13 @@
 //! State over the API: the topics of stores and tables, look-ups in a store, and its reset.
 
+use sandbar::catalog::{Change, Precondition};
 use sandbar::model::murmur2::partition_for;
+use sandbar::model::names::TransformId;
 use sandbar::ports::Log;
 use serde_json::{Value, json};
 
-use super::host::{GOOD, Host};
+use super::catalog::request;
+use super::host::{Answer, GOOD, Host};
 
 const STRIP: &str = "/v1/teams/orders/transforms/strip";
 
@@ -105,6 +108,70 @@ async fn a_reset_begins_with_new_changelogs() {
     let changelog = "_sandbar.test.state.orders.strip.levels.1".parse().expect("valid");
     assert_eq!(host.log.topic(&changelog).expect("made").partitions, 4);
     assert_eq!(deployment.revision, 2, "it spends no revision");
+}
+
+/// A change of another operator, between the creation of a reset's topics and the reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_leads_to_its_own_topics_or_is_refused() {
+    let (host, digest) = uploaded().await;
+    let id: TransformId = "orders/strip".parse().expect("valid");
+    host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);
+    let more = spec(&digest, json!({"state": {"levels": {}, "more": {}}}));
+    let more = Box::new(serde_json::from_value(more).expect("a spec"));
+    let put = Change::Put { spec: more, module: digest.parse().expect("a digest") };
+    for (change, refused, resets) in [
+        (None, None, 1),
+        (Some(Change::Resume), Some("E033"), 1),
+        (Some(Change::ResetState), Some("E008"), 2),
+        (Some(put), Some("E008"), 2),
+        (None, None, 3),
+    ] {
+        host.post(&format!("{STRIP}/pause")).await.expect(202);
+        if let Some(change) = change.clone() {
+            let catalog = host.state.catalog.clone();
+            let id = id.clone();
+            host.log.interrupt(move || drop(catalog.change(&id, request(Precondition::Any, change)).expect("accepted")));
+        }
+        let answer = Answer::of(host.request("DELETE", &format!("{STRIP}/state"))).await;
+        let deployment = host.state.catalog.deployment(&id).expect("there");
+        assert_eq!(deployment.asked.resets, resets, "{change:?}");
+        if let Some(code) = refused {
+            answer.refused(409, code);
+            continue;
+        }
+        answer.expect(202);
+        for changelog in deployment.spec().expect("valid").changelogs(&host.state.cluster, resets) {
+            assert!(host.log.topic(&changelog).is_ok(), "{change:?}: there is no {changelog}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_reset_is_answered_as_the_first() {
+    let (host, digest) = uploaded().await;
+    host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);
+    host.post(&format!("{STRIP}/pause")).await.expect(202);
+    let reset = || host.request("DELETE", &format!("{STRIP}/state")).header("idempotency-key", "one");
+    Answer::of(reset()).await.expect(202);
+    Answer::of(reset()).await.expect(202);
+    host.post(&format!("{STRIP}/resume")).await.expect(202);
+    Answer::of(reset()).await.expect(202);
+    let deployment = host.state.catalog.deployment(&"orders/strip".parse().expect("valid")).expect("there");
+    assert_eq!(deployment.asked.resets, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_through_another_host_counts_for_a_reset() {
+    let (host, digest) = uploaded().await;
+    let other = Host::start_on(host.log.clone()).await;
+    host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);
+    for resets in 1..=3 {
+        host.post(&format!("{STRIP}/pause")).await.expect(202);
+        Answer::of(other.request("DELETE", &format!("{STRIP}/state"))).await.expect(202);
+        host.post(&format!("{STRIP}/resume")).await.expect(202);
+        let deployment = host.state.catalog.deployment(&"orders/strip".parse().expect("valid")).expect("there");
+        assert_eq!(deployment.asked.resets, resets);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

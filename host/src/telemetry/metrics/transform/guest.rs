@@ -60,7 +60,7 @@ impl GuestMetrics {
         self.log_lines.with_label_values(&[level.as_str()]).inc();
     }
 
-    pub(super) fn forget(&self) {
+    pub(super) fn clear_gauges(&self) {
         self.memory.reset();
         self.memory_total.reset();
     }
