@@ -9,15 +9,15 @@ mod turns;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
 use self::memory_cache::MemoryCache;
 use self::refusals::Refusals;
-use self::turns::{Busy, Queue, Turns};
+use self::turns::{Busy, Queue, Turn, Turns};
 use super::address_space::ADDRESS_SPACE_BYTES_MAX;
 use super::budget::Budget;
 use super::cache::{Cache, CacheEntry};
@@ -29,7 +29,7 @@ use super::error::root_text;
 use super::instance_factory::InstanceFactory;
 use super::settings::Settings;
 use crate::model::module::{ModuleError, ModuleInfo};
-use crate::model::names::Digest;
+use crate::model::names::{Digest, TeamName};
 use crate::model::spec::Spec;
 use crate::model::text::{self, OneLine};
 use crate::ports::{GuestError, GuestFactory, TrapKind};
@@ -41,8 +41,6 @@ use crate::telemetry::rate::{Allowance, Rate, Rates, TEAM_LOG_RATE};
 
 /// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
 const LOADS_AT_ONCE_MAX: usize = 16;
-/// Time that such a load waits for a thread that loads or compiles the same module.
-const LOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// The options of a host's modules.
 #[derive(Debug, Clone)]
@@ -94,7 +92,6 @@ struct Shared {
     refusals: Mutex<Refusals>,
     turns: Turns,
     loads: Arc<Semaphore>,
-    compiles: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -125,7 +122,6 @@ impl Modules {
             refusals: Mutex::default(),
             turns,
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE_MAX)),
-            compiles: Arc::new(Semaphore::new(compiler.at_once_max.max(1))),
             compiler,
         };
         Ok(Self { shared: Arc::new(shared), queue: Queue::Deployments })
@@ -139,13 +135,13 @@ impl Modules {
     /// Starts a compiler, in its turn, to see whether it can, and how far its jail holds here.
     pub fn jail(&self) -> Result<Jail, ModuleError> {
         let place = self.shared.turns.enter(self.queue).map_err(|_| ModuleError::Busy)?;
-        let _turn = place.turn().map_err(|_| ModuleError::Busy)?;
+        let _turn = place.turn(None, None).map_err(|_| ModuleError::Busy)?;
         self.shared.compiler.jail()
     }
 
-    /// Compiles and checks a module, or says why it may not run here.
+    /// Compiles and checks a module, or says why it may not run here. Its caller counts as one without a team.
     pub fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-        Ok(self.compiled(bytes)?.info)
+        Ok(self.compiled(None, bytes)?.info)
     }
 
     /// Instantiates a module once with the spec's config, so that a bad configuration is refused before it is deployed.
@@ -172,7 +168,7 @@ impl Modules {
         tables: Tables,
         observer: Option<&TransformObserver>,
     ) -> Result<InstanceFactory, ModuleError> {
-        let CompiledModule { component, surface, .. } = self.compiled(bytes)?;
+        let CompiledModule { component, surface, .. } = self.compiled(Some(&spec.id.team), bytes)?;
         let dry_run_log = || GuestLog::of_dry_run(spec.id.clone(), self.shared.dry_run_allowance.clone());
         let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
         let settings = Settings::of(spec, revision);
@@ -180,29 +176,39 @@ impl Modules {
         InstanceFactory::new(&self.shared.engine, &component, &surface, settings, tables, log, secrets)
     }
 
-    /// Loads a module into memory ahead of its use, if it was compiled before. False: it has to be compiled; otherwise it
-    /// is known, or its refusal is. At a restart hundreds ask at once: they wait here, without a thread each.
-    pub async fn load_ahead(&self, digest: Digest) -> bool {
+    /// Loads a module into memory ahead of its use, if it was compiled before; otherwise waits for a turn of its team to
+    /// compile it. None: it is known, or its refusal is. At a restart hundreds ask at once: they wait here, without a thread
+    /// each, and give up when they are dropped.
+    pub async fn turn_ahead(&self, team: &TeamName, digest: Digest) -> Option<Turn> {
+        while !self.load_ahead(digest).await {
+            let turn = self.shared.turns.turn(self.queue, team, digest).await;
+            if turn.is_some() {
+                return turn;
+            }
+        }
+        None
+    }
+
+    /// Compiles a module ahead of its use, in the turn for it.
+    pub fn compile_ahead(&self, turn: Turn, bytes: &[u8]) -> Result<(), ModuleError> {
+        check_header(bytes)?;
+        self.shared.compile_in_turn(turn, Digest::of(bytes), bytes).map(drop)
+    }
+
+    async fn load_ahead(&self, digest: Digest) -> bool {
         if self.shared.known(&digest).is_some() {
             return true;
         }
         let permit = self.shared.loads.clone().acquire_owned().await;
-        let modules = self.clone();
+        let shared = self.shared.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let lock = modules.shared.memory_cache.lock().lock(digest);
-            let _one = lock.try_lock_for(LOAD_WAIT)?;
-            modules.shared.known(&digest).map(drop).or_else(|| modules.shared.cached(digest).map(drop))
+            shared.found(digest).is_some()
         });
-        matches!(loaded.await, Ok(Some(())))
+        loaded.await.unwrap_or(false)
     }
 
-    /// Waits until another of the deployments' modules may be compiled ahead of its use. The permit is held until it is.
-    pub async fn compile_permit(&self) -> Option<OwnedSemaphorePermit> {
-        self.shared.compiles.clone().acquire_owned().await.ok()
-    }
-
-    fn compiled(&self, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
+    fn compiled(&self, team: Option<&TeamName>, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
         check_header(bytes)?;
         let shared = &*self.shared;
         let digest = Digest::of(bytes);
@@ -214,17 +220,16 @@ impl Modules {
             ModuleError::Busy
         };
         let place = shared.turns.enter(self.queue).map_err(busy)?;
-        let lock = shared.memory_cache.lock().lock(digest);
-        let _one = place.lock(&lock).map_err(busy)?;
-        // Somebody else may have compiled it meanwhile.
-        if let Some(known) = shared.known(&digest) {
-            return known;
+        loop {
+            if let Some(found) = shared.found(digest) {
+                return found;
+            }
+            if let Some(turn) = place.turn(team, Some(digest)).map_err(busy)? {
+                // This thread waits no more.
+                drop(place);
+                return shared.compile_in_turn(turn, digest, bytes);
+            }
         }
-        if let Some(compiled) = shared.cached(digest) {
-            return Ok(compiled);
-        }
-        let _turn = place.turn().map_err(busy)?;
-        shared.compile(digest, bytes)
     }
 }
 
@@ -239,6 +244,13 @@ impl Shared {
         Some(Err(refused))
     }
 
+    /// The module or its refusal, if it is in memory or the module is on the disk. One thread at a time loads a module.
+    fn found(&self, digest: Digest) -> Option<Result<CompiledModule, ModuleError>> {
+        let lock = self.memory_cache.lock().lock(digest);
+        let _one = lock.lock();
+        self.known(&digest).or_else(|| self.cached(digest).map(Ok))
+    }
+
     /// Loads a module from the disk.
     fn cached(&self, digest: Digest) -> Option<CompiledModule> {
         let started = Instant::now();
@@ -248,6 +260,13 @@ impl Shared {
         self.keep(&compiled);
         self.metrics.compiled("cached", started.elapsed());
         Some(compiled)
+    }
+
+    /// Compiles a module, unless somebody else has done so before this turn.
+    fn compile_in_turn(&self, turn: Turn, digest: Digest, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {
+        let made = self.found(digest).unwrap_or_else(|| self.compile(digest, bytes));
+        turn.done();
+        made
     }
 
     fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<CompiledModule, ModuleError> {

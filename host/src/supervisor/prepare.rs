@@ -52,19 +52,16 @@ impl PreparedRevision {
 }
 
 /// Compiles a deployment's module, unless that was done before, so that preparing it has none to wait for. After a restart
-/// with an empty cache hundreds wait here: without a thread each, and each only for as long as its deployment is desired.
+/// with an empty cache hundreds wait here, in turns by team: without a thread each, and each only for as long as its
+/// deployment is desired.
 pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), PrepareError> {
     let digest = deployment.module;
     check_module(parts, deployment, &digest)?;
-    if parts.modules.load_ahead(digest).await {
-        return Ok(());
-    }
-    let permit = parts.modules.compile_permit().await;
+    let Some(turn) = parts.modules.turn_ahead(&deployment.id.team, digest).await else { return Ok(()) };
     let parts = parts.clone();
     let compiled = spawn_blocking(move || {
-        let _permit = permit;
         let bytes = module(&parts, &digest)?;
-        parts.modules.check(&bytes)?;
+        parts.modules.compile_ahead(turn, &bytes)?;
         Ok(())
     });
     compiled.await?

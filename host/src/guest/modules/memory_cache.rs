@@ -16,8 +16,7 @@ use crate::model::names::Digest;
 /// See the module.
 pub(super) struct MemoryCache<T = CompiledModule> {
     modules: HashMap<Digest, Entry<T>>,
-    /// A lock for each module that a thread compiles or loads: two users of a module compile it once, and other modules
-    /// do not wait.
+    /// A lock for each module that a thread loads: two users of a module load it once, and other modules do not wait.
     locks: HashMap<Digest, Arc<Mutex<()>>>,
     /// Counts uses.
     clock: u64,

@@ -2,18 +2,26 @@
 //!
 //! Two queues wait, requests of the API and deployed transforms. The next turn goes to the queue that has fewer compilers
 //! running, or else has used less time: uploads that each take the longest time cannot hold up a host's restart, and a
-//! restart with hundreds of modules does not close uploads. A wait holds a thread, so each queue is short.
+//! restart with hundreds of modules does not close uploads. Within a queue the teams take turns ([`team_line`]): a team
+//! with hundreds of modules does not hold up another's only one.
+//!
+//! A module has one turn at a time, whoever waits for it: when that is done, the others look for the module again. A thread
+//! that waits needs a place, of which there are few; a future needs none.
 
-use std::collections::VecDeque;
+mod team_line;
+
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
+use self::team_line::TeamLine;
+use crate::model::names::{Digest, TeamName};
 use crate::telemetry::metrics::ModuleMetrics;
 
-/// Threads of one queue that wait.
+/// Most threads of one queue that wait.
 const WAITING_MAX: usize = 64;
 /// Longest time that a request waits for its turn.
 const REQUEST_WAIT: Duration = Duration::from_secs(30);
@@ -64,17 +72,34 @@ struct Shared {
 /// One queue.
 #[derive(Default)]
 struct Line {
-    /// Callers that wait for their turn, each by a number of its own.
-    turns_wanted: VecDeque<(u64, SyncSender<Turn>)>,
+    waiters: TeamLine<Waiter>,
     next_number: u64,
-    /// Threads that wait for a turn, or for another one that compiles the same module.
-    waiting: usize,
-    running: usize,
+    /// Places that are taken.
+    places: usize,
+    /// The modules of the turns that have not ended.
+    running: Vec<Option<Digest>>,
     /// Time of all turns that have ended. A queue that was idle begins at the other's.
     used: Duration,
 }
 
-/// A place among those that wait. Dropped, it is given back.
+/// A caller that waits for its turn.
+struct Waiter {
+    number: u64,
+    module: Option<Digest>,
+    hand_over: HandOver,
+}
+
+/// Hands a turn to its waiter. Dropped, it tells the waiter to look for its module again.
+type HandOver = Box<dyn FnOnce(Turn) + Send>;
+
+/// The number of a waiter. Dropped, it takes the waiter out of its line.
+struct Ticket {
+    shared: Arc<Shared>,
+    queue: Queue,
+    number: u64,
+}
+
+/// A place for a thread that waits. Dropped, it is given back.
 pub struct Place {
     shared: Arc<Shared>,
     queue: Queue,
@@ -85,7 +110,9 @@ pub struct Place {
 pub struct Turn {
     shared: Arc<Shared>,
     queue: Queue,
+    module: Option<Digest>,
     since: Instant,
+    is_done: bool,
 }
 
 impl Turns {
@@ -94,102 +121,151 @@ impl Turns {
         Self { shared: Arc::new(Shared { at_once_max: at_once_max.max(1), metrics, lines }) }
     }
 
-    /// Takes a place in a queue, to wait with.
+    /// Takes a place in a queue, for a thread to wait with.
     pub fn enter(&self, queue: Queue) -> Result<Place, Busy> {
         let mut lines = self.shared.lines.lock();
         let line = &mut lines[queue as usize];
-        if line.waiting >= WAITING_MAX {
+        if line.places >= WAITING_MAX {
             return Err(Busy);
         }
-        line.waiting += 1;
-        self.shared.metrics.compiles_waiting(queue.as_str(), line.waiting);
+        line.places += 1;
         let until = queue.wait_max().map(|wait| Instant::now() + wait);
         Ok(Place { shared: self.shared.clone(), queue, until })
+    }
+
+    /// Waits for a turn at a module, without a thread and for as long as it takes. None: somebody else's turn at the module
+    /// is done. A turn that comes to a dropped future goes to the next.
+    pub async fn turn(&self, queue: Queue, team: &TeamName, module: Digest) -> Option<Turn> {
+        let (sender, receiver) = oneshot::channel();
+        let hand_over = Box::new(move |turn| drop(sender.send(turn)));
+        let _ticket = self.shared.enqueue(queue, Some(team), Some(module), hand_over);
+        receiver.await.ok()
     }
 }
 
 impl Place {
-    /// Waits until nobody else compiles the module of this lock.
-    pub fn lock<'a>(&self, one: &'a Mutex<()>) -> Result<MutexGuard<'a, ()>, Busy> {
-        match self.until {
-            Some(until) => one.try_lock_until(until).ok_or(Busy),
-            None => Ok(one.lock()),
-        }
-    }
-
-    /// Waits for a turn.
-    pub fn turn(self) -> Result<Turn, Busy> {
-        let (sender, turn) = sync_channel(1);
-        let number = {
-            let mut lines = self.shared.lines.lock();
-            let other_used = lines[1 - self.queue as usize].used;
-            let line = &mut lines[self.queue as usize];
-            if line.turns_wanted.is_empty() && line.running == 0 {
-                line.used = line.used.max(other_used);
-            }
-            line.next_number += 1;
-            line.turns_wanted.push_back((line.next_number, sender));
-            line.next_number
-        };
-        self.shared.hand_out();
+    /// Waits for a turn, which is at a module or at none. None: somebody else's turn at the module is done. Callers without a
+    /// team are those of one more team.
+    pub fn turn(&self, team: Option<&TeamName>, module: Option<Digest>) -> Result<Option<Turn>, Busy> {
+        let (sender, receiver) = sync_channel(1);
+        let hand_over = Box::new(move |turn| drop(sender.send(turn)));
+        // A turn that comes at the very moment of giving up is dropped with the channel, and goes to the next.
+        let _ticket = self.shared.enqueue(self.queue, team, module, hand_over);
         let received = match self.until {
-            Some(until) => turn.recv_timeout(until.saturating_duration_since(Instant::now())),
-            None => turn.recv().map_err(RecvTimeoutError::from),
+            Some(until) => receiver.recv_timeout(until.saturating_duration_since(Instant::now())),
+            None => receiver.recv().map_err(RecvTimeoutError::from),
         };
-        received.map_err(|_| {
-            // A turn that comes at this very moment is dropped with the channel, and goes on to the next.
-            self.shared.lines.lock()[self.queue as usize].turns_wanted.retain(|(other, _)| *other != number);
-            Busy
-        })
+        match received {
+            Ok(turn) => Ok(Some(turn)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(Busy),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.shared.lines.lock();
-        let line = &mut lines[self.queue as usize];
-        line.waiting -= 1;
-        self.shared.metrics.compiles_waiting(self.queue.as_str(), line.waiting);
+        self.shared.lines.lock()[self.queue as usize].places -= 1;
     }
 }
 
-impl Shared {
-    /// Gives free turns to those that wait.
-    fn hand_out(self: &Arc<Self>) {
-        while let Some((waiting, turn)) = self.next() {
-            // Whoever gave up has dropped its end: the turn comes back and is dropped.
-            let _ = waiting.send(turn);
-        }
-    }
-
-    fn next(self: &Arc<Self>) -> Option<(SyncSender<Turn>, Turn)> {
-        let mut lines = self.lines.lock();
-        if lines.iter().map(|line| line.running).sum::<usize>() >= self.at_once_max {
-            return None;
-        }
-        let waiting = Queue::ALL.into_iter().filter(|queue| !lines[*queue as usize].turns_wanted.is_empty());
-        let queue = waiting.min_by_key(|queue| {
-            let line = &lines[*queue as usize];
-            (line.running, line.used)
-        })?;
-        let line = &mut lines[queue as usize];
-        let (_, sender) = line.turns_wanted.pop_front()?;
-        line.running += 1;
-        self.metrics.compilers_running(lines.iter().map(|line| line.running).sum());
-        Some((sender, Turn { shared: self.clone(), queue, since: Instant::now() }))
+impl Turn {
+    /// Ends the turn after its module was compiled or refused: all others that wait for the module look for it again.
+    pub fn done(mut self) {
+        self.is_done = true;
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        {
+        let is_same = |waiter: &Waiter| waiter.module == self.module;
+        let told: Vec<Waiter> = {
             let mut lines = self.shared.lines.lock();
             let line = &mut lines[self.queue as usize];
-            line.running -= 1;
+            if let Some(at) = line.running.iter().position(|module| *module == self.module) {
+                line.running.swap_remove(at);
+            }
             line.used += self.since.elapsed();
-            self.shared.metrics.compilers_running(lines.iter().map(|line| line.running).sum());
-        }
+            let told = lines.iter_mut().filter(|_| self.is_done).flat_map(|line| line.waiters.take(is_same)).collect();
+            self.shared.show(&lines);
+            told
+        };
+        // Without the lock, as this wakes them.
+        drop(told);
         self.shared.hand_out();
+    }
+}
+
+impl Shared {
+    fn enqueue(
+        self: &Arc<Self>,
+        queue: Queue,
+        team: Option<&TeamName>,
+        module: Option<Digest>,
+        hand_over: HandOver,
+    ) -> Ticket {
+        let ticket = {
+            let mut lines = self.lines.lock();
+            let other_used = lines[1 - queue as usize].used;
+            let line = &mut lines[queue as usize];
+            if line.waiters.is_empty() && line.running.is_empty() {
+                line.used = line.used.max(other_used);
+            }
+            line.next_number += 1;
+            let number = line.next_number;
+            line.waiters.push(team, Waiter { number, module, hand_over });
+            self.show(&lines);
+            Ticket { shared: self.clone(), queue, number }
+        };
+        self.hand_out();
+        ticket
+    }
+
+    /// Gives free turns to those that wait.
+    fn hand_out(self: &Arc<Self>) {
+        while let Some((waiter, turn)) = self.next() {
+            // Whoever gave up has dropped its end: the turn comes back and is dropped.
+            (waiter.hand_over)(turn);
+        }
+    }
+
+    fn next(self: &Arc<Self>) -> Option<(Waiter, Turn)> {
+        let mut lines = self.lines.lock();
+        let running: Vec<Option<Digest>> = lines.iter().flat_map(|line| line.running.iter().copied()).collect();
+        if running.len() >= self.at_once_max {
+            return None;
+        }
+        let fits = |waiter: &Waiter| waiter.module.is_none() || !running.contains(&waiter.module);
+        let waiting = Queue::ALL.into_iter().filter(|queue| lines[*queue as usize].waiters.any(&fits));
+        let queue = waiting.min_by_key(|queue| {
+            let line = &lines[*queue as usize];
+            (line.running.len(), line.used)
+        })?;
+        let line = &mut lines[queue as usize];
+        let waiter = line.waiters.pop(&fits)?;
+        let module = waiter.module;
+        line.running.push(module);
+        self.show(&lines);
+        Some((waiter, Turn { shared: self.clone(), queue, module, since: Instant::now(), is_done: false }))
+    }
+
+    fn show(&self, lines: &[Line; 2]) {
+        for queue in Queue::ALL {
+            self.metrics.compiles_waiting(queue.as_str(), lines[queue as usize].waiters.len());
+        }
+        self.metrics.compilers_running(lines.iter().map(|line| line.running.len()).sum());
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let given_up = {
+            let mut lines = self.shared.lines.lock();
+            let given_up = lines[self.queue as usize].waiters.take(|waiter| waiter.number == self.number);
+            self.shared.show(&lines);
+            given_up
+        };
+        drop(given_up);
     }
 }
 

@@ -10,6 +10,7 @@ use sandbar::guest::compile::{Compiler, Jail, Protection};
 use sandbar::guest::{ModuleOptions, Modules};
 use sandbar::model::codes::Code;
 use sandbar::model::module::ModuleError;
+use sandbar::model::names::{Digest, TeamName};
 use sandbar::telemetry::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -207,6 +208,23 @@ fn no_more_compilers_run_than_may_and_each_module_costs_one() {
     let lines = |name| std::fs::read_to_string(FOLDER.join(name)).map_or(0, |text| text.lines().count());
     assert_eq!((lines("runs"), lines("collisions")), (30, 0));
     assert_eq!(compiled(&metrics, "remembered"), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_several_teams_wait_for_is_compiled_once() {
+    let (modules, metrics) = modules(Compiler { at_once_max: 2, ..program("segfault") });
+    let wait = |team: &'static str| {
+        let modules = modules.clone();
+        async move {
+            let team: TeamName = team.parse().expect("valid");
+            let turn = modules.turn_ahead(&team, Digest::of(&empty(0))).await?;
+            let compiling = tokio::task::spawn_blocking(move || modules.compile_ahead(turn, &empty(0)));
+            Some(compiling.await.expect("no panic").expect_err("it is no compiler"))
+        }
+    };
+    let (a, b, c) = tokio::join!(wait("a"), wait("b"), wait("c"));
+    assert_eq!([a, b, c].iter().flatten().count(), 1);
+    assert_eq!((compiled(&metrics, "crashed"), shown(&metrics, "sandbar_compiles_waiting{queue=\"deployments\"}")), (1, 0));
 }
 
 #[test]
