@@ -30,7 +30,7 @@ impl<'a> Message<'a> {
         Message::default()
     }
 
-    /// A message of this value in JSON, and a null key.
+    /// A message of this value in JSON, and a null key. A float that is NaN or infinite is null in JSON.
     ///
     /// [`Output::send_json`](crate::Output::send_json) is faster: it writes the JSON where the host reads it.
     ///
@@ -40,7 +40,7 @@ impl<'a> Message<'a> {
         Message::new().with_json(value)
     }
 
-    /// Replaces the value by this one in JSON.
+    /// Replaces the value by this one in JSON. A float that is NaN or infinite is null in JSON.
     ///
     /// # Errors
     /// Fails if `T` refuses to be serialised.

@@ -59,7 +59,8 @@ impl<'b> Output<'b> {
     }
 
     /// Sends a message with `value` in JSON as its value, in place of the value that it has. This is the fast path:
-    /// the JSON is written where the host reads it, and nothing is allocated for it.
+    /// the JSON is written where the host reads it, and nothing is allocated for it. A float that is NaN or infinite is
+    /// null in JSON.
     ///
     /// # Errors
     /// Fails like [`Output::send`], and if `T` refuses to be serialised.

@@ -2,12 +2,15 @@
 
 use crate::host::{self, StoreHandle};
 use crate::key::Key;
+use crate::value::read_json;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt;
+use serde_json::ser::{Formatter, Serializer};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+use std::{fmt, io};
 
 /// State that outlives a record: entries by key, kept by the host and in a changelog topic.
 ///
@@ -17,7 +20,8 @@ use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToIncl
 ///
 /// The writes of a record are kept together with its messages, exactly once: a record that fails leaves neither.
 ///
-/// [`Key`] describes the keys. Values are JSON, so that the changelog can be read.
+/// [`Key`] describes the keys. Values are JSON, so that the changelog can be read. They are read as [`Json`](crate::Json)
+/// reads them.
 ///
 /// ```
 /// use sandbar_sdk::prelude::*;
@@ -60,6 +64,9 @@ pub trait KeyRange<K: ?Sized> {
     fn to_bytes(&self) -> (Vec<u8>, Option<Vec<u8>>);
 }
 
+/// Writes JSON, and notes that it has a null: serde_json writes one for a float that is NaN or infinite, too.
+struct NullWatch<'a>(&'a Cell<bool>);
+
 /// The entries that the host returns at most for one page of a scan,
 const SCAN_MAX: usize = 4096;
 /// and the bytes of keys and values after which it gives no more.
@@ -91,10 +98,13 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// Beyond the store's limit (`max_bytes` of the spec) the call traps: the record fails, and so does every other
     /// until there is room.
     ///
+    /// JSON has no NaN and no infinity: such a float becomes a null. An `Option<f64>` is read back as `None`; an `f64`
+    /// could never be read again, so that it is an error.
+    ///
     /// # Errors
-    /// Fails if `V` refuses to be serialised.
+    /// Fails if `V` refuses to be serialised, or refuses the null that was written for it.
     pub fn put(&self, key: &K, value: &V) -> Result<()> {
-        let value = serde_json::to_vec(value).map_err(|error| self.error(error))?;
+        let value = write(value).map_err(|error| self.error(error))?;
         self.handle.put(&key.to_bytes(), &value);
         Ok(())
     }
@@ -162,7 +172,7 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
 
     fn read(&self, key: &[u8], value: &[u8]) -> Result<V> {
         let key = || String::from_utf8_lossy(key);
-        serde_json::from_slice(value).map_err(|error| self.error(format_args!("the value of {:?}: {error}", key())))
+        read_json(value).map_err(|error| self.error(format_args!("the value of {:?}: {error}", key())))
     }
 
     fn error(&self, error: impl fmt::Display) -> Error {
@@ -180,6 +190,29 @@ impl<K: ?Sized, V> fmt::Debug for Store<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.name).finish()
     }
+}
+
+// === impl NullWatch ===
+
+impl Formatter for NullWatch<'_> {
+    fn write_null<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.set(true);
+        writer.write_all(b"null")
+    }
+}
+
+/// Writes a value as JSON. Reads it back if it has a null, since only the type tells a null from a lost float.
+fn write<V: Serialize + DeserializeOwned>(value: &V) -> Result<Vec<u8>> {
+    let has_null = Cell::new(false);
+    let mut json = Vec::with_capacity(128);
+    value.serialize(&mut Serializer::with_formatter(&mut json, NullWatch(&has_null)))?;
+    if has_null.get()
+        && let Err(error) = read_json::<V>(&json)
+    {
+        let lost = "the value could not be read again (NaN and infinity are null in JSON)";
+        return Err(Error::new(format_args!("{lost}: {error}")));
+    }
+    Ok(json)
 }
 
 // === impl KeyRange ===

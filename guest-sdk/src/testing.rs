@@ -30,6 +30,7 @@ mod data;
 
 use crate::bindings::sandbar::transform::types::{Batch, Setup};
 use crate::host::memory::{self, Memory};
+use crate::value::read_json;
 use crate::{Instance, Key, Record, Ticks, Transform, host, rows};
 use sandbar_table::Rows;
 use serde::Serialize;
@@ -143,7 +144,7 @@ impl<T: Transform> Harness<T> {
     /// Panics if a key is no `K`, or a value no `V`.
     pub fn entries<K: Key + ?Sized, V: DeserializeOwned>(&self, store: &str) -> Vec<(K::Owned, V)> {
         let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let value = serde_json::from_slice(&value).expect("the store has values of the type that is asked for");
+            let value = read_json(&value).expect("the store has values of the type that is asked for");
             (K::from_bytes(&key).expect("the store has keys of the type that is asked for"), value)
         };
         self.state(store).into_iter().map(read).collect()

@@ -153,6 +153,59 @@ fn a_value_of_another_type_fails_its_record_and_names_store_and_key() {
 }
 
 #[test]
+fn an_array_in_a_store_is_no_struct() {
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Pair {
+        one: i64,
+        other: i64,
+    }
+
+    let mut harness = Harness::<sum>::new(());
+    harness.within(|| {
+        Store::<str, (i64, i64)>::open("sums").expect("named").put("a", &(1, 2)).expect("numbers are JSON");
+        let pairs = Store::<str, Pair>::open("sums").expect("named");
+        let error = pairs.get("a").expect_err("an array").to_string();
+        assert_eq!(error, r#"store "sums": the value of "a": a JSON array, where the type Pair is a JSON object"#);
+    });
+}
+
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+struct Mean {
+    mean: f64,
+    last: Option<f64>,
+}
+
+/// Writes this mean, and reads it back.
+#[track_caller]
+fn check_mean(mean: f64, last: Option<f64>, expected: Result<Mean, &str>) {
+    let mut harness = Harness::<sum>::new(());
+    let read = harness.within(|| {
+        let means = Store::<str, Mean>::open("sums")?;
+        means.put("a", &Mean { mean, last })?;
+        means.get("a")
+    });
+    assert_eq!(harness.state("sums").is_empty(), expected.is_err(), "a value that is refused is not written");
+    match (read, expected) {
+        (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+        (read, expected) => {
+            assert_eq!(read.map_err(|error| error.to_string()), expected.map(Some).map_err(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn a_float_is_read_as_it_was_written_or_refused() {
+    for exact in [97.45365320034685, 51.248178375505404] {
+        check_mean(exact, Some(exact), Ok(Mean { mean: exact, last: Some(exact) }));
+        check_mean(exact, None, Ok(Mean { mean: exact, last: None }));
+    }
+    for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        check_mean(lost, None, Err("could not be read again (NaN and infinity are null in JSON): invalid type: null"));
+        check_mean(0.5, Some(lost), Ok(Mean { mean: 0.5, last: None }));
+    }
+}
+
+#[test]
 fn what_the_attribute_does_not_name_cannot_be_opened() {
     #[transform(stores = ["sums"], tables = ["products"])]
     fn wrong(record: Record<'_, &str>) -> Result<()> {

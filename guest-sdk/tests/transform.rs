@@ -135,6 +135,12 @@ fn options_read_null_as_none() {
 }
 
 #[test]
+fn a_float_that_json_does_not_have_is_sent_as_null() {
+    let message = Message::json(&[f64::NAN, f64::INFINITY, 97.45365320034685]).expect("a list of floats");
+    assert_eq!(message, Message::new().value("[null,null,97.45365320034685]"));
+}
+
+#[test]
 fn a_record_knows_where_it_comes_from() {
     #[transform]
     fn describe(record: Record<'_>) -> Result<Message<'_>> {

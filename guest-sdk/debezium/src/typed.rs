@@ -25,8 +25,10 @@ use std::rc::Rc;
 /// Under REPLICA IDENTITY DEFAULT `before` has little more than the key, so that its type needs options or defaults.
 ///
 /// A row fails if `T` reads a column whose value was not sent, and `before` does not have it either; [`Sent`] reads it
-/// as such instead. Columns that `T`
-/// does not name may be anything. Rows, and the structs in them, are JSON objects: an array is not taken for one.
+/// as such instead. Columns that `T` does not name may be anything.
+///
+/// Rows, and the structs in them, are JSON objects: an array is not taken for one, unless serde reads the value from a
+/// buffer of its own (`flatten`, `untagged`, `tag`).
 #[derive(Clone, Debug)]
 pub struct Change<T> {
     /// The kind of change.

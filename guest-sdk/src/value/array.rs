@@ -1,5 +1,6 @@
 //! A value that is a JSON array. serde's derived structs take one for their fields by position, so that another record
-//! would be read as one of theirs: here it is none.
+//! would be read as one of theirs: here it is none. The elements are serde's alone: to look at each value of a record
+//! would cost every record.
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::forward_to_deserialize_any;
@@ -82,6 +83,8 @@ mod tests {
         assert_eq!(read::<Option<Line>>("[5]").map(|line| line.map(|line| line.quantity)).err(), refused.err());
         assert_eq!(read::<Line>(r#"{"quantity":5}"#), Ok(Line { quantity: 5 }));
         assert_eq!(read::<Vec<Line>>(r#"[{"quantity":5}]"#), Ok(vec![Line { quantity: 5 }]));
+        // Within the value serde reads alone.
+        assert_eq!(read::<Vec<Line>>("[[5]]"), Ok(vec![Line { quantity: 5 }]));
         assert_eq!(read::<Pair>("[1,2]"), Ok(Pair(1, 2)));
         assert_eq!(read::<(i64, Option<i64>)>("[1,null]"), Ok((1, None)));
         assert_eq!(read::<&RawValue>("[1, 2]").map(RawValue::get), Ok("[1, 2]"));

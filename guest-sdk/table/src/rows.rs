@@ -13,6 +13,8 @@ use crate::canonical;
 
 /// Memory of a row beside its key and value, in bytes.
 const ROW_BYTES: usize = 80;
+/// Memory of another spelling of a key beside its row and its bytes: mostly it has a map of its own.
+const SPELLING_BYTES: usize = 320;
 /// Text of a key in an error, in characters.
 const KEY_CHARS_MAX: usize = 200;
 
@@ -22,8 +24,9 @@ const KEY_CHARS_MAX: usize = 200;
 pub struct Rows {
     /// By the canonical form of the key.
     rows: HashMap<Vec<u8>, Row>,
-    /// Records of keys that came in another spelling before.
-    others: HashMap<Vec<u8>, Vec<(Vec<u8>, Row)>>,
+    /// Records of keys that came in another spelling before: by the canonical form, then by the key as it was written.
+    others: HashMap<Vec<u8>, HashMap<Vec<u8>, Row>>,
+    /// The memory of all rows, with those of other spellings.
     bytes: usize,
     is_settled: bool,
 }
@@ -57,29 +60,28 @@ impl Rows {
     pub fn put(&mut self, key: &[u8], value: Option<&[u8]>, at_ms: i64) {
         let canonical = canonical(key);
         let row = Row { spelling: spelling(key), at_ms, value: value.map(<[u8]>::to_vec) };
-        self.bytes += size(&canonical, &row);
         match self.rows.entry(canonical.into_owned()) {
             Entry::Occupied(mut known) if known.get().spelling == row.spelling => {
                 self.bytes -= size(known.key(), known.get());
                 if row.value.is_none() && self.is_settled && !self.others.contains_key(known.key()) {
-                    self.bytes -= size(known.key(), &row);
                     known.remove();
                 } else {
+                    self.bytes += size(known.key(), &row);
                     known.insert(row);
                 }
             }
             Entry::Occupied(known) => {
                 let others = self.others.entry(known.key().clone()).or_default();
-                match others.iter_mut().find(|(_, other)| other.spelling == row.spelling) {
-                    Some((_, other)) => {
-                        self.bytes -= size(known.key(), other);
-                        *other = row;
-                    }
-                    None => others.push((key.to_vec(), row)),
+                self.bytes += size_of_other(known.key(), key, &row);
+                if let Some(before) = others.insert(key.to_vec(), row) {
+                    self.bytes -= size_of_other(known.key(), key, &before);
                 }
             }
-            Entry::Vacant(place) if row.value.is_none() && self.is_settled => self.bytes -= size(place.key(), &row),
-            Entry::Vacant(place) => drop(place.insert(row)),
+            Entry::Vacant(_) if row.value.is_none() && self.is_settled => {}
+            Entry::Vacant(place) => {
+                self.bytes += size(place.key(), &row);
+                place.insert(row);
+            }
         }
     }
 
@@ -89,19 +91,19 @@ impl Rows {
     /// Fails if a row is there and another spelling of its key is too, or was deleted at the same time or later.
     pub fn settle(&mut self) -> Result<(), Respelled> {
         for (key, others) in &self.others {
-            let all = || self.rows.get(key).into_iter().chain(others.iter().map(|(_, row)| row));
+            let all = || self.rows.get(key).into_iter().chain(others.values());
             let Some(newest) = all().filter(|row| row.value.is_some()).map(|row| row.at_ms).max() else { continue };
             let live = all().filter(|row| row.value.is_some()).count();
             if live > 1 || all().any(|row| row.value.is_none() && row.at_ms >= newest) {
-                let other = others.first().map_or_else(String::new, |(written, _)| shown(written));
+                let other = others.keys().next().map_or_else(String::new, |written| shown(written));
                 return Err(Respelled { key: shown(key), other });
             }
         }
         for (key, others) in std::mem::take(&mut self.others) {
             let first = self.rows.remove(&key);
-            let all: Vec<Row> = first.into_iter().chain(others.into_iter().map(|(_, row)| row)).collect();
-            self.bytes -= all.iter().map(|row| size(&key, row)).sum::<usize>();
-            if let Some(row) = all.into_iter().find(|row| row.value.is_some()) {
+            self.bytes -= first.as_ref().map_or(0, |row| size(&key, row));
+            self.bytes -= others.iter().map(|(written, row)| size_of_other(&key, written, row)).sum::<usize>();
+            if let Some(row) = first.into_iter().chain(others.into_values()).find(|row| row.value.is_some()) {
                 self.bytes += size(&key, &row);
                 self.rows.insert(key, row);
             }
@@ -126,7 +128,7 @@ impl Rows {
         self.rows.len()
     }
 
-    /// The memory of the rows.
+    /// The memory of the rows. Each spelling of a key counts, until [`Rows::settle`] has decided on it.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -139,6 +141,11 @@ impl Rows {
 
 fn size(key: &[u8], row: &Row) -> usize {
     key.len() + row.value.as_ref().map_or(0, Vec::len) + ROW_BYTES
+}
+
+/// The memory of a row under another spelling of its key.
+fn size_of_other(key: &[u8], written: &[u8], row: &Row) -> usize {
+    size(key, row) + written.len() + SPELLING_BYTES
 }
 
 fn spelling(key: &[u8]) -> u64 {
@@ -243,5 +250,27 @@ mod tests {
         rows.put(b"l", Some(b"s"), 2);
         rows.put(b"m", None, 2);
         assert_eq!(rows.bytes(), 2 * ROW_BYTES + PLAIN.len() + 1 + 1 + 1);
+    }
+
+    /// A key may have any number of spellings, each as long as a key may be.
+    #[test]
+    fn every_spelling_counts_until_it_is_decided() {
+        let spelled = |spaces: usize| format!("{{\"id\":{}7}}", " ".repeat(spaces));
+        let mut rows = rows(&[(PLAIN, Some("a"), 1)]);
+        let alone = rows.bytes();
+        let mut expected = alone;
+        for spaces in 1..=1000 {
+            let key = spelled(spaces);
+            expected += PLAIN.len() + ROW_BYTES + key.len() + SPELLING_BYTES + 1;
+            for value in ["longer", "b"] {
+                rows.put(key.as_bytes(), Some(value.as_bytes()), 2);
+            }
+            assert_eq!(rows.bytes(), expected, "{spaces}");
+        }
+        rows.settle().expect_err("many spellings");
+        assert_eq!(rows.bytes(), expected, "nothing was decided");
+        (1..=1000).for_each(|spaces| rows.put(spelled(spaces).as_bytes(), None, 0));
+        rows.settle().expect("all others were deleted before");
+        assert_eq!((rows.get(PLAIN.as_bytes()), rows.bytes()), (Some(b"a".as_slice()), alone));
     }
 }

@@ -287,6 +287,7 @@ impl TableReader {
             {
                 return End::Failed((Code::TableKeys, respelled.to_string()));
             }
+            // The limit holds while the table catches up, too: until then it has each spelling of a key.
             let size = |content: &Rows| (content.len(), content.bytes());
             let (entries, bytes) = catching_up.as_ref().map_or_else(|| size(&table.content.read()), size);
             if bytes > *bytes_max {

@@ -87,6 +87,17 @@ fn a_table_beyond_its_limit_says_so() {
     assert!(code == Code::TableUnavailable && message.contains("none"), "{message}");
 }
 
+/// Nobody can decide on them before the topic is read to its end, so each of them is held, and counts.
+#[test]
+fn spellings_of_one_key_count_for_the_limit() {
+    let fixture = Fixture::new();
+    (0..100).for_each(|n| fixture.put(&format!("{{\"id\":{}7}}", " ".repeat(1000 + n)), Some("v")));
+    let tables = fixture.tables(50_000).waiting_at_most(Duration::from_secs(2));
+    let (code, message) = tables.of(&shop(), [fixture.topic.clone()].into_iter()).err().expect("too large");
+    assert_eq!(code, Code::TableUnavailable, "{message}");
+    assert!(message.contains("the limit is 50000"), "{message}");
+}
+
 /// It is read again from the start then, and whoever uses it sees nothing of that.
 #[test]
 fn a_table_that_cannot_be_read_on_stays_as_it_was() {

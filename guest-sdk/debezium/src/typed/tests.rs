@@ -154,6 +154,18 @@ fn a_flat_row_has_a_column_of_its_type() {
     assert!(change::<serde::de::IgnoredAny>(r#"{"n":1}"#).is_ok());
 }
 
+/// By its fast way serde_json reads each of these as a neighbour of it.
+#[test]
+fn floats_of_a_row_are_exact() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Reading {
+        last: f64,
+        all: Vec<f64>,
+    }
+    let reading = Reading { last: 97.45365320034685, all: vec![51.248178375505404] };
+    check_after(r#"{"last":97.45365320034685,"all":[51.248178375505404]}"#, Ok(reading));
+}
+
 #[test]
 fn structs_within_a_row_are_objects_too() {
     #[derive(Debug, PartialEq, Deserialize)]
