@@ -29,7 +29,7 @@ impl ModuleMetrics {
             // From 50 ms, a small module, to 51 s: the default limit is 60 s.
             compile_time: r.histogram("sandbar_module_compile_seconds", "Time to compile a module", buckets(0.05, 2.0, 11)),
             compilers_running: r.gauge("sandbar_compilers_running", running),
-            compiles_waiting: r.gauges("sandbar_compiles_waiting", "Threads that wait for a compiler", &["queue"]),
+            compiles_waiting: r.gauges("sandbar_compiles_waiting", "Compilations that wait for a compiler", &["queue"]),
             in_memory_bytes: r.gauge("sandbar_compiled_modules_bytes", "Bytes of the compiled modules in memory"),
             address_space: r.gauge("sandbar_guest_address_space_bytes", space),
             guest_memory: r.gauge("sandbar_guest_memory_total_bytes", memory),
