@@ -35,8 +35,9 @@ const BASELINES: &str = include_str!("instructions.txt");
 /// The part by which a path may cost more than its baseline.
 const TOLERANCE: f64 = 0.10;
 
-/// The paths: the name, and what takes it for so many units of work.
-const PATHS: [(&str, fn(&Modules, usize)); 2] = [("pass-through", cross), ("count", count)];
+/// A path: its name, and what takes it for so many units of work.
+type NamedPath = (&'static str, fn(&Modules, usize));
+const PATHS: [NamedPath; 2] = [("pass-through", cross), ("count", count)];
 /// Counts that are taken of a path while it seems to cost more. The store has threads, and the engine's clock ticks by the
 /// wall, so a run may have more instructions than another, up to a twentieth with a store. The least counts are the path's own.
 const TRIES: usize = 4;

@@ -236,13 +236,13 @@ impl Shared {
             return None;
         }
         let fits = |waiter: &Waiter| waiter.module.is_none() || !running.contains(&waiter.module);
-        let waiting = Queue::ALL.into_iter().filter(|queue| lines[*queue as usize].waiters.any(&fits));
+        let waiting = Queue::ALL.into_iter().filter(|queue| lines[*queue as usize].waiters.any(fits));
         let queue = waiting.min_by_key(|queue| {
             let line = &lines[*queue as usize];
             (line.running.len(), line.used)
         })?;
         let line = &mut lines[queue as usize];
-        let waiter = line.waiters.pop(&fits)?;
+        let waiter = line.waiters.pop(fits)?;
         let module = waiter.module;
         line.running.push(module);
         self.show(&lines);

@@ -200,7 +200,7 @@ mod tests {
             "sandbar_records_skipped_total",
             "sandbar_records_in_total",
             "sandbar_records_failed_total",
-            "sandbar_end_to_end_latency_seconds_count",
+            concat!("sandbar_end_to_end_latency_seconds", "_count"),
             "sandbar_cpu_seconds_total",
         ] {
             assert_eq!(bench.shown(series), expected, "{series}");
