@@ -65,7 +65,7 @@ pub async fn dry_run(
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);
-        let request = Request::read(&media, &headers, bytes, limits.trial_records_max)?;
+        let request = Request::read(&media, &headers, bytes, &limits)?;
         Ok(Json(run(&state, &id, request, &caller)?).into_response())
     })
     .await

@@ -20,6 +20,7 @@ use crate::model::access::Role;
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::names::{Digest, TeamName};
+use crate::model::revision::Desired;
 use crate::model::signature::Envelope;
 
 use super::access::Caller;
@@ -148,8 +149,9 @@ pub async fn show(State(shared): AppState, caller: Caller, Name(digest): Name<Di
 /// The names of the transforms that use each module, of those that the caller may see.
 fn users(catalog: &Catalog, caller: &Caller) -> BTreeMap<Digest, Vec<Line>> {
     let mut users: BTreeMap<Digest, Vec<Line>> = BTreeMap::new();
-    for deployment in catalog.list().into_iter().filter(|deployment| caller.sees(&deployment.id)) {
-        users.entry(deployment.module).or_default().push(Line::of(deployment.id));
+    let all = catalog.current();
+    for deployment in all.values().filter(|it| it.desired != Desired::Deleted && caller.sees(&it.id)) {
+        users.entry(deployment.module).or_default().push(Line::of(&deployment.id));
     }
     users
 }

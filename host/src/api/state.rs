@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
@@ -122,9 +123,9 @@ fn elsewhere(state: &ApiState, id: &TransformId, number: i32, uri: &Uri) -> Resu
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response())
 }
 
-/// Shows a value: as JSON if it is JSON, else its bytes.
+/// Shows a value: if it is JSON, as this JSON text, else its bytes.
 fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
-    let json: Option<serde_json::Value> = json::read(value).ok();
+    let json: Option<Box<RawValue>> = json::read(value).ok();
     let value_base64 = json.is_none().then(|| BASE64_STANDARD.encode(value).into());
     EntryView { store: Line::from(store), partition, host: Line::from(host), value: json, value_base64 }
 }

@@ -12,6 +12,7 @@ use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, Tra
 use crate::catalog::{Change, Outcome};
 use crate::deployment::DeployResult;
 use crate::model::names::{TeamName, TransformId};
+use crate::model::revision::Desired;
 
 use super::access::Caller;
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
@@ -66,7 +67,7 @@ pub async fn put(
     let dry_run = params.dry_run;
     let DeployResult { change, created_topics, warnings, signed_by } = blocking(move || {
         let _held = (permit, share);
-        let upload = upload_of(&media, &headers, bytes)?;
+        let upload = upload_of(&media, &headers, bytes, limits.spec_bytes_max)?;
         deploy::deploy(&state, deploy::Request { id, upload, precondition, dry_run })
     })
     .await?;
@@ -80,9 +81,9 @@ pub async fn put(
     Ok((status, [(header::LOCATION, location), (header::ETAG, etag(&change.deployment))], Json(view)).into_response())
 }
 
-fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes) -> Result<Upload, Refusal> {
+fn upload_of(media: &Media, headers: &HeaderMap, bytes: Bytes, spec_bytes_max: usize) -> Result<Upload, Refusal> {
     match media {
-        Media::Multipart => body::form(headers, bytes),
+        Media::Multipart => body::form(headers, bytes, spec_bytes_max),
         media => Ok(Upload { spec: body::spec_of(media, &bytes)?, module: None, signature: None }),
     }
 }
@@ -131,8 +132,8 @@ pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> J
 }
 
 fn list(shared: &Shared, is_listed: impl Fn(&TransformId) -> bool) -> TransformList {
-    let all = shared.state.catalog.list();
-    let listed = all.iter().filter(|deployment| is_listed(&deployment.id));
+    let all = shared.state.catalog.current();
+    let listed = all.values().filter(|it| it.desired != Desired::Deleted && is_listed(&it.id));
     let runtime = &shared.state.runtime;
     let members = runtime.members();
     let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &members);

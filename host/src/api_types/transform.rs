@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::desired::Desired;
@@ -202,13 +203,19 @@ pub struct EntryView {
     #[serde(default)]
     #[schema(value_type = String, required)]
     pub host: Line,
-    /// The value, if it is JSON: an SDK's typed store writes nothing else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    /// The value, if it is JSON: its text as it is stored. An SDK's typed store writes nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub value: Option<Box<RawValue>>,
     /// The bytes of a value that is not JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub value_base64: Option<Line>,
+}
+
+/// Reads a value that is there; `null` is one.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The way in which a path has an entry's key.
@@ -302,4 +309,24 @@ pub fn labels(labels: &Labels) -> BTreeMap<String, Line> {
 /// A moment as the API shows it: RFC 3339, in UTC.
 pub fn rfc3339(at: Timestamp) -> Line {
     Line::of(Rfc3339(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::json;
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        for value in
+            [r#"{"total":10.10, "a":340282366920938463463374607431768211455}"#, "0.12345678901234567890", "null", r#""x""#]
+        {
+            let text = format!(r#"{{"store":"s","partition":0,"host":"a","value":{value}}}"#);
+            let entry: EntryView = json::read(text.as_bytes()).expect(value);
+            assert_eq!(entry.value.as_deref().map(RawValue::get), Some(value));
+            assert_eq!(serde_json::to_string(&entry).expect("plain data"), text);
+        }
+        let bytes: EntryView = json::read(br#"{"value_base64":"/w=="}"#).expect("an entry");
+        assert!(bytes.value.is_none());
+    }
 }

@@ -165,7 +165,7 @@ fn marked(json: &str) -> (String, Vec<&str>) {
         let (before, found) = rest.split_at(start);
         marked.push_str(before);
         let is_text = found.starts_with('"');
-        let end = if is_text { string_end(found) } else { number_end(found) };
+        let end = if is_text { string_end(found.as_bytes()) } else { number_end(found) };
         let (token, behind) = found.split_at(end);
         if is_text {
             marked.push_str(token);
@@ -179,14 +179,15 @@ fn marked(json: &str) -> (String, Vec<&str>) {
     (marked, texts)
 }
 
-fn string_end(text: &str) -> usize {
+/// Returns the length of the JSON string that the text begins with, up to the text's end if the string has none.
+pub fn string_end(text: &[u8]) -> usize {
     let mut is_escaped = false;
-    let end = text.bytes().enumerate().skip(1).find(|(_, byte)| {
+    let end = text.iter().skip(1).position(|byte| {
         let is_end = *byte == b'"' && !is_escaped;
         is_escaped = *byte == b'\\' && !is_escaped;
         is_end
     });
-    end.map_or(text.len(), |(index, _)| index + 1)
+    end.map_or(text.len(), |index| index + 2)
 }
 
 fn number_end(text: &str) -> usize {

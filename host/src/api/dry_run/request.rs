@@ -11,6 +11,7 @@ use crate::model::units::Timestamp;
 use crate::record_json::{self, RecordInput};
 
 use super::super::body::{self, Media};
+use super::super::limits::ApiLimits;
 use super::super::problem::Refusal;
 
 /// The parts of a request.
@@ -31,15 +32,17 @@ pub enum Source {
 
 impl Request {
     /// Takes a request apart. Blocks for as long as the parts take to be parsed.
-    pub fn read(media: &Media, headers: &HeaderMap, bytes: Bytes, records_max: usize) -> Result<Self, Refusal> {
+    pub fn read(media: &Media, headers: &HeaderMap, bytes: Bytes, limits: &ApiLimits) -> Result<Self, Refusal> {
+        let records_max = limits.trial_records_max;
+        let spec_of = |media: &Media, bytes: &[u8]| body::spec_within(media, bytes, limits.spec_bytes_max);
         if *media == Media::Json {
             let DryRunRequest { spec, records, live } = body::json_of(&bytes, Code::Malformed)?;
-            let spec = spec.map(|spec| body::spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
+            let spec = spec.map(|spec| spec_of(&Media::Json, spec.get().as_bytes())).transpose()?;
             let given = records.map(|records| parse(records.get().as_bytes(), false, records_max)).transpose()?;
             return Ok(Self { spec, module: None, signature: None, source: Source::of(given, live)? });
         }
         let mut parts = body::parts(headers, bytes, &["spec", "module", "signature", "records", "live"])?;
-        let spec = parts.remove("spec").map(|spec| body::spec_of(&spec.media, &spec.bytes)).transpose()?;
+        let spec = parts.remove("spec").map(|spec| spec_of(&spec.media, &spec.bytes)).transpose()?;
         let given = parts.remove("records").map(|records| parse(&records.bytes, true, records_max)).transpose()?;
         let live = parts.remove("live").map(|live| body::json_of(&live.bytes, Code::Malformed)).transpose()?;
         let module = parts.remove("module").map(|module| module.bytes);

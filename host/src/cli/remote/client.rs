@@ -1,7 +1,9 @@
 //! A small blocking client of the host's HTTP API.
 //!
-//! Every request that changes something carries an `Idempotency-Key`, so that it is sent again when its connection
-//! breaks: the host carries it out once. Every request is made in one place, which adds the token ([`Client::request`]).
+//! Every request that changes something carries an `Idempotency-Key`. A host knows a change of a transform again by it, and
+//! carries it out once, so the client sends it again when its connection breaks ([`Client::send`]). A host knows no other
+//! request again: those are sent once ([`Client::send_once`]), or their end tells if they were carried out
+//! ([`Client::remove`]). Every request is made in one place, which adds the token ([`Client::request`]).
 
 use std::time::Duration;
 
@@ -159,32 +161,48 @@ impl Client {
         Err(refused(&url, status, &text))
     }
 
-    /// Makes a change, under a key of its own.
+    /// Makes a change that a host knows again, under a key of its own.
     pub fn send(&self, method: &str, path: &str, body: &Body) -> Result<Response> {
-        let key = random_id();
-        let mut failures = 0;
-        loop {
-            let request = self.change(method, path, body, &key);
-            let done = match body.bytes.as_slice() {
-                [] => self.once(path, request.body(())),
-                bytes => self.once(path, request.body(bytes)),
-            };
-            match done {
-                // No request was sent before: another attempt would find out nothing.
-                Err(error) if error.kind == Kind::Unreachable && failures == 0 => return Err(error),
-                Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) && failures + 1 < ATTEMPTS_MAX => {
-                    std::thread::sleep(BACKOFF.spread(failures, random_u64()));
-                    failures += 1;
-                }
-                done => return done,
-            }
-        }
+        self.repeat(method, path, body).0
     }
 
     /// Makes a request that a host does not know again: once, whatever becomes of it.
     pub fn send_once(&self, method: &str, path: &str, body: &Body) -> Result<Response> {
-        let request = self.change(method, path, body, &random_id());
-        self.once(path, request.body(body.bytes.as_slice()))
+        self.attempt(method, path, body, &random_id())
+    }
+
+    /// Removes a thing that a host may not know again. Returns false if an attempt whose connection broke may have removed it:
+    /// the next one was refused with `missing`.
+    pub fn remove(&self, path: &str, missing: Code) -> Result<bool> {
+        match self.repeat("DELETE", path, &Body::default()) {
+            (Err(error), 1..) if error.has_code(missing) => Ok(false),
+            (done, _) => done.map(|_| true),
+        }
+    }
+
+    /// Sends a request until it has an answer. Returns the number of the attempts before, too, which broke.
+    fn repeat(&self, method: &str, path: &str, body: &Body) -> (Result<Response>, u32) {
+        let key = random_id();
+        let mut failures = 0;
+        loop {
+            match self.attempt(method, path, body, &key) {
+                // No request was sent before: another attempt would find out nothing.
+                Err(error) if error.kind == Kind::Unreachable && failures == 0 => return (Err(error), failures),
+                Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Broken) && failures + 1 < ATTEMPTS_MAX => {
+                    std::thread::sleep(BACKOFF.spread(failures, random_u64()));
+                    failures += 1;
+                }
+                done => return (done, failures),
+            }
+        }
+    }
+
+    fn attempt(&self, method: &str, path: &str, body: &Body, key: &str) -> Result<Response> {
+        let request = self.change(method, path, body, key);
+        match body.bytes.as_slice() {
+            [] => self.once(path, request.body(())),
+            bytes => self.once(path, request.body(bytes)),
+        }
     }
 
     fn change(&self, method: &str, path: &str, body: &Body, key: &str) -> Builder {

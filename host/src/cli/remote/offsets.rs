@@ -9,7 +9,7 @@ use crate::api_types::{MoveList, OffsetList};
 use crate::model::names::TopicName;
 use crate::model::units::Span;
 
-use super::super::error::Result;
+use super::super::error::{Kind, Result};
 use super::super::text::{Table, count, optional};
 use super::body::Body;
 use super::session::{Remote, Session, Target, route};
@@ -102,10 +102,21 @@ fn reset(args: ResetArgs, session: &Session) -> Result<()> {
     change(args.target, session, "DELETE", &args.dry_run, &Body::default())
 }
 
+/// A move is sent once: a host does not know it again. Sent later, it may go elsewhere, and its answer is another.
 fn change(target: Target, session: &Session, method: &str, dry_run: &DryRunFlag, body: &Body) -> Result<()> {
-    let below = if dry_run.dry_run { "/offsets?dry_run=true" } else { "/offsets" };
-    let answer = session.client.send(method, &route(&target.id()?, below), body)?;
-    session.show(&answer, moves_text)
+    let id = target.id()?;
+    let answer = if dry_run.dry_run {
+        session.client.send(method, &route(&id, "/offsets?dry_run=true"), body)
+    } else {
+        let sent = session.client.send_once(method, &route(&id, "/offsets"), body);
+        sent.map_err(|error| match error.kind {
+            Kind::Broken => {
+                error.with_hint(format!("look with `sandbar offsets get {id}` first: the offsets may have moved"))
+            }
+            _ => error,
+        })
+    };
+    session.show(&answer?, moves_text)
 }
 
 fn moves_text(changes: MoveList) -> String {

@@ -8,7 +8,7 @@ use super::control::confirm;
 use super::session::{Remote, Session, Target, route};
 use crate::api_types::EntryView;
 use crate::model::names::TransformId;
-use crate::model::text::OneLine;
+use crate::model::text;
 
 #[derive(Debug, Subcommand)]
 pub enum StateVerb {
@@ -63,7 +63,7 @@ fn get(args: GetArgs, session: &Session) -> Result<()> {
     let below = format!("/state/{}/{}{place}", escaped(&args.store), escaped(&args.key));
     let answer = session.client.get(&route(&args.transform, &below))?;
     session.show(&answer, |entry: EntryView| match (entry.value, entry.value_base64) {
-        (Some(value), _) => format!("{}\n", OneLine(value)),
+        (Some(value), _) => format!("{}\n", text::json(value.get())),
         (None, bytes) => format!("{} (base64)\n", bytes.unwrap_or_default()),
     })
 }

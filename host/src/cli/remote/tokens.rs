@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::access::TokenSecret;
 use crate::api_types::{CallerView, NewToken, TokenList, TokenView};
+use crate::model::codes::Code;
 use crate::model::names::{TeamName, TokenId, TokenName};
 use crate::model::units::Span;
 
@@ -78,7 +79,13 @@ fn create(args: CreateArgs, session: &Session) -> Result<()> {
     let CreateArgs { team, cluster: _, roles, name, expires_in } = args;
     let expires_in = expires_in.map(|span| span.to_string());
     let body = json!({"name": name.as_str(), "team": team.as_ref().map(TeamName::as_str), "roles": roles, "expires_in": expires_in});
-    let answer = session.client.send("POST", "/v1/tokens", &Body::json(&body))?;
+    let answer = session.client.send_once("POST", "/v1/tokens", &Body::json(&body)).map_err(|error| match error.kind {
+        Kind::Broken => error.with_hint(
+            "look with `sandbar token list` before you create another: this one may have been made, and nobody has seen it; \
+             then revoke it",
+        ),
+        _ => error,
+    })?;
     session.show(&answer, |NewToken { secret, token }| {
         eprintln!("token {} ({}) expires at {}; it is not shown again:", token.id, token.name, token.expires_at);
         format!("{secret}\n")
@@ -100,8 +107,13 @@ fn list(_: ListArgs, session: &Session) -> Result<()> {
 }
 
 fn revoke(args: RevokeArgs, session: &Session) -> Result<()> {
-    session.client.send("DELETE", &format!("/v1/tokens/{}", args.id), &Body::default())?;
-    session.text(&format!("token {} is revoked\n", args.id))
+    let RevokeArgs { id } = args;
+    let is_told = session.client.remove(&format!("/v1/tokens/{id}"), Code::NoToken)?;
+    session.text(&if is_told {
+        format!("token {id} is revoked\n")
+    } else {
+        format!("there is no token {id}: a request whose connection broke has revoked it, unless the id is wrong\n")
+    })
 }
 
 pub fn whoami(_: WhoamiArgs, session: &Session) -> Result<()> {

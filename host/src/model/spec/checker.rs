@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{CommitInterval, Hosts, Problem, RawSpec, StartSpec, StoreSpec};
+use super::{CommitInterval, GuestConfig, Hosts, Problem, RawSpec, StartSpec, StoreSpec};
 use crate::model::names::{Alias, Digest, TopicName, TransformId};
+use crate::model::secret::References;
 use crate::model::transaction_time::{BATCH_TIME_MAX, COMMIT_INTERVAL_MAX};
 use crate::model::units::{Bytes, Span};
 
@@ -24,6 +25,9 @@ pub(super) const CONFIG_BYTES_MAX: usize = 256 * 1024;
 /// Objects and arrays of `config` within each other. It is a part of larger JSON (a deployment's record), and no reader of
 /// that goes deeper than 128.
 pub(super) const CONFIG_DEPTH_MAX: usize = 100;
+/// Most objects of `config`, at every depth. Hosts keep the configs of all kept revisions as trees, and the tree of many small
+/// objects takes a hundred times the memory of their text.
+pub(super) const CONFIG_OBJECTS_MAX: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Checker {
@@ -209,6 +213,25 @@ impl Checker {
         }
     }
 
+    pub fn config(&mut self, config: &GuestConfig) {
+        if serde_json::to_vec(config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
+            self.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
+        }
+        let count: usize = config.values().map(objects).sum();
+        if count > CONFIG_OBJECTS_MAX {
+            self.problem("config", format!("has {count} objects, but must have at most {CONFIG_OBJECTS_MAX}"));
+        }
+        if !config.is_readable() {
+            self.problem("config", "has a field whose name begins with $serde_json::private, which hosts cannot read");
+        }
+        if config.values().map(depth).max().unwrap_or(0) > CONFIG_DEPTH_MAX {
+            self.problem("config", format!("must be at most {CONFIG_DEPTH_MAX} objects and arrays deep"));
+        } else {
+            let problems = References::of(config).problems;
+            problems.into_iter().for_each(|(field, message)| self.problem(field, message));
+        }
+    }
+
     pub fn within<T: PartialOrd + std::fmt::Display>(&mut self, field: &str, value: T, least: T, most: T) {
         if value < least || value > most {
             self.problem(field, format!("is {value}, but must be {least} to {most}"));
@@ -217,10 +240,19 @@ impl Checker {
 }
 
 /// Objects and arrays within each other. No parser makes a value of more than 128.
-pub(super) fn depth(value: &serde_json::Value) -> usize {
+fn depth(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
         serde_json::Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Counts the objects in a value, itself included.
+fn objects(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(elements) => elements.iter().map(objects).sum(),
+        serde_json::Value::Object(fields) => 1 + fields.values().map(objects).sum::<usize>(),
         _ => 0,
     }
 }

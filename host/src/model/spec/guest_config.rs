@@ -65,8 +65,10 @@ impl GuestConfig {
     }
 
     fn of_json(text: &str) -> serde_json::Result<Self> {
+        // This reader has a tree of its own, which is gone before the fields are another.
+        let written = Written::of_json(text)?;
         let mut config = Self { fields: json::read(text.as_bytes())?, exact: None };
-        config.keep(&Written::of_json(text)?);
+        config.keep(&written);
         Ok(config)
     }
 }

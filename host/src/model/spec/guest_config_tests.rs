@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::super::checker::CONFIG_BYTES_MAX;
-use super::super::{RawSpec, Spec};
+use super::super::checker::{CONFIG_BYTES_MAX, CONFIG_OBJECTS_MAX};
+use super::super::{Problem, RawSpec, Spec};
 use super::*;
 use crate::model::json as reader;
 use crate::model::names::Digest;
@@ -74,13 +74,28 @@ fn other_values_are_refused_as_before() {
     check_refused(&format!(r#"{{"a": {}{}}}"#, "[".repeat(1000), "]".repeat(1000)), "recursion limit exceeded");
 }
 
+/// Parses a spec that is valid but for its config.
+fn parse(config: &str) -> Result<Spec, Vec<Problem>> {
+    let mut raw = of_json(config);
+    (raw.inputs, raw.outputs) = (vec!["a".to_owned()], [("o".to_owned(), "b".to_owned())].into());
+    Spec::parse(&raw, &"a/b".parse().expect("valid"), Some(Digest::of(b"")))
+}
+
+#[test]
+fn objects_at_every_depth_count_against_the_limit() {
+    let check = |objects: usize| {
+        let inner = vec![r#"{"":[{"":0}]}"#; objects / 2].join(",");
+        parse(&format!(r#"{{"a": [{inner}], "b": [{}]}}"#, vec!["0"; 20_000].join(",")))
+    };
+    assert!(check(CONFIG_OBJECTS_MAX).is_ok(), "numbers are no objects");
+    let problems = check(CONFIG_OBJECTS_MAX + 2).expect_err("too many");
+    let message = "has 10002 objects, but must have at most 10000".to_owned();
+    assert_eq!(problems, [Problem { field: "config".to_owned(), message }]);
+}
+
 #[test]
 fn the_text_counts_against_the_limit() {
-    let check = |digits: usize| {
-        let mut raw = of_json(&format!(r#"{{"a": 1.{}}}"#, "0".repeat(digits)));
-        (raw.inputs, raw.outputs) = (vec!["a".to_owned()], [("o".to_owned(), "b".to_owned())].into());
-        Spec::parse(&raw, &"a/b".parse().expect("valid"), Some(Digest::of(b"")))
-    };
+    let check = |digits: usize| parse(&format!(r#"{{"a": 1.{}}}"#, "0".repeat(digits)));
     assert!(check(CONFIG_BYTES_MAX - 8).is_ok());
     let problems = check(CONFIG_BYTES_MAX - 7).expect_err("too long");
     assert_eq!(problems[0].field, "config");

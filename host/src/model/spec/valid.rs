@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::checker::{CONFIG_BYTES_MAX, CONFIG_DEPTH_MAX, Checker, depth};
+use super::checker::Checker;
 use super::{CommitInterval, Delivery, GuestConfig, Limits, Problem, RawSpec, Retry, StartSpec, StoreSpec, Then, labels};
 use crate::model::names::{Alias, ClusterName, Digest, TopicName, TransformId};
-use crate::model::secret::References;
 
 /// A valid spec.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,18 +49,7 @@ impl Spec {
         }
         check.start(&raw.start, &inputs);
         let dead_letter_topic = check.dead_letter(raw, id, &inputs);
-        if serde_json::to_vec(&raw.config).map_or(0, |json| json.len()) > CONFIG_BYTES_MAX {
-            check.problem("config", format!("must be at most {CONFIG_BYTES_MAX} bytes of JSON"));
-        }
-        if !raw.config.is_readable() {
-            check.problem("config", "has a field whose name begins with $serde_json::private, which hosts cannot read");
-        }
-        if raw.config.values().map(depth).max().unwrap_or(0) > CONFIG_DEPTH_MAX {
-            check.problem("config", format!("must be at most {CONFIG_DEPTH_MAX} objects and arrays deep"));
-        } else {
-            let problems = References::of(&raw.config).problems;
-            problems.into_iter().for_each(|(field, message)| check.problem(field, message));
-        }
+        check.config(&raw.config);
         let (Some(module), Some(dead_letter_topic), true) = (module, dead_letter_topic, check.problems.is_empty()) else {
             return Err(check.problems);
         };

@@ -140,6 +140,16 @@ async fn wrong_and_large_dry_runs_are_refused() {
         let problem = test(&host, &body).await.refused(status, code);
         assert!(problem.to_string().contains(named), "{problem}");
     }
+    // A spec that is a part of a body has its own limits.
+    let mut long = spec();
+    long["config"] = json!({"a": "x".repeat(host.state.limits.spec_bytes_max)});
+    let many = vec![json!({"": 0}); 50_000];
+    let problem = test(&host, &json!({"spec": long, "records": []})).await.refused(413, "E004");
+    assert!(problem.to_string().contains("spec_bytes_max"), "{problem}");
+    let problem = test(&host, &spec_with("config", json!({"a": many}))).await.refused(400, "E007");
+    assert!(problem.to_string().contains("100000 values"), "{problem}");
+    let form = Form::new().text("spec", long.to_string()).text("records", "{}");
+    Answer::of(host.request("POST", TEST).multipart(form)).await.refused(413, "E004");
     Answer::of(host.request("POST", TEST).body("{}")).await.refused(415, "E006");
     let path = "/v1/teams/orders/transforms/none/test";
     Answer::of(host.request("POST", path).json(&json!({"records": []}))).await.refused(404, "E023");

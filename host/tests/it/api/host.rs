@@ -1,5 +1,6 @@
 //! The API on a free port, over a log in memory, with fakes of the compiler and of the guests.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ pub struct Running {
     pub not_ready: Mutex<Vec<String>>,
     /// The last error of the transform on host a.
     pub error: Mutex<Option<LastError>>,
+    /// Entries of every store in partition 0, beside the one of the key `known`.
+    pub entries: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// The URL of host b, which has partition 1 then.
     pub neighbour: Mutex<Option<String>>,
     /// True while look-ups of the key `held` have no answer.
@@ -159,8 +162,10 @@ impl Runtime for Running {
             let holds = self.holds.lock().expect("unpoisoned");
             drop(self.let_go.wait_while(holds, |holds| *holds).expect("unpoisoned"));
         }
+        let known = || format!("{{\"store\":\"{store}\"}}").into_bytes();
+        let entry = || self.entries.lock().expect("unpoisoned").get(key).cloned();
         // Partition 0 is here, 1 on a host that says where it is, the others nowhere.
-        (number == 0).then(|| (key == b"known").then(|| format!("{{\"store\":\"{store}\"}}").into_bytes()))
+        (number == 0).then(|| if key == b"known" { Some(known()) } else { entry() })
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

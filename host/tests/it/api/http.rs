@@ -128,6 +128,8 @@ async fn one_form_deploys_spec_and_module() {
     let stored = host.get("/v1/modules").await.expect(200)["modules"].clone();
     assert_eq!(stored[0]["digest"], created["module"]);
     let part = || Part::bytes(GOOD);
+    let long = format!("{yaml}#{}", "x".repeat(host.state.limits.spec_bytes_max));
+    let many = format!(r#"{{"config": {{"a": [{}]}}}}"#, vec![r#"{"":0}"#; 50_000].join(","));
     for (form, status, code) in [
         (Form::new().part("module", part()), 400, "E031"),
         (Form::new().text("spec", yaml).part("module", part()).part("module", part()), 400, "E031"),
@@ -137,6 +139,9 @@ async fn one_form_deploys_spec_and_module() {
         (Form::new().text("spec", yaml).part("module", Part::bytes(b"PK zip".as_slice())), 422, "E010"),
         (Form::new().text("spec", yaml).part("module", Part::bytes(vec![0; MODULE_BYTES_MAX + 1])), 413, "E015"),
         (Form::new().text("spec", yaml).part("module", Part::bytes(vec![0; 3 << 20])), 413, "E004"),
+        // The rest of the form has room for it.
+        (Form::new().text("spec", long).part("module", part()), 413, "E004"),
+        (Form::new().text("spec", many).part("module", part()), 400, "E007"),
     ] {
         Answer::of(host.request("PUT", STRIP).multipart(form)).await.refused(status, code);
     }

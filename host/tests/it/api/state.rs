@@ -78,6 +78,25 @@ async fn an_entry_is_answered_by_its_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_is_answered_with_the_text_that_is_stored() {
+    let (host, digest) = uploaded().await;
+    host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);
+    for (stored, shown) in [
+        (r#"{"total":10.10,"a":1}"#, r#""value":{"total":10.10,"a":1}"#),
+        ("340282366920938463463374607431768211455", r#""value":340282366920938463463374607431768211455"#),
+        ("[0.12345678901234567890, 1e2]", r#""value":[0.12345678901234567890, 1e2]"#),
+        (" null\n", r#""value":null"#),
+        ("10.10.", r#""value_base64":"MTAuMTAu""#),
+        ("", r#""value_base64":"""#),
+    ] {
+        host.running.entries.lock().expect("unpoisoned").insert(b"n".to_vec(), stored.as_bytes().to_vec());
+        let answer = host.get(&format!("{STRIP}/state/levels/n?partition=0")).await;
+        answer.expect(200);
+        assert_eq!(answer.text, format!(r#"{{"store":"levels","partition":0,"host":"a",{shown}}}"#), "{stored}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_hosts_entry_is_at_its_address() {
     let (host, digest) = uploaded().await;
     host.put(STRIP, &spec(&digest, json!({}))).await.expect(202);

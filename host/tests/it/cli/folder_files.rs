@@ -119,6 +119,7 @@ fn an_apply_that_ends_between_two_changes_says_what_is_done() {
     // The first request to check is over the caller's rate, and is sent again.
     let mut replies = vec![
         Reply::new(200, "GET /v1/transforms", json!({ "transforms": [] })),
+        Reply::new(200, "GET /v1/teams/a/transforms", json!({ "transforms": [] })),
         Reply::new(429, &format!("PUT {}?dry_run=true", of("one")), problem(429, "E077")),
     ];
     for name in ["one", "three", "two"] {
@@ -147,6 +148,25 @@ fn an_apply_that_ends_between_two_changes_says_what_is_done() {
     let names = ["one?dry_run=true", "one?dry_run=true", "three?dry_run=true", "two?dry_run=true", "one", "three"];
     let expected: Vec<String> = names.iter().map(|name| format!("PUT {}", of(name))).collect();
     assert_eq!(puts, expected.iter().map(|route| (route.as_str(), Some("*"))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_team_that_the_caller_does_not_see_has_no_plan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "module.wasm", MODULE);
+    write(folder.path(), "x.yaml", &spec("x"));
+    let refused = json!({ "type": "t", "title": "t", "status": 403, "detail": "ci does not have the role view in team a",
+        "code": "E076", "hint": "h" });
+    let server = CannedHost::start([
+        Reply::new(200, "GET /v1/transforms", json!({ "transforms": [] })),
+        Reply::new(403, "GET /v1/teams/a/transforms", refused),
+    ]);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    let message = "error[E076]: transforms of team a: ci does not have the role view in team a";
+    for words in ["plan", "apply"] {
+        cli.fails(words, 1, &[message]);
+    }
 }
 
 #[test]

@@ -70,6 +70,53 @@ fn a_change_whose_connection_breaks_is_sent_again_with_the_same_key() {
 }
 
 #[test]
+fn a_request_that_a_host_does_not_know_again_is_sent_once() {
+    let folder = folder();
+    for (words, route, hint) in [
+        (
+            "token create --team a --role view --name ci",
+            "POST /v1/tokens".to_owned(),
+            "hint: look with `sandbar token list`",
+        ),
+        ("offsets set a/x --to 1h-ago", format!("PATCH {X}/offsets"), "hint: look with `sandbar offsets get a/x`"),
+        ("offsets reset a/x", format!("DELETE {X}/offsets"), "hint: look with `sandbar offsets get a/x`"),
+    ] {
+        let server = CannedHost::start([Reply::broken(&route)]);
+        let cli = Cli { folder: folder.path(), url: &server.url };
+        cli.fails(words, 1, &["error: the connection to ", hint]);
+        assert_eq!(server.seen().len(), 1, "{words}");
+    }
+}
+
+#[test]
+fn a_token_that_a_broken_request_has_revoked_is_no_error() {
+    let folder = folder();
+    let id = "0123456789abcdef";
+    let route = format!("DELETE /v1/tokens/{id}");
+    let revoke = format!("token revoke {id}");
+    let missing = || problem(404, &route, "E079");
+    let broken = || Reply::broken(&route);
+    let done = || Reply::new(204, &route, json!({}));
+    for (replies, expected) in [
+        (vec![done()], Some(" is revoked\n")),
+        (vec![broken(), broken(), done()], Some(" is revoked\n")),
+        (vec![broken(), missing()], Some("a request whose connection broke has revoked it, unless the id is wrong\n")),
+        (vec![missing()], None),
+        (vec![broken(), problem(403, &route, "E076")], None),
+    ] {
+        let server = CannedHost::start(replies);
+        let cli = Cli { folder: folder.path(), url: &server.url };
+        match expected {
+            Some(text) => {
+                let out = cli.succeeds(&revoke);
+                assert!(out.contains(id) && out.ends_with(text), "{out}");
+            }
+            None => cli.fails(&revoke, 1, &["error[E07"]),
+        }
+    }
+}
+
+#[test]
 fn every_request_says_that_no_page_sent_it() {
     let folder = folder();
     let server = CannedHost::start([Reply::new(202, "POST /v1/teams/a/transforms/x/pause", json!({}))]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api_types::{Cause, Line, RevisionList, RevisionSummary, TransformList, TransformSummary, TransformView, Word};
 use crate::model::codes::Code;
-use crate::model::names::{FolderName, TransformId};
+use crate::model::names::{FolderName, TeamName, TransformId};
 use crate::model::spec::RawSpec;
 use crate::model::spec::labels::FOLDER;
 
@@ -54,10 +54,11 @@ pub struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Asks a host for each transform that is deployed, and only for that.
+    /// Asks a host for each transform that is deployed, and for none that is not.
     pub fn look(session: &Session, folder: &FolderName, desired: &[Desired]) -> Result<Self> {
         let list: TransformList = get(session, "/v1/transforms")?.parse()?;
         let names: BTreeSet<TransformId> = list.transforms.iter().filter_map(id).collect();
+        check_sight(session, desired.iter().filter(|want| !names.contains(&want.id)))?;
         let mut deployed = BTreeMap::new();
         for want in desired.iter().filter(|want| names.contains(&want.id)) {
             if let Some(found) = Deployed::look(session, want)? {
@@ -72,6 +73,16 @@ impl Cluster {
 pub fn look_labelled(session: &Session, folder: &FolderName) -> Result<Vec<Labelled>> {
     let list: TransformList = get(session, "/v1/transforms")?.parse()?;
     Ok(labelled(folder, &list))
+}
+
+/// Refuses to plan for a team that the caller does not see: no list has its transforms, and they would be taken for new ones.
+fn check_sight<'a>(session: &Session, unlisted: impl Iterator<Item = &'a Desired>) -> Result<()> {
+    let teams: BTreeSet<&TeamName> = unlisted.map(|want| &want.id.team).collect();
+    for team in teams {
+        let seen = get(session, &format!("/v1/teams/{team}/transforms"));
+        seen.map_err(|error| error.in_place(format_args!("transforms of team {team}")))?;
+    }
+    Ok(())
 }
 
 fn get(session: &Session, path: &str) -> Result<Response> {
