@@ -2,7 +2,8 @@
 //!
 //! It stands between the routes and everything that they do: no body was read, and nothing was looked up. So a refusal is
 //! the same for a transform that is there and for one that is not. A handler asks the [`Caller`] for the rest: lists show
-//! what it may see. The sign-in is looked at again when the work of the request begins, and while its answer is a stream.
+//! the parts that it may see. The sign-in is looked at again when the work of the request begins, and while its answer is a
+//! stream.
 
 mod needs;
 
@@ -74,8 +75,8 @@ pub async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     if is_stream(&response) { while_valid(response, sign_in) } else { response }
 }
 
-/// Records the refusal of a handler that has checked rights as well: by the content of the request, by what the transform
-/// reads, or because the sign-in has ended.
+/// Records the refusal of a handler that has checked rights as well: by the content of the request, by the topics that the
+/// transform reads, or because the sign-in has ended.
 async fn recorded(shared: &Arc<Shared>, mut response: Response, request: RefusedRequest) -> Response {
     let Some(code) = response.extensions().get::<Refusal>().map(Refusal::code) else { return response };
     if code == Code::NotSignedIn {

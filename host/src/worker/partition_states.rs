@@ -150,8 +150,8 @@ impl PartitionStates {
         self.open().map(|(_, state)| state.pending_bytes()).sum()
     }
 
-    /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns, but for
-    /// those in `outrun`, which a newer revision has committed: to that one an entry may be alive.
+    /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns. Those in
+    /// `outrun` are left as they are: a newer revision has committed them, and an entry may be alive to it.
     pub fn sweep(&mut self, now: Timestamp, outrun: &BTreeSet<i32>) -> Result<(), LocalError> {
         let began = Instant::now();
         let is_over = || began.elapsed() >= SWEEP_TIME_MAX;

@@ -35,7 +35,7 @@ const BASELINES: &str = include_str!("instructions.txt");
 /// The part by which a path may cost more than its baseline.
 const TOLERANCE: f64 = 0.10;
 
-/// A path: its name, and what takes it for so many units of work.
+/// A path: its name, and the function that takes it for so many units of work.
 type NamedPath = (&'static str, fn(&Modules, usize));
 const PATHS: [NamedPath; 2] = [("pass-through", cross), ("count", count)];
 /// Counts that are taken of a path while it seems to cost more. The store has threads, and the engine's clock ticks by the
@@ -112,7 +112,7 @@ fn baseline(path: &str, level: &str) -> Option<f64> {
     Some(found[2].parse().expect("a number"))
 }
 
-/// Takes a path in this program under valgrind, for so many units of work. Returns what valgrind says at the end.
+/// Takes a path in this program under valgrind, for so many units of work. Returns the text that valgrind ends with.
 fn run(tool: &[&str], path: &str, units: usize, folder: &Path) -> String {
     let program = std::env::current_exe().expect("its own file");
     let output = Command::new("valgrind")
