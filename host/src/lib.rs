@@ -29,6 +29,7 @@ pub mod ports;
 pub mod positions;
 pub mod private_file;
 pub mod record_json;
+pub mod round_robin;
 pub mod secrets;
 pub mod state;
 pub mod steady_clock;

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use sweep::SweepBudget;
 
 use super::StateError;
-use super::layer::{ENTRY_BYTES, Layer, merged, scan_over};
+use super::layer::{Layer, merged, scan_over};
 use super::local::{Change, Entry, LocalError, LocalStore, Mark};
 use crate::model::names::Alias;
 use crate::model::spec::{Limits, StoreSpec};
@@ -158,7 +158,6 @@ impl Store {
                 format!("store {name}: an entry of {bytes} bytes is larger than its changelog topic takes ({limit})");
             return Err(StateError::Limit(message));
         }
-        self.check_call(bytes)?;
         let growth = |before: Option<usize>| bytes as i64 - before.unwrap_or(0) as i64;
         let mut before = self.size_of(&key)?;
         let limit = i64::try_from(self.settings.bytes_max).unwrap_or(i64::MAX);
@@ -188,21 +187,7 @@ impl Store {
     pub fn delete(&mut self, key: Vec<u8>) -> Result<(), StateError> {
         let before = self.size_of(&key)?;
         if let Some(bytes) = before {
-            self.check_call(key.len())?;
             self.call.write(key, None, -(bytes as i64), -1);
-        }
-        Ok(())
-    }
-
-    /// Refuses a write of `bytes` with which this store's part of the call would hold more than the limit of all.
-    fn check_call(&self, bytes: usize) -> Result<(), StateError> {
-        let name = &self.settings.name;
-        let call = (self.call.bytes + ENTRY_BYTES + bytes) as u64;
-        let limit = self.settings.call_bytes_max;
-        if call > limit {
-            let message =
-                format!("store {name}: a call writes {call} bytes, its limit is {limit} (limits.state_bytes_per_call)");
-            return Err(StateError::Limit(message));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::KeyedState;
+use super::super::layer::ENTRY_BYTES;
 use super::super::local::Memory;
 use super::*;
 
@@ -146,20 +147,7 @@ fn a_limit_refuses_what_would_go_over_it_and_nothing_else() {
 }
 
 #[test]
-fn a_call_writes_so_much_and_no_more() {
-    let settings = StoreSettings { call_bytes_max: 100 + 2 * ENTRY_BYTES as u64, ..settings() };
-    let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
-    let put = |store: &mut Store, key: &str| store.put(key.into(), vec![0; 40], Timestamp(0));
-    put(&mut store, "a").expect("room");
-    put(&mut store, "b").expect("room");
-    let refused = put(&mut store, "c").expect_err("too much").to_string();
-    assert!(refused.contains("limits.state_bytes_per_call"), "{refused}");
-    store.end_call(true);
-    put(&mut store, "c").expect("another call");
-}
-
-#[test]
-fn a_call_writes_so_much_to_all_its_stores_together() {
+fn a_call_writes_so_much_to_its_stores() {
     let settings = StoreSettings { call_bytes_max: 100 + 2 * ENTRY_BYTES as u64, ..settings() };
     let store = || Store::new(settings.clone(), Box::new(Memory::default())).expect("opens");
     let mut state = KeyedState::new(vec![store(), store(), store()]);
@@ -176,18 +164,26 @@ fn a_call_writes_so_much_to_all_its_stores_together() {
 #[test]
 fn entries_without_bytes_count() {
     let settings = StoreSettings { call_bytes_max: 1000, ..settings() };
-    let mut store = Store::new(settings, Box::new(Memory::default())).expect("opens");
+    let mut state = KeyedState::new(vec![Store::new(settings, Box::new(Memory::default())).expect("opens")]);
     let most = 1000 / (ENTRY_BYTES + 1);
-    let mut write_all = |keys: std::ops::Range<usize>, write: fn(&mut Store, Vec<u8>) -> Result<(), StateError>| {
-        let written = keys.take_while(|&key| write(&mut store, vec![key as u8]).is_ok()).count();
-        store.end_call(true);
-        (written, store.pending_bytes())
+    // The number of writes of one call until one is refused. None is kept.
+    let mut count = |from: usize, write: fn(&mut KeyedState, Vec<u8>) -> Result<(), StateError>| {
+        let written = (from..100).take_while(|&key| write(&mut state, vec![key as u8]).is_ok()).count();
+        state.end_call(false);
+        written
     };
-    let put: fn(&mut Store, Vec<u8>) -> _ = |store, key| store.put(key, Vec::new(), Timestamp(0));
-    assert_eq!(write_all(0..100, put), (most, most * (ENTRY_BYTES + 1)));
-    assert_eq!(write_all(most..100, put), (most, 2 * most * (ENTRY_BYTES + 1)));
-    assert_eq!(write_all(0..2 * most, Store::delete).0, most);
-    assert_eq!(write_all(2 * most..200, Store::delete).0, 200 - 2 * most, "a key that is not there costs nothing");
+    let put: fn(&mut KeyedState, Vec<u8>) -> _ = |state, key| state.put(0, key, Vec::new(), Timestamp(0));
+    let delete: fn(&mut KeyedState, Vec<u8>) -> _ = |state, key| state.delete(0, key);
+    assert_eq!(count(0, put), most);
+    assert_eq!(count(0, delete), 100, "a key that is not there costs nothing");
+
+    for calls in [0..most, most..2 * most] {
+        calls.for_each(|key| put(&mut state, vec![key as u8]).expect("room"));
+        state.end_call(true);
+    }
+    assert_eq!(state.stores()[0].pending_bytes(), 2 * most * (ENTRY_BYTES + 1));
+    let deleted = (0..2 * most).take_while(|&key| delete(&mut state, vec![key as u8]).is_ok()).count();
+    assert_eq!(deleted, most);
 }
 
 fn sweep(store: &mut Store, now: Timestamp) {

@@ -5,14 +5,13 @@
 //! one finished partition is worth more than two halves. A restore that gets no further (it waits for the end of another's
 //! transaction) lets the next one go on.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::model::names::TeamName;
+use crate::round_robin::RoundRobin;
 use crate::telemetry::metrics::StateMetrics;
 
 /// The outcome of one step.
@@ -42,9 +41,7 @@ pub(super) struct RestoreQueue {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: BTreeMap<TeamName, VecDeque<Box<dyn Job>>>,
-    /// The team that had the last turn.
-    last: Option<TeamName>,
+    jobs: RoundRobin<TeamName, Box<dyn Job>>,
     threads: usize,
 }
 
@@ -67,7 +64,7 @@ impl RestoreQueue {
             Err(error) if waiting.threads == 0 => {
                 tracing::error!(%error, "the system has no thread to restore a store");
                 let dropped = std::mem::take(&mut waiting.jobs);
-                dropped.keys().for_each(|team| self.metrics.restores_waiting(team.as_str(), None));
+                dropped.owners().for_each(|team| self.metrics.restores_waiting(team.as_str(), None));
                 drop(waiting);
                 drop(dropped);
             }
@@ -79,12 +76,8 @@ impl RestoreQueue {
     /// Drops the restores of a team that nobody waits for.
     pub fn clear_given_up(&self, team: &TeamName) {
         let mut waiting = self.waiting.lock();
-        let Some(jobs) = waiting.jobs.remove(team) else { return };
-        let (given_up, left): (VecDeque<_>, VecDeque<_>) = jobs.into_iter().partition(|job| job.is_given_up());
-        self.show(team, left.len());
-        if !left.is_empty() {
-            waiting.jobs.insert(team.clone(), left);
-        }
+        let given_up = waiting.jobs.take_of(team, |job| job.is_given_up());
+        self.show(&waiting, team);
         drop(waiting);
         // Closing stores takes a moment: not while others wait for the lock.
         drop(given_up);
@@ -109,43 +102,28 @@ impl RestoreQueue {
     }
 
     fn put(&self, waiting: &mut Waiting, team: &TeamName, job: Box<dyn Job>, is_last: bool) {
-        let jobs = waiting.jobs.entry(team.clone()).or_default();
         if is_last {
-            jobs.push_back(job);
+            waiting.jobs.push(team.clone(), job);
         } else {
-            jobs.push_front(job);
+            waiting.jobs.push_front(team.clone(), job);
         }
-        self.show(team, jobs.len());
+        self.show(waiting, team);
     }
 
     /// The job whose turn it is. Without one, the thread that asks counts as ended.
     fn next(&self) -> Option<(TeamName, Box<dyn Job>)> {
         let mut waiting = self.waiting.lock();
-        let Some(team) = waiting.next_team() else {
-            waiting.threads -= 1;
-            return None;
-        };
-        let jobs = waiting.jobs.get_mut(&team).expect("it was found there");
-        let job = jobs.pop_front().expect("no team is without a job");
-        self.show(&team, jobs.len());
-        if jobs.is_empty() {
-            waiting.jobs.remove(&team);
+        let next = waiting.jobs.pop(|_| true);
+        match &next {
+            Some((team, _)) => self.show(&waiting, team),
+            None => waiting.threads -= 1,
         }
-        waiting.last = Some(team.clone());
-        Some((team, job))
+        next
     }
 
-    fn show(&self, team: &TeamName, jobs: usize) {
+    fn show(&self, waiting: &Waiting, team: &TeamName) {
+        let jobs = waiting.jobs.len_of(team);
         self.metrics.restores_waiting(team.as_str(), (jobs > 0).then_some(jobs as u64));
-    }
-}
-
-impl Waiting {
-    /// The first team after the one that had the last turn.
-    fn next_team(&self) -> Option<TeamName> {
-        let last = self.last.as_ref();
-        let after = last.and_then(|last| self.jobs.range((Bound::Excluded(last), Bound::Unbounded)).next());
-        after.or_else(|| self.jobs.first_key_value()).map(|(team, _)| team.clone())
     }
 }
 

@@ -2,13 +2,11 @@
 //!
 //! Two queues wait, requests of the API and deployed transforms. The next turn goes to the queue that has fewer compilers
 //! running, or else has used less time: uploads that each take the longest time cannot hold up a host's restart, and a
-//! restart with hundreds of modules does not close uploads. Within a queue the teams take turns ([`team_line`]): a team
+//! restart with hundreds of modules does not close uploads. Within a queue the teams take turns ([`RoundRobin`]): a team
 //! with hundreds of modules does not hold up another's only one.
 //!
 //! A module has one turn at a time, whoever waits for it: when that is done, the others look for the module again. A thread
 //! that waits needs a place, of which there are few; a future needs none.
-
-mod team_line;
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -17,8 +15,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::team_line::TeamLine;
 use crate::model::names::{Digest, TeamName};
+use crate::round_robin::RoundRobin;
 use crate::telemetry::metrics::ModuleMetrics;
 
 /// Most threads of one queue that wait.
@@ -72,7 +70,8 @@ struct Shared {
 /// One queue.
 #[derive(Default)]
 struct Line {
-    waiters: TeamLine<Waiter>,
+    /// Callers without a team are those of one more team.
+    waiters: RoundRobin<Option<TeamName>, Waiter>,
     next_number: u64,
     /// Places that are taken.
     places: usize,
@@ -144,8 +143,7 @@ impl Turns {
 }
 
 impl Place {
-    /// Waits for a turn, which is at a module or at none. None: somebody else's turn at the module is done. Callers without a
-    /// team are those of one more team.
+    /// Waits for a turn, which is at a module or at none. None: somebody else's turn at the module is done.
     pub fn turn(&self, team: Option<&TeamName>, module: Option<Digest>) -> Result<Option<Turn>, Busy> {
         let (sender, receiver) = sync_channel(1);
         let hand_over = Box::new(move |turn| drop(sender.send(turn)));
@@ -213,7 +211,7 @@ impl Shared {
             }
             line.next_number += 1;
             let number = line.next_number;
-            line.waiters.push(team, Waiter { number, module, hand_over });
+            line.waiters.push(team.cloned(), Waiter { number, module, hand_over });
             self.show(&lines);
             Ticket { shared: self.clone(), queue, number }
         };
@@ -242,7 +240,7 @@ impl Shared {
             (line.running.len(), line.used)
         })?;
         let line = &mut lines[queue as usize];
-        let waiter = line.waiters.pop(fits)?;
+        let (_, waiter) = line.waiters.pop(fits)?;
         let module = waiter.module;
         line.running.push(module);
         self.show(&lines);
