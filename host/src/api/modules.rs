@@ -20,7 +20,6 @@ use crate::model::access::Role;
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
 use crate::model::names::{Digest, TeamName};
-use crate::model::revision::Desired;
 use crate::model::signature::Envelope;
 
 use super::access::Caller;
@@ -150,7 +149,7 @@ pub async fn show(State(shared): AppState, caller: Caller, Name(digest): Name<Di
 fn users(catalog: &Catalog, caller: &Caller) -> BTreeMap<Digest, Vec<Line>> {
     let mut users: BTreeMap<Digest, Vec<Line>> = BTreeMap::new();
     let all = catalog.current();
-    for deployment in all.values().filter(|it| it.desired != Desired::Deleted && caller.sees(&it.id)) {
+    for deployment in all.all_live().filter(|deployment| caller.sees(&deployment.id)) {
         users.entry(deployment.module).or_default().push(Line::of(&deployment.id));
     }
     users

@@ -12,7 +12,6 @@ use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, Tra
 use crate::catalog::{Change, Outcome};
 use crate::deployment::DeployResult;
 use crate::model::names::{TeamName, TransformId};
-use crate::model::revision::Desired;
 
 use super::access::Caller;
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
@@ -133,7 +132,7 @@ pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> J
 
 fn list(shared: &Shared, is_listed: impl Fn(&TransformId) -> bool) -> TransformList {
     let all = shared.state.catalog.current();
-    let listed = all.values().filter(|it| it.desired != Desired::Deleted && is_listed(&it.id));
+    let listed = all.all_live().filter(|deployment| is_listed(&deployment.id));
     let runtime = &shared.state.runtime;
     let members = runtime.members();
     let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &members);

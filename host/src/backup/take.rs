@@ -16,7 +16,7 @@ use super::pages::Part;
 use super::topics::ControlTopic;
 use crate::catalog::{CatalogError, Deployments};
 use crate::model::names::{ClusterName, TopicName};
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::Deployment;
 use crate::model::spec::Spec;
 use crate::model::units::{Rfc3339, Timestamp};
 use crate::ports::{GroupOffset, Log, LogError};
@@ -59,7 +59,7 @@ pub fn backup(log: &dyn Log, cluster: &ClusterName, path: &Path, force: bool) ->
             writer.record(*of, *partition, record).map_err(unwritten).map(|()| true)
         })?;
     }
-    for deployment in deployments.values().filter(|it| it.desired != Desired::Deleted) {
+    for deployment in deployments.all_live() {
         match deployment.spec() {
             Ok(spec) if deployment.is_whole() => {
                 let line = group(log, cluster, deployment, &spec)?;

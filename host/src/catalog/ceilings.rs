@@ -15,13 +15,14 @@ use super::error::CatalogError;
 use super::team_use::{Measure, TeamUse, transaction_time};
 
 /// The ceilings over all transforms of a team, each with the field of a spec that the growth is named by.
-const SUMS: [(Ceiling, &str); 6] = [
+const SUMS: [(Ceiling, &str); 7] = [
     (Ceiling::Transforms, ""),
     (Ceiling::Workers, "workers"),
     (Ceiling::PartitionWorkers, "workers"),
     (Ceiling::Memory, "limits.memory"),
     (Ceiling::StoredModules, "module"),
     (Ceiling::StoredModuleBytes, "module"),
+    (Ceiling::RevisionBytes, "config"),
 ];
 
 /// Refuses a new revision with which its team would grow above ceilings, and names all of them.

@@ -108,6 +108,30 @@ fn all_ceilings_that_are_against_a_deployment_are_named_at_once() {
     cluster.check("t/a", "m", small, 1, &[all[0], all[4], all[5]]);
 }
 
+/// Hosts keep the revisions of deleted transforms: a team that deploys and deletes in a loop ends somewhere.
+#[test]
+fn revisions_of_deleted_transforms_count() {
+    let mut cluster = Cluster::new(TeamLimits { revision_bytes_max: 50 << 10, ..TeamLimits::default() });
+    let large = |n: u64| json!({"config": {"n": n, "text": "x".repeat(10 << 10)}});
+    for name in ["t/a", "t/b", "t/c", "t/d"] {
+        cluster.check(name, "m", large(1), 1, &[]);
+        cluster.change(name, Change::Delete, 1).expect("a deletion");
+    }
+    cluster.check("t/e", "m", large(1), 1, &["config revision_bytes_max"]);
+    cluster.check("t/e", "m", json!({}), 1, &[]);
+    cluster.check("u/a", "m", large(1), 1, &[]);
+}
+
+/// A transform with all its revisions goes on: each new one takes the place of the oldest.
+#[test]
+fn revisions_that_are_dropped_do_not_count() {
+    let mut cluster = Cluster::new(TeamLimits { revision_bytes_max: 550 << 10, ..TeamLimits::default() });
+    for n in 0..120 {
+        cluster.check("t/a", "m", json!({"config": {"n": n, "text": "x".repeat(10 << 10)}}), 1, &[]);
+    }
+    cluster.check("t/a", "m", json!({"config": {"text": "x".repeat(60 << 10)}}), 1, &["config revision_bytes_max"]);
+}
+
 #[test]
 fn a_lowered_ceiling_refuses_growth_alone() {
     let mut cluster = Cluster::new(TeamLimits::default());

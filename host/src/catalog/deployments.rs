@@ -23,6 +23,8 @@ use super::newer::{Outline, ReadResult, read_deployment, read_revision};
 pub struct Deployments {
     current: BTreeMap<TransformId, Deployment>,
     history: BTreeMap<TransformId, BTreeMap<u64, Arc<Revision>>>,
+    /// The bytes of the records of all revisions that are kept, understood or not.
+    revision_bytes: BTreeMap<TransformId, BTreeMap<u64, u64>>,
     /// Revisions that this host does not understand, and why not.
     unread: BTreeMap<(TransformId, u64), String>,
 }
@@ -39,6 +41,17 @@ impl Deployments {
     /// A deployment that is not deleted.
     pub fn live(&self, id: &TransformId) -> Option<&Deployment> {
         self.current.get(id).filter(|deployment| deployment.desired != Desired::Deleted)
+    }
+
+    /// All deployments that are not deleted, by id.
+    pub fn all_live(&self) -> impl Iterator<Item = &Deployment> {
+        self.current.values().filter(|deployment| deployment.desired != Desired::Deleted)
+    }
+
+    /// The bytes of a team's revisions that were written as such, by transform and revision; those of deleted ones, too.
+    pub fn revision_bytes(&self, team: &TeamName) -> impl Iterator<Item = (&TransformId, u64, u64)> {
+        let own = self.revision_bytes.range(TransformId::first_of(team)..).take_while(move |(id, _)| id.team == *team);
+        own.flat_map(|(id, revisions)| revisions.iter().map(move |(&revision, &bytes)| (id, revision, bytes)))
     }
 
     /// The revisions that were written as such, oldest first.
@@ -162,19 +175,25 @@ impl Deployments {
             if let Some(history) = self.history.get_mut(&id) {
                 history.remove(&number);
             }
+            if let Some(bytes) = self.revision_bytes.get_mut(&id) {
+                bytes.remove(&number);
+            }
             self.unread.remove(&(id, number));
             return Ok(());
         };
         if number > COUNT_MAX {
             return Err(format!("its number is above {COUNT_MAX}, so far nobody has counted"));
         }
+        let bytes = value.len() as u64;
         match read_revision(&id, number, value)? {
             ReadResult::Whole(revision) => {
                 self.unread.remove(&(id.clone(), number));
+                self.revision_bytes.entry(id.clone()).or_default().insert(number, bytes);
                 self.history.entry(id).or_default().insert(number, Arc::new(revision));
             }
             ReadResult::Outline(reason) => {
                 self.history.get_mut(&id).and_then(|history| history.remove(&number));
+                self.revision_bytes.entry(id.clone()).or_default().insert(number, bytes);
                 self.unread.insert((id, number), reason);
             }
         }

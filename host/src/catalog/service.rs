@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::audit::{AUDIT_RETENTION, AuditLog};
 use crate::model::names::{ClusterName, Digest, TeamName, TransformId};
-use crate::model::revision::{Deployment, Desired, Revision};
+use crate::model::revision::{Deployment, Revision};
 use crate::model::signature::Envelope;
 use crate::model::units::Timestamp;
 use crate::ports::{Log, LogError};
@@ -58,7 +58,7 @@ impl Catalog {
             modules,
             dead_letters: DeadLetterCache::default(),
         };
-        info!(%cluster, transforms = catalog.list().len(), modules = catalog.modules().len(), "catalog read");
+        info!(%cluster, transforms = catalog.current().all_live().count(), modules = catalog.modules().len(), "catalog read");
         Ok(catalog)
     }
 
@@ -77,12 +77,6 @@ impl Catalog {
         let all = self.current();
         let dead_letters = self.dead_letters.of(&all);
         (all, dead_letters)
-    }
-
-    /// All deployments that are not deleted.
-    pub fn list(&self) -> Vec<Deployment> {
-        let all = self.deployments.current();
-        all.values().filter(|deployment| deployment.desired != Desired::Deleted).cloned().collect()
     }
 
     /// The reasons why the control topics cannot be read now, if there are any.
@@ -111,16 +105,13 @@ impl Catalog {
         self.tried(id, request)
     }
 
-    /// Refuses a deployment that ceilings of its team are against, before anything is written for it. It is decided again
-    /// when the change is made.
-    pub fn check_ceilings(&self, id: &TransformId, request: &Request) -> Result<(), CatalogError> {
+    /// Refuses a deployment that the catalog would refuse, as far as this host has seen: before anything is written for it. It
+    /// is decided again when the change is made.
+    pub fn check_change(&self, id: &TransformId, request: &Request) -> Result<(), CatalogError> {
         if earlier_result(&self.deployments.current(), id, request)?.is_some() {
             return Ok(());
         }
-        match self.tried(id, request) {
-            Err(error @ CatalogError::OverCeiling(_)) => Err(error),
-            _ => Ok(()),
-        }
+        self.tried(id, request).map(drop)
     }
 
     fn tried(&self, id: &TransformId, request: &Request) -> Result<ChangeResult, CatalogError> {
@@ -141,9 +132,7 @@ impl Catalog {
 
     /// The teams that have transforms.
     pub fn teams(&self) -> BTreeSet<TeamName> {
-        let all = self.deployments.current();
-        let live = all.values().filter(|deployment| deployment.desired != Desired::Deleted);
-        live.map(|deployment| deployment.id.team.clone()).collect()
+        self.current().all_live().map(|deployment| deployment.id.team.clone()).collect()
     }
 
     /// The answer to a request with a key that was carried out before, by whichever host.

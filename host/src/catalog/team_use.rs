@@ -12,6 +12,7 @@ use crate::model::spec::{RawSpec, StoreKind, StoreSpec};
 use crate::model::team::{Ceiling, millis};
 
 use super::deployments::Deployments;
+use super::encoding::encode_revision;
 
 /// The use of one team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct TeamUse {
     pub memory_bytes: u64,
     pub stored_modules: u64,
     pub stored_module_bytes: u64,
+    /// The records of all kept revisions, also those of deleted transforms: hosts hold them in memory.
+    pub revision_bytes: u64,
     /// The longest transaction that one of its specs asks for.
     pub transaction_time: Duration,
 }
@@ -41,9 +44,7 @@ impl TeamUse {
     /// Sums up the use of a team; `next` takes the place of its transform's current revision.
     pub fn of(all: &Deployments, team: &TeamName, next: Option<&Deployment>, measure: &Measure<'_>) -> Self {
         let is_replaced = |deployment: &Deployment| next.is_some_and(|next| next.id == deployment.id);
-        // No name sorts before this one.
-        let first = TransformId { team: team.clone(), name: "0".parse().expect("a digit is a name") };
-        let own = all.range(first..).map(|(_, deployment)| deployment);
+        let own = all.range(TransformId::first_of(team)..).map(|(_, deployment)| deployment);
         let own = own.take_while(|deployment| deployment.id.team == *team);
         let live = own.filter(|deployment| deployment.desired != Desired::Deleted && !is_replaced(deployment));
         let mut used = Self::default();
@@ -52,6 +53,7 @@ impl TeamUse {
             used.add(deployment, measure.hot_bytes_max);
             modules.extend(kept_modules(all, deployment));
         }
+        used.revision_bytes = revision_bytes(all, team, next);
         used.stored_modules = modules.len() as u64;
         used.stored_module_bytes = modules.iter().map(measure.module_bytes).fold(0, u64::saturating_add);
         used
@@ -77,6 +79,7 @@ impl TeamUse {
             Ceiling::Memory => Some(self.memory_bytes),
             Ceiling::StoredModules => Some(self.stored_modules),
             Ceiling::StoredModuleBytes => Some(self.stored_module_bytes),
+            Ceiling::RevisionBytes => Some(self.revision_bytes),
             Ceiling::TransactionTime => Some(millis(self.transaction_time)),
             Ceiling::UploadBytes | Ceiling::LogLines | Ceiling::LogBytes | Ceiling::Follows => None,
         }
@@ -106,9 +109,24 @@ fn memory_bytes(spec: &RawSpec, partitions: u64, hot_bytes_max: u64) -> u64 {
     spec.limits.memory.0.saturating_mul(partitions).saturating_add(stores.saturating_mul(numbers))
 }
 
+/// The newest revision that is dropped once this one is the newest.
+fn dropped(newest: &Deployment) -> u64 {
+    newest.revision.saturating_sub(REVISIONS_MAX)
+}
+
+/// The bytes of the revisions of a team that are kept once `next` is the newest of its transform.
+fn revision_bytes(all: &Deployments, team: &TeamName, next: Option<&Deployment>) -> u64 {
+    let is_dropped = |id: &TransformId, revision| next.is_some_and(|next| next.id == *id && revision <= dropped(next));
+    let kept = all.revision_bytes(team).filter(|&(id, revision, _)| !is_dropped(id, revision)).map(|(_, _, bytes)| bytes);
+    let unwritten = next.filter(|next| !all.kept(&next.id).contains_key(&next.revision));
+    let record = unwritten.map(|next| encode_revision(&next.to_revision(), next.changed_at));
+    let added = record.and_then(|record| record.value).map(|value| value.len() as u64);
+    kept.chain(added).fold(0, u64::saturating_add)
+}
+
 /// The modules of the revisions that are kept once this one is the newest.
 fn kept_modules(all: &Deployments, newest: &Deployment) -> BTreeSet<Digest> {
-    let dropped = newest.revision.saturating_sub(REVISIONS_MAX);
+    let dropped = dropped(newest);
     let kept = all.kept(&newest.id).values().filter(|revision| revision.revision > dropped);
     // The current revision may not be written as such yet.
     let current = all.get(&newest.id).filter(|current| current.revision > dropped).map(|current| current.module);

@@ -86,7 +86,7 @@ impl Deployer<'_> {
         let (request, plan) = self.plan(candidate, request)?;
         let signed_by = request.signature.as_ref().and_then(|signature| signature.key.clone());
         let id = &candidate.spec.id;
-        self.catalog.check_ceilings(id, &request)?;
+        self.catalog.check_change(id, &request)?;
         let upload = candidate.upload.map(|module| self.upload(candidate, module)).transpose()?;
         for topic in &plan.new_topics {
             self.log.create_topic(topic)?;

@@ -163,6 +163,11 @@ impl ClusterName {
 }
 
 impl TransformId {
+    /// The id before which a team has none.
+    pub fn first_of(team: &TeamName) -> Self {
+        Self { team: team.clone(), name: "0".parse().expect("a digit is a name") }
+    }
+
     /// The consumer group of the transform.
     pub fn group(&self, cluster: &ClusterName) -> String {
         format!("sandbar.{cluster}.{}.{}", self.team, self.name)

@@ -23,6 +23,8 @@ pub struct TeamLimits {
     pub stored_modules_max: u64,
     /// The bytes of these modules.
     pub stored_module_bytes_max: u64,
+    /// The bytes of the kept revisions of all transforms of the team, deleted ones too.
+    pub revision_bytes_max: u64,
     /// The bytes of modules that one host stores for the team within 24 hours.
     pub upload_bytes_per_day_max: u64,
     /// Log lines a second of all guests of the team on a host.
@@ -48,6 +50,7 @@ impl Default for TeamLimits {
             memory_bytes_max: Bytes::mib(1 << 20).0,
             stored_modules_max: 2000,
             stored_module_bytes_max: Bytes::mib(16 << 10).0,
+            revision_bytes_max: Bytes::mib(64).0,
             upload_bytes_per_day_max: Bytes::mib(16 << 10).0,
             team_log_lines_max: 1000,
             team_log_bytes_max: Bytes::kib(256).0,
@@ -68,6 +71,7 @@ pub enum Ceiling {
     Memory,
     StoredModules,
     StoredModuleBytes,
+    RevisionBytes,
     UploadBytes,
     LogLines,
     LogBytes,
@@ -95,13 +99,14 @@ pub enum Scope {
 }
 
 impl Ceiling {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Transforms,
         Self::Workers,
         Self::PartitionWorkers,
         Self::Memory,
         Self::StoredModules,
         Self::StoredModuleBytes,
+        Self::RevisionBytes,
         Self::UploadBytes,
         Self::LogLines,
         Self::LogBytes,
@@ -118,6 +123,7 @@ impl Ceiling {
             Self::Memory => "memory_bytes_max",
             Self::StoredModules => "stored_modules_max",
             Self::StoredModuleBytes => "stored_module_bytes_max",
+            Self::RevisionBytes => "revision_bytes_max",
             Self::UploadBytes => "upload_bytes_per_day_max",
             Self::LogLines => "team_log_lines_max",
             Self::LogBytes => "team_log_bytes_max",
@@ -128,7 +134,7 @@ impl Ceiling {
 
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Memory | Self::StoredModuleBytes | Self::UploadBytes | Self::LogBytes => Unit::Bytes,
+            Self::Memory | Self::StoredModuleBytes | Self::RevisionBytes | Self::UploadBytes | Self::LogBytes => Unit::Bytes,
             Self::TransactionTime => Unit::Millis,
             Self::Transforms
             | Self::Workers
@@ -148,7 +154,8 @@ impl Ceiling {
             | Self::PartitionWorkers
             | Self::Memory
             | Self::StoredModules
-            | Self::StoredModuleBytes => Scope::Cluster,
+            | Self::StoredModuleBytes
+            | Self::RevisionBytes => Scope::Cluster,
         }
     }
 }
@@ -174,6 +181,7 @@ impl TeamLimits {
             Ceiling::Memory => self.memory_bytes_max,
             Ceiling::StoredModules => self.stored_modules_max,
             Ceiling::StoredModuleBytes => self.stored_module_bytes_max,
+            Ceiling::RevisionBytes => self.revision_bytes_max,
             Ceiling::UploadBytes => self.upload_bytes_per_day_max,
             Ceiling::LogLines => u64::from(self.team_log_lines_max),
             Ceiling::LogBytes => self.team_log_bytes_max,
@@ -198,7 +206,7 @@ mod tests {
         assert_eq!(keys.len(), Ceiling::ALL.len());
         let limits = TeamLimits::default();
         let shown = |ceiling: Ceiling| ceiling.unit().show(limits.ceiling(ceiling));
-        let expected = ["200", "400", "10000", "1TiB", "2000", "16GiB", "16GiB", "1000", "256KiB", "16", "10s"];
+        let expected = ["200", "400", "10000", "1TiB", "2000", "16GiB", "64MiB", "16GiB", "1000", "256KiB", "16", "10s"];
         assert_eq!(Ceiling::ALL.map(shown), expected);
     }
 }

@@ -44,7 +44,7 @@ pub async fn keep_groups_for_ever(
 }
 
 fn keep_groups(log: &Arc<dyn Log>, catalog: &Catalog, cluster: &ClusterName, down: &watch::Receiver<bool>) {
-    for deployment in catalog.list() {
+    for deployment in catalog.current().all_live() {
         if *down.borrow() {
             return;
         }

@@ -90,6 +90,7 @@ struct RawLimits {
     memory_bytes_max: Option<Bytes>,
     stored_modules_max: Option<u64>,
     stored_module_bytes_max: Option<Bytes>,
+    revision_bytes_max: Option<Bytes>,
     upload_bytes_per_day_max: Option<Bytes>,
     team_log_lines_max: Option<u32>,
     team_log_bytes_max: Option<Bytes>,
@@ -164,6 +165,7 @@ impl RawLimits {
             memory_bytes_max: bytes(self.memory_bytes_max, below.memory_bytes_max),
             stored_modules_max: self.stored_modules_max.unwrap_or(below.stored_modules_max),
             stored_module_bytes_max: bytes(self.stored_module_bytes_max, below.stored_module_bytes_max),
+            revision_bytes_max: bytes(self.revision_bytes_max, below.revision_bytes_max),
             upload_bytes_per_day_max: bytes(self.upload_bytes_per_day_max, below.upload_bytes_per_day_max),
             team_log_lines_max: self.team_log_lines_max.unwrap_or(below.team_log_lines_max),
             team_log_bytes_max: bytes(self.team_log_bytes_max, below.team_log_bytes_max),
@@ -189,6 +191,7 @@ impl RawLimits {
         ranges.within("memory_bytes_max", self.memory_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("stored_modules_max", self.stored_modules_max, 0, COUNT_MAX);
         ranges.within("stored_module_bytes_max", self.stored_module_bytes_max, Bytes(0), BYTES_MAX);
+        ranges.within("revision_bytes_max", self.revision_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("upload_bytes_per_day_max", self.upload_bytes_per_day_max, Bytes(0), BYTES_MAX);
         ranges.within("team_log_bytes_max", self.team_log_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("follows_per_team_max", self.follows_per_team_max, 0, COUNT_MAX);
@@ -262,7 +265,7 @@ teams:
     fn every_key_is_read() {
         let text = "teams: {a: {cpu_weight: 2, transforms_max: 3, workers_max: 4, partition_workers_max: 5, \
             memory_bytes_max: 6, stored_modules_max: 7, stored_module_bytes_max: 8, upload_bytes_per_day_max: 9, \
-            team_log_lines_max: 10, team_log_bytes_max: 11, follows_per_team_max: 12, transaction_time_max: 1s, \
+            team_log_lines_max: 10, team_log_bytes_max: 11, follows_per_team_max: 12, transaction_time_max: 1s, revision_bytes_max: 13, \
             allow_cycle: false}}";
         let expected = TeamLimits {
             cpu_weight: 2,
@@ -272,6 +275,7 @@ teams:
             memory_bytes_max: 6,
             stored_modules_max: 7,
             stored_module_bytes_max: 8,
+            revision_bytes_max: 13,
             upload_bytes_per_day_max: 9,
             team_log_lines_max: 10,
             team_log_bytes_max: 11,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::api_types::{FlowRecent, FlowTransform, HistoryView};
 use crate::catalog::Catalog;
 use crate::model::names::TransformId;
-use crate::model::revision::{Deployment, Desired};
+use crate::model::revision::Deployment;
 use crate::model::units::Timestamp;
 use crate::telemetry::metrics::HttpMetrics;
 
@@ -136,7 +136,7 @@ impl FlowRecorder {
         let mut transforms = BTreeMap::new();
         last.version += 1;
         let deployments = catalog.current();
-        for deployment in deployments.values().filter(|deployment| deployment.desired != Desired::Deleted) {
+        for deployment in deployments.all_live() {
             let id = &deployment.id;
             let topics = last.topics(deployment);
             let view = view::transform(deployment, topics, &runtime.statuses(id), &members);

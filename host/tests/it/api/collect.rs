@@ -111,7 +111,7 @@ fn a_deployment_has_its_module_whoever_collects_meanwhile() {
         collecting.join().expect("it ends");
         refused
     });
-    for deployment in here.list() {
+    for deployment in here.current().all_live() {
         assert!(there.module(&deployment.module).expect("readable").is_some(), "{}", deployment.id);
     }
     println!("{refused} deployments came too late, {} modules were collected", collected.into_inner());
