@@ -107,7 +107,9 @@ impl Supervisor {
         for (id, deployment) in desired.iter() {
             let work = actors.get(id).map_or_else(Default::default, |handle| handle.report.borrow().work());
             let is_here = places.is_here(deployment, work, now);
-            if !is_here && !actors.contains_key(id) {
+            if !is_here && actors.get(id).is_none_or(ActorHandle::is_over) {
+                // Dropped, the actor ends.
+                actors.remove(id);
                 continue;
             }
             let handle = actors
@@ -176,5 +178,11 @@ impl ActorHandle {
         let (report_sent, report) = watch::channel(Report::new(&parts.host));
         let actor = Actor::new(id, parts, inputs, desired_seen, report_sent);
         Self { desired, report, ended: tokio::spawn(actor.run()) }
+    }
+
+    /// Returns true if it has nothing to run, and knows that.
+    fn is_over(&self) -> bool {
+        let report = self.report.borrow();
+        self.desired.borrow().is_none() && report.state == State::Stopped && report.workers.is_empty()
     }
 }

@@ -165,8 +165,10 @@ impl Publisher {
 
     fn clear(mut self) {
         self.events.farewell();
-        let told = std::mem::take(&mut self.told);
-        let mut records: Vec<LogRecord> = told.keys().map(|id| self.record(Some(id), None)).collect();
+        // Also those that the topic has of it, and that it has to tell anew since a write failed.
+        let mut told = self.cluster.told_by(&self.host.host);
+        told.extend(std::mem::take(&mut self.told).into_keys());
+        let mut records: Vec<LogRecord> = told.iter().map(|id| self.record(Some(id), None)).collect();
         let asked = self.asked.ids().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
         records.extend(asked);
         records.push(self.record(None, None));

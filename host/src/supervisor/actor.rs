@@ -48,12 +48,17 @@ pub struct Actor {
     pub checked_rights: Option<(Arc<TeamsState>, BTreeSet<u64>)>,
     /// The last time that new partitions could not be begun.
     pub begin_failed_at: Option<Monotonic>,
+    /// The newer revision of another host that could not be prepared here last, and when.
+    pub catch_up_failed: Option<(u64, Monotonic)>,
     /// The last time that the partitions of the inputs were counted.
     pub counted_at: Option<Monotonic>,
     pub inspection: Option<Inspection>,
     /// True if the last inspection found nothing new, and nothing is due with time alone.
     pub is_quiet: bool,
+    /// Failures one after the other, without workers that ran for long in between.
     pub failures: u32,
+    /// The time at which the last revision was started or swapped in, until that fails.
+    pub started_at: Option<Monotonic>,
     /// The transform's metrics, which this actor holds until the transform is deleted or has moved to other hosts.
     pub metrics: Option<Arc<TransformMetrics>>,
 }
@@ -78,10 +83,12 @@ impl Actor {
             bases: BTreeMap::new(),
             checked_rights: None,
             begin_failed_at: None,
+            catch_up_failed: None,
             counted_at: None,
             inspection: None,
             is_quiet: false,
             failures: 0,
+            started_at: None,
             metrics: None,
         }
     }
@@ -139,6 +146,10 @@ impl Actor {
     pub fn start_failed(&mut self, revision: u64, error: PrepareError) {
         let PrepareError { code, message } = error;
         let now = Now::read();
+        // Otherwise workers that end as soon as they run would be started each second for ever.
+        if self.started_at.take().is_some_and(|at| now.mono >= at.after(RETRY.longest)) {
+            self.failures = 0;
+        }
         let pause = RETRY.after(self.failures);
         self.failures = self.failures.saturating_add(1);
         let kept = match self.state {

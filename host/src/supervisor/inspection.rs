@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::select_all;
+use futures::future::{pending, select_all};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -34,7 +34,7 @@ impl Inspection {
         let works = |worker: &WorkerStatus| worker.state == State::Running && worker.outrun_by.is_none();
         let is_recent = next.at < self.at.after(INTERVAL_MAX) && self.looks == next.looks;
         let is_same = Arc::ptr_eq(&self.teams, &next.teams) && self.statuses == next.statuses;
-        is_recent && is_same && !next.statuses.is_empty() && next.statuses.iter().all(works)
+        is_recent && is_same && next.statuses.iter().all(works)
     }
 }
 
@@ -45,13 +45,15 @@ pub async fn due(last: Option<&Inspection>, workers: &[WorkerHandle], mut teams:
     let Some(last) = last.filter(|last| last.statuses.len() == workers.len()) else { return };
     let changed_team = teams.wait_for(|now| !Arc::ptr_eq(now, &last.teams));
     let statuses = last.statuses.iter().zip(workers);
-    let changed_worker = statuses.map(|(inspected, worker)| {
+    let changed = statuses.map(|(inspected, worker)| {
         let mut status = worker.status.clone();
         Box::pin(async move { drop(status.wait_for(|now| now != inspected).await) })
     });
+    let changed: Vec<_> = changed.collect();
+    let changed_worker = async move { if changed.is_empty() { pending().await } else { drop(select_all(changed).await) } };
     tokio::select! {
         _ = changed_team => {}
-        _ = select_all(changed_worker) => {}
+        () = changed_worker => {}
         () = sleep(INTERVAL_MAX - INTERVAL) => {}
     }
 }
@@ -83,6 +85,16 @@ mod tests {
         check(|next| next.teams = Arc::default(), false);
         check(|next| next.statuses[0].memory_bytes = 1, false);
         check(|next| next.statuses.clear(), false);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transform_without_workers_is_rarely_inspected() {
+        let teams: Arc<TeamsState> = Arc::default();
+        let (_sender, seen) = watch::channel(teams.clone());
+        let last = Inspection { at: Monotonic::from_millis(1), statuses: Vec::new(), teams, looks: 0 };
+        let started = tokio::time::Instant::now();
+        due(Some(&last), &[], seen).await;
+        assert_eq!(started.elapsed(), INTERVAL_MAX);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use crate::model::clock::Monotonic;
 use crate::model::revision::Deployment;
 use crate::model::status::State;
 use crate::task::Settings;
@@ -46,7 +47,7 @@ impl Actor {
         match started {
             Ok(false) => return self.wait_for_change().await,
             Ok(true) => {
-                self.failures = 0;
+                self.started_at = Some(Monotonic::now());
                 self.state = RunState::Runs(revision);
                 self.report.send_modify(Report::complete);
             }

@@ -21,13 +21,14 @@ use super::inspection::Inspection;
 use super::newest::committed_revision;
 use super::plan::RunState;
 use super::prepare::RevisionBasis;
+use super::report::Report;
 use super::workers::WorkerSessions;
 
 /// Time between two counts of the partitions of inputs, for transforms with stores. Workers that commit count them before
 /// each commit, so this one is for idle workers.
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
-/// Time until new partitions are begun again after a failure.
-const BEGIN_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Time until new partitions are begun again, or a newer revision is prepared again, after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The revisions of the workers that may not run any longer.
 enum LostRights {
@@ -195,7 +196,7 @@ impl Actor {
     async fn begin_new_partitions(&mut self) {
         let now = Monotonic::now();
         let Some(WorkerSessions { membership, begun }) = self.workers.sessions().cloned() else { return };
-        if self.begin_failed_at.is_some_and(|at| now < at.after(BEGIN_RETRY_AFTER)) {
+        if self.begin_failed_at.is_some_and(|at| now < at.after(RETRY_AFTER)) {
             return;
         }
         let has_stores = self.workers.stores().is_some();
@@ -224,6 +225,10 @@ impl Actor {
     async fn catch_up(&mut self, desired: Option<&Deployment>) {
         let newest = self.report.borrow().workers().iter().filter_map(|worker| worker.outrun_by).max();
         let Some((newest, desired)) = newest.zip(desired) else { return };
+        let now = Monotonic::now();
+        if self.catch_up_failed.is_some_and(|(revision, at)| revision == newest && now < at.after(RETRY_AFTER)) {
+            return;
+        }
         let deployment = if newest == desired.revision && desired.unread.is_none() {
             desired.clone()
         } else {
@@ -231,17 +236,33 @@ impl Actor {
             let id = self.id.clone();
             match spawn_blocking(move || committed_revision(&catalog, &id, newest)).await {
                 Ok(Ok(Some(revision))) => revision.to_deployment(desired.asked),
-                Ok(Err(stranded)) => return self.workers.strand(stranded),
+                Ok(Err(stranded)) => {
+                    self.catch_up_failed = Some((newest, now));
+                    return self.workers.strand(stranded);
+                }
                 // Not read from the catalog yet: looked for again.
                 Ok(Ok(None)) | Err(_) => return,
             }
         };
+        let is_desired = deployment.revision == desired.revision;
         match self.prepare(&deployment).await {
-            Ok((prepared, _)) if self.workers.can_swap(&prepared) => self.swap(prepared),
+            Ok((prepared, _)) if self.workers.can_swap(&prepared) => {
+                self.swap(prepared);
+                if is_desired {
+                    self.state = RunState::Runs(newest);
+                    self.report.send_modify(Report::complete);
+                }
+            }
             Ok(_) => {}
-            Err(error) if deployment.revision == desired.revision => self.start_failed(deployment.revision, error),
-            // The desired revision is not the one that failed, and is not to be started again.
-            Err(error) => self.workers.strand(error),
+            Err(error) => {
+                self.catch_up_failed = Some((newest, Monotonic::now()));
+                if is_desired {
+                    self.start_failed(newest, error);
+                } else {
+                    // The desired revision is not the one that failed, and is not to be started again.
+                    self.workers.strand(error);
+                }
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::model::units::Timestamp;
 use crate::ports::{PartitionEnds, StateOpener, log_of};
 use crate::steady_clock;
 use crate::stores::TransformStores;
+use crate::telemetry::metrics::TransformMetrics;
 use crate::worker::{Command, Commands, Revisions, Swap, Worker, WorkerStatus, inbox};
 
 use super::error::PrepareError;
@@ -47,6 +48,7 @@ pub struct WorkerSessions {
 struct WorkerThread {
     commands: Commands,
     thread: std::thread::JoinHandle<()>,
+    metrics: Arc<TransformMetrics>,
 }
 
 /// See the module.
@@ -126,7 +128,8 @@ impl Workers {
                 let message = format!("the system gives no thread for worker {number} of {count}: {error}");
                 PrepareError::new(Code::HostResources, message)
             })?;
-            self.threads.push(WorkerThread { commands: commands.clone(), thread });
+            let metrics = revisions.current.observer.metrics.clone();
+            self.threads.push(WorkerThread { commands: commands.clone(), thread, metrics });
             handles.push(WorkerHandle { status: published, commands });
         }
         self.sessions = Some(sessions);
@@ -166,10 +169,12 @@ impl Workers {
         let threads = std::mem::take(&mut self.threads);
         // They hold the transform's metrics.
         self.stores = None;
-        let joined = spawn_blocking(move || threads.into_iter().map(|worker| worker.thread.join()).collect::<Vec<_>>());
-        for ended in joined.await.unwrap_or_default() {
+        let join = |WorkerThread { thread, metrics, .. }| (thread.join(), metrics);
+        let joined = spawn_blocking(move || threads.into_iter().map(join).collect::<Vec<_>>());
+        for (ended, metrics) in joined.await.unwrap_or_default() {
             if ended.is_err() {
                 tracing::error!(transform = %id, "a worker panicked: this is a bug");
+                metrics.clear_partitions();
             }
         }
     }
