@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help console demo shop test lint deny site upgrade nightly release bench bench-docs clean setup-build setup-bench setup-all guests
+.PHONY: help console demo shop test lint deny site upgrade nightly release bench bench-docs clean setup-build setup-shop setup-bench setup-all guests
 
 # The seconds that the fuzz targets run together in `make nightly`, and its part of the mutants (without it, that of today).
 FUZZ_SECONDS ?= 3600
@@ -28,7 +28,7 @@ demo: setup-build ## a web shop on this machine, without Kafka (FOR=10s: ends af
 	cargo build --workspace --bin sandbar --bin sandbar-demo --test demo
 	@$(target)/debug/sandbar-demo $(if $(FOR),--for $(FOR))
 
-shop: setup-all ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
+shop: setup-shop ## the whole shop: PostgreSQL, Debezium, Kafka, transforms, JDBC sinks (FOR=60s: ends, and compares)
 	@echo "make: building (the first time takes minutes: wasmtime, librdkafka)"
 	cargo build --workspace --bin sandbar --bin shop --test demo
 	@$(target)/debug/shop $(if $(FOR),--for $(FOR))
@@ -114,7 +114,7 @@ bench: setup-bench ## Sandbar beside its rivals, with all targets at the end (QU
 	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --bench boundary
 	$(target)/release/sandbar-bench all
 	@echo "make: the boundary alone"
-	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary $(if $(QUICK),-- --quick)
+	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary $(if $(QUICK),-- --quick '/100$$')
 
 bench-docs: ## copies the tables and plots of the last `make bench` to docs/benchmarks/figures
 	mkdir -p docs/benchmarks/figures
@@ -127,8 +127,11 @@ clean: ## removes all builds and downloads
 setup-build:
 	@tools/setup.sh build
 
+setup-shop:
+	@tools/setup.sh build shop
+
 setup-bench:
 	@tools/setup.sh build kafka streams
 
 setup-all:
-	@tools/setup.sh build shop browser valgrind oidc prometheus
+	@tools/setup.sh

@@ -37,7 +37,7 @@ die() {
 
 # A folder of its own: other flags than those of `cargo build` would compile everything there anew, each time.
 build() {
-    local libraries flags
+    local libraries flags encoded
     libraries=/usr/lib/$(gcc -print-multiarch)
     # The last that fits counts, so a folder follows the one that it is in. Standard library: rustc names its sources by their
     # true path where they are installed.
@@ -48,8 +48,10 @@ build() {
         "--remap-path-prefix=$builds/release-build=/target"
         "-Clink-arg=-Wl,--build-id=sha1"
     )
+    # Cargo splits RUSTFLAGS at each space, which a path may have.
+    encoded=$(IFS=$'\x1f' && echo "${flags[*]}")
     # OpenSSL is Debian's static library: its corrections come by `apt-get upgrade`, without a new version of a crate.
-    env RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$builds/release-build" CARGO_INCREMENTAL=0 \
+    env CARGO_ENCODED_RUSTFLAGS="$encoded" CARGO_TARGET_DIR="$builds/release-build" CARGO_INCREMENTAL=0 \
         CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$root=/sandbar -ffile-prefix-map=$builds/release-build=/target" \
         OPENSSL_NO_VENDOR=1 OPENSSL_STATIC=1 OPENSSL_LIB_DIR="$libraries" OPENSSL_INCLUDE_DIR=/usr/include \
         SANDBAR_REVISION="$revision" SANDBAR_RUSTC="$(rustc --version)" \

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine that has Rust ready for Sandbar. Quiet and quick when nothing is missing.
 #
-#   tools/setup.sh           the needs of `make test`: build, kafka, shop, browser, valgrind, oidc, prometheus
+#   tools/setup.sh           the needs of `make test`: build, kafka, shop, valgrind, oidc, prometheus, browser
 #   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
 #   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime;
 #                            the program of the package docker-registry
-#   tools/setup.sh shop      needs of the shop (`make shop`, and its test): all of kafka, the package postgresql, and from
-#                            Maven the plugins for Kafka Connect (which is part of Kafka): Debezium's source and JDBC sink
-#   tools/setup.sh browser   needs of the tests with web pages: the package chromium (about 110 MiB, 450 MiB unpacked), Node.js,
-#                            npm, and from there playwright-core and axe-core
+#   tools/setup.sh shop      needs of the shop (`make shop`, and its test): a JDK, Maven, the jars of Apache Kafka (Kafka
+#                            Connect is among them) and of its plugins, Debezium's source and JDBC sink; the package postgresql
+#   tools/setup.sh browser   needs of the tests with web pages: the package chromium (about 110 MiB, 450 MiB unpacked; on Ubuntu
+#                            you install a browser), Node.js, npm, and from there playwright-core and axe-core
 #   tools/setup.sh console   needs of `make console`: Node.js, npm, and from there esbuild and the console's libraries
 #   tools/setup.sh streams   needs of `make bench`, beside those of kafka: javac, and from Maven the jars of Kafka Streams
 #   tools/setup.sh valgrind  needs of the test that counts instructions: the package valgrind
@@ -206,9 +206,10 @@ java_works() { [[ $(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p
 
 jdk() {
     java_works && return
-    local package=openjdk-17-jre-headless
-    apt-cache show "$package" >/dev/null 2>&1 || package=default-jre-headless
-    install_packages "Kafka runs on Java 17 or newer" "$package"
+    local package=openjdk-17-jre-headless why="Kafka runs on Java 17 or newer"
+    apt-cache show "$package" >/dev/null 2>&1 || install_packages "$why" default-jre-headless
+    # Without package lists this package seemed not to be there, and the default of Ubuntu 22.04 is Java 11. Now there are lists.
+    java_works || ! apt-cache show "$package" >/dev/null 2>&1 || install_packages "$why" "$package"
     java_works || die "java is older than 17: put a newer one first on the PATH."
 }
 
@@ -314,8 +315,18 @@ counter() { has valgrind || install_packages "a test counts instructions with it
 
 # === the browser ===
 
+# Ubuntu's own Chromium is a snap, which sees a part of the file system alone. A snap says so in its version.
 browser() {
-    has chromium || has chromium-browser || install_packages "a test opens a web page in it" chromium
+    local program version=
+    program=$(type -P chromium || type -P chromium-browser || true)
+    if grep -qsx 'ID="\?ubuntu"\?' /etc/os-release; then
+        [[ -z $program ]] || version=$("$program" --version 2>/dev/null </dev/null || true)
+        [[ -n $version && $version != *snap* ]] || die "missing: a Chromium that is no snap (a test opens a web page in it)." \
+            "Please install one, or Google Chrome, and link it:" \
+            "    sudo ln -s /usr/bin/google-chrome /usr/local/bin/chromium"
+    elif [[ -z $program ]]; then
+        install_packages "a test opens a web page in it" chromium
+    fi
     npm_packages browser "the remote control of Chromium"
 }
 
@@ -443,7 +454,8 @@ release() {
 
 # === main ===
 
-(($# > 0)) || set -- build kafka shop browser valgrind oidc prometheus
+# The browser comes last: on Ubuntu its lack ends this script.
+(($# > 0)) || set -- build kafka shop valgrind oidc prometheus browser
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;

@@ -80,7 +80,7 @@ def check_pod(manifests):
         expect("subPath" not in mount, f"{name}: a mount with subPath never changes")
         expect(mount.get("readOnly") or name in ("state", "tmp"), f"{name} can be written")
     for name, volume in volumes.items():
-        expect(volume.keys() & {"emptyDir", "secret", "configMap"}, f"{name} is a volume of the node")
+        expect(volume.keys() & {"emptyDir", "ephemeral", "secret", "configMap"}, f"{name} is a volume of the node")
         expect("secret" not in volume or volume["secret"]["defaultMode"] == 0o440, f"{name}: the mode is not 0440")
     for value in environment(manifests).values():
         if value and value.startswith("/"):
@@ -143,7 +143,7 @@ def check_minimal(manifests):
            "volumes outlive their hosts")
     expect(only(manifests, "NetworkPolicy")["spec"]["ingress"][0]["from"] == [{"podSelector": {}}],
            "other namespaces reach the API")
-    expect(ports(manifests) == {53, 9092}, f"hosts reach the ports {ports(manifests)}")
+    expect(ports(manifests) == {53, 5353, 9092}, f"hosts reach the ports {ports(manifests)}")
     expect(only(manifests, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1, "more than one host may go")
 
 
@@ -154,7 +154,7 @@ def check_cert_manager(manifests):
         expect(name in names, f"the certificate is not for {name}")
     expect(only(manifests, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["image"].count("@sha256:") == 1,
            "the image has no digest")
-    expect(ports(manifests) == {53, 9094, 8443}, f"hosts reach the ports {ports(manifests)}")
+    expect(ports(manifests) == {53, 5353, 9094, 8443}, f"hosts reach the ports {ports(manifests)}")
     roles = yaml.safe_load(only(manifests, "ConfigMap")["data"]["oidc-roles.yaml"])
     expect(roles["groups"]["team-{team}"] == ["{team}:deploy"], f"the roles are {roles}")
 
@@ -164,7 +164,11 @@ def check_proxy(manifests):
     spec = only(manifests, "StatefulSet")["spec"]
     expect(spec["template"]["spec"]["serviceAccountName"] == "default", "a service account that nobody makes")
     expect("runAsUser" not in spec["template"]["spec"]["securityContext"], "the user is not left to the platform")
-    expect("volumeClaimTemplates" not in spec, "there are volumes")
+    expect("volumeClaimTemplates" not in spec, "volumes outlive their pods")
+    state = next(volume for volume in spec["template"]["spec"]["volumes"] if volume["name"] == "state")
+    # The host sees the size of its disk: an emptyDir is the node's.
+    claim = state.get("ephemeral", {}).get("volumeClaimTemplate", {}).get("spec", {})
+    expect(claim.get("resources") == {"requests": {"storage": "1Gi"}}, "the state has no disk of its own")
     expect(environment(manifests)["SANDBAR_LISTEN"] == "[::]:8080", "the host does not listen on IPv6")
     expect(("Service", "hosts-hosts") in manifests, "fullnameOverride is not used")
 

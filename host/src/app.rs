@@ -34,7 +34,7 @@ use self::modules::ModuleCandidates;
 use self::runtime::HostRuntime;
 use self::teams::TeamPublisher;
 use crate::access::Access;
-use crate::api::{self, ApiState, FlowRecorder, Gate, Server, Tls, TlsOptions};
+use crate::api::{self, ApiState, FlowRecorder, Gate, Runtime, Server, Tls, TlsOptions};
 use crate::audit::Refusals;
 use crate::catalog::collect_for_ever;
 use crate::cluster::{LogTopicWriter, LogTopics, Publisher};
@@ -274,6 +274,7 @@ impl Start {
         let runtime = Arc::new(HostRuntime { host: host.clone(), supervisor, topics });
         let flow = FlowRecorder::new(http.clone());
         tokio::spawn(flow.clone().record_for_ever(catalog.clone(), runtime.clone(), shutdown.clone()));
+        let readiness = runtime.clone();
         let state = ApiState {
             catalog,
             positions,
@@ -298,6 +299,7 @@ impl Start {
             audit,
             refusals,
             render_metrics: Arc::new(move |sees| {
+                metrics.ready(readiness.ready().is_ok());
                 metrics.access.tokens(&access.tokens.current().by_team());
                 metrics.access.client_roles(access.client_roles.count(), access.client_roles.is_refused());
                 if let Some(oidc) = &access.oidc {

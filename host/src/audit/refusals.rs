@@ -43,8 +43,8 @@ pub struct Refusals {
     counts: Arc<Mutex<Counts>>,
 }
 
-/// Refusals of the same kind, by one caller, are one entry. An unknown caller is its address.
-type Key = (String, Option<IpAddr>, String, Code);
+/// Refusals of the same kind, by one caller, of one team, are one entry. An unknown caller is its address.
+type Key = (String, Option<IpAddr>, Option<TeamName>, String, Code);
 
 #[derive(Default)]
 struct Counts {
@@ -137,8 +137,9 @@ impl Counts {
     }
 
     fn count(&mut self, entry: AuditEntry) {
-        let AuditEntry { actor, target, code, .. } = &entry;
-        let key = (actor.id.clone(), actor.address, target.clone().unwrap_or_default(), code.unwrap_or(Code::NotSignedIn));
+        let AuditEntry { actor, team, target, code, .. } = &entry;
+        let target = target.clone().unwrap_or_default();
+        let key = (actor.id.clone(), actor.address, team.clone(), target, code.unwrap_or(Code::NotSignedIn));
         if let Some(known) = self.counted.get_mut(&key) {
             known.count += 1;
         } else if self.counted.len() < ENTRIES_MAX {
@@ -161,5 +162,17 @@ mod tests {
         assert_eq!(own, OWN_ENTRIES_MAX as usize);
         let others = (0..1000).filter(|number| counts.takes_own(&format!("https://issuer#{number}"))).count();
         assert_eq!((others, counts.own.len()), (OWN_PRINCIPALS_MAX - 1, OWN_PRINCIPALS_MAX));
+    }
+
+    #[test]
+    fn refusals_of_each_team_are_counted_apart() {
+        let mut counts = Counts::default();
+        for team in ["a", "b", "a"] {
+            let actor = Actor::new(&Principal::unknown(), None, "");
+            let team = Some(team.parse().expect("valid"));
+            counts.count(entry(RefusedRequest { actor, team, target: "GET /v1".to_owned(), code: Code::Forbidden }));
+        }
+        let counted = counts.counted.values().map(|entry| (entry.team.as_ref().map(TeamName::as_str), entry.count));
+        assert_eq!(counted.collect::<Vec<_>>(), [(Some("a"), 2), (Some("b"), 1)]);
     }
 }

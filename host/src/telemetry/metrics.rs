@@ -2,8 +2,8 @@
 //!
 //! Each part of the host has a struct of its own here, in which a metric is a field and one declaration. Labels are
 //! bounded: `team` and `transform` by the deployments and a few that were deleted (`known_transforms`), `topic` and
-//! `partition` by their inputs and outputs; nothing that a record or a client says becomes a label. A test compares
-//! docs/metrics.md with these files.
+//! `partition` by the inputs and outputs of their revisions here; nothing that a record or a client says becomes a label. A
+//! test compares docs/metrics.md with these files.
 
 mod access;
 mod catalog;
@@ -29,7 +29,7 @@ mod transform_log;
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 
 use self::known_transforms::KnownTransforms;
 use self::process::ProcessMetrics;
@@ -82,6 +82,7 @@ pub struct Metrics {
     pub tls: TlsMetrics,
     pub store_copies_removed: IntCounter,
     pub hosts_forgotten: IntCounter,
+    ready: IntGauge,
 }
 
 impl Default for Metrics {
@@ -125,8 +126,14 @@ impl Metrics {
                 "sandbar_hosts_forgotten_total",
                 "Hosts that this host took out of the cluster's status because they were silent for --host-retention",
             ),
+            ready: r.gauge("sandbar_host_ready", "1 while the host follows its control topics, as /readyz says"),
             registrar: r,
         }
+    }
+
+    /// Notes that the host does its work, or does not.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
     }
 
     /// Returns the metrics of a transform, the same ones to everybody who asks.
@@ -227,11 +234,15 @@ mod tests {
 
     #[test]
     fn a_forgotten_transform_keeps_its_counters_and_no_gauge() {
+        const OF_TRANSFORM: [&str; 5] =
+            ["guest_memory_bytes", "transform_memory_bytes", "partitions_failed", "worker_state", "quarantined"];
+        const OF_PARTITIONS: [&str; 4] = ["lag_records", "store_entries", "store_bytes", "restore_left_records"];
         let metrics = Metrics::new();
         let id: TransformId = "t/a".parse().expect("valid");
-        let gauges = || {
-            ["guest_memory_bytes", "transform_memory", "partitions_failed", "worker_state", "quarantined"]
-                .map(|name| metrics.render().contains(name))
+        let shown = || {
+            let page = metrics.render();
+            let is_there = |name: &&&str| page.contains(&format!("\nsandbar_{name}{{"));
+            [&OF_TRANSFORM[..], &OF_PARTITIONS[..]].map(|names| names.iter().filter(is_there).count())
         };
         let set = || {
             let transform = metrics.transform(&id);
@@ -239,13 +250,29 @@ mod tests {
             transform.state(State::Running);
             transform.failed_partitions(BTreeMap::from([(Code::OffsetOutside, 1)]));
             transform.quarantined(true);
+            transform.lag("in", 0, Some(1));
+            transform.stores.size("counts", 0, Some((1, 2)));
+            transform.stores.restore_left(0, Some(1));
         };
         set();
-        assert_eq!(gauges(), [true; 5]);
+        assert_eq!(shown(), [5, 4]);
+        // As after a worker that panicked: the transform is here.
+        metrics.transform(&id).clear_partitions();
+        assert_eq!(shown(), [5, 0]);
+        set();
         metrics.forget(&id);
-        assert_eq!(gauges(), [false; 5]);
+        assert_eq!(shown(), [0, 0]);
         assert!(metrics.render().contains("sandbar_records_skipped_total"));
         set();
-        assert_eq!(gauges(), [true; 5]);
+        assert_eq!(shown(), [5, 4]);
+    }
+
+    #[test]
+    fn a_host_is_ready_or_not() {
+        let metrics = Metrics::new();
+        for (is_ready, line) in [(true, "sandbar_host_ready 1"), (false, "sandbar_host_ready 0")] {
+            metrics.ready(is_ready);
+            assert!(metrics.render().lines().any(|found| found == line), "{line}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Case> {
         case("SandbarTableStale", AtOnce, table_stale),
         case("SandbarTableFailing", AfterWindow, table_failing),
         case("SandbarKafkaTokenFailing", AfterWindow, no_tokens),
-        case("SandbarControlTopicFailing", AfterWindow, not_ready),
+        case("SandbarControlTopicFailing", AtOnce, not_ready),
         case("SandbarApiErrors", AfterWindow, api_errors),
         case("SandbarTransformQuarantined", AtOnce, quarantined),
         case("SandbarHostRestarting", AfterWindow, restarting),
@@ -109,20 +109,13 @@ fn no_tokens(scene: &mut Scene) -> Cause {
     Cause { subject, remove: Box::new(remove) }
 }
 
-/// A control topic that is gone. Somebody asks whether the host is ready, as a balancer does.
+/// A control topic that is gone. Nobody asks whether the host is ready.
 fn not_ready(scene: &mut Scene) -> Cause {
     const OWN: &str = "alerts-control";
     let host = Host::start(scene.kafka, OWN);
     scene.watch_more(&host);
     let topic = format!("_sandbar.{OWN}.deployments");
     topics::delete(scene.kafka, &topic);
-    let api = host.api();
-    // The host counts its answers. It ends with the host.
-    std::thread::spawn(move || {
-        while api.try_get("/readyz").is_ok() {
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    });
     let subject = ("instance", host.address().to_string());
     scene.unready = Some(host);
     let remove = move |scene: &mut Scene| {
@@ -131,9 +124,17 @@ fn not_ready(scene: &mut Scene) -> Cause {
     Cause { subject, remove: Box::new(remove) }
 }
 
-/// The answers of the host of [`not_ready`].
+/// The answers of the host of [`not_ready`] to somebody who asks whether it is ready, as a balancer does.
 fn api_errors(scene: &mut Scene) -> Cause {
-    Cause::of_host(scene.unready.as_ref().expect("it was started before"), |_| ())
+    let host = scene.unready.as_ref().expect("it was started before");
+    let api = host.api();
+    // It ends with the host.
+    std::thread::spawn(move || {
+        while api.try_get("/readyz").is_ok() {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    Cause::of_host(host, |_| ())
 }
 
 /// A host that dies three times in calls of one transform. Prometheus sees each of its lives.

@@ -187,6 +187,17 @@
 {{- end }}
 {{- end -}}
 
+{{/* The claim of a host's volume. */}}
+{{- define "sandbar.claim" -}}
+accessModes: [ReadWriteOnce]
+{{- with .Values.state.storageClass }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ .Values.state.size | quote }}
+{{- end -}}
+
 {{- define "sandbar.topologySpread" -}}
 {{- $keys := dict "kubernetes.io/hostname" .Values.topologySpread.nodes "topology.kubernetes.io/zone" .Values.topologySpread.zones -}}
 {{- if or .Values.topologySpread.nodes .Values.topologySpread.zones -}}

@@ -74,8 +74,8 @@ Rules between values, which the schema cannot say. All broken ones are told at o
 
 {{- if $v.metrics.podMonitor.enabled -}}
 {{- $monitor := $v.metrics.podMonitor -}}
-{{- if and $v.auth.required (not $monitor.tokenSecret) (not $monitor.clientSecret) -}}
-{{- $wrong = append $wrong "metrics.podMonitor needs tokenSecret or clientSecret, since auth.required is true" -}}
+{{- if and $v.auth.required (not $monitor.tokenSecret) (not (and $monitor.clientSecret $v.tls.client.roles)) -}}
+{{- $wrong = append $wrong "metrics.podMonitor needs tokenSecret, or clientSecret with a role in tls.client.roles, since auth.required is true" -}}
 {{- end -}}
 {{- if and $v.tls.client.required (not $monitor.clientSecret) -}}
 {{- $wrong = append $wrong "metrics.podMonitor needs clientSecret, since tls.client.required is true" -}}

@@ -219,6 +219,13 @@ impl TransformMetrics {
         self.failed_partitions(BTreeMap::new());
         self.quarantined.reset();
         self.guest.clear_gauges();
+        self.clear_partitions();
+    }
+
+    /// Takes away the gauges of all partitions, which a worker that panicked leaves behind.
+    pub fn clear_partitions(&self) {
+        self.lag.reset();
+        self.stores.clear_gauges();
     }
 }
 

@@ -63,4 +63,10 @@ impl StoreMetrics {
     pub fn restore_left(&self, partition: i32, records: Option<u64>) {
         set_or_remove(&self.restore_left, &[&partition.to_string()], records);
     }
+
+    pub(super) fn clear_gauges(&self) {
+        self.entries.reset();
+        self.bytes.reset();
+        self.restore_left.reset();
+    }
 }
