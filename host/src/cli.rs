@@ -105,7 +105,7 @@ pub fn schema() -> Result<ExitCode, Error> {
 /// The exit code of a verb; prints the error of one that failed.
 pub fn ended(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("{error}");
+        text::tell(&error);
         error.exit_code()
     })
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use flags::{Auth, Flags, KafkaFlags};
+pub use flags::{Auth, Flags, KafkaFlags, line_of};
 pub use machine::{group_limit, memory_bytes};
 
 use self::exposure::InsecureFlags;
@@ -169,7 +169,10 @@ impl Flags {
             allowed_hosts,
             redirects,
             tls,
-            insecure: InsecureFlags { no_tls: self.insecure_no_tls, no_auth: self.insecure_no_auth },
+            insecure: InsecureFlags {
+                no_tls: self.insecure_no_tls == Some(true),
+                no_auth: self.insecure_no_auth == Some(true),
+            },
             limits,
         })
     }
@@ -178,14 +181,12 @@ impl Flags {
     fn tls(&self) -> Result<Option<TlsOptions>, String> {
         let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
         let client_authorities = given(&self.tls_client_ca);
-        if self.tls_client_required && client_authorities.is_none() {
+        let client_required = self.tls_client_required == Some(true);
+        if client_required && client_authorities.is_none() {
             return Err("--tls-client-required needs --tls-client-ca FILE".into());
         }
         match (given(&self.tls_cert), given(&self.tls_key)) {
-            (Some(certificate), Some(key)) => {
-                let client_required = self.tls_client_required;
-                Ok(Some(TlsOptions { certificate, key, client_authorities, client_required }))
-            }
+            (Some(certificate), Some(key)) => Ok(Some(TlsOptions { certificate, key, client_authorities, client_required })),
             (None, None) if client_authorities.is_none() => Ok(None),
             _ => Err("TLS needs both --tls-cert FILE and --tls-key FILE".into()),
         }
@@ -323,7 +324,9 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("sandbar-config-{}-{}.toml", std::process::id(), text.len()));
+        static FILES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sandbar-config-{}-{number}.toml", std::process::id()));
         std::fs::write(&path, text).expect("writable");
         path
     }
@@ -395,8 +398,13 @@ mod tests {
         #[track_caller]
         fn check(files: [&str; 3], required: bool, expected: Result<bool, &str>) {
             let [cert, key, ca] = files.map(|file| (file != "-").then(|| file.into()));
-            let flags =
-                Flags { tls_cert: cert, tls_key: key, tls_client_ca: ca, tls_client_required: required, ..Flags::default() };
+            let flags = Flags {
+                tls_cert: cert,
+                tls_key: key,
+                tls_client_ca: ca,
+                tls_client_required: Some(required),
+                ..Flags::default()
+            };
             match (flags.resolve(None, "d"), expected) {
                 (Ok(config), Ok(has_tls)) => assert_eq!(config.server.tls.is_some(), has_tls, "{files:?}"),
                 (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
@@ -435,6 +443,61 @@ mod tests {
         assert_eq!((options.ca, options.queue_max), (None, 2048));
         assert_eq!(of("").expect("valid").otlp, None);
         assert!(of("otel.example:4318").is_err_and(|error| error.starts_with("--otlp-endpoint: ")));
+    }
+
+    /// The options of a host on Kafka by its command line, as clap reads them.
+    fn parsed(words: &[&str]) -> (Flags, KafkaFlags) {
+        #[derive(clap::Parser)]
+        struct Words {
+            #[command(flatten)]
+            own: Flags,
+            #[command(flatten)]
+            kafka: KafkaFlags,
+        }
+        let words = std::iter::once("sandbar").chain(words.iter().copied());
+        let Words { own, kafka } = <Words as clap::Parser>::try_parse_from(words).expect("valid");
+        (own, kafka)
+    }
+
+    #[test]
+    fn a_switch_is_turned_off_where_the_file_turns_it_on() {
+        let path = file("insecure-no-auth = true\nkafka-teams-required = true\nkafka-teams-dir = \"teams\"\n");
+        let path = path.to_str().expect("text").to_owned();
+        for (value, expected) in
+            [("", true), ("=true", true), ("=1", true), ("=false", false), ("=off", false), ("=", false)]
+        {
+            let auth = format!("--insecure-no-auth{value}");
+            let teams = format!("--kafka-teams-required{value}");
+            let (own, mut kafka) = parsed(&["--config", &path, &auth, &teams]);
+            let config = own.resolve(Some(&mut kafka), "d").expect("valid");
+            assert_eq!((config.server.insecure.no_auth, kafka.kafka_teams_required), (expected, Some(expected)), "{value}");
+        }
+        let (own, mut kafka) = parsed(&["--config", &path]);
+        let config = own.resolve(Some(&mut kafka), "d").expect("valid");
+        assert_eq!((config.server.insecure.no_auth, config.server.insecure.no_tls), (true, false));
+        assert_eq!(kafka.kafka_teams_required, Some(true));
+    }
+
+    #[test]
+    fn an_empty_path_is_none() {
+        let (own, mut kafka) = parsed(&["--config", "", "--tls-cert", "", "--data-dir", "", "--kafka-teams-dir", ""]);
+        let config = own.resolve(Some(&mut kafka), "d").expect("valid");
+        assert!(config.server.tls.is_none() && kafka.kafka_teams_dir.is_none());
+        assert_eq!(config.data_dir, PathBuf::from("d"));
+    }
+
+    #[test]
+    fn a_property_of_another_shape_is_refused_without_its_value() {
+        for text in [
+            "[kafka-properties]\n\"sasl.password\" = 12345678\n",
+            "kafka-properties = \"hunter2\"\n",
+            "[kafka-properties]\nsasl.password = \"hunter2\"\n",
+        ] {
+            let options = Flags { config: Some(file(text)), ..Flags::default() };
+            let error = options.resolve(Some(&mut KafkaFlags::default()), "d").expect_err("refused");
+            assert!(error.contains("kafka-properties is no table"), "{error}");
+            assert!(!error.contains("12345678") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

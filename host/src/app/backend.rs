@@ -37,7 +37,7 @@ impl Backend {
             properties: flags.kafka_properties,
             file: flags.kafka_config,
             teams_dir: flags.kafka_teams_dir,
-            team_credentials_required: flags.kafka_teams_required,
+            team_credentials_required: flags.kafka_teams_required == Some(true),
             session_timeout: flags.session_timeout.map(|span| span.0),
             metrics: None,
         };

@@ -76,6 +76,11 @@ pub fn yaml(spec: &SpecDocument) -> String {
     text::lines(&spec.to_yaml()).into_owned()
 }
 
+/// Writes a line to standard error. If nobody reads it any more, the verb goes on, and ends with its own exit code.
+pub fn tell(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Writes to standard output. The reader may stop at any time (`| head`).
 pub fn emit(shown: &str) -> Result<()> {
     emit_while_read(shown).map(drop)

@@ -5,13 +5,23 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
 use serde::Deserialize;
 
 use crate::model::by_name::ByName;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::telemetry::logging::LogFormat;
+
+/// Reads a path, which may be empty: an empty variable of the environment names no file.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Leaves an empty path out.
+fn given(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
 
 /// The callers that a host answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -29,7 +39,7 @@ pub enum Auth {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Flags {
     /// A TOML file with any of these options (keys as the flags, without the dashes in front)
-    #[arg(long, env = "SANDBAR_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_CONFIG", value_name = "FILE", value_parser = path())]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
@@ -40,33 +50,57 @@ pub struct Flags {
 
     /// The host's certificate and those between it and its authority, as PEM: the API speaks HTTPS. Newer files are taken
     /// within seconds, without a restart
-    #[arg(long, env = "SANDBAR_TLS_CERT", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_TLS_CERT", value_name = "FILE", value_parser = path())]
     pub tls_cert: Option<PathBuf>,
 
     /// The private key of --tls-cert, as PEM
-    #[arg(long, env = "SANDBAR_TLS_KEY", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_TLS_KEY", value_name = "FILE", value_parser = path())]
     pub tls_key: Option<PathBuf>,
 
     /// Authorities of clients' certificates, as PEM. A client may then prove with a certificate who it is
-    #[arg(long, env = "SANDBAR_TLS_CLIENT_CA", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_TLS_CLIENT_CA", value_name = "FILE", value_parser = path())]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Refuse clients without a certificate of --tls-client-ca
-    #[arg(long, env = "SANDBAR_TLS_CLIENT_REQUIRED", value_parser = FalseyValueParser::new())]
-    #[serde(default)]
-    pub tls_client_required: bool,
+    /// Refuse clients without a certificate of --tls-client-ca [default: off]
+    #[arg(
+        long,
+        env = "SANDBAR_TLS_CLIENT_REQUIRED",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = FalseyValueParser::new(),
+        hide_possible_values = true
+    )]
+    pub tls_client_required: Option<bool>,
 
     /// Listen beyond loopback without TLS: everybody on the way can read and change what is sent. For a host behind a proxy
-    /// that nobody can pass by
-    #[arg(long, env = "SANDBAR_INSECURE_NO_TLS", value_parser = FalseyValueParser::new())]
-    #[serde(default)]
-    pub insecure_no_tls: bool,
+    /// that nobody can pass by [default: off]
+    #[arg(
+        long,
+        env = "SANDBAR_INSECURE_NO_TLS",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = FalseyValueParser::new(),
+        hide_possible_values = true
+    )]
+    pub insecure_no_tls: Option<bool>,
 
     /// Listen beyond loopback without sign-in: everybody who reaches the port owns the cluster. For a host behind a proxy
-    /// with a login that nobody can pass by
-    #[arg(long, env = "SANDBAR_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
-    #[serde(default)]
-    pub insecure_no_auth: bool,
+    /// with a login that nobody can pass by [default: off]
+    #[arg(
+        long,
+        env = "SANDBAR_INSECURE_NO_AUTH",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = FalseyValueParser::new(),
+        hide_possible_values = true
+    )]
+    pub insecure_no_auth: Option<bool>,
 
     /// A server to which clients may be sent on for answers of another host, beside the hosts of --advertise and
     /// --allowed-host: a name, an address, or *.NAME for every name below it. May be given several times
@@ -114,13 +148,13 @@ pub struct Flags {
     /// A file with a token, or the SHA-256 of one (sha256:..), a line each: whoever has it may do everything. With it the
     /// first tokens are made (`sandbar token create`); `sandbar token generate` makes one. Changes of the file take effect
     /// within a second [default: none]
-    #[arg(long, env = "SANDBAR_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_ADMIN_TOKEN_FILE", value_name = "FILE", value_parser = path())]
     pub admin_token_file: Option<PathBuf>,
 
     /// A YAML file with the roles of clients that have a certificate of --tls-client-ca, by names in the certificate: they
     /// need no token. Changes of the file take effect within seconds (docs/security.md) [default: none, a certificate gives
     /// no roles]
-    #[arg(long, env = "SANDBAR_CLIENT_ROLES", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_CLIENT_ROLES", value_name = "FILE", value_parser = path())]
     pub client_roles: Option<PathBuf>,
 
     /// Most requests a second of one principal that has signed in [default: 200]
@@ -145,7 +179,7 @@ pub struct Flags {
     pub oidc_audience: Option<String>,
 
     /// A YAML file with the roles of the provider's groups and subjects. It is read again when it changes
-    #[arg(long, env = "SANDBAR_OIDC_ROLES", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_OIDC_ROLES", value_name = "FILE", value_parser = path())]
     pub oidc_roles: Option<PathBuf>,
 
     /// Algorithms of signatures that are taken, of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA
@@ -163,7 +197,7 @@ pub struct Flags {
     pub oidc_name_claim: Option<String>,
 
     /// Authorities of the provider's certificate, as PEM, in place of the system's
-    #[arg(long, env = "SANDBAR_OIDC_CA", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_OIDC_CA", value_name = "FILE", value_parser = path())]
     pub oidc_ca: Option<PathBuf>,
 
     /// The public client at the provider with which people sign in (`sandbar login --oidc`) [default: none]
@@ -201,7 +235,7 @@ pub struct Flags {
 
     /// Local files: compiled modules, caches, the host's identity, the embedded log. Everything that matters to a
     /// cluster is in Kafka [default: .sandbar/serve, or .sandbar/dev]
-    #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER", value_parser = path())]
     pub data_dir: Option<PathBuf>,
 
     /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids)
@@ -223,7 +257,7 @@ pub struct Flags {
     pub otlp_endpoint: Option<String>,
 
     /// Authorities of the collector's certificate, as PEM, in place of the system's
-    #[arg(long, env = "SANDBAR_OTLP_CA", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_OTLP_CA", value_name = "FILE", value_parser = path())]
     pub otlp_ca: Option<PathBuf>,
 
     /// Spans, and log lines, that wait for the collector at most: more of them are dropped and counted [default: 2048]
@@ -353,12 +387,12 @@ pub struct Flags {
     pub journal_max: Option<Bytes>,
 
     /// A YAML file with the limits of teams. It is read again when it changes [default: none, all teams have the defaults]
-    #[arg(long, env = "SANDBAR_TEAMS", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_TEAMS", value_name = "FILE", value_parser = path())]
     pub teams: Option<PathBuf>,
 
     /// A folder with the secrets of teams: DIR/TEAM/NAME is the file that a config of TEAM names with
     /// {secret: "file:NAME"}. A file is read when an instance is made, and its changes are followed [default: none]
-    #[arg(long, env = "SANDBAR_SECRETS_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "SANDBAR_SECRETS_DIR", value_name = "FOLDER", value_parser = path())]
     pub secrets_dir: Option<PathBuf>,
 
     /// Largest secret [default: 64KiB]
@@ -392,18 +426,26 @@ pub struct KafkaFlags {
     pub kafka_property: Vec<String>,
 
     /// A file of librdkafka properties, one name=value a line. It is read again when it changes
-    #[arg(long, env = "SANDBAR_KAFKA_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "SANDBAR_KAFKA_CONFIG", value_name = "FILE", value_parser = path())]
     pub kafka_config: Option<PathBuf>,
 
     /// A folder with the Kafka credentials of teams: the transforms of TEAM connect with those of TEAM.properties, and the
     /// brokers' ACLs decide on their topics. It is read again when it changes [default: none, all teams have the host's]
-    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_DIR", value_name = "FOLDER", value_parser = path())]
     pub kafka_teams_dir: Option<PathBuf>,
 
-    /// Teams without a file in --kafka-teams-dir do not connect, instead of with the host's credentials
-    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_REQUIRED")]
-    #[serde(default)]
-    pub kafka_teams_required: bool,
+    /// Teams without a file in --kafka-teams-dir do not connect, instead of with the host's credentials [default: off]
+    #[arg(
+        long,
+        env = "SANDBAR_KAFKA_TEAMS_REQUIRED",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = FalseyValueParser::new(),
+        hide_possible_values = true
+    )]
+    pub kafka_teams_required: Option<bool>,
 
     /// Time of silence after which a host's workers lose their partitions to others. It is from 1 s to 45 s, and brokers have
     /// limits of their own (group.min.session.timeout.ms) [default: 6s]
@@ -431,8 +473,8 @@ struct File {
 impl Flags {
     /// Completes the flags from the file.
     pub(super) fn with_file(self, kafka: Option<&mut KafkaFlags>) -> Result<Self, String> {
-        let (file, file_kafka) = match &self.config {
-            Some(path) => read_file(path)?,
+        let (file, file_kafka) = match given(self.config.clone()) {
+            Some(path) => read_file(&path)?,
             None => Default::default(),
         };
         if let Some(kafka) = kafka {
@@ -443,15 +485,15 @@ impl Flags {
 
     fn or(self, file: Self) -> Self {
         Self {
-            config: self.config,
+            config: given(self.config),
             allowed_hosts: if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts },
             listen: self.listen.or(file.listen),
-            tls_cert: self.tls_cert.or(file.tls_cert),
-            tls_key: self.tls_key.or(file.tls_key),
-            tls_client_ca: self.tls_client_ca.or(file.tls_client_ca),
-            tls_client_required: self.tls_client_required || file.tls_client_required,
-            insecure_no_tls: self.insecure_no_tls || file.insecure_no_tls,
-            insecure_no_auth: self.insecure_no_auth || file.insecure_no_auth,
+            tls_cert: given(self.tls_cert).or(given(file.tls_cert)),
+            tls_key: given(self.tls_key).or(given(file.tls_key)),
+            tls_client_ca: given(self.tls_client_ca).or(given(file.tls_client_ca)),
+            tls_client_required: self.tls_client_required.or(file.tls_client_required),
+            insecure_no_tls: self.insecure_no_tls.or(file.insecure_no_tls),
+            insecure_no_auth: self.insecure_no_auth.or(file.insecure_no_auth),
             allowed_redirects: if self.allowed_redirects.is_empty() {
                 file.allowed_redirects
             } else {
@@ -464,18 +506,18 @@ impl Flags {
             upload_bytes_in_flight_max: self.upload_bytes_in_flight_max.or(file.upload_bytes_in_flight_max),
             answer_bytes_in_flight_max: self.answer_bytes_in_flight_max.or(file.answer_bytes_in_flight_max),
             auth: self.auth.or(file.auth),
-            admin_token_file: self.admin_token_file.or(file.admin_token_file),
-            client_roles: self.client_roles.or(file.client_roles),
+            admin_token_file: given(self.admin_token_file).or(given(file.admin_token_file)),
+            client_roles: given(self.client_roles).or(given(file.client_roles)),
             requests_per_principal_max: self.requests_per_principal_max.or(file.requests_per_principal_max),
             tokens_per_team_max: self.tokens_per_team_max.or(file.tokens_per_team_max),
             audit_retention: self.audit_retention.or(file.audit_retention),
             oidc_issuer: self.oidc_issuer.or(file.oidc_issuer),
             oidc_audience: self.oidc_audience.or(file.oidc_audience),
-            oidc_roles: self.oidc_roles.or(file.oidc_roles),
+            oidc_roles: given(self.oidc_roles).or(given(file.oidc_roles)),
             oidc_algorithms: if self.oidc_algorithms.is_empty() { file.oidc_algorithms } else { self.oidc_algorithms },
             oidc_groups_claim: self.oidc_groups_claim.or(file.oidc_groups_claim),
             oidc_name_claim: self.oidc_name_claim.or(file.oidc_name_claim),
-            oidc_ca: self.oidc_ca.or(file.oidc_ca),
+            oidc_ca: given(self.oidc_ca).or(given(file.oidc_ca)),
             oidc_client_id: self.oidc_client_id.or(file.oidc_client_id),
             oidc_scopes: self.oidc_scopes.or(file.oidc_scopes),
             oidc_resource: self.oidc_resource.or(file.oidc_resource),
@@ -484,12 +526,12 @@ impl Flags {
             oidc_refresh_interval: self.oidc_refresh_interval.or(file.oidc_refresh_interval),
             oidc_refetch_interval: self.oidc_refetch_interval.or(file.oidc_refetch_interval),
             oidc_keys_age_max: self.oidc_keys_age_max.or(file.oidc_keys_age_max),
-            data_dir: self.data_dir.or(file.data_dir),
+            data_dir: given(self.data_dir).or(given(file.data_dir)),
             host: self.host.or(file.host),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
-            otlp_ca: self.otlp_ca.or(file.otlp_ca),
+            otlp_ca: given(self.otlp_ca).or(given(file.otlp_ca)),
             otlp_queue_max: self.otlp_queue_max.or(file.otlp_queue_max),
             module_bytes_max: self.module_bytes_max.or(file.module_bytes_max),
             compile_time_max: self.compile_time_max.or(file.compile_time_max),
@@ -518,8 +560,8 @@ impl Flags {
             team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
             team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
             journal_max: self.journal_max.or(file.journal_max),
-            teams: self.teams.or(file.teams),
-            secrets_dir: self.secrets_dir.or(file.secrets_dir),
+            teams: given(self.teams).or(given(file.teams)),
+            secrets_dir: given(self.secrets_dir).or(given(file.secrets_dir)),
             secret_bytes_max: self.secret_bytes_max.or(file.secret_bytes_max),
         }
     }
@@ -536,10 +578,10 @@ impl KafkaFlags {
     fn merge(&mut self, file: KafkaFlags) -> Result<(), String> {
         self.brokers = self.brokers.take().or(file.brokers);
         self.cluster = self.cluster.take().or(file.cluster);
-        self.kafka_config = self.kafka_config.take().or(file.kafka_config);
-        self.kafka_teams_dir = self.kafka_teams_dir.take().or(file.kafka_teams_dir);
-        self.kafka_teams_required |= file.kafka_teams_required;
-        if self.kafka_teams_required && self.kafka_teams_dir.is_none() {
+        self.kafka_config = given(self.kafka_config.take()).or(given(file.kafka_config));
+        self.kafka_teams_dir = given(self.kafka_teams_dir.take()).or(given(file.kafka_teams_dir));
+        self.kafka_teams_required = self.kafka_teams_required.or(file.kafka_teams_required);
+        if self.kafka_teams_required == Some(true) && self.kafka_teams_dir.is_none() {
             return Err("--kafka-teams-required needs --kafka-teams-dir".into());
         }
         self.session_timeout = self.session_timeout.or(file.session_timeout);
@@ -561,16 +603,25 @@ fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
     let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
     // The message of a TOML error quotes the line, which may be a secret: only its place is told.
     let parsed = toml::from_str::<ByName<File>>(&text).map(|ByName(file)| file);
-    let file = parsed.map_err(|error| here(&place(&error, &text)))?;
+    let place = |error: toml::de::Error| format!("line {}: {}", line_of(&error, &text), error.message());
+    let file = parsed.map_err(|error| here(&place(error)))?;
     let (kafka, own): (toml::Table, toml::Table) =
         file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
     let ByName(own) = ByName::<Flags>::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
+    check_properties(&kafka).map_err(|error| here(&error))?;
     let ByName(kafka) =
         ByName::<KafkaFlags>::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
     Ok((own, kafka))
 }
 
-fn place(error: &toml::de::Error, text: &str) -> String {
-    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    format!("line {line}: {}", error.message())
+/// Refuses properties of another shape, whose values the reader of TOML would quote.
+fn check_properties(keys: &toml::Table) -> Result<(), String> {
+    let Some(properties) = keys.get("kafka-properties") else { return Ok(()) };
+    let are_texts = properties.as_table().is_some_and(|properties| properties.values().all(toml::Value::is_str));
+    if are_texts { Ok(()) } else { Err("kafka-properties is no table of lines such as name = \"value\"".to_owned()) }
+}
+
+/// The line of an error of TOML.
+pub fn line_of(error: &toml::de::Error, text: &str) -> usize {
+    error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1)
 }

@@ -1,11 +1,13 @@
 //! Records as the host shows them.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use crate::api_types::{Form, HeaderOut, JsonOrText, Line, RecordContent, RecordOut};
-use crate::model::json;
+use crate::model::{json, text};
 use crate::ports::LogRecord;
 
 impl RecordOut {
@@ -35,18 +37,15 @@ fn shown(bytes: Option<Vec<u8>>, form: Form) -> (Option<JsonOrText>, Option<Line
     }
 }
 
-/// JSON text as JSON, on one line: outside of strings, which cannot hold line breaks, they mean nothing. A text that is
-/// a JSON string or `null` stays text: read back, those would be other bytes.
+/// JSON text as JSON, if it comes back byte for byte. A JSON string or `null` would be read as other bytes; spaces around it
+/// would be lost, and line breaks and other control characters are changed wherever a line of JSON is shown.
 fn as_json(text: String) -> JsonOrText {
-    let start = text.trim_ascii_start();
-    if start.starts_with('"') || start.starts_with("null") {
+    let is_bare = text.trim_ascii().len() == text.len() && !text.starts_with('"') && !text.starts_with("null");
+    if !is_bare || matches!(text::json(&text), Cow::Owned(_)) {
         return JsonOrText::Text(text);
     }
     match json::read::<&RawValue>(text.as_bytes()) {
-        Ok(_) => {
-            let line = text.replace(['\n', '\r'], " ");
-            RawValue::from_string(line).map_or(JsonOrText::Text(text), JsonOrText::Json)
-        }
+        Ok(raw) => JsonOrText::Json(raw.to_owned()),
         Err(_) => JsonOrText::Text(text),
     }
 }

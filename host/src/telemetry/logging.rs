@@ -79,7 +79,9 @@ pub fn report_panics() {
             tracing::error!(thread, place, %backtrace, "panic: {message}");
         } else {
             let message = text::cut(message, FIELDS_BYTES_MAX);
-            eprintln!("{}", text::one_line(&format!("panic in thread {thread:?} at {place}: {message}")));
+            // `eprintln!` panics if nobody reads, and a panic in here ends the process at once.
+            let line = format!("panic in thread {thread:?} at {place}: {message}");
+            let _ = io::Write::write_all(&mut io::stderr(), format!("{}\n", text::one_line(&line)).as_bytes());
         }
     }));
 }

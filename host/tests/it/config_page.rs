@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::builder::Str;
 use clap::{Arg, ArgAction, CommandFactory};
 use sandbar::cli::Cli;
 
@@ -40,7 +41,10 @@ allowed-hosts = [\"sandbar.example\"]
 fn row(arg: &Arg) -> String {
     let flag = arg.get_long().expect("an option has a name");
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
-    let value = arg.get_value_names().filter(|_| !is_switch).map(|names| format!(" {}", names[0])).unwrap_or_default();
+    let named = |names: &[Str]| {
+        if arg.is_require_equals_set() { format!("[={}]", names[0]) } else { format!(" {}", names[0]) }
+    };
+    let value = arg.get_value_names().filter(|_| !is_switch).map(named).unwrap_or_default();
     let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default().replace('\n', " ");
     let (meaning, default) = help

@@ -82,14 +82,25 @@ impl BuildArgs {
         if !output.status.success() {
             bail!("cargo build failed (if it misses `core` or `std` for {TARGET}: rustup target add {TARGET})");
         }
-        let wasm = output.stdout.split(|&byte| byte == b'\n').filter_map(artifact).next_back();
-        wasm.context("the crate built no .wasm: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`")
+        let manifest = self.manifest_path.canonicalize().with_context(|| self.manifest_path.display().to_string())?;
+        artifact(&output.stdout, &manifest).context(
+            "the crate built no .wasm: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`, or --manifest-path names a \
+             workspace: name a member",
+        )
     }
 }
 
-/// The `.wasm` that one line of cargo's messages names, if there is one.
-fn artifact(line: &[u8]) -> Option<PathBuf> {
+/// The `.wasm` of the crate with this manifest, by cargo's messages. Other members of a workspace may be built beside it.
+fn artifact(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
+    messages.split(|&byte| byte == b'\n').filter_map(|line| artifact_of_line(line, manifest)).next_back()
+}
+
+fn artifact_of_line(line: &[u8], manifest: &Path) -> Option<PathBuf> {
     let message: serde_json::Value = json::read(line).ok()?;
+    let of = Path::new(message.get("manifest_path")?.as_str()?).canonicalize().ok()?;
+    if of != manifest {
+        return None;
+    }
     let names = message.get("filenames")?.as_array()?;
     let path = names.iter().filter_map(|name| name.as_str()).find(|name| name.ends_with(".wasm"))?;
     Some(PathBuf::from(path))
@@ -99,4 +110,31 @@ fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let encoded =
         wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
     encoded.context("the module does not fit the Sandbar world: is a function marked with #[transform]?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_artifact_is_the_crates_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("it is there");
+        let manifest = |name: &str| root.join(name).join("Cargo.toml");
+        for name in ["", "a", "b"] {
+            std::fs::create_dir_all(root.join(name)).expect("made");
+            std::fs::write(manifest(name), "").expect("written");
+        }
+        let message = |name: &str| {
+            let files = serde_json::json!([format!("/target/{name}.wasm")]);
+            let message = serde_json::json!({"reason": "compiler-artifact", "manifest_path": manifest(name),
+                "target": {"name": name, "kind": ["cdylib"]}, "filenames": files, "fresh": true});
+            format!("{message}\n")
+        };
+        let finished = "{\"reason\":\"build-finished\",\"success\":true}\n";
+        let messages = format!("{}{}{finished}", message("a"), message("b"));
+        for (name, expected) in [("a", Some("/target/a.wasm")), ("b", Some("/target/b.wasm")), ("", None)] {
+            assert_eq!(artifact(messages.as_bytes(), &manifest(name)).as_deref(), expected.map(Path::new), "{name:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use sandbar_table::Rows;
 use serde::Serialize;
 
-use super::super::text::json_line;
+use super::super::text::{json_line, tell};
 use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
 use crate::model::json;
@@ -99,7 +99,7 @@ impl RunArgs {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {
-                eprintln!("error: {}", text::indented(&format!("{error:#}")));
+                tell(format_args!("error: {}", text::indented(&format!("{error:#}"))));
                 ExitCode::FAILURE
             }
         }

@@ -37,12 +37,25 @@ impl SdkArgs {
         }
         // Files that this version does not have any more must not stay.
         if is_taken {
-            std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+            clear(&folder).map_err(|error| Error::file(&folder, error))?;
         }
         write(&folder)?;
         let version = env!("CARGO_PKG_VERSION");
         text::emit(&format!("{}: the SDK of Sandbar {version}\n", folder.display())).map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Removes all that is in a folder. The folder itself stays: it may be the current one.
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The version of the copy of the SDK in a folder. None: there is none, or it is a checkout's own.

@@ -15,6 +15,7 @@ use super::access::Access;
 use super::client::Client;
 use super::keyring;
 use super::provider_login::ProviderLogin;
+use crate::config::line_of;
 use crate::model::by_name::ByName;
 use crate::model::text::OneLine;
 
@@ -195,7 +196,10 @@ impl Contexts {
 
     fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map(|ByName(contexts)| contexts).map_err(|error| Error::file(path, error)),
+            Ok(text) => {
+                let parsed = toml::from_str(&text).map(|ByName(contexts)| contexts);
+                parsed.map_err(|error| Error::file(path, reason(&error, &text)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Error::file(path, error)),
         }
@@ -310,6 +314,19 @@ impl Certificates {
     }
 }
 
+/// The reason why the file is not used. Most messages of TOML quote the line or the value, which may be a token: only the place
+/// is told, and a wrong name of a key.
+fn reason(error: &toml::de::Error, text: &str) -> String {
+    let line = line_of(error, text);
+    let message = error.message();
+    let names_a_key = ["unknown field `", "missing field `"].iter().any(|start| message.starts_with(start));
+    if names_a_key {
+        format!("line {line}: {message}")
+    } else {
+        format!("line {line} is not of the form that sandbar writes")
+    }
+}
+
 fn no_place() -> Error {
     Error::usage("there is no place for contexts").with_hint("set HOME or XDG_CONFIG_HOME, or use --url")
 }
@@ -339,6 +356,23 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "curent = 1").expect("writable");
         assert!(Contexts::read(&path).expect_err("refused").to_string().contains("curent"));
+    }
+
+    #[test]
+    fn an_error_of_the_file_quotes_no_token() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("config.toml");
+        for text in [
+            "[contexts.a]\nurl = \"http://a\"\ntoken = 12345678\n",
+            "[contexts.a]\nurl = \"http://a\"\ntoken = \"sbt_hunter2\n",
+            "[contexts.a]\nurl = \"http://a\"\ntoken = sbt_hunter2\n",
+            "contexts = \"sbt_hunter2\"\n",
+        ] {
+            std::fs::write(&path, text).expect("writable");
+            let error = Contexts::read(&path).expect_err("refused").to_string();
+            assert!(error.contains("config.toml: line "), "{error}");
+            assert!(["hunter2", "12345678", "sbt_"].iter().all(|secret| !error.contains(secret)), "{error}");
+        }
     }
 
     #[test]

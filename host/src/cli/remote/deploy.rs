@@ -46,6 +46,12 @@ pub fn deploy(args: DeployArgs, session: &Session) -> Result<()> {
         let message = format!("{several}, --module, --signature and --if-revision are for one");
         return Err(Error::usage(message));
     }
+    for manifest in &manifests {
+        let problems = manifest::reserved_labels(&manifest.spec);
+        if !problems.is_empty() {
+            return Err(Error::spec(&args.file, &problems));
+        }
+    }
     // All files are read before the first request.
     let specs = manifests.into_iter().map(|manifest| LocalSpec::new(manifest, &args));
     for spec in specs.collect::<Result<Vec<_>>>()? {

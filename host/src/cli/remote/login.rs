@@ -1,6 +1,6 @@
 //! `sandbar login` and `logout`: the token of a context.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -81,7 +81,7 @@ pub fn logout(verb: Remote<LogoutArgs>) -> Result<()> {
     let named = Named::of(&options, &given)?;
     let before = named.contexts.get(&named.name).cloned().unwrap_or(given);
     if let Err(error) = provider::signed_out(&before) {
-        eprintln!("{error}\nthe provider was not told: the sign-in ends there by itself");
+        text::tell(format_args!("{error}\nthe provider was not told: the sign-in ends there by itself"));
     }
     before.forget()?;
     let name = named.keep(Context { token: None, keyring: None, provider: None, ..before })?;
@@ -137,9 +137,10 @@ fn read(file: Option<PathBuf>) -> Result<String> {
         input.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         return Ok(text);
     }
-    eprint!("Token: ");
+    // Whoever sees no question can answer it all the same.
+    let _ = write!(io::stderr(), "Token: ");
     let shown = without_echo(|| input.lock().read_line(&mut text));
-    eprintln!();
+    text::tell("");
     shown.map_err(failed)?;
     Ok(text)
 }

@@ -95,7 +95,9 @@ fn watch<T: DeserializeOwned>(session: &Session, path: &str, follow: bool, show:
             }
             Err(error) if !error.may_pass() => return Err(error),
             // The first answer: in silence it would look like a transform without any lines.
-            Err(error) if failures == 0 && error.kind == Kind::Unavailable => eprintln!("trying again: {error}"),
+            Err(error) if failures == 0 && error.kind == Kind::Unavailable => {
+                text::tell(format_args!("trying again: {error}"));
+            }
             Err(_) => {}
         }
         std::thread::sleep(RECONNECT.spread(failures, random_u64()));

@@ -8,12 +8,14 @@ use crate::api_types::misfits;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::signature::{Envelope, SignatureError};
+use crate::model::spec::labels::is_reserved;
 use crate::model::spec::{Problem, RawSpec};
 use crate::model::yaml;
 
 use super::super::author::{self, signature_path};
 use super::super::error::{Error, Result};
-use super::registry::{self, Reference, RegistryArgs};
+use super::super::text;
+use super::registry::{self, Provenance, Reference, RegistryArgs};
 
 /// The name of the file that verbs look for.
 pub const FILE: &str = "transform.yaml";
@@ -32,7 +34,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModuleSource {
     File(PathBuf),
-    Registry(Reference),
+    Registry(Reference, Provenance),
 }
 
 /// A module and its signature.
@@ -70,7 +72,7 @@ impl Manifest {
         let id = id.parse().map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()))?;
         let file = spec.module.take_if(|module| !module.starts_with("sha256:"));
         let folder = path.parent().unwrap_or(Path::new(""));
-        let module = file.map(|place| ModuleSource::parse(&place, folder)).transpose();
+        let module = file.map(|place| ModuleSource::parse(&place, folder, Provenance::Spec)).transpose();
         let module = module.map_err(|reason| Error::file(path, format_args!("module: {reason}")))?;
         Ok(Self { id, spec, module })
     }
@@ -99,8 +101,11 @@ fn unfit(path: &Path, text: &[u8], error: yaml::Error) -> Error {
 
 impl ModuleSource {
     /// Reads a reference to a registry, or a path from a folder.
-    fn parse(place: &str, folder: &Path) -> Result<Self, String> {
-        if Reference::is_meant(place) { place.parse().map(Self::Registry) } else { Ok(Self::File(folder.join(place))) }
+    fn parse(place: &str, folder: &Path, provenance: Provenance) -> Result<Self, String> {
+        if !Reference::is_meant(place) {
+            return Ok(Self::File(folder.join(place)));
+        }
+        Ok(Self::Registry(place.parse()?, provenance))
     }
 
     /// Reads the module for a team, and the signature that is named, or else that came with the module.
@@ -115,10 +120,10 @@ impl ModuleSource {
                 let beside = beside.filter(|signature| is_for(team, &bytes, signature));
                 Ok(LocalModule { bytes, signature: named.or(beside) })
             }
-            Self::Registry(reference) => {
-                let pulled = registry::fetch(reference, registry)?;
+            Self::Registry(reference, provenance) => {
+                let pulled = registry::fetch(reference, *provenance, registry)?;
                 if reference.is_by_tag() {
-                    eprintln!("{reference} is {}", pulled.pinned);
+                    text::tell(format_args!("{reference} is {}", pulled.pinned));
                 }
                 let bytes = pulled.bytes;
                 let found = pulled.signature.filter(|signature| named.is_none() && is_for(team, &bytes, signature));
@@ -132,8 +137,16 @@ impl FromStr for ModuleSource {
     type Err = String;
 
     fn from_str(place: &str) -> Result<Self, String> {
-        Self::parse(place, Path::new(""))
+        Self::parse(place, Path::new(""), Provenance::CommandLine)
     }
+}
+
+/// The labels that nobody but `apply` sets: with a copied one, a transform would belong to a folder that has no spec for it.
+pub fn reserved_labels(spec: &RawSpec) -> Vec<Problem> {
+    let reserved = spec.labels.keys().filter(|name| is_reserved(name));
+    let problem =
+        |name: &String| Problem { field: format!("labels.{name}"), message: "is reserved: apply sets it".to_owned() };
+    reserved.map(problem).collect()
 }
 
 /// Returns false, and says so, if the signature is another team's: nobody has asked for it to be sent, and a host refuses
@@ -141,7 +154,8 @@ impl FromStr for ModuleSource {
 fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
     let checked = Envelope::parse(signature).and_then(|envelope| envelope.check_statement(&Digest::of(module), team));
     let Err(SignatureError::OtherTeam { signed, .. }) = checked else { return true };
-    eprintln!("the signature that came with the module is for team {signed}, and is not sent for team {team}");
+    let message = format!("the signature that came with the module is for team {signed}, and is not sent for team {team}");
+    text::tell(message);
     false
 }
 
@@ -172,7 +186,7 @@ mod tests {
         let strip = |manifest: Manifest| Manifest {
             module: manifest.module.map(|source| match source {
                 ModuleSource::File(path) => ModuleSource::File(path.strip_prefix(dir.path()).expect("inside").to_owned()),
-                source @ ModuleSource::Registry(_) => source,
+                source @ ModuleSource::Registry(..) => source,
             }),
             ..manifest
         };

@@ -120,14 +120,29 @@ fn change(target: Target, session: &Session, method: &str, dry_run: &DryRunFlag,
 }
 
 fn moves_text(changes: MoveList) -> String {
+    let records: Vec<i64> = changes.offsets.iter().map(|it| it.records).collect();
     let mut table = Table::new(["TOPIC", "PARTITION", "FROM", "TO", "RECORDS"]);
     for it in changes.offsets {
         table.row([it.topic.into(), it.partition.to_string(), optional(it.from), optional(it.to), it.records.to_string()]);
     }
     let would = if changes.dry_run { "would be" } else { "will be" };
-    let records = count(changes.records.unsigned_abs(), "record");
-    let effect = if changes.records < 0 { "skipped" } else { "processed again" };
-    format!("{table}{records} {would} {effect}\n")
+    format!("{table}{}\n", effects(&records, would))
+}
+
+/// Tells the records that are processed again, and those that are skipped: a sum of both would hide either.
+fn effects(records: &[i64], would: &str) -> String {
+    let sum = |is_counted: fn(i64) -> bool| {
+        let counted = records.iter().copied().filter(|&records| is_counted(records));
+        counted.fold(0_u64, |sum, records| sum.saturating_add(records.unsigned_abs()))
+    };
+    let again = sum(|records| records > 0);
+    let skipped = sum(|records| records < 0);
+    let effect = |records: u64, effect: &str| format!("{} {would} {effect}", count(records, "record"));
+    match (again, skipped) {
+        (again, 0) => effect(again, "processed again"),
+        (0, skipped) => effect(skipped, "skipped"),
+        (again, skipped) => format!("{}, {}", effect(again, "processed again"), effect(skipped, "skipped")),
+    }
 }
 
 // === impl Position ===
@@ -185,6 +200,18 @@ mod tests {
         assert_eq!((valid.topic.as_str(), valid.partition, valid.offset), ("shop.orders", 0, 17));
         for raw in ["shop.orders:0", "shop.orders:-1:3", "shop.orders:0:-3", "a b:0:1", "shop.orders:0:x"] {
             assert!(raw.parse::<PartitionOffset>().is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn records_that_are_skipped_do_not_hide_those_that_are_processed_again() {
+        for (records, expected) in [
+            (&[][..], "0 records would be processed again"),
+            (&[100, 0][..], "100 records would be processed again"),
+            (&[-1][..], "1 record would be skipped"),
+            (&[100, -100][..], "100 records would be processed again, 100 records would be skipped"),
+        ] {
+            assert_eq!(effects(records, "would be"), expected);
         }
     }
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::super::error::{Error, Kind, Result};
+use super::super::text;
 use super::client::Client;
 use super::context::{Certificates, Context, Contexts};
 use super::provider_login::ProviderLogin;
@@ -158,11 +159,11 @@ impl Provider {
 }
 
 fn announce(login: &ProviderLogin, code: &DeviceCode) {
-    eprintln!("Sign in at {}:", OneLine(&login.issuer));
-    eprintln!("  open   {}", OneLine(&code.url));
-    eprintln!("  enter  {}", OneLine(&code.user_code));
+    text::tell(format_args!("Sign in at {}:", OneLine(&login.issuer)));
+    text::tell(format_args!("  open   {}", OneLine(&code.url)));
+    text::tell(format_args!("  enter  {}", OneLine(&code.user_code)));
     if let Some(url) = &code.url_with_code {
-        eprintln!("  or open {}", OneLine(url));
+        text::tell(format_args!("  or open {}", OneLine(url)));
     }
 }
 

@@ -17,6 +17,7 @@ use clap::Args;
 use super::super::author::signature_path;
 use super::super::error::{Error, Kind, Result};
 use super::super::text;
+use crate::model::authority::Authority;
 use crate::model::codes::Code;
 use crate::model::names::Digest;
 use crate::model::text::OneLine;
@@ -39,6 +40,37 @@ pub struct RegistryArgs {
     /// The user at the registry, with the password in SANDBAR_REGISTRY_PASSWORD [default: as docker's config.json has it]
     #[arg(long, value_name = "NAME", env = "SANDBAR_REGISTRY_USER")]
     registry_user: Option<String>,
+    /// The registry of --registry-user, which no other one gets [default: the one that the command line names; for
+    /// references in specs it must be given]
+    #[arg(long, value_name = "HOST[:PORT]", env = "SANDBAR_REGISTRY_HOST")]
+    registry_host: Option<Authority>,
+}
+
+/// The place that a reference is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// Whoever runs the command wrote it.
+    CommandLine,
+    /// A spec, which may come from anybody who may propose a change of it: it does not decide who gets a password.
+    Spec,
+}
+
+// === impl RegistryArgs ===
+
+impl RegistryArgs {
+    /// The given user, if it is one of this reference's registry.
+    fn user_at(&self, reference: &Reference, provenance: Provenance) -> Result<Option<&str>> {
+        let Some(user) = self.registry_user.as_deref() else { return Ok(None) };
+        match (&self.registry_host, provenance) {
+            (Some(host), _) => Ok((*host == reference.registry).then_some(user)),
+            (None, Provenance::CommandLine) => Ok(Some(user)),
+            (None, Provenance::Spec) => {
+                let message = format!("{reference} is named by a spec: --registry-user needs --registry-host for it");
+                let hint = "--registry-host (SANDBAR_REGISTRY_HOST) names the only registry that gets user and password";
+                Err(Error::usage(message).with_code(Code::Registry.as_str()).with_hint(hint))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +103,7 @@ fn refused(reference: &Reference, reason: impl std::fmt::Display) -> Error {
 
 /// Pulls a module into a file.
 pub fn pull(args: PullArgs) -> Result<()> {
-    let PulledModule { pinned, bytes, signature } = fetch(&args.reference, &args.registry)?;
+    let PulledModule { pinned, bytes, signature } = fetch(&args.reference, Provenance::CommandLine, &args.registry)?;
     let out = &args.out;
     write(out, &bytes)?;
     let mut shown = format!("{}: {pinned}, module {}\n", out.display(), Digest::of(&bytes));
@@ -99,8 +131,8 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Fetches a module, and verifies each digest on the way.
-pub fn fetch(reference: &Reference, args: &RegistryArgs) -> Result<PulledModule> {
-    let credentials = Credentials::find(reference, args.registry_user.as_deref())?;
+pub fn fetch(reference: &Reference, provenance: Provenance, args: &RegistryArgs) -> Result<PulledModule> {
+    let credentials = Credentials::find(reference, args.user_at(reference, provenance)?)?;
     let mut transport = Transport::new(reference, args.registry_ca.as_deref(), credentials)?;
     let path = format!("/manifests/{}", reference.name());
     let manifest = transport.get(&path, &Limit::of_manifest(IMAGE_BYTES_MAX))?;

@@ -164,7 +164,7 @@ impl Display {
     fn update(&self, status: &StatusView, line: &str) {
         let Some(bar) = &self.bar else {
             if self.shown.replace(line.to_owned()) != line {
-                eprintln!("{}: {line}", self.id);
+                text::tell(format_args!("{}: {line}", self.id));
             }
             return;
         };

@@ -87,7 +87,7 @@ pub fn support_bundle(args: SupportBundleArgs, session: &Session) -> Result<Exit
     }
     let missing = bundle.finish(&path, session, &args)?;
     for part in &missing {
-        eprintln!("not in the bundle: {}", text::json_line(&part.to_string()).trim_end());
+        text::tell(format_args!("not in the bundle: {}", text::json_line(&part.to_string()).trim_end()));
     }
     text::emit(&format!("{}\n", path.display()))?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -87,7 +87,8 @@ fn create(args: CreateArgs, session: &Session) -> Result<()> {
         _ => error,
     })?;
     session.show(&answer, |NewToken { secret, token }| {
-        eprintln!("token {} ({}) expires at {}; it is not shown again:", token.id, token.name, token.expires_at);
+        let TokenView { id, name, expires_at, .. } = token;
+        text::tell(format_args!("token {id} ({name}) expires at {expires_at}; it is not shown again:"));
         format!("{secret}\n")
     })
 }

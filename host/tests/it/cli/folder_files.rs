@@ -47,6 +47,18 @@ fn a_folder_has_a_name() {
     check(|folder| write(folder, "folder.yaml", ""), &["error[E090]"]);
 }
 
+/// With the label of a folder that has no spec for it, a transform would be pruned.
+#[test]
+fn a_label_of_a_folder_is_not_deployed_by_hand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "module.wasm", MODULE);
+    write(folder.path(), "transform.yaml", &(spec("x") + "labels: { sandbar.folder: shop, owner: anna }\n"));
+    let cli = Cli { folder: folder.path(), url: NOWHERE };
+    for words in ["deploy", "deploy --dry-run"] {
+        cli.fails(words, 2, &["error[E020]", "labels.sandbar.folder: is reserved: apply sets it"]);
+    }
+}
+
 #[test]
 fn names_are_unique_in_a_folder() {
     let twice = |folder: &Path| write(folder, "deeper/copy.yaml", &spec("good"));
@@ -83,6 +95,11 @@ fn every_error_of_a_folder_is_told_at_once() {
 #[test]
 fn hostile_files_are_refused() {
     check(|folder| symlink("/etc/hostname", folder.join("x.yaml")).expect("linked"), &["error[E090]", "symbolic link"]);
+    let name = |folder: &Path| {
+        std::fs::remove_file(folder.join("folder.yaml")).expect("removed");
+        symlink("/etc/hostname", folder.join("folder.yaml")).expect("linked");
+    };
+    check(name, &["error[E090]: ./folder.yaml: is a symbolic link"]);
     check(|folder| symlink("..", folder.join("up")).expect("linked"), &["error[E090]", "symbolic link"]);
     let device = |folder: &Path| write(folder, "x.yaml", &spec("x").replace("module.wasm", "/dev/zero"));
     check(device, &["error[E090]", "/dev/zero: is no plain file"]);

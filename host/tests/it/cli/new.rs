@@ -79,6 +79,11 @@ fn the_sdk_replaces_a_copy_of_itself_only() {
     std::fs::write(&old, "of another version").expect("written");
     assert_eq!(sdk().code, 0);
     assert!(!old.exists() && folder.path().join("sandbar-sdk/wit/transform.wit").is_file());
+    // From within the copy, too.
+    std::fs::write(&old, "of another version").expect("written");
+    let within = RunResult::of(sandbar(&folder.path().join("sandbar-sdk")).args(["sdk", "."]));
+    assert_eq!(within.code, 0, "{within:?}");
+    assert!(!old.exists() && folder.path().join("sandbar-sdk/wit/transform.wit").is_file());
     std::fs::write(folder.path().join("sandbar-sdk/Cargo.toml"), "[package]\nname = \"mine\"\n").expect("written");
     let refused = sdk();
     assert!(refused.code == 2 && refused.err.contains("no copy of the SDK"), "{refused:?}");

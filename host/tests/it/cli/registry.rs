@@ -295,6 +295,49 @@ fn a_user_of_the_command_line_and_a_helper_of_dockers_sign_in() {
     assert_eq!(ran.code, 0, "{ran:?}");
 }
 
+/// Whoever proposes a change of a spec names a registry, and gets no password by that.
+#[test]
+fn a_password_of_the_command_line_goes_to_no_registry_that_only_a_spec_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path();
+    std::fs::write(place.join("folder.yaml"), "folder: shop\n").expect("written");
+    let start = || FakeRegistry::start(|_, _| (401, vec![("WWW-Authenticate", "Basic realm=x".to_owned())], vec![]));
+    let own = start();
+    let other = start();
+    let signed_in = |words: &[&str]| {
+        let mut command = sandbar(place);
+        command.args(words).args(["--registry-user", "me"]).env("SANDBAR_URL", "http://127.0.0.1:1");
+        RunResult::of(command.env("SANDBAR_REGISTRY_PASSWORD", "hunter2").env("DOCKER_CONFIG", place))
+    };
+    let spec = |registry: &FakeRegistry| {
+        let text = "team: shop\nname: echo\ninputs: [shop.orders]\noutputs: { out: shop.out }\n";
+        let text = format!("{text}module: {}\n", registry.reference(":1"));
+        std::fs::write(place.join("transform.yaml"), text).expect("written");
+    };
+    let test = ["test", "shop/echo", "--spec", "transform.yaml"];
+    let verbs: [&[&str]; 4] = [&["deploy"], &["plan"], &["apply"], &test];
+    let host = ["--registry-host", own.address.as_str()];
+    spec(&other);
+    for verb in verbs {
+        let ran = signed_in(verb);
+        assert_eq!(ran.code, 2, "{verb:?}: {ran:?}");
+        assert!(ran.err.contains("error[E111]") && ran.err.contains("needs --registry-host"), "{verb:?}: {ran:?}");
+        assert!(other.seen().is_empty(), "{verb:?}: {:?}", other.seen());
+    }
+    for verb in verbs {
+        check_refused(&signed_in(&[verb, &host[..]].concat()), &["asks for a user and a password"]);
+    }
+    let reference = other.reference(":1");
+    check_refused(&signed_in(&["pull", reference.as_str(), host[0], host[1]]), &["asks for a user and a password"]);
+    let seen = other.seen();
+    assert!(seen.len() == 5 && seen.iter().all(|call| call.authorization.is_none()), "{seen:?}");
+    // The registry that the command line names gets it.
+    spec(&own);
+    check_refused(&signed_in(&["deploy", host[0], host[1]]), &["with these credentials"]);
+    let basic = format!("Basic {}", STANDARD.encode("me:hunter2"));
+    assert_eq!(own.seen().last().and_then(|call| call.authorization.clone()), Some(basic));
+}
+
 #[test]
 fn a_module_is_deployed_from_a_registry_with_the_signature_that_is_there() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -46,6 +46,18 @@ fn without_a_host_it_says_which_url_and_how_to_name_another() {
 }
 
 #[test]
+fn a_verb_that_nobody_listens_to_ends_with_its_own_exit_code() {
+    let folder = folder();
+    for (verb, code) in [("list", 1), ("deploy", 2), ("status noslash", 2)] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = sandbar(folder.path());
+        command.args(verb.split(' ')).env("SANDBAR_URL", "http://127.0.0.1:1").stderr(writer);
+        assert_eq!(command.status().expect("it starts").code(), Some(code), "{verb}");
+    }
+}
+
+#[test]
 fn a_refusal_is_shown_with_code_and_hint() {
     let folder = folder();
     let odd = Reply { route: "GET /v1/hosts".into(), status: 200, body: "<html>".into() };

@@ -8,13 +8,13 @@ use serde::Deserialize;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, FolderName, TransformId};
 use crate::model::signature::Envelope;
-use crate::model::spec::labels::{APPLIED, FOLDER, is_reserved};
-use crate::model::spec::{Problem, RawSpec, Spec};
+use crate::model::spec::labels::{APPLIED, FOLDER};
+use crate::model::spec::{RawSpec, Spec};
 use crate::model::yaml;
 
 use super::super::super::author::signature_path;
 use super::super::super::error::{Error, Kind, Result};
-use super::super::manifest::{LocalModule, Manifest, ModuleSource, read_within};
+use super::super::manifest::{LocalModule, Manifest, ModuleSource, read_within, reserved_labels};
 use super::super::registry::RegistryArgs;
 use super::fingerprint::fingerprint;
 use super::walk::spec_files;
@@ -82,8 +82,9 @@ pub struct LocalSource {
 impl FolderSpecs {
     /// Reads all specs, or names everything that is wrong with them.
     pub fn read(root: &Path) -> Result<Self> {
-        let folder = folder_name(root)?;
+        // The walk refuses links first: the name is read from a file of the folder, and no error quotes another.
         let files = spec_files(root).map_err(|errors| all(root, errors))?;
+        let folder = folder_name(root)?;
         let own = root.join(FILE);
         let mut specs = BTreeMap::<TransformId, FolderSpec>::new();
         let mut errors = Vec::new();
@@ -162,10 +163,7 @@ fn all(root: &Path, errors: Vec<Error>) -> Error {
 impl FolderSpec {
     fn complete(self, root: &Path, folder: &FolderName, registry: &RegistryArgs) -> Result<Desired, Vec<Error>> {
         let Self { file, manifest: Manifest { id, spec, module } } = self;
-        let reserved = spec.labels.keys().filter(|name| is_reserved(name));
-        let reserved = reserved
-            .map(|name| Problem { field: format!("labels.{name}"), message: "is reserved: apply sets it".to_owned() });
-        let mut problems: Vec<Problem> = reserved.collect();
+        let mut problems = reserved_labels(&spec);
         let place = format!("{}: module", root.join(&file).display());
         let local = module.map(|source| LocalSource::read(source, &id, registry)).transpose();
         let local = local.map_err(|error| error.in_place(place));

@@ -38,7 +38,7 @@ pub fn spec_files(root: &Path) -> Result<Vec<PathBuf>, Vec<Error>> {
         let listed = match list(&folder) {
             Ok(listed) => listed,
             Err(error) => {
-                errors.push(Error::file(&folder, error));
+                errors.push(Error::folder(&folder, error));
                 continue;
             }
         };

@@ -53,7 +53,7 @@ struct HelperAnswer {
 // === impl Credentials ===
 
 impl Credentials {
-    /// Finds the credentials for a registry; None: it is asked without any.
+    /// Finds the credentials for a registry; None: it is asked without any. `user` is one of this registry.
     pub fn find(reference: &Reference, user: Option<&str>) -> Result<Option<Self>> {
         if let Some(user) = user {
             let password = std::env::var(PASSWORD_VARIABLE);
@@ -95,7 +95,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 fn unusable(path: &Path, reason: impl fmt::Display) -> Error {
     let error = Error::file(path, reason);
-    error.with_code(Code::Registry.as_str()).with_hint("correct it, or give --registry-user and SANDBAR_REGISTRY_PASSWORD")
+    let hint = "correct it, or give --registry-user, --registry-host and SANDBAR_REGISTRY_PASSWORD";
+    error.with_code(Code::Registry.as_str()).with_hint(hint)
 }
 
 /// Looks up a registry in docker's configuration. `helper` asks a program of this name. No message quotes a secret.
