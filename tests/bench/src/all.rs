@@ -9,14 +9,14 @@ use anyhow::{Context, ensure};
 
 use sandbar_harness::KafkaCluster;
 
-use crate::{PROGRAMS, Program, bento, broker, quick, results};
+use crate::{PROGRAMS, Part, Program, bento, broker, quick, results};
 
 pub fn run() -> anyhow::Result<()> {
     build_bento()?;
     let shared = if quick() { Some(broker::start()?) } else { None };
     let mut targets = Vec::new();
     let mut failed = Vec::new();
-    for program in PROGRAMS.iter().filter(|program| program.is_in_all) {
+    for program in PROGRAMS.iter().filter(|program| is_part(program.part)) {
         let started = Instant::now();
         println!("=== {}", program.name);
         let (found, is_well) = run_one(program, shared.as_ref())?;
@@ -30,6 +30,10 @@ pub fn run() -> anyhow::Result<()> {
     results::file("targets.md", &markdown(&targets))?;
     ensure!(failed.is_empty(), "these ended with an error: {}", failed.join(", "));
     Ok(())
+}
+
+fn is_part(part: Part) -> bool {
+    part == Part::Always || part == Part::Full && !quick()
 }
 
 /// Go builds it once, in a minute or more: the time is none of the programs'.

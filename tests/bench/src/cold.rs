@@ -24,6 +24,8 @@ const TOPICS_AT_ONCE: usize = 50;
 /// 300 modules take minutes of one compiler.
 const PATIENCE: Duration = Duration::from_secs(1200);
 const LOOK: Duration = Duration::from_millis(20);
+/// A team has no more without a file of teams.
+const TRANSFORMS_A_TEAM: usize = 200;
 
 pub fn run() -> anyhow::Result<()> {
     let transforms: usize = variable("TRANSFORMS", if quick() { 30 } else { 300 })?;
@@ -36,7 +38,8 @@ pub fn run() -> anyhow::Result<()> {
     for (number, input) in inputs.iter().enumerate() {
         let spec = json!({"inputs": [input], "outputs": {"out": OUTPUT}, "start": "earliest", "config": {"mode": "echo"}});
         let module = ballast::grown(&guest, MODULE_BYTES, number as u32);
-        first.api().try_deploy_with(&format!("bench/t{number}"), &spec, &module).success();
+        let team = number / TRANSFORMS_A_TEAM;
+        first.api().try_deploy_with(&format!("bench-{team}/t{number}"), &spec, &module).success();
     }
     until_all_run(&first.api(), transforms);
     println!("{transforms} transforms run, each with a module of its own");

@@ -71,7 +71,7 @@ fn all() -> Vec<Growth> {
             title: "Pass-through by transforms on one host",
             axis: "transforms that read one topic",
             contenders: &[SANDBAR],
-            at: points(&[1, 10, 50, 200], &[1, 20]),
+            at: points(&[1, 10, 50, 200], &[1, 10]),
             measure: |kafka, _, at, records| transforms::measure(kafka, at, records),
         },
         Growth {

@@ -2,7 +2,7 @@
 //! is promised. docs/benchmarks/method.md describes each program, docs/benchmarks/results.md has figures.
 //!
 //! Each program of [`PROGRAMS`] is `sandbar-bench NAME`; without a name it is `compare`. `all` runs those of `make bench`.
-//! QUICK=1 makes each short. RECORDS, ROUNDS and ONLY=name,name are for `compare`; KAFKA_PROPERTIES (name=value, by commas)
+//! QUICK=1 makes each short, and leaves out two. RECORDS, ROUNDS and ONLY=name,name are for `compare`; KAFKA_PROPERTIES (name=value, by commas)
 //! overrides a client property of all contenders that are built on librdkafka.
 
 mod all;
@@ -56,29 +56,37 @@ const PARTITIONS: i32 = 4;
 struct Program {
     name: &'static str,
     run: fn() -> anyhow::Result<()>,
-    /// It is part of `make bench`.
-    is_in_all: bool,
+    part: Part,
     /// Variables that QUICK=1 sets for it, where it does not look at QUICK itself.
     quick: &'static [(&'static str, &'static str)],
 }
 
+/// The runs of `make bench` that a program is a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Always,
+    /// Not with QUICK=1: in seconds it measures noise.
+    Full,
+    Never,
+}
+
 const PROGRAMS: [Program; 16] = [
-    Program { name: "compare", run: compare::run, is_in_all: true, quick: &[] },
-    Program { name: "latency", run: latency::run, is_in_all: true, quick: &[] },
-    Program { name: "swap", run: swap::run, is_in_all: true, quick: &[("SWAPS", "10")] },
-    Program { name: "restart", run: restart::run, is_in_all: true, quick: &[("TRANSFORMS", "10"), ("ROUNDS", "1")] },
-    Program { name: "restore", run: restore::run, is_in_all: true, quick: &[("KEYS", "1000000")] },
-    Program { name: "fair", run: fair::run, is_in_all: true, quick: &[] },
-    Program { name: "many", run: many::run, is_in_all: true, quick: &[] },
-    Program { name: "sharing", run: sharing::run, is_in_all: false, quick: &[] },
-    Program { name: "partitions", run: partitions::run, is_in_all: true, quick: &[] },
-    Program { name: "failover", run: failover::run, is_in_all: true, quick: &[] },
-    Program { name: "cold", run: cold::run, is_in_all: true, quick: &[] },
-    Program { name: "deploy", run: deploy::run, is_in_all: true, quick: &[] },
-    Program { name: "rolling", run: rolling::run, is_in_all: true, quick: &[] },
-    Program { name: "simulate", run: simulate::run, is_in_all: true, quick: &[] },
-    Program { name: "curves", run: curves::run, is_in_all: true, quick: &[] },
-    Program { name: "victim", run: victim::run, is_in_all: false, quick: &[] },
+    Program { name: "compare", run: compare::run, part: Part::Always, quick: &[] },
+    Program { name: "latency", run: latency::run, part: Part::Always, quick: &[] },
+    Program { name: "swap", run: swap::run, part: Part::Always, quick: &[("SWAPS", "10")] },
+    Program { name: "restart", run: restart::run, part: Part::Always, quick: &[("TRANSFORMS", "10"), ("ROUNDS", "1")] },
+    Program { name: "restore", run: restore::run, part: Part::Always, quick: &[("KEYS", "1000000")] },
+    Program { name: "fair", run: fair::run, part: Part::Full, quick: &[] },
+    Program { name: "many", run: many::run, part: Part::Always, quick: &[] },
+    Program { name: "sharing", run: sharing::run, part: Part::Never, quick: &[] },
+    Program { name: "partitions", run: partitions::run, part: Part::Always, quick: &[] },
+    Program { name: "failover", run: failover::run, part: Part::Always, quick: &[] },
+    Program { name: "cold", run: cold::run, part: Part::Always, quick: &[] },
+    Program { name: "deploy", run: deploy::run, part: Part::Always, quick: &[] },
+    Program { name: "rolling", run: rolling::run, part: Part::Full, quick: &[] },
+    Program { name: "simulate", run: simulate::run, part: Part::Always, quick: &[] },
+    Program { name: "curves", run: curves::run, part: Part::Always, quick: &[] },
+    Program { name: "victim", run: victim::run, part: Part::Never, quick: &[] },
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -6,7 +6,7 @@
 //! work: its ratios say how much of the host's is the clients' and the broker's. Rounds are interleaved.
 //!
 //! RECORDS (1000000), ROUNDS (3), MANY (300) and FEW (4) are read from the environment; QUICK=1 takes 200,000 records in
-//! one round.
+//! one round, without the forwarder.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::figures::{self, Figures, Window};
 use crate::input::{self, Keys};
 use crate::run::Job;
+use crate::stats::Spread;
 use crate::target::{self, Limit};
 use crate::{broker, contender, quick, rival, variable};
 
@@ -37,7 +38,8 @@ struct Round {
     cpu_ns: f64,
     records_per_second: f64,
     rss_mib: f64,
-    forwarder: Window,
+    /// A short run compares with the forwarder elsewhere.
+    forwarder: Option<Window>,
 }
 
 pub fn run() -> anyhow::Result<()> {
@@ -63,10 +65,9 @@ pub fn run() -> anyhow::Result<()> {
                 deployed.as_secs_f64(),
                 restarted.as_secs_f64()
             );
-            println!(
-                "round {round}  the forwarder: {:.0} ns CPU/record, {:.0} records/s",
-                forwarder.cpu_ns, forwarder.records_per_second
-            );
+            if let Some(forwarder) = forwarder {
+                println!("round {round}  the forwarder: {forwarder}");
+            }
             of_round.push(figures);
         }
         let [few, many] = <[Round; 2]>::try_from(of_round).ok().context("two contenders")?;
@@ -77,31 +78,34 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 fn report(rounds: &[(Round, Round)], few: i32, many: i32) {
-    let median = |figure: &dyn Fn(&(Round, Round)) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(figure).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let ratio = median(&|(few, many)| many.cpu_ns / few.cpu_ns);
+    let of_rounds = |figure: &dyn Fn(&(Round, Round)) -> f64| Spread::of(rounds.iter().map(figure)).median;
+    let ratio = of_rounds(&|(few, many)| many.cpu_ns / few.cpu_ns);
     target::print(&format!("partitions_{many}_by_{few}_cpu"), ratio, Limit::AtMost(CPU_RATIO_MAX));
-    let throughput = median(&|(few, many)| many.records_per_second / few.records_per_second);
+    let throughput = of_rounds(&|(few, many)| many.records_per_second / few.records_per_second);
     target::print(&format!("partitions_{many}_by_{few}_throughput"), throughput, Limit::AtLeast(THROUGHPUT_RATIO_MIN));
+    report_forwarder(rounds, few, many);
+    let deployed = of_rounds(&|(_, many)| many.deployed.as_secs_f64());
+    target::print(&format!("partitions_{many}_deployed_s"), deployed, Limit::AtMost(START_S_MAX));
+    let restarted = of_rounds(&|(_, many)| many.restarted.as_secs_f64());
+    target::print(&format!("partitions_{many}_restarted_s"), restarted, Limit::AtMost(START_S_MAX));
+    let rss = of_rounds(&|(_, many)| many.rss_mib);
+    target::print(&format!("partitions_{many}_rss_mib"), rss, Limit::AtMost(RSS_MIB_MAX));
+}
+
+fn report_forwarder(rounds: &[(Round, Round)], few: i32, many: i32) {
+    let both = |(few, many): &(Round, Round)| Some((few.forwarder?, many.forwarder?));
+    let Some(forwarders) = rounds.iter().map(both).collect::<Option<Vec<_>>>() else { return };
     println!(
         "the forwarder: {:.2} of the CPU time with {few} partitions, {:.2} of the records/s",
-        median(&|(few, many)| many.forwarder.cpu_ns / few.forwarder.cpu_ns),
-        median(&|(few, many)| many.forwarder.records_per_second / few.forwarder.records_per_second)
+        Spread::of(forwarders.iter().map(|(few, many)| many.cpu_ns / few.cpu_ns)).median,
+        Spread::of(forwarders.iter().map(|(few, many)| many.records_per_second / few.records_per_second)).median
     );
+    let with_hosts = || rounds.iter().zip(&forwarders);
     println!(
         "with {many} partitions the host takes {:.2} of the forwarder's CPU time, with {few} {:.2}",
-        median(&|(_, many)| many.cpu_ns / many.forwarder.cpu_ns),
-        median(&|(few, _)| few.cpu_ns / few.forwarder.cpu_ns)
+        Spread::of(with_hosts().map(|((_, host), (_, forwarder))| host.cpu_ns / forwarder.cpu_ns)).median,
+        Spread::of(with_hosts().map(|((host, _), (forwarder, _))| host.cpu_ns / forwarder.cpu_ns)).median
     );
-    let deployed = median(&|(_, many)| many.deployed.as_secs_f64());
-    target::print(&format!("partitions_{many}_deployed_s"), deployed, Limit::AtMost(START_S_MAX));
-    let restarted = median(&|(_, many)| many.restarted.as_secs_f64());
-    target::print(&format!("partitions_{many}_restarted_s"), restarted, Limit::AtMost(START_S_MAX));
-    let rss = median(&|(_, many)| many.rss_mib);
-    target::print(&format!("partitions_{many}_rss_mib"), rss, Limit::AtMost(RSS_MIB_MAX));
 }
 
 fn input_of(partitions: i32) -> String {
@@ -140,7 +144,7 @@ fn measure(kafka: &KafkaCluster, partitions: i32, records: u64, round: usize) ->
     let restarted = started.elapsed();
     ensure!(host.sigterm_and_wait() == Some(0), "the host did not end well");
     let Figures { whole: Window { cpu_ns, records_per_second }, rss_mib, .. } = work;
-    let forwarder = forward(kafka, partitions, records, round)?;
+    let forwarder = if quick() { None } else { Some(forward(kafka, partitions, records, round)?) };
     Ok(Round { deployed, restarted, cpu_ns, records_per_second, rss_mib, forwarder })
 }
 
