@@ -18,10 +18,14 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.SANDBAR_CHROMIUM, args: FLAGS, timeout: PATIENCE_MS });
 }
 
-/** Opens a page of the host. `expected` are statuses of refusals that a flow asks for: Chromium reports each as an error. */
-export async function open(browser, base, { path = "#/", options = {}, expected = [] } = {}) {
+/**
+ * Opens a page of the host. `expected` are statuses of refusals that a flow asks for: Chromium reports each as an error. With
+ * `hasClock` the flow may move the page's clock on.
+ */
+export async function open(browser, base, { path = "#/", options = {}, expected = [], hasClock = false } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light", ...options });
   context.setDefaultTimeout(PATIENCE_MS);
+  if (hasClock) await context.clock.install();
   const page = await context.newPage();
   const troubles = [];
   page.on("pageerror", (error) => troubles.push(`error: ${error.message}`));

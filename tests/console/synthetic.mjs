@@ -1,5 +1,5 @@
 // A host that is not there: the console's files, and the flow of many made-up transforms, all of which change each second.
-// It shows how quick the console is with more than a test could deploy.
+// It shows how quick the console is with more than a test could deploy, and what it does with a host that is slow, silent or refuses.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -75,12 +75,49 @@ function status(transform) {
   return { team, name, revision, desired, state, lag, running_revisions, rollout: { revision, state: "complete" }, hosts: [host("host-a", 0), host("host-b", 5)] };
 }
 
-/** Serves until it is closed; the address, and the function that closes it. */
+/** Time that an answer about offsets takes. */
+const OFFSETS_MS = 1500;
+
+function offsets(transform, turn) {
+  const row = (partition) => ({ topic: transform.inputs[0], partition, offset: 1000 + turn, forgotten: false, first_offset: 0, end_offset: 1100 + turn, lag: 100, metadata: "" });
+  return { offsets: [0, 1].map(row) };
+}
+
+/** A sample whose producer wrote the time in nanoseconds: a number with more digits than a double keeps. */
+function sample(transform) {
+  const record = { at: Date.now(), host: "host-a", revision: transform.revision, topic: transform.inputs[0], partition: 0, offset: 7, input: { timestamp: 0, key: "k", value: "v" }, outputs: [] };
+  return JSON.stringify(record).replace('"timestamp":0', '"timestamp":1753000000123456789');
+}
+
+/** Serves until it is closed: the address, the function that closes it, what a test may change, and what it may look at. */
 export async function start(dist, count) {
   let turn = 0;
+  const host = {
+    /** Streams stay open, and say nothing. */
+    isSilent: false,
+    /** Streams whose path matches get no answer, not even its head. */
+    held: null,
+    /** `{path, status}`: requests that begin with the path are refused. */
+    refusal: null,
+    /** Answers about offsets that are on their way, the most of them at once, and those that were given. */
+    offsets: { running: 0, most: 0, given: 0 },
+    /** Streams that are open. */
+    streams: new Set(),
+  };
   const view = () => ({ at: Date.now(), transforms: transforms(count, turn) });
   const json = (response, value) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
+  const refuse = (response, status, code, detail) => response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify({ code, detail }));
   const timers = new Set();
+  /** Begins a stream; false if the page has left meanwhile. */
+  const stream = async (response, pathname) => {
+    while (host.held?.test(pathname)) await new Promise((done) => setTimeout(done, 20));
+    if (response.destroyed) return false;
+    response.writeHead(200, { "content-type": "application/x-ndjson" });
+    response.flushHeaders();
+    host.streams.add(response);
+    response.on("close", () => host.streams.delete(response));
+    return true;
+  };
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     const file = pathname === "/" ? "index.html" : /^\/console\/([\w.]+)$/.exec(pathname)?.[1];
@@ -89,29 +126,49 @@ export async function start(dist, count) {
       return readFile(join(dist, file)).then((content) => response.writeHead(200, headers).end(content), () => response.writeHead(404).end());
     }
     if (pathname === "/v1/sign-in") return json(response, { required: false });
+    if (host.refusal && pathname.startsWith(host.refusal.path)) return refuse(response, host.refusal.status, "E075", "the host takes no such token");
     if (pathname === "/v1/whoami") return json(response, { kind: "anyone", id: "", name: "anyone", grants: ["*:admin"] });
     if (pathname === "/v1/flow") {
-      response.writeHead(200, { "content-type": "application/x-ndjson" });
+      if (!(await stream(response, pathname))) return undefined;
       const recent = transforms(count, 0).map(({ team, name }, index) => ({ team, name, interval_ms: 10_000, in_per_minute: Array.from({ length: 60 }, (_, at) => 600 + ((index * 131 + at * 977) % 5000)) }));
-      response.write(`${JSON.stringify({ ...view(), recent })}\n`);
+      let isFirst = true;
+      const tell = () => {
+        if (host.isSilent) return;
+        response.write(`${JSON.stringify(isFirst ? { ...view(), recent } : view())}\n`);
+        isFirst = false;
+      };
+      tell();
       const timer = setInterval(() => {
         turn += 1;
-        response.write(`${JSON.stringify(view())}\n`);
+        tell();
       }, 1000);
       timers.add(timer);
-      request.on("close", () => clearInterval(timer));
+      response.on("close", () => clearInterval(timer));
       return undefined;
     }
-    const found = /^\/v1\/teams\/([^/]+)\/transforms\/([^/]+)\/(status|history|revisions)$/.exec(pathname);
-    if (found) {
+    const found = /^\/v1\/teams\/([^/]+)\/transforms\/([^/]+?)(?:\/(status|history|revisions|offsets|tail|logs))?$/.exec(pathname);
+    if (found && request.method === "GET") {
       const transform = transforms(count, turn).find(({ name }) => name === found[2]);
+      const { inputs, outputs, revision } = transform;
+      if (!found[3]) return json(response, { revision, module: "sha256:0", spec: { inputs, outputs: { all: outputs[0] } } });
       if (found[3] === "status") return json(response, status(transform));
       if (found[3] === "revisions") return json(response, { revisions: [] });
+      if (found[3] === "logs") return stream(response, pathname);
+      if (found[3] === "tail") return (await stream(response, pathname)) && response.write(`${sample(transform)}\n`);
+      if (found[3] === "offsets") {
+        host.offsets.running += 1;
+        host.offsets.most = Math.max(host.offsets.most, host.offsets.running);
+        // It works to the end, also for a page that has given up.
+        await new Promise((done) => setTimeout(done, OFFSETS_MS));
+        host.offsets.running -= 1;
+        host.offsets.given += 1;
+        return json(response, offsets(transform, turn));
+      }
       const column = Array.from({ length: 120 }, (_, at) => 5000 + ((at * 977) % 3000));
       const names = ["in_per_minute", "out_per_minute", "failed_per_minute", "lag", "latency_p50_ms", "latency_p99_ms", "guest_nanos_per_record", "memory_bytes"];
       return json(response, { until: Date.now(), interval_ms: 5000, ...Object.fromEntries(names.map((name) => [name, column])) });
     }
-    return response.writeHead(404, { "content-type": "application/problem+json" }).end(JSON.stringify({ code: "E002", detail: `there is no route ${pathname}` }));
+    return refuse(response, 404, "E002", `there is no route ${pathname}`);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   const close = () => {
@@ -119,5 +176,5 @@ export async function start(dist, count) {
     server.closeAllConnections();
     server.close();
   };
-  return { url: `http://127.0.0.1:${server.address().port}`, close };
+  return Object.assign(host, { url: `http://127.0.0.1:${server.address().port}`, close });
 }

@@ -186,6 +186,13 @@ fn the_console_signs_in_and_shows_what_a_caller_may_do() {
     process.kill9();
 }
 
+/// A made-up host that is slow, silent, or refuses.
+#[test]
+fn the_console_goes_on_with_an_unsteady_host() {
+    let dist = dirs::root().join("host/console/dist");
+    goes_through("unsteady", "http://127.0.0.1", &json!({ "dist": dist }));
+}
+
 /// Made-up transforms, as a test cannot deploy so many. Two cores without a graphics card, which others shared, drew 46 to 59
 /// frames a second, with 33 to 67 ms between two at the 99th percentile; a machine that is nearly three times slower passes.
 /// The flow prints the figures of this machine.

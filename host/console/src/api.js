@@ -23,10 +23,11 @@ export async function send(method, path, { body, headers = {}, signal } = {}) {
   }
   let answer;
   try {
-    // A redirect leads to another host, which this page may not ask.
-    answer = await fetch(path, { method, headers: own, body, signal, redirect: "manual", cache: "no-store", credentials: "omit" });
+    // A redirect leads to another host, which this page may not ask. A proxy before the host may want its cookie or a client's
+    // certificate; the host sets no cookie, and lets in no other page's request.
+    answer = await fetch(path, { method, headers: own, body, signal, redirect: "manual", cache: "no-store", credentials: "same-origin" });
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (signal?.aborted && signal.reason.name !== "TimeoutError") throw error;
     throw new Problem(0, { detail: "this host does not answer", hint: "it may be starting again: the page tries again by itself" });
   }
   if (answer.type === "opaqueredirect") {
@@ -75,45 +76,102 @@ export function path(id, rest = "") {
 
 /** Lines of a stream, longest. A longer one is an error of the host. */
 const LINE_CHARS_MAX = 64 * 1024 * 1024;
+/** Silence after which the connection of a stream is broken: a host writes an empty line every 10 s. */
+const SILENCE_MS = 30_000;
+/** Time after which a hidden page ends its streams. */
+const HIDDEN_MS = 10_000;
 
-/** Reads a stream of JSON lines until it ends, or the signal says so. */
-async function lines(path, signal, take, parse) {
-  const answer = await send("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    if (rest.length > LINE_CHARS_MAX) throw new Problem(0, { detail: "a line of the stream is too long" });
-    for (const line of parts) {
-      if (line.trim() !== "") take(parse(line));
+/** Reads a stream of JSON lines until it ends, or the signal says so. `opened` is called when the answer begins. */
+async function lines(path, signal, { opened, take, parse }) {
+  const end = new AbortController();
+  let timer = null;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => end.abort(), SILENCE_MS);
+  };
+  try {
+    heard();
+    const answer = await send("GET", path, { signal: AbortSignal.any([signal, end.signal]), headers: { accept: "application/x-ndjson" } });
+    opened();
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      heard();
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      if (rest.length > LINE_CHARS_MAX) throw new Problem(0, { detail: "a line of the stream is too long" });
+      for (const line of parts) {
+        if (line.trim() !== "") take(parse(line));
+      }
     }
+  } catch (error) {
+    const isSilent = end.signal.aborted && !signal.aborted;
+    throw isSilent ? new Problem(0, { detail: "this host says nothing any more", hint: "the page opens the connection again by itself" }) : error;
+  } finally {
+    clearTimeout(timer);
+    // A stream that is given up, for a line that cannot be read, is closed as well.
+    end.abort();
   }
 }
 
-/** Follows a stream for ever: it is opened again when it breaks. `state` is told of each change. */
+/**
+ * Follows a stream for ever: it is opened again when it breaks. A hidden page has none, since all tabs of a browser share six
+ * connections to a host without TLS. `state` is told of each change: "opening", "open", "broken" until it is open again, "refused".
+ */
 export async function follow(path, signal, take, state, parse = JSON.parse) {
   let wait = 500;
+  const taken = (line) => {
+    wait = 500;
+    take(line);
+  };
+  state("opening");
   while (!signal.aborted) {
+    await shown();
+    const hidden = watchHidden();
     try {
-      state("opening");
-      await lines(path, signal, (line) => {
-        wait = 500;
-        state("live");
-        take(line);
-      }, parse);
+      await lines(path, AbortSignal.any([signal, hidden.signal]), { opened: () => state("open"), take: taken, parse });
       if (!signal.aborted) state("broken");
     } catch (error) {
       if (signal.aborted) return;
+      if (hidden.signal.aborted) {
+        state("opening");
+        continue;
+      }
       if (error instanceof Problem && [401, 403, 404].includes(error.status)) {
         state("refused", error);
         return;
       }
       state("broken", error);
+    } finally {
+      hidden.stop();
     }
     await new Promise((done) => setTimeout(done, wait));
     wait = Math.min(wait * 2, 10_000);
   }
+}
+
+/** Waits until the page is shown. */
+function shown() {
+  return new Promise((done) => {
+    if (document.hidden) document.addEventListener("visibilitychange", done, { once: true });
+    else done();
+  });
+}
+
+/** A signal that the page was hidden for a while, until it is stopped. */
+function watchHidden() {
+  const end = new AbortController();
+  let timer = null;
+  const changed = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => end.abort(), HIDDEN_MS);
+  };
+  const stop = () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", changed);
+  };
+  document.addEventListener("visibilitychange", changed);
+  return { signal: end.signal, stop };
 }

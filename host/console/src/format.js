@@ -3,15 +3,26 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
+/** A number as a double, which is near enough to show and to compare it. One of `exact` in api.js may be an object with all of its digits. */
+export function plain(value) {
+  return value?.rawJSON === undefined ? value : Number(value.rawJSON);
+}
+
+/** A number with all of the digits that it came with. */
+export function digits(value) {
+  return value?.rawJSON ?? String(value);
+}
+
 /** A whole number with separators; `-` for an unknown one. */
 export function count(value) {
-  return value === null || value === undefined ? "-" : whole.format(value);
+  return value === null || value === undefined ? "-" : whole.format(plain(value));
 }
 
 /** A large number in few characters. */
 export function compact(value) {
   if (value === null || value === undefined) return "-";
-  return value < 10_000 ? whole.format(value) : short.format(value);
+  const number = plain(value);
+  return number < 10_000 ? whole.format(number) : short.format(number);
 }
 
 /** "1 host", "3 hosts". */
@@ -28,28 +39,31 @@ export function rate(perMinute) {
 export function bytes(value) {
   if (value === null || value === undefined) return "-";
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let rest = plain(value);
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
+  while (rest >= 1024 && unit < units.length - 1) {
+    rest /= 1024;
     unit += 1;
   }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+  return `${unit === 0 || rest >= 100 ? Math.round(rest) : rest.toFixed(1)} ${units[unit]}`;
 }
 
 export function millis(value) {
   if (value === null || value === undefined) return "-";
-  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10_000 ? 1 : 0)} s`;
+  const ms = plain(value);
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }
 
 export function nanos(value) {
   if (value === null || value === undefined) return "-";
-  if (value < 1000) return `${Math.round(value)} ns`;
-  return value < 1_000_000 ? `${(value / 1000).toFixed(1)} µs` : millis(value / 1_000_000);
+  const ns = plain(value);
+  if (ns < 1000) return `${Math.round(ns)} ns`;
+  return ns < 1_000_000 ? `${(ns / 1000).toFixed(1)} µs` : millis(ns / 1_000_000);
 }
 
 /** The size that a spec writes as "64MiB", in bytes; null if it is none. */
 export function parseBytes(text) {
-  const found = /^\s*(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)?\s*$/i.exec(String(text ?? ""));
+  const found = /^\s*(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)?\s*$/i.exec(digits(text ?? ""));
   if (!found) return null;
   const units = { b: 1, kb: 1e3, kib: 1024, mb: 1e6, mib: 1024 ** 2, gb: 1e9, gib: 1024 ** 3 };
   return Number(found[1]) * units[(found[2] ?? "B").toLowerCase()];
@@ -65,10 +79,12 @@ export function ago(at, now) {
   return `${Math.floor(seconds / 86400)} days ago`;
 }
 
-/** A moment in the reader's zone, to the second. */
+/** A moment in the reader's zone, to the second. One that no calendar has, such as a timestamp in ns, is shown by its digits. */
 export function moment(at) {
-  const date = new Date(at);
-  return Number.isNaN(date.getTime()) ? "-" : date.toLocaleString("sv", { timeZoneName: "short" });
+  const ms = plain(at);
+  const date = new Date(ms);
+  if (!Number.isNaN(date.getTime())) return date.toLocaleString("sv", { timeZoneName: "short" });
+  return Number.isFinite(ms) ? digits(at) : "-";
 }
 
 export function clock(at) {
@@ -144,10 +160,14 @@ export function reindent(json) {
   return result;
 }
 
-function stringEnd(json, start) {
-  let at = start + 1;
-  while (json[at] !== '"') at += json[at] === "\\" ? 2 : 1;
-  return at + 1;
+/** The place after a quoted string that begins at `start`; the end of the text if the string has none. */
+export function stringEnd(text, start) {
+  const quote = text[start];
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === "\\" && quote === '"') at += 1;
+    else if (text[at] === quote) return at + 1;
+  }
+  return text.length;
 }
 
 /** A word of a shell, quoted where it must be. */

@@ -1,6 +1,7 @@
-// State that views share: the flow, the caller, the address, the time.
+// State that views share: the flow, the caller, the address, the time, what they load, and streams that they follow.
 
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { follow } from "./api.js";
 import { flow, hostNow, onFlow, onTransform } from "./store.js";
 import { onCaller } from "./session.js";
 import { route } from "./router.js";
@@ -46,23 +47,97 @@ export function useNow(everyMs = 5000) {
   return now;
 }
 
+/** Time between an answer and the next request for the same. */
+const PAUSE_MS = 1000;
+/** Longest wait for an answer: on a connection that is gone none would ever come, and no other request would follow. */
+const ANSWER_MS_MAX = 60_000;
+
 /**
- * Loads something, and again when one of `keys` changes. What was loaded stays while the next is on its way; that of another
- * object (`of`) does not.
+ * Loads something, and again when one of `keys` has changed. One request runs at a time, and is let finish: keys may change faster
+ * than the host answers, and it works on what it was asked for to the end. What was loaded stays while the next is on its way; that
+ * of another object (`of`) does not.
  */
 export function useLoad(load, of, keys = []) {
   const [loaded, set] = useState({ of, value: null, problem: null });
   const [again, reload] = useReducer((turns) => turns + 1, 0);
+  const newest = useRef(load);
+  newest.current = load;
+  const ask = useRef(null);
   useEffect(() => {
     const end = new AbortController();
-    load(end.signal).then(
-      (value) => end.signal.aborted || set({ of, value, problem: null }),
-      (problem) => end.signal.aborted || set((last) => ({ of, value: last.of === of ? last.value : null, problem })),
-    );
-    return () => end.abort();
-  }, [of, again, ...keys]);
+    let isRunning = false;
+    let isDue = false;
+    let timer = null;
+    let notBefore = 0;
+    const run = async () => {
+      timer = null;
+      isDue = false;
+      isRunning = true;
+      let next;
+      try {
+        const value = await newest.current(AbortSignal.any([end.signal, AbortSignal.timeout(ANSWER_MS_MAX)]));
+        next = { of, value, problem: null };
+      } catch (problem) {
+        // A refusal leaves what was loaded before.
+        next = (last) => ({ of, value: last.of === of ? last.value : null, problem });
+      }
+      if (end.signal.aborted) return;
+      set(next);
+      isRunning = false;
+      notBefore = performance.now() + PAUSE_MS;
+      if (isDue) ask.current();
+    };
+    ask.current = () => {
+      isDue = true;
+      if (!isRunning) timer ??= setTimeout(run, Math.max(0, notBefore - performance.now()));
+    };
+    return () => {
+      end.abort();
+      clearTimeout(timer);
+    };
+  }, [of]);
+  useEffect(() => ask.current(), [of, again, ...keys]);
   const { value, problem } = loaded.of === of ? loaded : { value: null, problem: null };
   return { value, problem, reload, isLoading: value === null && problem === null };
+}
+
+/** Time for which lines of a stream are gathered: many come at once, and are drawn together. */
+const GATHER_MS = 200;
+
+/**
+ * Follows a stream: the newest `keptMax` of its lines, newest first and numbered, and the state of its connection (`follow` in
+ * api.js). `isWanted` gets each line with the last one that was kept.
+ */
+export function useFollowed(address, { keptMax, isWanted, parse }) {
+  const [lines, setLines] = useState([]);
+  const [connection, setConnection] = useState({ state: "opening", problem: null });
+  const wanted = useRef(isWanted);
+  wanted.current = isWanted;
+  useEffect(() => {
+    const end = new AbortController();
+    let gathered = [];
+    let timer = null;
+    let last = null;
+    setLines([]);
+    const show = () => {
+      const come = gathered.reverse();
+      gathered = [];
+      timer = null;
+      setLines((shown) => [...come, ...shown].slice(0, keptMax));
+    };
+    const take = (line) => {
+      if (!wanted.current(line, last)) return;
+      last = { ...line, number: (last?.number ?? 0) + 1 };
+      gathered.push(last);
+      timer ??= setTimeout(show, GATHER_MS);
+    };
+    follow(address, end.signal, take, (state, problem = null) => setConnection({ state, problem }), parse);
+    return () => {
+      end.abort();
+      clearTimeout(timer);
+    };
+  }, [address]);
+  return { lines, connection };
 }
 
 /** Focuses the element when the view is first drawn. */

@@ -1,7 +1,7 @@
 // The hosts of the cluster, and the use of each team.
 
 import { get } from "./api.js";
-import { bytes, count, visible } from "./format.js";
+import { bytes, count, plain, visible } from "./format.js";
 import { useLoad, useNow } from "./hooks.js";
 import { Ago, Command, Loaded } from "./ui.jsx";
 
@@ -84,7 +84,7 @@ function Teams({ teams }) {
         <tbody>
           {teams.flatMap((team) =>
             team.ceilings
-              .filter(({ used }) => used > 0)
+              .filter(({ used }) => plain(used) > 0)
               .map(({ key, used, max, unit }, index) => (
                 <tr key={`${team.team} ${key}`}>
                   <th scope="row">{index === 0 ? visible(team.team) : <span class="unseen">{visible(team.team)}</span>}</th>

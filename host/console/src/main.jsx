@@ -1,7 +1,7 @@
 // The shell: who the caller is, the stream of the flow, and the view that the address names.
 
 import { Component, render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.js";
 import { Deploy } from "./deploy/deploy.jsx";
 import { Errors } from "./errors.jsx";
@@ -11,9 +11,9 @@ import { useCaller, useFlow, useRoute } from "./hooks.js";
 import { visible } from "./format.js";
 import { currentCaller, setCaller, setToken, token } from "./session.js";
 import { SignIn } from "./sign_in.jsx";
-import { health, start } from "./store.js";
+import { flow as store, health, start } from "./store.js";
 import { TransformView } from "./transform/transform.jsx";
-import { Code } from "./ui.jsx";
+import { Code, Spoken } from "./ui.jsx";
 
 const PAGES = [
   ["", "Flow"],
@@ -22,9 +22,18 @@ const PAGES = [
   ["errors", "Errors"],
 ];
 
+/** Times after which the host is asked again who the caller is, once it refused the stream: a token has ended, or a right is missing and may come back. */
+const ENDED_MS = 1000;
+const REFUSED_MS = 30_000;
+
 function App() {
   const { parts } = useRoute();
   const [access, setAccess] = useState({ state: "asking" });
+  const isIn = access.state === "in";
+  const wasIn = useRef(false);
+  wasIn.current ||= isIn;
+  // A spec that somebody writes outlives the token: its page stays, out of reach until the next sign-in.
+  const isKept = wasIn.current && parts[0] === "deploy";
   useCaller();
 
   const ask = async () => {
@@ -45,15 +54,19 @@ function App() {
   useEffect(() => {
     ask();
   }, []);
+  // Each answer to `ask` is another `access`, so a stream that was refused is opened again.
   useEffect(() => {
-    if (access.state !== "in") return undefined;
+    if (!isIn) return undefined;
     const end = new AbortController();
+    let timer = null;
     start(end.signal).then(() => {
-      // A stream that is refused later: the token has ended, perhaps.
-      if (!end.signal.aborted) ask();
+      if (!end.signal.aborted) timer = setTimeout(ask, store.problem?.status === 401 ? ENDED_MS : REFUSED_MS);
     });
-    return () => end.abort();
-  }, [access.state]);
+    return () => {
+      end.abort();
+      clearTimeout(timer);
+    };
+  }, [access]);
   useEffect(keys, []);
 
   const signIn = (secret) => {
@@ -82,8 +95,8 @@ function App() {
             </a>
           ))}
         </nav>
-        {access.state === "in" && <Connection />}
-        {access.state === "in" && access.ways.required && (
+        {isIn && <Connection />}
+        {isIn && access.ways.required && (
           <span class="who">
             {visible(currentCaller()?.name ?? "")}{" "}
             <button type="button" class="small" onClick={signOut}>
@@ -99,10 +112,12 @@ function App() {
           </p>
         )}
         {access.state === "out" && <SignIn ways={access.ways} problem={access.problem} signIn={signIn} />}
-        {access.state === "in" && (
-          <Boundary key={parts.slice(0, 3).join("/")}>
-            <Page parts={parts} />
-          </Boundary>
+        {(isIn || isKept) && (
+          <div inert={!isIn}>
+            <Boundary key={parts.slice(0, 3).join("/")}>
+              <Page parts={parts} />
+            </Boundary>
+          </div>
         )}
       </main>
     </>
@@ -162,8 +177,10 @@ function Connection() {
   const flow = useFlow();
   const bad = [...flow.transforms.values()].filter((transform) => health(transform) === "bad").length;
   const words = { opening: "connecting", live: "live", broken: "connection lost, trying again", refused: "refused" };
+  const trouble = bad > 0 ? ", transforms are in trouble" : "";
   return (
-    <span class="connection" role="status">
+    <span class="connection">
+      <Spoken>{`${words[flow.state]}${trouble}`}</Spoken>
       {bad > 0 && <strong class="bad">■ {bad} in trouble</strong>}{" "}
       <span class={flow.state === "live" ? "live" : "warn"}>{words[flow.state]}</span>
       {flow.problem?.code && (

@@ -17,6 +17,8 @@ export const flow = {
   /** "opening", "live", "broken", "refused". */
   state: "opening",
   problem: null,
+  /** Number of times that the stream has begun. */
+  openings: 0,
   /** Clock of the host minus that of this machine, in ms. */
   skew: 0,
 };
@@ -112,9 +114,11 @@ function tell() {
 export function start(signal) {
   let isFirst = true;
   const state = (word, problem) => {
-    isFirst ||= word === "opening";
-    // A stream that is opened again begins with everything.
-    if (word === "opening" && flow.state === "broken") return;
+    if (word === "open") {
+      // A stream begins with everything, and until then all that is shown is old.
+      isFirst = true;
+      return;
+    }
     if (flow.state === word) return;
     flow.state = word;
     flow.problem = problem ?? null;
@@ -122,8 +126,12 @@ export function start(signal) {
     schedule();
   };
   return follow("/v1/flow?follow", signal, (view) => {
-    if (isFirst) forget(view);
-    isFirst = false;
+    if (isFirst) {
+      isFirst = false;
+      forget(view);
+      flow.openings += 1;
+      state("live");
+    }
     take(view);
   }, state);
 }
@@ -150,21 +158,27 @@ export function health(transform) {
   return "ok";
 }
 
-/** The state of a transform in a sentence. */
+/** The state of a transform in a sentence, with its lag. */
 export function inWords(transform) {
-  const { state, rollout, revision, running_revisions: running, hosts, lag, error } = transform;
+  const { lag } = transform;
   const behind = lag === null || lag === undefined ? "" : `, ${lag.toLocaleString("en")} behind`;
+  return `${stateInWords(transform)}${behind}`;
+}
+
+/** The state alone, which does not change with each record. */
+export function stateInWords(transform) {
+  const { state, rollout, revision, running_revisions: running, hosts, error } = transform;
   const code = error ? ` (${error})` : "";
   const on = `on ${hosts} host${hosts === 1 ? "" : "s"}`;
   const older = running.filter((other) => other !== revision);
-  if (transform.desired === "paused") return `paused at revision ${revision}${behind}`;
+  if (transform.desired === "paused") return `paused at revision ${revision}`;
   if (rollout === "failed") {
     const rest = older.length > 0 ? `; revision ${older.join(", ")} goes on ${on}` : "; nothing runs";
-    return `revision ${revision} was refused${code}${rest}${behind}`;
+    return `revision ${revision} was refused${code}${rest}`;
   }
-  if (state === "failed") return `does not work${code}, the host tries again${behind}`;
-  if (rollout === "in-progress" && older.length > 0) return `runs revision ${older.join(", ")} while revision ${revision} is prepared${behind}`;
-  if (state === "starting" || running.length === 0) return `starts revision ${revision}${code}${behind}`;
+  if (state === "failed") return `does not work${code}, the host tries again`;
+  if (rollout === "in-progress" && older.length > 0) return `runs revision ${older.join(", ")} while revision ${revision} is prepared`;
+  if (state === "starting" || running.length === 0) return `starts revision ${revision}${code}`;
   const verb = state === "degraded" ? `works with a problem${code}: ` : "";
-  return `${verb}runs revision ${running.join(", ")} ${on}${behind}`;
+  return `${verb}runs revision ${running.join(", ")} ${on}`;
 }

@@ -1,7 +1,7 @@
 // The parts that views are made of.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ago, moment, visible } from "./format.js";
+import { ago, moment, plain, visible } from "./format.js";
 import { link } from "./router.js";
 import { useNow } from "./hooks.js";
 import { health, inWords } from "./store.js";
@@ -30,8 +30,8 @@ export function StateOf({ transform }) {
 /** The time since a moment; the moment itself on hover. */
 export function Ago({ at }) {
   const now = useNow();
-  const ms = typeof at === "string" ? Date.parse(at) : at;
-  if (!Number.isFinite(ms)) return <span>-</span>;
+  const ms = typeof at === "string" ? Date.parse(at) : plain(at ?? NaN);
+  if (Number.isNaN(new Date(ms).getTime())) return <span>{moment(at)}</span>;
   return (
     <time dateTime={new Date(ms).toISOString()} title={moment(ms)}>
       {ago(ms, now)}
@@ -169,6 +169,18 @@ export function Spark({ points, label }) {
   );
 }
 
+/** Text for people who listen, and for nobody's eyes: it is read out each time that it changes. */
+export function Spoken({ children }) {
+  return (
+    <span class="unseen" role="status">
+      {children}
+    </span>
+  );
+}
+
+/** The state of a stream's connection in words (`useFollowed`). */
+export const CONNECTION = { opening: "Connecting ...", open: "Connected.", broken: "Connection lost, trying again.", refused: "Refused." };
+
 /** A place for what is not there yet. It does not jump about. */
 export function Loading({ of }) {
   return (
@@ -206,7 +218,7 @@ export function SortHead({ name, label, sort, setSort, numeric }) {
 
 export function sorted(rows, sort, value) {
   const order = [...rows].sort((a, b) => {
-    const [left, right] = [value(a, sort.by), value(b, sort.by)];
+    const [left, right] = [plain(value(a, sort.by)), plain(value(b, sort.by))];
     if (left === right) return 0;
     if (left === null || left === undefined) return -1;
     if (right === null || right === undefined) return 1;

@@ -1,11 +1,11 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
 import { useMemo, useState } from "preact/hooks";
-import { change, get, path, send, unlessChanged } from "../api.js";
+import { change, exact, get, path, send, unlessChanged } from "../api.js";
 import { bytes, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
-import { reason } from "../session.js";
+import { currentCaller, reason } from "../session.js";
 import { Action, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
 import { DiffText, text as specText } from "../transform/revisions.jsx";
 import { useLiveCheck } from "./live_check.js";
@@ -22,21 +22,36 @@ export function Deploy({ team: givenTeam, name: givenName }) {
   const deployed = useLoad((signal) => (isKnown ? get(path(`${givenTeam}/${givenName}`), signal) : Promise.resolve(undefined)), `${givenTeam}/${givenName}`);
   if (isKnown && deployed.isLoading) return <p class="quiet">Loading the deployed spec ...</p>;
   const known = deployed.value ?? null;
-  return <Form key={known ? "known" : "new"} known={known} team={givenTeam} name={givenName} problem={deployed.problem} />;
+  // A spec that could not be read is not taken for none: the example would be deployed over it.
+  if (!known && deployed.problem && deployed.problem.status !== 404) {
+    return (
+      <section>
+        <h1>{`Deploy ${givenTeam}/${givenName}`}</h1>
+        <ProblemBox problem={deployed.problem}>
+          <button type="button" onClick={deployed.reload}>
+            Load again
+          </button>
+        </ProblemBox>
+      </section>
+    );
+  }
+  return <Form key={known ? "known" : "new"} known={known} team={givenTeam} name={givenName} />;
 }
 
-function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
+function Form({ known, team: givenTeam, name: givenName }) {
   const [team, setTeam] = useState(givenTeam);
   const [name, setName] = useState(givenName);
   const [spec, setSpec] = useState(known ? JSON.stringify(known.spec, null, 2) : EXAMPLE);
   const [module, setModule] = useState(null);
   const [signature, setSignature] = useState(null);
-  const [verdict, setVerdict] = useState(null);
-  const [trial, setTrial] = useState(null);
+  // The newest verdict and trial, with the content that they are of.
+  const [results, setResults] = useState({ of: null });
   const [busy, setBusy] = useState("");
   const id = `${team.trim()}/${name.trim()}`;
   const hasName = team.trim() !== "" && name.trim() !== "";
-  const needsName = hasName ? undefined : "name the team and the transform";
+  const notYet = hasName ? (busy ? "the host has not answered yet" : undefined) : "name the team and the transform";
+  const content = useMemo(() => ({ id, spec, module, signature }), [id, spec, module, signature]);
+  const { verdict, trial } = results.of === content ? results : {};
 
   const takeFiles = async (files) => {
     for (const file of files) {
@@ -55,8 +70,6 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
         }
       }
     }
-    setVerdict(null);
-    setTrial(null);
   };
   const form = (rest = {}) => {
     const body = new FormData();
@@ -69,35 +82,38 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
   const mayAsk = hasName && !reason(team.trim(), "deploy");
   // A deployment that came since the spec was loaded is not lost unseen.
   const headers = known ? unlessChanged(known.revision) : {};
-  const given = useMemo(() => (mayAsk ? { id, form, headers } : null), [mayAsk, id, spec, module, signature]);
+  const given = useMemo(() => (mayAsk ? { id, form, headers } : null), [mayAsk, content, currentCaller()]);
   const live = useLiveCheck(given);
   const act = (word, run) => async () => {
+    const show = (come) => setResults((last) => ({ ...(last.of === content ? last : {}), ...come, of: content }));
     setBusy(word);
-    setVerdict(null);
+    show(word === "try" ? { verdict: null, trial: null } : { verdict: null });
     try {
-      await run();
+      show(await run());
     } catch (problem) {
-      setVerdict({ problem });
+      show({ verdict: { problem } });
     }
     setBusy("");
   };
-  const check = act("check", async () => setVerdict({ view: await (await send("PUT", path(id, "?dry_run=true"), { body: form(), headers })).json() }));
+  const check = act("check", async () => {
+    const answer = await send("PUT", path(id, "?dry_run=true"), { body: form(), headers });
+    return { verdict: { view: await answer.json() } };
+  });
   const deploy = act("deploy", async () => {
     const view = await change("PUT", path(id), form(), headers);
-    setVerdict({ view });
     go(transformLink(id));
+    return { verdict: { view } };
   });
   const tryIt = (number) =>
     act("try", async () => {
-      setTrial(null);
-      const answer = await send("POST", path(id, "/test"), { body: form({ live: new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" }) }) });
-      setTrial(await answer.json());
+      const newest = new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" });
+      const answer = await send("POST", path(id, "/test"), { body: form({ live: newest }) });
+      return { trial: exact(await answer.text()) };
     });
 
   return (
     <section>
       <h1>{known ? `Deploy ${givenTeam}/${givenName}` : "Deploy"}</h1>
-      {notFound && notFound.status !== 404 && <ProblemBox problem={notFound} />}
       <Drop take={takeFiles} module={module} signature={signature} known={known} />
       <div class="row tools">
         <label class="filter">
@@ -109,19 +125,19 @@ function Form({ known, team: givenTeam, name: givenName, problem: notFound }) {
           <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
-      <SpecEditor spec={spec} setSpec={(text) => { setSpec(text); setVerdict(null); }} problem={verdict?.problem ?? live.problem} live={live} />
+      <SpecEditor spec={spec} setSpec={setSpec} isFixed={busy === "deploy"} problem={verdict?.problem ?? live.problem} live={live} />
       <div class="row">
-        <Action why={needsName ?? reason(team.trim(), "deploy")} onClick={check}>
+        <Action why={notYet ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
         </Action>
-        <Action why={needsName ?? reason(team.trim(), "data")} onClick={tryIt(20)}>
+        <Action why={notYet ?? reason(team.trim(), "data")} onClick={tryIt(20)}>
           Try it on the newest 20 records
         </Action>
-        <Action kind="main" why={needsName ?? reason(team.trim(), "deploy")} onClick={deploy}>
+        <Action kind="main" why={notYet ?? reason(team.trim(), "deploy")} onClick={deploy}>
           Deploy
         </Action>
         <span class="quiet" role="status">
-          {!busy && needsName && "First name the team and the transform."}
+          {!hasName && "First name the team and the transform."}
           {busy && { check: "The host checks it ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
         </span>
       </div>

@@ -18,7 +18,7 @@ const SHOWN_MAX = 8;
 /** Lines whose numbers are shown: a larger text has none. */
 const NUMBERED_MAX = 5000;
 
-export function SpecEditor({ spec, setSpec, problem, live }) {
+export function SpecEditor({ spec, setSpec, isFixed, problem, live }) {
   const area = useRef(null);
   const under = useRef(null);
   const { list, keyDown, look, close } = useCompletion(area);
@@ -59,6 +59,7 @@ export function SpecEditor({ spec, setSpec, problem, live }) {
             autocomplete="off"
             autocapitalize="off"
             value={spec}
+            readOnly={isFixed}
             aria-invalid={problems.length > 0}
             aria-describedby="spec-problems spec-keys"
             aria-autocomplete="list"

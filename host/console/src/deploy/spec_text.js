@@ -1,6 +1,8 @@
 // A spec as text, YAML or JSON: the place of each field, and the place in the document where the caret stands. It reads the text
 // once, as far as it is well-formed; the host decides if it is a spec.
 
+import { stringEnd } from "../format.js";
+
 /** Places beyond which nothing more is looked for: a text of another kind may have any number. */
 const PLACES_MAX = 10_000;
 const KEY = /^(?:"((?:[^"\\]|\\.)*)"\s*|'((?:[^']|'')*)'\s*|([^\s"'#{}[\],&*!|>%@`-][^:#{}[\],"']*)):(?=\s|$)/;
@@ -103,15 +105,6 @@ function read(text) {
   const inner = flows.at(-1);
   if (inner) isKey = inner.open === "{" && inner.key === null && !inner.token;
   return { places, path: path(), isKey, isFlow: inner !== undefined };
-}
-
-function stringEnd(text, start) {
-  const quote = text[start];
-  for (let at = start + 1; at < text.length; at += 1) {
-    if (text[at] === "\\" && quote === '"') at += 1;
-    else if (text[at] === quote) return at + 1;
-  }
-  return text.length;
 }
 
 /** A function that finds the line (from 1) of a field such as `limits.memory` or `inputs[1]`: its own, or else that of the nearest one around it; 0 if there is none. */

@@ -1,6 +1,6 @@
 // The results of a dry run: input beside output, failures first.
 
-import { bytes, nanos, visible } from "../format.js";
+import { bytes, digits, nanos, plain, visible } from "../format.js";
 import { Code } from "../ui.jsx";
 import { InputAndOutputs } from "../transform/record.jsx";
 
@@ -19,7 +19,7 @@ export function Trial({ report }) {
             <strong class={failures.length > 0 ? "state bad" : "state ok"}>
               {records.length} records, {outputs.length} outputs, {failures.length} failed.
             </strong>{" "}
-            {nanos((micros_total * 1000) / records.length)} a record, {bytes(memory_bytes)} of memory. Nothing was written.
+            {nanos((plain(micros_total) * 1000) / records.length)} a record, {bytes(memory_bytes)} of memory. Nothing was written.
           </>
         )}
         {redacted && " The owner of a topic masks parts of it."}
@@ -37,7 +37,7 @@ export function Trial({ report }) {
             <li key={index}>
               <article>
                 <InputAndOutputs
-                  place={`${topic}/${partition} @ ${offset} · ${micros} µs`}
+                  place={`${topic}/${partition} @ ${digits(offset)} · ${digits(micros)} µs`}
                   input={inputs[index] ?? { key: null, value: null, timestamp: 0 }}
                   outputs={outputs.filter((output) => output.input === index)}
                   more={0}

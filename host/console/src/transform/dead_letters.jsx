@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { content, count, moment, visible } from "../format.js";
+import { content, count, digits, moment, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { Code, Command, Filter, Loaded } from "../ui.jsx";
 import { RecordText, textOf } from "./record.jsx";
@@ -35,7 +35,7 @@ export function DeadLetters({ id, transform }) {
               </p>
               <ol class="plain">
                 {found.map(({ record, fields }) => (
-                  <li key={`${record.partition} ${record.offset}`}>
+                  <li key={`${record.partition} ${digits(record.offset)}`}>
                     <article class="pair">
                       <div>
                         <p class="state bad">
@@ -45,7 +45,7 @@ export function DeadLetters({ id, transform }) {
                           {visible(fields.topic ?? "-")}/{visible(fields.partition ?? "-")} @ {visible(fields.offset ?? "-")}, revision {visible(fields.revision ?? "-")}, {moment(record.timestamp)}
                         </p>
                       </div>
-                      <RecordText title={`dead letter ${record.partition} @ ${record.offset}`} record={record} />
+                      <RecordText title={`dead letter ${record.partition} @ ${digits(record.offset)}`} record={record} />
                     </article>
                   </li>
                 ))}

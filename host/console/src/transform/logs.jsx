@@ -1,44 +1,22 @@
 // The log lines of the guests, and the transform's events.
 
-import { useEffect, useState } from "preact/hooks";
-import { follow, path } from "../api.js";
+import { useState } from "preact/hooks";
+import { path } from "../api.js";
 import { cut, moment, quoted, visible } from "../format.js";
-import { Check, Command, Filter, ProblemBox, WithCodes } from "../ui.jsx";
+import { useFollowed } from "../hooks.js";
+import { CONNECTION, Check, Command, Filter, ProblemBox, Spoken, WithCodes } from "../ui.jsx";
 
 const KEPT_MAX = 2000;
 const SHOWN_MAX = 500;
 const LEVELS = ["debug", "info", "warn", "error"];
 
 export function Logs({ id }) {
-  const [lines, setLines] = useState([]);
-  const [state, setState] = useState({ word: "opening", problem: null });
   const [level, setLevel] = useState("debug");
   const [filter, setFilter] = useState({ text: "", revision: "", isEvents: false });
-  useEffect(() => {
-    const end = new AbortController();
-    let waiting = [];
-    let timer = null;
-    let newest = -1;
-    setLines([]);
-    const show = () => {
-      timer = null;
-      const come = waiting.reverse();
-      waiting = [];
-      setLines((last) => [...come, ...last].slice(0, KEPT_MAX));
-    };
-    follow(path(id, `/logs?follow&since=1h&limit=500&level=${level}`), end.signal, (line) => {
-      // A stream that was opened again begins with lines that are here.
-      if (line.offset <= newest) return;
-      newest = line.offset;
-      waiting.push(line);
-      timer ??= setTimeout(show, 150);
-    }, (word, problem = null) => setState({ word, problem }));
-    return () => {
-      end.abort();
-      clearTimeout(timer);
-    };
-  }, [id, level]);
-
+  // A stream that was opened again begins with lines that are here.
+  const isWanted = (line, last) => !last || line.offset > last.offset;
+  const { lines, connection } = useFollowed(path(id, `/logs?follow&since=1h&limit=500&level=${level}`), { keptMax: KEPT_MAX, isWanted });
+  const { state, problem } = connection;
   const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
   const wanted = filter.text.toLowerCase();
   const found = lines.filter(
@@ -62,11 +40,12 @@ export function Logs({ id }) {
         </label>
         <Check label="Events only" value={filter.isEvents} onChange={set("isEvents")} />
       </div>
-      {state.problem && <ProblemBox problem={state.problem} />}
-      <p class="quiet" role="status">
-        {lines.length === 0 ? "No lines in the last hour." : `${found.length} of ${lines.length} lines, newest first.`}
-        {state.word === "broken" && " Connection lost, trying again."}
+      <ProblemBox problem={problem} />
+      <p class="quiet">
+        {lines.length > 0 && `${found.length} of ${lines.length} lines, newest first.`}
+        {lines.length === 0 && state === "open" && "No lines in the last hour."} {state !== "open" && CONNECTION[state]}
       </p>
+      <Spoken>{CONNECTION[state]}</Spoken>
       <ol class="plain log">
         {found.slice(0, SHOWN_MAX).map((line) => (
           <li key={line.offset} class={line.level}>

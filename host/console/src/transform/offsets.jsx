@@ -68,12 +68,12 @@ function Move({ id, transform, done }) {
   const why = reason(team, "operate");
   const isPaused = transform.desired === "paused";
   const notPaused = isPaused ? undefined : "pause it first";
-  const request = (rest) => send("PATCH", path(id, `/offsets${rest}`), { body: { to } }).then((answer) => answer.json());
   const tryIt = async () => {
     setPlan(null);
     setProblem(null);
     try {
-      setPlan({ of: JSON.stringify(to), ...(await request("?dry_run=true")) });
+      const answer = await send("PATCH", path(id, "/offsets?dry_run=true"), { body: { to } });
+      setPlan({ of: JSON.stringify(to), ...(await answer.json()) });
     } catch (refused) {
       setProblem(refused);
     }
@@ -117,10 +117,12 @@ function Move({ id, transform, done }) {
         <Confirm
           title={`Move ${id}?`}
           verb="Move"
-          command={`sandbar offsets set ${id} --to ${word}`}
+          command={`sandbar offsets set ${quoted(id)} ${asked.offsets.map(({ topic, partition, to }) => `--offset ${topic}:${partition}:${to}`).join(" ")}`}
           close={() => ask(null)}
           run={async () => {
-            await request("");
+            // The offsets of the dry run: the end of a partition, or the record of an hour ago, is another one by now.
+            const offsets = asked.offsets.map(({ topic, partition, to }) => ({ topic, partition, offset: to }));
+            await send("PATCH", path(id, "/offsets"), { body: { offsets } });
             setPlan(null);
             done();
           }}

@@ -1,8 +1,8 @@
 // Rates, latency and memory over the last minutes, and where each partition runs.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { bytes, compact, count, millis, nanos, parseBytes, quoted, rate, visible } from "../format.js";
+import { bytes, compact, count, digits, millis, nanos, parseBytes, plain, quoted, rate, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { flow, hostNow } from "../store.js";
 import { Ago, Code, Command, Filter, Loading, Mark, ProblemBox, SortHead, sorted } from "../ui.jsx";
@@ -21,28 +21,22 @@ export function Overview({ id, transform, status }) {
   );
 }
 
-/** The last minutes: the host's, and from then on what the stream says. */
+/** The last minutes: the host's, and from then on what the stream says. A stream that was opened again leaves a gap, so they are loaded again. */
 function useHistory(id) {
   const [history, setHistory] = useState(null);
-  const [problem, setProblem] = useState(null);
+  const { value, problem } = useLoad((signal) => get(path(id, "/history"), signal), id, [flow.openings]);
   useEffect(() => {
-    const end = new AbortController();
-    get(path(id, "/history"), end.signal).then(
-      (loaded) => {
-        const number = loaded.lag?.length ?? 0;
-        const times = Array.from({ length: number }, (_, index) => (loaded.until - (number - 1 - index) * loaded.interval_ms) / 1000);
-        setHistory({ times, ...Object.fromEntries(NAMES.map((name) => [name, loaded[name] ?? []])) });
-      },
-      (refused) => end.signal.aborted || setProblem(refused),
-    );
+    if (!value) return;
+    const number = value.lag?.length ?? 0;
+    const times = Array.from({ length: number }, (_, index) => (value.until - (number - 1 - index) * value.interval_ms) / 1000);
+    setHistory({ times, ...Object.fromEntries(NAMES.map((name) => [name, value[name] ?? []])) });
+  }, [value]);
+  useEffect(() => {
     const timer = setInterval(() => {
       const transform = flow.transforms.get(id);
       setHistory((last) => last && transform && flow.state === "live" ? added(last, transform) : last);
     }, POINT_MS);
-    return () => {
-      end.abort();
-      clearInterval(timer);
-    };
+    return () => clearInterval(timer);
   }, [id]);
   return { history, problem };
 }
@@ -66,8 +60,7 @@ function Plots({ id, transform }) {
     () => (deployed.value?.revisions ?? []).map(({ revision, changed_at }) => ({ at: Date.parse(changed_at) / 1000, label: `r${revision}` })),
     [deployed.value],
   );
-  if (problem) return <ProblemBox problem={problem} />;
-  if (!history) return <Loading of="the last minutes" />;
+  if (!history) return problem ? <ProblemBox problem={problem} /> : <Loading of="the last minutes" />;
   const { times } = history;
   const limit = parseBytes(spec.value?.spec?.limits?.memory);
   const plot = (title, show, series, rest) => <Plot title={title} times={times} show={show} series={series} marks={marks} {...rest} />;
@@ -107,7 +100,7 @@ function Partitions({ id, status }) {
   const [isWhole, setWhole] = useState(false);
   if (!status.value) return status.problem ? <ProblemBox problem={status.problem} /> : <Loading of="the partitions" />;
   const all = status.value.hosts.flatMap((host) => host.partitions.map((partition) => ({ ...partition, host: host.host })));
-  const omitted = status.value.hosts.reduce((sum, host) => sum + (host.omitted?.partitions ?? 0), 0);
+  const omitted = omittedPartitions(status.value);
   const wanted = text.toLowerCase();
   const found = all.filter(({ topic, partition, host, state }) => `${topic}/${partition} ${host} ${state}`.toLowerCase().includes(wanted));
   const rows = sorted(found, sort, value);
@@ -149,7 +142,7 @@ function Partitions({ id, status }) {
                     {partition.error && (
                       <>
                         <Code of={partition.error.code} /> {visible(partition.error.message.slice(0, 200))}
-                        {partition.error.offset !== undefined && ` (offset ${partition.error.offset})`} <Ago at={partition.error.at} />
+                        {partition.error.offset !== undefined && ` (offset ${digits(partition.error.offset)})`} <Ago at={partition.error.at} />
                       </>
                     )}
                   </td>
@@ -171,10 +164,15 @@ function Partitions({ id, status }) {
   );
 }
 
+/** The number of partitions that the hosts sum up, since their statuses have a limit. */
+export function omittedPartitions(status) {
+  return status.hosts.reduce((sum, host) => sum + (host.omitted?.partitions ?? 0), 0);
+}
+
 /** The work of a partition now, in a word or two. */
 function doing({ state, restoring, lag }) {
   if (restoring) return `restores: ${compact(restoring.records_read)} of ${compact(restoring.records_total)}`;
-  if (state === "running") return lag > 0 ? "running" : "waits for records";
+  if (state === "running") return plain(lag) > 0 ? "running" : "waits for records";
   return visible(state);
 }
 

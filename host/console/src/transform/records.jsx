@@ -1,10 +1,11 @@
 // Live samples of the records, each with its outputs or its failure.
 
-import { useEffect, useRef, useState } from "preact/hooks";
-import { exact, follow, path } from "../api.js";
-import { content, quoted, visible } from "../format.js";
+import { useState } from "preact/hooks";
+import { exact, path } from "../api.js";
+import { content, digits, quoted, visible } from "../format.js";
+import { useFollowed } from "../hooks.js";
 import { reason } from "../session.js";
-import { Ago, Check, Code, Command, Filter, ProblemBox } from "../ui.jsx";
+import { Ago, CONNECTION, Check, Code, Command, Filter, ProblemBox, Spoken } from "../ui.jsx";
 import { InputAndOutputs, textOf } from "./record.jsx";
 
 /** Samples that the page keeps, and that it shows. */
@@ -12,35 +13,11 @@ const KEPT_MAX = 400;
 const SHOWN_MAX = 40;
 
 export function Records({ id }) {
-  const [samples, setSamples] = useState([]);
-  const [state, setState] = useState({ word: "opening", problem: null });
   const [isHeld, setHeld] = useState(false);
   const [filter, setFilter] = useState({ text: "", key: "", revision: "", isFailed: false });
-  const held = useRef(false);
-  held.current = isHeld;
-  useEffect(() => {
-    const end = new AbortController();
-    let waiting = [];
-    let timer = null;
-    const number = { next: 0 };
-    const show = () => {
-      timer = null;
-      const come = waiting.reverse();
-      waiting = [];
-      setSamples((last) => [...come, ...last].slice(0, KEPT_MAX));
-    };
-    follow(path(id, "/tail?follow"), end.signal, (sample) => {
-      if (held.current) return;
-      waiting.push({ ...sample, number: (number.next += 1) });
-      // Many come at once: they are drawn together.
-      timer ??= setTimeout(show, 250);
-    }, (word, problem = null) => setState({ word, problem }), exact);
-    return () => {
-      end.abort();
-      clearTimeout(timer);
-    };
-  }, [id]);
-
+  const { lines: samples, connection } = useFollowed(path(id, "/tail?follow"), { keptMax: KEPT_MAX, isWanted: () => !isHeld, parse: exact });
+  const { state, problem } = connection;
+  const said = (state === "refused" && reason(id.split("/")[0], "data")) || CONNECTION[state];
   const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
   const found = samples.filter((sample) => isWanted(sample, filter));
   return (
@@ -54,10 +31,11 @@ export function Records({ id }) {
           {isHeld ? "Go on" : "Hold"}
         </button>
       </div>
-      {state.problem && <ProblemBox problem={state.problem} />}
-      <p class="quiet" role="status">
-        {state.word === "refused" ? reason(id.split("/")[0], "data") : words(state.word, samples.length, found.length)}
+      <ProblemBox problem={problem} />
+      <p class="quiet">
+        {(state === "open" || samples.length > 0) && words(samples.length, found.length)} {state !== "open" && said}
       </p>
+      <Spoken>{said}</Spoken>
       <ol class="plain">
         {found.slice(0, SHOWN_MAX).map((sample) => (
           <li key={sample.number}>
@@ -70,10 +48,10 @@ export function Records({ id }) {
   );
 }
 
-function words(state, all, found) {
-  if (state !== "live" && all === 0) return "Waiting for records: each host shows up to 20 a second while somebody looks.";
+function words(all, found) {
+  if (all === 0) return "Waiting for records: each host shows up to 20 a second while somebody looks.";
   const shown = found < all ? `${found} of ${all}` : `${all}`;
-  return `The newest ${shown} samples${found > SHOWN_MAX ? `, ${SHOWN_MAX} of them shown` : ""}. ${state === "live" ? "" : "Connection lost, trying again."}`;
+  return `The newest ${shown} samples${found > SHOWN_MAX ? `, ${SHOWN_MAX} of them shown` : ""}.`;
 }
 
 function isWanted(sample, { text, key, revision, isFailed }) {
@@ -97,7 +75,7 @@ function SampleView({ sample }) {
         revision {revision} on {visible(host)}, <Ago at={at} />
         {redacted && <span class="quiet"> · masked by the owner of a topic</span>}
       </p>
-      <InputAndOutputs place={`${topic}/${partition} @ ${offset}`} input={sample.input} outputs={sample.outputs} more={sample.outputs_more} failed={sample.failed} Failure={Failure} />
+      <InputAndOutputs place={`${topic}/${partition} @ ${digits(offset)}`} input={sample.input} outputs={sample.outputs} more={sample.outputs_more} failed={sample.failed} Failure={Failure} />
     </article>
   );
 }

@@ -68,7 +68,7 @@ export function Revisions({ id, transform }) {
           );
         }}
       </Loaded>
-      {target && <RollBack id={id} from={transform.revision} to={target} close={() => setTarget(null)} />}
+      {target && <RollBack id={id} live={transform.revision} to={target} close={() => setTarget(null)} />}
       <Command>sandbar revisions {quoted(id)}</Command>
     </section>
   );

@@ -1,11 +1,14 @@
 // The question before a rollback.
 
+import { useState } from "preact/hooks";
 import { change, path, unlessChanged } from "../api.js";
 import { quoted } from "../format.js";
 import { Confirm } from "../ui.jsx";
 
-/** A rollback, to the revision before or to a given one. */
-export function RollBack({ id, from, to, close }) {
+/** A rollback of the revision `live`, to the one before or to a given one. */
+export function RollBack({ id, live, to, close }) {
+  // The answer is about the revision that was asked about: a deployment that comes meanwhile is not rolled back.
+  const [from] = useState(live);
   const command = `sandbar rollback ${quoted(id)}${to ? ` --to ${to}` : ""}`;
   const body = to ? { revision: to } : {};
   return (

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { content, cut, quoted, visible } from "../format.js";
+import { content, count, cut, plain, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Command, Loaded, ProblemBox } from "../ui.jsx";
@@ -34,12 +34,12 @@ function Sizes({ status }) {
     for (const { stores = [] } of host.partitions) {
       for (const { name, entries, bytes } of stores) {
         const sum = sums.get(name) ?? { entries: 0, bytes: 0 };
-        sums.set(name, { entries: sum.entries + entries, bytes: sum.bytes + bytes });
+        sums.set(name, { entries: sum.entries + plain(entries), bytes: sum.bytes + plain(bytes) });
       }
     }
   }
   if (sums.size === 0) return null;
-  return <p>{[...sums].map(([name, { entries, bytes }]) => `${visible(name)}: ${entries.toLocaleString("en")} entries, ${bytes.toLocaleString("en")} bytes`).join(" · ")}</p>;
+  return <p>{[...sums].map(([name, { entries, bytes }]) => `${visible(name)}: ${count(entries)} entries, ${count(bytes)} bytes`).join(" · ")}</p>;
 }
 
 function LookUp({ id, stores }) {

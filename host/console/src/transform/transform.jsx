@@ -2,15 +2,16 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { change, get, path } from "../api.js";
-import { quoted, visible } from "../format.js";
+import { digits, quoted, visible } from "../format.js";
 import { useCaller, useFlow, useLoad, useTransform } from "../hooks.js";
 import { link, transformLink } from "../router.js";
 import { reason } from "../session.js";
-import { Action, Ago, Code, Command, Confirm, Loading, ProblemBox, StateOf } from "../ui.jsx";
+import { stateInWords } from "../store.js";
+import { Action, Ago, Code, Confirm, Loading, ProblemBox, Spoken, StateOf } from "../ui.jsx";
 import { DeadLetters } from "./dead_letters.jsx";
 import { Logs } from "./logs.jsx";
 import { Offsets } from "./offsets.jsx";
-import { Overview } from "./overview.jsx";
+import { Overview, omittedPartitions } from "./overview.jsx";
 import { Records } from "./records.jsx";
 import { Revisions } from "./revisions.jsx";
 import { RollBack } from "./roll_back.jsx";
@@ -90,13 +91,14 @@ function Head({ id, transform, status, isGone }) {
         </div>
       </div>
       {isGone && <p class="state bad">It was deleted, or you may not see it any more.</p>}
-      <p class="headline" role="status">
+      <p class="headline">
         <StateOf transform={transform} />, changed <Ago at={transform.changed_at} />
       </p>
+      <Spoken>{stateInWords(transform)}</Spoken>
       {error && (
         <p class="state bad">
           <Code of={error.code} /> {visible(error.message)}
-          {error.offset !== undefined && ` (at offset ${error.offset})`} <Ago at={error.at} />
+          {error.offset !== undefined && ` (at offset ${digits(error.offset)})`} <Ago at={error.at} />
         </p>
       )}
       <Rollout transform={transform} status={status.value} />
@@ -113,18 +115,19 @@ export function newestError(status) {
 
 /** The progress of a revision over hosts and partitions, while it is on its way. */
 function Rollout({ transform, status }) {
-  if (transform.desired === "paused" || !status || ["complete"].includes(status.rollout.state)) return null;
+  if (transform.desired === "paused" || !status || status.rollout.state === "complete") return null;
   const { revision, hosts, rollout } = status;
   const partitions = hosts.flatMap((host) => host.partitions);
   const done = partitions.filter((partition) => partition.revision === revision).length;
+  const all = partitions.length + omittedPartitions(status);
   const words = { "in-progress": "is prepared", ready: "is prepared everywhere, and taken over", failed: "was refused" };
   return (
     <div class={`rollout ${rollout.state === "failed" ? "bad" : ""}`}>
       <p>
-        Revision {revision} {words[rollout.state] ?? visible(rollout.state)}: {done} of {partitions.length} partitions run it
+        Revision {revision} {words[rollout.state] ?? visible(rollout.state)}: {done} of {all} partitions run it
         {hosts.map((host) => ` · ${host.host} ${host.rollout?.state ?? ""}`)}
       </p>
-      <progress max={Math.max(partitions.length, 1)} value={done} aria-label={`partitions on revision ${revision}`} />
+      <progress max={Math.max(all, 1)} value={done} aria-label={`partitions on revision ${revision}`} />
     </div>
   );
 }
@@ -136,7 +139,7 @@ const VERBS = {
 };
 
 function Verb({ verb, id, transform, close }) {
-  if (verb === "rollback") return <RollBack id={id} from={transform.revision} close={close} />;
+  if (verb === "rollback") return <RollBack id={id} live={transform.revision} close={close} />;
   const [label, words] = VERBS[verb];
   const partitions = Object.values(transform.partitions).reduce((sum, number) => sum + number, 0);
   return (
