@@ -43,6 +43,10 @@ impl Condition {
                 serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
                     return Err(format!("`{name}.in` takes texts, numbers, true, false and null"));
                 }
+                // It would be compared as it is written, and is not kept as it is written.
+                serde_json::Value::Number(number) if number.is_f64() => {
+                    return Err(format!("`{name}.in` has {number}, but takes whole numbers of 64 bits alone"));
+                }
                 word => words.push(word.to_string().into_bytes()),
             }
         }

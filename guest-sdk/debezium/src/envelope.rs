@@ -55,7 +55,7 @@ pub enum Envelope {
     Flat,
 }
 
-/// Why something is not a change event.
+/// The reason why something is not a change event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The reason is the source of the error.
@@ -115,7 +115,7 @@ fn changes_hint(has_update_description: bool) -> &'static str {
 // === impl Event ===
 
 impl<'a> Event<'a> {
-    /// Reads an event of either form; `None` is a tombstone that wears a wrapper.
+    /// Reads an event of either form. `None`: a tombstone in a wrapper.
     ///
     /// # Errors
     /// Fails if the value is neither an event nor a flat row for certain.
@@ -123,7 +123,7 @@ impl<'a> Event<'a> {
         Event::read_as(root, Envelope::Auto)
     }
 
-    /// Reads an event of this form; `None` is a tombstone that wears a wrapper.
+    /// Reads an event of this form. `None`: a tombstone in a wrapper.
     ///
     /// # Errors
     /// Fails if the value is no such event.
@@ -202,12 +202,12 @@ fn row<'a>(name: &'static str, value: Option<Value<'a>>) -> Result<Option<Value<
     }
 }
 
-/// The payload of a value that comes with a schema around it; other values as they are.
-pub(crate) fn unwrap(root: Value<'_>) -> Result<Value<'_>, JsonError> {
+/// The schema and the payload of a value that comes with both; of another one, itself.
+pub(crate) fn unwrap(root: Value<'_>) -> Result<(Option<Value<'_>>, Value<'_>), JsonError> {
     match Parts::of(root) {
-        Ok(parts) => Ok(parts.wrapped().map_or(root, |(_, payload)| payload)),
+        Ok(parts) => Ok(parts.wrapped().map_or((None, root), |(schema, payload)| (Some(schema), payload))),
         Err(EventError::Malformed(error)) => Err(error),
-        Err(_) => Ok(root),
+        Err(_) => Ok((None, root)),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::envelope::name_of;
 use crate::json::scan::Index;
 use crate::json::text::unescape;
 use crate::json::{self, JsonError, Kind, Value};
+use crate::schema::Form;
 use std::borrow::Cow;
 
 /// The columns of a key, as a configuration names them.
@@ -29,7 +30,7 @@ pub struct RowKey<'a> {
     pub is_wider: bool,
 }
 
-/// Why a record's key is not that of a row.
+/// The reason why a record's key is not that of a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The reason is named.
@@ -42,6 +43,8 @@ pub enum KeyError {
     #[error("the record's key has `{PHYSICAL_TABLE}`, but not `{0}`: the rows of several tables would have one key")]
     OtherColumns(String),
 }
+
+const ENCODED: &str = "an encoded decimal (set decimal.handling.mode to string or double)";
 
 /// The column by which `ByLogicalTableRouter` tells the tables of one topic apart.
 const PHYSICAL_TABLE: &str = "__dbz__physicalTableIdentifier";
@@ -85,8 +88,14 @@ impl KeyColumns {
             Err(_) if serde_json::from_slice::<serde::de::IgnoredAny>(key).is_ok() => return Ok(None),
             Err(error) => return Err(KeyError::Malformed(error)),
         };
-        let row = crate::envelope::unwrap(root).map_err(KeyError::Malformed)?;
-        self.whole(columns, row)
+        let (schema, row) = crate::envelope::unwrap(root).map_err(KeyError::Malformed)?;
+        let whole = self.whole(columns, row)?;
+        if whole.is_some()
+            && let Some(name) = encoded_decimal(schema, row).map_err(KeyError::Malformed)?
+        {
+            return Err(KeyError::Column(name, ENCODED));
+        }
+        Ok(whole)
     }
 
     /// Returns true for one column with a number, as nearly all keys are: such a key is copied.
@@ -162,6 +171,20 @@ impl KeyColumns {
         let names: Vec<&str> = self.columns.iter().map(|(column, _)| columns.name(*column)).collect();
         names.join("`, `")
     }
+}
+
+/// The name of a column whose decimal comes as the base64 of its digits: the key of the row's number is another text.
+fn encoded_decimal(schema: Option<Value<'_>>, row: Value<'_>) -> Result<Option<String>, JsonError> {
+    let fields = schema.map(|schema| schema.member(b"fields")).transpose()?.flatten();
+    let Some(mut fields) = fields.and_then(Value::elements) else { return Ok(None) };
+    while let Some(field) = fields.next()? {
+        let is_decimal = matches!(Form::of_name(field)?, Some(Form::Decimal(_) | Form::BadScale));
+        let Some(Kind::Text(name)) = field.member(b"field")?.map(Value::kind).filter(|_| is_decimal) else { continue };
+        if row.member(name)?.is_some_and(|value| matches!(value.kind(), Kind::Text(_))) {
+            return Ok(Some(String::from_utf8_lossy(name).into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 enum PartError {
@@ -252,6 +275,11 @@ mod tests {
         ] {
             check(&one, foreign, Ok(None));
         }
+        let decimal = r#"{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","field":"id"}"#;
+        let with_schema =
+            |value: &str| format!(r#"{{"schema":{{"type":"struct","fields":[{decimal}]}},"payload":{{"id":{value}}}}}"#);
+        check(&one, &with_schema(r#""Bw==""#), Err("has an encoded decimal"));
+        check(&one, &with_schema("7"), Ok(Some((r#"{"id":7}"#, false))));
         check(&one, "{", Err("not JSON"));
         check(&one, "", Err("not JSON"));
         check(&one, r#"{"line":7,"__dbz__physicalTableIdentifier":"eu"}"#, Err("but not `id`"));

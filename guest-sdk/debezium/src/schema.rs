@@ -66,7 +66,7 @@ impl Form {
     }
 
     /// The form of a decimal, if the schema's name is that of one.
-    fn of_name(field: Value<'_>) -> Result<Option<Self>, JsonError> {
+    pub(crate) fn of_name(field: Value<'_>) -> Result<Option<Self>, JsonError> {
         Ok(match text(field, b"name")? {
             Some(b"org.apache.kafka.connect.data.Decimal") => {
                 Some(schema_scale(field)?.map_or(Form::BadScale, |scale| Form::Decimal(Encoding::Precise { scale })))

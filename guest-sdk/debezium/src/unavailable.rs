@@ -157,7 +157,7 @@ fn uuid(bytes: &[u8]) -> String {
 /// map, are what a row `before` has in columns that are not part of the replica identity.
 pub(crate) fn may_be_large(value: Value<'_>) -> bool {
     match value.kind() {
-        Kind::Null | Kind::Text([]) => false,
+        Kind::Null | Kind::Text([] | b"{}") => false,
         Kind::Array => value.elements().is_some_and(|mut elements| !matches!(elements.next(), Ok(None))),
         Kind::Object => value.members().is_some_and(|mut members| !matches!(members.next(), Ok(None))),
         Kind::Text(_) | Kind::Number(_) | Kind::Bool(_) => true,
@@ -257,9 +257,16 @@ mod tests {
 
     #[test]
     fn what_is_small_was_never_left_out() {
-        for (value, expected) in
-            [("null", false), (r#""""#, false), ("[]", false), ("{}", false), (r#""a""#, true), ("[0]", true), ("7", true)]
-        {
+        for (value, expected) in [
+            ("null", false),
+            (r#""""#, false),
+            ("[]", false),
+            ("{}", false),
+            (r#""{}""#, false),
+            (r#""a""#, true),
+            ("[0]", true),
+            ("7", true),
+        ] {
             let text = format!("[{value}]");
             let mut index = Index::default();
             let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");

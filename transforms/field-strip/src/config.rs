@@ -222,6 +222,7 @@ mod tests {
         check(r#"{"keep":["a"],"decimals":{"a":2},"drop_when":{"field":"a","in":["x"]}}"#, Err("comes encoded"));
         check(r#"{"keep":["a"],"drop_when":{"field":"a","in":[]}}"#, Err("is empty"));
         check(r#"{"keep":["a"],"drop_when":{"field":"a","in":[[1]]}}"#, Err("takes texts"));
+        check(r#"{"keep":["a"],"drop_when":{"field":"a","in":[100.00]}}"#, Err("whole numbers"));
         check(r#"{"keep":["a"],"drop_when":{"field":"a","in":["x"],"not":1}}"#, Err("unknown field `not`"));
     }
 }

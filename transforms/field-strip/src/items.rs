@@ -44,7 +44,8 @@ pub struct Scratch {
 /// counts as no items.
 pub fn totals(items: Value<'_>, scratch: &mut Scratch) -> Result<Totals, ItemsError> {
     match items.kind() {
-        Kind::Null => Ok(Totals { order_total: Decimal::ZERO, item_count: 0 }),
+        // The text is that of a `jsonb` column.
+        Kind::Null | Kind::Text(b"null") => Ok(Totals { order_total: Decimal::ZERO, item_count: 0 }),
         Kind::Text(escaped) => {
             scratch.text.clear();
             unescape(escaped, &mut scratch.text)?;

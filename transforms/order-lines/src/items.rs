@@ -54,7 +54,8 @@ struct Item<'a> {
 /// no items. They come in the order of their products; a sum of zero is no line.
 pub fn lines(items: Value<'_>, scratch: &mut Scratch) -> Result<Vec<Line>, ItemsError> {
     match items.kind() {
-        Kind::Null => Ok(Vec::new()),
+        // The text is that of a `jsonb` column.
+        Kind::Null | Kind::Text(b"null") => Ok(Vec::new()),
         Kind::Text(escaped) => {
             scratch.text.clear();
             unescape(escaped, &mut scratch.text)?;

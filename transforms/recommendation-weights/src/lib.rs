@@ -74,9 +74,13 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     let from = next.as_deref().unwrap_or("");
     let mut found = companies.scan(from.., config.recheck_products_max + 1)?;
     let rest = (found.len() > config.recheck_products_max).then(|| found.pop()).flatten();
-    for (_, before) in found {
+    for (name, before) in found {
         let mut company = before.clone();
-        company.categorise(category)?;
+        // One bad row must not keep the tick from all that comes after it.
+        if let Err(error) = company.categorise(category) {
+            log::warn!("the categories beside {name} are looked at again later: {error}");
+            company = before.clone();
+        }
         follow(Some(before), company, config, tick.now_ms(), tick.now_ms(), out)?;
     }
     match rest {

@@ -81,7 +81,7 @@ pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Resu
              key.converter.schemas.enable=false)",
             )
         })?;
-        let Some(quantity) = restocks::count(change)? else { return Ok(()) };
+        let Some(quantity) = restocks::count(&product_id.key(PRODUCT_FIELD), change)? else { return Ok(()) };
         return update(product_id, at_ms, out, |level| level.restock(quantity));
     }
     let Json(line) = Json::<Line>::from_value(record.value)?;
@@ -96,8 +96,11 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     let from = next.as_deref().unwrap_or("");
     let mut found = levels.scan(from.., config.recheck_products_max.max(1) + 1)?;
     let rest = (found.len() > config.recheck_products_max.max(1)).then(|| found.pop()).flatten();
-    for (_, level) in found {
-        update(level.product_id, tick.now_ms(), out, |_| Ok(()))?;
+    for (name, level) in found {
+        // One bad row must not keep the tick from all that comes after it.
+        if let Err(error) = update(level.product_id, tick.now_ms(), out, |_| Ok(())) {
+            log::warn!("{name} is looked at again later: {error}");
+        }
     }
     match rest {
         Some((name, _)) => place.put("next", &name),

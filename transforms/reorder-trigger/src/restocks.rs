@@ -13,25 +13,52 @@ struct Row {
     quantity: Option<i64>,
 }
 
-/// The amount that a change of a delivery adds to the product's stock; `None`: the change was counted before.
-pub fn count(event: &[u8]) -> Result<Option<i64>> {
+/// The amount that a change of a delivery adds to the stock of its product, whose key this is; `None`: the change was counted
+/// before.
+pub fn count(product: &str, event: &[u8]) -> Result<Option<i64>> {
     let change = Change::<Row>::from_value(Some(event))?;
-    let (restock_id, quantity) = match (change.op, change.before, change.after) {
+    let (gone, now) = match (change.op, change.before, change.after) {
         (Op::Truncate | Op::Message, ..) => return Ok(None),
-        (Op::Delete, Some(before), _) => (before.restock_id, None),
+        (Op::Delete, Some(before), _) => (Some(before.restock_id), None),
         (Op::Delete, None, _) => return Err(Error::new("a delete without a row `before`")),
-        (_, _, Some(Row { restock_id, quantity: Some(quantity) })) => (restock_id, Some(quantity)),
+        // Keyed by product, a change of the primary key is one update, and no delete before it.
+        (_, before, Some(Row { restock_id, quantity: Some(quantity) })) => {
+            let renamed = before.map(|before| before.restock_id).filter(|before| *before != restock_id);
+            (renamed, Some((restock_id, quantity)))
+        }
         (_, _, Some(_)) => return Err(Error::new("the delivery has no quantity")),
         (_, _, None) => return Err(Error::new("a change without a row `after`")),
     };
     let restocks = Store::<str, i64>::open("restocks")?;
-    let name = restock_id.to_string();
-    let counted = restocks.get(&name)?;
-    match quantity {
-        Some(quantity) if counted != Some(quantity) => restocks.put(&name, &quantity)?,
-        None if counted.is_some() => restocks.delete(&name)?,
-        _ => return Ok(None),
+    let taken = gone.map(|id| take(&restocks, product, &id)).transpose()?.flatten();
+    let mut added = -i128::from(taken.unwrap_or(0));
+    let mut is_news = taken.is_some();
+    if let Some((id, quantity)) = now {
+        let counted = take(&restocks, product, &id)?;
+        restocks.put(&name(product, &id), &quantity)?;
+        added += i128::from(quantity) - i128::from(counted.unwrap_or(0));
+        is_news |= counted != Some(quantity);
     }
-    let added = quantity.unwrap_or(0).checked_sub(counted.unwrap_or(0));
-    added.map(Some).ok_or_else(|| Error::new("a change of a delivery has more than 64 bits"))
+    if !is_news {
+        return Ok(None);
+    }
+    i64::try_from(added).map(Some).map_err(|_| Error::new("a change of a delivery has more than 64 bits"))
+}
+
+/// Deliveries are counted for a product: one that moves to another is counted there, and a repeated event of the first
+/// takes nothing from the second.
+fn name(product: &str, id: &Id) -> String {
+    format!("{product}/{id}")
+}
+
+/// Takes out what was counted for a delivery.
+fn take(restocks: &Store<str, i64>, product: &str, id: &Id) -> Result<Option<i64>> {
+    // The second is its name in states of 0.1.
+    for name in [name(product, id), id.to_string()] {
+        if let Some(counted) = restocks.get(&name)? {
+            restocks.delete(&name)?;
+            return Ok(Some(counted));
+        }
+    }
+    Ok(None)
 }

@@ -135,6 +135,46 @@ fn deliveries_are_counted_as_they_are_now() {
     assert_eq!(restocked(Input::text(r#"{"op":"t","before":null,"after":null,"source":{}}"#).key(key(7))), NONE);
 }
 
+/// The table is keyed by product in its topic: a delivery that gets another number is an update, and one of another product
+/// is a delete and a create. A connector may repeat both.
+#[test]
+fn deliveries_that_are_renamed_or_moved_are_counted_once() {
+    let mut harness = shipped().table("products", [(key(7), product(0, -100, 1)), (key(8), product(0, -100, 1))]);
+    harness.read_from(1, 0);
+    let mut levels = std::collections::BTreeMap::new();
+    let mut run = |input: Input| {
+        for (_, value) in sent(&harness.run([input])) {
+            levels.insert(value["product_id"].as_i64(), value["level"].as_i64());
+        }
+        [7, 8].map(|product| levels.get(&Some(product)).copied().flatten())
+    };
+    assert_eq!(run(restock("c", 1, 7, 50)), [Some(50), None]);
+    let renamed = envelope("u", delivery(1, 7, 50), delivery(2, 7, 50));
+    for _ in 0..2 {
+        assert_eq!(run(Input::json(&renamed).key(key(7))), [Some(50), None]);
+    }
+    assert_eq!(run(restock("d", 2, 7, 50)), [Some(0), None]);
+
+    run(restock("c", 3, 7, 10));
+    let moved = || [restock("d", 3, 7, 10), Input::tombstone().key(key(7)), restock("c", 3, 8, 10)];
+    for input in moved().into_iter().chain(moved()).chain([restock("r", 3, 8, 10)]) {
+        run(input);
+    }
+    assert_eq!(run(Input::tombstone().key(key(7))), [Some(0), Some(10)]);
+}
+
+#[test]
+fn a_bad_row_of_the_table_keeps_no_other_product_from_its_tick() {
+    let mut harness = shipped();
+    assert_eq!(sent(&harness.read_from(0, 0).run([line(6, 1), line(7, 1), line(8, 1)])), []);
+    harness.set_table_entry("products", key(6), Some(product(10, 6, 3)));
+    harness.set_table_entry("products", key(7), Some(br#"{"before":null,"after":{"stock":3}}"#.to_vec()));
+    harness.set_table_entry("products", key(8), Some(product(10, 6, 3)));
+    let outcome = harness.tick(200);
+    let products: Vec<_> = sent(&outcome).iter().map(|(_, value)| value["product_id"].clone()).collect();
+    assert_eq!(products, [json!(6), json!(8)]);
+}
+
 #[test]
 fn what_the_table_says_later_is_taken_up_by_the_tick() {
     let mut harness = shipped();

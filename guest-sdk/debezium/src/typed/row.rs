@@ -44,7 +44,7 @@ struct RowMembers<'a> {
     next: Option<(&'a [u8], Value<'a>)>,
 }
 
-/// Why a row is no `T`.
+/// The reason why a row is no `T`.
 #[derive(Debug)]
 pub(super) struct RowFault(String);
 
@@ -203,8 +203,16 @@ impl<'de> Column<'de> {
 impl<'de> Deserializer<'de> for Column<'de> {
     type Error = RowFault;
 
+    /// Types that serde buffers (`flatten`, `untagged`) ask for any value, and lose the column's schema: they get the digits of
+    /// an encoded decimal, as bytes, which only a decimal or a text can be read from.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowFault> {
-        self.plain()?.deserialize_any(visitor)
+        let value = self.sent()?;
+        let is_encoded = matches!(value.kind(), Kind::Text(_) | Kind::Object)
+            && matches!(self.rows.event.form(self.name)?, Form::Decimal(_) | Form::BadScale);
+        match if is_encoded { self.decimal(value)? } else { None } {
+            Some(decimal) => visitor.visit_byte_buf(decimal.to_string().into_bytes()),
+            None => self.plain()?.deserialize_any(visitor),
+        }
     }
 
     /// A column that nobody reads may be anything, but it is JSON.

@@ -154,7 +154,7 @@ fn a_flat_row_has_a_column_of_its_type() {
     assert!(change::<serde::de::IgnoredAny>(r#"{"n":1}"#).is_ok());
 }
 
-/// By its fast way serde_json reads each of these as a neighbour of it.
+/// serde_json reads each of these as a neighbour of it, by its fast way.
 #[test]
 fn floats_of_a_row_are_exact() {
     #[derive(Debug, PartialEq, Deserialize)]
@@ -252,4 +252,32 @@ fn decimals_of_a_row_are_exact() {
     check_after(&with_schema(&decimal("4"), "\"BD3w\""), precise("27.8000"));
     check_after(&with_schema(r#""type":"string""#, "\"1234\""), precise("1234"));
     check_after::<PreciseMoney>(r#"{"total":"27.80"}"#, Err("is not the base64 of a decimal's bytes"));
+}
+
+/// A type that serde buffers first asks for any value.
+#[test]
+fn a_schema_counts_in_types_that_are_buffered() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flattened<T> {
+        #[serde(flatten)]
+        money: T,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Text {
+        total: String,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Plain {
+        total: Decimal,
+    }
+    let decimal = |scale: &str| {
+        format!(r#""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{{"scale":"{scale}"}}"#)
+    };
+    let number = |text: &str| text.parse::<Decimal>().expect("a decimal");
+    let precise = PreciseMoney { total: Precise(number("27.8000")) };
+    check_after(&with_schema(&decimal("4"), "\"BD3w\""), Ok(Flattened { money: precise }));
+    let plain = Plain { total: number("-26588.24") };
+    check_after(&with_schema(&decimal("2"), "\"1234\""), Ok(Flattened { money: plain }));
+    check_after(&with_schema(&decimal("2"), "\"Ctw=\""), Ok(Text { total: "27.80".to_owned() }));
+    check_after::<Flattened<Plain>>(&with_schema(&decimal("two"), "\"Ctw=\""), Err("the scale in the event's schema"));
 }
