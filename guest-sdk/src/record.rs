@@ -85,7 +85,7 @@ impl<'a, V> Record<'a, V> {
         self.row.offset()
     }
 
-    /// The time at which the host made up the batch, in ms since the Unix epoch. A transform has no other clock.
+    /// The time at which the host assembled the batch, in ms since the Unix epoch. A transform has no other clock.
     pub fn now_ms(&self) -> i64 {
         self.row.now_ms()
     }

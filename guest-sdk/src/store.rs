@@ -67,9 +67,9 @@ pub trait KeyRange<K: ?Sized> {
 /// Writes JSON, and notes that it has a null: serde_json writes one for a float that is NaN or infinite, too.
 struct NullWatch<'a>(&'a Cell<bool>);
 
-/// The entries that the host returns at most for one page of a scan,
+/// Most entries of one page of a scan.
 const SCAN_MAX: usize = 4096;
-/// and the bytes of keys and values after which it gives no more.
+/// Bytes of keys and values after which a page of a scan ends.
 const SCAN_BYTES_MAX: usize = 1 << 20;
 
 // === impl Store ===

@@ -103,7 +103,7 @@ impl<T> DerefMut for Json<T> {
 mod tests {
     use super::*;
 
-    /// By its fast way serde_json reads each of these as a neighbour of it.
+    /// serde_json reads each of these as a neighbour of it, by its fast way.
     #[test]
     fn floats_are_exact() {
         for exact in [97.45365320034685, 51.248178375505404] {

@@ -1,6 +1,7 @@
 //! The configuration of a host: flags, environment and a TOML file, in this order of precedence, then the defaults.
 //!
-//! Each component has a struct of options of its own, whose `Default` has the values of options that nobody gave.
+//! Most components have a struct of options, whose `Default` holds the values of options that nobody gave; the rest are
+//! constants of their components.
 
 pub mod exposure;
 mod flags;
@@ -107,7 +108,7 @@ impl Default for TransformLogOptions {
     }
 }
 
-/// The largest request, and the largest answer, fit.
+/// The largest request fits, and so does the largest answer.
 const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
 /// Joining a group and leaving it takes some seconds.
 const GROUP_KEEP_ALIVE_LEAST: Duration = Duration::from_secs(1);
@@ -177,15 +178,13 @@ impl Flags {
         })
     }
 
-    /// An empty variable of the environment names no file.
     fn tls(&self) -> Result<Option<TlsOptions>, String> {
-        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
-        let client_authorities = given(&self.tls_client_ca);
+        let client_authorities = self.tls_client_ca.clone();
         let client_required = self.tls_client_required == Some(true);
         if client_required && client_authorities.is_none() {
             return Err("--tls-client-required needs --tls-client-ca FILE".into());
         }
-        match (given(&self.tls_cert), given(&self.tls_key)) {
+        match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(certificate), Some(key)) => Ok(Some(TlsOptions { certificate, key, client_authorities, client_required })),
             (None, None) if client_authorities.is_none() => Ok(None),
             _ => Err("TLS needs both --tls-cert FILE and --tls-key FILE".into()),
@@ -207,14 +206,13 @@ impl Flags {
     }
 
     fn access(&self) -> Result<AccessOptions, String> {
-        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
-        let client_roles = given(&self.client_roles);
-        if client_roles.is_some() && given(&self.tls_client_ca).is_none() {
+        let client_roles = self.client_roles.clone();
+        if client_roles.is_some() && self.tls_client_ca.is_none() {
             return Err("--client-roles needs --tls-client-ca FILE: without it no client is asked for a certificate".into());
         }
         Ok(AccessOptions {
             is_required: self.auth.unwrap_or_default() == Auth::Required,
-            admin_token_file: given(&self.admin_token_file),
+            admin_token_file: self.admin_token_file.clone(),
             client_roles,
             audit_retention: duration(self.audit_retention, AUDIT_RETENTION),
             oidc: oidc::options(self)?,
@@ -272,15 +270,12 @@ impl Flags {
     fn teams_options(&self, log_rate: Rate) -> TeamsOptions {
         let base =
             TeamLimits { team_log_lines_max: log_rate.lines, team_log_bytes_max: log_rate.bytes, ..TeamLimits::default() };
-        TeamsOptions { file: self.teams.clone().filter(|path| !path.as_os_str().is_empty()), base }
+        TeamsOptions { file: self.teams.clone(), base }
     }
 
     fn secrets(&self) -> SecretOptions {
         let default = SecretOptions::default();
-        SecretOptions {
-            folder: self.secrets_dir.clone().filter(|path| !path.as_os_str().is_empty()),
-            bytes_max: bytes(self.secret_bytes_max, default.bytes_max),
-        }
+        SecretOptions { folder: self.secrets_dir.clone(), bytes_max: bytes(self.secret_bytes_max, default.bytes_max) }
     }
 
     fn otlp(&self) -> Result<Option<OtlpOptions>, String> {
@@ -288,7 +283,7 @@ impl Flags {
         let Some(url) = self.otlp_endpoint.as_ref().filter(|url| !url.is_empty()) else { return Ok(None) };
         Ok(Some(OtlpOptions {
             endpoint: url.parse().map_err(|error| format!("--otlp-endpoint: {error}"))?,
-            ca: self.otlp_ca.clone().filter(|path| !path.as_os_str().is_empty()),
+            ca: self.otlp_ca.clone(),
             queue_max: self.otlp_queue_max.map_or(otlp::QUEUE_MAX, |queue| queue.get().into()),
         }))
     }
@@ -307,7 +302,7 @@ fn duration(flag: Option<Span>, default: Duration) -> Duration {
     flag.map_or(default, |span| span.0)
 }
 
-/// The bytes of bodies, or of answers.
+/// Returns the flag or its default, but at least [`IN_FLIGHT_LEAST`].
 fn in_flight(flag: Option<Bytes>, default: usize) -> usize {
     flag.map_or(default, Bytes::as_usize).max(IN_FLIGHT_LEAST.as_usize())
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariants: a module gets nothing that the world does not give it; a call ends within its deadline; nothing that an
 //! instance returns is trusted before `Output::check`; an instance that trapped is never called again.
-//! There is no WASI here, no clock and no randomness: a guest is a function of its batch, its config and its past.
+//! There is no WASI here and no randomness. A guest sees its config, its calls with their time, and its stores and tables.
 
 mod address_space;
 mod bindings;

@@ -23,7 +23,7 @@
 //! | `team_logs` | the logs of teams, each with the team's rights |
 //! | `config` | the clients of a connection, and the properties that they start from |
 //! | `admin` | the client that asks about topics and groups |
-//! | `raw` | a thin, safe skin over the C functions that cost too much through a crate's per-record objects (ADR 2) |
+//! | `raw` | a safe wrapper of librdkafka's C API, for the calls that cost too much through a crate's per-record objects (ADR 2) |
 //!
 //! Invariant: the group's generation is captured once per transaction, in `begin`, and a commit is never retried
 //! under another one (KIP-447).

@@ -63,7 +63,7 @@ impl From<PositionsError> for AttemptError {
     }
 }
 
-/// See the module.
+/// The start records of a cluster's transforms.
 pub struct Positions {
     log: Arc<dyn Log>,
     cluster: ClusterName,

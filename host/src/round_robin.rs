@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-/// See the module. Owners follow each other in the order of `K`.
+/// A queue in which owners take turns. Owners follow each other in the order of `K`.
 pub struct RoundRobin<K, T> {
     /// No owner is here without an entry.
     entries: BTreeMap<K, VecDeque<T>>,

@@ -39,7 +39,7 @@ pub enum StateError {
     Closed,
 }
 
-/// See the module. The default has no stores.
+/// The stores of one partition of a transform. The default has none.
 #[derive(Default)]
 pub struct KeyedState {
     stores: Vec<Store>,

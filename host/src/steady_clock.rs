@@ -38,7 +38,7 @@ pub fn now() -> Timestamp {
     now
 }
 
-/// See the module. A value of one moment; `elapsed` is the time since the machine was booted, sleep included.
+/// The clock as of one look at the wall clock; `elapsed` is the time since the machine was booted, sleep included.
 #[derive(Debug, Clone, Copy)]
 struct SteadyClock {
     looked_at: Duration,

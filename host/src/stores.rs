@@ -229,7 +229,7 @@ fn team_of(topic: &str) -> Option<TeamName> {
 #[derive(Clone)]
 pub struct TransformStores {
     host: Stores,
-    /// With the rights of the team.
+    /// The log with the rights of the team.
     log: Arc<dyn Log>,
     team: TeamName,
     inputs: Vec<TopicName>,

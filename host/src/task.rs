@@ -68,7 +68,7 @@ use crate::ports::{CommitOffset, Guest, Positions, TopicPartition};
 /// Longest reason for which metadata is not understood, in bytes: it quotes foreign text.
 const REASON_BYTES_MAX: usize = 256;
 
-/// See the module.
+/// One input partition of a transform in a worker.
 pub struct Task {
     id: TopicPartition,
     revision: Arc<RunnableRevision>,

@@ -14,7 +14,7 @@ use crate::followed_file;
 /// Largest file of authorities: all of a system have 300 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// See the module.
+/// The authorities that a client trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// The system's authorities, and those of a file if there is one.

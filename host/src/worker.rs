@@ -87,7 +87,7 @@ pub struct LookUp {
     pub answer: SyncSender<Option<Vec<u8>>>,
 }
 
-/// See the module. Runs on its own thread.
+/// One transform's loop. It runs on its own thread.
 pub struct Worker {
     pub log: Arc<dyn Log>,
     pub options: SessionOptions,
@@ -114,11 +114,12 @@ enum End {
     },
 }
 
-/// The commands that were carried out in a turn.
-enum Obeyed {
-    All,
-    /// There was no time for all.
-    Some,
+/// The commands of one turn.
+enum CommandTurn {
+    /// None had come.
+    Idle,
+    /// Some were carried out: the next turn does not wait.
+    Busy,
     Stopped,
 }
 
@@ -179,11 +180,11 @@ impl Worker {
         let mut was_news = true;
         loop {
             let idle_wait = match self.obey(manager)? {
-                Obeyed::Stopped => return Ok(()),
-                Obeyed::Some => Duration::ZERO,
-                Obeyed::All if !can_be_woken || manager.has_to_look() => IDLE_WAIT,
-                Obeyed::All if was_news => STATUS_INTERVAL.saturating_sub(published_at.elapsed()),
-                Obeyed::All => QUIET_WAIT,
+                CommandTurn::Stopped => return Ok(()),
+                CommandTurn::Busy => Duration::ZERO,
+                CommandTurn::Idle if !can_be_woken || manager.has_to_look() => IDLE_WAIT,
+                CommandTurn::Idle if was_news => STATUS_INTERVAL.saturating_sub(published_at.elapsed()),
+                CommandTurn::Idle => QUIET_WAIT,
             };
             manager.run_once(self.clock, idle_wait)?;
             let next = manager.rollout_stage();
@@ -201,7 +202,7 @@ impl Worker {
     }
 
     /// Carries out the commands that have come, for [`COMMAND_TIME`] at most.
-    fn obey(&mut self, manager: &mut TaskManager) -> Result<Obeyed, SessionError> {
+    fn obey(&mut self, manager: &mut TaskManager) -> Result<CommandTurn, SessionError> {
         let end = (self.clock)().mono.after(COMMAND_TIME);
         let mut has_obeyed = false;
         while let Some(command) = self.commands.take() {
@@ -209,7 +210,7 @@ impl Worker {
             match command {
                 Command::Stop => {
                     self.stop(manager);
-                    return Ok(Obeyed::Stopped);
+                    return Ok(CommandTurn::Stopped);
                 }
                 Command::Resume => manager.resume()?,
                 Command::Swap(next) => manager.swap(next),
@@ -223,7 +224,7 @@ impl Worker {
             }
         }
         // What they changed shows after a turn without a wait.
-        Ok(if has_obeyed { Obeyed::Some } else { Obeyed::All })
+        Ok(if has_obeyed { CommandTurn::Busy } else { CommandTurn::Idle })
     }
 
     fn stop(&self, manager: &mut TaskManager) {

@@ -32,7 +32,7 @@ pub struct CompleteRow<'a> {
     before: Option<Row<'a>>,
 }
 
-/// Why a row has no such value.
+/// The reason why a row has no such value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// The table had no such column when the row changed.

@@ -44,7 +44,7 @@ pub enum Rounding {
     Down,
 }
 
-/// Why something is not a decimal.
+/// The reason why something is not a decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
     /// Something else than digits, a sign, a point and an exponent.

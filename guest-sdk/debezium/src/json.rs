@@ -13,7 +13,7 @@ pub mod text;
 use scan::Index;
 use std::fmt;
 
-/// Why a text is not JSON.
+/// The reason why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// A string or a bracket is not closed.

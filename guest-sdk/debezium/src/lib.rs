@@ -25,8 +25,8 @@
 //! # }
 //! ```
 //!
-//! If the names of the columns are configuration, or if speed counts, [`Event::read`] finds the rows in the text,
-//! [`Columns::pick`] the values in a row, and nothing else is parsed ([`json`]).
+//! [`Event::read`] finds the rows in the text, [`Columns::pick`] the values in a row, and nothing else is parsed ([`json`]):
+//! use them if the names of the columns are configuration, or if speed counts.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

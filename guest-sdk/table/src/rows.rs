@@ -22,7 +22,7 @@ const KEY_CHARS_MAX: usize = 200;
 /// spelling that is read later.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// By the canonical form of the key.
+    /// The rows by the canonical form of their keys.
     rows: HashMap<Vec<u8>, Row>,
     /// Records of keys that came in another spelling before: by the canonical form, then by the key as it was written.
     others: HashMap<Vec<u8>, HashMap<Vec<u8>, Row>>,

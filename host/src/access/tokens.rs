@@ -32,7 +32,7 @@ pub enum TokensError {
     TooMany { scope: Scope, count: usize },
 }
 
-/// See the module.
+/// The tokens of a cluster, and the one writer of their topic.
 pub struct Tokens {
     log: Arc<dyn Log>,
     topic: TopicName,

@@ -1,9 +1,9 @@
 //! The check before every route: who the caller is, and if its roles permit the request.
 //!
-//! It stands between the routes and everything that they do: no body was read, and nothing was looked up. So a refusal is
-//! the same for a transform that is there and for one that is not. A handler asks the [`Caller`] for the rest: lists show
-//! the parts that it may see. The sign-in is looked at again when the work of the request begins, and while its answer is a
-//! stream.
+//! The check stands between the routes and everything that they do: no body was read, and nothing was looked up. So a
+//! refusal is the same for a transform that is there and for one that is not. A handler asks the [`Caller`] for the rest:
+//! lists show the parts that it may see. The sign-in is looked at again when the work of the request begins, and while its
+//! answer is a stream.
 
 mod needs;
 
@@ -94,7 +94,7 @@ fn name_scheme(response: &mut Response) {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sandbar\""));
 }
 
-/// The request as the audit topic names it if it is refused later.
+/// The request as the audit topic names it if it is refused.
 fn refused_request(caller: &Caller, team: Option<TeamName>, parts: &Parts) -> RefusedRequest {
     let route = parts.extensions.get::<MatchedPath>().map_or("", |path| path.as_str());
     let target = format!("{} {route}", parts.method);
@@ -126,7 +126,7 @@ async fn checked(shared: &Arc<Shared>, parts: &mut Parts) -> Result<(Caller, Nee
     };
     let Some(need) = need(&parts.method, &route) else {
         let detail = format!("{route} does not take {}", parts.method);
-        return Err(Refused::new(&Caller::unknown(parts), parts, &route, Refusal::new(Code::Method, detail)));
+        return Err(Refused::new(&Caller::unknown(parts), parts, Refusal::new(Code::Method, detail)));
     };
     let authorization: Vec<_> =
         parts.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes).collect();
@@ -144,12 +144,12 @@ async fn checked(shared: &Arc<Shared>, parts: &mut Parts) -> Result<(Caller, Nee
         Err(error) => {
             shared.state.access_metrics.sign_in_failed(error.reason());
             let refusal = Refusal::new(error.code(), error.to_string());
-            return Err(Refused::new(&Caller::unknown(parts), parts, &route, refusal));
+            return Err(Refused::new(&Caller::unknown(parts), parts, refusal));
         }
     };
     if let Some(wait) = shared.rate_excess(&caller.principal, Instant::now()) {
         let refusal = Refusal::new(Code::RequestRate, "too many requests (requests_per_principal_max)");
-        return Err(Refused { retry_after: Some(wait), ..Refused::new(&caller, parts, &route, refusal) });
+        return Err(Refused { retry_after: Some(wait), ..Refused::new(&caller, parts, refusal) });
     }
     let team = team_of(parts).await;
     let permitted = match (need, &team) {
@@ -162,7 +162,7 @@ async fn checked(shared: &Arc<Shared>, parts: &mut Parts) -> Result<(Caller, Nee
     };
     match permitted {
         Ok(()) => Ok((caller, need, team.ok())),
-        Err(refusal) => Err(Refused::new(&caller, parts, &route, refusal).of_team(team.ok())),
+        Err(refusal) => Err(Refused::new(&caller, parts, refusal).of_team(team.ok())),
     }
 }
 
@@ -194,13 +194,8 @@ fn while_valid(response: Response, sign_in: SignIn) -> Response {
 // === impl Refused ===
 
 impl Refused {
-    fn new(caller: &Caller, parts: &Parts, route: &str, refusal: Refusal) -> Self {
-        let request = RefusedRequest {
-            actor: caller.actor(),
-            team: None,
-            target: format!("{} {route}", parts.method),
-            code: refusal.code(),
-        };
+    fn new(caller: &Caller, parts: &Parts, refusal: Refusal) -> Self {
+        let request = RefusedRequest { code: refusal.code(), ..refused_request(caller, None, parts) };
         Self { request, refusal, retry_after: None }
     }
 

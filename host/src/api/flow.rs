@@ -46,7 +46,7 @@ pub struct FlowParams {
 
 /// Show the flow of records through all transforms that the caller may see.
 ///
-/// With `follow` the answer is a stream: a first view, and then at most one a second with the transforms that have changed.
+/// The answer is a stream with `follow`: a first view, and then at most one a second with the transforms that have changed.
 #[utoipa::path(get, path = "/v1/flow", tag = "transforms", params(FlowParams),
     responses((status = 200, description = "By team and name; with `follow` as NDJSON, or as server-sent events", content((FlowView = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = 503, description = "Too many readers (E032)")))]

@@ -66,7 +66,7 @@ pub struct LogParams {
 
 /// Show the log lines of a transform's guest, and the transform's events.
 ///
-/// With `follow` the answer does not end; an empty line (with server-sent events, a comment) shows every 10 s that the
+/// The answer does not end with `follow`; an empty line (with server-sent events, a comment) shows every 10 s that the
 /// connection stands.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/logs", tag = "transforms",
     params(Id, LogParams,

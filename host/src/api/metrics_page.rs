@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::problem::{self, Refusal};
 
-/// See the module.
+/// The page of metrics, shared by its readers.
 #[derive(Default)]
 pub struct MetricsPage {
     last: Arc<Mutex<Option<Page>>>,

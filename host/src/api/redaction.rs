@@ -28,7 +28,7 @@ use super::access::Caller;
 use super::problem::Refusal;
 use super::shared::{ApiState, Shared, blocking};
 
-/// See the module.
+/// The sight of one caller, by the file of teams and the catalog of one moment.
 pub struct Sight {
     principal: Arc<Principal>,
     teams: Arc<TeamsState>,

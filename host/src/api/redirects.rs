@@ -3,7 +3,7 @@
 
 use crate::model::authority::{Authority, HostName};
 
-/// See the module.
+/// The servers that clients may be sent on to.
 #[derive(Debug, Clone, Default)]
 pub struct Redirects {
     /// The names of `--advertise`, `--allowed-host` and `--allowed-redirect`. One without a port stands for every port.

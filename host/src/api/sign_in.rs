@@ -16,7 +16,7 @@ tokio::task_local! {
     static CURRENT: SignIn;
 }
 
-/// See the module.
+/// The sign-in of a request's caller.
 #[derive(Clone)]
 pub struct SignIn {
     pub access: Arc<Access>,

@@ -13,7 +13,7 @@ use super::spec::RawSpec;
 #[serde(deny_unknown_fields)]
 #[schema(as = TrialRequest)]
 pub struct DryRunRequest {
-    /// By default the spec of the current revision.
+    /// The spec; by default that of the current revision.
     #[serde(default)]
     #[schema(value_type = Option<RawSpec>)]
     pub spec: Option<Box<RawValue>>,

@@ -25,7 +25,7 @@ pub struct FlowView<T = FlowTransform> {
     pub recent: Vec<FlowRecent>,
 }
 
-/// A transform with its topics and its work of the last seconds, over all hosts.
+/// A transform with its topics and its work of the last 5 s, over all hosts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FlowTransform {
     #[schema(value_type = String)]
@@ -47,6 +47,7 @@ pub struct FlowTransform {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "E102")]
     pub error: Option<Line>,
+    /// RFC 3339, in UTC.
     #[schema(value_type = String)]
     pub changed_at: Line,
     #[schema(value_type = Vec<String>)]
@@ -71,7 +72,7 @@ pub struct FlowTransform {
     pub activity: Option<Activity>,
 }
 
-/// Input records of a transform, a minute, at intervals over the last minutes. The newest value is last.
+/// Input records a minute over the last 10 minutes, one value each 10 s, the newest last.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FlowRecent {
     #[serde(flatten)]
@@ -80,7 +81,8 @@ pub struct FlowRecent {
     pub in_per_minute: Vec<Option<u32>>,
 }
 
-/// The last minutes of a transform, as columns of equal length: the newest value last, and none where nobody knows it.
+/// The last 10 minutes of a transform, as columns of equal length, the newest value last; null where it is not known. A
+/// value above 4294967295 is shown as that.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = History)]
 pub struct HistoryView {

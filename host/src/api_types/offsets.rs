@@ -80,5 +80,6 @@ pub struct MoveView {
     pub from: Option<i64>,
     #[schema(value_type = i64, required)]
     pub to: Option<i64>,
+    /// Offsets that are processed again (above 0) or skipped (below 0).
     pub records: i64,
 }

@@ -31,10 +31,10 @@ pub struct ProblemDetails {
     /// All problems, field by field, if the request has fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Problem>,
-    /// With E008: the revision that the request expected (absent: no transform, or any revision).
+    /// The revision that the request expected, with E008 (absent: no transform, or any revision).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
-    /// With E008: the revision of the transform (absent: there is no transform).
+    /// The revision of the transform, with E008 (absent: there is no transform).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_revision: Option<u64>,
 }

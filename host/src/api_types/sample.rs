@@ -39,6 +39,7 @@ pub struct Sample {
 #[serde(from = "FlatRecord")]
 #[schema(as = SampledRecord)]
 pub struct SampleRecord {
+    /// In ms since the Unix epoch.
     pub timestamp: i64,
     #[serde(flatten)]
     pub content: RecordContent,

@@ -79,8 +79,7 @@ pub struct RawSpec {
     #[serde(default)]
     #[schema(default = false)]
     allow_cycle: bool,
-    /// Time between commits: 10ms to 5s. With `min` and `max`, it is the longest time while little is open, and the shortest
-    /// while much is.
+    /// Time between commits: 10ms to 5s, or `min` and `max`.
     #[serde(default)]
     #[schema(default = "100ms")]
     commit_interval: CommitInterval,
@@ -112,9 +111,9 @@ enum AllHosts {
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 enum CommitInterval {
-    /// The longest time, and the shortest.
+    /// One time for any load.
     Fixed(String),
-    /// The time stretches while less is open than one batch holds.
+    /// `min` once a batch of work is open or pending (`limits.batch_records` or `limits.batch_bytes`), `max` below that.
     Range {
         #[schema(pattern = r"^([0-9]+ *[a-zA-Z]+ *)+$")]
         min: String,
@@ -184,11 +183,12 @@ struct OnError {
     dead_letter_topic: Option<String>,
 }
 
-/// The number of attempts for a failed record. Guests are deterministic, so the default is not to try again.
+/// Further runs of a failed record. A guest that reads no table and no time fails in the same way again, so the default is
+/// none.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Retry {
-    /// 0 to 10.
+    /// Runs after the first: 0 to 10.
     #[serde(default)]
     #[schema(default = 0, minimum = 0, maximum = 10)]
     attempts: u32,

@@ -102,7 +102,7 @@ pub enum RolloutState {
     Complete,
 }
 
-/// The way of a revision into its workers.
+/// The progress of a revision over its workers.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rollout {
     pub revision: u64,
@@ -143,20 +143,21 @@ pub struct TransformStatus {
     pub error: Option<LastError>,
     /// The partitions that this host's workers own, by topic and number.
     pub partitions: Vec<PartitionStatus>,
-    /// True if the host owns more partitions than its status can list: `omitted` sums up the others.
+    /// True if the host owns more partitions than its status can list: `omitted` sums up the others. A status has 512 KiB at
+    /// most.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<OmittedPartitions>,
-    /// The number of hosts that the busy workers of this host ask for.
+    /// The number of hosts that the busy workers of this host ask for. Absent while they ask for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts_wanted: Option<u32>,
-    /// The work of the last seconds on this host. Hosts of earlier versions tell none.
+    /// The work of the last 5 s on this host. Hosts of earlier versions tell none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
 }
 
-/// The work of the last seconds: of one host, or of all.
+/// The work of the last 5 s: of one host, or of all.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Activity {
     /// Committed input records.
@@ -180,7 +181,7 @@ pub struct Activity {
     /// Time of the guest for one record. Over all hosts, that of the slowest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_nanos_per_record: Option<u64>,
-    /// Memory of the largest instance.
+    /// Memory of the largest instance, in bytes.
     pub memory_bytes: u64,
 }
 
@@ -189,6 +190,7 @@ pub struct Activity {
 pub struct TopicRate {
     #[schema(value_type = String)]
     pub topic: Line,
+    /// Records a minute.
     pub per_minute: u64,
 }
 

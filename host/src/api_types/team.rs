@@ -99,6 +99,7 @@ pub struct CeilingView {
     /// The use now, in `unit`. Absent for rates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
+    /// The ceiling, in `unit`.
     pub max: u64,
     #[schema(value_type = Unit)]
     pub unit: Word<Unit>,

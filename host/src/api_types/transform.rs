@@ -93,7 +93,7 @@ pub struct RevisionList {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// By default the revision before the current one.
+    /// The revision to go back to; by default the one before the current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
 }
@@ -146,6 +146,7 @@ pub struct TransformSummary {
     pub state: Word<State>,
     /// Records behind, over all partitions that are known.
     pub lag: Option<u64>,
+    /// RFC 3339, in UTC.
     #[schema(value_type = String)]
     pub changed_at: Line,
     /// The labels of the spec.
@@ -248,18 +249,8 @@ impl TransformView {
 
     /// The transform at a revision; `desired` is the purpose that it has now.
     pub fn of_revision(revision: &revision::Revision, desired: revision::Desired) -> Self {
-        Self {
-            team: Line::of(&revision.id.team),
-            name: Line::of(&revision.id.name),
-            revision: revision.revision,
-            module: Line::of(revision.module),
-            desired: Desired::from(desired).into(),
-            spec: SpecDocument::of(&revision.spec),
-            changed_at: rfc3339(revision.changed_at),
-            running_revisions: None,
-            rollout: None,
-            signed_by: None,
-        }
+        let deployment = revision.to_deployment(revision::Generations::default());
+        Self::of(&revision::Deployment { desired, ..deployment })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::text::OneLine;
 use crate::ports::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// See the module.
+/// The log that a host works on, before it is opened.
 pub enum Backend {
     Kafka { config: KafkaConfig, cluster: ClusterName },
     Embedded,

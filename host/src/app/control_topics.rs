@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest time between two attempts: a host is there soon after its brokers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The parts of a host that live in the control topics.
 pub(super) struct ControlTopics {
     pub catalog: Arc<Catalog>,
     pub positions: Arc<Positions>,

@@ -7,7 +7,7 @@ use crate::model::names::TransformId;
 use crate::model::status::{HostStatus, TransformStatus};
 use crate::supervisor::Supervisor;
 
-/// See the module.
+/// The transforms of this host and of the others, as the API asks for them.
 pub(super) struct HostRuntime {
     pub host: String,
     pub supervisor: Supervisor,

@@ -8,7 +8,7 @@ use crate::model::names::TopicName;
 
 #[derive(Debug, Default, Serialize)]
 pub struct BackupSummary {
-    /// By topic.
+    /// Records by topic.
     pub records: BTreeMap<&'static str, u64>,
     pub transforms: u64,
     pub offsets: u64,
@@ -21,7 +21,7 @@ pub struct BackupSummary {
 #[derive(Debug, Serialize)]
 pub struct RestoreSummary {
     pub dry_run: bool,
-    /// By topic.
+    /// Records by topic.
     pub records: BTreeMap<&'static str, u64>,
     /// Offsets of the file that groups are given.
     pub offsets: u64,

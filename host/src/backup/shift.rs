@@ -8,7 +8,7 @@ const MARKS_MAX: usize = 32 * 1024;
 /// Chunks from one mark to the next, at first.
 const STEP: u64 = 8;
 
-/// See the module.
+/// The map from offsets of the backup to those of the restored topic.
 #[derive(Debug)]
 pub struct Shift {
     /// The offset of a chunk in the backup, and the number of chunks before it.

@@ -15,7 +15,7 @@ use crate::telemetry::metrics::CatalogMetrics;
 /// The result of a change; true if an earlier request had it already.
 pub type Answer = Result<(ChangeResult, bool), CatalogError>;
 
-/// See the module.
+/// The changes that wait for the writer of this host.
 pub struct ChangeQueue {
     waiting: Mutex<Vec<Arc<QueuedChange>>>,
     metrics: CatalogMetrics,

@@ -11,7 +11,7 @@ use crate::model::names::Digest;
 /// Time for which a look at the log's copy is believed.
 const BELIEVED: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// The modules that this host has just seen whole in the log.
 #[derive(Default)]
 pub struct RecentUploads {
     /// The name of each module's upload, and the time of the look.

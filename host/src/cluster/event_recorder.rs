@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 16;
 /// An event with its level and its message.
 type EventLine = (Level, Event, String);
 
-/// See the module.
+/// The statuses that were seen last, and the journal that gets the events between two of them.
 pub struct EventRecorder {
     journal: TransformLog,
     metrics: Metrics,

@@ -25,7 +25,7 @@ const LINGER: Duration = Duration::from_millis(100);
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(10) };
 
-/// See the module. Two per host.
+/// The writer of one queue of lines and events, or of samples. Two per host.
 pub struct LogTopicWriter {
     topics: LogTopics,
     entries: EntryReader,

@@ -16,7 +16,7 @@ pub type Statuses = Arc<BTreeMap<TransformId, HostStatuses>>;
 /// The statuses of one transform, by host. They are shared: a page of news copies those of its own transforms alone.
 pub type HostStatuses = Arc<BTreeMap<String, Arc<TransformStatus>>>;
 
-/// See the module.
+/// The hosts of a cluster with their statuses at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     /// The hosts that are there, by name.

@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Gives the statuses of the transforms that this host runs.
 pub type StatusSource = Box<dyn Fn() -> Vec<TransformStatus> + Send>;
 
-/// See the module. One per host.
+/// The writer of this host's statuses. One per host.
 pub struct Publisher {
     log: Arc<dyn Log>,
     cluster: Arc<Cluster>,

@@ -9,7 +9,7 @@ use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 use crate::record_json::{Form, RecordContent};
 
-/// See the module.
+/// A sample as its topic holds it.
 #[derive(Debug, Serialize)]
 pub struct SampleValue {
     /// In ms since the Unix epoch, by the host's clock.
@@ -25,7 +25,7 @@ pub struct SampleValue {
     /// Outputs that are not shown.
     #[serde(skip_serializing_if = "is_zero")]
     outputs_more: usize,
-    /// Why nothing came of it: it was dead-lettered or skipped.
+    /// The reason why nothing came of it: it was dead-lettered or skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed: Option<FailureValue>,
 }

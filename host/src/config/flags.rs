@@ -108,8 +108,8 @@ pub struct Flags {
     #[serde(default)]
     pub allowed_redirects: Vec<String>,
 
-    /// URL of this host's API for clients of other hosts, as http://host:port or https://host:port: they are sent here for answers that only
-    /// this host has, such as entries of its part of a store [default: none]
+    /// URL of this host's API for clients of other hosts, as http://host:port or https://host:port: they are sent here for
+    /// answers that only this host has, such as entries of its part of a store [default: none]
     #[arg(long, env = "SANDBAR_ADVERTISE", value_name = "URL")]
     pub advertise: Option<String>,
 
@@ -141,7 +141,7 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_ANSWER_BYTES_IN_FLIGHT_MAX", value_name = "SIZE")]
     pub answer_bytes_in_flight_max: Option<Bytes>,
 
-    /// Whether callers of the API must sign in, with a token [default: off]
+    /// The callers that the API answers: only those that have signed in, or everybody [default: off]
     #[arg(long, env = "SANDBAR_AUTH", value_name = "required|off")]
     pub auth: Option<Auth>,
 
@@ -288,7 +288,7 @@ pub struct Flags {
 
     /// Modules that are compiled at once, for the API and for deployed transforms together; each may take
     /// --compile-memory-max [default: half of the cores, at least 1]
-    #[arg(long, env = "SANDBAR_COMPILERS_MAX", value_name = "NUMBER")]
+    #[arg(long, env = "SANDBAR_COMPILERS_MAX", value_name = "N")]
     pub compilers_max: Option<std::num::NonZero<usize>>,
 
     /// Largest module when compiled [default: 256MiB]
@@ -338,7 +338,7 @@ pub struct Flags {
     pub state_disk_free_min: Option<Bytes>,
 
     /// Partitions whose stores are restored at once; the teams that wait take turns [default: 8]
-    #[arg(long, env = "SANDBAR_STATE_RESTORES_MAX", value_name = "NUMBER")]
+    #[arg(long, env = "SANDBAR_STATE_RESTORES_MAX", value_name = "N")]
     pub state_restores_max: Option<std::num::NonZero<usize>>,
 
     /// Time that the local copy of a partition's store stays on disk after no worker of this host has it open any more,
@@ -447,8 +447,8 @@ pub struct KafkaFlags {
     )]
     pub kafka_teams_required: Option<bool>,
 
-    /// Time of silence after which a host's workers lose their partitions to others. It is from 1 s to 45 s, and brokers have
-    /// limits of their own (group.min.session.timeout.ms) [default: 6s]
+    /// Time of silence after which a host's workers lose their partitions to others. It is from 1 s to 45 s, and brokers
+    /// have limits of their own (group.min.session.timeout.ms) [default: 6s]
     #[arg(long, env = "SANDBAR_SESSION_TIMEOUT", value_name = "DURATION")]
     pub session_timeout: Option<Span>,
 

@@ -1,6 +1,5 @@
 //! The options of the identity provider, completed and checked.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Flags, duration};
@@ -23,7 +22,6 @@ const CLOCK_SKEW_MOST: Duration = Duration::from_secs(600);
 /// The options, if there is an issuer.
 pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, String> {
     let text = |flag: &Option<String>| flag.clone().filter(|text| !text.trim().is_empty());
-    let file = |flag: &Option<PathBuf>| flag.clone().filter(|path| !path.as_os_str().is_empty());
     let Some(issuer) = text(&flags.oidc_issuer) else {
         return match text(&flags.oidc_audience) {
             Some(_) => Err(refused("--oidc-audience needs --oidc-issuer URL")),
@@ -32,7 +30,7 @@ pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, String> {
     };
     let issuer = issuer.parse().map_err(|why| refused(&format!("--oidc-issuer {issuer:?} {why}")))?;
     let audience = text(&flags.oidc_audience).ok_or_else(|| refused("--oidc-issuer needs --oidc-audience NAME"))?;
-    let roles_file = file(&flags.oidc_roles).ok_or_else(|| refused("--oidc-issuer needs --oidc-roles FILE"))?;
+    let roles_file = flags.oidc_roles.clone().ok_or_else(|| refused("--oidc-issuer needs --oidc-roles FILE"))?;
     let rules = ClaimRules {
         issuer,
         audience,
@@ -52,7 +50,7 @@ pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, String> {
         rules,
         algorithms: algorithms(&flags.oidc_algorithms)?,
         roles_file: Some(roles_file),
-        ca: file(&flags.oidc_ca),
+        ca: flags.oidc_ca.clone(),
         scopes: text(&flags.oidc_scopes).unwrap_or_else(|| SCOPES.to_owned()),
         resource: text(&flags.oidc_resource),
         refresh_interval,

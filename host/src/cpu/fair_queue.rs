@@ -19,7 +19,7 @@ const CREDIT: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// See the module.
+/// The free processors, and the calls of teams that wait for one.
 pub(super) struct FairQueue {
     free: usize,
     /// Virtual time of the team that was served last.

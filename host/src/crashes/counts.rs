@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::start_queue::{Activity, StartPhase};
 
-/// See the module.
+/// The counts of one transform's calls.
 #[derive(Debug)]
 pub struct CallCounts {
     made: AtomicU64,

@@ -38,7 +38,7 @@ pub struct Activity {
     pub is_in_call: bool,
 }
 
-/// See the module.
+/// The suspects that wait for their start, and those that have had a turn.
 #[derive(Debug)]
 pub struct StartQueue {
     began: Instant,

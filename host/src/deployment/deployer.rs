@@ -42,9 +42,9 @@ pub trait ModuleChecker: Send + Sync {
     fn prepare(&self, spec: &Spec, bytes: &[u8]) -> Result<Box<dyn GuestFactory>, ModuleError>;
 }
 
-/// See the module. It borrows the services that one request needs.
+/// Checks and carries out deployments. It borrows the services of one request.
 pub struct Deployer<'a> {
-    /// With the rights of the team.
+    /// The log with the rights of the team.
     pub log: Arc<dyn Log>,
     pub catalog: &'a Catalog,
     pub modules: &'a dyn ModuleChecker,

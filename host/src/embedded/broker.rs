@@ -23,7 +23,7 @@ use crate::ports::LogError;
 /// Bytes of a partition that are held while it is searched.
 const SCAN_BYTES: usize = 1 << 20;
 
-/// See the module.
+/// The shared parts of an embedded log.
 pub struct Broker {
     pub options: Options,
     pub store: Store,

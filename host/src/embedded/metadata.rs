@@ -15,7 +15,7 @@ use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::SessionError;
 
-/// See the module.
+/// The topics, partitions, groups and writers of an embedded log.
 #[derive(Default)]
 pub struct Metadata {
     pub topics: BTreeMap<TopicName, Topic>,

@@ -35,7 +35,7 @@ const POLL_MAX: Duration = Duration::from_secs(3600);
 pub struct EmbeddedSession {
     broker: Arc<Broker>,
     member: Membership,
-    /// By input: the number of partitions that have had an offset.
+    /// The number of partitions that have had an offset, by input.
     begun: Vec<i32>,
     reader: Reader,
     unplaced: Vec<UnplacedPartition>,

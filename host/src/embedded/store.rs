@@ -60,7 +60,7 @@ const FORMAT: &[u8] = b"1";
 /// fjall's journals: they come on top of the records, so they are kept small.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 
-/// See the module.
+/// The records and the metadata of an embedded log on disk.
 pub struct Store {
     database: Database,
     records: Keyspace,

@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct EmbeddedTopicReader {
     broker: Arc<Broker>,
     topic: TopicName,
-    /// By partition: the offset to go on from.
+    /// The offsets to go on from, by partition.
     positions: BTreeMap<i32, i64>,
 }
 

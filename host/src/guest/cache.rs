@@ -25,7 +25,7 @@ const SUFFIX: &str = "cwasm";
 /// Prefix of the names of files that are being written. A host that was killed leaves them behind.
 const UNFINISHED: &str = ".unfinished-";
 
-/// See the module.
+/// The folder of a host's compiled modules.
 pub struct Cache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],

@@ -29,7 +29,7 @@ pub struct StoreHandle;
 /// A table that a guest has opened: its index among those of the spec.
 pub struct TableHandle;
 
-/// See the module.
+/// The host's side of an instance.
 pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub tables: Tables,

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// late. A look costs about 1 us.
 const TICK: Duration = Duration::from_millis(5);
 
-/// See the module. Cloning shares it. Its thread ends with the last of them. Fields are dropped in order: the thread is
-/// woken once the counter is gone.
+/// The running calls of an engine, and the thread that advances its epoch for them. Cloning shares it. Its thread ends with
+/// the last of them. Fields are dropped in order: the thread is woken once the counter is gone.
 #[derive(Clone)]
 pub(super) struct EpochClock {
     running_calls: Arc<AtomicUsize>,

@@ -22,7 +22,7 @@ use crate::ports::{Guest, GuestError, GuestFactory, TrapKind};
 use crate::secrets::{SecretValues, Secrets};
 use crate::telemetry::GuestLog;
 
-/// See the module.
+/// A compiled module with one revision's settings.
 pub struct InstanceFactory {
     engine: Engine,
     module: TransformerPre<Context>,

@@ -29,7 +29,7 @@ pub(super) struct Memory {
     pub refused_by_host: Option<String>,
 }
 
-/// By how much one of the two becomes more.
+/// The bytes by which linear memory, or tables, grow.
 #[derive(Debug, Clone, Copy)]
 enum Growth {
     Linear(usize),

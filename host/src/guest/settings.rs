@@ -21,7 +21,7 @@ const LIFTED_BYTES_MAX: usize = 128 << 20;
 pub struct Settings {
     pub id: TransformId,
     pub revision: u64,
-    /// As the spec has it: secrets are references.
+    /// The config as the spec has it: secrets are references.
     pub config: String,
     /// The secrets that the config refers to.
     pub secrets: Vec<SecretRef>,

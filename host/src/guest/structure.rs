@@ -93,7 +93,7 @@ const LIMITS: [Limit; 22] = [
     limit(Part::DataSegments, "data segments", 100_000),
 ];
 
-/// Why a module was refused.
+/// The reason why a module was refused.
 #[derive(Debug)]
 pub(super) enum StructureError {
     Limit {

@@ -20,7 +20,7 @@ const ALL_DOWN: &str = "brokers are down";
 
 pub(super) type Client = AdminClient<DefaultClientContext>;
 
-/// See the module.
+/// The administration client of one connection.
 pub(super) struct Admin {
     connection: Connection,
     made: Mutex<Option<Made>>,
@@ -119,7 +119,7 @@ impl Made {
 }
 
 impl Refusal {
-    /// By the text of librdkafka's log line, which is all that there is.
+    /// Classes a refusal by the text of librdkafka's log line, which is all that there is.
     fn of(line: String) -> Self {
         let is_log_in = line.contains("SASL") && line.to_ascii_lowercase().contains("authentication");
         if is_log_in { Self::LogIn(line) } else { Self::Other(line) }

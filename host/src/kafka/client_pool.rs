@@ -9,7 +9,7 @@ use crate::ports::LogError;
 /// Most clients that are kept. Each has threads and connections of its own.
 const KEPT_MAX: usize = 3;
 
-/// See the module. Each client is kept with the generation of its properties.
+/// The clients that wait for a call. Each is kept with the generation of its properties.
 #[derive(Default)]
 pub(super) struct ClientPool {
     kept: Mutex<Vec<(u64, Client)>>,

@@ -23,8 +23,8 @@ use crate::ports::{
     CommitOffset, Damage, NoPlace, Rebalance, SessionError, SessionOptions, TopicPartition, UnplacedPartition, Waker,
 };
 
-/// Between two attempts at a commit that met a rebalance.
-const REBALANCE_LOOK: Duration = Duration::from_millis(20);
+/// Time between two attempts at a commit that met a rebalance.
+const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// Longest time of a look for new partitions: the worker's records wait for it.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -407,7 +407,7 @@ impl Consumer {
                 Err(error) if self.client.is_assignment_lost() || Instant::now() > deadline => {
                     return Err(abort(&error));
                 }
-                Err(_) => std::thread::sleep(REBALANCE_LOOK),
+                Err(_) => std::thread::sleep(COMMIT_RETRY_INTERVAL),
             }
         }
     }

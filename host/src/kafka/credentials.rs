@@ -29,7 +29,7 @@ use crate::telemetry::metrics::KafkaMetrics;
 
 /// Time between two looks at the files. A link to a file may come to point elsewhere, as Kubernetes' do, so they are read.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// See the module.
+/// The properties of a host and of its teams.
 pub(super) struct Credentials {
     config: KafkaConfig,
     known: RwLock<Known>,
@@ -40,7 +40,7 @@ pub(super) struct Credentials {
 
 struct Known {
     host: Owned,
-    /// Those of teams that have, or had, a file: complete, or the reason why there are none.
+    /// The properties of teams that have, or had, a file: complete, or the reason why there are none.
     teams: BTreeMap<TeamName, Result<Owned, String>>,
     metrics: Option<KafkaMetrics>,
 }

@@ -39,7 +39,7 @@ const MEMBERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest name of a worker, in bytes: metadata is foreign text.
 const NAME_BYTES_MAX: usize = 255;
 
-/// See the module. Cloning shares it.
+/// The questions about workers that left a transaction open. Cloning shares it.
 #[derive(Clone)]
 pub(super) struct Departed {
     connection: Connection,
@@ -48,7 +48,7 @@ pub(super) struct Departed {
 
 #[derive(Default)]
 struct Queue {
-    /// By their times.
+    /// In the order in which they are due.
     looks: VecDeque<Look>,
     threads: usize,
 }

@@ -27,7 +27,7 @@ const SLOW_END: Duration = Duration::from_secs(1);
 pub(super) struct KafkaExclusive {
     client: Client,
     connection: Connection,
-    /// Of the properties that the client has.
+    /// The generation of the client's properties.
     generation: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Committed offsets, seen and changed from outside of their group: [`Groups`].
 //!
-//! By a consumer that is configured with the group's name and never joins it. A broker takes a commit from outside only
-//! while the group has no member, so a member that comes between a look and a change is safe.
+//! A consumer that is configured with the group's name makes the calls, and never joins it. A broker takes a commit from
+//! outside only while the group has no member, so a member that comes between a look and a change is safe.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A thin, safe skin over librdkafka's C API: one [`Client`] is one `rd_kafka_t`, a consumer or a producer.
+//! A safe wrapper of librdkafka's C API: one [`Client`] is one `rd_kafka_t`, a consumer or a producer.
 //!
 //! A client is owned by one thread at a time. Everything `unsafe` of the host's Kafka code is in `raw/`. Callbacks run inside
 //! `consume`, `poll` and the blocking calls, on the calling thread; they only write to the client's `Events`, which the

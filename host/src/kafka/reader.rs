@@ -42,14 +42,14 @@ struct IdleReader {
 /// Reads one partition from an offset on.
 struct PartitionReader {
     client: Client,
-    /// Of the properties that the client has.
+    /// The generation of the client's properties.
     generation: u64,
     next_offset: i64,
     /// Fetched, and left over from a page that was full.
     left: VecDeque<LogRecord>,
     /// The end of the partition, as it was seen last.
     end_seen: i64,
-    /// When a broker was asked for the end.
+    /// The time at which a broker was asked for the end.
     end_asked: Option<Instant>,
     buffer: FetchBuffer,
 }

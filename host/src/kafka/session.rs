@@ -4,9 +4,9 @@
 //! open. It is closed after [`PRODUCER_KEPT`] without a transaction, since its threads and connections cost more than opening
 //! it again, which fences in the same way.
 //!
-//! Three rules that cost others dearly are kept in one place each: the group's metadata is captured in `begin` and only
-//! there; a producer that is not to be trusted any more is replaced before the next transaction; the revoke of a partition
-//! waits until the worker has ended its transaction.
+//! Three rules are kept in one place each: the group's metadata is captured in `begin` and only there; a producer that is
+//! not to be trusted any more is replaced before the next transaction; the revoke of a partition waits until the worker has
+//! ended its transaction.
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,7 @@ use crate::ports::{LogError, NewTopic};
 /// Names and values. `None`: the principal may not ask.
 type Settings = Option<BTreeMap<String, String>>;
 
-/// See the module.
+/// The brokers and topics of a cluster, as one principal sees them.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     pub brokers: Vec<BrokerSurvey>,
@@ -38,7 +38,7 @@ pub struct BrokerSurvey {
 
 #[derive(Debug, Clone)]
 pub enum TopicSurvey {
-    /// With the answer to a request for it that is only checked.
+    /// There is no such topic. The result is that of a request to create it, which brokers only check.
     Missing(Result<(), LogError>),
     Present(PresentTopic),
 }

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::KafkaMetrics;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(10) };
 
-/// See the module.
+/// The tokens of one owner.
 pub(super) struct Tokens {
     /// The properties that the source was made from.
     given: BTreeMap<String, String>,

@@ -17,10 +17,10 @@ const RECORDS_MAX: usize = 2048;
 pub(super) struct KafkaTopicReader {
     client: Client,
     connection: Connection,
-    /// Of the properties that the client has.
+    /// The generation of the client's properties.
     generation: u64,
     topic: TopicName,
-    /// By partition: the offset to go on from.
+    /// The offsets to go on from, by partition.
     positions: BTreeMap<i32, i64>,
     /// The partitions of which nothing has come yet, not even that there is nothing.
     unread: BTreeSet<i32>,

@@ -17,7 +17,7 @@ const PATH_BYTES_MAX: usize = 512;
 /// Most segments of a path: as deep as a record is looked into.
 const SEGMENTS_MAX: usize = 32;
 
-/// See the module.
+/// A path into JSON, with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPath {
     text: String,

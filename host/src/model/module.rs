@@ -22,7 +22,8 @@ pub struct ModuleInfo {
     pub exports: Vec<String>,
 }
 
-/// Why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`] and [`ModuleError::Table`].
+/// The reason why a module was refused. Each is the uploader's to mend, except [`ModuleError::Host`] and
+/// [`ModuleError::Table`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ModuleError {
     #[error("the module does not begin with \\0asm: it is not WebAssembly")]

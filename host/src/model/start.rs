@@ -81,7 +81,7 @@ impl Serialize for StartSpec {
     }
 }
 
-/// By hand: derived, YAML would want a tag (`!ago 1h`) where JSON has an object.
+/// Written by hand: derived, YAML would want a tag (`!ago 1h`) where JSON has an object.
 impl<'de> Deserialize<'de> for StartSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Words;

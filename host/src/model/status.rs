@@ -180,7 +180,7 @@ pub enum RolloutState {
     Complete,
 }
 
-/// The way of a revision into its workers.
+/// The progress of a revision over its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     pub revision: u64,

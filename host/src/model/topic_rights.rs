@@ -54,7 +54,7 @@ pub enum TopicUse {
 pub enum Denial {
     /// No pattern of the team has the topic.
     NotGranted { usage: TopicUse },
-    /// It is a topic of another program, and the team is not granted its whole name.
+    /// The topic is one of another program, and the team is not granted its whole name.
     Protected { usage: TopicUse },
     /// This team owns it, and does not accept records of the other.
     NotAccepted { owner: TeamName },

@@ -3,7 +3,7 @@
 //!
 //! Producers choose these headers. A value is read only after its length was checked, and a bad one is no context.
 //!
-//! Where spans are exported, a sampled record has one ([`TraceSpan`]), and its outputs name that span as their parent.
+//! A sampled record has a span where spans are exported ([`TraceSpan`]), and its outputs name that span as their parent.
 
 use std::io::Write;
 

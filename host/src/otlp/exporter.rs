@@ -16,7 +16,7 @@ use crate::telemetry::metrics::SignalMetrics;
 const BATCH_MAX: usize = 512;
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The thread that empties one queue.
 pub(super) struct Exporter {
     is_stopping: Arc<AtomicBool>,
     /// Disconnected when the thread has ended.

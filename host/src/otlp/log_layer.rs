@@ -16,7 +16,7 @@ use crate::model::units::Timestamp;
 use crate::telemetry::export_queue::ExportQueue;
 use crate::telemetry::logging::{FIELD_BYTES_MAX, FIELDS_BYTES_MAX};
 
-/// See the module.
+/// The layer of the process's log that queues its events for the collector.
 pub struct LogLayer {
     lines: ExportQueue<SdkLogRecord>,
     /// Makes empty records.

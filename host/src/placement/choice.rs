@@ -6,11 +6,11 @@ use crate::model::names::TransformId;
 /// The part that a host can play for one transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It runs the transform, or would.
+    /// The host runs the transform, or would.
     Able,
-    /// It cannot run the transform: the next one runs it as well.
+    /// The host cannot run the transform: the next one runs it as well.
     Failing,
-    /// It said that it goes, a moment ago, and may be back in another: its place is kept while another host works.
+    /// The host has left a moment ago, and may come back: its place is kept while another host works.
     Away,
 }
 

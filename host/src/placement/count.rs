@@ -1,4 +1,4 @@
-//! The number of hosts of a transform: by its spec or, without a word of the spec, by its partitions and its load.
+//! The number of hosts of a transform: by its spec or, if that says none, by its partitions and its load.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub enum Count {
     OlderHosts,
     /// The spec says a number.
     Spec(u32),
-    /// By the partitions.
+    /// The number by the partitions.
     Partitions(u32),
-    /// By the load: more than by the partitions.
+    /// The number by the load, which is more than by the partitions.
     Load(u32),
 }
 

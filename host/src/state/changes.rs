@@ -15,7 +15,7 @@ type Hashed = IndexMap<Vec<u8>, Option<Entry>, ahash::RandomState>;
 /// Room for this number of keys is kept when the changes are taken out, or for twice as many as there were.
 const KEPT_KEYS_MIN: usize = 256;
 
-/// See the module. None is a deleted entry.
+/// The last change of each key. None is a deleted entry.
 pub enum Changes {
     /// In the order of their first writes.
     Hashed(Hashed),

@@ -35,7 +35,7 @@ pub struct Mark {
 #[error("{0}")]
 pub struct LocalError(pub String);
 
-/// See the module. Every call works on memory or the local disk. After an error, only `wipe` may follow.
+/// A host's local copy of a store. Every call works on memory or the local disk. After an error, only `wipe` may follow.
 pub trait LocalStore: Send {
     /// The entry of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, LocalError>;

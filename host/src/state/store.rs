@@ -68,7 +68,7 @@ impl StoreSettings {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// See the module.
+/// One store of one partition.
 pub struct Store {
     settings: StoreSettings,
     local: Box<dyn LocalStore>,

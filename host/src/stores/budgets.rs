@@ -19,7 +19,7 @@ use crate::telemetry::metrics::StateMetrics;
 /// A store gets this part of the memory for hot entries that is left, at most: so there is some for every other.
 const HOT_DIVISOR: u64 = 16;
 
-/// See the module. Shared by all stores of a host.
+/// The budgets of a host's stores, shared by all of them.
 pub(super) struct Budgets {
     limits: StoreLimits,
     /// The folder of the local stores.

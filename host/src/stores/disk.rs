@@ -1,8 +1,8 @@
 //! Stores on disk, in fjall: one database for a host, a keyspace for each store of a partition.
 //!
-//! It is a cache, and a store that cannot be read is dropped and restored from the changelog. Changes wait in a buffer
-//! (`buffer`), and go to the database when it is full, and when the store is closed (`write`). A buffer is there whole or not
-//! at all, so after a kill a store has a committed state, mostly an older one.
+//! The database is a cache, and a store that cannot be read is dropped and restored from the changelog. Changes wait in a
+//! buffer (`buffer`), and go to the database when it is full, and when the store is closed (`write`). A buffer is there
+//! whole or not at all, so after a kill a store has a committed state, mostly an older one.
 //!
 //! ```text
 //!   get ---> buffer ---> buffer that is being written ---> database

@@ -36,7 +36,7 @@ struct Progress {
 
 type Built = Result<KeyedState, OpenError>;
 
-/// See the module. Stores are closed before others may open them: fields are dropped in their order.
+/// The opening of one partition's stores. Stores are closed before others may open them: fields are dropped in their order.
 struct Opening {
     restoring: Option<Restoring>,
     open: Vec<Store>,

@@ -40,7 +40,7 @@ pub struct Changelog<'a> {
     pub copy_age_max: Duration,
 }
 
-/// A local store that is being brought up to date. See the module.
+/// A local store that is being brought up to date.
 pub struct StoreRestore {
     local: Box<dyn LocalStore>,
     mark: Mark,

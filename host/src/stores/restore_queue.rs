@@ -32,7 +32,7 @@ pub(super) trait Job: Send {
     fn is_given_up(&self) -> bool;
 }
 
-/// See the module.
+/// The restores of a host that wait for a thread.
 pub(super) struct RestoreQueue {
     threads_max: usize,
     metrics: StateMetrics,

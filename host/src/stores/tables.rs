@@ -53,7 +53,7 @@ pub struct Tables {
 /// A table's topic, and the team with whose rights it is read; None: teams have no rights of their own, and share tables.
 type TableKey = (Option<TeamName>, TopicName);
 
-/// See the module.
+/// One table of this host.
 pub struct TopicTable {
     topic: TopicName,
     content: RwLock<Rows>,

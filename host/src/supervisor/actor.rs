@@ -31,7 +31,7 @@ use super::workers::Workers;
 /// First and longest time until a failed preparation is tried again.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30) };
 
-/// See the module.
+/// One transform on this host.
 pub struct Actor {
     pub id: TransformId,
     pub parts: Parts,

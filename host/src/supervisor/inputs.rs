@@ -36,7 +36,7 @@ struct Look {
     ends: PartitionEnds,
 }
 
-/// See the module. Cloning shares it.
+/// The inputs of all transforms that run here, and the last look at them. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct InputWatch {
     read: Arc<Mutex<BTreeMap<TransformId, Vec<TopicName>>>>,

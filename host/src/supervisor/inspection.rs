@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time between two inspections of workers that do their work.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The facts that an inspection starts from.
 pub struct Inspection {
     pub at: Monotonic,
     pub statuses: Vec<WorkerStatus>,

@@ -10,7 +10,7 @@ use crate::ports::SessionOptions;
 /// The numbers of partitions that have begun, by input.
 pub type BegunPartitions = BTreeMap<TopicName, i32>;
 
-/// See the module.
+/// A transform's settings for its consumer group.
 #[derive(Debug, Clone)]
 pub struct Membership {
     pub group: String,

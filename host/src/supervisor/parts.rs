@@ -19,7 +19,7 @@ use crate::worker::Rests;
 /// Starts a thread; the system may refuse.
 pub type Spawn = fn(std::thread::Builder, Box<dyn FnOnce() + Send>) -> std::io::Result<std::thread::JoinHandle<()>>;
 
-/// See the module. Cloning shares the services.
+/// The services of an actor. Cloning shares them.
 #[derive(Clone)]
 pub struct Parts {
     pub log: Arc<dyn Log>,

@@ -31,7 +31,7 @@ pub struct Place {
     pub hosts_wanted: Option<u32>,
 }
 
-/// See the module. Without a cluster every transform has its place here.
+/// The places of this host. Without a cluster every transform has its place here.
 pub struct Places {
     cluster: Option<Arc<Cluster>>,
     host: HostStatus,

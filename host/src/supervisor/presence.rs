@@ -17,7 +17,7 @@ pub const LEAVE_AFTER: Duration = Duration::from_secs(30);
 /// Longest time on top of it. It differs from transform to transform, so that hosts do not leave hundreds of groups at once.
 pub const LEAVE_SPREAD: Duration = Duration::from_secs(20);
 
-/// See the module.
+/// The presence of one transform on this host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Presence {
     #[default]

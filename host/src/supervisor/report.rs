@@ -13,7 +13,7 @@ use super::newest::unread;
 use super::places::Work;
 use super::workers::WorkerHandle;
 
-/// See the module.
+/// The parts of a transform's status on this host.
 #[derive(Clone)]
 pub struct Report {
     pub host: String,

@@ -51,7 +51,7 @@ struct WorkerThread {
     metrics: Arc<TransformMetrics>,
 }
 
-/// See the module.
+/// The workers of one transform on this host.
 #[derive(Default)]
 pub struct Workers {
     threads: Vec<WorkerThread>,

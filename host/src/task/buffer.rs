@@ -23,7 +23,7 @@ pub(super) enum Mode {
     },
 }
 
-/// See the module.
+/// The pending records of a task.
 pub(super) struct Buffer {
     /// The first may be done in part, when it is run one by one.
     batches: VecDeque<Batch>,

@@ -20,7 +20,7 @@ const SHORT_MESSAGE_BYTES: usize = 256;
 /// A header's name, and its value or null.
 type Header<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
 
-/// See the module.
+/// The dead letter of a failed record.
 pub(super) struct DeadLetter<'a> {
     topic: usize,
     key: Option<Cow<'a, [u8]>>,

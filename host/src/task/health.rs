@@ -12,7 +12,7 @@ const FAILED_CALLS_MAX: u32 = 5;
 /// deployment that mends the guest.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 
-/// See the module.
+/// The failures of a task, and the back-offs for them.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Calls in a row of which no record succeeded.

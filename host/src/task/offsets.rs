@@ -5,7 +5,7 @@ use crate::ports::{CommitOffset, Positions};
 
 use super::Settings;
 
-/// See the module. `next >= committed >= stored`, but for a `next` that a pause moves back to a bad record.
+/// The offsets of a task. `next >= committed >= stored`, but for a `next` that a pause moves back to a bad record.
 pub(super) struct Offsets {
     /// Every record before it is done in the open transaction, or committed.
     next: i64,

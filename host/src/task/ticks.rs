@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::clock::{Monotonic, Now};
 use crate::model::units::Timestamp;
 
-/// See the module.
+/// The next tick of a task, and the last one.
 #[derive(Debug, Default)]
 pub(super) struct Ticks {
     /// None without ticks, or before the clock was first read.

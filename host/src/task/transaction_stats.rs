@@ -9,7 +9,7 @@ use crate::telemetry::record_span::RecordSpan;
 
 use super::ledger::{Ledger, Source};
 
-/// See the module.
+/// The counts of one transaction.
 #[derive(Debug, Default)]
 pub struct TransactionStats {
     inputs: Vec<(u64, u64)>,

@@ -3,7 +3,7 @@
 use crate::model::clock::Monotonic;
 use crate::model::status::LastError;
 
-/// See the module.
+/// The reasons for which a task makes no call.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     /// A bad record stopped the partition, until somebody resumes it.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::Command;
 use crate::ports::Waker;
 
-/// See the module. Cloning shares it.
+/// The bell of one worker. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct Bell(Arc<Mutex<Option<Waker>>>);
 

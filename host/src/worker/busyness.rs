@@ -7,7 +7,7 @@ use crate::model::clock::Monotonic;
 /// Time over which a worker's busyness is taken.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// See the module. A plain value.
+/// The busyness of a worker. A plain value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Busyness {
     since: Option<Monotonic>,

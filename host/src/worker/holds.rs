@@ -16,7 +16,7 @@ use crate::ports::TopicPartition;
 /// Pending bytes of all tasks above which no partition is read on.
 pub(super) const PENDING_BYTES_MAX: usize = 8 << 20;
 
-/// See the module.
+/// The partitions that are not read on.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     held: BTreeSet<TopicPartition>,

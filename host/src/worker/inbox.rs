@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Command;
 use super::bell::{Bell, Commands};
 
-/// See the module. It reads [`Command::Stop`] once nobody is left to send commands.
+/// The commands that wait for one worker. It reads [`Command::Stop`] once nobody is left to send commands.
 pub struct Inbox {
     commands: Receiver<Command>,
     /// Rings when a command comes.

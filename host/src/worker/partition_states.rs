@@ -28,7 +28,7 @@ const SWEEP_ENTRIES_MAX: usize = 32 << 10;
 const SWEEP_BYTES_MAX: usize = 4 << 20;
 const SWEEP_TIME_MAX: Duration = Duration::from_millis(20);
 
-/// See the module.
+/// The keyed states of one worker's partitions.
 pub(super) struct PartitionStates {
     /// None for a transform without stores.
     opener: Option<Arc<dyn StateOpener>>,

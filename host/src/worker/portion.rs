@@ -15,7 +15,7 @@ const SHRINK: usize = 8;
 /// Commits after which it grows: one in 64 transactions, at most, is too large again.
 const COMMITS: u32 = 64;
 
-/// See the module.
+/// The part of a batch that a step takes.
 #[derive(Debug, Default)]
 pub(super) struct Portion {
     /// None: whole batches.

@@ -14,7 +14,7 @@ use crate::model::names::TeamName;
 /// Time without work after which a worker rests.
 const REST_AFTER: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The rest of one worker.
 #[derive(Default)]
 pub(super) struct Rest {
     /// None for a worker that nobody could wake.

@@ -21,7 +21,7 @@ pub const LOOKED_AT_WITHIN: Duration = Duration::from_secs(3);
 /// A partition that is not fetched, with the offset of its next record.
 pub type RestingPartition = ((TopicName, i32), i64);
 
-/// See the module. Cloning shares it.
+/// The resting workers of a host. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct Rests(Arc<Mutex<Places>>);
 

@@ -51,7 +51,7 @@ pub struct RolloutStage {
     pub rejected: Option<u64>,
 }
 
-/// See the module.
+/// The revisions of a transform in one worker, with the next one.
 pub(super) struct Rollout {
     revisions: Revisions,
     /// Waits for the end of the open transaction.

@@ -16,7 +16,7 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 /// The least charge of a step, so that steps that are too short for the clock count as well.
 const CHARGE_MIN: Duration = Duration::from_micros(1);
 
-/// See the module.
+/// The order of one worker's steps.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// The time that each task has used, or was given for its time without work.

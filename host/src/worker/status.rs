@@ -25,7 +25,7 @@ pub struct WorkerStatus {
     /// A newer revision that another host has committed with, on partitions that are this worker's now: they wait
     /// for it.
     pub outrun_by: Option<u64>,
-    /// The part of its time in which it did not wait for records, since its last status.
+    /// The part of the last whole 2 s in which it did not wait for records, in percent.
     pub busy_percent: u8,
 }
 

@@ -33,7 +33,7 @@ use crate::task::{RecordFailure, RunnableRevision, Step, StepContext, Task, Tran
 /// Longest wait for a processor between two polls: as long as an idle worker waits in a poll.
 const PROCESSOR_WAIT: Duration = Duration::from_millis(100);
 
-/// See the module.
+/// The tasks and the transaction of one session.
 pub struct TaskManager {
     session: Box<dyn Session>,
     /// The team's share of the processors.
@@ -41,7 +41,7 @@ pub struct TaskManager {
     rollout: Rollout,
     tasks: BTreeMap<TopicPartition, Task>,
     unplaced: UnplacedPartitions,
-    /// By partition: the tasks of several inputs share them.
+    /// The states by partition: the tasks of several inputs share them.
     states: PartitionStates,
     holds: Holds,
     rest: Rest,
@@ -56,7 +56,7 @@ pub struct TaskManager {
     /// True if tasks were ready when the last transaction was cut off, for the time that it took.
     was_cut: bool,
     transaction: Transaction,
-    /// When the last commit began.
+    /// The time at which the last commit began.
     last_commit: Option<Monotonic>,
     aborts: Aborts,
     stats: TransactionStats,

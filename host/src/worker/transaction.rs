@@ -22,12 +22,13 @@ use crate::model::transaction_time::COMMIT_MARGIN;
 use crate::model::units::{Backoff, Timestamp};
 
 /// First and longest wait after an abort before the next transaction. 20 ms is about one commit of a healthy broker;
-/// after 5 s an outage costs no more than a glance.
+/// with 5 s, an outage costs one attempt each 5 s.
 const ABORT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 /// More backed-off aborts in a row than this show as a degraded worker: one or two are a passing fault of the log.
 const PASSING_ABORTS_MAX: u32 = 2;
 
-/// See the module. A deadline is the time at which the open work, or the pending records, are to be committed.
+/// The phase of a worker's transaction. A deadline is the time at which the open work, or the pending records, are to be
+/// committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transaction {
     Idle {

@@ -19,7 +19,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// The time after which a partition that nobody has begun is an error.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The partitions of one worker that have no place to be read from.
 #[derive(Default)]
 pub(super) struct UnplacedPartitions {
     all: BTreeMap<TopicPartition, Entry>,

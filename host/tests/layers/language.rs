@@ -7,7 +7,10 @@ const WHAT_PER_MILLE_MAX: usize = 10;
 /// Doc lines of a thousand that may open a block without a subject.
 const HEADLESS_PER_MILLE_MAX: usize = 20;
 /// First words of a doc block that has no subject.
-const HEADLESS: [&str; 12] = ["what", "whether", "of", "the same", "those", "it", "how", "where", "when", "who", "as", "if"];
+const HEADLESS: [&str; 16] = [
+    "what", "whether", "of", "the same", "those", "it", "how", "where", "when", "who", "why", "as", "if", "with", "by",
+    "and",
+];
 
 #[test]
 fn doc_lines_have_a_subject_and_nouns() {

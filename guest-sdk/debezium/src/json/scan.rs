@@ -188,7 +188,7 @@ fn zero_bytes(word: u64) -> u64 {
 #[cfg(target_feature = "simd128")]
 use simd::masks;
 
-/// With the instructions that `sandbar build` lets a module use.
+/// The masks, by the instructions that `sandbar build` lets a module use.
 #[cfg(target_feature = "simd128")]
 mod simd {
     use super::{BLOCK, Masks};

@@ -25,7 +25,7 @@ use super::view::{self, Topics};
 /// Time between two views.
 const VIEW: Duration = Duration::from_secs(1);
 
-/// See the module. One per host; cloning shares it.
+/// The flow of now and of the last ten minutes. One per host; cloning shares it.
 #[derive(Clone)]
 pub struct FlowRecorder {
     parts: Arc<Parts>,

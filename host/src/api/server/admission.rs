@@ -1,6 +1,6 @@
 //! Admits connections within two limits, for all and for one address, and a few more for requests that cost nothing.
 //!
-//! When there is no slot left, the connection that has kept the host waiting for the longest is closed. So connections that
+//! The connection that has kept the host waiting for the longest is closed when there is no slot left. So connections that
 //! are idle, stopped half way, or take nothing never keep out one with a request. If the host works for all of them, a new
 //! connection is let in beside them: it gets health and metrics, and a refusal for all else.
 //!

@@ -15,7 +15,7 @@ use crate::ports::{ExclusiveError, Log, LogError};
 /// Most files of teams that are tried: each takes a connection.
 const TEAMS_MAX: usize = 200;
 
-/// See the module.
+/// The checks of a Kafka cluster, with the options of the host that they are made for.
 pub struct KafkaChecks {
     pub kafka: KafkaConfig,
     pub cluster: ClusterName,

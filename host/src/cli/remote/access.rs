@@ -20,7 +20,7 @@ use crate::trust;
 /// Longest token: one of an identity provider has its owner's groups in it.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// See the module.
+/// The options of a client for TLS and sign-in.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// The authorities in place of the system's.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::CompiledModule;
 use crate::model::names::Digest;
 
-/// See the module.
+/// The compiled modules that a host has in memory.
 pub(super) struct MemoryCache<T = CompiledModule> {
     modules: HashMap<Digest, Entry<T>>,
     /// A lock for each module that a thread loads: two users of a module load it once, and other modules do not wait.

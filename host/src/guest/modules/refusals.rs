@@ -16,7 +16,7 @@ const REFUSALS_MAX: usize = 1000;
 /// Time that a refusal is remembered which another attempt may not repeat.
 const FOR_A_WHILE: Backoff = Backoff { first: Duration::from_secs(10 * 60), longest: Duration::from_secs(24 * 3600) };
 
-/// See the module.
+/// The refusals of modules that a host remembers.
 #[derive(Default)]
 pub struct Refusals {
     of: HashMap<Digest, Entry>,

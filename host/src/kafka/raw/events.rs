@@ -14,7 +14,7 @@ use crate::kafka::token::Refresh;
 /// Failures that are kept until they are taken: as many as a producer's queue has records.
 const FAILURES_MAX: usize = 20_000;
 
-/// See the module.
+/// The notes of callbacks for the owner of one client.
 #[derive(Default)]
 pub(super) struct Events {
     rebalances: Mutex<VecDeque<RebalanceEvent>>,

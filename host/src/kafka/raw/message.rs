@@ -21,7 +21,7 @@ pub enum QueueMessage<'a> {
         partition: i32,
         offset: i64,
     },
-    /// With a partition's error its position may have moved past a record that was never handed over.
+    /// An error. The position of a partition with one may have moved past a record that was never handed over.
     Error {
         error: RawError,
         of_partition: bool,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::sys::*;
 
-/// See the module. Any thread may use it, also after the client is closed.
+/// The waker of one consumer. Any thread may use it, also after the client is closed.
 #[derive(Default)]
 pub struct QueueWaker {
     /// The consumer's queue; None before there is one, and after the client is closed.

@@ -46,7 +46,7 @@ pub enum Own {
     Host,
 }
 
-/// See the module.
+/// The places that may have one owner's keys for AWS.
 pub struct KeyChain {
     pub own: Own,
     pub region: String,

@@ -25,7 +25,7 @@ pub enum Authorities {
     Pem(String),
 }
 
-/// See the module.
+/// The bounds of requests for tokens and keys.
 #[derive(Debug, Clone)]
 pub struct Https {
     pub authorities: Authorities,

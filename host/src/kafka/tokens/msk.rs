@@ -15,7 +15,7 @@ const VALID: Duration = Duration::from_secs(900);
 /// Shown by AWS's logs as the program that made the token.
 const USER_AGENT: &str = concat!("sandbar%2F", env!("CARGO_PKG_VERSION"));
 
-/// See the module.
+/// The source of tokens for Amazon MSK with IAM.
 pub struct MskIam {
     pub region: String,
     pub keys: KeyChain,

@@ -19,7 +19,7 @@ const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// Longest lifetime that is believed.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// See the module.
+/// The source of tokens by client credentials.
 pub struct ClientCredentials {
     pub https: Https,
     pub endpoint: String,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::units::Span;
 
-/// See the module. A single span is both.
+/// The shortest and the longest time between two commits. A single span is both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitInterval {
     /// Commits are no closer together, but for full memory and the like.

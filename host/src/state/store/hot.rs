@@ -13,7 +13,7 @@ const SEEN_BITS: usize = 1 << 16;
 /// Keys after which all are forgotten: few others have a bit of theirs until then.
 const SEEN_KEYS_MAX: usize = SEEN_BITS / 8;
 
-/// See the module. A key without an entry is remembered as such.
+/// The hot entries of a local store. A key without an entry is remembered as such.
 pub(super) struct HotEntries {
     entries: Cache<Vec<u8>, Option<Entry>, Weight>,
     hasher: ahash::RandomState,

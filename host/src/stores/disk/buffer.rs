@@ -32,7 +32,7 @@ pub struct Buffers {
     metrics: StateMetrics,
 }
 
-/// See the module.
+/// The committed changes that a store's database does not have yet.
 pub(super) struct Buffer {
     pub changes: Changes,
     /// The state that the store has with the changes.

@@ -25,7 +25,7 @@ const OTHERS: u32 = 0o077;
 /// Largest file that is read: a key has about 120 bytes.
 const FILE_BYTES_MAX: u64 = 16 << 10;
 
-/// See the module.
+/// An Ed25519 key that signs modules.
 pub struct PrivateKey(Ed25519KeyPair);
 
 // === impl PrivateKey ===

@@ -13,7 +13,7 @@ const SECURE: &str = "oci://";
 /// The scheme of a registry on this machine without TLS.
 const PLAIN: &str = "oci+http://";
 
-/// See the module. At least one of tag and digest is there.
+/// The name of an artifact in a registry. At least one of tag and digest is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// True for a registry on this machine that is called with plain HTTP.

@@ -41,7 +41,7 @@ pub struct Limit {
     time: Duration,
 }
 
-/// See the module.
+/// The requests to the registry of one artifact, with its sign-in.
 pub struct Transport<'a> {
     reference: &'a Reference,
     /// None for a registry that is called without TLS.
