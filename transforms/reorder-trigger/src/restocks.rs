@@ -51,7 +51,7 @@ fn name(product: &str, id: &Id) -> String {
     format!("{product}/{id}")
 }
 
-/// Takes out what was counted for a delivery.
+/// Takes out the quantity that was counted for a delivery.
 fn take(restocks: &Store<str, i64>, product: &str, id: &Id) -> Result<Option<i64>> {
     // The second is its name in states of 0.1.
     for name in [name(product, id), id.to_string()] {
