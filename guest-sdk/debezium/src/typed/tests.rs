@@ -211,6 +211,11 @@ struct PreciseMoney {
     total: Precise<2>,
 }
 
+/// The schema of a decimal in bytes, without the name of its field.
+fn decimal(scale: &str) -> String {
+    format!(r#""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{{"scale":"{scale}"}}"#)
+}
+
 /// The event with a schema in which the column has this type.
 fn with_schema(column: &str, total: &str) -> String {
     format!(
@@ -234,9 +239,6 @@ fn decimals_of_a_row_are_exact() {
     check_after::<Money>(r#"{"total":"Ctw="}"#, Err(r#"column `total`: "Ctw=" is not a number"#));
     check_after::<Money>(r#"{"total":"NaN"}"#, Err("NaN or infinite"));
     check_after::<Money>(r#"{"total":true}"#, Err("is no decimal"));
-    let decimal = |scale: &str| {
-        format!(r#""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{{"scale":"{scale}"}}"#)
-    };
     check_after(&with_schema(&decimal("2"), "\"Ctw=\""), money("27.80"));
     check_after(&with_schema(&decimal("-2"), "\"Dw==\""), money("1500"));
     check_after(&with_schema(r#""type":"string""#, "\"1234\""), money("1234"));
@@ -270,9 +272,6 @@ fn a_schema_counts_in_types_that_are_buffered() {
     struct Plain {
         total: Decimal,
     }
-    let decimal = |scale: &str| {
-        format!(r#""type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{{"scale":"{scale}"}}"#)
-    };
     let number = |text: &str| text.parse::<Decimal>().expect("a decimal");
     let precise = PreciseMoney { total: Precise(number("27.8000")) };
     check_after(&with_schema(&decimal("4"), "\"BD3w\""), Ok(Flattened { money: precise }));
