@@ -14,6 +14,7 @@ const HOSTS: usize = 3;
 const WRITERS: usize = 8;
 /// With the first deployment fewer than the revisions that are kept, so that all can be compared.
 const REQUESTS: usize = 6;
+const FAULTS_LEAST: usize = 3;
 /// A frozen host does not answer: the request is repeated elsewhere.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 const PATH: &str = "/v1/teams/tests/transforms/contended";
@@ -52,10 +53,16 @@ fn request(apis: &[Api], first: usize, key: &str, spec: &Value, if_match: Option
     end.expect("answered")
 }
 
-/// Half of its requests say which revision they are for.
-fn write(apis: &[Api], writer: usize, spec: &Value) -> Vec<(String, End)> {
+/// Half of its requests say which revision they are for. A fast writer waits for the faults, so that there are requests
+/// before, amid and after each of the first `FAULTS_LEAST`.
+fn write(apis: &[Api], writer: usize, spec: &Value, faults: &AtomicUsize) -> Vec<(String, End)> {
     let mut all = Vec::new();
     for number in 0..REQUESTS {
+        let due = (number + FAULTS_LEAST + 1).saturating_sub(REQUESTS);
+        wait::until("the next fault", wait::PATIENCE, || {
+            let begun = faults.load(Ordering::Relaxed);
+            if begun >= due { Ok(()) } else { Err(format!("{begun} of {due}")) }
+        });
         let key = format!("writer-{writer}-{number}");
         let mut spec = spec.clone();
         spec["config"]["tag"] = key.as_str().into();
@@ -66,12 +73,12 @@ fn write(apis: &[Api], writer: usize, spec: &Value) -> Vec<(String, End)> {
     all
 }
 
-/// Kills or freezes one host after the other for as long as writers write.
-fn disturb(hosts: &mut [Host], seed: &mut Seed, writing: &AtomicUsize) -> usize {
-    let mut faults = 0;
+/// Kills or freezes one host after the other for as long as writers write, and counts what it begins.
+fn disturb(hosts: &mut [Host], seed: &mut Seed, writing: &AtomicUsize, faults: &AtomicUsize) {
     while writing.load(Ordering::Relaxed) > 0 {
         let host = &mut hosts[seed.within(0..HOSTS as u64) as usize];
         std::thread::sleep(seed.duration(Duration::from_millis(700)));
+        faults.fetch_add(1, Ordering::Relaxed);
         if seed.within(0..2) == 0 {
             host.kill9();
             host.start_again();
@@ -81,9 +88,7 @@ fn disturb(hosts: &mut [Host], seed: &mut Seed, writing: &AtomicUsize) -> usize 
             std::thread::sleep(Duration::from_millis(500) + seed.duration(Duration::from_secs(3)));
             host.sigcont();
         }
-        faults += 1;
     }
-    faults
 }
 
 /// Revision by revision, the tag of its content, as a host tells it.
@@ -112,22 +117,21 @@ fn writers_through_hosts_that_die() {
 
     let apis: Vec<Api> = hosts.iter().map(|host| Api::waiting(host.address(), ANSWER_WITHIN)).collect();
     let writing = AtomicUsize::new(WRITERS);
-    let (ends, faults) = std::thread::scope(|scope| {
-        let apis = &apis;
-        let spec = &spec;
-        let writing = &writing;
+    let faults = AtomicUsize::new(0);
+    let ends: Vec<(String, End)> = std::thread::scope(|scope| {
+        let (apis, spec, writing, faults) = (&apis, &spec, &writing, &faults);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 scope.spawn(move || {
                     let _ended = EndGuard(writing);
-                    write(apis, writer, spec)
+                    write(apis, writer, spec, faults)
                 })
             })
             .collect();
-        let faults = disturb(&mut hosts, &mut seed, writing);
-        let ends: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().expect("the writer ends")).collect();
-        (ends, faults)
+        disturb(&mut hosts, &mut seed, writing, faults);
+        writers.into_iter().flat_map(|writer| writer.join().expect("the writer ends")).collect()
     });
+    let faults = faults.into_inner();
     hosts.iter_mut().for_each(Host::wait_ready);
 
     let apis: Vec<Api> = hosts.iter().map(Host::api).collect();
@@ -154,7 +158,7 @@ fn writers_through_hosts_that_die() {
             End::Unknown => assert!(of_key.len() <= 1, "{key}: {of_key:?}"),
         }
     }
-    assert!(faults > 2 && accepted > WRITERS, "too little happened to prove anything");
+    assert!(faults >= FAULTS_LEAST && accepted > WRITERS, "too little happened to prove anything");
 
     // The topic itself: each change is one record, and none is missing.
     let records = topics::read_committed(kafka, "_sandbar.writers.deployments");
