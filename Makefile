@@ -15,6 +15,10 @@ FOR ?=
 # each change, and it takes twice the space.
 export CARGO_INCREMENTAL ?= 0
 
+# One set of packages and targets for all commands: with another one cargo chooses other features of what they share, and
+# compiles it once more.
+measured := -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --bench boundary
+
 target := $(or $(CARGO_TARGET_DIR),target)
 guests := transforms/* tests/guests/*
 
@@ -81,7 +85,7 @@ upgrade: ## hosts of 0.1 and of this checkout in one cluster, replaced one by on
 nightly: setup-all ## optimised hosts under the hostile corpus, the victim's throughput, all alerts, upgrades, fuzzing (FUZZ_SECONDS=3600), the Helm chart, other Kafkas, mutants
 	@echo "make: building optimised (the first time takes minutes)"
 	@# A revision of its own makes it another build than that of the tests: an alert tells of hosts that differ in it.
-	SANDBAR_REVISION=nightly cargo build --release -p sandbar -p sandbar-bench --bins
+	SANDBAR_REVISION=nightly cargo build --release $(measured)
 	cargo test --workspace --no-run
 	@$(MAKE) --no-print-directory guests
 	@echo "make: the hostile corpus against the optimised host"
@@ -108,10 +112,9 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 release: ## binary, Debian package, image, bill of materials, licences, crates: to target/dist (docs/releasing.md)
 	@tools/release.sh
 
-# One set of packages and targets for both commands, so that nothing is compiled twice.
 bench: setup-bench ## Sandbar beside its rivals, with all targets at the end (QUICK=1: short; RECORDS=2000000, ROUNDS=3)
 	@echo "make: building optimised (the first time takes minutes)"
-	cargo build --release -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bins --bench boundary
+	cargo build --release $(measured)
 	$(target)/release/sandbar-bench all
 	@echo "make: the boundary alone"
 	cargo bench -p sandbar -p sandbar-bench -p sandbar-bench-boundary --bench boundary $(if $(QUICK),-- --quick '/100$$')
