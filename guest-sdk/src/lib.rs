@@ -101,6 +101,7 @@
 extern crate self as sandbar_sdk;
 
 pub mod bindings;
+mod cursor;
 mod definition;
 mod error;
 mod host;
@@ -120,6 +121,7 @@ pub mod testing;
 mod tick;
 mod value;
 
+pub use cursor::Cursor;
 pub use definition::Transform;
 pub use error::{Error, Result};
 pub use instance::Instance;
@@ -137,7 +139,7 @@ pub use value::{FromValue, Json};
 
 /// The names that a transform needs: `use sandbar_sdk::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Error, Header, Json, Message, Output, Record, Result, Store, Table, Tick};
+    pub use crate::{Cursor, Error, Header, Json, Message, Output, Record, Result, Store, Table, Tick};
     pub use crate::{bail, ensure, log, transform};
     pub use serde::{Deserialize, Serialize};
     pub use std::borrow::Cow;

@@ -28,11 +28,20 @@ pub trait FromValue<'a>: Sized {
     /// # Errors
     /// Fails if the bytes are no such value.
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self>;
+
+    /// Reads the bytes as an `Option<Self>`. A type has its own method if some of its bytes say null, too: a tombstone in
+    /// a wrapper does.
+    ///
+    /// # Errors
+    /// Fails if the bytes are neither null nor such a value.
+    fn from_nullable(bytes: Option<&'a [u8]>) -> Result<Option<Self>> {
+        bytes.map(|bytes| Self::from_value(Some(bytes))).transpose()
+    }
 }
 
 impl<'a, T: FromValue<'a>> FromValue<'a> for Option<T> {
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
-        bytes.map(|bytes| T::from_value(Some(bytes))).transpose()
+        T::from_nullable(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stores, tables and ticks as a transform sees them. A failed record leaves nothing behind.
 
+use sandbar_sdk::FromValue;
 use sandbar_sdk::prelude::*;
 use sandbar_sdk::testing::{Harness, Input, Outcome, Records, json};
 use std::collections::BTreeMap;
@@ -141,6 +142,71 @@ fn a_scan_is_a_range_in_order() {
 }
 
 #[test]
+fn a_cursor_goes_around_a_store_page_by_page() {
+    #[transform(stores = ["numbers", "recheck"])]
+    fn nothing(_: Record<'_>) {}
+
+    let mut harness = Harness::<nothing>::new(());
+    harness.within(|| {
+        let numbers = Store::<i64, ()>::open("numbers").expect("named");
+        let cursor = Cursor::<i64>::open("recheck").expect("named");
+        let page = |limit: usize| -> Vec<i64> {
+            let page = cursor.next_page(&numbers, limit).expect("its own types");
+            page.into_iter().map(|(number, ())| number).collect()
+        };
+        assert_eq!(page(3), [0; 0], "nothing is there yet");
+        for number in -5..5 {
+            numbers.put(&number, &()).expect("null is JSON");
+        }
+        assert_eq!(page(4), [-5, -4, -3, -2]);
+        assert_eq!(page(4), [-1, 0, 1, 2]);
+        assert_eq!(page(4), [3, 4]);
+        // The last page is full, and none without entries comes after it.
+        assert_eq!(page(5), [-5, -4, -3, -2, -1]);
+        assert_eq!(page(5), [0, 1, 2, 3, 4]);
+        assert_eq!(page(5), [-5, -4, -3, -2, -1]);
+        // The entry at which it goes on is deleted, and one is put before its place.
+        numbers.delete(&0).expect("it never fails");
+        numbers.put(&-6, &()).expect("null is JSON");
+        assert_eq!(page(5), [1, 2, 3, 4]);
+        assert_eq!(page(0), [-6], "one at least");
+        assert_eq!(page(usize::MAX), [-5, -4, -3, -2, -1, 1, 2, 3, 4]);
+    });
+    assert!(harness.state("recheck").is_empty());
+}
+
+#[test]
+fn a_cursor_moves_on_with_its_tick_alone() {
+    fn recheck(_: Tick, out: &mut Output) -> Result<()> {
+        let sums = Store::<str, i64>::open("sums")?;
+        for (key, sum) in Cursor::<str>::open("recheck")?.next_page(&sums, 1)? {
+            ensure!(sum != 13, "bad luck");
+            out.send(Message::new().key(key))?;
+        }
+        Ok(())
+    }
+
+    #[transform(stores = ["sums", "recheck"], tick = recheck)]
+    fn keep(sum: Record<'_, Json<i64>>) -> Result<()> {
+        Store::<str, i64>::open("sums")?.put(sum.key_as()?, &sum.value)
+    }
+
+    let mut harness = Harness::<keep>::new(());
+    let record = |key: &str, sum: i64| Input::json(&sum).key(key);
+    harness.run([record("a", 1), record("b", 13), record("c", 2)]);
+    let keys = |outcome: Outcome| outcome.messages.into_iter().filter_map(|sent| sent.key).collect::<Vec<_>>();
+    assert_eq!(keys(harness.tick(1)), [b"a"]);
+    assert_eq!(harness.state("recheck"), BTreeMap::from([(b"next".to_vec(), br#""b""#.to_vec())]));
+    // A tick that fails is undone, with the place.
+    for now_ms in 2..4 {
+        assert_eq!(harness.tick(now_ms).failures[0].message, "bad luck");
+    }
+    harness.run([record("b", 3)]);
+    assert_eq!((keys(harness.tick(4)), keys(harness.tick(5))), (vec![b"b".to_vec()], vec![b"c".to_vec()]));
+    assert_eq!(keys(harness.tick(6)), [b"a"]);
+}
+
+#[test]
 fn a_value_of_another_type_fails_its_record_and_names_store_and_key() {
     let mut harness = Harness::<sum>::new(());
     harness.within(|| Store::<str, String>::open("sums")?.put("a", &"six".to_owned())).expect("a text is JSON");
@@ -269,6 +335,35 @@ fn a_table_says_what_is_known_by_now() {
     );
     harness.set_table_entry("products", "3", Some(br#"{"name":"cup"}"#.to_vec())).set_table_entry("products", "1", None);
     assert_eq!(texts(&harness.run(["1", "3"].map(|key| Input::tombstone().key(key)))), ["unknown", "cup"]);
+}
+
+/// A number that is written as a word where there is none.
+struct Worded(i64);
+
+impl<'a> FromValue<'a> for Worded {
+    fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        Ok(Worded(<&str>::from_value(bytes)?.parse()?))
+    }
+
+    fn from_nullable(bytes: Option<&'a [u8]>) -> Result<Option<Self>> {
+        let bytes = bytes.filter(|bytes| *bytes != b"none");
+        bytes.map(|bytes| Worded::from_value(Some(bytes))).transpose()
+    }
+}
+
+#[test]
+fn a_type_may_have_a_null_of_its_own() {
+    #[transform(tables = ["numbers"])]
+    fn numbers(number: Record<'_, Option<Worded>>) -> Result<Message<'_>> {
+        let known = Table::<str, Worded>::open("numbers")?.get(number.key_as()?)?;
+        Message::json(&(number.value.map(|number| number.0), known.map(|known| known.0)))
+    }
+
+    let mut harness = Harness::<numbers>::new(()).table("numbers", [("a", "7"), ("b", "none")]);
+    let record = |key: &str, value: &str| Input::text(value).key(key);
+    let outcome = harness.run([record("a", "none"), record("b", "5"), Input::tombstone().key("c"), record("a", "x")]);
+    assert_eq!(texts(&outcome), ["[null,7]", "[5,null]", "[null,null]"]);
+    assert_eq!(outcome.failures[0].message, "value: invalid digit found in string");
 }
 
 #[test]

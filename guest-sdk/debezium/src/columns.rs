@@ -1,8 +1,8 @@
 //! The columns that a configuration asks for, found in a row.
 
-use crate::envelope::{EventError, Op};
+use crate::envelope::EventError;
 use crate::json::text::unescape;
-use crate::json::{JsonError, Kind, Members, Value};
+use crate::json::{JsonError, Members, Value};
 use crate::unavailable::{Placeholder, may_be_large};
 
 /// Names of columns, each with a number.
@@ -18,10 +18,6 @@ pub struct Columns {
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
     values: Vec<Option<Value<'a>>>,
-    /// The members that `ExtractNewRecordState` adds to a row: `__deleted` if deletes are rewritten, `__op` if
-    /// `add.fields` asks for it.
-    deleted: bool,
-    op: Option<&'a [u8]>,
 }
 
 /// A row after a change, with the row before it where that has values which the change did not send.
@@ -91,22 +87,17 @@ impl Columns {
 
     /// Finds the wanted columns of a row. Of a name that is there twice the last one counts, as in every JSON library.
     pub fn pick<'a>(&self, row: Members<'a>) -> Result<Row<'a>, JsonError> {
-        let mut picked = Row { values: vec![None; self.names.len()], deleted: false, op: None };
+        let mut values = vec![None; self.names.len()];
         let mut members = row.clone();
-        let mut found = 0;
         while let Some((name, value)) = members.next()? {
             if let Some(column) = self.find(name) {
-                picked.values[column] = Some(value);
-                found += 1;
-            }
-            if let [b'_', b'_', ..] = name {
-                picked.note(name, value.kind());
+                values[column] = Some(value);
             }
         }
-        if found < self.names.len() {
-            self.pick_escaped(row, &mut picked.values)?;
+        if values.iter().any(Option::is_none) {
+            self.pick_escaped(row, &mut values)?;
         }
-        Ok(picked)
+        Ok(Row { values })
     }
 
     /// Looks once more, for names that are written with escapes. Debezium writes none, some libraries do.
@@ -132,19 +123,6 @@ impl<'a> Row<'a> {
     pub fn get(&self, column: usize) -> Option<Value<'a>> {
         self.values[column]
     }
-
-    /// The op, if the row has one. A row without an op counts as an update.
-    pub fn op(&self) -> Op {
-        if self.deleted { Op::Delete } else { self.op.and_then(Op::parse).unwrap_or(Op::Update) }
-    }
-
-    fn note(&mut self, name: &[u8], value: Kind<'a>) {
-        match (name, value) {
-            (b"__deleted", Kind::Text(b"true") | Kind::Bool(true)) => self.deleted = true,
-            (b"__op", Kind::Text(op)) => self.op = Some(op),
-            _ => {}
-        }
-    }
 }
 
 // === impl CompleteRow ===
@@ -158,11 +136,6 @@ impl<'a> CompleteRow<'a> {
             completed.before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
         }
         Ok(completed)
-    }
-
-    /// The op, if the row has one. A row without an op counts as an update.
-    pub fn op(&self) -> Op {
-        self.row.op()
     }
 
     /// The value of a column, if the row has it.

@@ -10,8 +10,11 @@ use serde::Deserialize;
 /// A change of one row, or another event that stands among the changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// The kind of change.
+    /// The kind of change; [`Op::Flat`] for a flat row that is there.
     pub op: Op,
+    /// The kind of change that the row itself tells: for a flat row its `__op` (`add.fields=op`), or an update without one;
+    /// for others the op.
+    pub row_op: Op,
     /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
     pub before: Option<Value<'a>>,
     /// The row after the change. Creates, reads, updates and flat rows have one.
@@ -37,8 +40,8 @@ pub enum Op {
     Truncate,
     /// `m`: a message that a program wrote to PostgreSQL's log.
     Message,
-    /// A row without an envelope, which is there. The row itself may have an op. One that `ExtractNewRecordState` marks
-    /// as deleted is a [`Op::Delete`], and its row `before`.
+    /// A row without an envelope, which is there: [`Event::row_op`] is its own op. One that `ExtractNewRecordState` marks as
+    /// deleted is a [`Op::Delete`], and its row `before`.
     Flat,
 }
 
@@ -85,6 +88,12 @@ pub enum EventError {
     /// An envelope, as far as it is there.
     #[error("the value has no `op`, and is no row for certain: {0}. If it is a flat row, set `envelope: flat`")]
     NoOp(&'static str),
+    /// A row of an audit table, say, whose columns have the names of an envelope's members.
+    #[error(
+        "the value has an `op` and columns beside it, but neither a row nor a `source`, and is no envelope for certain. If it \
+         is a flat row, set `envelope: flat`"
+    )]
+    NoSource,
     /// A flat row where the configuration expects an envelope.
     #[error("the value has no `op`, but the configuration says `envelope: debezium`")]
     NotAnEnvelope,
@@ -170,25 +179,27 @@ impl<'a> Event<'a> {
         if after.is_none() && matches!(op, Op::Create | Op::Read | Op::Update) {
             return Err(EventError::NoRow(op, "after", parts.has_update_description));
         }
-        Ok(Event { op, before, after, schema, is_flat: false })
+        Ok(Event { op, row_op: op, before, after, schema, is_flat: false })
     }
 
     fn flat(root: Value<'a>, parts: &Parts<'a>, schema: Option<Value<'a>>) -> Result<Self, EventError> {
-        let op = match parts.flat_op.filter(|op| !op.is_null()) {
+        let row_op = match parts.flat_op.filter(|op| !op.is_null()) {
             Some(op) => Op::of(op)?,
-            None => Op::Flat,
+            // Nothing says that the row is new.
+            None => Op::Update,
         };
         let is_deleted = match parts.flat_deleted.map(|deleted| (deleted, deleted.kind())) {
             Some((_, Kind::Text(b"true") | Kind::Bool(true))) => true,
             None | Some((_, Kind::Text(b"false") | Kind::Bool(false))) => false,
             Some((deleted, _)) => return Err(EventError::Deleted(format!("{deleted:?}"))),
         };
-        Ok(match op {
-            Op::Truncate | Op::Message => Event { op, before: None, after: None, schema, is_flat: true },
-            _ if is_deleted || op == Op::Delete => {
-                Event { op: Op::Delete, before: Some(root), after: None, schema, is_flat: true }
+        let event = Event { op: row_op, row_op, before: None, after: None, schema, is_flat: true };
+        Ok(match row_op {
+            Op::Truncate | Op::Message => event,
+            _ if is_deleted || row_op == Op::Delete => {
+                Event { op: Op::Delete, row_op: Op::Delete, before: Some(root), ..event }
             }
-            _ => Event { op: Op::Flat, before: None, after: Some(root), schema, is_flat: true },
+            _ => Event { op: Op::Flat, after: Some(root), ..event },
         })
     }
 }

@@ -7,8 +7,11 @@
 //! Skipped values are only checked to be balanced and in closed strings. A caller that copies a value into an output
 //! calls [`Value::check`] on it first.
 
+mod document;
 pub mod scan;
 pub mod text;
+
+pub use document::Document;
 
 use scan::Index;
 use std::fmt;

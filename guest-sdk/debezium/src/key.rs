@@ -39,6 +39,9 @@ pub enum KeyError {
     /// A column that no key can have.
     #[error("the record's key has {1} as `{0}`, so that it cannot be kept whole")]
     Column(String, &'static str),
+    /// A decimal in base64, in a row that is to say its key.
+    #[error("the row has {ENCODED} as `{0}`, of which no key can be made")]
+    Encoded(String),
     /// A key of one of several tables, from which a row's own key would not tell it apart.
     #[error("the record's key has `{PHYSICAL_TABLE}`, but not `{0}`: the rows of several tables would have one key")]
     OtherColumns(String),
@@ -152,18 +155,33 @@ impl KeyColumns {
         Ok(Some(RowKey { text: Cow::Owned(text), is_wider: count > found }))
     }
 
-    /// The key by the values of a row; `None` where one is not there, was not sent, or is no number and no text.
-    pub fn of_row<'v>(&self, columns: &Columns, value: impl Fn(usize) -> Option<Value<'v>>) -> Option<Vec<u8>> {
+    /// The key by the values of a row, whose columns have these forms ([`Event::forms`](crate::Event::forms)). `None`: one
+    /// is not there, was not sent, or is no number and no text.
+    ///
+    /// # Errors
+    /// Fails if a column is a decimal that comes encoded.
+    pub fn of_row<'v>(
+        &self,
+        columns: &Columns,
+        forms: Option<&[Form]>,
+        value: impl Fn(usize) -> Option<Value<'v>>,
+    ) -> Result<Option<Vec<u8>>, KeyError> {
         let mut text = vec![b'{'];
         for (column, label) in &self.columns {
-            let value = value(*column).filter(|value| !value.is_null() && !columns.is_unavailable(*value))?;
+            let value = value(*column).filter(|value| !value.is_null() && !columns.is_unavailable(*value));
+            let Some(value) = value else { return Ok(None) };
+            if forms.is_some_and(|forms| forms[*column].is_encoded(value)) {
+                return Err(KeyError::Encoded(columns.name(*column).to_owned()));
+            }
             text.extend_from_slice(label);
-            write_part(value, &mut text).ok()?;
+            if write_part(value, &mut text).is_err() {
+                return Ok(None);
+            }
             text.push(b',');
         }
         text.pop();
         text.push(b'}');
-        str::from_utf8(&text).is_ok().then_some(text)
+        Ok(str::from_utf8(&text).is_ok().then_some(text))
     }
 
     /// The names of the columns, for an error.
@@ -178,9 +196,9 @@ fn encoded_decimal(schema: Option<Value<'_>>, row: Value<'_>) -> Result<Option<S
     let fields = schema.map(|schema| schema.member(b"fields")).transpose()?.flatten();
     let Some(mut fields) = fields.and_then(Value::elements) else { return Ok(None) };
     while let Some(field) = fields.next()? {
-        let is_decimal = matches!(Form::of_name(field)?, Some(Form::Decimal(_) | Form::BadScale));
-        let Some(Kind::Text(name)) = field.member(b"field")?.map(Value::kind).filter(|_| is_decimal) else { continue };
-        if row.member(name)?.is_some_and(|value| matches!(value.kind(), Kind::Text(_))) {
+        let Some(decimal) = Form::of_name(field)? else { continue };
+        let Some(Kind::Text(name)) = field.member(b"field")?.map(Value::kind) else { continue };
+        if row.member(name)?.is_some_and(|value| decimal.is_encoded(value)) {
             return Ok(Some(String::from_utf8_lossy(name).into_owned()));
         }
     }
@@ -222,6 +240,7 @@ fn write_part(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), PartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Encoding;
 
     fn columns(names: &[&str]) -> (Columns, KeyColumns) {
         let mut columns = Columns::default();
@@ -291,13 +310,26 @@ mod tests {
     #[test]
     fn a_rows_key_has_the_columns_of_the_configuration() {
         let (columns, key) = columns(&["id", "line"]);
-        let of_row = |text: &str| {
+        let of_row_with = |text: &str, forms: Option<&[Form]>| {
             let mut index = Index::default();
             let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
             let row = columns.pick(root.members().expect("an object")).expect("the case is JSON");
-            key.of_row(&columns, |column| row.get(column)).map(|key| String::from_utf8(key).expect("UTF-8"))
+            let key = key.of_row(&columns, forms, |column| row.get(column));
+            key.map(|key| key.map(|key| String::from_utf8(key).expect("UTF-8"))).map_err(|error| error.to_string())
         };
+        let of_row = |text: &str| of_row_with(text, None).expect("nothing is encoded");
         assert_eq!(of_row(r#"{"line":1,"x":2,"id":"a"}"#).as_deref(), Some(r#"{"id":"a","line":1}"#));
+        // By the schema a text is one, or the digits of a decimal; a number is what it says.
+        let by_schema = |id: Form, row: &str| of_row_with(row, Some([id, Form::Number].as_slice()));
+        let decimal = Form::Decimal(Encoding::Precise { scale: 0 });
+        let encoded = by_schema(decimal, r#"{"id":"Bw==","line":1}"#).expect_err("base64");
+        assert!(encoded.contains("the row has an encoded decimal") && encoded.contains("as `id`"), "{encoded}");
+        let seven = || Ok(Some(r#"{"id":7,"line":1}"#.to_owned()));
+        assert_eq!(by_schema(decimal, r#"{"id":7,"line":1}"#), seven());
+        let variable = Form::Decimal(Encoding::VariableScale);
+        assert_eq!(by_schema(variable, r#"{"id":{"scale":0,"value":"Bw=="},"line":1}"#), seven());
+        let text = r#"{"id":"Bw==","line":1}"#;
+        assert_eq!(by_schema(Form::Text, text), Ok(Some(text.to_owned())));
         for row in [
             r#"{"id":7}"#,
             r#"{"id":7,"line":null}"#,

@@ -51,7 +51,7 @@ pub use columns::{Columns, CompleteRow, Row, RowError};
 pub use condition::Condition;
 pub use decimal::{Decimal, DecimalError, Encoding, Precise, Rounding};
 pub use envelope::{Envelope, Event, EventError, Op};
-pub use id::{Id, key_id};
+pub use id::Id;
 pub use key::{KeyColumns, KeyError, RowKey};
 pub use schema::Form;
 pub use typed::{Change, ChangeOf, Connector, Sent};

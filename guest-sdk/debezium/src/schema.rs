@@ -51,6 +51,11 @@ impl Form {
         }
     }
 
+    /// Returns true if a value of this form is the base64 of a decimal's digits, and so no text of its own.
+    pub fn is_encoded(self, value: Value<'_>) -> bool {
+        matches!(self, Form::Decimal(_) | Form::BadScale) && matches!(value.kind(), Kind::Text(_))
+    }
+
     /// The form that a field's schema describes.
     fn of(field: Value<'_>) -> Result<Self, JsonError> {
         if let Some(form) = Self::of_name(field)? {

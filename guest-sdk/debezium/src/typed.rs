@@ -19,10 +19,12 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// A change event whose rows are `T`: envelopes and flat rows, with and without a schema.
+/// A change event whose rows are `T`: envelopes and flat rows, with and without a schema. A tombstone is none: it is the
+/// `None` of an `Option<Change<T>>`, also in a wrapper.
 ///
-/// A flat row (`ExtractNewRecordState`) is `after`, its op [`Op::Flat`]; one that is marked as deleted is `before`. Rows that are not there, or null, are `None`.
-/// Under REPLICA IDENTITY DEFAULT `before` has little more than the key, so that its type needs options or defaults.
+/// A flat row (`ExtractNewRecordState`) is `after`, its op [`Op::Flat`]; one that is marked as deleted is `before`. Rows that
+/// are not there, or null, are `None`. Under REPLICA IDENTITY DEFAULT `before` has little more than the key, also in the
+/// events of a table, so that its type needs options or defaults.
 ///
 /// A row fails if `T` reads a column whose value was not sent, and `before` does not have it either; [`Sent`] reads it
 /// as such instead. Columns that `T` does not name may be anything.
@@ -91,16 +93,24 @@ thread_local! {
 
 impl<'a, T: DeserializeOwned> FromValue<'a> for Change<T> {
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        Self::from_nullable(bytes)?.ok_or_else(no_event)
+    }
+
+    fn from_nullable(bytes: Option<&'a [u8]>) -> Result<Option<Self>> {
         Change::read(bytes, Placeholder::standard(), Envelope::Auto)
     }
 }
 
+fn no_event() -> Error {
+    Error::new("null, where the transform expects a change event")
+}
+
 impl<T: DeserializeOwned> Change<T> {
-    fn read(bytes: Option<&[u8]>, placeholder: &Placeholder, envelope: Envelope) -> Result<Self> {
-        let bytes = bytes.ok_or_else(|| Error::new("null, where the transform expects a change event"))?;
+    /// Reads an event; `None` is a tombstone, alone or in a wrapper.
+    fn read(bytes: Option<&[u8]>, placeholder: &Placeholder, envelope: Envelope) -> Result<Option<Self>> {
+        let Some(bytes) = bytes else { return Ok(None) };
         let mut index = Index::default();
-        let event = Event::read_as(json::read(bytes, &mut index)?, envelope)?;
-        let event = event.ok_or_else(|| Error::new("null, where the transform expects a change event"))?;
+        let Some(event) = Event::read_as(json::read(bytes, &mut index)?, envelope)? else { return Ok(None) };
         let row = |name: &str, row: Option<Value<'_>>, fallback: Option<Value<'_>>| {
             let is_read = Cell::new(false);
             let rows = |row| Rows { row, fallback, event: &event, placeholder, is_read: &is_read };
@@ -108,7 +118,8 @@ impl<T: DeserializeOwned> Change<T> {
             row.map_err(|error| Error::from(error).context(name))
         };
         let before = row("before", event.before, None)?;
-        Ok(Change { op: event.op, before, after: row("after", event.after, event.before)? })
+        let after = row("after", event.after, event.before)?;
+        Ok(Some(Change { op: event.op, before, after }))
     }
 }
 
@@ -116,9 +127,13 @@ impl<T: DeserializeOwned> Change<T> {
 
 impl<'a, C: Connector, T: DeserializeOwned> FromValue<'a> for ChangeOf<C, T> {
     fn from_value(bytes: Option<&'a [u8]>) -> Result<Self> {
+        Self::from_nullable(bytes)?.ok_or_else(no_event)
+    }
+
+    fn from_nullable(bytes: Option<&'a [u8]>) -> Result<Option<Self>> {
         let placeholder = own_placeholder(C::UNAVAILABLE_VALUE_PLACEHOLDER)?;
         let change = Change::read(bytes, &placeholder, C::ENVELOPE)?;
-        Ok(ChangeOf { change, connector: PhantomData })
+        Ok(change.map(|change| ChangeOf { change, connector: PhantomData }))
     }
 }
 

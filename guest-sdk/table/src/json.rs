@@ -31,6 +31,14 @@ pub(crate) fn parse(text: &str) -> Option<Value> {
 // === impl Value ===
 
 impl Value {
+    /// The field of this name, if the value is an object that has it.
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+        match self {
+            Value::Object(fields) => fields.get(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn written(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::decimal;
 use crate::json::{self, Value};
 
 /// Longest key that is read as JSON, in bytes; longer ones are compared as they are.
@@ -11,9 +12,9 @@ pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The form in which two keys are compared.
 ///
 /// A JSON object, list or text is written without spaces, its fields in the order of their names; the payload of Kafka
-/// Connect's `{"schema":..,"payload":..}` stands for the whole, and numbers of one value are one number (`7`, `7.0`). Every
-/// other key stays as it is: a bare number may be four bytes of something else. So does a key that could be read in two
-/// ways, with a repeated field or half of a surrogate pair.
+/// Connect's `{"schema":..,"payload":..}` stands for the whole, and numbers of one value are one number (`7`, `7.0`), also
+/// a decimal that comes encoded with its scale. Every other key stays as it is: a bare number may be four bytes of something
+/// else. So does a key that could be read in two ways, with a repeated field or half of a surrogate pair.
 pub fn canonical(key: &[u8]) -> Cow<'_, [u8]> {
     read(key).map_or(Cow::Borrowed(key), |value| Cow::Owned(value.written().into_bytes()))
 }
@@ -25,18 +26,21 @@ fn read(key: &[u8]) -> Option<Value> {
     json::parse(std::str::from_utf8(key).ok()?).map(unwrapped)
 }
 
-/// Takes the payload out of an object that has a schema beside it, and nothing else.
+/// Takes the payload out of an object that has a schema beside it, and nothing else, and reads its decimals.
 fn unwrapped(value: Value) -> Value {
-    match value {
+    let (mut key, schema) = match value {
         Value::Object(mut fields)
             if fields.len() == 2
                 && fields.contains_key("payload")
                 && matches!(fields.get("schema"), Some(Value::Object(_) | Value::Null)) =>
         {
-            fields.remove("payload").unwrap_or(Value::Null)
+            let schema = fields.remove("schema").unwrap_or(Value::Null);
+            (fields.remove("payload").unwrap_or(Value::Null), schema)
         }
-        whole => whole,
-    }
+        whole => (whole, Value::Null),
+    };
+    decimal::decode(&mut key, &schema);
+    key
 }
 
 #[cfg(test)]

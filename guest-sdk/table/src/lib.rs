@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `key` | the canonical form of a key |
 //! | `json` | reads and writes the JSON of a key |
+//! | `decimal` | decimals that come encoded, as the numbers that they are |
 //! | `number` | the canonical form of a number |
 //! | `rows` | the last value of each key |
 
 #![forbid(unsafe_code)]
 
+mod decimal;
 mod json;
 mod key;
 mod number;

@@ -221,6 +221,16 @@ mod tests {
         check(&[(PLAIN, Some("a"), 1), (SPACED, Some("b"), 2), (WRAPPED, Some("c"), 3)], Err(()));
     }
 
+    /// A connector whose `decimal.handling.mode` was changed has both.
+    #[test]
+    fn an_encoded_decimal_is_a_spelling_of_its_number() {
+        let decimal = r#"{"name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"0"},"field":"id"}"#;
+        let encoded = format!(r#"{{"schema":{{"fields":[{decimal}]}},"payload":{{"id":"Bw=="}}}}"#);
+        let encoded = encoded.as_str();
+        check(&[(encoded, Some("a"), 1)], Ok(Some("a")));
+        check(&[(PLAIN, Some("a"), 1), (encoded, Some("b"), 2)], Err(()));
+    }
+
     #[test]
     fn a_second_spelling_is_noticed_after_the_rows_were_settled() {
         for second in [Some("b"), None] {

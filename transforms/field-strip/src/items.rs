@@ -1,8 +1,6 @@
 //! The sums over an order's items.
 
-use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::text::unescape;
-use sandbar_debezium::json::{self, JsonError, Kind, Value};
+use sandbar_debezium::json::{Document, JsonError, Value};
 use sandbar_debezium::{Decimal, DecimalError};
 
 /// The sums over an order's items.
@@ -33,30 +31,10 @@ pub enum ItemsError {
     TooLong(usize),
 }
 
-/// Memory that is used again for each record.
-#[derive(Clone, Debug, Default)]
-pub struct Scratch {
-    text: Vec<u8>,
-    index: Index,
-}
-
 /// Sums up the value of an items column: an array, a text that holds one (as Debezium writes `jsonb`), or null, which
 /// counts as no items.
-pub fn totals(items: Value<'_>, scratch: &mut Scratch) -> Result<Totals, ItemsError> {
-    match items.kind() {
-        // The text is that of a `jsonb` column.
-        Kind::Null | Kind::Text(b"null") => Ok(Totals { order_total: Decimal::ZERO, item_count: 0 }),
-        Kind::Text(escaped) => {
-            scratch.text.clear();
-            unescape(escaped, &mut scratch.text)?;
-            sum(json::read(&scratch.text, &mut scratch.index)?)
-        }
-        _ => sum(items),
-    }
-}
-
-fn sum(items: Value<'_>) -> Result<Totals, ItemsError> {
-    let mut items = items.elements().ok_or(ItemsError::NotAnArray)?;
+pub fn totals(items: Value<'_>, document: &mut Document) -> Result<Totals, ItemsError> {
+    let mut items = document.elements(items)?.ok_or(ItemsError::NotAnArray)?;
     let mut totals = Totals { order_total: Decimal::ZERO, item_count: 0 };
     let mut number = 0;
     while let Some(item) = items.next()? {
@@ -83,29 +61,32 @@ fn sum(items: Value<'_>) -> Result<Totals, ItemsError> {
 
 /// A number of an item, also where it is written as a text.
 fn decimal(item: usize, name: &'static str, value: Option<Value<'_>>) -> Result<Decimal, ItemsError> {
-    match value.map(Value::kind) {
-        Some(Kind::Number(text) | Kind::Text(text)) => Decimal::parse(text)
-            .map_err(|error| ItemsError::Number(item, name, String::from_utf8_lossy(text).into_owned(), error)),
-        _ => Err(ItemsError::Missing(item, name)),
-    }
+    let value = value.ok_or(ItemsError::Missing(item, name))?;
+    let number = Decimal::read(value).map_err(|error| {
+        let text = String::from_utf8_lossy(value.text()).trim_matches('"').to_owned();
+        ItemsError::Number(item, name, text, error)
+    })?;
+    number.ok_or(ItemsError::Missing(item, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sandbar_debezium::json;
+    use sandbar_debezium::json::scan::Index;
 
     #[test]
     fn items_are_summed_up_exactly_or_not_at_all() {
         #[track_caller]
         fn check(items: &str, expected: Result<(&str, i128), &str>) {
             let mut index = Index::default();
-            let mut scratch = Scratch::default();
+            let mut document = Document::default();
             // The items as the column's value, and in a text, as Debezium writes it.
             let texts = [format!("{{\"items\":{items}}}"), format!("{{\"items\":{}}}", serde_json::Value::from(items))];
             for text in texts {
                 let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
                 let value = root.member(b"items").expect("the case is JSON").expect("it has items");
-                let totals = totals(value, &mut scratch).map(|totals| (totals.order_total.to_string(), totals.item_count));
+                let totals = totals(value, &mut document).map(|totals| (totals.order_total.to_string(), totals.item_count));
                 let totals = totals.map_err(|error| error.to_string());
                 assert_eq!(
                     totals,
@@ -124,11 +105,15 @@ mod tests {
         check(r#"[{"qty": 1, "unit_price": 1.5}, {"qty": 1, "unit_price": 0.125}]"#, Ok(("1.625", 2)));
         check(r#"[{"qty": -1, "unit_price": 7.90}, {"qty": 2.0, "unit_price": 7.90}]"#, Ok(("7.90", 1)));
         check(r#"[{"qty": 1, "unit_price": 1e2}]"#, Ok(("100", 1)));
+        // MongoDB's Decimal128.
+        check(r#"[{"qty": 2, "unit_price": {"scale": 2, "value": "AxY="}}]"#, Ok(("15.80", 2)));
+        check("null", Ok(("0", 0)));
         check(r#"[{"qty": 9007199254740993, "unit_price": 0.01}]"#, Ok(("90071992547409.93", 9007199254740993)));
         check(r#"{"qty": 1}"#, Err("not a JSON array"));
         check("[7]", Err("item 1 is not an object"));
         check(r#"[{"qty": 1, "unit_price": 1}, {"qty": 1}]"#, Err("item 2 has no unit_price"));
         check(r#"[{"qty": null, "unit_price": 1}]"#, Err("item 1 has no qty"));
+        check(r#"[{"qty": true, "unit_price": 1}]"#, Err("item 1: qty \"true\" is not a number"));
         check(r#"[{"qty": 1.5, "unit_price": 1}]"#, Err("item 1: qty 1.5 is not a whole number"));
         check(
             r#"[{"qty": 1, "unit_price": "NaN"}]"#,

@@ -3,7 +3,7 @@
 use crate::config::{Config, ITEM_COUNT, ORDER_TOTAL, OutputField};
 use crate::items::{self, ItemsError};
 use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::{self, JsonError, Value};
+use sandbar_debezium::json::{self, Document, JsonError, Value};
 use sandbar_debezium::{CompleteRow, Decimal, DecimalError, Encoding, Event, EventError, Form, KeyError, Op, RowError};
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ pub struct Scratch {
     pub value: Vec<u8>,
     event: Index,
     key: Index,
-    items: items::Scratch,
+    items: Document,
 }
 
 /// A row to be written.
@@ -101,8 +101,11 @@ pub fn strip<'a>(
             let key = match key?.flatten() {
                 Some(key) => key,
                 None => {
-                    let before = event.before.ok_or(EventError::NoRow(event.op, "before", false))?;
-                    Cow::Owned(old_key(config, Some(before))?.ok_or_else(|| no_key(config))?)
+                    if event.before.is_none() {
+                        return Err(EventError::NoRow(event.op, "before", false).into());
+                    }
+                    let forms = event.forms(&config.columns)?;
+                    Cow::Owned(old_key(config, &event, forms.as_deref())?.ok_or_else(|| no_key(config))?)
                 }
             };
             Ok(Verdict { moved_from: None, action: Action::Delete(key) })
@@ -116,22 +119,22 @@ fn upsert<'a, 'e>(
     key: Option<Cow<'a, [u8]>>,
     event: Event<'e>,
     out: &mut Vec<u8>,
-    items: &mut items::Scratch,
+    items: &mut Document,
 ) -> Result<Verdict<'a>, StripError> {
     let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
     let row = CompleteRow::new(&config.columns, after, event.before)?;
-    let op = if event.op == Op::Flat { row.op() } else { event.op };
     let change = Change { config, after, row, forms: event.forms(&config.columns)? };
     let (key, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(key) => (key, None),
         None => {
             let key = change.key()?;
-            (Cow::Owned(key.clone()), old_key(config, event.before)?.filter(|old_key| *old_key != key))
+            let old_key = old_key(config, &event, change.forms.as_deref())?;
+            (Cow::Owned(key.clone()), old_key.filter(|old_key| *old_key != key))
         }
     };
     let is_dropped = change.is_dropped()?;
-    let action = match op {
+    let action = match event.row_op {
         // Under a new key nothing has been written. After a snapshot or an update something may have been: under an
         // earlier status, or an earlier configuration.
         Op::Create if is_dropped => Action::Ignore(IgnoreReason::DroppedAtOnce),
@@ -165,7 +168,8 @@ impl Verdict<'_> {
 
 impl Change<'_> {
     fn key(&self) -> Result<Vec<u8>, StripError> {
-        let key = self.config.key.of_row(&self.config.columns, |column| self.row.get(column).ok().flatten());
+        let value = |column: usize| self.row.get(column).ok().flatten();
+        let key = self.config.key.of_row(&self.config.columns, self.forms.as_deref(), value)?;
         key.ok_or_else(|| no_key(self.config))
     }
 
@@ -182,7 +186,7 @@ impl Change<'_> {
     }
 
     /// Writes the order. A kept column that the row does not have is left out: the table had none when the row changed.
-    fn write(&self, out: &mut Vec<u8>, items: &mut items::Scratch) -> Result<(), StripError> {
+    fn write(&self, out: &mut Vec<u8>, document: &mut Document) -> Result<(), StripError> {
         out.clear();
         out.push(b'{');
         for kept in &self.config.keep {
@@ -195,8 +199,12 @@ impl Change<'_> {
             return Err(StripError::Empty(found(self.after)));
         }
         if let Some(column) = self.config.items {
-            let totals = items::totals(self.row.need(column)?, items)
-                .map_err(|error| StripError::Items(self.config.columns.name(column).to_owned(), error))?;
+            let name = || self.config.columns.name(column).to_owned();
+            let items = self.row.need(column)?;
+            if !items.is_null() {
+                self.form(column).encoding(None).map_err(|why| StripError::DecimalForm(name(), why))?;
+            }
+            let totals = items::totals(items, document).map_err(|error| StripError::Items(name(), error))?;
             extend(out, &[b"\"", ORDER_TOTAL.as_bytes(), b"\":\""]);
             totals.order_total.write(out);
             extend(out, &[b"\",\"", ITEM_COUNT.as_bytes(), b"\":"]);
@@ -252,10 +260,10 @@ fn read_key<'a>(config: &Config, key: &'a [u8], index: &mut Index) -> Result<Opt
 }
 
 /// The key of a row as it was before.
-fn old_key(config: &Config, before: Option<Value<'_>>) -> Result<Option<Vec<u8>>, StripError> {
-    let Some(before) = before.and_then(Value::members) else { return Ok(None) };
+fn old_key(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<Option<Vec<u8>>, StripError> {
+    let Some(before) = event.before.and_then(Value::members) else { return Ok(None) };
     let before = config.columns.pick(before).map_err(EventError::from)?;
-    Ok(config.key.of_row(&config.columns, |column| before.get(column)))
+    Ok(config.key.of_row(&config.columns, forms, |column| before.get(column))?)
 }
 
 fn no_key(config: &Config) -> StripError {

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::items::{self, ItemsError, Line};
 use crate::time;
 use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::{self, Kind, Value};
+use sandbar_debezium::json::{self, Document, Kind, Value};
 use sandbar_debezium::{CompleteRow, Event, EventError, Form, Id, KeyError, Op, RowError};
 use serde_json::value::RawValue;
 
@@ -57,6 +57,8 @@ pub enum SaidError {
     Key(#[from] KeyError),
     #[error("`uncounted_when` cannot look at `{0}`: it is a decimal, which comes encoded")]
     EncodedCondition(String),
+    #[error("column `{0}`: {1}")]
+    DecimalForm(String, &'static str),
     #[error("neither the record's key nor the row has a whole number or a text as `{0}`")]
     NoId(String),
     #[error("column `{0}`: {1}")]
@@ -68,7 +70,7 @@ pub enum SaidError {
 pub struct Scratch {
     event: Index,
     key: Index,
-    items: items::Scratch,
+    items: Document,
 }
 
 /// Reads a record.
@@ -100,8 +102,11 @@ pub fn read(
             let order = match key {
                 Some(order) => order,
                 None => {
-                    let before = event.before.ok_or(EventError::NoRow(event.op, "before", false))?;
-                    row_key(config, before)?.ok_or_else(|| no_id(config))?
+                    if event.before.is_none() {
+                        return Err(EventError::NoRow(event.op, "before", false).into());
+                    }
+                    let forms = event.forms(&config.columns)?;
+                    key_before(config, &event, forms.as_deref())?.ok_or_else(|| no_id(config))?
                 }
             };
             Ok(RecordContent::Gone(order))
@@ -114,22 +119,22 @@ fn is(
     config: &Config,
     key: Option<OrderKey>,
     event: Event<'_>,
-    scratch: &mut items::Scratch,
+    document: &mut Document,
 ) -> Result<RecordContent, SaidError> {
     let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
     let row = CompleteRow::new(&config.columns, after, event.before)?;
+    let forms = event.forms(&config.columns)?;
+    let forms = forms.as_deref();
     let (order, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(order) => (order, None),
         None => {
-            let id = row.get(config.order)?.and_then(Id::read).ok_or_else(|| no_id(config))?;
-            let order = OrderKey::of(config, id);
-            let old = event.before.map(|before| row_key(config, before)).transpose()?.flatten();
-            let moved_from = old.filter(|old| *old != order);
+            let order = row_key(config, row.get(config.order)?, forms)?.ok_or_else(|| no_id(config))?;
+            let moved_from = key_before(config, &event, forms)?.filter(|old| *old != order);
             (order, moved_from)
         }
     };
-    check_condition(config, &event)?;
+    check_condition(config, forms)?;
     let counted = match &config.uncounted_when {
         Some(condition) => !condition.holds(row.need(condition.column)?),
         None => true,
@@ -141,7 +146,11 @@ fn is(
     let lines = match row.need(config.items) {
         Ok(items) => {
             let name = || config.columns.name(config.items).to_owned();
-            Some(items::lines(items, scratch).map_err(|error| SaidError::Items(name(), error))?)
+            if !items.is_null() {
+                let form = form(forms, config.items);
+                form.encoding(None).map_err(|why| SaidError::DecimalForm(name(), why))?;
+            }
+            Some(items::lines(items, document).map_err(|error| SaidError::Items(name(), error))?)
         }
         Err(RowError::Unavailable(_)) => None,
         Err(error) => return Err(error.into()),
@@ -149,11 +158,15 @@ fn is(
     Ok(RecordContent::Is { order, moved_from, known: Known { counted, at_ms, lines } })
 }
 
+fn form(forms: Option<&[Form]>, column: usize) -> Form {
+    forms.map_or(Form::Unknown, |forms| forms[column])
+}
+
 /// A decimal with a schema comes encoded, so that the condition would never hold.
-fn check_condition(config: &Config, event: &Event<'_>) -> Result<(), SaidError> {
+fn check_condition(config: &Config, forms: Option<&[Form]>) -> Result<(), SaidError> {
     let Some(condition) = &config.uncounted_when else { return Ok(()) };
-    match event.forms(&config.columns)?.map(|forms| forms[condition.column]) {
-        Some(Form::Decimal(_) | Form::BadScale) => {
+    match form(forms, condition.column) {
+        Form::Decimal(_) | Form::BadScale => {
             Err(SaidError::EncodedCondition(config.columns.name(condition.column).to_owned()))
         }
         _ => Ok(()),
@@ -174,11 +187,20 @@ fn order_key(config: &Config, key: &[u8], index: &mut Index) -> Result<Option<Or
     Ok(Some(OrderKey { id, text: String::from_utf8_lossy(&key.text).into_owned(), is_wider: true }))
 }
 
-fn row_key(config: &Config, row: Value<'_>) -> Result<Option<OrderKey>, SaidError> {
-    let Some(members) = row.members() else { return Ok(None) };
+/// The order that a row names by the value of its column.
+fn row_key(config: &Config, id: Option<Value<'_>>, forms: Option<&[Form]>) -> Result<Option<OrderKey>, SaidError> {
+    let Some(id) = id.filter(|id| !config.columns.is_unavailable(*id)) else { return Ok(None) };
+    if form(forms, config.order).is_encoded(id) {
+        return Err(KeyError::Encoded(config.columns.name(config.order).to_owned()).into());
+    }
+    Ok(Id::read(id).map(|id| OrderKey::of(config, id)))
+}
+
+/// The order that the row named before the change.
+fn key_before(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<Option<OrderKey>, SaidError> {
+    let Some(members) = event.before.and_then(Value::members) else { return Ok(None) };
     let row = config.columns.pick(members).map_err(EventError::from)?;
-    let id = row.get(config.order).filter(|id| !config.columns.is_unavailable(*id)).and_then(Id::read);
-    Ok(id.map(|id| OrderKey::of(config, id)))
+    row_key(config, row.get(config.order), forms)
 }
 
 fn no_id(config: &Config) -> SaidError {

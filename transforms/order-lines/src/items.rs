@@ -1,9 +1,7 @@
 //! The lines of an order: its items, summed up by product.
 
 use crate::config::PRODUCT_FIELD;
-use sandbar_debezium::json::scan::Index;
-use sandbar_debezium::json::text::unescape;
-use sandbar_debezium::json::{self, JsonError, Kind, Value};
+use sandbar_debezium::json::{Document, JsonError, Value};
 use sandbar_debezium::{Decimal, DecimalError, Id};
 use std::collections::BTreeMap;
 
@@ -35,13 +33,6 @@ pub enum ItemsError {
     TooLarge(usize),
 }
 
-/// Memory that is used again for each record.
-#[derive(Clone, Debug, Default)]
-pub struct Scratch {
-    text: Vec<u8>,
-    index: Index,
-}
-
 /// The members of an item that count.
 #[derive(Default)]
 struct Item<'a> {
@@ -51,22 +42,9 @@ struct Item<'a> {
 }
 
 /// The lines of an items column: an array, a text that holds one (as Debezium writes `jsonb`), or null, which counts as
-/// no items. They come in the order of their products; a sum of zero is no line.
-pub fn lines(items: Value<'_>, scratch: &mut Scratch) -> Result<Vec<Line>, ItemsError> {
-    match items.kind() {
-        // The text is that of a `jsonb` column.
-        Kind::Null | Kind::Text(b"null") => Ok(Vec::new()),
-        Kind::Text(escaped) => {
-            scratch.text.clear();
-            unescape(escaped, &mut scratch.text)?;
-            sum(json::read(&scratch.text, &mut scratch.index)?)
-        }
-        _ => sum(items),
-    }
-}
-
-fn sum(items: Value<'_>) -> Result<Vec<Line>, ItemsError> {
-    let mut items = items.elements().ok_or(ItemsError::NotAnArray)?;
+/// no items. They come in the order of their products. A product whose quantities and amounts sum up to zero is no line.
+pub fn lines(items: Value<'_>, document: &mut Document) -> Result<Vec<Line>, ItemsError> {
+    let mut items = document.elements(items)?.ok_or(ItemsError::NotAnArray)?;
     let mut lines: BTreeMap<Id, Line> = BTreeMap::new();
     let mut number = 0;
     while let Some(item) = items.next()? {
@@ -77,7 +55,7 @@ fn sum(items: Value<'_>) -> Result<Vec<Line>, ItemsError> {
             Some(line) => line.add(&item).ok_or(ItemsError::TooLarge(number))?,
         }
     }
-    Ok(lines.into_values().filter(|line| line.quantity != 0).collect())
+    Ok(lines.into_values().filter(|line| !line.is_nothing()).collect())
 }
 
 fn line(number: usize, item: &Item<'_>) -> Result<Line, ItemsError> {
@@ -92,14 +70,11 @@ fn line(number: usize, item: &Item<'_>) -> Result<Line, ItemsError> {
 
 /// A number of an item, also where it is written as a text; `None` where there is none.
 fn decimal(item: usize, name: &'static str, value: Option<Value<'_>>) -> Result<Option<Decimal>, ItemsError> {
-    match value.map(Value::kind) {
-        None | Some(Kind::Null) => Ok(None),
-        Some(Kind::Number(text) | Kind::Text(text)) => match Decimal::parse(text) {
-            Ok(decimal) => Ok(Some(decimal)),
-            Err(error) => Err(ItemsError::Number(item, name, String::from_utf8_lossy(text).into_owned(), error)),
-        },
-        Some(_) => Err(ItemsError::Missing(item, name)),
-    }
+    let Some(value) = value else { return Ok(None) };
+    Decimal::read(value).map_err(|error| {
+        let text = String::from_utf8_lossy(value.text()).trim_matches('"').to_owned();
+        ItemsError::Number(item, name, text, error)
+    })
 }
 
 // === impl Item ===
@@ -123,6 +98,11 @@ impl<'a> Item<'a> {
 // === impl Line ===
 
 impl Line {
+    /// Returns true if it adds nothing. Pieces that were taken and given back at two prices leave an amount.
+    fn is_nothing(&self) -> bool {
+        self.quantity == 0 && self.amount.is_none_or(Decimal::is_zero)
+    }
+
     fn add(&mut self, other: &Line) -> Option<()> {
         self.quantity = self.quantity.checked_add(other.quantity)?;
         self.amount = match (self.amount, other.amount) {
@@ -136,18 +116,20 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sandbar_debezium::json;
+    use sandbar_debezium::json::scan::Index;
 
     #[test]
     fn items_are_summed_up_by_product_or_refused() {
         #[track_caller]
         fn check(items: &str, expected: Result<&str, &str>) {
             let mut index = Index::default();
-            let mut scratch = Scratch::default();
+            let mut document = Document::default();
             // The items as the column's value, and in a text, as Debezium writes it.
             for text in [format!("[{items}]"), format!("[{}]", serde_json::Value::from(items))] {
                 let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
                 let items = root.elements().expect("an array").next().expect("JSON").expect("one");
-                let lines = lines(items, &mut scratch).map_err(|error| error.to_string()).map(|lines| {
+                let lines = lines(items, &mut document).map_err(|error| error.to_string()).map(|lines| {
                     let line = |line: &Line| {
                         let amount = line.amount.map_or("?".to_owned(), |amount| amount.to_string());
                         format!("{}x{}={amount}", line.quantity, line.product_id)
@@ -170,6 +152,14 @@ mod tests {
         check(r#"[{"qty": "3", "product_id": "SKU \"1\"", "unit_price": null}]"#, Ok("3xSKU \"1\"=?"));
         check(r#"[{"qty": 1, "product_id": 1}, {"qty": -1, "product_id": 1}, {"qty": 0, "product_id": 2}]"#, Ok(""));
         check(r#"[{"qty": -2.0, "product_id": 1, "unit_price": "3.5"}]"#, Ok("-2x1=-7.0"));
+        // MongoDB's Decimal128.
+        check(r#"[{"qty": 2, "product_id": 1, "unit_price": {"scale": 2, "value": "AxY="}}]"#, Ok("2x1=15.80"));
+        check(
+            r#"[{"qty": 2, "product_id": 1, "unit_price": 7.90}, {"qty": -2, "product_id": 1, "unit_price": 6}]"#,
+            Ok("0x1=3.80"),
+        );
+        check(r#"[{"qty": 2, "product_id": 1, "unit_price": 6}, {"qty": -2, "product_id": 1, "unit_price": 6.00}]"#, Ok(""));
+        check("null", Ok(""));
         check(r#"{"qty": 1}"#, Err("not a JSON array"));
         check("[7]", Err("item 1 is not an object"));
         check(r#"[{"qty": 1}]"#, Err("item 1 has no product_id"));

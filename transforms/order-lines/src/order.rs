@@ -69,7 +69,8 @@ impl Order {
             }
         };
         let at_ms = before.map(|before| before.at_ms).or(known.at_ms).unwrap_or(recorded_ms);
-        let paired = known.counted && config.has_pairs && lines.len() <= config.pairs_products_max;
+        let products = lines.iter().filter(|line| line.quantity != 0).count();
+        let paired = known.counted && config.has_pairs && products <= config.pairs_products_max;
         Ok(Order { counted: known.counted, at_ms, paired, lines })
     }
 
@@ -182,6 +183,9 @@ mod tests {
         assert_eq!(change(&priced(2, "0.30"), &priced(2, "0.1")), Some((0, Some("-0.20".to_owned()))));
         assert_eq!(change(&priced(2, "0.30"), &priced(2, "0.3")), None);
         assert_eq!(change(&priced(2, "0.30"), &order(true, &[(1, 1)])), Some((-1, Some("-0.30".to_owned()))));
+        // Pieces that were given back at another price leave an amount.
+        assert_eq!(change(&priced(2, "0.30"), &priced(0, "0.10")), Some((-2, Some("-0.20".to_owned()))));
+        assert_eq!(change(&priced(0, "0.10"), &order(true, &[])), Some((0, Some("-0.10".to_owned()))));
     }
 
     #[test]

@@ -69,12 +69,8 @@ pub fn recommendation_weights(pairs: Record<'_, Json<Pairs>>, config: &Config, o
 /// Looks at some products again, because time has passed.
 fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     let companies = Store::<str, Company>::open("companies")?;
-    let place = Store::<str, String>::open("recheck")?;
-    let next = place.get("next")?;
-    let from = next.as_deref().unwrap_or("");
-    let mut found = companies.scan(from.., config.recheck_products_max + 1)?;
-    let rest = (found.len() > config.recheck_products_max).then(|| found.pop()).flatten();
-    for (name, before) in found {
+    let page = Cursor::<str>::open("recheck")?.next_page(&companies, config.recheck_products_max)?;
+    for (name, before) in page {
         let mut company = before.clone();
         // One bad row must not keep the tick from all that comes after it.
         if let Err(error) = company.categorise(category) {
@@ -83,11 +79,7 @@ fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
         }
         follow(Some(before), company, config, tick.now_ms(), tick.now_ms(), out)?;
     }
-    match rest {
-        Some((name, _)) => place.put("next", &name),
-        None if next.is_some() => place.delete("next"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Forgets old purchases, and sends the change of the recommendation.

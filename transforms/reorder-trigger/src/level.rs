@@ -15,8 +15,8 @@ use sandbar_debezium::Id;
 use sandbar_sdk::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A row of the table of products.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A product, as the table of products says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     /// Pieces in the warehouse before all lines and deliveries.
     pub stock: i64,

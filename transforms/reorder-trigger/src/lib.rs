@@ -46,6 +46,14 @@ struct Key {
     product_id: Id,
 }
 
+/// A row of the table of products. Of one that is gone, `before` may have no more than the primary key.
+#[derive(Deserialize)]
+struct ProductRow {
+    stock: Option<i64>,
+    reorder_threshold: Option<i64>,
+    reorder_quantity: Option<i64>,
+}
+
 /// A level, as it is sent.
 #[derive(Serialize)]
 struct LevelValue<'a> {
@@ -71,17 +79,14 @@ struct ReorderValue<'a> {
 pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Result<()> {
     let at_ms = record.timestamp_ms().unwrap_or(record.now_ms());
     if record.input() == RESTOCKS_INPUT {
-        let Some(change) = record.value else {
-            // The tombstone after a delete does not name the delivery.
-            return Ok(());
-        };
+        let Some(restock) = restocks::read(record.value)? else { return Ok(()) };
         let product_id = product_id(record.key()).map_err(|error| {
             error.context(
                 "restocks must be keyed by product as order-lines keys its lines (message.key.columns of the connector, and \
              key.converter.schemas.enable=false)",
             )
         })?;
-        let Some(quantity) = restocks::count(&product_id.key(PRODUCT_FIELD), change)? else { return Ok(()) };
+        let Some(quantity) = restock.count(&product_id.key(PRODUCT_FIELD))? else { return Ok(()) };
         return update(product_id, at_ms, out, |level| level.restock(quantity));
     }
     let Json(line) = Json::<Line>::from_value(record.value)?;
@@ -91,34 +96,24 @@ pub fn reorder_trigger(record: Record<'_>, _: &Config, out: &mut Output) -> Resu
 /// Looks again at products, because the table of products may say something else by now. So many at a time.
 fn recheck(tick: Tick, config: &Config, out: &mut Output) -> Result<()> {
     let levels = Store::<str, Level>::open("levels")?;
-    let place = Store::<str, String>::open("recheck")?;
-    let next = place.get("next")?;
-    let from = next.as_deref().unwrap_or("");
-    let mut found = levels.scan(from.., config.recheck_products_max.max(1) + 1)?;
-    let rest = (found.len() > config.recheck_products_max.max(1)).then(|| found.pop()).flatten();
-    for (name, level) in found {
+    let page = Cursor::<str>::open("recheck")?.next_page(&levels, config.recheck_products_max)?;
+    for (name, level) in page {
         // One bad row must not keep the tick from all that comes after it.
         if let Err(error) = update(level.product_id, tick.now_ms(), out, |_| Ok(())) {
             log::warn!("{name} is looked at again later: {error}");
         }
     }
-    match rest {
-        Some((name, _)) => place.put("next", &name),
-        None if next.is_some() => place.delete("next"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Changes the stored state of a product, and sends the outputs that follow from it.
 fn update(product_id: Id, at_ms: i64, out: &mut Output<'_>, change: impl FnOnce(&mut Level) -> Result<()>) -> Result<()> {
     let levels = Store::<str, Level>::open("levels")?;
-    let products = Table::<str, Change<Product>>::open("products")?;
     let key = product_id.key(PRODUCT_FIELD);
     let before = levels.get(&key)?;
     let mut level = before.clone().unwrap_or_else(|| Level::new(product_id));
     change(&mut level)?;
-    let product = products.get(&key)?.and_then(|change| change.after);
-    let reorder = level.follow(product.as_ref())?;
+    let reorder = level.follow(product(&key)?.as_ref())?;
     if before.as_ref() == Some(&level) {
         return Ok(());
     }
@@ -135,6 +130,21 @@ fn update(product_id: Id, at_ms: i64, out: &mut Output<'_>, change: impl FnOnce(
         out.send_json(Message::new().to("reorders").key(key.as_str()), &value)?;
     }
     levels.put(&key, &level)
+}
+
+/// The table's row of a product, as it is now.
+fn product(key: &str) -> Result<Option<Product>> {
+    let products = Table::<str, Change<ProductRow>>::open("products")?;
+    let row = products.get(key)?.and_then(|change| change.after);
+    let Some(ProductRow { stock, reorder_threshold, reorder_quantity }) = row else { return Ok(None) };
+    let need = |name: &str, value: Option<i64>| {
+        value.ok_or_else(|| Error::new(format_args!("table \"products\": the row of {key:?} has no {name}")))
+    };
+    Ok(Some(Product {
+        stock: need("stock", stock)?,
+        reorder_threshold: need("reorder_threshold", reorder_threshold)?,
+        reorder_quantity: need("reorder_quantity", reorder_quantity)?,
+    }))
 }
 
 /// The product that a key names. It has to be written as order-lines does: otherwise the same product's records of the

@@ -123,6 +123,20 @@ impl Encoding {
 // === impl Decimal ===
 
 impl Decimal {
+    /// Reads a number of a JSON document, whose form no schema and no configuration says: a number, a text of one, or an
+    /// object of a scale and a value. `None` is null.
+    ///
+    /// # Errors
+    /// Fails if the value is none of these, or has more than 38 digits.
+    pub fn read(value: Value<'_>) -> Result<Option<Self>, DecimalError> {
+        match value.kind() {
+            Kind::Null => Ok(None),
+            Kind::Number(digits) | Kind::Text(digits) => Decimal::parse(digits).map(Some),
+            Kind::Object => Decimal::from_variable_scale(value).map(Some),
+            Kind::Bool(_) | Kind::Array => Err(DecimalError::Syntax),
+        }
+    }
+
     /// A `NUMERIC` without a precision, and Oracle's `NUMBER`: `{"scale":9,"value":"ESIQ9H3pgRU="}`.
     ///
     /// # Errors

@@ -187,6 +187,30 @@ fn decimals_are_texts_and_numbers_to_serde() {
 }
 
 #[test]
+fn a_number_of_a_document_is_a_number_or_says_its_scale() {
+    for (value, expected) in [
+        ("27.80", Ok(Some("27.80"))),
+        (r#""27.80""#, Ok(Some("27.80"))),
+        (r#"{"scale":2,"value":"Ctw="}"#, Ok(Some("27.80"))),
+        ("null", Ok(None)),
+        (r#""Ctw=""#, Err(DecimalError::Syntax)),
+        (r#""NaN""#, Err(DecimalError::NotFinite)),
+        ("1.2.3", Err(DecimalError::Syntax)),
+        ("true", Err(DecimalError::Syntax)),
+        ("[1]", Err(DecimalError::Syntax)),
+        (r#"{"value":"Ctw="}"#, Err(DecimalError::Syntax)),
+        ("1e99", Err(DecimalError::TooLong)),
+    ] {
+        let text = format!("[{value}]");
+        let mut index = crate::json::scan::Index::default();
+        let root = crate::json::read(text.as_bytes(), &mut index).expect("the case is JSON");
+        let value = root.elements().expect("an array").next().expect("JSON").expect("one");
+        let number = Decimal::read(value).map(|number| number.map(|number| number.to_string()));
+        assert_eq!(number, expected.map(|number| number.map(str::to_owned)), "{text}");
+    }
+}
+
+#[test]
 fn the_handling_mode_decides_about_texts() {
     #[track_caller]
     fn check(encoding: Encoding, value: &str, expected: Result<&str, DecimalError>) {

@@ -92,16 +92,21 @@ impl<'a> Parts<'a> {
         let is_object = |part: Option<Value<'_>>| part.is_some_and(|value| value.kind() == Kind::Object);
         let is_text = self.op.is_some_and(|op| matches!(op.kind(), Kind::Text(_)));
         // A flat row has no objects but decimals, maps and points.
+        let has_row = is_object(self.before) || is_object(self.after);
         let is_flattened = self.flat_op.is_some() || self.flat_deleted.is_some();
-        if is_flattened && !is_object(self.before) && !is_object(self.after) {
+        if is_flattened && !has_row {
             return Ok(false);
         }
-        if is_text && (is_object(self.source) || is_object(self.after) || is_object(self.before)) {
+        if is_text && (has_row || is_object(self.source)) {
             return Ok(true);
         }
         let is_whole = self.known_count == self.count;
-        if self.op.is_some() && (is_whole || self.before.is_some() || self.after.is_some()) {
+        if self.op.is_some() && (has_row || is_whole) {
             return Ok(true);
+        }
+        // An audit table may have columns of these names. Taken for an envelope, a row whose `op` is d would be a delete.
+        if self.op.is_some() && (self.before.is_some() || self.after.is_some()) {
+            return Err(EventError::NoSource);
         }
         if let Some(foreign) = self.foreign_event() {
             return Err(EventError::Foreign(foreign));

@@ -74,6 +74,45 @@ fn flat_rows_are_read_where_they_are_certain() {
 }
 
 #[test]
+fn a_row_of_an_audit_table_is_no_envelope() {
+    for row in [
+        r#"{"id":1,"op":"d","before":null,"after":null}"#,
+        r#"{"id":1,"op":"c","before":null,"after":null,"ts_ms":7}"#,
+        r#"{"id":1,"op":"t","after":null}"#,
+        r#"{"id":1,"op":"u","before":"{\"n\":1}","after":"{\"n\":2}"}"#,
+        r#"{"id":1,"op":"d","before":null,"after":null,"source":"web"}"#,
+        r#"{"id":1,"op":null,"before":null,"after":null}"#,
+    ] {
+        auto(row, Err("no envelope for certain. If it is a flat row, set `envelope: flat`"));
+        check(Envelope::Flat, row, Ok(Some((Op::Flat, "-", row))));
+    }
+    // `ExtractNewRecordState` has marked it, or the connector's `source` is there.
+    let row = r#"{"id":1,"op":"d","before":null,"after":null,"__op":"c"}"#;
+    auto(row, Ok(Some((Op::Flat, "-", row))));
+    let event = r#"{"op":"d","before":null,"after":null,"source":{},"region":"eu"}"#;
+    auto(event, Ok(Some((Op::Delete, "-", "-"))));
+    check(Envelope::Debezium, r#"{"id":1,"op":"d","before":null,"after":null}"#, Ok(Some((Op::Delete, "-", "-"))));
+}
+
+#[test]
+fn a_flat_row_has_its_own_op() {
+    for (text, expected) in [
+        (r#"{"after":{"n":1},"op":"c"}"#, (Op::Create, Op::Create)),
+        (r#"{"n":1}"#, (Op::Flat, Op::Update)),
+        (r#"{"n":1,"__op":null}"#, (Op::Flat, Op::Update)),
+        (r#"{"n":1,"__op":"c","__deleted":"false"}"#, (Op::Flat, Op::Create)),
+        (r#"{"n":1,"__op":"r"}"#, (Op::Flat, Op::Read)),
+        (r#"{"n":1,"__op":"u","__deleted":"true"}"#, (Op::Delete, Op::Delete)),
+        (r#"{"n":1,"__op":"t"}"#, (Op::Truncate, Op::Truncate)),
+    ] {
+        let mut index = Index::default();
+        let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
+        let event = Event::read(root).expect(text).expect("it is no tombstone");
+        assert_eq!((event.op, event.row_op), expected, "{text}");
+    }
+}
+
+#[test]
 fn what_is_neither_is_refused_by_its_name() {
     auto(r#"{"before":null,"after":{"n":1}}"#, Err("no `op`, and is no row for certain: it has `before` and `after`"));
     auto(r#"{"before":{"n":1},"after":null,"source":{}}"#, Err("it has `before` and `after`"));

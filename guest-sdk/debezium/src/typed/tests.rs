@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Decimal, Precise};
+use crate::{Decimal, Id, Precise};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -51,6 +51,19 @@ fn rows_are_typed_in_every_shape() {
     check("[1]", Err("the value is not a JSON object"));
     check(r#"{"before":null,"after":{"n":1}}"#, Err("no `op`"));
     check(r#"{"before":null,"after":"{\"n\":1}","op":"c"}"#, Err("ExtractNewDocumentState"));
+}
+
+#[test]
+fn a_tombstone_is_no_event_in_a_wrapper_too() {
+    for tombstone in [None, Some(r#"{"schema":null,"payload":null}"#), Some(r#"{"payload":null,"schema":{}}"#)] {
+        let bytes = tombstone.map(str::as_bytes);
+        let change = Option::<Change<Row>>::from_value(bytes).map_err(|error| error.to_string());
+        assert!(matches!(change, Ok(None)), "{tombstone:?}: {change:?}");
+        assert!(Change::<Row>::from_value(bytes).is_err(), "{tombstone:?}");
+    }
+    let change = Option::<Change<Row>>::from_value(Some(br#"{"n":1}"#)).expect("a row").expect("no tombstone");
+    assert_eq!(change.after, Some(Row { n: 1 }));
+    assert!(Option::<Change<Row>>::from_value(Some(b"{}")).is_err());
 }
 
 const MARK: &str = "\"__debezium_unavailable_value\"";
@@ -254,6 +267,25 @@ fn decimals_of_a_row_are_exact() {
     check_after(&with_schema(&decimal("4"), "\"BD3w\""), precise("27.8000"));
     check_after(&with_schema(r#""type":"string""#, "\"1234\""), precise("1234"));
     check_after::<PreciseMoney>(r#"{"total":"27.80"}"#, Err("is not the base64 of a decimal's bytes"));
+}
+
+#[test]
+fn ids_of_a_row_are_numbers_or_texts() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Keyed {
+        total: Id,
+    }
+    let number = |number: i64| Ok(Keyed { total: Id::Number(number) });
+    check_after(r#"{"total":7}"#, number(7));
+    check_after(r#"{"total":"7"}"#, Ok(Keyed { total: Id::Text("7".to_owned()) }));
+    check_after(r#"{"total":{"scale":0,"value":"Bw=="}}"#, number(7));
+    check_after(&with_schema(&decimal("0"), "\"Bw==\""), number(7));
+    check_after(&with_schema(&decimal("2"), "\"Arw=\""), number(7));
+    let variable = r#""type":"struct","name":"io.debezium.data.VariableScaleDecimal""#;
+    check_after(&with_schema(variable, r#"{"scale":-1,"value":"Bw=="}"#), number(70));
+    check_after::<Keyed>(&with_schema(&decimal("2"), "\"Ctw=\""), Err("27.80, expected a whole number of 64 bits"));
+    check_after::<Keyed>(r#"{"total":1.5}"#, Err("column `total`: invalid type: floating point `1.5`, expected"));
+    check_after::<Keyed>(r#"{"total":18446744073709551615}"#, Err("invalid value: integer `18446744073709551615`"));
 }
 
 /// A type that serde buffers first asks for any value.

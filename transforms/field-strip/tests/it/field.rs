@@ -72,6 +72,7 @@ fn an_envelope_that_lost_a_part_is_no_row() {
         (r#"{"payload":{"before":null,"after":{"status":"new"},"op":"c"}}"#, "`payload`"),
         (r#"{"foo":1,"bar":2}"#, "none of the kept columns, but `foo`, `bar`. Set `allow_empty: true`"),
         (&event("c", "null", r#"{"foo":1}"#), "none of the kept columns, but `foo`"),
+        (r#"{"audit_id":1,"op":"d","before":null,"after":null}"#, "no envelope for certain"),
         (r#"{"ts_ms":1}"#, "a heartbeat"),
         (r#"{"databaseName":"d","ddl":"ALTER","tableChanges":[],"source":{}}"#, "a change of a schema"),
         (r#"{"status":"END","id":"1","event_count":3,"data_collections":[],"ts_ms":1}"#, "the end of a transaction"),
@@ -177,6 +178,25 @@ fn money_is_read_by_the_schema_or_by_the_configuration() {
     check(&precise, KEY, &with_schema(r#"{"type":"boolean","field":"total"}"#, text), Err("says that it is no decimal"));
     let dropping = json!({"keep": ["status"], "items_field": null, "drop_when": {"field": "total", "in": ["0.15"]}});
     check(&dropping, KEY, &with_schema(&decimal("total", "\"2\""), row), Err("`drop_when` cannot look at `total`"));
+    // Nor is it a key, or the price of an item.
+    let foreign = r#"{"customer_id":1}"#;
+    let keyed = json!({"keep": ["status"], "items_field": null, "key_field": "total"});
+    check(&keyed, foreign, &with_schema(&decimal("total", "\"2\""), row), Err("the row has an encoded decimal"));
+    let number = r#"{"status":"new","total":7}"#;
+    check(
+        &keyed,
+        foreign,
+        &with_schema(&decimal("total", "\"0\""), number),
+        Ok(put(r#"{"total":7}"#, r#"{"status":"new"}"#)),
+    );
+    let sold = json!({"keep": ["status"], "items_field": "total"});
+    let item = format!(r#"{{"type":"struct","fields":[{}]}}"#, decimal("unit_price", "\"0\""));
+    let items = format!(r#"{{"type":"array","items":{item},"field":"total"}}"#);
+    let row = r#"{"status":"new","total":[{"qty":1,"unit_price":"1234"}]}"#;
+    check(&sold, KEY, &with_schema(&items, row), Err("column `total`: it has decimals within it"));
+    let none = r#"{"status":"new","total":null}"#;
+    let empty = r#"{"status":"new","order_total":"0","item_count":0}"#;
+    check(&sold, KEY, &with_schema(&items, none), Ok(put(KEY, empty)));
 }
 
 #[test]

@@ -181,6 +181,59 @@ fn flat_rows_and_other_ids_count_alike() {
     assert!(harness.state("orders").contains_key(&br#"{"order_id":"A-1"}"#[..]));
 }
 
+/// Quantities and amounts of the lines of product 7, as they are sent for these items.
+fn amounts(harness: &mut Harness<order_lines::order_lines>, items: &Value) -> Vec<(i64, String)> {
+    let mut order = row(1, "new", &[]);
+    order["items"] = items.clone();
+    let outcome = harness.run([record(1, &envelope("u", &NULL, &order))]);
+    assert_eq!(outcome.failures, []);
+    let lines = outcome.messages.iter().filter(|sent| sent.output == "lines").map(|sent| sent.json());
+    let amount = |line: Value| {
+        assert_eq!(line["product_id"], 7);
+        (line["quantity"].as_i64().expect("a number"), line["amount"].as_str().expect("an amount").to_owned())
+    };
+    lines.map(amount).collect()
+}
+
+#[test]
+fn pieces_that_are_given_back_at_another_price_leave_their_amount() {
+    let mut harness = shipped();
+    let item = |qty: i64, unit_price: &str| json!({"product_id": 7, "qty": qty, "unit_price": unit_price});
+    let line = |quantity: i64, amount: &str| vec![(quantity, amount.to_owned())];
+    assert_eq!(amounts(&mut harness, &json!([item(2, "7.90")])), line(2, "15.80"));
+    assert_eq!(amounts(&mut harness, &json!([item(2, "7.90"), item(-2, "6.00")])), line(-2, "-12.00"));
+    assert_eq!(amounts(&mut harness, &json!([item(2, "7.90"), item(-2, "6.00")])), []);
+    // In both events nothing is sold any more, but the first has earned 3.80.
+    assert_eq!(amounts(&mut harness, &json!([item(2, "6.00"), item(-2, "6.00")])), line(0, "-3.80"));
+    assert_eq!(amounts(&mut harness, &json!([item(1, "5.00"), item(-1, "1.00")])), line(0, "4.00"));
+    let outcome = harness.run([tombstone(1)]);
+    assert_eq!(outcome.messages[0].json()["amount"], "-4.00");
+    assert!(harness.state("orders").is_empty());
+}
+
+#[test]
+fn encoded_decimals_are_neither_ids_nor_prices() {
+    let mut harness = shipped();
+    let name = "org.apache.kafka.connect.data.Decimal";
+    let decimal = |field: &str| json!({"type": "bytes", "name": name, "parameters": {"scale": "0"}, "field": field});
+    let with_column = |column: &Value, order: &Value| {
+        let schema = json!({"fields": [{"field": "after", "fields": [column]}]});
+        Input::json(&json!({"schema": schema, "payload": envelope("c", &NULL, order)}))
+    };
+    let mut order = row(1, "new", &[(7, 2)]);
+    order["order_id"] = json!("Bw==");
+    let failed = short(&harness.run([with_column(&decimal("order_id"), &order)])).expect_err("no record's key says it");
+    assert!(failed.contains("the row has an encoded decimal"), "{failed}");
+    let mut order = row(1, "new", &[]);
+    order["items"] = json!([{"product_id": 7, "qty": 1, "unit_price": "1234"}]);
+    let item = json!({"type": "struct", "fields": [decimal("unit_price")]});
+    let items = json!({"type": "array", "items": item, "field": "items"});
+    let failed = short(&harness.run([with_column(&items, &order)])).expect_err("base64");
+    assert!(failed.contains("column `items`: it has decimals within it"), "{failed}");
+    order["items"] = NULL;
+    check(&mut harness, with_column(&items, &order), "");
+}
+
 #[test]
 fn what_is_no_order_leads_to_nothing_or_fails_alone() {
     let mut harness = shipped();
@@ -201,6 +254,8 @@ fn what_is_no_order_leads_to_nothing_or_fails_alone() {
     fails(&mut harness, record(1, &json!({"before": NULL, "after": row(1, "new", &[(7, 1)])})), "no `op`");
     fails(&mut harness, record(1, &json!({"before": NULL, "after": "{}", "op": "c"})), "`after` is a JSON text");
     fails(&mut harness, record(1, &json!({"ts_ms": 1})), "a heartbeat");
+    let audited = json!({"audit_id": 1, "op": "d", "before": NULL, "after": NULL});
+    fails(&mut harness, record(1, &audited), "no envelope for certain");
     assert!(harness.state("orders").is_empty());
 }
 
