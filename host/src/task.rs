@@ -208,6 +208,12 @@ impl Task {
         self.offsets.revision() > self.revision.settings.revision
     }
 
+    /// Returns true if a newer revision may have committed here: that is known, or the offset has metadata that this host
+    /// does not understand.
+    pub fn may_be_of_newer(&self) -> bool {
+        self.is_outrun() || self.unreadable.is_some()
+    }
+
     /// Returns true if the task waits for its state, or for a revision.
     pub fn waits_for_others(&self) -> bool {
         self.waits.is_for_state() || self.is_outrun()

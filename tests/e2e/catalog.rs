@@ -119,7 +119,10 @@ fn writers_through_hosts_that_die() {
     let writing = AtomicUsize::new(WRITERS);
     let faults = AtomicUsize::new(0);
     let ends: Vec<(String, End)> = std::thread::scope(|scope| {
-        let (apis, spec, writing, faults) = (&apis, &spec, &writing, &faults);
+        let apis = &apis;
+        let spec = &spec;
+        let writing = &writing;
+        let faults = &faults;
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 scope.spawn(move || {

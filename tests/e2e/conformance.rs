@@ -12,7 +12,7 @@ use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::codes::Code;
 use sandbar::model::spec::{Delivery, Start};
 use sandbar::ports::{
-    CommitOffset, Groups, Log, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
+    CommitOffset, Groups, Log, LogRecord, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
 };
 use sandbar_harness::{KafkaCluster, topics, wait};
 
@@ -24,6 +24,22 @@ fn log() -> KafkaLog {
 #[test]
 fn kafka_conforms() {
     checks::run(Arc::new(log()), "conformance");
+}
+
+/// Of a member of the group `name`, which reads the topic `name.in` and writes to `name.out`.
+fn options(name: &str, id: &str) -> SessionOptions {
+    let topic = |suffix: &str| format!("{name}.{suffix}").parse().expect("valid");
+    SessionOptions {
+        group: name.to_owned(),
+        transactional_id: format!("{name}.{id}"),
+        inputs: vec![topic("in")],
+        outputs: vec![topic("out")],
+        delivery: Delivery::ExactlyOnce,
+        transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
+        start: Start::Earliest,
+        begun: BTreeMap::new(),
+        co_partitioned: false,
+    }
 }
 
 /// One poll; a change is carried out.
@@ -46,21 +62,7 @@ fn a_transaction_does_not_outlive_its_generation() {
     let log = log();
     let name = "generations";
     topics::create(kafka, &["generations.in", "generations.out"], 2);
-    let topic = |name: &str| name.parse().expect("valid");
-    let open = |id: &str| {
-        let options = SessionOptions {
-            group: name.to_owned(),
-            transactional_id: format!("{name}.{id}"),
-            inputs: vec![topic("generations.in")],
-            outputs: vec![topic("generations.out")],
-            delivery: Delivery::ExactlyOnce,
-            transaction_timeout: sandbar::model::transaction_time::TIMEOUT_MIN,
-            start: Start::Earliest,
-            begun: BTreeMap::new(),
-            co_partitioned: false,
-        };
-        log.open(&options).expect("it opens")
-    };
+    let open = |id: &str| log.open(&options(name, id)).expect("it opens");
     let offset =
         CommitOffset { partition: TopicPartition { input: 0, partition: 0 }, next_offset: 0, metadata: String::new() };
     let begin = |session: &mut dyn Session| {
@@ -68,7 +70,7 @@ fn a_transaction_does_not_outlive_its_generation() {
         let record = ProducerRecord { topic: 0, partition: None, key: None, value: Some(b"1"), headers: &[], timestamp: -1 };
         session.send(&record).expect("it is taken");
     };
-    let begun = log.start_offsets(&topic("generations.in"), &Start::Earliest).expect("there");
+    let begun = log.start_offsets(&"generations.in".parse().expect("valid"), &Start::Earliest).expect("there");
     log.commit_for_group(name, &begun).expect("nobody is a member");
     let mut first = open("first");
     wait::until("the first member owns both partitions", wait::PATIENCE, || match turn(&mut *first) {
@@ -95,4 +97,50 @@ fn a_transaction_does_not_outlive_its_generation() {
     first.abort().expect("it ends");
     let out = topics::read_committed(kafka, "generations.out");
     assert_eq!(out.len(), 1, "of the first transaction, and nothing of the second");
+}
+
+/// librdkafka counts an error of a partition as a record: after one its position there is one too far. Where retention has
+/// removed exactly that far, such a position would hide the loss of the record.
+#[test]
+fn a_session_that_is_out_of_range_tells_no_position() {
+    const READ: i64 = 3;
+    let kafka = KafkaCluster::shared();
+    let log = log();
+    let name = "out-of-range";
+    let input = "out-of-range.in".parse().expect("valid");
+    topics::create(kafka, &["out-of-range.in", "out-of-range.out"], 2);
+    let write = || {
+        let record = LogRecord { offset: 0, timestamp: 1, key: None, value: Some(b"1".to_vec()), headers: Vec::new() };
+        log.append(&input, Some(0), vec![record; READ as usize]).expect("appended");
+    };
+    write();
+    let begun = log.start_offsets(&input, &Start::Earliest).expect("there");
+    log.commit_for_group(name, &begun).expect("nobody is a member");
+    let mut session = log.open(&options(name, "reader")).expect("it opens");
+    let partition = TopicPartition { input: 0, partition: 0 };
+    let position = |session: &dyn Session| {
+        session.consumed_ends().iter().find(|(read, _)| *read == partition).map(|(_, position)| *position)
+    };
+    wait::until("all is read", wait::PATIENCE, || {
+        turn(&mut *session);
+        match position(&*session) {
+            Some(READ) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    session.pause(partition).expect("it pauses");
+    write();
+    topics::delete_records(kafka, "out-of-range.in", 0, READ + 1);
+    session.resume(partition).expect("it goes on");
+    // The error comes in between, and then is the first of a batch.
+    std::thread::sleep(Duration::from_secs(2));
+    wait::until("it is out of range", wait::PATIENCE, || {
+        turn(&mut *session);
+        session.interrupted().map(drop).ok_or_else(|| "nothing is told".to_owned())
+    });
+    for _ in 0..10 {
+        turn(&mut *session);
+        let told = position(&*session);
+        assert!(told.is_none_or(|told| told == READ), "{told:?}");
+    }
 }

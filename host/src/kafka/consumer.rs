@@ -194,7 +194,8 @@ impl Consumer {
             },
             QueueMessage::End { .. } => {}
         });
-        if taken == 0 {
+        // After an error of a partition librdkafka's position in it is one too far: it counts the error as a record.
+        if taken == 0 && self.interrupted.is_none() {
             self.note_positions()?;
         }
         match failed {
@@ -248,7 +249,8 @@ impl Consumer {
     }
 
     pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {
-        if partitions.is_empty() {
+        // A session that is interrupted is about to end, and would read on from positions that may be one too far.
+        if partitions.is_empty() || self.interrupted.is_some() {
             return Ok(());
         }
         self.paused.retain(|paused| !partitions.contains(paused));

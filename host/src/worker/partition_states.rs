@@ -151,12 +151,12 @@ impl PartitionStates {
     }
 
     /// Deletes expired entries in the open transaction, as far as the budget goes. The partitions have their turns. Those in
-    /// `outrun` are left as they are: a newer revision has committed them, and an entry may be alive to it.
-    pub fn sweep(&mut self, now: Timestamp, outrun: &BTreeSet<i32>) -> Result<(), LocalError> {
+    /// `spared` are left as they are: another revision may have committed them, and an entry may be alive to it.
+    pub fn sweep(&mut self, now: Timestamp, spared: &BTreeSet<i32>) -> Result<(), LocalError> {
         let began = Instant::now();
         let is_over = || began.elapsed() >= SWEEP_TIME_MAX;
         let mut budget = SweepBudget { entries: SWEEP_ENTRIES_MAX, bytes: SWEEP_BYTES_MAX, is_over: &is_over };
-        let mut partitions: Vec<i32> = self.slots.keys().copied().filter(|it| !outrun.contains(it)).collect();
+        let mut partitions: Vec<i32> = self.slots.keys().copied().filter(|it| !spared.contains(it)).collect();
         let first = partitions.partition_point(|&partition| partition < self.sweep_from);
         partitions.rotate_left(first);
         for partition in partitions {

@@ -7,6 +7,7 @@ mod refused;
 mod rests;
 mod stalled;
 mod stops;
+mod sweeps;
 mod too_large;
 mod traces;
 mod waits;

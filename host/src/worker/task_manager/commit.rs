@@ -98,11 +98,10 @@ impl TaskManager {
         }
         let observer = self.revision().observer.clone();
         let timer = observer.metrics.commit_time.start_timer();
-        let outrun = self.tasks.values().filter(|task| task.is_outrun()).map(|task| task.id().partition).collect();
-        self.states.sweep(now.wall, &outrun).map_err(|fault| {
-            let message = format!("the local state failed: {fault}");
-            SessionError::Withheld { code: Code::StateUnavailable, message }
-        })?;
+        // A deletion that a topic refuses must not be taken for the change of the one record that is tried alone.
+        if self.portion.is_whole() {
+            self.sweep(now)?;
+        }
         self.states.check_growth().map_err(withheld)?;
         let first_changelog = self.revision().settings.changelogs.start;
         self.states.send(&mut *self.session, first_changelog)?;
@@ -139,6 +138,15 @@ impl TaskManager {
         Ok(())
     }
 
+    /// Deletes expired entries of the partitions whose state is up to this revision.
+    fn sweep(&mut self, now: Now) -> Result<(), SessionError> {
+        let spared = self.tasks.values().filter(|task| task.may_be_of_newer()).map(|task| task.id().partition).collect();
+        self.states.sweep(now.wall, &spared).map_err(|fault| {
+            let message = format!("the local state failed: {fault}");
+            SessionError::Withheld { code: Code::StateUnavailable, message }
+        })
+    }
+
     // === Control records ===
 
     /// Commits the positions of passed control records, in a transaction that has nothing else.
@@ -166,7 +174,12 @@ impl TaskManager {
                 tracing::debug!(transform = %self.revision().settings.id, reason, "passed positions were not committed");
                 self.session.abort().map_err(as_restart)
             }
-            Err(error) => Err(error),
+            Err(error @ (SessionError::Withheld { .. } | SessionError::Rejected(_))) => {
+                // It is not this worker's own transaction, which is what a roll-back aborts.
+                self.session.abort().map_err(as_restart)?;
+                Err(error)
+            }
+            Err(error @ (SessionError::Restart(_) | SessionError::Ended { .. })) => Err(error),
         }
     }
 

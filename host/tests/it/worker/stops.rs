@@ -21,13 +21,18 @@ use tokio::sync::watch;
 use super::bench::{GROUP, PATIENCE, runnable, topic};
 use super::fake::{Guests, opened};
 
-struct Running {
-    commands: Commands,
-    status: watch::Receiver<WorkerStatus>,
-    thread: JoinHandle<()>,
+pub struct Running {
+    pub commands: Commands,
+    pub status: watch::Receiver<WorkerStatus>,
+    pub thread: JoinHandle<()>,
 }
 
-fn start(log: Arc<dyn Log>, fields: &Value, changelogs: Vec<TopicName>, stores: Option<Arc<dyn StateOpener>>) -> Running {
+pub fn start(
+    log: Arc<dyn Log>,
+    fields: &Value,
+    changelogs: Vec<TopicName>,
+    stores: Option<Arc<dyn StateOpener>>,
+) -> Running {
     let (commands, commands_in) = inbox::channel();
     let (published, status) = watch::channel(WorkerStatus::default());
     let (current, options) =
@@ -48,7 +53,7 @@ fn start(log: Arc<dyn Log>, fields: &Value, changelogs: Vec<TopicName>, stores: 
 }
 
 #[track_caller]
-fn wait_until(done: impl Fn() -> bool) {
+pub fn wait_until(done: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "it takes too long");
