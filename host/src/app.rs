@@ -226,7 +226,7 @@ impl Start {
         let team_metrics = metrics.teams.clone();
         let publisher = TeamPublisher::new(teams.clone(), topics.catalog.clone(), observers.clone(), team_metrics.clone());
         publisher.start(config.teams.clone(), config.stores.hot_bytes_max, &shutdown);
-        let tables = Tables::new(log.clone(), config.table_bytes_max, metrics.clone()).stale_after(config.table_stale_after);
+        let tables = Tables::new(log.clone(), config.tables, metrics.clone()).stale_after(config.table_stale_after);
         let stores = Stores::new(log.clone(), &config.data_dir.join("state"), config.stores, &metrics);
         tokio::spawn(stores.clone().keep_up_for_ever(metrics.clone(), shutdown.clone()));
         let weights = {

@@ -4,6 +4,7 @@
 //! constants of their components.
 
 pub mod exposure;
+mod file;
 mod flags;
 mod machine;
 mod oidc;
@@ -12,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use flags::{Auth, Flags, KafkaFlags, line_of};
+pub use file::line_of;
+pub use flags::{Auth, Flags, KafkaFlags};
 pub use machine::{group_limit, memory_bytes};
 
 use self::exposure::InsecureFlags;
@@ -29,7 +31,7 @@ use crate::otlp::{self, OtlpOptions};
 use crate::positions;
 use crate::secrets::SecretOptions;
 use crate::stores::StoreLimits;
-use crate::stores::tables;
+use crate::stores::tables::{self, TableLimits};
 use crate::teams::{TeamLimits, TeamsOptions};
 use crate::telemetry::logging::LogOptions;
 use crate::telemetry::rate::{Rate, TEAM_LOG_RATE};
@@ -47,8 +49,7 @@ pub struct Config {
     pub api: ApiLimits,
     pub modules: ModuleOptions,
     pub stores: StoreLimits,
-    /// Most memory of one table, in bytes.
-    pub table_bytes_max: usize,
+    pub tables: TableLimits,
     /// Time without its topic's newest records after which a table is stale.
     pub table_stale_after: Duration,
     /// Time that an unused module stays in the log.
@@ -124,7 +125,7 @@ impl Flags {
             api: flags.api(),
             modules: flags.modules(transform_log.team_rate),
             stores: flags.stores(),
-            table_bytes_max: flags.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
+            tables: flags.tables(),
             table_stale_after: duration(flags.table_stale_after, tables::STALE_AFTER),
             module_retention: duration(flags.module_retention, catalog::MODULE_RETENTION),
             host_retention: duration(flags.host_retention, cluster::HOST_RETENTION),
@@ -251,6 +252,15 @@ impl Flags {
             disk_free_bytes_min: bytes(self.state_disk_free_min, default.disk_free_bytes_min),
             restores_max: self.state_restores_max.map_or(default.restores_max, std::num::NonZero::get),
             cleanup_delay: duration(self.state_cleanup_delay, default.cleanup_delay),
+        }
+    }
+
+    fn tables(&self) -> TableLimits {
+        let host = self.table_memory_max.unwrap_or(Bytes(machine::memory_bytes() / 4)).as_usize();
+        TableLimits {
+            table: self.table_bytes_max.map_or(tables::BYTES_MAX, Bytes::as_usize),
+            team: self.table_memory_per_team_max.map_or(host / 2, Bytes::as_usize),
+            host,
         }
     }
 

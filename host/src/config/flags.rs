@@ -1,14 +1,14 @@
-//! The flags of `serve` and `dev`, their environment variables, and the file with the same keys.
+//! The flags of `serve` and `dev`, with their environment variables. Their names are the keys of the file as well.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use clap::Arg;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
 use serde::Deserialize;
 
-use crate::model::by_name::ByName;
 use crate::model::names::ClusterName;
 use crate::model::units::{Bytes, Span};
 use crate::telemetry::logging::LogFormat;
@@ -18,9 +18,21 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// Leaves an empty path out.
-fn given(path: Option<PathBuf>) -> Option<PathBuf> {
-    path.filter(|path| !path.as_os_str().is_empty())
+/// The shape of a switch. It is a trait because clap's derive completes an option by methods of [`Arg`] alone.
+trait SwitchArg {
+    fn switch(self) -> Self;
+}
+
+impl SwitchArg for Arg {
+    /// `--flag` turns it on, and `--flag=false` turns it off where the file has it on.
+    fn switch(self) -> Self {
+        self.value_name("true|false")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(FalseyValueParser::new())
+            .hide_possible_values(true)
+    }
 }
 
 /// The callers that a host answers.
@@ -62,44 +74,17 @@ pub struct Flags {
     pub tls_client_ca: Option<PathBuf>,
 
     /// Refuse clients without a certificate of --tls-client-ca [default: off]
-    #[arg(
-        long,
-        env = "SANDBAR_TLS_CLIENT_REQUIRED",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = FalseyValueParser::new(),
-        hide_possible_values = true
-    )]
+    #[arg(long, env = "SANDBAR_TLS_CLIENT_REQUIRED", switch())]
     pub tls_client_required: Option<bool>,
 
     /// Listen beyond loopback without TLS: everybody on the way can read and change what is sent. For a host behind a proxy
     /// that nobody can pass by [default: off]
-    #[arg(
-        long,
-        env = "SANDBAR_INSECURE_NO_TLS",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = FalseyValueParser::new(),
-        hide_possible_values = true
-    )]
+    #[arg(long, env = "SANDBAR_INSECURE_NO_TLS", switch())]
     pub insecure_no_tls: Option<bool>,
 
     /// Listen beyond loopback without sign-in: everybody who reaches the port owns the cluster. For a host behind a proxy
     /// with a login that nobody can pass by [default: off]
-    #[arg(
-        long,
-        env = "SANDBAR_INSECURE_NO_AUTH",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = FalseyValueParser::new(),
-        hide_possible_values = true
-    )]
+    #[arg(long, env = "SANDBAR_INSECURE_NO_AUTH", switch())]
     pub insecure_no_auth: Option<bool>,
 
     /// A server to which clients may be sent on for answers of another host, beside the hosts of --advertise and
@@ -350,6 +335,16 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_TABLE_BYTES_MAX", value_name = "SIZE")]
     pub table_bytes_max: Option<Bytes>,
 
+    /// Most memory of all tables of this host; a table that is read again has it twice for that time [default: a quarter of
+    /// the memory of the machine or container]
+    #[arg(long, env = "SANDBAR_TABLE_MEMORY_MAX", value_name = "SIZE")]
+    pub table_memory_max: Option<Bytes>,
+
+    /// Most memory of the tables that the transforms of one team were the first to use [default: half of
+    /// --table-memory-max]
+    #[arg(long, env = "SANDBAR_TABLE_MEMORY_PER_TEAM_MAX", value_name = "SIZE")]
+    pub table_memory_per_team_max: Option<Bytes>,
+
     /// Time without its topic's newest records after which a table is stale: transforms that use it are degraded then, and
     /// go on with its old content [default: 1min]
     #[arg(long, env = "SANDBAR_TABLE_STALE_AFTER", value_name = "DURATION")]
@@ -435,16 +430,7 @@ pub struct KafkaFlags {
     pub kafka_teams_dir: Option<PathBuf>,
 
     /// Teams without a file in --kafka-teams-dir do not connect, instead of with the host's credentials [default: off]
-    #[arg(
-        long,
-        env = "SANDBAR_KAFKA_TEAMS_REQUIRED",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = FalseyValueParser::new(),
-        hide_possible_values = true
-    )]
+    #[arg(long, env = "SANDBAR_KAFKA_TEAMS_REQUIRED", switch())]
     pub kafka_teams_required: Option<bool>,
 
     /// Time of silence after which a host's workers lose their partitions to others. It is from 1 s to 45 s, and brokers
@@ -457,171 +443,9 @@ pub struct KafkaFlags {
     pub kafka_properties: BTreeMap<String, String>,
 }
 
-/// Keys of [`KafkaFlags`] in the file.
-const KAFKA_KEYS: [&str; 7] =
-    ["brokers", "cluster", "kafka-config", "kafka-properties", "kafka-teams-dir", "kafka-teams-required", "session-timeout"];
-/// Session timeouts in seconds. A worker polls at least every 60 s, and librdkafka wants the session timeout below that.
-const SESSION_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=45;
-
-/// The file: both groups of options at its top level.
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(flatten)]
-    keys: toml::Table,
-}
-
-impl Flags {
-    /// Completes the flags from the file.
-    pub(super) fn with_file(self, kafka: Option<&mut KafkaFlags>) -> Result<Self, String> {
-        let (file, file_kafka) = match given(self.config.clone()) {
-            Some(path) => read_file(&path)?,
-            None => Default::default(),
-        };
-        if let Some(kafka) = kafka {
-            kafka.merge(file_kafka)?;
-        }
-        Ok(self.or(file))
-    }
-
-    fn or(self, file: Self) -> Self {
-        Self {
-            config: given(self.config),
-            allowed_hosts: if self.allowed_hosts.is_empty() { file.allowed_hosts } else { self.allowed_hosts },
-            listen: self.listen.or(file.listen),
-            tls_cert: given(self.tls_cert).or(given(file.tls_cert)),
-            tls_key: given(self.tls_key).or(given(file.tls_key)),
-            tls_client_ca: given(self.tls_client_ca).or(given(file.tls_client_ca)),
-            tls_client_required: self.tls_client_required.or(file.tls_client_required),
-            insecure_no_tls: self.insecure_no_tls.or(file.insecure_no_tls),
-            insecure_no_auth: self.insecure_no_auth.or(file.insecure_no_auth),
-            allowed_redirects: if self.allowed_redirects.is_empty() {
-                file.allowed_redirects
-            } else {
-                self.allowed_redirects
-            },
-            advertise: self.advertise.or(file.advertise),
-            connections_max: self.connections_max.or(file.connections_max),
-            connections_per_address_max: self.connections_per_address_max.or(file.connections_per_address_max),
-            streams_per_connection_max: self.streams_per_connection_max.or(file.streams_per_connection_max),
-            upload_bytes_in_flight_max: self.upload_bytes_in_flight_max.or(file.upload_bytes_in_flight_max),
-            answer_bytes_in_flight_max: self.answer_bytes_in_flight_max.or(file.answer_bytes_in_flight_max),
-            auth: self.auth.or(file.auth),
-            admin_token_file: given(self.admin_token_file).or(given(file.admin_token_file)),
-            client_roles: given(self.client_roles).or(given(file.client_roles)),
-            requests_per_principal_max: self.requests_per_principal_max.or(file.requests_per_principal_max),
-            tokens_per_team_max: self.tokens_per_team_max.or(file.tokens_per_team_max),
-            audit_retention: self.audit_retention.or(file.audit_retention),
-            oidc_issuer: self.oidc_issuer.or(file.oidc_issuer),
-            oidc_audience: self.oidc_audience.or(file.oidc_audience),
-            oidc_roles: given(self.oidc_roles).or(given(file.oidc_roles)),
-            oidc_algorithms: if self.oidc_algorithms.is_empty() { file.oidc_algorithms } else { self.oidc_algorithms },
-            oidc_groups_claim: self.oidc_groups_claim.or(file.oidc_groups_claim),
-            oidc_name_claim: self.oidc_name_claim.or(file.oidc_name_claim),
-            oidc_ca: given(self.oidc_ca).or(given(file.oidc_ca)),
-            oidc_client_id: self.oidc_client_id.or(file.oidc_client_id),
-            oidc_scopes: self.oidc_scopes.or(file.oidc_scopes),
-            oidc_resource: self.oidc_resource.or(file.oidc_resource),
-            oidc_clock_skew: self.oidc_clock_skew.or(file.oidc_clock_skew),
-            oidc_token_lifetime_max: self.oidc_token_lifetime_max.or(file.oidc_token_lifetime_max),
-            oidc_refresh_interval: self.oidc_refresh_interval.or(file.oidc_refresh_interval),
-            oidc_refetch_interval: self.oidc_refetch_interval.or(file.oidc_refetch_interval),
-            oidc_keys_age_max: self.oidc_keys_age_max.or(file.oidc_keys_age_max),
-            data_dir: given(self.data_dir).or(given(file.data_dir)),
-            host: self.host.or(file.host),
-            log: self.log.or(file.log),
-            log_format: self.log_format.or(file.log_format),
-            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
-            otlp_ca: given(self.otlp_ca).or(given(file.otlp_ca)),
-            otlp_queue_max: self.otlp_queue_max.or(file.otlp_queue_max),
-            module_bytes_max: self.module_bytes_max.or(file.module_bytes_max),
-            compile_time_max: self.compile_time_max.or(file.compile_time_max),
-            compile_memory_max: self.compile_memory_max.or(file.compile_memory_max),
-            compilers_max: self.compilers_max.or(file.compilers_max),
-            compiled_module_max: self.compiled_module_max.or(file.compiled_module_max),
-            compiled_cache_max: self.compiled_cache_max.or(file.compiled_cache_max),
-            guest_memory_max: self.guest_memory_max.or(file.guest_memory_max),
-            guest_calls_max: self.guest_calls_max.or(file.guest_calls_max),
-            guest_address_space_max: self.guest_address_space_max.or(file.guest_address_space_max),
-            state_cache_max: self.state_cache_max.or(file.state_cache_max),
-            state_hot_max: self.state_hot_max.or(file.state_hot_max),
-            state_hot_total_max: self.state_hot_total_max.or(file.state_hot_total_max),
-            state_buffers_max: self.state_buffers_max.or(file.state_buffers_max),
-            state_memory_max: self.state_memory_max.or(file.state_memory_max),
-            state_disk_per_team_max: self.state_disk_per_team_max.or(file.state_disk_per_team_max),
-            state_disk_free_min: self.state_disk_free_min.or(file.state_disk_free_min),
-            state_restores_max: self.state_restores_max.or(file.state_restores_max),
-            state_cleanup_delay: self.state_cleanup_delay.or(file.state_cleanup_delay),
-            table_bytes_max: self.table_bytes_max.or(file.table_bytes_max),
-            table_stale_after: self.table_stale_after.or(file.table_stale_after),
-            module_retention: self.module_retention.or(file.module_retention),
-            host_retention: self.host_retention.or(file.host_retention),
-            group_keep_alive_interval: self.group_keep_alive_interval.or(file.group_keep_alive_interval),
-            logs_retention: self.logs_retention.or(file.logs_retention),
-            team_log_lines_max: self.team_log_lines_max.or(file.team_log_lines_max),
-            team_log_bytes_max: self.team_log_bytes_max.or(file.team_log_bytes_max),
-            journal_max: self.journal_max.or(file.journal_max),
-            teams: given(self.teams).or(given(file.teams)),
-            secrets_dir: given(self.secrets_dir).or(given(file.secrets_dir)),
-            secret_bytes_max: self.secret_bytes_max.or(file.secret_bytes_max),
-        }
-    }
-}
-
 impl fmt::Debug for KafkaFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { brokers, cluster, .. } = self;
         f.debug_struct("KafkaFlags").field("brokers", brokers).field("cluster", cluster).finish_non_exhaustive()
     }
-}
-
-impl KafkaFlags {
-    fn merge(&mut self, file: KafkaFlags) -> Result<(), String> {
-        self.brokers = self.brokers.take().or(file.brokers);
-        self.cluster = self.cluster.take().or(file.cluster);
-        self.kafka_config = given(self.kafka_config.take()).or(given(file.kafka_config));
-        self.kafka_teams_dir = given(self.kafka_teams_dir.take()).or(given(file.kafka_teams_dir));
-        self.kafka_teams_required = self.kafka_teams_required.or(file.kafka_teams_required);
-        if self.kafka_teams_required == Some(true) && self.kafka_teams_dir.is_none() {
-            return Err("--kafka-teams-required needs --kafka-teams-dir".into());
-        }
-        self.session_timeout = self.session_timeout.or(file.session_timeout);
-        if self.session_timeout.is_some_and(|span| !SESSION_TIMEOUT_S.contains(&span.0.as_secs())) {
-            return Err("--session-timeout must be from 1s to 45s".into());
-        }
-        self.kafka_properties = file.kafka_properties;
-        for property in self.kafka_property.iter().filter(|property| !property.trim().is_empty()) {
-            // The value may be a secret: it is not repeated in the message.
-            let (name, value) = property.split_once('=').ok_or("--kafka-property must be NAME=VALUE")?;
-            self.kafka_properties.insert(name.trim().to_owned(), value.trim().to_owned());
-        }
-        Ok(())
-    }
-}
-
-fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
-    let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
-    // The message of a TOML error quotes the line, which may be a secret: only its place is told.
-    let parsed = toml::from_str::<ByName<File>>(&text).map(|ByName(file)| file);
-    let place = |error: toml::de::Error| format!("line {}: {}", line_of(&error, &text), error.message());
-    let file = parsed.map_err(|error| here(&place(error)))?;
-    let (kafka, own): (toml::Table, toml::Table) =
-        file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
-    let ByName(own) = ByName::<Flags>::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
-    check_properties(&kafka).map_err(|error| here(&error))?;
-    let ByName(kafka) =
-        ByName::<KafkaFlags>::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
-    Ok((own, kafka))
-}
-
-/// Refuses properties of another shape, whose values the reader of TOML would quote.
-fn check_properties(keys: &toml::Table) -> Result<(), String> {
-    let Some(properties) = keys.get("kafka-properties") else { return Ok(()) };
-    let are_texts = properties.as_table().is_some_and(|properties| properties.values().all(toml::Value::is_str));
-    if are_texts { Ok(()) } else { Err("kafka-properties is no table of lines such as name = \"value\"".to_owned()) }
-}
-
-/// The line of an error of TOML.
-pub fn line_of(error: &toml::de::Error, text: &str) -> usize {
-    error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1)
 }

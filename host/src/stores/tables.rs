@@ -4,6 +4,7 @@
 //! time of one copy: the one lock on the data path, held for writing only while a new record is put in. Keys are compared
 //! by what they say, of records and of look-ups alike: see [`sandbar_table::canonical`].
 
+mod budget;
 mod counted;
 
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use sandbar_table::Rows;
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TopicName};
@@ -21,6 +24,9 @@ use crate::model::units::{Backoff, Timestamp};
 use crate::ports::{Log, LogError, Table};
 use crate::telemetry::metrics::{Metrics, TableMeter};
 
+use self::budget::{TableBudget, TableShare};
+
+pub use self::budget::TableLimits;
 pub use self::counted::counted;
 
 /// The time for which one poll waits for records; a table ends that long after its last user, at most.
@@ -42,8 +48,7 @@ pub const BYTES_MAX: usize = 256 << 20;
 #[derive(Clone)]
 pub struct Tables {
     log: Arc<dyn Log>,
-    /// Most memory of one table, in bytes.
-    bytes_max: usize,
+    budget: Arc<TableBudget>,
     catch_up_wait: Duration,
     stale_after: Duration,
     metrics: Metrics,
@@ -59,8 +64,11 @@ pub struct TopicTable {
     content: RwLock<Rows>,
     caught_up: AtomicBool,
     /// The reason for which it is not caught up, if that is known.
-    trouble: Mutex<Option<TableUnavailable>>,
+    trouble: Mutex<Option<Trouble>>,
+    /// Tell threads and futures of each change of the two.
     moved: Condvar,
+    news: Notify,
+    memory: Mutex<TableShare>,
     freshness: Mutex<Freshness>,
 }
 
@@ -75,9 +83,19 @@ struct Freshness {
 /// The reason for which a table cannot be used now.
 pub type TableUnavailable = (Code, String);
 
+/// The reason for which a table cannot be read on.
+#[derive(Debug, Clone)]
+struct Trouble {
+    code: Code,
+    why: String,
+    /// The next run of its reader will most likely meet the same: nobody waits for it.
+    lasts: bool,
+}
+
 impl Tables {
-    pub fn new(log: Arc<dyn Log>, bytes_max: usize, metrics: Metrics) -> Self {
-        Self { log, bytes_max, catch_up_wait: CATCH_UP_WAIT, stale_after: STALE_AFTER, metrics, open: Arc::default() }
+    pub fn new(log: Arc<dyn Log>, limits: TableLimits, metrics: Metrics) -> Self {
+        let budget = Arc::new(TableBudget::new(limits, metrics.tables.clone()));
+        Self { log, budget, catch_up_wait: CATCH_UP_WAIT, stale_after: STALE_AFTER, metrics, open: Arc::default() }
     }
 
     /// Sets the time to wait for a table before it is said to be behind.
@@ -115,6 +133,21 @@ impl Tables {
         Ok(tables.into_iter().map(|table| table as Arc<dyn Table>).collect())
     }
 
+    /// Opens these tables of a team, and waits for them as [`Self::of`] does, but without a thread: hundreds of transforms may
+    /// wait at once. While the result is held, they stay open.
+    pub async fn open_ahead(
+        &self,
+        team: &TeamName,
+        topics: impl Iterator<Item = TopicName>,
+    ) -> Result<Vec<Arc<TopicTable>>, TableUnavailable> {
+        let tables: Vec<Arc<TopicTable>> = topics.map(|topic| self.open(team, &topic)).collect();
+        let deadline = tokio::time::Instant::now() + self.catch_up_wait;
+        for table in &tables {
+            table.catch_up(deadline).await?;
+        }
+        Ok(tables)
+    }
+
     fn open(&self, team: &TeamName, topic: &TopicName) -> Arc<TopicTable> {
         let own = self.log.of_team(team);
         let key = (own.is_some().then(|| team.clone()), topic.clone());
@@ -128,16 +161,17 @@ impl Tables {
             caught_up: AtomicBool::new(false),
             trouble: Mutex::default(),
             moved: Condvar::new(),
+            news: Notify::new(),
+            memory: Mutex::new(self.budget.share(team)),
             freshness: Mutex::new(Freshness::now()),
         });
         let meter = self.metrics.tables.table(topic, key.0.as_ref());
         open.insert(key, Arc::downgrade(&table));
         let log = own.unwrap_or_else(|| self.log.clone());
-        let reader =
-            TableReader { table: Arc::downgrade(&table), log, bytes_max: self.bytes_max, topic: topic.clone(), meter };
+        let reader = TableReader { table: Arc::downgrade(&table), log, topic: topic.clone(), meter };
         let thread = std::thread::Builder::new().name("table".into()).spawn(move || reader.run());
         if let Err(error) = thread {
-            *table.trouble.lock() = Some((Code::TableUnavailable, format!("the system has no thread left: {error}")));
+            *table.trouble.lock() = Some(Trouble::lasting(format!("the system has no thread left: {error}")));
         }
         table
     }
@@ -146,14 +180,32 @@ impl Tables {
 impl TopicTable {
     fn wait(&self, deadline: Instant) -> Result<(), TableUnavailable> {
         let mut trouble = self.trouble.lock();
-        while !self.caught_up.load(Ordering::Acquire) {
-            let lasts = trouble.as_ref().is_some_and(|(code, _)| *code == Code::TableKeys);
-            if lasts || self.moved.wait_until(&mut trouble, deadline).timed_out() {
-                let (code, why) = trouble.clone().unwrap_or_else(|| (Code::TableUnavailable, "it is being read".into()));
-                return Err((code, format!("table {}: {why}", self.topic)));
+        while !self.is_settled(trouble.as_ref()) && !self.moved.wait_until(&mut trouble, deadline).timed_out() {}
+        self.outcome(trouble.as_ref())
+    }
+
+    async fn catch_up(&self, deadline: tokio::time::Instant) -> Result<(), TableUnavailable> {
+        loop {
+            // It hears of changes from here on.
+            let news = self.news.notified();
+            let is_settled = self.is_settled(self.trouble.lock().as_ref());
+            if is_settled || timeout_at(deadline, news).await.is_err() {
+                return self.outcome(self.trouble.lock().as_ref());
             }
         }
-        Ok(())
+    }
+
+    /// Returns true if there is nothing to wait for.
+    fn is_settled(&self, trouble: Option<&Trouble>) -> bool {
+        self.caught_up.load(Ordering::Acquire) || trouble.is_some_and(|trouble| trouble.lasts)
+    }
+
+    fn outcome(&self, trouble: Option<&Trouble>) -> Result<(), TableUnavailable> {
+        if self.caught_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let Trouble { code, why, .. } = trouble.cloned().unwrap_or_else(|| Trouble::passing("it is being read"));
+        Err((code, format!("table {}: {why}", self.topic)))
     }
 
     /// The table's error, if it has been stale for that long. It does not change while that is so.
@@ -162,10 +214,17 @@ impl TopicTable {
         if at.elapsed() <= after {
             return None;
         }
-        let slow = || (Code::TableUnavailable, "it is read more slowly than it is written".into());
-        let (code, why) = self.trouble.lock().clone().unwrap_or_else(slow);
+        let slow = || Trouble::passing("it is read more slowly than it is written");
+        let Trouble { code, why, .. } = self.trouble.lock().clone().unwrap_or_else(slow);
         let message = format!("table {} does not follow its topic, and old values are looked up: {why}", self.topic);
         Some(LastError { code, message, offset: None, at: since })
+    }
+
+    /// Gives back the memory of a content that never caught up.
+    fn give_back(&self) {
+        let bytes = self.content.read().bytes();
+        // It may be over the limit by the records of one poll, and then keeps what it has.
+        let _ = self.memory.lock().resize(bytes, 0);
     }
 
     fn age(&self) -> Duration {
@@ -179,6 +238,21 @@ impl TopicTable {
         *trouble = None;
         self.caught_up.store(true, Ordering::Release);
         self.moved.notify_all();
+        self.news.notify_waiters();
+    }
+}
+
+impl Trouble {
+    fn passing(why: impl Into<String>) -> Self {
+        Self { code: Code::TableUnavailable, why: why.into(), lasts: false }
+    }
+
+    fn lasting(why: impl Into<String>) -> Self {
+        Self { lasts: true, ..Self::passing(why) }
+    }
+
+    fn of_keys(why: impl Into<String>) -> Self {
+        Self { code: Code::TableKeys, ..Self::lasting(why) }
     }
 }
 
@@ -203,7 +277,6 @@ impl Table for TopicTable {
 struct TableReader {
     table: Weak<TopicTable>,
     log: Arc<dyn Log>,
-    bytes_max: usize,
     topic: TopicName,
     meter: TableMeter,
 }
@@ -211,7 +284,7 @@ struct TableReader {
 /// The end of a run of a table's reader.
 enum End {
     Unused,
-    Failed(TableUnavailable),
+    Failed(Trouble),
 }
 
 /// Runs a reader until nobody uses it any more, or `pause` returns false. The pauses between failed runs grow; after a run
@@ -219,7 +292,7 @@ enum End {
 fn run_until_unused(
     clock: impl Fn() -> Instant,
     mut run: impl FnMut() -> End,
-    mut pause: impl FnMut(TableUnavailable, Duration) -> bool,
+    mut pause: impl FnMut(Trouble, Duration) -> bool,
 ) {
     let mut failures: u32 = 0;
     loop {
@@ -241,13 +314,15 @@ impl TableReader {
     }
 
     /// Says why the table cannot be read, and waits. Returns false if nobody has the table any more.
-    fn pause(&self, trouble: TableUnavailable, pause: Duration) -> bool {
+    fn pause(&self, trouble: Trouble, pause: Duration) -> bool {
         let Some(table) = self.table.upgrade() else { return false };
-        let (code, why) = &trouble;
+        let Trouble { code, why, .. } = &trouble;
         tracing::warn!(topic = %self.topic, %code, error = why, "a table cannot be read on, tried again");
         self.meter.failed();
         *table.trouble.lock() = Some(trouble);
+        table.give_back();
         table.moved.notify_all();
+        table.news.notify_waiters();
         let age = table.age();
         drop(table);
         self.meter.stale(age);
@@ -258,9 +333,8 @@ impl TableReader {
     /// Reads the topic from its start into a content of its own, until that has caught up: a topic that is read again goes
     /// through old values once more. Until then the table shows its old content; from then on records are put into it.
     fn read(&self) -> End {
-        let unavailable = |why: String| End::Failed((Code::TableUnavailable, why));
-        let failed = |error: LogError| unavailable(error.to_string());
-        let Self { log, bytes_max, .. } = self;
+        let failed = |error: LogError| End::Failed(Trouble::passing(error.to_string()));
+        let log = &self.log;
         let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic, None)?)));
         let (partitions, mut reader) = match opened {
             Ok(opened) => opened,
@@ -285,20 +359,24 @@ impl TableReader {
             if catching_up.is_none()
                 && let Err(respelled) = table.content.write().settle()
             {
-                return End::Failed((Code::TableKeys, respelled.to_string()));
+                return End::Failed(Trouble::of_keys(respelled.to_string()));
             }
             // The limit holds while the table catches up, too: until then it has each spelling of a key.
             let size = |content: &Rows| (content.len(), content.bytes());
-            let (entries, bytes) = catching_up.as_ref().map_or_else(|| size(&table.content.read()), size);
-            if bytes > *bytes_max {
-                return unavailable(format!("it has {bytes} bytes, the limit is {bytes_max} (table_bytes_max)"));
+            let (shown, shown_bytes) = size(&table.content.read());
+            let (entries, bytes, old) =
+                catching_up.as_ref().map(size).map_or((shown, shown_bytes, 0), |(new, bytes)| (new, bytes, shown_bytes));
+            if let Err(why) = table.memory.lock().resize(bytes, old) {
+                return End::Failed(Trouble::lasting(why));
             }
             if catching_up.is_none() && measured_at.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
                 continue;
             }
             measured_at = Some(Instant::now());
             let behind = match (reader.behind(), log.partitions(&self.topic)) {
-                (_, Ok(now)) if now != partitions => return unavailable(format!("it has {now} partitions now")),
+                (_, Ok(now)) if now != partitions => {
+                    return End::Failed(Trouble::passing(format!("it has {now} partitions now")));
+                }
                 (Ok(behind), Ok(_)) => behind,
                 (Err(error), _) | (_, Err(error)) => return failed(error),
             };
@@ -307,7 +385,7 @@ impl TableReader {
                 && let Some(mut content) = catching_up.take()
             {
                 if let Err(respelled) = content.settle() {
-                    return End::Failed((Code::TableKeys, respelled.to_string()));
+                    return End::Failed(Trouble::of_keys(respelled.to_string()));
                 }
                 tracing::info!(topic = %self.topic, entries, bytes, "a table has caught up");
                 table.publish(content);
@@ -336,7 +414,7 @@ mod tests {
         let run = || match left.borrow_mut().next() {
             Some(&length) => {
                 now.set(now.get() + length);
-                End::Failed((Code::TableUnavailable, "no broker".into()))
+                End::Failed(Trouble::passing("no broker"))
             }
             None => End::Unused,
         };

@@ -24,7 +24,7 @@ use super::inputs::InputWatch;
 use super::inspection::Inspection;
 use super::parts::Parts;
 use super::plan::{DeploymentStamp, RunState, WorkerSignal, signal};
-use super::prepare::{PreparedRevision, PreviousRevision, RevisionBasis, prepare, prepare_previous};
+use super::prepare::{PreparedRevision, PreviousRevision, RevisionBasis, prepare, prepare_previous, tables};
 use super::report::Report;
 use super::workers::Workers;
 
@@ -128,7 +128,9 @@ impl Actor {
         let deployment = deployment.clone();
         let instances = self.report.borrow().workers().iter().map(|worker| worker.partitions.len()).sum();
         let is_first = self.workers.is_empty();
+        let tables = tables(&parts, &deployment).await?;
         let prepared = spawn_blocking(move || {
+            let _open = tables;
             let prepared = prepare(&parts, &deployment, instances)?;
             let previous = if is_first { prepare_previous(&parts, &prepared, deployment.asked)? } else { None };
             Ok((prepared, previous))

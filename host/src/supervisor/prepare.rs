@@ -13,7 +13,7 @@ use crate::model::revision::{Deployment, Desired, Generations, Progress};
 use crate::model::signature::Envelope;
 use crate::model::spec::Spec;
 use crate::ports::{Guest, LogError, OpenError, log_of};
-use crate::stores::tables::counted;
+use crate::stores::tables::{TopicTable, counted};
 use crate::stores::{MayOpen, TransformStores};
 use crate::task::{RunnableRevision, Settings};
 use crate::telemetry::metrics::RefusedAt;
@@ -65,6 +65,16 @@ pub async fn compile(parts: &Parts, deployment: &Deployment) -> Result<(), Prepa
         Ok(())
     });
     compiled.await?
+}
+
+/// Opens a deployment's tables and waits for them, so that preparing it has none to wait for. While the result is held, they
+/// stay open.
+pub async fn tables(parts: &Parts, deployment: &Deployment) -> Result<Vec<Arc<TopicTable>>, PrepareError> {
+    let spec = deployment.spec().map_err(|problems| PrepareError::of_spec(&problems))?;
+    check_rights(&spec, &parts.teams.topic_rights())?;
+    check_module(parts, deployment, &spec.module)?;
+    let tables = parts.tables.open_ahead(&spec.id.team, spec.tables.values().cloned()).await;
+    tables.map_err(|(code, message)| PrepareError::new(code, message))
 }
 
 fn module(parts: &Parts, digest: &Digest) -> Result<Vec<u8>, PrepareError> {

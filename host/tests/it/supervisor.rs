@@ -30,7 +30,7 @@ use sandbar::model::units::Timestamp;
 use sandbar::ports::{Groups, Log, LogRecord, NewTopic};
 use sandbar::positions::Positions;
 use sandbar::secrets::{SecretOptions, Secrets, follow_for_ever as follow_secrets};
-use sandbar::stores::tables::Tables;
+use sandbar::stores::tables::{TableLimits, Tables};
 use sandbar::stores::{StoreLimits, Stores};
 use sandbar::supervisor::{Parts, Spawn, Supervisor};
 use sandbar::teams::{TeamLimits, Teams, TeamsOptions, follow_for_ever};
@@ -42,6 +42,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+const TABLES: TableLimits = TableLimits { table: 1 << 16, team: 1 << 20, host: 1 << 20 };
 
 /// A host without its API, with one transform.
 struct Bench {
@@ -145,7 +146,7 @@ impl Bench {
             metrics: metrics.clone(),
             observers: Observers::new(metrics.clone(), TEAM_LOG_RATE, None),
             stores: Stores::new(log.clone(), state, limits, &metrics),
-            tables: Tables::new(log, 1 << 16, metrics.clone()).stale_after(Duration::from_secs(1)),
+            tables: Tables::new(log, TABLES, metrics.clone()).stale_after(Duration::from_secs(1)),
             processors: cpu::processors(),
             teams,
             crashes: Crashes::open(folder.path(), Timestamp::now()),

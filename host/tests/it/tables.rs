@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::codes::Code;
 use sandbar::model::names::{TeamName, TopicName};
-use sandbar::ports::{Log, LogRecord, NewTopic};
-use sandbar::stores::tables::{Tables, counted};
+use sandbar::ports::{Log, LogRecord, NewTopic, Table};
+use sandbar::stores::tables::{TableLimits, Tables, counted};
 use sandbar::telemetry::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +36,8 @@ impl Fixture {
     }
 
     fn tables(&self, bytes_max: usize) -> Tables {
-        Tables::new(self.log.clone(), bytes_max, self.metrics.clone())
+        let limits = TableLimits { table: bytes_max, team: usize::MAX, host: usize::MAX };
+        Tables::new(self.log.clone(), limits, self.metrics.clone())
     }
 }
 
@@ -78,13 +79,35 @@ fn a_table_has_what_its_topic_has_and_follows_it() {
 fn a_table_beyond_its_limit_says_so() {
     let fixture = Fixture::new();
     (0..100).for_each(|n| fixture.put(&format!("k{n}"), Some(&"v".repeat(100))));
-    let tables = fixture.tables(5000).waiting_at_most(Duration::from_secs(2));
+    let tables = fixture.tables(5000).waiting_at_most(10 * PATIENCE);
+    let began = Instant::now();
     let (code, message) = tables.of(&shop(), [fixture.topic.clone()].into_iter()).err().expect("too large");
+    assert!(began.elapsed() < PATIENCE, "nobody waits for it to become smaller");
     assert_eq!(code, Code::TableUnavailable);
     assert!(message.contains("shop.products") && message.contains("the limit is 5000"), "{message}");
+    let tables = tables.waiting_at_most(Duration::from_secs(2));
     let missing: TopicName = "none".parse().expect("valid");
     let (code, message) = tables.of(&shop(), [missing].into_iter()).err().expect("missing");
     assert!(code == Code::TableUnavailable && message.contains("none"), "{message}");
+}
+
+#[tokio::test]
+async fn tables_are_waited_for_without_a_thread() {
+    let fixture = Fixture::new();
+    fixture.put("k", Some("v"));
+    let tables = fixture.tables(5000).waiting_at_most(Duration::from_secs(2));
+    let topics = || [fixture.topic.clone()].into_iter();
+    let open = tables.open_ahead(&shop(), topics()).await.expect("caught up");
+    assert_eq!(open[0].get(b"k").as_deref(), Some(b"v".as_slice()));
+    let missing: TopicName = "none".parse().expect("valid");
+    let (code, message) = tables.open_ahead(&shop(), [missing].into_iter()).await.err().expect("missing");
+    assert!(code == Code::TableUnavailable && message.contains("none"), "{message}");
+    drop(open);
+    (0..100).for_each(|n| fixture.put(&format!("k{n}"), Some(&"v".repeat(100))));
+    let tables = fixture.tables(5000).waiting_at_most(10 * PATIENCE);
+    let began = Instant::now();
+    let (_, message) = tables.open_ahead(&shop(), topics()).await.err().expect("too large");
+    assert!(message.contains("the limit is 5000") && began.elapsed() < PATIENCE, "{message}");
 }
 
 /// Nobody can decide on them before the topic is read to its end, so each of them is held, and counts.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::gauge_value;
 use super::registrar::Registrar;
@@ -16,6 +16,7 @@ pub struct TableMetrics {
     lag: IntGaugeVec,
     stale: IntGaugeVec,
     failures: IntCounterVec,
+    memory: IntGauge,
 }
 
 /// The metrics of one table. When it is dropped, its gauges end. The failures stay: a table that cannot be read is dropped
@@ -37,7 +38,13 @@ impl TableMetrics {
             lag: r.gauges("sandbar_table_lag_records", "Records of the topic that a table has not read yet", labels),
             stale: r.gauges("sandbar_table_stale_seconds", "Time since a table last followed its topic", labels),
             failures: r.counters("sandbar_table_failures_total", "Reads of a table that failed", labels),
+            memory: r.gauge("sandbar_table_memory_bytes", "Memory of all tables on this host (limit: --table-memory-max)"),
         }
+    }
+
+    /// Sets the memory of all tables.
+    pub fn memory(&self, bytes: usize) {
+        self.memory.set(gauge_value(bytes as u64));
     }
 
     pub fn table(&self, topic: &TopicName, team: Option<&TeamName>) -> TableMeter {
