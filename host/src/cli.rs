@@ -5,6 +5,7 @@ mod author;
 mod backup;
 mod doctor;
 mod error;
+mod input;
 mod remote;
 mod text;
 mod topics;

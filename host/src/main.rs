@@ -6,7 +6,6 @@ use std::sync::Arc;
 use clap::Parser;
 use sandbar::app::{self, Backend};
 use sandbar::cli::{self, Cli, Command};
-use sandbar::model::text;
 use sandbar::ports::Log;
 use sandbar::telemetry::logging;
 
@@ -18,15 +17,15 @@ fn main() -> ExitCode {
     logging::report_panics();
     match Cli::parse().command {
         Command::CompileModule { limits } => sandbar::guest::compile::child_main(&limits),
-        Command::Run(run) => run.run(),
-        Command::Build(build) => exit_code(build.run()),
-        Command::Serve { options, mut kafka } => exit_code(
+        Command::Run(run) => cli::ended(run.run()),
+        Command::Build(build) => cli::ended(build.run()),
+        Command::Serve { options, mut kafka } => host_ended(
             options
                 .resolve(Some(&mut kafka), ".sandbar/serve")
                 .map_err(anyhow::Error::msg)
                 .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
         ),
-        Command::Dev { options } => exit_code(
+        Command::Dev { options } => host_ended(
             options
                 .resolve(None, ".sandbar/dev")
                 .map_err(anyhow::Error::msg)
@@ -52,12 +51,7 @@ fn open_kafka(cli::Brokers { addresses, config }: cli::Brokers) -> anyhow::Resul
     app::kafka_log(addresses, config)
 }
 
-fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", text::indented(&format!("{error:#}")));
-            ExitCode::FAILURE
-        }
-    }
+/// The exit code of a host; prints the error of one that failed.
+fn host_ended(result: anyhow::Result<()>) -> ExitCode {
+    cli::ended(result.map(|()| ExitCode::SUCCESS).map_err(cli::Error::failed))
 }

@@ -1,5 +1,6 @@
 //! The log that a host works on: Kafka, or the embedded one.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,9 +67,14 @@ impl Backend {
             }
             Self::Embedded => {
                 let log = log_dir(data_dir);
-                eprintln!("Sandbar on an embedded log in {} - for one process, for development.", OneLine(log.display()));
-                eprintln!("Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME");
-                eprintln!("API: {scheme}://{address}/");
+                let shown = format!(
+                    "Sandbar on an embedded log in {} - for one process, for development.\n\
+                     Production means Kafka: sandbar serve --brokers HOST:PORT --cluster NAME\n\
+                     API: {scheme}://{address}/\n",
+                    OneLine(log.display())
+                );
+                // The host runs although nobody may read this; `eprintln!` would panic then.
+                let _ = io::stderr().write_all(shown.as_bytes());
             }
         }
     }

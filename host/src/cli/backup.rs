@@ -86,7 +86,7 @@ impl BackupArgs {
         let log = at.open(open)?;
         let summary = backup(&*log, &at.cluster, &out, force).map_err(refused)?;
         match at.output {
-            Output::Json => text::emit_json(&json(&summary)),
+            Output::Json => text::emit_value(&summary),
             Output::Text => text::emit(&shown(&summary, &out.display().to_string())),
         }?;
         Ok(ExitCode::SUCCESS)
@@ -108,7 +108,7 @@ impl RestoreArgs {
         let options = RestoreOptions { offsets, dry_run, without_tokens, time_max, ..RestoreOptions::default() };
         let summary = restore(&*log, &at.cluster, &file, &options).map_err(refused)?;
         match at.output {
-            Output::Json => text::emit_json(&json(&summary)),
+            Output::Json => text::emit_value(&summary),
             Output::Text => text::emit(&told(&summary)),
         }?;
         Ok(ExitCode::SUCCESS)
@@ -117,10 +117,7 @@ impl RestoreArgs {
 
 impl ClusterArgs {
     fn open(&self, open: OpenKafka) -> Result<Arc<dyn Log>> {
-        let brokers = Brokers { addresses: self.brokers.clone(), config: self.kafka_config.clone() };
-        open(brokers).map_err(|error| {
-            Error::usage(format_args!("{error:#}")).with_hint("correct --brokers, or the properties of --kafka-config")
-        })
+        Brokers { addresses: self.brokers.clone(), config: self.kafka_config.clone() }.open(open)
     }
 }
 
@@ -193,10 +190,6 @@ fn refused(error: BackupError) -> Error {
     let shown = Error::new(if error.is_usage() { Kind::Usage } else { Kind::Failed }, error);
     let shown = code.into_iter().fold(shown, |shown, code| shown.with_code(code.as_str()));
     hint.into_iter().fold(shown, |shown, hint| shown.with_hint(hint))
-}
-
-fn json(summary: &impl serde::Serialize) -> String {
-    serde_json::to_string(summary).expect("a summary is plain data")
 }
 
 #[cfg(test)]

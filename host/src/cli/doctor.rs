@@ -32,7 +32,7 @@ impl DoctorArgs {
         let findings = examine(*options, kafka);
         let has_failed = findings.iter().any(|finding| finding.outcome == Outcome::Failure);
         match output {
-            Output::Json => text::emit_json(&json!({ "checks": findings }).to_string())?,
+            Output::Json => text::emit_value(&json!({ "checks": findings }))?,
             Output::Text => text::emit(&shown(&findings))?,
         }
         Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

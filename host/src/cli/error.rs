@@ -51,6 +51,11 @@ impl Error {
         Self::new(Kind::Usage, message)
     }
 
+    /// The error of a part whose errors have no classes, with its causes.
+    pub fn failed(error: anyhow::Error) -> Self {
+        Self::new(Kind::Failed, format_args!("{error:#}"))
+    }
+
     /// A file that the command needs cannot be used.
     pub fn file(path: &Path, error: impl fmt::Display) -> Self {
         Self::usage(format_args!("{}: {error}", path.display()))
@@ -60,12 +65,12 @@ impl Error {
     pub fn spec(path: &Path, problems: &[Problem]) -> Self {
         let lines = problems.iter().map(|problem| format!("\n{}: {}", problem.field, problem.message));
         let message = format!("{}:{}", path.display(), lines.collect::<String>());
-        Self::usage(message).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint())
+        Self::usage(message).with(Code::Spec)
     }
 
     /// A folder, or a file in it, that cannot be used.
     pub fn folder(path: &Path, error: impl fmt::Display) -> Self {
-        Self::file(path, error).with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint())
+        Self::file(path, error).with(Code::Folder)
     }
 
     /// An answer that is not one of a Sandbar host.
@@ -97,6 +102,11 @@ impl Error {
     /// Puts words before the message.
     pub fn in_place(self, place: impl fmt::Display) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
+    /// Adds a code with its hint.
+    pub fn with(self, code: Code) -> Self {
+        self.with_code(code.as_str()).with_hint(code.hint())
     }
 
     pub fn with_code(self, code: impl Into<String>) -> Self {

@@ -28,6 +28,7 @@ mod state;
 mod support;
 mod teams;
 mod tokens;
+mod url_part;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::error::{Error, Kind, Result};
 use crate::api_types::SpecDocument;
@@ -89,6 +90,11 @@ pub fn emit(shown: &str) -> Result<()> {
 /// Writes a line of JSON to standard output.
 pub fn emit_json(json: &str) -> Result<()> {
     emit(&json_line(json))
+}
+
+/// Writes a value as a line of JSON to standard output.
+pub fn emit_value(value: &impl Serialize) -> Result<()> {
+    emit_json(&serde_json::to_string(value).expect("a value that is shown is plain data"))
 }
 
 /// A line of JSON without a character that acts on a terminal.

@@ -108,6 +108,16 @@ impl TopicVerb {
     }
 }
 
+// === impl Brokers ===
+
+impl Brokers {
+    pub(super) fn open(self, open: OpenKafka) -> Result<Arc<dyn Log>> {
+        open(self).map_err(|error| {
+            Error::usage(format_args!("{error:#}")).with_hint("correct --brokers, or the properties of --kafka-config")
+        })
+    }
+}
+
 // === impl OnTopics ===
 
 impl<T: Args> OnTopics<T> {
@@ -117,9 +127,7 @@ impl<T: Args> OnTopics<T> {
             return remote.run(|args, session| run(args, &OnHost { client: &session.client }, session.output));
         };
         let (args, options) = remote.into_parts();
-        let log = open(Brokers { addresses, config }).map_err(|error| {
-            Error::usage(format_args!("{error:#}")).with_hint("correct --brokers, or the properties of --kafka-config")
-        })?;
+        let log = Brokers { addresses, config }.open(open)?;
         run(args, &OnKafka { log }, options.output())
     }
 }

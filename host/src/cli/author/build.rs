@@ -1,10 +1,12 @@
 //! `sandbar build`: makes a component of a guest crate. The component imports nothing but the Sandbar world.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
+use super::super::error::{Error, Result};
+use super::super::text;
 use crate::guest::check::{check_header, check_surface};
 use crate::guest::{Engine, structure};
 use crate::model::json;
@@ -27,7 +29,13 @@ pub struct BuildArgs {
 }
 
 impl BuildArgs {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> Result<ExitCode> {
+        let out = self.build().map_err(Error::failed)?;
+        text::emit(&format!("{}\n", OneLine(out.display()))).map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Builds the component, and returns its file.
+    fn build(&self) -> anyhow::Result<PathBuf> {
         let core = self.cargo()?;
         let module = std::fs::read(&core).with_context(|| core.display().to_string())?;
         let component = encode(&module)?;
@@ -43,8 +51,7 @@ impl BuildArgs {
             std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         }
         std::fs::write(&out, &component).with_context(|| out.display().to_string())?;
-        println!("{}", OneLine(out.display()));
-        Ok(())
+        Ok(out)
     }
 
     /// The file of the component. A spec names it, so its place does not depend on the place of cargo's own target folder,

@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use sandbar_table::Rows;
 use serde::Serialize;
 
-use super::super::text::{json_line, tell};
+use super::super::error::{Error, Result};
+use super::super::text::json_line;
 use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
 use crate::model::json;
@@ -93,16 +94,11 @@ struct FailureLine {
 
 impl RunArgs {
     /// Exit code 1: a record failed, or nothing could be run.
-    pub fn run(self) -> ExitCode {
+    pub fn run(self) -> Result<ExitCode> {
         // Standard error is locked line by line: other threads log there while this one waits for them.
-        match self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr()) {
-            Ok(0) => ExitCode::SUCCESS,
-            Ok(_) => ExitCode::FAILURE,
-            Err(error) => {
-                tell(format_args!("error: {}", text::indented(&format!("{error:#}"))));
-                ExitCode::FAILURE
-            }
-        }
+        let done = self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr());
+        let failures = done.map_err(Error::failed)?;
+        Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Returns the number of failed records.
@@ -126,7 +122,7 @@ impl RunArgs {
         let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
         let failures = process_all(&mut dry_run, &spec, input, output, errors)?;
         for warning in files.iter().filter_map(|table| table.warning()) {
-            writeln!(errors, "{}", json_line(&serde_json::json!({ "warning": warning }).to_string()).trim_end())?;
+            write_while_read(errors, &serde_json::json!({ "warning": warning }))?;
         }
         Ok(failures)
     }
@@ -209,7 +205,7 @@ fn process_all(
             }
             Err(failed) => {
                 failures += 1;
-                write_line(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
+                write_while_read(errors, &FailureLine { line: number, code: failed.code, message: failed.message })?;
             }
         }
     }
@@ -303,15 +299,18 @@ fn write_outputs(spec: &Spec, outputs: Vec<OutputRecord>, output: &mut dyn Write
         let target = alias.as_str();
         let timestamp = output_record.record.timestamp;
         let content = RecordContent::of(output_record.record, Form::Json);
-        match write_line(output, &OutputLine { target, timestamp, content }) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(false),
-            done => done?,
+        if !write_while_read(output, &OutputLine { target, timestamp, content })? {
+            return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn write_line(output: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
-    output.write_all(json_line(&serde_json::to_string(line)?).as_bytes())?;
-    output.flush()
+/// Writes a line. Returns false if nobody reads any more: of failures, the exit code tells then.
+fn write_while_read(output: &mut dyn Write, line: &impl Serialize) -> io::Result<bool> {
+    let line = json_line(&serde_json::to_string(line)?);
+    match output.write_all(line.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        done => done.map(|()| true),
+    }
 }

@@ -122,16 +122,12 @@ impl VerifyArgs {
     pub fn run(self) -> Result<ExitCode> {
         let Self { path, team, keys, signature } = self;
         let keys = keys.iter().map(|key| key.parse::<PublicKey>()).collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|message| {
-            let error = Error::usage(format_args!("--key {message}"));
-            error.with_code(Code::SigningKey.as_str()).with_hint(Code::SigningKey.hint())
-        })?;
+        let keys = keys.map_err(|message| Error::usage(format_args!("--key {message}")).with(Code::SigningKey))?;
         let digest = digest_of(&path)?;
         let text = read_signature(&signature.unwrap_or_else(|| signature_path(&path)))?;
         let verified = Envelope::parse(&text).and_then(|envelope| envelope.verify(&digest, &team, &keys));
         let key = verified.map_err(|error| {
-            let error = Error::new(Kind::Failed, format_args!("{}: {error}", path.display()));
-            error.with_code(Code::BadSignature.as_str()).with_hint(Code::BadSignature.hint())
+            Error::new(Kind::Failed, format_args!("{}: {error}", path.display())).with(Code::BadSignature)
         })?;
         text::emit(&format!("{}: {digest} is team {team}'s, signed with key {key}\n", path.display()))?;
         Ok(ExitCode::SUCCESS)

@@ -92,7 +92,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn unusable(path: &Path, reason: impl fmt::Display) -> Error {
-    Error::file(path, OneLine(reason)).with_code(Code::TlsFiles.as_str()).with_hint(Code::TlsFiles.hint())
+    Error::file(path, OneLine(reason)).with(Code::TlsFiles)
 }
 
 // === impl Token ===

@@ -7,8 +7,9 @@ use crate::model::names::TeamName;
 use crate::model::units::Span;
 
 use super::super::error::Result;
-use super::super::text::{Output, Table, emit, emit_json, optional};
+use super::super::text::{Output, Table, emit, emit_value, optional};
 use super::session::Session;
+use super::url_part::span;
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
@@ -23,14 +24,14 @@ pub struct AuditArgs {
 /// Asks for page after page. With JSON each entry is a line.
 pub fn audit(args: AuditArgs, session: &Session) -> Result<()> {
     let team = args.team.map(|team| format!("&team={team}")).unwrap_or_default();
-    let mut place = format!("since={}", args.since.to_string().replace(' ', ""));
+    let mut place = format!("since={}", span(args.since));
     let mut table = Table::new(["AT", "ACTOR", "ADDRESS", "ACTION", "OUTCOME", "ON", "REVISION", "COUNT"]);
     loop {
         let answer = session.client.get(&format!("/v1/audit?{place}{team}"))?;
         let AuditList { entries, next } = answer.parse()?;
         for entry in entries {
             match session.output {
-                Output::Json => emit_json(&serde_json::to_string(&entry).expect("plain data"))?,
+                Output::Json => emit_value(&entry)?,
                 Output::Text => add(&mut table, entry),
             }
         }

@@ -98,7 +98,7 @@ pub fn plan(args: PlanArgs, session: &Session) -> Result<ExitCode> {
     let plan = plan_of(&folder, &desired, &cluster, args.take_over);
     match session.output {
         Output::Text => text::emit(&show::text(&plan))?,
-        Output::Json => text::emit_json(&to_json(&PlanView::of(&plan)))?,
+        Output::Json => text::emit_value(&PlanView::of(&plan))?,
     }
     let errors = plan.changes.iter().filter_map(|change| match change {
         Change::Foreign { id, folder, .. } => Some(foreign(id, folder)),
@@ -138,7 +138,7 @@ fn applied(plan: &Plan<'_>, accepted: &[Accepted], session: &Session) -> Result<
         return Ok(());
     }
     let accepted = accepted.iter().map(|it| json!({"transform": it.id.to_string(), "revision": it.revision}));
-    text::emit_json(&json!({"plan": PlanView::of(plan), "applied": accepted.collect::<Vec<_>>()}).to_string())
+    text::emit_value(&json!({"plan": PlanView::of(plan), "applied": accepted.collect::<Vec<_>>()}))
 }
 
 /// Deletes the transforms that carry the folder's label and have no spec in it.
@@ -169,11 +169,7 @@ pub fn prune(args: PruneArgs, session: &Session) -> Result<()> {
         Output::Text => Ok(()),
         Output::Json => {
             let pruned: Vec<String> = pruned.iter().map(TransformId::to_string).collect();
-            text::emit_json(&json!({"folder": specs.folder.as_str(), "pruned": pruned}).to_string())
+            text::emit_value(&json!({"folder": specs.folder.as_str(), "pruned": pruned}))
         }
     }
-}
-
-fn to_json(view: &PlanView<'_>) -> String {
-    serde_json::to_string(view).expect("plain data")
 }

@@ -96,8 +96,5 @@ fn read(pipe: Option<impl Read>) -> String {
 
 /// The error of a keyring that cannot be used, with the reason.
 pub fn unusable(reason: &str) -> Error {
-    let code = Code::Keyring;
-    Error::usage(format_args!("the system's keyring cannot be used: {reason}"))
-        .with_code(code.as_str())
-        .with_hint(code.hint())
+    Error::usage(format_args!("the system's keyring cannot be used: {reason}")).with(Code::Keyring)
 }

@@ -1,6 +1,7 @@
 //! `sandbar login` and `logout`: the token of a context.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use crate::api_types::CallerView;
 use crate::model::text::OneLine;
 
 use super::super::error::{Error, Result};
+use super::super::input;
 use super::super::text;
 use super::access::Token;
 use super::client::Client;
@@ -19,8 +21,8 @@ use super::session::{Remote, SessionOptions};
 
 /// The context of somebody who has none yet.
 const NAME_DEFAULT: &str = "default";
-/// Longest text that is read for a token.
-const TOKEN_BYTES_MAX: u64 = 16 * 1024;
+/// Longest text that is read for a token: white space may be around it.
+const TEXT_BYTES_MAX: u64 = 32 * 1024;
 
 #[derive(Debug, Args)]
 pub struct LoginArgs {
@@ -125,21 +127,19 @@ impl Named {
 }
 
 fn read(file: Option<PathBuf>) -> Result<String> {
-    let mut text = String::new();
     if let Some(path) = file {
-        let opened = std::fs::File::open(&path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
-        opened.map_err(|error| Error::file(&path, error))?;
-        return Ok(text);
+        let text = File::open(&path).and_then(|file| input::read_text(file, TEXT_BYTES_MAX));
+        return text.map_err(|error| Error::file(&path, error));
     }
     let failed = |error: io::Error| Error::usage(format_args!("no token: {error}")).with_hint("give --token-file FILE");
-    let input = io::stdin();
-    if !input.is_terminal() {
-        input.take(TOKEN_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
-        return Ok(text);
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return input::read_text(stdin, TEXT_BYTES_MAX).map_err(failed);
     }
     // Whoever sees no question can answer it all the same.
     let _ = write!(io::stderr(), "Token: ");
-    let shown = without_echo(|| input.lock().read_line(&mut text));
+    let mut text = String::new();
+    let shown = without_echo(|| stdin.lock().read_line(&mut text));
     text::tell("");
     shown.map_err(failed)?;
     Ok(text)

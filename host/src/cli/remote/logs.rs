@@ -13,6 +13,7 @@ use super::super::error::{Kind, Result};
 use super::super::text::{self, Output};
 use super::event_stream::EventStream;
 use super::session::{Session, Target, route};
+use super::url_part::span;
 
 const RECONNECT: Backoff =
     Backoff { first: std::time::Duration::from_millis(250), longest: std::time::Duration::from_secs(5) };
@@ -59,8 +60,7 @@ fn level(raw: &str) -> Result<Level, String> {
 pub fn logs(args: LogsArgs, session: &Session) -> Result<()> {
     let id = args.target.id()?;
     let LogsArgs { follow, since, limit, level, .. } = args;
-    // A span is written with spaces: 1h 30m.
-    let since = since.to_string().replace(' ', "");
+    let since = span(since);
     let query = format!("/logs?follow={follow}&since={since}&limit={limit}&level={}", Word::from(level));
     watch(session, &route(&id, &query), follow, log_text)
 }
@@ -68,11 +68,7 @@ pub fn logs(args: LogsArgs, session: &Session) -> Result<()> {
 pub fn tail(args: TailArgs, session: &Session) -> Result<()> {
     let id = args.target.id()?;
     let TailArgs { follow, limit, wait, .. } = args;
-    let query = if follow {
-        "/tail?follow=true".to_owned()
-    } else {
-        format!("/tail?limit={limit}&wait={}", wait.to_string().replace(' ', ""))
-    };
+    let query = if follow { "/tail?follow=true".to_owned() } else { format!("/tail?limit={limit}&wait={}", span(wait)) };
     watch(session, &route(&id, &query), follow, sample_text)
 }
 

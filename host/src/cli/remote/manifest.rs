@@ -1,6 +1,5 @@
 //! `transform.yaml`: one or more specs, one YAML document each, and the files of their modules.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,6 +13,7 @@ use crate::model::yaml;
 
 use super::super::author::{self, signature_path};
 use super::super::error::{Error, Result};
+use super::super::input;
 use super::super::text;
 use super::registry::{self, Provenance, Reference, RegistryArgs};
 
@@ -80,9 +80,7 @@ impl Manifest {
 
 /// The error of a file that is not YAML, or of every place in it that is no spec: the typed reader ends at the first.
 fn unfit(path: &Path, text: &[u8], error: yaml::Error) -> Error {
-    let yaml::Error::Unfit { field, message } = error else {
-        return Error::file(path, error).with_code(Code::Spec.as_str()).with_hint(Code::Spec.hint());
-    };
+    let yaml::Error::Unfit { field, message } = error else { return Error::file(path, error).with(Code::Spec) };
     let documents: Vec<serde_json::Value> = yaml::all(text).unwrap_or_default();
     let is_one = documents.len() <= 1;
     let place = |number: usize, field: &str| if is_one { field.to_owned() } else { format!("document {number}: {field}") };
@@ -161,18 +159,8 @@ fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
 
 /// Reads a module.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
-    read_within(path, registry::MODULE_BYTES_MAX)
+    input::read_file(path, registry::MODULE_BYTES_MAX)
         .map_err(|error| Error::file(path, error).with_hint("`sandbar build` makes the module; --module names another file"))
-}
-
-/// Reads a file of at most `bytes_max` bytes.
-pub fn read_within(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("has more than {bytes_max} bytes")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

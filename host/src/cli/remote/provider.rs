@@ -168,7 +168,7 @@ fn announce(login: &ProviderLogin, code: &DeviceCode) {
 }
 
 fn failed(reason: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Failed, reason).with_code(Code::OidcLogin.as_str()).with_hint(Code::OidcLogin.hint())
+    Error::new(Kind::Failed, reason).with(Code::OidcLogin)
 }
 
 fn unreachable(error: FetchError) -> Error {

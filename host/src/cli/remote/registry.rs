@@ -97,8 +97,7 @@ pub struct PulledModule {
 
 /// The error of a registry.
 fn refused(reference: &Reference, reason: impl std::fmt::Display) -> Error {
-    let error = Error::new(Kind::Failed, format_args!("{reference} cannot be pulled: {}", OneLine(reason)));
-    error.with_code(Code::Registry.as_str()).with_hint(Code::Registry.hint())
+    Error::new(Kind::Failed, format_args!("{reference} cannot be pulled: {}", OneLine(reason))).with(Code::Registry)
 }
 
 /// Pulls a module into a file.

@@ -6,6 +6,7 @@ use super::super::error::{Error, Result};
 use super::body::Body;
 use super::control::confirm;
 use super::session::{Remote, Session, Target, route};
+use super::url_part::encoded;
 use crate::api_types::EntryView;
 use crate::model::names::TransformId;
 use crate::model::text;
@@ -57,10 +58,10 @@ impl StateVerb {
 fn get(args: GetArgs, session: &Session) -> Result<()> {
     let place = match (args.partition, &args.record_key) {
         (Some(partition), _) => format!("?partition={partition}"),
-        (None, Some(key)) => format!("?record_key={}", escaped(key)),
+        (None, Some(key)) => format!("?record_key={}", encoded(key)),
         (None, None) => String::new(),
     };
-    let below = format!("/state/{}/{}{place}", escaped(&args.store), escaped(&args.key));
+    let below = format!("/state/{}/{}{place}", encoded(&args.store), encoded(&args.key));
     let answer = session.client.get(&route(&args.transform, &below))?;
     session.show(&answer, |entry: EntryView| match (entry.value, entry.value_base64) {
         (Some(value), _) => format!("{}\n", text::json(value.get())),
@@ -79,22 +80,4 @@ fn reset(args: ResetArgs, session: &Session) -> Result<()> {
             "{id} begins with empty stores; its offsets stay (`sandbar offsets set {id} --to earliest` builds them again)\n"
         )
     })
-}
-
-/// For a segment of a URL's path, or a parameter's value.
-fn escaped(raw: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    raw.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_escaped_for_a_path() {
-        for (raw, expected) in [("P-1", "P-1"), ("a/b c", "a%2Fb%20c"), ("ü?", "%C3%BC%3F")] {
-            assert_eq!(escaped(raw), expected);
-        }
-    }
 }

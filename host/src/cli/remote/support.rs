@@ -24,6 +24,7 @@ use super::super::error::{Error, Kind, Result};
 use super::super::text;
 use super::rate::at_rate;
 use super::session::{Session, route};
+use super::url_part::span;
 use crate::api_types::{LogLine, TransformList, TransformSummary};
 use crate::model::json;
 use crate::model::names::{TeamName, TransformId};
@@ -172,7 +173,7 @@ fn masked(view: &str) -> Result<String> {
 
 /// The events of a transform, as lines; not the lines of its guest. True: there may be older ones, before so many lines.
 fn events(session: &Session, id: &TransformId, since: Span) -> Result<(String, bool)> {
-    let since = since.to_string().replace(' ', "");
+    let since = span(since);
     let path = route(id, &format!("/logs?follow=false&since={since}&limit={LINES_MAX}&level=info"));
     let mut stream = session.client.stream(&path, None)?;
     let mut events = String::new();

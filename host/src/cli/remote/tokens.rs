@@ -1,6 +1,6 @@
 //! `sandbar token`: tokens of the cluster, and the two steps that need no host.
 
-use std::io::{self, Read};
+use std::io;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,9 +12,13 @@ use crate::model::names::{TeamName, TokenId, TokenName};
 use crate::model::units::Span;
 
 use super::super::error::{Error, Kind, Result};
+use super::super::input;
 use super::super::text::{self, Table, fields};
 use super::body::Body;
 use super::session::{Remote, Session};
+
+/// Longest text that is read for a token: a file that is none is not read to its end.
+const TEXT_BYTES_MAX: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
 pub enum TokenVerb {
@@ -135,9 +139,8 @@ fn generate() -> Result<()> {
 }
 
 fn hash() -> Result<()> {
-    let mut given = String::new();
-    // A token is short: a file that is none is not read to its end.
-    io::stdin().take(4096).read_to_string(&mut given).map_err(|error| Error::usage(format_args!("no token: {error}")))?;
+    let given = input::read_text(io::stdin(), TEXT_BYTES_MAX);
+    let given = given.map_err(|error| Error::usage(format_args!("no token: {error}")))?;
     let secret: TokenSecret = given.trim().parse().map_err(|why| Error::usage(format_args!("that is no token: {why}")))?;
     text::emit(&format!("{}\n", secret.hash()))
 }

@@ -34,10 +34,7 @@ impl Topics for OnHost<'_> {
 
     fn describe(&self, topic: &TopicName) -> Result<TopicView> {
         let found = self.list()?.topics.into_iter().find(|found| *found.name == *topic.as_str());
-        found.ok_or_else(|| {
-            let error = Error::new(Kind::Failed, format_args!("there is no topic {topic}"));
-            error.with_code(Code::NoTopic.as_str()).with_hint(Code::NoTopic.hint())
-        })
+        found.ok_or_else(|| Error::new(Kind::Failed, format_args!("there is no topic {topic}")).with(Code::NoTopic))
     }
 
     fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicView> {

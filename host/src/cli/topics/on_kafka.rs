@@ -145,5 +145,5 @@ impl OnKafka {
 
 fn refused(error: TopicError) -> Error {
     let code = error.code();
-    Error::new(Kind::Failed, error).with_code(code.as_str()).with_hint(code.hint())
+    Error::new(Kind::Failed, error).with(code)
 }

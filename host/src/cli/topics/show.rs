@@ -31,7 +31,7 @@ pub struct DescribeArgs {
 pub fn list(_: ListArgs, topics: &dyn Topics, output: Output) -> Result<()> {
     let list = topics.list()?;
     match output {
-        Output::Json => text::emit_json(&json(&list)),
+        Output::Json => text::emit_value(&list),
         Output::Text => {
             let mut table = Table::new(["TOPIC", "PARTITIONS"]);
             list.topics.iter().for_each(|topic| table.row([topic.name.to_string(), topic.partitions.to_string()]));
@@ -51,7 +51,7 @@ pub fn describe(args: DescribeArgs, topics: &dyn Topics, output: Output) -> Resu
 
 fn show(topic: &TopicView, output: Output) -> Result<()> {
     if output == Output::Json {
-        return text::emit_json(&json(topic));
+        return text::emit_value(topic);
     }
     let head = fields(&[
         ("topic", topic.name.to_string()),
@@ -63,8 +63,4 @@ fn show(topic: &TopicView, output: Output) -> Result<()> {
         table.row([partition.to_string(), first.to_string(), end.to_string()]);
     }
     text::emit(&format!("{head}\n{table}"))
-}
-
-fn json(shown: &impl serde::Serialize) -> String {
-    serde_json::to_string(shown).expect("an answer is plain data")
 }

@@ -82,6 +82,21 @@ fn from_the_first_token_to_the_audit_topic() {
     assert!(!log.contains(&admin) && !log.contains(&token), "{log}");
 }
 
+/// A token is taken as a whole, or not at all.
+#[test]
+fn no_part_of_a_text_is_taken_for_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let login = "login --url http://127.0.0.1:1";
+    for (words, bytes, part) in [
+        ("token hash", 4097, "has more than 4096 bytes"),
+        (login, 16 * 1024 + 1, "the token is not one"),
+        (login, 32 * 1024 + 1, "has more than 32768 bytes"),
+    ] {
+        let ran = with_input(folder.path(), words, &"x".repeat(bytes));
+        assert!(ran.code == 2 && ran.err.contains(part), "{words}: {ran:?}");
+    }
+}
+
 #[test]
 fn a_host_does_not_start_with_a_file_that_lets_in_nobody() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,6 @@
 //! The real binary: as a command that ends, and as a host on a free port.
 
+use std::io::PipeWriter;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -48,6 +49,13 @@ pub fn isolated(mut command: Command, folder: &Path) -> Command {
         .env("XDG_CONFIG_HOME", folder.join("config"));
     command.stdin(Stdio::null());
     command
+}
+
+/// A standard error that nobody reads.
+pub fn unread() -> PipeWriter {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer
 }
 
 // === impl Cli ===
@@ -104,12 +112,16 @@ impl Dev {
 
     /// Starts a host with more options.
     pub fn start_with(folder: &Path, options: &[&str]) -> Self {
+        Self::start_telling(folder, options, std::fs::File::create(folder.join("host.log")).expect("writable"))
+    }
+
+    /// Starts a host with more options, and with this standard error.
+    pub fn start_telling(folder: &Path, options: &[&str], stderr: impl Into<Stdio>) -> Self {
         // The port is free now. A host that finds it taken ends, which the wait notices.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-        let log = std::fs::File::create(folder.join("host.log")).expect("writable");
         let mut command = sandbar(folder);
         command.args(["dev", "--data-dir", "data", "--listen", &address.to_string()]).args(options);
-        let process = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+        let process = command.stdout(Stdio::null()).stderr(stderr).spawn().expect("it starts");
         let url = format!("http://{address}");
         let mut host = Self { url: url.clone(), process };
         host.wait_ready(folder, || ureq::get(format!("{url}/readyz")).call().is_ok());

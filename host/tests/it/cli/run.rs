@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::command::unread;
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component of `tests/guests/fixture`.
@@ -95,6 +97,24 @@ fn a_module_that_cannot_run_is_an_error() {
         assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{errors}");
         assert!(errors.starts_with("error: ") && errors.contains(named), "{named}: {errors}");
     }
+}
+
+/// The first line fails, and the second one is processed all the same.
+#[test]
+fn failures_that_nobody_reads_stop_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        file
+    };
+    let config = write("config.yaml", "mode: echo");
+    let records = write("records.ndjson", "[1]\n{\"value\": \"a\"}\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbar"));
+    command.arg("run").arg(fixture()).arg("--config").arg(config);
+    command.stdin(std::fs::File::open(records).expect("there")).stderr(unread());
+    let done = command.output().expect("the binary runs");
+    assert_eq!((done.status.code(), lines(&done.stdout).len()), (Some(1), 1), "{done:?}");
 }
 
 /// Other threads log while the main one waits for them.

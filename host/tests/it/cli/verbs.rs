@@ -2,7 +2,7 @@
 //! real host does not give at will.
 
 use super::canned::{CannedHost, Reply};
-use super::command::{Cli, Dev, RunResult, sandbar};
+use super::command::{Cli, Dev, RunResult, sandbar, unread};
 use serde_json::{Value, json};
 
 fn folder() -> tempfile::TempDir {
@@ -48,13 +48,25 @@ fn without_a_host_it_says_which_url_and_how_to_name_another() {
 #[test]
 fn a_verb_that_nobody_listens_to_ends_with_its_own_exit_code() {
     let folder = folder();
-    for (verb, code) in [("list", 1), ("deploy", 2), ("status noslash", 2)] {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
+    for (verb, code) in [
+        ("list", 1),
+        ("deploy", 2),
+        ("status noslash", 2),
+        ("run nowhere.wasm", 1),
+        ("dev --config nowhere.toml", 1),
+        ("serve --config nowhere.toml", 1),
+    ] {
         let mut command = sandbar(folder.path());
-        command.args(verb.split(' ')).env("SANDBAR_URL", "http://127.0.0.1:1").stderr(writer);
+        command.args(verb.split(' ')).env("SANDBAR_URL", "http://127.0.0.1:1").stderr(unread());
         assert_eq!(command.status().expect("it starts").code(), Some(code), "{verb}");
     }
+}
+
+#[test]
+fn a_host_that_nobody_listens_to_runs() {
+    let folder = folder();
+    let dev = Dev::start_telling(folder.path(), &["--log", "debug"], unread());
+    Cli { folder: folder.path(), url: &dev.url }.succeeds("hosts");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A private key in a file: PEM with PKCS#8, as openssl writes and reads it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -12,16 +12,16 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::super::super::error::{Error, Result};
+use super::super::super::input;
 use crate::model::codes::Code;
 use crate::model::signing_key::PublicKey;
+use crate::private_file::{OTHERS, open_with};
 
 /// PKCS#8 of Ed25519 before the 32 bytes of the key (RFC 8410). The newer form, which has the public key as well, is not
 /// read by every openssl.
 const PKCS8_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 const SECRET_BYTES: usize = 32;
-/// Rights of group and others.
-const OTHERS: u32 = 0o077;
 /// Largest file that is read: a key has about 120 bytes.
 const FILE_BYTES_MAX: u64 = 16 << 10;
 
@@ -39,7 +39,7 @@ impl PrivateKey {
         let key = Self::of_der(path, &der)?;
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
         // `create_new` follows no link and replaces no file.
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let made = open_with(OpenOptions::new().write(true).create_new(true), path);
         made.and_then(|mut file| file.write_all(pem.as_bytes())).map_err(|error| unusable(path, error))?;
         Ok(key)
     }
@@ -52,8 +52,7 @@ impl PrivateKey {
             let reason = format!("its mode is {:o}: others have rights to it", mode & 0o7777);
             return Err(unusable(path, reason).with_hint(format!("chmod 600 {}", path.display())));
         }
-        let mut text = Vec::new();
-        file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| unusable(path, error))?;
+        let text = input::read(file, FILE_BYTES_MAX).map_err(|error| unusable(path, error))?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(&text);
         let der = der.map_err(|_| unusable(path, "it has no private key in PEM and PKCS#8, or an encrypted one"))?;
         Self::of_der(path, der.secret_pkcs8_der())
@@ -75,5 +74,5 @@ impl PrivateKey {
 }
 
 fn unusable(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::file(path, reason).with_code(Code::SigningKey.as_str()).with_hint(Code::SigningKey.hint())
+    Error::file(path, reason).with(Code::SigningKey)
 }

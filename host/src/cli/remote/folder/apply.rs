@@ -67,8 +67,7 @@ fn steps<'p>(plan: &'p Plan<'_>) -> Result<Vec<Step<'p>>> {
 
 /// The error of a transform that another folder has.
 pub fn foreign(id: &TransformId, folder: &str) -> Error {
-    let error = Error::new(Kind::Failed, format_args!("{id} belongs to folder {folder}"));
-    error.with_code(Code::OtherFolder.as_str()).with_hint(Code::OtherFolder.hint())
+    Error::new(Kind::Failed, format_args!("{id} belongs to folder {folder}")).with(Code::OtherFolder)
 }
 
 /// Has a host check every step. Nothing is changed, so all that it refuses is told at once.
@@ -132,8 +131,7 @@ pub fn conflict(session: &Session, id: &TransformId, error: Error) -> Error {
         Err(error) => format!("its revisions cannot be seen: {error}"),
     };
     let message = format!("somebody else changed it after the plan was made: {now}");
-    let changed = Error::new(Kind::Failed, message).with_code(Code::ChangedMeanwhile.as_str());
-    changed.with_hint(Code::ChangedMeanwhile.hint())
+    Error::new(Kind::Failed, message).with(Code::ChangedMeanwhile)
 }
 
 /// The error of an apply that ended between two changes. The first change has none before it, and its error says all.
@@ -146,5 +144,5 @@ fn in_part(accepted: &[Accepted], failed: &Step<'_>, rest: &[Step<'_>], error: E
     let left: Vec<String> = left.map(|step| step.to.id.to_string()).collect();
     let cause = error.as_part();
     let message = format!("{cause}\napplied: {}\nnot applied: {}", done.join(", "), left.join(", "));
-    Error::new(error.kind, message).with_code(Code::AppliedInPart.as_str()).with_hint(Code::AppliedInPart.hint())
+    Error::new(error.kind, message).with(Code::AppliedInPart)
 }

@@ -14,7 +14,8 @@ use crate::model::yaml;
 
 use super::super::super::author::signature_path;
 use super::super::super::error::{Error, Kind, Result};
-use super::super::manifest::{LocalModule, Manifest, ModuleSource, read_within, reserved_labels};
+use super::super::super::input;
+use super::super::manifest::{LocalModule, Manifest, ModuleSource, reserved_labels};
 use super::super::registry::RegistryArgs;
 use super::fingerprint::fingerprint;
 use super::walk::spec_files;
@@ -131,13 +132,13 @@ impl FolderSpecs {
 fn folder_name(root: &Path) -> Result<FolderName> {
     let path = root.join(FILE);
     let hint = format!("{FILE} at the root of the folder has its name, such as `folder: shop`; -f names the folder");
-    let text = read_within(&path, FILE_BYTES_MAX).map_err(|error| Error::folder(&path, error).with_hint(&hint))?;
+    let text = input::read_file(&path, FILE_BYTES_MAX).map_err(|error| Error::folder(&path, error).with_hint(&hint))?;
     let FolderFile { folder } = yaml::one(&text).map_err(|error| Error::folder(&path, error).with_hint(hint))?;
     Ok(folder)
 }
 
 fn read_file(path: &Path) -> Result<Vec<Manifest>> {
-    let text = read_within(path, FILE_BYTES_MAX).map_err(|error| Error::folder(path, error))?;
+    let text = input::read_file(path, FILE_BYTES_MAX).map_err(|error| Error::folder(path, error))?;
     Manifest::parse(&text, path)
 }
 
@@ -147,7 +148,7 @@ fn twice(id: &TransformId, first: &Path, second: &Path) -> Error {
     } else {
         format!("{id} is in {} and in {}", first.display(), second.display())
     };
-    Error::usage(message).with_code(Code::FolderTwice.as_str()).with_hint(Code::FolderTwice.hint())
+    Error::usage(message).with(Code::FolderTwice)
 }
 
 /// All errors as one.
@@ -155,7 +156,7 @@ fn all(root: &Path, errors: Vec<Error>) -> Error {
     let is_one = errors.len() == 1;
     let head = format!("{} has {} errors", root.display(), errors.len());
     let error = Error::of_all(Kind::Usage, &head, errors).expect("there is an error");
-    if is_one { error } else { error.with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint()) }
+    if is_one { error } else { error.with(Code::Folder) }
 }
 
 // === impl FolderSpec ===
@@ -239,7 +240,7 @@ impl LocalSource {
         if found != *digest {
             let message =
                 format!("the module of {id} changed while the folder was applied: it was {digest}, and is {found}");
-            return Err(Error::usage(message).with_code(Code::Folder.as_str()).with_hint(Code::Folder.hint()));
+            return Err(Error::usage(message).with(Code::Folder));
         }
         Ok(bytes)
     }

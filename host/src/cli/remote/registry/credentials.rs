@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::super::super::error::{Error, Result};
+use super::super::super::input;
 use super::reference::Reference;
 use crate::model::codes::Code;
 use crate::model::json;
@@ -85,9 +86,8 @@ fn docker_config() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let mut text = Vec::new();
-    match std::fs::File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX).read_to_end(&mut text)) {
-        Ok(_) => Ok(Some(text)),
+    match input::read_file(path, TEXT_BYTES_MAX) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(path, error)),
     }
@@ -139,12 +139,10 @@ fn run_helper(name: &str, registry: &str) -> Result<Option<Credentials>, String>
     let mut command = Command::new(&program);
     let started = command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = started.map_err(failed)?;
-    let mut input = child.stdin.take().expect("it is piped");
-    input.write_all(registry.as_bytes()).map_err(failed)?;
-    drop(input);
-    let mut answer = Vec::new();
-    let output = child.stdout.take().expect("it is piped");
-    output.take(TEXT_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
+    let mut question = child.stdin.take().expect("it is piped");
+    question.write_all(registry.as_bytes()).map_err(failed)?;
+    drop(question);
+    let answer = input::read(child.stdout.take().expect("it is piped"), TEXT_BYTES_MAX).map_err(failed)?;
     if !child.wait().map_err(failed)?.success() {
         // It knows no user there.
         return Ok(None);

@@ -15,6 +15,7 @@ use ureq::tls::TlsConfig;
 
 use super::super::super::error::{Error, Result};
 use super::super::access::{self, Access};
+use super::super::url_part::encoded;
 use super::challenge::Challenge;
 use super::credentials::Credentials;
 use super::image::IMAGE_TYPE;
@@ -251,12 +252,6 @@ fn may_call(url: &str, is_plain: bool) -> bool {
     if is_plain { !is_https && authority.host.is_loopback() } else { is_https }
 }
 
-/// Escapes a value of a query.
-fn encoded(value: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    value.bytes().map(|byte| if is_plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,10 +290,5 @@ mod tests {
             let answer: TokenAnswer = json::read(answer.as_bytes()).expect(answer);
             assert_eq!(answer.token().as_deref(), expected);
         }
-    }
-
-    #[test]
-    fn values_of_a_query_are_escaped() {
-        assert_eq!(encoded("repository:a/b:pull&x=\u{e9} #"), "repository%3Aa%2Fb%3Apull%26x%3D%C3%A9%20%23");
     }
 }
