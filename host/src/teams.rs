@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 pub use self::follower::follow_for_ever;
 pub use self::table::{FileError, TeamTable};
-pub use self::uploads::{Reservation, UploadExcess};
+pub use self::uploads::{Reservation, UploadAmount, UploadExcess};
 pub use crate::model::team::{Ceiling, Scope, TeamLimits, Unit};
 
 use self::uploads::Uploads;
@@ -110,18 +110,18 @@ impl Teams {
         self.state.send_replace(Arc::new(TeamsState { table, trouble }));
     }
 
-    /// Counts an upload against the team's ceiling, until the reservation is dropped; for good if it is kept. An upload
-    /// without a team counts against the default ceiling, together with all others without one.
+    /// Counts an upload against the team's ceilings, until the reservation is dropped; for good if it is kept. An upload
+    /// without a team counts against the default ceilings, together with all others without one.
     pub fn reserve_upload(&self, team: Option<&TeamName>, bytes: u64, now: Instant) -> Result<Reservation, UploadExcess> {
-        let bytes_max = match team {
-            Some(team) => self.limits(team).upload_bytes_per_day_max,
-            None => self.current().table.defaults.upload_bytes_per_day_max,
+        let limits = match team {
+            Some(team) => self.limits(team),
+            None => self.current().table.defaults,
         };
-        Uploads::reserve(&self.uploads, team, bytes, bytes_max, now)
+        Uploads::reserve(&self.uploads, team, bytes, &limits, now)
     }
 
-    /// The bytes of modules that this host stored for the team within the last 24 hours.
-    pub fn uploaded_bytes(&self, team: Option<&TeamName>, now: Instant) -> u64 {
+    /// The modules that the team uploaded to this host within the last 24 hours.
+    pub fn uploaded(&self, team: Option<&TeamName>, now: Instant) -> UploadAmount {
         self.uploads.used(team, now)
     }
 }

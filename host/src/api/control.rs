@@ -72,7 +72,7 @@ pub async fn status(State(shared): AppState, Id(id): Id, caller: Caller) -> Resu
     responses((status = 200, description = "The hosts that gave a sign of life within 10 s, by name", body = HostList)))]
 pub async fn hosts(State(shared): AppState) -> Json<HostList> {
     let members = shared.state.runtime.members();
-    let placed = views::placed(&shared.state.catalog.current(), &members);
+    let placed = shared.placed(&members);
     let view = |host: HostStatus| {
         let placed = placed.get(&host.host).copied().unwrap_or(0);
         HostView { placed: Some(placed), ..HostView::from(host) }

@@ -41,8 +41,10 @@ pub struct ApiLimits {
     pub lookups_per_team_max: usize,
     /// Reads of topics that wait for records (embedded log).
     pub polls_max: usize,
-    /// Pages of records that are written at once (embedded log); more of them wait.
+    /// Pages of records and of dead letters that are written at once; more of them wait.
     pub pages_max: usize,
+    /// Pages for one team among them.
+    pub pages_per_team_max: usize,
     /// Records of one dry run.
     pub trial_records_max: usize,
     /// Time for one dry run, with the read of its records.
@@ -68,7 +70,8 @@ pub struct ApiLimits {
     pub tail_wait: Duration,
     /// Longest time for the wait for samples that are not followed.
     pub tail_wait_max: Duration,
-    /// Requests a second of one principal that has signed in (`--requests-per-principal-max`).
+    /// Requests a second of one principal that has signed in (`--requests-per-principal-max`). All principals whose rights are
+    /// in one team have five times as many together.
     pub requests_per_principal_max: u32,
     /// Tokens of one team, and of the cluster itself (`--tokens-per-team-max`).
     pub tokens_per_team_max: usize,
@@ -98,6 +101,7 @@ impl Default for ApiLimits {
             lookups_per_team_max: 8,
             polls_max: 64,
             pages_max: 4,
+            pages_per_team_max: 3,
             trial_records_max: 1000,
             trial_time: Duration::from_secs(30),
             trial_bytes_max: 8 * 1024 * 1024,

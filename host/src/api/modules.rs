@@ -55,7 +55,7 @@ const SIGNATURE: &str = "sandbar-signature";
         (status = 413, description = "Too large (E015)"),
         (status = 415, description = "Another content type (E006)"),
         (status = 422, description = "Not a transform (E010 to E018)"),
-        (status = 429, description = "The team has uploaded too many bytes within a day (E060)")))]
+        (status = 429, description = "The team has uploaded too much within a day (E060)")))]
 pub async fn upload(
     State(shared): AppState,
     Params(params): Params<UploadParams>,
@@ -79,7 +79,7 @@ pub async fn upload(
         }
     })?;
     let signature = headers.get(SIGNATURE).map(signature_of).transpose()?;
-    let permit = shared.uploads.take().await?;
+    let permit = shared.uploads.take(params.team.as_ref()).await?;
     let state = shared.state.clone();
     let (stored, is_new, view) = blocking(move || {
         let _held = (permit, share);
@@ -87,7 +87,7 @@ pub async fn upload(
             let accepted = deployer(&state, team).accept(team, &Digest::of(&bytes), signature.as_ref(), None);
             counted(&state, accepted.map_err(DeployError::from))?;
         }
-        let info = state.modules.check(&bytes)?;
+        let info = state.modules.check(params.team.as_ref(), &bytes)?;
         let target = Some(info.digest.to_string());
         let team = params.team.clone();
         audit::begin(&state, AuditEntry { team, target, ..caller.entry(Action::UploadModule) })?;
@@ -133,13 +133,13 @@ pub async fn show(State(shared): AppState, caller: Caller, Name(digest): Name<Di
     if used_by.is_empty() && !caller.sees_all() {
         return Err(no_module());
     }
-    let permit = shared.lookups.take().await?;
+    let permit = shared.lookups.take(caller.principal.only_team()).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
         let bytes = state.catalog.module(&digest)?;
         let bytes = bytes.ok_or_else(no_module)?;
-        let info = state.modules.check(&bytes)?;
+        let info = state.modules.check(caller.principal.only_team(), &bytes)?;
         Ok(Json(ModuleView::of(info, used_by)))
     })
     .await

@@ -46,8 +46,16 @@ pub async fn metrics(State(shared): AppState, caller: Caller) -> Result<Response
     let text = if caller.sees_all() {
         shared.metrics_page.whole(move || render(&|_| true)).await?
     } else {
+        // It bounds how many pages of one team wait for each other.
+        let permit = shared.lookups.take(caller.principal.only_team()).await?;
         let sees = move |team: Option<&str>| team.is_some_and(|team| team.parse().is_ok_and(|team| caller.sees_team(&team)));
-        shared.metrics_page.part(move || render(&sees)).await?
+        shared
+            .metrics_page
+            .part(move || {
+                let _held = permit;
+                render(&sees)
+            })
+            .await?
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

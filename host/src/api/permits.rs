@@ -72,17 +72,14 @@ impl Permits {
         Self { host: Queue::new(of_host), teams }
     }
 
-    /// Takes a permit for a request that is no team's.
-    pub async fn take(&self) -> Result<Permit, Refusal> {
-        Ok(Permit { _host: self.host.take(Instant::now() + WAIT).await?, _team: None })
-    }
-
-    /// Takes a permit for a request of a team.
-    pub async fn take_for(&self, team: &TeamName) -> Result<Permit, Refusal> {
+    /// Takes a permit for a request: one that concerns a team, or whose caller has rights in one team alone, is of that team.
+    pub async fn take(&self, team: Option<&TeamName>) -> Result<Permit, Refusal> {
         let deadline = Instant::now() + WAIT;
-        let ticket = TeamTicket::new(&self.teams, team);
-        let of_team = ticket.queue().take(deadline).await?;
-        Ok(Permit { _host: self.host.take(deadline).await?, _team: Some((of_team, ticket)) })
+        let of_team = match team.map(|team| TeamTicket::new(&self.teams, team)) {
+            Some(ticket) => Some((ticket.queue().take(deadline).await?, ticket)),
+            None => None,
+        };
+        Ok(Permit { _host: self.host.take(deadline).await?, _team: of_team })
     }
 }
 
@@ -163,18 +160,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn some_wait_and_more_are_refused_at_once() {
         let permits = permits(1, 1);
-        let first = permits.take().await.expect("free");
+        let first = permits.take(None).await.expect("free");
         let started = Instant::now();
-        let waiting = (0..WAITING_FACTOR).map(|_| permits.take());
+        let waiting = (0..WAITING_FACTOR).map(|_| permits.take(None));
         let (late, refused) = tokio::join!(futures::future::join_all(waiting), async {
             tokio::task::yield_now().await;
-            let refused = permits.take().await.is_err();
+            let refused = permits.take(None).await.is_err();
             assert_eq!(started.elapsed(), Duration::ZERO);
             refused
         });
         assert!(refused && late.iter().all(Result::is_err) && started.elapsed() == WAIT);
         drop((first, late));
-        assert!(permits.take().await.is_ok());
+        assert!(permits.take(None).await.is_ok());
         assert_eq!(permits.host.waiting.load(Ordering::Relaxed), 0);
     }
 
@@ -182,13 +179,13 @@ mod tests {
     async fn a_team_leaves_permits_for_others() {
         let permits = permits(3, 2);
         let started = Instant::now();
-        let first = permits.take_for(&team("greedy")).await.expect("free");
-        let second = permits.take_for(&team("greedy")).await.expect("free");
+        let first = permits.take(Some(&team("greedy"))).await.expect("free");
+        let second = permits.take(Some(&team("greedy"))).await.expect("free");
         let greedy = team("greedy");
-        let waiting = (0..2 * WAITING_FACTOR + 1).map(|_| permits.take_for(&greedy));
+        let waiting = (0..2 * WAITING_FACTOR + 1).map(|_| permits.take(Some(&greedy)));
         let (late, other) = tokio::join!(futures::future::join_all(waiting), async {
             tokio::task::yield_now().await;
-            let other = permits.take_for(&team("modest")).await;
+            let other = permits.take(Some(&team("modest"))).await;
             assert_eq!(started.elapsed(), Duration::ZERO, "it does not wait behind the other team");
             other
         });
@@ -197,7 +194,7 @@ mod tests {
             let detail = refusal.err().expect("none came free").detail().to_owned();
             assert!(detail.contains("uploads_per_team_max"), "{detail}");
         }
-        let third = permits.take().await.err().expect("the host has three").detail().to_owned();
+        let third = permits.take(None).await.err().expect("the host has three").detail().to_owned();
         assert!(third.contains("(uploads_max)"), "{third}");
         drop((first, second, other));
         assert!(permits.teams.queues.lock().is_empty(), "nothing is kept of a team without requests");

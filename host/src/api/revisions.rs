@@ -76,7 +76,7 @@ pub async fn rollback(
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let permit = shared.rollbacks.take_for(&id.team).await?;
+    let permit = shared.rollbacks.take(Some(&id.team)).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;

@@ -1,16 +1,18 @@
 //! The parts that every handler shares: the services of the host, and the bounds on the work that is done at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::access::{Access, RequestRate};
 use crate::audit::{AuditLog, Refusals};
 use crate::catalog::Catalog;
-use crate::cluster::LogTopics;
+use crate::cluster::{LogTopics, Members};
 use crate::deployment::ModuleChecker;
 use crate::model::access::{Principal, PrincipalKind, Role};
 use crate::model::codes::Code;
@@ -31,6 +33,12 @@ use super::problem::{self, Refusal};
 use super::redirects::Redirects;
 use super::runtime::Runtime;
 use super::sign_in;
+use super::views;
+
+/// The requests of all principals of a team together, as a multiple of those of one: a team can make tokens without end.
+const TEAM_RATE_FACTOR: u32 = 5;
+/// The time for which the number of transforms on each host is not computed again.
+const PLACED_FOR: Duration = Duration::from_secs(1);
 
 /// Reports one answered request: method, route (`unmatched` for none), status, seconds.
 pub type OnRequest = Arc<dyn Fn(&str, &str, u16, f64) + Send + Sync>;
@@ -106,6 +114,8 @@ pub struct Shared {
     polls: Arc<Semaphore>,
     intake: Budget,
     request_rate: RequestRate,
+    team_request_rate: RequestRate,
+    placed: Mutex<Option<(Instant, BTreeMap<String, usize>)>>,
 }
 
 /// The extractor of [`Shared`] in handlers.
@@ -136,24 +146,41 @@ impl Shared {
                 ("lookups_max", limits.lookups_max),
                 ("lookups_per_team_max", limits.lookups_per_team_max),
             ),
-            // Topics are no team's.
-            pages: Permits::new(("pages_max", limits.pages_max), ("pages_max", limits.pages_max)),
+            pages: Permits::new(("pages_max", limits.pages_max), ("pages_per_team_max", limits.pages_per_team_max)),
             follows: FollowPermits::new(limits.follows_max, state.team_metrics.clone()),
             metrics_page: MetricsPage::default(),
+            placed: Mutex::default(),
             polls: Arc::new(Semaphore::new(limits.polls_max)),
             request_rate: RequestRate::new(limits.requests_per_principal_max),
+            team_request_rate: RequestRate::new(limits.requests_per_principal_max.saturating_mul(TEAM_RATE_FACTOR)),
             intake: Budget::new(limits.upload_bytes_in_flight_max, state.metrics.body_bytes.clone()),
             state,
         }
     }
 
-    /// Takes a request of the principal. Returns the time to wait if there are too many. Callers that are not recognised
-    /// have nothing that they could use up.
+    /// Takes a request of the principal, and of its team if it has rights in one alone. Returns the time to wait if there are
+    /// too many. Callers that are not recognised have nothing that they could use up.
     pub fn rate_excess(&self, principal: &Principal, now: Instant) -> Option<Duration> {
-        match principal.kind {
-            PrincipalKind::Anyone | PrincipalKind::Unknown => None,
-            _ => self.request_rate.take(&principal.id, now).err(),
+        if matches!(principal.kind, PrincipalKind::Anyone | PrincipalKind::Unknown) {
+            return None;
         }
+        let of_principal = self.request_rate.take(&principal.id, now);
+        let of_team = || principal.only_team().map_or(Ok(()), |team| self.team_request_rate.take(team.as_str(), now));
+        of_principal.and_then(|()| of_team()).err()
+    }
+
+    /// The number of transforms that are placed on each host. It is a second old at most: each placement of each transform
+    /// goes into it.
+    pub fn placed(&self, members: &Members) -> BTreeMap<String, usize> {
+        let mut placed = self.placed.lock();
+        if let Some((at, counts)) = &*placed
+            && at.elapsed() < PLACED_FOR
+        {
+            return counts.clone();
+        }
+        let counts = views::placed(&self.state.catalog.current(), members);
+        *placed = Some((Instant::now(), counts.clone()));
+        counts
     }
 
     /// Reads a request's body, before the request takes a permit.

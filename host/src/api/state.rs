@@ -76,7 +76,7 @@ pub async fn show(
             decoded.map_err(|error| Refusal::of_field(Code::Query, "key", format!("is not base64: {error}")))?
         }
     };
-    let permit = shared.lookups.take_for(&id.team).await?;
+    let permit = shared.lookups.take(Some(&id.team)).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
@@ -140,7 +140,7 @@ fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
         (status = 404, description = "No such transform (E023), or it has no stores (E053)"),
         (status = 409, description = "It is not paused (E033), at another revision, or another request changed it meanwhile (E008)")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
-    let permit = shared.changes.take_for(&id.team).await?;
+    let permit = shared.changes.take(Some(&id.team)).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;

@@ -24,7 +24,7 @@ pub async fn list(State(shared): AppState, caller: Caller) -> Result<Json<TeamLi
         let mut names = shared.state.catalog.teams();
         names.extend(state.table.teams.keys().cloned());
         names.retain(|team| caller.sees_team(team));
-        let uploaded = shared.state.teams.uploaded_bytes(None, Instant::now());
+        let uploaded = shared.state.teams.uploaded(None, Instant::now()).bytes;
         let bytes_max = state.table.defaults.upload_bytes_per_day_max;
         Ok(Json(TeamList {
             teams: names.iter().map(|team| view(&shared, &caller, team)).collect(),
@@ -49,8 +49,10 @@ fn view(shared: &Shared, caller: &Caller, team: &TeamName) -> TeamView {
     let state = teams.current();
     let limits: TeamLimits = *state.table.limits(team);
     let team_use = shared.state.catalog.team_use(team, shared.state.limits.state_hot_bytes_max);
+    let uploaded = teams.uploaded(Some(team), Instant::now());
     let used = |ceiling| match ceiling {
-        Ceiling::UploadBytes => Some(teams.uploaded_bytes(Some(team), Instant::now())),
+        Ceiling::Uploads => Some(uploaded.modules),
+        Ceiling::UploadBytes => Some(uploaded.bytes),
         Ceiling::Follows => Some(shared.follows.taken(team)),
         // The rates of lines have a metric, which counts the lines that were dropped.
         other => team_use.under(other),

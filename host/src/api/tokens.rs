@@ -90,10 +90,7 @@ pub async fn create(State(shared): AppState, caller: Caller, headers: HeaderMap,
     let secret = TokenSecret::generate().map_err(|error| Refusal::new(Code::HostResources, error.to_string()))?;
     let token = token(request, &secret, &caller, now)?;
     caller.require(&token.scope, Role::Admin)?;
-    let permit = match token.scope.team() {
-        Some(team) => shared.changes.take_for(team).await?,
-        None => shared.changes.take().await?,
-    };
+    let permit = shared.changes.take(token.scope.team()).await?;
     blocking(move || {
         let _held = (permit, share);
         let entry = entry(&caller, Action::CreateToken, &token, now);
@@ -127,7 +124,7 @@ pub async fn revoke(State(shared): AppState, caller: Caller, Name(id): Name<Toke
             AuditEntry { target, ..AuditEntry::new(caller.actor(), Action::RevokeToken, Rfc3339(now)) }
         }
     };
-    let permit = shared.changes.take().await?;
+    let permit = shared.changes.take(caller.principal.only_team()).await?;
     blocking(move || {
         let _held = permit;
         Ok(shared.state.access.tokens.revoke(&id, &entry)?)

@@ -29,7 +29,7 @@ const SETTINGS_BYTES_MAX: usize = 4096;
 #[utoipa::path(get, path = "/v1/topics", tag = "topics",
     responses((status = 200, description = "All topics but Sandbar's own", body = TopicList)))]
 pub async fn list(State(shared): AppState) -> Result<Json<TopicList>, Refusal> {
-    let permit = shared.lookups.take().await?;
+    let permit = shared.lookups.take(None).await?;
     let log = shared.state.log.clone();
     blocking(move || {
         let _held = permit;
@@ -56,7 +56,7 @@ pub async fn create(
     topics::refuse_internal(&topic)?;
     let bytes = shared.receive(body, SETTINGS_BYTES_MAX).await?.bytes;
     let settings = settings_of(&headers, &bytes)?;
-    let permit = shared.changes.take().await?;
+    let permit = shared.changes.take(None).await?;
     blocking(move || {
         let _held = permit;
         let log = &shared.state.log;

@@ -61,7 +61,7 @@ pub async fn put(
         other => return Err(other.refuse("application/json, application/yaml or multipart/form-data")),
     };
     let RequestBody { bytes, share } = shared.receive(body, bytes_max).await?;
-    let permit = shared.uploads.take_for(&id.team).await?;
+    let permit = shared.uploads.take(Some(&id.team)).await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
     let DeployResult { change, created_topics, warnings, signed_by } = blocking(move || {

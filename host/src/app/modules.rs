@@ -8,6 +8,7 @@ use crate::deployment::ModuleChecker;
 use crate::guest::compile::{Compiler, Jail};
 use crate::guest::{ModuleOptions, Modules, ScheduledFactory};
 use crate::model::module::{ModuleError, ModuleInfo};
+use crate::model::names::TeamName;
 use crate::model::spec::Spec;
 use crate::ports::GuestFactory;
 use crate::stores::tables::Tables;
@@ -58,13 +59,13 @@ pub(super) struct ModuleCandidates {
 }
 
 impl ModuleChecker for ModuleCandidates {
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-        self.modules.check(bytes)
+    fn check(&self, team: Option<&TeamName>, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+        self.modules.check(team, bytes)
     }
 
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
         // Compiled by now, and not on a processor of the team.
-        self.modules.check(bytes)?;
+        self.modules.check(Some(&spec.id.team), bytes)?;
         self.processors.run(&spec.id.team, || self.modules.try_init(spec, bytes))
     }
 

@@ -84,8 +84,9 @@ impl TeamPublisher {
         self.observers.set_team_log_rates(log_rates(&state.table));
         self.metrics.file_refused(state.trouble.is_some());
         let now = Instant::now();
-        let without_team = self.teams.uploaded_bytes(None, now);
-        self.metrics.uploads_without_team(without_team, state.table.defaults.upload_bytes_per_day_max);
+        for (ceiling, amount) in self.teams.uploaded(None, now).by_ceiling() {
+            self.metrics.uploads_without_team(ceiling, amount, state.table.defaults.ceiling(ceiling));
+        }
         let passed = self.observers.passed_log_lines();
         let mut shown = self.catalog.teams();
         shown.extend(state.table.teams.keys().cloned());
@@ -93,8 +94,8 @@ impl TeamPublisher {
             self.metrics.limits(team, state.table.limits(team));
             let team_use = self.catalog.team_use(team, hot_bytes_max);
             let summed = Ceiling::ALL.into_iter().filter_map(|it| Some((it, team_use.under(it)?)));
-            summed.for_each(|(ceiling, amount)| self.metrics.used(team, ceiling, amount));
-            self.metrics.used(team, Ceiling::UploadBytes, self.teams.uploaded_bytes(Some(team), now));
+            let uploaded = self.teams.uploaded(Some(team), now).by_ceiling();
+            summed.chain(uploaded).for_each(|(ceiling, amount)| self.metrics.used(team, ceiling, amount));
             let before = last.passed.get(team).copied().unwrap_or_default();
             let since = passed.get(team).copied().unwrap_or_default().since(before, now - last.at);
             self.metrics.used(team, Ceiling::LogLines, since.lines);

@@ -12,6 +12,7 @@ use crate::model::team::{Ceiling, millis};
 use super::change::Growth;
 use super::deployments::Deployments;
 use super::error::CatalogError;
+use super::history::HistoryChange;
 use super::team_use::{Measure, TeamUse, transaction_time};
 
 /// The ceilings over all transforms of a team, each with the field of a spec that the growth is named by.
@@ -29,16 +30,14 @@ const SUMS: [(Ceiling, &str); 7] = [
 pub fn check(
     all: &Deployments,
     next: &Deployment,
+    history: &HistoryChange,
     growth: &Growth,
     module_bytes: &dyn Fn(&Digest) -> u64,
 ) -> Result<(), CatalogError> {
     let team = &next.id.team;
     let measure = Measure { module_bytes, hot_bytes_max: growth.hot_bytes_max };
-    // A revision that was deployed without a count is counted with the same partitions: nothing has grown by that.
-    let counted = |live: &Deployment| Deployment { partitions: live.partitions.or(next.partitions), ..live.clone() };
-    let live = all.live(&next.id).map(counted);
-    let now = TeamUse::of(all, team, live.as_ref(), &measure);
-    let then = TeamUse::of(all, team, Some(next), &measure);
+    let [now, then] = TeamUse::now_and_with(all, next, history, &measure);
+    let live = all.live(&next.id);
     let mut problems = Vec::new();
     for (ceiling, field) in SUMS {
         let most = growth.limits.ceiling(ceiling);
@@ -47,8 +46,8 @@ pub fn check(
             problems.push(Problem { field: field.to_owned(), message: message(team, ceiling, (used, wanted), most) });
         }
     }
-    problems.extend(check_transaction_time(next, live.as_ref(), growth));
-    problems.extend(check_cycle(next, live.as_ref(), growth));
+    problems.extend(check_transaction_time(next, live, growth));
+    problems.extend(check_cycle(next, live, growth));
     if problems.is_empty() { Ok(()) } else { Err(CatalogError::OverCeiling(problems)) }
 }
 

@@ -10,6 +10,7 @@
 //! hits those of another one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::names::Digest;
@@ -20,7 +21,12 @@ use super::deployments::Deployments;
 use super::manifests::StoredModule;
 
 /// The modules that nobody has used for `retention`.
-pub fn unused(all: &Deployments, held: &BTreeMap<Digest, StoredModule>, now: Timestamp, retention: Duration) -> Vec<Digest> {
+pub fn unused(
+    all: &Deployments,
+    held: &BTreeMap<Digest, Arc<StoredModule>>,
+    now: Timestamp,
+    retention: Duration,
+) -> Vec<Digest> {
     if !all.is_understood() {
         // Nobody here knows which modules a newer host's transforms use.
         return Vec::new();
@@ -105,8 +111,8 @@ mod tests {
             ("its deleted transform was deployed again", &back, 1000, ""),
         ] {
             let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, ..Manifest::default() };
-            let held = ["a", "b"]
-                .map(|name| (Digest::of(name.as_bytes()), StoredModule { manifest: manifest.clone(), at: hours(0) }));
+            let stored = Arc::new(StoredModule { manifest, at: hours(0) });
+            let held = ["a", "b"].map(|name| (Digest::of(name.as_bytes()), stored.clone()));
             let found = unused(&state(changes), &held.into(), hours(now), DAY);
             let names: String = ["a", "b"].into_iter().filter(|name| found.contains(&Digest::of(name.as_bytes()))).collect();
             assert_eq!(names, gone, "{what}");

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::sources::dead_letter_topic;
 use crate::model::names::{TeamName, TopicName, TransformId};
 use crate::model::revision::{Deployment, Desired};
-use crate::model::spec::Spec;
 
 /// A way of records from a transform through topics and others back to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,32 +37,52 @@ impl CyclePath {
     }
 }
 
-/// The cycle that `next` would close among `all` (its own earlier state aside), unless its spec allows one. Paused transforms count, as they may be resumed at any time; specs that this
-/// host cannot read, and so does not run, are left out.
+/// A transform with the topics that it reads and writes. Names that are no topics are left out. Whole specs are not read for
+/// this: every deployment looks at those of all teams, and a config may be large.
+struct Node<'a> {
+    id: &'a TransformId,
+    inputs: Vec<TopicName>,
+    outputs: Vec<TopicName>,
+}
+
+impl<'a> Node<'a> {
+    fn of(Deployment { id, spec, .. }: &'a Deployment) -> Self {
+        let topic = |name: &String| name.parse::<TopicName>().ok();
+        let default = topic(&format!("{}.{}.dead-letter", id.team, id.name));
+        let dead_letters = dead_letter_topic(spec, default.as_ref()).cloned();
+        let inputs = spec.inputs.iter().filter_map(topic).collect();
+        Self { id, inputs, outputs: spec.outputs.values().filter_map(topic).chain(dead_letters).collect() }
+    }
+}
+
+/// The cycle that `next` would close among `all` (its own earlier state aside), unless its spec allows one. Paused
+/// transforms count, as they may be resumed at any time.
 pub fn closed_by<'a>(next: &Deployment, all: impl Iterator<Item = &'a Deployment>) -> Option<CyclePath> {
-    let next = next.spec().ok().filter(|spec| !spec.allow_cycle)?;
+    if next.spec.allow_cycle {
+        return None;
+    }
     let live = all.filter(|other| other.desired != Desired::Deleted && other.id != next.id);
-    let others: Vec<Spec> = live.filter_map(|other| other.spec().ok()).collect();
-    path_back(&next, &others)
+    let others: Vec<Node<'_>> = live.map(Node::of).collect();
+    path_back(&Node::of(next), &others)
 }
 
 /// The way from the outputs of `home` to its inputs. Each transform is looked at once, and none within another: the way
 /// may be as long as there are transforms.
-fn path_back(home: &Spec, others: &[Spec]) -> Option<CyclePath> {
-    let mut readers: BTreeMap<&TopicName, Vec<&Spec>> = BTreeMap::new();
+fn path_back(home: &Node<'_>, others: &[Node<'_>]) -> Option<CyclePath> {
+    let mut readers: BTreeMap<&TopicName, Vec<&Node<'_>>> = BTreeMap::new();
     for other in others {
         other.inputs.iter().for_each(|topic| readers.entry(topic).or_default().push(other));
     }
     // By transform: the one before it on the way, and the topic between.
-    let mut before: BTreeMap<&TransformId, (&Spec, &TopicName)> = BTreeMap::new();
+    let mut before: BTreeMap<&TransformId, (&Node<'_>, &TopicName)> = BTreeMap::new();
     let mut waiting = VecDeque::from([home]);
     while let Some(from) = waiting.pop_front() {
-        for topic in from.written_topics() {
+        for topic in &from.outputs {
             if home.inputs.contains(topic) {
                 return Some(path(home, from, topic, &before));
             }
             for reader in readers.get(topic).into_iter().flatten() {
-                before.entry(&reader.id).or_insert_with(|| {
+                before.entry(reader.id).or_insert_with(|| {
                     waiting.push_back(reader);
                     (from, topic)
                 });
@@ -72,11 +92,16 @@ fn path_back(home: &Spec, others: &[Spec]) -> Option<CyclePath> {
     None
 }
 
-fn path(home: &Spec, last: &Spec, topic: &TopicName, before: &BTreeMap<&TransformId, (&Spec, &TopicName)>) -> CyclePath {
+fn path(
+    home: &Node<'_>,
+    last: &Node<'_>,
+    topic: &TopicName,
+    before: &BTreeMap<&TransformId, (&Node<'_>, &TopicName)>,
+) -> CyclePath {
     let mut steps = vec![(last.id.clone(), topic.clone())];
     let mut at = last;
     while at.id != home.id {
-        let (earlier, topic) = before[&at.id];
+        let (earlier, topic) = before[at.id];
         steps.push((earlier.id.clone(), topic.clone()));
         at = earlier;
     }

@@ -20,7 +20,7 @@ use super::cycle;
 use super::deployments::Deployments;
 use super::encoding::encode_deployment;
 use super::error::CatalogError;
-use super::history::{history, rollback_target};
+use super::history::{HistoryChange, rollback_target};
 
 /// A decided request: its result, and the records to write for it in one transaction.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,13 +90,15 @@ pub fn decide(
     let next = &mut result.deployment;
     if latest.is_none_or(|latest| latest.revision != next.revision) {
         check_new_revision(&request.actor, all, latest, next, module_bytes)?;
-        if let Some(growth) = &request.growth {
-            next.partitions = Some(growth.partitions);
-            ceilings::check(all, next, growth, &|module| module_bytes(module).unwrap_or(0))?;
-        }
         let cause = if rolled_back_to.is_some() { Cause::Rollback } else { Cause::Deploy };
         let author = Some(request.actor.name.clone());
-        records.extend(history(all, id, latest, &Revision { cause, rolled_back_to, author, ..next.to_revision() }));
+        let revision = Revision { cause, rolled_back_to, author, ..next.to_revision() };
+        let history = HistoryChange::of(all, id, latest, &revision);
+        if let Some(growth) = &request.growth {
+            next.partitions = Some(growth.partitions);
+            ceilings::check(all, next, &history, growth, &|module| module_bytes(module).unwrap_or(0))?;
+        }
+        records = history.records;
     }
     next.changes = count_on(next.changes);
     let key = request.key.clone().unwrap_or_else(RequestKey::random);
@@ -123,8 +125,8 @@ fn check_new_revision(
         return Err(CatalogError::InputsInUse(next.id.clone()));
     }
     if let Some(path) = cycle::closed_by(next, all.values()) {
-        // One that there is already is another's, who has allowed it.
-        let before = latest.and_then(|latest| cycle::closed_by(latest, all.values()));
+        // One that there is already is another's, who has allowed it. A deletion ends one.
+        let before = all.live(&next.id).and_then(|live| cycle::closed_by(live, all.values()));
         if before.as_ref() != Some(&path) {
             // Whoever has signed in may see its own team, and perhaps no other.
             let path = match actor.kind {

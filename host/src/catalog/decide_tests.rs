@@ -280,6 +280,31 @@ fn expectations_are_checked() {
     }
 }
 
+fn deploy(state: &mut Deployments, name: &str, spec: serde_json::Value) -> Result<ChangeResult, CatalogError> {
+    let spec = Box::new(serde_json::from_value(spec).expect("valid"));
+    let request = request(Change::Put { spec, module: Digest::of(b"m") });
+    let decision = decide(state, &name.parse().expect("valid"), &request, &|_| Some(1))?;
+    for record in &decision.records {
+        state.take(record).expect("readable");
+    }
+    Ok(decision.result)
+}
+
+/// A cycle that is there was allowed by one of its transforms. Nobody has allowed one that a deletion ended.
+#[test]
+fn a_deleted_transform_does_not_come_back_into_a_cycle() {
+    let there = |n: u64| serde_json::json!({"inputs": ["a"], "outputs": {"o": "b"}, "config": {"n": n}});
+    let back = |allow_cycle: bool| serde_json::json!({"inputs": ["b"], "outputs": {"o": "a"}, "allow_cycle": allow_cycle});
+    let mut state = Deployments::default();
+    deploy(&mut state, "orders/strip", there(1)).expect("accepted");
+    deploy(&mut state, "orders/back", back(true)).expect("it allows the cycle");
+    deploy(&mut state, "orders/strip", there(2)).expect("the cycle is there already");
+    after(&mut state, &request(Change::Delete)).expect("deleted");
+    deploy(&mut state, "orders/back", back(false)).expect("there is no cycle");
+    let again = deploy(&mut state, "orders/strip", there(2));
+    assert!(matches!(again, Err(CatalogError::Cycle { .. })), "{again:?}");
+}
+
 /// Values that a forged record may have where a number belongs.
 fn extremes() -> Vec<serde_json::Value> {
     let numbers = [0, 1, COUNT_MAX - 1, COUNT_MAX, COUNT_MAX + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX];

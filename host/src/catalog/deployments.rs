@@ -22,11 +22,23 @@ use super::newer::{Outline, ReadResult, read_deployment, read_revision};
 #[derive(Debug, Clone, Default)]
 pub struct Deployments {
     current: BTreeMap<TransformId, Deployment>,
-    history: BTreeMap<TransformId, BTreeMap<u64, Arc<Revision>>>,
-    /// The bytes of the records of all revisions that are kept, understood or not.
-    revision_bytes: BTreeMap<TransformId, BTreeMap<u64, u64>>,
-    /// Revisions that this host does not understand, and why not.
-    unread: BTreeMap<(TransformId, u64), String>,
+    history: BTreeMap<TransformId, BTreeMap<u64, KeptRevision>>,
+}
+
+/// A revision that was written as such.
+#[derive(Debug, Clone)]
+pub struct KeptRevision {
+    /// The bytes of its record.
+    pub bytes: u64,
+    /// The revision, or the reason why this host does not understand it.
+    pub content: Result<Arc<Revision>, String>,
+}
+
+impl KeptRevision {
+    /// Returns the revision, if this host understands it.
+    pub fn understood(&self) -> Option<&Arc<Revision>> {
+        self.content.as_ref().ok()
+    }
 }
 
 impl Deref for Deployments {
@@ -48,60 +60,84 @@ impl Deployments {
         self.current.values().filter(|deployment| deployment.desired != Desired::Deleted)
     }
 
-    /// The bytes of a team's revisions that were written as such, by transform and revision; those of deleted ones, too.
-    pub fn revision_bytes(&self, team: &TeamName) -> impl Iterator<Item = (&TransformId, u64, u64)> {
-        let own = self.revision_bytes.range(TransformId::first_of(team)..).take_while(move |(id, _)| id.team == *team);
-        own.flat_map(|(id, revisions)| revisions.iter().map(move |(&revision, &bytes)| (id, revision, bytes)))
+    /// The deployments of a team that are not deleted, by name.
+    pub fn live_of<'a>(&'a self, team: &'a TeamName) -> impl Iterator<Item = &'a Deployment> {
+        of_team(&self.current, team).map(|(_, deployment)| deployment).filter(|it| it.desired != Desired::Deleted)
     }
 
-    /// The revisions that were written as such, oldest first.
-    pub fn kept(&self, id: &TransformId) -> &BTreeMap<u64, Arc<Revision>> {
-        static NONE: BTreeMap<u64, Arc<Revision>> = BTreeMap::new();
+    /// The bytes of all kept revisions of a team, understood or not, those of deleted transforms too.
+    pub fn revision_bytes(&self, team: &TeamName) -> u64 {
+        let kept = of_team(&self.history, team).flat_map(|(_, kept)| kept.values());
+        kept.map(|revision| revision.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// The revisions that were written as such, by their number.
+    pub fn kept(&self, id: &TransformId) -> &BTreeMap<u64, KeptRevision> {
+        static NONE: BTreeMap<u64, KeptRevision> = BTreeMap::new();
         self.history.get(id).unwrap_or(&NONE)
+    }
+
+    /// The kept revisions that this host understands, oldest first.
+    pub fn understood(&self, id: &TransformId) -> impl DoubleEndedIterator<Item = &Arc<Revision>> {
+        self.kept(id).values().filter_map(KeptRevision::understood)
     }
 
     /// Every revision that there still is, newest first.
     pub fn revisions(&self, id: &TransformId) -> Vec<Arc<Revision>> {
-        let kept = self.kept(id);
-        let unwritten = self.whole(id).filter(|current| !kept.contains_key(&current.revision));
-        unwritten.map(|current| Arc::new(current.to_revision())).into_iter().chain(kept.values().rev().cloned()).collect()
+        let unwritten = self.whole(id).filter(|current| !self.kept(id).contains_key(&current.revision));
+        let unwritten = unwritten.map(|current| Arc::new(current.to_revision()));
+        unwritten.into_iter().chain(self.understood(id).rev().cloned()).collect()
     }
 
     pub fn revision(&self, id: &TransformId, revision: u64) -> Option<Arc<Revision>> {
         let current = || self.whole(id).filter(|current| current.revision == revision);
-        self.kept(id).get(&revision).cloned().or_else(|| Some(Arc::new(current()?.to_revision())))
+        let kept = self.kept(id).get(&revision).and_then(KeptRevision::understood);
+        kept.cloned().or_else(|| Some(Arc::new(current()?.to_revision())))
     }
 
     fn whole(&self, id: &TransformId) -> Option<&Deployment> {
-        self.current
-            .get(id)
-            .filter(|current| current.is_whole() && !self.unread.contains_key(&(id.clone(), current.revision)))
+        let is_unread = |revision: u64| self.kept(id).get(&revision).is_some_and(|kept| kept.content.is_err());
+        self.current.get(id).filter(|current| current.is_whole() && !is_unread(current.revision))
     }
 
     /// Returns true if a transform of the team has the module, or had it in a revision that is kept.
     pub fn uses(&self, team: &TeamName, module: &Digest) -> bool {
-        let current = self.current.values().map(|it| (&it.id, &it.module));
-        let kept = self.history.values().flat_map(BTreeMap::values).map(|it| (&it.id, &it.module));
-        current.chain(kept).any(|(id, of)| id.team == *team && of == module)
+        self.modules_of(team).any(|(of, _)| of == module)
+    }
+
+    /// Returns true if nobody collects the module: a transform that is not deleted has it, or had it in a revision that is
+    /// kept. Only transforms of the team count, if one is named.
+    pub fn keeps(&self, team: Option<&TeamName>, module: &Digest) -> bool {
+        let is_own = |live: &&Deployment| team.is_none_or(|team| live.id.team == *team);
+        let has_it = |live: &Deployment| {
+            live.module == *module || self.understood(&live.id).any(|revision| revision.module == *module)
+        };
+        self.all_live().filter(is_own).any(has_it)
     }
 
     /// The signatures of a module that transforms of the team have, or had in a revision that is kept.
     pub fn signatures<'a>(&'a self, team: &'a TeamName, module: &'a Digest) -> impl Iterator<Item = &'a Envelope> {
-        let current = self.current.values().map(|it| (&it.id, &it.module, &it.signature));
-        let kept = self.history.values().flat_map(BTreeMap::values).map(|it| (&it.id, &it.module, &it.signature));
-        let all = current.chain(kept).filter(move |(id, of, _)| id.team == *team && *of == module);
-        all.filter_map(|(_, _, signature)| signature.as_ref())
+        self.modules_of(team).filter(move |(of, _)| *of == module).filter_map(|(_, signature)| signature)
+    }
+
+    /// The modules of a team's transforms and of their kept revisions, each with its signature.
+    fn modules_of<'a>(&'a self, team: &'a TeamName) -> impl Iterator<Item = (&'a Digest, Option<&'a Envelope>)> {
+        let current = of_team(&self.current, team).map(|(_, it)| (&it.module, it.signature.as_ref()));
+        let kept = of_team(&self.history, team).flat_map(|(_, kept)| kept.values());
+        let kept = kept.filter_map(KeptRevision::understood).map(|it| (&it.module, it.signature.as_ref()));
+        current.chain(kept)
     }
 
     /// The revisions that this host does not understand, newest first, and why not.
     pub fn unread(&self, id: &TransformId) -> impl Iterator<Item = (u64, &str)> {
-        let all = self.unread.range((id.clone(), 0)..=(id.clone(), u64::MAX)).rev();
-        all.map(|((_, revision), reason)| (*revision, reason.as_str()))
+        let all = self.kept(id).iter().rev();
+        all.filter_map(|(number, kept)| Some((*number, kept.content.as_ref().err()?.as_str())))
     }
 
     /// Returns true if this host understands every record of the topic.
     pub fn is_understood(&self) -> bool {
-        self.unread.is_empty() && self.current.values().all(|current| current.unread.is_none())
+        let mut kept = self.history.values().flat_map(BTreeMap::values);
+        kept.all(|revision| revision.content.is_ok()) && self.current.values().all(|current| current.unread.is_none())
     }
 
     /// Takes one record; an error says why it was skipped.
@@ -172,33 +208,27 @@ impl Deployments {
 
     fn take_revision(&mut self, id: TransformId, number: u64, value: Option<&[u8]>) -> Result<(), String> {
         let Some(value) = value else {
-            if let Some(history) = self.history.get_mut(&id) {
-                history.remove(&number);
+            if let Some(kept) = self.history.get_mut(&id) {
+                kept.remove(&number);
             }
-            if let Some(bytes) = self.revision_bytes.get_mut(&id) {
-                bytes.remove(&number);
-            }
-            self.unread.remove(&(id, number));
             return Ok(());
         };
         if number > COUNT_MAX {
             return Err(format!("its number is above {COUNT_MAX}, so far nobody has counted"));
         }
-        let bytes = value.len() as u64;
-        match read_revision(&id, number, value)? {
-            ReadResult::Whole(revision) => {
-                self.unread.remove(&(id.clone(), number));
-                self.revision_bytes.entry(id.clone()).or_default().insert(number, bytes);
-                self.history.entry(id).or_default().insert(number, Arc::new(revision));
-            }
-            ReadResult::Outline(reason) => {
-                self.history.get_mut(&id).and_then(|history| history.remove(&number));
-                self.revision_bytes.entry(id.clone()).or_default().insert(number, bytes);
-                self.unread.insert((id, number), reason);
-            }
-        }
+        let content = match read_revision(&id, number, value)? {
+            ReadResult::Whole(revision) => Ok(Arc::new(revision)),
+            ReadResult::Outline(reason) => Err(reason),
+        };
+        let revision = KeptRevision { bytes: value.len() as u64, content };
+        self.history.entry(id).or_default().insert(number, revision);
         Ok(())
     }
+}
+
+/// The part of a map that is a team's.
+fn of_team<'a, V>(map: &'a BTreeMap<TransformId, V>, team: &'a TeamName) -> impl Iterator<Item = (&'a TransformId, &'a V)> {
+    map.range(TransformId::first_of(team)..).take_while(move |(id, _)| id.team == *team)
 }
 
 impl Fold for Deployments {

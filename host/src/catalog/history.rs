@@ -31,15 +31,30 @@ pub fn no_revision(all: &Deployments, id: &TransformId, revision: Option<u64>) -
     }
 }
 
-/// The records of a new revision beside the current state: itself, the one before it where nobody has written it yet,
-/// and tombstones for those that are too old to be kept.
-pub fn history(all: &Deployments, id: &TransformId, latest: Option<&Deployment>, next: &Revision) -> Vec<LogRecord> {
-    let kept = all.kept(id);
-    let too_old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).map(|(&old, _)| drop_revision(id, old, next));
-    let is_written = |latest: &Deployment| {
-        kept.contains_key(&latest.revision) || all.unread(id).any(|(revision, _)| revision == latest.revision)
-    };
-    let unwritten = latest.filter(|latest| latest.is_whole() && !is_written(latest)).map(Deployment::to_revision);
-    let written = unwritten.iter().chain([next]).map(|revision| encode_revision(revision, next.changed_at));
-    too_old.chain(written).collect()
+/// The change of a transform's history by a new revision.
+pub struct HistoryChange {
+    pub records: Vec<LogRecord>,
+    /// The bytes of the revisions that end.
+    dropped_bytes: u64,
+}
+
+impl HistoryChange {
+    /// Writes a new revision beside the current state, with the one before it where nobody has written it yet, and ends
+    /// those that are too old to be kept. A newer host's stay: it ends them itself.
+    pub fn of(all: &Deployments, id: &TransformId, latest: Option<&Deployment>, next: &Revision) -> Self {
+        let kept = all.kept(id);
+        let old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).filter(|(_, old)| old.content.is_ok());
+        let dropped_bytes = old.clone().map(|(_, old)| old.bytes).fold(0, u64::saturating_add);
+        let ends = old.map(|(&number, _)| drop_revision(id, number, next));
+        let unwritten = latest.filter(|latest| latest.is_whole() && !kept.contains_key(&latest.revision));
+        let unwritten = unwritten.map(Deployment::to_revision);
+        let written = unwritten.iter().chain([next]).map(|revision| encode_revision(revision, next.changed_at));
+        Self { records: ends.chain(written).collect(), dropped_bytes }
+    }
+
+    /// The bytes of all kept revisions of the team after this change, from those before it.
+    pub fn revision_bytes(&self, before: u64) -> u64 {
+        let written = self.records.iter().filter_map(|record| record.value.as_ref()).map(|value| value.len() as u64);
+        written.fold(before.saturating_sub(self.dropped_bytes), u64::saturating_add)
+    }
 }

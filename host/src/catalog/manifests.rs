@@ -1,6 +1,6 @@
 //! The manifests of the modules topic, the fold of them, and the keys of the chunks that they name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub const CHUNKS_MAX: u64 = MODULE_BYTES_MAX / CHUNK_BYTES as u64 + 1;
 pub const TEAMS_MAX: usize = 1000;
 /// Longest name of an upload; those that this host makes have 16 bytes.
 const UPLOAD_BYTES_MAX: usize = 64;
+/// Most uploads that are known to be left behind. A host clears those of its own turn as the catalog's writer at once, which
+/// are far fewer.
+pub const LEFT_BEHIND_MAX: usize = 10_000;
 
 /// Written after a module's chunks: only now does the module exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,11 +103,31 @@ pub struct StoredModule {
 /// The fold of the manifests: the modules that the log holds.
 #[derive(Debug, Clone, Default)]
 pub struct Manifests {
-    pub stored: BTreeMap<Digest, StoredModule>,
-    /// Uploads whose manifest was deleted or replaced: their chunks are left.
-    pub left_behind: Vec<(Digest, Manifest)>,
+    pub stored: BTreeMap<Digest, Arc<StoredModule>>,
+    /// The newest uploads whose manifest was deleted or replaced: their chunks are left, until a host clears them. They stay
+    /// known after that: cleared chunks can be read until the log is compacted, and whoever has just written their manifest
+    /// once more finds out here that they end.
+    pub left_behind: VecDeque<(Digest, Arc<StoredModule>)>,
+    /// The number of uploads that were left behind before these.
+    pub forgotten: usize,
     /// Modules of which this host does not understand where they are, and why not.
     pub unread: BTreeMap<Digest, String>,
+}
+
+impl Manifests {
+    /// Returns true if this upload of the module was left behind, as far as that is known.
+    pub fn has_left(&self, digest: &Digest, upload: &str) -> bool {
+        self.left_behind.iter().any(|(of, left)| of == digest && left.manifest.upload == upload)
+    }
+
+    /// Notes an upload that is left behind, if there is one.
+    fn leave(&mut self, digest: Digest, upload: Option<Arc<StoredModule>>) {
+        self.left_behind.extend(upload.map(|upload| (digest, upload)));
+        if self.left_behind.len() > LEFT_BEHIND_MAX {
+            self.left_behind.pop_front();
+            self.forgotten += 1;
+        }
+    }
 }
 
 impl Fold for Manifests {
@@ -113,7 +136,8 @@ impl Fold for Manifests {
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let digest: Digest = key(record)?.parse().map_err(|error| format!("{error}"))?;
         let Some(value) = &record.value else {
-            self.left_behind.extend(self.stored.remove(&digest).map(|stored| (digest, stored.manifest)));
+            let stored = self.stored.remove(&digest);
+            self.leave(digest, stored);
             self.unread.remove(&digest);
             return Ok(());
         };
@@ -130,8 +154,9 @@ impl Fold for Manifests {
         manifest.check()?;
         self.unread.remove(&digest);
         let upload = manifest.upload.clone();
-        let before = self.stored.insert(digest, StoredModule { manifest, at: Timestamp(record.timestamp) });
-        self.left_behind.extend(before.filter(|before| before.manifest.upload != upload).map(|it| (digest, it.manifest)));
+        let stored = StoredModule { manifest, at: Timestamp(record.timestamp) };
+        let before = self.stored.insert(digest, Arc::new(stored));
+        self.leave(digest, before.filter(|before| before.manifest.upload != upload));
         Ok(())
     }
 

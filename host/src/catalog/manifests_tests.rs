@@ -61,7 +61,8 @@ fn chunks_that_an_upload_leaves_behind_are_known() {
     let manifest =
         |upload: &str| Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload.into(), ..Manifest::default() };
     let mut fold = Manifests::default();
-    let left = |fold: &Manifests| fold.left_behind.iter().map(|(_, it)| it.upload.clone()).collect::<Vec<_>>().join(" ");
+    let left =
+        |fold: &Manifests| fold.left_behind.iter().map(|(_, it)| it.manifest.upload.clone()).collect::<Vec<_>>().join(" ");
     for (written, at, left_behind) in
         [(Some("u1"), 1, ""), (Some("u1"), 2, ""), (Some("u2"), 3, "u1"), (None, 4, "u1 u2"), (None, 5, "u1 u2")]
     {
@@ -73,4 +74,20 @@ fn chunks_that_an_upload_leaves_behind_are_known() {
         assert_eq!(left(&fold), left_behind, "after {at}");
         assert_eq!(fold.stored.get(&digest).map(|stored| stored.at), written.map(|_| Timestamp(at)));
     }
+}
+
+/// A host that runs for years forgets the oldest ones, and counts them.
+#[test]
+fn the_newest_uploads_that_are_left_behind_are_known() {
+    let digest = Digest::of(b"a");
+    let upload = |number: usize| format!("u{number}");
+    let mut fold = Manifests::default();
+    for number in 0..LEFT_BEHIND_MAX + 3 {
+        let manifest = Manifest { bytes: 1, chunks: 1, chunks_from: 0, upload: upload(number), ..Manifest::default() };
+        fold.apply(&encode_manifest(&digest, &manifest, Timestamp(0))).expect("readable");
+    }
+    assert_eq!((fold.left_behind.len(), fold.forgotten), (LEFT_BEHIND_MAX, 2), "the last one is stored");
+    let known = [1, 2, LEFT_BEHIND_MAX + 1, LEFT_BEHIND_MAX + 2].map(|number| fold.has_left(&digest, &upload(number)));
+    assert_eq!(known, [false, true, true, false]);
+    assert!(!fold.has_left(&Digest::of(b"b"), &upload(2)));
 }

@@ -56,7 +56,7 @@ pub struct Modules {
     /// One upload at a time, so that the same module is not written twice.
     upload: Mutex<()>,
     recent: RecentUploads,
-    /// The number of left-behind uploads whose chunks are cleared.
+    /// The number of left-behind uploads whose chunks are cleared, or that were forgotten before this host came to them.
     cleared: Mutex<usize>,
 }
 
@@ -127,9 +127,7 @@ impl Modules {
                 Ok(_) => {
                     self.publish(&digest, stored.manifest.clone(), team)?;
                     // Collected between the two: its chunks may be cleared, and are written again.
-                    let left_behind =
-                        |(other, upload): &(Digest, Manifest)| (other, &upload.upload) == (&digest, &stored.manifest.upload);
-                    if !self.manifests.current().left_behind.iter().any(left_behind) {
+                    if !self.manifests.current().has_left(&digest, &stored.manifest.upload) {
                         self.recent.note(&digest, &stored.manifest.upload, Instant::now());
                         return Ok(UploadResult { digest, new: false });
                     }
@@ -201,7 +199,9 @@ impl Modules {
     pub fn clear(&self) -> Result<(), CatalogError> {
         let current = self.manifests.current();
         let mut cleared = self.cleared.lock();
-        while let Some((digest, manifest)) = current.left_behind.get(*cleared) {
+        *cleared = (*cleared).max(current.forgotten);
+        for (digest, left) in current.left_behind.iter().skip(*cleared - current.forgotten) {
+            let manifest = &left.manifest;
             let chunk = |number| LogRecord { value: None, ..chunk(digest, &manifest.upload, number, &[], Timestamp::now()) };
             // A module without an upload's name may have been written again under the same keys.
             if !manifest.upload.is_empty() && u64::from(manifest.chunks) <= manifest.bytes {

@@ -158,8 +158,8 @@ fn nothing_is_written_over_a_newer_hosts_record() {
                 manifest: serde_json::from_value(json!({"bytes": 1, "chunks": 1, "chunks_from": 0})).expect("a manifest"),
                 at: Timestamp(0),
             };
-            let day = std::time::Duration::from_secs(1);
-            let collected = unused(&state, &[(Digest::of(b"m"), held)].into(), Timestamp(1 << 40), day);
+            let held = std::collections::BTreeMap::from([(Digest::of(b"m"), std::sync::Arc::new(held))]);
+            let collected = unused(&state, &held, Timestamp(1 << 40), std::time::Duration::from_secs(1));
             assert!(collected.is_empty(), "it may use any module");
             // The way out, and back.
             state.take(&record("t/n", None)).expect("cleared");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::audit::{AUDIT_RETENTION, AuditLog};
 use crate::model::names::{ClusterName, Digest, TeamName, TransformId};
@@ -127,7 +127,7 @@ impl Catalog {
     pub fn team_use(&self, team: &TeamName, hot_bytes_max: u64) -> TeamUse {
         let modules = self.modules.current();
         let module_bytes = |module: &Digest| modules.stored.get(module).map_or(0, |stored| stored.manifest.bytes);
-        TeamUse::of(&self.deployments.current(), team, None, &Measure { module_bytes: &module_bytes, hot_bytes_max })
+        TeamUse::of(&self.deployments.current(), team, &Measure { module_bytes: &module_bytes, hot_bytes_max })
     }
 
     /// The teams that have transforms.
@@ -225,20 +225,32 @@ impl Catalog {
         self.modules.has(digest)
     }
 
-    /// Deletes the modules that nobody has used for `retention`: see `collector`.
+    /// Returns true if a transform of the team, or of any team, keeps the module from being collected, as far as this host
+    /// has seen.
+    pub fn keeps_module(&self, team: Option<&TeamName>, digest: &Digest) -> bool {
+        self.deployments.current().keeps(team, digest)
+    }
+
+    /// Deletes the modules that nobody has used for `retention`: see `collector`. Many of them take several turns, and
+    /// changes come between.
     pub fn collect(&self, now: Timestamp, retention: Duration) -> Result<Vec<Digest>, CatalogError> {
-        let unused = collector::unused(&self.deployments.current(), &self.modules.current().stored, now, retention);
-        let collected = if unused.is_empty() {
-            // Nothing that is worth a turn as the one writer.
-            Vec::new()
-        } else {
-            self.writer.collect(&self.deployments, &self.modules, now, retention)?
-        };
-        if !collected.is_empty() {
-            info!(modules = ?collected.iter().map(ToString::to_string).collect::<Vec<_>>(), "collected modules that nobody used");
+        let mut all = Vec::new();
+        loop {
+            let unused = collector::unused(&self.deployments.current(), &self.modules.current().stored, now, retention);
+            let collected = if unused.is_empty() {
+                // Nothing that is worth a turn as the one writer.
+                unused
+            } else {
+                self.writer.collect(&self.deployments, &self.modules, now, retention)?
+            };
+            self.modules.clear()?;
+            if collected.is_empty() {
+                return Ok(all);
+            }
+            info!(modules = collected.len(), "collected modules that nobody used");
+            collected.iter().for_each(|module| debug!(%module, "collected a module that nobody used"));
+            all.extend(collected);
         }
-        self.modules.clear()?;
-        Ok(collected)
     }
 
     /// Every stored module with its size.

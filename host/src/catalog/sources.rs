@@ -117,13 +117,13 @@ impl Deployments {
 
     fn kept_specs(&self, id: &TransformId) -> impl Iterator<Item = &RawSpec> {
         let current = self.get(id).map(|current| &current.spec);
-        current.into_iter().chain(self.kept(id).values().map(|revision| &revision.spec))
+        current.into_iter().chain(self.understood(id).map(|revision| &revision.spec))
     }
 }
 
 /// The topic that a spec's dead letters go to. A spec whose failed records have another way may name any topic, with no right
 /// to it: nothing follows for the records in that topic.
-fn dead_letter_topic<'s>(spec: &'s RawSpec, default: Option<&'s TopicName>) -> Option<&'s TopicName> {
+pub fn dead_letter_topic<'s>(spec: &'s RawSpec, default: Option<&'s TopicName>) -> Option<&'s TopicName> {
     let goes_there = spec.on_error.then == Then::DeadLetter;
     spec.on_error.dead_letter_topic.as_ref().or(default).filter(|_| goes_there)
 }

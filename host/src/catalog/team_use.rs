@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::names::{Digest, TeamName, TransformId};
-use crate::model::revision::{Deployment, Desired, REVISIONS_MAX};
+use crate::model::names::{Digest, TeamName};
+use crate::model::revision::{Deployment, REVISIONS_MAX};
 use crate::model::spec::{RawSpec, StoreKind, StoreSpec};
 use crate::model::team::{Ceiling, millis};
 
 use super::deployments::Deployments;
-use super::encoding::encode_revision;
+use super::history::HistoryChange;
 
 /// The use of one team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,36 +38,38 @@ pub struct Measure<'a> {
     pub hot_bytes_max: u64,
 }
 
+/// A sum over some of a team's transforms.
+#[derive(Clone, Default)]
+struct PartialSum {
+    used: TeamUse,
+    /// Their modules, each of which counts once.
+    modules: BTreeSet<Digest>,
+}
+
 // === impl TeamUse ===
 
 impl TeamUse {
-    /// Sums up the use of a team; `next` takes the place of its transform's current revision.
-    pub fn of(all: &Deployments, team: &TeamName, next: Option<&Deployment>, measure: &Measure<'_>) -> Self {
-        let is_replaced = |deployment: &Deployment| next.is_some_and(|next| next.id == deployment.id);
-        let own = all.range(TransformId::first_of(team)..).map(|(_, deployment)| deployment);
-        let own = own.take_while(|deployment| deployment.id.team == *team);
-        let live = own.filter(|deployment| deployment.desired != Desired::Deleted && !is_replaced(deployment));
-        let mut used = Self::default();
-        let mut modules = BTreeSet::new();
-        for deployment in live.chain(next) {
-            used.add(deployment, measure.hot_bytes_max);
-            modules.extend(kept_modules(all, deployment));
-        }
-        used.revision_bytes = revision_bytes(all, team, next);
-        used.stored_modules = modules.len() as u64;
-        used.stored_module_bytes = modules.iter().map(measure.module_bytes).fold(0, u64::saturating_add);
-        used
+    /// Sums up the use of a team.
+    pub fn of(all: &Deployments, team: &TeamName, measure: &Measure<'_>) -> Self {
+        let mut sum = PartialSum::default();
+        all.live_of(team).for_each(|live| sum.add(all, live, partitions(live, None), measure));
+        sum.complete(all.revision_bytes(team), measure)
     }
 
-    fn add(&mut self, deployment: &Deployment, hot_bytes_max: u64) {
-        let spec = &deployment.spec;
-        let workers = u64::from(spec.workers);
-        let partitions = partitions(deployment);
-        self.transforms += 1;
-        self.workers = self.workers.saturating_add(workers);
-        self.partition_workers = self.partition_workers.saturating_add(partitions.saturating_mul(workers));
-        self.memory_bytes = self.memory_bytes.saturating_add(memory_bytes(spec, partitions, hot_bytes_max));
-        self.transaction_time = self.transaction_time.max(transaction_time(spec));
+    /// Sums up the use of a team now, and once `next` has the place of its transform's current revision.
+    pub fn now_and_with(all: &Deployments, next: &Deployment, history: &HistoryChange, measure: &Measure<'_>) -> [Self; 2] {
+        let team = &next.id.team;
+        let mut now = PartialSum::default();
+        let others = all.live_of(team).filter(|other| other.id != next.id);
+        others.for_each(|other| now.add(all, other, partitions(other, None), measure));
+        let mut then = now.clone();
+        if let Some(live) = all.live(&next.id) {
+            // A revision that was deployed without a count has the same partitions: nothing grows by being counted.
+            now.add(all, live, partitions(live, next.partitions), measure);
+        }
+        then.add(all, next, partitions(next, None), measure);
+        let revision_bytes = all.revision_bytes(team);
+        [now.complete(revision_bytes, measure), then.complete(history.revision_bytes(revision_bytes), measure)]
     }
 
     /// The use under a ceiling, in its unit; None for a ceiling over a host.
@@ -81,8 +83,30 @@ impl TeamUse {
             Ceiling::StoredModuleBytes => Some(self.stored_module_bytes),
             Ceiling::RevisionBytes => Some(self.revision_bytes),
             Ceiling::TransactionTime => Some(millis(self.transaction_time)),
-            Ceiling::UploadBytes | Ceiling::LogLines | Ceiling::LogBytes | Ceiling::Follows => None,
+            Ceiling::Uploads | Ceiling::UploadBytes | Ceiling::LogLines | Ceiling::LogBytes | Ceiling::Follows => None,
         }
+    }
+}
+
+// === impl PartialSum ===
+
+impl PartialSum {
+    fn add(&mut self, all: &Deployments, deployment: &Deployment, partitions: u64, measure: &Measure<'_>) {
+        let Self { used, modules } = self;
+        let spec = &deployment.spec;
+        let workers = u64::from(spec.workers);
+        used.transforms += 1;
+        used.workers = used.workers.saturating_add(workers);
+        used.partition_workers = used.partition_workers.saturating_add(partitions.saturating_mul(workers));
+        used.memory_bytes = used.memory_bytes.saturating_add(memory_bytes(spec, partitions, measure.hot_bytes_max));
+        used.transaction_time = used.transaction_time.max(transaction_time(spec));
+        modules.extend(kept_modules(all, deployment));
+    }
+
+    fn complete(self, revision_bytes: u64, measure: &Measure<'_>) -> TeamUse {
+        let Self { used, modules } = self;
+        let stored_module_bytes = modules.iter().map(measure.module_bytes).fold(0, u64::saturating_add);
+        TeamUse { stored_modules: modules.len() as u64, stored_module_bytes, revision_bytes, ..used }
     }
 }
 
@@ -91,9 +115,10 @@ pub fn transaction_time(spec: &RawSpec) -> Duration {
     spec.commit_interval.max.0.saturating_add(spec.limits.batch_time.0)
 }
 
-/// The partitions of all inputs together. A deployment of a host of 0.1 has no count: each input has one at least.
-fn partitions(deployment: &Deployment) -> u64 {
-    deployment.partitions.map_or(deployment.spec.inputs.len() as u64, u64::from)
+/// The partitions of all inputs together. A deployment of a host of 0.1 has no count: it has that of `otherwise`, or each
+/// input has one at least.
+fn partitions(deployment: &Deployment, otherwise: Option<u32>) -> u64 {
+    deployment.partitions.or(otherwise).map_or(deployment.spec.inputs.len() as u64, u64::from)
 }
 
 /// The memory of one instance for each partition, and of the stores of each partition number.
@@ -109,28 +134,13 @@ fn memory_bytes(spec: &RawSpec, partitions: u64, hot_bytes_max: u64) -> u64 {
     spec.limits.memory.0.saturating_mul(partitions).saturating_add(stores.saturating_mul(numbers))
 }
 
-/// The newest revision that is dropped once this one is the newest.
-fn dropped(newest: &Deployment) -> u64 {
-    newest.revision.saturating_sub(REVISIONS_MAX)
-}
-
-/// The bytes of the revisions of a team that are kept once `next` is the newest of its transform.
-fn revision_bytes(all: &Deployments, team: &TeamName, next: Option<&Deployment>) -> u64 {
-    let is_dropped = |id: &TransformId, revision| next.is_some_and(|next| next.id == *id && revision <= dropped(next));
-    let kept = all.revision_bytes(team).filter(|&(id, revision, _)| !is_dropped(id, revision)).map(|(_, _, bytes)| bytes);
-    let unwritten = next.filter(|next| !all.kept(&next.id).contains_key(&next.revision));
-    let record = unwritten.map(|next| encode_revision(&next.to_revision(), next.changed_at));
-    let added = record.and_then(|record| record.value).map(|value| value.len() as u64);
-    kept.chain(added).fold(0, u64::saturating_add)
-}
-
 /// The modules of the revisions that are kept once this one is the newest.
-fn kept_modules(all: &Deployments, newest: &Deployment) -> BTreeSet<Digest> {
-    let dropped = dropped(newest);
-    let kept = all.kept(&newest.id).values().filter(|revision| revision.revision > dropped);
+fn kept_modules(all: &Deployments, newest: &Deployment) -> impl Iterator<Item = Digest> {
+    let dropped = newest.revision.saturating_sub(REVISIONS_MAX);
+    let kept = all.understood(&newest.id).filter(move |revision| revision.revision > dropped);
     // The current revision may not be written as such yet.
     let current = all.get(&newest.id).filter(|current| current.revision > dropped).map(|current| current.module);
-    kept.map(|revision| revision.module).chain(current).chain([newest.module]).collect()
+    kept.map(|revision| revision.module).chain(current).chain([newest.module])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::catalog::change::{Change, Growth, Precondition, Request};
 use crate::catalog::decide::decide;
 use crate::model::audit::Actor;
-use crate::model::revision::Progress;
+use crate::model::revision::{Progress, Revision};
 use crate::model::team::TeamLimits;
 use crate::model::units::Timestamp;
 
@@ -46,7 +46,7 @@ fn module_bytes(_: &Digest) -> u64 {
 fn check(deployments: &[(&str, &str, u32, Value)], expected: TeamUse) {
     let measure = Measure { module_bytes: &module_bytes, hot_bytes_max: HOT_BYTES_MAX };
     let team = "t".parse().expect("valid");
-    let used = TeamUse::of(&deployed(deployments), &team, None, &measure);
+    let used = TeamUse::of(&deployed(deployments), &team, &measure);
     // The bytes of revisions are those of records: ceilings_tests.rs has them.
     assert_eq!(used, TeamUse { revision_bytes: used.revision_bytes, ..expected }, "{deployments:?}");
 }
@@ -99,10 +99,38 @@ fn revisions_that_are_no_longer_kept_use_nothing() {
     let state = deployed(&all);
     let measure = Measure { module_bytes: &module_bytes, hot_bytes_max: HOT_BYTES_MAX };
     let team = "t".parse().expect("valid");
-    assert_eq!(TeamUse::of(&state, &team, None, &measure).stored_modules, REVISIONS_MAX);
+    assert_eq!(TeamUse::of(&state, &team, &measure).stored_modules, REVISIONS_MAX);
     let current = state.live(&"t/a".parse().expect("valid")).expect("live");
     let next = Deployment { revision: current.revision + 1, module: Digest::of(b"next"), ..current.clone() };
-    assert_eq!(TeamUse::of(&state, &team, Some(&next), &measure).stored_modules, REVISIONS_MAX);
+    let history = HistoryChange::of(&state, &next.id, Some(current), &next.to_revision());
+    let [now, then] = TeamUse::now_and_with(&state, &next, &history, &measure);
+    assert_eq!([now, then].map(|it| it.stored_modules), [REVISIONS_MAX; 2]);
+    assert_eq!(now, TeamUse::of(&state, &team, &measure));
+}
+
+/// The sum before a deployment foretells the one after it.
+#[test]
+fn the_use_with_a_deployment_is_the_use_after_it() {
+    let measure = Measure { module_bytes: &module_bytes, hot_bytes_max: HOT_BYTES_MAX };
+    let team: TeamName = "t".parse().expect("valid");
+    let spec = |n: u64| json!({"inputs": ["a"], "outputs": {"o": "out"}, "workers": n, "config": {"n": n}});
+    let steps = [("t/a", "m", 3, spec(1)), ("t/b", "n", 4, spec(2)), ("t/a", "n", 5, spec(3)), ("u/a", "m", 9, spec(4))];
+    let mut before = TeamUse::default();
+    for count in 1..=steps.len() {
+        let after = deployed(&steps[..count]);
+        let (name, ..) = steps[count - 1];
+        let next = &after[&name.parse().expect("valid")];
+        let earlier = deployed(&steps[..count - 1]);
+        let author = Some(Actor::anyone().name);
+        let revision = Revision { author, ..next.to_revision() };
+        let history = HistoryChange::of(&earlier, &next.id, earlier.get(&next.id), &revision);
+        let [now, then] = TeamUse::now_and_with(&earlier, next, &history, &measure);
+        if next.id.team == team {
+            assert_eq!((now, then), (before, TeamUse::of(&after, &team, &measure)), "{name}");
+            before = then;
+        }
+        assert_eq!(TeamUse::of(&after, &team, &measure), before, "another team's is no use of this one");
+    }
 }
 
 #[test]
@@ -119,7 +147,7 @@ fn forged_numbers_wrap_nowhere() {
         state.take(&record).expect("readable");
     }
     let measure = Measure { module_bytes: &|_| u64::MAX, hot_bytes_max: u64::MAX };
-    let found = TeamUse::of(&state, &"t".parse().expect("valid"), None, &measure);
+    let found = TeamUse::of(&state, &"t".parse().expect("valid"), &measure);
     assert_eq!((found.transforms, found.workers), (2, 2 * u64::from(u32::MAX)));
     assert_eq!((found.partition_workers, found.memory_bytes), (u64::MAX, u64::MAX));
 }

@@ -39,6 +39,8 @@ const FENCED: Backoff = Backoff { first: Duration::from_millis(250), longest: Du
 
 /// Bytes of records after which a transaction takes no more changes.
 const TURN_BYTES_MAX: usize = 1 << 20;
+/// Most modules that a turn deletes: changes wait for it.
+const COLLECTED_MAX: usize = 1000;
 
 pub struct Writer {
     log: Arc<dyn Log>,
@@ -147,8 +149,8 @@ impl Writer {
         Err(LogError::Unavailable(format!("{topic} cannot be read to its end")).into())
     }
 
-    /// Deletes the modules that nobody has used for `retention`. One attempt: another host that gets in the way may
-    /// have used one.
+    /// Deletes modules that nobody has used for `retention`, [`COLLECTED_MAX`] at most. One attempt: another host that gets
+    /// in the way may have used one.
     pub fn collect(
         &self,
         deployments: &MaterializedTopic<Deployments>,
@@ -161,7 +163,8 @@ impl Writer {
         let collect = || -> Result<Vec<Digest>, TurnError> {
             let writer = self.acquire(None, deployments)?;
             modules.catch_up()?;
-            let unused = unused(&deployments.current(), &modules.current().stored, now, retention);
+            let mut unused = unused(&deployments.current(), &modules.current().stored, now, retention);
+            unused.truncate(COLLECTED_MAX);
             if !unused.is_empty() {
                 let records = modules.ends(&unused, now);
                 writer.commit(&[PartitionWrite { topic: modules.topic().clone(), partition: MANIFESTS, records }])?;

@@ -32,8 +32,9 @@ const LEAVE_POLL: Duration = Duration::from_millis(100);
 
 /// Checks modules, and makes guests of them. Every method blocks, up to the limits of the compiler.
 pub trait ModuleChecker: Send + Sync {
-    /// Compiles the module and checks it against the world; the result is kept by digest.
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
+    /// Compiles the module, in a turn of the team, and checks it against the world; the result is kept by digest. All callers
+    /// without a team are those of one more.
+    fn check(&self, team: Option<&TeamName>, bytes: &[u8]) -> Result<ModuleInfo, ModuleError>;
 
     /// Makes an instance and runs its `init` with the spec's config.
     fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError>;
@@ -255,7 +256,7 @@ impl Deployer<'_> {
         if let Some(upload) = upload.filter(|upload| upload.len() as u64 > bytes_max) {
             return ModuleFacts::Refused(ModuleError::TooLarge { bytes: upload.len() as u64, bytes_max });
         }
-        match self.modules.check(module) {
+        match self.modules.check(Some(&spec.id.team), module) {
             Ok(_) => ModuleFacts::Sound { init: self.modules.try_init(spec, module) },
             Err(error) => ModuleFacts::Refused(error),
         }

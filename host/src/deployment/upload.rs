@@ -1,4 +1,4 @@
-//! Stores an uploaded module, which counts against the ceiling of a team.
+//! Stores an uploaded module, which counts against the ceilings of a team.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::rejection::Violation;
 pub struct Upload<'m> {
     module: &'m [u8],
     team: Option<TeamName>,
-    /// None for a module that is stored already.
+    /// None for a module that stays stored without this upload.
     reservation: Option<Reservation>,
 }
 
@@ -27,20 +27,23 @@ impl<'m> Upload<'m> {
         module: &'m [u8],
     ) -> Result<Self, Violation> {
         let own = team.cloned();
-        if catalog.has_module(digest) {
+        let is_stored = catalog.has_module(digest);
+        if is_stored && catalog.keeps_module(team, digest) {
             return Ok(Self { module, team: own, reservation: None });
         }
-        match teams.reserve_upload(team, module.len() as u64, Instant::now()) {
+        // A stored module costs no bytes. It counts, as the upload keeps it for another day: else a team could keep any number.
+        let bytes = if is_stored { 0 } else { module.len() as u64 };
+        match teams.reserve_upload(team, bytes, Instant::now()) {
             Ok(reservation) => Ok(Self { module, team: own, reservation: Some(reservation) }),
             Err(excess) => Err(Violation::of_field(Code::UploadCeiling, "module", excess.to_string())),
         }
     }
 
-    /// Stores the module. It counts if the log did not hold it before.
+    /// Stores the module. Its bytes count if the log did not hold it before.
     pub fn store(self, catalog: &Catalog) -> Result<UploadResult, CatalogError> {
         let stored = catalog.put_module_for(self.module, self.team.as_ref())?;
-        if let Some(reservation) = self.reservation.filter(|_| stored.new) {
-            reservation.keep();
+        if let Some(reservation) = self.reservation {
+            reservation.keep(stored.new);
         }
         Ok(stored)
     }

@@ -139,9 +139,9 @@ impl Modules {
         self.shared.compiler.jail()
     }
 
-    /// Compiles and checks a module, or says why it may not run here. Its caller counts as one without a team.
-    pub fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-        Ok(self.compiled(None, bytes)?.info)
+    /// Compiles and checks a module in a turn of the team, or says why it may not run here.
+    pub fn check(&self, team: Option<&TeamName>, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+        Ok(self.compiled(team, bytes)?.info)
     }
 
     /// Instantiates a module once with the spec's config, so that a bad configuration is refused before it is deployed.

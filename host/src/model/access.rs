@@ -206,12 +206,15 @@ impl Principal {
     /// Whoever a limit for each caller counts this one with: a team can make tokens without end, so all callers whose rights
     /// are in one team are one party.
     pub fn party(&self) -> String {
-        let mut scopes = self.grants.iter().map(|grant| &grant.scope);
-        match scopes.next() {
-            // An id has no space.
-            Some(first @ Scope::Team(team)) if scopes.all(|scope| scope == first) => format!("team {team}"),
-            _ => self.id.clone(),
-        }
+        // An id has no space.
+        self.only_team().map_or_else(|| self.id.clone(), |team| format!("team {team}"))
+    }
+
+    /// The team in which all of its rights are, if that is so.
+    pub fn only_team(&self) -> Option<&TeamName> {
+        let mut teams = self.grants.iter().map(|grant| grant.scope.team());
+        let first = teams.next()??;
+        teams.all(|team| team == Some(first)).then_some(first)
     }
 
     /// Returns true if the caller has the role somewhere.

@@ -25,6 +25,8 @@ pub struct TeamLimits {
     pub stored_module_bytes_max: u64,
     /// The bytes of the kept revisions of all transforms of the team, deleted ones too.
     pub revision_bytes_max: u64,
+    /// Uploads to one host within 24 hours, of modules that no transform of the team has.
+    pub uploads_per_day_max: u64,
     /// The bytes of modules that one host stores for the team within 24 hours.
     pub upload_bytes_per_day_max: u64,
     /// Log lines a second of all guests of the team on a host.
@@ -51,6 +53,7 @@ impl Default for TeamLimits {
             stored_modules_max: 2000,
             stored_module_bytes_max: Bytes::mib(16 << 10).0,
             revision_bytes_max: Bytes::mib(64).0,
+            uploads_per_day_max: 5000,
             upload_bytes_per_day_max: Bytes::mib(16 << 10).0,
             team_log_lines_max: 1000,
             team_log_bytes_max: Bytes::kib(256).0,
@@ -72,6 +75,7 @@ pub enum Ceiling {
     StoredModules,
     StoredModuleBytes,
     RevisionBytes,
+    Uploads,
     UploadBytes,
     LogLines,
     LogBytes,
@@ -99,7 +103,7 @@ pub enum Scope {
 }
 
 impl Ceiling {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Transforms,
         Self::Workers,
         Self::PartitionWorkers,
@@ -107,6 +111,7 @@ impl Ceiling {
         Self::StoredModules,
         Self::StoredModuleBytes,
         Self::RevisionBytes,
+        Self::Uploads,
         Self::UploadBytes,
         Self::LogLines,
         Self::LogBytes,
@@ -124,6 +129,7 @@ impl Ceiling {
             Self::StoredModules => "stored_modules_max",
             Self::StoredModuleBytes => "stored_module_bytes_max",
             Self::RevisionBytes => "revision_bytes_max",
+            Self::Uploads => "uploads_per_day_max",
             Self::UploadBytes => "upload_bytes_per_day_max",
             Self::LogLines => "team_log_lines_max",
             Self::LogBytes => "team_log_bytes_max",
@@ -140,6 +146,7 @@ impl Ceiling {
             | Self::Workers
             | Self::PartitionWorkers
             | Self::StoredModules
+            | Self::Uploads
             | Self::LogLines
             | Self::Follows => Unit::Count,
         }
@@ -147,7 +154,7 @@ impl Ceiling {
 
     pub const fn scope(self) -> Scope {
         match self {
-            Self::UploadBytes | Self::LogLines | Self::LogBytes | Self::Follows => Scope::Host,
+            Self::Uploads | Self::UploadBytes | Self::LogLines | Self::LogBytes | Self::Follows => Scope::Host,
             Self::TransactionTime => Scope::Transform,
             Self::Transforms
             | Self::Workers
@@ -182,6 +189,7 @@ impl TeamLimits {
             Ceiling::StoredModules => self.stored_modules_max,
             Ceiling::StoredModuleBytes => self.stored_module_bytes_max,
             Ceiling::RevisionBytes => self.revision_bytes_max,
+            Ceiling::Uploads => self.uploads_per_day_max,
             Ceiling::UploadBytes => self.upload_bytes_per_day_max,
             Ceiling::LogLines => u64::from(self.team_log_lines_max),
             Ceiling::LogBytes => self.team_log_bytes_max,
@@ -206,7 +214,8 @@ mod tests {
         assert_eq!(keys.len(), Ceiling::ALL.len());
         let limits = TeamLimits::default();
         let shown = |ceiling: Ceiling| ceiling.unit().show(limits.ceiling(ceiling));
-        let expected = ["200", "400", "10000", "1TiB", "2000", "16GiB", "64MiB", "16GiB", "1000", "256KiB", "16", "10s"];
+        let expected =
+            ["200", "400", "10000", "1TiB", "2000", "16GiB", "64MiB", "5000", "16GiB", "1000", "256KiB", "16", "10s"];
         assert_eq!(Ceiling::ALL.map(shown), expected);
     }
 }

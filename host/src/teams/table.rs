@@ -91,6 +91,7 @@ struct RawLimits {
     stored_modules_max: Option<u64>,
     stored_module_bytes_max: Option<Bytes>,
     revision_bytes_max: Option<Bytes>,
+    uploads_per_day_max: Option<u64>,
     upload_bytes_per_day_max: Option<Bytes>,
     team_log_lines_max: Option<u32>,
     team_log_bytes_max: Option<Bytes>,
@@ -166,6 +167,7 @@ impl RawLimits {
             stored_modules_max: self.stored_modules_max.unwrap_or(below.stored_modules_max),
             stored_module_bytes_max: bytes(self.stored_module_bytes_max, below.stored_module_bytes_max),
             revision_bytes_max: bytes(self.revision_bytes_max, below.revision_bytes_max),
+            uploads_per_day_max: self.uploads_per_day_max.unwrap_or(below.uploads_per_day_max),
             upload_bytes_per_day_max: bytes(self.upload_bytes_per_day_max, below.upload_bytes_per_day_max),
             team_log_lines_max: self.team_log_lines_max.unwrap_or(below.team_log_lines_max),
             team_log_bytes_max: bytes(self.team_log_bytes_max, below.team_log_bytes_max),
@@ -192,6 +194,7 @@ impl RawLimits {
         ranges.within("stored_modules_max", self.stored_modules_max, 0, COUNT_MAX);
         ranges.within("stored_module_bytes_max", self.stored_module_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("revision_bytes_max", self.revision_bytes_max, Bytes(0), BYTES_MAX);
+        ranges.within("uploads_per_day_max", self.uploads_per_day_max, 0, COUNT_MAX);
         ranges.within("upload_bytes_per_day_max", self.upload_bytes_per_day_max, Bytes(0), BYTES_MAX);
         ranges.within("team_log_bytes_max", self.team_log_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("follows_per_team_max", self.follows_per_team_max, 0, COUNT_MAX);
@@ -266,7 +269,7 @@ teams:
         let text = "teams: {a: {cpu_weight: 2, transforms_max: 3, workers_max: 4, partition_workers_max: 5, \
             memory_bytes_max: 6, stored_modules_max: 7, stored_module_bytes_max: 8, upload_bytes_per_day_max: 9, \
             team_log_lines_max: 10, team_log_bytes_max: 11, follows_per_team_max: 12, transaction_time_max: 1s, revision_bytes_max: 13, \
-            allow_cycle: false}}";
+            uploads_per_day_max: 14, allow_cycle: false}}";
         let expected = TeamLimits {
             cpu_weight: 2,
             transforms_max: 3,
@@ -276,6 +279,7 @@ teams:
             stored_modules_max: 7,
             stored_module_bytes_max: 8,
             revision_bytes_max: 13,
+            uploads_per_day_max: 14,
             upload_bytes_per_day_max: 9,
             team_log_lines_max: 10,
             team_log_bytes_max: 11,

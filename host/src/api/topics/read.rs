@@ -83,7 +83,7 @@ pub async fn read(
         Ok(wait_for_record(&*log, &awaited, positions, wait)?)
     })
     .await?;
-    let permit = shared.pages.take().await?;
+    let permit = shared.pages.take(None).await?;
     let log = shared.state.log.clone();
     blocking(move || {
         let _held = permit;

@@ -37,7 +37,7 @@ pub async fn write(
         other => return Err(other.refuse("application/x-ndjson or application/json")),
     };
     let RequestBody { bytes, share } = shared.receive(body, shared.state.limits.records_bytes_max).await?;
-    let permit = shared.changes.take().await?;
+    let permit = shared.changes.take(None).await?;
     let log = shared.state.log.clone();
     blocking(move || {
         let _held = (permit, share);

@@ -45,10 +45,10 @@ impl TeamMetrics {
         self.used.with_label_values(&[team.as_str(), ceiling.key()]).set(gauge_value(amount));
     }
 
-    /// Sets the bytes of the uploads that name no team, and their ceiling.
-    pub fn uploads_without_team(&self, bytes: u64, bytes_max: u64) {
-        self.used.with_label_values(&[NO_TEAM, Ceiling::UploadBytes.key()]).set(gauge_value(bytes));
-        self.ceiling(NO_TEAM, Ceiling::UploadBytes, bytes_max);
+    /// Sets one ceiling of the uploads that name no team, and their use of it.
+    pub fn uploads_without_team(&self, ceiling: Ceiling, amount: u64, most: u64) {
+        self.used.with_label_values(&[NO_TEAM, ceiling.key()]).set(gauge_value(amount));
+        self.ceiling(NO_TEAM, ceiling, most);
     }
 
     fn ceiling(&self, team: &str, ceiling: Ceiling, most: u64) {

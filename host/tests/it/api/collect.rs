@@ -8,6 +8,7 @@ use sandbar::model::audit::Actor;
 use sandbar::model::names::{Digest, TransformId};
 use sandbar::model::revision::Progress;
 use sandbar::model::units::Timestamp;
+use sandbar::ports::{Log, LogRecord};
 use serde_json::json;
 
 use super::host::{GOOD, Host, open, shop_log};
@@ -75,6 +76,33 @@ fn used_modules_stay_and_others_go_with_their_chunks_and_copies() {
     assert!(here.put_module(&[2u8; 700_000]).expect("stored").new);
     here.collect(Timestamp::now(), DAY).expect("collected");
     assert!(there.put_module(&[2u8; 700_000]).is_ok_and(|stored| !stored.new));
+}
+
+/// Each turn of the writer deletes a part of them, so that no change waits for long.
+#[test]
+fn all_of_many_modules_go() {
+    const COUNT: usize = 2500;
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    // It makes the topics.
+    drop(open(&log, dir.path()));
+    let manifest = |number: usize| LogRecord {
+        offset: 0,
+        timestamp: 0,
+        key: Some(Digest::of(&number.to_be_bytes()).to_string().into_bytes()),
+        value: Some(br#"{"bytes":1,"chunks":1,"chunks_from":0,"upload":"u"}"#.to_vec()),
+        headers: Vec::new(),
+    };
+    let manifests = (0..COUNT).map(manifest).collect();
+    log.append(&MODULES.parse().expect("valid"), Some(0), manifests).expect("written");
+    let catalog = open(&log, dir.path());
+    assert_eq!(catalog.modules().len(), COUNT);
+    // The second time there is nothing to collect, and nothing to clear.
+    for collected in [COUNT, 0] {
+        assert_eq!(catalog.collect(tomorrow(), DAY).expect("collected").len(), collected);
+        let ends = [0, 1].map(|partition| log.all(MODULES, partition).iter().filter(|it| it.value.is_none()).count());
+        assert_eq!(ends, [COUNT; 2], "of manifests, and of chunks");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sandbar::cluster::LogTopics;
 use sandbar::deployment::ModuleChecker;
 use sandbar::model::batch::{Batch, Output};
 use sandbar::model::module::{ModuleError, ModuleInfo};
-use sandbar::model::names::{Digest, TransformId};
+use sandbar::model::names::{Digest, TeamName, TransformId};
 use sandbar::model::spec::Spec;
 use sandbar::model::status::{HostStatus, LastError, PartitionStatus, Rollout, RolloutState, State, TransformStatus};
 use sandbar::model::units::Timestamp;
@@ -32,7 +32,7 @@ pub const GOOD: &[u8] = b"\0asm good";
 pub struct Checker;
 
 impl ModuleChecker for Checker {
-    fn check(&self, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
+    fn check(&self, _: Option<&TeamName>, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
         let text = String::from_utf8_lossy(bytes);
         let Some(text) = text.strip_prefix("\0asm") else {
             return Err(ModuleError::NotWasm);

@@ -195,6 +195,30 @@ async fn uploads_of_a_day_have_a_ceiling_for_each_team() {
     assert_eq!(ceiling(&host.get(TEAM).await.expect(200), "upload_bytes_per_day_max").0, Some(8 + 11));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_a_day_have_a_number_and_a_used_module_costs_none() {
+    let folder = folder("defaults: {uploads_per_day_max: 3}");
+    let host = start(&folder).await;
+    const OWN: &str = "?team=orders";
+    assert_eq!(upload(&host, OWN, b"\0asm 1").await.status, 201);
+    // It is stored, and stays for another day.
+    assert_eq!(upload(&host, OWN, b"\0asm 1").await.status, 200);
+    deploy(&host, &transform("a"), b"\0asm 1").await.expect(202);
+    // From here on it stays in any case.
+    deploy(&host, &transform("a"), b"\0asm 1").await.expect(200);
+    assert_eq!(upload(&host, OWN, b"\0asm 1").await.status, 200);
+    let refused = upload(&host, OWN, b"\0asm 2").await.refused(429, "E060");
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("team orders has uploaded 3 modules") && detail.contains("uploads_per_day_max"), "{detail}");
+    deploy(&host, &transform("b"), b"\0asm 2").await.refused(429, "E060");
+    let team = host.get(TEAM).await.expect(200);
+    assert_eq!(["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&team, key).0), [Some(3), Some(6)]);
+    // It is no module of another team.
+    assert_eq!(upload(&host, "?team=stock", b"\0asm 1").await.status, 200);
+    let stock = host.get("/v1/teams/stock").await.expect(200);
+    assert_eq!(["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&stock, key).0), [Some(1), Some(0)]);
+}
+
 const RIGHTS: &str = "
 teams:
   orders:

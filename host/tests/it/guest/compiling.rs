@@ -130,13 +130,13 @@ fn check(name: &str, code: Code, part: &str) {
     let (modules, metrics) =
         modules(Compiler { time_max: Duration::from_millis(200), artifact_bytes_max: 100_000, ..program(name) });
     let started = Instant::now();
-    let error = modules.check(&empty(0)).expect_err(name);
+    let error = modules.check(None, &empty(0)).expect_err(name);
     assert_eq!(error.code(), code, "{name}: {error}");
     assert!(error.to_string().contains(part), "{name}: {error}");
     // Five times the CPU time, and what a busy machine adds.
     assert!(started.elapsed() < PATIENCE, "{name}: {:?}", started.elapsed());
     // It is remembered.
-    assert_eq!(modules.for_requests().check(&empty(0)), Err(error), "{name}");
+    assert_eq!(modules.for_requests().check(None, &empty(0)), Err(error), "{name}");
     let runs = compiled(&metrics, "refused") + compiled(&metrics, "crashed");
     assert_eq!((runs, compiled(&metrics, "remembered")), (1, 1), "{name}");
 }
@@ -176,7 +176,7 @@ fn nothing_is_left_of_compilers() {
     let names = ["segfault", "flood", "deaf and alive"];
     for name in names {
         let (modules, _) = modules(Compiler { time_max: Duration::from_millis(50), ..program(name) });
-        modules.check(&empty(1)).expect_err(name);
+        modules.check(None, &empty(1)).expect_err(name);
     }
     // Other tests run some of these programs at the same time: those of now have to end.
     let started = Instant::now();
@@ -195,7 +195,7 @@ fn no_more_compilers_run_than_may_and_each_module_costs_one() {
     std::thread::scope(|scope| {
         for number in 0..30 {
             for modules in [&modules, &requests] {
-                scope.spawn(move || modules.check(&empty(number)).expect_err("it is no compiler"));
+                scope.spawn(move || modules.check(None, &empty(number)).expect_err("it is no compiler"));
             }
         }
         let started = Instant::now();
@@ -231,13 +231,13 @@ async fn a_module_that_several_teams_wait_for_is_compiled_once() {
 fn refusals_of_the_real_compiler_are_remembered() {
     let (modules, metrics) = modules(real());
     for _ in 0..3 {
-        assert!(matches!(modules.check(&empty(2)), Err(ModuleError::MissingExport { .. })));
+        assert!(matches!(modules.check(None, &empty(2)), Err(ModuleError::MissingExport { .. })));
     }
     assert_eq!((compiled(&metrics, "refused"), compiled(&metrics, "remembered")), (1, 2));
     // A host that has no compiler is no fault of the module's.
     let (modules, metrics) = self::modules(Compiler { program: Some("/no/such/program".into()), ..real() });
     for _ in 0..2 {
-        assert!(matches!(modules.check(&empty(2)), Err(ModuleError::Host(_))));
+        assert!(matches!(modules.check(None, &empty(2)), Err(ModuleError::Host(_))));
     }
     assert_eq!((compiled(&metrics, "refused"), compiled(&metrics, "remembered")), (2, 0));
 }
@@ -246,25 +246,29 @@ fn refusals_of_the_real_compiler_are_remembered() {
 fn bombs_end_at_their_limits() {
     // Seconds of work for a limit of a tenth: the fastest machine does not get through.
     let slow = Compiler { time_max: Duration::from_millis(100), ..real() };
-    assert_eq!(modules(slow).0.check(&large(60, 60_000)), Err(ModuleError::CompileTimeout { seconds: 0 }));
+    assert_eq!(modules(slow).0.check(None, &large(60, 60_000)), Err(ModuleError::CompileTimeout { seconds: 0 }));
     let bomb = large(4, 60_000);
     // Whatever is refused first, an allocation, a mapping or a thread's stack: it is the limit on memory.
     for mib in [1, 8, 12, 16, 24, 32, 48] {
         let small = Compiler { memory_bytes_max: mib << 20, ..real() };
-        assert_eq!(modules(small).0.check(&bomb), Err(ModuleError::CompileMemory { bytes_max: mib << 20 }), "{mib} MiB");
+        assert_eq!(
+            modules(small).0.check(None, &bomb),
+            Err(ModuleError::CompileMemory { bytes_max: mib << 20 }),
+            "{mib} MiB"
+        );
     }
     let narrow = Compiler { artifact_bytes_max: 10_000, ..real() };
-    let refused = modules(narrow).0.check(&fixture());
+    let refused = modules(narrow).0.check(None, &fixture());
     assert!(matches!(refused, Err(ModuleError::ArtifactTooLarge { bytes_max: 10_000, .. })), "{refused:?}");
     let here = Compiler { program: None, artifact_bytes_max: 10_000, ..real() };
-    assert_eq!(modules(here).0.check(&fixture()), refused);
+    assert_eq!(modules(here).0.check(None, &fixture()), refused);
 }
 
 #[test]
 fn long_names_are_cut() {
     let long = format!("long:{}/name", "n".repeat(80_000));
     let import = wat::parse_str(format!(r#"(component (import "{long}" (instance)))"#)).expect("the text is right");
-    let error = modules(real()).0.check(&import).expect_err("its name is too long");
+    let error = modules(real()).0.check(None, &import).expect_err("its name is too long");
     assert_eq!(error.code(), Code::ModuleStructure);
     assert!(error.to_string().len() < 1200, "{error}");
 }
@@ -288,9 +292,9 @@ fn a_module_compiles_in_jail_as_it_does_here() {
     let (away, metrics) = modules(real());
     let (here, _) = modules(Compiler { program: None, ..real() });
     let module = fixture();
-    assert_eq!(away.check(&module), here.check(&module));
+    assert_eq!(away.check(None, &module), here.check(None, &module));
     assert_eq!(compiled(&metrics, "ok"), 1);
     // In memory: nobody is asked.
-    away.check(&module).expect("known");
+    away.check(None, &module).expect("known");
     assert_eq!((compiled(&metrics, "ok"), compiled(&metrics, "cached")), (1, 0));
 }

@@ -510,7 +510,7 @@ fn bad_modules_are_refused_by_name() {
     let children = modules_of(child());
     for (name, bytes, code, message) in refused() {
         for modules in [modules(), &children] {
-            let error = modules.check(&bytes).expect_err(name);
+            let error = modules.check(None, &bytes).expect_err(name);
             assert_eq!(error.code(), code, "{name}: {error}");
             assert!(error.to_string().contains(&message), "{name}: {error}");
         }
@@ -529,7 +529,7 @@ fn broken_modules_never_panic() {
     let mut seed = 42;
     for _ in 0..60 {
         let end = random(&mut seed) as usize % whole.len();
-        assert!(modules().check(&whole[..end]).is_err(), "cut at {end}");
+        assert!(modules().check(None, &whole[..end]).is_err(), "cut at {end}");
     }
     let small = wat(WRONG_TYPES);
     for round in 0..400 {
@@ -541,14 +541,14 @@ fn broken_modules_never_panic() {
             let at = 8 + random(&mut seed) as usize % (bytes.len() - 8);
             bytes[at] = random(&mut seed) as u8;
         }
-        assert!(modules().check(&bytes).is_err(), "round {round}: {bytes:?}");
+        assert!(modules().check(None, &bytes).is_err(), "round {round}: {bytes:?}");
     }
 }
 
 #[test]
 fn a_child_process_compiles() {
     let made = modules_of(child());
-    assert_eq!(made.check(fixture()), modules().check(fixture()));
+    assert_eq!(made.check(None, fixture()), modules().check(None, fixture()));
     let prepared = made.prepare(&plain("echo"), 1, fixture(), Tables::default(), None).expect("prepared");
     let output = prepared
         .instantiate()
@@ -560,10 +560,10 @@ fn a_child_process_compiles() {
 #[test]
 fn a_child_process_has_limits() {
     let slow = Compiler { time_max: Duration::from_millis(1), ..child() };
-    assert!(matches!(modules_of(slow).check(fixture()), Err(ModuleError::CompileTimeout { .. })));
+    assert!(matches!(modules_of(slow).check(None, fixture()), Err(ModuleError::CompileTimeout { .. })));
     let small = Compiler { memory_bytes_max: 12 << 20, ..child() };
-    let refused = modules_of(small).check(fixture());
+    let refused = modules_of(small).check(None, fixture());
     assert_eq!(refused, Err(ModuleError::CompileMemory { bytes_max: 12 << 20 }));
     let missing = Compiler { program: Some("/no/such/program".into()), ..Compiler::default() };
-    assert!(matches!(modules_of(missing).check(fixture()), Err(ModuleError::Host(_))));
+    assert!(matches!(modules_of(missing).check(None, fixture()), Err(ModuleError::Host(_))));
 }

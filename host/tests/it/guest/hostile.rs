@@ -114,7 +114,7 @@ fn a_type_without_end_is_named_by_its_beginning() {
     );
     let started = Instant::now();
     let bytes = wat::parse_str(&guest).expect("valid text");
-    let refused = modules().check(&bytes).expect_err("refused").to_string();
+    let refused = modules().check(None, &bytes).expect_err("refused").to_string();
     assert!(refused.contains("its init is func(list<result<") && refused.len() < 2 * TEXT_BYTES_MAX, "{refused}");
     assert!(started.elapsed() < TIME_MAX, "{:?}", started.elapsed());
 }
@@ -253,7 +253,7 @@ fn growth_ends_at_the_limit() {
 fn proposals_that_nothing_needs_are_refused() {
     let refused = |module: &str| {
         let after = format!("(core module $x {module})");
-        let refused = modules().check(&Hostile { after, ..Hostile::default() }.build());
+        let refused = modules().check(None, &Hostile { after, ..Hostile::default() }.build());
         let is_refused = matches!(refused, Err(ModuleError::Invalid(_) | ModuleError::Structure { .. }));
         assert!(is_refused, "{module}: {refused:?}");
     };

@@ -15,7 +15,7 @@ fn a_kept_component_of_each_world_runs() {
     for file in kept {
         let world = file.file_stem().and_then(|stem| stem.to_str()).expect("a version").to_owned();
         let module = std::fs::read(&file).expect("readable");
-        let info = modules().check(&module).unwrap_or_else(|error| panic!("{world}: {error}"));
+        let info = modules().check(None, &module).unwrap_or_else(|error| panic!("{world}: {error}"));
         assert!(info.exports.contains(&format!("sandbar:transform/transform@{world}")), "{:?}", info.exports);
         let spec = spec(mode("fold"), json!({ "state": { "sums": {} }, "tick": "1s" }));
         modules().try_init(&spec, &module).unwrap_or_else(|error| panic!("{world}: {error}"));

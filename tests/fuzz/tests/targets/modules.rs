@@ -37,7 +37,7 @@ fn modules() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let engine = AssertUnwindSafe(engine(folder.path()));
     // Made before the clock of the first input runs.
-    assert!(SEEDS.len() > 50 && engine.check(&SEEDS[0]).is_ok());
+    assert!(SEEDS.len() > 50 && engine.check(None, &SEEDS[0]).is_ok());
     sandbar_fuzz::run("modules", |entropy| {
         // The whole wrapper, and not the engine in it.
         let engine = &engine;
@@ -49,7 +49,7 @@ fn modules() {
         let words: [&[u8]; 6] =
             [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0", b"\x0b", b"\xff\xff\xff\xff\x0f", b"process", b"@0.1.0"];
         mutate(&mut bytes, &words, entropy);
-        let checked = engine.check(&bytes).and_then(|_| {
+        let checked = engine.check(None, &bytes).and_then(|_| {
             let id = "shop/fuzz".parse().expect("valid");
             let spec = Spec::parse(&raw, &id, Some(Digest::of(&bytes))).expect("valid");
             engine.try_init(&spec, &bytes)
