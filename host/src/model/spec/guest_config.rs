@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -15,12 +16,13 @@ use crate::model::yaml;
 /// The name by which serde_json hands out the text of a value, as of [`RawValue`].
 const RAW: &str = "$serde_json::private::RawValue";
 
-/// A JSON object whose numbers stay as they were written, although rules read them as doubles.
+/// A JSON object whose numbers stay as they were written, although rules read them as doubles. Clones share it: a host has
+/// each spec several times, and a config may be large.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GuestConfig {
-    fields: Map<String, Value>,
+    fields: Arc<Map<String, Value>>,
     /// The object as JSON, if `fields` would be written with other numbers: keys sorted, no white space.
-    exact: Option<String>,
+    exact: Option<Arc<str>>,
 }
 
 impl GuestConfig {
@@ -35,7 +37,10 @@ impl GuestConfig {
 
     /// Returns the config as JSON.
     pub fn to_json(&self) -> String {
-        self.exact.clone().unwrap_or_else(|| Value::Object(self.fields.clone()).to_string())
+        match &self.exact {
+            Some(text) => text.to_string(),
+            None => Value::Object(Map::clone(&self.fields)).to_string(),
+        }
     }
 
     /// Returns the JSON of a config with a number that a double does not show.
@@ -55,19 +60,19 @@ impl GuestConfig {
 
     /// Takes the numbers as they were written.
     pub(super) fn keep(&mut self, written: &Written) {
-        let object = Value::Object(std::mem::take(&mut self.fields));
+        let object = Value::Object(Arc::unwrap_or_clone(std::mem::take(&mut self.fields)));
         let text = numbers::text(&object, written);
         let rounded = object.to_string();
-        self.exact = (text != rounded).then_some(text);
+        self.exact = (text != rounded).then(|| text.into());
         if let Value::Object(fields) = object {
-            self.fields = fields;
+            self.fields = Arc::new(fields);
         }
     }
 
     fn of_json(text: &str) -> serde_json::Result<Self> {
         // This reader has a tree of its own, which is gone before the fields are another.
         let written = Written::of_json(text)?;
-        let mut config = Self { fields: json::read(text.as_bytes())?, exact: None };
+        let mut config = Self { fields: Arc::new(json::read(text.as_bytes())?), exact: None };
         config.keep(&written);
         Ok(config)
     }
@@ -85,8 +90,8 @@ impl Serialize for GuestConfig {
     /// Writers of other formats than JSON are given the [`rounded`](Self::rounded) config.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.exact {
-            Some(text) => RawValue::from_string(text.clone()).map_err(serde::ser::Error::custom)?.serialize(serializer),
-            None => self.fields.serialize(serializer),
+            Some(text) => RawValue::from_string(text.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer),
+            None => (*self.fields).serialize(serializer),
         }
     }
 }
@@ -108,7 +113,7 @@ impl<'de> Visitor<'de> for ConfigVisitor {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<GuestConfig, D::Error> {
-        Map::deserialize(deserializer).map(|fields| GuestConfig { fields, exact: None })
+        Map::deserialize(deserializer).map(|fields| GuestConfig { fields: Arc::new(fields), exact: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<GuestConfig, A::Error> {
