@@ -69,7 +69,7 @@ fn run_one(program: &Program, broker: Option<&KafkaCluster>) -> anyhow::Result<(
 
 /// The lines of targets as a table.
 fn markdown(targets: &[String]) -> String {
-    let mut text = "## Targets\n| target | measured | limit | |\n|---|---|---|---|\n".to_owned();
+    let mut text = "# Targets\n| target | measured | limit | |\n|---|---|---|---|\n".to_owned();
     for target in targets {
         let words: Vec<&str> = target.split(' ').skip(1).collect();
         text.push_str(&format!("| {} |\n", words.join(" | ")));

@@ -27,7 +27,7 @@ pub struct Row {
 impl Table {
     /// The table in Markdown; each cell has the median, and the least and the most in parentheses.
     pub fn markdown(&self) -> String {
-        let mut text = format!("## {}\n| {} |", self.title, self.subject);
+        let mut text = format!("# {}\n| {} |", self.title, self.subject);
         self.columns.iter().for_each(|column| write!(text, " {column} |").expect("a String takes all"));
         text.push_str("\n|---|");
         self.columns.iter().for_each(|_| text.push_str("---|"));
@@ -92,7 +92,7 @@ mod tests {
         let row = Row { name: "Sandbar".to_owned(), figures };
         let table =
             Table { title: "Strip".to_owned(), subject: "contender", columns: vec!["ns CPU a record"], rows: vec![row] };
-        let expected = "## Strip\n| contender | ns CPU a record |\n|---|---|\n| Sandbar | 2.00 (1.00 - 3,000) |\n";
+        let expected = "# Strip\n| contender | ns CPU a record |\n|---|---|\n| Sandbar | 2.00 (1.00 - 3,000) |\n";
         assert_eq!(table.markdown(), expected);
     }
 }

@@ -29,6 +29,18 @@ fn the_index_has_every_page_of_the_docs() {
     assert!(missing.is_empty(), "docs/README.md does not list {missing:?}");
 }
 
+/// The site takes the name of a page from it.
+#[test]
+fn every_page_begins_with_its_title() {
+    let has_title = |path: &PathBuf| page::read(path).lines().find(|line| line.starts_with('#')).is_some_and(is_title);
+    let missing: Vec<PathBuf> = page::all().into_iter().filter(|path| !has_title(path)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn is_title(heading: &str) -> bool {
+    heading.starts_with("# ")
+}
+
 #[test]
 fn llms_txt_has_every_page_of_the_index() {
     let root = page::root();
