@@ -12,6 +12,7 @@
 //! clears its keys a day later. The API's answers depend on this topic, and the placement of transforms: a host that cannot
 //! write it goes on with its work, and one that cannot read it answers for itself alone and keeps its places.
 
+mod ages;
 pub(crate) mod cluster_status;
 mod event_recorder;
 mod log_topic;

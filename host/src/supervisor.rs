@@ -13,6 +13,7 @@ mod begin;
 mod error;
 mod inputs;
 mod inspection;
+mod log_watch;
 mod membership;
 mod newest;
 mod parts;

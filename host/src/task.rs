@@ -34,6 +34,7 @@ mod runnable_revision;
 mod sample;
 mod send;
 mod spans;
+mod spare_batches;
 mod step;
 mod ticks;
 mod transaction_stats;
@@ -46,6 +47,7 @@ use std::time::Duration;
 pub use failure::RecordFailure;
 pub use ledger::{Part, Source};
 pub use runnable_revision::{RunnableRevision, Settings};
+pub use spare_batches::SpareBatches;
 pub use step::{Step, StepContext};
 pub use transaction_stats::TransactionStats;
 
@@ -93,15 +95,15 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task that begins at the committed offset of a partition.
-    pub fn new(assigned: &CommitOffset, revision: Arc<RunnableRevision>, on_trial: bool) -> Self {
+    /// A task that begins at the committed offset of a partition. The spare batches are those of its worker.
+    pub fn new(assigned: &CommitOffset, revision: Arc<RunnableRevision>, on_trial: bool, spares: SpareBatches) -> Self {
         let (offsets, unreadable) = Offsets::new(assigned, &revision.settings);
         let mut task = Self {
             id: assigned.partition,
             revision,
             on_trial,
             guest: None,
-            buffer: Buffer::new(assigned.next_offset),
+            buffer: Buffer::new(assigned.next_offset, spares),
             offsets,
             ticks: Ticks::default(),
             was_tick: false,
@@ -181,7 +183,7 @@ impl Task {
     }
 
     fn go_back_to(&mut self, offset: i64) {
-        self.buffer.rewind(offset, self.revision.settings.batch_bytes);
+        self.buffer.rewind(offset);
         self.offsets.move_to(offset);
     }
 

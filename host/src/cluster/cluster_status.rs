@@ -8,8 +8,10 @@ use crate::catalog::Fold;
 use crate::model::format::{Format, PLACEMENT};
 use crate::model::names::TransformId;
 use crate::model::status::HostStatus;
+use crate::model::units::Timestamp;
 use crate::ports::LogRecord;
 
+use super::ages::RecordAges;
 use super::members::{AWAY_MAX, Members, Statuses};
 use super::newer::{read_host, read_status};
 use super::times::{OLDER_SILENT_MAX, SILENT_MAX};
@@ -23,8 +25,8 @@ pub struct ClusterStatus {
     pub transforms: Statuses,
     /// The last time that a host was heard to want samples of a transform.
     pub tails: Arc<BTreeMap<(TransformId, String), Instant>>,
-    /// While the topic is read for the first time: when each host and tail was written, in ms since the Unix epoch.
-    written: BTreeMap<String, i64>,
+    /// The ages of the records, while the topic is read for the first time.
+    ages: RecordAges,
     is_loaded: bool,
 }
 
@@ -51,7 +53,7 @@ impl Fold for ClusterStatus {
     fn apply(&mut self, record: &LogRecord) -> Result<(), String> {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or("its key is no text")?;
         if !self.is_loaded {
-            self.written.insert(key.to_owned(), record.timestamp);
+            self.ages.take(key, record.timestamp);
         }
         match key.split_once('@') {
             None => self.take_host(key, record.value.as_deref()),
@@ -67,21 +69,8 @@ impl Fold for ClusterStatus {
         }
     }
 
-    /// Records that were there at the start were heard of as long ago as their times are before the newest record's.
     fn loaded(&mut self) {
-        let written = std::mem::take(&mut self.written);
-        let newest = written.values().copied().max().unwrap_or(0);
-        let heard = |key: &str, at: Instant| {
-            let age = written.get(key).and_then(|written| u64::try_from(newest.saturating_sub(*written)).ok()).unwrap_or(0);
-            at.checked_sub(Duration::from_millis(age)).unwrap_or(at)
-        };
-        for (host, status) in Arc::make_mut(&mut self.hosts) {
-            status.at = heard(host, status.at);
-        }
-        for ((id, host), at) in Arc::make_mut(&mut self.tails) {
-            *at = heard(&format!("{TAIL}{id}@{host}"), *at);
-        }
-        self.is_loaded = true;
+        self.end_loading(Timestamp::now());
     }
 
     fn snapshot(&self) -> Self::Snapshot {
@@ -108,6 +97,11 @@ impl ClusterStatus {
         self.transforms.iter().filter(move |(_, hosts)| hosts.contains_key(host)).map(|(id, _)| id)
     }
 
+    /// Returns the transforms whose samples a host has asked for.
+    pub fn asked_by(&self, host: &str) -> impl Iterator<Item = &TransformId> {
+        self.tails.keys().filter(move |(_, asking)| asking == host).map(|(id, _)| id)
+    }
+
     /// Returns the first of the live hosts: it does the work that one host has to do for all.
     pub fn first_alive(&self, now: Instant) -> Option<&str> {
         self.hosts.iter().find(|(_, host)| host.is_alive(now)).map(|(name, _)| name.as_str())
@@ -119,6 +113,19 @@ impl ClusterStatus {
         let is_recent = |at: &Instant| now.saturating_duration_since(*at) < AWAY_MAX;
         let away = self.away.iter().filter(|(_, at)| is_recent(at)).map(|(host, _)| host.clone());
         Members { live: live.collect(), away: away.collect(), statuses: self.transforms.clone() }
+    }
+
+    /// Counts the silence of each host from its last record, as old as that was when the topic had been read.
+    fn end_loading(&mut self, now: Timestamp) {
+        let ages = std::mem::take(&mut self.ages);
+        let heard = |key: &str, at: Instant| at.checked_sub(ages.age(key, now)).unwrap_or(at);
+        for (host, record) in Arc::make_mut(&mut self.hosts) {
+            record.at = heard(host, record.at);
+        }
+        for ((id, host), at) in Arc::make_mut(&mut self.tails) {
+            *at = heard(&format!("{TAIL}{id}@{host}"), *at);
+        }
+        self.is_loaded = true;
     }
 
     /// Notes a farewell. One that was cleared after a long silence never said any, and before the topic was read to its end
@@ -180,7 +187,6 @@ impl ClusterStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::units::Timestamp;
 
     fn record(key: &str, value: Option<serde_json::Value>) -> LogRecord {
         let value = value.map(|value| value.to_string().into_bytes());
@@ -301,6 +307,17 @@ mod tests {
         // From here on it is this host's clock that counts.
         statuses.apply(&at(1_000, record("dead", Some(host("dead"))))).expect("a host");
         assert!(statuses.hosts["dead"].is_alive(Instant::now()));
+    }
+
+    #[test]
+    fn a_host_whose_clock_is_ahead_makes_no_other_look_dead() {
+        let mut statuses = ClusterStatus::default();
+        for (name, timestamp) in [("a", 7_000_000), ("ahead", 10_603_000)] {
+            statuses.apply(&LogRecord { timestamp, ..record(name, Some(host(name))) }).expect("a host");
+        }
+        statuses.end_loading(Timestamp(7_003_000));
+        let members = statuses.members(Instant::now());
+        assert_eq!(members.live.iter().map(|host| host.host.as_str()).collect::<Vec<_>>(), ["a", "ahead"]);
     }
 
     #[test]

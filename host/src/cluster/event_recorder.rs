@@ -1,6 +1,6 @@
 //! Records the events of the transforms on this host, from changes of the status that the API shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::model::log_entry::{Event, Level};
@@ -45,8 +45,8 @@ impl EventRecorder {
             }
             self.known.insert(status.id.clone(), status.clone());
         }
-        let gone = |id: &TransformId| !statuses.iter().any(|status| status.id == *id);
-        let stopped: Vec<TransformId> = self.known.keys().filter(|id| gone(id)).cloned().collect();
+        let here: BTreeSet<&TransformId> = statuses.iter().map(|status| &status.id).collect();
+        let stopped: Vec<TransformId> = self.known.keys().filter(|id| !here.contains(id)).cloned().collect();
         for id in stopped {
             self.stopped(&id, "stopped");
         }

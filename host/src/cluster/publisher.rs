@@ -125,9 +125,7 @@ impl Publisher {
         self.journal.switches().turn_on_only(&self.cluster.sampled(now));
         let (mut records, asked) = self.ask(now);
         let told_now: BTreeSet<&TransformId> = statuses.iter().map(|status| &status.id).collect();
-        // Nobody else clears what this host told before it was killed.
-        let mut gone = self.cluster.told_by(&self.host.host);
-        gone.extend(self.told.keys().cloned());
+        let mut gone = self.all_told();
         gone.retain(|id| !told_now.contains(&id));
         records.extend(gone.iter().map(|id| self.record(Some(id), None)));
         let changed = statuses.iter().filter(|status| is_due(self.told.get(&status.id), status, now));
@@ -156,28 +154,41 @@ impl Publisher {
     /// Asks for the samples that somebody looks at through this host, and no longer for those that nobody does.
     fn ask(&self, now: Instant) -> (Vec<LogRecord>, TailRequests) {
         let mut asked = self.asked.clone();
-        let turn = asked.turn(&self.tails.wanted(), now);
-        let record = |(id, wanted): (TransformId, bool)| {
-            self.keyed(format!("{TAIL}{id}@{}", self.host.host), wanted.then(|| b"{}".to_vec()))
-        };
+        let turn = asked.turn(&self.tails.wanted(), &self.cluster.asked_by(&self.host.host), now);
+        let record = |(id, wanted): (TransformId, bool)| self.tail(&id, wanted.then(|| b"{}".to_vec()));
         (turn.into_iter().map(record).collect(), asked)
     }
 
     fn clear(mut self) {
         self.events.farewell();
-        // Also those that the topic has of it, and that it has to tell anew since a write failed.
-        let mut told = self.cluster.told_by(&self.host.host);
-        told.extend(std::mem::take(&mut self.told).into_keys());
-        let mut records: Vec<LogRecord> = told.iter().map(|id| self.record(Some(id), None)).collect();
-        let asked = self.asked.ids().map(|id| self.keyed(format!("{TAIL}{id}@{}", self.host.host), None));
-        records.extend(asked);
+        let mut records: Vec<LogRecord> = self.all_told().iter().map(|id| self.record(Some(id), None)).collect();
+        records.extend(self.all_asked().iter().map(|id| self.tail(id, None)));
         records.push(self.record(None, None));
         self.write(records);
+    }
+
+    /// The transforms of which others see a status of this host, or will in a moment. The topic alone has those that it told
+    /// before it was killed, or before a write failed; nobody else clears them.
+    fn all_told(&self) -> BTreeSet<TransformId> {
+        let mut all = self.cluster.told_by(&self.host.host);
+        all.extend(self.told.keys().cloned());
+        all
+    }
+
+    /// The transforms whose samples this host has asked for, likewise.
+    fn all_asked(&self) -> BTreeSet<TransformId> {
+        let mut all = self.cluster.asked_by(&self.host.host);
+        all.extend(self.asked.ids().cloned());
+        all
     }
 
     fn record(&self, id: Option<&TransformId>, value: Option<Vec<u8>>) -> LogRecord {
         let host = &self.host.host;
         self.keyed(id.map_or_else(|| host.clone(), |id| format!("{id}@{host}")), value)
+    }
+
+    fn tail(&self, id: &TransformId, value: Option<Vec<u8>>) -> LogRecord {
+        self.keyed(format!("{TAIL}{id}@{}", self.host.host), value)
     }
 
     fn keyed(&self, key: String, value: Option<Vec<u8>>) -> LogRecord {

@@ -34,9 +34,17 @@ pub struct TailRequests(BTreeMap<TransformId, Instant>);
 impl TailRequests {
     /// Decides which transforms are asked for now, and which no longer: by id, wanted or not. Each transform has two records
     /// in a beat at most, however often clients come and go; a limited number is asked for at once, and others wait.
-    pub fn turn(&mut self, wanted: &BTreeSet<TransformId>, now: Instant) -> Vec<(TransformId, bool)> {
+    /// `in_topic` are those that the topic has as asked for by this host: the host was killed before it could end some of
+    /// them, or a write failed.
+    pub fn turn(
+        &mut self,
+        wanted: &BTreeSet<TransformId>,
+        in_topic: &BTreeSet<TransformId>,
+        now: Instant,
+    ) -> Vec<(TransformId, bool)> {
         let is_fresh = |at: &Instant| now.duration_since(*at) < BEAT;
-        let mut turn = Vec::new();
+        let left_over = in_topic.iter().filter(|id| !wanted.contains(*id) && !self.0.contains_key(*id));
+        let mut turn: Vec<(TransformId, bool)> = left_over.map(|id| (id.clone(), false)).collect();
         self.0.retain(|id, at| {
             let kept = wanted.contains(id) || is_fresh(at);
             if !kept {
@@ -99,7 +107,7 @@ mod tests {
         let mut now = Instant::now();
         for wanted in turns {
             let wanted = wanted.iter().map(|id| id.parse().expect("valid")).collect();
-            count += own.turn(&wanted, now).len();
+            count += own.turn(&wanted, &BTreeSet::new(), now).len();
             now += BEAT / 20;
         }
         assert_eq!((count, own.0.len()), (told, asked));
@@ -122,6 +130,15 @@ mod tests {
         check(&[&of_one_team], ASKED_PER_TEAM_MAX, ASKED_PER_TEAM_MAX);
         let all: Vec<&str> = ids.iter().map(String::as_str).collect();
         check(&[&all], ASKED_MAX, ASKED_MAX);
+    }
+
+    #[test]
+    fn a_request_that_only_the_topic_has_ends() {
+        let id = |name: &str| -> TransformId { name.parse().expect("valid") };
+        let in_topic = BTreeSet::from([id("t/left"), id("t/wanted")]);
+        let mut own = TailRequests::default();
+        let turn = own.turn(&BTreeSet::from([id("t/wanted")]), &in_topic, Instant::now());
+        assert_eq!(turn, [(id("t/left"), false), (id("t/wanted"), true)]);
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Cluster {
         self.status.current().told_by(host).cloned().collect()
     }
 
+    /// The transforms whose samples a host has asked for: in an earlier life, perhaps.
+    pub fn asked_by(&self, host: &str) -> BTreeSet<TransformId> {
+        self.status.current().asked_by(host).cloned().collect()
+    }
+
     /// The keys of hosts that have been silent for so long, if it is up to `this` host to clear them.
     pub fn forgotten(&self, this: &str, for_long: Duration, now: Instant) -> Vec<String> {
         let view = self.status.current();

@@ -183,7 +183,7 @@ impl Actor {
             // Whoever sees the status sees the gauge.
             self.metrics().quarantined(true);
         }
-        self.report.send_modify(|report| report.rest(desired, permit));
+        self.report.send_modify(|report| report.show_idle(desired, permit));
         let state = self.report.borrow().state;
         if state == State::Stopped {
             self.forget_metrics();

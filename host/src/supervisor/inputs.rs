@@ -2,8 +2,7 @@
 //! ends of partitions that workers do not fetch.
 //!
 //! Owned by the supervisor; actors name their inputs to it, and read its last result. With one request a look, a host asks
-//! as often with hundreds of transforms as with one. Teams with rights of their own are looked after one by one, and side by
-//! side: brokers that let one team wait hold up no other.
+//! as often with hundreds of transforms as with one. Teams with rights of their own are looked after one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +11,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use crate::model::names::{TeamName, TopicName, TransformId};
 use crate::ports::{Log, LogError, PartitionEnds, TopicSize};
+
+use super::log_watch::{Owner, ask_for_ever, log_of_owner};
 
 /// A new partition is found after so long, and worked on within 10 s.
 const LOOK_INTERVAL: Duration = Duration::from_secs(4);
@@ -26,8 +26,13 @@ pub type Sizes = Arc<BTreeMap<TopicName, TopicSize>>;
 /// Partitions by topic and number.
 pub type PartitionSet = BTreeSet<(TopicName, i32)>;
 
-/// The team with whose rights inputs are looked at; None: the host, for all teams that have none.
-type Owner = Option<TeamName>;
+/// A question of one owner.
+#[derive(Debug, Default, PartialEq)]
+struct Question {
+    topics: BTreeSet<TopicName>,
+    /// The partitions whose ends are asked for.
+    waiting: PartitionSet,
+}
 
 /// The last look of one owner.
 #[derive(Clone, Default)]
@@ -41,8 +46,6 @@ struct Look {
 pub struct InputWatch {
     read: Arc<Mutex<BTreeMap<TransformId, Vec<TopicName>>>>,
     looks: Arc<Mutex<BTreeMap<Owner, Look>>>,
-    /// The owners whose look has not ended.
-    under_way: Arc<Mutex<BTreeSet<Owner>>>,
     /// The number of looks that have ended.
     count: Arc<AtomicU64>,
     /// The partitions of each transform that wait.
@@ -93,57 +96,74 @@ impl InputWatch {
     }
 
     /// Looks until `shutdown` becomes true.
-    pub async fn look_for_ever(self, log: Arc<dyn Log>, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                _ = shutdown.wait_for(|&down| down) => return,
-            }
-            for owner in self.owners(&*log) {
-                if self.under_way.lock().insert(owner.clone()) {
-                    tokio::spawn(self.clone().look_once(log.clone(), owner));
-                }
+    pub async fn look_for_ever(self, log: Arc<dyn Log>, shutdown: watch::Receiver<bool>) {
+        let own = self.clone();
+        let teams_log = log.clone();
+        let next_questions = move || own.questions(|team| teams_log.of_team(team).is_some());
+        let ask = move |owner: &Owner, question: Question| -> Result<(), LogError> {
+            let looked = self.look(&*log_of_owner(&log, owner), owner, question);
+            self.count.fetch_add(1, Ordering::Relaxed);
+            looked
+        };
+        ask_for_ever(LOOK_INTERVAL, next_questions, ask, shutdown).await;
+    }
+
+    /// One question for each owner of inputs that are read now. Forgets the looks of other owners.
+    fn questions(&self, has_own: impl Fn(&TeamName) -> bool) -> BTreeMap<Owner, Question> {
+        let read = self.read.lock().clone();
+        let teams: BTreeSet<TeamName> = read.keys().map(|id| id.team.clone()).collect();
+        let owners: BTreeSet<TeamName> = teams.into_iter().filter(|team| has_own(team)).collect();
+        let owner_of = |id: &TransformId| owners.get(&id.team).cloned();
+        let mut questions: BTreeMap<Owner, Question> = BTreeMap::new();
+        for (id, topics) in read {
+            questions.entry(owner_of(&id)).or_default().topics.extend(topics);
+        }
+        for (id, waiting) in self.waiting.lock().iter() {
+            if let Some(question) = questions.get_mut(&owner_of(id)) {
+                question.waiting.extend(waiting.iter().cloned());
             }
         }
+        self.looks.lock().retain(|owner, _| questions.contains_key(owner));
+        questions
     }
 
-    async fn look_once(self, log: Arc<dyn Log>, owner: Owner) {
-        let watch = self.clone();
-        let of = owner.clone();
-        let looked = spawn_blocking(move || {
-            let own = of.as_ref().and_then(|team| log.of_team(team));
-            watch.look(own.as_deref().unwrap_or(&*log), &of)
-        });
-        match looked.await {
-            Ok(Ok(())) => {}
-            // The brokers are away, or refuse; workers say so.
-            Ok(Err(error)) => tracing::debug!(?owner, %error, "the inputs could not be looked at"),
-            Err(error) => tracing::error!(%error, "looking at inputs failed: this is a bug"),
-        }
-        self.under_way.lock().remove(&owner);
-        self.count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The owners of the inputs that are read now. Forgets the looks of others.
-    fn owners(&self, log: &dyn Log) -> BTreeSet<Owner> {
-        let teams: BTreeSet<TeamName> = self.read.lock().keys().map(|id| id.team.clone()).collect();
-        let owners: BTreeSet<Owner> = teams.into_iter().map(|team| log.of_team(&team).map(|_| team)).collect();
-        self.looks.lock().retain(|owner, _| owners.contains(owner));
-        owners
-    }
-
-    fn look(&self, log: &dyn Log, owner: &Owner) -> Result<(), LogError> {
-        let is_own = |id: &TransformId| owner.as_ref().is_none_or(|team| *team == id.team);
-        let own = |(id, topics)| is_own(id).then_some(topics);
-        let topics: BTreeSet<TopicName> = self.read.lock().iter().filter_map(own).flatten().cloned().collect();
-        let topics: Vec<TopicName> = topics.into_iter().collect();
+    fn look(&self, log: &dyn Log, owner: &Owner, question: Question) -> Result<(), LogError> {
+        let topics: Vec<TopicName> = question.topics.into_iter().collect();
         let sizes = Arc::new(log.sizes(&topics)?);
         self.looks.lock().entry(owner.clone()).or_default().sizes = sizes;
-        let own = |(id, waiting)| is_own(id).then_some(waiting);
-        let waiting: PartitionSet = self.waiting.lock().iter().filter_map(own).flatten().cloned().collect();
-        let waiting: Vec<(TopicName, i32)> = waiting.into_iter().collect();
+        let waiting: Vec<(TopicName, i32)> = question.waiting.into_iter().collect();
         let ends = if waiting.is_empty() { PartitionEnds::default() } else { log.ends(&waiting)? };
         self.looks.lock().entry(owner.clone()).or_default().ends = ends;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_owner_is_asked_about_its_own_inputs() {
+        let watch = InputWatch::default();
+        let id = |name: &str| -> TransformId { name.parse().expect("valid") };
+        let topic = |name: &str| -> TopicName { name.parse().expect("valid") };
+        for (name, inputs) in [("own/a", ["x", "y"]), ("shop/a", ["x", "z"]), ("web/a", ["z", "w"])] {
+            watch.add(&id(name), &inputs.map(topic));
+        }
+        watch.set_waiting(&id("own/a"), BTreeSet::from([(topic("y"), 1)]));
+        watch.set_waiting(&id("web/a"), BTreeSet::from([(topic("z"), 0)]));
+        let own: Owner = Some("own".parse().expect("valid"));
+        watch.looks.lock().extend([(own.clone(), Look::default()), (None, Look::default())]);
+        let asked = |watch: &InputWatch| watch.questions(|team| team.as_str() == "own");
+        let question = |topics: &[&str], waiting: (TopicName, i32)| Question {
+            topics: topics.iter().map(|name| topic(name)).collect(),
+            waiting: BTreeSet::from([waiting]),
+        };
+        let others = question(&["w", "x", "z"], (topic("z"), 0));
+        let expected = BTreeMap::from([(own.clone(), question(&["x", "y"], (topic("y"), 1))), (None, others)]);
+        assert_eq!(asked(&watch), expected);
+        watch.forget(&id("own/a"));
+        assert_eq!(asked(&watch).into_keys().collect::<Vec<_>>(), [Owner::None]);
+        assert_eq!(watch.looks.lock().keys().cloned().collect::<Vec<_>>(), [Owner::None], "its look is forgotten as well");
     }
 }

@@ -67,7 +67,10 @@ impl Report {
         let is_other = self.target != revision;
         self.target = revision;
         self.prepared = false;
-        if self.error.take_if(|error| is_other || error.code == Code::Quarantined).is_some() {
+        self.error.take_if(|error| is_other || error.code == Code::Quarantined);
+        // A failure of the same revision shows until an attempt succeeds. Nothing else that was before does: it was paused,
+        // or not here.
+        if self.error.is_none() {
             self.state = State::Starting;
         }
     }
@@ -83,16 +86,16 @@ impl Report {
         self.error = Some(error);
     }
 
-    /// No worker runs any more.
+    /// No worker runs any more. The state stays: whether others are to start in their place shows with the next call of
+    /// [`begin`](Self::begin), [`fail`](Self::fail) or [`show_idle`](Self::show_idle).
     pub fn stop(&mut self) {
         self.workers.clear();
         self.stale_table = None;
-        self.state = State::Stopped;
         self.prepared = false;
     }
 
     /// Nothing runs: shows why, by the deployment that is desired and the permit to start it.
-    pub fn rest(&mut self, desired: Option<&Deployment>, permit: Permit) {
+    pub fn show_idle(&mut self, desired: Option<&Deployment>, permit: Permit) {
         let live = desired.filter(|deployment| deployment.desired != Desired::Deleted);
         let quarantine = match permit {
             Permit::Quarantined { since } => Some(quarantined(since)),
@@ -198,7 +201,8 @@ fn quarantined(since: Timestamp) -> LastError {
     LastError { code: Code::Quarantined, message, offset: None, at: since }
 }
 
-/// Returns true if a worker runs the revision for good: a worker that its group does not take in runs nothing. A revision on trial counts if no record waits that it could fail on.
+/// Returns true if a worker runs the revision for good: a worker that its group does not take in runs nothing. A revision on
+/// trial counts if no record waits that it could fail on.
 fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
     // One that stands still without a place has no record that waits either.
     let is_idle = |partition: &PartitionStatus| match partition.lag {
@@ -207,4 +211,39 @@ fn has_arrived(worker: &WorkerStatus, revision: u64) -> bool {
     };
     let idle = || worker.partitions.iter().all(is_idle);
     worker.joined && worker.revision >= revision && (worker.fallback.is_none() || idle())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> TransformId {
+        "t/n".parse().expect("valid")
+    }
+
+    /// Otherwise its status would be gone for a moment, and its actor would be taken for one that has nothing to do.
+    #[test]
+    fn a_start_shows_from_its_beginning_to_its_workers() {
+        for before in [State::Starting, State::Paused, State::Stopped] {
+            let mut report = Report::new("a");
+            report.state = before;
+            report.begin(2);
+            // Workers that ran before have stopped, and others are about to start.
+            report.stop();
+            let status = report.status(&id());
+            assert_eq!((status.state, status.rollout.state), (State::Starting, RolloutState::InProgress), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_failure_shows_until_another_revision_begins() {
+        let mut report = Report::new("a");
+        report.begin(2);
+        report.fail(LastError { code: Code::SecretMissing, message: String::new(), offset: None, at: Timestamp(0) });
+        for (revision, expected) in [(2, State::Failed), (3, State::Starting)] {
+            report.begin(revision);
+            report.stop();
+            assert_eq!(report.status(&id()).state, expected, "{revision}");
+        }
+    }
 }

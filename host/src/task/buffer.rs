@@ -9,8 +9,7 @@ use std::collections::VecDeque;
 
 use crate::model::batch::{Batch, RecordRef};
 
-/// Emptied batches that are kept for their memory: enough for a queue that grows and shrinks by a few.
-const SPARE_BATCHES_MAX: usize = 4;
+use super::spare_batches::SpareBatches;
 
 /// The part of the first batch that a call gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub(super) enum Mode {
 pub(super) struct Buffer {
     /// The first may be done in part, when it is run one by one.
     batches: VecDeque<Batch>,
-    spare: Vec<Batch>,
+    spares: SpareBatches,
     mode: Mode,
     /// The lowest offset that may still come in: lower ones are repeats.
     expected: i64,
@@ -38,10 +37,10 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub fn new(next_offset: i64) -> Self {
+    pub fn new(next_offset: i64, spares: SpareBatches) -> Self {
         Self {
             batches: VecDeque::new(),
-            spare: Vec::new(),
+            spares,
             mode: Mode::Batches,
             expected: next_offset,
             end_seen: next_offset,
@@ -63,7 +62,7 @@ impl Buffer {
         // The first batch may be half done; a new row would be taken for one of its own.
         let is_busy = self.batches.len() == 1 && self.mode != Mode::Batches;
         if !fits || is_busy {
-            self.batches.push_back(self.spare.pop().unwrap_or_default());
+            self.batches.push_back(self.spares.take());
         }
         self.batches.back_mut().expect("just pushed").push(record);
     }
@@ -94,9 +93,9 @@ impl Buffer {
     }
 
     /// Forgets everything that was read from `offset` on, and that there was an end: it is read again.
-    pub fn rewind(&mut self, offset: i64, batch_bytes: usize) {
+    pub fn rewind(&mut self, offset: i64) {
         while let Some(batch) = self.batches.pop_front() {
-            self.recycle(batch, batch_bytes);
+            self.spares.keep(batch);
         }
         self.mode = Mode::Batches;
         self.expected = offset;
@@ -120,14 +119,14 @@ impl Buffer {
     }
 
     /// Goes on with the row after `row`, or with the next batch after the last row.
-    pub fn next_row(&mut self, row: usize, batch_bytes: usize) {
+    pub fn next_row(&mut self, row: usize) {
         if row + 1 < self.first().len() {
             self.go_one_by_one(row + 1, 0);
             return;
         }
         self.mode = Mode::Batches;
         let batch = self.take_first();
-        self.recycle(batch, batch_bytes);
+        self.spares.keep(batch);
     }
 
     /// The first batch. Call it only if there is one.
@@ -145,12 +144,9 @@ impl Buffer {
         self.batches.push_front(batch);
     }
 
-    /// Keeps the memory of a batch, unless the batch was unusually large.
-    pub fn recycle(&mut self, mut batch: Batch, batch_bytes: usize) {
-        batch.clear();
-        if self.spare.len() < SPARE_BATCHES_MAX && batch.capacity_bytes() <= 2 * batch_bytes {
-            self.spare.push(batch);
-        }
+    /// Ends a batch that [`Self::take_first`] took.
+    pub fn done(&mut self, batch: Batch) {
+        self.spares.keep(batch);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -96,7 +96,7 @@ impl Task {
         let done = self.conclude(&batch, outcome.ok().as_ref(), &failures, context)?;
         self.end_spans(spans, &batch, done, &failures, context.stats);
         if done == batch.len() {
-            self.buffer.recycle(batch, settings.batch_bytes);
+            self.buffer.done(batch);
         }
         Ok(Step::Worked)
     }
@@ -124,7 +124,7 @@ impl Task {
         self.end_spans(spans, &one, done, &failures, context.stats);
         // A row that is not done paused the partition, which dropped the batch.
         if done > 0 {
-            self.buffer.next_row(row, settings.batch_bytes);
+            self.buffer.next_row(row);
         }
         Ok(Step::Worked)
     }

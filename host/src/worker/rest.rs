@@ -90,7 +90,7 @@ mod tests {
         };
         assert_eq!([is_on(false, 1000), is_on(true, 5999), is_on(true, 6000)], [false, false, true]);
         assert!(is_on(true, 7000) && rests.partitions().contains_key(&team));
-        rests.wake(std::slice::from_ref(&team), &Arc::default(), at(7001));
+        rests.wake(std::slice::from_ref(&team), rests.entered(), &Arc::default(), at(7001));
         assert_eq!([is_on(true, 7001), is_on(true, 12_000), is_on(true, 12_001)], [false, false, true]);
         assert!(!is_on(false, 12_002) && rests.partitions().is_empty());
         assert!(is_on(true, 17_002));

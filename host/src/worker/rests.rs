@@ -59,6 +59,11 @@ impl Rests {
         RestingPlace { rests: self.clone(), id }
     }
 
+    /// The number of places that have been entered so far: a look that begins now knows nothing of later ones.
+    pub fn entered(&self) -> u64 {
+        self.0.lock().next_id
+    }
+
     /// The partitions to look at, by team.
     pub fn partitions(&self) -> BTreeMap<TeamName, Vec<(TopicName, i32)>> {
         let mut all: BTreeMap<TeamName, Vec<(TopicName, i32)>> = BTreeMap::new();
@@ -69,10 +74,13 @@ impl Rests {
         all
     }
 
-    /// Wakes the workers of these teams that have something to read. A partition whose end is not known counts as one that
-    /// has, and so does one that ends before the position: it was cut short or recreated, which the next fetch tells.
-    pub fn wake(&self, teams: &[TeamName], ends: &PartitionEnds, now: Monotonic) {
-        for place in self.0.lock().by_id.values_mut().filter(|place| teams.contains(&place.team) && !place.is_woken) {
+    /// Wakes the workers of these teams that have something to read, among the first places that were
+    /// [entered](Self::entered). A partition whose end is not known counts as one that has, and so does one that ends before
+    /// the position: it was cut short or recreated, which the next fetch tells.
+    pub fn wake(&self, teams: &[TeamName], entered: u64, ends: &PartitionEnds, now: Monotonic) {
+        let mut places = self.0.lock();
+        let looked_at = places.by_id.range_mut(..entered).map(|(_, place)| place);
+        for place in looked_at.filter(|place| teams.contains(&place.team) && !place.is_woken) {
             place.looked_at = now;
             let is_read = |(partition, next): &RestingPartition| ends.get(partition).is_some_and(|end| end == next);
             if !place.partitions.iter().all(is_read) {
@@ -128,7 +136,7 @@ mod tests {
         let place = rests.enter(&team("shop"), vec![(partition(0), 7), (partition(1), 9)], &bell, NOW);
         assert_eq!(rests.partitions()[&team("shop")], [partition(0), partition(1)]);
         let ends = Arc::new(ends.iter().map(|&(number, end)| (partition(number), end)).collect());
-        rests.wake(teams, &ends, NOW);
+        rests.wake(teams, rests.entered(), &ends, NOW);
         assert_eq!((place.is_over(NOW), rings.load(Ordering::SeqCst)), (is_woken, u32::from(is_woken)));
         assert_eq!(rests.partitions().is_empty(), is_woken, "it is asked for once");
         drop(place);
@@ -153,7 +161,18 @@ mod tests {
         let late = NOW.after(LOOKED_AT_WITHIN);
         let later = late.after(Duration::from_millis(1));
         assert_eq!([late, later].map(|now| place.is_over(now)), [false, true]);
-        rests.wake(&[team("shop")], &Arc::new(BTreeMap::from([(partition(0), 7)])), late);
+        rests.wake(&[team("shop")], rests.entered(), &Arc::new(BTreeMap::from([(partition(0), 7)])), late);
         assert!(!place.is_over(later));
+    }
+
+    #[test]
+    fn a_look_wakes_nobody_that_came_after_its_begin() {
+        let rests = Rests::default();
+        let enter = || rests.enter(&team("shop"), vec![(partition(0), 7)], &Bell::default(), NOW);
+        let early = enter();
+        let entered = rests.entered();
+        let late = enter();
+        rests.wake(&[team("shop")], entered, &Arc::default(), NOW);
+        assert_eq!([early, late].map(|place| place.is_over(NOW)), [true, false]);
     }
 }

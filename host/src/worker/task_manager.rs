@@ -28,7 +28,7 @@ use crate::model::codes::Code;
 use crate::model::status::{LastError, PartitionStatus};
 use crate::model::units::Timestamp;
 use crate::ports::{PartitionEnds, Rebalance, Session, SessionError, StateOpener, TopicPartition};
-use crate::task::{RecordFailure, RunnableRevision, Step, StepContext, Task, TransactionStats};
+use crate::task::{RecordFailure, RunnableRevision, SpareBatches, Step, StepContext, Task, TransactionStats};
 
 /// Longest wait for a processor between two polls: as long as an idle worker waits in a poll.
 const PROCESSOR_WAIT: Duration = Duration::from_millis(100);
@@ -40,6 +40,7 @@ pub struct TaskManager {
     cpu: CpuAccount,
     rollout: Rollout,
     tasks: BTreeMap<TopicPartition, Task>,
+    spares: SpareBatches,
     unplaced: UnplacedPartitions,
     /// The states by partition: the tasks of several inputs share them.
     states: PartitionStates,
@@ -80,6 +81,7 @@ impl TaskManager {
             cpu,
             rollout: Rollout::new(revisions),
             tasks: BTreeMap::new(),
+            spares: SpareBatches::default(),
             unplaced: UnplacedPartitions::default(),
             states: PartitionStates::new(opener),
             holds: Holds::default(),

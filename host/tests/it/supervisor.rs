@@ -3,6 +3,7 @@
 mod forgotten;
 mod full_disk;
 mod places;
+mod publisher;
 mod quarantine;
 mod signatures;
 

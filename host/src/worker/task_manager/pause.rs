@@ -26,6 +26,7 @@ impl TaskManager {
         let has_rested = self.rest.is_on();
         if self.rest.update(self.is_quiet(now), now) {
             self.rest.begin(self.positions(now), now);
+            self.spares.clear();
         }
         let mut resumed = Vec::new();
         for (&partition, task) in &self.tasks {

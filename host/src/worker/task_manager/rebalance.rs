@@ -49,7 +49,7 @@ impl TaskManager {
     }
 
     fn new_task(&mut self, assigned: &CommitOffset, now: Now) -> Task {
-        let mut task = Task::new(assigned, self.revision().clone(), self.rollout.is_on_trial());
+        let mut task = Task::new(assigned, self.revision().clone(), self.rollout.is_on_trial(), self.spares.clone());
         task.sign_as(self.session.name());
         task.plan_tick(now);
         task.limit_rows(self.portion.rows_max());

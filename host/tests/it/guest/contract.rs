@@ -14,7 +14,7 @@ use sandbar::model::module::ModuleError;
 use sandbar::model::status::State;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, CommitOffset, GuestError, GuestFactory, TrapKind};
-use sandbar::task::{Step, Task};
+use sandbar::task::{SpareBatches, Step, Task};
 use serde_json::json;
 
 const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000), ends_at: None };
@@ -323,7 +323,7 @@ fn log_flood() {
         assert!(bench.session.values(0) == ["a"] && passed(5000) <= most, "{limits}: {} passed", passed(5000));
         // Neither another instance nor another second of the batches brings new lines.
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
-        let mut other = Task::new(&assigned, bench.revision.clone(), false);
+        let mut other = Task::new(&assigned, bench.revision.clone(), false, SpareBatches::default());
         other.offer(&support::guests::record(0, "b"));
         bench.pass(Duration::from_secs(1000));
         bench.task = other;

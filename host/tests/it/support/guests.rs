@@ -13,7 +13,7 @@ use sandbar::model::spec::{RawSpec, Spec, Then};
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{CommitOffset, Guest, GuestFactory, ProducerRecord, Rebalance, Session, SessionError, TopicPartition};
 use sandbar::state::KeyedState;
-use sandbar::task::{RunnableRevision, Settings, Step, StepContext, Task, TransactionStats};
+use sandbar::task::{RunnableRevision, Settings, SpareBatches, Step, StepContext, Task, TransactionStats};
 use sandbar::telemetry::metrics::Metrics;
 use sandbar::telemetry::observer::Observers;
 use serde_json::json;
@@ -184,7 +184,7 @@ impl Bench {
         let guests = modules.prepare(spec, 5, module, Tables::default(), Some(&observer)).expect("prepared");
         let revision = Arc::new(RunnableRevision { settings, guests: Arc::new(guests), observer });
         let assigned = CommitOffset { partition: PARTITION, next_offset: 0, metadata: String::new() };
-        let task = Task::new(&assigned, revision.clone(), false);
+        let task = Task::new(&assigned, revision.clone(), false, SpareBatches::default());
         let session = Recorder::default();
         let stats = TransactionStats::default();
         let now = Now { wall: Timestamp(1_700_000_000_000), mono: Monotonic::from_millis(1000) };

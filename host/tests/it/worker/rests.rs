@@ -32,7 +32,7 @@ fn run(manager: &mut TaskManager, log: &Rc<RefCell<FakeLog>>, rests: &Rests, ms:
         manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
         let asked: Vec<_> = rests.partitions().remove(&team()).unwrap_or_default();
         let ends = asked.into_iter().map(|of| (of.clone(), log.borrow().ends[&of.1])).collect();
-        rests.wake(&[team()], &Arc::new(ends), clock().mono);
+        rests.wake(&[team()], rests.entered(), &Arc::new(ends), clock().mono);
     }
 }
 
