@@ -91,7 +91,11 @@ pub fn limit(limits: &Limits) -> Result<u64, String> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
     std::env::set_current_dir("/").map_err(failed("/"))?;
     // SAFETY: takes plain numbers; 0 is this process.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) }).map_err(failed("setpriority"))?;
+    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // Not every host may take back a niceness that it was started with.
+    let niceness = NICENESS.max(niceness);
+    // SAFETY: takes plain numbers; 0 is this process.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map_err(failed("setpriority"))?;
     close_descriptors().map_err(failed("close_range"))?;
     // A second more for whoever ignores the signal of the first limit.
     let cpu = libc::rlimit { rlim_cur: limits.cpu_seconds_max, rlim_max: limits.cpu_seconds_max + 1 };
