@@ -301,20 +301,23 @@ impl Batch<'_> {
             writes.push(self.writer.audit.write(entries));
         }
         sent.iter().for_each(|Sent { change, result }| change.note_sent(&result.deployment));
-        match writer.commit(&writes) {
-            Ok(writer) => self.writer.turns.keep(self.turn, writer),
+        let writer = match writer.commit(&writes) {
+            Ok(writer) => writer,
             Err(ExclusiveError::Log(error)) => {
                 sent.iter().for_each(|Sent { change, .. }| change.forget_sent());
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
-        }
+        };
         // They are there: if this host does not see them in time, it will soon.
         let is_seen = |all: &Arc<Deployments>, deployment: &Deployment| {
             all.get(&deployment.id).is_some_and(|now| now.changes >= deployment.changes)
         };
         let all_seen = |all: &Arc<Deployments>| sent.iter().all(|Sent { result, .. }| is_seen(all, &result.deployment));
-        let _ = self.deployments.wait_until(SEEN_TIMEOUT, all_seen);
+        // Its next turn would take the end of the topic for one that it has seen: only a new writer begins behind its markers.
+        if self.deployments.wait_until(SEEN_TIMEOUT, all_seen) {
+            self.writer.turns.keep(self.turn, writer);
+        }
         sent.into_iter().for_each(|Sent { change, result }| change.answer(Ok((result, false))));
         Ok(())
     }

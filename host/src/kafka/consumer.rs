@@ -15,7 +15,7 @@ use super::raw::{
     Client, END, FetchBuffer, GroupMetadata, NO_OFFSET, PartitionList, Position, QueueMessage, RawError, RebalanceKind,
     TopicHandle, c_string,
 };
-use super::start_offsets::{self, OffsetProblem, StartOffset};
+use super::start_offsets::{self, ENDS_TIMEOUT, OffsetProblem, StartOffset};
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
@@ -47,6 +47,8 @@ pub(super) struct Consumer {
     assigned: Vec<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
     unplaced: Vec<UnplacedPartition>,
+    /// Partitions that were assigned at their end without its number.
+    unnumbered: BTreeSet<TopicPartition>,
     interrupted: Option<String>,
 }
 
@@ -82,6 +84,7 @@ impl Consumer {
             assigned: Vec::new(),
             paused: BTreeSet::new(),
             unplaced: Vec::new(),
+            unnumbered: BTreeSet::new(),
             interrupted: None,
         };
         consumer.subscribe().map_err(restart)?;
@@ -295,11 +298,9 @@ impl Consumer {
             self.departed.look_for(&self.group, id, start_offsets::workers(&self.client, &self.group, &found));
         }
         let mut list = PartitionList::new();
-        for StartOffset { position, problem } in &found {
-            // Without a start offset a partition is taken over all the same, so that it can be given up like the others, and
-            // held back.
-            let offset = if problem.is_some() { END } else { position.offset };
-            list.add(&position.topic, position.partition, offset, "");
+        let held_at = self.ends_of_held(&found);
+        for (StartOffset { position, .. }, held_at) in found.iter().zip(held_at) {
+            list.add(&position.topic, position.partition, held_at.unwrap_or(position.offset), "");
         }
         self.client.assign(&list).map_err(restart)?;
         let mut assigned = Vec::new();
@@ -316,6 +317,31 @@ impl Consumer {
         }
         self.pause(&held)?;
         Ok(assigned)
+    }
+
+    /// Where each partition without a start offset is assigned. It is taken over all the same, so that it can be given up like
+    /// the others, and held back: at the number of its end. If librdkafka has to look for the end itself, a late answer takes a
+    /// partition there that a seek has moved meanwhile (librdkafka 2.12, `rd_kafka_toppar_handle_Offset`).
+    fn ends_of_held(&mut self, found: &[StartOffset]) -> Vec<Option<i64>> {
+        let mut ends = PartitionList::new();
+        for StartOffset { position, .. } in found.iter().filter(|start| start.problem.is_some()) {
+            ends.add(&position.topic, position.partition, END, "");
+        }
+        let asked = if ends.entries().is_empty() { Ok(()) } else { self.client.look_up_offsets(&ends, ENDS_TIMEOUT) };
+        if let Err(error) = asked {
+            // One without a leader, say, holds up no other.
+            tracing::debug!(group = self.group, %error, "the ends of held partitions are not known");
+        }
+        let mut ends = ends.entries().into_iter();
+        let mut held_at = Vec::new();
+        for StartOffset { position, problem } in found {
+            let end = problem.as_ref().and_then(|_| ends.next()).map(|end| if end.offset < 0 { END } else { end.offset });
+            if let (Some(END), Some(partition)) = (end, self.partition(&position.topic, position.partition)) {
+                self.unnumbered.insert(partition);
+            }
+            held_at.push(end);
+        }
+        held_at
     }
 
     fn find_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<StartOffset>, SessionError> {
@@ -350,6 +376,9 @@ impl Consumer {
         }
         let places: Vec<_> = settled.iter().map(|offset| (offset.partition, offset.next_offset)).collect();
         let partitions: Vec<TopicPartition> = settled.iter().map(|offset| offset.partition).collect();
+        if partitions.iter().any(|partition| self.unnumbered.contains(partition)) {
+            return Err(SessionError::Restart("a partition has an offset that no seek is sure to reach".into()));
+        }
         self.seek(&places)?;
         self.resume(&partitions)?;
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
@@ -367,6 +396,7 @@ impl Consumer {
         self.resume(&paused)?;
         self.assigned.retain(|assigned| !partitions.contains(assigned));
         self.unplaced.retain(|unplaced| !partitions.contains(&unplaced.partition));
+        self.unnumbered.retain(|unnumbered| !partitions.contains(unnumbered));
         self.client.unassign(&self.list(partitions, NO_OFFSET)).map_err(restart)
     }
 

@@ -19,7 +19,7 @@ const ASKED_MAX: usize = 2;
 /// Longest time of a single question for committed offsets.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time for the partitions' ends: the group waits for them.
-const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A partition with its committed offset, and the problem with that, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
