@@ -40,7 +40,7 @@ pub struct HistoryChange {
 
 impl HistoryChange {
     /// Writes a new revision beside the current state, with the one before it where nobody has written it yet, and ends
-    /// those that are too old to be kept. A newer host's stay: it ends them itself.
+    /// those that are too old to be kept. The revisions of a newer host stay: it ends them itself.
     pub fn of(all: &Deployments, id: &TransformId, latest: Option<&Deployment>, next: &Revision) -> Self {
         let kept = all.kept(id);
         let old = kept.range(..=next.revision.saturating_sub(REVISIONS_MAX)).filter(|(_, old)| old.content.is_ok());

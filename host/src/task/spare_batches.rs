@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use crate::model::batch::Batch;
 
-/// Most memory of the spare batches of a worker: enough for the records that it holds. Tasks have none of their own, since
-/// one with hundreds of partitions reads them in turns, and each would keep what its turn has needed.
+/// Most memory of the spare batches of a worker: enough for the records that it holds. Tasks have none of their own: a
+/// worker with hundreds of partitions reads them in turns, and each task would keep the memory that its turn has needed.
 const BYTES_MAX: usize = 8 << 20;
 /// Most spare batches: a small one has some memory beside what is counted.
 const BATCHES_MAX: usize = 64;

@@ -11,11 +11,11 @@ use crate::telemetry::metrics::TableMetrics;
 /// Most memory of tables, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct TableLimits {
-    /// Of one table (`table_bytes_max`).
+    /// The limit for one table (`table_bytes_max`).
     pub table: usize,
-    /// Of the tables that one team was the first to use (`table_memory_per_team_max`).
+    /// The limit for the tables that one team was the first to use (`table_memory_per_team_max`).
     pub team: usize,
-    /// Of all tables of the host (`table_memory_max`).
+    /// The limit for all tables of the host (`table_memory_max`).
     pub host: usize,
 }
 
@@ -50,8 +50,8 @@ impl TableBudget {
 }
 
 impl TableShare {
-    /// Sets the memory of a table of this size; `more` is what it has beside that for a time. A share that grows over a limit
-    /// stays as it was, and the error names the limit.
+    /// Sets the memory of a table: that of its content, and `more` for an old content that is still looked up while a new one
+    /// is read. A share that grows over a limit stays as it was, and the error names the limit.
     pub fn resize(&mut self, bytes: usize, more: usize) -> Result<(), String> {
         let TableBudget { limits, metrics, used } = &*self.budget;
         let used = &mut *used.lock();
