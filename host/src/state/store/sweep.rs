@@ -140,7 +140,9 @@ impl Store {
             self.full_round = FullRound::default();
             // Entries that have expired since the round passed them are for another round.
             if passed.is_none_or(|at| at > now) {
-                self.full_round.full_until = Some(passed.unwrap_or(Timestamp(i64::MAX)));
+                // Those that this transaction has changed expire no earlier.
+                let changed_expire_at = self.settings.ttl.map_or(now, |ttl| now.after(ttl));
+                self.full_round.full_until = Some(passed.unwrap_or(changed_expire_at));
                 return Ok(self.bytes() + more <= limit);
             }
         }

@@ -260,6 +260,18 @@ fn a_store_full_of_entries_that_live_is_full() {
     }
 }
 
+#[test]
+fn a_store_that_one_transaction_has_filled_has_room_once_it_expires() {
+    let mut changelog = Changelog::new();
+    let mut store = restored(&changelog, FULL as u64);
+    let filled = puts(&mut store, 1000, ENTRIES, 0);
+    assert!(filled > 0 && filled < ENTRIES, "{filled} fit");
+    store.end_call(true);
+    commit(&mut store, &mut changelog, 0);
+    assert_eq!(puts(&mut store, 1000, 1, TTL_MS - 1), 0, "all of them live");
+    assert_eq!(puts(&mut store, 1000, 1, TTL_MS), 1);
+}
+
 /// The work of a write is in proportion to its part of the slack.
 #[test]
 fn no_write_looks_at_all_entries() {
