@@ -73,7 +73,7 @@ fn write(apis: &[Api], writer: usize, spec: &Value, faults: &AtomicUsize) -> Vec
     all
 }
 
-/// Kills or freezes one host after the other for as long as writers write, and counts what it begins.
+/// Kills or freezes one host after the other for as long as writers write, and counts these faults as they begin.
 fn disturb(hosts: &mut [Host], seed: &mut Seed, writing: &AtomicUsize, faults: &AtomicUsize) {
     while writing.load(Ordering::Relaxed) > 0 {
         let host = &mut hosts[seed.within(0..HOSTS as u64) as usize];

@@ -26,7 +26,7 @@ fn kafka_conforms() {
     checks::run(Arc::new(log()), "conformance");
 }
 
-/// Of a member of the group `name`, which reads the topic `name.in` and writes to `name.out`.
+/// The options of a member of the group `name`, which reads the topic `name.in` and writes to `name.out`.
 fn options(name: &str, id: &str) -> SessionOptions {
     let topic = |suffix: &str| format!("{name}.{suffix}").parse().expect("valid");
     SessionOptions {

@@ -9,7 +9,7 @@ use crate::model::batch::Batch;
 /// Most memory of the spare batches of a worker: enough for the records that it holds. Tasks have none of their own: a
 /// worker with hundreds of partitions reads them in turns, and each task would keep the memory that its turn has needed.
 const BYTES_MAX: usize = 8 << 20;
-/// Most spare batches: a small one has some memory beside what is counted.
+/// The number of spare batches is bounded too: a small batch has memory that its capacity does not show.
 const BATCHES_MAX: usize = 64;
 
 /// The spare batches of a worker. Cloning shares them.
