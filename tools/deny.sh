@@ -9,22 +9,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=0.20.2
-tools=${SANDBAR_CACHE:-.sandbar}/tools
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbar-deny.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 say() { echo "deny: $*"; }
 
-deny=$(command -v cargo-deny || true)
-if [[ -z $deny ]]; then
-    deny=$tools/bin/cargo-deny
-    if [[ $("$deny" --version 2>/dev/null) != "cargo-deny $version" ]]; then
-        say "compiling cargo-deny $version (about 3 minutes, once)"
-        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-            CARGO_TARGET_DIR=$work/target cargo install --quiet --locked --force --root "$tools" "cargo-deny@$version"
-    fi
-fi
+source tools/cargo_tools.sh
+find_cargo_tool cargo-deny 0.20.2
+deny=$program
 
 "$deny" check -D warnings licenses bans sources
 

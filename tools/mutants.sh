@@ -16,26 +16,18 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=27.1.0
 shards=24
 build_seconds=${SANDBAR_MUTANTS_BUILD_SECONDS:-600}
 test_seconds=${SANDBAR_MUTANTS_TEST_SECONDS:-120}
 shard=${1:-$((10#$(date +%j) % shards))/$shards}
-tools=$(realpath -m "${SANDBAR_CACHE:-.sandbar}/tools")
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbar-mutants.XXXXXX")
 trap 'git worktree remove --force "$work/tree" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 say() { echo "mutants: $*"; }
 
-mutants=$(command -v cargo-mutants || true)
-if [[ -z $mutants ]]; then
-    mutants=$tools/bin/cargo-mutants
-    if [[ $("$mutants" mutants --version 2>/dev/null) != "cargo-mutants $version" ]]; then
-        say "compiling cargo-mutants $version (about 3 minutes, once)"
-        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-            CARGO_TARGET_DIR=$work/target cargo install --quiet --locked --force --root "$tools" "cargo-mutants@$version"
-    fi
-fi
+source tools/cargo_tools.sh
+find_cargo_tool cargo-mutants 27.1.0 mutants
+mutants=$program
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 git worktree add --quiet --detach "$work/tree" HEAD

@@ -41,6 +41,9 @@ die() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# shellcheck source=tools/cargo_tools.sh
+source "$root/tools/cargo_tools.sh"
+
 # === packages ===
 
 # install_packages WHY PACKAGE...
@@ -417,15 +420,13 @@ python_works() { python3 -c 'import tomllib' >/dev/null 2>&1; }
 
 # Without its server and its watcher. With its own lock file, and quickly compiled: it runs for a second.
 mdbook() {
-    local version=0.5.4 tools=${SANDBAR_CACHE:-$root/.sandbar}/tools
+    local version=0.5.4
     python_works || install_packages "tools/site.py lays the pages out" python3
     python_works || die "python3 is older than 3.11: put a newer one first on the PATH."
-    [[ $("$tools/bin/mdbook" --version 2>/dev/null) != "mdbook v$version" ]] || return 0
+    [[ $("$cargo_tools/bin/mdbook" --version 2>/dev/null) != "mdbook v$version" ]] || return 0
     compilers
     say "compiling mdBook $version (about 3 minutes, once)"
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        CARGO_TARGET_DIR=$work/target cargo install --quiet --locked --force --root "$tools" \
-        --no-default-features --features search "mdbook@$version" >"$work/mdbook" 2>&1 ||
+    compile_cargo_tool mdbook "$version" 1 --no-default-features --features search >"$work/mdbook" 2>&1 ||
         die "mdBook could not be compiled:" "$(tail -5 "$work/mdbook")"
 }
 

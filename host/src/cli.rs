@@ -5,7 +5,6 @@ mod author;
 mod backup;
 mod doctor;
 mod error;
-mod input;
 mod remote;
 mod text;
 mod topics;

@@ -1,10 +1,12 @@
 //! Files of an operator that a host follows: a read within bounds, and the rule by which a change counts.
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::bounded_input;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -66,15 +68,27 @@ where
 
 /// Reads a file as a whole. An error says why it is not used. Blocks.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| error.to_string();
     // A pipe would keep the reader waiting.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+    if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("it is not a file".to_owned());
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("it has more than {bytes_max} bytes"));
+    bounded_input::read_file(path, bytes_max).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => format!("it {error}"),
+        _ => error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_why_a_file_is_not_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"abc").expect("written");
+        assert_eq!(read(&path, 3), Ok(b"abc".to_vec()));
+        assert_eq!(read(&path, 2), Err("it has more than 2 bytes".to_owned()));
+        assert_eq!(read(folder.path(), 3), Err("it is not a file".to_owned()));
     }
-    Ok(bytes)
 }

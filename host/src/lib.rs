@@ -9,6 +9,7 @@ pub mod api_types;
 pub mod app;
 pub mod audit;
 pub mod backup;
+pub mod bounded_input;
 pub mod catalog;
 pub mod cli;
 pub mod cluster;

@@ -4,13 +4,14 @@
 //! Other users' folders are refused; rights of others to one's own are taken away.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
 
+use crate::bounded_input;
 use crate::model::random::random_u64;
 use crate::private_file::{OTHERS, create_folder, open_with, own_user, take_rights_of_others};
 
@@ -48,8 +49,7 @@ impl DataDir {
         let here = || path.display().to_string();
         match open_with(OpenOptions::new().read(true), &path) {
             Ok(file) => {
-                let mut name = String::new();
-                file.take(NAME_BYTES_MAX).read_to_string(&mut name).with_context(here)?;
+                let name = bounded_input::read_text(file, NAME_BYTES_MAX).with_context(here)?;
                 return Ok(name.trim().to_owned());
             }
             // A name that cannot be read is not replaced: it is part of transactional ids.
@@ -146,6 +146,16 @@ mod tests {
         std::fs::remove_file(folder.path().join("lock")).expect("there");
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("lock")).expect("linked");
         DataDir::open(folder.path()).expect_err("a link");
+    }
+
+    #[test]
+    fn a_name_is_whole_or_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDir::open(folder.path()).expect("our own");
+        for (bytes, is_taken) in [(NAME_BYTES_MAX, true), (NAME_BYTES_MAX + 1, false)] {
+            std::fs::write(folder.path().join("host"), vec![b'h'; bytes as usize]).expect("written");
+            assert_eq!(data.host_name().is_ok(), is_taken, "{bytes} bytes");
+        }
     }
 
     #[test]

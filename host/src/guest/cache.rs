@@ -14,6 +14,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::check::Surface;
+use crate::bounded_input;
 use crate::model::json;
 use crate::model::names::Digest;
 use crate::model::units::Timestamp;
@@ -77,9 +78,9 @@ impl Cache {
     /// Returns the artifact of a module, if it is there and this host made it.
     pub fn get(&self, digest: &Digest) -> Option<CacheEntry> {
         let path = self.path(digest);
-        let read = private_file::open(&path).and_then(|mut file| {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
+        let read = private_file::open(&path).and_then(|file| {
+            // No artifact of this cache is larger than all of them may be; one may be left of a cache with more room.
+            let bytes = bounded_input::read_opened(&file, self.bytes_max)?;
             // Used now: files that were used longest ago are dropped first.
             file.set_modified(Timestamp::now().into())?;
             Ok(bytes)
@@ -177,8 +178,7 @@ impl Cache {
 /// The key in `path`, if nobody but this user can have read or written it; else a new one.
 fn key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
     let known = private_file::open(path).and_then(|file| {
-        let mut bytes = Vec::new();
-        file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        let bytes = bounded_input::read_opened(&file, KEY_BYTES as u64)?;
         bytes.try_into().map_err(|_| std::io::Error::other("it has not the length of a key"))
     });
     match known {

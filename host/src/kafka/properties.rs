@@ -10,6 +10,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::bounded_input;
+
 /// Largest file of properties, or of one secret.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -279,14 +281,8 @@ fn resolved(value: &str, folder: &Path) -> Result<String, String> {
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let here = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| here(&error))?;
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| here(&error))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(here(&format!("has more than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(text)
+    let text = std::fs::File::open(path).and_then(|file| bounded_input::read_text(file, FILE_BYTES_MAX));
+    text.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// A file that cannot be read has no hash: librdkafka says so when a client is made, and takes folders as well.

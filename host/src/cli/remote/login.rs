@@ -8,10 +8,10 @@ use clap::Args;
 use rustix::termios::{self, LocalModes, OptionalActions};
 
 use crate::api_types::CallerView;
+use crate::bounded_input;
 use crate::model::text::OneLine;
 
 use super::super::error::{Error, Result};
-use super::super::input;
 use super::super::text;
 use super::access::Token;
 use super::client::Client;
@@ -128,13 +128,13 @@ impl Named {
 
 fn read(file: Option<PathBuf>) -> Result<String> {
     if let Some(path) = file {
-        let text = File::open(&path).and_then(|file| input::read_text(file, TEXT_BYTES_MAX));
+        let text = File::open(&path).and_then(|file| bounded_input::read_text(file, TEXT_BYTES_MAX));
         return text.map_err(|error| Error::file(&path, error));
     }
     let failed = |error: io::Error| Error::usage(format_args!("no token: {error}")).with_hint("give --token-file FILE");
     let stdin = io::stdin();
     if !stdin.is_terminal() {
-        return input::read_text(stdin, TEXT_BYTES_MAX).map_err(failed);
+        return bounded_input::read_text(stdin, TEXT_BYTES_MAX).map_err(failed);
     }
     // Whoever sees no question can answer it all the same.
     let _ = write!(io::stderr(), "Token: ");

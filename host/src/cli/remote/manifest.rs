@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::api_types::misfits;
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::signature::{Envelope, SignatureError};
@@ -13,7 +14,6 @@ use crate::model::yaml;
 
 use super::super::author::{self, signature_path};
 use super::super::error::{Error, Result};
-use super::super::input;
 use super::super::text;
 use super::registry::{self, Provenance, Reference, RegistryArgs};
 
@@ -159,7 +159,7 @@ fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
 
 /// Reads a module.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
-    input::read_file(path, registry::MODULE_BYTES_MAX)
+    bounded_input::read_file(path, registry::MODULE_BYTES_MAX)
         .map_err(|error| Error::file(path, error).with_hint("`sandbar build` makes the module; --module names another file"))
 }
 

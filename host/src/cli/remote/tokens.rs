@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::access::TokenSecret;
 use crate::api_types::{CallerView, NewToken, TokenList, TokenView};
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::names::{TeamName, TokenId, TokenName};
 use crate::model::units::Span;
 
 use super::super::error::{Error, Kind, Result};
-use super::super::input;
 use super::super::text::{self, Table, fields};
 use super::body::Body;
 use super::session::{Remote, Session};
@@ -139,7 +139,7 @@ fn generate() -> Result<()> {
 }
 
 fn hash() -> Result<()> {
-    let given = input::read_text(io::stdin(), TEXT_BYTES_MAX);
+    let given = bounded_input::read_text(io::stdin(), TEXT_BYTES_MAX);
     let given = given.map_err(|error| Error::usage(format_args!("no token: {error}")))?;
     let secret: TokenSecret = given.trim().parse().map_err(|why| Error::usage(format_args!("that is no token: {why}")))?;
     text::emit(&format!("{}\n", secret.hash()))

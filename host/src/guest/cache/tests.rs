@@ -146,6 +146,20 @@ fn the_disk_is_bounded() {
 }
 
 #[test]
+fn an_artifact_that_is_larger_than_the_cache_is_dropped() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let digest = Digest::of(b"module");
+    let cache = open(dir.path());
+    put(&cache, &digest);
+    let path = cache.path(&digest);
+    let bytes = std::fs::metadata(&path).expect("there").len();
+    let get = |bytes_max| Cache::open(dir.path(), bytes_max).expect("opens").of_build(&"a build").get(&digest);
+    assert!(get(bytes).is_some(), "at the limit");
+    assert!(get(bytes - 1).is_none(), "one byte over");
+    assert!(!path.exists(), "it is dropped");
+}
+
+#[test]
 fn half_written_files_are_removed() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join(".unfinished-x"), b"half").expect("written");

@@ -1,6 +1,7 @@
 //! The child's side: it shuts itself in, compiles the module on its standard input, and answers on its standard output.
 
-use std::io::Read;
+use std::fmt;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use super::frame::{ANSWER_BYTES_MAX, Answer};
@@ -16,10 +17,7 @@ use crate::model::module::ModuleError;
 pub fn child_main(limits: &str) -> ExitCode {
     let limits: Limits = match json::read(limits.as_bytes()) {
         Ok(limits) => limits,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return failed(error),
     };
     let (jail, compiled) = match shut_in(&limits) {
         Ok((jail, engine)) => (jail, compile(&engine, &limits)),
@@ -27,11 +25,15 @@ pub fn child_main(limits: &str) -> ExitCode {
     };
     match answer(jail, compiled) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(error),
     }
+}
+
+/// Ends without an answer. The parent reads standard error, and logs it.
+fn failed(error: impl fmt::Display) -> ExitCode {
+    // `eprintln!` panics if nobody reads.
+    let _ = std::io::stderr().write_all(format!("{error}\n").as_bytes());
+    ExitCode::FAILURE
 }
 
 /// Takes from the process whatever it needs no more. Threads are started before the limit on memory holds, so that a

@@ -12,7 +12,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::super::super::error::{Error, Result};
-use super::super::super::input;
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::signing_key::PublicKey;
 use crate::private_file::{OTHERS, open_with};
@@ -52,7 +52,7 @@ impl PrivateKey {
             let reason = format!("its mode is {:o}: others have rights to it", mode & 0o7777);
             return Err(unusable(path, reason).with_hint(format!("chmod 600 {}", path.display())));
         }
-        let text = input::read(file, FILE_BYTES_MAX).map_err(|error| unusable(path, error))?;
+        let text = bounded_input::read_opened(&file, FILE_BYTES_MAX).map_err(|error| unusable(path, error))?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(&text);
         let der = der.map_err(|_| unusable(path, "it has no private key in PEM and PKCS#8, or an encrypted one"))?;
         Self::of_der(path, der.secret_pkcs8_der())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, FolderName, TransformId};
 use crate::model::signature::Envelope;
@@ -14,7 +15,6 @@ use crate::model::yaml;
 
 use super::super::super::author::signature_path;
 use super::super::super::error::{Error, Kind, Result};
-use super::super::super::input;
 use super::super::manifest::{LocalModule, Manifest, ModuleSource, reserved_labels};
 use super::super::registry::RegistryArgs;
 use super::fingerprint::fingerprint;
@@ -132,13 +132,14 @@ impl FolderSpecs {
 fn folder_name(root: &Path) -> Result<FolderName> {
     let path = root.join(FILE);
     let hint = format!("{FILE} at the root of the folder has its name, such as `folder: shop`; -f names the folder");
-    let text = input::read_file(&path, FILE_BYTES_MAX).map_err(|error| Error::folder(&path, error).with_hint(&hint))?;
+    let text =
+        bounded_input::read_file(&path, FILE_BYTES_MAX).map_err(|error| Error::folder(&path, error).with_hint(&hint))?;
     let FolderFile { folder } = yaml::one(&text).map_err(|error| Error::folder(&path, error).with_hint(hint))?;
     Ok(folder)
 }
 
 fn read_file(path: &Path) -> Result<Vec<Manifest>> {
-    let text = input::read_file(path, FILE_BYTES_MAX).map_err(|error| Error::folder(path, error))?;
+    let text = bounded_input::read_file(path, FILE_BYTES_MAX).map_err(|error| Error::folder(path, error))?;
     Manifest::parse(&text, path)
 }
 

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::super::super::error::{Error, Result};
-use super::super::super::input;
 use super::reference::Reference;
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::json;
 
@@ -86,7 +86,7 @@ fn docker_config() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match input::read_file(path, TEXT_BYTES_MAX) {
+    match bounded_input::read_file(path, TEXT_BYTES_MAX) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(path, error)),
@@ -142,7 +142,7 @@ fn run_helper(name: &str, registry: &str) -> Result<Option<Credentials>, String>
     let mut question = child.stdin.take().expect("it is piped");
     question.write_all(registry.as_bytes()).map_err(failed)?;
     drop(question);
-    let answer = input::read(child.stdout.take().expect("it is piped"), TEXT_BYTES_MAX).map_err(failed)?;
+    let answer = bounded_input::read(child.stdout.take().expect("it is piped"), TEXT_BYTES_MAX).map_err(failed)?;
     if !child.wait().map_err(failed)?.success() {
         // It knows no user there.
         return Ok(None);
