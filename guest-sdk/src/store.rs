@@ -54,6 +54,14 @@ pub struct Store<K: ?Sized, V> {
     types: PhantomData<fn(&K, V)>,
 }
 
+/// An entry of [`Store::scan_each`].
+pub(crate) struct Scanned<K, V> {
+    /// The bytes of the key.
+    pub key: Vec<u8>,
+    /// The entry, or the reason why it cannot be read.
+    pub entry: Result<(K, V)>,
+}
+
 /// Keys of a [`Store::scan`]: `..`, `from..`, `from..to`, `from..=to`, `..to`, `..=to`, of references to keys.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no range of this store's keys",
@@ -148,26 +156,56 @@ impl<K: Key + ?Sized, V: Serialize + DeserializeOwned> Store<K, V> {
     /// # Errors
     /// Fails if a key is no `K`, or a value no `V`.
     pub fn scan(&self, keys: impl KeyRange<K>, limit: usize) -> Result<Vec<(K::Owned, V)>> {
-        let (mut start, end) = keys.to_bytes();
+        let (start, end) = keys.to_bytes();
         let mut found = Vec::new();
-        loop {
-            let wanted = (limit - found.len()).min(SCAN_MAX);
-            if wanted == 0 {
-                return Ok(found);
-            }
-            let page = self.handle.scan(&start, end.as_deref(), wanted as u32);
+        self.walk(start, end.as_deref(), limit, |key, value| {
+            found.push(self.entry(&key, &value)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Returns at most `limit` entries from the key of these bytes on, also those that cannot be read.
+    pub(crate) fn scan_each(&self, start: Vec<u8>, limit: usize) -> Vec<Scanned<K::Owned, V>> {
+        let mut found = Vec::new();
+        let walked = self.walk(start, None, limit, |key, value| {
+            let entry = self.entry(&key, &value);
+            found.push(Scanned { key, entry });
+            Ok(())
+        });
+        debug_assert!(walked.is_ok(), "no entry ends the walk");
+        found
+    }
+
+    /// Gives at most `limit` entries to `each`, page by page, in the order of their keys.
+    fn walk(
+        &self,
+        mut start: Vec<u8>,
+        end: Option<&[u8]>,
+        mut limit: usize,
+        mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        while limit > 0 {
+            let wanted = limit.min(SCAN_MAX);
+            let page = self.handle.scan(&start, end, wanted as u32);
             if let Some((last, _)) = page.last() {
                 start = after(last);
             }
             let bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
             let is_last = page.len() < wanted && bytes < SCAN_BYTES_MAX;
+            limit -= page.len();
             for (key, value) in page {
-                found.push((K::from_bytes(&key).map_err(|error| self.error(error))?, self.read(&key, &value)?));
+                each(key, value)?;
             }
             if is_last {
-                return Ok(found);
+                break;
             }
         }
+        Ok(())
+    }
+
+    fn entry(&self, key: &[u8], value: &[u8]) -> Result<(K::Owned, V)> {
+        Ok((K::from_bytes(key).map_err(|error| self.error(error))?, self.read(key, value)?))
     }
 
     fn read(&self, key: &[u8], value: &[u8]) -> Result<V> {

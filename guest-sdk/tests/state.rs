@@ -2,7 +2,7 @@
 
 use sandbar_sdk::FromValue;
 use sandbar_sdk::prelude::*;
-use sandbar_sdk::testing::{Harness, Input, Outcome, Records, json};
+use sandbar_sdk::testing::{Harness, Input, Outcome, Records, Value, json};
 use std::collections::BTreeMap;
 
 /// The orders of a record to the transform: it writes in this order, and fails at the end if it is told to.
@@ -173,6 +173,63 @@ fn a_cursor_goes_around_a_store_page_by_page() {
         assert_eq!(page(usize::MAX), [-5, -4, -3, -2, -1, 1, 2, 3, 4]);
     });
     assert!(harness.state("recheck").is_empty());
+}
+
+/// An earlier revision has written values and keys of another type, and the place itself.
+#[test]
+fn a_cursor_passes_over_entries_that_cannot_be_read() {
+    #[transform(stores = ["numbers", "recheck"])]
+    fn nothing(_: Record<'_>) {}
+
+    let mut harness = Harness::<nothing>::new(());
+    harness.within(|| {
+        let numbers = Store::<u16, i64>::open("numbers").expect("named");
+        let cursor = Cursor::<u16>::open("recheck").expect("named");
+        let page = |limit: usize| -> Vec<u16> {
+            let page = cursor.next_page(&numbers, limit).expect("bad entries are no error");
+            page.into_iter().map(|(number, _)| number).collect()
+        };
+        for number in 0..6 {
+            numbers.put(&number, &7).expect("JSON");
+        }
+        let texts = Store::<u16, String>::open("numbers").expect("named");
+        texts.put(&1, &"seven".to_owned()).expect("JSON");
+        // Keys of three bytes, between 3 and 4: no page begins or ends with a readable one.
+        let bytes = Store::<[u8], i64>::open("numbers").expect("named");
+        for last in 0..5 {
+            bytes.put(&[0, 3, last], &7).expect("JSON");
+        }
+        for _ in 0..2 {
+            assert_eq!(page(2), [0], "the value of 1 is bad");
+            assert_eq!(page(2), [2, 3]);
+            assert_eq!(page(2), [0; 0], "two bad keys");
+            assert_eq!(page(2), [0; 0], "two bad keys");
+            assert_eq!(page(2), [4], "one bad key");
+            assert_eq!(page(2), [5]);
+        }
+        assert_eq!(page(1), [0]);
+        assert_eq!(page(1), [0; 0], "the value of 1 is bad");
+        assert_eq!(page(1), [2]);
+        assert_eq!(page(100), [3, 4, 5]);
+        // The store has one entry at a time, and no other than its own.
+        let place = || Store::<str, Value>::open("recheck").expect("named").scan(.., 9).expect("JSON");
+        assert_eq!(place(), []);
+        page(2);
+        assert_eq!(place(), [("next".to_owned(), json!(2))]);
+        page(2);
+        assert_eq!(place(), [("next_bytes".to_owned(), json!([0, 3, 0]))]);
+        page(5);
+        assert_eq!(place(), [("next".to_owned(), json!(4))]);
+        // A place that cannot be read is none.
+        let places = Store::<str, Value>::open("recheck").expect("named");
+        places.put("next", &json!("tea")).expect("JSON");
+        assert_eq!(page(1), [0]);
+        assert_eq!(place(), [("next".to_owned(), json!(1))]);
+        places.delete("next").expect("it never fails");
+        places.put("next_bytes", &json!("tea")).expect("JSON");
+        assert_eq!(page(1), [0]);
+        assert_eq!(place(), [("next".to_owned(), json!(1))]);
+    });
 }
 
 #[test]

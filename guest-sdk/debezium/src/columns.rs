@@ -1,9 +1,10 @@
 //! The columns that a configuration asks for, found in a row.
 
-use crate::envelope::EventError;
+use crate::envelope::{Event, EventError};
+use crate::filler::may_be_filler;
 use crate::json::text::unescape;
 use crate::json::{JsonError, Members, Value};
-use crate::unavailable::{Placeholder, may_be_large};
+use crate::unavailable::Placeholder;
 
 /// Names of columns, each with a number.
 #[derive(Clone, Debug, Default)]
@@ -123,19 +124,54 @@ impl<'a> Row<'a> {
     pub fn get(&self, column: usize) -> Option<Value<'a>> {
         self.values[column]
     }
+
+    /// The row without the values for which `keep` is false.
+    pub(crate) fn retain(mut self, keep: impl Fn(usize, Value<'a>) -> bool) -> Self {
+        for (column, value) in self.values.iter_mut().enumerate() {
+            *value = value.filter(|value| keep(column, *value));
+        }
+        self
+    }
 }
 
 // === impl CompleteRow ===
 
 impl<'a> CompleteRow<'a> {
-    /// Finds the wanted columns of the row `after`, and looks into `before` if one was not sent.
-    pub fn new(columns: &'a Columns, after: Value<'a>, before: Option<Value<'a>>) -> Result<Self, EventError> {
-        let row = columns.pick(after.members().ok_or(EventError::NotAnObject)?)?;
-        let mut completed = CompleteRow { columns, row, before: None };
-        if columns.numbers().any(|column| completed.row.get(column).is_some_and(|value| columns.is_unavailable(value))) {
-            completed.before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
+    /// Finds the wanted columns of an event's row `after`, and looks into `before` if one was not sent.
+    ///
+    /// # Errors
+    /// Fails if the event has no row `after`, or a row or the schema is not JSON.
+    pub fn of_event(columns: &'a Columns, event: &Event<'a>) -> Result<Self, EventError> {
+        let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
+        let mut completed = CompleteRow::without_before(columns, after)?;
+        if completed.lacks_values() {
+            completed.before = event.known_before(columns)?;
         }
         Ok(completed)
+    }
+
+    /// Finds the wanted columns of the row `after`, and looks into `before` if one was not sent. [`CompleteRow::of_event`]
+    /// knows the schema, too: without it, the default of a column in `before` is taken for its value.
+    ///
+    /// # Errors
+    /// Fails if a row is not a JSON object.
+    pub fn new(columns: &'a Columns, after: Value<'a>, before: Option<Value<'a>>) -> Result<Self, EventError> {
+        let mut completed = CompleteRow::without_before(columns, after)?;
+        if completed.lacks_values() {
+            let before = before.and_then(Value::members).map(|before| columns.pick(before)).transpose()?;
+            completed.before = before.map(|row| row.retain(|_, value| !may_be_filler(value, None)));
+        }
+        Ok(completed)
+    }
+
+    fn without_before(columns: &'a Columns, after: Value<'a>) -> Result<Self, EventError> {
+        let row = columns.pick(after.members().ok_or(EventError::NotAnObject)?)?;
+        Ok(CompleteRow { columns, row, before: None })
+    }
+
+    fn lacks_values(&self) -> bool {
+        let is_unavailable = |column| self.row.get(column).is_some_and(|value| self.columns.is_unavailable(value));
+        self.columns.numbers().any(is_unavailable)
     }
 
     /// The value of a column, if the row has it.
@@ -149,11 +185,10 @@ impl<'a> CompleteRow<'a> {
         }
     }
 
-    /// The value in `before` of a column that the change left out. Under other replica identities than FULL, columns
-    /// that are not part of it are null or empty in `before`, which no value that was left out can be.
+    /// The value in `before` of a column that the change left out. A filler is none: it is small, and a value that was left
+    /// out is large.
     fn sent_before(&self, column: usize) -> Option<Value<'a>> {
-        let value = self.before.as_ref()?.get(column)?;
-        (may_be_large(value) && !self.columns.is_unavailable(value)).then_some(value)
+        self.before.as_ref()?.get(column).filter(|value| !self.columns.is_unavailable(*value))
     }
 
     /// The value of a column without which nothing can be said about the row.

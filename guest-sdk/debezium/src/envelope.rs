@@ -15,7 +15,9 @@ pub struct Event<'a> {
     /// The kind of change that the row itself tells: for a flat row its `__op` (`add.fields=op`), or an update without one;
     /// for others the op.
     pub row_op: Op,
-    /// The row before the change: whole under REPLICA IDENTITY FULL, otherwise mostly absent.
+    /// The row before the change: whole under REPLICA IDENTITY FULL. Under another one it is absent, or its columns outside of
+    /// the replica identity are null; those that are `NOT NULL` hold zero, an empty value or their default.
+    /// [`Event::known_before`] leaves these out.
     pub before: Option<Value<'a>>,
     /// The row after the change. Creates, reads, updates and flat rows have one.
     pub after: Option<Value<'a>>,

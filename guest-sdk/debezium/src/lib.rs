@@ -12,6 +12,7 @@
 //!     quantity: i64,
 //! }
 //!
+//! /// The table is under REPLICA IDENTITY FULL: `before` has the quantity.
 //! #[transform]
 //! fn count(restock: Record<'_, Change<Restock>>) -> Result<Message<'_>> {
 //!     let quantity = |row: &Option<Restock>| row.as_ref().map_or(0, |row| row.quantity);
@@ -40,6 +41,7 @@ pub mod columns;
 pub mod condition;
 pub mod decimal;
 pub mod envelope;
+mod filler;
 pub mod id;
 pub mod json;
 pub mod key;
@@ -51,6 +53,7 @@ pub use columns::{Columns, CompleteRow, Row, RowError};
 pub use condition::Condition;
 pub use decimal::{Decimal, DecimalError, Encoding, Precise, Rounding};
 pub use envelope::{Envelope, Event, EventError, Op};
+pub use filler::FILLER_HINT;
 pub use id::Id;
 pub use key::{KeyColumns, KeyError, RowKey};
 pub use schema::Form;

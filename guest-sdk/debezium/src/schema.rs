@@ -29,6 +29,8 @@ pub(crate) const NESTED_DECIMALS: &str =
     "it has decimals within it, which come encoded: set decimal.handling.mode=string in the connector";
 /// Levels of a column's schema that are looked at: far more than any connector writes.
 const DEPTH_MAX: u32 = 16;
+/// The rows of an envelope. A connector describes both alike.
+const ROWS: [&[u8]; 2] = [b"before", b"after"];
 
 // === impl Form ===
 
@@ -112,13 +114,51 @@ impl<'a> Event<'a> {
         find_in(fields, column)?.map_or(Ok(Form::Unknown), Form::of)
     }
 
-    /// The schemas of the row's columns.
+    /// Returns true if the event came with a schema.
+    pub(crate) fn has_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+
+    /// The default of each wanted column, by its number. No entries: the event came without a schema.
+    pub(crate) fn defaults(&self, columns: &Columns) -> Result<Vec<Option<Value<'a>>>, JsonError> {
+        let mut defaults = Vec::new();
+        for row in ROWS {
+            let Some(fields) = self.fields(row)? else { continue };
+            defaults.resize(columns.numbers().len(), None);
+            let mut fields = fields.elements().ok_or(JsonError::Structure)?;
+            while let Some(field) = fields.next()? {
+                let Some(Kind::Text(name)) = field.member(b"field")?.map(Value::kind) else { continue };
+                if let Some(column) = columns.find(name) {
+                    defaults[column] = field.member(b"default")?.or(defaults[column]);
+                }
+            }
+        }
+        Ok(defaults)
+    }
+
+    /// The default of one column, by the name as the event writes it.
+    pub(crate) fn default_of(&self, column: &[u8]) -> Result<Option<Value<'a>>, JsonError> {
+        for row in ROWS {
+            let field = self.fields(row)?.map(|fields| find_in(fields, column)).transpose()?.flatten();
+            if let Some(default) = field.map(|field| field.member(b"default")).transpose()?.flatten() {
+                return Ok(Some(default));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The schemas of the columns of the row `after`.
     fn row_fields(&self) -> Result<Option<Value<'a>>, JsonError> {
+        self.fields(b"after")
+    }
+
+    /// The schemas of the columns of one of the two rows; a flat row has one schema.
+    fn fields(&self, row: &[u8]) -> Result<Option<Value<'a>>, JsonError> {
         let Some(schema) = self.schema else { return Ok(None) };
         let row = if self.is_flat {
             Some(schema)
         } else {
-            schema.member(b"fields")?.map(|fields| find_in(fields, b"after")).transpose()?.flatten()
+            schema.member(b"fields")?.map(|fields| find_in(fields, row)).transpose()?.flatten()
         };
         row.map(|row| row.member(b"fields")).transpose().map(Option::flatten)
     }

@@ -1,6 +1,7 @@
 //! A change event with typed rows.
 
 mod row;
+pub(crate) mod schema_texts;
 mod sent;
 
 pub use sent::Sent;
@@ -24,7 +25,8 @@ use std::rc::Rc;
 ///
 /// A flat row (`ExtractNewRecordState`) is `after`, its op [`Op::Flat`]; one that is marked as deleted is `before`. Rows that
 /// are not there, or null, are `None`. Under REPLICA IDENTITY DEFAULT `before` has little more than the key, also in the
-/// events of a table, so that its type needs options or defaults.
+/// events of a table, so that its type needs options or defaults. Its other columns are null, and those that are `NOT NULL` hold
+/// zero, an empty value or their default: do not count with them.
 ///
 /// A row fails if `T` reads a column whose value was not sent, and `before` does not have it either; [`Sent`] reads it
 /// as such instead. Columns that `T` does not name may be anything.

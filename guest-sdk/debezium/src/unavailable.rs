@@ -153,17 +153,6 @@ fn uuid(bytes: &[u8]) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// Returns true if the value may be one that a change left out because it is large: null, and an empty text, array or
-/// map, are what a row `before` has in columns that are not part of the replica identity.
-pub(crate) fn may_be_large(value: Value<'_>) -> bool {
-    match value.kind() {
-        Kind::Null | Kind::Text([] | b"{}") => false,
-        Kind::Array => value.elements().is_some_and(|mut elements| !matches!(elements.next(), Ok(None))),
-        Kind::Object => value.members().is_some_and(|mut members| !matches!(members.next(), Ok(None))),
-        Kind::Text(_) | Kind::Number(_) | Kind::Bool(_) => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,25 +242,5 @@ mod tests {
             check(&placeholder, mark, expected);
         }
         assert!(Placeholder::new("").is_err());
-    }
-
-    #[test]
-    fn what_is_small_was_never_left_out() {
-        for (value, expected) in [
-            ("null", false),
-            (r#""""#, false),
-            ("[]", false),
-            ("{}", false),
-            (r#""{}""#, false),
-            (r#""a""#, true),
-            ("[0]", true),
-            ("7", true),
-        ] {
-            let text = format!("[{value}]");
-            let mut index = Index::default();
-            let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
-            let value = root.elements().expect("an array").next().expect("JSON").expect("one");
-            assert_eq!(may_be_large(value), expected, "{text}");
-        }
     }
 }

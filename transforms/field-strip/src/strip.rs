@@ -4,7 +4,9 @@ use crate::config::{Config, ITEM_COUNT, ORDER_TOTAL, OutputField};
 use crate::items::{self, ItemsError};
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::{self, Document, JsonError, Value};
-use sandbar_debezium::{CompleteRow, Decimal, DecimalError, Encoding, Event, EventError, Form, KeyError, Op, RowError};
+use sandbar_debezium::{
+    CompleteRow, Decimal, DecimalError, Encoding, Event, EventError, FILLER_HINT, Form, KeyError, Op, RowError,
+};
 use std::borrow::Cow;
 
 /// The outcome for a record.
@@ -42,6 +44,8 @@ pub enum StripError {
     Event(#[from] EventError),
     #[error("neither the record's key nor the row has a number or a text as `{0}`")]
     NoKey(String),
+    #[error("neither the record's key nor the row says for certain what `{0}` was: {FILLER_HINT}")]
+    NoOldKey(String),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -105,7 +109,7 @@ pub fn strip<'a>(
                         return Err(EventError::NoRow(event.op, "before", false).into());
                     }
                     let forms = event.forms(&config.columns)?;
-                    Cow::Owned(old_key(config, &event, forms.as_deref())?.ok_or_else(|| no_key(config))?)
+                    Cow::Owned(old_key(config, &event, forms.as_deref())?)
                 }
             };
             Ok(Verdict { moved_from: None, action: Action::Delete(key) })
@@ -122,15 +126,15 @@ fn upsert<'a, 'e>(
     items: &mut Document,
 ) -> Result<Verdict<'a>, StripError> {
     let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
-    let row = CompleteRow::new(&config.columns, after, event.before)?;
+    let row = CompleteRow::of_event(&config.columns, &event)?;
     let change = Change { config, after, row, forms: event.forms(&config.columns)? };
     let (key, moved_from) = match key {
         // Debezium makes a delete and a create of a change of key, so that this one holds for before and after.
         Some(key) => (key, None),
         None => {
             let key = change.key()?;
-            let old_key = old_key(config, &event, change.forms.as_deref())?;
-            (Cow::Owned(key.clone()), old_key.filter(|old_key| *old_key != key))
+            let moved_from = moved_from(config, &event, change.forms.as_deref(), &key)?;
+            (Cow::Owned(key), moved_from)
         }
     };
     let is_dropped = change.is_dropped()?;
@@ -259,11 +263,26 @@ fn read_key<'a>(config: &Config, key: &'a [u8], index: &mut Index) -> Result<Opt
     Ok(config.key.of_record(&config.columns, key, index)?.map(|key| key.text))
 }
 
-/// The key of a row as it was before.
-fn old_key(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<Option<Vec<u8>>, StripError> {
+/// The key of a row as it was before. A value of `before` that may be a filler is none: a delete of order 0 would leave the
+/// right order for ever.
+fn old_key(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<Vec<u8>, StripError> {
+    let before = event.known_before(&config.columns)?;
+    let value = |column: usize| before.as_ref().and_then(|before| before.get(column));
+    let key = config.key.of_row(&config.columns, forms, value)?;
+    key.ok_or_else(|| StripError::NoOldKey(config.key.names(&config.columns)))
+}
+
+/// The key that a row has left for this one.
+fn moved_from(
+    config: &Config,
+    event: &Event<'_>,
+    forms: Option<&[Form]>,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StripError> {
     let Some(before) = event.before.and_then(Value::members) else { return Ok(None) };
     let before = config.columns.pick(before).map_err(EventError::from)?;
-    Ok(config.key.of_row(&config.columns, forms, |column| before.get(column))?)
+    let written = config.key.of_row(&config.columns, forms, |column| before.get(column))?;
+    if written.as_deref() == Some(key) { Ok(None) } else { old_key(config, event, forms).map(Some) }
 }
 
 fn no_key(config: &Config) -> StripError {

@@ -5,7 +5,7 @@ use crate::items::{self, ItemsError, Line};
 use crate::time;
 use sandbar_debezium::json::scan::Index;
 use sandbar_debezium::json::{self, Document, Kind, Value};
-use sandbar_debezium::{CompleteRow, Event, EventError, Form, Id, KeyError, Op, RowError};
+use sandbar_debezium::{CompleteRow, Event, EventError, FILLER_HINT, Form, Id, KeyError, Op, RowError};
 use serde_json::value::RawValue;
 
 /// The content of a record.
@@ -61,6 +61,8 @@ pub enum SaidError {
     DecimalForm(String, &'static str),
     #[error("neither the record's key nor the row has a whole number or a text as `{0}`")]
     NoId(String),
+    #[error("neither the record's key nor the row says for certain what `{0}` was: {FILLER_HINT}")]
+    NoOldId(String),
     #[error("column `{0}`: {1}")]
     Items(String, ItemsError),
 }
@@ -106,7 +108,7 @@ pub fn read(
                         return Err(EventError::NoRow(event.op, "before", false).into());
                     }
                     let forms = event.forms(&config.columns)?;
-                    key_before(config, &event, forms.as_deref())?.ok_or_else(|| no_id(config))?
+                    key_before(config, &event, forms.as_deref())?
                 }
             };
             Ok(RecordContent::Gone(order))
@@ -121,8 +123,7 @@ fn is(
     event: Event<'_>,
     document: &mut Document,
 ) -> Result<RecordContent, SaidError> {
-    let after = event.after.ok_or(EventError::NoRow(event.op, "after", false))?;
-    let row = CompleteRow::new(&config.columns, after, event.before)?;
+    let row = CompleteRow::of_event(&config.columns, &event)?;
     let forms = event.forms(&config.columns)?;
     let forms = forms.as_deref();
     let (order, moved_from) = match key {
@@ -130,7 +131,7 @@ fn is(
         Some(order) => (order, None),
         None => {
             let order = row_key(config, row.get(config.order)?, forms)?.ok_or_else(|| no_id(config))?;
-            let moved_from = key_before(config, &event, forms)?.filter(|old| *old != order);
+            let moved_from = moved_from(config, &event, forms, &order)?;
             (order, moved_from)
         }
     };
@@ -196,11 +197,25 @@ fn row_key(config: &Config, id: Option<Value<'_>>, forms: Option<&[Form]>) -> Re
     Ok(Id::read(id).map(|id| OrderKey::of(config, id)))
 }
 
-/// The order that the row named before the change.
-fn key_before(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<Option<OrderKey>, SaidError> {
-    let Some(members) = event.before.and_then(Value::members) else { return Ok(None) };
-    let row = config.columns.pick(members).map_err(EventError::from)?;
-    row_key(config, row.get(config.order), forms)
+/// The order that the row named before the change. A value of `before` that may be a filler names none: the lines of the right
+/// order would never be retracted.
+fn key_before(config: &Config, event: &Event<'_>, forms: Option<&[Form]>) -> Result<OrderKey, SaidError> {
+    let before = event.known_before(&config.columns)?;
+    let id = before.and_then(|before| before.get(config.order));
+    row_key(config, id, forms)?.ok_or_else(|| SaidError::NoOldId(config.columns.name(config.order).to_owned()))
+}
+
+/// The order that the row has left for this one.
+fn moved_from(
+    config: &Config,
+    event: &Event<'_>,
+    forms: Option<&[Form]>,
+    order: &OrderKey,
+) -> Result<Option<OrderKey>, SaidError> {
+    let Some(before) = event.before.and_then(Value::members) else { return Ok(None) };
+    let before = config.columns.pick(before).map_err(EventError::from)?;
+    let written = row_key(config, before.get(config.order), forms)?;
+    if written.as_ref() == Some(order) { Ok(None) } else { key_before(config, event, forms).map(Some) }
 }
 
 fn no_id(config: &Config) -> SaidError {

@@ -51,6 +51,15 @@ impl Encoding {
         }
     }
 
+    /// Reads a text without escapes.
+    pub(crate) fn read_text(self, text: &[u8]) -> Result<Decimal, DecimalError> {
+        match self.find_plain(Cow::Borrowed(text))? {
+            Read::Digits(digits) => Decimal::parse(&digits),
+            Read::Number(number) => Ok(number),
+            Read::Null => Err(DecimalError::Syntax),
+        }
+    }
+
     /// Appends a column's value as a text in JSON, or null. Digits that the connector wrote stay as they are.
     ///
     /// # Errors
@@ -94,11 +103,14 @@ impl Encoding {
             unescape(escaped, &mut plain).map_err(|_| DecimalError::Base64)?;
             text = Cow::Owned(plain);
         }
-        if is_not_finite(&text) {
-            return Err(DecimalError::NotFinite);
-        }
+        self.find_plain(text)
+    }
+
+    fn find_plain(self, text: Cow<'_, [u8]>) -> Result<Read<'_>, DecimalError> {
         match self {
+            // Words such as `Infinity` are base64, too.
             Encoding::Precise { scale } => Decimal::from_base64(&text, scale).map(Read::Number),
+            _ if is_not_finite(&text) => Err(DecimalError::NotFinite),
             Encoding::Text if is_number(&text) => Ok(Read::Digits(text)),
             Encoding::Text => Err(DecimalError::Syntax),
             Encoding::VariableScale | Encoding::Double => Err(DecimalError::OtherMode(self.mode())),

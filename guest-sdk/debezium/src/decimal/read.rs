@@ -8,18 +8,17 @@ use std::str::FromStr;
 // === impl Decimal ===
 
 impl Decimal {
-    /// Reads Kafka Connect's form of a decimal: the base64 of the unscaled value in big-endian two's complement.
+    /// Reads Kafka Connect's form of a decimal: the base64 of the unscaled value in big-endian two's complement. `Infinity` is
+    /// such base64, too.
     ///
     /// # Errors
     /// Fails if the text is no such base64, or the number has more than 38 digits.
     pub fn from_base64(text: &[u8], scale: impl Into<i64>) -> Result<Self, DecimalError> {
-        if is_not_finite(text) {
-            return Err(DecimalError::NotFinite);
-        }
         let mut bytes = [0; 24];
         let len = match STANDARD.decode_slice(text, &mut bytes) {
             Ok(len) => len,
             Err(base64::DecodeSliceError::OutputSliceTooSmall) => return Err(DecimalError::TooLong),
+            Err(_) if is_not_finite(text) => return Err(DecimalError::NotFinite),
             Err(_) => return Err(DecimalError::Base64),
         };
         let bytes = &bytes[..len];

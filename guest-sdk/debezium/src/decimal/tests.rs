@@ -62,6 +62,7 @@ fn base64_is_a_twos_complement_number() {
         ("Dw==", 1, "1.5"),
         ("AAAAAAAAAAAAAAAAAAAAAAAAAAAB", 0, "1"),
         ("f////////////////////w==", 0, "170141183460469231731687303715884105727"),
+        ("Infinity", 2, "378982984692.34"),
     ];
     for (text, scale, expected) in cases {
         let decimal = Decimal::from_base64(text.as_bytes(), scale).map(|decimal| decimal.to_string());
@@ -71,7 +72,8 @@ fn base64_is_a_twos_complement_number() {
         ("", DecimalError::Base64),
         ("Ctw", DecimalError::Base64),
         ("27.80", DecimalError::Base64),
-        ("Infinity", DecimalError::NotFinite),
+        ("-Infinity", DecimalError::NotFinite),
+        ("NaN", DecimalError::NotFinite),
         ("AQAAAAAAAAAAAAAAAAAAAAA=", DecimalError::TooLong),
         ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB", DecimalError::TooLong),
     ];
@@ -229,18 +231,26 @@ fn the_handling_mode_decides_about_texts() {
     check(precise, "27.80", Ok("\"27.80\""));
     check(precise, "\"1234\"", Ok("\"-26588.24\""));
     check(precise, "\"27.80\"", Err(DecimalError::Base64));
+    // Some words for what is not finite are the base64 of an amount.
+    check(precise, "\"Infinity\"", Ok("\"378982984692.34\""));
+    check(precise, "\"infinity\"", Ok("\"-1292274689527.18\""));
+    check(precise, "\"-Infinity\"", Err(DecimalError::NotFinite));
+    check(precise, "\"NaN\"", Err(DecimalError::NotFinite));
+    check(precise, r#"{"scale":2,"value":"Infinity"}"#, Ok("\"378982984692.34\""));
     check(precise, r#"{"scale":-2,"value":"Dw=="}"#, Ok("\"1500\""));
     check(precise, r#"{"scale":0,"value":"Dw\u003d="}"#, Ok("\"15\""));
     check(Encoding::Text, "\"1234\"", Ok("\"1234\""));
     check(Encoding::Text, "\"27.80\"", Ok("\"27.80\""));
     check(Encoding::Text, "\"Ctw=\"", Err(DecimalError::Syntax));
     check(Encoding::Text, "\"POSITIVE_INFINITY\"", Err(DecimalError::NotFinite));
+    check(Encoding::Text, "\"Infinity\"", Err(DecimalError::NotFinite));
     check(Encoding::Text, "27.8", Err(DecimalError::OtherMode("string")));
     check(Encoding::Double, "27.8", Ok("\"27.8\""));
     check(Encoding::Double, "\"27.8\"", Err(DecimalError::OtherMode("double")));
     check(Encoding::Double, "\"NaN\"", Err(DecimalError::NotFinite));
     check(Encoding::VariableScale, r#"{"scale":4,"value":"BD3w"}"#, Ok("\"27.8000\""));
     check(Encoding::VariableScale, "\"BD3w\"", Err(DecimalError::OtherMode("precise")));
+    check(unsaid, "\"Infinity\"", Err(DecimalError::NotFinite));
     check(unsaid, "\"Ctw=\"", Ok("\"27.80\""));
     check(unsaid, "\"27.80\"", Ok("\"27.80\""));
     check(unsaid, "\"12345\"", Ok("\"12345\""));

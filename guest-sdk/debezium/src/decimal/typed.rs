@@ -2,9 +2,11 @@
 //!
 //! serde has no numbers but floats and those of up to 128 bits. So a decimal asks for the number's text: a row of
 //! [`Change`](crate::Change) knows the newtype of this name, and gives the text with the schema applied; serde_json gives
-//! the text of a number to the newtype of its `RawValue`. Any other format gives whole numbers and texts, and no floats.
+//! the text of a number to the newtype of its `RawValue`. Any other format gives whole numbers and texts, and no floats. One
+//! of them is serde's own buffer (`flatten`, `untagged`, `tag`), whose texts have lost their column: [`schema_texts`] knows them.
 
 use super::{Decimal, DecimalError};
+use crate::typed::schema_texts;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
@@ -105,7 +107,14 @@ impl<'de, F: Fn(&[u8]) -> Result<Decimal, DecimalError>> Visitor<'de> for Number
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Decimal, E> {
-        self.read(text)
+        // A row gives its texts to the newtype of this crate; those of serde_json's come from a buffer.
+        let encoding = if self.0 == RAW_VALUE { schema_texts::encoding_of(text).map_err(E::custom)? } else { None };
+        match encoding {
+            None => self.read(text),
+            Some(encoding) => {
+                encoding.read_text(text.as_bytes()).map_err(|error| E::custom(format_args!("{text:?} {error}")))
+            }
+        }
     }
 
     /// The digits of a number, as a row has read them by the schema.

@@ -6,11 +6,13 @@ mod value;
 use crate::RowError;
 use crate::decimal::{Decimal, Encoding, PRECISE, TYPE};
 use crate::envelope::{Event, name_of};
+use crate::filler::may_be_filler;
 use crate::json::text::unescape;
 use crate::json::{JsonError, Kind, Members, Value};
 use crate::schema::{Form, NESTED_DECIMALS};
+use crate::typed::schema_texts::{self, SchemaTexts};
 use crate::typed::sent::SENT;
-use crate::unavailable::{Placeholder, may_be_large};
+use crate::unavailable::Placeholder;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use std::cell::Cell;
@@ -49,6 +51,7 @@ struct RowMembers<'a> {
 pub(super) struct RowFault(String);
 
 pub(super) fn read_row<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T, RowFault> {
+    let _texts = SchemaTexts::begin(rows.event.has_schema());
     T::deserialize(rows)
 }
 
@@ -151,13 +154,15 @@ impl<'a> Column<'a> {
 
     /// Finds the value; `None` where it was not sent.
     fn find(self) -> Result<Option<Value<'a>>, RowFault> {
-        let Rows { fallback, placeholder, is_read, .. } = self.rows;
+        let Rows { fallback, event, placeholder, is_read, .. } = self.rows;
         is_read.set(true);
         if !placeholder.is(self.value) {
             return Ok(Some(self.value));
         }
         let before = fallback.map(|row| row.member(self.name)).transpose()?.flatten();
-        Ok(before.filter(|value| may_be_large(*value) && !placeholder.is(*value)))
+        let Some(before) = before.filter(|value| !placeholder.is(*value)) else { return Ok(None) };
+        let default = event.default_of(self.name)?;
+        Ok(Some(before).filter(|value| !may_be_filler(*value, default)))
     }
 
     fn plain_name(self) -> String {
@@ -173,21 +178,47 @@ impl<'a> Column<'a> {
         if fault.0.starts_with("column `") { fault } else { RowFault(format!("column `{}`: {fault}", self.plain_name())) }
     }
 
-    /// The number of a decimal, where the schema says how it is written; `None`: the type of the field says it.
+    /// The form of a decimal, where the schema says how it is written; `None`: the type of the field says it.
+    fn encoding(self) -> Result<Option<Encoding>, RowFault> {
+        match self.rows.event.form(self.name)? {
+            Form::Decimal(encoding) => Ok(Some(encoding)),
+            Form::Text => Ok(Some(Encoding::Text)),
+            Form::Number => Ok(Some(Encoding::Double)),
+            Form::BadScale => Err(RowFault("the scale in the event's schema is no number".to_owned())),
+            Form::Unknown | Form::Nested | Form::Other => Ok(None),
+        }
+    }
+
+    /// The number of a decimal, where the schema says how it is written.
     fn decimal(self, value: Value<'_>) -> Result<Option<Decimal>, RowFault> {
-        let encoding = match self.rows.event.form(self.name)? {
-            Form::Decimal(encoding) => encoding,
-            Form::Text => Encoding::Text,
-            Form::Number => Encoding::Double,
-            Form::BadScale => return Err(RowFault("the scale in the event's schema is no number".to_owned())),
-            Form::Unknown | Form::Nested | Form::Other => return Ok(None),
-        };
+        let Some(encoding) = self.encoding()? else { return Ok(None) };
         let text = || String::from_utf8_lossy(value.text()).into_owned();
         encoding.read(value).map_err(|error| RowFault(format!("{} {error}", text())))
+    }
+
+    /// Notes a text that may go into serde's buffer, with its form by the schema.
+    fn note_text(self, escaped: &[u8]) -> Result<(), RowFault> {
+        if self.rows.event.has_schema() && schema_texts::is_noted(escaped) {
+            let mut plain = Vec::new();
+            unescape(escaped, &mut plain)?;
+            schema_texts::note(String::from_utf8_lossy(&plain).into_owned(), self.encoding()?);
+        }
+        Ok(())
     }
 }
 
 impl<'de> Column<'de> {
+    /// Reads the value. A type that serde buffers loses the column's schema: it gets the digits of an encoded decimal, as
+    /// bytes, which only a decimal or a text can be read from.
+    fn read<V: Visitor<'de>>(self, value: Value<'de>, visitor: V) -> Result<V::Value, RowFault> {
+        let is_encoded = matches!(value.kind(), Kind::Text(_) | Kind::Object)
+            && matches!(self.rows.event.form(self.name)?, Form::Decimal(_) | Form::BadScale);
+        match if is_encoded { self.decimal(value)? } else { None } {
+            Some(decimal) => visitor.visit_byte_buf(decimal.to_string().into_bytes()),
+            None => self.plain()?.deserialize_any(visitor),
+        }
+    }
+
     /// The value, to be read without the schema. A list, a map or a struct is refused where the schema has decimals in it:
     /// each would be taken for another number, or for a text.
     fn plain(self) -> Result<Plain<'de>, RowFault> {
@@ -203,16 +234,21 @@ impl<'de> Column<'de> {
 impl<'de> Deserializer<'de> for Column<'de> {
     type Error = RowFault;
 
-    /// Types that serde buffers (`flatten`, `untagged`) ask for any value, and lose the column's schema: they get the digits of
-    /// an encoded decimal, as bytes, which only a decimal or a text can be read from.
+    /// Types that serde buffers ask for any value.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowFault> {
         let value = self.sent()?;
-        let is_encoded = matches!(value.kind(), Kind::Text(_) | Kind::Object)
-            && matches!(self.rows.event.form(self.name)?, Form::Decimal(_) | Form::BadScale);
-        match if is_encoded { self.decimal(value)? } else { None } {
-            Some(decimal) => visitor.visit_byte_buf(decimal.to_string().into_bytes()),
-            None => self.plain()?.deserialize_any(visitor),
+        if let Kind::Text(escaped) = value.kind() {
+            self.note_text(escaped)?;
         }
+        self.read(value, visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowFault> {
+        self.read(self.sent()?, visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowFault> {
+        self.read(self.sent()?, visitor)
     }
 
     /// A column that nobody reads may be anything, but it is JSON.
@@ -273,7 +309,6 @@ impl<'de> Deserializer<'de> for Column<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct
-        map identifier
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
     }
 }

@@ -95,6 +95,19 @@ fn a_value_that_was_not_sent_is_taken_from_before_or_refused() {
     // `before` has the key alone: a large value was never null or empty.
     check_after::<Note>(&update(r#"{"id":1,"note":null}"#, MARK), REFUSED);
     check_after::<Note>(&update(r#"{"id":1,"note":""}"#, MARK), REFUSED);
+    check_after::<Note>(&update(r#"{"id":1,"note":"[]"}"#, MARK), REFUSED);
+    check_after::<Note>(&update(r#"{"id":1,"note":"{}"}"#, MARK), REFUSED);
+    // Nor the default, where the schema says it.
+    let with_default = |row: &str, before: &str| {
+        let schema =
+            format!(r#"{{"fields":[{{"field":"{row}","fields":[{{"type":"string","default":"n/a","field":"note"}}]}}]}}"#);
+        format!(r#"{{"schema":{schema},"payload":{}}}"#, update(before, MARK))
+    };
+    for row in ["before", "after"] {
+        check_after::<Note>(&with_default(row, r#"{"id":1,"note":"n/a"}"#), REFUSED);
+        check_after(&with_default(row, r#"{"id":1,"note":"old"}"#), Ok(note("old")));
+    }
+    check_after(&update(r#"{"id":1,"note":"n/a"}"#, MARK), Ok(note("n/a")));
     check_after::<Note>(&format!(r#"{{"id":1,"note":{MARK}}}"#), REFUSED);
     // `before` itself: Oracle leaves out large objects there.
     check_after::<Note>(
@@ -311,4 +324,53 @@ fn a_schema_counts_in_types_that_are_buffered() {
     check_after(&with_schema(&decimal("2"), "\"1234\""), Ok(Flattened { money: plain }));
     check_after(&with_schema(&decimal("2"), "\"Ctw=\""), Ok(Text { total: "27.80".to_owned() }));
     check_after::<Flattened<Plain>>(&with_schema(&decimal("two"), "\"Ctw=\""), Err("the scale in the event's schema"));
+
+    // `1234` is base64, too. The schema says that it is a text, or says nothing.
+    let string = r#""type":"string""#;
+    let precise = |text: &str| Ok(Flattened { money: PreciseMoney { total: Precise(number(text)) } });
+    check_after(&with_schema(string, "\"1234\""), precise("1234"));
+    check_after(&with_schema(string, r#""12\u00334""#), precise("1234"));
+    check_after(r#"{"total":"1234"}"#, precise("-26588.24"));
+    check_after(&with_schema(r#""type":"bytes""#, "\"1234\""), precise("-26588.24"));
+    check_after::<Flattened<PreciseMoney>>(&with_schema(string, "\"Ctw=\""), Err(r#""Ctw=" is not a number"#));
+    check_after::<Flattened<PreciseMoney>>(&with_schema(r#""type":"double""#, "\"1234\""), Err("mode=double"));
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Money { total: Precise<2> },
+    }
+    check_after(&with_schema(string, "\"1234\""), Ok(Either::Money { total: Precise(number("1234")) }));
+    // Other types read the same text as they do without a buffer.
+    check_after(&with_schema(string, "\"1234\""), Ok(Flattened { money: Plain { total: number("1234") } }));
+    check_after(&with_schema(string, "\"1234\""), Ok(Flattened { money: Text { total: "1234".to_owned() } }));
+    let all = serde_json::json!({"total": "1234"});
+    check_after(&with_schema(string, "\"1234\""), Ok(Flattened { money: all }));
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Keyed {
+        total: Id,
+    }
+    check_after(&with_schema(string, "\"1234\""), Ok(Flattened { money: Keyed { total: Id::Text("1234".to_owned()) } }));
+}
+
+/// The texts of one row, or of one event, say nothing about those of another.
+#[test]
+fn the_schema_of_a_row_counts_in_that_row_alone() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flattened {
+        #[serde(flatten)]
+        money: PreciseMoney,
+    }
+    let precise = |text: &str| Ok(Flattened { money: PreciseMoney { total: Precise(text.parse().expect("a decimal")) } });
+    let string = with_schema(r#""type":"string""#, "\"1234\"");
+    check_after(&string, precise("1234"));
+    check_after(r#"{"total":"1234"}"#, precise("-26588.24"));
+    check_after(&with_schema(&decimal("2"), "\"1234\""), precise("-26588.24"));
+    // An error leaves nothing behind.
+    check_after::<Flattened>(&with_schema(r#""type":"string""#, "\"12345\"").replace("12345", "x"), Err("is not a number"));
+    check_after(r#"{"total":"1234"}"#, precise("-26588.24"));
+    // A column that the schema does not describe has the same text.
+    let two = string.replace(r#""total":"1234""#, r#""total":"1234","note":"1234""#);
+    check_after::<Flattened>(&two, Err("two columns have this text"));
+    let two = string.replace(r#""total":"1234""#, r#""total":"1234","note":"1235""#);
+    check_after(&two, precise("1234"));
 }

@@ -42,11 +42,90 @@ fn a_value_that_was_not_sent_is_recognised_in_every_column_type() {
         let before = r#"{"order_id":7,"v":[1,2]}"#;
         const REFUSED: Result<Outputs, &str> = Err("column `v` was not sent");
         check(&config, KEY, &event("u", before, &after), Ok(put(KEY, r#"{"order_id":7,"v":[1,2]}"#)));
-        for without in ["null", r#"{"order_id":7}"#, r#"{"order_id":7,"v":null}"#, r#"{"order_id":7,"v":""}"#, &after] {
+        for without in [
+            "null",
+            r#"{"order_id":7}"#,
+            r#"{"order_id":7,"v":null}"#,
+            r#"{"order_id":7,"v":""}"#,
+            r#"{"order_id":7,"v":"[]"}"#,
+            r#"{"order_id":7,"v":"{}"}"#,
+            r#"{"order_id":7,"v":[]}"#,
+            &after,
+        ] {
             check(&config, KEY, &event("u", without, &after), REFUSED);
         }
+        // The default of the column, as the schema says it; without a schema nothing tells it from a value.
+        let fallback = r#"{"order_id":7,"v":"n/a"}"#;
+        let schema = r#"{"fields":[{"field":"after","fields":[{"type":"string","default":"n/a","field":"v"}]}]}"#;
+        let with_schema = format!(r#"{{"schema":{schema},"payload":{}}}"#, event("u", fallback, &after));
+        check(&config, KEY, &with_schema, REFUSED);
+        check(
+            &config,
+            KEY,
+            &with_schema.replace(r#""v":"n/a""#, r#""v":"old""#),
+            Ok(put(KEY, r#"{"order_id":7,"v":"old"}"#)),
+        );
+        check(&config, KEY, &event("u", fallback, &after), Ok(put(KEY, fallback)));
         check(&config, KEY, &after, REFUSED);
     }
+}
+
+/// REPLICA IDENTITY USING INDEX (order_id, status): `before` has these two, and the default of `items`.
+#[test]
+fn the_default_of_the_items_is_not_what_was_left_out() {
+    let config = json!({"keep": ["status"]});
+    let mark = r#""__debezium_unavailable_value""#;
+    let row = |status: &str, items: &str| format!(r#"{{"order_id":7,"status":"{status}","items":{items}}}"#);
+    let update = |items: &str| event("u", &row("new", items), &row("paid", mark));
+    check(&config, KEY, &update(r#""[]""#), Err("column `items` was not sent"));
+    let items = r#""[{\"qty\": 2, \"unit_price\": 7.90}]""#;
+    let paid = r#"{"status":"paid","order_total":"15.80","item_count":2}"#;
+    check(&config, KEY, &update(items), Ok(put(KEY, paid)));
+    // Sent as it is, an order without items is one.
+    let none = r#"{"status":"paid","order_total":"0","item_count":0}"#;
+    check(&config, KEY, &event("u", "null", &row("paid", r#""[]""#)), Ok(put(KEY, none)));
+}
+
+/// Of a topic that is keyed by something else, the row says the key. Debezium writes zero, an empty value or the default
+/// into a column that is `NOT NULL` and outside of the replica identity.
+#[test]
+fn a_filler_is_no_key() {
+    let config = json!({"keep": ["sku"], "items_field": null});
+    let customer = r#"{"customer_id":1}"#;
+    let row = |id: &str| format!(r#"{{"order_id":{id},"sku":"tea"}}"#);
+    const REFUSED: Result<Outputs, &str> = Err("set REPLICA IDENTITY FULL");
+    let sku = || Ok(put(KEY, r#"{"sku":"tea"}"#));
+    for filler in ["0", "0.00", r#""""#, r#""0.00""#, r#""AA==""#, "false", "null", r#"{"scale":0,"value":"AA=="}"#] {
+        let filled = row(filler);
+        check(&config, customer, &event("d", &filled, "null"), REFUSED);
+        check(&config, customer, &filled.replace(r#""tea""#, r#""tea","__deleted":"true""#), REFUSED);
+        check(&config, customer, &event("u", &filled, &row("7")), REFUSED);
+        // The record's own key is certain.
+        check(&config, KEY, &event("d", &filled, "null"), Ok(deleted(KEY)));
+        check(&config, KEY, &event("u", &filled, &row("7")), sku());
+    }
+    check(&config, customer, &event("d", r#"{"sku":"tea"}"#, "null"), REFUSED);
+    // Nothing has moved.
+    check(&config, customer, &event("u", "null", &row("7")), sku());
+    check(&config, customer, &event("u", &row("7"), &row("7")), sku());
+    let zero = r#"{"order_id":0}"#;
+    check(&config, customer, &event("u", &row("0"), &row("0")), Ok(put(zero, r#"{"sku":"tea"}"#)));
+    check(&config, zero, &event("d", &row("0"), "null"), Ok(deleted(zero)));
+    // One part is not known.
+    let wide = json!({"keep": ["sku"], "items_field": null, "key_field": ["order_id", "region"]});
+    let part = |region: &str| format!(r#"{{"order_id":7,"region":{region},"sku":"tea"}}"#);
+    check(&wide, customer, &event("d", &part(r#""""#), "null"), REFUSED);
+    check(&wide, customer, &event("d", &part(r#""eu""#), "null"), Ok(deleted(r#"{"order_id":7,"region":"eu"}"#)));
+    // By the schema `eu` is the default.
+    let schema = r#"{"fields":[{"field":"before","fields":[{"type":"string","default":"eu","field":"region"}]}]}"#;
+    let delete = format!(r#"{{"schema":{schema},"payload":{}}}"#, event("d", &part(r#""eu""#), "null"));
+    check(&wide, customer, &delete, REFUSED);
+    check(
+        &wide,
+        customer,
+        &delete.replace(r#""region":"eu""#, r#""region":"us""#),
+        Ok(deleted(r#"{"order_id":7,"region":"us"}"#)),
+    );
 }
 
 #[test]

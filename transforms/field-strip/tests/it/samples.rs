@@ -2,6 +2,7 @@
 //! written out.
 
 use crate::common::{Outputs, deleted, put, run, shipped_config};
+use sandbar_debezium::FILLER_HINT;
 use sandbar_sdk::testing::{Input, Value, json};
 use std::collections::HashMap;
 
@@ -161,6 +162,19 @@ fn flattened_rows() {
             ("unwrap/shop.order_items/02-d-newkey", deleted(r#"{"order_id":1001,"line_no":2}"#)),
             ("unwrap/shop.order_items/03-c-oldkey", line(9, "12.00", 1, 2)),
             ("unwrap/shop.order_items/04-d", deleted(r#"{"order_id":1001,"line_no":9}"#)),
+        ],
+    );
+    // The table has REPLICA IDENTITY DEFAULT: its deletes have 0 as the product, which names no row.
+    let config = json!({"keep": ["qty"], "key_field": "product_id", "items_field": null});
+    let unknown =
+        || Err(format!("neither the record's key nor the row says for certain what `product_id` was: {FILLER_HINT}"));
+    assert!(FILLER_HINT.contains("REPLICA IDENTITY FULL"));
+    check(
+        &config,
+        &[
+            ("unwrap/shop.order_items/00-c", put(r#"{"product_id":1}"#, r#"{"qty":2}"#)),
+            ("unwrap/shop.order_items/02-d-newkey", unknown()),
+            ("unwrap/shop.order_items/04-d", unknown()),
         ],
     );
     let config =

@@ -122,6 +122,40 @@ fn items_that_were_not_sent_are_those_that_are_remembered() {
     check(&mut harness, update(&NULL, "new"), "+2x7");
 }
 
+/// REPLICA IDENTITY DEFAULT, and a topic whose keys do not have the order: `before` has 0 where it does not know the order.
+#[test]
+fn a_filler_names_no_order() {
+    let mut harness = shipped();
+    let keyed_by_customer = |value: &Value| Input::json(value).key(r#"{"customer_id":5}"#);
+    let order = row(1, "new", &[(7, 2)]);
+    check(&mut harness, keyed_by_customer(&envelope("c", &NULL, &order)), "+2x7");
+    let mut flat = row(0, "", &[]);
+    flat["__deleted"] = json!("true");
+    let moved = row(2, "new", &[(7, 2)]);
+    for event in [
+        envelope("d", &row(0, "", &[]), &NULL),
+        envelope("d", &json!({"order_id": ""}), &NULL),
+        envelope("d", &json!({"order_id": NULL}), &NULL),
+        envelope("u", &row(0, "", &[]), &moved),
+        flat,
+    ] {
+        let failed = short(&harness.run([keyed_by_customer(&event)])).expect_err("the order is not known");
+        assert!(failed.contains("`order_id`") && failed.contains("set REPLICA IDENTITY FULL"), "{failed}");
+    }
+    let column = json!({"type": "int64", "default": 1, "field": "order_id"});
+    let schema = json!({"fields": [{"field": "before", "fields": [column]}]});
+    let by_default = json!({"schema": schema, "payload": envelope("d", &order, &NULL)});
+    let failed = short(&harness.run([keyed_by_customer(&by_default)])).expect_err("1 is the default");
+    assert!(failed.contains("set REPLICA IDENTITY FULL"), "{failed}");
+    // The record's own key is certain, and so is another value of the row.
+    let zero = record(0, &envelope("c", &NULL, &row(0, "new", &[(8, 1)])));
+    check(&mut harness, zero, "+1x8");
+    check(&mut harness, record(0, &envelope("d", &row(0, "new", &[]), &NULL)), "-1x8");
+    check(&mut harness, keyed_by_customer(&envelope("u", &order, &moved)), "-2x7 +2x7");
+    check(&mut harness, keyed_by_customer(&envelope("d", &moved, &NULL)), "-2x7");
+    assert!(harness.state("orders").is_empty());
+}
+
 #[test]
 fn orders_with_one_id_and_two_keys_are_two_orders() {
     let mut harness = shipped();
@@ -154,8 +188,10 @@ fn items_are_not_sent_in_other_shapes_and_under_other_names() {
     check(&mut harness, record(1, &envelope("u", &row(1, "new", &[(7, 5)]), &unsent)), "+3x7");
     // `before` that has the key alone knows no items: those that are stored stay.
     let mut bare = row(1, "new", &[]);
-    bare["items"] = NULL;
-    check(&mut harness, record(1, &envelope("u", &bare, &unsent)), "");
+    for filler in [NULL, json!("[]"), json!("{}"), json!("")] {
+        bare["items"] = filler;
+        check(&mut harness, record(1, &envelope("u", &bare, &unsent)), "");
+    }
 }
 
 #[test]

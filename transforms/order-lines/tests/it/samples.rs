@@ -1,6 +1,6 @@
 //! Events as Debezium 3.6 wrote them: the samples of `sandbar-debezium`.
 
-use crate::common::shipped;
+use crate::common::{shipped, with_config};
 use sandbar_sdk::testing::{Input, Value, json};
 
 #[test]
@@ -29,4 +29,17 @@ fn captured_orders_become_lines() {
         let is_remembered = |order: u32| remembered.contains(&json!({"order_id": order}).to_string());
         assert!(is_remembered(1001) && !is_remembered(1002), "{remembered:?}");
     }
+}
+
+/// The table has REPLICA IDENTITY DEFAULT: its deletes have 0 as the product.
+#[test]
+fn a_captured_delete_does_not_name_a_column_outside_of_the_replica_identity() {
+    let lines = include_str!("../../../../guest-sdk/debezium/tests/samples/events.ndjson").lines();
+    let mut samples = lines.map(|line| serde_json::from_str::<Value>(line).expect("a sample is JSON"));
+    let sample = samples.find(|sample| sample["name"] == "unwrap/shop.order_items/04-d").expect("it is there");
+    let text = |name: &str| sample[name].as_str().map(|text| text.as_bytes().to_vec());
+    let input = Input { key: text("key"), value: text("value"), ..Input::default() };
+    let outcome = with_config(&json!({"order_field": "product_id"})).run([input]);
+    let failed = &outcome.failures.first().expect("the product is not known").message;
+    assert!(failed.contains("`product_id`") && failed.contains("set REPLICA IDENTITY FULL"), "{failed}");
 }
