@@ -11,7 +11,7 @@
 //! Invariants: a start record and the first offsets that go with it are written in one transaction, by the transform's one
 //! writer (a newer one fences an older), so a crash leaves both or neither. Where the team has rights of its own, its writer
 //! commits the offsets first, and then the host's writes the record; offsets without a record are taken over. An offset that is there is never replaced,
-//! unless it is one of a topic that was recreated; a record that cannot be understood is kept as it is, and its transform
+//! unless it is one of a topic that was recreated, and nobody reads that; a record that cannot be understood is kept as it is, and its transform
 //! does not begin.
 
 mod error;
@@ -141,7 +141,10 @@ impl Positions {
         if let Some(topic) = before.as_ref().and_then(|record| record.recreated_changelog(&changelogs)) {
             return Err(PositionsError::ChangelogRecreated(topic.clone()).into());
         }
-        questions::confirm_new_topics(&*log, before.as_ref(), sizes)?;
+        let is_recreated = before.as_ref().is_some_and(|before| before.has_recreated(sizes));
+        if is_recreated {
+            questions::confirm_topics(&*log, sizes)?;
+        }
         let committed = questions::committed(&*log, group, topics, sizes)?;
         let Plan { starts, inputs } = plan::plan(before.as_ref(), sizes, &committed);
         let changelogs =
@@ -149,6 +152,9 @@ impl Positions {
         let record = StartRecord { inputs, changelogs };
         let offsets = questions::first_offsets(&*log, &starts, start)?;
         let written = record::encode(id, &record, Timestamp::now());
+        if is_recreated {
+            questions::refuse_members(&*log, group)?;
+        }
         writers.commit(self.write(written), group, &offsets)?;
         // It is there: if this host does not see it in time, it will soon.
         let _ = self.records.wait_until(SEEN_TIMEOUT, |all| all.get(id) == Some(&StartEntry::Readable(record.clone())));

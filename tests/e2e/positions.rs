@@ -3,7 +3,7 @@
 
 mod retention;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sandbar_harness::{Api, Host, KafkaCluster, Message, OwnKafka, Producer, Seed, dirs, guests, topics, wait};
@@ -240,6 +240,44 @@ fn a_recreated_topic_begins_at_its_first_records() {
     expected.extend(more);
     post(&api, &jobs[0], "resume");
     jobs.iter().for_each(|job| wait_outputs(job, &expected));
+}
+
+/// One host begins the new topic. The other one, which may see its record before the topic, must not commit positions of the
+/// old topic over the first offsets. The new topic has those offsets again, so nothing is out of range.
+#[test]
+fn a_topic_is_recreated_under_two_hosts() {
+    const PARTITIONS: i32 = 4;
+    let kafka = KafkaCluster::shared();
+    let cluster = "anew-for-two";
+    let hosts = [(); 2].map(|()| Host::start(kafka, cluster));
+    let api = hosts[0].api();
+    let job = echo(cluster, "echo", PARTITIONS, "earliest").with(json!({"workers": 1}));
+    let to_all = |values: std::ops::Range<usize>| -> Vec<Message> {
+        (0..PARTITIONS).flat_map(|partition| to_partition(partition, values.clone())).collect()
+    };
+    job.deploy(&api);
+    job.wait_for_hosts(&api, 2);
+    job.produce(&to_all(0..100));
+    job.wait_through(wait::PATIENCE);
+    for round in 1..=3 {
+        topics::delete(kafka, &job.input);
+        topics::create(kafka, &[&job.input], PARTITIONS);
+        let first = 1000 * round;
+        let new = to_all(first..first + 120);
+        job.produce(&new);
+        wait::until(&format!("all of topic {round} is put out"), wait::PATIENCE, || {
+            let found: BTreeSet<_> = job.outputs().into_iter().map(|record| (record.key, record.value)).collect();
+            let is_missing = |message: &&Message| !found.contains(&(message.key.clone(), message.value.clone()));
+            match new.iter().filter(is_missing).count() {
+                0 => Ok(()),
+                missing => Err(format!("{missing} are missing; {}", api.status(&job.transform))),
+            }
+        });
+        let all: Vec<_> = (0..i64::from(PARTITIONS)).map(|partition| (partition, None)).collect();
+        wait_for(&api, &job, &all);
+        // Where it was read at the old offsets before it was known to be new, the records behind them came twice.
+        job.wait_for_hosts(&api, 2);
+    }
 }
 
 /// The memory and the first offsets are there together, or neither is.

@@ -15,6 +15,10 @@ pub enum PositionsError {
     Contended(String),
     #[error("changelog topic {0} was recreated: it is not the one that the store was built from")]
     ChangelogRecreated(TopicName),
+    /// Hosts that have not noticed yet that an input was recreated. They leave within seconds, a killed one once its session
+    /// has timed out.
+    #[error("an input was recreated, and group {group} has {members} members that read the topic before it")]
+    InUse { group: String, members: usize },
     /// The caller does not want it any more.
     #[error("the transform is not to run any more")]
     Unwanted,
@@ -28,6 +32,7 @@ impl PositionsError {
             Self::Log(error) => error.code(),
             Self::Unwanted => Code::LogUnavailable,
             Self::Unreadable { .. } => Code::ControlTopic,
+            Self::InUse { .. } => Code::OffsetsInUse,
             Self::Contended(_) => Code::Contended,
             Self::ChangelogRecreated(_) => Code::StateLost,
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::error::PositionsError;
 use super::plan::StartingPoint;
-use super::record::StartRecord;
 use crate::model::names::TopicName;
 use crate::model::spec::Start;
 use crate::ports::{GroupOffset, Log, LogError, TopicSize};
@@ -32,25 +32,24 @@ pub fn changelog_ids(log: &dyn Log, topics: &[TopicName]) -> Result<BTreeMap<Top
     Ok(sizes.into_iter().filter(|(_, size)| !size.id.is_empty()).map(|(topic, size)| (topic, size.id)).collect())
 }
 
-/// Fails unless a second question confirms the topics that were recreated: a broker that lags behind may name the old one, and
-/// then everything would be processed again.
-pub fn confirm_new_topics(
-    log: &dyn Log,
-    record: Option<&StartRecord>,
-    sizes: &BTreeMap<TopicName, TopicSize>,
-) -> Result<(), LogError> {
-    let is_other = |(topic, size): (&TopicName, &TopicSize)| {
-        record.and_then(|record| record.inputs.get(topic)).is_some_and(|input| !input.is_of(&size.id))
-    };
-    if !sizes.iter().any(is_other) {
-        return Ok(());
-    }
+/// Fails unless a second question confirms these topics, of which one was recreated: a broker that lags behind may name the
+/// old one, and then everything would be processed again.
+pub fn confirm_topics(log: &dyn Log, sizes: &BTreeMap<TopicName, TopicSize>) -> Result<(), LogError> {
     std::thread::sleep(ASKED_AGAIN_AFTER);
     let topics: Vec<TopicName> = sizes.keys().cloned().collect();
     let again = log.sizes(&topics)?;
     match sizes.iter().find(|(topic, size)| again.get(*topic).is_none_or(|again| again.id != size.id)) {
         Some((topic, _)) => Err(LogError::Unavailable(format!("brokers differ in which topic {topic} is"))),
         None => Ok(()),
+    }
+}
+
+/// Fails while a group has members: they may read a topic that was recreated by offsets of the old one, and would commit
+/// theirs over its first ones.
+pub fn refuse_members(log: &dyn Log, group: &str) -> Result<(), PositionsError> {
+    match log.group_members(group)? {
+        0 => Ok(()),
+        members => Err(PositionsError::InUse { group: group.to_owned(), members }),
     }
 }
 

@@ -75,6 +75,11 @@ impl StartRecord {
         })
     }
 
+    /// Returns true if one of these topics was deleted and created again since it began.
+    pub fn has_recreated(&self, sizes: &BTreeMap<TopicName, TopicSize>) -> bool {
+        sizes.iter().any(|(topic, size)| self.inputs.get(topic).is_some_and(|input| !input.is_of(&size.id)))
+    }
+
     /// Returns true if these changelogs, by their present ids, are in the record.
     pub fn has_changelogs(&self, ids: &BTreeMap<TopicName, String>) -> bool {
         ids.iter().all(|(topic, id)| self.changelogs.get(topic) == Some(id))

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::model::names::TopicName;
 use crate::model::spec::{Delivery, Start};
 use crate::ports::SessionOptions;
+use crate::positions::InputStart;
 
-/// The numbers of partitions that have begun, by input.
-pub type BegunPartitions = BTreeMap<TopicName, i32>;
+/// The topics that inputs were when they began, and the numbers of partitions that have begun.
+pub type BegunInputs = BTreeMap<TopicName, InputStart>;
 
 /// A transform's settings for its consumer group.
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ impl Membership {
     }
 
     /// The options of one worker's session.
-    pub fn session(&self, host: &str, worker: u32, begun: &BegunPartitions) -> SessionOptions {
+    pub fn session(&self, host: &str, worker: u32, begun: &BegunInputs) -> SessionOptions {
         SessionOptions {
             group: self.group.clone(),
             // Stable over restarts: opening the same id again ends what a crashed host left open.
@@ -40,7 +41,7 @@ impl Membership {
             delivery: self.delivery,
             transaction_timeout: self.transaction_timeout,
             start: self.start.clone(),
-            begun: begun.clone(),
+            begun: begun.iter().map(|(topic, input)| (topic.clone(), input.partitions)).collect(),
             co_partitioned: self.co_partitioned,
         }
     }

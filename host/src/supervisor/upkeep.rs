@@ -199,8 +199,10 @@ impl Actor {
         if self.begin_failed_at.is_some_and(|at| now < at.after(RETRY_AFTER)) {
             return;
         }
+        let sizes = self.inputs.sizes(&self.id.team, &membership.inputs);
+        let Ok(record) = self.parts.positions.record(&self.id) else { return };
         let has_stores = self.workers.stores().is_some();
-        match input_change(&self.parts.positions, &self.inputs, &self.id, &membership.inputs, &begun, has_stores) {
+        match input_change(&sizes, &record.unwrap_or_default(), &begun, has_stores) {
             InputChange::None => {}
             InputChange::Recreated => {
                 tracing::warn!(transform = %self.id, "an input was recreated: it is begun at its first records");

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::TransformMetrics;
 use crate::worker::{Command, Commands, Revisions, Swap, Worker, WorkerStatus, inbox};
 
 use super::error::PrepareError;
-use super::membership::{BegunPartitions, Membership};
+use super::membership::{BegunInputs, Membership};
 use super::parts::Parts;
 use super::prepare::PreparedRevision;
 
@@ -42,7 +42,7 @@ pub struct WorkerHandle {
 #[derive(Debug, Clone)]
 pub struct WorkerSessions {
     pub membership: Membership,
-    pub begun: BegunPartitions,
+    pub begun: BegunInputs,
 }
 
 struct WorkerThread {
@@ -138,7 +138,7 @@ impl Workers {
     }
 
     /// Tells the workers that partitions of their inputs have begun since.
-    pub fn set_begun(&mut self, begun: BegunPartitions) {
+    pub fn set_begun(&mut self, begun: BegunInputs) {
         if let Some(sessions) = &mut self.sessions {
             sessions.begun = begun;
         }
