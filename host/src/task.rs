@@ -17,8 +17,8 @@
 //! Invariants: `next_offset` passes a record only when everything that it became was sent in the open transaction;
 //! a failed call has no effect, since outputs are sent only after a call succeeded whole; an instance that trapped
 //! or failed is dropped; order within the partition holds through every failure; no revision runs on a partition that
-//! is lower than the one that its committed offset names; every change of its state is an edge of the diagram of
-//! [`State`].
+//! is lower than the one that its committed offset names, or that of another input over the same state; every change of
+//! its state is an edge of the diagram of [`State`].
 
 mod buffer;
 mod call;
@@ -123,6 +123,12 @@ impl Task {
         self.offsets.sign_as(worker);
     }
 
+    /// Its state has the writes of this revision, which the offset of another input names: see [`Task::is_outrun`].
+    pub fn share_revision(&mut self, revision: u64) {
+        self.offsets.share(revision);
+        self.update_state();
+    }
+
     // === Records ===
 
     /// Takes a record in. Drops repeats.
@@ -192,6 +198,11 @@ impl Task {
     /// Ticks are due at whole multiples of their interval since the Unix epoch, the first one after `now`.
     pub fn plan_tick(&mut self, now: Now) {
         self.ticks.plan(self.revision.settings.ticks(self.id), now);
+    }
+
+    /// As [`Task::plan_tick`], after a swap: a tick that is due is left to the revision that runs now.
+    pub fn replan_tick(&mut self, now: Now) {
+        self.ticks.replan(self.revision.settings.ticks(self.id), now);
     }
 
     /// A tick comes between batches.
@@ -321,7 +332,7 @@ impl Task {
         self.offsets.committed()
     }
 
-    /// The revision that its committed offset names; 0 if no revision can follow that one.
+    /// The revision that its committed offset names, or one that shares its state; 0 if no revision can follow that one.
     pub fn committed_revision(&self) -> u64 {
         self.offsets.revision()
     }

@@ -11,7 +11,7 @@ impl Task {
     pub fn rewind(&mut self) {
         self.go_back_to(self.offsets.committed());
         self.guest = None;
-        self.waits.unpause();
+        self.waits.undo_pause();
         self.ticks.rewind();
         self.update_state();
     }
@@ -22,10 +22,16 @@ impl Task {
             self.offsets.work_was_committed(&self.revision.settings, changelogs);
         }
         self.offsets.were_committed();
+        self.waits.keep_pause();
         self.ticks.committed();
         self.verdicts.committed(self.offsets.next());
         self.skip_control_records();
         self.update_state();
+    }
+
+    /// The transaction was ended without work.
+    pub fn ended_idle(&mut self) {
+        self.waits.keep_pause();
     }
 
     /// The control records that it passed were committed.

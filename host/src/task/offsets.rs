@@ -17,6 +17,8 @@ pub(super) struct Offsets {
     stored_metadata: Option<String>,
     /// The revision that the committed offset names, with the first offset of that revision.
     progress: Progress,
+    /// The highest revision that an offset names of those that share its state.
+    shared_revision: u64,
     /// The first offset of the revision that runs.
     since: i64,
     /// The worker that commits: see [`Progress::worker`].
@@ -48,6 +50,7 @@ impl Offsets {
             stored: next_offset,
             stored_metadata: Some(metadata.clone()),
             progress,
+            shared_revision: 0,
             since,
             worker: None,
         };
@@ -77,9 +80,16 @@ impl Offsets {
         &self.progress.changelogs
     }
 
-    /// The revision that the committed offset names; 0 if no revision can follow that one.
+    /// The revision that the committed offset names, or that of another input which shares the state; 0 if no revision can
+    /// follow that one.
     pub fn revision(&self) -> u64 {
-        if self.progress.revision < COUNT_MAX { self.progress.revision } else { 0 }
+        let own = if self.progress.revision < COUNT_MAX { self.progress.revision } else { 0 };
+        own.max(self.shared_revision)
+    }
+
+    /// Notes the revision of an offset that shares the state.
+    pub fn share(&mut self, revision: u64) {
+        self.shared_revision = self.shared_revision.max(revision);
     }
 
     /// Goes on with another revision from the next record on.

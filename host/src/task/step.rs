@@ -130,7 +130,7 @@ impl Task {
     }
 
     /// Runs a tick: its outputs and its writes are a part of the transaction like any other. A tick that fails changes
-    /// nothing; the next one comes at its time.
+    /// nothing; the next one comes at its time. One that an abort takes back, or that could not end, is made again.
     fn step_tick(&mut self, context: &mut StepContext<'_>) -> Result<Step, SessionError> {
         self.called = None;
         let revision = self.revision.clone();
@@ -154,6 +154,7 @@ impl Task {
         context.state.end_call(failures.is_empty());
         self.note_call(failures.is_empty());
         if let Some((_, failure)) = failures.first() {
+            self.ticks.note_failure();
             self.tick_failed(failure, at);
             return Ok(Step::Worked);
         }

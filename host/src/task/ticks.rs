@@ -16,6 +16,8 @@ pub(super) struct Ticks {
     next: Option<Next>,
     /// The time of the last tick.
     last: Option<Timestamp>,
+    /// The time of a tick whose call was begun, until its outcome is known.
+    called: Option<Timestamp>,
     /// The time of the first tick whose work is in the open transaction.
     uncommitted: Option<Timestamp>,
 }
@@ -40,6 +42,13 @@ impl Ticks {
         });
     }
 
+    /// As [`Ticks::plan`], for another revision. A tick that is due is left to it.
+    pub fn replan(&mut self, interval: Option<Duration>, now: Now) {
+        if interval.is_none() || !self.is_due(now) {
+            self.plan(interval, now);
+        }
+    }
+
     /// The time until the next tick is due.
     pub fn time_left(&self, now: Now) -> Option<Duration> {
         let Next { at, latest } = self.next?;
@@ -55,13 +64,20 @@ impl Ticks {
     pub fn take(&mut self, interval: Option<Duration>, now: Now) -> Timestamp {
         let at = self.next.map_or(now.wall, |next| next.at.max(now.wall));
         self.last = Some(at);
+        self.called = Some(at);
         self.plan(interval, now);
         at
     }
 
     /// The open transaction has the work of the tick of `at`. An abort takes back all of its ticks.
     pub fn note_work(&mut self, at: Timestamp) {
+        self.called = None;
         self.uncommitted = self.uncommitted.or(Some(at));
+    }
+
+    /// The guest failed: the tick has done nothing, and is not made again.
+    pub fn note_failure(&mut self) {
+        self.called = None;
     }
 
     pub fn has_uncommitted(&self) -> bool {
@@ -72,9 +88,10 @@ impl Ticks {
         self.uncommitted = None;
     }
 
-    /// Undoes the ticks of an aborted transaction: the first of them is due again.
+    /// Undoes the ticks of an aborted transaction: the first of them is due again, also if its call was not ended.
     pub fn rewind(&mut self) {
-        if let Some(at) = self.uncommitted.take() {
+        let called = self.called.take();
+        if let Some(at) = self.uncommitted.take().or(called) {
             self.next = Some(Next { at, latest: Monotonic::PAST });
         }
     }
@@ -111,6 +128,39 @@ mod tests {
         assert!(ticks.is_due(now(1900, 1700)), "the wall clock was set back meanwhile");
         ticks.rewind();
         assert_eq!(next_at(&ticks), Some(2000));
+    }
+
+    #[test]
+    fn a_tick_is_made_again_unless_the_guest_failed() {
+        let taken = || {
+            let mut ticks = Ticks::default();
+            ticks.plan(EVERY, now(1500, 0));
+            assert_eq!(ticks.take(EVERY, now(2000, 500)), Timestamp(2000));
+            ticks
+        };
+        // Its call was not ended, or an output could not be sent.
+        let mut ticks = taken();
+        ticks.rewind();
+        assert_eq!(next_at(&ticks), Some(2000));
+        let mut ticks = taken();
+        ticks.note_failure();
+        ticks.rewind();
+        assert_eq!(next_at(&ticks), Some(3000));
+    }
+
+    #[test]
+    fn a_tick_that_is_due_outlives_a_swap() {
+        let swapped = |interval, at: Now| {
+            let mut ticks = Ticks::default();
+            ticks.plan(EVERY, now(1500, 0));
+            ticks.replan(interval, at);
+            next_at(&ticks)
+        };
+        let (early, due) = (now(1900, 400), now(2100, 600));
+        assert_eq!([early, due].map(|at| swapped(EVERY, at)), [Some(2000), Some(2000)]);
+        let other = Some(Duration::from_secs(5));
+        assert_eq!([early, due].map(|at| swapped(other, at)), [Some(5000), Some(2000)]);
+        assert_eq!([early, due].map(|at| swapped(None, at)), [None, None]);
     }
 
     /// Ten seconds in steps of 100 ms, with the wall clock set by `step_ms` after five. Returns the times of the ticks.

@@ -8,6 +8,8 @@ use crate::model::status::LastError;
 pub(super) struct Waits {
     /// A bad record stopped the partition, until somebody resumes it.
     paused: bool,
+    /// That happened in the open transaction, whose abort undoes it.
+    is_pause_open: bool,
     /// The partition's state is not open.
     for_state: bool,
     /// An error stopped the partition until its worker opens another session.
@@ -48,11 +50,25 @@ impl Waits {
     pub fn pause(&mut self) {
         assert!(!self.have_no_end(), "a task that waits met a bad record");
         self.paused = true;
+        self.is_pause_open = true;
     }
 
-    /// Ends a pause. A back-off goes on.
+    /// The transaction has ended well: only somebody's request ends a pause from now on.
+    pub fn keep_pause(&mut self) {
+        self.is_pause_open = false;
+    }
+
+    /// Ends a pause of the transaction that was aborted. A back-off goes on.
+    pub fn undo_pause(&mut self) {
+        if std::mem::take(&mut self.is_pause_open) {
+            self.paused = false;
+        }
+    }
+
+    /// Ends a pause by request. A back-off goes on.
     pub fn unpause(&mut self) {
         self.paused = false;
+        self.is_pause_open = false;
     }
 
     pub fn is_for_state(&self) -> bool {
@@ -99,6 +115,17 @@ mod tests {
         check(Waits::pause, [true; 3], true);
         check(|waits| waits.wait_for_state(true), [true; 3], true);
         check(|waits| waits.stop(error), [true; 3], true);
+        let paused_in_aborted = |waits: &mut Waits| {
+            waits.pause();
+            waits.undo_pause();
+        };
+        check(paused_in_aborted, [false; 3], false);
+        let paused_before = |waits: &mut Waits| {
+            waits.pause();
+            waits.keep_pause();
+            waits.undo_pause();
+        };
+        check(paused_before, [true; 3], true);
         let paused_and_backing_off = |waits: &mut Waits| {
             waits.pause();
             waits.back_off(at(10));

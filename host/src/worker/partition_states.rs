@@ -212,8 +212,11 @@ impl PartitionStates {
         let positions = |(partition, state): (i32, &KeyedState)| {
             let mut positions = state.positions();
             for (index, store) in state.stores().iter().enumerate() {
-                if let Some(end) = session.written_end(first + index, partition) {
-                    positions.insert(store.settings().name.clone(), end);
+                // This session may have written to the changelog before another host did, and not since.
+                if let Some(end) = session.written_end(first + index, partition)
+                    && let Some(position) = positions.get_mut(&store.settings().name)
+                {
+                    *position = end.max(*position);
                 }
             }
             (partition, positions)

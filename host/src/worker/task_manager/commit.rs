@@ -93,6 +93,7 @@ impl TaskManager {
         if !self.tasks.values().any(Task::has_worked) {
             // A task waits for a retry, or was paused, and nothing was done: no transaction waits for its turn.
             self.transaction.ended(now.mono);
+            self.tasks.values_mut().for_each(Task::ended_idle);
             self.aborts.forget_error();
             return self.session.abort().map_err(as_restart);
         }

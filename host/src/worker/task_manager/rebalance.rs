@@ -1,6 +1,6 @@
 //! Partitions come and go, between two transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{TaskManager, as_restart};
 use crate::model::clock::Now;
@@ -43,6 +43,7 @@ impl TaskManager {
             );
             self.tasks.insert(assigned.partition, task);
         }
+        self.share_revisions();
         self.unplaced.follow(self.session.unplaced(), &self.rollout.current().settings, now);
         self.stop_unreadable(now);
         self.pass_trial_if_committed();
@@ -59,6 +60,19 @@ impl TaskManager {
             task.wait_for_state(!self.states.is_open(partition));
         }
         task
+    }
+
+    /// Holds the tasks of all inputs over one state where the offset of one names a newer revision: its work is in the state.
+    fn share_revisions(&mut self) {
+        if !self.states.are_needed() {
+            return;
+        }
+        let mut highest: BTreeMap<i32, u64> = BTreeMap::new();
+        for task in self.tasks.values() {
+            let revision = highest.entry(task.id().partition).or_default();
+            *revision = task.committed_revision().max(*revision);
+        }
+        self.tasks.values_mut().for_each(|task| task.share_revision(highest[&task.id().partition]));
     }
 
     fn on_revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), SessionError> {

@@ -48,7 +48,7 @@ impl TaskManager {
         for task in self.tasks.values_mut() {
             let was_paused = task.is_paused();
             task.swap(revision.clone(), guests.pop(), on_trial);
-            task.plan_tick(now);
+            task.replan_tick(now);
             if was_paused {
                 self.session.seek(task.id(), task.next_offset())?;
             }

@@ -49,6 +49,8 @@ pub struct FakeLog {
     pub ends: BTreeMap<i32, i64>,
     pub record_bytes: usize,
     pub committed: BTreeMap<i32, i64>,
+    /// The metadata of the offsets that were committed before. Inputs above the first have no records.
+    pub metadata: BTreeMap<TopicPartition, String>,
     /// Every commit fails with an abort.
     pub refuses_commits: bool,
     /// The calls, but for polls and sends.
@@ -84,7 +86,9 @@ impl Session for FakeSession {
         let log = &mut *self.0.borrow_mut();
         log.polls += 1;
         if !std::mem::replace(&mut log.is_assigned, true) {
-            return Ok(Some(Rebalance::Assign(log.ends.keys().map(|&partition| at(partition)).collect())));
+            let others = log.metadata.keys().copied().filter(|partition| partition.input > 0);
+            let all = log.ends.keys().map(|&partition| at(partition)).chain(others);
+            return Ok(Some(Rebalance::Assign(all.collect())));
         }
         if !log.given.is_empty() {
             return Ok(Some(Rebalance::Assign(std::mem::take(&mut log.given).into_iter().map(at).collect())));
@@ -113,7 +117,8 @@ impl Session for FakeSession {
         let offset = |&partition: &TopicPartition| {
             let next_offset = log.committed.get(&partition.partition).copied().unwrap_or(0);
             log.positions.insert(partition.partition, next_offset);
-            CommitOffset { partition, next_offset, metadata: String::new() }
+            let metadata = log.metadata.get(&partition).cloned().unwrap_or_default();
+            CommitOffset { partition, next_offset, metadata }
         };
         Ok(partitions.iter().map(offset).collect())
     }
@@ -123,17 +128,23 @@ impl Session for FakeSession {
     }
 
     fn seek(&mut self, partition: TopicPartition, offset: i64) -> Result<(), SessionError> {
-        self.0.borrow_mut().positions.insert(partition.partition, offset);
+        if partition.input == 0 {
+            self.0.borrow_mut().positions.insert(partition.partition, offset);
+        }
         Ok(())
     }
 
     fn pause(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
-        self.0.borrow_mut().paused.insert(partition.partition);
+        if partition.input == 0 {
+            self.0.borrow_mut().paused.insert(partition.partition);
+        }
         Ok(())
     }
 
     fn resume(&mut self, partition: TopicPartition) -> Result<(), SessionError> {
-        self.0.borrow_mut().paused.remove(&partition.partition);
+        if partition.input == 0 {
+            self.0.borrow_mut().paused.remove(&partition.partition);
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sandbar::model::batch::{Batch, Output};
@@ -136,5 +137,59 @@ fn a_paused_partition_is_read_by_the_revision_that_comes_while_the_worker_rests(
         manager.swap(Swap { revision: revision(2, Guests::new(&[], 0), &spec), guests: Vec::new() });
         run(&mut manager, &log, &rests, 1000);
         assert_eq!(log.borrow().committed, BTreeMap::from([(0, 1)]), "{ends:?}");
+    }
+}
+
+/// Partition 0 is paused in a transaction of its own, before those of partition 1 are aborted.
+#[test]
+fn a_paused_partition_stays_paused_when_others_abort() {
+    let spec = json!({"on_error": {"then": "pause"}});
+    let failing = FailsOn { partition: 0, calls: Arc::default() };
+    let calls = failing.calls.clone();
+    let (mut manager, log, rests) = resting_with(&[1, 0], failing, &spec);
+    run(&mut manager, &log, &rests, 1000);
+    let made = calls.load(Ordering::Relaxed);
+    assert!(made > 0 && log.borrow().paused.contains(&0));
+    log.borrow_mut().ends.insert(1, 5);
+    log.borrow_mut().refuses_commits = true;
+    run(&mut manager, &log, &rests, 1000);
+    assert!(log.borrow().calls.contains(&"abort"));
+    log.borrow_mut().refuses_commits = false;
+    run(&mut manager, &log, &rests, 5000);
+    assert_eq!(log.borrow().committed, BTreeMap::from([(1, 5)]));
+    assert_eq!(calls.load(Ordering::Relaxed), made, "nobody has resumed it");
+    manager.resume().expect("goes on");
+    run(&mut manager, &log, &rests, 1000);
+    assert!(calls.load(Ordering::Relaxed) > made);
+}
+
+/// Makes guests, and is one, that fail with every record of one partition, and count these.
+#[derive(Clone)]
+struct FailsOn {
+    partition: i32,
+    calls: Arc<AtomicUsize>,
+}
+
+impl GuestFactory for FailsOn {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Guest for FailsOn {
+    fn process(&mut self, _: &Batch, call: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        if call.partition.partition != self.partition {
+            return Ok(Output::default());
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Err(GuestError::Returned("as asked".into()))
+    }
+
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        Ok(Output::default())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
     }
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandbar::ports::{OpenError, Positions, Restore, StateOpener};
+use sandbar::model::batch::{Batch, Output};
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, OpenError, Positions, Restore, StateOpener, TopicPartition};
 use sandbar::state::KeyedState;
 use sandbar::worker::TaskManager;
 use serde_json::json;
@@ -90,6 +91,43 @@ fn ticks_that_last_longer_than_their_interval_leave_room_for_records() {
     assert_eq!(log.borrow().committed, BTreeMap::from([(0, 100)]));
 }
 
+/// Makes guests, and is one, that note the times of their ticks. The first one stalls.
+#[derive(Clone, Default)]
+struct StallsOnce(Arc<parking_lot::Mutex<Vec<u64>>>);
+
+impl GuestFactory for StallsOnce {
+    fn instantiate(&self) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Guest for StallsOnce {
+    fn process(&mut self, _: &Batch, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        Ok(Output::default())
+    }
+
+    fn tick(&mut self, _: Call, _: &mut KeyedState) -> Result<Output, GuestError> {
+        let mut times = self.0.lock();
+        times.push(now_ms());
+        if times.len() == 1 { Err(GuestError::Stalled("the host is busy".into())) } else { Ok(Output::default()) }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_tick_that_could_not_end_is_made_again() {
+    let guests = StallsOnce::default();
+    let times = guests.0.clone();
+    let (mut manager, log) = manager(FakeLog::new(&[0], 10), guests, &json!({"tick": "1h"}), None);
+    run_until(&mut manager, &log, 2 * 3_600_000, |log| log.calls.contains(&"commit"));
+    let times = times.lock().clone();
+    assert_eq!(times.len(), 2, "{times:?}");
+    assert!(times[1] - times[0] < 1000, "{times:?}");
+}
+
 /// Attempts to make instances that fail are no work, and take time all the same.
 #[test]
 fn a_deadline_holds_beside_steps_without_work() {
@@ -146,4 +184,35 @@ fn partitions_are_counted_before_a_transaction_and_never_within() {
         assert!(is_pending || calls.is_empty() || counted == 1);
     }
     assert!(transactions > 1, "{transactions}");
+}
+
+/// Opens states that have no stores.
+struct States;
+
+impl StateOpener for States {
+    fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
+        opened(KeyedState::default())
+    }
+
+    fn check_inputs(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}
+
+/// The state has the work of a newer revision, which the offset of the other input names.
+#[test]
+fn inputs_over_one_state_wait_for_the_revision_of_either() {
+    let other = TopicPartition { input: 1, partition: 0 };
+    let spec = json!({"inputs": ["in", "other"]});
+    for (opener, committed) in [
+        (Some(Arc::new(States) as Arc<dyn StateOpener>), BTreeMap::from([(1, 5)])),
+        (None, BTreeMap::from([(0, 5), (1, 5)])),
+    ] {
+        let mut fake = FakeLog::new(&[5, 5], 10);
+        fake.metadata.insert(other, r#"{"revision":3,"since":0}"#.into());
+        let (mut manager, log) = manager(fake, Guests::new(&[], 0), &spec, opener);
+        run_until(&mut manager, &log, 5000, |_| false);
+        assert_eq!(log.borrow().committed, committed);
+        assert_eq!(manager.status().outrun_by, Some(3));
+    }
 }
