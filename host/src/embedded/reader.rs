@@ -156,9 +156,14 @@ impl Cursor {
             if self.ahead.is_empty() {
                 store.read(self.id, self.next, self.end, AHEAD_BYTES_MAX, &mut self.ahead)?;
                 self.position = 0;
+                if self.is_cut_off(store)? {
+                    self.overtaken = true;
+                    self.ahead.clear();
+                    break;
+                }
             }
             let Some(block) = self.ahead.front() else {
-                // Nothing is left up to the end: compaction or retention took it.
+                // Nothing is left up to the end: compaction took it.
                 self.next = self.next.max(self.end);
                 break;
             };
@@ -192,5 +197,12 @@ impl Cursor {
             }
         }
         Ok(delivered)
+    }
+
+    /// Returns true if retention has deleted the next record before it was read ahead. (Compaction leaves gaps too, and
+    /// does not move the start.)
+    fn is_cut_off(&self, store: &Store) -> Result<bool, Error> {
+        let is_there = self.ahead.front().is_some_and(|block| block.first <= self.next);
+        Ok(!is_there && store.extent(self.id)?.start > self.next)
     }
 }

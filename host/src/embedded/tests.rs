@@ -174,6 +174,32 @@ fn a_session_is_overtaken_by_retention() {
     assert_eq!(session.unplaced(), [UnplacedPartition { partition: T0, reason }]);
 }
 
+/// Retention comes between two reads of a session, which learns of it by what it reads.
+#[test]
+fn records_deleted_behind_those_that_were_read_ahead_are_missed() {
+    const VALUE_BYTES: usize = 100_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    in_and_out(&log, 1);
+    // More than a session reads ahead.
+    for i in 0..20 {
+        log.append(&name("in"), None, vec![record(&i.to_string(), Some(&[b'v'; VALUE_BYTES]))]).expect("appends");
+    }
+    let mut session = session(&log, "tx", Start::Earliest);
+    assert_eq!(assigned(&mut *session).len(), 1);
+    let mut read = Vec::new();
+    let polled = session.poll(Duration::ZERO, 1, &mut |_, record| read.push(record.offset));
+    assert_eq!((polled.expect("polls"), &read[..]), (None, &[0][..]));
+    let later = Timestamp(Timestamp::now().0 + 8 * 24 * 3600 * 1000);
+    cleanup::all(&log.broker, &mut log.broker.writer(), later).expect("cleans up");
+    while session.interrupted().is_none() {
+        session.poll(Duration::ZERO, 10, &mut |_, record| read.push(record.offset)).expect("polls");
+        assert!(read.len() < 20, "{read:?}");
+    }
+    let last = *read.last().expect("one at least");
+    assert!(last < 19 && read == (0..=last).collect::<Vec<_>>(), "what was read ahead, and nothing behind a gap: {read:?}");
+}
+
 #[test]
 fn old_records_go_and_the_newest_block_stays() {
     let dir = tempfile::tempdir().expect("a directory");
