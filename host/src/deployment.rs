@@ -56,5 +56,5 @@ pub use rejection::{Rejection, Violation};
 pub use signature::{AcceptedModule, check_signature};
 pub use topic_facts::TopicFacts;
 pub use topic_rules::{changelog_topic, check_start};
-pub use topic_use::check_rights;
+pub use topic_use::{check_inputs, check_rights};
 pub use upload::Upload;

@@ -693,6 +693,19 @@ export async function unsteady(browser, _, { dist }) {
     await live.waitFor();
     assert.equal(await spec.inputValue(), "inputs: [half.written]\n");
     assert.ok(await spec.evaluate((area) => area.closest("[inert]") === null));
+
+    // A link may have an option in the place of a name: with `--url` a command would send the token to any server.
+    const option = encodeURIComponent("--url=https://evil.example");
+    for (const [address, command] of [
+      [`#/?team=${option}`, "sandbar list TEAM"],
+      [`#/deploy/${option}/transform-0`, "sandbar test TEAM/NAME --live 20"],
+      [`#/deploy/team-00/${option}`, "sandbar test TEAM/NAME --live 20"],
+    ]) {
+      await page.goto(`${host.url}/${address}`);
+      const commands = page.locator(".command code");
+      await shows(commands, command);
+      for (const text of await commands.allInnerTexts()) assert.ok(!text.includes("--url"), text);
+    }
     assert.deepEqual(opened.troubles, []);
     await opened.context.close();
   } finally {

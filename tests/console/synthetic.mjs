@@ -149,6 +149,7 @@ export async function start(dist, count) {
     const found = /^\/v1\/teams\/([^/]+)\/transforms\/([^/]+?)(?:\/(status|history|revisions|offsets|tail|logs))?$/.exec(pathname);
     if (found && request.method === "GET") {
       const transform = transforms(count, turn).find(({ name }) => name === found[2]);
+      if (!transform) return refuse(response, 404, "E023", "there is no such transform");
       const { inputs, outputs, revision } = transform;
       if (!found[3]) return json(response, { revision, module: "sha256:0", spec: { inputs, outputs: { all: outputs[0] } } });
       if (found[3] === "status") return json(response, status(transform));

@@ -91,8 +91,9 @@ export function clock(at) {
   return new Date(at).toLocaleTimeString("sv");
 }
 
-// Control characters, and those that turn the direction of text around.
-const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+// Control characters, those that turn the direction of text around, and those that hide in it. A test of the host compares them
+// with its own list, which is in model/text.rs.
+const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 
 /** Foreign text with its control characters shown. Line breaks and tabs stay. */
 export function visible(text) {
@@ -170,7 +171,19 @@ export function stringEnd(text, start) {
   return text.length;
 }
 
-/** A word of a shell, quoted where it must be. */
+/** A word of a shell, quoted where it must be. A word that begins with `-` is an option nevertheless: it stands behind `--` or `=`. */
 export function quoted(word) {
   return /^[\w./:@=+-]+$/.test(word) ? word : `'${String(word).replaceAll("'", `'\\''`)}'`;
+}
+
+/** The names that a host takes. */
+const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+
+/**
+ * A team, or a transform as `team/name`, in a command. It may come from the address, which anybody may have written: a name
+ * such as `--url=https://..` would be an option, and send the caller's token there. The placeholder stands for all that is no name.
+ */
+export function named(id, placeholder = "TEAM/NAME") {
+  const words = id.split("/");
+  return words.length === placeholder.split("/").length && words.every((word) => LABEL.test(word)) ? id : placeholder;
 }

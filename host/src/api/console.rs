@@ -92,9 +92,11 @@ fn has_tag(tags: &HeaderValue, etag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::model::text::lines;
 
     /// Largest sum of all files: what a phone loads.
     const BYTES_MAX: usize = 250_000;
@@ -147,6 +149,34 @@ mod tests {
                 + page.matches("<script type=\"module\" src=\"/console/").count()
         );
         assert!(!page.contains("http:") && !page.contains("https:"), "nothing comes from elsewhere");
+    }
+
+    /// The characters that the console escapes: the class of its expression, whose parts are `\u0000-\u0008`, `\u{e0000}` and
+    /// the like.
+    fn escaped_by_the_console() -> Vec<RangeInclusive<u32>> {
+        let source = std::fs::read_to_string(folder().join("src/format.js")).expect("readable");
+        let (_, rest) = source.split_once("const ODD = /[").expect("the expression");
+        let (class, _) = rest.split_once("]/gu;").expect("its end");
+        let mut ranges = Vec::new();
+        let mut start = None;
+        for part in class.replace(['{', '}'], "").split("\\u").skip(1) {
+            let number = u32::from_str_radix(part.trim_end_matches('-'), 16).expect("hexadecimal");
+            if part.ends_with('-') {
+                start = Some(number);
+            } else {
+                ranges.push(start.take().unwrap_or(number)..=number);
+            }
+        }
+        ranges
+    }
+
+    #[test]
+    fn the_console_escapes_the_characters_that_the_host_escapes() {
+        let ranges = escaped_by_the_console();
+        for c in '\0'..=char::MAX {
+            let is_escaped = lines(c.encode_utf8(&mut [0; 4])) != c.to_string();
+            assert_eq!(ranges.iter().any(|range| range.contains(&u32::from(c))), is_escaped, "{c:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 use crate::api_types::{Line, ModuleList, ModuleSummary, ModuleView};
 use crate::audit::{Action, AuditEntry};
 use crate::catalog::Catalog;
-use crate::deployment::{DeployError, Rejection, Upload};
+use crate::deployment::{DeployError, Upload};
 use crate::model::access::Role;
 use crate::model::codes::Code;
 use crate::model::module::ModuleError;
@@ -91,8 +91,8 @@ pub async fn upload(
         let target = Some(info.digest.to_string());
         let team = params.team.clone();
         audit::begin(&state, AuditEntry { team, target, ..caller.entry(Action::UploadModule) })?;
-        let upload = Upload::reserve(&state.catalog, &state.teams, params.team.as_ref(), &info.digest, &bytes);
-        let stored = upload.map_err(Rejection::from)?.store(&state.catalog)?;
+        let upload = Upload::reserve(&state.catalog, &state.teams, params.team.as_ref(), &info.digest, &bytes)?;
+        let stored = upload.store(&state.catalog)?;
         let used_by = users(&state.catalog, &caller).remove(&stored.digest).unwrap_or_default();
         let is_new = stored.new || (used_by.is_empty() && !caller.sees_all());
         Ok((stored, is_new, ModuleView::of(info, used_by)))

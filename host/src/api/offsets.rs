@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use crate::api_types::{MoveList, MoveRequest, OffsetList, Target};
 use crate::audit::Action;
 use crate::catalog::CatalogError;
+use crate::deployment::check_inputs;
 use crate::model::codes::Code;
 use crate::model::names::TransformId;
 use crate::model::revision::{Deployment, Desired, Progress};
@@ -30,7 +31,7 @@ use super::audit;
 use super::body::{self, Media, RequestBody};
 use super::deployments::find_understood;
 use super::group::{refuse_members, wait_for_empty};
-use super::openapi::{NoTransform, OffsetsInUse};
+use super::openapi::{InputDenied, NoTransform, OffsetsInUse};
 use super::problem::Refusal;
 use super::request::{Id, Params};
 use super::shared::{ApiState, AppState, blocking};
@@ -48,6 +49,7 @@ pub struct MoveParams {
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
     params(Id),
     responses((status = 200, description = "By input, topic and partition", body = OffsetList),
+        InputDenied,
         NoTransform))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
@@ -55,7 +57,7 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
-        let spec = spec_of(&deployment)?;
+        let spec = spec_of(&state, &deployment)?;
         let partitions = partitions::read(&*state.log_of(&id.team), &spec.group(&state.cluster), &spec)?;
         let forgotten = partitions::forgotten(&state, &spec, &partitions)?;
         // Workers of a paused transform pass no record, and the status that hosts reported before may be older than the
@@ -78,6 +80,7 @@ pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList
 #[utoipa::path(patch, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
     params(Id, MoveParams), request_body = MoveRequest,
     responses((status = 200, description = "Moved, or the effect of a move", body = MoveList),
+        InputDenied,
         NoTransform,
         OffsetsInUse,
         (status = 422, description = "Not an input, or out of its range (E041)")))]
@@ -136,6 +139,7 @@ pub async fn alter(
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/offsets", tag = "transforms",
     params(Id, MoveParams),
     responses((status = 200, description = "Forgotten, or the effect of that", body = MoveList),
+        InputDenied,
         NoTransform,
         OffsetsInUse))]
 pub async fn reset(
@@ -189,8 +193,11 @@ impl Destination {
     }
 }
 
-fn spec_of(deployment: &Deployment) -> Result<Spec, Refusal> {
-    deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))
+/// The spec of a transform whose team may still read its inputs: their offsets tell how many records come, and when.
+fn spec_of(state: &ApiState, deployment: &Deployment) -> Result<Spec, Refusal> {
+    let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+    check_inputs(&spec, &state.teams.topic_rights())?;
+    Ok(spec)
 }
 
 /// A paused transform.
@@ -210,6 +217,6 @@ fn paused(state: &ApiState, id: &TransformId) -> Result<PausedTransform, Refusal
         return Err(Refusal::new(Code::OffsetsInUse, format!("offsets of a running transform: {id} is not paused"))
             .with_hint(format!("pause it first: sandbar pause {id}")));
     }
-    let spec = spec_of(&deployment)?;
+    let spec = spec_of(state, &deployment)?;
     Ok(PausedTransform { spec, revision: deployment.revision, resets: deployment.asked.resets })
 }

@@ -36,6 +36,11 @@ pub struct OtherRevision;
 #[response(status = 409, description = "It is not paused, or a host is still in its group (E040)")]
 pub struct OffsetsInUse;
 
+/// The team may not read an input any more.
+#[derive(IntoResponses)]
+#[response(status = 403, description = "The team may not read an input any more (E064)")]
+pub struct InputDenied;
+
 /// The topic or the partition does not exist.
 #[derive(IntoResponses)]
 #[response(status = 404, description = "No such topic (E025) or partition (E030)")]

@@ -106,8 +106,7 @@ impl Sight {
         sight.catalog = Arc::downgrade(&all);
         sight.dead_letters = dead_letters;
         let sources = sight.dead_letters.complete(sources(&all));
-        let is_for_viewers = |topic| sight.rights().redactions(topic).map(|(_, rule)| rule.viewers);
-        let are_for_viewers = sources.topics.iter().all(|topic| is_for_viewers(topic).reduce(|a, b| a && b) == Some(true));
+        let are_for_viewers = sources.topics.iter().all(|topic| sight.lets_viewers(topic) == Some(true));
         sight.is_for_viewers = are_for_viewers && !sources.topics.is_empty() && !sources.is_partial;
         let owners: BTreeSet<TeamName> = sight.kept_back(&sources).map(|(team, _)| team.clone()).collect();
         sight.is_clear = owners.is_empty() && (!sources.is_partial || sight.sees_all_data());
@@ -127,6 +126,11 @@ impl Sight {
     fn kept_back<'a>(&'a self, sources: &'a Sources) -> impl Iterator<Item = (&'a TeamName, &'a RedactionRule)> {
         let rules = sources.topics.iter().flat_map(|topic| self.rights().redactions(topic));
         rules.filter(|(owner, rule)| !rule.is_open_to(&self.principal, owner))
+    }
+
+    /// Returns true if every rule for the topic lets callers without `data` see masked records. `None`: it has no rule.
+    fn lets_viewers(&self, topic: &TopicName) -> Option<bool> {
+        self.rights().redactions(topic).map(|(_, rule)| rule.viewers).reduce(|a, b| a && b)
     }
 
     /// Refuses a caller who may see no records of the transform at all, not even masked.

@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 
 use crate::api_types::{ChangeView, EntryView, KeyEncoding, Line};
 use crate::catalog::{Assumption, CatalogError, Change, ChangeResult, Request};
-use crate::deployment::changelog_topic;
+use crate::deployment::{changelog_topic, check_inputs};
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::murmur2::partition_for;
@@ -25,6 +25,7 @@ use crate::model::text::OneLine;
 
 use super::access::Caller;
 use super::deployments::{accepted, find_understood};
+use super::openapi::InputDenied;
 use super::problem::Refusal;
 use super::redaction::Sight;
 use super::request::{Entry, Id, IfMatch, Params};
@@ -137,6 +138,7 @@ fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
 #[utoipa::path(delete, path = "/v1/teams/{team}/transforms/{name}/state", tag = "transforms",
     params(Id, IfMatch),
     responses((status = 202, description = "Accepted", body = ChangeView),
+        InputDenied,
         (status = 404, description = "No such transform (E023), or it has no stores (E053)"),
         (status = 409, description = "It is not paused (E033), at another revision, or another request changed it meanwhile (E008)")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
@@ -164,6 +166,8 @@ fn reset_stores(state: &ApiState, id: &TransformId, request: Request) -> Result<
         return Err(not_paused(id));
     }
     let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+    // The new changelogs get the partitions of the inputs.
+    check_inputs(&spec, &state.teams.topic_rights())?;
     let log = state.log_of(&id.team);
     let partitions = log.partitions(&spec.inputs[0])?;
     let resets = deployment.asked.resets;

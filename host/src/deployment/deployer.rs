@@ -179,7 +179,7 @@ impl Deployer<'_> {
         accept(team, module, &self.teams.signing_rule(team), signature, own, &known)
     }
 
-    fn upload<'m>(&self, candidate: &Candidate<'_>, module: &'m [u8]) -> Result<Upload<'m>, Violation> {
+    fn upload<'m>(&self, candidate: &Candidate<'_>, module: &'m [u8]) -> Result<Upload<'m>, DeployError> {
         let spec = &candidate.spec;
         Upload::reserve(self.catalog, self.teams, Some(&spec.id.team), &spec.module, module)
     }
@@ -201,10 +201,13 @@ impl Deployer<'_> {
             module_bytes: candidate.upload.map_or(0, |module| module.len() as u64),
             hot_bytes_max: self.hot_bytes_max,
         };
+        // The catalog knows the topics and the modules of all teams: it is not asked about those that the team may not use.
+        let may_ask = facts.module != ModuleFacts::Missing && check_rights(&candidate.spec, &facts.rights).is_ok();
         let request = Request { committed: facts.committed, growth: Some(growth), signature, ..request };
         match checked {
             Ok(plan) => Ok((request, plan.with_warning(warning))),
-            Err(rejection) => Err(self.with_change_refusal(rejection, candidate, &request).into()),
+            Err(rejection) if may_ask => Err(self.with_change_refusal(rejection, candidate, &request).into()),
+            Err(rejection) => Err(rejection.into()),
         }
     }
 
@@ -231,14 +234,19 @@ impl Deployer<'_> {
         let live = known.as_ref().filter(|known| known.desired != Desired::Deleted);
         // A transform that was deleted keeps the number of its resets.
         let changelogs = spec.changelogs(self.cluster, known.as_ref().map_or(0, |known| known.asked.resets));
-        let topics = TopicFacts::gather(&*self.log, spec, changelogs)?.with_tables(&*self.log, spec)?;
+        let rights = self.teams.topic_rights();
+        // A log that fails would tell of a denied topic as well.
+        let topics = if check_rights(spec, &rights).is_ok() {
+            TopicFacts::gather(&*self.log, spec, changelogs)?.with_tables(&*self.log, spec)?
+        } else {
+            TopicFacts::default()
+        };
         let start_ranges = if live.is_none() { self.start_ranges(spec, &topics)? } else { OffsetRanges::new() };
         let group = spec.group(self.cluster);
         let is_asked = changes_store_inputs(spec, known.as_ref());
         let group_members = if is_asked { self.log.group_members(&group)? } else { 0 };
         let committed = self.committed(live, &group, topics.inputs.keys().cloned().collect())?;
         let hosts = self.hosts.clone();
-        let rights = self.teams.topic_rights();
         Ok(Facts { hosts, module, rights, topics, start_ranges, known, group, group_members, committed })
     }
 

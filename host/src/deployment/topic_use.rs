@@ -10,16 +10,38 @@ use super::rejection::{Rejection, Violation};
 /// The rules that a spec breaks by its topics. Nothing else is said of a denied topic: whether it exists is not the
 /// team's business.
 pub fn check(spec: &Spec, rights: &TopicRights) -> Vec<Violation> {
-    let inputs = spec.inputs.iter().enumerate().map(|(i, topic)| (format!("inputs[{i}]"), TopicUse::Read, topic));
     let tables = spec.tables.iter().map(|(name, topic)| (format!("tables.{name}"), TopicUse::Read, topic));
     let outputs = spec.outputs.iter().map(|(alias, topic)| (format!("outputs.{alias}"), TopicUse::Write, topic));
     let dead_letters = (spec.then == Then::DeadLetter).then(|| {
         let field = "on_error.dead_letter_topic".to_owned();
         (field, TopicUse::Write, &spec.dead_letter_topic)
     });
+    violations(spec, rights, inputs(spec).chain(tables).chain(outputs).chain(dead_letters))
+}
+
+/// Checks that a revision may use its topics on this host, whose file of teams may differ from another's, or have changed.
+pub fn check_rights(spec: &Spec, rights: &TopicRights) -> Result<(), Rejection> {
+    Rejection::of(check(spec, rights)).map_or(Ok(()), Err)
+}
+
+/// Checks that a revision may still read its inputs: offsets tell of them.
+pub fn check_inputs(spec: &Spec, rights: &TopicRights) -> Result<(), Rejection> {
+    Rejection::of(violations(spec, rights, inputs(spec))).map_or(Ok(()), Err)
+}
+
+fn inputs(spec: &Spec) -> impl Iterator<Item = (String, TopicUse, &TopicName)> {
+    spec.inputs.iter().enumerate().map(|(i, topic)| (format!("inputs[{i}]"), TopicUse::Read, topic))
+}
+
+/// The rules that these uses break, each named by its field.
+fn violations<'s>(
+    spec: &Spec,
+    rights: &TopicRights,
+    uses: impl Iterator<Item = (String, TopicUse, &'s TopicName)>,
+) -> Vec<Violation> {
     let mut denied = Vec::new();
     let mut owned = Vec::new();
-    for (field, usage, topic) in inputs.chain(tables).chain(outputs).chain(dead_letters) {
+    for (field, usage, topic) in uses {
         let Err(denial) = rights.check(&spec.id, usage, topic) else { continue };
         let problem = Problem { field, message: message(spec, topic, &denial) };
         match denial {
@@ -29,11 +51,6 @@ pub fn check(spec: &Spec, rights: &TopicRights) -> Vec<Violation> {
     }
     let rules = [Violation::of_fields(Code::TopicDenied, denied), Violation::of_fields(Code::TopicOwned, owned)];
     rules.into_iter().flatten().collect()
-}
-
-/// Checks that a revision may use its topics on this host, whose file of teams may differ from another's, or have changed.
-pub fn check_rights(spec: &Spec, rights: &TopicRights) -> Result<(), Rejection> {
-    Rejection::of(check(spec, rights)).map_or(Ok(()), Err)
 }
 
 fn message(spec: &Spec, topic: &TopicName, denial: &Denial) -> String {

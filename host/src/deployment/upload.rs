@@ -7,6 +7,7 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName};
 use crate::teams::{Reservation, Teams};
 
+use super::error::DeployError;
 use super::rejection::Violation;
 
 /// An upload that its team may make. Dropping it takes it off the count.
@@ -18,33 +19,45 @@ pub struct Upload<'m> {
 }
 
 impl<'m> Upload<'m> {
-    /// Counts the module for the team, or refuses it.
+    /// Counts the module for the team, or refuses it. Blocks.
     pub fn reserve(
         catalog: &Catalog,
         teams: &Teams,
         team: Option<&TeamName>,
         digest: &Digest,
         module: &'m [u8],
-    ) -> Result<Self, Violation> {
+    ) -> Result<Self, DeployError> {
         let own = team.cloned();
-        let is_stored = catalog.has_module(digest);
-        if is_stored && catalog.keeps_module(team, digest) {
+        if catalog.has_module(digest) && catalog.keeps_module(team, digest) {
             return Ok(Self { module, team: own, reservation: None });
         }
-        // A stored module costs no bytes. It counts, as the upload keeps it for another day: else a team could keep any number.
-        let bytes = if is_stored { 0 } else { module.len() as u64 };
+        // A module that is stored for the team costs no bytes. It counts, as the upload keeps it for another day: else a team
+        // could keep any number.
+        let bytes = if is_stored_for(catalog, team, digest)? { 0 } else { module.len() as u64 };
         match teams.reserve_upload(team, bytes, Instant::now()) {
             Ok(reservation) => Ok(Self { module, team: own, reservation: Some(reservation) }),
-            Err(excess) => Err(Violation::of_field(Code::UploadCeiling, "module", excess.to_string())),
+            Err(excess) => Err(Violation::of_field(Code::UploadCeiling, "module", excess.to_string()).into()),
         }
     }
 
-    /// Stores the module. Its bytes count if the log did not hold it before.
+    /// Stores the module. The bytes of a team's upload count also if the log held the module for another team: the use of a
+    /// team does not tell of that.
     pub fn store(self, catalog: &Catalog) -> Result<UploadResult, CatalogError> {
         let stored = catalog.put_module_for(self.module, self.team.as_ref())?;
         if let Some(reservation) = self.reservation {
-            reservation.keep(stored.new);
+            reservation.keep(stored.new || self.team.is_some());
         }
         Ok(stored)
+    }
+}
+
+/// Returns true if the module is stored and the team may deploy it by its digest; without a team, if it is stored at all. A
+/// damaged copy counts as none, since the upload writes it again.
+fn is_stored_for(catalog: &Catalog, team: Option<&TeamName>, digest: &Digest) -> Result<bool, CatalogError> {
+    let Some(team) = team else { return Ok(catalog.has_module(digest)) };
+    match catalog.module_of(team, digest) {
+        Ok(stored) => Ok(stored.is_some()),
+        Err(CatalogError::Corrupt(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -1,7 +1,7 @@
 //! Counts the modules that each team uploaded to this host within the last 24 hours, and their bytes.
 //!
 //! The counts are this host's own, and begin at 0 when it starts. The caller says which uploads count: a module that is
-//! stored costs no bytes, and one that stays in any case costs nothing.
+//! stored for the team costs no bytes, and one that stays in any case costs nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -152,7 +152,7 @@ fn index(hour: u64) -> usize {
 // === impl Reservation ===
 
 impl Reservation {
-    /// Counts the upload for good. Its bytes count if the log did not hold the module before.
+    /// Counts the upload for good. Its bytes count if it is new to whoever uploads.
     pub fn keep(mut self, is_new: bool) {
         let bytes = if is_new { 0 } else { self.amount.bytes };
         self.amount = UploadAmount { modules: 0, bytes };

@@ -2,7 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { change, exact, get, path, send, unlessChanged } from "../api.js";
-import { bytes, quoted, visible } from "../format.js";
+import { bytes, named, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
 import { currentCaller, reason } from "../session.js";
@@ -26,7 +26,7 @@ export function Deploy({ team: givenTeam, name: givenName }) {
   if (!known && deployed.problem && deployed.problem.status !== 404) {
     return (
       <section>
-        <h1>{`Deploy ${givenTeam}/${givenName}`}</h1>
+        <h1>{visible(`Deploy ${givenTeam}/${givenName}`)}</h1>
         <ProblemBox problem={deployed.problem}>
           <button type="button" onClick={deployed.reload}>
             Load again
@@ -48,6 +48,7 @@ function Form({ known, team: givenTeam, name: givenName }) {
   const [results, setResults] = useState({ of: null });
   const [busy, setBusy] = useState("");
   const id = `${team.trim()}/${name.trim()}`;
+  const withModule = module ? ` --module=${quoted(module.name)}` : "";
   const hasName = team.trim() !== "" && name.trim() !== "";
   const notYet = hasName ? (busy ? "the host has not answered yet" : undefined) : "name the team and the transform";
   const content = useMemo(() => ({ id, spec, module, signature }), [id, spec, module, signature]);
@@ -113,7 +114,7 @@ function Form({ known, team: givenTeam, name: givenName }) {
 
   return (
     <section>
-      <h1>{known ? `Deploy ${givenTeam}/${givenName}` : "Deploy"}</h1>
+      <h1>{known ? visible(`Deploy ${givenTeam}/${givenName}`) : "Deploy"}</h1>
       <Drop take={takeFiles} module={module} signature={signature} known={known} />
       <div class="row tools">
         <label class="filter">
@@ -143,8 +144,8 @@ function Form({ known, team: givenTeam, name: givenName }) {
       </div>
       <Verdict verdict={verdict} known={known} />
       {trial && <Trial report={trial} />}
-      <Command>{`sandbar deploy -f transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>
-      {hasName && <Command>{`sandbar test ${quoted(id)} --live 20 --spec transform.yaml${module ? ` --module ${quoted(module.name)}` : ""}`}</Command>}
+      <Command>{`sandbar deploy -f transform.yaml${withModule}`}</Command>
+      {hasName && <Command>{`sandbar test ${named(id)} --live 20 --spec transform.yaml${withModule}`}</Command>}
     </section>
   );
 }

@@ -1,7 +1,7 @@
 // The start: the whole flow at a glance, as a graph or as a list.
 
 import { useMemo } from "preact/hooks";
-import { compact, millis, plural, quoted, rate, visible } from "../format.js";
+import { compact, millis, named, plural, rate, visible } from "../format.js";
 import { useFlow, useRoute, useTransform } from "../hooks.js";
 import { setQuery, transformLink } from "../router.js";
 import { flow as store, health, inWords } from "../store.js";
@@ -62,7 +62,7 @@ export function Flow() {
           {selected && view === "graph" && <Beside node={selected} all={all} close={() => select(null)} />}
         </div>
       )}
-      <Command>{team ? `sandbar list ${quoted(team)}` : "sandbar list"}</Command>
+      <Command>{team ? `sandbar list ${named(team, "TEAM")}` : "sandbar list"}</Command>
     </section>
   );
 }
@@ -73,9 +73,9 @@ function select(node) {
 
 function filtered(all, { text, team, isTrouble }) {
   const wanted = text.toLowerCase();
-  const named = ({ team: own, name, inputs, outputs, tables }) =>
+  const hasWord = ({ team: own, name, inputs, outputs, tables }) =>
     [`${own}/${name}`, ...inputs, ...outputs, ...tables].some((word) => word.toLowerCase().includes(wanted));
-  const found = all.filter((transform) => (!team || transform.team === team) && (!wanted || named(transform)));
+  const found = all.filter((transform) => (!team || transform.team === team) && (!wanted || hasWord(transform)));
   return isTrouble ? aroundTrouble(found, (transform) => health(transform) === "bad") : found;
 }
 

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { content, count, digits, moment, visible } from "../format.js";
+import { content, count, digits, moment, named, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { Code, Command, Filter, Loaded } from "../ui.jsx";
 import { RecordText, textOf } from "./record.jsx";
@@ -54,7 +54,7 @@ export function DeadLetters({ id, transform }) {
           );
         }}
       </Loaded>
-      <Command>{`curl ${location.origin}${path(id, "/dead-letters")}`}</Command>
+      <Command>{`curl ${location.origin}${path(named(id), "/dead-letters")}`}</Command>
     </section>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { path } from "../api.js";
-import { cut, moment, quoted, visible } from "../format.js";
+import { cut, moment, named, visible } from "../format.js";
 import { useFollowed } from "../hooks.js";
 import { CONNECTION, Check, Command, Filter, ProblemBox, Spoken, WithCodes } from "../ui.jsx";
 
@@ -58,7 +58,7 @@ export function Logs({ id }) {
           </li>
         ))}
       </ol>
-      <Command>sandbar logs {quoted(id)} -f{level === "debug" ? "" : ` --level ${level}`}</Command>
+      <Command>sandbar logs {named(id)} -f{level === "debug" ? "" : ` --level ${level}`}</Command>
     </section>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { change, get, path, send } from "../api.js";
-import { count, quoted, visible } from "../format.js";
+import { count, named, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Command, Confirm, Loaded, ProblemBox } from "../ui.jsx";
@@ -49,7 +49,7 @@ export function Offsets({ id, transform }) {
           </div>
         )}
       </Loaded>
-      <Command>sandbar offsets get {quoted(id)}</Command>
+      <Command>sandbar offsets get {named(id)}</Command>
       <Move id={id} transform={transform} done={offsets.reload} />
     </section>
   );
@@ -112,12 +112,12 @@ function Move({ id, transform, done }) {
       </div>
       <ProblemBox problem={problem} />
       {isCurrent && <Plan plan={plan} />}
-      <Command>{`sandbar offsets set ${quoted(id)} --to ${word} --dry-run`}</Command>
+      <Command>{`sandbar offsets set ${named(id)} --to=${quoted(word)} --dry-run`}</Command>
       {asked && (
         <Confirm
           title={`Move ${id}?`}
           verb="Move"
-          command={`sandbar offsets set ${quoted(id)} ${asked.offsets.map(({ topic, partition, to }) => `--offset ${topic}:${partition}:${to}`).join(" ")}`}
+          command={`sandbar offsets set ${named(id)} ${asked.offsets.map(({ topic, partition, to }) => `--offset ${topic}:${partition}:${to}`).join(" ")}`}
           close={() => ask(null)}
           run={async () => {
             // The offsets of the dry run: the end of a partition, or the record of an hour ago, is another one by now.

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { bytes, compact, count, digits, millis, nanos, parseBytes, plain, quoted, rate, visible } from "../format.js";
+import { bytes, compact, count, digits, millis, named, nanos, parseBytes, plain, rate, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { flow, hostNow } from "../store.js";
 import { Ago, Code, Command, Filter, Loading, Mark, ProblemBox, SortHead, sorted } from "../ui.jsx";
@@ -159,7 +159,7 @@ function Partitions({ id, status }) {
       )}
       {omitted > 0 && <p class="quiet">{count(omitted)} more partitions are summed up by their hosts: a status has a limit.</p>}
       <p class="quiet">{placed(status.value.placement)}</p>
-      <Command>sandbar status {quoted(id)}</Command>
+      <Command>sandbar status {named(id)}</Command>
     </section>
   );
 }

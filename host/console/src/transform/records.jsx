@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { exact, path } from "../api.js";
-import { content, digits, quoted, visible } from "../format.js";
+import { content, digits, named, visible } from "../format.js";
 import { useFollowed } from "../hooks.js";
 import { reason } from "../session.js";
 import { Ago, CONNECTION, Check, Code, Command, Filter, ProblemBox, Spoken } from "../ui.jsx";
@@ -43,7 +43,7 @@ export function Records({ id }) {
           </li>
         ))}
       </ol>
-      <Command>sandbar tail {quoted(id)} -f</Command>
+      <Command>sandbar tail {named(id)} -f</Command>
     </section>
   );
 }

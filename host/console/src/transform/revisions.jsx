@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { bytes, quoted, visible } from "../format.js";
+import { bytes, named, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Ago, Command, Loaded } from "../ui.jsx";
@@ -69,7 +69,7 @@ export function Revisions({ id, transform }) {
         }}
       </Loaded>
       {target && <RollBack id={id} live={transform.revision} to={target} close={() => setTarget(null)} />}
-      <Command>sandbar revisions {quoted(id)}</Command>
+      <Command>sandbar revisions {named(id)}</Command>
     </section>
   );
 }
@@ -113,7 +113,7 @@ function Changes({ id, before, after }) {
           </>
         )}
       </Loaded>
-      {before !== undefined && <Command>{`sandbar diff ${quoted(id)} ${before} ${after}`}</Command>}
+      {before !== undefined && <Command>{`sandbar diff ${named(id)} ${before} ${after}`}</Command>}
     </section>
   );
 }

@@ -1,7 +1,7 @@
 // The deployed spec, as a deployment takes it.
 
 import { get, path } from "../api.js";
-import { quoted, visible } from "../format.js";
+import { named, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { link } from "../router.js";
 import { Command, Loaded } from "../ui.jsx";
@@ -23,7 +23,7 @@ export function Spec({ id, transform }) {
           </>
         )}
       </Loaded>
-      <Command>sandbar describe {quoted(id)}</Command>
+      <Command>sandbar describe {named(id)}</Command>
     </section>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
-import { content, count, cut, plain, quoted, visible } from "../format.js";
+import { content, count, cut, named, plain, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Command, Loaded, ProblemBox } from "../ui.jsx";
@@ -63,7 +63,10 @@ function LookUp({ id, stores }) {
       setProblem(refused);
     }
   };
-  const command = `sandbar state get ${quoted(id)} ${quoted(store)} ${quoted(key || "KEY")}${recordKey ? ` --record-key ${quoted(recordKey)}` : ""}`;
+  const option = recordKey ? ` --record-key=${quoted(recordKey)}` : "";
+  // A key that begins with `-` is no option.
+  const words = `${key.startsWith("-") ? "-- " : ""}${quoted(store)} ${quoted(key || "KEY")}`;
+  const command = `sandbar state get ${named(id)}${option} ${words}`;
   return (
     <>
       <form class="row tools" onSubmit={lookUp}>

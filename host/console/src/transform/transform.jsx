@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { change, get, path } from "../api.js";
-import { digits, quoted, visible } from "../format.js";
+import { digits, named, visible } from "../format.js";
 import { useCaller, useFlow, useLoad, useTransform } from "../hooks.js";
 import { link, transformLink } from "../router.js";
 import { reason } from "../session.js";
@@ -42,7 +42,7 @@ export function TransformView({ id, tab }) {
   const shown = transform ?? last;
   if (!shown) {
     if (status.problem) return <ProblemBox problem={status.problem} />;
-    if (state !== "live" || status.isLoading) return <Loading of={id} />;
+    if (state !== "live" || status.isLoading) return <Loading of={visible(id)} />;
     return <p>There is no transform {visible(id)}.</p>;
   }
   const [, , Tab] = TABS.find(([name]) => name === tab) ?? TABS[0];
@@ -143,7 +143,7 @@ function Verb({ verb, id, transform, close }) {
   const [label, words] = VERBS[verb];
   const partitions = Object.values(transform.partitions).reduce((sum, number) => sum + number, 0);
   return (
-    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${quoted(id)}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
+    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${named(id)}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
       <p>{words}</p>
       <p class="quiet">
         {partitions} partitions on {transform.hosts} hosts

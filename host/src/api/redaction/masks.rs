@@ -6,6 +6,7 @@ use crate::api_types::{HeaderOut, JsonOrText, Line, RecordContent, Sample};
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::log_entry::LogEntry;
+use crate::model::names::TopicName;
 use crate::model::redaction::{MASK, Mask, Masked, Unmaskable, first_name};
 use crate::model::status::{LastError, TransformStatus};
 
@@ -29,7 +30,7 @@ impl Sight {
             return None;
         }
         let mut sample: Sample = json::read(text.as_bytes()).ok()?;
-        let mask = self.mask(&sample.topic, &origins(&sample.input.content));
+        let mask = self.record_mask(&sample.topic, &sample.input.content);
         if let Some(mask) = &mask {
             self.apply(mask, &mut sample.input.content);
         }
@@ -49,13 +50,12 @@ impl Sight {
         Some(serde_json::to_string(&sample).expect("plain data"))
     }
 
-    /// Masks a record of a topic that stands for itself: a dead letter, or an input of a dry run. Returns true if something was
-    /// masked.
+    /// Masks a record of a topic that stands for itself, as an input of a dry run does. Returns true if something was masked.
     pub fn record(&self, topic: &str, content: &mut RecordContent, way: &str) -> bool {
         if self.is_whole() {
             return false;
         }
-        let mask = self.mask(topic, &origins(content));
+        let mask = self.record_mask(topic, content);
         if let Some(mask) = &mask {
             self.apply(mask, content);
             self.metrics.redacted(way);
@@ -63,16 +63,51 @@ impl Sight {
         mask.is_some()
     }
 
-    /// Masks the message of a dead letter, which a guest may have made of the record, where it is not shown.
+    /// Masks a dead letter, with the message of its failure, which a guest may have made of the record. Returns true if
+    /// something was masked.
     pub fn dead_letter(&self, topic: &str, content: &mut RecordContent) -> bool {
-        let is_masked = self.record(topic, content, "dead-letters");
-        let shows_derived = self.shows_derived();
+        if self.is_whole() {
+            return false;
+        }
+        let mask = self.dead_letter_mask(topic, content);
+        if let Some(mask) = &mask {
+            self.apply(mask, content);
+            self.metrics.redacted("dead-letters");
+        }
+        let shows_derived = self.shows_derived() && mask.is_none();
         let messages = content.headers.iter_mut().filter(|header| first_name(&header.name) == MESSAGE);
         for header in messages.filter(|_| !shows_derived) {
             header.value = Some(JsonOrText::Text(MASK.to_owned()));
             header.value_base64 = None;
         }
-        is_masked || !shows_derived
+        !shows_derived
+    }
+
+    /// The mask of a record; `None`: it is shown as it is.
+    fn record_mask(&self, topic: &str, content: &RecordContent) -> Option<Mask> {
+        let origins = origins(content);
+        let is_for_viewers = || self.viewers_of(topic) == Some(true) && self.are_for_viewers(&origins);
+        if self.has_data || is_for_viewers() { self.mask(topic, &origins) } else { Some(Mask::whole()) }
+    }
+
+    /// The mask of a dead letter: it is a record of its origins, and its topic needs no rule. An origin may be the input of a
+    /// revision that is not kept any more.
+    fn dead_letter_mask(&self, topic: &str, content: &RecordContent) -> Option<Mask> {
+        let origins = origins(content);
+        let has_origins = !origins.is_empty();
+        let is_for_viewers = || self.viewers_of(topic) != Some(false) && has_origins && self.are_for_viewers(&origins);
+        if self.has_data || is_for_viewers() { self.mask(topic, &origins) } else { Some(Mask::whole()) }
+    }
+
+    /// Returns true if callers without `data` may see masked records of all these topics.
+    fn are_for_viewers(&self, topics: &[&str]) -> bool {
+        topics.iter().all(|topic| self.viewers_of(topic) == Some(true))
+    }
+
+    /// Returns true if every rule for a topic lets callers without `data` see masked records. `None`: it has no rule.
+    fn viewers_of(&self, topic: &str) -> Option<bool> {
+        let topic: TopicName = topic.parse().ok()?;
+        self.lets_viewers(&topic)
     }
 
     /// Masks the results of a dry run. Returns true if something was masked.

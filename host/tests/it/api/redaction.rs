@@ -318,6 +318,70 @@ async fn dead_letters_have_the_rules_of_their_source() {
     assert!(!shown.to_string().contains("secret") && shown["input"]["value"]["total"] == 1.5, "{shown}");
 }
 
+/// Writes a dead letter of the transform, of a record of `origin`, and returns it as the API shows it.
+async fn dead_letter(guarded: &Guarded, token: &str, name: &str, timestamp: i64, origin: Option<&str>) -> Value {
+    let transform = format!("orders/{name}");
+    let named = [
+        ("sandbar.error.transform", Some(transform.as_str())),
+        ("sandbar.error.topic", origin),
+        ("sandbar.error.message", Some("secret-message")),
+        ("trace", Some("t1")),
+    ];
+    let header = |(name, value): (&str, Option<&str>)| Some((name.to_owned(), Some(value?.as_bytes().to_vec())));
+    let headers = named.into_iter().filter_map(header).collect();
+    let value = Some(json!({"email": "secret-email", "total": 1}).to_string().into_bytes());
+    let record = LogRecord { offset: 0, timestamp, key: None, value, headers };
+    let topic = format!("orders.{name}.dead-letter").parse().expect("valid");
+    guarded.host.log.append(&topic, Some(0), vec![record]).expect("written");
+    let path = format!("/v1/teams/orders/transforms/{name}/dead-letters?limit=1");
+    let found = guarded.ask(token, "GET", &path).await.expect(200);
+    assert_eq!(found["records"].as_array().map(Vec::len), Some(1), "{name} {origin:?}: {found}");
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_of_a_topic_that_no_kept_revision_reads_has_the_rules_of_that_topic() {
+    let text = "teams: {shop: {topics: {owns: ['shop.orders', 'shop.hidden'], redact: \
+        {shop.orders: {paths: ['$.email'], viewers: true}, shop.hidden: {paths: ['$.email']}}}}}";
+    let (guarded, _folder) = start(text).await;
+    let (view, _) = guarded.token(&guarded.admin, "orders", &["view"]).await;
+    let (data, _) = guarded.token(&guarded.admin, "orders", &["data"]).await;
+    deploy(&guarded, "strip", json!({})).await;
+    deploy(&guarded, "moved", json!({"inputs": ["shop.restocks"]})).await;
+    const MASKED: &[&str] = &["total", "trace"];
+    const WHOLE: &[&str] = &["secret-email", "secret-message", "total", "trace"];
+    for (index, (token, name, origin, shown)) in [
+        (&view, "strip", Some("shop.orders"), MASKED),
+        // Its owner lets no viewers see it, or it has no rule, or nobody knows where it is from.
+        (&view, "strip", Some("shop.hidden"), &[]),
+        (&view, "strip", Some("shop.restocks"), &[]),
+        (&view, "strip", None, &[]),
+        (&data, "strip", Some("shop.orders"), MASKED),
+        (&data, "strip", Some("shop.hidden"), MASKED),
+        (&data, "strip", Some("shop.restocks"), MASKED),
+        // The transform reads no redacted topic any more.
+        (&data, "moved", Some("shop.hidden"), MASKED),
+        (&data, "moved", Some("shop.restocks"), WHOLE),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = dead_letter(&guarded, token, name, index as i64 + 1, origin).await;
+        let text = found.to_string();
+        let words: Vec<&str> = WHOLE.iter().copied().filter(|word| text.contains(word)).collect();
+        assert_eq!(words, shown, "{name} {origin:?}: {found}");
+        assert_eq!(found["redacted"] == true, shown != WHOLE, "{name} {origin:?}: {found}");
+    }
+    guarded.ask(&view, "GET", "/v1/teams/orders/transforms/moved/dead-letters").await.refused(403, "E076");
+    // So has a sample: `shop.restocks` is no input of `strip`.
+    let shown = tail(&guarded, &view, "strip", &sample("shop.restocks")).await;
+    assert!(!shown.to_string().contains("secret") && shown["input"]["value"] == "***", "{shown}");
+    let mut moved = sample("shop.orders");
+    moved["input"]["headers"] = json!([{"name": "sandbar.error.topic", "value": "shop.restocks"}]);
+    let shown = tail(&guarded, &view, "strip", &moved).await;
+    assert!(!shown.to_string().contains("secret") && shown["input"]["value"] == "***", "{shown}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_topic_that_is_not_used_says_nothing_of_the_topic() {
     let (guarded, _folder) = start(&file(&rule(""))).await;

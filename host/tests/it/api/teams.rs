@@ -213,10 +213,28 @@ async fn uploads_of_a_day_have_a_number_and_a_used_module_costs_none() {
     deploy(&host, &transform("b"), b"\0asm 2").await.refused(429, "E060");
     let team = host.get(TEAM).await.expect(200);
     assert_eq!(["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&team, key).0), [Some(3), Some(6)]);
-    // It is no module of another team.
-    assert_eq!(upload(&host, "?team=stock", b"\0asm 1").await.status, 200);
-    let stock = host.get("/v1/teams/stock").await.expect(200);
-    assert_eq!(["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&stock, key).0), [Some(1), Some(0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_use_of_a_team_does_not_tell_of_the_modules_of_others() {
+    let folder = folder("{}");
+    let host = start(&folder).await;
+    for team in ["a", "b"] {
+        let counts = async || {
+            let shown = host.get(&format!("/v1/teams/{team}")).await.expect(200);
+            ["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&shown, key).0)
+        };
+        let query = format!("?team={team}");
+        upload(&host, &query, b"\0asm 1").await;
+        assert_eq!(counts().await, [Some(1), Some(6)], "{team}");
+        // It is stored for the team by now, and stays for another day.
+        upload(&host, &query, b"\0asm 1").await;
+        assert_eq!(counts().await, [Some(2), Some(6)], "{team}");
+        deploy(&host, &format!("/v1/teams/{team}/transforms/t"), b"\0asm 22").await.expect(202);
+        assert_eq!(counts().await, [Some(3), Some(13)], "{team}");
+        deploy(&host, &format!("/v1/teams/{team}/transforms/t"), b"\0asm 22").await.expect(200);
+        assert_eq!(counts().await, [Some(3), Some(13)], "{team}");
+    }
 }
 
 const RIGHTS: &str = "
@@ -287,6 +305,87 @@ async fn a_team_deploys_with_the_topics_that_it_may_use() {
     // It is accepted by the owner, and granted.
     host.put("/v1/teams/stock/transforms/t", &spec("shop.restocks", "orders.out")).await.expect(202);
     host.put("/v1/teams/other/transforms/t", &spec("_schemas", "shop.restocks")).await.expect(202);
+}
+
+/// The problems of a refusal, with a word in the place of this name.
+fn problems(problem: &Value, name: &str) -> String {
+    format!("{} {}", problem["detail"], problem["errors"]).replace(name, "NAME")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_tells_nothing_of_topics_and_modules_of_others() {
+    let folder = folder(
+        "teams: {a: {topics: {owns: ['a.*']}}, \
+        b: {memory_bytes_max: 1KiB, stored_module_bytes_max: 1, topics: {owns: ['b.*']}}}",
+    );
+    let names = [("a.secret", 3), ("a.x", 1), ("a.y", 1), ("b.in", 1), ("b.out", 1)];
+    let log = std::sync::Arc::new(MemoryLog::with_topics(&names));
+    let host = Host::start_with_teams(log, &folder.path().join("teams.yaml")).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    let missing = json!(format!("sha256:{}", "0".repeat(64)));
+    const OF_B: &str = "/v1/teams/b/transforms/p";
+    for path in [OF_B.to_owned(), format!("{OF_B}?dry_run=true")] {
+        // The memory of a store depends on the partitions of the inputs.
+        for (module, count) in [(&digest, 1), (&missing, 2)] {
+            let refuse = async |topic: &str| {
+                let spec = json!({"module": module, "inputs": [topic], "outputs": {"o": "b.out"},
+                    "state": {"s": {"store": "memory", "max_bytes": "1TiB"}}});
+                let problem = host.put(&path, &spec).await.refused(403, "E064");
+                assert_eq!(problem["errors"].as_array().map(Vec::len), Some(count), "{problem}");
+                problems(&problem, topic)
+            };
+            let told = refuse("a.secret").await;
+            assert_eq!(told, refuse("a.none").await);
+            assert!(!told.contains("E059"), "{told}");
+        }
+    }
+    // A cycle would be closed by a transform of the other team.
+    let spec = |input: &str, output: &str| json!({"module": digest, "inputs": [input], "outputs": {"o": output}});
+    let refuse = async |path: &str| problems(&host.put(path, &spec("a.y", "a.x")).await.refused(403, "E064"), "a.y");
+    let before = refuse(OF_B).await;
+    host.put("/v1/teams/a/transforms/p", &spec("a.x", "a.y")).await.expect(202);
+    for path in [OF_B.to_owned(), format!("{OF_B}?dry_run=true")] {
+        assert_eq!(refuse(&path).await, before);
+    }
+    assert!(before.contains("E065") && !before.contains("E037"), "{before}");
+    // A module of the other team, and one that nobody has.
+    let of_a = upload(&host, "?team=a", b"\0asm of a").await.expect(201)["digest"].clone();
+    let refuse = async |module: &Value| {
+        let spec = json!({"module": module, "inputs": ["b.in"], "outputs": {"o": "b.out"}});
+        problems(&host.put(OF_B, &spec).await.refused(422, "E022"), module.as_str().expect("a digest"))
+    };
+    assert_eq!(refuse(&of_a).await, refuse(&missing).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_need_the_right_to_read_of_today() {
+    let folder = folder(RIGHTS);
+    let host = start_with_rights(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    let spec = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "state": {"s": {}}});
+    host.put(&transform("t"), &spec).await.expect(202);
+    host.post(&format!("{}/pause", transform("t"))).await.expect(202);
+    let ask = async |method: &str, rest: &str| {
+        let request = host.request(method, &format!("{}/{rest}", transform("t")));
+        let request = if method == "PATCH" { request.json(&json!({"to": "earliest"})) } else { request };
+        Answer::of(request).await
+    };
+    let ways = [("GET", "offsets"), ("PATCH", "offsets?dry_run=true"), ("DELETE", "offsets?dry_run=true")];
+    for (method, rest) in ways {
+        ask(method, rest).await.expect(200);
+    }
+    replace(folder.path(), "teams: {orders: {topics: {owns: ['orders.*'], read: []}}}");
+    until(&host, |team| team["topics"]["read"] == json!([])).await;
+    for (method, rest) in ways.into_iter().chain([("PATCH", "offsets"), ("DELETE", "offsets"), ("DELETE", "state")]) {
+        let problem = ask(method, rest).await.refused(403, "E064");
+        assert_eq!(problem["errors"][0]["field"], "inputs[0]", "{method} {rest}: {problem}");
+    }
+    replace(folder.path(), RIGHTS);
+    until(&host, |team| team["topics"]["read"] == json!(["shop.orders"])).await;
+    for (method, rest) in ways {
+        ask(method, rest).await.expect(200);
+    }
+    ask("DELETE", "state").await.expect(202);
 }
 
 #[tokio::test(flavor = "multi_thread")]
