@@ -42,7 +42,7 @@ use crate::config::{Config, ServerOptions, exposure};
 use crate::cpu::Processors;
 use crate::crashes::Crashes;
 use crate::guest::ModuleOptions;
-use crate::model::codes::Code;
+use crate::model::codes::{Code, Coded};
 use crate::model::names::TeamName;
 use crate::model::units::Timestamp;
 use crate::otlp::Otlp;
@@ -81,7 +81,9 @@ pub fn run(config: Config, backend: Backend) -> anyhow::Result<()> {
     let otlp = config.otlp.clone().map(|options| Otlp::new(options, &metrics.otlp));
     let exported = otlp.as_ref().map(|otlp| Box::new(otlp.log_layer()) as ExportedLog);
     logging::init(&config.log, exported).map_err(anyhow::Error::msg)?;
-    exposure::check(config.server.listen, config.server.tls.is_some(), config.access.is_required, config.server.insecure)?;
+    let ServerOptions { listen, tls, insecure, .. } = &config.server;
+    let exposed = exposure::check(*listen, tls.is_some(), config.access.is_required, *insecure);
+    exposed.map_err(|exposed| Coded { code: exposed.code, message: exposed.reason() })?;
     descriptors::raise(config.server.limits.descriptors())?;
     let teams = teams::open(&config.teams)?;
     let callers = access::open(&config.access, &metrics)?;
@@ -157,8 +159,8 @@ async fn serve(config: Config, backend: Backend, opened: Opened) -> anyhow::Resu
 }
 
 fn open_tls(options: &TlsOptions, metrics: &Metrics) -> anyhow::Result<Tls> {
-    let code = Code::TlsFiles;
-    Tls::open(options, metrics.tls.clone()).map_err(|error| anyhow::anyhow!("{error} ({code}): {}", code.hint()))
+    let opened = Tls::open(options, metrics.tls.clone());
+    opened.map_err(|error| Coded { code: Code::TlsFiles, message: error.to_string() }.into())
 }
 
 fn server(options: &ServerOptions, metrics: &Metrics, tls: Option<Tls>, routes: Arc<OnceLock<Router>>) -> Server {

@@ -86,7 +86,11 @@ pub enum Command {
 /// Prints the shell's completion script.
 pub fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sandbar", &mut script);
+    let all = Cli::command();
+    // The script would offer verbs that are not for people, too.
+    let shown = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut command = clap::Command::new("sandbar").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
+    clap_complete::generate(shell, &mut command, "sandbar", &mut script);
     text::emit(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
 }
 

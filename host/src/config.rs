@@ -26,6 +26,7 @@ use crate::cluster;
 use crate::guest::ModuleOptions;
 use crate::guest::compile::{self, Compiler};
 use crate::model::authority::Authority;
+use crate::model::text::cut;
 use crate::model::units::{Bytes, Span};
 use crate::otlp::{self, OtlpOptions};
 use crate::positions;
@@ -111,6 +112,8 @@ impl Default for TransformLogOptions {
 
 /// The largest request fits, and so does the largest answer.
 const IN_FLIGHT_LEAST: Bytes = Bytes::mib(64);
+/// Longest name of a host: that of a machine in DNS.
+const HOST_BYTES_MAX: usize = 253;
 /// Joining a group and leaving it takes some seconds.
 const GROUP_KEEP_ALIVE_LEAST: Duration = Duration::from_secs(1);
 
@@ -138,7 +141,7 @@ impl Flags {
             log: flags.log_options(),
             otlp: flags.otlp()?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(default_dir)),
-            host: flags.host,
+            host: host_name(flags.host)?,
         })
     }
 
@@ -304,6 +307,21 @@ impl Flags {
     }
 }
 
+/// The name of the host, if there is one. It is a part of transactional ids, and of names that people read.
+fn host_name(flag: Option<String>) -> Result<Option<String>, String> {
+    let Some(name) = flag.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let begins_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !begins_well || name.len() > HOST_BYTES_MAX || !name.chars().all(is_of_names) {
+        return Err(format!(
+            "--host {:?} is no name of a host: it has 1 to {HOST_BYTES_MAX} of A-Z, a-z, 0-9, '-', '.' and '_', and begins \
+             with a letter or digit",
+            cut(&name, HOST_BYTES_MAX)
+        ));
+    }
+    Ok(Some(name))
+}
+
 fn bytes(flag: Option<Bytes>, default: u64) -> u64 {
     flag.map_or(default, |bytes| bytes.0)
 }
@@ -384,6 +402,21 @@ mod tests {
         }
         let options = Flags { connections_max: Some(0), ..Flags::default() };
         assert!(options.resolve(None, "d").is_err());
+    }
+
+    #[test]
+    fn a_host_has_a_name_or_none() {
+        let host = |name: &str| Flags { host: Some(name.into()), ..Flags::default() }.resolve(None, "d").map(|it| it.host);
+        assert_eq!(host(""), Ok(None));
+        for name in ["a", "sandbar-0", "sandbar-0.sandbar.shop.svc.cluster.local", "Host_7"] {
+            assert_eq!(host(name), Ok(Some(name.to_owned())));
+        }
+        for wrong in [" ", "a b", "a\nb", "a\u{1b}[31m", "-a", "é", "a/b", "a".repeat(254).as_str()] {
+            assert!(host(wrong).is_err_and(|error| error.contains("--host")), "{wrong:?}");
+        }
+        // An empty variable of the environment leaves the file's name.
+        let flags = Flags { config: Some(file("host = \"of-file\"\n")), host: Some(String::new()), ..Flags::default() };
+        assert_eq!(flags.resolve(None, "d").expect("valid").host.as_deref(), Some("of-file"));
     }
 
     #[test]

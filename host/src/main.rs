@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 use sandbar::app::{self, Backend};
 use sandbar::cli::{self, Cli, Command};
+use sandbar::config::{Config, Flags, KafkaFlags};
 use sandbar::ports::Log;
 use sandbar::telemetry::logging;
 
@@ -19,18 +20,8 @@ fn main() -> ExitCode {
         Command::CompileModule { limits } => sandbar::guest::compile::child_main(&limits),
         Command::Run(run) => cli::ended(run.run()),
         Command::Build(build) => cli::ended(build.run()),
-        Command::Serve { options, mut kafka } => host_ended(
-            options
-                .resolve(Some(&mut kafka), ".sandbar/serve")
-                .map_err(anyhow::Error::msg)
-                .and_then(|config| app::run(config, Backend::kafka(kafka)?)),
-        ),
-        Command::Dev { options } => host_ended(
-            options
-                .resolve(None, ".sandbar/dev")
-                .map_err(anyhow::Error::msg)
-                .and_then(|config| app::run(config, Backend::Embedded)),
-        ),
+        Command::Serve { options, kafka } => cli::ended(serve(*options, kafka)),
+        Command::Dev { options } => cli::ended(dev(*options)),
         Command::Doctor(doctor) => cli::ended(doctor.run(app::doctor)),
         Command::New(new) => cli::ended(new.run()),
         Command::Sdk(sdk) => cli::ended(sdk.run()),
@@ -51,7 +42,18 @@ fn open_kafka(cli::Brokers { addresses, config }: cli::Brokers) -> anyhow::Resul
     app::kafka_log(addresses, config)
 }
 
-/// The exit code of a host; prints the error of one that failed.
-fn host_ended(result: anyhow::Result<()>) -> ExitCode {
-    cli::ended(result.map(|()| ExitCode::SUCCESS).map_err(cli::Error::failed))
+fn serve(options: Flags, mut kafka: KafkaFlags) -> Result<ExitCode, cli::Error> {
+    let config = options.resolve(Some(&mut kafka), ".sandbar/serve").map_err(cli::Error::usage)?;
+    let backend = Backend::kafka(kafka).map_err(|error| cli::Error::usage(format_args!("{error:#}")))?;
+    run(config, backend)
+}
+
+fn dev(options: Flags) -> Result<ExitCode, cli::Error> {
+    let config = options.resolve(None, ".sandbar/dev").map_err(cli::Error::usage)?;
+    run(config, Backend::Embedded)
+}
+
+/// Runs a host to its end.
+fn run(config: Config, backend: Backend) -> Result<ExitCode, cli::Error> {
+    app::run(config, backend).map(|()| ExitCode::SUCCESS).map_err(cli::Error::failed)
 }

@@ -14,8 +14,8 @@ use crate::job::{Job, numbered, unchanged};
 use crate::stateful::{Stateful, messages};
 
 /// Topics that a backup holds, and those that hosts make by themselves.
-const SAVED: [&str; 5] = ["deployments", "positions", "modules", "tokens", "audit"];
-const MADE_ANEW: [&str; 3] = ["status", "logs", "samples"];
+pub const SAVED: [&str; 5] = ["deployments", "positions", "modules", "tokens", "audit"];
+pub const MADE_ANEW: [&str; 3] = ["status", "logs", "samples"];
 
 /// The command line for one cluster of a Kafka, without a host.
 struct Operator<'a> {
@@ -100,7 +100,7 @@ fn revisions(api: &Api, transform: &str) -> Vec<u64> {
     numbers.collect()
 }
 
-fn wait_complete(api: &Api, transform: &str) {
+pub fn wait_complete(api: &Api, transform: &str) {
     wait::until("the newest revision runs", wait::PATIENCE, || {
         let status = api.status(transform);
         if status["rollout"]["state"] == "complete" { Ok(()) } else { Err(status.to_string()) }
@@ -218,7 +218,7 @@ fn a_cluster_goes_on_exactly_where_it_was() {
 }
 
 /// Copies records into a topic of the same name that is empty: they have the same offsets.
-fn copy(from: &KafkaCluster, to: &KafkaCluster, topic: &str) {
+pub fn copy(from: &KafkaCluster, to: &KafkaCluster, topic: &str) {
     let producer = Producer::new(to);
     let mut records = topics::read_committed(from, topic);
     records.sort_by_key(|record| (record.partition, record.offset));

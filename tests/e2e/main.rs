@@ -34,6 +34,7 @@ mod many_partitions;
 mod observe;
 mod offsets;
 mod oidc;
+mod pages;
 mod placement;
 mod positions;
 mod quarantine;

@@ -134,6 +134,22 @@ impl<'a> Row<'a> {
     }
 }
 
+// === impl Event ===
+
+impl<'a> Event<'a> {
+    /// Finds the wanted columns of the row `before`, without the values that may be fillers: null, zero and empty values,
+    /// and the column's default by the event's schema. `None`: the event has no such row.
+    ///
+    /// # Errors
+    /// Fails if the row or the schema is not JSON.
+    pub fn known_before(&self, columns: &Columns) -> Result<Option<Row<'a>>, EventError> {
+        let Some(before) = self.before.and_then(Value::members) else { return Ok(None) };
+        let defaults = self.defaults(columns)?;
+        let row = columns.pick(before)?;
+        Ok(Some(row.retain(|column, value| !may_be_filler(value, defaults.get(column).copied().flatten()))))
+    }
+}
+
 // === impl CompleteRow ===
 
 impl<'a> CompleteRow<'a> {

@@ -16,9 +16,7 @@
 //! Nothing in an event tells a filler from a value. So both are taken for a filler, and without a schema a default
 //! that is none of the above is taken for a value.
 
-use crate::columns::{Columns, Row};
 use crate::decimal::{Decimal, is_variable_scale};
-use crate::envelope::{Event, EventError};
 use crate::json::text::unescape;
 use crate::json::{Kind, Value};
 
@@ -84,25 +82,11 @@ fn is_same(value: Value<'_>, default: Value<'_>) -> bool {
     }
 }
 
-// === impl Event ===
-
-impl<'a> Event<'a> {
-    /// Finds the wanted columns of the row `before`, without the values that may be fillers: null, zero and empty values,
-    /// and the column's default by the event's schema. `None`: the event has no such row.
-    ///
-    /// # Errors
-    /// Fails if the row or the schema is not JSON.
-    pub fn known_before(&self, columns: &Columns) -> Result<Option<Row<'a>>, EventError> {
-        let Some(before) = self.before.and_then(Value::members) else { return Ok(None) };
-        let defaults = self.defaults(columns)?;
-        let row = columns.pick(before)?;
-        Ok(Some(row.retain(|column, value| !may_be_filler(value, defaults.get(column).copied().flatten()))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Columns;
+    use crate::envelope::Event;
     use crate::json;
     use crate::json::scan::Index;
 

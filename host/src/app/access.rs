@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::access::{AdminTokens, ClientRoles, Provider};
 use crate::config::AccessOptions;
-use crate::model::codes::Code;
+use crate::model::codes::{Code, Coded};
 use crate::model::text::OneLine;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,8 +42,8 @@ impl Callers {
 fn client_roles(options: &AccessOptions) -> anyhow::Result<ClientRoles> {
     let path = options.client_roles.as_deref();
     let file: String = path.iter().map(|path| OneLine(path.display()).to_string()).collect();
-    let refused = || format!("{} ({}): {file}", Code::ClientRoles.title(), Code::ClientRoles);
-    let roles = ClientRoles::open(path).with_context(refused)?;
+    let opened = ClientRoles::open(path).with_context(|| file.clone());
+    let roles = opened.map_err(|error| Coded { code: Code::ClientRoles, message: format!("{error:#}") })?;
     if !options.is_required && path.is_some() {
         tracing::warn!(file, "the roles of clients are not looked at, since --auth is off");
     }
@@ -53,8 +53,8 @@ fn client_roles(options: &AccessOptions) -> anyhow::Result<ClientRoles> {
 fn admin_tokens(options: &AccessOptions) -> anyhow::Result<AdminTokens> {
     let path = options.admin_token_file.as_deref();
     let file: String = path.iter().map(|path| OneLine(path.display()).to_string()).collect();
-    let refused = || format!("{} ({}): {file}", Code::AccessOptions.title(), Code::AccessOptions);
-    let tokens = AdminTokens::open(path).with_context(refused)?;
+    let opened = AdminTokens::open(path).with_context(|| file.clone());
+    let tokens = opened.map_err(|error| Coded { code: Code::AccessOptions, message: format!("{error:#}") })?;
     if !options.is_required && path.is_some() {
         tracing::warn!(file, "the admin tokens are not asked for, since --auth is off");
     }
@@ -72,5 +72,5 @@ fn open_oidc(options: &AccessOptions, metrics: &Metrics) -> anyhow::Result<Optio
     }
     let code = Code::OidcOptions;
     let opened = Provider::open(oidc, metrics.access.clone());
-    opened.map(Some).map_err(|why| anyhow::anyhow!("{} ({code}): {}", code.title(), OneLine(why)))
+    opened.map(Some).map_err(|why| Coded { code, message: OneLine(why).to_string() }.into())
 }

@@ -30,8 +30,8 @@ pub(super) struct OpenLog {
 
 impl Backend {
     pub fn kafka(flags: KafkaFlags) -> anyhow::Result<Self> {
-        let brokers =
-            flags.brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
+        let brokers = flags.brokers.filter(|brokers| !brokers.trim().is_empty());
+        let brokers = brokers.context("--brokers HOST:PORT is needed (or SANDBAR_BROKERS, or `brokers` in the file)")?;
         let cluster = flags.cluster.context("--cluster NAME is needed (or SANDBAR_CLUSTER, or `cluster` in the file)")?;
         let config = KafkaConfig {
             brokers,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
+use crate::model::codes::Coded;
 use crate::model::names::TeamName;
 use crate::model::team::Ceiling;
 use crate::model::text::OneLine;
@@ -22,8 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) fn open(options: &TeamsOptions) -> anyhow::Result<Teams> {
     let file: String = options.file.iter().map(|path| OneLine(path.display()).to_string()).collect();
     let teams = Teams::open(options).map_err(|error| {
-        let code = error.code();
-        anyhow::Error::new(error).context(format!("{} ({code}): {file}", code.title()))
+        let message = format!("{file}: {error}");
+        Coded { code: error.code(), message }
     })?;
     if options.file.is_some() {
         tracing::info!(file, teams = teams.current().table.teams.len(), "the file of teams is in use");

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::api_types::ProblemDetails;
-use crate::model::codes::Code;
+use crate::model::codes::{Code, Coded};
 use crate::model::spec::Problem;
 use crate::model::text;
+use crate::ports::LogError;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,9 +52,16 @@ impl Error {
         Self::new(Kind::Usage, message)
     }
 
-    /// The error of a part whose errors have no classes, with its causes.
+    /// The error of a part whose errors have no classes, with its causes; and with its code and hint, if it has a code.
     pub fn failed(error: anyhow::Error) -> Self {
-        Self::new(Kind::Failed, format_args!("{error:#}"))
+        if let Some(Coded { code, message }) = error.downcast_ref() {
+            return Self::new(kind_of(*code), message).with(*code);
+        }
+        match error.downcast_ref() {
+            Some(LogError::Properties { code, message }) => Self::new(kind_of(*code), message).with(*code),
+            Some(other) => Self::new(Kind::Failed, format_args!("{error:#}")).with(other.code()),
+            None => Self::new(Kind::Failed, format_args!("{error:#}")),
+        }
     }
 
     /// A file that the command needs cannot be used.
@@ -63,7 +71,9 @@ impl Error {
 
     /// A spec that the host would refuse as well.
     pub fn spec(path: &Path, problems: &[Problem]) -> Self {
-        let lines = problems.iter().map(|problem| format!("\n{}: {}", problem.field, problem.message));
+        // A problem of the whole document has no field.
+        let place = |field: &str| if field.is_empty() { String::new() } else { format!("{field}: ") };
+        let lines = problems.iter().map(|problem| format!("\n{}{}", place(&problem.field), problem.message));
         let message = format!("{}:{}", path.display(), lines.collect::<String>());
         Self::usage(message).with(Code::Spec)
     }
@@ -104,6 +114,12 @@ impl Error {
         Self { message: format!("{place}: {}", self.message), ..self }
     }
 
+    /// Puts other words in the place of the message, if `reword` gives some.
+    pub fn reworded(self, reword: impl FnOnce(&str) -> Option<String>) -> Self {
+        let message = reword(&self.message).unwrap_or(self.message);
+        Self { message, ..self }
+    }
+
     /// Adds a code with its hint.
     pub fn with(self, code: Code) -> Self {
         self.with_code(code.as_str()).with_hint(code.hint())
@@ -136,6 +152,23 @@ impl Error {
             Kind::Usage => 2,
             Kind::TimedOut => 3,
         })
+    }
+}
+
+/// A host that does not start for one of these codes wants another option, or another content of a file.
+fn kind_of(code: Code) -> Kind {
+    match code {
+        Code::TeamsFile
+        | Code::RedactionRule
+        | Code::NoTls
+        | Code::NoSignIn
+        | Code::TlsFiles
+        | Code::AccessOptions
+        | Code::ClientRoles
+        | Code::OidcOptions
+        | Code::KafkaProperty
+        | Code::KafkaCredentials => Kind::Usage,
+        _ => Kind::Failed,
     }
 }
 

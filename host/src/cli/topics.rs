@@ -112,9 +112,10 @@ impl TopicVerb {
 
 impl Brokers {
     pub(super) fn open(self, open: OpenKafka) -> Result<Arc<dyn Log>> {
-        open(self).map_err(|error| {
-            Error::usage(format_args!("{error:#}")).with_hint("correct --brokers, or the properties of --kafka-config")
-        })
+        if self.addresses.trim().is_empty() {
+            return Err(Error::usage("--brokers names no broker").with_hint("it looks like kafka-1:9092,kafka-2:9092"));
+        }
+        open(self).map_err(Error::failed)
     }
 }
 

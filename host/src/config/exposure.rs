@@ -22,6 +22,16 @@ pub struct Exposed {
     pub code: Code,
 }
 
+// === impl Exposed ===
+
+impl Exposed {
+    /// The message without the code and its hint.
+    pub fn reason(&self) -> String {
+        let Self { listen, missing, .. } = self;
+        format!("{listen} can be reached from other machines, and {missing}")
+    }
+}
+
 /// Checks an address. `tls` and `auth` say if the host has them.
 pub fn check(listen: SocketAddr, tls: bool, auth: bool, flags: InsecureFlags) -> Result<(), Exposed> {
     let exposed = |missing, code| Err(Exposed { listen, missing, code });

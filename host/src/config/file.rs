@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::flags::{Flags, KafkaFlags};
 use crate::model::by_name::ByName;
@@ -51,7 +52,9 @@ impl Flags {
         if let Some(kafka) = kafka {
             *kafka = std::mem::take(kafka).or(file_kafka)?;
         }
-        Ok(self.or(file))
+        // An empty variable of the environment names nothing.
+        let own = Self { host: self.host.filter(|name| !name.is_empty()), ..self };
+        Ok(own.or(file))
     }
 
     fn or(self, file: Self) -> Self {
@@ -85,12 +88,14 @@ impl Flags {
 
 impl KafkaFlags {
     fn or(self, file: Self) -> Result<Self, String> {
+        // An empty variable of the environment names nothing.
+        let own = Self { brokers: self.brokers.filter(|brokers| !brokers.trim().is_empty()), ..self };
         let mut kafka = completed! {
-            self or file {
+            own or file {
                 values: brokers cluster kafka_teams_required session_timeout;
                 paths: kafka_config kafka_teams_dir;
                 lists: ;
-                kafka_property: self.kafka_property,
+                kafka_property: own.kafka_property,
                 kafka_properties: file.kafka_properties,
             }
         };
@@ -123,11 +128,21 @@ fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
     let file = parsed.map_err(|error| here(&place(error)))?;
     let (kafka, own): (toml::Table, toml::Table) =
         file.keys.into_iter().partition(|(key, _)| KAFKA_KEYS.contains(&key.as_str()));
-    let ByName(own) = ByName::<Flags>::deserialize(toml::Value::Table(own)).map_err(|error| here(&error.message()))?;
+    let own = of_keys(own).map_err(|error| here(&error))?;
     check_properties(&kafka).map_err(|error| here(&error))?;
-    let ByName(kafka) =
-        ByName::<KafkaFlags>::deserialize(toml::Value::Table(kafka)).map_err(|error| here(&error.message()))?;
+    let kafka = of_keys(kafka).map_err(|error| here(&error))?;
     Ok((own, kafka))
+}
+
+/// Reads options; an error names the key.
+fn of_keys<T: DeserializeOwned>(keys: toml::Table) -> Result<T, String> {
+    serde_path_to_error::deserialize(toml::Value::Table(keys)).map(|ByName(options)| options).map_err(|error| {
+        let path = error.path().to_string();
+        // `?` stands for a key that is not known, which the message names.
+        let key = path.trim_end_matches(['.', '?']);
+        let message = error.inner().message();
+        if key.is_empty() { message.to_owned() } else { format!("{key}: {message}") }
+    })
 }
 
 /// Refuses properties of another shape, whose values the reader of TOML would quote.
@@ -172,6 +187,25 @@ mod tests {
         let own = own.with_file(Some(&mut kafka)).expect("valid");
         let found = format!("{own:?} {:?} {:?}", kafka.kafka_config, kafka.kafka_teams_dir);
         assert!(!found.contains("Some(\"\")"), "{found}");
+    }
+
+    #[test]
+    fn a_refused_value_is_told_with_its_key() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (text, part) in [
+            ("listen = \"nowhere\"\n", "listen: "),
+            ("connections-max = \"many\"\n", "connections-max: "),
+            ("allowed-hosts = [\"a\", 7]\n", "allowed-hosts[1]: "),
+            ("cluster = \"No Name\"\n", "cluster: "),
+            ("lisen = 1\n", "unknown field `lisen`"),
+        ] {
+            std::fs::write(file.path(), text).expect("written");
+            let error = read_file(file.path()).map(drop).expect_err("refused");
+            assert!(error.contains(part), "{error}");
+        }
+        std::fs::write(file.path(), "[kafka-properties]\n\"sasl.password\" = 12345\n").expect("written");
+        let error = read_file(file.path()).map(drop).expect_err("refused");
+        assert!(error.contains("kafka-properties") && !error.contains("12345"), "{error}");
     }
 
     #[test]

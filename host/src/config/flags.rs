@@ -223,7 +223,8 @@ pub struct Flags {
     #[arg(long, env = "SANDBAR_DATA_DIR", value_name = "FOLDER", value_parser = path())]
     pub data_dir: Option<PathBuf>,
 
-    /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids)
+    /// This host's name: its own within the cluster and stable over restarts (it is part of transactional ids), of A-Z, a-z,
+    /// 0-9, '-', '.' and '_'
     /// [default: made once, kept in the data folder]
     #[arg(long, env = "SANDBAR_HOST", value_name = "NAME")]
     pub host: Option<String>,

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 
 use super::credentials::Connection;
-use super::error::unavailable;
+use super::error::{of_new_client, unavailable};
 use super::raw::{CLIENT_THREADS, RawError, set_token, take_error_lines};
 use super::token::HeldToken;
 use crate::ports::LogError;
@@ -62,7 +62,7 @@ impl Admin {
         let config = self.connection.admin().map_err(unavailable)?;
         let client = threads::with_room(CLIENT_THREADS, || config.create());
         let client = client.map_err(|error| LogError::Unavailable(error.to_string()))?;
-        let client: Arc<Client> = Arc::new(client.map_err(|error| LogError::Refused(error.to_string()))?);
+        let client: Arc<Client> = Arc::new(client.map_err(|error| of_new_client(&error))?);
         if let Some(token) = &token {
             set_token(client.inner(), token).map_err(unavailable)?;
         }

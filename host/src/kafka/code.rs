@@ -11,6 +11,9 @@ pub(super) fn code(error: ErrorCode) -> Code {
     if error == ErrorCode::NO_TOKEN {
         return Code::KafkaToken;
     }
+    if error == ErrorCode::PROPERTIES {
+        return Code::KafkaCredentials;
+    }
     error.name().map_or(Code::LogRefused, of_name)
 }
 
@@ -241,6 +244,8 @@ mod tests {
     fn a_missing_token_has_a_code_of_its_own() {
         assert_eq!(code(ErrorCode::NO_TOKEN), Code::KafkaToken);
         assert_eq!(ErrorCode::NO_TOKEN.name(), None);
+        assert_eq!(code(ErrorCode::PROPERTIES), Code::KafkaCredentials);
+        assert_eq!(ErrorCode::PROPERTIES.name(), None);
     }
 
     #[test]

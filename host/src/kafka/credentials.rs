@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::options::KafkaConfig;
 use super::properties::Properties;
-use super::raw::{CodeName, ErrorCode, RawError};
+use super::raw::{CodeName, ErrorCode, RawError, check_properties};
 use super::sources::{self, Content, EXTENSION, TeamFiles};
 use super::token::{HeldToken, Refresh};
 use super::tokens::{Report, Tokens};
@@ -25,6 +25,7 @@ use crate::followed_file::Looks;
 use crate::model::codes::Code;
 use crate::model::names::TeamName;
 use crate::model::text::OneLine;
+use crate::ports::LogError;
 use crate::telemetry::metrics::KafkaMetrics;
 
 /// Time between two looks at the files. A link to a file may come to point elsewhere, as Kubernetes' do, so they are read.
@@ -81,13 +82,14 @@ pub(super) enum Renewal {
 
 impl Credentials {
     /// Reads all sources. The host's own must be valid: see E240 and E241. A team whose file is not valid has no credentials.
-    pub fn open(config: &KafkaConfig) -> Result<Arc<Self>, String> {
-        sources::check(config).map_err(|why| titled(Code::KafkaProperty, &why))?;
+    pub fn open(config: &KafkaConfig) -> Result<Arc<Self>, LogError> {
+        let refused = |code: Code, why: &str| LogError::Properties { code, message: OneLine(why).to_string() };
+        sources::check(config).map_err(|why| refused(Code::KafkaProperty, &why))?;
         let content = sources::look(config);
         let metrics = config.metrics.clone();
         let host = content.host.clone().and_then(|host| Owned::open(host, None, Owned::HOST, metrics.clone()));
-        let host = host.map_err(|why| titled(Code::KafkaCredentials, &why))?;
-        let files = content.teams.clone().map_err(|why| titled(Code::KafkaCredentials, &why))?;
+        let host = host.map_err(|why| refused(Code::KafkaCredentials, &why))?;
+        let files = content.teams.clone().map_err(|why| refused(Code::KafkaCredentials, &why))?;
         let mut known = Known { host, teams: BTreeMap::new(), metrics };
         known.take_teams(files);
         let looks = Looks::after(content);
@@ -169,12 +171,19 @@ impl Owned {
     /// Stands for the host where a name of a team is asked for. No team has it.
     const HOST: &str = "-";
 
+    /// Refuses properties that librdkafka does not take: a running host then keeps the present ones.
     fn open(
         properties: Properties,
         before: Option<&Self>,
         owner: &str,
         metrics: Option<KafkaMetrics>,
     ) -> Result<Self, String> {
+        let of_librdkafka = properties.of_librdkafka().map(|(name, value)| (name.clone(), value.clone()));
+        check_properties(&of_librdkafka.collect::<Vec<_>>()).map_err(|error| {
+            let team = format!("team {owner}");
+            let whose = if owner == Self::HOST { "--kafka-config or --kafka-property" } else { team.as_str() };
+            format!("{whose}: {}", error.message)
+        })?;
         let report = Report { owner: owner.to_owned(), metrics };
         let tokens = Tokens::open(&properties, before.and_then(|before| before.tokens.as_ref()), report)?;
         Ok(Self { properties: Arc::new(properties), tokens })

@@ -167,20 +167,45 @@ fn a_host_does_not_start_with_what_is_not_valid() {
     let fixture = Fixture::new(false);
     let mut config = config(&fixture.folder, false);
     config.properties.insert("isolation.level".into(), "read_uncommitted".into());
-    let why = Credentials::open(&config).err().expect("refused");
+    let why = Credentials::open(&config).err().expect("refused").to_string();
     assert!(why.contains("E240") && why.contains("isolation.level"), "{why}");
     config.properties.clear();
     let host = fixture.folder.path().join("host");
     std::fs::write(&host, "sasl.password=hush\ntransactional.id=x\n").expect("written");
-    let why = Credentials::open(&config).err().expect("refused");
+    let why = Credentials::open(&config).err().expect("refused").to_string();
     assert!(why.contains("E240") && why.contains("transactional.id") && !why.contains("hush"), "{why}");
     std::fs::write(&host, "sasl.password=file:none\n").expect("written");
-    let why = Credentials::open(&config).err().expect("refused");
+    let why = Credentials::open(&config).err().expect("refused").to_string();
     assert!(why.contains("E241") && why.contains("sasl.password"), "{why}");
     std::fs::write(&host, user("host", "0")).expect("written");
     std::fs::write(fixture.folder.path().join("teams/Not A Team.properties"), "").expect("written");
-    let why = Credentials::open(&config).err().expect("refused");
+    let why = Credentials::open(&config).err().expect("refused").to_string();
     assert!(why.contains("E241") && why.contains("Not A Team"), "{why}");
+}
+
+/// Names and values that librdkafka does not take: the message has the name, and never the value.
+#[test]
+fn a_refused_property_is_named_and_its_value_is_not_told() {
+    for line in ["sasl.pasword=hunter2secret", "socket.timeout.ms=hunter2secret", "security.protocol=hunter2secret"] {
+        let (name, _) = line.split_once('=').expect("a line of properties");
+        let fixture = Fixture::new(false);
+        let path = fixture.folder.path().join("host");
+        std::fs::write(&path, line).expect("written");
+        let why = Credentials::open(&config(&fixture.folder, false)).err().expect("refused");
+        assert_eq!(why.code(), Code::KafkaCredentials);
+        let shown = format!("{why} {why:?}");
+        assert!(shown.contains(name) && !shown.contains("hunter2"), "{shown}");
+        // A host that runs keeps what it has.
+        fixture.put("host", Some(&(user("newer", "1") + line)));
+        fixture.check(None, Some("host"));
+        // The client that is made without these checks.
+        let raw = check_properties(&[(name.to_owned(), "hunter2secret".to_owned())]).expect_err("refused").to_string();
+        let of_crate = rdkafka::ClientConfig::new().set(name, "hunter2secret").create_native_config().err();
+        let of_crate = super::super::error::of_new_client(&of_crate.expect("refused"));
+        assert_eq!(of_crate.code(), Code::KafkaCredentials);
+        let shown = format!("{raw} {of_crate}");
+        assert!(shown.contains(name) && !shown.contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::error::is_purged;
 use super::raw::{Admission, Client, RawError, TopicHandle};
 use crate::ports::LogRecord;
 
@@ -24,5 +25,13 @@ pub(super) fn deliver(
         client.poll(Duration::from_millis(1));
     }
     client.poll(Duration::ZERO);
-    client.take_failures().first().map_or(Ok(()), |failed| Err(RawError::of("deliver", failed.code)))
+    let Some(failed) = client.take_failures().into_iter().next() else { return Ok(()) };
+    let error = RawError::of("deliver", failed.code);
+    // Dropped with their transaction, which may have failed for a reason of its own: a missing right, say.
+    Err(if is_purged(&error) { transaction_error(client).unwrap_or(error) } else { error })
+}
+
+/// The reason why the open transaction has failed. To begin another in it is never carried out, and answered with that.
+pub(super) fn transaction_error(client: &Client) -> Option<RawError> {
+    client.begin_transaction().err().filter(|error| error.fatal || error.requires_abort)
 }

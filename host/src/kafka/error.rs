@@ -32,6 +32,14 @@ pub(super) fn crate_unavailable(error: &KafkaError) -> LogError {
     retried_crate(error.rdkafka_error_code(), error.to_string())
 }
 
+/// The refusal of the crate to make a client. Its own text has the value of the property, which may be a secret.
+pub(super) fn of_new_client(error: &KafkaError) -> LogError {
+    match error {
+        KafkaError::ClientConfig(answer, _, name, _) => unavailable(RawError::of_property(name, *answer)),
+        error => LogError::Properties { code: Code::KafkaCredentials, message: error.to_string() },
+    }
+}
+
 fn retried_crate(name: Option<RDKafkaErrorCode>, message: String) -> LogError {
     match name {
         Some(name) => retried(ErrorCode::of_crate(name), message),
@@ -43,6 +51,7 @@ fn retried(error: ErrorCode, message: String) -> LogError {
     match code(error) {
         Code::Unauthorized => LogError::Unauthorized(message),
         Code::KafkaToken => LogError::NoToken(message),
+        code @ Code::KafkaCredentials => LogError::Properties { code, message },
         _ => LogError::Unavailable(message),
     }
 }
@@ -129,18 +138,23 @@ pub(super) fn at_commit(error: &RawError) -> ExclusiveError {
     if is_fenced(error) { ExclusiveError::Fenced(error.to_string()) } else { ExclusiveError::Unknown(error.to_string()) }
 }
 
-/// Returns true if a newer writer took over. This may show only in that queued records are purged: nobody else purges here.
+/// Returns true if a newer writer took over. This may show only in that queued records are purged, without another reason:
+/// see [`super::deliver`].
 pub(super) fn is_fenced(error: &RawError) -> bool {
-    matches!(
-        error.code.name(),
-        Some(
-            E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
-                | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
-                | E::RD_KAFKA_RESP_ERR__FENCED
-                | E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-                | E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+    is_purged(error)
+        || matches!(
+            error.code.name(),
+            Some(
+                E::RD_KAFKA_RESP_ERR__FENCED
+                    | E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+                    | E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+            )
         )
-    )
+}
+
+/// Returns true if a record was dropped with its transaction.
+pub(super) fn is_purged(error: &RawError) -> bool {
+    matches!(error.code.name(), Some(E::RD_KAFKA_RESP_ERR__PURGE_QUEUE | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT))
 }
 
 // === a session's polls, and its commits outside of transactions ===

@@ -57,7 +57,7 @@ pub struct KafkaLog {
 impl KafkaLog {
     /// Reads the properties and follows them; the brokers need not be there yet.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
-        let credentials = Credentials::open(&config).map_err(LogError::Refused)?;
+        let credentials = Credentials::open(&config)?;
         Credentials::follow(&credentials).map_err(|error| LogError::Unavailable(error.to_string()))?;
         let log = Self::on(Connection::new(&config.brokers, &credentials, None));
         // Properties that librdkafka does not take are told at the start. A source of tokens may come up later.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::config::{CALL_TIMEOUT, DELIVERY_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::credentials::Connection;
+use super::deliver::transaction_error;
 use super::error::{of_transaction, restart};
 use super::fault::{Fault, fault};
 use super::outputs::OutputTopics;
@@ -201,7 +202,9 @@ impl Producer {
             self.await_deliveries(began);
         }
         self.client.poll(Duration::ZERO);
-        self.client.take_failures();
+        let is_own = |failed: &FailedDelivery| fault(failed.code) != Fault::Neighbour;
+        // As in `check_deliveries`. Those that were dropped with the transaction had no sequence numbers yet.
+        self.tainted |= self.client.take_failures().iter().any(is_own) && self.transactional;
     }
 
     fn check_deliveries(&mut self) -> Result<(), SessionError> {
@@ -221,7 +224,7 @@ impl Producer {
         let is_fatal = matches!(error, SessionError::Restart(_));
         if self.transactional && (is_fatal || failures.iter().all(|failed| fault(failed.code) == Fault::Neighbour)) {
             // They were dropped with a transaction that failed for a reason of its own: a missing right, say.
-            return Err(self.transaction_error().unwrap_or(error));
+            return Err(transaction_error(&self.client).map_or(error, of_transaction));
         }
         let topics: Vec<usize> = failures.iter().map(|failed| failed.topic_id).collect();
         self.note_withheld(&error, &topics);
@@ -230,12 +233,6 @@ impl Producer {
         self.tainted |= self.batch_too_large;
         self.note_sizes(&failures);
         Err(error)
-    }
-
-    /// The reason why the open transaction has failed. To begin another in it is never carried out, and answered with that.
-    fn transaction_error(&self) -> Option<SessionError> {
-        let error = self.client.begin_transaction().err()?;
-        (error.fatal || error.requires_abort).then(|| of_transaction(error))
     }
 
     fn note_sizes(&mut self, failures: &[FailedDelivery]) {

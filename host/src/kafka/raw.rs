@@ -52,7 +52,7 @@ mod transaction;
 mod waker;
 
 pub(super) use acls::writers_of;
-pub(super) use client::{CLIENT_THREADS, Client, ClientUse};
+pub(super) use client::{CLIENT_THREADS, Client, ClientUse, check_properties};
 pub(super) use consume::FetchBuffer;
 pub(super) use convert::c_string;
 pub use describe::Right;

@@ -136,8 +136,8 @@ impl Topics {
             match self.info(topic) {
                 Ok(info) => least = least.min(info.record_bytes_max),
                 Err(LogError::NoTopic(_) | LogError::Full(_) | LogError::Refused(_) | LogError::Unauthorized(_)) => {}
-                // Each of the others would take a time-out, too.
-                Err(LogError::Unavailable(_) | LogError::NoToken(_)) => break,
+                // Each of the others would take a time-out, too, or fail alike.
+                Err(LogError::Unavailable(_) | LogError::NoToken(_) | LogError::Properties { .. }) => break,
             }
         }
         least
@@ -259,8 +259,12 @@ fn creation<'a>(topic: &'a NewTopic, brokers: usize, retention: Option<&'a [Stri
     if replicas == REPLICAS_MAX {
         new = new.set("min.insync.replicas", IN_SYNC_MIN);
     }
-    if topic.compacted && topic.name.is_internal() {
-        new = new.set("segment.bytes", SEGMENT_BYTES);
+    if topic.name.is_internal() {
+        // A `ttl` counts from the timestamp that a host gives: a broker's default must not replace it.
+        new = new.set("message.timestamp.type", "CreateTime");
+        if topic.compacted {
+            new = new.set("segment.bytes", SEGMENT_BYTES);
+        }
     }
     new
 }

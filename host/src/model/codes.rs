@@ -314,6 +314,14 @@ codes! {
         "the message says who refused it, and the host tries again by itself; docs/errors/E243.md lists the reasons";
 }
 
+/// A failure of a part whose errors have no classes, with its code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct Coded {
+    pub code: Code,
+    pub message: String,
+}
+
 impl Code {
     pub fn entry(self) -> &'static Entry {
         &TABLE[self as usize]

@@ -102,6 +102,10 @@ pub enum LogError {
     /// The log does not carry the call out: a repeated call fails alike.
     #[error("{0}")]
     Refused(String),
+    /// No client can be made of the operator's properties: the call fails until somebody corrects them. No value of a
+    /// property is in the message.
+    #[error("{} ({code}): {message}", .code.title())]
+    Properties { code: Code, message: String },
 }
 
 impl LogError {
@@ -114,6 +118,7 @@ impl LogError {
             Self::NoToken(_) => Code::KafkaToken,
             Self::Full(_) => Code::LogFull,
             Self::Refused(_) => Code::LogRefused,
+            Self::Properties { code, .. } => *code,
         }
     }
 }

@@ -156,11 +156,13 @@ mod tests {
             ticks.replan(interval, at);
             next_at(&ticks)
         };
-        let (early, due) = (now(1900, 400), now(2100, 600));
-        assert_eq!([early, due].map(|at| swapped(EVERY, at)), [Some(2000), Some(2000)]);
+        let early_and_due = [now(1900, 400), now(2100, 600)];
         let other = Some(Duration::from_secs(5));
-        assert_eq!([early, due].map(|at| swapped(other, at)), [Some(5000), Some(2000)]);
-        assert_eq!([early, due].map(|at| swapped(None, at)), [None, None]);
+        for (interval, expected) in
+            [(EVERY, [Some(2000), Some(2000)]), (other, [Some(5000), Some(2000)]), (None, [None, None])]
+        {
+            assert_eq!(early_and_due.map(|at| swapped(interval, at)), expected);
+        }
     }
 
     /// Ten seconds in steps of 100 ms, with the wall clock set by `step_ms` after five. Returns the times of the ticks.

@@ -21,6 +21,14 @@ impl TopicError {
         Self::Field { code, field: field.into(), message: message.into() }
     }
 
+    /// Names the record that the field is of.
+    pub fn of_record(self, index: usize) -> Self {
+        match self {
+            Self::Field { code, field, message } => Self::Field { code, field: format!("[{index}].{field}"), message },
+            error => error,
+        }
+    }
+
     pub fn code(&self) -> Code {
         match self {
             Self::Field { code, .. } | Self::Refused { code, .. } => *code,

@@ -52,7 +52,7 @@ fn by_partition(
             ));
         }
         if let Some(partition) = partition {
-            check_partition(partition, info)?;
+            check_partition(partition, info).map_err(|error| error.of_record(index))?;
         }
         let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
         // A topic may take a larger record than its limit, if the record is compressed: then the topic decides by itself.

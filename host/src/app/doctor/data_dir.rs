@@ -16,6 +16,10 @@ pub fn findings(path: &Path, free_bytes_min: u64) -> Vec<Finding> {
     let Some(present) = present(path) else {
         return vec![Finding::failure("data-dir", format!("{}: nothing of this path is there", path.display()), "make it")];
     };
+    if !present.is_dir() {
+        let found = format!("{} is no folder", present.display());
+        return vec![Finding::failure("data-dir", found, "give the host another --data-dir")];
+    }
     let is_there = std::path::absolute(path).is_ok_and(|path| path == present);
     vec![owner(&present, is_there), file_system(&present), room(&present, free_bytes_min)]
 }
@@ -104,6 +108,15 @@ mod tests {
         assert_eq!(outcomes(&data, 0)[0], Outcome::Ok);
         assert!(!data.exists(), "it only looks");
         assert_eq!(outcomes(&data, u64::MAX)[2], Outcome::Failure);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder_is_told() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for path in [file.path().to_owned(), file.path().join("below")] {
+            let found = findings(&path, 0);
+            assert!(found[0].outcome == Outcome::Failure && found[0].found.contains("is no folder"), "{found:?}");
+        }
     }
 
     #[test]

@@ -51,12 +51,17 @@ impl NewArgs {
         if std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(Error::file(&folder, "the folder is not empty").with_hint("take another name, or another folder"));
         }
+        if folder.exists() && !folder.is_dir() {
+            return Err(Error::file(&folder, "is no folder").with_hint("take another name, or another folder"));
+        }
+        // Nothing is written if the SDK is not there.
+        let given = self.sdk_path.as_deref().map(given_sdk).transpose()?;
         for (file, template) in self.template.files() {
             write(&folder.join(file), &self.filled_in(template))?;
         }
         let workspace = workspace_of(&folder);
-        let sdk = match &self.sdk_path {
-            Some(path) => path.canonicalize().map_err(|error| Error::file(path, error))?,
+        let sdk = match given {
+            Some(path) => path,
             None => vendored(&folder, workspace.as_deref())?,
         };
         write(&folder.join("Cargo.toml"), &self.manifest(&sdk, workspace.is_some()))?;
@@ -82,6 +87,16 @@ impl NewArgs {
         let values = [("@name@", self.name.as_str()), ("@team@", self.team.as_str()), ("@crate@", &crate_name)];
         values.iter().fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value))
     }
+}
+
+/// The folder that the command line names, which has the SDK.
+fn given_sdk(path: &Path) -> Result<PathBuf> {
+    const HINT: &str = "--sdk-path names a folder with the SDK: `sandbar sdk FOLDER` writes one";
+    let found = path.canonicalize().map_err(|error| Error::file(path, error).with_hint(HINT))?;
+    if !sdk::is_sdk(&found) {
+        return Err(Error::file(path, "has no Cargo.toml of the SDK").with_hint(HINT));
+    }
+    Ok(found)
 }
 
 /// Writes the SDK beside the transform, or once for all crates of its workspace. Returns its path, from the crate.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use sandbar_table::Rows;
 use serde::Serialize;
 
-use super::super::error::{Error, Result};
+use super::super::error::{Error, Kind, Result};
 use super::super::text::json_line;
 use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
@@ -96,33 +96,39 @@ impl RunArgs {
     /// Exit code 1: a record failed, or nothing could be run.
     pub fn run(self) -> Result<ExitCode> {
         // Standard error is locked line by line: other threads log there while this one waits for them.
-        let done = self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr());
-        let failures = done.map_err(Error::failed)?;
+        let failures = self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr())?;
         Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Returns the number of failed records.
-    fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<usize> {
+    fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> Result<usize> {
         let filter = with_guest_errors(&self.log);
-        logging::init(&LogOptions { filter, format: LogFormat::Json }, None).map_err(anyhow::Error::msg)?;
-        let module = std::fs::read(&self.module).with_context(|| self.module.display().to_string())?;
-        let spec = self.spec(Digest::of(&module))?;
-        let scratch = tempfile::tempdir()?;
+        logging::init(&LogOptions { filter, format: LogFormat::Json }, None).map_err(Error::usage)?;
+        let module = std::fs::read(&self.module).map_err(|error| Error::file(&self.module, error))?;
+        let spec = self.spec(Digest::of(&module)).map_err(unusable)?;
+        let scratch = tempfile::tempdir().map_err(|error| Error::new(Kind::Failed, error))?;
         let folder = self.secrets_dir.clone().filter(|path| !path.as_os_str().is_empty());
-        let secrets = Secrets::open(SecretOptions { folder, ..SecretOptions::default() }).map_err(anyhow::Error::msg)?;
+        let secrets = Secrets::open(SecretOptions { folder, ..SecretOptions::default() });
+        let secrets = secrets.map_err(|error| Error::new(Kind::Failed, error))?;
         let options = ModuleOptions { secrets, ..ModuleOptions::default() };
         let modules = Modules::open(scratch.path(), options, Metrics::new().modules);
-        let modules = modules.map_err(anyhow::Error::msg)?;
+        let modules = modules.map_err(|error| Error::new(Kind::Failed, error))?;
         let files = self.read_tables()?;
         let tables = files.iter().map(|table| table.clone() as Arc<dyn Table>).collect();
         let prepared = modules.try_init(&spec, &module).and_then(|()| modules.prepare(&spec, 0, &module, tables, None));
-        let guests =
-            prepared.map_err(|error| anyhow::anyhow!("{error} ({})\nhint: {}", error.code(), error.code().hint()))?;
+        let guests = prepared.map_err(|error| {
+            let code = error.code();
+            // The file is no module at all; others are, and do not run.
+            let kind = if code == Code::NotWasm { Kind::Usage } else { Kind::Failed };
+            Error::new(kind, error).with(code)
+        })?;
         let limits = vec![usize::MAX; spec.written_topics().count()];
-        let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), self.read_state(&spec)?);
-        let failures = process_all(&mut dry_run, &spec, input, output, errors)?;
+        let state = self.read_state(&spec).map_err(unusable)?;
+        let mut dry_run = DryRun::new(&guests, Settings::of(&spec, 0, Vec::new(), limits), state);
+        let failures = process_all(&mut dry_run, &spec, input, output, errors).map_err(Error::failed)?;
         for warning in files.iter().filter_map(|table| table.warning()) {
-            write_while_read(errors, &serde_json::json!({ "warning": warning }))?;
+            let written = write_while_read(errors, &serde_json::json!({ "warning": warning }));
+            written.map_err(|error| Error::new(Kind::Failed, error))?;
         }
         Ok(failures)
     }
@@ -163,22 +169,27 @@ impl RunArgs {
         Ok(KeyedState::in_memory(stores)?)
     }
 
-    fn read_tables(&self) -> anyhow::Result<Vec<Arc<FileTable>>> {
+    fn read_tables(&self) -> Result<Vec<Arc<FileTable>>> {
         let mut tables = Vec::new();
         for written in &self.tables {
-            let (name, file) = written.split_once('=').with_context(|| format!("--table {written}: NAME=FILE is needed"))?;
+            let named = written.split_once('=');
+            let (name, file) = named.ok_or_else(|| Error::usage(format_args!("--table {written}: NAME=FILE is needed")))?;
             let mut rows = Rows::default();
-            for LogRecord { key, value, timestamp, .. } in read_records(Path::new(file))? {
-                let key = key.with_context(|| format!("{file}: an entry of a table has a key"))?;
+            for LogRecord { key, value, timestamp, .. } in read_records(Path::new(file)).map_err(unusable)? {
+                let key = key.ok_or_else(|| Error::usage(format_args!("{file}: an entry of a table has a key")))?;
                 rows.put(&key, value.as_deref(), timestamp);
             }
-            let code = Code::TableKeys;
-            let refused = |error| anyhow::anyhow!("table {name}: {error} ({code})\nhint: {}", code.hint());
-            rows.settle().map_err(refused)?;
+            let settled = rows.settle().map_err(|error| format!("table {name}: {error}"));
+            settled.map_err(|message| Error::new(Kind::Failed, message).with(Code::TableKeys))?;
             tables.push(Arc::new(FileTable { name: name.to_owned(), rows, ..FileTable::default() }));
         }
         Ok(tables)
     }
+}
+
+/// The error of a word of the command line, or of a file that one names.
+fn unusable(error: anyhow::Error) -> Error {
+    Error::usage(format_args!("{error:#}"))
 }
 
 /// Runs the lines of `input` one by one. Returns the number of failed records.

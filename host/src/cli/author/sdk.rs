@@ -30,6 +30,9 @@ pub struct SdkArgs {
 impl SdkArgs {
     pub fn run(self) -> Result<ExitCode> {
         let Self { folder } = self;
+        if folder.exists() && !folder.is_dir() {
+            return Err(Error::file(&folder, "is no folder").with_hint("name the folder of the SDK, or a new one"));
+        }
         let is_taken = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
         if is_taken && version_of(&folder).is_none() {
             let refused = Error::file(&folder, "the folder is not empty, and it is no copy of the SDK");
@@ -58,10 +61,19 @@ fn clear(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns true for a copy of the SDK, and for a checkout's own.
+pub fn is_sdk(folder: &Path) -> bool {
+    let name = |manifest: &Table| Some(manifest.get("package")?.get("name")?.as_str()? == FOLDER);
+    manifest(folder).as_ref().and_then(name).unwrap_or(false)
+}
+
+fn manifest(folder: &Path) -> Option<Table> {
+    std::fs::read_to_string(folder.join("Cargo.toml")).ok()?.parse().ok()
+}
+
 /// The version of the copy of the SDK in a folder. None: there is none, or it is a checkout's own.
 pub fn version_of(folder: &Path) -> Option<String> {
-    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).ok()?;
-    let manifest: Table = manifest.parse().ok()?;
+    let manifest = manifest(folder)?;
     let package = manifest.get("package")?.as_table()?;
     let is_copy = package.get("name")?.as_str()? == FOLDER && !package.get("publish")?.as_bool()?;
     package.get("version").filter(|_| is_copy)?.as_str().map(str::to_owned)

@@ -101,7 +101,12 @@ impl Token {
     /// Takes a token; a line's end behind it is left out.
     pub fn new(raw: &str) -> Result<Self> {
         let token = raw.trim();
-        let plain = !token.is_empty() && token.len() <= TOKEN_BYTES_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.is_empty() {
+            return Err(
+                Error::usage("the token is empty").with_hint("`sandbar login` asks for it, or reads --token-file FILE")
+            );
+        }
+        let plain = token.len() <= TOKEN_BYTES_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
         let header = plain.then(|| HeaderValue::from_str(&format!("Bearer {token}")).ok()).flatten();
         // The message does not quote it: it may be a secret with a small mistake.
         let mut header = header.ok_or_else(|| Error::usage("the token is not one: it has other characters, or too many"))?;

@@ -236,20 +236,33 @@ impl Client {
         if let Some(error) = access::explained(error, &self.url) {
             return error;
         }
-        let never_sent = match error {
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
-            ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-            _ => false,
-        };
         let url = &self.url;
-        if never_sent {
+        if is_never_sent(error) {
             Error::new(Kind::Unreachable, format_args!("no host answers at {url}: {error}"))
                 .with_hint("name the host with --url, SANDBAR_URL or a context (`sandbar context set`), or start one")
         } else {
             Error::new(Kind::Broken, format_args!("the connection to {url} broke: {error}"))
                 .with_hint("`sandbar status` shows if the change was made; the same command may be given again")
         }
+    }
+}
+
+/// Returns true for an error of the way to a host: no connection came about, so the host has nothing of the request.
+fn is_never_sent(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => true,
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
+        ureq::Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::InvalidInput => true,
+            // The standard library has no kind for the resolver's errors.
+            _ => error.to_string().starts_with("failed to lookup address information"),
+        },
+        _ => false,
     }
 }
 
@@ -317,6 +330,19 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_host_that_is_not_reached_has_nothing_of_the_request() {
+        let io = |error: std::io::Error| is_never_sent(&ureq::Error::Io(error));
+        for unreachable in [libc::ECONNREFUSED, libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EADDRNOTAVAIL] {
+            assert!(io(std::io::Error::from_raw_os_error(unreachable)), "{unreachable}");
+        }
+        for broken in [libc::ECONNRESET, libc::EPIPE] {
+            assert!(!io(std::io::Error::from_raw_os_error(broken)), "{broken}");
+        }
+        assert!(io(std::io::Error::other("failed to lookup address information: Name or service not known")));
+        assert!(!io(std::io::Error::other("unexpected end of file")));
+    }
 
     #[test]
     fn a_stream_that_says_nothing_for_too_long_is_broken() {

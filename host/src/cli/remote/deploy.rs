@@ -1,10 +1,12 @@
 //! `sandbar deploy`: the specs of a folder and their modules, one request each, then the wait for their rollouts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::api_types::{ChangeView, TransformView};
+use crate::model::codes::Code;
 
 use super::super::author::read_signature;
 use super::super::error::{Error, Result};
@@ -52,10 +54,16 @@ pub fn deploy(args: DeployArgs, session: &Session) -> Result<()> {
             return Err(Error::spec(&args.file, &problems));
         }
     }
+    let mut names = BTreeSet::new();
+    if let Some(Manifest { id, .. }) = manifests.iter().find(|manifest| !names.insert(&manifest.id)) {
+        return Err(Error::file(&args.file, format_args!("{id} is in it twice")).with(Code::FolderTwice));
+    }
+    let is_one = manifests.len() == 1;
     // All files are read before the first request.
     let specs = manifests.into_iter().map(|manifest| LocalSpec::new(manifest, &args));
     for spec in specs.collect::<Result<Vec<_>>>()? {
-        spec.deploy(&args, session)?;
+        let id = spec.manifest.id.clone();
+        spec.deploy(&args, session).map_err(|error| if is_one { error } else { error.in_place(&id) })?;
     }
     Ok(())
 }

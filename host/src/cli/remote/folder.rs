@@ -144,6 +144,8 @@ fn applied(plan: &Plan<'_>, accepted: &[Accepted], session: &Session) -> Result<
 /// Deletes the transforms that carry the folder's label and have no spec in it.
 pub fn prune(args: PruneArgs, session: &Session) -> Result<()> {
     let specs = FolderSpecs::read(&args.folder.folder)?;
+    // A folder that cannot be applied is not what its author wants, and tells nothing of what is to go.
+    specs.check(&args.folder.folder)?;
     let labelled = look_labelled(session, &specs.folder)?;
     let gone = labelled.into_iter().filter(|it| !specs.specs.contains_key(&it.id)).collect::<Vec<_>>();
     let names: Vec<String> = gone.iter().map(|it| it.id.to_string()).collect();

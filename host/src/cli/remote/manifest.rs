@@ -58,7 +58,7 @@ impl Manifest {
         let specs = RawSpec::all_of_yaml(text).map_err(|error| unfit(path, text, error))?;
         let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
         if manifests.is_empty() {
-            return Err(Error::file(path, "there is no spec in it"));
+            return Err(Error::file(path, "there is no spec in it").with(Code::Spec));
         }
         Ok(manifests)
     }

@@ -1,5 +1,6 @@
 //! The options that every remote verb has: the host, the form of the output, and the transform.
 
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -85,7 +86,7 @@ impl SessionOptions {
 
     fn client(self) -> Result<Client> {
         let context = self.renewed(self.context()?)?;
-        let token = match variable(TOKEN_VARIABLE) {
+        let token = match variable(TOKEN_VARIABLE)? {
             Some(token) => Some(token),
             None => context.token()?,
         };
@@ -95,7 +96,7 @@ impl SessionOptions {
 
     /// The context with a token that is good for a while. A token of the environment goes before it.
     fn renewed(&self, context: Context) -> Result<Context> {
-        if context.provider.is_none() || variable(TOKEN_VARIABLE).is_some() {
+        if context.provider.is_none() || variable(TOKEN_VARIABLE)?.is_some() {
             return Ok(context);
         }
         match (self.context_name(), Contexts::load()?.current_name()) {
@@ -133,13 +134,17 @@ impl SessionOptions {
         {
             return Contexts::load()?.get(name).cloned();
         }
-        let file = |name| variable(name).map(PathBuf::from);
+        let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         let certificates = Certificates {
             ca: file("SANDBAR_CA"),
             client_cert: file("SANDBAR_CLIENT_CERT"),
             client_key: file("SANDBAR_CLIENT_KEY"),
         };
-        if let Some(url) = self.url.clone().or_else(|| variable(URL_VARIABLE)) {
+        let url = match &self.url {
+            Some(url) => Some(url.clone()),
+            None => variable(URL_VARIABLE)?,
+        };
+        if let Some(url) = url {
             return Ok(Context { url, certificates, ..Context::default() });
         }
         let contexts = Contexts::load()?;
@@ -150,9 +155,16 @@ impl SessionOptions {
     }
 }
 
-/// An empty variable is none.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// A variable of the environment. An empty one is none, and one that cannot be read is not taken for none.
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        // The value may be a secret.
+        Err(VarError::NotUnicode(_)) => {
+            Err(Error::usage(format_args!("{name} is not UTF-8")).with_hint("set the variable again, or unset it"))
+        }
+    }
 }
 
 // === impl Target ===

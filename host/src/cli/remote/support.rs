@@ -21,7 +21,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::error::{Error, Kind, Result};
-use super::super::text;
+use super::super::text::{self, Output};
 use super::rate::at_rate;
 use super::session::{Session, route};
 use super::url_part::span;
@@ -90,7 +90,10 @@ pub fn support_bundle(args: SupportBundleArgs, session: &Session) -> Result<Exit
     for part in &missing {
         text::tell(format_args!("not in the bundle: {}", text::json_line(&part.to_string()).trim_end()));
     }
-    text::emit(&format!("{}\n", path.display()))?;
+    match session.output {
+        Output::Text => text::emit(&format!("{}\n", path.display())),
+        Output::Json => text::emit_value(&json!({ "file": path.display().to_string(), "missing": missing })),
+    }?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -16,6 +16,7 @@ use super::Topics;
 
 #[derive(Debug, Args)]
 pub struct ConsumeArgs {
+    /// The topic that is read
     topic: TopicName,
     /// Read this partition alone
     #[arg(long, short)]

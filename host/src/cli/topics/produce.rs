@@ -23,6 +23,7 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub struct ProduceArgs {
+    /// The topic that the records are written to
     topic: TopicName,
     /// A file of records, one JSON object a line; - is standard input
     #[arg(default_value = "-")]
@@ -32,7 +33,8 @@ pub struct ProduceArgs {
 /// Lines that are sent together.
 struct Lines {
     bytes: Vec<u8>,
-    records: usize,
+    /// The line of each record in the input, counted from 1.
+    numbers: Vec<u64>,
 }
 
 pub fn produce(args: ProduceArgs, topics: &dyn Topics, output: Output) -> Result<()> {
@@ -45,7 +47,8 @@ pub fn produce(args: ProduceArgs, topics: &dyn Topics, output: Output) -> Result
     let mut written = 0;
     let mut number = 0;
     while let Some(lines) = next(&mut input, &mut number).map_err(|error| so_far(error.of(&file), written, &topic))? {
-        written += topics.produce(&topic, &lines.bytes).map_err(|error| so_far(error, written, &topic))?;
+        let sent = topics.produce(&topic, &lines.bytes);
+        written += sent.map_err(|error| so_far(lines.placed(error, &file), written, &topic))?;
     }
     match output {
         Output::Text => text::emit(&format!("produced {} to {topic}\n", count(written as u64, "record"))),
@@ -58,6 +61,32 @@ fn so_far(error: Error, written: usize, topic: &TopicName) -> Error {
     match written {
         0 => error,
         written => error.in_place(format_args!("after {} to {topic}", count(written as u64, "record"))),
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// Names the line of an error that names a record of the request by its index, as `[2].partition: is 7` does; of one
+    /// that names no record, the lines that were sent together.
+    fn placed(&self, error: Error, file: &Path) -> Error {
+        let is_of_all = error.has_code(Code::RecordRefused);
+        error.reworded(|message| {
+            let file = file.display();
+            if let Some((line, rest)) = self.line_of(message) {
+                return Some(format!("{file}: line {line}: {rest}"));
+            }
+            let first = self.numbers.first()?;
+            let last = self.numbers.last()?;
+            is_of_all.then(|| format!("{file}: one of the lines {first} to {last}: {message}"))
+        })
+    }
+
+    /// Takes the index of a record from the beginning of a message. Returns its line, and the rest.
+    fn line_of<'a>(&self, message: &'a str) -> Option<(u64, &'a str)> {
+        let (index, rest) = message.strip_prefix('[')?.split_once(']')?;
+        let line = self.numbers.get(index.parse::<usize>().ok()?)?;
+        Some((*line, rest.trim_start_matches(['.', ':', ' '])))
     }
 }
 
@@ -82,14 +111,14 @@ impl LineError {
 
 /// The next lines: as many as are there already, within the limits. Each holds a record. None is there at the end.
 fn next(input: &mut BufReader<impl Read>, number: &mut u64) -> Result<Option<Lines>, LineError> {
-    let mut lines = Lines { bytes: Vec::new(), records: 0 };
+    let mut lines = Lines { bytes: Vec::new(), numbers: Vec::new() };
     loop {
         let begin = lines.bytes.len();
         let failed = |number: u64, message: String, is_record: bool| LineError { number, message, is_record };
         let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut lines.bytes);
         let read = read.map_err(|error| failed(*number + 1, error.to_string(), false))?;
         if read == 0 {
-            return Ok(Some(lines).filter(|lines| lines.records > 0));
+            return Ok(Some(lines).filter(|lines| !lines.numbers.is_empty()));
         }
         *number += 1;
         let line = &lines.bytes[begin..];
@@ -103,12 +132,12 @@ fn next(input: &mut BufReader<impl Read>, number: &mut u64) -> Result<Option<Lin
             if !lines.bytes.ends_with(b"\n") {
                 lines.bytes.push(b'\n');
             }
-            lines.records += 1;
+            lines.numbers.push(*number);
         }
         // Whoever writes line by line sees each one written.
         let is_more_there = input.buffer().contains(&b'\n');
-        let is_full = lines.records >= RECORDS_MAX || lines.bytes.len() >= BYTES_MAX;
-        if lines.records > 0 && (is_full || !is_more_there) {
+        let is_full = lines.numbers.len() >= RECORDS_MAX || lines.bytes.len() >= BYTES_MAX;
+        if !lines.numbers.is_empty() && (is_full || !is_more_there) {
             return Ok(Some(lines));
         }
     }
@@ -125,7 +154,7 @@ mod tests {
         let mut found = Vec::new();
         let failed = loop {
             match next(&mut input, &mut number) {
-                Ok(Some(lines)) => found.push(lines.records),
+                Ok(Some(lines)) => found.push(lines.numbers.len()),
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
@@ -149,5 +178,19 @@ mod tests {
         check(&format!("{record}\n").repeat(2 * RECORDS_MAX), &[RECORDS_MAX, RECORDS_MAX], None);
         check(&format!("{record}\n[1]\n{record}\n"), &[], Some((2, "")));
         check("\n{\"kye\":\"1\"}\n", &[], Some((2, "kye")));
+    }
+
+    #[test]
+    fn an_error_of_the_host_names_the_line() {
+        let lines = Lines { bytes: Vec::new(), numbers: vec![4, 7] };
+        for (code, message, shown) in [
+            (Code::Partition, "[1].partition: is 9", "error[E030]: f: line 7: partition: is 9"),
+            (Code::Record, "[0]: has 9 bytes", "error[E027]: f: line 4: has 9 bytes"),
+            (Code::Record, "[2]: of no line", "error[E027]: [2]: of no line"),
+            (Code::NoTopic, "there is no topic t", "error[E025]: there is no topic t"),
+        ] {
+            let error = Error::usage(message).with_code(code.as_str());
+            assert_eq!(lines.placed(error, Path::new("f")).to_string(), shown);
+        }
     }
 }

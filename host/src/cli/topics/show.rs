@@ -14,6 +14,7 @@ pub struct ListArgs {}
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
+    /// The name of the topic
     topic: TopicName,
     /// Number of partitions, which decides how many workers can share the topic
     #[arg(long, short, default_value_t = 1)]
@@ -25,6 +26,7 @@ pub struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
+    /// The name of the topic
     topic: TopicName,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::assignment::{assign, unassign};
 use super::callbacks;
 use super::convert::{c_string, text};
-use super::error::{CodeName, RawError, check};
+use super::error::{CodeName, ErrorCode, RawError, check};
 use super::events::{Events, RebalanceKind};
 use super::list::{NO_OFFSET, PartitionList};
 use super::metered;
@@ -93,8 +93,8 @@ impl Client {
                     let client = Self { rk, queue: ptr::null_mut(), events, _meter: meter };
                     return started.map(|()| client);
                 }
-                Ok(_) => (CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG, text(reason.as_ptr())),
-                Err(error) => (CodeName::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, error.to_string()),
+                Ok(_) => (ErrorCode::PROPERTIES, text(reason.as_ptr())),
+                Err(error) => (CodeName::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE.into(), error.to_string()),
             };
             rd_kafka_conf_destroy(conf);
             drop(Box::from_raw(events));
@@ -144,6 +144,14 @@ impl Client {
     }
 }
 
+/// Refuses properties that librdkafka does not take for a client.
+pub fn check_properties(properties: &[(String, String)]) -> Result<(), RawError> {
+    let conf = configured(properties)?;
+    // SAFETY: the configuration is owned here, and no client has it.
+    unsafe { rd_kafka_conf_destroy(conf) };
+    Ok(())
+}
+
 /// An owned configuration with these properties.
 fn configured(properties: &[(String, String)]) -> Result<*mut rd_kafka_conf_t, RawError> {
     let mut reason = [0 as c_char; REASON_BYTES];
@@ -155,11 +163,8 @@ fn configured(properties: &[(String, String)]) -> Result<*mut rd_kafka_conf_t, R
             let c_value = c_string(value);
             let set = rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), reason.as_mut_ptr(), reason.len());
             if set != rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
-                // The text may quote the value, which may be a secret.
-                let said = text(reason.as_ptr());
-                let message = if value.is_empty() { said } else { said.replace(value.as_str(), "***") };
                 rd_kafka_conf_destroy(conf);
-                return Err(RawError { message, ..RawError::of("configure", CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG) });
+                return Err(RawError::of_property(name, set));
             }
         }
         Ok(conf)

@@ -6,18 +6,24 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::convert::text;
 use super::sys::*;
+use crate::model::text::brief;
 
 /// The names of the codes that this librdkafka knows.
 pub use super::sys::rd_kafka_resp_err_t as CodeName;
 
-/// The number of an error, of librdkafka, of a broker, or [`ErrorCode::NO_TOKEN`]. A broker that is newer than this librdkafka may answer with a number
-/// that has no name here.
+/// The longest name of a property in a message, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// The number of an error, of librdkafka, of a broker, or one of the constants here. A broker that is newer than this
+/// librdkafka may answer with a number that has no name here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(c_int);
 
 impl ErrorCode {
     /// The host has no token to log in with. Neither librdkafka nor a broker has this number.
     pub const NO_TOKEN: Self = Self(-100_000);
+    /// No client can be made of the properties.
+    pub const PROPERTIES: Self = Self(-100_001);
 
     pub(super) fn new(number: c_int) -> Self {
         Self(number)
@@ -84,6 +90,17 @@ impl RawError {
         let message = unsafe { text(rd_kafka_err2str(code.0)) };
         let fatal = code == CodeName::RD_KAFKA_RESP_ERR__FATAL;
         Self { call, code, message, retriable: false, requires_abort: false, fatal }
+    }
+
+    /// The refusal of a property. It names the property alone: librdkafka's own words may quote the value, which may be a
+    /// secret.
+    pub fn of_property(name: &str, answer: rd_kafka_conf_res_t) -> Self {
+        let name = brief(name, NAME_BYTES_MAX);
+        let message = match answer {
+            rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => format!("librdkafka knows no property {name:?}"),
+            _ => format!("librdkafka does not accept the value of the property {name:?}"),
+        };
+        Self { message, ..Self::of("configure", ErrorCode::PROPERTIES) }
     }
 
     /// Takes over an error object; null stands for success.

@@ -60,6 +60,29 @@ fn a_label_of_a_folder_is_not_deployed_by_hand() {
 }
 
 #[test]
+fn two_documents_of_one_name_are_not_deployed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "module.wasm", MODULE);
+    write(folder.path(), "transform.yaml", &format!("{}---\n{}", spec("x"), spec("x")));
+    let cli = Cli { folder: folder.path(), url: NOWHERE };
+    cli.fails("deploy", 2, &["error[E091]: transform.yaml: a/x is in it twice", "hint: "]);
+    write(folder.path(), "transform.yaml", &format!("{}---\n{}", spec("x"), spec("y")));
+    cli.fails("deploy", 1, &["error: a/x: no host answers"]);
+}
+
+/// The specs that it has may not be those that its author means.
+#[test]
+fn a_folder_with_an_error_prunes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "b.yaml", &(spec("b") + "workers: 999\n"));
+    let cli = Cli { folder: folder.path(), url: NOWHERE };
+    cli.fails("prune --yes", 2, &["error[E020]", "b.yaml:", "workers: is 999"]);
+    write(folder.path(), "b.yaml", &spec("b"));
+    cli.fails("prune --yes", 1, &["no host answers"]);
+}
+
+#[test]
 fn names_are_unique_in_a_folder() {
     let twice = |folder: &Path| write(folder, "deeper/copy.yaml", &spec("good"));
     check(twice, &["error[E091]: a/good is in deeper/copy.yaml and in good.yaml", "rename one"]);

@@ -70,6 +70,22 @@ fn cargo_in(folder: &Path, command: &mut std::process::Command) -> RunResult {
     ran
 }
 
+/// A refused command leaves nothing behind, so that it can be given again.
+#[test]
+fn a_folder_that_has_no_sdk_is_refused_before_anything_is_written() {
+    let folder = folder();
+    for place in ["/nowhere", "."] {
+        let refused = RunResult::of(sandbar(folder.path()).args(["new", "x", "--sdk-path", place]));
+        assert!(refused.code == 2 && refused.err.contains("hint: --sdk-path"), "{refused:?}");
+        assert!(!folder.path().join("x").exists(), "{place}");
+    }
+    std::fs::write(folder.path().join("x"), "a file").expect("written");
+    for verb in ["new", "sdk"] {
+        let refused = RunResult::of(sandbar(folder.path()).args([verb, "x"]));
+        assert!(refused.code == 2 && refused.err.contains("x: is no folder"), "{refused:?}");
+    }
+}
+
 #[test]
 fn the_sdk_replaces_a_copy_of_itself_only() {
     let folder = folder();

@@ -52,7 +52,8 @@ fn a_key_is_for_its_owner_alone_and_a_signature_for_one_module_and_team() {
     assert_eq!(cli.succeeds("sign key public one.key").trim(), public);
     let pem = std::fs::read_to_string(place.join("one.key")).expect("readable");
     assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI"), "{pem}");
-    cli.fails("sign key generate --out one.key", 2, &["error[E089]", "one.key"]);
+    cli.fails("sign key generate --out one.key", 2, &["error[E089]", "one.key", "hint: a key is never replaced"]);
+    cli.fails("sign key public .", 2, &["error[E089]", "is no plain file"]);
     assert_eq!(std::fs::read_to_string(place.join("one.key")).expect("readable"), pem, "no key is ever replaced");
 
     let other = key(place, "two.key");

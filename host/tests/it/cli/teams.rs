@@ -74,7 +74,7 @@ fn a_host_does_not_start_with_a_file_of_teams_that_is_not_valid() {
         }
         let ran = RunResult::of(sandbar(folder.path()).args(["dev", "--listen", "127.0.0.1:0", "--teams", "teams.yaml"]));
         let told = ran.err.contains("E061") && ran.err.contains("teams.yaml") && ran.err.contains(part);
-        assert!(ran.code == 1 && told, "{text:?}: {ran:?}");
+        assert!(ran.code == 2 && told, "{text:?}: {ran:?}");
     }
 }
 

@@ -109,7 +109,10 @@ fn wrong_input_is_refused_with_its_place() {
     cli.fails("produce t none.ndjson", 2, &["none.ndjson"]);
     cli.fails("produce nowhere bad.ndjson --url http://127.0.0.1:1", 2, &["line 3"]);
     std::fs::write(folder.path().join("one.ndjson"), "{\"value\":1,\"partition\":7}\n").expect("writable");
-    cli.fails("produce t one.ndjson", 1, &["error[E030]", "partition: is 7"]);
+    cli.fails("produce t one.ndjson", 1, &["error[E030]", "one.ndjson: line 1: partition: is 7"]);
+    std::fs::write(folder.path().join("two.ndjson"), "\n{\"value\":1}\n\n{\"value\":1,\"topic\":\"u\"}\n")
+        .expect("writable");
+    cli.fails("produce t two.ndjson", 1, &["error[E027]", "two.ndjson: line 4: topic: is \"u\""]);
     cli.fails("produce nowhere one.ndjson", 1, &["error[E025]", "hint: `sandbar topics list`"]);
     cli.fails("consume nowhere", 1, &["error[E025]"]);
     cli.fails("consume t --partition 9", 1, &["error[E030]"]);
@@ -122,6 +125,13 @@ fn wrong_input_is_refused_with_its_place() {
     cli.fails("topics list --brokers 127.0.0.1:1 --url http://127.0.0.1:1", 2, &["cannot be used with"]);
     cli.fails("topics list --kafka-config x.properties", 2, &["--brokers"]);
     cli.fails("topics list --brokers 127.0.0.1:1 --kafka-config none.properties", 2, &["none.properties", "hint:"]);
+    std::fs::write(folder.path().join("kc"), "sasl.pasword=hunter2secret\n").expect("writable");
+    for words in ["topics list", "consume t", "backup --cluster c --out o"] {
+        let words = format!("{words} --brokers 127.0.0.1:1 --kafka-config kc");
+        cli.fails(&words, 2, &["error[E241]: ", "sasl.pasword", "hint:"]);
+        let ran = cli.run(&words);
+        assert!(!ran.err.contains("hunter2") && !ran.out.contains("hunter2"), "{ran:?}");
+    }
 }
 
 /// A host on Kafka has no routes of topics; a write is never repeated by itself.

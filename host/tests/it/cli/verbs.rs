@@ -1,6 +1,8 @@
 //! The command line, as the real binary: against a real `sandbar dev`, and against a server with given replies, which a
 //! real host does not give at will.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::canned::{CannedHost, Reply};
 use super::command::{Cli, Dev, RunResult, sandbar, unread};
 use serde_json::{Value, json};
@@ -52,9 +54,9 @@ fn a_verb_that_nobody_listens_to_ends_with_its_own_exit_code() {
         ("list", 1),
         ("deploy", 2),
         ("status noslash", 2),
-        ("run nowhere.wasm", 1),
-        ("dev --config nowhere.toml", 1),
-        ("serve --config nowhere.toml", 1),
+        ("run nowhere.wasm", 2),
+        ("dev --config nowhere.toml", 2),
+        ("serve --config nowhere.toml", 2),
     ] {
         let mut command = sandbar(folder.path());
         command.args(verb.split(' ')).env("SANDBAR_URL", "http://127.0.0.1:1").stderr(unread());
@@ -591,4 +593,37 @@ fn every_verb_has_a_manual_page() {
     assert!(!folder.path().join("sandbar-compile-module.1").exists());
     let refused = RunResult::of(sandbar(folder.path()).args(["man", "nowhere"]));
     assert!(refused.code == 2 && refused.err.contains("nowhere: "), "{refused:?}");
+}
+
+/// A variable that cannot be read must not send a change to another host.
+#[test]
+fn a_url_that_is_not_utf_8_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = std::ffi::OsStr::from_bytes(b"http://127.0.0.1:1/\xff");
+    let ran = RunResult::of(sandbar(folder.path()).arg("list").env("SANDBAR_URL", url));
+    assert!(ran.code == 2 && ran.err.contains("SANDBAR_URL is not UTF-8"), "{ran:?}");
+}
+
+/// The command line and local files end with 2, before a host has made anything.
+#[test]
+fn a_host_with_a_wrong_option_is_a_wrong_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("kc"), "sasl.pasword=hunter2secret\n").expect("written");
+    for (words, parts) in [
+        ("serve --cluster c", &["error: --brokers HOST:PORT is needed"][..]),
+        ("serve --cluster c --brokers=", &["error: --brokers HOST:PORT is needed"]),
+        ("dev --config nope.toml", &["error: nope.toml: "]),
+        ("dev --host a\tb", &["error: --host "]),
+        ("dev --listen 0.0.0.0:0", &["error[E070]: ", "hint: "]),
+        (
+            "serve --listen 127.0.0.1:0 --cluster c --brokers 127.0.0.1:1 --kafka-config kc",
+            &["error[E241]: ", "sasl.pasword", "hint: "],
+        ),
+    ] {
+        let ran = RunResult::of(sandbar(folder.path()).args(words.split(' ')).env_remove("SANDBAR_BROKERS"));
+        assert_eq!(ran.code, 2, "{words}: {ran:?}");
+        assert!(parts.iter().all(|part| ran.err.contains(part)) && !ran.err.contains("hunter2"), "{words}: {ran:?}");
+    }
+    let script = RunResult::of(sandbar(folder.path()).args(["completion", "bash"]));
+    assert!(script.out.contains("deploy") && !script.out.contains("compile-module"), "hidden verbs are not offered");
 }

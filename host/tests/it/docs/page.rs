@@ -135,9 +135,14 @@ fn text_lines(page: &str) -> impl Iterator<Item = (usize, &str)> {
 // === impl Block ===
 
 impl Block<'_> {
-    /// Returns true if a comment says why nobody runs the block.
+    /// Returns true if a comment says why nobody runs the block, or which test on Kafka does.
     pub fn is_passed_over(&self) -> bool {
-        self.comment.is_some_and(|comment| comment.starts_with("not run: "))
+        self.comment.is_some_and(|comment| comment.starts_with("not run: ")) || self.step_on_kafka().is_some()
+    }
+
+    /// The name under which `tests/e2e/pages.rs` runs the block.
+    pub fn step_on_kafka(&self) -> Option<&str> {
+        self.comment?.strip_prefix("run by tests/e2e/pages.rs: ")
     }
 }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `sh` | runs; a command that fails ends the test. After a block that ends with `&` its host is waited for |
 //! | `sh`, after `<!-- not run: REASON -->` | is passed over |
+//! | `sh`, after `<!-- run by tests/e2e/pages.rs: NAME -->` | is run there, on Kafka, and passed over here |
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
 //!

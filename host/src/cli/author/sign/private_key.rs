@@ -1,7 +1,7 @@
 //! A private key in a file: PEM with PKCS#8, as openssl writes and reads it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -40,14 +40,22 @@ impl PrivateKey {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
         // `create_new` follows no link and replaces no file.
         let made = open_with(OpenOptions::new().write(true).create_new(true), path);
-        made.and_then(|mut file| file.write_all(pem.as_bytes())).map_err(|error| unusable(path, error))?;
+        made.and_then(|mut file| file.write_all(pem.as_bytes())).map_err(|error| {
+            let is_taken = error.kind() == ErrorKind::AlreadyExists;
+            let error = unusable(path, error);
+            if is_taken { error.with_hint("a key is never replaced: name a file that is not there yet") } else { error }
+        })?;
         Ok(key)
     }
 
     /// Reads a key. A message never quotes the file.
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| unusable(path, error))?;
-        let mode = file.metadata().map_err(|error| unusable(path, error))?.permissions().mode();
+        let metadata = file.metadata().map_err(|error| unusable(path, error))?;
+        if !metadata.is_file() {
+            return Err(unusable(path, "is no plain file"));
+        }
+        let mode = metadata.permissions().mode();
         if mode & OTHERS != 0 {
             let reason = format!("its mode is {:o}: others have rights to it", mode & 0o7777);
             return Err(unusable(path, reason).with_hint(format!("chmod 600 {}", path.display())));

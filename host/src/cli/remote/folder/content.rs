@@ -10,7 +10,7 @@ use crate::model::codes::Code;
 use crate::model::names::{Digest, FolderName, TransformId};
 use crate::model::signature::Envelope;
 use crate::model::spec::labels::{APPLIED, FOLDER};
-use crate::model::spec::{RawSpec, Spec};
+use crate::model::spec::{Problem, RawSpec, Spec};
 use crate::model::yaml;
 
 use super::super::super::author::signature_path;
@@ -127,6 +127,12 @@ impl FolderSpecs {
         }
         if errors.is_empty() { Ok(desired) } else { Err(all(root, errors)) }
     }
+
+    /// Checks each spec as far as that needs no module.
+    pub fn check(&self, root: &Path) -> Result<()> {
+        let errors: Vec<Error> = self.specs.values().filter_map(|spec| spec.check(root, &self.folder).err()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(all(root, errors)) }
+    }
 }
 
 fn folder_name(root: &Path) -> Result<FolderName> {
@@ -163,9 +169,15 @@ fn all(root: &Path, errors: Vec<Error>) -> Error {
 // === impl FolderSpec ===
 
 impl FolderSpec {
+    fn check(&self, root: &Path, folder: &FolderName) -> Result<()> {
+        let Manifest { id, spec, module } = &self.manifest;
+        let stand_in = module.as_ref().map(|_| Digest::of(&[]));
+        let checked = checked(spec, id, stand_in, folder);
+        checked.map(drop).map_err(|problems| Error::spec(&root.join(&self.file), &problems))
+    }
+
     fn complete(self, root: &Path, folder: &FolderName, registry: &RegistryArgs) -> Result<Desired, Vec<Error>> {
         let Self { file, manifest: Manifest { id, spec, module } } = self;
-        let mut problems = reserved_labels(&spec);
         let place = format!("{}: module", root.join(&file).display());
         let local = module.map(|source| LocalSource::read(source, &id, registry)).transpose();
         let local = local.map_err(|error| error.in_place(place));
@@ -175,24 +187,37 @@ impl FolderSpec {
             Ok(None) => None,
             Err(_) => Some(Digest::of(&[])),
         };
-        let parsed = Spec::parse(&spec, &id, uploaded);
-        let digest = match parsed {
-            Ok(valid) => Some(valid.module),
-            Err(found) => {
-                problems.extend(found);
-                None
+        let checked = checked(&spec, &id, uploaded, folder);
+        let checked = checked.map_err(|problems| Error::spec(&root.join(&file), &problems));
+        match (local, checked) {
+            (Ok(local), Ok((spec, digest))) => {
+                Ok(Desired { id, file, spec, module: DesiredModule { digest, local: local.map(|(local, _)| local) } })
             }
-        };
-        let invalid = (!problems.is_empty()).then(|| Error::spec(&root.join(&file), &problems));
-        let (local, digest) = match (local, digest, invalid) {
-            (Ok(local), Some(digest), None) => (local, digest),
-            (local, _, invalid) => return Err(local.err().into_iter().chain(invalid).collect()),
-        };
-        let spec = labelled(spec, &id, &digest, folder);
-        // The labels may be too many by now.
-        Spec::parse(&spec, &id, Some(digest)).map_err(|problems| vec![Error::spec(&root.join(&file), &problems)])?;
-        Ok(Desired { id, file, spec, module: DesiredModule { digest, local: local.map(|(local, _)| local) } })
+            (local, checked) => Err(local.err().into_iter().chain(checked.err()).collect()),
+        }
     }
+}
+
+/// Checks a spec, and completes it. Returns the digest of its module, too.
+fn checked(
+    spec: &RawSpec,
+    id: &TransformId,
+    uploaded: Option<Digest>,
+    folder: &FolderName,
+) -> Result<(RawSpec, Digest), Vec<Problem>> {
+    let mut problems = reserved_labels(spec);
+    let digest = match Spec::parse(spec, id, uploaded) {
+        Ok(valid) if problems.is_empty() => valid.module,
+        Ok(_) => return Err(problems),
+        Err(found) => {
+            problems.extend(found);
+            return Err(problems);
+        }
+    };
+    let spec = labelled(spec.clone(), id, &digest, folder);
+    // The labels may be too many by now.
+    Spec::parse(&spec, id, Some(digest))?;
+    Ok((spec, digest))
 }
 
 /// Completes a spec as a host stores it, with the labels of the folder.
