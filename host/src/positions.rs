@@ -10,9 +10,9 @@
 //!
 //! Invariants: a start record and the first offsets that go with it are written in one transaction, by the transform's one
 //! writer (a newer one fences an older), so a crash leaves both or neither. Where the team has rights of its own, its writer
-//! commits the offsets first, and then the host's writes the record; offsets without a record are taken over. An offset that is there is never replaced,
-//! unless it is one of a topic that was recreated, and nobody reads that; a record that cannot be understood is kept as it is, and its transform
-//! does not begin.
+//! commits the offsets first, and then the host's writes the record; offsets without a record are taken over. An offset
+//! that is there is never replaced, unless it is one of a topic that was recreated, and then only while the group has no
+//! members; a record that cannot be understood is kept as it is, and its transform does not begin.
 
 mod error;
 mod keep_alive;

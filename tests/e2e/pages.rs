@@ -142,6 +142,8 @@ fn the_commands_of_operators_run() {
     let records = numbered(300, 20);
     work(old, &records[..100]);
 
+    let read = operator.runs("cli-consume");
+    assert_eq!(read.lines().count(), 100, "{read}");
     operator.runs("upgrade-doctor");
     let visit = operator.runs("doctor");
     assert!(visit.contains(r#""outcome":"ok""#) || visit.contains(r#""outcome": "ok""#), "{visit}");

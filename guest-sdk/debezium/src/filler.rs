@@ -22,7 +22,8 @@ use crate::json::{Kind, Value};
 
 /// The way out where a key is not known for certain, for the end of an error's message.
 pub const FILLER_HINT: &str = "before the change the row has none, or what Debezium writes into columns outside of the \
-                               replica identity (zero, an empty value, the column's default): set REPLICA IDENTITY FULL on the table";
+                               replica identity (zero, an empty value, the column's default): set REPLICA IDENTITY FULL on \
+                               the table; a column that may be zero or empty must be in the record's key";
 
 /// Texts of times that are fillers.
 const TIMES: [&[u8]; 4] = [b"1970-01-01T00:00:00Z", b"1970-01-01Z", b"00:00:00Z", b"P0Y0M0DT0H0M0S"];

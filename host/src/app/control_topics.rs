@@ -8,6 +8,7 @@ use crate::access::Tokens;
 use crate::audit::AuditLog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::cluster::{Cluster, LogTopics};
+use crate::model::codes::Coded;
 use crate::model::names::ClusterName;
 use crate::ports::{Log, LogError};
 use crate::positions::Positions;
@@ -64,8 +65,7 @@ impl ControlTopics {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) => {
-                    let code = error.code();
-                    return Err(anyhow::anyhow!("{error} ({code}): {}", code.hint()));
+                    return Err(Coded { code: error.code(), message: error.to_string() }.into());
                 }
             }
         }

@@ -15,7 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::code::code;
-use super::raw::{CodeName as E, ErrorCode, RawError};
+use super::raw::{CodeName as E, ErrorCode, RawError, without_value};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, LogError, SessionError};
@@ -36,7 +36,7 @@ pub(super) fn crate_unavailable(error: &KafkaError) -> LogError {
 pub(super) fn of_new_client(error: &KafkaError) -> LogError {
     match error {
         KafkaError::ClientConfig(answer, _, name, _) => unavailable(RawError::of_property(name, *answer)),
-        error => LogError::Properties { code: Code::KafkaCredentials, message: error.to_string() },
+        error => LogError::Properties { code: Code::KafkaCredentials, message: without_value(&error.to_string()) },
     }
 }
 
@@ -228,6 +228,13 @@ mod tests {
     #[track_caller]
     fn check_poll(name: E, of_partition: bool, expected: PollRemedy) {
         assert_eq!(of_poll(&error(name), of_partition), expected, "{name:?}, of a partition: {of_partition}");
+    }
+
+    #[test]
+    fn a_client_that_is_not_made_shows_no_value() {
+        let error = KafkaError::ClientCreation("Unsupported SASL mechanism: hunter2".into());
+        let said = of_new_client(&error).to_string();
+        assert!(said.contains("sasl.mechanism") && !said.contains("hunter2"), "{said}");
     }
 
     #[test]

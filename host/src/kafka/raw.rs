@@ -57,7 +57,7 @@ pub(super) use consume::FetchBuffer;
 pub(super) use convert::c_string;
 pub use describe::Right;
 pub(super) use describe::{TopicDescription, describe_topics};
-pub(super) use error::{CodeName, ErrorCode, RawError};
+pub(super) use error::{CodeName, ErrorCode, RawError, without_value};
 pub(super) use events::{FailedDelivery, RebalanceKind};
 pub(super) use group_offsets::CommittedOffset;
 pub(super) use list::{END, FIRST, NO_OFFSET, PartitionList, Position};

@@ -268,3 +268,17 @@ fn creation<'a>(topic: &'a NewTopic, brokers: usize, retention: Option<&'a [Stri
     }
     new
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_of_the_host_keeps_its_timestamps() {
+        for (name, expected) in [("_sandbar.prod.state.shop.echo.s", true), ("shop.orders", false)] {
+            let topic = NewTopic { name: name.parse().expect("valid"), partitions: 1, compacted: true, retention: None };
+            let has = creation(&topic, 1, None).config.contains(&("message.timestamp.type", "CreateTime"));
+            assert_eq!(has, expected, "{name}");
+        }
+    }
+}

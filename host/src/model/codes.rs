@@ -117,7 +117,7 @@ codes! {
         "break the named path, or set allow_cycle: true if the cycle is intended";
     Contended = "E038", 503, "Other hosts kept changing the catalog", "nothing was changed: repeat the request";
     OffsetsInUse = "E040", 409, "The transform's offsets are in use",
-        "pause it first: `sandbar pause` (POST .../pause)";
+        "pause it first: `sandbar pause` (POST .../pause); after an input was created again, wait for a moment";
     Offsets = "E041", 422, "The offsets are not valid",
         "correct the listed offsets; `sandbar offsets get` (GET .../offsets) shows the range of each partition";
     TrialLimit = "E042", 422, "The dry run went over its limits", "send fewer or smaller records";

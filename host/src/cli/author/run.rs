@@ -93,7 +93,7 @@ struct FailureLine {
 }
 
 impl RunArgs {
-    /// Exit code 1: a record failed, or nothing could be run.
+    /// Exit code 1: a record failed, or the module could not be run. An option or a file that is of no use has 2.
     pub fn run(self) -> Result<ExitCode> {
         // Standard error is locked line by line: other threads log there while this one waits for them.
         let failures = self.stream(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::assignment::{assign, unassign};
 use super::callbacks;
 use super::convert::{c_string, text};
-use super::error::{CodeName, ErrorCode, RawError, check};
+use super::error::{CodeName, ErrorCode, RawError, check, without_value};
 use super::events::{Events, RebalanceKind};
 use super::list::{NO_OFFSET, PartitionList};
 use super::metered;
@@ -93,7 +93,13 @@ impl Client {
                     let client = Self { rk, queue: ptr::null_mut(), events, _meter: meter };
                     return started.map(|()| client);
                 }
-                Ok(_) => (ErrorCode::PROPERTIES, text(reason.as_ptr())),
+                // A thread that could not be made has another code, and says nothing of the properties.
+                Ok(_) => match ErrorCode::new(rd_kafka_last_error()) {
+                    code if code == CodeName::RD_KAFKA_RESP_ERR__INVALID_ARG => {
+                        (ErrorCode::PROPERTIES, without_value(&text(reason.as_ptr())))
+                    }
+                    code => (code, text(reason.as_ptr())),
+                },
                 Err(error) => (CodeName::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE.into(), error.to_string()),
             };
             rd_kafka_conf_destroy(conf);

@@ -135,6 +135,15 @@ pub(super) fn check(call: &'static str, code: c_int) -> Result<(), RawError> {
     }
 }
 
+/// librdkafka's words for a client that it does not make, without the one value that they quote: of `sasl.mechanism`, into
+/// which somebody may have put a password.
+pub fn without_value(said: &str) -> String {
+    match said.split_once("Unsupported SASL mechanism") {
+        Some((before, _)) => format!("{before}librdkafka knows no such sasl.mechanism"),
+        None => said.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,14 +135,20 @@ fn text_lines(page: &str) -> impl Iterator<Item = (usize, &str)> {
 // === impl Block ===
 
 impl Block<'_> {
-    /// Returns true if a comment says why nobody runs the block, or which test on Kafka does.
+    /// Returns true if a comment says why nobody runs the block, or which other test or page does.
     pub fn is_passed_over(&self) -> bool {
-        self.comment.is_some_and(|comment| comment.starts_with("not run: ")) || self.step_on_kafka().is_some()
+        self.comment.is_some_and(|comment| comment.starts_with("not run: ") || comment.starts_with("run by "))
     }
 
-    /// The name under which `tests/e2e/pages.rs` runs the block.
-    pub fn step_on_kafka(&self) -> Option<&str> {
-        self.comment?.strip_prefix("run by tests/e2e/pages.rs: ")
+    /// The test or page that runs the block.
+    pub fn runner(&self) -> Option<&str> {
+        let runner = self.comment?.strip_prefix("run by ")?;
+        Some(runner.split_once(": ").map_or(runner, |(path, _)| path))
+    }
+
+    /// Returns true if its commands go on until they are interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.comment == Some("run until it is interrupted")
     }
 }
 

@@ -111,12 +111,17 @@ echo '{"mode": "echo", "tag": {"secret": "file:email-key"}}' > config.yaml
 echo '{"key": "1", "value": {"id": 1}}' > records.ndjson
 "#;
 
-/// A module, and a context in place of the variable, which would hide the token that the context gets.
+/// A module, and a context in place of the variable, which would hide the token that the context gets. The id of the token that
+/// is revoked is that of one of the page.
 const SECURITY: &str = r#"
 mkdir target
 cp "$GUESTS/order_lines.wasm" target/
 sandbar context set default --url "$SANDBAR_URL"
 unset SANDBAR_URL
+sandbar() {
+  [ "$1 ${2-}" != 'token revoke' ] || set -- token revoke "$(command sandbar token list --output json | grep -o '"id": *"[0-9a-f]*"' | grep -o '[0-9a-f]\{16\}' | head -n 1)"
+  command sandbar "$@"
+}
 "#;
 
 /// A host that asks for sign-in, and its administrator.
@@ -207,6 +212,13 @@ fn each_command_runs_or_has_a_reason_not_to() {
         unknown.extend(blocks.filter(|block| !block.is_passed_over()).map(|block| format!("{name}:{}", block.line)));
     }
     assert!(unknown.is_empty(), "nobody runs {unknown:#?}: add the page to PAGES or NOT_RUN, or a comment to the block");
+    let runners: Vec<String> = page::all()
+        .iter()
+        .flat_map(|path| {
+            page::blocks(&page::read(path)).iter().filter_map(|it| it.runner().map(str::to_owned)).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(runners.iter().all(|runner| page::root().join(runner).is_file()), "{runners:?}");
     let gone: Vec<&str> =
         NOT_RUN.iter().map(|(begin, _)| *begin).filter(|begin| !page::root().join(begin).exists()).collect();
     assert!(gone.is_empty(), "{gone:?}");

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `sh` | runs; a command that fails ends the test. After a block that ends with `&` its host is waited for |
 //! | `sh`, after `<!-- not run: REASON -->` | is passed over |
-//! | `sh`, after `<!-- run by tests/e2e/pages.rs: NAME -->` | is run there, on Kafka, and passed over here |
+//! | `sh`, after `<!-- run by PATH -->` | is run by that test or page, and passed over here |
+//! | `sh`, after `<!-- run until it is interrupted -->` | each command is interrupted after some seconds; it fails if it ends before |
 //! | `text` | is the output of the block before it: `..` stands for any text, a line `...` for any lines |
 //! | any language with `file=PATH` | is written to PATH, in the folder that the shell is in |
 //!
 //! Other blocks are for the reader alone, but a tutorial has none. The pages of a folder run one after the other, in one shell.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -26,6 +28,8 @@ use crate::cli::run::fixture;
 
 /// Longest time for a tutorial. It compiles a crate several times.
 const PATIENCE: Duration = Duration::from_secs(500);
+/// Time of a command that goes on until it is interrupted.
+const INTERRUPTED_AFTER_S: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Begins the line in the output that precedes the output of a block; its page and the line of its fence follow.
 const MARK: &str = "@@@@ ";
@@ -37,7 +41,7 @@ listening() { until command curl --silent --fail --output /dev/null "$HOST/ready
 /// A part of a tutorial.
 #[derive(Debug, PartialEq)]
 enum Step<'a> {
-    Run { commands: &'a str, shown: Option<&'a str>, at: String },
+    Run { commands: Cow<'a, str>, shown: Option<&'a str>, at: String },
     Write { file: &'a str, content: &'a str },
 }
 
@@ -152,11 +156,14 @@ fn run(name: &str) {
 fn steps<'a>(name: &str, page: &'a str, all: bool) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     for block in page::blocks(page).into_iter().filter(|block| !block.is_passed_over()) {
-        let Block { info, text, line, .. } = block;
+        let &Block { info, text, line, .. } = &block;
         let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
         match (info, file, steps.last_mut()) {
             (_, Some(file), _) => steps.push(Step::Write { file, content: text }),
-            ("sh", None, _) => steps.push(Step::Run { commands: text, shown: None, at: format!("{name}:{line}") }),
+            ("sh", None, _) => {
+                let commands = if block.is_interrupted() { interrupted(text).into() } else { text.into() };
+                steps.push(Step::Run { commands, shown: None, at: format!("{name}:{line}") });
+            }
             ("text", None, Some(Step::Run { shown: shown @ None, .. })) => *shown = Some(text),
             _ if !all => {}
             _ => panic!("{name}:{line}: {info:?} is no block of a tutorial"),
@@ -164,6 +171,15 @@ fn steps<'a>(name: &str, page: &'a str, all: bool) -> Vec<Step<'a>> {
     }
     assert!(!all || steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
     steps
+}
+
+/// The commands, one on each line, each ended by `timeout`, which then has this exit code.
+fn interrupted(commands: &str) -> String {
+    let command = |line: &str| {
+        let command = line.split("  #").next().unwrap_or_default().trim();
+        format!("code=0; timeout {INTERRUPTED_AFTER_S} {command} || code=$?; [ $code = 124 ]\n")
+    };
+    commands.lines().map(command).collect()
 }
 
 fn script(place: &[&str], steps: &[Step]) -> String {
@@ -248,11 +264,21 @@ fn a_page_with_a_command_that_fails_is_wrong() {
 #[test]
 fn every_block_of_a_tutorial_is_a_step() {
     let page = "```rust file=src/lib.rs\nx\n```\n```sh\nls\n```\n```text\nsrc\n```\n";
-    let run = Step::Run { commands: "ls\n", shown: Some("src\n"), at: "page:4".into() };
+    let run = Step::Run { commands: "ls\n".into(), shown: Some("src\n"), at: "page:4".into() };
     assert_eq!(steps("page", page, true), [Step::Write { file: "src/lib.rs", content: "x\n" }, run]);
     for page in ["```yaml\nx: 1\n```\n", "```text\nnothing before it\n```\n", "```sh\nls\n```\n"] {
         assert!(std::panic::catch_unwind(|| steps("page", page, true)).is_err(), "{page}");
     }
-    let page = "```yaml\nx: 1\n```\n<!-- not run: it takes an hour -->\n```sh\nls\n```\n```sh\npwd\n```\n";
-    assert_eq!(steps("page", page, false), [Step::Run { commands: "pwd\n", shown: None, at: "page:8".into() }]);
+    let page = "```yaml\nx: 1\n```\n<!-- not run: it takes an hour -->\n```sh\nls\n```\n<!-- run by x.rs -->\n```sh\nls\n```\n```sh\npwd\n```\n";
+    assert_eq!(steps("page", page, false), [Step::Run { commands: "pwd\n".into(), shown: None, at: "page:12".into() }]);
+}
+
+#[test]
+fn a_command_that_is_to_be_interrupted_does_not_end_before() {
+    for (command, is_right) in [("sleep 60  # until it is interrupted", true), ("true", false), ("false", false)] {
+        let page = format!("<!-- run until it is interrupted -->\n```sh\n{command}\n```\n");
+        let folder = tempfile::tempdir().expect("a folder");
+        let ran = std::panic::catch_unwind(|| output_of(&script(&[], &steps("page", &page, false)), folder.path()));
+        assert_eq!(ran.is_ok(), is_right, "{command}");
+    }
 }
