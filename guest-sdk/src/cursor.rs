@@ -44,7 +44,7 @@ use std::fmt;
 pub struct Cursor<K: Key + ?Sized> {
     /// The store of its place, where that is `next`.
     keys: Store<str, K::Owned>,
-    /// The same store, where the place is `next_bytes`.
+    /// The store of its place, where that is `next_bytes`: the same store by another type.
     bytes: Store<str, Vec<u8>>,
 }
 

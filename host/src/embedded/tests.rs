@@ -174,7 +174,7 @@ fn a_session_is_overtaken_by_retention() {
     assert_eq!(session.unplaced(), [UnplacedPartition { partition: T0, reason }]);
 }
 
-/// Retention comes between two reads of a session, which learns of it by what it reads.
+/// Retention deletes records between two reads of a session, and the session notices it by a gap.
 #[test]
 fn records_deleted_behind_those_that_were_read_ahead_are_missed() {
     const VALUE_BYTES: usize = 100_000;

@@ -1,4 +1,4 @@
-//! What the schema says of the texts of a row that serde buffers.
+//! Notes the forms that the schema of an event gives to the texts of a row, while serde buffers them.
 //!
 //! A type that serde buffers (`flatten`, `untagged`, `tag`) is read from serde's own copy of the values, which has no place for a
 //! column's schema. A decimal of the schema goes into that copy as bytes. A text cannot: a `String` and an
