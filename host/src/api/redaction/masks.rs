@@ -56,10 +56,7 @@ impl Sight {
             return false;
         }
         let mask = self.record_mask(topic, content);
-        if let Some(mask) = &mask {
-            self.apply(mask, content);
-            self.metrics.redacted(way);
-        }
+        self.put_on(mask.as_ref(), content, way);
         mask.is_some()
     }
 
@@ -70,10 +67,7 @@ impl Sight {
             return false;
         }
         let mask = self.dead_letter_mask(topic, content);
-        if let Some(mask) = &mask {
-            self.apply(mask, content);
-            self.metrics.redacted("dead-letters");
-        }
+        self.put_on(mask.as_ref(), content, "dead-letters");
         let shows_derived = self.shows_derived() && mask.is_none();
         let messages = content.headers.iter_mut().filter(|header| first_name(&header.name) == MESSAGE);
         for header in messages.filter(|_| !shows_derived) {
@@ -83,20 +77,30 @@ impl Sight {
         !shows_derived
     }
 
+    fn put_on(&self, mask: Option<&Mask>, content: &mut RecordContent, way: &str) {
+        if let Some(mask) = mask {
+            self.apply(mask, content);
+            self.metrics.redacted(way);
+        }
+    }
+
     /// The mask of a record; `None`: it is shown as it is.
     fn record_mask(&self, topic: &str, content: &RecordContent) -> Option<Mask> {
-        let origins = origins(content);
-        let is_for_viewers = || self.viewers_of(topic) == Some(true) && self.are_for_viewers(&origins);
-        if self.has_data || is_for_viewers() { self.mask(topic, &origins) } else { Some(Mask::whole()) }
+        self.mask_by(topic, content, |origins| self.viewers_of(topic) == Some(true) && self.are_for_viewers(origins))
     }
 
     /// The mask of a dead letter: it is a record of its origins, and its topic needs no rule. An origin may be the input of a
     /// revision that is not kept any more.
     fn dead_letter_mask(&self, topic: &str, content: &RecordContent) -> Option<Mask> {
+        self.mask_by(topic, content, |origins| {
+            self.viewers_of(topic) != Some(false) && !origins.is_empty() && self.are_for_viewers(origins)
+        })
+    }
+
+    /// The mask of the rules for a record; of a record that is not for viewers, a caller without `data` sees nothing.
+    fn mask_by(&self, topic: &str, content: &RecordContent, is_for_viewers: impl FnOnce(&[&str]) -> bool) -> Option<Mask> {
         let origins = origins(content);
-        let has_origins = !origins.is_empty();
-        let is_for_viewers = || self.viewers_of(topic) != Some(false) && has_origins && self.are_for_viewers(&origins);
-        if self.has_data || is_for_viewers() { self.mask(topic, &origins) } else { Some(Mask::whole()) }
+        if self.has_data || is_for_viewers(&origins) { self.mask(topic, &origins) } else { Some(Mask::whole()) }
     }
 
     /// Returns true if callers without `data` may see masked records of all these topics.
