@@ -90,16 +90,27 @@ impl Operator {
         Self { folder, names, blocks }
     }
 
-    /// Runs a block, compares its output with its page, and returns it.
+    /// Runs a block whose commands all succeed, compares its output with its page, and returns it.
     #[track_caller]
     fn runs(&mut self, name: &str) -> String {
+        self.runs_with("set -euo pipefail", name)
+    }
+
+    /// Runs a block whose last command succeeds.
+    #[track_caller]
+    fn runs_to_the_end(&mut self, name: &str) -> String {
+        self.runs_with("set -u", name)
+    }
+
+    #[track_caller]
+    fn runs_with(&mut self, options: &str, name: &str) -> String {
         let at = self.blocks.iter().position(|block| block.name == name);
         let Block { commands, shown, .. } = self.blocks.remove(at.unwrap_or_else(|| panic!("no page has {name}")));
         let commands = self.names.iter().fold(commands, |commands, (theirs, ours)| commands.replace(theirs, ours));
         let own_path = std::env::var("PATH").expect("UTF-8");
         let binary = dirs::sandbar();
         let mut command = Command::new("bash");
-        command.args(["-c", &format!("{commands}\n")]).current_dir(&self.folder);
+        command.args(["-c", &format!("{options}\n{commands}\n")]).current_dir(&self.folder);
         command.env("PATH", format!("{}:{own_path}", binary.parent().map_or(Path::new("."), |it| it).display()));
         command.env("SANDBAR_LISTEN", "127.0.0.1:0").env("XDG_CONFIG_HOME", self.folder.join("config"));
         let ran = Cli::ended(&mut command);
@@ -150,7 +161,7 @@ fn the_commands_of_operators_run() {
     operator.runs("backup");
     operator.runs("backup-of-a-day");
     operator.runs("upgrade-backup");
-    let checked = operator.runs("backup-check");
+    let checked = operator.runs_to_the_end("backup-check");
     assert!(checked.contains("error[E114]") && checked.contains("shop/echo"), "{checked}");
     let offsets = operator.runs("lost-offsets");
     assert!(offsets.contains(INPUT), "{offsets}");
