@@ -95,6 +95,8 @@ nightly: setup-all ## optimised hosts under the hostile corpus, the victim's thr
 	@echo "make: all alerts, until the windows of their expressions have passed (20 minutes)"
 	SANDBAR_ALERTS=all SANDBAR_OTHER_BIN=$(abspath $(target))/release/sandbar \
 		cargo test --workspace --test e2e -- --nocapture alerts_fire
+	@echo "make: the shop with its real parts"
+	@$(MAKE) --no-print-directory shop FOR=60s
 	@echo "make: upgrades from 0.1"
 	@tools/upgrade.sh
 	@echo "make: fuzzing for $(FUZZ_SECONDS) s"

@@ -3,8 +3,8 @@
 #
 #   tools/setup.sh           the needs of `make test`: build, kafka, shop, valgrind, oidc, prometheus, browser
 #   tools/setup.sh build     needs of `cargo build` and transforms: gcc, g++, make, OpenSSL, the target wasm32-unknown-unknown
-#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; libfaketime;
-#                            the program of the package docker-registry
+#   tools/setup.sh kafka     needs of the tests: a JDK (17 or newer), Maven, and with it the jars of Apache Kafka; curl, jq
+#                            and libfaketime; the program of the package docker-registry
 #   tools/setup.sh shop      needs of the shop (`make shop`, and its test): a JDK, Maven, the jars of Apache Kafka (Kafka
 #                            Connect is among them) and of its plugins, Debezium's source and JDBC sink; the package postgresql
 #   tools/setup.sh browser   needs of the tests with web pages: the package chromium (about 110 MiB, 450 MiB unpacked; on Ubuntu
@@ -312,6 +312,13 @@ wall_clock() {
     install_packages "a test sets the wall clock of a host" libfaketime
 }
 
+# === commands of the pages ===
+
+pages() {
+    has curl || install_packages "tests run the commands of the pages" curl
+    has jq || install_packages "a test runs the commands of a runbook" jq
+}
+
 # === counted instructions ===
 
 counter() { has valgrind || install_packages "a test counts instructions with it" valgrind; }
@@ -460,7 +467,7 @@ release() {
 for part in "$@"; do
     case $part in
         build) compilers && wasm_target ;;
-        kafka) kafka && wall_clock && registry ;;
+        kafka) kafka && wall_clock && registry && pages ;;
         shop) shop ;;
         streams) streams ;;
         browser) browser ;;

@@ -7,8 +7,10 @@ use std::process::Command;
 
 use sandbar_harness::child::Process;
 use sandbar_harness::oidc::AUDIENCE;
-use sandbar_harness::{Api, Cli, OidcProvider, Response, dirs, guests, ports, wait};
+use sandbar_harness::{Api, Cli, KafkaCluster, OidcProvider, Response, dirs, guests, ports, wait};
 use serde_json::{Value, json};
+
+use crate::pages::shell::PageShell;
 
 const PAGE: &str = include_str!("../../docs/security.md");
 
@@ -79,6 +81,16 @@ fn options(issuer: &str, more: &[&str]) -> Vec<String> {
     // An option of the test takes the place of the page's.
     let kept = if more.contains(&"--oidc-resource") { page[..resource].to_vec() } else { page };
     kept.into_iter().chain(more.iter().map(ToString::to_string)).collect()
+}
+
+/// Enters the code that a command shows.
+fn approve(provider: &OidcProvider, text: impl Fn() -> String) {
+    let code = wait::until("the command shows a code", wait::PATIENCE, || {
+        let text = text();
+        let code = text.lines().find_map(|line| line.trim().strip_prefix("enter  ").map(str::to_owned));
+        code.ok_or(text)
+    });
+    provider.approve(&code, "anna");
 }
 
 fn grants(whoami: &Response) -> String {
@@ -271,16 +283,10 @@ fn a_person_signs_in_with_the_command_line() {
     // Each command finds a token that expires soon, and renews it.
     let dev = Dev::start(&provider, &["--oidc-resource", "urn:sandbar:short", "--oidc-scopes", "openid offline_access"]);
     dev.wait(&provider.token("ci-stock", AUDIENCE), 200);
-    let [login, whoami] = page_commands();
     let unprotected = dev.cli.run("login --oidc --url http://sandbar.example:1");
     assert!(unprotected.code == Some(2) && unprotected.err.contains("E074"), "{unprotected:?}");
-    let running = dev.cli.start(&login);
-    let code = wait::until("the command shows a code", wait::PATIENCE, || {
-        let text = running.text();
-        let code = text.lines().find_map(|line| line.trim().strip_prefix("enter  ").map(str::to_owned));
-        code.ok_or(text)
-    });
-    provider.approve(&code, "anna");
+    let running = dev.cli.start("login --oidc");
+    approve(&provider, || running.text());
     wait::until("the person is signed in", wait::PATIENCE, || {
         let text = running.text();
         if text.contains("knows you as") { Ok(()) } else { Err(text) }
@@ -294,7 +300,7 @@ fn a_person_signs_in_with_the_command_line() {
     let of_context = |words: &str| dev.cli.run(&format!("{words} --context default"));
     let mut tokens = Vec::new();
     for _ in 0..3 {
-        let ran = of_context(&whoami);
+        let ran = of_context("whoami");
         assert!(ran.code == Some(0) && ran.out.contains("stock:data stock:deploy"), "{ran:?}");
         tokens.push(std::fs::read_to_string(&file).expect("there"));
     }
@@ -303,7 +309,7 @@ fn a_person_signs_in_with_the_command_line() {
     assert!(!format!("{ran:?}").contains("eyJ"), "{ran:?}");
 
     // A token of the environment needs no login.
-    let ci = Cli::ended(dev.cli.command(&whoami).env("SANDBAR_TOKEN", provider.token("ci-team", AUDIENCE)));
+    let ci = Cli::ended(dev.cli.command("whoami").env("SANDBAR_TOKEN", provider.token("ci-team", AUDIENCE)));
     assert!(ci.code == Some(0) && ci.out.contains("shop:view"), "{ci:?}");
 
     // The host of the environment is that of the context, whose sign-in ends.
@@ -311,15 +317,8 @@ fn a_person_signs_in_with_the_command_line() {
     assert_eq!((out.code, provider.count("revoked")), (Some(0), 1), "{out:?}");
     let kept = std::fs::read_to_string(&file).expect("there");
     assert!(!kept.contains("eyJ") && !kept.contains("refresh"), "{kept}");
-    let refused = of_context(&whoami);
+    let refused = of_context("whoami");
     assert!(refused.code == Some(1) && refused.err.contains("E075"), "{refused:?}");
-}
-
-/// The commands of the page with which a person signs in.
-fn page_commands() -> [String; 2] {
-    let (_, rest) = PAGE.split_once("```sh\nsandbar login --oidc\n").expect("the page has the command");
-    let next = rest.lines().next().and_then(|line| line.strip_prefix("sandbar ")).expect("another");
-    ["login --oidc".to_owned(), next.to_owned()]
 }
 
 #[test]
@@ -339,4 +338,49 @@ fn a_host_does_not_start_with_half_of_the_options() {
     let whole = ["--oidc-issuer", "https://login.example", "--oidc-audience", "a", "--oidc-roles", "roles.yaml"];
     check(&whole, "emperor");
     check(&[&whole[..], &["--oidc-keys-age-max", "9min"]].concat(), "at least twice --oidc-refresh-interval");
+}
+
+#[test]
+fn the_commands_of_the_pages_sign_in() {
+    let kafka = KafkaCluster::shared();
+    let provider = OidcProvider::start();
+    let port = ports::free_port();
+    let mut shell = PageShell::new("tests/e2e/oidc.rs", Vec::new());
+    shell.name("localhost:9092", kafka.brokers());
+    shell.name("--cluster shop", "--cluster oidc");
+    shell.name("https://login.example", &provider.issuer());
+    shell.set("SANDBAR_LISTEN", &format!("127.0.0.1:{port}"));
+    shell.set("SANDBAR_DATA_DIR", &shell.path("data"));
+    shell.write("roles.yaml", roles());
+    let host = shell.start("oidc-host");
+    let address = ([127, 0, 0, 1], port).into();
+    let admin = provider.token("ci-admin", AUDIENCE);
+    let api = Api::new(address);
+    wait::until("the host is ready", wait::PATIENCE, || match api.try_get("/readyz")?.status {
+        200 => Ok(()),
+        status => Err(format!("{status}: {}", host.text())),
+    });
+    // The environment of a test, other than a person's, would hide the token of the context.
+    let context = Cli::ended(&mut shell.command("", &format!("sandbar context set default --url http://127.0.0.1:{port}")));
+    assert_eq!(context.code, Some(0), "{context:?}");
+
+    let login = shell.start("oidc-login");
+    approve(&provider, || login.text());
+    let shown = login.ends();
+    assert!(shown.contains("stock:data stock:deploy") && !shown.contains("eyJ"), "{shown}");
+
+    let cli = Cli::at("oidc-admin", address).signed_in(&admin);
+    shell.write("ci.token", cli.succeeds("token create --team stock --role admin --name ci"));
+    cli.succeeds("token create --team stock --role view --name revoked");
+    let tokens = cli.json("token list");
+    let revoked = tokens["tokens"].as_array().and_then(|all| all.iter().find(|token| token["name"] == "revoked"));
+    let revoked = revoked.and_then(|token| token["id"].as_str()).unwrap_or_else(|| panic!("{tokens}"));
+    shell.name("5d2c41f0a97be386", revoked);
+    let login = shell.start("cli-login");
+    approve(&provider, || login.text());
+    login.ends();
+    assert_eq!(provider.count("revoked"), 1);
+    let left = cli.json("token list");
+    assert!(!left.to_string().contains(revoked), "{left}");
+    shell.end();
 }

@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use sandbar::model::names::Digest;
-use sandbar_harness::dirs;
 use sandbar_harness::registry::Registry;
+use sandbar_harness::{Cli, Host, KafkaCluster, dirs, guests, topics};
 use serde_json::json;
+
+use crate::pages::shell::PageShell;
 
 const MODULE: &[u8] = b"\0asm, as far as a registry knows";
 /// `me` with the password `hunter2`.
@@ -73,4 +75,44 @@ fn a_module_comes_from_a_registry_with_a_password_and_with_tls() {
         let refused = pull(&folder, reference, words, password).expect_err(reference);
         assert!(refused.contains(part) && !refused.contains("hunter"), "{reference}: {part:?} is not in {refused}");
     }
+}
+
+#[test]
+fn the_commands_of_the_pages_take_modules_from_it() {
+    let kafka = KafkaCluster::shared();
+    topics::create(kafka, &["registry.in", "registry.out"], 1);
+    let host = Host::start(kafka, "registry");
+    let module = guests::fixture();
+    let digest = Digest::of(&module).to_string();
+    let registry = Registry::start(&dirs::fresh("registry-storage"), &[]);
+    let mut shell = PageShell::new("tests/e2e/registry.rs", Vec::new());
+    shell.write("big_orders.wasm", &module);
+    for words in ["key generate --out shop.key", "big_orders.wasm --key shop.key --team shop --out big-orders.sig"] {
+        let ran = Cli::ended(&mut shell.command("set -e", &format!("sandbar sign {words}")));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let ours = format!("oci+http://127.0.0.1:{}/shop", registry.port());
+    for repository in ["order-lines", "big-orders"] {
+        registry.push(&format!("shop/{repository}"), "1.4", (&module, &digest), &json!({}));
+    }
+    let shown = pull(&shell.folder, &format!("{ours}/order-lines:1.4"), &[], "").expect("pulled");
+    let (_, pinned) = shown.split_once("/order-lines@sha256:").expect("the digest of the manifest is shown");
+    shell.name("oci://ghcr.io/shop", &ours);
+    shell.name(
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        pinned.split(',').next().expect("a digest"),
+    );
+    shell.set("SANDBAR_URL", &format!("http://{}", host.address()));
+    shell.write(
+        "transform.yaml",
+        "team: shop\nname: echo\ninputs: [registry.in]\noutputs: { out: registry.out }\nconfig: { mode: echo }\n",
+    );
+    for (block, file) in [("pull-and-deploy", "order_lines.wasm"), ("cli-pull", "big_orders.wasm")] {
+        let _ = std::fs::remove_file(shell.folder.join(file));
+        shell.runs(block);
+        assert_eq!(std::fs::read(shell.folder.join(file)).expect("written"), *module, "{block}");
+    }
+    let shown = shell.runs("cli-deploy");
+    assert!(shown.contains("shop/echo"), "{shown}");
+    shell.end();
 }

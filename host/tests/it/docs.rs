@@ -4,8 +4,6 @@ mod commands;
 mod index;
 mod links;
 mod names;
-mod output;
-mod page;
 mod places;
 mod run;
 mod snippets;

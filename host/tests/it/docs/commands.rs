@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use sandbar::cli::Cli;
 
-use super::page;
+use sandbar_pages::page;
 
 /// Code of a page: lines of blocks, and spans within lines.
 fn code(page: &str) -> Vec<&str> {

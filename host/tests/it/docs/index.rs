@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::page;
+use sandbar_pages::page;
 
 /// The files that a page links to.
 fn linked(page: &Path) -> BTreeSet<PathBuf> {

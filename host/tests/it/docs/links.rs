@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::page;
+use sandbar_pages::page;
 
 /// Begins of links that leave the repository.
 const FOREIGN: [&str; 3] = ["https://", "http://", "mailto:"];

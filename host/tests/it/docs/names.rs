@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::page;
 use super::places::NOT_RUN;
+use sandbar_pages::page;
 
 /// Folders in which files begin.
 const FOLDERS: [&str; 7] = ["host/", "tests/", "tools/", "deploy/", "guest-sdk/", "shop/", "docs/"];

@@ -4,7 +4,7 @@
 //! A place may use `$GUESTS`, the folder of the modules that are built for tests, `$TRANSFORMS`, that of the crates of the
 //! shop's transforms, and the function `listening` of the script.
 
-use super::page::{self, Block};
+use sandbar_pages::page::{self, Block};
 
 /// A page that is run, or a folder of pages.
 pub struct Page {
@@ -18,7 +18,7 @@ pub const TUTORIAL: &str = "docs/tutorial.md";
 
 /// Each has a test in run.rs.
 pub const PAGES: [Page; 15] = [
-    Page { path: "README.md", place: &[] },
+    Page { path: "README.md", place: &[CURL] },
     Page { path: TUTORIAL, place: &[] },
     Page { path: "docs/guide.md", place: &[] },
     Page { path: "docs/api.md", place: &[HOST, STOCK, API] },
@@ -111,14 +111,23 @@ echo '{"mode": "echo", "tag": {"secret": "file:email-key"}}' > config.yaml
 echo '{"key": "1", "value": {"id": 1}}' > records.ndjson
 "#;
 
-/// A module, and a context in place of the variable, which would hide the token that the context gets. The id of the token that
-/// is revoked is that of one of the page.
+/// Puts the page's host in the place of `localhost:8080`. An answer above 399 ends the page.
+const CURL: &str = r#"
+curl() { command curl --silent --show-error --fail-with-body "${@//localhost:8080/$HOST}"; }
+"#;
+
+/// A module with its spec, and a context in place of the variable, which would hide the token that the context gets. The topics
+/// are there before the deployment. The id of the token that is revoked is that of one of the page.
 const SECURITY: &str = r#"
 mkdir target
 cp "$GUESTS/order_lines.wasm" target/
+sed 's|^module: .*|module: target/order_lines.wasm|' "$TRANSFORMS/order-lines/transform.yaml" > transform.yaml
 sandbar context set default --url "$SANDBAR_URL"
 unset SANDBAR_URL
 sandbar() {
+  [ "$1" != deploy ] || for topic in shop.public.new_orders shop.order_lines shop.order_pairs; do
+    command sandbar topics create $topic
+  done
   [ "$1 ${2-}" != 'token revoke' ] || set -- token revoke "$(command sandbar token list --output json | grep -o '"id": *"[0-9a-f]*"' | grep -o '[0-9a-f]\{16\}' | head -n 1)"
   command sandbar "$@"
 }

@@ -20,16 +20,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::output::matches;
-use super::page::{self, Block};
+use sandbar_pages::matches;
+use sandbar_pages::page::{self, Block};
+
 use super::places::{PAGES, TUTORIAL};
 use crate::cli::command::isolated;
 use crate::cli::run::fixture;
 
 /// Longest time for a tutorial. It compiles a crate several times.
 const PATIENCE: Duration = Duration::from_secs(500);
-/// Time of a command that goes on until it is interrupted.
-const INTERRUPTED_AFTER_S: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Begins the line in the output that precedes the output of a block; its page and the line of its fence follow.
 const MARK: &str = "@@@@ ";
@@ -155,13 +154,19 @@ fn run(name: &str) {
 /// `all`: each block is to be a step.
 fn steps<'a>(name: &str, page: &'a str, all: bool) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
-    for block in page::blocks(page).into_iter().filter(|block| !block.is_passed_over()) {
+    let mut is_behind_another = false;
+    for block in page::blocks(page) {
+        let is_of_another = std::mem::replace(&mut is_behind_another, block.is_passed_over());
         let &Block { info, text, line, .. } = &block;
+        // The output of commands that are passed over is passed over with them.
+        if block.is_passed_over() || is_of_another && info == "text" {
+            continue;
+        }
         let file = info.split_whitespace().find_map(|word| word.strip_prefix("file="));
         match (info, file, steps.last_mut()) {
             (_, Some(file), _) => steps.push(Step::Write { file, content: text }),
             ("sh", None, _) => {
-                let commands = if block.is_interrupted() { interrupted(text).into() } else { text.into() };
+                let commands = if block.is_interrupted() { page::interrupted(text).into() } else { text.into() };
                 steps.push(Step::Run { commands, shown: None, at: format!("{name}:{line}") });
             }
             ("text", None, Some(Step::Run { shown: shown @ None, .. })) => *shown = Some(text),
@@ -171,15 +176,6 @@ fn steps<'a>(name: &str, page: &'a str, all: bool) -> Vec<Step<'a>> {
     }
     assert!(!all || steps.iter().any(|step| matches!(step, Step::Run { shown: Some(_), .. })), "nothing would be compared");
     steps
-}
-
-/// The commands, one on each line, each ended by `timeout`, which then has this exit code.
-fn interrupted(commands: &str) -> String {
-    let command = |line: &str| {
-        let command = line.split("  #").next().unwrap_or_default().trim();
-        format!("code=0; timeout {INTERRUPTED_AFTER_S} {command} || code=$?; [ $code = 124 ]\n")
-    };
-    commands.lines().map(command).collect()
 }
 
 fn script(place: &[&str], steps: &[Step]) -> String {

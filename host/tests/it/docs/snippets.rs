@@ -12,7 +12,7 @@ use sandbar::teams::{TeamLimits, TeamTable};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::Value;
 
-use super::page::{self, Block};
+use sandbar_pages::page::{self, Block};
 
 /// Files that somebody else reads, by the first key of the page's block: here they are YAML, and no more.
 const FOREIGN: [(&str, &str); 4] = [

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+/// Time of a command that goes on until it is interrupted.
+const INTERRUPTED_AFTER_S: u32 = 2;
+
 /// A fenced block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block<'a> {
     /// The words behind the fence: `rust file=src/lib.rs`.
     pub info: &'a str,
+    /// The lines between its fences.
     pub text: &'a str,
     /// The number of its fence in the page, from 1 on.
     pub line: usize,
@@ -18,15 +22,18 @@ pub struct Block<'a> {
 /// A link or an image.
 #[derive(Debug, PartialEq)]
 pub struct Link {
+    /// The path or URL, with its anchor.
     pub target: String,
+    /// The number of its line, from 1 on.
     pub line: usize,
 }
 
 /// The folder of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the checkout is there")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout is there")
 }
 
+/// The text of a page.
 pub fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -140,10 +147,20 @@ impl Block<'_> {
         self.comment.is_some_and(|comment| comment.starts_with("not run: ")) || self.runner().is_some()
     }
 
-    /// The test or page that runs the block.
+    /// The path of the test or page that runs the block.
     pub fn runner(&self) -> Option<&str> {
+        Some(self.run_by()?.0)
+    }
+
+    /// The name by which the test `path` runs the block: `<!-- run by tests/e2e/pages.rs: backup -->`.
+    pub fn name_in(&self, path: &str) -> Option<&str> {
+        self.run_by().filter(|(runner, _)| *runner == path).map(|(_, name)| name)
+    }
+
+    /// Path and name behind `run by`. A page that runs a block has no name for it.
+    fn run_by(&self) -> Option<(&str, &str)> {
         let runner = self.comment?.strip_prefix("run by ")?;
-        Some(runner.split_once(": ").map_or(runner, |(path, _)| path))
+        Some(runner.split_once(": ").unwrap_or((runner, "")))
     }
 
     /// Returns true if its commands go on until they are interrupted.
@@ -152,11 +169,24 @@ impl Block<'_> {
     }
 }
 
+/// The commands, one on each line, each ended by `timeout`, which then has this exit code.
+pub fn interrupted(commands: &str) -> String {
+    let command = |line: &str| {
+        let command = line.split("  #").next().unwrap_or_default().trim();
+        format!("code=0; timeout {INTERRUPTED_AFTER_S} {command} || code=$?; [ $code = 124 ]\n")
+    };
+    commands.lines().map(command).collect()
+}
+
 #[test]
 fn a_page_is_read() {
     let page = "# A `b`, [c](d.md)\nsee [x](y.md#z), ![i](i.png) and [`code`](e.md)\n```sh\n[no](link)\n# no heading\n```\n## Twice\n## Twice\n`[no](link)`\n";
     assert_eq!(blocks(page), [Block { info: "sh", text: "[no](link)\n# no heading\n", line: 3, comment: None }]);
     assert_eq!(blocks("<!-- not run: x -->\n```sh\n```\n")[0].comment, Some("not run: x"));
+    let by = "<!-- run by tests/e2e/pages.rs: backup -->\n```sh\n```\n";
+    assert_eq!(blocks(by)[0].runner(), Some("tests/e2e/pages.rs"));
+    assert_eq!(blocks(by)[0].name_in("tests/e2e/pages.rs"), Some("backup"));
+    assert_eq!(blocks(by)[0].name_in("tests/e2e/oidc.rs"), None);
     let targets: Vec<String> = links(page).into_iter().map(|link| link.target).collect();
     assert_eq!(targets, ["d.md", "y.md#z", "i.png", "e.md"]);
     assert_eq!(anchors(page), ["a-b-c", "twice", "twice-1"]);
