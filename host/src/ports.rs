@@ -26,7 +26,7 @@ pub use exclusive::{ExclusiveError, ExclusiveWriter, PartitionWrite};
 pub use groups::{GroupOffset, Groups};
 pub use guest::{Call, Guest, GuestError, GuestFactory, TrapKind};
 pub use log::{Log, PartitionEnds, TopicReader, log_of};
-pub use rejection::{Cause, Culprit, Rejection};
+pub use rejection::{Cause, Culprit, Rejection, refused_timestamp};
 pub use session::{
     CommitOffset, Damage, NoPlace, ProducerRecord, Rebalance, Session, SessionError, SessionOptions, TopicPartition,
     UnplacedPartition, Waker,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::units::Timestamp;
-use sandbar::ports::{Log as _, LogRecord};
+use sandbar::ports::{Log as _, LogError, LogRecord};
 use sandbar_harness::{Api, Host, KafkaCluster, Message, Record, guests, topics, wait};
 use serde_json::{Value, json};
 
@@ -203,7 +203,6 @@ fn whatever_a_record_has_is_passed_on_or_fails() {
     let null = Message { key: None, value: None, ..Message::default() };
     let odd = [
         one("plain"),
-        one("negative").at(-5),
         one("1 ms after 1970").at(1),
         one("a little ahead").at(now + 60_000),
         Message::new("", "").to_partition(0).at(now),
@@ -212,20 +211,31 @@ fn whatever_a_record_has_is_passed_on_or_fails() {
         one("names").with_header("", Some(b"1")).with_header("\u{1f98a} \u{7f}", Some(b"2")),
     ];
     let ahead = one("far ahead").at(now + DAYS_MS);
+    // A broker takes it, and never compacts its partition again: it must not get into the output.
+    let negative = one("negative").at(-5);
     let mut messages = odd.to_vec();
     messages.insert(3, ahead.clone());
+    messages.insert(1, negative.clone());
     job.produce(&messages);
-    // A name with a NUL, which the tests' own producer cannot write.
+    // Names with a NUL, which the tests' own producer cannot write.
     let log = KafkaLog::new(KafkaConfig { brokers: job.kafka.brokers().to_owned(), ..KafkaConfig::default() });
-    let headers = vec![("a\0b".to_owned(), Some(b"v".to_vec()))];
-    let nul = LogRecord { offset: 0, timestamp: now, key: Some(b"nul".to_vec()), value: Some(b"v".to_vec()), headers };
+    let log = log.expect("a client");
+    let with = |headers: &[(&str, Option<&[u8]>)]| {
+        let owned = |(name, value): &(&str, Option<&[u8]>)| ((*name).to_owned(), value.map(<[u8]>::to_vec));
+        let headers = headers.iter().map(owned).collect();
+        LogRecord { offset: 0, timestamp: now, key: Some(b"nul".to_vec()), value: Some(b"v".to_vec()), headers }
+    };
+    let nuls = vec![with(&[("a\0b", Some(&b"v"[..]))]), with(&[("a\0b", None)]), with(&[("a", None), ("a\0b", None)])];
     let input = job.input.parse().expect("a name");
-    log.expect("a client").append(&input, Some(1), vec![nul]).expect("appended");
+    log.append(&input, Some(1), nuls).expect("appended");
+    let refused = log.append(&input, Some(1), vec![LogRecord { timestamp: -5, ..with(&[]) }]);
+    assert!(matches!(&refused, Err(LogError::Refused(message)) if message.contains("timestamp -5")), "{refused:?}");
     job.wait_through(wait::PATIENCE);
     let parts = |record: &Record| (record.timestamp, record.key.clone(), record.value.clone(), record.headers.clone());
     let of_first = |records: Vec<Record>| records.into_iter().filter(|record| record.partition == 0).collect::<Vec<_>>();
     let input = of_first(topics::read_committed(job.kafka, &job.input));
-    let expected: Vec<_> = input.iter().filter(|record| record.value != ahead.value).map(parts).collect();
+    let is_sent = |record: &&Record| ![&ahead.value, &negative.value].contains(&&record.value);
+    let expected: Vec<_> = input.iter().filter(is_sent).map(parts).collect();
     assert_eq!(expected.len(), odd.len());
     // Keys choose the partition.
     let mut found: Vec<_> = job.outputs().iter().map(parts).collect();
@@ -236,10 +246,13 @@ fn whatever_a_record_has_is_passed_on_or_fails() {
     let mut told = told(&job);
     told.sort();
     let letter = |partition: &str, mended: &str| (partition.to_owned(), "E109".to_owned(), mended.to_owned());
-    assert_eq!(told, [letter("0", "timestamp"), letter("1", "")]);
+    let damaged = || letter("1", "");
+    assert_eq!(told, [letter("0", "timestamp"), letter("0", "timestamp"), damaged(), damaged(), damaged()]);
     let letters = dead_letters(&job);
-    let ahead = letters.iter().find(|letter| letter.value == ahead.value).expect("a dead letter");
-    assert_eq!(ahead.header("sandbar.error.timestamp"), Some((now + DAYS_MS).to_string()));
+    for (message, timestamp) in [(ahead, now + DAYS_MS), (negative, -5)] {
+        let letter = letters.iter().find(|letter| letter.value == message.value).expect("a dead letter");
+        assert_eq!(letter.header("sandbar.error.timestamp"), Some(timestamp.to_string()));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::store::{PartitionId, Topic};
 use crate::model::murmur2::partition_for;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
+use crate::ports::refused_timestamp;
 
 /// The reason why a record was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,8 @@ pub enum Refusal {
     NoKey(TopicName),
     #[error("topic {topic} takes no timestamp of more than an hour ahead, and this is {timestamp}")]
     Timestamp { topic: TopicName, timestamp: i64 },
+    #[error("topic {topic}: {reason}")]
+    NegativeTimestamp { topic: TopicName, reason: String },
     #[error("the transaction is over {limit} bytes (transaction_bytes_max): write less at once")]
     Full { limit: usize },
 }
@@ -95,6 +98,9 @@ impl Outputs {
             if entry.timestamp > self.timestamp_max {
                 return Err(Refusal::Timestamp { topic: target.name.clone(), timestamp: entry.timestamp });
             }
+        }
+        if let Some(reason) = refused_timestamp(entry.timestamp) {
+            return Err(Refusal::NegativeTimestamp { topic: target.name.clone(), reason });
         }
         let bytes = block::payload_bytes(entry);
         let limit = self.record_bytes_max;
@@ -213,7 +219,9 @@ mod tests {
         assert!(refused(outputs.push(1, None, &entry(b"v"))).contains("need a key"));
         let ahead = Entry { timestamp: i64::MAX, ..entry(b"v") };
         assert!(refused(outputs.push(0, None, &ahead)).contains("an hour ahead"));
-        assert_eq!(outputs.push(0, None, &Entry { timestamp: -5, ..entry(b"v") }), Ok(()));
+        let negative = Entry { timestamp: -5, ..entry(b"v") };
+        assert!(refused(outputs.push(0, None, &negative)).contains("topic t: a record with the timestamp -5"));
+        assert_eq!(outputs.push(0, None, &Entry { timestamp: -1, ..entry(b"v") }), Ok(()));
         assert_eq!(outputs.push(2, None, &entry(b"v")), Err(Refusal::NoTopic(2)));
     }
 }

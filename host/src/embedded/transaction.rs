@@ -62,7 +62,9 @@ impl Transaction {
             Refusal::Full { .. } => SessionError::TooLarge(refusal.to_string()),
             Refusal::RecordTooLarge { .. } => rejected(send, Cause::Size, refusal.to_string()),
             Refusal::NoKey(_) => rejected(send, Cause::Content, refusal.to_string()),
-            Refusal::Timestamp { .. } => rejected(send, Cause::Timestamp, refusal.to_string()),
+            Refusal::Timestamp { .. } | Refusal::NegativeTimestamp { .. } => {
+                rejected(send, Cause::Timestamp, refusal.to_string())
+            }
             Refusal::NoTopic(_) => SessionError::Withheld { code: Code::TopicGone, message: refusal.to_string() },
         })
     }

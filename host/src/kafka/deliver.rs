@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use super::error::is_purged;
-use super::raw::{Admission, Client, RawError, TopicHandle};
-use crate::ports::LogRecord;
+use super::raw::{Admission, Client, CodeName, RawError, TopicHandle};
+use crate::ports::{LogRecord, refused_timestamp};
 
-/// Sends the records and waits until each is delivered or has failed, for `message.timeout.ms` at most.
+/// Sends the records and waits until each is delivered or has failed, for `message.timeout.ms` at most. None is sent if the
+/// timestamp of one is refused.
 pub(super) fn deliver(
     client: &Client,
     topic: &TopicHandle,
     partition: Option<i32>,
     records: &[LogRecord],
 ) -> Result<(), RawError> {
+    if let Some(message) = records.iter().find_map(|record| refused_timestamp(record.timestamp)) {
+        return Err(RawError { message, ..RawError::of("deliver", CodeName::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP) });
+    }
     for record in records {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let key = record.key.as_deref();

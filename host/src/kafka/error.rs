@@ -70,6 +70,7 @@ pub(super) fn of_topic(topic: &TopicName, error: RawError) -> LogError {
             E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
             | E::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
             | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
+            | E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
             | E::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
         ) => LogError::Refused(format!("topic {topic}: {error}")),
         _ => unavailable(error),
@@ -235,6 +236,18 @@ mod tests {
         let error = KafkaError::ClientCreation("Unsupported SASL mechanism: hunter2".into());
         let said = of_new_client(&error).to_string();
         assert!(said.contains("sasl.mechanism") && !said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_record_that_is_refused_is_told_from_an_outage() {
+        let topic: TopicName = "t".parse().expect("valid");
+        for (name, is_refused) in [
+            (E::RD_KAFKA_RESP_ERR_INVALID_RECORD, true),
+            (E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, true),
+            (E::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, false),
+        ] {
+            assert_eq!(matches!(of_topic(&topic, error(name)), LogError::Refused(_)), is_refused, "{name:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::refusal;
 use super::retry::resumed;
 use crate::model::batch::header_bytes;
 use crate::model::names::TopicName;
-use crate::ports::{Cause, ProducerRecord, SessionError};
+use crate::ports::{Cause, ProducerRecord, SessionError, refused_timestamp};
 
 /// Time without a delivery after which the topics are asked about.
 const ASK_AFTER: Duration = Duration::from_secs(2);
@@ -301,12 +301,31 @@ fn is_late(failed: &FailedDelivery) -> bool {
     failed.code == CodeName::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
 }
 
-/// Returns the reason why librdkafka cannot send a record as it is.
+/// Returns the reason why a record cannot be sent as it is: librdkafka would change it, or the topic would suffer from it.
 fn unsendable(record: &ProducerRecord<'_>) -> Option<(Cause, String)> {
     if record.timestamp == 0 {
         return Some((Cause::Timestamp, "a record with the timestamp 0 (1970) cannot be sent as it is".into()));
     }
+    if let Some(reason) = refused_timestamp(record.timestamp) {
+        return Some((Cause::Timestamp, reason));
+    }
     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(record.headers);
     (bytes > RECORD_BYTES_MAX)
         .then(|| (Cause::Size, format!("a record of {bytes} bytes is larger than a host sends ({RECORD_BYTES_MAX})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_would_change_or_do_harm_is_not_sent() {
+        let cause = |timestamp| {
+            let record = ProducerRecord { topic: 0, partition: None, key: None, value: None, headers: &[], timestamp };
+            unsendable(&record).map(|(cause, _)| cause)
+        };
+        for (timestamp, is_sent) in [(i64::MIN, false), (-5, false), (-1, true), (0, false), (1, true)] {
+            assert_eq!(cause(timestamp), (!is_sent).then_some(Cause::Timestamp), "{timestamp}");
+        }
+    }
 }

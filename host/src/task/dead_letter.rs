@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::model::batch::{Batch, HeaderRef};
 use crate::model::text::cut;
-use crate::ports::{ProducerRecord, TopicPartition};
+use crate::ports::{ProducerRecord, TopicPartition, refused_timestamp};
 
 use super::Settings;
 use super::failure::RecordFailure;
@@ -42,6 +42,8 @@ impl<'a> DeadLetter<'a> {
     ) -> Self {
         let offset = batch.offset(row);
         let timestamp = batch.timestamps[row];
+        // Every topic refuses it: it is not sent first to find that out.
+        let mend = Mend { timestamp: mend.timestamp || refused_timestamp(timestamp).is_some(), ..mend };
         let input = &settings.inputs[partition.input as usize];
         let made_key = || Cow::Owned(format!("{input}/{}/{offset}", partition.partition).into_bytes());
         let key = match batch.key(row) {

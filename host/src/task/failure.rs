@@ -3,7 +3,7 @@
 use crate::model::batch::{CheckedOutput, OutputError, header_bytes};
 use crate::model::codes::Code;
 use crate::model::text::cut;
-use crate::ports::{Cause, GuestError, ProducerRecord, Session, TrapKind};
+use crate::ports::{Cause, GuestError, ProducerRecord, Session, TrapKind, refused_timestamp};
 
 use super::Settings;
 
@@ -116,17 +116,22 @@ pub(super) fn all_of(
     failures
 }
 
-/// The rows that the guest names, and those with an output that is larger than any that is sent to its topic.
+/// The rows that the guest names, and those with an output that no topic takes, or that is larger than any that is sent to its
+/// topic.
 pub(super) fn of_rows(checked: &CheckedOutput<'_>, settings: &Settings) -> Vec<(u32, RecordFailure)> {
     let named = checked.failures().iter();
     let mut failures: Vec<_> =
         named.map(|failure| (failure.row, RecordFailure::new(Code::GuestFailed, failure.message.clone()))).collect();
     let all_fit = |bytes| settings.record_bytes_max.iter().all(|&limit| bytes <= limit);
     // Nearly always: no record is looked at, and failures ascend already.
-    if checked.record_bytes_bound().is_some_and(all_fit) {
+    if checked.record_bytes_bound().is_some_and(all_fit) && checked.timestamps().all(|at| refused_timestamp(at).is_none()) {
         return failures;
     }
     for record in checked.records() {
+        if let Some(reason) = refused_timestamp(record.timestamp) {
+            failures.push((record.source, RecordFailure::refused(Cause::Timestamp, &reason)));
+            continue;
+        }
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + header_bytes(&record.headers);
         let limit = settings.record_bytes_max[record.target as usize];
         if bytes > limit {

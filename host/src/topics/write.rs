@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
-use crate::ports::{Log, LogError, LogRecord, TopicInfo};
+use crate::ports::{Log, LogError, LogRecord, TopicInfo, refused_timestamp};
 use crate::record_json::{RecordInput, parse};
 
 use super::checks::check_partition;
@@ -53,6 +53,9 @@ fn by_partition(
         }
         if let Some(partition) = partition {
             check_partition(partition, info).map_err(|error| error.of_record(index))?;
+        }
+        if let Some(reason) = refused_timestamp(record.timestamp) {
+            return Err(TopicError::of_field(Code::Record, format!("[{index}].timestamp"), reason));
         }
         let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
         // A topic may take a larger record than its limit, if the record is compressed: then the topic decides by itself.

@@ -1,5 +1,6 @@
 //! Messages of a consumer's queue: a record, a partition's end, or an error.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::ptr;
 
@@ -7,6 +8,11 @@ use super::convert::{bytes, text};
 use super::error::{CodeName, ErrorCode, RawError};
 use super::sys::*;
 use crate::model::batch::{HeaderRef, RecordRef};
+
+/// The damage of a record with such a name.
+const NUL_IN_NAME: &str = "the name of a header has a NUL byte in it";
+/// The most comparisons of names that one record's headers may cost, about a millisecond: see [`hidden_name`].
+const COMPARISONS_MAX: usize = 1 << 20;
 
 /// One fetched record, valid until the callback returns.
 pub struct RawMessage<'a> {
@@ -112,28 +118,140 @@ impl<'a> RawMessage<'a> {
         if !code.is_success() {
             return Some("its headers are not encoded as Kafka encodes them");
         }
-        let mut damage = None;
-        let mut name = ptr::null();
+        // SAFETY: the message's own headers, which live as long as the message.
+        unsafe { read_headers(headers, out) }
+    }
+}
+
+/// Appends headers to `out`. Returns the reason where they could be read only in part: see [`RawMessage::headers`].
+///
+/// # Safety
+/// `headers` are live for `'a`, and are not changed meanwhile.
+unsafe fn read_headers<'a>(
+    headers: *const rd_kafka_headers_t,
+    out: &mut Vec<(&'a str, Option<&'a [u8]>)>,
+) -> Option<&'static str> {
+    let before = out.len();
+    let mut damage = None;
+    let mut has_null = false;
+    let mut name = ptr::null();
+    let mut value = ptr::null();
+    let mut size = 0;
+    let mut index = 0;
+    // SAFETY: the caller's promise; names and values live as long as the headers.
+    while unsafe { rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) } == 0 {
+        // SAFETY: librdkafka ends each name with a NUL.
+        let shown = unsafe { CStr::from_ptr(name) }.to_bytes();
+        // A value lies right behind the NUL that librdkafka puts after its name.
+        let ends = name.wrapping_add(shown.len() + 1);
+        has_null |= value.is_null();
+        if !value.is_null() && value.cast() != ends {
+            damage = Some(NUL_IN_NAME);
+        }
+        let valid = shown.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        if valid.len() != shown.len() {
+            damage = Some("the name of a header is not UTF-8");
+        }
+        // SAFETY: librdkafka gives pointer and length of bytes that live as long as the headers.
+        out.push((valid, unsafe { bytes(value, size) }));
+        index += 1;
+    }
+    if damage.is_some() || !has_null {
+        return damage;
+    }
+    // SAFETY: the caller's promise. Each name of `out` is whole, so the NUL is behind it that ended it.
+    unsafe { hidden_name(headers, &out[before..]) }
+}
+
+/// Looks for a NUL in the name of a header without a value, of which no pointer tells where the name ends. librdkafka finds
+/// headers by their whole names: where it finds fewer with a name than show it, one has more than it shows.
+///
+/// # Safety
+/// `shown` are these headers. Their names are librdkafka's own, with a NUL behind each, or empty.
+unsafe fn hidden_name(headers: *const rd_kafka_headers_t, shown: &[HeaderRef<'_>]) -> Option<&'static str> {
+    let nulls = shown.iter().filter(|(_, value)| value.is_none());
+    let mut counts: BTreeMap<&str, usize> = nulls.map(|(name, _)| (*name, 0)).collect();
+    // Each search looks at every header, and a hostile record has a hundred thousand.
+    if counts.len().saturating_mul(shown.len()) > COMPARISONS_MAX {
+        return Some("it has too many headers without a value to tell their names");
+    }
+    for (name, _) in shown {
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        }
+    }
+    let is_hidden = |(name, count): (&str, usize)| {
         let mut value = ptr::null();
         let mut size = 0;
-        let mut index = 0;
-        // SAFETY: the message's own headers; names and values live as long as the message.
-        while unsafe { rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) } == 0 {
-            // SAFETY: librdkafka ends each name with a NUL.
-            let shown = unsafe { CStr::from_ptr(name) }.to_bytes();
-            // A value lies right behind the NUL that librdkafka puts after its name.
-            let ends = name.wrapping_add(shown.len() + 1);
-            if !value.is_null() && value.cast() != ends {
-                damage = Some("the name of a header has a NUL byte in it");
+        // An empty text may lie anywhere.
+        let name = if name.is_empty() { c"".as_ptr() } else { name.as_ptr().cast() };
+        // SAFETY: the caller's promise; valid out pointers.
+        unsafe { rd_kafka_header_get(headers, count - 1, name, &mut value, &mut size) != 0 }
+    };
+    counts.into_iter().any(is_hidden).then_some(NUL_IN_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name and value of a header.
+    type Header<'h> = (&'h [u8], Option<&'h [u8]>);
+    type OwnedHeader = (String, Option<Vec<u8>>);
+
+    /// Headers as librdkafka holds them: names, and values or null. Returns what of them is read, and the damage.
+    fn read(all: &[Header<'_>]) -> (Vec<OwnedHeader>, Option<&'static str>) {
+        // SAFETY: names and values are copied; the headers live until they are destroyed at the end.
+        unsafe {
+            let headers = rd_kafka_headers_new(all.len());
+            for (name, value) in all {
+                let start = value.map_or(ptr::null(), <[u8]>::as_ptr);
+                let size = value.map_or(0, <[u8]>::len) as isize;
+                rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, start.cast(), size);
             }
-            let valid = shown.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-            if valid.len() != shown.len() {
-                damage = Some("the name of a header is not UTF-8");
-            }
-            // SAFETY: librdkafka gives pointer and length of bytes that live as long as the message.
-            out.push((valid, unsafe { bytes(value, size) }));
-            index += 1;
+            let mut out = Vec::new();
+            let damage = read_headers(headers, &mut out);
+            let owned = out.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect();
+            rd_kafka_headers_destroy(headers);
+            (owned, damage)
         }
-        damage
+    }
+
+    #[track_caller]
+    fn check(headers: &[Header<'_>], damage: Option<&str>) {
+        let (read, found) = read(headers);
+        assert_eq!(found, damage, "{headers:?}");
+        assert_eq!(read.len(), headers.len());
+        if damage.is_none() {
+            let same = |((name, value), (own, own_value)): (&OwnedHeader, &Header<'_>)| {
+                name.as_bytes() == *own && value.as_deref() == *own_value
+            };
+            assert!(read.iter().zip(headers).all(same), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_whole_or_its_record_is_damaged() {
+        let some = Some(&b"v"[..]);
+        let empty = Some(&b""[..]);
+        check(&[], None);
+        check(&[(b"a", some), (b"a", None), (b"", None), (b"a", empty), (b"ab", None), (b"a", None)], None);
+        for value in [some, empty, None] {
+            check(&[(b"a\0b", value)], Some(NUL_IN_NAME));
+            check(&[(b"\0", value)], Some(NUL_IN_NAME));
+            check(&[(b"a\0", value), (b"a", None), (b"a", some)], Some(NUL_IN_NAME));
+            check(&[(b"a", None), (b"b", None), (b"a\0b", value)], Some(NUL_IN_NAME));
+            check(&[(b"\xff", value)], Some("the name of a header is not UTF-8"));
+        }
+    }
+
+    #[test]
+    fn the_search_for_a_name_has_an_end() {
+        let names: Vec<String> = (0..1025).map(|n| n.to_string()).collect();
+        let without: Vec<(&[u8], Option<&[u8]>)> = names.iter().map(|name| (name.as_bytes(), None)).collect();
+        check(&without[..1024], None);
+        check(&without, Some("it has too many headers without a value to tell their names"));
+        // Names that are the same are looked for once.
+        check(&vec![(&b"a"[..], None); 100_000], None);
     }
 }

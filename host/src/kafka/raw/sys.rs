@@ -61,6 +61,13 @@ unsafe extern "C" {
         low: *mut i64,
         high: *mut i64,
     ) -> c_int;
+    pub fn rd_kafka_header_get(
+        headers: *const rd_kafka_headers_t,
+        index: usize,
+        name: *const c_char,
+        value: *mut *const c_void,
+        size: *mut usize,
+    ) -> c_int;
     pub fn rd_kafka_header_get_all(
         headers: *const rd_kafka_headers_t,
         index: usize,

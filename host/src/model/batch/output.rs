@@ -224,6 +224,13 @@ impl<'a> CheckedOutput<'a> {
         Self { trace_spans, ..self }
     }
 
+    /// The timestamps of all records, with those of failed rows.
+    pub fn timestamps(&self) -> impl Iterator<Item = i64> + '_ {
+        let Self { input, output, .. } = *self;
+        let inherited = |row: usize| input.timestamps[output.sources[row] as usize];
+        (0..output.targets.len()).map(move |row| output.timestamps.get(row).copied().unwrap_or_else(|| inherited(row)))
+    }
+
     /// Output records in order, without those of failed rows.
     pub fn records(&self) -> impl Iterator<Item = OutRecord<'a>> + '_ {
         let Self { input, output, trace_spans } = *self;

@@ -23,8 +23,8 @@ use super::bench::{Bench, Setup};
 const RECORD_BYTES: usize = 1000;
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
-/// Forwards every record, twice where its value begins with "twice", the second time without a key; fails those that
-/// begin with "fail".
+/// Forwards every record, twice where its value begins with "twice", the second time without a key, and with another
+/// timestamp where the value is "at" and a number; fails those that begin with "fail".
 struct Forward;
 
 impl Guest for Forward {
@@ -40,10 +40,13 @@ impl Guest for Forward {
                 output.failures.push(Failure { row: row as u32, message: "as asked".into() });
                 continue;
             }
+            let number = |at| std::str::from_utf8(at).expect("text").parse::<i64>().expect("a number");
+            let timestamp = value.strip_prefix(b"at ").map_or(batch.timestamps[row], number);
             let copies = if value.starts_with(b"twice") { 2 } else { 1 };
             for copy in 0..copies {
                 output.targets.push(0);
                 output.sources.push(row as u32);
+                output.timestamps.push(timestamp);
                 let key = &batch.keys[2 * row..2 * row + 2];
                 output.keys.extend(if copy == 0 { key } else { &[u32::MAX; 2] });
                 output.values.extend(&batch.values[2 * row..2 * row + 2]);
@@ -177,13 +180,26 @@ fn a_null_key_in_a_compacted_topic_is_its_records_failure() {
 #[test]
 fn whatever_a_record_has_is_passed_on_or_fails() {
     let mut records = good(12);
-    records[1].timestamp = -5;
+    records[1] = record(Some("k"), "at -5");
     records[2].timestamp = 0;
+    records[3] = record(Some("k"), "at 1");
     records[4].key = Some(Vec::new());
     records[5].value = Some(Vec::new());
     records[6].headers = vec![("h".into(), None), ("h".into(), Some(Vec::new())), (String::new(), Some(b"v".to_vec()))];
-    records[7].headers = vec![("a\0b".into(), Some(b"v".to_vec()))];
-    check(json!({}), [false, false], &records, &[(2, "E109", Some("timestamp"))]);
+    records[7].headers = vec![("a\0b".into(), Some(b"v".to_vec())), ("a\0c".into(), None)];
+    records[8] = record(Some("k"), format!("at {}", i64::MIN));
+    let refused = [(1, "E109", None), (2, "E109", Some("timestamp")), (8, "E109", None)];
+    check(json!({}), [false, false], &records, &refused);
+}
+
+/// A broker takes it, and never compacts its partition again.
+#[test]
+fn a_timestamp_before_1970_is_appended_nowhere() {
+    let bench = bench([false, false]);
+    let refused = bench.log.append(&bench.input, None, vec![LogRecord { timestamp: -5, ..record(None, "x") }]);
+    assert!(refused.is_err_and(|error| error.to_string().contains("timestamp -5 (before 1970)")));
+    bench.append(&[LogRecord { timestamp: -1, ..record(None, "now") }]);
+    assert!(bench.log.read(&bench.input, 0, 0, Duration::ZERO, 1 << 20).expect("read").records[0].timestamp > 0);
 }
 
 #[test]
