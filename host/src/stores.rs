@@ -156,7 +156,7 @@ impl Stores {
     pub fn clean_up(&self, now: Timestamp) -> Result<usize, LocalError> {
         let delay = self.limits.cleanup_delay.as_millis();
         let claim = |topic: &str, partition| self.claims.try_take(&topic.parse().ok()?, partition);
-        self.disk.sweep(claim, |mark| u128::from(now.millis_since(Timestamp(mark.at))) >= delay)
+        self.disk.sweep(claim, |used_at| u128::from(now.millis_since(used_at)) >= delay)
     }
 
     /// Measures the disk of each team. From a team over its limit it removes the copies that no worker has open.

@@ -2,6 +2,7 @@
 //! nothing counts twice, and the other partitions go on.
 
 mod retention;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -30,7 +30,8 @@ use parking_lot::Mutex;
 pub use buffer::Buffers;
 pub use store::DiskStore;
 
-use crate::state::local::{LocalError, LocalStore, Mark};
+use crate::model::units::Timestamp;
+use crate::state::local::{LocalError, LocalStore};
 use write::{Target, Writers};
 
 /// Largest size of fjall's journals together: a few memtables of each store.
@@ -92,11 +93,11 @@ impl Disk {
         }
     }
 
-    /// Opens the store of a partition of the changelog `topic`.
+    /// Opens the store of a partition of the changelog `topic`. [`DiskStore::of_topic`] says which topic of the name that is.
     pub fn open(self: &Arc<Self>, topic: &str, partition: i32) -> Result<DiskStore, LocalError> {
         let database = self.database()?;
         let entries = self.keyspace(&database, topic, partition)?;
-        let target = Target { database, entries, topic: topic.to_owned() };
+        let target = Target { database, entries, topic: topic.to_owned(), topic_id: None };
         Ok(DiskStore::new(self.clone(), target, partition))
     }
 
@@ -107,11 +108,11 @@ impl Disk {
         guarded(open).inspect_err(|error| self.give_up(database, error))
     }
 
-    /// Removes each store that `claim` grants and that is old by `is_old`, or of no known age. Returns their number.
+    /// Removes each store that `claim` grants and whose last use is old by `is_old`, or not known. Returns their number.
     pub fn sweep<C>(
         self: &Arc<Self>,
         claim: impl Fn(&str, i32) -> Option<C>,
-        is_old: impl Fn(&Mark) -> bool,
+        is_old: impl Fn(Timestamp) -> bool,
     ) -> Result<usize, LocalError> {
         if self.numbers().is_empty() {
             return Ok(0);
@@ -123,7 +124,7 @@ impl Disk {
             let Some((topic, partition)) = place else { continue };
             let Some(_claim) = claim(topic, partition) else { continue };
             let store = self.open(topic, partition)?;
-            if matches!(store.mark(), Ok(Some(mark)) if !is_old(&mark)) {
+            if matches!(store.used_at(), Ok(Some(used_at)) if !is_old(used_at)) {
                 continue;
             }
             guarded(|| database.database.delete_keyspace(store.target.entries.clone()))?;

@@ -1,9 +1,8 @@
 //! Stores on disk: what survives a restart, and the answers to broken files.
 
-use super::layout::{LAYOUT_KEY, MARK_KEY, data_key, encode_mark};
+use super::layout::{LAYOUT_KEY, MARK_KEY, TOPIC_ID_KEY, data_key, encode_mark};
 use super::*;
-use crate::model::units::Timestamp;
-use crate::state::local::{Change, Entry};
+use crate::state::local::{Change, Entry, Mark};
 use crate::telemetry::metrics::Metrics;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -110,7 +109,7 @@ fn copies_that_nobody_uses_are_removed() {
     }
     let _never_written = first.open("c", 0).expect("opens").mark();
     let in_use = |topic: &str, partition| (topic != "a" || partition != 10).then_some(());
-    assert_eq!(first.sweep(in_use, |mark| mark.at < 5), Ok(2), "the old one, and the empty one");
+    assert_eq!(first.sweep(in_use, |used_at| used_at.0 < 5), Ok(2), "the old one, and the empty one");
     let left = |disk: &Arc<Disk>| {
         let mut names = disk.database().expect("opens").database.list_keyspace_names();
         names.sort();
@@ -123,6 +122,70 @@ fn copies_that_nobody_uses_are_removed() {
     assert_eq!(left(&again), ["a.10", "a.b.0", "a.b.1"]);
     let back = again.open("a.b", 0).expect("opens");
     assert_eq!((back.get(b"a"), back.mark().map(|mark| mark.map(|mark| mark.at))), (Ok(Some(entry(b"1"))), Ok(Some(7))));
+}
+
+/// An idle store changes nothing, so its mark is as old as its last change.
+#[test]
+fn a_copy_that_was_open_until_now_is_in_use() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = disk_in(dir.path());
+    let now = crate::steady_clock::now();
+    let hour_ms = 60 * 60 * 1000;
+    // The age of the mark, whether a worker had the store, and whether its copy counts as used just now.
+    for (partition, age_ms, is_restored, expected) in
+        [(0, 30 * hour_ms, true, true), (1, 30 * hour_ms, false, false), (2, hour_ms / 2, true, false)]
+    {
+        let mut store = disk.open("topic", partition).expect("opens");
+        let mark = Mark { at: now.0 - age_ms, position: 1, ..Mark::default() };
+        store.apply(vec![(b"a".to_vec(), Some(entry(b"1")))], &mark).expect("writes");
+        drop(store);
+        let mut store = disk.open("topic", partition).expect("opens");
+        if is_restored {
+            store.restored();
+        }
+        drop(store);
+        let store = disk.open("topic", partition).expect("opens");
+        assert_eq!(store.mark(), Ok(Some(mark.clone())), "{partition}: the mark is as old as it was");
+        let used_at = store.used_at().expect("readable").expect("it was used");
+        assert_eq!(used_at >= now, expected, "{partition}");
+        assert!(used_at >= Timestamp(mark.at), "{partition}");
+    }
+    let is_old = |at: Timestamp| now.millis_since(at) > 20 * hour_ms as u64;
+    assert_eq!(disk.sweep(|_: &str, _| Some(()), is_old), Ok(1), "the one that nobody had open");
+}
+
+/// A position in the changelog says nothing about another topic of that name.
+#[test]
+fn a_copy_of_another_topic_of_the_name_is_told_by_the_id() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = disk_in(dir.path());
+    let mark = Mark { position: 7, ..Mark::default() };
+    let of =
+        |partition: i32, id: Option<&str>| disk.open("topic", partition).expect("opens").of_topic(id.map(str::to_owned));
+    // The size of the value decides if it is written as a batch or as a table.
+    for (partition, value_bytes) in [(0, 1), (1, 2 << 20)] {
+        let write = |id: Option<&str>, is_wiped: bool| {
+            let mut store = of(partition, id);
+            if is_wiped {
+                store.wipe().expect("wipes");
+            }
+            store.apply(vec![(b"a".to_vec(), Some(entry(&vec![1u8; value_bytes])))], &mark).expect("writes");
+        };
+        let is_taken = |id: Option<&str>| of(partition, id).mark().is_ok_and(|found| found == Some(mark.clone()));
+        assert_eq!(of(partition, Some("one")).mark(), Ok(None), "{partition}: it is new");
+        write(Some("one"), false);
+        assert_eq!([Some("one"), Some("two"), None].map(is_taken), [true, false, true], "{partition}");
+        write(Some("two"), true);
+        assert_eq!([Some("one"), Some("two"), None].map(is_taken), [false, true, true], "{partition}");
+        // A log that does not tell the id for once: it stays.
+        write(None, false);
+        assert_eq!([Some("one"), Some("two"), None].map(is_taken), [false, true, true], "{partition}");
+        // As an older host has it: its name has to do, until it is written.
+        of(partition, None).target.entries.remove(TOPIC_ID_KEY).expect("removed");
+        assert_eq!([Some("one"), Some("two"), None].map(is_taken), [true; 3], "{partition}");
+        write(Some("two"), false);
+        assert_eq!([Some("one"), Some("two"), None].map(is_taken), [false, true, true], "{partition}");
+    }
 }
 
 const BATCHES: i64 = 200;

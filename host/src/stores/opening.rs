@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::budgets::HotShare;
 use super::claims::Claim;
 use super::memory::CountedMemory;
-use super::restore::{Changelog, StoreRestore};
+use super::restore::{Changelog, StoreRestore, unavailable};
 use super::restore_queue::{Job, Turn};
 use super::{StoreOf, TransformStores};
 use crate::model::spec::StoreKind;
@@ -199,10 +199,21 @@ impl Opening {
             StoreKind::Memory => Ok(Box::new(CountedMemory::new(host.budgets.memory_share()))),
             StoreKind::Disk => {
                 host.budgets.check_free()?;
+                let id = self.topic_id(store)?;
                 let opened = host.disk.open(store.topic.as_str(), self.partition);
-                Ok(Box::new(opened.map_err(|error| OpenError::Unavailable(error.to_string()))?))
+                let opened = opened.map_err(|error| OpenError::Unavailable(error.to_string()))?;
+                Ok(Box::new(opened.of_topic(id)))
             }
         }
+    }
+
+    /// The present id of a store's changelog topic; None where it is not known. The copy notes this one, so a topic that
+    /// is created again right after the question is told at the next opening.
+    fn topic_id(&self, store: &StoreOf) -> Result<Option<String>, OpenError> {
+        let topic = &store.topic;
+        let sizes = self.of.log.sizes(std::slice::from_ref(topic)).map_err(unavailable)?;
+        // A broker may not know a new topic yet: the copy is compared at its next opening.
+        Ok(sizes.get(topic).map(|size| size.id.clone()).filter(|id| !id.is_empty()))
     }
 }
 

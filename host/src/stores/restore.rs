@@ -22,8 +22,12 @@ const VERSION_HEADER: &str = "sandbar.version";
 /// Kafka's default for `delete.retention.ms`.
 const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The age from which a local copy is not brought up to date. A changelog forgets after a while that a key was deleted: a
-/// copy that is about as old might keep the key for ever.
+/// A copy that lacks nothing is noted to be up to date when it is opened, if it is older than this part of the age from
+/// which none is brought up to date.
+const RENEWED_AFTER: u32 = 20;
+
+/// The age from which a local copy is not brought up to date, unless it lacks nothing. A changelog forgets after a while
+/// that a key was deleted: a copy that is about as old might keep the key for ever.
 pub fn copy_age_max(tombstones_kept: Option<Duration>) -> Duration {
     // A sixth less, for the clocks, and for the time of the restore.
     tombstones_kept.unwrap_or(TOMBSTONES_KEPT) / 6 * 5
@@ -70,15 +74,29 @@ impl StoreRestore {
             return Err(OpenError::Lost(message));
         }
         let found = local.mark();
-        let is_old = |mark: &Mark| now.millis_since(Timestamp(mark.at)) > copy_age_max.as_millis() as u64;
-        let reason = not_usable(&found, wipe, start, end, is_old);
+        let is_older = |mark: &Mark, age: Duration| u128::from(now.millis_since(Timestamp(mark.at))) > age.as_millis();
+        let is_too_old = match &found {
+            // An idle store is as old as its last change, and lacks no deletion: nothing was written since.
+            Ok(Some(mark)) if is_older(mark, copy_age_max) => {
+                log.written_end(topic, partition).map_err(unavailable)? > mark.position
+            }
+            _ => false,
+        };
+        let reason = not_usable(&found, wipe, start, end, is_too_old);
         if let Some(reason) = reason {
-            tracing::info!(%topic, partition, reason, "the local copy of a store is wiped");
+            let error = found.as_ref().err().map(tracing::field::display);
+            tracing::info!(%topic, partition, reason, error, "the local copy of a store is wiped");
             local.wipe().map_err(of_local)?;
         }
         let known = found.ok().flatten().filter(|_| reason.is_none());
+        let is_aging = known.as_ref().is_some_and(|mark| is_older(mark, copy_age_max / RENEWED_AFTER));
         let mark = known.unwrap_or_else(|| Mark { position: start, at: now.0, ..Mark::default() });
-        Ok(Self { local, mark, end, began: now, records: 0, wiped: reason })
+        let mut restore = Self { local, mark, end, began: now, records: 0, wiped: reason };
+        if is_aging && restore.left() == 0 {
+            restore.mark.at = now.0;
+            restore.local.apply(Vec::new(), &restore.mark).map_err(of_local)?;
+        }
+        Ok(restore)
     }
 
     /// The number of offsets of the changelog that are still to be read.
@@ -114,7 +132,7 @@ fn not_usable(
     wipe: bool,
     start: i64,
     end: i64,
-    is_old: impl FnOnce(&Mark) -> bool,
+    is_too_old: bool,
 ) -> Option<&'static str> {
     match found {
         _ if wipe => Some("fault"),
@@ -122,7 +140,7 @@ fn not_usable(
         Ok(None) => None,
         Ok(Some(mark)) if mark.position < start => Some("behind the changelog's start"),
         Ok(Some(mark)) if mark.position > end => Some("ahead of the changelog"),
-        Ok(Some(mark)) if is_old(mark) => Some("too old"),
+        Ok(Some(_)) if is_too_old => Some("too old"),
         Ok(Some(_)) => None,
     }
 }
@@ -173,7 +191,8 @@ fn apply(local: &mut dyn LocalStore, records: Vec<LogRecord>, mark: &mut Mark) -
     local.apply(changes, mark)
 }
 
-fn unavailable(error: LogError) -> OpenError {
+/// The error of a question about a changelog.
+pub(super) fn unavailable(error: LogError) -> OpenError {
     match error {
         LogError::NoTopic(topic) => OpenError::Lost(format!("there is no changelog topic {topic}")),
         error => OpenError::Unavailable(error.to_string()),

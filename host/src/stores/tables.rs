@@ -21,7 +21,7 @@ use crate::model::codes::Code;
 use crate::model::names::{TeamName, TopicName};
 use crate::model::status::LastError;
 use crate::model::units::{Backoff, Timestamp};
-use crate::ports::{Log, LogError, Table};
+use crate::ports::{Log, LogError, Table, TopicSize};
 use crate::telemetry::metrics::{Metrics, TableMeter};
 
 use self::budget::{TableBudget, TableShare};
@@ -262,6 +262,15 @@ impl Freshness {
     }
 }
 
+/// The reason why a topic is not the one whose records were read, if it is another one: it was deleted and created again, or
+/// has other partitions. An id that is not known says nothing.
+fn changed(read: &TopicSize, now: &TopicSize) -> Option<String> {
+    if !read.id.is_empty() && !now.id.is_empty() && read.id != now.id {
+        return Some("it was deleted and created again".to_owned());
+    }
+    (read.partitions != now.partitions).then(|| format!("it has {} partitions now", now.partitions))
+}
+
 /// Returns true if a table follows its topic: it lacks no more records than it has read since the look before.
 fn follows(behind: u64, read: u64) -> bool {
     behind <= read
@@ -330,13 +339,19 @@ impl TableReader {
         true
     }
 
+    /// Asks which topic has the name now.
+    fn size(&self) -> Result<TopicSize, LogError> {
+        let found = self.log.sizes(std::slice::from_ref(&self.topic))?.remove(&self.topic);
+        found.ok_or_else(|| LogError::NoTopic(self.topic.to_string()))
+    }
+
     /// Reads the topic from its start into a content of its own, until that has caught up: a topic that is read again goes
     /// through old values once more. Until then the table shows its old content; from then on records are put into it.
     fn read(&self) -> End {
         let failed = |error: LogError| End::Failed(Trouble::passing(error.to_string()));
-        let log = &self.log;
-        let opened = log.partitions(&self.topic).and_then(|partitions| Ok((partitions, log.follow(&self.topic, None)?)));
-        let (partitions, mut reader) = match opened {
+        // In this order: a topic that is created again in between is told at the first look.
+        let opened = self.size().and_then(|size| Ok((size, self.log.follow(&self.topic, None)?)));
+        let (size, mut reader) = match opened {
             Ok(opened) => opened,
             Err(error) => return failed(error),
         };
@@ -362,24 +377,29 @@ impl TableReader {
                 return End::Failed(Trouble::of_keys(respelled.to_string()));
             }
             // The limit holds while the table catches up, too: until then it has each spelling of a key.
-            let size = |content: &Rows| (content.len(), content.bytes());
-            let (shown, shown_bytes) = size(&table.content.read());
+            let extent = |content: &Rows| (content.len(), content.bytes());
+            let (shown, shown_bytes) = extent(&table.content.read());
             let (entries, bytes, old) =
-                catching_up.as_ref().map(size).map_or((shown, shown_bytes, 0), |(new, bytes)| (new, bytes, shown_bytes));
+                catching_up.as_ref().map(extent).map_or((shown, shown_bytes, 0), |(new, bytes)| (new, bytes, shown_bytes));
             if let Err(why) = table.memory.lock().resize(bytes, old) {
                 return End::Failed(Trouble::lasting(why));
             }
-            if catching_up.is_none() && measured_at.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
+            let is_due = measured_at.is_none_or(|at: Instant| at.elapsed() >= LAG_INTERVAL);
+            if catching_up.is_none() && !is_due {
                 continue;
             }
-            measured_at = Some(Instant::now());
-            let behind = match (reader.behind(), log.partitions(&self.topic)) {
-                (_, Ok(now)) if now != partitions => {
-                    return End::Failed(Trouble::passing(format!("it has {now} partitions now")));
-                }
-                (Ok(behind), Ok(_)) => behind,
-                (Err(error), _) | (_, Err(error)) => return failed(error),
+            let behind = match reader.behind() {
+                Ok(behind) => behind,
+                Err(error) => return failed(error),
             };
+            // A content is published of the topic that has the name after it was read to its end.
+            if is_due || behind == 0 {
+                match self.size().map(|now| changed(&size, &now)) {
+                    Ok(Some(why)) => return End::Failed(Trouble::passing(why)),
+                    Ok(None) => measured_at = Some(Instant::now()),
+                    Err(error) => return failed(error),
+                }
+            }
             self.meter.update(entries, bytes, behind);
             if behind == 0
                 && let Some(mut content) = catching_up.take()
@@ -428,6 +448,24 @@ mod tests {
             },
         );
         assert_eq!(pauses, expected);
+    }
+
+    #[test]
+    fn a_topic_that_was_created_again_is_another_one() {
+        let of = |id: &str, partitions: i32| TopicSize { id: id.to_owned(), partitions };
+        for (read, now, expected) in [
+            (of("a", 2), of("a", 2), None),
+            (of("a", 2), of("b", 2), Some("created again")),
+            (of("a", 2), of("b", 3), Some("created again")),
+            (of("a", 2), of("a", 3), Some("3 partitions")),
+            // The log knows no ids, or does not any more.
+            (of("", 2), of("a", 2), None),
+            (of("a", 2), of("", 2), None),
+            (of("", 2), of("", 3), Some("3 partitions")),
+        ] {
+            let found = changed(&read, &now);
+            assert!(found.as_deref().map_or(expected.is_none(), |why| expected.is_some_and(|part| why.contains(part))));
+        }
     }
 
     #[test]

@@ -15,12 +15,14 @@ use sandbar::stores::{StoreLimits, Stores, TransformStores};
 use sandbar::telemetry::metrics::Metrics;
 use serde_json::json;
 
+use crate::support::gated::Gated;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 const ENTRY_BYTES: usize = 1000;
 
 struct Fixture {
-    log: Arc<dyn Log>,
+    log: Gated,
     stores: Stores,
     metrics: Metrics,
     _folder: tempfile::TempDir,
@@ -29,9 +31,9 @@ struct Fixture {
 impl Fixture {
     fn new(limits: StoreLimits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(Options::new(folder.path().join("log"))).expect("opens"));
+        let log = Gated::new(EmbeddedLog::open(Options::new(folder.path().join("log"))).expect("opens"));
         let metrics = Metrics::new();
-        let stores = Stores::new(log.clone(), &folder.path().join("state"), limits, &metrics);
+        let stores = Stores::new(Arc::new(log.clone()), &folder.path().join("state"), limits, &metrics);
         Self { log, stores, metrics, _folder: folder }
     }
 
@@ -107,6 +109,32 @@ fn a_partition_is_open_once_at_a_time() {
     assert!(second.poll().is_none());
     drop(first);
     assert_eq!(entries(&end(second).expect("opens")), 10);
+}
+
+/// A position in the old topic says nothing about the new one, which is longer.
+#[test]
+fn a_copy_of_a_changelog_that_was_created_again_is_not_used() {
+    let fixture = Fixture::new(StoreLimits::default());
+    let stores = fixture.transform("a", "disk", 10);
+    drop(open(&stores, 0).expect("opens"));
+    let wiped = || fixture.metrics.render().contains("sandbar_stores_wiped_total{");
+    drop(open(&stores, 0).expect("opens"));
+    assert!(!wiped(), "the copy is of the topic");
+    let name: TopicName = "_sandbar.dev.state.a.count.s".parse().expect("valid");
+    let anew: TopicName = "_sandbar.dev.state.a.count.s.anew".parse().expect("valid");
+    let new = NewTopic { name: anew.clone(), partitions: PARTITIONS, compacted: true, retention: None };
+    fixture.log.create_topic(&new).expect("made");
+    fixture.log.replace(&name, &anew);
+    let same_key = |value: u8| LogRecord {
+        offset: 0,
+        timestamp: 5,
+        key: Some(b"new".to_vec()),
+        value: Some(vec![value]),
+        headers: Vec::new(),
+    };
+    fixture.log.append(&name, Some(0), (0..20).map(same_key).collect()).expect("appended");
+    assert_eq!(entries(&open(&stores, 0).expect("opens")), 1, "nothing of the old topic is left");
+    assert!(wiped());
 }
 
 /// One that is given up while it waits for its turn gives its claims up at once.

@@ -10,10 +10,12 @@ use sandbar::ports::{Log, LogRecord, NewTopic, Table};
 use sandbar::stores::tables::{TableLimits, Tables, counted};
 use sandbar::telemetry::metrics::Metrics;
 
+use crate::support::gated::Gated;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Fixture {
-    log: Arc<dyn Log>,
+    log: Gated,
     topic: TopicName,
     metrics: Metrics,
     _dir: tempfile::TempDir,
@@ -22,10 +24,16 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(Options::new(dir.path())).expect("opens"));
+        let log = Gated::new(EmbeddedLog::open(Options::new(dir.path())).expect("opens"));
         let topic: TopicName = "shop.products".parse().expect("valid");
-        log.create_topic(&NewTopic { name: topic.clone(), partitions: 3, compacted: true, retention: None }).expect("made");
-        Self { log, topic, metrics: Metrics::new(), _dir: dir }
+        let fixture = Self { log, topic, metrics: Metrics::new(), _dir: dir };
+        fixture.create(&fixture.topic);
+        fixture
+    }
+
+    fn create(&self, topic: &TopicName) {
+        let new = NewTopic { name: topic.clone(), partitions: 3, compacted: true, retention: None };
+        self.log.create_topic(&new).expect("made");
     }
 
     fn put(&self, key: &str, value: Option<&str>) {
@@ -37,7 +45,7 @@ impl Fixture {
 
     fn tables(&self, bytes_max: usize) -> Tables {
         let limits = TableLimits { table: bytes_max, team: usize::MAX, host: usize::MAX };
-        Tables::new(self.log.clone(), limits, self.metrics.clone())
+        Tables::new(Arc::new(self.log.clone()), limits, self.metrics.clone())
     }
 }
 
@@ -136,6 +144,22 @@ fn a_table_that_cannot_be_read_on_stays_as_it_was() {
         assert_eq!(table.get(b"gone"), None);
         fixture.metrics.render().contains("sandbar_table_failures_total{team=\"-\",topic=\"shop.products\"} 3")
     });
+}
+
+/// It has as many partitions as before, so only its id tells it from the old one.
+#[test]
+fn a_topic_that_was_created_again_is_read_from_its_start() {
+    let fixture = Fixture::new();
+    (0..50).for_each(|n| fixture.put(&format!("k{n}"), Some("old")));
+    let table = fixture.tables(1 << 20).of(&shop(), [fixture.topic.clone()].into_iter()).expect("caught up")[0].clone();
+    let anew: TopicName = "shop.products.anew".parse().expect("valid");
+    fixture.create(&anew);
+    fixture.log.replace(&fixture.topic, &anew);
+    fixture.put("k7", Some("new"));
+    let get = |key: &str| table.get(key.as_bytes()).map(|value| String::from_utf8(value).expect("text"));
+    wait_for("the rows of the new topic alone", || get("k7").as_deref() == Some("new") && get("k8").is_none());
+    fixture.put("k8", Some("new"));
+    wait_for("it follows the new topic", || get("k8").as_deref() == Some("new"));
 }
 
 fn shop() -> TeamName {

@@ -5,6 +5,11 @@
 //! | `d` and an entry's key | when it was written (ms, little-endian), its value |
 //! | `v` | the version of this layout (little-endian, 32 bits); without it, 1 |
 //! | `m` | the mark: position, bytes, entries, time, and the changelog topic that it is of |
+//! | `t` | the id of that topic, where the log knows one; a topic that is created again has another. Without it, unknown |
+//! | `u` | the time (ms, little-endian) until which a worker had the store open, if that is long after the mark's |
+//!
+//! An older host knows no `t` and no `u`, and leaves them as they are. So a copy of a topic that it took for another one of
+//! that name is told by a newer host.
 
 use crate::model::units::Timestamp;
 use crate::state::local::{Entry, LocalError, Mark};
@@ -12,6 +17,8 @@ use crate::state::local::{Entry, LocalError, Mark};
 pub(super) const MARK_KEY: &[u8] = b"m";
 pub(super) const ENTRY_PREFIX: u8 = b'd';
 pub(super) const LAYOUT_KEY: &[u8] = b"v";
+pub(super) const TOPIC_ID_KEY: &[u8] = b"t";
+pub(super) const USED_KEY: &[u8] = b"u";
 
 pub(super) fn data_key(key: &[u8]) -> Vec<u8> {
     let mut own = Vec::with_capacity(key.len() + 1);

@@ -7,12 +7,17 @@ use std::time::Duration;
 use fjall::Guard;
 
 use super::buffer::Buffer;
-use super::layout::{ENTRY_PREFIX, LAYOUT_KEY, MARK_KEY, data_key, decode, decode_mark};
+use super::layout::{ENTRY_PREFIX, LAYOUT_KEY, MARK_KEY, TOPIC_ID_KEY, USED_KEY, data_key, decode, decode_mark};
 use super::write::{self, OTHERS_WAIT, Target, Writing};
 use super::{Disk, guarded};
 use crate::model::format::Format;
+use crate::model::units::Timestamp;
 use crate::state::layer::{merged, scan_over};
 use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
+use crate::steady_clock;
+
+/// The age of its mark from which a store that is closed says that it was in use.
+const USE_NOTED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// A store of one partition. Only one may be open at a time: see `Claims`.
 pub struct DiskStore {
@@ -33,6 +38,42 @@ impl DiskStore {
     pub(super) fn new(disk: Arc<Disk>, target: Target, partition: i32) -> Self {
         let buffer = Buffer::new(&disk.buffers, false);
         Self { disk, target, partition, buffer, writing: None, is_restoring: true, is_scanned: false, bytes: None }
+    }
+
+    /// Sets the id of the changelog topic: a copy of another topic counts as unreadable from now on.
+    pub fn of_topic(mut self, id: Option<String>) -> Self {
+        self.target.topic_id = id;
+        self
+    }
+
+    /// Refuses a copy of a topic that had the same name before. Where the log knows no ids, and for a copy that an older host
+    /// wrote, the name has to do.
+    fn check_topic(&self) -> Result<(), LocalError> {
+        let Some(id) = &self.target.topic_id else { return Ok(()) };
+        let topic = &self.target.topic;
+        match guarded(|| self.target.entries.get(TOPIC_ID_KEY))? {
+            Some(of) if *of != *id.as_bytes() => Err(LocalError(format!("local store: it is of an earlier topic {topic}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The time of the last use of the copy that is known: it was brought up to date then, or still open. None if nothing
+    /// was ever kept here.
+    pub fn used_at(&self) -> Result<Option<Timestamp>, LocalError> {
+        let Some(mark) = self.mark()? else { return Ok(None) };
+        let noted = guarded(|| self.target.entries.get(USED_KEY))?;
+        let noted = noted.and_then(|at| Some(i64::from_le_bytes(<[u8; 8]>::try_from(&*at).ok()?)));
+        Ok(Some(Timestamp(noted.map_or(mark.at, |at| at.max(mark.at)))))
+    }
+
+    /// Notes that the store was open until now, if its mark is much older: that of an idle store is.
+    fn note_use(&self) -> Result<(), LocalError> {
+        let now = steady_clock::now();
+        let is_recent = |at| u128::from(now.millis_since(at)) < USE_NOTED_AFTER.as_millis();
+        match self.used_at()? {
+            Some(at) if !is_recent(at) => write::write_used(&self.target, now),
+            _ => Ok(()),
+        }
     }
 
     /// The change of a key that the database may not have yet.
@@ -157,7 +198,9 @@ impl LocalStore for DiskStore {
             return Err(LocalError("local store: it is of another version".into()));
         }
         let Some(value) = guarded(|| entries.get(MARK_KEY))? else { return Ok(None) };
-        decode_mark(&value, &self.target.topic).map(Some)
+        let mark = decode_mark(&value, &self.target.topic)?;
+        self.check_topic()?;
+        Ok(Some(mark))
     }
 
     /// Another keyspace takes the place of this one. (fjall empties one by a line in its journal, and empties it again when
@@ -189,7 +232,9 @@ impl Drop for DiskStore {
         let before = self.wait_for_writing(Duration::ZERO);
         let write = || write::write(&self.target, &self.buffer, |_| false);
         let written = if self.buffer.is_empty() { before } else { before.and_then(|()| write()) };
-        if let Err(error) = written {
+        // Nobody had it in use who did not restore it: a measurement, for example.
+        let noted = if self.is_restoring { written } else { written.and_then(|()| self.note_use()) };
+        if let Err(error) = noted {
             let topic = &self.target.topic;
             tracing::warn!(%topic, self.partition, %error, "the local copy of a store stays older than it was");
         }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use fjall::{Keyspace, PersistMode};
 
 use super::buffer::Buffer;
-use super::layout::{LAYOUT_KEY, MARK_KEY, data_key, encode, encode_mark};
+use super::layout::{LAYOUT_KEY, MARK_KEY, TOPIC_ID_KEY, USED_KEY, data_key, encode, encode_mark};
 use super::{NumberedDatabase, guarded};
 use crate::model::format::Format;
+use crate::model::units::Timestamp;
 use crate::state::local::LocalError;
 
 /// Threads of a host that write buffers. A store that finds them at work writes its buffer itself.
@@ -34,6 +35,8 @@ pub(super) struct Target {
     pub database: NumberedDatabase,
     pub entries: Keyspace,
     pub topic: String,
+    /// The topic's id. None: not asked, or not known.
+    pub topic_id: Option<String>,
 }
 
 /// A buffer that is being written. Reads find it until it is.
@@ -148,11 +151,26 @@ fn write_batch(target: &Target, buffer: &Buffer) -> Result<(), LocalError> {
         }
     }
     batch.insert(&target.entries, MARK_KEY, encode_mark(&buffer.mark, &target.topic));
+    if let Some(id) = &target.topic_id {
+        batch.insert(&target.entries, TOPIC_ID_KEY, id.as_bytes());
+    }
     batch.insert(&target.entries, LAYOUT_KEY, Format::Store.version().to_le_bytes());
     guarded(|| batch.commit())
 }
 
-/// Entries come before the mark, and that before the layout: a table is written in the order of its keys.
+/// Notes the time until which a worker had the store open. The mark stays as old as it was: an owner that stood still may
+/// have lost the partition long ago.
+pub(super) fn write_used(target: &Target, at: Timestamp) -> Result<(), LocalError> {
+    // As in `write`: the note is worth no wait.
+    if target.entries.l0_table_count() > TABLES_MAX {
+        return Ok(());
+    }
+    let mut batch = target.database.database.batch().durability(Some(PersistMode::Buffer));
+    batch.insert(&target.entries, USED_KEY, at.0.to_le_bytes());
+    guarded(|| batch.commit())
+}
+
+/// Entries come before the mark, the topic's id, and the layout: a table is written in the order of its keys.
 fn write_table(target: &Target, buffer: &Buffer, may_wait: impl Fn(Duration) -> bool) -> Result<(), LocalError> {
     // Before the wait: the compaction may be what has failed.
     guarded(|| target.database.check())?;
@@ -167,6 +185,9 @@ fn write_table(target: &Target, buffer: &Buffer, may_wait: impl Fn(Duration) -> 
             }
         }
         table.write(MARK_KEY, encode_mark(&buffer.mark, &target.topic))?;
+        if let Some(id) = &target.topic_id {
+            table.write(TOPIC_ID_KEY, id.as_bytes())?;
+        }
         table.write(LAYOUT_KEY, Format::Store.version().to_le_bytes())?;
         table.finish()
     })

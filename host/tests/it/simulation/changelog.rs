@@ -268,6 +268,11 @@ impl Groups for ChangelogLog {
 }
 
 impl Log for ChangelogLog {
+    /// As on Kafka: the marker at the end does not count.
+    fn written_end(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
+        Ok((self.offsets(topic, partition)?.1 - 1).max(0))
+    }
+
     fn open(&self, _: &SessionOptions) -> Result<Box<dyn Session>, SessionError> {
         Err(SessionError::Restart("a changelog is all that there is".into()))
     }
@@ -334,6 +339,33 @@ fn a_copy_that_is_ahead_of_its_changelog_is_wiped() {
     let restored = restore.finish();
     let found = [b"old", b"new"].map(|key| restored.get(key).expect("memory does not fail").is_some());
     assert_eq!(found, [false, true]);
+}
+
+/// An idle store is as old as its last change. Nothing was written since, so it lacks no deletion either.
+#[test]
+fn a_copy_that_lacks_nothing_is_never_too_old() {
+    for (position, wiped) in [(2, None), (1, None), (0, Some("too old"))] {
+        let mut changelogs = Changelogs::default();
+        changelogs.append(0, 1, b"k", Some(b"1"), 5);
+        changelogs.end(1, true);
+        let mut copy = Memory::default();
+        let own = (b"k".to_vec(), Some(Entry { written_at: Timestamp(5), value: b"1".to_vec() }));
+        copy.apply(vec![own], &Mark { position, bytes: 2, entries: 1, at: 5 }).expect("memory does not fail");
+        let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+        let topic = "changelog".parse().expect("valid");
+        let copy_age_max = copy_age_max(None);
+        let now = Timestamp(5 + 2 * copy_age_max.as_millis() as i64);
+        let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max };
+        let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, now).expect("it is there");
+        assert_eq!(restore.wiped, wiped, "{position}");
+        while restore.left() > 0 {
+            restore.step(&changelog, Duration::ZERO).expect("readable");
+        }
+        let restored = restore.finish();
+        assert!(restored.get(b"k").expect("memory does not fail").is_some());
+        // It was up to date just now.
+        assert_eq!(restored.mark(), Ok(Some(Mark { position: 2, bytes: 2, entries: 1, at: now.0 })), "{position}");
+    }
 }
 
 /// A changelog may forget deletions while a restore stands still: so the copy must not pass for a new one before its end.

@@ -1,5 +1,5 @@
 //! A log that holds up whoever asks how many partitions a topic has, or has a turn as the one writer of an id, while the gate
-//! for that is shut.
+//! for that is shut. A topic of it can be replaced by another one, as if it was deleted and created again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,8 @@ pub struct Gated {
     gate: Arc<Gate>,
     /// The gate before the turns of exclusive writers: each asks where its partition ends.
     pub writers: Arc<Gate>,
+    /// The topics that others have the names of.
+    replaced: Arc<Mutex<BTreeMap<TopicName, TopicName>>>,
 }
 
 #[derive(Default)]
@@ -34,7 +36,17 @@ pub struct Gate {
 
 impl Gated {
     pub fn new(log: EmbeddedLog) -> Self {
-        Self { log: Arc::new(log), gate: Arc::default(), writers: Arc::default() }
+        Self { log: Arc::new(log), gate: Arc::default(), writers: Arc::default(), replaced: Arc::default() }
+    }
+
+    /// From now on `other` is the topic of this name. Whoever reads it already reads the old one on.
+    pub fn replace(&self, name: &TopicName, other: &TopicName) {
+        self.replaced.lock().expect("unpoisoned").insert(name.clone(), other.clone());
+    }
+
+    /// The topic of the log that has this name now.
+    fn now(&self, name: &TopicName) -> TopicName {
+        self.replaced.lock().expect("unpoisoned").get(name).unwrap_or(name).clone()
     }
 
     pub fn shut(&self) {
@@ -118,12 +130,12 @@ impl Log for Gated {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
-        self.log.topic(name)
+        self.log.topic(&self.now(name))
     }
 
     fn partitions(&self, name: &TopicName) -> Result<i32, LogError> {
         self.gate.pass();
-        self.log.partitions(name)
+        self.log.partitions(&self.now(name))
     }
 
     fn topics(&self) -> Result<Vec<(TopicName, TopicInfo)>, LogError> {
@@ -135,7 +147,7 @@ impl Log for Gated {
     }
 
     fn append(&self, topic: &TopicName, partition: Option<i32>, records: Vec<LogRecord>) -> Result<(), LogError> {
-        self.log.append(topic, partition, records)
+        self.log.append(&self.now(topic), partition, records)
     }
 
     fn exclusive(&self, id: &str) -> Result<Box<dyn ExclusiveWriter>, ExclusiveError> {
@@ -150,19 +162,19 @@ impl Log for Gated {
         wait: Duration,
         bytes_max: usize,
     ) -> Result<Page, LogError> {
-        self.log.read(topic, partition, offset, wait, bytes_max)
+        self.log.read(&self.now(topic), partition, offset, wait, bytes_max)
     }
 
     fn follow(&self, topic: &TopicName, from: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
-        self.log.follow(topic, from)
+        self.log.follow(&self.now(topic), from)
     }
 
     fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
-        self.log.offsets(topic, partition)
+        self.log.offsets(&self.now(topic), partition)
     }
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        self.log.high_watermark(topic, partition)
+        self.log.high_watermark(&self.now(topic), partition)
     }
 }
 
